@@ -383,3 +383,20 @@ def test_whole_nets(net):
         assert "x its convolutions and pools alone" in lines
     else:
         assert "torch AdLIFLayer, eager: 0.00% of its spikes differ" in lines
+
+
+def test_the_half_that_chooses_an_epoch_does_not_measure_it() -> None:
+    from benchmarks.kept_epoch import choose, halves, kept_scores
+
+    assert halves(["no/a_nohash_0.wav", "no/b_nohash_0.wav", "yes/a_nohash_0.wav"]) == ([0, 2], [1])
+    assert halves(["1", "2", "3"]) == ([0, 2], [1])
+    scores = [(0.9, 0.4), (1.0, 0.3), (1.0, 0.5), (0.9, 0.2)]
+    assert [choose(scores, way) for way in ("last", "best", "lowest loss")] == [3, 1, 3]
+    # The first half is right in the first epoch, the second one in the second.
+    result = {
+        "epochs": [[[1.0, 0.1], [0.0, 0.9]], [[0.0, 0.9], [1.0, 0.1]], [[0.5, 0.5], [0.5, 0.5]]],
+        "average": [[0.7, 0.2], [0.9, 0.4]],
+    }
+    assert kept_scores(result, "best") == (0.0, 0.9)
+    assert kept_scores(result, "last") == (0.5, 0.5)
+    assert kept_scores(result, "average") == pytest.approx((0.8, 0.3))

@@ -28,6 +28,8 @@ RESULT = {
     "seconds": "time of the training [s]",
     "epochs": "epochs that were trained",
     "best_epoch": "epoch whose weights are in the model file",
+    "lowest_loss": "lowest loss on the validation set of all epochs",
+    "lowest_loss_epoch": "epoch that has it",
     "rates": "spikes per step and neuron of each layer that spikes",
     "dead": "share of neurons of each layer that never fire",
     "saturated": "share of neurons of each layer that fire in more than 9 of 10 steps",

@@ -99,6 +99,16 @@ def test_dead_neurons():
     assert "fluct_init" in dead.remedy
 
 
+def test_a_neuron_that_fires_in_other_recordings_is_not_dead():
+    net = net_of()
+    net[2].weight.data[:, :5] = -1.0
+    rates = {"3": torch.tensor([0.01] * 4 + [0.0] + [0.1] * 14 + [0.95], dtype=torch.float64)}
+    health = examine(net, torch.rand(B, T, 10), every_step, rates=rates)
+    assert (health.layers[1].dead, health.layers[1].saturated) == (0.05, 0.05)
+    assert health.layers[1].rate == pytest.approx((0.04 + 1.4 + 0.95) / 20)
+    assert ("dead", "3") not in kinds(health)
+
+
 def test_dead_channels():
     layer = LIFLayer((4, 3, 3), 8e-3, spike_grad=fast_sigmoid(4))
     x = torch.ones(B, T, 4, 3, 3)

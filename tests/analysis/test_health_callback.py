@@ -44,10 +44,12 @@ def net_of():
     return net
 
 
-def fitted(module, *callbacks, folder, padding=0):
+def fitted(module, *callbacks, folder, padding=0, x=None):
     torch.manual_seed(2)
-    x, labels = torch.rand(16, 30, 6), torch.arange(16) % 2
-    x = torch.cat([x, torch.ones(16, padding, 6)], 1)
+    labels = torch.arange(16) % 2
+    if x is None:
+        x = torch.rand(16, 30, 6)
+    x = torch.cat([x, torch.ones(16, padding, x.shape[2])], 1)
 
     def batch_of(chosen):
         return Batch(x[chosen], labels[chosen], torch.full((len(chosen),), 30))
@@ -85,6 +87,18 @@ def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog)
         warnings[0],
     )
     assert trainer.callback_metrics["health_dead_1"] >= 0.5
+
+
+def test_spikes_are_counted_over_several_batches(tmp_path, monkeypatch):
+    net = SpikingSequential(LIFSynapse(2, 2), LIFLayer(2, 10e-3))
+    net[0].weight.data = torch.eye(2)
+    x = torch.zeros(16, 30, 2)
+    x[:8, :, 0] = x[8:, :, 1] = 1  # the second neuron is silent in the first batch
+    for enough, dead in ((1, 0.5), (16, 0.0)):
+        monkeypatch.setattr("nwavesdk.analysis.health_callback.ENOUGH_RECORDINGS", enough)
+        health = HealthCallback(spikes_of)
+        fitted(Plain(net), health, folder=tmp_path, x=x)
+        assert health.found[0].layers[0].dead == dead
 
 
 def numbers(layer):

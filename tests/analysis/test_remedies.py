@@ -25,9 +25,10 @@ def config_of(preset):
     return RunConfig.of({"net": {"preset": preset}} if preset else {})
 
 
-def remedy_of(kind, preset, value=3.0):
+def remedy_of(kind, preset, value=3.0, config=None, rate=0.0, score=0.5):
     finding = Finding(kind, "1", value, "layer 1: text", "")
-    (found,) = with_remedies((finding,), config_of(preset), NAME)
+    config = config or config_of(preset)
+    (found,) = with_remedies((finding,), config, NAME, {"1": rate}, score)
     assert (found.kind, found.text, found.value) == (kind, "hidden 1 (1): text", value)
     return found.remedy
 
@@ -66,5 +67,27 @@ def test_a_remedy_has_the_surrogate_of_the_finding():
     config = RunConfig.of({"net": {"surrogate": "atan(alpha=5)"}})
     for kind in ("vanishing", "exploding", "starved", "exploding over time"):
         finding = Finding(kind, "1", 1.0, "text", "", "atan(alpha=0.7)")
-        (found,) = with_remedies((finding,), config, NAME)
+        (found,) = with_remedies((finding,), config, NAME, {"1": 0.0}, 0.5)
         assert re.findall(r'--surrogate "(.*?)"', found.remedy) == ["atan(alpha=0.7)"]
+
+
+def test_no_remedy_of_dead_neurons_raises_rates_against_the_bound():
+    bounded = RunConfig.of({"net": {"preset": "conv"}, "learning": {"most_spikes": 0.04}})
+    # The bound decides the rate of the layer.
+    assert remedy_of("dead", "conv", config=bounded, rate=0.038) == (
+        "train again with a higher bound, --most-spikes 0.08; the bound of rates, 0.04, leaves "
+        "some silent"
+    )
+    # The layer is far below its bound.
+    assert "--threshold 0.4" in remedy_of("dead", "conv", config=bounded, rate=0.001)
+
+
+def test_dead_neurons_of_a_net_that_has_learned_need_no_remedy():
+    bounded = RunConfig.of({"net": {"preset": "conv"}, "learning": {"most_spikes": 0.04}})
+    assert remedy_of("dead", "conv", config=bounded, rate=0.038, score=0.99) == (
+        "none is needed, the neurons that fire have learned the training set; the bound of rates, "
+        "0.04, leaves some silent"
+    )
+    assert remedy_of("dead", "lif", score=0.99) == (
+        "none is needed, the neurons that fire have learned the training set"
+    )

@@ -80,6 +80,15 @@ def test_diagnose_lists_findings(run: Path) -> None:
     assert "memory of hidden 1 (1): time constants 10 ms; an input every " in text.stdout
 
 
+def test_diagnose_counts_spikes_over_the_whole_training_set(run: Path) -> None:
+    few, many = (json_object(nwave("diagnose", run, "--json", "--recordings", n)) for n in (1, 8))
+    assert few["training_recordings"] > 8
+    assert 0 <= few["training_accuracy"] <= 1
+    for name in ("rate", "dead", "saturated", "dead_channels"):
+        assert [layer[name] for layer in few["layers"]] == [layer[name] for layer in many["layers"]]
+    assert f"spikes of all {few['training_recordings']} training" in nwave("diagnose", run).stdout
+
+
 def test_diagnose_reports_missing_connections(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = json_object(nwave("diagnose", run, "--json"))["sparsity"]
     assert [*shares] == ["0.weight", "3.weight", "6.weight"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,6 +67,29 @@ def test_a_hint_names_what_centering_takes_from_a_net(
     lines = train._centering_lines(Path("run"), {measure: 0.5, "linear_accuracy": linear})
     assert any("--no-center" in line for line in lines) == is_hinted
     assert train._centering_lines(Path("run"), {"test_r2": 0.5, "linear_r2": 0.9}) == []
+
+
+def test_result_and_report_say_if_validation_was_clearly_better_earlier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nwavesdk.train.report import _course
+
+    configs = {keep: RunConfig.of({"learning": {"keep": keep}}) for keep in ("last", "best")}
+    course = {"epochs": 60, "seconds": 9.0, "seed": 0, "val_loss": 0.43}
+    result = {**course, "lowest_loss": 0.24, "lowest_loss_epoch": 12}
+    note = (
+        "the validation loss was clearly lower after epoch 12 (0.2400) than after the last one, "
+        "which is kept (0.4300): try fewer --epochs, or --keep best"
+    )
+    monkeypatch.setattr(RunFolder, "read_config", lambda _: configs["last"])
+    assert train._loss_lines(Path("run"), result) == [note]
+    run = SimpleNamespace(result=result, config=configs["last"])
+    assert _course(run) == f"60 epochs in 9 s, seed 0. Note: {note}."
+    # Neither chance, nor a result of an earlier version, nor the best epoch has a note.
+    assert not train._loss_lines(Path("run"), {**result, "lowest_loss": 0.4})
+    assert not train._loss_lines(Path("run"), course)
+    monkeypatch.setattr(RunFolder, "read_config", lambda _: configs["best"])
+    assert not train._loss_lines(Path("run"), result)
 
 
 def test_series_of_one_step_train_with_notes_on_outliers_and_centering(tmp_path: Path) -> None:

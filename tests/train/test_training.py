@@ -192,6 +192,9 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     assert result["epochs"] == len(rows) == result["best_epoch"] + 2 < 40
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert int(best["epoch"]) == result["best_epoch"]
+    lowest = min(rows, key=lambda row: float(row["val_loss"]))
+    assert int(lowest["epoch"]) == result["lowest_loss_epoch"]
+    assert result["lowest_loss"] == pytest.approx(float(lowest["val_loss"]), rel=1e-5)
     net = run.network()
     load_model(run.folder.model, net, run.n_features, run.folder.identity)
     net.eval()

@@ -96,7 +96,7 @@ class LayerHealth:
     Attributes:
         layer: Name of the layer in the net.
         rate: Firing rate [spikes per step and neuron].
-        dead: Share of neurons without a spike in the whole batch.
+        dead: Share of neurons without a spike in the whole batch, or in all recordings of `rates`.
         saturated: Share of neurons that fire nearly always.
         starved: Share of neurons that receive nearly no gradient.
         norm: Euclidean norm of the gradient of the layer's input charge.
@@ -108,7 +108,7 @@ class LayerHealth:
         growth: Factor per step by which a gradient of the last membranes grows, back in time; None
             without recurrence.
         channels: Number of channels, the first axis of a layer with several; otherwise None.
-        dead_channels: How many of them have no spike in the whole batch; otherwise None.
+        dead_channels: How many of them are dead as a whole; otherwise None.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -157,10 +157,12 @@ def examine(
     seed: int | None = None,
     lengths: Tensor | None = None,
     limits: Limits | None = None,
+    rates: Mapping[str, Tensor] | None = None,
 ) -> Health:
     """Diagnose a net on one batch; padding does not count, and the net does not change.
 
-    The net runs in its present mode: call `net.eval()` for a pass without dropout.
+    The net runs in its present mode: call `net.eval()` for a pass without dropout. Neurons that
+    fire for few classes are silent in a small batch: pass `rates` to count spikes over more.
 
     Args:
         net: A net with at least one layer of spiking neurons. Read-outs are passed over.
@@ -170,6 +172,7 @@ def examine(
         lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
             depend on padding.
         limits: Limits from which on something is reported.
+        rates: See `examine_recording`.
 
     Raises:
         TypeError: If the net is not a module.
@@ -185,12 +188,15 @@ def examine(
         'layer 1: 100% of its neurons never fire'
     """
     recorded = RecordedPass(net, x, loss_fn, seed, lengths=lengths)
-    return examine_recording(recorded.recording, recorded.charge_gradients(), limits)
+    return examine_recording(recorded.recording, recorded.charge_gradients(), limits, rates)
 
 
 @torch.no_grad()
 def examine_recording(
-    recording: Recording, gradients: Mapping[str, Tensor], limits: Limits | None = None
+    recording: Recording,
+    gradients: Mapping[str, Tensor],
+    limits: Limits | None = None,
+    rates: Mapping[str, Tensor] | None = None,
 ) -> Health:
     """Diagnose a net from a recorded pass and its gradients, which `examine` makes.
 
@@ -200,6 +206,9 @@ def examine_recording(
         gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, such as
             `RecordedPass.charge_gradients` returns.
         limits: Limits from which on something is reported.
+        rates: Spikes per step of each neuron, [N], by the layer's name, over more recordings than
+            the pass has: a neuron that never fires in one batch may fire in others. Layers that
+            it lacks have the rates of the pass.
 
     Raises:
         ValueError: If the gradient of a layer is missing.
@@ -223,8 +232,11 @@ def examine_recording(
     lengths = recording.lengths
     grads = {name: _valid_gradient(gradients[name], lengths) for name in records}
     last = [*grads.values()][-1]
+    neuron_rates = {name: record.neuron_rates() for name, record in records.items()}
+    neuron_rates |= rates or {}
     layers = [
-        _layer_health(name, records[name], grad, last, limits) for name, grad in grads.items()
+        _layer_health(name, records[name], neuron_rates[name], grad, last, limits)
+        for name, grad in grads.items()
     ]
     found: dict[str, list[tuple[str, float, str]]] = {}
     for layer in layers:
@@ -256,10 +268,9 @@ def _valid_gradient(gradient: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def _layer_health(
-    name: str, record: Record, grad: Tensor, last: Tensor, limits: Limits
+    name: str, record: Record, rates: Tensor, grad: Tensor, last: Tensor, limits: Limits
 ) -> LayerHealth:
     """The numbers of a layer; `grad` and `last` are the gradients of it and of the last layer."""
-    rates = record.neuron_rates()
     received = grad.abs().sum((0, 1))
     is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
     early, late = _quarters(record.lengths, grad)

@@ -5,14 +5,17 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.analysis.health import Health, Limits, examine_recording
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.data import Batch
+from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.preparation import prepared
+from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.learner import Learner, lengths_of
 
 __all__ = ["HealthCallback"]
@@ -21,9 +24,15 @@ _log = logging.getLogger(__name__)
 
 Loss = Callable[..., Tensor]
 
+# Recordings whose spikes are counted: a neuron that fires for few classes is silent in one batch.
+ENOUGH_RECORDINGS = 256
+
 
 class HealthCallback(Callback):
-    """Examines the net on the first batch of an epoch, at the end of the epoch.
+    """Examines the net on the first batches of an epoch, at the end of the epoch.
+
+    Gradients are those of the first batch; spikes are counted over as many batches as have 256
+    recordings.
 
     It works on a copy in `eval()`, so that training is the same bit by bit as without it. A finding
     that the previous examination did not have is logged as a warning. `health_dead_NAME`,
@@ -53,7 +62,7 @@ class HealthCallback(Callback):
         self.limits = limits
         self.seed = seed
         self.found: dict[int, Health] = {}
-        self._batch: Any = None
+        self._batches: list[Any] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Require a net that can be examined."""
@@ -72,26 +81,30 @@ class HealthCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Store the first batch of the epoch."""
+        """Store the first batches of the epoch."""
         if batch_idx == 0:
-            self._batch = batch
+            self._batches = []
+        if sum(len(batch[0]) for batch in self._batches) < ENOUGH_RECORDINGS:
+            self._batches.append(batch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Examine the net, and log what is new."""
-        if self._batch is None or trainer.current_epoch % self.every:
+        batches, self._batches = self._batches, []
+        if not batches or trainer.current_epoch % self.every:
             return
-        x, *targets = self._batch[:2]
-        lengths = lengths_of(self._batch) if isinstance(self._batch, Batch) else None
+        x, *targets = batches[0][:2]
+        lengths = _lengths_of(batches[0])
         if lengths is not None:
             targets.append(lengths)
-        self._batch = None
         loss = self.loss or _learner_loss(pl_module)
         assert isinstance(pl_module.net, nn.Module)
-        net = copy_module(pl_module.net)
+        net = copy_module(pl_module.net).eval()
         recorded = RecordedPass(
-            net.eval(), x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
+            net, x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
         )
-        health = examine_recording(recorded.recording, recorded.charge_gradients(), self.limits)
+        gradients = recorded.charge_gradients()
+        rates = self._rates(net, batches)
+        health = examine_recording(recorded.recording, gradients, self.limits, rates)
         before = self.found[max(self.found)].findings if self.found else ()
         known = {(finding.kind, finding.layer) for finding in before}
         for finding in health.findings:
@@ -104,6 +117,22 @@ class HealthCallback(Callback):
                 pl_module.log(f"health_{kind}_{name}", getattr(layer, kind), sync_dist=True)
             if layer.growth is not None:
                 pl_module.log(f"health_growth_{name}", layer.growth, sync_dist=True)
+
+    @torch.no_grad()
+    def _rates(self, net: nn.Module, batches: list[Any]) -> dict[str, Tensor]:
+        """Spikes per step of each neuron, the mean over batches, by the name of the layer."""
+        rates: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            lengths = _lengths_of(batch)
+            with prepared(net, self.seed):
+                recording = record_spikes(net, batch[0], lengths)
+            for name, spk in recording.spiking.items():
+                rates.setdefault(name, []).append(mean_over_steps(spk, lengths).flatten())
+        return {name: torch.stack(means).mean(0) for name, means in rates.items()}
+
+
+def _lengths_of(batch: Any) -> Tensor | None:
+    return lengths_of(batch) if isinstance(batch, Batch) else None
 
 
 def _learner_loss(module: LightningModule) -> Loss:

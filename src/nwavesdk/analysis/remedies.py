@@ -16,9 +16,19 @@ __all__ = ["with_remedies"]
 # The bound of rates that a remedy suggests [spikes per step and neuron].
 FEW_SPIKES = 0.05
 
+# Score on the training set, accuracy or R², from which on the net needs no other neurons.
+LEARNED = 0.95
+
+# Share of the bound of rates from which on the bound, not the weights, decides a layer's rate.
+BOUNDED = 0.5
+
 
 def with_remedies(
-    findings: tuple[Finding, ...], config: RunConfig, names: Mapping[str, str]
+    findings: tuple[Finding, ...],
+    config: RunConfig,
+    names: Mapping[str, str],
+    rates: Mapping[str, float],
+    score: float,
 ) -> tuple[Finding, ...]:
     """The findings in the words of a run: its layers, and what to change to train it again.
 
@@ -26,28 +36,31 @@ def with_remedies(
         findings: What is wrong with the net of the run.
         config: The config of the run.
         names: What texts call each layer, by its name in the net.
+        rates: Spikes per step and neuron, by the same names.
+        score: Accuracy or R² on the training set.
     """
     return tuple(
         replace(
             finding,
             text=finding.text.replace(f"layer {finding.layer}:", f"{names[finding.layer]}:", 1),
-            remedy=_remedy(finding, config),
+            remedy=_remedy(finding, config, rates[finding.layer], score),
         )
         for finding in findings
     )
 
 
-def _remedy(finding: Finding, config: RunConfig) -> str:
+def _remedy(finding: Finding, config: RunConfig, rate: float, score: float) -> str:
     learning = config.learning
     tau = config.net.tau
     other = _surrogate(config, finding.surrogate)
-    fewer = f"--most-spikes {FEW_SPIKES} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
+    few = min(FEW_SPIKES, learning.most_spikes or 1)
+    fewer = f"--most-spikes {few:g} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
     lower = f"--learning-rate {LESS * learning.rate:.2g}"
     slopes = "`nwave slopes` finds a surrogate for each layer"
     memory = _net_option(config, "tau", finding.value * tau, "taus")
     texts = {
         "not finite": f"train again with {lower} --clip 1, and check the input for NaN",
-        "dead": f"train again with {_more_alive(config)}, or with {other}",
+        "dead": _dead_remedy(config, rate, score, other),
         "saturated": f"train again with {fewer}, or with {_threshold(config, MORE)}",
         "starved": f"train again with {other}; {slopes}",
         "vanishing": f"train again with {other}; {slopes}",
@@ -90,6 +103,19 @@ def _in_file(config: RunConfig, argument: str) -> str:
         f"other {argument} in a copy of the net (nwave net {preset} > net.py, then "
         "--net net.py:build)"
     )
+
+
+def _dead_remedy(config: RunConfig, rate: float, score: float, surrogate: str) -> str:
+    """What helps a layer with dead neurons; nothing raises rates against a bound of the run."""
+    bound = config.learning.most_spikes
+    is_bounded = bound is not None and rate >= BOUNDED * bound
+    if score >= LEARNED:
+        remedy = "none is needed, the neurons that fire have learned the training set"
+    elif bound is not None and is_bounded:
+        remedy = f"train again with a higher bound, --most-spikes {min(1, 2 * bound):g}"
+    else:
+        remedy = f"train again with {_more_alive(config)}, or with {surrogate}"
+    return f"{remedy}; the bound of rates, {bound:g}, leaves some silent" if is_bounded else remedy
 
 
 def _more_alive(config: RunConfig) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
+from nwavesdk.train.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.learner import lengths_of
 from nwavesdk.train.model_file import check_tensors
 from nwavesdk.train.net_choice import NetChoice, match_net_file
@@ -39,6 +41,7 @@ class RunBatch:
         pictures: Folder for pictures.
         config: The config of the run.
         has_readout: Whether the output is a read-out, which does not spike.
+        evaluate: Runs the net, without mismatch, on the whole training set.
     """
 
     net: RunNet
@@ -51,6 +54,7 @@ class RunBatch:
     pictures: Path
     config: RunConfig
     has_readout: bool
+    evaluate: Callable[[], Evaluation]
 
     @classmethod
     def open(
@@ -102,6 +106,9 @@ class RunBatch:
             pictures=pictures,
             config=config,
             has_readout=task.output.is_readout,
+            evaluate=partial(
+                evaluate_net, run_net, task, run.data.train, config.learning.batch_size
+            ),
         )
 
     def layer_names(self, modules: Sequence[str]) -> dict[str, str]:

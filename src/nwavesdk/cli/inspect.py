@@ -252,6 +252,8 @@ def diagnose_run(
 ) -> None:
     """Find dead, saturated and starved neurons, bad gradients, and time constants that do not fit.
 
+    Spikes are counted over the whole training set, gradients are those of one batch.
+
     Each finding ends in a remedy: options with which to train again, or what to change in the net.
     """
     from nwavesdk.analysis import examine_memory, examine_recording
@@ -262,15 +264,21 @@ def diagnose_run(
 
     batch = RunBatch.open(run, recordings, net)
     recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
-    health = examine_recording(recorded.recording, recorded.charge_gradients())
+    evaluated = batch.evaluate()
+    score_name, score = next(iter(evaluated.measures.items()))
+    gradients = recorded.charge_gradients()
+    health = examine_recording(recorded.recording, gradients, rates=evaluated.neuron_rates)
     memories, misfits = examine_memory(batch.net, recorded.recording)
     names = batch.layer_names([layer.layer for layer in health.layers])
-    findings = with_remedies((*health.findings, *misfits), batch.config, names)
+    rates = {layer.layer: layer.rate for layer in health.layers}
+    findings = with_remedies((*health.findings, *misfits), batch.config, names, rates, score)
     loss = recorded.loss.item()
     sparsity = connection_sparsity(batch.net)
     content = {
         **_batch_facts(run, batch),
         "loss": loss,
+        "training_recordings": len(evaluated.lengths),
+        f"training_{score_name}": score,
         "uncovered": recorded.uncovered,
         "sparsity": sparsity,
         "layers": [
@@ -280,8 +288,9 @@ def diagnose_run(
         "findings": [_finite_values(finding) for finding in findings],
     }
     lines = [
-        f"{_batch_text(batch)}, loss {loss:.4g}; layers of neurons, in brackets their modules in "
-        "the net:",
+        f"{_batch_text(batch)}, loss {loss:.4g}; spikes of all {len(evaluated.lengths):,} training "
+        f"recordings, {score_name} {score:.4g}",
+        "layers of neurons, in brackets their modules in the net:",
         *_layer_lines(health.layers, names),
         *(_memory_line(memory, names[memory.layer]) for memory in memories),
     ]

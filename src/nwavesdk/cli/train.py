@@ -165,6 +165,7 @@ def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
         else f"validation {validation}; the test set is not read: nwave eval {out} reads it",
         *_comparison_lines(result),
         *_centering_lines(out, result),
+        *_loss_lines(out, result),
         *_cost_lines(out, result),
         *_projection_lines(result),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
@@ -198,6 +199,15 @@ def _centering_lines(out: Path, result: dict[str, Any]) -> list[str]:
         "the linear classifier uses the mean of each recording, which the net does not get: try "
         "--no-center"
     ]
+
+
+def _loss_lines(out: Path, result: dict[str, Any]) -> list[str]:
+    """Whether validation was clearly better before the epoch that is kept."""
+    from nwavesdk.train import RunFolder
+    from nwavesdk.train.run_folder import loss_note
+
+    note = loss_note(result, RunFolder(out).read_config())
+    return [] if note is None else [note]
 
 
 def _projection_lines(result: dict[str, Any]) -> list[str]:

@@ -30,10 +30,8 @@ class Evaluation:
         lengths: Decisions of each recording, `[B]`: 1, or its steps.
         tally: The sums from which the measures follow; see `TrainingTask.tally`.
         measures: Accuracy and others, or R² and others, by name.
-        rates: Mean firing rate of each neuron layer that spikes, by depth [spikes per step and
-            neuron].
-        dead: Fraction of each layer's neurons that never fired.
-        saturated: Fraction of each layer's neurons that fired in more than `SATURATED` of steps.
+        neuron_rates: Spikes per step of each neuron, the mean over recordings, float64 `[N]`, by
+            the name of each layer that spikes, by depth.
     """
 
     predicted: Tensor
@@ -41,9 +39,23 @@ class Evaluation:
     lengths: Tensor
     tally: Tensor
     measures: dict[str, float]
-    rates: tuple[float, ...]
-    dead: tuple[float, ...]
-    saturated: tuple[float, ...]
+    neuron_rates: dict[str, Tensor]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Mean firing rate of each layer [spikes per step and neuron]."""
+        return tuple(rates.mean().item() for rates in self.neuron_rates.values())
+
+    @property
+    def dead(self) -> tuple[float, ...]:
+        """Fraction of each layer's neurons that never fired."""
+        return tuple((rates == 0).double().mean().item() for rates in self.neuron_rates.values())
+
+    @property
+    def saturated(self) -> tuple[float, ...]:
+        """Fraction of each layer's neurons that fired in more than `SATURATED` of steps."""
+        layers = self.neuron_rates.values()
+        return tuple((rates > SATURATED).double().mean().item() for rates in layers)
 
     def named_measures(self, part: str) -> dict[str, float]:
         """The measures with the name of the set, as in `test_accuracy`."""
@@ -78,8 +90,6 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
         for batch in batches_of(series, batch_size)
     ]
     net.train(was_training)
-    fired = [sum(layer[1:], layer[0]) for layer in zip(*(b.fired for b in batches), strict=True)]
-    rates = [spikes / len(series) for spikes in fired]
     tally = torch.stack([batch.tally for batch in batches]).sum(dim=0)
     return Evaluation(
         predicted=torch.cat([batch.predicted for batch in batches]),
@@ -87,9 +97,10 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
         lengths=torch.cat([batch.lengths for batch in batches]),
         tally=tally,
         measures=task.measures(tally),
-        rates=tuple(r.mean().item() for r in rates),
-        dead=tuple((r == 0).double().mean().item() for r in rates),
-        saturated=tuple((r > SATURATED).double().mean().item() for r in rates),
+        neuron_rates={
+            name: sum((batch.fired[name] for batch in batches[1:]), first) / len(series)
+            for name, first in batches[0].fired.items()
+        },
     )
 
 
@@ -101,7 +112,7 @@ class _EvaluatedBatch:
     targets: Tensor
     lengths: Tensor
     tally: Tensor
-    fired: list[Tensor]
+    fired: dict[str, Tensor]
 
 
 def _evaluate_batch(
@@ -114,7 +125,7 @@ def _evaluate_batch(
         recording = record_spikes(net, batch.x.to(device), lengths=on_device)
         outputs = decoder(recording.spk, recording.mem, on_device)
     predicted = task.predict(outputs).cpu()
-    fired = [_mean_spikes(spk, on_device).cpu() for spk in recording.spiking.values()]
+    fired = {name: _mean_spikes(spk, on_device).cpu() for name, spk in recording.spiking.items()}
     tally = task.tally(outputs, batch.y.to(device), on_device)
     is_per_step = predicted.ndim > 1
     if is_per_step:

@@ -22,6 +22,7 @@ from nwavesdk.train.facts import Facts
 from nwavesdk.train.network import has_recurrence
 from nwavesdk.train.page import Page
 from nwavesdk.train.pictures import Trace, learning_curves, membrane_traces, spike_raster
+from nwavesdk.train.run_folder import loss_note
 from nwavesdk.train.summary import summary_cards, summary_tables
 from nwavesdk.train.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
 
@@ -175,7 +176,9 @@ def _first(batch: Tensor) -> npt.NDArray[np.float32]:
 
 def _course(run: FinishedRun) -> str:
     result = run.result
-    return f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
+    course = f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
+    note = loss_note(result, run.config)
+    return course if note is None else f"{course} Note: {note}."
 
 
 def _facts(run: FinishedRun) -> dict[str, str]:

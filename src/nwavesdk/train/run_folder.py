@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -38,6 +38,7 @@ __all__ = [
     "RunFolder",
     "is_free",
     "lock",
+    "loss_note",
     "reading",
     "write_first",
 ]
@@ -53,6 +54,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 AtMostOne = Annotated[float, Field(le=1, allow_inf_nan=False)]
 Correlation = Annotated[float, Field(ge=-1, le=1)]
+
+# Factor of the lowest validation loss from which on a loss is clearly higher.
+CLEAR = 1.2
 
 # The measures of each kind of task; the first one is always there.
 MEASURES = (("accuracy", "balanced_accuracy", "f1"), ("r2", "mse", "correlation"))
@@ -105,6 +109,8 @@ class Result(FrozenModel):
     seconds: NotNegative
     epochs: Count
     best_epoch: Count
+    lowest_loss: NotNegative | None = None
+    lowest_loss_epoch: Count | None = None
     rates: Annotated[tuple[Share, ...], Field(min_length=1)]
     dead: tuple[Share, ...]
     saturated: tuple[Share, ...]
@@ -147,6 +153,23 @@ class Result(FrozenModel):
         if not len(self.rates) == len(self.dead) == len(self.saturated):
             raise ValueError("rates, dead, saturated: expected a number for each layer")
         return self
+
+
+def loss_note(result: Mapping[str, Any], config: RunConfig) -> str | None:
+    """A sentence if validation was clearly better before the last epoch, which was kept.
+
+    Args:
+        result: The content of `result.json`; of earlier versions, it lacks the lowest loss.
+        config: The config of the run.
+    """
+    lowest = result.get("lowest_loss")
+    if lowest is None or config.learning.keep == "best" or result["val_loss"] <= CLEAR * lowest:
+        return None
+    return (
+        f"the validation loss was clearly lower after epoch {result['lowest_loss_epoch']} "
+        f"({lowest:.4f}) than after the last one, which is kept ({result['val_loss']:.4f}): try "
+        "fewer --epochs, or --keep best"
+    )
 
 
 def is_free(folder: Path) -> bool:

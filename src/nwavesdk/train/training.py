@@ -236,6 +236,7 @@ def _finish(
     tested = run.data.test if has_test else run.data.val
     evaluated = evaluate_net(net, task, tested, run.config.learning.batch_size)
     best = history.rows[selection.epoch]
+    lowest = min(history.rows, key=lambda row: row["val_loss"])
     measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
     result = {
         **(evaluated.named_measures("test") if has_test else {}),
@@ -244,6 +245,8 @@ def _finish(
         "seconds": round(history.seconds, 2),
         "epochs": len(history.rows),
         "best_epoch": selection.epoch + 1,
+        "lowest_loss": round(lowest["val_loss"], 6),
+        "lowest_loss_epoch": int(lowest["epoch"]),
         "rates": list(evaluated.rates),
         "dead": list(evaluated.dead),
         "saturated": list(evaluated.saturated),

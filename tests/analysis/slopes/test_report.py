@@ -35,6 +35,7 @@ def batch(tmp_path_factory):
         pictures=tmp_path_factory.mktemp("pictures"),
         config=RunConfig(),
         has_readout=False,
+        evaluate=lambda: None,
     )
 
 
