@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from benchmarks import cases, compare, delays, growth, results, slopes, table, timed
+from benchmarks import busy, cases, child, compare, delays, growth, results, slopes, table, timed
 from benchmarks.nets.__main__ import time_lines
 from benchmarks.nets.cases import ConvNet, RecurrentNet
 from benchmarks.peers import NAMES, forms
@@ -400,3 +400,26 @@ def test_the_half_that_chooses_an_epoch_does_not_measure_it() -> None:
     assert kept_scores(result, "best") == (0.0, 0.9)
     assert kept_scores(result, "last") == (0.5, 0.5)
     assert kept_scores(result, "average") == pytest.approx((0.8, 0.3))
+
+
+@pytest.mark.usefixtures("_small")
+def test_busy_times_each_case_next_to_processes_that_end(monkeypatch):
+    monkeypatch.setattr(busy, "CASES", (LayerCase((2, 8, 4)),))
+    monkeypatch.setattr(busy, "SECONDS", 0.02)
+    monkeypatch.setattr(busy, "SETTLE", 0.0)
+    monkeypatch.setattr(child, "epochs", lambda *_: {"seconds": [0.5, 1.5]})
+    started = []
+    popen = busy.subprocess.Popen
+
+    def start(*arguments):
+        started.append(popen(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr(busy.subprocess, "Popen", start)
+    with busy.busy_processes(2):
+        assert [process.poll() for process in started] == [None, None]
+        means = busy.times(threads=1)
+    assert all(process.returncode for process in started)
+    assert list(means) == ["layer/2x8x4/fast_sigmoid/fixed", "epoch of the main job"]
+    assert 0 < means["layer/2x8x4/fast_sigmoid/fixed"] < 1000
+    assert means["epoch of the main job"] == 1000
