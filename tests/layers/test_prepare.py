@@ -7,16 +7,19 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from layers.nets import CHIPS, LAYERS, RECURRENT_KINDS, chip_net, drive
 from nwavesdk.layers import (
     ChipInstance,
+    DelayedSynapse,
     H1v2Layer,
     HWLayer,
     HWSynapse,
     LIFLayer,
     LIFSynapse,
     SpikingSequential,
+    TemporalEffectiveBatchNorm,
     detach_state,
     prepare_net,
 )
@@ -265,6 +268,34 @@ def test_copies_and_pickles_continue_from_the_same_state(kind):
         spk2, mem2 = other(x)
         assert torch.equal(spk, spk2)
         assert torch.equal(mem, mem2)
+
+
+class Halved(nn.Module):
+    def forward(self, weight):
+        return 0.5 * weight
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: LIFSynapse(3, 3), "weight"),
+        (lambda: DelayedSynapse(3, 3, max_delay=2), "weight"),
+        (lambda: LIFLayer(3, 10e-3, learn_taus=True, layer_topology="RC"), "recurrent_weights"),
+        (lambda: LIFLayer(3, 10e-3, learn_thresholds=True), "thresholds"),
+        (lambda: TemporalEffectiveBatchNorm(3, max_steps=30), "step_factor"),
+    ],
+)
+def test_a_deep_copy_of_a_parametrized_module_continues_from_the_same_state(make, name):
+    net, x = SpikingSequential(make(), LIFLayer(3, 10e-3)).eval(), drive(2, 12, 3)
+    parametrize.register_parametrization(net[0], name, Halved())
+    prepare_net(net)
+    net(x)  # leaves plans, kernels, and states with a graph
+    other = copy.deepcopy(net)
+    expected = net(x)
+    for output, y in zip(other(x), expected, strict=True):
+        assert torch.equal(output, y)
+    originals = [twin[0].parametrizations[name].original for twin in (net, other)]
+    assert originals[0] is not originals[1]
 
 
 @pytest.mark.parametrize("solver", ["serial", "reference"])

@@ -6,13 +6,15 @@ From the first `prepare_net` on, only `prepare_net` and `streaming` prepare the 
 """
 
 import contextlib
+import copy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from nwavesdk.chip import Noise
 
@@ -83,6 +85,18 @@ class SelfPreparing(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which may be made within a call."""
         return vars(self) | {"_is_prepared": self._is_explicit}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy of what `__getstate__` returns, as without this method.
+
+        The class that torch gives to a parametrized module would copy all attributes, such as
+        kernels and states with a graph.
+        """
+        plain: Any = parametrize.type_before_parametrizations(self)
+        replica: Self = plain.__new__(type(self))
+        memo[id(self)] = replica
+        plain.__setstate__(replica, copy.deepcopy(plain.__getstate__(self), memo))
+        return replica
 
 
 class Prepared(SelfPreparing):

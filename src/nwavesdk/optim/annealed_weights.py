@@ -6,7 +6,6 @@ which holds all of this, so nothing remains after the weight is detached.
 """
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +80,6 @@ def attach(module: nn.Module, key: str, signed: SignedBlocks) -> None:
     cls: Any = type(module)
     plain: Any = parametrize.type_before_parametrizations(module)
 
-    def deepcopy_module(self: Any, memo: dict[int, Any]) -> Any:
-        replica = memo[id(self)] = plain.__new__(type(self))
-        plain.__setstate__(replica, deepcopy(plain.__getstate__(self), memo))
-        return replica
-
     def save_weights(
         self: Any, *args: Any, prefix: str = "", keep_vars: bool = False, **kwargs: Any
     ) -> Any:
@@ -99,9 +93,6 @@ def attach(module: nn.Module, key: str, signed: SignedBlocks) -> None:
         _split_weights(self, state, prefix, missing, rest[-1])
         plain._load_from_state_dict(self, state, prefix, metadata, strict, missing, *rest)
 
-    # The deep copy of torch's class does not ask the module which of its attributes to copy.
-    if not hasattr(plain, "__deepcopy__"):
-        cls.__deepcopy__ = deepcopy_module
     cls.state_dict = save_weights
     cls._load_from_state_dict = load_weights
 
