@@ -123,6 +123,7 @@ SPECIAL = {
     "no gradient": lambda: [TimeBatchNorm(5, affine=False), LIFLayer(5, 10e-3)],
     "not spikes": lambda: [LILayer(5, solver="reference"), nn.BatchNorm1d(5), LIFLayer(5, 10e-3)],
     "neurons and norm": lambda: [Spiking()],
+    "container": lambda: [SpikingSequential(LIFLayer(5, 10e-3)), TimeBatchNorm(5)],
 }
 
 

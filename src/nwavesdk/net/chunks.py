@@ -260,7 +260,7 @@ def _run_chunks(
     """Run causal modules in chunks of time, each of which backward runs again.
 
     Returns:
-        Spikes and, if they are another tensor, membranes, as sequences of a kind.
+        Spikes and, if they are the last and another tensor, membranes, as sequences of a kind.
     """
     stateful = _stateful(modules)
 
@@ -287,8 +287,8 @@ def _run_chunks(
         spk, mem, sizes, *states = call_and_repeat(
             run_chunk, part, own, sizes, *states, use_reentrant=False
         )
-        # Both are one tensor if the modules do not end in a neuron layer that is the last.
-        outputs = [spk] if spk is mem else [spk, mem]
+        # A piece before the last may also end in a container, whose membranes nobody reads.
+        outputs = [spk, mem] if is_last and spk is not mem else [spk]
         sequences = sequences or [kind(y, source.shape[1]) for y in outputs]
         for sequence, y in zip(sequences, outputs, strict=True):
             sequence.append(y)
