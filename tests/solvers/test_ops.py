@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 
 from contract import NEURONS, SURROGATES
 from nwavesdk.layers import (
+    ALIFLayer,
     Dropout,
     HWLayer,
     HWSynapse,
@@ -286,6 +287,25 @@ def test_torch_func_transforms_need_the_reference():
     for leaf in each:
         value(leaf).backward()
     assert torch.equal(vmap(grad(value))(x), torch.stack([leaf.grad for leaf in each]))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 3)])
+def test_an_empty_batch_runs_in_compiled_code(shape):
+    torch._dynamo.reset()
+    layer = ALIFLayer(3, learn=("tau",))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    gradient = compiled_gradient(layer, compiled, torch.rand(shape))
+    assert all(map(torch.equal, gradient, compiled_gradient(layer, layer, torch.rand(shape))))
+
+
+def test_layers_on_the_reference_solver_share_no_compiled_code():
+    torch._dynamo.reset()
+    x = 2 * torch.rand(3, 4, 10)
+    for _ in range(2):
+        layer = LIFLayer(10, 10e-3, solver="reference")
+        expected = compiled_gradient(layer, layer, x)
+        gradient = compiled_gradient(layer, torch.compile(layer, backend="aot_eager"), x)
+        assert all(map(torch.equal, gradient, expected))
 
 
 def test_a_solution_of_the_operators_is_that_of_sweep():

@@ -28,16 +28,22 @@ from nwavesdk.solvers.problem import (
     to_saved_dtype,
     unflatten_call,
 )
+from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sparse.many_rows import Nonzeros, nonzero_values
 from nwavesdk.solvers.sparse.product import spike_product_and_nonzeros, weight_gradient
 from nwavesdk.solvers.sweep import BACKWARD, FORWARD
 
-__all__ = ["product_in_graph", "solve_in_graph"]
+__all__ = ["product_in_graph", "solve_in_graph", "solve_reference_outside"]
 
 _HASH = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
 # Solvers
+
+
+# Its text is run by `exec`, with other names for each layer, which torch cannot compile.
+solve_reference_outside = torch.compiler.disable(solve_reference)
+"""`solve_reference`, which interrupts the graph."""
 
 
 def solve_in_graph(
@@ -106,9 +112,12 @@ def _(
 
 
 def _unshared(outputs: list[Tensor]) -> list[Tensor]:
-    """`outputs`, copied where they are views: outputs of an operator must not share memory."""
+    """`outputs`, copied where they are views: outputs of an operator must not share memory.
+
+    Of outputs without values, the size of the memory does not show whether they do.
+    """
     return [
-        t if t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone()
+        t if 0 < t.untyped_storage().nbytes() == t.numel() * t.element_size() else t.clone()
         for t in outputs
     ]
 
