@@ -1,0 +1,17 @@
+"""Random nets, called in random ways, against a plain loop; see `random_nets/`."""
+
+import pytest
+import torch
+
+from tests.random_nets.calls import find_disagreement
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 10) for start in range(0, 40, 10)], ids=str)
+def test_random_nets_agree_with_a_plain_loop(seeds):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        disagreements = [text for seed in seeds if (text := find_disagreement(seed)[0])]
+    finally:
+        torch.set_num_threads(threads)
+    assert not disagreements, "\n\n".join(disagreements)
