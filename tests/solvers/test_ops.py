@@ -237,6 +237,24 @@ def test_a_changed_surrogate_is_compiled_again():
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("spike_grad", fast_sigmoid(5.0)), ("detach_reset", False), ("dt", 2e-3)],
+)
+def test_a_setting_that_changed_between_calls_acts_in_compiled_code(name, value):
+    torch._dynamo.reset()
+    layer, x = LIFLayer(10, 10e-3, reset_mechanism="zero"), 2 * torch.rand(3, 20, 10)
+    compiled = torch.compile(layer, backend="aot_eager")
+    for _ in range(2):
+        gradients = []
+        for call in (compiled, layer):  # neither is prepared by prepare_net
+            leaf = x.clone().requires_grad_()
+            call(leaf)[1].square().sum().backward()
+            gradients.append(leaf.grad)
+        assert torch.equal(*gradients)
+        setattr(layer, name, value)
+
+
 def test_a_foreign_surrogate_is_rejected():
     torch._dynamo.reset()
     other = atan(3.0)

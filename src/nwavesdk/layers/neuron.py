@@ -36,6 +36,7 @@ from nwavesdk.solvers import (
     recent_spikes,
     solve,
     spec_name,
+    specs_by_name,
 )
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
@@ -213,7 +214,7 @@ class NeuronLayer(ConstantNeurons):
 
     def prepare_in_graph(self) -> None:
         super().prepare_in_graph()
-        if not self._spec_name and torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and specs_by_name.get(self._spec_name) != self._spec():
             leave_graph(type(self).__name__)
 
     def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:

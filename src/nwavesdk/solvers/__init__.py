@@ -10,6 +10,7 @@ from nwavesdk.solvers.problem import (
     named_value,
     recent_spikes,
     spec_name,
+    specs_by_name,
     spike_argument,
     state_trajectories,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "recent_spikes",
     "solve",
     "spec_name",
+    "specs_by_name",
     "spike_argument",
     "state_trajectories",
 ]
