@@ -234,9 +234,9 @@ def run_norm(module, x, trace):
             variances.append(rows.var(0, unbiased=False))
             running.append((rows.mean(0).detach(), rows.var(0).detach()))
         mean, variance = torch.stack(means), torch.stack(variances)
-        if isinstance(module, nn.BatchNorm1d):
-            # Of a channel that is nearly constant, the bits are those of torch's own sums.
-            trace.decide(variance.sqrt())
+        # Of a channel that is nearly constant, torch's sums decide the bits: where channels are
+        # last in memory, it adds up the float32 values of a channel one after the other.
+        trace.decide(variance.sqrt())
         old = [module.running_mean.clone(), module.running_var.clone()]
         for i, new in enumerate(zip(*running, strict=True)):
             place, value = (steps, torch.stack(new)) if by_step else (..., new[0])
