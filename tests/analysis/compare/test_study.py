@@ -63,6 +63,7 @@ def test_arms_are_paired_under_mismatch(study_choices: dict[str, Any], tmp_path:
         "data": {"source": study_choices["data"]["source"], "sample_rate": 8000},
         "net": {**study_choices["net"], "dt": 5e-3},
     }
+    del choices["net_file"]  # a chip has its own net
     study = Study.open(tmp_path / "study", ARMS, 1, choices, threads=1)
     finish_here(study)
     assert_paired(study)
