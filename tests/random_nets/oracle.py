@@ -25,12 +25,14 @@ class Trace:
     Attributes:
         lengths: Number of steps of each recording, or None.
         margin: Smallest distance of a value from a decision.
+        gain: By how much norms of nearly constant channels multiply roundings, one after the other.
         statistics: Running mean and variance of each norm after the call.
         states: States of modules inside of `Feedback`, which runs step by step.
     """
 
     lengths: Tensor | None = None
     margin: float = math.inf
+    gain: float = 1.0
     statistics: dict[nn.Module, list[Tensor]] = field(default_factory=dict)
     states: dict[nn.Module, object] = field(default_factory=dict)
 
@@ -122,7 +124,8 @@ def integrate(layer, x, v, w, c, d, fire):
 
 def klif(layer, x, v, w, c, d, fire):
     u = c["k"] * (d["tau"] * v + (1 - d["tau"]) * x)
-    fire.trace.decide(u[u != 0])  # of silence, u is exactly 0
+    # Of silence, u is exactly 0; of equal values after a norm, it is 0 or a rounding error.
+    fire.trace.decide(u if fire.trace.statistics else u[u != 0])
     u = torch.where(u < 0, 0.0, u)
     s = fire(u - c["threshold"])
     return s, u * (1 - fire.held(s)), w
@@ -237,6 +240,7 @@ def run_norm(module, x, trace):
         # Of a channel that is nearly constant, torch's sums decide the bits: where channels are
         # last in memory, it adds up the float32 values of a channel one after the other.
         trace.decide(variance.sqrt())
+        trace.gain *= max(1.0, float((variance.detach() + module.eps).rsqrt().max()))
         old = [module.running_mean.clone(), module.running_var.clone()]
         for i, new in enumerate(zip(*running, strict=True)):
             place, value = (steps, torch.stack(new)) if by_step else (..., new[0])
