@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,5 +28,5 @@ def test_another_process_is_load_elsewhere_and_our_own_work_is_not():
 
 
 def test_without_a_report_of_the_system_the_load_is_unknown(monkeypatch):
-    monkeypatch.setattr("nwavesdk.internal.load.Path.is_file", lambda _: False)
+    monkeypatch.setattr("nwavesdk.internal.load.Path", lambda _: Path("no/such/file"))
     assert LoadMonitor().elsewhere() is None

@@ -26,6 +26,7 @@ OTHERS: dict[str, Any] = {
     "tau": 0.02,
     "dt": 2e-3,
     "threshold": 0.5,
+    "reset": "zero",
     "dropout": 0.5,
     "surrogate": "atan(alpha=3)",
 }

@@ -39,14 +39,15 @@ class LoadMonitor:
     @staticmethod
     def _core_seconds() -> tuple[float, float, float] | None:
         """Core seconds that have passed, that were busy, and that this process has used."""
-        stat = Path("/proc/stat")
-        if not stat.is_file():
+        try:
+            stat = Path("/proc/stat").read_text(encoding="ascii")
+        except OSError:
             return None
 
         # One line per core: cpu0 user nice system idle iowait irq softirq steal ...
         cores = _core_names()
         passed = busy = 0
-        for line in stat.read_text(encoding="ascii").splitlines():
+        for line in stat.splitlines():
             name, *words = line.split()
             if name in cores:
                 ticks = [int(word) for word in words[:8]]

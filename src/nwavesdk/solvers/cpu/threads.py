@@ -196,10 +196,10 @@ class _ShortWaits:
         formed.wait()
 
     def end(self) -> None:
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._end.set()
-            self._thread.join()
-            self._thread = None
+            thread.join()
 
 
 class _Cores:
