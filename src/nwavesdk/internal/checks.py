@@ -60,9 +60,14 @@ def close_name(name: object, names: Iterable[str]) -> str:
         >>> close_name("atn", ["atan", "tanh"])
         ", did you mean 'atan'?"
     """
-    is_name = isinstance(name, str) and len(name) < 100
-    close = get_close_matches(str(name), names, 1) if is_name else []
-    return f", did you mean {close[0]!r}?" if close else ""
+    if not isinstance(name, str) or len(name) >= 100:
+        return ""
+
+    # First regardless of case: LifLayer is LIFLayer, not LILayer.
+    known = list(names)
+    close = get_close_matches(name.lower(), {each.lower() for each in known}, 1)
+    same = [each for each in known if [each.lower()] == close]
+    return f", did you mean {get_close_matches(name, same, 1, 0)[0]!r}?" if close else ""
 
 
 def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:
