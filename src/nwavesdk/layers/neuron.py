@@ -36,8 +36,8 @@ from nwavesdk.solvers import (
     recent_spikes,
     solve,
     spec_name,
-    specs_by_name,
 )
+from nwavesdk.solvers.problem import specs_by_name
 from nwavesdk.surrogate import FastSigmoid, Foreign, Surrogate, as_surrogate
 
 __all__ = ["CALL_SETTINGS", "NeuronLayer"]

@@ -10,7 +10,6 @@ from nwavesdk.solvers.problem import (
     named_value,
     recent_spikes,
     spec_name,
-    specs_by_name,
     spike_argument,
     state_trajectories,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "recent_spikes",
     "solve",
     "spec_name",
-    "specs_by_name",
     "spike_argument",
     "state_trajectories",
 ]
