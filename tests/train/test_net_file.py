@@ -250,7 +250,9 @@ def test_an_option_that_the_file_does_not_read_is_an_error(
 
 
 def test_a_file_of_another_name_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"net_file: got 'net\.txt', expected one of lif, .*, or a Py"):
+    with pytest.raises(
+        ValueError, match=r"got 'net\.txt', expected one of lif, .*, or a Python file"
+    ):
         RunConfig.of({"net_file": "net.txt"})
     with pytest.raises(ValueError, match="does not exist"):
         RunConfig.of({"net_file": str(tmp_path / "missing.py")})

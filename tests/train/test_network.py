@@ -77,7 +77,7 @@ def test_a_read_out_begins_near_zero() -> None:
     assert 0.05 < ratio < 0.2
 
 
-@pytest.mark.parametrize(("tau", "nearest"), [(0.05, None), (0.03, "0.0317 s"), (3.0, "0.2 s")])
+@pytest.mark.parametrize(("tau", "nearest"), [(0.05, None), (0.03, "0.0317 s"), (2.0, "0.2 s")])
 def test_a_time_constant_that_the_chip_lacks_is_noted(tau: float, nearest: str | None) -> None:
     chip = ChipConfig(profile="h1v2")
     config = RunConfig(net=NetConfig(tau=tau), chip=chip, facts=facts("classification"))

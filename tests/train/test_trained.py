@@ -211,6 +211,7 @@ def test_new_files_are_read_with_the_columns_and_missing_values_of_the_run(tmp_p
         file.write_text("\n".join(["time,x,y,z", *rows]))
     choices: dict[str, Any] = {
         "data": {"source": str(data), "columns": "z,x", "missing": "interpolate"},
+        "net_file": "lif",
         "net": {"hidden": [4]},
         "machine": {"accelerator": "cpu"},
     }

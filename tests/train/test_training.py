@@ -227,6 +227,6 @@ def test_training_that_diverges_is_an_error_with_a_remedy(
     choices["learning"] |= {"epochs": 10, "rate": 1e3, "weight_decay": 1e3}
     with pytest.raises(
         BrokenRunError,
-        match="is not finite after epoch .: training diverged; begin a new run with a lower",
+        match="states are NaN or infinite .* training diverged; begin a new run with a lower",
     ):
         Run.new(tmp_path / "wild", RunConfig.of(choices)).train()

@@ -89,7 +89,7 @@ LATER_DATA: dict[str, Any] = {
     "standardize": False,
     "add_standardized": False,
     "look_ahead": 0,
-    "columns": (),
+    "columns": [],
     "missing": "error",
 }
 
