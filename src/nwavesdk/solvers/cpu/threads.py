@@ -12,8 +12,8 @@ jobs need none of them.
 Busy machines. Other processes may need the cores, too. Then a thread that has no core holds up all
 threads that wait for it, and those that wait in a busy loop keep it from getting one. So we
 measure the load by other processes a few times a second. While they leave fewer cores than we have
-threads, our kernels run on the cores that are free, and torch's threads wait asleep. Results do not
-depend on it: the pieces of work, and the threads of torch's own operations, stay the same.
+threads, our kernels run on the cores that are free, and torch's threads sleep while they wait.
+Results do not depend on the load: the pieces of work, and the threads of torch's own operations, stay the same.
 
 Allocator. glibc returns blocks of several MiB to the system and requests them again, and then the
 page faults of a fresh tensor cost more than our kernels. The first serial call raises two of its
@@ -213,7 +213,7 @@ class _Cores:
         self._lock = threading.Lock()
 
     def free_threads(self, threads: int) -> int:
-        """How many of so many threads have a core, at least one."""
+        """The number of threads, of those requested, that have a free core; at least 1."""
         if time.monotonic() > self._window_end and self._lock.acquire(blocking=False):
             try:
                 self._measure()
