@@ -13,7 +13,8 @@ Busy machines. Other processes may need the cores, too. Then a thread that has n
 threads that wait for it, and those that wait in a busy loop keep it from getting one. So we
 measure the load by other processes a few times a second. While they leave fewer cores than we have
 threads, our kernels run on the cores that are free, and torch's threads sleep while they wait.
-Results do not depend on the load: the pieces of work, and the threads of torch's own operations, stay the same.
+Results do not depend on the load: the pieces of work, and the threads of torch's own operations,
+stay the same.
 
 Allocator. glibc returns blocks of several MiB to the system and requests them again, and then the
 page faults of a fresh tensor cost more than our kernels. The first serial call raises two of its
