@@ -3,6 +3,7 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import cache
 from textwrap import indent
 from typing import Any, NamedTuple
 
@@ -33,9 +34,6 @@ __all__ = [
     "run_module",
     "takes_argument",
 ]
-
-# Whether `forward` of a class has a parameter, by class and name.
-_takes_argument: dict[tuple[type[nn.Module], str], bool] = {}
 
 
 class Pass(NamedTuple):
@@ -326,13 +324,16 @@ def _prepared_inside(module: nn.Module) -> list[Prepared]:
     return [inner for inner in module.modules() if isinstance(inner, Prepared)]
 
 
+# `torch.compile` takes the answer as a constant: it neither traces nor guards what is cached.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def takes_argument(kind: type[nn.Module], name: str) -> bool:
     """Whether `forward` of a class has a parameter of that name."""
-    known = _takes_argument.get((kind, name))
-    if known is None:
-        try:
-            known = name in inspect.signature(kind.forward).parameters
-        except (AttributeError, TypeError, ValueError):  # scripted and native modules
-            known = False
-        _takes_argument[kind, name] = known
-    return known
+    return name in _parameters_of(kind.forward)
+
+
+@cache
+def _parameters_of(forward: Callable[..., Any]) -> frozenset[str]:
+    try:
+        return frozenset(inspect.signature(forward).parameters)
+    except (AttributeError, TypeError, ValueError):  # scripted and native modules
+        return frozenset()
