@@ -46,6 +46,7 @@ from nwavesdk.train.config import absolute_choice
             r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)",
         ),
         ({"seed": -1}, r"seed: .*at least 0 \(got -1\)"),
+        ({"data": {"source": "f", "window": 25}}, r"data\.window: .*at most 1 \(got 25\)"),
         ({"net": {"hidden": [2**70]}}, r"net\.hidden\.0: .*at most 100000"),
         ({"net": {"hidden": [1e300]}}, r"net\.hidden\.0: .*\(got 1e\+300\)"),
         ({"net": {"hidden": [4, ""]}}, r"net\.hidden\.1: .*\(got ''\)"),

@@ -208,8 +208,10 @@ class DataConfig(FrozenModel):
         le=10**6,
     )
     bands: int = choice(32, "Mel bands; folders only.", ge=1, le=4096)
-    window: float = choice(25e-3, "Length of a frame [s]; folders only.", ge=1e-4, le=60)
-    hop: float = choice(10e-3, "Distance between frames [s]; folders only.", ge=1e-4, le=60)
+    window: float = choice(25e-3, "Length of a frame [s], at most 1; folders only.", ge=1e-4, le=1)
+    hop: float = choice(
+        10e-3, "Distance between frames [s], at most 1; folders only.", ge=1e-4, le=1
+    )
     level: Literal["peak", "as_is"] = choice(
         "peak",
         "Loudness of the sound; folders only. peak: the loudest sample of each recording is scaled "
