@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from data.conftest import tone
 from data.damage import bounded_memory, damaged
 from nwavesdk.data.containers import container_of
-from nwavesdk.data.decoding import SUFFIXES, RecordingError, decode
+from nwavesdk.data.decoding import SUFFIXES, decode
+from nwavesdk.data.reading import RecordingError
 
 soundfile = pytest.importorskip("soundfile")
 

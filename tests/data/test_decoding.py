@@ -12,7 +12,6 @@ import torch
 
 from data.conftest import blocks_of
 from nwavesdk.data.decoding import (
-    RecordingError,
     ResamplingStream,
     decode,
     fit_target,
@@ -21,6 +20,7 @@ from nwavesdk.data.decoding import (
     read_target,
     resample,
 )
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import FileError
 
 soundfile = pytest.importorskip("soundfile")

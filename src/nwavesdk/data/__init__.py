@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from nwavesdk.data.augment import Augmentation, default_augmentation
 from nwavesdk.data.builtin import load_digits, load_wav_folder
 from nwavesdk.data.channels import Channels, generate
-from nwavesdk.data.decoding import RecordingError, decode
+from nwavesdk.data.decoding import decode
 from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import (
     Frames,
     Indices,

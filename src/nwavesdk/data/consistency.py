@@ -12,9 +12,9 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.features import EventBins, Featured
 from nwavesdk.data.readers.values import excerpt
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, StepTarget
 from nwavesdk.internal.files import printable
 

@@ -22,12 +22,12 @@ from nwavesdk.data.containers import (
     content_name,
     differs_from_md5,
 )
-from nwavesdk.internal.files import FileError, read_bytes
+from nwavesdk.data.reading import RecordingError
+from nwavesdk.internal.files import read_bytes
 from nwavesdk.internal.imports import require
 
 __all__ = [
     "SUFFIXES",
-    "RecordingError",
     "ResamplingStream",
     "Samples",
     "Sound",
@@ -64,16 +64,6 @@ MOST_SECONDS = 600.0
 
 # The most values of a target: 56 columns at 600,000 steps.
 MOST_VALUES = 2**25
-
-
-class RecordingError(FileError):
-    """A recording, or its target, cannot be used.
-
-    Example:
-        >>> decode(Path("yes/1.wav"), b"")
-        Traceback (most recent call last):
-        nwavesdk.data.decoding.RecordingError: yes/1.wav is empty (0 bytes): repair or remove it.
-    """
 
 
 def read_recording(path: Path, max_seconds: float) -> bytes:

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.binning import bin_events, count_steps
-from nwavesdk.data.decoding import RecordingError, Sound, fit_target, normalize_peak, resample
+from nwavesdk.data.decoding import Sound, fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.log_mel import LogMel
 from nwavesdk.data.readers.events import fit_shape
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import STEPS, Frames, Pairs, standardized, target_at
 from nwavesdk.data.source import Events, Item, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from nwavesdk.data import decoding
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import events, images, series
 from nwavesdk.data.readers.aedat4 import AEDAT4_SUFFIXES
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Kind, Part
 from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.consistency import filled_note, misplaced_fault, numbered_columns_note
-from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
+from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
 from nwavesdk.data.features import (
     ChipFeatures,
     EventBins,
@@ -27,6 +27,7 @@ from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, FORMATS, open_files, open_source
 from nwavesdk.data.readers.archive import open_npz
 from nwavesdk.data.readers.series import SeriesOptions
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
 from nwavesdk.internal.checks import shown, whole_number

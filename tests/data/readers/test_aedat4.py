@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.aedat4 import MAGIC, read_aedat4
+from nwavesdk.data.reading import RecordingError
 
 NAME = Path("waving/one.aedat4")
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.readers.zips import SAVES
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Sample, Source, Task
 
 DRAW = np.random.default_rng(0)

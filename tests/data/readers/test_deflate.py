@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.deflate import Deflated, Stored
 from nwavesdk.data.readers.streams import StreamedFile
+from nwavesdk.data.reading import RecordingError
 
 CONTENT = np.random.default_rng(0).integers(0, 5, 3_000_000).astype(np.uint8).tobytes()
 

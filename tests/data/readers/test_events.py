@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import events as module
 from nwavesdk.data.readers.events import (
     fit_shape,
@@ -17,6 +16,7 @@ from nwavesdk.data.readers.events import (
     read_bin,
     read_structured_npy,
 )
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Events
 
 NAME = Path("7/one.bin")

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.damage import bounded_memory, damaged
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import idx
 from nwavesdk.data.readers.idx import holds_idx, open_idx
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import FileError
 
 TRAIN = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)

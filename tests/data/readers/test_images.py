@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.damage import bounded_memory, damaged
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import images
 from nwavesdk.data.readers.images import SUFFIXES, read_image
+from nwavesdk.data.reading import RecordingError
 
 Image = pytest.importorskip("PIL.Image")
 ImageFile = pytest.importorskip("PIL.ImageFile")

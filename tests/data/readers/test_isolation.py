@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import isolation
 from nwavesdk.data.readers.isolation import Decoder
+from nwavesdk.data.reading import RecordingError
 
 # A program without libraries: it answers the number of its process, or misbehaves.
 PROGRAM = """

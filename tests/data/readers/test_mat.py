@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.damage import bounded_memory, damaged
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import mat
 from nwavesdk.data.readers.mat import read_mat
+from nwavesdk.data.reading import RecordingError
 
 scipy_io = pytest.importorskip("scipy.io")
 

@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as arrays
 
 from data.readers.test_npy import EVENTS, header_of, saved
 from data.readers.zips import SAVES, replace_content, write_zip
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import npz
 from nwavesdk.data.readers.npz import Archive
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import FileError
 
 X = np.random.default_rng(0).standard_normal((50, 20, 3))

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.qtdb import CLASSES, open_qtdb
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import FileError
 
 scipy_io = pytest.importorskip("scipy.io")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from data.readers.test_npy import EVENTS, header_of, saved
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.series import SeriesOptions, read_csv, read_npy
+from nwavesdk.data.reading import RecordingError
 
 PATH = Path("set/a/1.csv")
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)

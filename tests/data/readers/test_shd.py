@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.shd import is_shd, open_shd
+from nwavesdk.data.reading import RecordingError
 
 pytestmark = pytest.mark.events
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.streams import StreamedFile
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import FileError
 
 

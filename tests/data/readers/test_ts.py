@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.ts import open_ts
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Source
 from nwavesdk.internal.files import FileError
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.events import MOST_EVENTS, read_structured_npy
 from nwavesdk.data.readers.isolation import shared_decoder
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.imports import require
 

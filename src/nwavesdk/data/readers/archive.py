@@ -34,7 +34,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.layout import (
     Rows,
     Steps,
@@ -51,6 +50,7 @@ from nwavesdk.data.readers.values import (
     find_not_finite,
     to_float32,
 )
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Part, Sample, Source, Task
 
 __all__ = ["open_npz"]

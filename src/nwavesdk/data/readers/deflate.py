@@ -4,8 +4,8 @@ import threading
 import zlib
 from typing import Protocol
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.streams import StreamedFile
+from nwavesdk.data.reading import RecordingError
 
 __all__ = ["Content", "Deflated", "Stored"]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import MOST_SECONDS, RecordingError
+from nwavesdk.data.decoding import MOST_SECONDS
 from nwavesdk.data.readers.npy import parse_header
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.imports import require
 

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.images import MOST_PIXELS
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Part, Sample, Source
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import one_line, read_bytes, reason_of

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.reading import RecordingError
 
 __all__ = ["Decoder", "shared_decoder"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.npz import Archive, Member
 from nwavesdk.data.readers.values import MOST_VALUES, NUMBER_KINDS
+from nwavesdk.data.reading import RecordingError
 
 __all__ = ["Rows", "Steps", "find_lengths", "find_steps", "group_members", "lay_out"]
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import one_line, read_bytes
 

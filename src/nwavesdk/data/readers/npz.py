@@ -17,7 +17,6 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.deflate import Content, Deflated, Stored
 from nwavesdk.data.readers.npy import (
     HEADER_BYTES,
@@ -26,6 +25,7 @@ from nwavesdk.data.readers.npy import (
     parse_header,
 )
 from nwavesdk.data.readers.streams import StreamedFile
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import one_line
 
 __all__ = ["Archive", "Member"]

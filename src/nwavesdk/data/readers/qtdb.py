@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.mat import Array, read_mat
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Part, Sample, Source
 
 __all__ = ["CLASSES", "open_qtdb"]

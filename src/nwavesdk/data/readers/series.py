@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.npy import parse_header
 from nwavesdk.data.readers.values import (
     MOST_VALUES,
@@ -28,6 +27,7 @@ from nwavesdk.data.readers.values import (
     parse_rows,
     to_float32,
 )
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.checks import close_name
 from nwavesdk.internal.files import one_line

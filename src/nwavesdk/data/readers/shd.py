@@ -16,9 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.events import MOST_EVENTS, read_structured_npy
 from nwavesdk.data.readers.isolation import shared_decoder
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Part, Sample, Source
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.imports import require

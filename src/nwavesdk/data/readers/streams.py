@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from nwavesdk.data.decoding import RecordingError
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.internal.files import open_regular, reason_of
 
 __all__ = ["StreamedFile"]

@@ -19,7 +19,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers.streams import StreamedFile
 from nwavesdk.data.readers.values import (
     excerpt,
@@ -27,6 +26,7 @@ from nwavesdk.data.readers.values import (
     is_number,
     parse_rows,
 )
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Part, Sample, Source
 from nwavesdk.internal.files import one_line, reason_of
 
