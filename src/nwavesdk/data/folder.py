@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from nwavesdk.data import decoding
-from nwavesdk.data.readers import events, images, series
-from nwavesdk.data.readers.aedat4 import AEDAT4_SUFFIXES
+import numpy as np
+
 from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Item, Kind, Part
 from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
@@ -27,6 +26,7 @@ __all__ = [
     "check_folder",
     "check_parts",
     "find_kind",
+    "holds_events",
     "is_official",
     "list_classes",
     "list_files",
@@ -37,10 +37,10 @@ __all__ = [
 # Files of sound that are not read, and those of the other kinds.
 OTHER_SOUNDS = {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".m4a", ".mp3", ".w64", ".wma"}
 SUFFIXES_OF: dict[Kind, frozenset[str]] = {
-    "sound": decoding.SUFFIXES,
-    "series": series.SUFFIXES,
-    "image": images.SUFFIXES,
-    "events": events.SUFFIXES | AEDAT4_SUFFIXES | {".npy"},
+    "sound": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus"}),
+    "series": frozenset({".npy", ".csv"}),
+    "image": frozenset({".png", ".jpg", ".jpeg"}),
+    "events": frozenset({".bin", ".npy", ".aedat4"}),
 }
 # The same for messages.
 FORMS: dict[Kind, str] = {
@@ -76,9 +76,6 @@ MOST_OTHERS = 4
 
 # Folders that a file may lie in, below the data folder.
 MOST_FOLDERS = 32
-
-# The header of a `.npy` file is in its first bytes.
-NPY_HEADER_BYTES = 4096
 
 T = TypeVar("T")
 
@@ -205,16 +202,17 @@ def find_kind(root: Path) -> Kind | None:
         kind: sum(counts[suffix] for suffix in suffixes) for kind, suffixes in SUFFIXES_OF.items()
     }
     if first_npy is not None and counts[".npy"]:
-        counts_of["series" if _holds_events(first_npy) else "events"] -= counts[".npy"]
+        counts_of["series" if holds_events(first_npy) else "events"] -= counts[".npy"]
     kind = max(counts_of, key=lambda kind: counts_of[kind])
     if counts_of[kind]:
         return kind
     return "sound" if any(counts[suffix] for suffix in OTHER_SOUNDS) else None
 
 
-def _holds_events(path: Path) -> bool:
-    with suppress(OSError), open(path, "rb") as file:
-        return events.holds_events(file.read(NPY_HEADER_BYTES))
+def holds_events(path: Path) -> bool:
+    """Whether a `.npy` file holds records, as events do, and not a series."""
+    with suppress(Exception):  # the reader names what is wrong
+        return path.is_file() and np.load(path, mmap_mode="r").dtype.names is not None
     return False
 
 

@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.data.decoding import MOST_SECONDS, decode, read_recording, read_target
+from nwavesdk.data.decoding import MOST_SECONDS, read_sound, read_target
 from nwavesdk.data.folder import (
     PARTS,
     SUFFIXES_OF,
@@ -20,28 +20,27 @@ from nwavesdk.data.folder import (
     check_folder,
     check_parts,
     find_kind,
+    holds_events,
     is_official,
     list_classes,
     list_files,
     list_targets,
     visible_folders,
 )
-from nwavesdk.data.readers import events
 from nwavesdk.data.readers.aedat4 import read_aedat4
 from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.readers.events import read_bin, read_structured_npy
 from nwavesdk.data.readers.idx import holds_idx, open_idx
 from nwavesdk.data.readers.images import read_image
 from nwavesdk.data.readers.qtdb import open_qtdb
 from nwavesdk.data.readers.series import SeriesOptions, read_csv, read_npy
 from nwavesdk.data.readers.shd import is_shd, open_shd
 from nwavesdk.data.readers.ts import open_ts
+from nwavesdk.data.reading import reading
 from nwavesdk.data.source import Item, Kind, Sample, Source, Task
-from nwavesdk.internal.files import FileError, printable, read_bytes
+from nwavesdk.internal.files import FileError, printable
 
 __all__ = ["open_files", "open_source"]
-
-# The largest file of a recording that is not sound [bytes].
-MOST_FILE_BYTES = 2**30
 
 # Number of data sets in one folder that an error names.
 MOST_NAMED = 5
@@ -53,7 +52,7 @@ EXPECTED = (
     "NAME_TEST.ts, a .npz file, or .h5 files of events"
 )
 
-Reader = Callable[[Path, bytes], Sample]
+Reader = Callable[[Path], Sample]
 
 ALL_COLUMNS = SeriesOptions()
 
@@ -72,20 +71,12 @@ class FileReader:
     max_seconds: float = MOST_SECONDS
     series: SeriesOptions = ALL_COLUMNS
 
-    def content(self, path: Path) -> bytes:
-        """The content of a file that is small enough."""
-        if self.kind == "sound":
-            return read_recording(path, self.max_seconds)
-        return read_bytes(path, MOST_FILE_BYTES, "split it into several recordings")
-
     def digest(self, item: Item) -> bytes:
         """SHA-256 of the file, followed by that of its target."""
-        digest = sha256(self.content(item.path)).digest()
+        digest = _digest_of_file(item.path)
         if self.series != ALL_COLUMNS:  # decides the values, too
             digest += repr(self.series).encode()
-        if item.target is not None:
-            digest += sha256(read_recording(item.target, self.max_seconds)).digest()
-        return digest
+        return digest if item.target is None else digest + _digest_of_file(item.target)
 
     def read(self, item: Item) -> Sample:
         """The content of a recording.
@@ -93,20 +84,20 @@ class FileReader:
         Raises:
             FileError: If it cannot be used.
         """
-        data = self.content(item.path)
         if self.kind == "sound":
-            sample = Sample(decode(item.path, data, self.max_seconds))
+            sample = Sample(read_sound(item.path, self.max_seconds))
         elif self.kind == "events" and item.path.suffix.lower() == ".npy":
-            sample = events.read_structured_npy(item.path, data)
+            sample = read_structured_npy(item.path)
         elif self.kind == "series":
-            read = SERIES_READERS[item.path.suffix.lower()]
-            sample = read(item.path, data, self.series)
+            sample = SERIES_READERS[item.path.suffix.lower()](item.path, self.series)
         else:
-            sample = READERS[item.path.suffix.lower()](item.path, data)
-        if item.target is None:
-            return sample
-        content = read_recording(item.target, self.max_seconds)
-        return replace(sample, target=read_target(item.target, content))
+            sample = READERS[item.path.suffix.lower()](item.path)
+        return sample if item.target is None else replace(sample, target=read_target(item.target))
+
+
+def _digest_of_file(path: Path) -> bytes:
+    with reading(path, "a file"), open(path, "rb") as file:
+        return file_digest(file, "sha256").digest()
 
 
 def open_files(
@@ -129,7 +120,7 @@ def open_files(
 
 def _kind_of_file(path: Path) -> Kind:
     suffix = path.suffix.lower()
-    if suffix == ".npy" and events.holds_events(read_bytes(path, MOST_FILE_BYTES)[:4096]):
+    if suffix == ".npy" and holds_events(path):
         return "events"
     for kind, suffixes in SUFFIXES_OF.items():
         if suffix in suffixes:
@@ -310,6 +301,6 @@ SERIES_READERS = {".npy": read_npy, ".csv": read_csv}
 
 READERS: dict[str, Reader] = {
     **dict.fromkeys(SUFFIXES_OF["image"], read_image),
-    ".bin": events.read_bin,
+    ".bin": read_bin,
     ".aedat4": read_aedat4,
 }
