@@ -27,9 +27,8 @@ from nwavesdk.data.folder import (
     list_targets,
     visible_folders,
 )
-from nwavesdk.data.readers.aedat4 import read_aedat4
 from nwavesdk.data.readers.archive import open_npz
-from nwavesdk.data.readers.events import read_bin, read_structured_npy
+from nwavesdk.data.readers.events import read_aedat4, read_bin, read_structured_npy
 from nwavesdk.data.readers.idx import holds_idx, open_idx
 from nwavesdk.data.readers.images import read_image
 from nwavesdk.data.readers.qtdb import open_qtdb

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -56,7 +57,7 @@ def read_aedat4(path: str) -> dict[str, Any]:
     return {"sensor": np.array([streams[0]["height"], streams[0]["width"]]), **columns}
 
 
-FUNCTIONS = {"hdf5": read_hdf5, "aedat4": read_aedat4}
+FUNCTIONS: dict[str, Callable[..., dict[str, Any]]] = {"hdf5": read_hdf5, "aedat4": read_aedat4}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Files of events, one recording each: N-MNIST's .bin and structured .npy arrays.
+"""Files of events, one recording each: N-MNIST's .bin, structured .npy arrays and AEDAT4.
 
 All readers make the same checks: coordinates are on the sensor, times are finite, not negative and
-never fall, and there are not too many events. `read_aedat4` is in `aedat4`, which shares them.
+never fall, and there are not too many events.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.data.readers.isolation import shared_decoder
 from nwavesdk.data.reading import RecordingError, reading
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.imports import require
@@ -22,6 +23,7 @@ __all__ = [
     "fit_shape",
     "gather_events",
     "join_shapes",
+    "read_aedat4",
     "read_bin",
     "read_structured_npy",
 ]
@@ -66,9 +68,12 @@ def read_bin(path: Path, sensor: Sensor | None = NMNIST_SENSOR) -> Sample:
     """
     read = require("tonic.io", "events").read_mnist_file
     with reading(path, "events of N-MNIST (five bytes each)"):
-        rows = np.fromfile(path, np.uint8).reshape(-1, 5)
-        if np.count_nonzero(rows[:, 1] == MARKER_Y) * len(rows) > MAX_ADDITIONS:
-            raise ValueError(f"too many marks of its clock (y = {MARKER_Y})")
+        rows = np.memmap(path, np.uint8, "r").reshape(-1, 5)
+        n_marks = np.count_nonzero(rows[:, 1] == MARKER_Y)
+        if len(rows) > MAX_EVENTS or n_marks * len(rows) > MAX_ADDITIONS:
+            raise ValueError(
+                f"{len(rows):,} events and {n_marks:,} marks of its clock are too many"
+            )
         events = read(path, dtype=FIELDS)
     return gather_events(path, {name: events[name] for name in FIELDS.names or ()}, sensor)
 
@@ -97,6 +102,30 @@ def read_structured_npy(path: Path, sensor: Sensor | None = None) -> Sample:
     return gather_events(path, {name: array[name] for name in array.dtype.names or ()}, sensor)
 
 
+def read_aedat4(path: Path) -> Sample:
+    """Events of a camera by iniVation's software (DV), version 4 of AEDAT.
+
+    The first event is at 0 s, because the clock of the camera counts from 1970. Frames and other
+    streams are left out.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Events of the shape (2, height, width): polarity, y and x.
+
+    Raises:
+        FileError: If there is no such file, or it cannot be read.
+        RecordingError: If the file is damaged, has no or several streams of events, or fails a
+            check of the module.
+        ModuleNotFoundError: If the extra `events` is not installed.
+    """
+    require("aedat", "events")
+    columns = shared_decoder().ask(path, "aedat4")
+    height, width = columns.pop("sensor").tolist()
+    return gather_events(path, columns, (height, width))
+
+
 def gather_events(
     path: Path, columns: Mapping[str, npt.NDArray[Any]], sensor: Sensor | None
 ) -> Sample:
@@ -116,7 +145,11 @@ def gather_events(
         column.dtype.kind in KINDS[name] for name, column in columns.items()
     )
     shapes = {column.shape for column in columns.values()}
-    if not has_kinds or len(shapes) > 1 or not 1 <= columns["t"].size <= MAX_EVENTS:
+    if (
+        not has_kinds
+        or shapes != {(columns["t"].size,)}
+        or not 1 <= len(columns["t"]) <= MAX_EVENTS
+    ):
         fields = [f"{name} ({col.dtype} {list(col.shape)})" for name, col in columns.items()]
         what = f"has events with {', '.join(fields) or 'no fields'}, expected t (numbers), x and, "
         what += f"if known, y and p (whole numbers) of 1 to {MAX_EVENTS:,} events"
@@ -149,12 +182,11 @@ def _times_of(path: Path, ticks: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Times [s] that are in order."""
     # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
     times = ticks.astype(np.float64) / (1_000_000 if ticks.dtype.kind in "iu" else 1)
-    falls = np.flatnonzero(~(np.diff(times) >= 0))
-    if falls.size or not 0 <= times[0] <= times[-1] <= MOST_SECONDS:
-        what = f"has times of {times[0]:g} to {times[-1]:g} s"
-        if falls.size:
-            what += f", and of {times[falls[0]]:g} before {times[falls[0] + 1]:g} s"
-        what += f", expected 0 to {MOST_SECONDS:g} s in order"
+    is_sorted = bool(np.all(np.diff(times) >= 0))
+    if not is_sorted or not 0 <= times[0] <= times[-1] <= MOST_SECONDS:
+        order = "in order" if is_sorted else "that fall"
+        what = f"has times {order} from {times.min():g} to {times.max():g} s"
+        what += f", expected those in order from 0 to {MOST_SECONDS:g} s"
         raise RecordingError(path, what, f"sort or cut it; {RULE_OF_TIMES}")
     return times
 

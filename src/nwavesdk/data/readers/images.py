@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.reading import RecordingError, checked, reading
 from nwavesdk.data.source import Sample
@@ -52,7 +51,7 @@ def read_image(path: Path) -> Sample:
     return Sample(checked(path, pixels))
 
 
-def _pixels_of(image: Any) -> npt.NDArray[np.float32]:
+def _pixels_of(image: Any) -> Any:
     if image.mode.startswith("I"):  # gray of 16 bits, transparent where it has one value
         integers = np.asarray(image)
         transparent = image.info.get("transparency")

@@ -60,44 +60,32 @@ class Decoder:
         """
         request = {"function": function, "path": os.path.abspath(path), **arguments}
         with self._lock, reading(path, "a file"):
+            process = self._process = self._process or self._start()
+            timer = threading.Timer(self.seconds, process.kill)
+            timer.start()
             try:
-                arrays = self._answer(json.dumps(request).encode() + b"\n")
+                arrays = _answer(process, request)
             except BaseException as error:
-                self.close()  # a later answer would be that of this request
+                self.close()  # the next answer would be that of this request
                 if not isinstance(error, Exception):
                     raise
                 what = f"crashes its decoder, needs too much memory or more than {self.seconds:g} s"
                 raise RecordingError(path, what) from None
+            finally:
+                timer.cancel()
         if "fault" in arrays:
             raise RecordingError(path, str(arrays["fault"]))
         return arrays
 
-    def _answer(self, request: bytes) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of an answer; raises anything if the process dies."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                # -P: the folder of the program is not searched for modules.
-                [sys.executable, "-P", str(PROGRAM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | ENVIRONMENT,
-            )
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        timer = threading.Timer(self.seconds, process.kill)
-        timer.start()
-        try:
-            process.stdin.write(request)
-            process.stdin.flush()
-            # An answer is its size in eight bytes, and the content of a .npz.
-            size = int.from_bytes(process.stdout.read(8), "little")
-            content = process.stdout.read(min(size, MAX_ANSWER_BYTES))
-        finally:
-            timer.cancel()
-        return dict(np.load(BytesIO(content), allow_pickle=False))
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            # -P: the folder of the program is not searched for modules.
+            [sys.executable, "-P", str(PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | ENVIRONMENT,
+        )
 
     def close(self) -> None:
         """End the process; a later request starts another one."""
@@ -106,6 +94,18 @@ class Decoder:
         if process is not None:
             process.kill()
             process.communicate()
+
+
+def _answer(process: "subprocess.Popen[bytes]", request: object) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an answer; raises anything if the process dies."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+    # An answer is its size in eight bytes, and the content of a .npz.
+    size = int.from_bytes(process.stdout.read(8), "little")
+    content = process.stdout.read(min(size, MAX_ANSWER_BYTES))
+    return dict(np.load(BytesIO(content), allow_pickle=False))
 
 
 def shared_decoder() -> Decoder:

@@ -66,18 +66,13 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
     """
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not array.ndim or not len(array):
-        what = f"holds an array of shape {list(array.shape)}, expected [T, *features]"
-        raise RecordingError(path, what, "save at least one time step, or remove it")
-    series = array[:, None] if array.ndim == 1 else array
-    if options == ALL_COLUMNS:
-        return Sample(checked(path, series))
-
-    rows = series.reshape(len(series), -1)
+        rows = array.reshape(len(array), -1)
     columns = _find_columns(path, (), rows.shape[1], options.columns)
-    rows, n_filled = _fill_missing(path, rows[:, columns], options)
-    values = checked(path, rows)
-    return Sample(values if options.columns else values.reshape(series.shape), n_filled=n_filled)
+    chosen = rows[:, columns] if options.columns else rows
+    filled, n_filled = _fill_missing(path, chosen, options)
+    features = () if options.columns else array.shape[1:]
+    values = checked(path, filled).reshape(len(rows), *(features or (-1,)))
+    return Sample(values, n_filled=n_filled)
 
 
 def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
@@ -164,15 +159,14 @@ def _find_columns(
     path: Path, names: Sequence[str], n_columns: int, chosen: Sequence[str]
 ) -> list[int]:
     """The indices of the chosen columns; all of them if none is chosen."""
-    columns = []
+    index_of = {str(index + 1): index for index in range(n_columns)}
+    index_of |= {name: names.index(name) for name in names}
     for name in chosen:
-        number = int(name) if name.isascii() and name.isdecimal() else 0
-        if name not in names and not 1 <= number <= n_columns:
+        if name not in index_of:
             listed = ", ".join(names) if names else f"{n_columns} columns without names"
             what = f"has no column {name!r:.43}{close_name(name, names)}: it has {listed:.200}"
             raise RecordingError(path, what, "name columns that all files have, in --columns")
-        columns.append(names.index(name) if name in names else number - 1)
-    return columns or list(range(n_columns))
+    return [index_of[name] for name in chosen] or list(range(n_columns))
 
 
 def _fill_missing(

@@ -95,16 +95,14 @@ def _find_files(path: Path) -> dict[Path, Part | None]:
     """The files and their parts, in the order of their names."""
     if not path.is_dir():
         return {path: None}
-    files = [file for file in sorted(path.iterdir()) if is_shd(file)]
-    if not files:
-        raise RecordingError(path, "has no .h5 file", "unpack it, or name the folder that has some")
-    matches = {file: PART_OF_NAME.fullmatch(file.stem) for file in files}
-    parts = {file: PARTS[match[1].lower()] if match else None for file, match in matches.items()}
-    unknown = [file for file, part in parts.items() if part is None]
-    if 0 < len(unknown) < len(files):
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SHD_SUFFIXES]
+    matches = [PART_OF_NAME.fullmatch(file.stem) for file in files]
+    parts = [PARTS[match[1].lower()] if match else None for match in matches]
+    if None in parts and set(parts) != {None}:
         what = "has no part in its name, but other files of the folder do"
-        raise RecordingError(unknown[0], what, "rename it to end in _train, _val or _test")
-    return parts
+        file = files[parts.index(None)]
+        raise RecordingError(file, what, "rename it to end in _train, _val or _test")
+    return dict(zip(files, parts, strict=True))
 
 
 def _read_contents(path: Path) -> tuple[list[int], Sequence[str | None], list[str]]:
