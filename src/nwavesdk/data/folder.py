@@ -212,7 +212,7 @@ def find_kind(root: Path) -> Kind | None:
 def holds_events(path: Path) -> bool:
     """Whether a `.npy` file holds records, as events do, and not a series."""
     with suppress(Exception):  # the reader names what is wrong
-        return path.is_file() and np.load(path, mmap_mode="r").dtype.names is not None
+        return path.is_file() and np.lib.format.open_memmap(path, "r").dtype.names is not None
     return False
 
 

@@ -98,7 +98,7 @@ def read_structured_npy(path: Path, sensor: Sensor | None = None) -> Sample:
             the module.
     """
     with reading(path, "a .npy file", REWRITE):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, "r")
     return gather_events(path, {name: array[name] for name in array.dtype.names or ()}, sensor)
 
 

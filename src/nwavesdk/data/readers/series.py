@@ -65,7 +65,7 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
             and not read here.
     """
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, "r")
         rows = array.reshape(len(array), -1)
     columns = _find_columns(path, (), rows.shape[1], options.columns)
     chosen = rows[:, columns] if options.columns else rows
