@@ -47,17 +47,18 @@ def read_image(path: Path) -> Sample:
             image.verify()  # compares the checksums of a PNG, and leaves the image unusable
 
         with open_image(path) as image:
-            pixels = _pixels_of(turned(image))
+            # Pillow turns gray images with transparency to RGB if they have 16 bits.
+            is_gray = image.mode in ("1", "L", "LA") or "LA;16B" in image.tile[0].args
+            pixels = _pixels_of(turned(image), is_gray)
     return Sample(checked(path, pixels))
 
 
-def _pixels_of(image: Any) -> Any:
+def _pixels_of(image: Any, is_gray: bool) -> Any:
     if image.mode.startswith("I"):  # gray of 16 bits, transparent where it has one value
         integers = np.asarray(image)
-        transparent = image.info.get("transparency")
-        visible = integers if transparent is None else integers * (integers != transparent)
-        return np.divide(visible, 65535, dtype=np.float32)
+        is_visible = integers != image.info.get("transparency", -1)
+        return np.divide(integers * is_visible, 65535, dtype=np.float32)
 
     colors = np.divide(np.asarray(image.convert("RGBA")), 255, dtype=np.float32)
     composed = colors[..., :3] * colors[..., 3:]
-    return composed[..., 0] if image.mode in ("1", "L", "LA") else composed
+    return composed[..., 0] if is_gray else composed

@@ -60,6 +60,8 @@ class Decoder:
         """
         request = {"function": function, "path": os.path.abspath(path), **arguments}
         with self._lock, reading(path, "a file"):
+            if self._process is not None and self._process.poll() is not None:
+                self.close()
             process = self._process = self._process or self._start()
             timer = threading.Timer(self.seconds, process.kill)
             timer.start()

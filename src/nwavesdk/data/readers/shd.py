@@ -115,11 +115,11 @@ def _read_contents(path: Path) -> tuple[list[int], Sequence[str | None], list[st
         if len(set(names)) < len(names) or len(speakers) not in (0, len(labels)):
             raise ValueError("equal names in extra/keys, or too few or many extra/speaker")
         # A recording takes more than a byte, even if it is compressed.
-        most = (len(names) or 2**31) - 1
-        is_large = len(labels) > path.stat().st_size
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > most or is_large:
-            what = f"{len(labels):,} labels from {labels.min()} to {labels.max()}"
-            raise ValueError(f"{what}, expected whole numbers from 0 to {most}")
+        is_list = labels.dtype.kind in "iu" and labels.shape <= (path.stat().st_size,)
+        highest = (len(names) or 2**31) - 1
+        if not is_list or labels.ndim > 1 or labels.min() < 0 or labels.max() > highest:
+            what = f"labels of {labels.dtype} {list(labels.shape)}"
+            raise ValueError(f"{what}, expected whole numbers [recordings] from 0 to {highest}")
         return labels.tolist(), speakers or [None] * len(labels), names
 
 
