@@ -128,7 +128,7 @@ def changed(content: bytes, mark: bytes, offset: int, form: str, value: int) -> 
         ("a.wav", changed(WAV, b"data", 4, "<I", 10**9), "is cut short"),
         ("a.wav", changed(WAV, b"fmt ", 12, "<I", 2 * 10**9), "sample rate of 2000000000 Hz, exp"),
         ("a.wav", encoded(np.zeros(9), rate=999), "rate of 999 Hz, expected 1000 to 1000000"),
-        ("a.wav", encoded(np.zeros(601_000), rate=1000), "lasts 601 s with 1 channels, expected a"),
+        ("a.wav", encoded(np.zeros(601_000), rate=1000), "lasts 601 s, expected a"),
         ("a.wav", encoded(np.zeros((9, 1)), rate=8000)[:20], "cannot be read as sound"),
         ("a.wav", encoded(np.zeros(0)), "holds 0 values"),
         ("a.wav", encoded(np.full(100, np.nan), subtype="FLOAT"), r"has nan at index \[0\]"),

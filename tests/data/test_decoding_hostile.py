@@ -66,7 +66,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "long": (
         lambda path: sound(path, samples=np.zeros(601_000, np.int16), rate=1000),
-        "lasts 601 s with 1 channels, expected at most 600 s: cut it, or raise max_seconds",
+        "lasts 601 s, expected at most 600 s: cut it, or raise max_seconds",
     ),
     "NaN": (
         lambda path: sound(path, samples=np.full(100, np.nan), subtype="FLOAT"),

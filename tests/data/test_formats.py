@@ -435,7 +435,7 @@ def test_reading_stops_at_the_first_fault_and_goes_on_without_it(tmp_path: Path)
     assert second.is_cached
     assert first.recordings.skipped == second.recordings.skipped
     # The cache of a data set with faults is of no use to a reader that accepts none.
-    with pytest.raises(ValueError, match=r"low/3\.npy is not a \.npy file \(it is empty"):
+    with pytest.raises(ValueError, match=r"low/3\.npy is empty \(0 bytes\)"):
         load_cached(path, tmp_path / "cache", FeatureOptions())
 
 

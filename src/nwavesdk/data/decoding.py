@@ -122,9 +122,9 @@ def _decode(path: Path, file: BinaryIO, max_seconds: float) -> Sound:
 
         is_long = sound.frames > max_seconds * rate
         if is_long or sound.frames * sound.channels > max_seconds * MAX_VALUES_PER_SECOND:
+            channels = f" with {sound.channels} channels" if sound.channels > 2 else ""
             what = (
-                f"lasts {sound.frames / rate:.6g} s with {sound.channels} channels, expected at "
-                f"most {max_seconds:g} s"
+                f"lasts {sound.frames / rate:.6g} s{channels}, expected at most {max_seconds:g} s"
             )
             raise RecordingError(path, what, "cut it, or raise max_seconds")
 
