@@ -457,7 +457,7 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, lambda _: np.full((4, 3), np.nan), "recording 0 has values that are not finite: rep"),
     (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\] of float64, expected \[T, f"),
     (SERIES, lambda _: [], "Nothing to predict: got no recording, expected files or arrays"),
-    (SOUND_RUN, text_file, r"a\.wav is not sound .*, expected a wav: convert or remove it"),
+    (SOUND_RUN, text_file, r"a\.wav cannot be read as sound .*: repair or remove it"),
     (SOUND_RUN, lambda _: np.zeros(0, np.float32), "recording 0 has no samples"),
     (
         IMAGE_RUN,

@@ -73,13 +73,13 @@ def main() -> None:
 
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        content = BytesIO()
         try:
-            np.savez(content, **FUNCTIONS[request.pop("function")](**request))
-        except BaseException as error:  # panics of Rust are no Exceptions
+            arrays = FUNCTIONS[request.pop("function")](**request)
+        except BaseException as error:  # a panic of Rust is not an Exception
             reason = " ".join(str(error).split()) or type(error).__name__
-            content = BytesIO()
-            np.savez(content, fault=np.array(f"cannot be read ({reason})"))
+            arrays = {"fault": np.array(f"cannot be read ({reason})")}
+        content = BytesIO()
+        np.savez(content, **arrays)
         answers.write(len(content.getvalue()).to_bytes(8, "little") + content.getvalue())
         answers.flush()
 

@@ -140,16 +140,11 @@ def gather_events(
     Raises:
         RecordingError: If a check fails.
     """
-    has_fields = {"t", "x"} <= columns.keys() <= KINDS.keys()
-    has_kinds = has_fields and all(
-        column.dtype.kind in KINDS[name] for name, column in columns.items()
+    has_fields = {"t", "x"} <= columns.keys() and all(
+        column.dtype.kind in KINDS.get(name, "") and column.shape == (columns["t"].size,)
+        for name, column in columns.items()
     )
-    shapes = {column.shape for column in columns.values()}
-    if (
-        not has_kinds
-        or shapes != {(columns["t"].size,)}
-        or not 1 <= len(columns["t"]) <= MAX_EVENTS
-    ):
+    if not has_fields or not 1 <= len(columns["t"]) <= MAX_EVENTS:
         fields = [f"{name} ({col.dtype} {list(col.shape)})" for name, col in columns.items()]
         what = f"has events with {', '.join(fields) or 'no fields'}, expected t (numbers), x and, "
         what += f"if known, y and p (whole numbers) of 1 to {MAX_EVENTS:,} events"
