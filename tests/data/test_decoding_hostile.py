@@ -1,7 +1,6 @@
 """Hostile files, through both readers of data folders: `nwave train` and `nwave data`."""
 
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,35 +42,11 @@ def sound(path: Path, *, samples: Any = None, rate: int = 8000, **how: Any) -> b
     return path.read_bytes()
 
 
-def changed(path: Path, place: bytes, offset: int, form: str, value: int, **how: Any) -> None:
-    """A wav in which a number of its header is another one."""
-    content = bytearray(sound(path, **how))
-    struct.pack_into(form, content, content.index(place) + offset, value)
-    path.write_bytes(content)
-
-
-def cut(path: Path, length: int) -> None:
-    path.write_bytes(sound(path)[:length])
-
-
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.touch(), r"is empty \(0 bytes\)"),
     "text": (lambda path: path.write_text("no sound"), "cannot be read as sound"),
     "escape": (lambda path: path.write_text("\x1b[31m\n\r"), "cannot be read as sound"),
-    "AIFF": (lambda path: sound(path, format="AIFF"), "has the format AIFF, expected WAV: conv"),
-    "cut at the end": (lambda path: cut(path, -1), "is cut short"),
-    "2 GHz": (
-        lambda path: changed(path, b"fmt ", 12, "<I", 2 * 10**9),
-        "has a sample rate of 2000000000 Hz, expected 1000 to 1000000",
-    ),
-    "long": (
-        lambda path: sound(path, samples=np.zeros(601_000, np.int16), rate=1000),
-        "lasts 601 s, expected at most 600 s: cut it, or raise max_seconds",
-    ),
-    "NaN": (
-        lambda path: sound(path, samples=np.full(100, np.nan), subtype="FLOAT"),
-        "has nan at index",
-    ),
+    "cut": (lambda path: path.write_bytes(sound(path)[:-1]), "is cut short"),
     "pipe": (os.mkfifo, "is a pipe, expected a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, expected a file"),
     "folder": (Path.mkdir, "is a folder, expected a file"),
@@ -125,11 +100,10 @@ def test_unusual_wavs_and_names_of_classes_are_read(words: Path, read: Read) -> 
     folder.mkdir()
     sound(folder / "0.wav", format="RF64")
     sound(folder / "1.wav", format="WAVEX", subtype="PCM_24")
-    changed(folder / "2.wav", b"data", 4, "<I", 0xFFFF_FFFF)  # written to a pipe
-    sound(folder / "3.wav", samples=np.zeros((100, 64)))
+    sound(folder / "2.wav", samples=np.zeros((100, 64)))
     result = read(words, "raise")
     assert result.classes[0] == "$\x1b\n$"
-    assert len(result.keys) == 16
+    assert len(result.keys) == 15
 
 
 def test_values_that_overflow_in_the_filters_are_named(words: Path) -> None:

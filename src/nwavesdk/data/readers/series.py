@@ -67,9 +67,9 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):
         array = np.lib.format.open_memmap(path, "r")
         rows = array.reshape(len(array), -1)
-    columns = _find_columns(path, (), rows.shape[1], options.columns)
-    chosen = rows[:, columns] if options.columns else rows
-    filled, n_filled = _fill_missing(path, chosen, options)
+    if options.columns:
+        rows = rows[:, _find_columns(path, (), rows.shape[1], options.columns)]
+    filled, n_filled = _fill_missing(path, rows, options)
     features = () if options.columns else array.shape[1:]
     values = checked(path, filled).reshape(len(rows), *(features or (-1,)))
     return Sample(values, n_filled=n_filled)
@@ -159,14 +159,17 @@ def _find_columns(
     path: Path, names: Sequence[str], n_columns: int, chosen: Sequence[str]
 ) -> list[int]:
     """The indices of the chosen columns; all of them if none is chosen."""
+    if not chosen:
+        return list(range(n_columns))
     index_of = {str(index + 1): index for index in range(n_columns)}
-    index_of |= {name: names.index(name) for name in names}
+    for index in reversed(range(len(names))):
+        index_of[names[index]] = index
     for name in chosen:
         if name not in index_of:
             listed = ", ".join(names) if names else f"{n_columns} columns without names"
             what = f"has no column {name!r:.43}{close_name(name, names)}: it has {listed:.200}"
             raise RecordingError(path, what, "name columns that all files have, in --columns")
-    return [index_of[name] for name in chosen] or list(range(n_columns))
+    return [index_of[name] for name in chosen]
 
 
 def _fill_missing(
