@@ -47,7 +47,8 @@ def reading(
 
     Raises:
         FileError: If there is no regular file, or it cannot be read.
-        RecordingError: If the block raises anything but a `FileError` or a missing extra.
+        RecordingError: If the file is empty, or the block raises anything but a `FileError` or a
+            missing extra.
     """
     try:
         if not in_memory:
@@ -69,7 +70,7 @@ def reading(
         raise FileError(path, what, "change its permissions or its name") from None
     except Exception as error:  # a damaged file can raise anything
         # Some libraries name the open file instead of its path.
-        reason = re.sub(r" ?<_io[^>]*>", "", one_line(error))
+        reason = re.sub(r" ?<_io[^>]*>?", "", one_line(error))
         what = f"cannot be read as {form} ({reason})"
         raise RecordingError(path, what, remedy) from None
 
