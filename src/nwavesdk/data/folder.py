@@ -13,9 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import numpy as np
-
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.reading import RecordingError, reading
 from nwavesdk.data.source import Item, Kind, Part
 from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
 
@@ -210,9 +208,10 @@ def find_kind(root: Path) -> Kind | None:
 
 
 def holds_events(path: Path) -> bool:
-    """Whether a `.npy` file holds records, as events do, and not a series."""
-    with suppress(Exception):  # the reader names what is wrong
-        return path.is_file() and np.lib.format.open_memmap(path, "r").dtype.names is not None
+    """Whether a `.npy` file holds records, as events do, and not a series; by its header alone."""
+    # The header is a dict as text, in which the type of a record is a list.
+    with suppress(FileError), reading(path, "a .npy file"), open(path, "rb") as file:
+        return b"'descr': [" in file.read(100)
     return False
 
 
