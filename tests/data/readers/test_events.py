@@ -91,10 +91,10 @@ def test_bin_of_another_sensor(read):
     ("data", "words"),
     [
         (b"", "is empty (0 bytes)"),
-        (b"1234567", "cannot be read as events of N-MNIST (five bytes each)"),
+        (b"1234567", "cannot be read as events of N-MNIST (5 bytes each)"),
         (bin_bytes((0, 0, 0, 5), (0, 0, 0, 4)), "has times that fall"),
         (bin_bytes((0, 240, 0, 0)), "of 1 to 16,777,216 events"),
-        (bin_bytes((0, 240, 0, 0)) * 50_000, "50,000 marks of its clock are too many"),
+        (bin_bytes((0, 240, 0, 0)) * 50_000, "50,000 marks of its clock among 50,000 events"),
     ],
 )
 def test_hostile_bin(read, data, words):
@@ -179,6 +179,12 @@ def test_array_of_another_sensor_or_with_too_many_events(read, monkeypatch):
     assert "has the axes y, x, expected" in fault(read, read_structured_npy, data, (9,))
     monkeypatch.setattr(module, "MAX_EVENTS", 3)
     assert "of 1 to 3 events" in fault(read, read_structured_npy, structured(T_X, *[(0, 0)] * 4))
+
+
+@pytest.mark.events
+def test_bin_with_too_many_events(read, monkeypatch):
+    monkeypatch.setattr(module, "MAX_EVENTS", 3)
+    assert "more than 3 events" in fault(read, read_bin, bin_bytes(*[(0, 0, 0, 0)] * 4))
 
 
 def test_a_header_that_claims_more_than_the_file_is_rejected_before_it_is_allocated(read):

@@ -5,6 +5,7 @@ never fall, and there are not too many events.
 """
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ NMNIST_SENSOR = (34, 34)
 MAX_EVENTS = 2**24
 MAX_PLACES = 2**24
 
+# An event of a .bin has five bytes: x, y, then one bit of polarity and 23 bits of time [µs].
+BIN_BYTES = 5
 # This y of a .bin marks that the clock has passed another 8.192 ms. tonic adds this time to all
 # later events, mark by mark.
 MARKER_Y = 240
@@ -67,14 +70,15 @@ def read_bin(path: Path, sensor: Sensor | None = NMNIST_SENSOR) -> Sample:
         ModuleNotFoundError: If the extra `events` is not installed.
     """
     read = require("tonic.io", "events").read_mnist_file
-    with reading(path, "events of N-MNIST (five bytes each)"):
-        rows = np.memmap(path, np.uint8, "r").reshape(-1, 5)
+    with reading(path, f"events of N-MNIST ({BIN_BYTES} bytes each)"):
+        if path.stat().st_size > BIN_BYTES * MAX_EVENTS:
+            raise ValueError(f"more than {MAX_EVENTS:,} events")
+        content = path.read_bytes()
+        rows = np.frombuffer(content, np.uint8).reshape(-1, BIN_BYTES)
         n_marks = np.count_nonzero(rows[:, 1] == MARKER_Y)
-        if len(rows) > MAX_EVENTS or n_marks * len(rows) > MAX_ADDITIONS:
-            raise ValueError(
-                f"{len(rows):,} events and {n_marks:,} marks of its clock are too many"
-            )
-        events = read(path, dtype=FIELDS)
+        if n_marks * len(rows) > MAX_ADDITIONS:
+            raise ValueError(f"{n_marks:,} marks of its clock among {len(rows):,} events")
+        events = read(BytesIO(content), dtype=FIELDS, is_stream=True)
     return gather_events(path, {name: events[name] for name in FIELDS.names or ()}, sensor)
 
 
@@ -155,7 +159,7 @@ def gather_events(
     shape = list(sensor or [max(0, int(axis.max())) + 1 for axis in axes])
     if "p" in columns:
         polarities = columns["p"].astype(np.int64)
-        has_signs = set(np.unique(polarities).tolist()) <= {-1, 1}
+        has_signs = bool(np.all(np.abs(polarities) == 1))
         names.insert(0, "p")
         axes.insert(0, polarities.clip(0) if has_signs else polarities)
         shape.insert(0, 2)
