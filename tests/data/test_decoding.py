@@ -125,6 +125,8 @@ def changed(content: bytes, mark: bytes, offset: int, form: str, value: int) -> 
         ("a.flac", FILES["a.ogg"], "has the format OGG, expected FLAC"),
         ("a.ogg", WAV, "has the format WAV, expected OGG"),
         ("a.wav", WAV[:-1], "is cut short"),
+        ("a.wav", WAV[:36] + b"LIST\3\0\0\0abc\0" + WAV[36:-1], "is cut short"),
+        ("a.wav", b"RIFF\0\0\0\0WAVE" + bytes(10_000), "cannot be read as sound"),
         ("a.wav", changed(WAV, b"data", 4, "<I", 10**9), "is cut short"),
         ("a.wav", changed(WAV, b"fmt ", 12, "<I", 2 * 10**9), "sample rate of 2000000000 Hz, exp"),
         ("a.wav", encoded(np.zeros(9), rate=999), "rate of 999 Hz, expected 1000 to 1000000"),
