@@ -25,7 +25,7 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, FORMATS, open_files, open_source
-from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import Frames
