@@ -77,10 +77,6 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (Path.mkdir, "is a folder, expected a file"),
     "dangling": (lambda path: path.symlink_to("gone"), "is a link that leads nowhere"),
     "itself": (lambda path: path.symlink_to(path), "is a link that leads nowhere"),
-    "twice": (
-        lambda path: path.symlink_to(path.parents[1] / "no" / "00000000_nohash_0.wav"),
-        "is the same file as",
-    ),
 }
 
 
