@@ -17,7 +17,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 __all__ = [
     "FileError",
@@ -29,7 +28,6 @@ __all__ = [
     "kind_of",
     "make_private_folder",
     "one_line",
-    "open_regular",
     "printable",
     "read_bytes",
     "reason_of",
@@ -291,33 +289,12 @@ def read_bytes(
         FileError: If it does not exist, is not a regular file, cannot be read, or is larger.
     """
     try:
-        with open_regular(path) as file:
-            # The size that the file has at first: `read` reserves all memory that it may need.
-            size = os.fstat(file.fileno()).st_size
-            content = (file.read(size + 1) if size <= most else b"") or b""
-            while size < len(content) <= most and (more := file.read(2**20)):  # it grows
-                content += more
-            size = max(size, len(content))
-    except OSError as error:
-        what = f"cannot be read ({reason_of(error)})"
-        raise FileError(path, what, "change its permissions or its name") from None
-    if size > most:
-        what = f"is too large ({size:,} bytes, expected at most {most:,})"
-        raise FileError(path, what, remedy)
-    return content
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading; a link to a file is followed.
-
-    Raises:
-        FileError: If it does not exist, is not a regular file, or cannot be opened.
-    """
-    try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise FileError(path, f"is {kind_of(mode)}, expected a file", "name another one")
-        return open(path, "rb", opener=_open_without_waiting)
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read() if size <= most else b""
     except FileNotFoundError:
         raise FileError(path, "does not exist", "check the name") from None
     except FileError:
@@ -325,6 +302,12 @@ def open_regular(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:
         what = f"cannot be read ({reason_of(error)})"
         raise FileError(path, what, "change its permissions or its name") from None
+
+    size = max(size, len(content))  # it may have grown
+    if size > most:
+        what = f"is too large ({size:,} bytes, expected at most {most:,})"
+        raise FileError(path, what, remedy)
+    return content
 
 
 def kind_of(mode: int) -> str:
