@@ -89,7 +89,7 @@ def test_with_too_few_speakers_auto_splits_by_recording_and_speaker_is_an_error(
                 words / name / f"00000000_nohash_{speaker}.wav"
             )
     assert build(words, fast).split_by == "recording"
-    with pytest.raises(ValueError, match="2 speakers are too few"):
+    with pytest.raises(ValueError, match="Class 'no' has 2 speakers, too few"):
         build(words, fast, split="speaker")
 
 
@@ -238,7 +238,7 @@ def test_a_class_with_too_few_usable_recordings_is_rejected(
 ) -> None:
     for path in list((words / "yes").iterdir())[2:]:
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="Class 'yes' has 2 recordings, expected at least 3"):
+    with pytest.raises(ValueError, match="Class 'yes' has 2 recordings, too few for 3 sets"):
         build(words, fast, on_error="skip")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import Frames, Indices, Recordings, Series, Split, Standard, fit_hold, fit_length
+from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import EventFeatures, SeriesFeatures
 from nwavesdk.data.loading import content_fingerprint
 from nwavesdk.internal.checks import require_memory
@@ -121,8 +122,7 @@ def _facts_of(found: SplitRecordings, data: RunData, profile: Profile | None) ->
         patterns=_patterns_of(recordings),
         split_by=split.by,
         split_reason=split.line,
-        keeps_small_classes=True,
-        rotates_validation=True,
+        split_version=SPLIT_VERSION,
         net_reason=found.net_reason,
         n_folds=split.n_folds,
         tested=split.tested,

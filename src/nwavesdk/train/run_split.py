@@ -8,6 +8,7 @@ import numpy as np
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
+from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.channels import check_filter_memory
 from nwavesdk.data.features import ChipFeatures, SeriesFeatures
 from nwavesdk.data.folder import Faults
@@ -189,6 +190,12 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
     """The split of the recordings, with as many of them as `data.limit` wants."""
     if recordings.task == "pattern":
         return recordings, _split_pattern(config, recordings)
+    if config.facts is not None and config.facts.split_version != SPLIT_VERSION:
+        raise ValueError(
+            f"facts.split_version: the sets of the run were made by version "
+            f"{config.facts.split_version} of the split, this nwavesdk has version "
+            f"{SPLIT_VERSION}, which assigns other recordings: start a new run."
+        )
     data = config.data
     limit = data.limit
     # Of an official split, and for a chip, each set is limited; otherwise, the whole.
@@ -215,8 +222,6 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
             leave_one_out=data.leave_one_out,
             fold=data.fold,
             note=note,
-            keeps_small_classes=config.facts is None or config.facts.keeps_small_classes,
-            rotates_validation=config.facts is None or config.facts.rotates_validation,
         ),
     )
     if limit is not None and not limits_whole:
