@@ -190,17 +190,15 @@ class LogMelStream:
                 f"LogMel takes a mono sound [samples], got an array of shape {list(samples.shape)}:"
                 " average its channels, or take one."
             )
-        width = self._front_end.width
-        hop = self._front_end.step
         waiting = np.concatenate([self._waiting, samples[self._gap :]])
         self._gap -= min(self._gap, len(samples))
-        count = max(0, 1 + (len(waiting) - width) // hop)
-        if count:
-            windows = np.lib.stride_tricks.sliding_window_view(waiting, width)
-            frames = self._front_end.frames_of(windows[: count * hop : hop])
-            self._gap += max(0, count * hop - len(waiting))
-            waiting = waiting[count * hop :].copy()
-        else:
-            frames = np.zeros((0, self._front_end.bands), np.float32)
-        self._waiting = waiting
+        if len(waiting) < self._front_end.width:
+            self._waiting = waiting
+            return np.zeros((0, self._front_end.bands), np.float32)
+
+        windows = np.lib.stride_tricks.sliding_window_view(waiting, self._front_end.width)
+        frames = self._front_end.frames_of(windows[:: self._front_end.step])
+        used = len(frames) * self._front_end.step
+        self._gap += max(0, used - len(waiting))
+        self._waiting = waiting[used:].copy()
         return frames
