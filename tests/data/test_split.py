@@ -373,9 +373,9 @@ NO_PART: list[Any] = []
             {"by": "group"},
             r"6 recordings have no group.*\(--split FILE.csv\), or split by",
         ),
-        (NO_PART, {"folds": 3}, r"^data.fold: expected 1 to 3, got None"),
-        (NO_PART, {"folds": 3, "fold": 4}, "^data.fold: expected 1 to 3, got 4"),
-        (NO_PART, {"folds": 1, "fold": 1}, "^data.folds: expected 2 or more"),
+        (NO_PART, {"folds": 3}, r"^data.fold: got fold None of 3, expected"),
+        (NO_PART, {"folds": 3, "fold": 4}, "^data.fold: got fold 4 of 3, expected"),
+        (NO_PART, {"folds": 1, "fold": 1}, "^data.fold: got fold 1 of 1, expected .* of 2 or more"),
         (NO_PART, {"folds": 4, "fold": 1}, "Class 'a' has 3 recordings, too few for 4 sets with"),
         (NO_PART, {"folds": 2, "fold": 1}, "Without fold 1, class 'b' has 1 recordings, expected"),
         (NO_PART, {"by": "folder", "folds": 3, "fold": 1}, "^data.folds: folds would mix an offic"),
@@ -402,12 +402,12 @@ NO_PART: list[Any] = []
         (
             NO_PART,
             {"leave_one_out": "speaker", "fold": 3, "pattern": "([ab])/"},
-            "^data.fold: expected 1 to 2, got 3",
+            "^data.fold: got fold 3 of 2",
         ),
         (
             NO_PART,
             {"leave_one_out": "speaker", "fold": 1, "pattern": "(wav)"},
-            "^data.leave_one_out: expected 2 or more folds, got 1",
+            "^data.fold: got fold 1 of 1",
         ),
         (["train"] * 5 + [""], {}, "^data.split: 1 of 6 recordings are in none of .*'b/3.wav'"),
         (

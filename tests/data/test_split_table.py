@@ -39,9 +39,9 @@ def test_recordings_that_a_table_does_not_name_are_counted(tmp_path: Path) -> No
     table = read_split_table(write(tmp_path, "file,part\nb.wav,train\n"))
     named, note = table.apply(items("a.wav", "b.wav"))
     assert [item.key for item in named] == ["b.wav"]
-    assert note == "1 recording that is not in the table is left out"
+    assert note == "1 of 2 recordings left out, not in the table"
     _, note = table.apply(items("a.wav", "b.wav", "c.wav"))
-    assert note == "2 recordings that are not in the table are left out"
+    assert note == "2 of 3 recordings left out, not in the table"
 
 
 @pytest.mark.parametrize(

@@ -443,33 +443,30 @@ def _choose_fold(case: _Case, is_official: bool) -> ChosenSplit:
     names = case.names_of(noun, everything) if noun else ()
     unique = sorted(set(names))
     n_folds = len(unique) if noun else choice.folds or 0
-    if n_folds < 2:
-        raise ValueError(f"data.{option}: expected 2 or more folds, got {n_folds}.")
-    if choice.fold is None or not 1 <= choice.fold <= n_folds:
-        raise ValueError(f"data.fold: expected 1 to {n_folds}, got {choice.fold}.")
+    if n_folds < 2 or choice.fold is None or not 1 <= choice.fold <= n_folds:
+        raise ValueError(
+            f"data.fold: got fold {choice.fold} of {n_folds}, expected one from 1 on, of 2 or more."
+        )
 
     # Every fold starts its validation set at another place in the order of hashes. Otherwise, the
     # same recordings would validate nearly all of them.
     tested = choice.fold - 1
-    start = Fraction(tested, n_folds)
-    by: Level = noun or "recording"
-    levels: Sequence[Level] = (*case.nouns, "recording")
-    notes: list[str] = []
     if noun:
-        index_of = {name: index for index, name in enumerate(unique)}
-        fold_of = np.array([index_of[name] for name in names])
+        by: Level = noun
+        notes: list[str] = []
+        fold_of = np.searchsorted(unique, names)
         titles = [f"{noun} '{printable(name)}'" for name in unique]
         require_rest(fold_of, case.labels, case.classes, titles)
-        order = hash_order(unique, np.arange(n_folds)).tolist()
-        start = Fraction(order.index(tested), n_folds)
+        start = hash_order(unique, np.arange(n_folds)).tolist().index(tested)
     else:
         titles = [f"fold {number}" for number in range(1, n_folds + 1)]
         goals = fold_goals(case.counts(everything), n_folds)
         fold_of, by, notes = case.assign(case.levels, everything, goals, folds=titles)
-        levels = ("recording",) if by == "recording" else levels
+        start = tested
 
     set_of = np.where(fold_of == tested, TEST, TRAIN)
-    how, _ = case.split_off(set_of, [VAL], levels, start)
+    nouns = () if by == "recording" else case.nouns
+    how, _ = case.split_off(set_of, [VAL], (*nouns, "recording"), Fraction(start, n_folds))
     if how != by:
         notes.append(f"the validation set is by {how}")
     return case.result(set_of, by, notes, n_folds)

@@ -62,10 +62,8 @@ class SplitTable:
 
         named = [replace(item, **self.rows[item.key][1]) for item in items if item.key in self.rows]
         n_left_out = len(items) - len(named)
-        left_out = "recordings that are not in the table are left out"
-        if n_left_out == 1:
-            left_out = "recording that is not in the table is left out"
-        note = f"{n_left_out:,} {left_out}" if n_left_out else ""
+        shown = f"{n_left_out:,} of {len(items):,} recordings left out, not in the table"
+        note = shown if n_left_out else ""
         return tuple(named), note
 
 
