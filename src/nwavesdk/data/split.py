@@ -389,11 +389,10 @@ class _Case:
 
 def _take_parts(case: _Case, parts: Sequence[str]) -> ChosenSplit:
     """The official split; what it lacks is split off its training set."""
-    if not parts or "" in parts:
-        keys = case.names["recording"]
-        without = [
-            key for key, part in zip(keys, parts or keys, strict=True) if not part or not parts
-        ]
+    keys = case.names["recording"]
+    parts = parts or [""] * len(keys)
+    without = [key for key, part in zip(keys, parts, strict=True) if not part]
+    if without:
         raise ValueError(
             f"data.split: {len(without):,} of {len(keys):,} recordings are in none of train, val "
             f"and test, such as '{printable(without[0])}': put all into such folders or name their "
