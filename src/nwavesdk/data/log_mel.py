@@ -3,7 +3,6 @@
 A sound may also come in blocks.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.recordings import Frames
+from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.imports import require
 
 __all__ = ["LEAST_CHANGE", "LogMel", "LogMelStream", "is_steady"]
@@ -57,10 +57,7 @@ class LogMel:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"LogMel: {name} must be a finite number above 0, got {getattr(self, name)}."
-                )
+            finite_number("LogMel", name, getattr(self, name), above=0)
         for name, least in (("window", LEAST_WINDOW), ("hop", 1)):
             samples = round(getattr(self, name) * self.sample_rate)
             if samples < least:
