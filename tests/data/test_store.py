@@ -142,4 +142,6 @@ def test_an_index_that_promises_more_than_the_arrays_have_is_detected(tmp_path: 
 def test_without_a_folder_memory_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 50)
     with pytest.raises(ValueError, match="words: the frames of recording 3 need .*NWAVESDK_CACHE"):
-        store_frames(None, "words", [Featured(frames, None) for frames in FRAMES[1::-1] + FRAMES[2:]], {})
+        store_frames(
+            None, "words", [Featured(frames, None) for frames in FRAMES[1::-1] + FRAMES[2:]], {}
+        )

@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.features import EventBins, Featured, Features, SeriesFeatures
+from nwavesdk.data.features import Featured, Features, SeriesFeatures
 from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.source import Item, StepTarget
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
     """What all recordings of a data set have in common.
 
     Args:
-        features: Values of a step; of events 0, because they are brought to one sensor.
+        features: Values of a step.
         columns: Columns of a target: 0 without one.
         names: Names of the features, if the file has them.
         key: The recording, for errors.
@@ -69,9 +69,8 @@ def layout_of(item: Item, featured: Featured, names: tuple[str, ...], copies: in
         names: Names of its features; none if the file has none.
         copies: How often a frame has each value of a step.
     """
-    frames, target = featured
-    n_features = 0 if isinstance(frames, EventBins) else frames.shape[1] // copies
-    n_columns = 0 if target is None else target[:1].size
+    n_features = featured.frames.shape[1] // copies
+    n_columns = 0 if featured.target is None else featured.target[:1].size
     return Layout(n_features, n_columns, names, printable(item.key))
 
 

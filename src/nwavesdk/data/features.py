@@ -76,6 +76,11 @@ class EventBins(NamedTuple):
     steps: int
     n_places: int
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the frames that they stand for, `[L, F]`."""
+        return self.steps, self.n_places
+
 
 class Featured(NamedTuple):
     """A recording as a net gets it.

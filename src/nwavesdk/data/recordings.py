@@ -129,8 +129,7 @@ class Recordings:
     @property
     def n_targets(self) -> int:
         """Values of the target of a frame; 0 if the target is a class."""
-        has_values = self.task in ("regression", "pattern")
-        return int(self.targets[0].shape[1]) if has_values else 0
+        return int(self.targets[0].shape[1]) if self.task in ("regression", "pattern") else 0
 
     @property
     def are_events(self) -> bool:

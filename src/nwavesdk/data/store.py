@@ -179,11 +179,10 @@ def _rows_of(
             targets.append(target)
         if isinstance(frames, EventBins):
             rows: Array = frames.pairs
-            index["lengths"].append(frames.steps)
             index["n_places"] = frames.n_places
         else:
             rows = np.ascontiguousarray(frames, np.float32)
-            index["lengths"].append(len(frames))
+        index["lengths"].append(frames.shape[0])
         index["counts"].append(len(rows))
         yield rows
 
