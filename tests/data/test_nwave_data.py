@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from errno import ENOSPC
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -229,17 +231,25 @@ def test_frames_are_computed_once_for_content_and_choices_that_decide_them(
     assert build(words.parent / "moved", fast).fingerprint != first.fingerprint
 
 
-@pytest.mark.parametrize("fault", ["of the cache .* was damaged", "cannot be written"])
+class FullDisk(BytesIO):
+    def write(self, _: object) -> int:
+        raise OSError(ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("fault", ["was damaged", "cannot be written", "No space left"])
 def test_a_cache_that_cannot_be_used_gives_one_warning(
-    words: Path, fast: dict[str, Any], fault: str
+    words: Path, fast: dict[str, Any], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = build(words, fast, cache=False)
+    fast["progress"] = True
     if "damaged" in fault:
         build(words, fast)
         (path,) = fast["cache"].glob("*/frames.npy")
         path.write_bytes(path.read_bytes()[:-7])
-    else:
+    elif "written" in fault:
         fast["cache"].write_text("a file")
+    else:
+        monkeypatch.setattr("nwavesdk.data.store.open", lambda *_: FullDisk(), raising=False)
     with pytest.warns(UserWarning, match=fault) as record:
         channels = build(words, fast)
     assert (len(record), channels.cached) == (1, 0)

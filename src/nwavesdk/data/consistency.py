@@ -5,7 +5,6 @@ column numbers and values that float32 rounds are notes: they may be meant.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -25,7 +24,6 @@ __all__ = [
     "clock_note",
     "filled_note",
     "layout_of",
-    "misplaced_fault",
     "notes_on",
     "numbered_columns_note",
 ]
@@ -77,6 +75,9 @@ def layout_of(item: Item, featured: Featured, names: tuple[str, ...], copies: in
 def check_layout(item: Item, layout: Layout, expected: Layout) -> None:
     """Compare a recording with another one.
 
+    Files may name the same columns differently, such as by a date, so only names that occur in both
+    count. Case and the way in which Unicode encodes a letter make no difference.
+
     Raises:
         RecordingError: If it has other features or columns, or the same ones in another order.
     """
@@ -88,37 +89,16 @@ def check_layout(item: Item, layout: Layout, expected: Layout) -> None:
         if count != expected_count:
             what = f"has {count} {noun}, expected {expected_count} like {expected.key}"
             raise RecordingError(path, what)
-    fault = misplaced_fault(item.path, layout.names, expected.names, expected.key)
-    if fault is not None:
-        raise fault
 
-
-def misplaced_fault(
-    path: Path, names: Sequence[str], expected: Sequence[str], like: str
-) -> RecordingError | None:
-    """The fault of a recording whose columns have another order, or None.
-
-    Files may name the same columns differently, such as by a date, so only names that occur in both
-    count. Case and the way in which Unicode encodes a letter make no difference.
-
-    Args:
-        path: The file.
-        names: The names of its columns; none if they are not known.
-        expected: The names that are expected; none if they are not known.
-        like: What has these, for the error.
-
-    Example:
-        >>> print(misplaced_fault(Path("a.csv"), ("y", "x"), ("X", "Y"), "b.csv").what)
-        has the name 'y' in column 1, expected 'X' like b.csv
-    """
-    got, wanted = ([normalize("NFC", name).casefold() for name in row] for row in (names, expected))
-    for column, (name, other) in enumerate(zip(got, wanted, strict=False)):
-        if name != other and name in wanted:
-            what = f"has the name {shown(names[column])} in column {column + 1}, "
-            what += f"expected {shown(expected[column])} like {like}"
+    names, expected_names = (
+        [normalize("NFC", name).casefold() for name in each.names] for each in (layout, expected)
+    )
+    for column, (name, expected_name) in enumerate(zip(names, expected_names, strict=False)):
+        if name != expected_name and name in expected_names:
+            what = f"has the name {shown(layout.names[column])} in column {column + 1}, "
+            what += f"expected {shown(expected.names[column])} like {expected.key}"
             remedy = "put the columns into the same order, or remove the names"
-            return RecordingError(path, what, remedy)
-    return None
+            raise RecordingError(item.path, what, remedy)
 
 
 def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -121,13 +121,13 @@ def list_recordings(source: Source) -> Recordings:
     """The recordings of a source before they are read: names, classes, sets and groups."""
     names = [item.class_name or "" for item in source.items]
     classes = source.classes or tuple(sorted({*names} - {""}))
-    has_classes = source.task == "classification"
-    index_of = {name: index for index, name in enumerate(classes) if has_classes}
+    index_of = {name: index for index, name in enumerate(classes)}
+    labels = [index_of[name] if source.task == "classification" else 0 for name in names]
     parts = tuple(item.part or "" for item in source.items)
     groups = tuple(item.group or "" for item in source.items)
     return Recordings(
         frames=(np.zeros((0, 1), np.float32),) * len(names),
-        labels=np.array([index_of.get(name, 0) for name in names], np.int64),
+        labels=np.array(labels, np.int64),
         classes=classes,
         keys=tuple(item.key for item in source.items),
         fingerprint="",
@@ -157,6 +157,7 @@ def _compute(
     try:
         return store_frames(path, printable(faults.root), recordings, facts)
     except OSError as error:
+        recordings.close()  # with its progress bar
         if path is None:
             raise
         warnings.warn(
@@ -173,7 +174,7 @@ def _read(
     faults: Faults,
     facts: dict[str, Any],
     progress: bool | None,
-) -> Iterator[Featured]:
+) -> Generator[Featured, None, None]:
     """The frames of each usable recording, while facts on them are added."""
     # The layout of the first recording, or of the first one that has names of features.
     expected: Layout | None = None
