@@ -261,25 +261,18 @@ class Standard:
                 about their means. One factor for all features keeps their proportions. A constant
                 recording keeps its size.
         """
-        mean = self.mean
+        if not (center or standardize):
+            return self
+        recording_mean = frames.mean(axis=0, dtype=np.float64)
+        mean = recording_mean.astype(np.float32) if center else self.mean
         deviation = self.deviation
-        if center:
-            mean = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
         if standardize:
-            factor = self.own_deviation(frames) or 1.0
+            # The deviation over all features, in units of the training set.
+            spread = _without_rounding(frames.std(axis=0, dtype=np.float64), recording_mean)
+            factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
             least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
             deviation = (deviation * max(factor, least)).astype(np.float32)
         return Standard(mean, deviation)
-
-    def own_deviation(self, frames: Frames) -> float:
-        """The deviation of one recording, over all features; 1 is that of the training set.
-
-        Args:
-            frames: The recording, `[L, F]`.
-        """
-        deviation = frames.std(axis=0, dtype=np.float64)
-        deviation = _without_rounding(deviation, frames.mean(axis=0, dtype=np.float64))
-        return math.sqrt(np.square(deviation / self.deviation).mean())
 
 
 def standardized(frames: Frames) -> Frames:
