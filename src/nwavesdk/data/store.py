@@ -160,8 +160,7 @@ def store_frames(
         # Mapped files stay readable when another process replaces them.
         arrays = _map_arrays(draft)
         index |= facts
-        sealed = index | {"sha256": _checksum(index, arrays)}
-        (draft / INDEX).write_text(json.dumps(sealed))
+        (draft / INDEX).write_text(json.dumps(index | {"sha256": _checksum(index, arrays)}))
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # another process has stored the same in the meantime
             draft.rename(path)
