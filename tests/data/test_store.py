@@ -67,7 +67,11 @@ def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="interrupted"):
         store_frames(tmp_path / "x", "data", interrupted(), FACTS)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".x.1.0123abcd.draft").mkdir()
+    (tmp_path / ".x.2.0123abcd.draft").mkdir()
+    os.utime(tmp_path / ".x.1.0123abcd.draft", (0, 0))  # of a process that was killed long ago
     assert open_store(tmp_path / "x") is None
+    assert [path.name for path in tmp_path.iterdir()] == [".x.2.0123abcd.draft"]
 
 
 def flip(content: bytes, place: int) -> bytes:

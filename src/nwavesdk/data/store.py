@@ -142,7 +142,6 @@ def store_frames(
         return _store_of(index | facts, [np.concatenate(values), _joined(targets)])
 
     make_private_folder(path.parent)
-    remove_drafts(path.parent, STALE_SECONDS)
     draft = draft_of(path)
     try:
         draft.mkdir()
@@ -193,8 +192,10 @@ def _joined(targets: list[StepTarget]) -> Array:
 def open_store(path: Path) -> FrameStore | None:
     """The frames in a folder of the cache; None if there is no such folder.
 
-    A damaged folder gives a warning, and counts as missing.
+    A damaged folder gives a warning, and counts as missing. Drafts of killed processes are removed.
     """
+    with suppress(OSError):
+        remove_drafts(path.parent, STALE_SECONDS)
     try:
         files = [path / name for name in (INDEX, *ARRAYS)]
         # A pipe in place of a file would be waited for.
