@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from faults.mutations import FORMATS, VALUES
 from faults.outcome import Case, forms_of
 from faults.world import World
 
@@ -57,31 +58,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "NWaveDataloaderConfig": {"data_parent": "words"},
 }
 # What a field is replaced by: values of JSON, and names of values that JSON does not have.
+SPECIAL = ("bytes", "set", "complex", "tensor", "array", "object()", "class", "path", "own-list")
 SWAPS: dict[str, Any] = {
-    "none": None,
-    "true": True,
-    "zero": 0,
-    "minus-one": -1,
-    "half": 0.5,
-    "large": 2**31,
-    "huge": 2**70,
+    **VALUES,
     "digits": "9" * 5000,
-    "1e308": 1e308,
-    "1e-320": 1e-320,
-    "nan": float("nan"),
-    "infinity": float("inf"),
-    "empty-text": "",
-    "text": "x",
-    "escape": "\x1b[31mred\n",
-    "surrogate": "\ud800",
-    "long-text": "x" * 10**4,
-    "empty-list": [],
-    "list": [1, "x"],
-    "long-list": [1] * 2000,
-    "empty-object": {},
-    "object": {"x": 1},
-    **{name: {"$": name} for name in ("bytes", "set", "complex", "tensor", "array", "object()")},
-    **{name: {"$": name} for name in ("class", "path", "own-list", "deep-list", "huge-int")},
+    **{name: {"$": name} for name in (*SPECIAL, "deep-list", "huge-int")},
 }
 
 
@@ -121,28 +102,19 @@ def _special(name: str) -> Any:
 @cache
 def find_models() -> dict[str, type]:
     """All models, by module and name."""
+    import nwavesdk
     from nwavesdk.internal.model import FrozenModel
 
-    found: dict[str, type] = {}
-    for module_name in _modules():
-        module = importlib.import_module(module_name)
-        for name, kind in vars(module).items():
-            if not inspect.isclass(kind) or kind.__module__ != module_name:
-                continue
-            is_model = issubclass(kind, FrozenModel) and kind is not FrozenModel
-            if is_model or _checks_fields(kind):
-                found[f"{module_name}.{name}"] = kind
-    return found
-
-
-def _modules() -> list[str]:
-    import nwavesdk
-
-    return [
-        module.name
-        for module in pkgutil.walk_packages(nwavesdk.__path__, "nwavesdk.")
-        if ".gpu." not in module.name
-    ]
+    walked = pkgutil.walk_packages(nwavesdk.__path__, "nwavesdk.")
+    modules = [importlib.import_module(each.name) for each in walked if ".gpu." not in each.name]
+    return {
+        f"{module.__name__}.{name}": kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind)
+        and kind.__module__ == module.__name__
+        and ((issubclass(kind, FrozenModel) and kind is not FrozenModel) or _checks_fields(kind))
+    }
 
 
 def _checks_fields(kind: type) -> bool:
@@ -184,13 +156,8 @@ def example(kind: type, contents: list[dict[str, Any]]) -> dict[str, Any]:
 
 def stored_objects(world: World) -> list[dict[str, Any]]:
     """All objects in the JSON files and in the headers of the world, the nested ones too."""
-    contents: list[Any] = []
-    for file in sorted(world.path.glob("*/*.json")):
-        contents.append(json.loads(file.read_bytes()))
-    for file in sorted(world.path.glob("*.safetensors")):
-        content = file.read_bytes()
-        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        contents += [json.loads(text) for text in head["__metadata__"].values() if text[:1] == "{"]
+    files = [*sorted(world.path.glob("*/*.json")), *sorted(world.path.glob("*.safetensors"))]
+    contents: list[Any] = [FORMATS[file.suffix][0](file.read_bytes()) for file in files]
     objects = []
     while contents:
         value = contents.pop(0)
@@ -217,35 +184,23 @@ def fields(kind: Any) -> dict[str, bool]:
 def model_cases(world: World) -> Iterator[Case]:
     """Each field of each model with another value, missing, and one field too many."""
     contents = stored_objects(world)
-    for place, kind in find_models().items():
-        module, name = place.rsplit(".", 1)
-        valid = example(kind, contents)
-        words = ("build_model", module, name)
-
-        def case(label: str, content: Any, *names: str, **options: Any) -> Case:
-            text = json.dumps(content)
-            return Case(
-                f"models/{name}/{label}",  # noqa: B023
-                (*words, text),  # noqa: B023
-                _nothing,
-                names,
-                **options,
-            )
-
-        yield case("valid", valid)
-        yield case("extra", {**valid, "extra": 1}, "extra", must_fail=True)
-        for field, is_required in fields(kind).items():
-            if is_required:
-                rest = {key: value for key, value in valid.items() if key != field}
-                yield case(f"{field}:missing", rest, field, must_fail=True)
-            for label, value in SWAPS.items():
-                shown = forms_of(value) if isinstance(value, str) else ()
-                changed = {**valid, field: value}
-                yield case(f"{field}:{label}", changed, field, values=shown)
-        if hasattr(kind, "model_fields"):
-            for label, value in SWAPS.items():
-                yield case(f"all:{label}", value)
+    for path, kind in find_models().items():
+        module, name = path.rsplit(".", 1)
+        for label, content, options in _contents(kind, example(kind, contents)):
+            words = ("build_model", module, name, json.dumps(content))
+            yield Case(f"models/{name}/{label}", words, lambda _: None, **options)
 
 
-def _nothing(folder: Path) -> None:
-    del folder
+def _contents(kind: type, valid: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Labels, contents, and the expectations of their cases."""
+    yield "valid", valid, {"must_succeed": True}
+    yield "extra", {**valid, "extra": 1}, {"names": ("extra",), "must_fail": True}
+    for field, is_required in fields(kind).items():
+        if is_required:
+            rest = {key: value for key, value in valid.items() if key != field}
+            yield f"{field}:missing", rest, {"names": (field,), "must_fail": True}
+        for label, value in SWAPS.items():
+            forms = forms_of(value) if isinstance(value, str) else ()
+            yield f"{field}:{label}", {**valid, field: value}, {"names": (field,), "values": forms}
+    for label, value in SWAPS.items() if hasattr(kind, "model_fields") else ():
+        yield f"all:{label}", value, {}

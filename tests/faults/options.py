@@ -5,17 +5,14 @@ A new option is covered without being named here; a new command needs a line in 
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from itertools import combinations, takewhile
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
-import hypothesis
 import typer
-from hypothesis import strategies
-from hypothesis.strategies import SearchStrategy
 
 from faults.outcome import Case, forms_of
 from faults.places import LINK_TARGETS, PLACES
@@ -23,9 +20,7 @@ from faults.world import World
 from nwavesdk.cli import app
 from nwavesdk.cli.options import OPTION_NAMES
 
-__all__ = ["BASES", "base_words", "commands", "option_cases", "pair_cases", "random_cases"]
-
-T = TypeVar("T")
+__all__ = ["BASES", "base_words", "commands", "option_cases", "pair_cases"]
 
 
 @dataclass(frozen=True)
@@ -137,13 +132,11 @@ def option_cases(world: World) -> Iterator[Case]:
 def pair_cases(world: World, seed: int) -> Iterator[Case]:
     """Every two options of a command, each with a value drawn from its bad ones."""
     for name, command in commands().items():
-        if name in SLOW:
-            continue
         choice = random.Random(f"{seed}/{name}")
-        options = [p for p in command.params if p.name != "help"]
-        for two in combinations(options, 2):
-            values = [choice.choice(bad_values(parameter)) for parameter in two]
-            yield _case(world, f"pairs/{name}", name, list(zip(two, values, strict=True)))
+        options = [p for p in command.params if p.name != "help"] if name not in SLOW else []
+        for pair in combinations(options, 2):
+            values = [choice.choice(bad_values(parameter)) for parameter in pair]
+            yield _case(world, f"pairs/{name}", name, list(zip(pair, values, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -161,56 +154,6 @@ class BadValue:
     text: str = field(repr=False)
     prepare: Callable[[Path], None] | None = None
     must_fail: bool = False
-
-
-def random_cases(world: World, seed: int) -> Iterator[Case]:
-    """One to four options of a command with values that hypothesis draws."""
-    for name, command in commands().items():
-        options = [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
-        if options and name not in SLOW:
-            pairs = strategies.one_of(
-                [strategies.tuples(strategies.just(p), _drawn_values(p)) for p in options]
-            )
-            one_each = strategies.lists(
-                pairs, min_size=1, max_size=4, unique_by=lambda pair: pair[0].opts[0]
-            )
-            for index, given in enumerate(draw(one_each, N_RANDOM, f"{seed}/{name}")):
-                case = _case(world, f"random/{name}", name, given)
-                yield replace(case, name=f"random/{name}/{index}", names=(), values=())
-
-
-N_RANDOM = 30
-
-
-def draw(strategy: SearchStrategy[T], n: int, seed: str) -> list[T]:
-    """Values of a strategy of hypothesis, the same for the same seed."""
-    drawn: list[T] = []
-
-    @hypothesis.seed(int.from_bytes(seed.encode(), "big"))
-    @hypothesis.settings(
-        max_examples=n,
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(strategy)
-    def collect(value: T) -> None:
-        drawn.append(value)
-
-    collect()
-    return drawn
-
-
-def _drawn_values(parameter: Any) -> SearchStrategy[BadValue]:
-    # A word has no null character; a slash could lead out of the folder of the case.
-    letters = strategies.characters(exclude_characters="\0/", exclude_categories=["Cs"])
-    numbers = strategies.one_of(strategies.integers(), strategies.floats()).map(str)
-    texts = strategies.one_of(strategies.text(letters, max_size=30), numbers)
-    return strategies.one_of(
-        strategies.sampled_from(bad_values(parameter)),
-        texts.map(lambda text: BadValue(repr(text), text)),
-    )
 
 
 def bad_values(parameter: Any) -> list[BadValue]:
@@ -236,14 +179,12 @@ def bad_values(parameter: Any) -> list[BadValue]:
 
 def _value_kind(parameter: Any) -> str:
     """`int`, `float`, `path` or `text`; versions of typer keep the type in different places."""
-    if (descriptor := getattr(parameter, "type_descriptor", None)) is not None:
-        kind = descriptor.annotation
-        kind = next(iter(get_args(kind)), kind)  # of a list, the type of its elements
-        is_path = isinstance(kind, type) and issubclass(kind, Path)
-        return "path" if is_path else {int: "int", float: "float"}.get(kind, "text")
-    name = parameter.type.name
-    numbers = {"integer": "int", "integer range": "int", "float": "float", "float range": "float"}
-    return "path" if name in ("path", "file", "directory") else numbers.get(name, "text")
+    descriptor = getattr(parameter, "type_descriptor", None)
+    kind = parameter.type.name if descriptor is None else descriptor.annotation
+    kind = next(iter(get_args(kind)), kind)  # of a list, the type of its elements
+    name = str(getattr(kind, "__name__", kind)).lower()
+    kinds = {"int": ("int",), "float": ("float",), "path": ("path", "file", "directory")}
+    return next((key for key, words in kinds.items() if name.startswith(words)), "text")
 
 
 def _label(text: str) -> str:
@@ -292,7 +233,7 @@ def _case(
         names=tuple(names) if is_named else (),
         values=tuple(forms) if is_named else (),
         must_fail=must_fail,
-        most_seconds=base.seconds,
+        max_seconds=base.seconds,
     )
 
 
@@ -370,7 +311,7 @@ def _wrong_words(world: World, name: str, command: Any) -> Iterator[Case]:
         wrong["nothing"] = []
     for label, given in wrong.items():
         full = f"options/{name}/{label}"
-        yield Case(full, (name, *given), copy, must_fail=True, most_seconds=base.seconds)
+        yield Case(full, (name, *given), copy, must_fail=True, max_seconds=base.seconds)
     if name not in SLOW:
         for encoding in ("ascii", "latin-1"):
             full = f"options/{name}/output-in-{encoding}"

@@ -4,21 +4,25 @@ It is made once. Cases copy what they need from it and never write to it.
 """
 
 import json
-import os
+import re
 import shutil
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from examples import small_data
 from train.runs import stop_after
 
-__all__ = ["World", "make_world"]
+__all__ = ["SMALL_SETS", "World", "file_kinds", "make_world"]
+
+# Data sets of `examples/small_data.py`, one of each format that another reader opens.
+SMALL_SETS = ["flac", "ogg", "npy", "csv", "png", "idx", "ts", "npz", "labels", "events"]
+if find_spec("tonic") is not None and find_spec("h5py") is not None:
+    SMALL_SETS += ["bin", "shd"]
 
 # Choices of all runs, as short as training can be.
 LEARNING = {"epochs": 2, "batch_size": 8, "rate": 0.02}
@@ -39,7 +43,7 @@ class World:
             `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
             `folds` (a finished cross-validation), `search` (a finished search),
             `export.safetensors`, `profile.toml`, `crossover.toml`, `graph.nir` (empty without the
-            extra `interop`) and `cache`.
+            extra `interop`), `cache`, and a data set of each other format.
     """
 
     path: Path
@@ -63,8 +67,10 @@ class World:
 def make_world(path: Path) -> World:
     """Make the world in an empty or new folder; takes a few seconds."""
     path.mkdir(parents=True, exist_ok=True)
-    _write_tones(path / "tones")
-    _write_regression(path / "regression")
+    small_data.make_sounds(path / "tones")
+    small_data.make_targets(path / "regression")
+    for name in SMALL_SETS:
+        small_data.FORMATS[name](path / name)
     _copy_package_file("nwavesdk.chip", "profiles/h1v1.toml", path / "profile.toml")
     _copy_package_file("nwavesdk.solvers.sparse", "crossover.toml", path / "crossover.toml")
     from nwavesdk.train import report
@@ -209,35 +215,6 @@ def _write_graph(path: Path) -> None:
         path.write_bytes(graph_bytes(to_nir(net, discretization="exact")))
 
 
-def _write_tones(path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for name, pitch in {"high": 2400.0, "low": 300.0, "middle": 900.0}.items():
-        (path / name).mkdir(parents=True)
-        for index in range(6):
-            time = np.arange(1400 + 40 * index) / 8000
-            sound = 0.3 * np.sin(2 * np.pi * pitch * draw.uniform(0.9, 1.1) * time)
-            _write_wav(path / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)))
-
-
-def _write_regression(path: Path) -> None:
-    import torch
-
-    (path / "wavs").mkdir(parents=True)
-    (path / "target").mkdir()
-    draw = np.random.default_rng(1)
-    for index in range(8):
-        _write_wav(path / "wavs" / f"{index}.wav", 0.2 * draw.standard_normal(1600))
-        torch.save(torch.arange(200.0) + index, path / "target" / f"{index}.pt")
-
-
-def _write_wav(path: Path, sound: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
-
-
 def _copy_package_file(package: str, name: str, target: Path) -> None:
     from importlib.resources import files
 
@@ -247,12 +224,8 @@ def _copy_package_file(package: str, name: str, target: Path) -> None:
 def file_kinds(path: Path) -> list[Path]:
     """One file of each kind in a folder: files whose names differ only in numbers are of a kind."""
     kinds: dict[str, Path] = {}
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name).relative_to(path)
-            pattern = "".join("#" if c.isdigit() else c for c in str(file))
-            while "##" in pattern:
-                pattern = pattern.replace("##", "#")
-            kinds.setdefault(pattern, file)
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(path)
+            kinds.setdefault(re.sub(r"\d+", "#", str(name)), name)
     return list(kinds.values())
