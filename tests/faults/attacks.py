@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from hashlib import sha256
+from importlib._bootstrap_external import _code_to_timestamp_pyc  # type: ignore[attr-defined]
 from importlib.util import cache_from_source
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -83,18 +84,16 @@ def _replace_entries(folder: Path, payload: bytes, head: str = "none") -> None:
 
 def _plant_beside(folder: Path, payload: bytes) -> None:
     """Plant files of the formats of Python and of numba, and of earlier versions of this cache."""
-    code = compile("import pickle\n" + f"pickle.loads({payload!r})", "planted", "exec")
-    import importlib._bootstrap_external as external
-
-    bytecode = external._code_to_timestamp_pyc(code)
+    text = f"import pickle\npickle.loads({payload!r})\n"
+    bytecode = _code_to_timestamp_pyc(compile(text, "planted", "exec"))
     names = [path.stem for path in folder.glob("*.kernel")]
-    for place in (folder, folder.parent / "kernels", folder.parent):
-        place.mkdir(exist_ok=True)
-        for name in (*names, *(name.split(".")[0] for name in names), "numba", "sitecustomize"):
-            source = place / f"{name}.py"
-            source.write_text(f"import pickle\npickle.loads({payload!r})\n")
+    names += [*(name.split(".")[0] for name in names), "numba", "sitecustomize"]
+    for parent in (folder, folder.parent / "kernels", folder.parent):
+        (parent / "__pycache__").mkdir(parents=True, exist_ok=True)
+        for name in names:
+            source = parent / f"{name}.py"
+            source.write_text(text)
             compiled = Path(cache_from_source(str(source)))
-            compiled.parent.mkdir(exist_ok=True)
             for path in (compiled, source.with_suffix(".pyc")):
                 path.write_bytes(bytecode)
             for suffix in (".nbi", ".1.nbc", ".pkl"):

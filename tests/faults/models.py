@@ -14,11 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from faults.mutations import FORMATS, VALUES
 from faults.outcome import Case, forms_of
 from faults.world import World
 
-__all__ = ["EXAMPLES", "decode", "find_models", "model_cases"]
+__all__ = ["EXAMPLES", "build_model", "find_models", "model_cases"]
 
 _TABLE = {
     "rows": [8],
@@ -57,46 +60,57 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "TrialConfig": {name: {} for name in NAMESPACES},
     "NWaveDataloaderConfig": {"data_parent": "words"},
 }
-# What a field is replaced by: values of JSON, and names of values that JSON does not have.
-SPECIAL = ("bytes", "set", "complex", "tensor", "array", "object()", "class", "path", "own-list")
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+OWN_LIST: list[Any] = []
+OWN_LIST.append(OWN_LIST)
+# What a field is replaced by: values of JSON and of Python.
 SWAPS: dict[str, Any] = {
     **VALUES,
     "digits": "9" * 5000,
-    **{name: {"$": name} for name in (*SPECIAL, "deep-list", "huge-int")},
+    "bytes": b"\xff\x00",
+    "set": {1},
+    "complex": 1j,
+    "tensor": torch.tensor(4),
+    "array": np.ones(3),
+    "object()": object(),
+    "class": int,
+    "path": Path("\x1b[31m"),
+    "own-list": OWN_LIST,
+    "deep-list": _nested(10**4),
+    "huge-int": 10**5000,
 }
 
 
-def decode(value: Any) -> Any:
-    """A value of Python from its form in JSON: `{"$": name}` stands for what JSON lacks."""
-    if isinstance(value, dict):
-        if set(value) == {"$"}:
-            return _special(value["$"])
-        return {key: decode(inner) for key, inner in value.items()}
-    return [decode(inner) for inner in value] if isinstance(value, list) else value
+def build_model(module: str, name: str, content: str, field: str = "", swap: str = "") -> None:
+    """Build a model or a dataclass of ours.
 
-
-def _special(name: str) -> Any:
-    import numpy as np
-    import torch
-
-    own: list[Any] = []
-    own.append(own)
-    deep: Any = 1
-    for _ in range(10**4):
-        deep = [deep]
-    return {
-        "bytes": b"\xff\x00",
-        "set": {1},
-        "complex": 1j,
-        "tensor": torch.tensor(4),
-        "array": np.ones(3),
-        "object()": object(),
-        "class": int,
-        "path": Path("\x1b[31m"),
-        "own-list": own,
-        "deep-list": deep,
-        "huge-int": 10**5000,
-    }[name]
+    Args:
+        module: Its module.
+        name: Its name.
+        content: Keyword arguments in JSON.
+        field: The argument that is replaced, or "all".
+        swap: The name of the value in `SWAPS` that replaces it.
+    """
+    kind = getattr(importlib.import_module(module), name)
+    value = json.loads(content)
+    if field == "all":
+        value = SWAPS[swap]
+    elif field:
+        value[field] = SWAPS[swap]
+    if hasattr(kind, "model_fields"):
+        kind.of(value)
+    elif hasattr(kind, "of"):
+        kind.of(value, name)
+    else:
+        kind(**value)
 
 
 @cache
@@ -186,21 +200,23 @@ def model_cases(world: World) -> Iterator[Case]:
     contents = stored_objects(world)
     for path, kind in find_models().items():
         module, name = path.rsplit(".", 1)
-        for label, content, options in _contents(kind, example(kind, contents)):
-            words = ("build_model", module, name, json.dumps(content))
-            yield Case(f"models/{name}/{label}", words, lambda _: None, **options)
+        valid = example(kind, contents)
+        words = ("build_model", module, name, json.dumps(valid))
+        extra = (*words[:3], json.dumps({**valid, "extra": 1}))
+        yield Case(f"models/{name}/valid", words, _nothing, must_succeed=True)
+        yield Case(f"models/{name}/extra", extra, _nothing, ("extra",), must_fail=True)
+        for field, is_required in fields(kind).items():
+            if is_required:
+                rest = json.dumps({key: valid[key] for key in valid if key != field})
+                label = f"models/{name}/{field}:missing"
+                yield Case(label, (*words[:3], rest), _nothing, (field,), must_fail=True)
+            for swap, value in SWAPS.items():
+                forms = forms_of(value) if isinstance(value, str) else ()
+                label = f"models/{name}/{field}:{swap}"
+                yield Case(label, (*words, field, swap), _nothing, (field,), forms)
+        for swap in SWAPS if hasattr(kind, "model_fields") else ():
+            yield Case(f"models/{name}/all:{swap}", (*words, "all", swap), _nothing)
 
 
-def _contents(kind: type, valid: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Labels, contents, and the expectations of their cases."""
-    yield "valid", valid, {"must_succeed": True}
-    yield "extra", {**valid, "extra": 1}, {"names": ("extra",), "must_fail": True}
-    for field, is_required in fields(kind).items():
-        if is_required:
-            rest = {key: value for key, value in valid.items() if key != field}
-            yield f"{field}:missing", rest, {"names": (field,), "must_fail": True}
-        for label, value in SWAPS.items():
-            forms = forms_of(value) if isinstance(value, str) else ()
-            yield f"{field}:{label}", {**valid, field: value}, {"names": (field,), "values": forms}
-    for label, value in SWAPS.items() if hasattr(kind, "model_fields") else ():
-        yield f"all:{label}", value, {}
+def _nothing(folder: Path) -> None:
+    """Leave the folder empty."""

@@ -300,12 +300,10 @@ def _write_torch(value: Any) -> bytes:
 def _read_hdf5(content: bytes) -> dict[str, Any]:
     import h5py
 
-    values: dict[str, Any] = {}
+    names: list[str] = []
     with h5py.File(io.BytesIO(content), "r") as file:
-        file.visititems(
-            lambda name, item: values.update({name: item[()]} if hasattr(item, "shape") else {})
-        )
-    return values
+        file.visit(names.append)
+        return {name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)}
 
 
 def _write_hdf5(values: Any) -> bytes:
@@ -314,10 +312,10 @@ def _write_hdf5(values: Any) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, (dict, list)) or value is None or value == "\ud800":
+            try:
+                file[name] = value
+            except (TypeError, ValueError):  # HDF5 has no such values
                 file[name] = h5py.ExternalLink("/etc/passwd", "/")
-            else:
-                file[name] = value if not isinstance(value, int) else float(value)
     return buffer.getvalue()
 
 
@@ -349,16 +347,6 @@ def _wav_damage(content: bytes) -> Damage:
             changed = content[:place] + struct.pack(form, number) + content[end:]
             yield f"{label}-{number}", partial(bytes, changed)
     yield "no-frames", partial(bytes, content[:44])
-    yield "long", partial(_sound, content[44:] * 400, "<i2")
-    for label, number in (("nan", float("nan")), ("huge", 1e30), ("silence", 0.0)):
-        yield label, partial(_sound, struct.pack("<f", number) * 1600, "<f4")
-
-
-def _sound(data: bytes, dtype: str) -> bytes:
-    import numpy as np
-    import soundfile
-
-    buffer = io.BytesIO()
-    kind = "PCM_16" if dtype == "<i2" else "FLOAT"
-    soundfile.write(buffer, np.frombuffer(data, dtype), 8000, format="WAV", subtype=kind)
-    return buffer.getvalue()
+    size = 400 * (len(content) - 44)
+    long = content[:40] + struct.pack("<I", size) + content[44:] * 400
+    yield "long", partial(bytes, long)

@@ -1,11 +1,10 @@
-"""Several processes and threads at once: on one folder, with one cache, after a fork, with signals.
+"""Several processes and threads at once: on one folder, with one cache, after a fork.
 
 Whatever they do to each other, each ends in success or in one line, and the files are whole.
 """
 
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +23,6 @@ __all__ = ["compute_in_forks", "compute_in_threads", "ends_cleanly", "process_tr
 
 # Time between the starts of two processes [s].
 LATEST_START = 0.6
-# Exit codes of processes that a signal ended: minus the signal, or the code of an interrupted
-# shell. 1 is Python's code if SIGINT meets `multiprocessing` around the command.
-CODES = {signal.SIGINT: (0, 1, -2, 130), signal.SIGTERM: (0, -15, 143), signal.SIGHUP: (0, -1, 129)}
 
 
 def together(course: Course, delay: float, winners: tuple[int, ...], folder: Path) -> list[str]:
@@ -49,25 +45,7 @@ def together(course: Course, delay: float, winners: tuple[int, ...], folder: Pat
     if n_winners not in winners:
         lines = " / ".join(outcome.last_line for outcome in outcomes)
         problems.append(f"{n_winners} of 2 succeeded, expected {winners}: {lines}")
-    return problems + scene.check_end(folder, scene.run(folder), course.files)
-
-
-def signaled(course: Course, number: int, times: tuple[float, ...], folder: Path) -> list[str]:
-    """Send a signal at some time, and another one a moment later; then continue."""
-    scene = course.scene
-    scene.make(folder)
-    started = scene.begin(folder)
-    for seconds in times:
-        started.process.join(seconds)
-        started.signal(number)
-    outcome = started.finish()
-    problems = []
-    if outcome.failure or outcome.code not in CODES[signal.Signals(number)]:
-        problems.append(f"it ended with {outcome.code} {outcome.failure}: {outcome.last_line}")
-    # Python prints a traceback of its own if it is interrupted while it shuts down.
-    if "Traceback" in outcome.stderr and "nwavesdk" in outcome.stderr:
-        problems.append(f"a traceback: {outcome.last_line}")
-    return problems + scene.check_end(folder, scene.run(folder), course.files)
+    return problems + course.finish(folder)
 
 
 def ends_cleanly(function: Callable[..., object], number: int, folder: Path) -> list[str]:
@@ -144,26 +122,13 @@ def process_trials(world: World) -> Iterator[Trial]:
     for number in range(40):
         for label, function in (("threads", compute_in_threads), ("forks", compute_in_forks)):
             yield Trial(f"processes/{label}-{number}", partial(ends_cleanly, function, number))
-    for name in ("train", "resume", "compare", "channels", "export", "kernels"):
-        yield from _trials_of(course_of(world, name))
-
-
-def _trials_of(course: Course) -> Iterator[Trial]:
-    name = course.scene.name
+    # One process owns a run at a time; caches and single files have no owner. A resumed run may be
+    # resumed again after its end.
+    winners = {"train": (1,), "resume": (1, 2), "compare": (1, 2)}
     draw = random.Random(0)
-    is_slow = name in SLOW
-    # One process owns a run at a time; caches and single files have no owner.
-    has_owner = name in ("train", "resume", "compare")
-    for number in range(4 if is_slow else 25):
-        delay = 0.0 if number % 5 == 0 else draw.uniform(0, LATEST_START)
-        winners = (1, 2) if has_owner else (2,)
-        if name == "train" and not delay:
-            winners = (1,)  # later, the second may resume the run after the first has ended
-        trial = partial(together, course, delay, winners)
-        yield Trial(f"processes/{name}/twice-{number}", trial)
-    for code in CODES if has_owner or name == "channels" else ():
-        for number in range(4 if is_slow else 12):
-            times = [draw.uniform(0, course.seconds)]
-            times += [draw.uniform(0, 0.05)] * (number % 3 == 2)
-            trial = partial(signaled, course, code, tuple(times))
-            yield Trial(f"processes/{name}/{code.name}-{number}", trial)
+    for name in ("train", "resume", "compare", "channels", "export", "kernels"):
+        for number in range(4 if name in SLOW else 25):
+            delay = 0.0 if number % 5 == 0 else draw.uniform(0, LATEST_START)
+            may_win = (1, 2) if name == "train" and delay else winners.get(name, (2,))
+            trial = partial(together, course_of(world, name), delay, may_win)
+            yield Trial(f"processes/{name}/twice-{number}", trial)

@@ -9,8 +9,6 @@ real ones.
 
 import atexit
 import base64
-import importlib
-import json
 import multiprocessing
 import os
 import resource
@@ -284,34 +282,16 @@ def load_export(path: str) -> None:
     print(net, {name: value.double().sum().item() for name, value in net.state_dict().items()})
 
 
-def build_model(module: str, name: str, content: str) -> None:
-    """Build a model or a dataclass of ours from keyword arguments, given as JSON."""
-    from faults.models import decode
-
-    kind = getattr(importlib.import_module(module), name)
-    value = decode(json.loads(content))
-    if hasattr(kind, "model_fields"):
-        kind.of(value)
-    elif hasattr(kind, "of"):
-        kind.of(value, name)
-    else:
-        kind(**value)
-
-
-# What has no command of `nwave`, by the first word of a case.
-FUNCTIONS: dict[str, Callable[..., object]] = {
-    "load_export": load_export,
-    "build_model": build_model,
-}
-
-
 def call(name: str, *words: str) -> None:
-    """Run `nwave`, or one of `FUNCTIONS`, which also ends in success or in one line."""
-    if name not in FUNCTIONS:
+    """Run `nwave`, or a function that has no command and also ends in success or in one line."""
+    from faults.models import build_model
+
+    functions = {"load_export": load_export, "build_model": build_model}
+    if name not in functions:
         call_nwave(name, *words)
         return
     try:
-        FUNCTIONS[name](*words)
+        functions[name](*words)
     except (ValueError, TypeError, OSError) as error:
         print(f"nwave: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from faults.disks import can_mount, disturbed, full_disk, gone, read_only
-from faults.kills import Course, kill_at, kill_before, record
-from faults.processes import compute_in_forks, compute_in_threads, ends_cleanly, signaled, together
+from faults.kills import Course, kill_before, record, signal_at
+from faults.processes import compute_in_forks, compute_in_threads, ends_cleanly, together
 from faults.scenes import resume_scene
 from faults.world import World
 
@@ -52,9 +52,14 @@ def test_a_run_that_was_killed_before_an_operation_continues(
         assert kill_before(course, number, tmp_path / str(number)) == []
 
 
-def test_a_run_that_was_killed_twice_continues(course: Course, tmp_path: Path) -> None:
-    half = course.seconds / 2
-    assert kill_at(course, (half, half), tmp_path / "run") == []
+@pytest.mark.parametrize(
+    ("number", "n_times"), [(signal.SIGKILL, 2), (signal.SIGINT, 1), (signal.SIGTERM, 1)]
+)
+def test_a_run_that_gets_signals_continues(
+    course: Course, number: int, n_times: int, tmp_path: Path
+) -> None:
+    times = (course.seconds / 2,) * n_times
+    assert signal_at(course, number, times, 0.1, tmp_path / "run") == []
 
 
 def test_a_file_that_was_lost_is_noticed(course: Course, tmp_path: Path) -> None:
@@ -65,11 +70,6 @@ def test_a_file_that_was_lost_is_noticed(course: Course, tmp_path: Path) -> None
 
 def test_a_run_is_resumed_by_one_process(world: World, tmp_path: Path) -> None:
     assert together(record(resume_scene(world)), 0.0, (1, 2), tmp_path / "run") == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_a_run_that_continues(course: Course, number: int, tmp_path: Path) -> None:
-    assert signaled(course, number, (course.seconds / 2,), tmp_path / "run") == []
 
 
 @pytest.mark.parametrize("function", [compute_in_threads, compute_in_forks])
