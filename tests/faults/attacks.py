@@ -16,7 +16,6 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from faults.mutations import byte_damage
 from faults.outcome import Trial
 from faults.running import Setting, run
 from faults.scenes import use_kernels, without_one_warning
@@ -126,12 +125,6 @@ def _move_and_link(path: Path) -> None:
     path.symlink_to(shutil.move(path, other / path.name))
 
 
-def _damage(label: str, folder: Path, payload: bytes) -> None:  # noqa: ARG001
-    for path in folder.glob("*.kernel"):
-        damaged = dict(byte_damage(path.read_bytes(), path.name))
-        path.write_bytes(damaged.get(label) or damaged["zeros"])
-
-
 # Groups
 
 
@@ -153,7 +146,5 @@ def attack_trials() -> Iterator[Trial]:
             attacks[f"link-of-{where}"] = partial(_in_reach, _move_and_link, where)
         if os.geteuid() == 0:  # only root can give files away
             attacks[f"owner-of-{where}"] = partial(_in_reach, _give_away, where)
-    for label, _ in byte_damage(bytes(1000), ""):
-        attacks[label] = partial(_damage, label)
     for name, attack in attacks.items():
         yield Trial(f"cache/{name}", partial(run_attacked, attack))

@@ -5,7 +5,6 @@ each run with the same seed.
 """
 
 import copy
-import csv
 import io
 import json
 import os
@@ -237,15 +236,6 @@ def _write_json(value: Any) -> bytes:
     return json.dumps(value, indent=2).encode()
 
 
-def _read_csv(content: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(content.decode(), newline="")))
-
-
-def _write_csv(rows: Any) -> bytes:
-    lines = [",".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows or ()]
-    return ("\n".join(lines) + "\n").encode(errors="replace")
-
-
 def _write_toml(value: Any) -> bytes:
     if not isinstance(value, dict):
         return _toml(value).encode()
@@ -268,7 +258,8 @@ def _read_safetensors(content: bytes) -> dict[str, Any]:
     texts = json.loads(content[8:end]).get("__metadata__", {})
     is_json = {name: text[:1] in "{[" for name, text in texts.items()}
     values = {name: json.loads(text) if is_json[name] else text for name, text in texts.items()}
-    return {"tensors": dict(load(content)), "texts": values}
+    # The order of the tensors differs from call to call.
+    return {"tensors": dict(sorted(load(content).items())), "texts": values}
 
 
 def _write_safetensors(value: Any) -> bytes:
@@ -297,36 +288,12 @@ def _write_torch(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _read_hdf5(content: bytes) -> dict[str, Any]:
-    import h5py
-
-    names: list[str] = []
-    with h5py.File(io.BytesIO(content), "r") as file:
-        file.visit(names.append)
-        return {name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)}
-
-
-def _write_hdf5(values: Any) -> bytes:
-    import h5py
-
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        for name, value in values.items() if isinstance(values, dict) else ():
-            try:
-                file[name] = value
-            except (TypeError, ValueError):  # HDF5 has no such values
-                file[name] = h5py.ExternalLink("/etc/passwd", "/")
-    return buffer.getvalue()
-
-
 FORMATS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = {
     ".json": (json.loads, _write_json),
     ".toml": (lambda content: tomllib.loads(content.decode()), _write_toml),
-    ".csv": (_read_csv, _write_csv),
     ".safetensors": (_read_safetensors, _write_safetensors),
     ".ckpt": (_read_torch, _write_torch),
     ".pt": (_read_torch, _write_torch),
-    ".nir": (_read_hdf5, _write_hdf5),
 }
 
 

@@ -284,14 +284,14 @@ def load_export(path: str) -> None:
 
 def call(name: str, *words: str) -> None:
     """Run `nwave`, or a function that has no command and also ends in success or in one line."""
-    from faults.models import build_model
-
-    functions = {"load_export": load_export, "build_model": build_model}
-    if name not in functions:
+    if name not in ("load_export", "build_model"):
         call_nwave(name, *words)
         return
+    from faults.models import build_model
+
+    function = build_model if name == "build_model" else load_export
     try:
-        functions[name](*words)
+        function(*words)
     except (ValueError, TypeError, OSError) as error:
         print(f"nwave: {error}", file=sys.stderr)
         sys.exit(2)

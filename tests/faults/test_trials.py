@@ -9,7 +9,7 @@ import pytest
 
 from faults.disks import can_mount, disturbed, full_disk, gone, read_only
 from faults.kills import Course, kill_before, record, signal_at
-from faults.processes import compute_in_forks, compute_in_threads, ends_cleanly, together
+from faults.processes import together
 from faults.scenes import resume_scene
 from faults.world import World
 
@@ -70,8 +70,3 @@ def test_a_file_that_was_lost_is_noticed(course: Course, tmp_path: Path) -> None
 
 def test_a_run_is_resumed_by_one_process(world: World, tmp_path: Path) -> None:
     assert together(record(resume_scene(world)), 0.0, (1, 2), tmp_path / "run") == []
-
-
-@pytest.mark.parametrize("function", [compute_in_threads, compute_in_forks])
-def test_threads_and_forks_compute_the_same(function, tmp_path: Path) -> None:
-    assert ends_cleanly(function, 0, tmp_path / "process") == []
