@@ -25,6 +25,7 @@ from benchmarks import baselines
 from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
 from benchmarks.results import ROOT, write
 from nwavesdk.cli.app import split_commas
+from nwavesdk.data.assignment import SPLIT_VERSION
 
 __all__ = ["RESULTS", "main", "run_numbers", "table", "table_row"]
 
@@ -35,8 +36,8 @@ RUNS = ROOT / "runs" / "accuracy"
 MOST_SPIKES = 0.05
 
 HEADER = (
-    "| set | accuracy, % | goal | | CNN | CNN with augmentation | SVM | hidden rates, % "
-    "| parameters | operations, M (dense MACs) | seconds |\n" + "|---" * 11 + "|"
+    "| set | split version | accuracy, % | goal | | CNN | CNN with augmentation | SVM "
+    "| hidden rates, % | parameters | operations, M (dense MACs) | seconds |\n" + "|---" * 12 + "|"
 )
 
 # Numbers of a result that are stored, of folds as their means: rates, operations per recording,
@@ -108,6 +109,7 @@ def run_numbers(result: Mapping[str, Any], *, outputs_spike: bool = False) -> Re
         layers.pop()
     numbers: Result = {
         "accuracy": result["test_accuracy"],
+        "split_version": SPLIT_VERSION,
         "validation": result["val_accuracy"] if "folds" not in result else None,
         "rates": [round(statistics.fmean(layer), 5) for layer in layers],
         "parameters": folds[0]["parameters"],
@@ -199,6 +201,8 @@ def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
     ]
     cells = [
         one.name,
+        # Results that do not name their version have the first one.
+        ", ".join(sorted({str(result.get("split_version", 1)) for result in results})),
         spread(accuracies),
         f"≥ {one.goal:g}" if one.goal is not None else "-",
         verdict,

@@ -105,11 +105,11 @@ SETS: tuple[DevelopmentSet, ...] = (
         goal=96.0,
         baseline="earlier default 92",
     ),
-    DevelopmentSet("ecg", "labels", "ecg-qtdb", goal=87.0, baseline="published SRNN 85.9"),
+    DevelopmentSet("ecg", "labels", "ecg-qtdb.npz", goal=87.0, baseline="published SRNN 85.9"),
     DevelopmentSet(
         "ecg-ahead",
         "labels",
-        "ecg-qtdb",
+        "ecg-qtdb.npz",
         {"look_ahead": 80},
         goal=87.0,
         baseline="published SRNN 85.9, which sees no later step",

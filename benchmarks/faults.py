@@ -21,14 +21,14 @@ from benchmarks import results
 
 sys.path.insert(0, str(results.ROOT / "tests"))
 
-from faults.outcome import Case, Verdict
+from faults.outcome import Case, Trial, Verdict
 from faults.suite import GROUPS, all_cases, run_cases, sample
 from faults.world import World, make_world
 
 SECURITY = results.ROOT / "SECURITY.md"
 MARKERS = ("<!-- faults -->", "<!-- /faults -->")
 # Failing cases of a group that are printed.
-MOST_PRINTED = 5
+MAX_PRINTED = 5
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,7 +63,7 @@ def _is_world(path: Path | None) -> bool:
     return path is not None and (path / "cache").is_dir()
 
 
-def _chosen_cases(world: World, options: argparse.Namespace) -> list[Case]:
+def _chosen_cases(world: World, options: argparse.Namespace) -> list[Case | Trial]:
     if options.case:
         name = options.case
         group = name.split("/", 1)[0]
@@ -80,18 +80,18 @@ def _chosen_cases(world: World, options: argparse.Namespace) -> list[Case]:
     return cases
 
 
-def _run(cases: list[Case], folder: Path, options: argparse.Namespace) -> list[Verdict]:
+def _run(cases: list[Case | Trial], folder: Path, options: argparse.Namespace) -> list[Verdict]:
     verdicts = []
     printed: Counter[str] = Counter()
     deadline = time.monotonic() + 60 * options.minutes
-    for verdict in run_cases(cases, folder, options.workers):
+    for verdict in run_cases(cases, folder, options.processes):
         verdicts.append(verdict)
         if time.monotonic() > deadline:
             print(f"{options.minutes:g} minutes are over", file=sys.stderr)
             break
         if verdict.problems:
-            printed[verdict.case.group] += 1
-            if printed[verdict.case.group] <= options.print:
+            printed[verdict.group] += 1
+            if printed[verdict.group] <= options.print:
                 print(verdict.text(options.seed), file=sys.stderr, flush=True)
         elif options.case:
             print(f"clean: {verdict.outcome}", file=sys.stderr)
@@ -103,8 +103,8 @@ def _run(cases: list[Case], folder: Path, options: argparse.Namespace) -> list[V
 
 def counts(verdicts: list[Verdict]) -> dict[str, tuple[int, int]]:
     """Cases tried and failed, by group."""
-    tried = Counter(verdict.case.group for verdict in verdicts)
-    failed = Counter(verdict.case.group for verdict in verdicts if verdict.problems)
+    tried = Counter(verdict.group for verdict in verdicts)
+    failed = Counter(verdict.group for verdict in verdicts if verdict.problems)
     return {name: (tried[name], failed[name]) for name in GROUPS if tried[name]}
 
 
@@ -128,7 +128,7 @@ def report(verdicts: list[Verdict], seconds: float, seed: int) -> dict[str, Any]
         },
         "exit_codes": dict(Counter(str(verdict.outcome.code) for verdict in verdicts)),
         "failed": [
-            {"case": verdict.case.name, "problems": verdict.problems, "text": verdict.text(seed)}
+            {"case": verdict.name, "problems": verdict.problems, "text": verdict.text(seed)}
             for verdict in verdicts
             if verdict.problems
         ],
@@ -162,9 +162,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", default=[], choices=list(GROUPS), metavar="GROUP", help=str([*GROUPS]))
     add("--case", metavar="NAME", help="try one case, with the seed with which it failed")
     add("--minutes", type=float, default=float("inf"), metavar="M", help="stop after M minutes")
-    add("--workers", type=int, default=2, help="processes [2]")
+    add("--processes", type=int, default=2, metavar="N", help="cases at a time [2]")
     add("--world", type=Path, metavar="DIR", help="keep the runs of the suite here, and use them")
-    add("--print", type=int, default=MOST_PRINTED, metavar="N", help="failing cases per group")
+    add("--print", type=int, default=MAX_PRINTED, metavar="N", help="failing cases per group")
     add("--json", action="store_true", help="print counts and failing cases as JSON")
     add("--write", action="store_true", help="write the table to SECURITY.md and store the counts")
     return parser

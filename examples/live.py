@@ -34,8 +34,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nwavesdk.data import decode
-from nwavesdk.data.decoding import MOST_SECONDS, Samples, read_recording
+from nwavesdk.data.decoding import MOST_SECONDS, Samples, read_sound
 from nwavesdk.net import streaming
 from nwavesdk.train import TrainedRun, load
 
@@ -65,7 +64,7 @@ def main() -> None:
                 sys.exit(
                     f"live.py: --background: got {name}, expected one of {', '.join(run.classes)}."
                 )
-        samples, rate = decode(options.sound, read_recording(options.sound, MOST_SECONDS))
+        samples, rate = read_sound(options.sound)
         length = max(1, round(options.block * rate))
         blocks = [samples[start : start + length] for start in range(0, len(samples), length)]
         detector = Detector(

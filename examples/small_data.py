@@ -240,7 +240,7 @@ def make_shd(folder: Path) -> Path:
 
 
 def make_qtdb(folder: Path) -> Path:
-    """Levels of two leads in four channels, with the wave of each step."""
+    """Levels of two leads in four channels, with the wave of each step, for `examples/qtdb.py`."""
     from scipy.io import savemat
 
     folder.mkdir(parents=True)
@@ -254,7 +254,8 @@ def make_qtdb(folder: Path) -> Path:
     return folder
 
 
-# What makes a data set in a folder, and returns the path for `--data`, by the name of its format.
+# What makes a data set in a folder, and returns its path, by the name of its format. The path is
+# for `--data`, except for `ecg`, which `examples/qtdb.py` converts.
 FORMATS: dict[str, Callable[[Path], Path]] = {
     "wav": make_sounds,
     "flac": make_flac,

@@ -196,7 +196,7 @@ def test_a_killed_table_continues_with_the_seeds_that_are_missing(tmp_path, monk
     accuracy.measure_baselines(ONE, "here", 2, ["svm", "cnn"])
     _, line = accuracy.table()
     assert line == (
-        "| one | 85.00 ± 7.07 | ≥ 90 | missed | 55.0 ± 7.1 | - | 50.0 | 2.0, 8.0 (above 5) "
+        "| one | 2 | 85.00 ± 7.07 | ≥ 90 | missed | 55.0 ± 7.1 | - | 50.0 | 2.0, 8.0 (above 5) "
         "| 1,234 | 0.30 (2.00) | 5 ± 0 |"
     )
     stored = json.loads((tmp_path / "one.json").read_text())

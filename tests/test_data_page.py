@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 from cli.command import nwave
+from examples.qtdb import convert
 from examples.small_data import FORMATS
 
 pytest.importorskip("lightning")
 pytest.importorskip("soundfile")
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
-LINE = re.compile(r"`python examples/small_data.py (\w+) (\S+) && nwave train ([^`]*)`")
+LINE = re.compile(
+    r"`python examples/small_data.py (\w+) (\S+) (?:&& python examples/qtdb.py \S+ (\S+) )?"
+    r"&& nwave train ([^`]*)`"
+)
 LINES = LINE.findall(PAGE.read_text())
 NEEDS_EVENTS = {"bin", "shd"}
 # One report for each task and kind of picture; drawing takes most of the time.
@@ -22,24 +26,31 @@ WITH_REPORT = {"data/png", "data/labels", "data/values", "data/pattern2", "data/
 
 def test_every_format_has_a_line() -> None:
     # wav and ogg are read like flac.
-    assert {name for name, _, _ in LINES} == FORMATS.keys() - {"wav", "ogg"}
+    assert {name for name, *_ in LINES} == FORMATS.keys() - {"wav", "ogg"}
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "words"),
+    ("name", "folder", "converted", "words"),
     [
         pytest.param(*line, marks=[pytest.mark.events] if line[0] in NEEDS_EVENTS else [])
         for line in LINES
     ],
-    ids=[folder for _, folder, _ in LINES],
+    ids=[folder for _, folder, *_ in LINES],
 )
 def test_a_format_is_trained_on_and_predicted_from(
-    name: str, folder: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    folder: str,
+    converted: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if folder not in WITH_REPORT:
         monkeypatch.setattr("nwavesdk.train.training.write_report", lambda *_: None)
     path = FORMATS[name](Path(folder))
+    if converted:
+        path = convert(path, Path(converted))
     net = [] if "--chip" in words else ["--net", "lif"]
     few = ["--epochs", "1", *net, "--hidden", "6", "--seed", "1"]
     result = nwave("train", *words.split(), *few, "--json")

@@ -1,7 +1,7 @@
 """The page of errors has every message that names a class or a function, and no other.
 
-Messages are read from the source: the first argument of errors and of warnings. A part that is
-filled in at run time is `…`, and an owner, such as the class of a layer, is `NAME`.
+Messages are read from the source: the first argument of errors and of warnings, without its remedy.
+A part that is filled in at run time is `…`, and an owner, such as the class of a layer, is `NAME`.
 """
 
 import ast
@@ -40,6 +40,12 @@ def template(text: ast.expr) -> str:
     return re.sub("…+", "…", "".join(parts))
 
 
+def without_remedy(message: str) -> str:
+    """A message up to its remedy, which begins after a colon; an owner ends with a colon, too."""
+    owner, text = re.fullmatch(r"(\S+: )?(.*)", message, re.DOTALL).groups()
+    return (owner or "") + re.split(": |; ", text)[0].rstrip(" .")
+
+
 def texts_of_errors(tree: ast.Module) -> list[tuple[str, ast.expr]]:
     """The name of an error or a warning, and its text, of each in a module."""
     found = []
@@ -63,7 +69,7 @@ def messages_of_source() -> set[str]:
         is_named = first == "NAME" or (first in CLASSES and name != "text")
         is_own = name in OWN_ERRORS | WARNINGS
         if (is_named or is_own) and re.search("[a-z]{3}", message):
-            found.add(message)
+            found.add(without_remedy(message))
     return found
 
 

@@ -125,7 +125,7 @@ def test_a_file_is_played_in_real_time(listen, live_run, tones, monkeypatch):
     [
         (["NONE", "WAV"], r"holds no run \(no config\.json\): give the folder"),
         (["RUN", "NONE/a.wav"], r"a\.wav"),
-        (["RUN", "TEXT"], r"a\.txt is not sound .*, expected a wav: convert or remove it"),
+        (["RUN", "TEXT"], r"a\.txt cannot be read as sound .*: repair or remove it"),
         (["RUN", "WAV", "--average", "nan"], r"--average: expected a time above 0 \[s\], got nan"),
         (
             ["RUN", "WAV", "--background", "x"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from examples.small_data import FORMATS
 from nwavesdk.layers import prepare_net
 
 README = Path(__file__).parents[1] / "README.md"
@@ -75,6 +76,7 @@ LAST_LINE = {
     r" \| [\d.]+% \| [\d.]+ \|",
     "moving_bars": r"accuracy: (0\.9|1\.0)\d+",
     "own_loop": r"validation accuracy: (0\.[7-9]|1\.0)\d+",
+    "qtdb": r"/ecg\.npz",
     "small_data": r"/sounds",
     "wake_up": r"dead neurons: 0",
 }
@@ -94,6 +96,8 @@ def test_examples_run(path, capsys, monkeypatch, tmp_path, request):
     if path.stem == "mismatch":
         small = "--profiles h1v2 --seeds 0 --chips 3 --epochs 1"
         arguments = [request.getfixturevalue("tones"), "--out", tmp_path / "out", *small.split()]
+    if path.stem == "qtdb":
+        arguments = [FORMATS["ecg"](tmp_path / "ecg"), tmp_path / "ecg.npz"]
     if path.stem == "small_data":
         arguments = ["wav", tmp_path / "sounds"]
     if path.stem == "live":

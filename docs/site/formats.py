@@ -7,7 +7,7 @@ from typing import Any
 
 from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
-from nwavesdk.data.store import MAGIC, SUFFIX
+from nwavesdk.data.store import ARRAYS, INDEX
 from nwavesdk.train import RunConfig
 from nwavesdk.train.checkpoint import CHECKPOINT_KEYS, OTHER_KEYS
 from nwavesdk.train.prediction_files import SUFFIXES
@@ -163,8 +163,8 @@ Both are in the folder that `NWAVESDK_CACHE` names, otherwise in `~/.cache/nwave
 
 | folder | content |
 |---|---|
-| `data/` | one `*$suffix` for each data set with its choices: \
-`$magic`, the frames of all recordings, their targets, a footer in JSON, and a SHA-256 |
+| `data/` | one folder for each data set with its choices: $arrays with the frames and targets of \
+all recordings, and `$index` with their lengths and a SHA-256 |
 | `compiled/` | one `*.kernel` for each compiled kernel of the CPU; \
 the folder must be yours, because it holds machine code |
 """
@@ -217,8 +217,8 @@ def _files() -> str:
         "metrics_columns": _listed(sorted(METRICS)),
         "results": "\n".join(_result_rows()),
         "suffixes": _listed(SUFFIXES),
-        "suffix": SUFFIX,
-        "magic": MAGIC.rstrip(b"\0").decode(),
+        "arrays": _listed(ARRAYS),
+        "index": INDEX,
     }
     return Template(FILES_HEAD).substitute(names | tables)
 

@@ -116,5 +116,5 @@ axes.legend(ncols=3, loc="upper center")
 # %%
 # The recurrent net, with nine times the parameters, is ahead on each seed. Between LIF and AdLIF
 # the seeds disagree, so this task does not show that adaptation helps; `a` was chosen in a few
-# trials. `nwave train --out runs/ecg --data data/ecg-qtdb` trains on real electrocardiograms.
+# trials. `nwave train --out runs/ecg --data data/ecg-qtdb.npz` trains on real electrocardiograms.
 # [Recurrence](../../recurrence.md) and [neurons](../../neurons.md) have details.

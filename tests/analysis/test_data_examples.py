@@ -120,5 +120,5 @@ def test_a_recording_that_is_gone(tones: Path, tmp_path: Path) -> None:
     config, data = load(tmp_path / "tones")
     for file in (tmp_path / "tones" / "low").iterdir():
         file.write_bytes(b"no sound")
-    with pytest.raises(RecordingError, match=r"\.wav is not sound"):
+    with pytest.raises(RecordingError, match=r"\.wav cannot be read as sound"):
         plot_data(tmp_path / "a.png", config, data)

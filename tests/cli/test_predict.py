@@ -116,14 +116,14 @@ def test_files_that_cannot_be_used_are_skipped_and_listed(
     words = ["predict", run, files[0], tmp_path / "a.wav", tmp_path / "b.wav"]
     result = nwave(*words)
     assert result.exit_code == 2
-    assert "a.wav is not sound" in result.stderr
+    assert "a.wav cannot be read as sound" in result.stderr
     assert result.stderr.rstrip().endswith("; --on-error skip leaves it out.")
     assert result.stderr.count("\n") == 1
     content = json_object(nwave(*words, "--on-error", "skip", "--json"))
     assert len(content["predictions"]) == 1
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / f"{n}.wav") for n in "ab"]
     notes = nwave(*words, "--on-error", "skip").stderr.splitlines()
-    assert notes[0].startswith(f"skipped: {tmp_path}/a.wav is not sound")
+    assert notes[0].startswith(f"skipped: {tmp_path}/a.wav cannot be read as sound")
     result = nwave("predict", run, tmp_path / "a.wav", "--on-error", "skip")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("nwave: none of the 1 recordings can be used")

@@ -54,13 +54,6 @@ def test_pairs_are_in_the_order_of_steps_and_places_and_events_after_the_end_are
     assert list(map(tuple, pairs.tolist())) == expected
 
 
-def test_frames_count_each_event():
-    pairs = np.array([[0, 1], [0, 1], [2, 0]], np.int32)
-    frames = to_frames(pairs, 4, 2)
-    assert frames.dtype == np.float32
-    assert frames.tolist() == [[0, 2], [0, 0], [1, 0], [0, 0]]
-
-
 def test_no_events_are_no_pairs_and_zeros():
     pairs = bin_events(events_at([]), 1e-3, 5)
     assert pairs.shape == (0, 2)
@@ -84,18 +77,20 @@ def test_a_batch_of_lists_equals_the_frames():
     assert (np.diff(np.ravel_multi_index(tuple(indices), (5, 6, 6))) > 0).all()
 
 
-def test_errors_name_the_argument():
-    events = events_at([0])
-    with pytest.raises(ValueError, match=r"bin_events: bin_seconds must be .* at least 1e-06"):
-        bin_events(events, 1e-9, 5)
-    with pytest.raises(ValueError, match="bin_events: steps must be"):
-        bin_events(events, 1e-3, 0)
-    with pytest.raises(ValueError, match="count_steps: bin_seconds must be"):
-        count_steps(events, 0)
-    outside = np.array([[0, 0], [5, 0]], np.int32)
-    with pytest.raises(ValueError, match=r"to_frames: an event is at step and place \[5, 0\]"):
-        to_frames(outside, 5, 1)
-    with pytest.raises(ValueError, match=r"collate_events: an event is at .* below 0"):
-        collate_events([-outside], 6, 1)
-    with pytest.raises(ValueError, match=r"to_frames takes whole numbers \[n, 2\]"):
-        to_frames(outside[:, 0], 6, 1)
+OUTSIDE = np.array([[0, 0], [5, 0]], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: bin_events(events_at([0]), 1e-9, 5), "bin_events: bin_seconds must be .* 1e-06"),
+        (lambda: bin_events(events_at([0]), 1e-3, 0), "bin_events: steps must be"),
+        (lambda: count_steps(events_at([0]), 0), "count_steps: bin_seconds must be"),
+        (lambda: to_frames(OUTSIDE, 5, 1), r"to_frames: an event is at step and place \[5, 0\]"),
+        (lambda: collate_events([-OUTSIDE], 6, 1), "collate_events: an event is at .* below 0"),
+        (lambda: to_frames(OUTSIDE[:, 0], 6, 1), r"to_frames takes whole numbers \[n, 2\]"),
+    ],
+)
+def test_errors_name_the_argument(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nwavesdk.data.consistency import clock_note
-from nwavesdk.data.feature_options import FeatureOptions
+from nwavesdk.data.features import FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings
@@ -17,13 +17,17 @@ SINE = np.sin(np.arange(50.0))
 CLOCK = 0.01 * np.arange(50)
 
 
-def load(folder: Path, *columns: np.ndarray) -> None:
-    """Load a folder with two series: these columns, and sines."""
-    for name, one in (("no", [SINE] * len(columns)), ("yes", columns)):
+def load(folder: Path, *columns: np.ndarray, first: np.ndarray = SINE) -> None:
+    """Load a folder with two series: these columns, and others."""
+    for name, series in (("no", [first] * len(columns)), ("yes", columns)):
         (folder / name).mkdir(parents=True)
-        np.save(folder / name / "1.npy", np.stack(one, axis=1))
-    faults = Faults(folder, "raise")
-    load_recordings(open_source(folder, faults), faults, FeatureOptions())
+        np.save(folder / name / "1.npy", np.stack(series, axis=1))
+    load_path(folder)
+
+
+def load_path(path: Path) -> None:
+    faults = Faults(path if path.is_dir() else path.parent, "raise")
+    load_recordings(open_source(path, faults), faults, FeatureOptions())
 
 
 @pytest.mark.parametrize(
@@ -46,22 +50,15 @@ def test_a_feature_that_float32_rounds_is_named(
         load(tmp_path, SINE, column)
 
 
-def test_a_feature_that_float32_rounds_to_one_value_is_named(tmp_path: Path) -> None:
-    for index in range(2):
-        (tmp_path / str(index)).mkdir()
-        np.save(tmp_path / str(index) / "1.npy", 1.7e9 + CLOCK + index)
-    faults = Faults(tmp_path, "raise")
+def test_a_feature_or_target_that_float32_rounds_to_one_value_is_named(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"^2 of 2 .* from 1\.7e\+09 to 1\.7e\+09 in steps of 128"):
-        load_recordings(open_source(tmp_path, faults), faults, FeatureOptions())
-
-
-def test_a_target_that_float32_rounds_is_named(tmp_path: Path) -> None:
+        load(tmp_path / "two", 1.7e9 + CLOCK, first=1.7e9 + CLOCK + 1)
     targets = [np.stack([SINE, 1.7e9 + scale * SINE], axis=1) for scale in (500, 1e9)]
-    np.savez(tmp_path / "set.npz", x=np.stack([SINE, SINE])[..., None], y=targets)
-    faults = Faults(tmp_path, "raise")
+    path = tmp_path / "set.npz"
+    np.savez(path, x=np.stack([SINE, SINE])[..., None], y=targets)
     expected = r"1 of 2 recordings have a target that is rounded to float32: target 2 of set\.npz/0"
     with pytest.warns(UserWarning, match=expected):
-        load_recordings(open_source(tmp_path / "set.npz", faults), faults, FeatureOptions())
+        load_path(path)
 
 
 @pytest.mark.parametrize(

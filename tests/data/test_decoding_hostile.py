@@ -1,7 +1,6 @@
 """Hostile files, through both readers of data folders: `nwave train` and `nwave data`."""
 
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,86 +42,16 @@ def sound(path: Path, *, samples: Any = None, rate: int = 8000, **how: Any) -> b
     return path.read_bytes()
 
 
-def changed(path: Path, place: bytes, offset: int, form: str, value: int, **how: Any) -> None:
-    """A wav in which a number of its header is another one."""
-    content = bytearray(sound(path, **how))
-    struct.pack_into(form, content, content.index(place) + offset, value)
-    path.write_bytes(content)
-
-
-def cut(path: Path, length: int) -> None:
-    path.write_bytes(sound(path)[:length])
-
-
-def grown(path: Path, size: int) -> None:
-    sound(path)
-    os.truncate(path, size)
-
-
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.touch(), r"is empty \(0 bytes\)"),
-    "text": (lambda path: path.write_text("no sound"), r"is not sound \(it begins b'no sound'\)"),
-    "zeros": (lambda path: path.write_bytes(bytes(1000)), "is not sound"),
-    "escape": (lambda path: path.write_text("\x1b[31m\n\r"), "is not sound"),
-    "FLAC": (lambda path: sound(path, format="FLAC"), "is a FLAC file, expected a wav: convert"),
-    "Ogg": (lambda path: sound(path, format="OGG"), "is an Ogg file"),
-    "AIFF": (lambda path: sound(path, format="AIFF"), "is an AIFF file"),
-    "AU": (lambda path: sound(path, format="AU"), "is an AU file"),
-    "CAF": (lambda path: sound(path, format="CAF"), "is a CAF file"),
-    "W64": (lambda path: sound(path, format="W64"), "is a W64 file"),
-    "RIFX": (lambda path: sound(path, endian="BIG"), "is a big-endian RIFX file"),
-    "MP3": (lambda path: sound(path, format="MP3"), "is an MP3 or AAC file"),
-    "MP4": (lambda path: path.write_bytes(b"\0\0\0 ftypM4A "), "is an MP4 file"),
-    "AVI": (lambda path: path.write_bytes(b"RIFF\0\0\0\0AVI "), "is a RIFF file of another kind"),
-    "cut at 3": (lambda path: cut(path, 3), "is not sound"),
-    "cut at 10": (lambda path: cut(path, 10), "cannot be read as sound"),
-    "cut at 20": (lambda path: cut(path, 20), "cannot be read as sound"),
-    "cut at 43": (lambda path: cut(path, 43), "(cannot be read as sound|has no samples)"),
-    "cut at 44": (lambda path: cut(path, 44), r"is cut short \(1,600 bytes of its sound"),
-    "cut at the end": (lambda path: cut(path, -1), r"is cut short \(1 bytes of its sound"),
-    "1 GB": (
-        lambda path: changed(path, b"data", 4, "<I", 10**9),
-        r"is cut short \(999,998,400 bytes of its sound are missing\)",
-    ),
-    "1 EB": (
-        lambda path: changed(path, b"ds64", 16, "<Q", 10**18, format="RF64"),
-        r"is cut short \(999,999,\d{3},\d{3},\d{3},\d{3} bytes of its sound are missing\)",
-    ),
-    "2 GHz": (
-        lambda path: changed(path, b"fmt ", 12, "<I", 2 * 10**9),
-        "has a sample rate of 2000000000 Hz, expected 1000 to 1000000",
-    ),
-    "1 Hz": (lambda path: sound(path, rate=1), "has a sample rate of 1 Hz"),
-    "long": (
-        lambda path: sound(path, samples=np.zeros(601_000, np.int16), rate=1000),
-        r"lasts 601 s, expected at most 600 s: cut it, or raise max_seconds",
-    ),
-    "channels": (
-        lambda path: sound(path, samples=np.zeros((100, 65))),
-        "has 65 channels, expected at most 64",
-    ),
-    "no samples": (lambda path: sound(path, samples=np.zeros(0)), "has no samples"),
-    "NaN": (
-        lambda path: sound(path, samples=np.full(100, np.nan), subtype="FLOAT"),
-        "has samples that are not finite",
-    ),
-    "sum": (
-        lambda path: sound(path, samples=np.full((100, 2), 3e38), subtype="FLOAT"),
-        "has samples that are not finite",
-    ),
-    "2 GB": (
-        lambda path: grown(path, 2 * 10**9),
-        r"is too large \(2,000,000,000 bytes, expected at most 921,600,000\): cut it, or raise",
-    ),
+    "text": (lambda path: path.write_text("no sound"), "cannot be read as sound"),
+    "escape": (lambda path: path.write_text("\x1b[31m\n\r"), "cannot be read as sound"),
+    "cut": (lambda path: path.write_bytes(sound(path)[:-1]), "is cut short"),
     "pipe": (os.mkfifo, "is a pipe, expected a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, expected a file"),
     "folder": (Path.mkdir, "is a folder, expected a file"),
     "dangling": (lambda path: path.symlink_to("gone"), "is a link that leads nowhere"),
     "itself": (lambda path: path.symlink_to(path), "is a link that leads nowhere"),
-    "twice": (
-        lambda path: path.symlink_to(path.parents[1] / "no" / "00000000_nohash_0.wav"),
-        "is the same file as",
-    ),
 }
 
 
@@ -147,7 +76,7 @@ def test_a_hostile_file_is_raised_or_skipped(words: Path, name: str, read: Read)
 def test_a_file_that_was_swapped_after_the_listing_does_not_block(
     words: Path, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = soundfile.info
+    real = soundfile.SoundFile
 
     def swap(*args: Any) -> Any:
         last = words / "yes" / "00000005_nohash_0.wav"
@@ -156,7 +85,7 @@ def test_a_file_that_was_swapped_after_the_listing_does_not_block(
             os.mkfifo(last)
         return real(*args)
 
-    monkeypatch.setattr(soundfile, "info", swap)
+    monkeypatch.setattr(soundfile, "SoundFile", swap)
     with pytest.raises(RecordingError, match=r"00000005_nohash_0\.wav is a pipe, expected a file"):
         read(words, "raise")
 
@@ -167,11 +96,10 @@ def test_unusual_wavs_and_names_of_classes_are_read(words: Path, read: Read) -> 
     folder.mkdir()
     sound(folder / "0.wav", format="RF64")
     sound(folder / "1.wav", format="WAVEX", subtype="PCM_24")
-    changed(folder / "2.wav", b"data", 4, "<I", 0xFFFF_FFFF)  # written to a pipe
-    sound(folder / "3.wav", samples=np.zeros((100, 64)))
+    sound(folder / "2.wav", samples=np.zeros((100, 64)))
     result = read(words, "raise")
     assert result.classes[0] == "$\x1b\n$"
-    assert len(result.keys) == 16
+    assert len(result.keys) == 15
 
 
 def test_values_that_overflow_in_the_filters_are_named(words: Path) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from data.damage import damaged
 from examples import small_data as small
 from examples.small_data import CLASSES, RECORDINGS
 from nwavesdk.data import Recordings
@@ -100,7 +103,6 @@ STEPWISE = [
     (small.make_npz_labels, "labels", 2, 0, 16),
     (small.make_npz_values, "regression", 0, 1, 16),
     (small.make_targets, "regression", 0, 1, 8),
-    (small.make_qtdb, "labels", 6, 0, 16),
 ]
 
 
@@ -146,16 +148,18 @@ def test_parts_of_different_kinds_are_rejected(tmp_path: Path) -> None:
         open_source(tmp_path, Faults(tmp_path, "raise"))
 
 
-@pytest.mark.parametrize("parts", [("Test", "Train"), ("test", "val")])
-def test_sets_in_other_words_or_without_training_are_not_classes(
-    tmp_path: Path, parts: tuple[str, str]
-) -> None:
-    for part in parts:
-        small.make_npy(tmp_path / part)
-    with pytest.raises(ValueError, match=f"'{parts[0]}', '{parts[1]}', which are not classes"):
+@pytest.mark.parametrize(
+    "folders",
+    ["Test Train", "test val", "noise test train", "train validation", "no/test no/train"],
+)
+def test_sets_in_other_words_or_places_are_not_classes(tmp_path: Path, folders: str) -> None:
+    for folder in folders.split():
+        small.make_npy(tmp_path / folder)
+    words = folders.replace("no/", "").replace(" ", ", ")
+    with pytest.raises(ValueError, match=f"has the folders .*{words}, which are not classes"):
         open_source(tmp_path, Faults(tmp_path, "raise"))
     source = open_source(tmp_path, Faults(tmp_path, "raise"), has_table=True)
-    assert source.items[0].key == f"{parts[0]}/high/0.npy"
+    assert source.items[0].key == f"{folders.split()[0]}/high/0.npy"
 
 
 def test_what_is_no_data_set_is_one_line_with_all_formats(tmp_path: Path) -> None:
@@ -166,6 +170,9 @@ def test_what_is_no_data_set_is_one_line_with_all_formats(tmp_path: Path) -> Non
         open_source(tmp_path / "notes.txt", Faults(tmp_path, "raise"))
     with pytest.raises(ValueError, match="does not exist, expected a folder"):
         open_source(tmp_path / "none", Faults(tmp_path, "raise"))
+    (tmp_path / "QTDB_train.mat").touch()
+    with pytest.raises(ValueError, match=r"no recordings, .*qtdb\.py converts MAT-files to a .npz"):
+        open_source(tmp_path, Faults(tmp_path, "raise"))
 
 
 def test_several_data_sets_in_one_folder_are_named(made: Callable[[Make], Path]) -> None:
@@ -207,7 +214,6 @@ WHOLE_FILES = [
     (small.make_idx, "train-images-idx3-ubyte.gz"),
     (small.make_ts, "Small_TEST.ts"),
     (small.make_npz, "small.npz"),
-    (small.make_qtdb, "QTDB_test.mat"),
     pytest.param(small.make_shd, "shd_test.h5", marks=pytest.mark.events),
 ]
 
@@ -219,6 +225,24 @@ def test_a_wrong_file_of_many_recordings_is_one_line(tmp_path: Path, make: Make,
     (folder / name).write_bytes(b"something else")
     with pytest.raises(ValueError, match=rf"{name} [^\n]*: [^\n]*\.$"):
         load(path)
+
+
+@pytest.mark.parametrize(("make", "name"), WHOLE_FILES[:3])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_damage_of_a_file_is_one_line(
+    tmp_path_factory: pytest.TempPathFactory, make: Make, name: str, data: st.DataObject
+) -> None:
+    path = make(tmp_path_factory.mktemp("damaged") / "data")
+    file = (path if path.is_dir() else path.parent) / name
+    file.write_bytes(data.draw(damaged(file.read_bytes())))
+    try:
+        source = open_source(path, Faults(path, "raise"))
+        samples = [source.read(item) for item in source.items]
+    except ValueError as error:
+        assert str(error).isprintable()  # noqa: PT017
+    else:
+        assert all(np.isfinite(sample.values).all() for sample in samples)  # type: ignore[arg-type]
 
 
 def test_a_series_of_another_width_is_a_fault(tmp_path: Path) -> None:
@@ -435,7 +459,7 @@ def test_reading_stops_at_the_first_fault_and_goes_on_without_it(tmp_path: Path)
     assert second.is_cached
     assert first.recordings.skipped == second.recordings.skipped
     # The cache of a data set with faults is of no use to a reader that accepts none.
-    with pytest.raises(ValueError, match=r"low/3\.npy is not a \.npy file \(it is empty"):
+    with pytest.raises(ValueError, match=r"low/3\.npy is empty \(0 bytes\)"):
         load_cached(path, tmp_path / "cache", FeatureOptions())
 
 

@@ -101,27 +101,22 @@ def test_a_chip_is_a_name_or_a_profile() -> None:
 
 
 def test_the_cache_is_in_the_home_where_the_environment_puts_it_or_nowhere(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("NWAVESDK_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert NWaveDataloaderConfig("x").cache_folder == tmp_path / "xdg" / "nwavesdk" / "data"
-    monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path))
-    assert NWaveDataloaderConfig("x").cache_folder == tmp_path / "data"
+    monkeypatch.setenv("HOME", "/home/of/tests")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert NWaveDataloaderConfig("x").cache_folder == Path("/xdg/nwavesdk/data")
+    monkeypatch.setenv("NWAVESDK_CACHE", "~/cache")
+    config = NWaveDataloaderConfig("~/x")
+    assert (config.folder, config.cache_folder) == (Path.home() / "x", Path.home() / "cache/data")
     assert NWaveDataloaderConfig("x", cache="here").cache_folder == Path("here")
-    assert NWaveDataloaderConfig("x", cache=False).cache_folder is None
+    assert NWaveDataloaderConfig("~nobody-here/x", cache=False).cache_folder is None
+    assert NWaveDataloaderConfig("~nobody-here/x").folder == Path("~nobody-here/x")
 
 
 def test_the_longest_recording_is_that_of_a_run() -> None:
     assert NWaveDataloaderConfig("x").max_seconds == DataConfig().max_seconds == MOST_SECONDS
-
-
-def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/of/tests")
-    monkeypatch.setenv("NWAVESDK_CACHE", "~/cache")
-    assert NWaveDataloaderConfig("~/x").folder == Path("/home/of/tests/x")
-    assert NWaveDataloaderConfig("~nobody-here/x").folder == Path("~nobody-here/x")
-    assert NWaveDataloaderConfig("x").cache_folder == Path("/home/of/tests/cache/data")
 
 
 def test_choices_are_read_without_torch() -> None:

@@ -2,9 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from nwavesdk.data import Recordings, Series, Standard, fit_hold, fit_length
+from nwavesdk.data import Recordings, Standard, fit_hold, fit_length
 from nwavesdk.data.recordings import is_standardized, standardized
 
 
@@ -26,19 +25,15 @@ def test_training_frames_get_mean_zero_and_deviation_one() -> None:
     np.testing.assert_allclose(scaled.std(0), 1, atol=1e-5)
 
 
-def test_a_constant_feature_stays_finite_and_zero() -> None:
-    part = recordings(50)
-    part.frames[0][:, 1] = np.float32(-18.420681)
-    scaled = Standard.fit(part).apply(part.frames[0])
-    assert np.abs(scaled[:, 1]).max() < 1e-4
-
-
 @pytest.mark.parametrize("unit", [1e-13, 1e13])
-def test_the_unit_of_a_feature_does_not_matter(unit: float) -> None:
+def test_the_unit_of_a_feature_does_not_matter_and_a_constant_one_stays_zero(unit: float) -> None:
     frames = recordings(50).frames[0]
-    part = replace(recordings(50), frames=(frames * np.float32(unit),))
     expected = Standard.fit(recordings(50)).apply(frames)
-    np.testing.assert_allclose(Standard.fit(part).apply(part.frames[0]), expected, atol=1e-4)
+    frames[:, 1] = -18.420681
+    part = replace(recordings(50), frames=(frames * np.float32(unit),))
+    scaled = Standard.fit(part).apply(part.frames[0])
+    np.testing.assert_allclose(scaled[:, ::2], expected[:, ::2], atol=1e-4)
+    np.testing.assert_allclose(scaled[:, 1], 0, atol=1e-4)
 
 
 def test_a_standardized_recording_is_independent_of_its_scale_and_level() -> None:
@@ -55,33 +50,14 @@ def test_a_standardized_recording_is_independent_of_its_scale_and_level() -> Non
         assert not is_standardized(changed[:, :3])
 
 
-def test_frames_are_cut_padded_with_silence_and_held() -> None:
-    part = recordings(2, 6)
-    standard = Standard.fit(part)
-    x, _, lengths = Series(part, standard, hold=3, length=4, pads_to_length=True).whole()
-    assert x.shape == (2, 12, 3)
-    assert x.dtype == torch.float32
-    assert lengths.tolist() == [12, 12]
-    for t in range(12):
-        short = standard.apply(part.frames[0])[t // 3] if t // 3 < 2 else np.zeros(3)
-        np.testing.assert_array_equal(x[0, t], short)
-        np.testing.assert_array_equal(x[1, t], standard.apply(part.frames[1])[t // 3])
-
-
 @pytest.mark.parametrize("length", [1, 7, 25, 40, 59, 98])
 def test_steps_are_about_a_hundred(length: int) -> None:
     assert 70 <= length * fit_hold(length) <= 130
-
-
-def test_long_recordings_are_not_held() -> None:
     assert fit_hold(400) == 1
 
 
 def test_nine_of_ten_stay_whole() -> None:
-    lengths = list(range(1, 101))
-    length = fit_length(recordings(*lengths))
-    assert sum(n <= length for n in lengths) / len(lengths) >= 0.9
-    assert length < 100
+    assert fit_length(recordings(*range(1, 101))) in (90, 91)
 
 
 def recordings_of(per_class: dict[str, int], order: int = 0) -> Recordings:
@@ -95,17 +71,10 @@ def recordings_of(per_class: dict[str, int], order: int = 0) -> Recordings:
 def test_a_limit_is_even_over_classes_and_does_not_depend_on_order() -> None:
     whole = recordings_of({"a": 30, "b": 50})
     assert np.bincount(whole.limit(20).labels).tolist() == [10, 10]
-    shuffled = recordings_of({"a": 30, "b": 50}, order=3)
-    assert set(whole.limit(20).keys) == set(shuffled.limit(20).keys)
-    with pytest.raises(
-        ValueError, match=r"limit: 5 recordings leave 2 for each of 2 classes.*use 6 or more"
-    ):
+    assert set(whole.limit(20).keys) == set(recordings_of({"a": 30, "b": 50}, 3).limit(20).keys)
+    with pytest.raises(ValueError, match=r"leave 2 for each of 2 classes.*use 6 or more"):
         whole.limit(5)
-
-
-def test_a_limit_counts_recordings_without_a_class() -> None:
-    whole = recordings_of({"a": 30, "b": 50})
-    for task in ("labels", "regression"):
+    for task in ("labels", "regression"):  # recordings without a class
         each = replace(whole, labels=np.zeros(80, np.int64), task=task)
         assert len(each.limit(20)) == 20
         with pytest.raises(ValueError, match=r"limit: 2 recordings leave 2, expected at least 3"):
@@ -113,10 +82,8 @@ def test_a_limit_counts_recordings_without_a_class() -> None:
 
 
 def test_recordings_that_disagree_are_rejected() -> None:
-    one = np.zeros((1, 2), np.float32)
+    frames = (np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="2 recordings, 1 labels and 2 keys"):
-        Recordings((one, one), np.zeros(1, np.int64), ("a",), ("1", "2"), "")
+        Recordings(frames, np.zeros(1, np.int64), ("a",), ("1", "2"), "")
     with pytest.raises(ValueError, match=r"got widths \[2, 3\]"):
-        Recordings(
-            (one, np.zeros((1, 3), np.float32)), np.zeros(2, np.int64), ("a",), ("1", "2"), ""
-        )
+        Recordings(frames, np.zeros(2, np.int64), ("a",), ("1", "2"), "")

@@ -1,5 +1,8 @@
-"""Splits by recording and by speaker over made-up sets."""
+"""Which split is taken, the line that describes it, and laws over made-up sets of recordings."""
 
+import re
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,254 +10,433 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nwavesdk.data import Recordings, Split, SplitChoice, choose_split
+from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
+
+CLASSES = ("a", "b")
 
 
-def recordings(per_class: dict[str, int], order: int | None = None) -> Recordings:
-    labels = np.repeat(np.arange(len(per_class)), list(per_class.values()))
-    keys = [f"{list(per_class)[label]}/{index}.wav" for index, label in enumerate(labels)]
-    shuffle = np.arange(len(keys))
-    if order is not None:
-        shuffle = np.random.default_rng(order).permutation(shuffle)
-    return Recordings(
-        frames=tuple(np.full((2, 3), index, np.float32) for index in shuffle),
-        labels=labels[shuffle].astype(np.int64),
-        classes=tuple(per_class),
-        keys=tuple(keys[index] for index in shuffle),
-        fingerprint="",
-    )
-
-
-def split_recordings(
-    whole: Recordings, by: Any = "auto", val: float = 0.15, test: float = 0.15
-) -> tuple[Split[Recordings], str]:
-    choice = SplitChoice(by, val, test)
-    chosen = choose_split(whole.keys, whole.labels, whole.classes, choice=choice)
-    return chosen.indices.map(whole.take), chosen.by
-
-
-def stratified(whole: Recordings, val: float = 0.15, test: float = 0.15) -> Split[Recordings]:
-    split, by = split_recordings(whole, "recording", val, test)
-    assert by == "recording"
-    return split
-
-
-def test_sets_are_disjoint_complete_and_stratified() -> None:
-    whole = recordings({"a": 40, "b": 100})
-    split = stratified(whole, val=0.2, test=0.1)
-    keys = [set(part.keys) for part in split]
-    assert set.union(*keys) == set(whole.keys)
-    assert sum(map(len, keys)) == len(whole)
-    assert [np.bincount(part.labels).tolist() for part in split] == [[28, 70], [8, 20], [4, 10]]
-
-
-def test_a_recording_keeps_its_frames_and_label() -> None:
-    whole = recordings({"a": 10, "b": 10})
-    expected = {
-        key: (frames[0, 0], label)
-        for key, frames, label in zip(whole.keys, whole.frames, whole.labels, strict=True)
-    }
-    for part in stratified(whole):
-        for key, frames, label in zip(part.keys, part.frames, part.labels, strict=True):
-            assert (frames[0, 0], label) == expected[key]
-
-
-def test_a_split_does_not_depend_on_order_or_on_the_global_random_state() -> None:
-    np.random.seed(1)
-    first = stratified(recordings({"a": 30, "b": 30}))
-    np.random.seed(2)
-    second = stratified(recordings({"a": 30, "b": 30}, order=7))
-    assert [set(part.keys) for part in first] == [set(part.keys) for part in second]
-
-
-def test_the_set_of_a_key_never_changes() -> None:
-    split = stratified(recordings({"a": 10, "b": 10}))
-    # By `sha256sum` of the keys.
-    assert split.test.keys == ("a/3.wav", "a/9.wav", "b/10.wav", "b/14.wav")
-
-
-def test_a_recording_that_is_added_moves_few_others() -> None:
-    before = stratified(recordings({"a": 100, "b": 100}))
-    after = stratified(recordings({"a": 100, "b": 101}))
-    assert len(set(before.test.keys) ^ set(after.test.keys)) <= 2
-
-
-def test_a_class_of_three_is_in_each_set_and_one_of_two_is_rejected() -> None:
-    assert list(stratified(recordings({"a": 3, "b": 3})).map(len)) == [2, 2, 2]
-    with pytest.raises(ValueError, match=r"Class 'b' has 2 recordings, expected at least 3"):
-        stratified(recordings({"a": 3, "b": 2}))
-
-
-@pytest.mark.parametrize(
-    ("val", "test"), [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)]
-)
-def test_shares_must_leave_something_to_learn_from(val: float, test: float) -> None:
-    names = [f"{index % 5:08x}_nohash_{index}.wav" for index in range(20)]
-    labels = np.arange(20) % 2
-    bys: tuple[Any, ...] = ("speaker", "recording", "auto")
-    for by in bys:
-        with pytest.raises(ValueError, match="must be positive and sum below 1"):
-            choose_split(names, labels, "ab", choice=SplitChoice(by, val, test))
-
-
-def test_recordings_are_split_by_speaker_if_file_names_show_enough_of_them() -> None:
-    keys = [f"{label}/{speaker:08x}_nohash_0.wav" for speaker in range(8) for label in "ab"]
-    frames = tuple(np.full((1, 1), index, np.float32) for index in range(len(keys)))
-    whole = Recordings(frames, np.arange(len(keys)) % 2, ("a", "b"), tuple(keys), "")
-    split, by = split_recordings(whole)
-    assert by == "speaker"
-    choice = SplitChoice("speaker")
-    chosen = choose_split(whole.keys, whole.labels, whole.classes, choice=choice)
-    assert chosen.groups == tuple(f"{speaker:08x}" for speaker in range(8) for _ in "ab")
-    for part, expected in zip(split, chosen.indices, strict=True):
-        assert [int(frames[0, 0]) for frames in part.frames] == expected.tolist()
-        assert part.keys == tuple(keys[i] for i in expected)
-    few = whole.take(np.arange(4))
-    _, by = split_recordings(few.take(np.array([0, 1, 0, 1, 0, 1])))
-    assert by == "recording"
-    with pytest.raises(ValueError, match="too few"):
-        split_recordings(few, "speaker")
-
-
-# The number of recordings of each of two classes, for each speaker.
-SIZES = st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=3, max_size=30)
-
-
-def spoken(
-    sizes: list[list[int]], order: int | None = None
-) -> tuple[list[str], list[str], np.ndarray]:
-    """Keys, speakers and labels: speaker s has `sizes[s][c]` recordings of class c."""
+def spoken(sizes: list[list[int]]) -> tuple[list[str], np.ndarray]:
+    """Keys and labels: speaker s has `sizes[s][c]` recordings of class c."""
     recordings = [
-        (f"{c}/{s:08x}_nohash_{n}.wav", f"{s:08x}", c)
+        (f"{CLASSES[c]}/{s:08x}_nohash_{n}.wav", c)
         for s, counts in enumerate(sizes)
         for c, count in enumerate(counts)
         for n in range(count)
     ]
-    if order is not None:
-        shuffled = np.random.default_rng(order).permutation(len(recordings))
-        recordings = [recordings[i] for i in shuffled]
-    keys = [key for key, _, _ in recordings]
-    speakers = [speaker for _, speaker, _ in recordings]
-    return keys, speakers, np.array([label for _, _, label in recordings], np.int64)
+    return [key for key, _ in recordings], np.array([c for _, c in recordings], np.int64)
 
 
-def split_by_speaker(
-    keys: list[str], labels: np.ndarray, val: float = 0.15, test: float = 0.15
-) -> Split[np.ndarray]:
-    return choose_split(keys, labels, "ab", choice=SplitChoice("speaker", val, test)).indices
+def speaker_of(key: str) -> str:
+    return key[2:10]
 
 
-def key_sets(split: Split[np.ndarray], keys: list[str]) -> list[set[str]]:
-    return [{keys[i] for i in indices} for indices in split]
+def choose(sizes: list[list[int]], **choice: Any) -> ChosenSplit:
+    keys, labels = spoken(sizes)
+    return choose_split(keys, labels, CLASSES, choice=SplitChoice(**choice))
+
+
+def set_of_keys(sizes: list[list[int]], **choice: Any) -> dict[str, str]:
+    """The name of the set of each recording."""
+    keys, _ = spoken(sizes)
+    sets = choose(sizes, **choice).indices.as_dict()
+    return {keys[i]: name for name, indices in sets.items() for i in indices}
+
+
+def class_counts(sizes: list[list[int]], **choice: Any) -> list[list[int]]:
+    """Recordings of each class in the training, validation and test set."""
+    _, labels = spoken(sizes)
+    sets = choose(sizes, **choice).indices
+    return [np.bincount(labels[indices], minlength=2).tolist() for indices in sets]
+
+
+# Four to twelve speakers, who all say both classes.
+SIZES = st.lists(st.lists(st.integers(1, 5), min_size=2, max_size=2), min_size=4, max_size=12)
+CHOICES = st.sampled_from(
+    [
+        SplitChoice("recording"),
+        SplitChoice("speaker"),
+        SplitChoice("auto"),
+        SplitChoice("recording", folds=2),
+        SplitChoice("recording", folds=4),
+        SplitChoice("speaker", folds=3),
+        SplitChoice("auto", folds=4),
+        SplitChoice(leave_one_out="speaker"),
+    ]
+)
 
 
 @settings(max_examples=150, deadline=None)
-@given(SIZES)
-def test_no_speaker_is_in_two_sets_and_each_set_has_every_class(sizes: list[list[int]]) -> None:
-    keys, speakers, labels = spoken(sizes)
-    if not all(sum(counts[c] > 0 for counts in sizes) >= 3 for c in (0, 1)):
-        if keys:
-            with pytest.raises(ValueError, match="speakers are too few"):
-                split_by_speaker(keys, labels)
+@given(SIZES, CHOICES, st.integers(1, 100), st.randoms(use_true_random=False))
+def test_sets_are_disjoint_and_complete_and_have_every_class(
+    sizes: list[list[int]], choice: SplitChoice, fold: int, random: Any
+) -> None:
+    keys, labels = spoken(sizes)
+    if choice.folds or choice.leave_one_out:
+        choice = replace(choice, fold=1 + fold % (choice.folds or len(sizes)))
+    chosen = choose_split(keys, labels, CLASSES, choice=choice)
+    assert sorted(np.concatenate([*chosen.indices])) == list(range(len(keys)))
+    for indices in chosen.indices:
+        assert (np.diff(indices) > 0).all()
+        assert set(labels[indices]) == {0, 1}
+    if choice.by != "recording":
+        train, val, test = ({speaker_of(keys[i]) for i in part} for part in chosen.indices)
+        assert not test & (train | val)
+        assert not train & val or "the validation set is by recording" in chosen.line
+        assert chosen.groups == tuple(map(speaker_of, keys))
+        assert set(chosen.tested) == (test if chosen.n_folds else set())
+    # The order of files, and the random state of NumPy, change nothing.
+    order = random.sample(range(len(keys)), len(keys))
+    shuffled = choose_split([keys[i] for i in order], labels[order], CLASSES, choice=choice)
+    for indices, others in zip(chosen.indices, shuffled.indices, strict=True):
+        assert set(indices) == {order[i] for i in others}
+    assert chosen.line == shuffled.line
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=2), min_size=3, max_size=30))
+def test_a_split_exists_if_three_speakers_say_everything(sizes: list[list[int]]) -> None:
+    keys, labels = spoken(sizes)
+    n_speakers = [sum(counts[c] > 0 for counts in sizes) for c in (0, 1)]
+    if min(n_speakers) < 3:
+        words = "speakers, too few for 3 sets with every class" if keys else "has 0 speakers"
+        with pytest.raises(ValueError, match=words):
+            choose(sizes, by="speaker")
         return
     try:
-        split = split_by_speaker(keys, labels)
+        chosen = choose(sizes, by="speaker")
     except ValueError:
-        # A split always exists if at least three speakers say everything.
         assert sum(min(counts) > 0 for counts in sizes) < 3
         return
-    names = [{speakers[i] for i in indices} for indices in split]
-    assert sum(map(len, names)) == len(set(speakers))
-    assert sorted(np.concatenate([*split])) == list(range(len(keys)))
-    assert all(set(labels[indices]) == {0, 1} for indices in split)
+    names = [{speaker_of(keys[i]) for i in indices} for indices in chosen.indices]
+    assert sum(map(len, names)) == len(set.union(*names))
+    assert all(set(labels[indices]) == {0, 1} for indices in chosen.indices)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=2), min_size=3, max_size=30),
-    st.integers(0, 99),
-)
-def test_the_split_does_not_depend_on_the_order_of_files(
-    sizes: list[list[int]], order: int
+@settings(max_examples=60, deadline=None)
+@given(SIZES, st.sampled_from(["recording", "speaker", "auto", "one out"]), st.integers(2, 4))
+def test_each_recording_is_tested_in_exactly_one_fold(
+    sizes: list[list[int]], by: str, folds: int
 ) -> None:
-    splits = []
-    for shuffle in (None, order):
-        keys, _, labels = spoken(sizes, shuffle)
-        splits.append(key_sets(split_by_speaker(keys, labels), keys))
-    assert splits[0] == splits[1]
+    choice: dict[str, Any] = {"by": by, "folds": folds}
+    if by == "one out":
+        choice = {"leave_one_out": "speaker"}
+    try:
+        n_folds = choose(sizes, **choice, fold=1).n_folds
+    except ValueError as error:
+        # All folds fail together, with two folds of which one has nearly everything.
+        for fold in range(1, folds + 1):
+            with pytest.raises(ValueError, match=re.escape(str(error))):
+                choose(sizes, **choice, fold=fold)
+        assert (by, folds) == ("speaker", 2)
+        return
+    assert n_folds == (len(sizes) if by == "one out" else folds)
+    tested = [choose(sizes, **choice, fold=fold).indices.test for fold in range(1, n_folds + 1)]
+    assert sorted(np.concatenate(tested)) == list(range(sum(map(sum, sizes))))
 
 
-def test_shares_are_met_if_speakers_have_few_recordings() -> None:
-    keys, _, labels = spoken(np.random.default_rng(0).integers(0, 5, (300, 2)).tolist())
-    split = split_by_speaker(keys, labels, val=0.1, test=0.2)
-    assert len(split.test) / len(labels) == pytest.approx(0.2, abs=0.01)
-    assert len(split.val) / len(labels) == pytest.approx(0.1, abs=0.01)
-    for indices in split:
-        assert np.mean(labels[indices]) == pytest.approx(np.mean(labels), abs=0.03)
+@pytest.mark.parametrize("choice", [{}, {"folds": 5, "fold": 2}])
+@pytest.mark.parametrize("by", ["recording", "speaker"])
+def test_a_recording_that_is_added_moves_few_others(by: str, choice: dict[str, Any]) -> None:
+    sizes = np.random.default_rng(1).integers(1, 5, (200, 2)).tolist()
+    before = set_of_keys(sizes, by=by, **choice)
+    n_moved = []
+    for speaker in range(0, 200, 10):
+        more = [[counts[0] + (i == speaker), counts[1]] for i, counts in enumerate(sizes)]
+        after = set_of_keys(more, by=by, **choice)
+        n_moved.append(sum(before[key] != after[key] for key in before))
+    assert max(n_moved) < 0.05 * len(before)
+    assert np.mean(n_moved) < 0.02 * len(before)
 
 
-def test_a_speaker_with_most_recordings_is_in_the_training_set() -> None:
-    sizes = [[1, 1]] * 40 + [[100, 100]]
-    for shift in range(6):
-        keys, _, labels = spoken([[0, 0]] * shift + sizes)
-        split = split_by_speaker(keys, labels)
-        assert len(split.train) >= 200
-        assert min(len(split.val), len(split.test)) > 20
+def test_the_set_of_a_key_never_changes() -> None:
+    sizes = [[1, 1]] * 7
+    # By `sha256sum` of the names, and of the keys.
+    sets = set_of_keys(sizes, by="speaker")
+    assert {speaker_of(key) for key in sets if sets[key] == "test"} == {"00000006"}
+    assert {speaker_of(key) for key in sets if sets[key] == "val"} == {"00000003"}
+    assert choose(sizes, by="speaker", folds=3, fold=1).tested == ("00000003", "00000006")
+    sets = set_of_keys(sizes, by="recording", folds=3, fold=1)
+    assert {key[:10] for key in sets if sets[key] == "test"} == {
+        *("a/00000005", "a/00000006"),
+        *("b/00000003", "b/00000005"),
+    }
 
 
 @pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [([[50, 50]] * 6, [400, 100, 100]), ([[5, 5]] * 3, [10, 10, 10])],
-    ids=["six speakers", "three speakers"],
+    ("sizes", "choice", "expected"),
+    [
+        # Each class is divided.
+        (
+            [[4, 10]] * 10,
+            {"by": "recording", "val": 0.2, "test": 0.1},
+            [[28, 70], [8, 20], [4, 10]],
+        ),
+        ([[1, 1]] * 3, {"by": "recording"}, [[1, 1]] * 3),
+        # Few speakers with equally many recordings.
+        ([[50, 50]] * 6, {"by": "speaker"}, [[200, 200], [50, 50], [50, 50]]),
+        ([[5, 5]] * 3, {"by": "speaker"}, [[5, 5]] * 3),
+        # Few speakers say a class.
+        ([[4, 0]] * 50 + [[4, 1]] * 3, {"by": "speaker"}, [[148, 1], [32, 1], [32, 1]]),
+        ([[4, 0]] * 12 + [[4, 1]] * 3 + [[40, 1]], {"by": "speaker"}, [[68, 2], [16, 1], [16, 1]]),
+        # A speaker with most of the recordings is in the training set.
+        ([[1, 1]] * 40 + [[100, 100]], {"by": "speaker"}, [[100, 100], [19, 19], [21, 21]]),
+    ],
 )
-def test_few_speakers_with_equally_many_recordings(
-    sizes: list[list[int]], expected: list[int]
+def test_sets_have_their_shares(
+    sizes: list[list[int]], choice: dict[str, Any], expected: list[list[int]]
 ) -> None:
-    keys, _, labels = spoken(sizes)
-    assert list(split_by_speaker(keys, labels).map(len)) == expected
+    assert class_counts(sizes, **choice) == expected
 
 
-def test_a_class_that_few_speakers_say_is_in_each_set() -> None:
-    keys, _, labels = spoken([[4, 0]] * 50 + [[4, 1]] * 3)
-    split = split_by_speaker(keys, labels)
-    assert [np.sum(labels[indices]) for indices in split] == [1, 1, 1]
+def test_shares_and_folds_are_met_if_speakers_have_few_recordings() -> None:
+    sizes = np.random.default_rng(0).integers(0, 5, (300, 2)).tolist()
+    total = np.sum(sizes, 0)
+    counts = class_counts(sizes, by="speaker", val=0.1, test=0.2)
+    assert np.array(counts) == pytest.approx(np.outer([0.7, 0.1, 0.2], total), abs=2)
+    for by in ("speaker", "recording"):
+        folds = [class_counts(sizes, by=by, folds=10, fold=fold)[2] for fold in range(1, 11)]
+        assert np.array(folds) == pytest.approx(np.tile(total / 10, (10, 1)), abs=4)
+    # Also if no class can be divided equally.
+    few = [class_counts([[1, 1]] * 6, by="recording", folds=5, fold=i)[2] for i in range(1, 6)]
+    assert Counter(map(sum, few)) == {2: 3, 3: 2}
 
 
-def test_the_speaker_whose_move_changes_the_shares_least_brings_a_missing_class() -> None:
-    keys, _, labels = spoken([[4, 0]] * 12 + [[4, 1]] * 3 + [[40, 1]])
-    split = split_by_speaker(keys, labels)
-    assert [np.bincount(labels[indices]).tolist() for indices in split] == [
-        [64, 2],
-        [20, 1],
-        [16, 1],
-    ]
+@pytest.mark.parametrize(("val", "test"), [(0.45, 0.45), (0.9, 0.05), (0.05, 0.9)])
+@pytest.mark.parametrize("count", range(3, 8))
+def test_large_shares_leave_something_to_learn_from(val: float, test: float, count: int) -> None:
+    assert np.all(class_counts([[1, 1]] * count, by="recording", val=val, test=test))
 
 
-def test_a_file_that_is_added_moves_few_others() -> None:
-    sizes = np.random.default_rng(1).integers(1, 5, (200, 2)).tolist()
-    keys, _, labels = spoken(sizes)
-    before = key_sets(split_by_speaker(keys, labels), keys)
-    moved = []
-    for speaker in range(0, 200, 5):
-        more = [[counts[0] + (index == speaker), counts[1]] for index, counts in enumerate(sizes)]
-        keys_after, _, labels = spoken(more)
-        after = key_sets(split_by_speaker(keys_after, labels), keys_after)
-        moved.append(sum(len(a - b) for a, b in zip(before, after, strict=True)))
-    assert np.mean(moved) < 0.02 * len(keys)
-    assert max(moved) < 0.05 * len(keys)
+@pytest.mark.parametrize("by", ["speaker", "recording", "auto"])
+@pytest.mark.parametrize(
+    ("val", "test"), [(0.0, 0.1), (0.1, 0.0), (0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)]
+)
+def test_shares_that_leave_nothing_are_rejected(by: Any, val: float, test: float) -> None:
+    with pytest.raises(ValueError, match="must be positive and sum below 1"):
+        choose([[2, 2]] * 5, by=by, val=val, test=test)
 
 
-def test_the_set_of_a_speaker_never_changes() -> None:
-    keys, speakers, labels = spoken([[1, 1]] * 7)
-    split = split_by_speaker(keys, labels)
-    # By `sha256sum` of the names.
-    assert {speakers[i] for i in split.val} == {"00000003"}
-    assert {speakers[i] for i in split.test} == {"00000006"}
+@pytest.mark.parametrize("n_speakers", range(3, 12))
+def test_each_speaker_validates_one_of_the_folds_that_leave_one_out(n_speakers: int) -> None:
+    sizes = [[3, 3]] * n_speakers
+    # A share of less than 1.5 speakers, so that one of them is nearest to it.
+    choice = {"leave_one_out": "speaker", "val": 1 / n_speakers}
+    folds = [set_of_keys(sizes, **choice, fold=fold) for fold in range(1, n_speakers + 1)]
+    validated = [{speaker_of(key) for key in sets if sets[key] == "val"} for sets in folds]
+    assert Counter(name for names in validated for name in names) == Counter(
+        {speaker_of(key) for key in folds[0]}
+    )
 
 
-def test_too_few_speakers_are_rejected_with_the_missing_class() -> None:
-    keys, _, labels = spoken([[3, 3], [3, 3], [3, 0]])
-    with pytest.raises(
-        ValueError, match=r"3 speakers are too few.*class 'b' is missing in one.*split by recording"
-    ):
-        split_by_speaker(keys, labels)
+def test_few_speakers_of_different_sizes_validate_in_turn() -> None:
+    sizes = [[20, 24], [25, 25], [30, 30]]
+    folds = [set_of_keys(sizes, leave_one_out="speaker", fold=fold) for fold in (1, 2, 3)]
+    validated = [{speaker_of(key) for key in sets if sets[key] == "val"} for sets in folds]
+    assert set.union(*validated) == {speaker_of(key) for key in folds[0]}
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5, 8])
+def test_few_recordings_validate_two_folds(n_folds: int) -> None:
+    choice = {"by": "recording", "val": 0.1, "folds": n_folds}
+    folds = [choose([[3, 4]] * 20, **choice, fold=fold) for fold in range(1, n_folds + 1)]
+    counts = Counter(np.concatenate([fold.indices.val for fold in folds]).tolist())
+    assert sum(count > 1 for count in counts.values()) < 0.1 * len(counts)
+
+
+OFFICIAL: list[Any] = ["train"] * 12 + ["val"] * 2 + ["test"] * 2
+
+
+def test_an_official_split_is_used_unchanged() -> None:
+    keys, labels = spoken([[1, 1]] * 8)
+    chosen = choose_split(keys, labels, CLASSES, OFFICIAL)
+    assert [part.tolist() for part in chosen.indices] == [[*range(12)], [12, 13], [14, 15]]
+    assert chosen.by == "folder"
+    assert chosen.groups == tuple(map(speaker_of, keys))
+    assert chosen.line == (
+        "split by folder, unchanged: 12 training, 2 validation and 2 test recordings"
+    )
+    table = SplitChoice("file", note="3 recordings left out")
+    chosen = choose_split(keys, labels, CLASSES, OFFICIAL, choice=table)
+    assert chosen.by == "file"
+    assert chosen.line.endswith("recordings; 3 recordings left out")
+    # It is mixed only if that is asked for.
+    for choice in (SplitChoice("speaker", folds=2, fold=1), SplitChoice("recording")):
+        assert choose_split(keys, labels, CLASSES, OFFICIAL, choice=choice).by == choice.by
+
+
+@pytest.mark.parametrize(
+    ("parts", "name", "words"),
+    [
+        (["train"] * 14 + ["test"] * 2, "{:08x}_nohash_{}", "validation set is split off .* by sp"),
+        (["train"] * 14 + ["val"] * 2, "{:08x}_nohash_{}", "the test set is split off .* speaker"),
+        (["train"] * 16, "{}-{}", "validation and test set is split off the tr.* by recording"),
+    ],
+)
+def test_sets_that_an_official_split_lacks_are_split_off_its_training_set(
+    parts: list[Any], name: str, words: str
+) -> None:
+    keys = [f"{c}/{name.format(s, n)}.wav" for s in range(8) for n, c in enumerate(CLASSES)]
+    chosen = choose_split(keys, np.arange(16) % 2, CLASSES, parts)
+    assert sorted(np.concatenate([*chosen.indices])) == list(range(16))
+    for part, indices in chosen.indices.as_dict().items():
+        assert len(indices)
+        assert part == "train" or {i for i in range(16) if parts[i] == part} <= set(indices)
+    assert re.search(words, chosen.line)
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "of_large", "of_small", "lack"),
+    [
+        # Each large class gives its share; the small ones give one each until theirs is met.
+        ([20, 4], [3, 3, 2, 2, 1, 1], [3, 1], 2, "it lacks 4 classes with few recordings"),
+        ([20], [1], [3], 0, "it lacks 1 class with few recordings"),
+        # One recording is the least that a validation set can have.
+        ([], [2, 1, 1], [], 1, "it lacks 2 classes with few recordings"),
+        ([20, 4], [], [3, 1], 0, None),
+        ([4], [], [3], 0, None),  # with a share of 0.9: one is left to learn from
+    ],
+)
+def test_a_class_with_few_recordings_may_keep_them_to_learn_from(
+    large: list[int], small: list[int], of_large: list[int], of_small: int, lack: str | None
+) -> None:
+    counts = np.array([*large, *small])
+    classes = [str(label) for label in range(len(counts))]
+    labels = np.repeat(np.arange(len(counts)), counts + 1)
+    # The last recording of each class is tested.
+    parts: list[Any] = [part for n in counts for part in ["train"] * n + ["test"]]
+    keys = [str(index) for index in range(len(labels))]
+    choice = SplitChoice(val=0.9, test=0.05) if large == [4] else SplitChoice()
+    chosen = choose_split(keys, labels, classes, parts, choice=choice)
+    validated = np.bincount(labels[chosen.indices.val], minlength=len(counts))
+    assert validated[: len(large)].tolist() == of_large
+    assert validated[len(large) :].sum() == of_small
+    assert (validated < counts + (counts == 0)).all()
+    assert lack in chosen.line if lack else "lacks" not in chosen.line
+
+
+def test_the_best_split_is_taken_and_the_line_says_why_no_better_one() -> None:
+    keys, labels = spoken([[1, 1]] * 6)
+    by_group = choose_split(keys, labels, CLASSES, groups=[f"p{i // 2}" for i in range(12)])
+    assert by_group.by == "group"
+    assert by_group.line == (
+        "split by group: 8 training, 2 validation and 2 test recordings of 6 groups; "
+        "not by folder: there is no official split"
+    )
+    # Each group says one class only.
+    by_speaker = choose_split(keys, labels, CLASSES, groups=[f"p{i % 4}" for i in range(12)])
+    assert by_speaker.by == "speaker"
+    assert "not by group: class 'a' has 2 groups, too few for 3 sets" in by_speaker.line
+    incomplete = choose_split(keys, labels, CLASSES, groups=["p"] * 11 + [""])
+    assert "not by group: 1 recordings have no group, such as 'b/00000005_" in incomplete.line
+    plain = [f"{key[0]}/{i}.wav" for i, key in enumerate(keys)]
+    by_recording = choose_split(plain, labels, CLASSES)
+    assert (by_recording.by, by_recording.groups) == ("recording", ())
+    assert by_recording.line.startswith(
+        "split by recording: 8 training, 2 validation and 2 test recordings; not by folder: there "
+        "is no official split; not by speaker: names do not show who speaks: got 'a/0.wav' (give a "
+        "pattern with --speaker-pattern or rename the files)"
+    )
+    by_pattern = choose_split(
+        [key.replace("nohash", "x") for key in keys],
+        labels,
+        CLASSES,
+        choice=SplitChoice(pattern="/([0-9a-f]+)_"),
+    )
+    assert by_pattern.by == "speaker"
+
+
+def test_recordings_without_classes_are_split_too() -> None:
+    keys, _ = spoken([[1, 1]] * 6)
+    for choice in (SplitChoice(), SplitChoice("recording"), SplitChoice(folds=3, fold=3)):
+        chosen = choose_split(keys, np.full(12, 7), (), choice=choice)
+        assert all(len(part) for part in chosen.indices)
+        assert sum(map(len, chosen.indices)) == 12
+    with pytest.raises(ValueError, match=r"^The data set has 2 recordings, too few for 3 sets"):
+        choose_split(["a", "b"], np.zeros(2, np.int64))
+
+
+NAMELESS = ["a/1.wav", "a/2.wav", "a/3.wav", "b/1.wav", "b/2.wav", "b/3.wav"]
+NO_PART: list[Any] = []
+
+
+@pytest.mark.parametrize(
+    ("parts", "choice", "words"),
+    [
+        (NO_PART, {"by": "folder"}, "^data.split: 6 of 6 recordings are in none of train, val and"),
+        (
+            NO_PART,
+            {"by": "speaker"},
+            "do not show who speaks: got 'a/1.wav'.*or split by recording",
+        ),
+        (
+            NO_PART,
+            {"by": "group"},
+            r"6 recordings have no group.*\(--split FILE.csv\), or split by",
+        ),
+        (NO_PART, {"folds": 3}, r"^data.fold: got fold None of 3, expected"),
+        (NO_PART, {"folds": 3, "fold": 4}, "^data.fold: got fold 4 of 3, expected"),
+        (NO_PART, {"folds": 1, "fold": 1}, "^data.fold: got fold 1 of 1, expected .* of 2 or more"),
+        (NO_PART, {"folds": 4, "fold": 1}, "Class 'a' has 3 recordings, too few for 4 sets with"),
+        (NO_PART, {"folds": 2, "fold": 1}, "Without fold 1, class 'b' has 1 recordings, expected"),
+        (NO_PART, {"by": "folder", "folds": 3, "fold": 1}, "^data.folds: folds would mix an offic"),
+        (NO_PART, {"by": "speaker", "folds": 3, "fold": 1}, "do not show who speaks"),
+        (NO_PART, {"leave_one_out": "group", "fold": 1}, "6 recordings have no group"),
+        (
+            NO_PART,
+            {"by": "recording", "leave_one_out": "speaker", "fold": 1},
+            "^data.leave_one_out: leaving one speaker out is a split by speaker, got .* recording",
+        ),
+        (NO_PART, {"by": "recording", "pattern": "(a)"}, "^data.speaker_pattern: has no effect"),
+        (
+            NO_PART,
+            {"leave_one_out": "group", "fold": 1, "pattern": "(a)"},
+            "pattern: has no effect",
+        ),
+        (NO_PART, {"pattern": "(a)/"}, "finds no name in 'b/1.wav'"),
+        (NO_PART, {"pattern": "(./)"}, "Class 'a' has 1 speakers, too few for 3 sets with every"),
+        (
+            NO_PART,
+            {"leave_one_out": "speaker", "fold": 2, "pattern": "([ab])/"},
+            "^Without speaker 'a', class 'a' has 0 recordings, expected at least 2, to train and",
+        ),
+        (
+            NO_PART,
+            {"leave_one_out": "speaker", "fold": 3, "pattern": "([ab])/"},
+            "^data.fold: got fold 3 of 2",
+        ),
+        (
+            NO_PART,
+            {"leave_one_out": "speaker", "fold": 1, "pattern": "(wav)"},
+            "^data.fold: got fold 1 of 1",
+        ),
+        (["train"] * 5 + [""], {}, "^data.split: 1 of 6 recordings are in none of .*'b/3.wav'"),
+        (
+            ["train"] * 3 + ["test", "val", "val"],
+            {},
+            "^data.split: class 'b' has no recording in the training set",
+        ),
+        (["train"] * 6, {"folds": 3, "fold": 1}, "^data.folds: folds would mix an official split"),
+        (["train"] * 6, {"by": "file", "leave_one_out": "group", "fold": 1}, "would mix"),
+        (["train", *["test"] * 2] * 2, {}, "^Class 'a' has 1 recordings, too few for 2 sets"),
+    ],
+)
+def test_a_split_that_is_not_possible_is_an_error_with_the_reason(
+    parts: list[Any], choice: dict[str, Any], words: str
+) -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    with pytest.raises(ValueError, match=words) as error:
+        choose_split(NAMELESS, labels, CLASSES, parts, choice=SplitChoice(**choice))
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_that_few_speakers_say_is_in_each_fold() -> None:
+    sizes = [[4, 0]] * 20 + [[4, 1]] * 4 + [[60, 0]]
+    for fold in range(1, 5):
+        train, val, test = class_counts(sizes, by="speaker", folds=4, fold=fold)
+        assert test[1] == 1
+        assert sum(train) > 2 * sum(val)
+    with pytest.raises(ValueError, match=r"Class 'b' has 4 speakers, too few for 5 sets with ev"):
+        choose(sizes, by="speaker", folds=5, fold=1)
+    assert choose(sizes, by="auto", folds=3, fold=1).by == "speaker"
+    with pytest.raises(ValueError, match="Class 'b' has 4 recordings, too few for 5 sets"):
+        choose(sizes, by="auto", folds=5, fold=1)

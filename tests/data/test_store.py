@@ -1,25 +1,32 @@
-"""The file of frames: it holds what was written, and every damage is detected."""
+"""The folder of frames: it holds what was written, and every damage is detected."""
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nwavesdk.data.features import EventBins
-from nwavesdk.data.store import FrameStore, StoreWriter, open_store
+from nwavesdk.data.features import EventBins, Featured
+from nwavesdk.data.store import ARRAYS, INDEX, FrameStore, open_store, store_frames
 
 FRAMES = [np.random.default_rng(n).random((n, 3)).astype(np.float32) for n in (4, 1, 7)]
 TARGETS = [np.arange(2 * len(frames), dtype=np.float32).reshape(-1, 2) for frames in FRAMES]
 FACTS = {"keys": ["a", "b", "c"], "skipped": []}
+BINS = [
+    EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), 4, 5),
+    EventBins(np.zeros((0, 2), np.int32), 2, 5),
+    EventBins(np.array([[0, 0]], np.int32), 1, 5),
+]
 
 
 def write(path: Path | None, with_targets: bool = True) -> FrameStore:
-    writer = StoreWriter(path, "data")
-    for frames, target in zip(FRAMES, TARGETS, strict=True):
-        writer.append(frames, target if with_targets else None)
-    store = writer.finish(3, FACTS)
-    writer.close()
-    return store
+    recordings = [
+        # A front end may return a transposed array.
+        Featured(np.asfortranarray(frames), target if with_targets else None)
+        for frames, target in zip(FRAMES, TARGETS, strict=True)
+    ]
+    return store_frames(path, "data", recordings, FACTS)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
@@ -27,95 +34,104 @@ def write(path: Path | None, with_targets: bool = True) -> FrameStore:
 def test_a_store_holds_what_was_written(
     tmp_path: Path, in_memory: bool, with_targets: bool
 ) -> None:
-    path = None if in_memory else tmp_path / "cache" / "x.frames"
-    stores = [write(path, with_targets)]
-    if path is not None:
-        opened = open_store(path)
-        assert opened is not None
-        assert opened.is_cached
-        stores.append(opened)
-        assert [file.name for file in path.parent.iterdir()] == ["x.frames"]
-    for store in stores:
-        assert len(store.frames) == 3
-        assert store.frames.lengths.tolist() == [4, 1, 7]  # type: ignore[attr-defined]
-        for index, frames in enumerate(FRAMES):
-            np.testing.assert_array_equal(store.frames[index], frames)
-            if with_targets:
-                np.testing.assert_array_equal(store.targets[index], TARGETS[index])
-        assert with_targets or not len(store.targets)
-        assert store.facts == FACTS
+    store = write(None if in_memory else tmp_path / "cache" / "x", with_targets)
+    opened = store if in_memory else open_store(tmp_path / "cache" / "x")
+    assert opened is not None
+    assert FACTS.items() <= opened.facts.items()
+    for frames in (store.frames, opened.frames, opened.frames.choose(np.arange(3))):
+        assert frames.lengths.tolist() == [4, 1, 7]
+        assert all(map(np.array_equal, frames, FRAMES))
+    for targets in (store.targets, opened.targets):
+        assert len(targets) == 3 * with_targets
+        assert all(map(np.array_equal, targets, TARGETS))
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path, in_memory: bool) -> None:
-    path = None if in_memory else tmp_path / "x.frames"
-    writer = StoreWriter(path, "data")
-    writer.append(EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), 4, 5), None)
-    writer.append(EventBins(np.zeros((0, 2), np.int32), 2, 5), None)
-    writer.append(EventBins(np.array([[0, 0]], np.int32), 1, 5), np.array([7]))
-    store = writer.finish(5, FACTS)
+    path = None if in_memory else tmp_path / "x"
+    frames = store_frames(path, "data", [Featured(bins, None) for bins in BINS], FACTS).frames
     expected = np.zeros((4, 5), np.float32)
-    expected[0, 1] = 1
-    expected[2, 3] = 2
-    np.testing.assert_array_equal(store.frames[0], expected)
-    assert store.frames[1].shape == (2, 5)
-    assert not store.frames[1].any()
-    assert store.frames[2].tolist() == [[1, 0, 0, 0, 0]]
-    assert store.frames.pairs(0).tolist() == [[0, 1], [2, 3], [2, 3]]  # type: ignore[attr-defined]
+    expected[[0, 2], [1, 3]] = [1, 2]
+    np.testing.assert_array_equal(frames[0], expected)
+    np.testing.assert_array_equal(frames[1], np.zeros((2, 5)))
+    assert frames[2].tolist() == [[1, 0, 0, 0, 0]]
+    assert frames.choose(np.array([2, 0])).pairs(1).tolist() == [[0, 1], [2, 3], [2, 3]]
 
 
-def test_an_unfinished_file_does_not_appear(tmp_path: Path) -> None:
-    writer = StoreWriter(tmp_path / "x.frames", "data")
-    writer.append(FRAMES[0], None)
-    assert not (tmp_path / "x.frames").exists()
-    writer.close()
+def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[Featured]:
+        yield Featured(FRAMES[0], None)
+        assert [path.name[:3] for path in tmp_path.iterdir()] == [".x."]
+        raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        store_frames(tmp_path / "x", "data", interrupted(), FACTS)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".x.1.0123abcd.draft").mkdir()
+    (tmp_path / ".x.2.0123abcd.draft").mkdir()
+    os.utime(tmp_path / ".x.1.0123abcd.draft", (0, 0))  # of a process that was killed long ago
+    assert open_store(tmp_path / "x") is None
+    assert [path.name for path in tmp_path.iterdir()] == [".x.2.0123abcd.draft"]
 
 
-def test_a_missing_file_is_no_store(tmp_path: Path) -> None:
-    assert open_store(tmp_path / "x.frames") is None
+def flip(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-@pytest.mark.parametrize("place", [0, 70, 100, 200, -200, -40, -33, -1])
-def test_a_changed_byte_is_detected(tmp_path: Path, place: int) -> None:
-    path = tmp_path / "x.frames"
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "the first byte": lambda content: flip(content, 0),
+    "a byte of the header": lambda content: flip(content, 30),
+    "a late byte": lambda content: flip(content, len(content) - 40),
+    "cut": lambda content: content[:-1],
+    "empty": lambda content: content[:0],
+}
+
+
+def check_detected(path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"folder x of the cache .* was damaged"):
+        assert open_store(path) is None
+
+
+@pytest.mark.parametrize("name", [*ARRAYS, INDEX])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_detected_and_replaced(tmp_path: Path, name: str, damage: str) -> None:
+    path = tmp_path / "x"
     write(path)
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
-    with pytest.warns(UserWarning, match=r"x\.frames of the cache .* was damaged"):
-        assert open_store(path) is None
+    (path / name).write_bytes(DAMAGES[damage]((path / name).read_bytes()))
+    check_detected(path)
+    assert all(map(np.array_equal, write(path).frames, FRAMES))
+    assert open_store(path) is not None
 
 
-@pytest.mark.parametrize("length", [0, 1, 63, 64, 100, 300, -1])
-def test_a_cut_file_is_detected(tmp_path: Path, length: int) -> None:
-    path = tmp_path / "x.frames"
+@pytest.mark.parametrize("name", [*ARRAYS, INDEX])
+def test_a_missing_file_or_a_pipe_is_detected(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x"
     write(path)
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.warns(UserWarning, match="was damaged"):
-        assert open_store(path) is None
+    (path / name).unlink()
+    check_detected(path)
+    os.mkfifo(path / name)
+    check_detected(path)
 
 
-def test_a_folder_in_place_of_a_file_is_detected(tmp_path: Path) -> None:
-    (tmp_path / "x.frames").mkdir()
-    with pytest.warns(UserWarning, match="was damaged"):
-        assert open_store(tmp_path / "x.frames") is None
+def test_a_file_in_place_of_a_store_stays(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    check_detected(tmp_path / "x")
+    assert all(map(np.array_equal, write(tmp_path / "x").frames, FRAMES))
+    assert [tmp_path / "x"] == list(tmp_path.iterdir())
 
 
-def test_a_footer_that_promises_more_than_the_file_has_is_detected(tmp_path: Path) -> None:
-    from hashlib import sha256
+def test_arrays_that_do_not_fit_are_detected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nwavesdk.data.store._checksum", lambda *_: "of another program")
+    write(tmp_path / "x", with_targets=False)
+    index = (tmp_path / "x" / INDEX).read_text()
+    (tmp_path / "x" / INDEX).write_text(index.replace("[4, 1, 7]", "[4, 1, 9]"))
+    check_detected(tmp_path / "x")
 
-    path = tmp_path / "x.frames"
-    write(path, with_targets=False)
-    content = path.read_bytes()[:-32].replace(b"[4, 1, 7]", b"[4, 1, 9]")
-    path.write_bytes(content + sha256(content).digest())
-    with pytest.warns(UserWarning, match="was damaged"):
-        assert open_store(path) is None
 
-
-def test_without_a_file_memory_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_memory_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 50)
-    writer = StoreWriter(None, "words")
-    writer.append(FRAMES[1], None)
-    with pytest.raises(ValueError, match="words: the frames of recording 2 need .*NWAVESDK_CACHE"):
-        writer.append(FRAMES[2], None)
+    recordings = [Featured(FRAMES[index], None) for index in (1, 1, 2)]
+    with pytest.raises(ValueError, match="words: the frames of recording 3 need .*NWAVESDK_CACHE"):
+        store_frames(None, "words", recordings, {})

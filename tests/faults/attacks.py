@@ -6,21 +6,21 @@ a layer must run as ever, with at most one warning, and that file must not exist
 
 import os
 import pickle
-import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from hashlib import sha256
+from importlib._bootstrap_external import _code_to_timestamp_pyc  # type: ignore[attr-defined]
 from importlib.util import cache_from_source
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from faults.disks import without_one_warning
-from faults.forked import Setting, Trial, run
-from faults.scenes import use_kernels
+from faults.outcome import Trial
+from faults.running import Setting, run
+from faults.scenes import use_kernels, without_one_warning
 
-__all__ = ["attack_trials", "run_attacked"]
+__all__ = ["attack_trials"]
 
 STRANGER = 54321
 SETTING = Setting(variables={"NWAVESDK_CACHE": "cache", "PYTHONDONTWRITEBYTECODE": ""})
@@ -83,71 +83,46 @@ def _replace_entries(folder: Path, payload: bytes, head: str = "none") -> None:
 
 def _plant_beside(folder: Path, payload: bytes) -> None:
     """Plant files of the formats of Python and of numba, and of earlier versions of this cache."""
-    code = compile("import pickle\n" + f"pickle.loads({payload!r})", "planted", "exec")
-    import importlib._bootstrap_external as external
-
-    bytecode = external._code_to_timestamp_pyc(code)
+    text = f"import pickle\npickle.loads({payload!r})\n"
+    bytecode = _code_to_timestamp_pyc(compile(text, "planted", "exec"))
     names = [path.stem for path in folder.glob("*.kernel")]
-    for place in (folder, folder.parent / "kernels", folder.parent):
-        place.mkdir(exist_ok=True)
-        for name in (*names, *(name.split(".")[0] for name in names), "numba", "sitecustomize"):
-            source = place / f"{name}.py"
-            source.write_text(f"import pickle\npickle.loads({payload!r})\n")
+    names += [*(name.split(".")[0] for name in names), "numba", "sitecustomize"]
+    for parent in (folder, folder.parent / "kernels", folder.parent):
+        (parent / "__pycache__").mkdir(parents=True, exist_ok=True)
+        for name in names:
+            source = parent / f"{name}.py"
+            source.write_text(text)
             compiled = Path(cache_from_source(str(source)))
-            compiled.parent.mkdir(exist_ok=True)
             for path in (compiled, source.with_suffix(".pyc")):
                 path.write_bytes(bytecode)
             for suffix in (".nbi", ".1.nbc", ".pkl"):
                 compiled.with_suffix(suffix).write_bytes(payload)
 
 
-def _with_mode(mode: int, where: str, folder: Path, payload: bytes) -> None:
-    """Right entries of an attacker, in a place that others can write."""
+def _in_reach(change: Callable[[Path], object], where: str, folder: Path, payload: bytes) -> None:
+    """Right entries of an attacker, in a place that others own, can write, or link to.
+
+    Args:
+        change: Gives a path to others.
+        where: `entries`, the `folder` of the entries, or a folder above it.
+        folder: The folder of the entries.
+        payload: The pickle.
+    """
     _replace_entries(folder, payload, "right")
-    _place(where, folder).chmod(mode)
+    above = {"folder": folder, "parent": folder.parent, "grandparent": folder.parent.parent}
+    for path in sorted(folder.glob("*.kernel")) if where == "entries" else [above[where]]:
+        change(path)
 
 
-def _with_owner(where: str, folder: Path, payload: bytes) -> None:
-    """Right entries of an attacker, in a place that another user owns."""
-    _replace_entries(folder, payload, "right")
-    for path in folder.glob("*") if where == "entries" else [_place(where, folder)]:
-        os.chown(path, STRANGER, STRANGER)
+def _give_away(path: Path) -> None:
+    os.chown(path, STRANGER, STRANGER)
 
 
-def _place(where: str, folder: Path) -> Path:
-    return {"folder": folder, "parent": folder.parent, "grandparent": folder.parent.parent}[where]
-
-
-def _with_link(where: str, folder: Path, payload: bytes) -> None:
-    """Links to right entries of an attacker, in a folder that everybody can write."""
-    _replace_entries(folder, payload, "right")
-    other = Path(mkdtemp(dir=folder.parent.parent))
+def _move_and_link(path: Path) -> None:
+    """Move it to a folder that everybody can write, and link it."""
+    other = Path(mkdtemp(dir=path.parent))
     other.chmod(0o777)
-    if where == "entries":
-        for path in folder.glob("*.kernel"):
-            shutil.move(path, other / path.name)
-            path.symlink_to(other / path.name)
-    else:
-        place = _place(where, folder)
-        shutil.move(place, other / place.name)
-        place.symlink_to(other / place.name)
-
-
-def _flip_a_bit(seed: int, folder: Path, payload: bytes) -> None:  # noqa: ARG001
-    """Damage an entry."""
-    draw = random.Random(seed)
-    for path in folder.glob("*.kernel"):
-        content = bytearray(path.read_bytes())
-        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-        path.write_bytes(content)
-
-
-def _cut(seed: int, folder: Path, payload: bytes) -> None:
-    """Cut an entry off, and continue it with the pickle."""
-    draw = random.Random(seed)
-    for path in folder.glob("*.kernel"):
-        content = path.read_bytes()
-        path.write_bytes(content[: draw.randrange(len(content))] + payload * (seed % 2))
+    path.symlink_to(shutil.move(path, other / path.name))
 
 
 # Groups
@@ -162,16 +137,14 @@ def attack_trials() -> Iterator[Trial]:
         "pickle-behind-the-head": partial(_replace_entries, head="old"),
         "planted-beside": _plant_beside,
     }
-    for where in ("folder", "parent", "grandparent"):
-        for mode in (0o777, 0o702):  # a group may have one member, so 770 is no attack
-            attacks[f"mode-{mode:o}-of-{where}"] = partial(_with_mode, mode, where)
-    for where in ("entries", "folder", "parent"):
-        attacks[f"link-of-{where}"] = partial(_with_link, where)
-    if os.geteuid() == 0:  # only root can give files away
-        for where in ("entries", "folder", "parent", "grandparent"):
-            attacks[f"owner-of-{where}"] = partial(_with_owner, where)
-    for seed in range(30):
-        attacks[f"bit-{seed}"] = partial(_flip_a_bit, seed)
-        attacks[f"cut-{seed}"] = partial(_cut, seed)
+    for where in ("entries", "folder", "parent", "grandparent"):
+        if where != "entries":
+            for mode in (0o777, 0o702):  # a group may have one member, so 770 is no attack
+                change = partial(Path.chmod, mode=mode)
+                attacks[f"mode-{mode:o}-of-{where}"] = partial(_in_reach, change, where)
+        if where != "grandparent":
+            attacks[f"link-of-{where}"] = partial(_in_reach, _move_and_link, where)
+        if os.geteuid() == 0:  # only root can give files away
+            attacks[f"owner-of-{where}"] = partial(_in_reach, _give_away, where)
     for name, attack in attacks.items():
         yield Trial(f"cache/{name}", partial(run_attacked, attack))

@@ -1,8 +1,7 @@
-"""Fixtures of the suite: the world and a warm worker, each made once per test process."""
+"""Fixtures of the suite: the world and an undisturbed run, each made once per test process."""
 
 import fcntl
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +9,6 @@ pytest.importorskip("lightning")
 
 from faults.kills import Course, record
 from faults.scenes import train_scene
-from faults.worker import Worker
 from faults.world import World, make_world
 
 
@@ -24,13 +22,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     with open(base / "world-of-faults.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return World(path) if path.exists() else make_world(path)
-
-
-@pytest.fixture(scope="session")
-def worker() -> Iterator[Worker]:
-    """A warm process that runs commands."""
-    with Worker() as worker:
-        yield worker
 
 
 @pytest.fixture(scope="session")

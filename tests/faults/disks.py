@@ -16,23 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from faults.file_events import Watch
-from faults.forked import Trial
 from faults.kills import Course, course_of
-from faults.outcome import Snapshot, snapshot
-from faults.scenes import Scene, problems_of, scenes
-from faults.worker import Outcome
+from faults.outcome import Trial, snapshot
+from faults.scenes import problems_of, scenes, without_one_warning
 from faults.world import World
 
-__all__ = [
-    "can_mount",
-    "disk_trials",
-    "full_disk",
-    "gone",
-    "limited_files",
-    "read_only",
-    "without_one_warning",
-]
+__all__ = ["can_mount", "disk_trials", "disturbed", "full_disk", "gone", "read_only"]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PLENTY = 256 * 2**20
@@ -70,139 +59,84 @@ def can_mount() -> bool:
             return False
 
 
-# Trials
-
-
 def full_disk(course: Course, kind: str, number: int, folder: Path) -> list[str]:
-    """Run the command with a number of free pages or free inodes; continue it with plenty.
-
-    Args:
-        course: The undisturbed command.
-        kind: `pages` or `inodes`.
-        number: How many are free.
-        folder: Folder of the trial.
-    """
-    scene = course.scene
+    """Run the command with a number of free `pages` or `inodes`; continue it with plenty."""
     with disk(folder):
-        scene.prepare(folder)
+        course.scene.prepare(folder)
         used = os.statvfs(folder)
-        if kind == "pages":
-            size = (used.f_blocks - used.f_bfree) * used.f_frsize + number * PAGE
-            limit = f"remount,size={size}"
-        else:
-            limit = f"remount,nr_inodes={used.f_files - used.f_ffree + number}"
-        before = snapshot(folder)
-        _mount(folder, limit)
-        problems = _judge_disturbed(scene, scene.run(folder), before, folder)
-        _mount(folder, f"remount,size={PLENTY},nr_inodes=100000")
-        return problems + _continue(course, folder)
+        limits = {
+            "pages": f"size={(used.f_blocks - used.f_bfree) * used.f_frsize + number * PAGE}",
+            "inodes": f"nr_inodes={used.f_files - used.f_ffree + number}",
+        }
+        return _on_disk(course, limits[kind], folder)
 
 
 def read_only(course: Course, folder: Path) -> list[str]:
     """Run the command on a read-only disk; continue it on one that can be written."""
-    scene = course.scene
     with disk(folder):
-        scene.prepare(folder)
-        before = snapshot(folder)
-        _mount(folder, "remount,ro")
-        problems = _judge_disturbed(scene, scene.run(folder), before, folder)
-        _mount(folder, "remount,rw")
-        return problems + _continue(course, folder)
+        course.scene.prepare(folder)
+        return _on_disk(course, "ro", folder)
 
 
-def limited_files(course: Course, size: int, folder: Path) -> list[str]:
-    """Run the command with files of limited size; continue it without the limit."""
-    return _disturbed(course, folder, file_size=size)
+def _on_disk(course: Course, limit: str, folder: Path) -> list[str]:
+    _mount(folder, f"remount,{limit}")
+    problems = _run_disturbed(course, folder)
+    _mount(folder, f"remount,rw,size={PLENTY},nr_inodes=100000")
+    return problems + course.finish(folder)
 
 
-def other_user(course: Course, folder: Path) -> list[str]:
-    """Run the command as a user who may not write; continue it as one who may."""
-    return _disturbed(course, folder, user=NOBODY)
+def disturbed(course: Course, setting: dict[str, Any], folder: Path) -> list[str]:
+    """Run the command in a setting, such as a limit of the size of files; continue it without."""
+    course.scene.make(folder)
+    return _run_disturbed(course, folder, **setting) + course.finish(folder)
 
 
-def gone(course: Course, kind: str, number: int, folder: Path) -> list[str]:
-    """Remove what the command has written, right after the n-th event of a kind; begin again."""
+def gone(course: Course, number: int, folder: Path) -> list[str]:
+    """Remove what the command has written, before its n-th operation on files; begin again."""
+    course.scene.make(folder)
+    remove = partial(shutil.rmtree, folder / course.scene.output, ignore_errors=True)
+    problems = _run_disturbed(course, folder, root=folder, stop_at=number, action=remove)
+    remove()
+    return problems + course.finish(folder)
+
+
+def _run_disturbed(course: Course, folder: Path, **setting: Any) -> list[str]:
     scene = course.scene
-    scene.make(folder)
-    with Watch(folder) as watch:
-        started = scene.begin(folder)
-        if watch.sees(kind, number, started.process.sentinel):
-            shutil.rmtree(folder / scene.output, ignore_errors=True)
-    outcome = started.finish()
-    problems = _judge_disturbed(scene, outcome, {}, folder)
-    shutil.rmtree(folder / scene.output, ignore_errors=True)
-    return problems + _continue(course, folder)
-
-
-def _disturbed(course: Course, folder: Path, **setting: Any) -> list[str]:
-    scene = course.scene
-    scene.make(folder)
     before = snapshot(folder)
-    problems = _judge_disturbed(scene, scene.run(folder, **setting), before, folder)
-    return problems + _continue(course, folder)
-
-
-def _judge_disturbed(scene: Scene, outcome: Outcome, before: Snapshot, folder: Path) -> list[str]:
+    outcome = scene.run(folder, **setting)
     after = snapshot(folder)
-    changed = [name for name, content in before.items() if after.get(name) != content]
-    # The files of the command itself may have advanced: those of a run that is resumed.
+    # The files of the command itself may have advanced, such as a run that is resumed.
     inside = f"{scene.output}/"
+    changed = [name for name in before if after.get(name) != before[name]]
     problems = [f"{name} was changed" for name in changed if not name.startswith(inside)]
     if scene.is_cache and outcome.code != 0:
         problems.append("a cache that cannot be written ended the command")
     if scene.function is not None:
         outcome = without_one_warning(outcome)
     problems += problems_of(scene.words, outcome)
-    return [f"{problem} ({_last_line(outcome)})" for problem in problems]
-
-
-def without_one_warning(outcome: Outcome) -> Outcome:
-    """The outcome without its first warning of Python, which has two lines."""
-    lines = outcome.stderr.splitlines()
-    for number, line in enumerate(lines):
-        if "Warning: " in line:
-            del lines[number : number + 2]
-            break
-    return Outcome(outcome.code, outcome.stdout, "\n".join(lines), outcome.seconds, outcome.failure)
-
-
-def _last_line(outcome: Outcome) -> str:
-    return "".join(outcome.stderr.strip().splitlines()[-1:])[:250]
-
-
-def _continue(course: Course, folder: Path) -> list[str]:
-    scene = course.scene
-    scene.age_drafts(folder)
-    problems = scene.check_end(folder, scene.run(folder), course.files)
-    return [f"afterwards: {problem}" for problem in problems]
-
-
-# Groups
+    return [f"{problem} ({outcome.last_line})" for problem in problems]
 
 
 def disk_trials(world: World) -> Iterator[Trial]:
     """All trials of disks."""
-    if sys.platform != "linux":  # inotify, mounts and forks
-        return
-    for name in scenes(world):
-        yield from trials_of(course_of(world, name))
+    for name in scenes(world) if sys.platform == "linux" else ():
+        course = course_of(world, name)
+        for label, trial in _trials_of(course):
+            yield Trial(f"disks/{name}/{label}", trial)
 
 
-def trials_of(course: Course) -> Iterator[Trial]:
-    """All trials of one command."""
-    group = f"disks/{course.scene.name}"
+def _trials_of(course: Course) -> Iterator[tuple[str, Any]]:
     for size in FILE_SIZES:
-        yield Trial(f"{group}/files-of-{size}", partial(limited_files, course, size))
+        yield f"files-of-{size}", partial(disturbed, course, {"file_size": size})
     if os.geteuid() == 0:
-        yield Trial(f"{group}/other-user", partial(other_user, course))
+        yield "other-user", partial(disturbed, course, {"user": NOBODY})
     if can_mount():
-        yield Trial(f"{group}/read-only", partial(read_only, course))
-        for number in range(1, course.pages + DRAFT_PAGES):  # 0 is no limit
-            yield Trial(f"{group}/pages-{number}", partial(full_disk, course, "pages", number))
+        yield "read-only", partial(read_only, course)
+        # 0 is no limit.
+        for number in range(1, course.size // PAGE + len(course.files) + DRAFT_PAGES):
+            yield f"pages-{number}", partial(full_disk, course, "pages", number)
         for number in range(1, len(course.files) + 4):
-            yield Trial(f"{group}/inodes-{number}", partial(full_disk, course, "inodes", number))
-    if course.scene.name == "resume":  # nothing is left to resume when the run is gone
-        return
-    for kind in ("create", "close", "rename"):
-        for number in range(1, course.events[kind] + 1):
-            yield Trial(f"{group}/gone-{kind}-{number}", partial(gone, course, kind, number))
+            yield f"inodes-{number}", partial(full_disk, course, "inodes", number)
+    if course.scene.name != "resume":  # nothing is left to resume when the run is gone
+        for number in range(1, len(course.operations) + 1):
+            yield f"gone-{number}", partial(gone, course, number)

@@ -4,8 +4,9 @@ Files are found by walking the folders, so that a new file of a run is covered w
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from faults.mutations import byte_damage, damage_of
 from faults.options import base_words
 from faults.outcome import Case
 from faults.places import LINK_TARGETS, PLACES, replace
-from faults.world import World, file_kinds
+from faults.world import SMALL_SETS, World, file_kinds
 
-__all__ = ["byte_cases", "folder_cases", "place_cases", "undamaged_cases", "value_cases"]
+__all__ = ["damage_cases", "folder_cases", "place_cases", "undamaged_cases"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def _graph_readers() -> list[Reader]:
 def subjects(world: World) -> dict[str, list[Reader]]:
     """The parts of the world, and the commands that read them."""
     study = ["study" if word == "new" else word for word in base_words(world, "compare")]
+    tones = str(world / "tones")
     return {
         "run": _readers(world, "run"),
         "chip": [
@@ -90,27 +92,16 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         "profile.toml": [
             Reader(("info", "--chip", "profile.toml")),
             Reader(("map", str(world / "chip"), "--chip", "profile.toml", "--no-plot")),
-            Reader(
-                (
-                    "data",
-                    str(world / "tones"),
-                    "--chip",
-                    "profile.toml",
-                    *_DATA,
-                    "--duration",
-                    "0.2",
-                )
-            ),
+            Reader(("data", tones, *_DATA, "--chip", "profile.toml", "--duration", "0.2")),
         ],
         "crossover.toml": [
             Reader(("info",), {"NWAVESDK_CROSSOVER": "crossover.toml"}),
             Reader(("tune-kernels", "--out", "crossover.toml")),
         ],
         "cache": [
-            Reader(
-                ("data", str(world / "tones"), *_DATA_CHIP, "--json"), {"NWAVESDK_CACHE": "cache"}
-            )
+            Reader(("data", tones, *_DATA_CHIP, "--json"), {"NWAVESDK_CACHE": "cache"}),
         ],
+        **{name: [Reader(("data", name, "--no-plot", "--json"))] for name in SMALL_SETS},
     }
 
 
@@ -133,56 +124,52 @@ def _is_write_only(file: Path) -> bool:
     return file.suffix in WRITE_ONLY or file.name.startswith("events.")
 
 
-def undamaged_cases(world: World, seed: int) -> Iterator[Case]:
+def undamaged_cases(world: World) -> Iterator[Case]:
     """Each command that reads, without damage: it must succeed, or the other cases try nothing."""
-    del seed
     for name, readers in subjects(world).items():
         for reader in readers:
-            words = " ".join(reader.words)
-            copy = world.copies(name)
             yield Case(
-                f"undamaged/{name}/{words}",
+                f"undamaged/{name}/{' '.join(reader.words)}",
                 reader.words,
-                copy,
+                world.copies(name),
                 variables=reader.variables,
                 must_succeed=True,
             )
 
 
-def byte_cases(world: World, seed: int) -> Iterator[Case]:
-    """Damaged bytes in each file."""
+def damage_cases(world: World, seed: int, group: str) -> Iterator[Case]:
+    """Damage in each file: of its `bytes`, or of its `values` if its format is known."""
     for name, readers in subjects(world).items():
         for file in _files(world, name):
-            content = (world / str(file)).read_bytes()
-            n_places = 1 if _is_write_only(file) else 24
-            labels = [label for label, _ in byte_damage(content, f"{seed}/{file}", n_places)]
+            labels = list(_damages(world, file, seed, group))
             if _is_write_only(file):
                 labels = labels[:2]
             for reader in readers:
                 for label in labels:
-                    write = _writer(world, file, f"{seed}/{file}", label, n_places, of_bytes=True)
-                    yield _case(world, "bytes", name, file, reader, label, write)
+                    write = partial(_write_damage, world, file, seed, group, label)
+                    must_fail = group == "values" and _is_wrong(file, reader, label)
+                    yield _case(world, group, name, file, reader, label, write, must_fail)
+    if group == "values":
+        yield from _other_runs(world)
 
 
-def value_cases(world: World, seed: int) -> Iterator[Case]:
-    """Damaged values and tensors in each file whose format we know."""
-    for name, readers in subjects(world).items():
-        for file in _files(world, name):
-            if _is_write_only(file):
-                continue
-            content = (world / str(file)).read_bytes()
-            labels = [label for label, _ in damage_of(file, content, f"{seed}/{file}")]
-            for reader in readers:
-                for label in labels:
-                    write = _writer(world, file, f"{seed}/{file}", label, 0, of_bytes=False)
-                    must_fail = _is_wrong(file, reader, label)
-                    yield _case(world, "values", name, file, reader, label, write, must_fail)
-    yield from _other_runs(world)
+def _damages(world: World, file: Path, seed: int, group: str) -> dict[str, object]:
+    content = (world / str(file)).read_bytes()
+    if group == "bytes":
+        return dict(byte_damage(content, f"{seed}/{file}"))
+    return {} if _is_write_only(file) else dict(damage_of(file, content, f"{seed}/{file}"))
+
+
+def _write_damage(
+    world: World, file: Path, seed: int, group: str, label: str, folder: Path
+) -> None:
+    damaged = _damages(world, file, seed, group)[label]
+    (folder / file).write_bytes(damaged() if callable(damaged) else damaged)  # type: ignore[arg-type]
 
 
 # Damage to a tensor that no reader may accept.
 WRONG_TENSORS = (
-    *("nan", "inf", "all-nan", "all-inf", "missing", "renamed", "longer", "nothing"),
+    *("nan", "inf", "all-nan", "all-inf", "missing", "longer", "nothing"),
     *("float64", "float16", "bfloat16", "int64", "int8", "bool"),
 )
 # Commands that use the weights of a finished run or an export.
@@ -195,36 +182,35 @@ def _is_wrong(file: Path, reader: Reader, label: str) -> bool:
     """Whether a reader must reject damage to the weights, although the seal fits."""
     tensor, _, damage = label.rpartition(":")
     if file.suffix == ".safetensors" and reader.words[0] in USES_WEIGHTS:
-        return not tensor.startswith(("texts", "standard")) and damage in WRONG_TENSORS
-    if file == Path("half/checkpoint.ckpt") and tensor.startswith("state_dict."):
-        return damage.removeprefix("tensor-") in WRONG_TENSORS
-    return False
+        is_weight = tensor.startswith("tensors.") and not tensor.startswith("tensors.standard")
+        return is_weight and damage in WRONG_TENSORS
+    is_state = file == Path("half/checkpoint.ckpt") and tensor.startswith("state_dict.")
+    return is_state and damage in WRONG_TENSORS
 
 
 def _other_runs(world: World) -> Iterator[Case]:
-    """Files of one run in the place of those of another."""
+    """Files of one run in the place of files of another."""
     for name in ("run", "chip", "half"):
         for other in sorted({"run", "chip", "half"} - {name}):
             for file in _files(world, name):
                 source = world / other / file.name
                 if _is_write_only(file) or not source.is_file() or len(file.parts) != 2:
                     continue
-
-                def write(folder: Path, file: Path = file, source: Path = source) -> None:
-                    (folder / file).write_bytes(source.read_bytes())
-
-                is_model = file.name == "model.safetensors"
                 is_checkpoint = name == "half" and other == "chip" and file.suffix == ".ckpt"
                 for reader in subjects(world)[name]:
-                    is_used = is_model and reader.words[0] in USES_WEIGHTS
+                    is_used = file.name == "model.safetensors" and reader.words[0] in USES_WEIGHTS
+                    write = partial(_copy, source, file)
                     must_fail = is_used or is_checkpoint
                     label = f"of-{other}"
                     yield _case(world, "values", name, file, reader, label, write, must_fail)
 
 
-def place_cases(world: World, seed: int) -> Iterator[Case]:
+def _copy(source: Path, file: Path, folder: Path) -> None:
+    (folder / file).write_bytes(source.read_bytes())
+
+
+def place_cases(world: World) -> Iterator[Case]:
     """Something else in the place of each file, and of each folder."""
-    del seed
     for name, readers in subjects(world).items():
         files = _files(world, name)
         folders = {folder for file in files for folder in file.parents if folder.name}
@@ -232,11 +218,12 @@ def place_cases(world: World, seed: int) -> Iterator[Case]:
             kinds = ["folder", "missing"] if _is_write_only(file) else _kinds()
             for reader in readers:
                 for kind in kinds:
-
-                    def write(folder: Path, file: Path = file, kind: str = kind) -> None:
-                        replace(folder / file, kind)
-
+                    write = partial(_replace, file, kind)
                     yield _case(world, "places", name, file, reader, kind, write)
+
+
+def _replace(file: Path, kind: str, folder: Path) -> None:
+    replace(folder / file, kind)
 
 
 def _kinds() -> list[str]:
@@ -259,75 +246,50 @@ ODD_NAMES = {
 }
 
 
-def folder_cases(world: World, seed: int) -> Iterator[Case]:
-    """Data folders with odd names, links, loops and things that are not recordings."""
-    del seed
-    for name in ("tones", "regression"):
-        inner = {"tones": "high", "regression": "wavs"}[name]
-        changes: dict[str, Callable[[Path], None]] = {
-            "loop": lambda folder: (folder / "loop").symlink_to(folder),
-            "loop-inside": lambda folder, inner=inner: (folder / inner / "up").symlink_to(".."),
-            "empty-class": lambda folder: (folder / "empty").mkdir(),
-            "deep": lambda folder: Path(folder, *["d" * 20] * 20).mkdir(parents=True),
-            "only-links": lambda folder, inner=inner: _links(folder / inner),
-            "class-link": lambda folder, inner=inner: _move_and_link(folder / inner),
-            "link-twice": lambda folder, inner=inner: _link_twice(folder / inner),
-        }
-        for label, odd in ODD_NAMES.items():
-
-            def rename(folder: Path, odd: str = odd, inner: str = inner) -> None:
-                os.rename(folder / inner / "0.wav", folder / inner / f"{odd}.wav")
-
-            def rename_class(folder: Path, odd: str = odd, inner: str = inner) -> None:
-                os.rename(folder / inner, folder / odd)
-
-            changes |= {f"wav-called-{label}": rename, f"class-called-{label}": rename_class}
-        for kind in _kinds():
-
-            def add(folder: Path, kind: str = kind, inner: str = inner) -> None:
-                PLACES[kind].make(folder / inner / "new.wav")
-
-            changes[f"new-wav-{kind}"] = add
+def folder_cases(world: World) -> Iterator[Case]:
+    """Data folders with odd names, links, loops and files that are not recordings."""
+    for name, class_name in {"tones": "high", "regression": "wavs"}.items():
         for reader in subjects(world)[name]:
-            for label, change in changes.items():
-
-                def write(folder: Path, name: str = name, change: object = change) -> None:
-                    change(folder / name)  # type: ignore[operator]
-
+            for label, change in _folder_changes(class_name):
+                write = partial(_change, name, change)
                 yield _case(world, "folders", name, Path(name), reader, label, write)
 
 
-def _links(folder: Path) -> None:
-    """Keep the recordings elsewhere, as many people do, and link each of them."""
-    kept = folder.parent.parent / "kept"
-    kept.mkdir()
-    for file in sorted(folder.iterdir()):
-        os.rename(file, kept / file.name)
-        file.symlink_to(kept / file.name)
+def _change(name: str, change: Callable[[Path], None], folder: Path) -> None:
+    change(folder / name)
 
 
-def _move_and_link(folder: Path) -> None:
-    kept = folder.parent.parent / "kept"
-    os.rename(folder, kept)
-    folder.symlink_to(kept)
+def _folder_changes(name: str) -> Iterable[tuple[str, Callable[[Path], None]]]:
+    """Changes of a data folder with the recordings of a class, or all of them, in `name`."""
+    yield "loop", lambda folder: (folder / "loop").symlink_to(folder)
+    yield "loop-inside", lambda folder: (folder / name / "up").symlink_to("..")
+    yield "link-twice", lambda folder: (folder / name / "again.wav").symlink_to("0.wav")
+    yield "empty-class", lambda folder: (folder / "empty").mkdir()
+    yield "deep", lambda folder: Path(folder, *["d" * 20] * 20).mkdir(parents=True)
+    yield "only-links", partial(_move_and_link, f"{name}/*")
+    yield "class-link", partial(_move_and_link, name)
+    for label, odd in ODD_NAMES.items():
+        file = f"{odd}.wav"
+        yield f"wav-called-{label}", partial(_rename, f"{name}/0.wav", f"{name}/{file}")
+        yield f"class-called-{label}", partial(_rename, name, odd)
+    for kind in _kinds():
+        yield f"new-wav-{kind}", partial(_add, name, kind)
 
 
-def _link_twice(folder: Path) -> None:
-    (folder / "again.wav").symlink_to("0.wav")
+def _rename(old: str, new: str, folder: Path) -> None:
+    os.rename(folder / old, folder / new)
 
 
-def _writer(
-    world: World, file: Path, seed: str, label: str, n_places: int, *, of_bytes: bool
-) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        content = (world / str(file)).read_bytes()
-        damages = (
-            byte_damage(content, seed, n_places) if of_bytes else damage_of(file, content, seed)
-        )
-        damaged = next(damaged for name, damaged in damages if name == label)
-        (folder / file).write_bytes(damaged() if callable(damaged) else damaged)
+def _add(name: str, kind: str, folder: Path) -> None:
+    PLACES[kind].make(folder / name / "new.wav")
 
-    return write
+
+def _move_and_link(pattern: str, folder: Path) -> None:
+    """Keep recordings or a class elsewhere, as many people do, and link them."""
+    for path in sorted(folder.glob(pattern)):
+        moved = folder.parent / f"moved-{path.name}"
+        os.rename(path, moved)
+        path.symlink_to(moved)
 
 
 def _case(

@@ -1,31 +1,33 @@
 """Kills: a command dies at each of its writes, and continuing it must end as if nothing happened.
 
-Three kinds of kills: exactly before each operation on files, seen from inside; right after each
-event on files, seen from outside by inotify; and at random times.
+It is killed exactly before each operation on files, and gets signals at random times.
 """
 
-import os
 import random
+import signal
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from faults.file_events import Watch
-from faults.forked import Trial
-from faults.scenes import Scene, contents, differences, problems_of, scenes
-from faults.worker import Outcome
+from faults.outcome import Trial
+from faults.scenes import Scene, contents, problems_of, scenes
 from faults.world import World
 
-__all__ = ["Course", "course_of", "kill_after", "kill_before", "kill_trials", "record"]
+__all__ = ["SLOW", "Course", "course_of", "kill_before", "kill_trials", "record", "signal_at"]
 
-# Scenes that do not run in a fraction of a second: fewer random times.
+# Exit codes of processes that a signal ended: minus the signal, or the code of an interrupted
+# shell. 1 is Python's code if SIGINT meets `multiprocessing` around the command.
+CODES = {
+    signal.SIGKILL: (0, -9),
+    signal.SIGINT: (0, 1, -2, 130),
+    signal.SIGTERM: (0, -15, 143),
+    signal.SIGHUP: (0, -1, 129),
+}
+# Scenes that do not run in a fraction of a second: fewer trials.
 SLOW = {"kernels", "compare"}
-# Kinds of events after which a command is killed.
-KINDS = ("create", "modify", "close", "rename", "delete")
 
 
 class Course(NamedTuple):
@@ -33,40 +35,34 @@ class Course(NamedTuple):
 
     Attributes:
         scene: The command.
-        files: What it left behind; see `contents`.
+        files: The files that it left behind; see `contents`.
         operations: Its operations on files, in their order.
-        events: Number of events of each kind.
         seconds: Time it took.
-        pages: Pages of memory that its files fill.
+        size: Size of its files [bytes].
     """
 
     scene: Scene
     files: dict[str, str]
     operations: list[str]
-    events: Counter[str]
     seconds: float
-    pages: int
+    size: int
+
+    def finish(self, folder: Path) -> list[str]:
+        """Continue a disturbed command to its end; return what is wrong then."""
+        self.scene.age_drafts(folder)
+        return self.scene.check_end(folder, self.scene.run(folder), self.files)
 
 
 def record(scene: Scene) -> Course:
-    """Run a command undisturbed, twice: with its operations, and with its events."""
+    """Run a command undisturbed."""
     with TemporaryDirectory(prefix="nwave-faults-") as name:
         log = Path(name, "operations.txt")
-        first = scene.make(Path(name, "inside"))
-        outcome = scene.run(first, root=first, log=log)
+        folder = scene.make(Path(name, "folder"))
+        outcome = scene.run(folder, root=folder, log=log)
         assert outcome.code == 0, outcome
-        second = scene.make(Path(name, "outside"))
-        with Watch(second) as watch:
-            started = scene.begin(second)
-            events = Counter(event.kind for event in watch.events(started.process.sentinel, 60.0))
-        outcome = started.finish()
-        assert outcome.code == 0, outcome
-        files = contents(second)
-        assert not (differing := differences(contents(first), files)), (scene.name, differing)
         operations = log.read_text().splitlines()
-        sizes = [path.stat().st_size for path in second.rglob("*") if path.is_file()]
-        pages = sum(-(-size // os.sysconf("SC_PAGE_SIZE")) for size in sizes)
-        return Course(scene, files, operations, events, outcome.seconds, pages)
+        size = sum(path.stat().st_size for path in folder.rglob("*"))
+        return Course(scene, contents(folder), operations, outcome.seconds, size)
 
 
 @cache
@@ -77,68 +73,51 @@ def course_of(world: World, name: str) -> Course:
 
 def kill_before(course: Course, number: int, folder: Path) -> list[str]:
     """Kill the command before its n-th operation on files, and continue it."""
-    scene = course.scene
-    scene.make(folder)
-    killed = scene.run(folder, root=folder, stop_at=number)
-    return _continue(course, folder, killed)
+    course.scene.make(folder)
+    killed = course.scene.run(folder, root=folder, stop_at=number)
+    # A study survives the processes that it has started.
+    problems = [] if killed.code in (0, -9) else problems_of(course.scene.words, killed)
+    return problems + course.finish(folder)
 
 
-def kill_after(course: Course, kind: str, number: int, folder: Path) -> list[str]:
-    """Kill the command right after the n-th event of a kind, and continue it."""
-    scene = course.scene
-    scene.make(folder)
-    with Watch(folder) as watch:
-        started = scene.begin(folder)
-        if watch.sees(kind, number, started.process.sentinel):
-            started.signal()
-    return _continue(course, folder, started.finish())
+def signal_at(
+    course: Course, number: int, times: tuple[float, ...], pause: float, folder: Path
+) -> list[str]:
+    """Send a signal to the command, and to each continuation, after some time; then continue it.
 
-
-def kill_at(course: Course, times: tuple[float, ...], folder: Path) -> list[str]:
-    """Kill the command, and each continuation of it, after some time; then continue it."""
-    scene = course.scene
-    scene.make(folder)
+    Args:
+        course: The undisturbed command.
+        number: The signal, which is sent twice.
+        times: Times after which it is sent first [s].
+        pause: Time between the two [s].
+        folder: Folder of the trial.
+    """
+    course.scene.make(folder)
+    problems = []
     for seconds in times:
-        started = scene.begin(folder)
-        started.process.join(seconds)
-        started.signal()
-        killed = started.finish()
-        if killed.code not in (0, -9):
-            return [f"it ended with {killed.code}: {killed.stderr[-300:]}"]
-    return _continue(course, folder, killed)
-
-
-def _continue(course: Course, folder: Path, killed: Outcome) -> list[str]:
-    scene = course.scene
-    if killed.code not in (0, -9):
-        # It may end before the kill, and a study survives the processes that it has started.
-        problems = problems_of(scene.words, killed)
-        if problems:
-            return [f"it ended with {killed.code}: {problem}" for problem in problems]
-    scene.age_drafts(folder)
-    return scene.check_end(folder, scene.run(folder), course.files)
-
-
-# Groups
+        started = course.scene.begin(folder)
+        for wait in (seconds, pause):
+            started.process.join(wait)
+            started.signal(number)
+        outcome = started.finish()
+        if outcome.failure or outcome.code not in CODES[number]:
+            problems.append(f"it ended with {outcome.code} {outcome.failure}: {outcome.last_line}")
+        # Python prints a traceback of its own if it is interrupted while it shuts down.
+        if "Traceback" in outcome.stderr and "nwavesdk" in outcome.stderr:
+            problems.append(f"a traceback: {outcome.last_line}")
+    return problems + course.finish(folder)
 
 
 def kill_trials(world: World) -> Iterator[Trial]:
-    """All kills of all scenes."""
-    if sys.platform != "linux":  # inotify, mounts and forks
-        return
-    for name in scenes(world):
-        yield from trials_of(course_of(world, name))
-
-
-def trials_of(course: Course) -> Iterator[Trial]:
-    """All kills of one scene."""
-    group = f"kills/{course.scene.name}"
-    for number in range(1, len(course.operations) + 1):
-        yield Trial(f"{group}/before-{number}", partial(kill_before, course, number))
-    for kind in KINDS:
-        for number in range(1, course.events[kind] + 1):
-            yield Trial(f"{group}/{kind}-{number}", partial(kill_after, course, kind, number))
-    draw = random.Random(0)
-    for number in range(5 if course.scene.name in SLOW else 40):
-        times = tuple(draw.uniform(0, course.seconds) for _ in range(1 + number % 3))
-        yield Trial(f"{group}/timed-{number}", partial(kill_at, course, times))
+    """All kills and signals of all scenes."""
+    for name in scenes(world) if sys.platform == "linux" else ():
+        course = course_of(world, name)
+        for number in range(1, len(course.operations) + 1):
+            trial = partial(kill_before, course, number)
+            yield Trial(f"kills/{name}/before-{number}", trial)
+        draw = random.Random(0)
+        for number in range(5 if name in SLOW else 60):
+            times = tuple(draw.uniform(0, course.seconds) for _ in range(1 + number % 3))
+            code = signal.SIGKILL if number % 2 else list(CODES)[number // 2 % len(CODES)]
+            trial = partial(signal_at, course, code, times, draw.uniform(0, 0.05))
+            yield Trial(f"kills/{name}/{code.name}-{number}", trial)

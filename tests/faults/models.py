@@ -14,10 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from faults.mutations import FORMATS, VALUES
 from faults.outcome import Case, forms_of
 from faults.world import World
 
-__all__ = ["EXAMPLES", "decode", "find_models", "model_cases"]
+__all__ = ["EXAMPLES", "build_model", "find_models", "model_cases"]
 
 _TABLE = {
     "rows": [8],
@@ -56,93 +60,75 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "TrialConfig": {name: {} for name in NAMESPACES},
     "NWaveDataloaderConfig": {"data_parent": "words"},
 }
-# What a field is replaced by: values of JSON, and names of values that JSON does not have.
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+OWN_LIST: list[Any] = []
+OWN_LIST.append(OWN_LIST)
+# What a field is replaced by: values of JSON and of Python.
 SWAPS: dict[str, Any] = {
-    "none": None,
-    "true": True,
-    "zero": 0,
-    "minus-one": -1,
-    "half": 0.5,
-    "large": 2**31,
-    "huge": 2**70,
+    **VALUES,
     "digits": "9" * 5000,
-    "1e308": 1e308,
-    "1e-320": 1e-320,
-    "nan": float("nan"),
-    "infinity": float("inf"),
-    "empty-text": "",
-    "text": "x",
-    "escape": "\x1b[31mred\n",
-    "surrogate": "\ud800",
-    "long-text": "x" * 10**4,
-    "empty-list": [],
-    "list": [1, "x"],
-    "long-list": [1] * 2000,
-    "empty-object": {},
-    "object": {"x": 1},
-    **{name: {"$": name} for name in ("bytes", "set", "complex", "tensor", "array", "object()")},
-    **{name: {"$": name} for name in ("class", "path", "own-list", "deep-list", "huge-int")},
+    "bytes": b"\xff\x00",
+    "set": {1},
+    "complex": 1j,
+    "tensor": torch.tensor(4),
+    "array": np.ones(3),
+    "object()": object(),
+    "class": int,
+    "path": Path("\x1b[31m"),
+    "own-list": OWN_LIST,
+    "deep-list": _nested(10**4),
+    "huge-int": 10**5000,
 }
 
 
-def decode(value: Any) -> Any:
-    """A value of Python from its form in JSON: `{"$": name}` stands for what JSON lacks."""
-    if isinstance(value, dict):
-        if set(value) == {"$"}:
-            return _special(value["$"])
-        return {key: decode(inner) for key, inner in value.items()}
-    return [decode(inner) for inner in value] if isinstance(value, list) else value
+def build_model(module: str, name: str, content: str, field: str = "", swap: str = "") -> None:
+    """Build a model or a dataclass of ours.
 
-
-def _special(name: str) -> Any:
-    import numpy as np
-    import torch
-
-    own: list[Any] = []
-    own.append(own)
-    deep: Any = 1
-    for _ in range(10**4):
-        deep = [deep]
-    return {
-        "bytes": b"\xff\x00",
-        "set": {1},
-        "complex": 1j,
-        "tensor": torch.tensor(4),
-        "array": np.ones(3),
-        "object()": object(),
-        "class": int,
-        "path": Path("\x1b[31m"),
-        "own-list": own,
-        "deep-list": deep,
-        "huge-int": 10**5000,
-    }[name]
+    Args:
+        module: Its module.
+        name: Its name.
+        content: Keyword arguments in JSON.
+        field: The argument that is replaced, or "all".
+        swap: The name of the value in `SWAPS` that replaces it.
+    """
+    kind = getattr(importlib.import_module(module), name)
+    value = json.loads(content)
+    if field == "all":
+        value = SWAPS[swap]
+    elif field:
+        value[field] = SWAPS[swap]
+    if hasattr(kind, "model_fields"):
+        kind.of(value)
+    elif hasattr(kind, "of"):
+        kind.of(value, name)
+    else:
+        kind(**value)
 
 
 @cache
 def find_models() -> dict[str, type]:
     """All models, by module and name."""
+    import nwavesdk
     from nwavesdk.internal.model import FrozenModel
 
-    found: dict[str, type] = {}
-    for module_name in _modules():
-        module = importlib.import_module(module_name)
-        for name, kind in vars(module).items():
-            if not inspect.isclass(kind) or kind.__module__ != module_name:
-                continue
-            is_model = issubclass(kind, FrozenModel) and kind is not FrozenModel
-            if is_model or _checks_fields(kind):
-                found[f"{module_name}.{name}"] = kind
-    return found
-
-
-def _modules() -> list[str]:
-    import nwavesdk
-
-    return [
-        module.name
-        for module in pkgutil.walk_packages(nwavesdk.__path__, "nwavesdk.")
-        if ".gpu." not in module.name
-    ]
+    walked = pkgutil.walk_packages(nwavesdk.__path__, "nwavesdk.")
+    modules = [importlib.import_module(each.name) for each in walked if ".gpu." not in each.name]
+    return {
+        f"{module.__name__}.{name}": kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if inspect.isclass(kind)
+        and kind.__module__ == module.__name__
+        and ((issubclass(kind, FrozenModel) and kind is not FrozenModel) or _checks_fields(kind))
+    }
 
 
 def _checks_fields(kind: type) -> bool:
@@ -184,13 +170,8 @@ def example(kind: type, contents: list[dict[str, Any]]) -> dict[str, Any]:
 
 def stored_objects(world: World) -> list[dict[str, Any]]:
     """All objects in the JSON files and in the headers of the world, the nested ones too."""
-    contents: list[Any] = []
-    for file in sorted(world.path.glob("*/*.json")):
-        contents.append(json.loads(file.read_bytes()))
-    for file in sorted(world.path.glob("*.safetensors")):
-        content = file.read_bytes()
-        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        contents += [json.loads(text) for text in head["__metadata__"].values() if text[:1] == "{"]
+    files = [*sorted(world.path.glob("*/*.json")), *sorted(world.path.glob("*.safetensors"))]
+    contents: list[Any] = [FORMATS[file.suffix][0](file.read_bytes()) for file in files]
     objects = []
     while contents:
         value = contents.pop(0)
@@ -217,35 +198,25 @@ def fields(kind: Any) -> dict[str, bool]:
 def model_cases(world: World) -> Iterator[Case]:
     """Each field of each model with another value, missing, and one field too many."""
     contents = stored_objects(world)
-    for place, kind in find_models().items():
-        module, name = place.rsplit(".", 1)
+    for path, kind in find_models().items():
+        module, name = path.rsplit(".", 1)
         valid = example(kind, contents)
-        words = ("build_model", module, name)
-
-        def case(label: str, content: Any, *names: str, **options: Any) -> Case:
-            text = json.dumps(content)
-            return Case(
-                f"models/{name}/{label}",  # noqa: B023
-                (*words, text),  # noqa: B023
-                _nothing,
-                names,
-                **options,
-            )
-
-        yield case("valid", valid)
-        yield case("extra", {**valid, "extra": 1}, "extra", must_fail=True)
+        words = ("build_model", module, name, json.dumps(valid))
+        extra = (*words[:3], json.dumps({**valid, "extra": 1}))
+        yield Case(f"models/{name}/valid", words, _nothing, must_succeed=True)
+        yield Case(f"models/{name}/extra", extra, _nothing, ("extra",), must_fail=True)
         for field, is_required in fields(kind).items():
             if is_required:
-                rest = {key: value for key, value in valid.items() if key != field}
-                yield case(f"{field}:missing", rest, field, must_fail=True)
-            for label, value in SWAPS.items():
-                shown = forms_of(value) if isinstance(value, str) else ()
-                changed = {**valid, field: value}
-                yield case(f"{field}:{label}", changed, field, values=shown)
-        if hasattr(kind, "model_fields"):
-            for label, value in SWAPS.items():
-                yield case(f"all:{label}", value)
+                rest = json.dumps({key: valid[key] for key in valid if key != field})
+                label = f"models/{name}/{field}:missing"
+                yield Case(label, (*words[:3], rest), _nothing, (field,), must_fail=True)
+            for swap, value in SWAPS.items():
+                forms = forms_of(value) if isinstance(value, str) else ()
+                label = f"models/{name}/{field}:{swap}"
+                yield Case(label, (*words, field, swap), _nothing, (field,), forms)
+        for swap in SWAPS if hasattr(kind, "model_fields") else ():
+            yield Case(f"models/{name}/all:{swap}", (*words, "all", swap), _nothing)
 
 
 def _nothing(folder: Path) -> None:
-    del folder
+    """Leave the folder empty."""

@@ -5,17 +5,13 @@ A new option is covered without being named here; a new command needs a line in 
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import combinations, takewhile
+from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
-import hypothesis
 import typer
-from hypothesis import strategies
-from hypothesis.strategies import SearchStrategy
 
 from faults.outcome import Case, forms_of
 from faults.places import LINK_TARGETS, PLACES
@@ -23,9 +19,7 @@ from faults.world import World
 from nwavesdk.cli import app
 from nwavesdk.cli.options import OPTION_NAMES
 
-__all__ = ["BASES", "base_words", "commands", "option_cases", "pair_cases", "random_cases"]
-
-T = TypeVar("T")
+__all__ = ["BASES", "base_words", "commands", "option_cases", "pair_cases"]
 
 
 @dataclass(frozen=True)
@@ -33,52 +27,49 @@ class Base:
     """A call of a command that succeeds, to which a bad option is added.
 
     Attributes:
-        words: The call without the name of the command; TONES is the folder of recordings.
+        arguments: Its arguments; TONES is the folder of recordings, here and in options.
+        options: Its options.
         needs: What it needs from the world.
         seconds: Longest time of a call.
     """
 
-    words: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     seconds: float = 60.0
 
 
-_TRAIN = (
-    *("--out", "new", "--data", "TONES", "--epochs", "1", "--net", "lif"),
-    *("--hidden", "4", "--population", "1", "--bands", "4", "--hold", "1"),
-)
-_STUDY = (
-    *("--out", "study", "--data", "TONES", "--epochs", "1", "--net", "lif"),
-    *("--hidden", "6", "--hold", "1", "--surrogates", "fast_sigmoid,atan", "--seeds", "1"),
-)
-_GRAPH = "graph.nir", "--dt", "0.001", "--discretization", "exact"
+_LIF = ("--data", "TONES", "--epochs", "1", "--net", "lif", "--hold", "1")
+_TRAIN = ("--out", "new", *_LIF, "--hidden", "4", "--population", "1", "--bands", "4")
+_STUDY = ("--out", "study", *_LIF, "--hidden", "6", "--surrogates", "fast_sigmoid,atan")
+_DATA = ("--no-plot", "--sample-rate", "8000", "--chip", "h1v1", "--duration", "0.2")
+_SLOPES = ("--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot")
+_GRAPH = ("--dt", "0.001", "--discretization", "exact")
+_CHIP = ("chip",)
+_RUN = ("run",)
 # A call of each command that succeeds and is quick. Add a line for a new command.
 BASES = {
-    "bench": Base((), seconds=240),
-    "chips": Base(("chip", "--n", "2", "--no-plot"), ("chip",)),
-    "check": Base(("chip",), ("chip",)),
-    "compare": Base(_STUDY, ("study",), seconds=240),
-    "data": Base(
-        ("TONES", "--no-plot", "--sample-rate", "8000", "--chip", "h1v1", "--duration", "0.2")
-    ),
-    "diagnose": Base(("run", "--recordings", "4"), ("run",)),
-    "eval": Base(("run",), ("run",)),
-    "export": Base(("chip",), ("chip",)),
-    "import": Base(_GRAPH, ("graph.nir",)),
-    "info": Base(()),
-    "kernels": Base(()),
-    "map": Base(("chip", "--no-plot"), ("chip",)),
-    "net": Base(("conv", "--inputs", "40")),
+    "bench": Base(seconds=240),
+    "chips": Base(_CHIP, ("--n", "2", "--no-plot"), _CHIP),
+    "check": Base(_CHIP, (), _CHIP),
+    "compare": Base((), (*_STUDY, "--seeds", "1"), ("study",), seconds=240),
+    "data": Base(("TONES",), _DATA),
+    "diagnose": Base(_RUN, ("--recordings", "4"), _RUN),
+    "eval": Base(_RUN, (), _RUN),
+    "export": Base(_CHIP, (), _CHIP),
+    "import": Base(("graph.nir",), _GRAPH, ("graph.nir",)),
+    "info": Base(),
+    "kernels": Base(),
+    "map": Base(_CHIP, ("--no-plot",), _CHIP),
+    "net": Base(("conv",), ("--inputs", "40")),
     "neurons": Base(("li",)),
-    "nir": Base(("check", *_GRAPH), ("graph.nir",)),
-    "predict": Base(("run", "TONES"), ("run",)),
-    "slopes": Base(
-        ("run", "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"), ("run",)
-    ),
-    "surrogates": Base(("--no-plot",)),
-    "train": Base(_TRAIN),
-    "tune": Base(("search/search.toml", "--out", "search"), ("search",)),
-    "tune-kernels": Base(("--out", "table.toml")),
+    "nir": Base(("check", "graph.nir"), _GRAPH, ("graph.nir",)),
+    "predict": Base(("run", "TONES"), (), _RUN),
+    "slopes": Base(_RUN, _SLOPES, _RUN),
+    "surrogates": Base((), ("--no-plot",)),
+    "train": Base((), _TRAIN),
+    "tune": Base(("search/search.toml",), ("--out", "search"), ("search",)),
+    "tune-kernels": Base((), ("--out", "table.toml")),
 }
 # The package without which a command has one error only.
 NEEDS = {"import": "nir", "nir": "nir", "tune": "ray"}
@@ -137,13 +128,11 @@ def option_cases(world: World) -> Iterator[Case]:
 def pair_cases(world: World, seed: int) -> Iterator[Case]:
     """Every two options of a command, each with a value drawn from its bad ones."""
     for name, command in commands().items():
-        if name in SLOW:
-            continue
         choice = random.Random(f"{seed}/{name}")
-        options = [p for p in command.params if p.name != "help"]
-        for two in combinations(options, 2):
-            values = [choice.choice(bad_values(parameter)) for parameter in two]
-            yield _case(world, f"pairs/{name}", name, list(zip(two, values, strict=True)))
+        options = [p for p in command.params if p.name != "help"] if name not in SLOW else []
+        for pair in combinations(options, 2):
+            values = [choice.choice(bad_values(parameter)) for parameter in pair]
+            yield _case(world, f"pairs/{name}", name, list(zip(pair, values, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -161,56 +150,6 @@ class BadValue:
     text: str = field(repr=False)
     prepare: Callable[[Path], None] | None = None
     must_fail: bool = False
-
-
-def random_cases(world: World, seed: int) -> Iterator[Case]:
-    """One to four options of a command with values that hypothesis draws."""
-    for name, command in commands().items():
-        options = [p for p in command.params if p.param_type_name == "option" and not p.is_flag]
-        if options and name not in SLOW:
-            pairs = strategies.one_of(
-                [strategies.tuples(strategies.just(p), _drawn_values(p)) for p in options]
-            )
-            one_each = strategies.lists(
-                pairs, min_size=1, max_size=4, unique_by=lambda pair: pair[0].opts[0]
-            )
-            for index, given in enumerate(draw(one_each, N_RANDOM, f"{seed}/{name}")):
-                case = _case(world, f"random/{name}", name, given)
-                yield replace(case, name=f"random/{name}/{index}", names=(), values=())
-
-
-N_RANDOM = 30
-
-
-def draw(strategy: SearchStrategy[T], n: int, seed: str) -> list[T]:
-    """Values of a strategy of hypothesis, the same for the same seed."""
-    drawn: list[T] = []
-
-    @hypothesis.seed(int.from_bytes(seed.encode(), "big"))
-    @hypothesis.settings(
-        max_examples=n,
-        database=None,
-        deadline=None,
-        phases=[hypothesis.Phase.generate],
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(strategy)
-    def collect(value: T) -> None:
-        drawn.append(value)
-
-    collect()
-    return drawn
-
-
-def _drawn_values(parameter: Any) -> SearchStrategy[BadValue]:
-    # A word has no null character; a slash could lead out of the folder of the case.
-    letters = strategies.characters(exclude_characters="\0/", exclude_categories=["Cs"])
-    numbers = strategies.one_of(strategies.integers(), strategies.floats()).map(str)
-    texts = strategies.one_of(strategies.text(letters, max_size=30), numbers)
-    return strategies.one_of(
-        strategies.sampled_from(bad_values(parameter)),
-        texts.map(lambda text: BadValue(repr(text), text)),
-    )
 
 
 def bad_values(parameter: Any) -> list[BadValue]:
@@ -236,14 +175,12 @@ def bad_values(parameter: Any) -> list[BadValue]:
 
 def _value_kind(parameter: Any) -> str:
     """`int`, `float`, `path` or `text`; versions of typer keep the type in different places."""
-    if (descriptor := getattr(parameter, "type_descriptor", None)) is not None:
-        kind = descriptor.annotation
-        kind = next(iter(get_args(kind)), kind)  # of a list, the type of its elements
-        is_path = isinstance(kind, type) and issubclass(kind, Path)
-        return "path" if is_path else {int: "int", float: "float"}.get(kind, "text")
-    name = parameter.type.name
-    numbers = {"integer": "int", "integer range": "int", "float": "float", "float range": "float"}
-    return "path" if name in ("path", "file", "directory") else numbers.get(name, "text")
+    descriptor = getattr(parameter, "type_descriptor", None)
+    kind = parameter.type.name if descriptor is None else descriptor.annotation
+    kind = next(iter(get_args(kind)), kind)  # of a list, the type of its elements
+    name = str(getattr(kind, "__name__", kind)).lower()
+    kinds = {"int": ("int",), "float": ("float",), "path": ("path", "file", "directory")}
+    return next((key for key, words in kinds.items() if name.startswith(words)), "text")
 
 
 def _label(text: str) -> str:
@@ -251,25 +188,17 @@ def _label(text: str) -> str:
     return repr(shown)
 
 
-def _case(
-    world: World,
-    group: str,
-    name: str,
-    given: list[tuple[Any, BadValue]],
-) -> Case:
+def _case(world: World, group: str, name: str, given: list[tuple[Any, BadValue]]) -> Case:
     base = BASES[name]
-    words = base_words(world, name)
-    labels = []
+    arguments, options = (list(words) for words in _base(world, name))
     names: list[str] = []
     forms: list[str] = []
     for parameter, value in given:
-        words = _with_value(words, parameter, value, _place_of(name, parameter))
-        labels.append(f"{parameter.opts[0]}={value.label}")
+        _put(arguments, options, parameter, value, name)
         names += _names(parameter)
-        if not getattr(parameter, "is_flag", False):
-            forms += forms_of(value.text)
-        elif len(given) > 1:
-            forms.append(parameter.opts[0])  # an error about the flag shows no value, but its name
+        is_flag = getattr(parameter, "is_flag", False)
+        # An error about a flag shows its name in place of a value.
+        forms += [parameter.opts[0]] * (len(given) > 1) if is_flag else forms_of(value.text)
         if "link" in value.label or "dangling" in value.label:
             forms += LINK_TARGETS  # an error may name the file to which a link leads
             names += LINK_TARGETS
@@ -285,63 +214,53 @@ def _case(
     must_fail = any(value.must_fail for _, value in given)
     # Of two values that may both be right, an error can be about anything.
     is_named = len(given) == 1 or must_fail
+    labels = " ".join(f"{parameter.opts[0]}={value.label}" for parameter, value in given)
     return Case(
-        name=f"{group}/{' '.join(labels)}",
-        words=(name, *words),
+        name=f"{group}/{labels}",
+        words=(name, *options, "--", *arguments),  # an argument may begin with a hyphen
         prepare=prepare,
         names=tuple(names) if is_named else (),
         values=tuple(forms) if is_named else (),
         must_fail=must_fail,
-        most_seconds=base.seconds,
+        max_seconds=base.seconds,
     )
+
+
+def _base(world: World, name: str) -> tuple[list[str], list[str]]:
+    tones = str(world / "tones")
+    base = BASES[name]
+    arguments, options = (
+        [tones if word == "TONES" else word for word in words]
+        for words in (base.arguments, base.options)
+    )
+    return arguments, options
 
 
 def base_words(world: World, name: str) -> list[str]:
     """The words of the base call of a command."""
-    return [str(world / "tones") if word == "TONES" else word for word in BASES[name].words]
+    arguments, options = _base(world, name)
+    return [*arguments, *options]
 
 
-@cache
-def _arguments_of(name: str) -> tuple[str, ...]:
-    """The names of the arguments of a command, in order."""
-    parameters = commands()[name].params
-    return tuple(p.name for p in parameters if p.param_type_name == "argument")
-
-
-def _place_of(name: str, parameter: Any) -> int:
-    """The place of an argument among those of its command; 0 for an option."""
-    arguments = _arguments_of(name)
-    return arguments.index(parameter.name) if parameter.name in arguments else 0
-
-
-def _with_value(words: list[str], parameter: Any, value: BadValue, place: int) -> list[str]:
-    if parameter.param_type_name == "argument":
-        # The arguments of our commands are the first words. "--" lets one begin with a hyphen.
-        if parameter.nargs == -1:
-            return [words[0], "--", value.text]
-        options, arguments = _options_and_arguments(words)
-        arguments[place:] = [value.text, *arguments[place + 1 :]]
-        return [*options, "--", *arguments]
+def _put(
+    arguments: list[str], options: list[str], parameter: Any, value: BadValue, name: str
+) -> None:
+    """Put a value in its place among the arguments or the options of a call."""
     option = parameter.opts[0]
-    if _value_kind(parameter) == "path":
-        words = [word for word in words if word != "--no-plot"]
-    if getattr(parameter, "is_flag", False):
-        return [option, *words] if option not in words else words
-    if option in words:
-        index = words.index(option)
-        words = words[:index] + words[index + 2 :]
-    return [f"{option}={value.text}", *words]
-
-
-def _options_and_arguments(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words of a call; arguments come first, or after a "--" that an earlier value brought."""
-    if "--" in words:
-        end = words.index("--")
-        return words[:end], words[end + 1 :]
-    given = list(takewhile(lambda word: word.startswith("--"), words))  # as "--option=value"
-    rest = words[len(given) :]
-    arguments = list(takewhile(lambda word: not word.startswith("--"), rest))
-    return [*given, *rest[len(arguments) :]], arguments
+    if parameter.param_type_name == "argument":
+        names = [p.name for p in commands()[name].params if p.param_type_name == "argument"]
+        place = names.index(parameter.name)
+        end = None if parameter.nargs == -1 else place + 1
+        arguments[place:end] = [value.text]
+    elif getattr(parameter, "is_flag", False):
+        options += [option] * (option not in options)
+    else:
+        if _value_kind(parameter) == "path" and "--no-plot" in options:
+            options.remove("--no-plot")
+        if option in options:
+            place = options.index(option)
+            del options[place : place + 2]
+        options.append(f"{option}={value.text}")
 
 
 def _names(parameter: Any) -> list[str]:
@@ -370,7 +289,7 @@ def _wrong_words(world: World, name: str, command: Any) -> Iterator[Case]:
         wrong["nothing"] = []
     for label, given in wrong.items():
         full = f"options/{name}/{label}"
-        yield Case(full, (name, *given), copy, must_fail=True, most_seconds=base.seconds)
+        yield Case(full, (name, *given), copy, must_fail=True, max_seconds=base.seconds)
     if name not in SLOW:
         for encoding in ("ascii", "latin-1"):
             full = f"options/{name}/output-in-{encoding}"

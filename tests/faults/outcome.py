@@ -10,18 +10,20 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.worker import MOST_SECONDS, Outcome, Worker
+from faults.running import MAX_SECONDS, Outcome, Setting, call, run
 from nwavesdk.internal.files import printable
 
 # Size above which content is not hashed: sparse files.
-MOST_HASHED = 2**26
+MAX_HASHED = 2**26
 REPEAT = "python -m benchmarks.faults"
 # Letters of a line.
-MOST_LETTERS = 2100
+MAX_LETTERS = 2100
 # The file that code in a damaged file would make.
 EXECUTED = "code-of-a-file-was-here"
 # Words that announce an expectation or a remedy.
@@ -43,6 +45,60 @@ TOGETHER = re.compile(
     r"has no effect|have no effect|although other options|leave one of them out"
     r"|is not installed: pip install"
 )
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]+")
+PYTHON_WARNING = re.compile(r"^\S+\.py:\d+: \w*Warning: .*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with the outcome of a case; nothing if it is clean."""
+
+    name: str
+    words: tuple[str, ...]
+    outcome: Outcome
+    problems: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        """The group of the case."""
+        return self.name.split("/", 1)[0]
+
+    def text(self, seed: int = 0) -> str:
+        """The problems, the output, and how to repeat the case: cases depend on the seed."""
+        printed = (self.outcome.stderr or self.outcome.stdout)[-1500:]
+        shown = [f"{word[:40]!r}" for word in self.words]
+        lines = [
+            f"{printable(self.name)}: {'; '.join(self.problems)}",
+            f"  nwave {' '.join(shown)}",
+            f"  exit code {self.outcome.code} after {self.outcome.seconds:.1f} s; it printed:",
+            *(f"    {printable(line)[:300]}" for line in printed.splitlines()[-12:]),
+            f"  repeat: {REPEAT} --seed {seed} --case {shell_word(self.name)}",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Something to try.
+
+    Attributes:
+        name: Unique, and the same in each run: it finds the case again. Its first part is the
+            group.
+        run: Tries it in a new folder, and returns what is wrong.
+    """
+
+    name: str
+    run: Callable[[Path], list[str]]
+
+    def verdict(self, folder: Path) -> Verdict:
+        """Try it in a folder, which must not exist and is removed."""
+        begin = time.monotonic()
+        try:
+            problems = self.run(folder)
+        finally:
+            remove(folder)
+        outcome = Outcome(0, "", "", time.monotonic() - begin)
+        return Verdict(self.name, ("…",), outcome, tuple(problems))
 
 
 @dataclass(frozen=True)
@@ -60,7 +116,7 @@ class Case:
         must_fail: Whether success is wrong.
         must_succeed: Whether an error is wrong.
         may_write: Whether a failing command may leave new files behind: a run that has begun.
-        most_seconds: Longest time of the command.
+        max_seconds: Longest time of the command.
         undamaged: Fills the folder without the damage, if a success must then print the same.
     """
 
@@ -74,99 +130,60 @@ class Case:
     must_fail: bool = False
     must_succeed: bool = False
     may_write: bool = False
-    most_seconds: float = MOST_SECONDS
+    max_seconds: float = MAX_SECONDS
     undamaged: Callable[[Path], None] | None = None
 
-    @property
-    def group(self) -> str:
-        """The first part of its name."""
-        return self.name.split("/", 1)[0]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the judge found in the outcome of a case; nothing if it is clean."""
-
-    case: Case
-    outcome: Outcome
-    problems: tuple[str, ...]
-
-    def text(self, seed: int = 0) -> str:
-        """What was found, what was printed, and how to repeat it: cases depend on the seed."""
-        printed = (self.outcome.stderr or self.outcome.stdout)[-1500:]
-        lines = [
-            f"{printable(self.case.name)}: {'; '.join(self.problems)}",
-            f"  nwave {' '.join(map(repr, shortened(self.case.words)))}",
-            f"  exit code {self.outcome.code} after {self.outcome.seconds:.1f} s; it printed:",
-            *(f"    {printable(line)[:300]}" for line in printed.splitlines()[-12:]),
-            f"  repeat: {REPEAT} --seed {seed} --case {shell_word(self.case.name)}",
-        ]
-        return "\n".join(lines)
-
-
-def try_case(case: Case, worker: Worker, folder: Path) -> Verdict:
-    """Run a case in a folder, which is made before and removed afterwards."""
-    folder.mkdir(parents=True)
-    try:
+    def verdict(self, folder: Path) -> Verdict:
+        """Run the command in a folder, which must not exist and is removed."""
+        folder.mkdir(parents=True)
         try:
-            case.prepare(folder)
-        except OSError as error:
-            outcome = Outcome(0, "", "", failure=f"the case cannot be prepared: {error!r}")
-            return Verdict(case, outcome, (outcome.failure,))
-        before = snapshot(folder)
-        outcome = worker.run(
-            case.words,
-            folder,
-            variables=case.variables,
-            encoding=case.encoding,
-            most_seconds=case.most_seconds,
-        )
-        problems = judge(case, outcome) + judge_files(case, outcome, before, snapshot(folder))
-        if case.undamaged is not None and not outcome.failure and outcome.code in (0, 1):
-            expected = _undamaged_output(case, case.undamaged, worker, folder)
-            if comparable(outcome.stdout) != expected:
-                problems.append("the damage changed the result without a word")
-    finally:
-        shutil.rmtree(os.fsencode(folder), ignore_errors=True)
-    return Verdict(case, outcome, tuple(problems))
+            try:
+                self.prepare(folder)
+            except OSError as error:
+                outcome = Outcome(0, "", "", failure=f"the case cannot be prepared: {error!r}")
+                return Verdict(self.name, self.words, outcome, (outcome.failure,))
+            before = snapshot(folder)
+            outcome = self._run(folder)
+            problems = judge(self, outcome) + judge_files(self, outcome, before, snapshot(folder))
+            if self.undamaged is not None and not problems and outcome.code in (0, 1):
+                remove(folder)
+                folder.mkdir()
+                self.undamaged(folder)
+                if comparable(outcome.stdout) != comparable(self._run(folder).stdout):
+                    problems.append("the damage changed the result without a word")
+        finally:
+            remove(folder)
+        return Verdict(self.name, self.words, outcome, tuple(problems))
+
+    def _run(self, folder: Path) -> Outcome:
+        setting = Setting(self.variables, self.encoding, draws=True)
+        return run(self.words, folder, setting, call, self.max_seconds)
 
 
-_outputs: dict[tuple[str, ...], str] = {}
-
-
-def _undamaged_output(
-    case: Case, prepare: Callable[[Path], None], worker: Worker, folder: Path
-) -> str:
-    """What the command prints without the damage; run once per command."""
-    if case.words not in _outputs:
-        shutil.rmtree(os.fsencode(folder))
-        folder.mkdir()
-        prepare(folder)
-        outcome = worker.run(case.words, folder, variables=case.variables)
-        _outputs[case.words] = comparable(outcome.stdout)
-    return _outputs[case.words]
+def remove(folder: Path) -> None:
+    """Remove the folder of a case with its output."""
+    for each in (folder, folder.with_name(f"{folder.name}.logs")):
+        shutil.rmtree(os.fsencode(each), ignore_errors=True)
 
 
 def judge(case: Case, outcome: Outcome) -> list[str]:
     """What is wrong with the output and the exit code."""
     if outcome.failure:
         return [outcome.failure]
-    problems = []
-    for name, text in (("output", outcome.stdout), ("standard error", outcome.stderr)):
-        if raw := sorted(set(re.findall(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", text))):
-            problems.append(f"raw control characters on {name}: {''.join(map(repr, raw))}")
     if "Traceback (most recent call last)" in outcome.stderr:
-        last = outcome.stderr.rstrip().splitlines()[-1]
-        return [*problems, f"a traceback: {printable(last)[:200]}"]
-    succeeded = outcome.code == 0 or (outcome.code == 1 and case.words[0] == "check")
-    if succeeded:
-        if case.must_fail:
-            problems.append("it succeeded, expected an error")
-        problems += _judge_json(case, outcome.stdout)
-        problems += [f"a Python warning: {line}" for line in _python_warnings(outcome.stderr)[:1]]
+        return [f"a traceback: {printable(outcome.last_line)}"]
+    problems = []
+    if raw := CONTROL.search(outcome.stdout + outcome.stderr):
+        problems.append(f"raw control characters: {raw[0]!r}")
+    problems += _judge_json(case, outcome)
+    has_succeeded = outcome.code == 0 or (outcome.code == 1 and case.words[0] == "check")
+    if has_succeeded:
+        problems += ["it succeeded, expected an error"] * case.must_fail
+        if warning := PYTHON_WARNING.search(outcome.stderr):
+            problems.append(f"a Python warning: {warning[0]}")
         return problems
     if case.must_succeed:
-        problems.append(f"an error, expected success: {printable(outcome.stderr[-300:])}")
+        problems.append(f"an error, expected success: {printable(outcome.last_line)}")
     if outcome.code != 2:
         return [*problems, f"exit code {outcome.code}, expected 0 or 2"]
     return problems + _judge_error(case, outcome)
@@ -175,24 +192,37 @@ def judge(case: Case, outcome: Outcome) -> list[str]:
 def _judge_error(case: Case, outcome: Outcome) -> list[str]:
     lines = [line for line in outcome.stderr.splitlines() if line.strip()]
     lines = [line for line in lines if not PROGRESS.search(line)]
-    if len(lines) != 1 or not lines[0].startswith("nwave"):
-        first = printable(lines[0])[:120] if lines else ""
-        return [f"{len(lines)} lines of error, expected one that starts with nwave: {first}"]
-    line = lines[0]
-    problems = []
+    line = lines[0] if lines else ""
+    if len(lines) != 1 or not line.startswith("nwave"):
+        shown = printable(line)[:120]
+        return [f"{len(lines)} lines of error, expected one that starts with nwave: {shown}"]
     if TOGETHER.search(line):
         return []
+    problems = []
     if case.names and not any(printable(name).lower() in line.lower() for name in case.names):
         problems.append(f"the error names none of {', '.join(map(printable, case.names))[:200]}")
     if case.values and not any(value in line for value in case.values):
         problems.append(f"the error does not show the value ({case.values[0][:60]})")
     if not HELPFUL.search(line.split(": ", 1)[-1]):
         problems.append("the error gives neither an expectation nor a remedy")
-    if len(line) > MOST_LETTERS:
+    if len(line) > MAX_LETTERS:
         problems.append(f"the error has {len(line):,} characters")
-    if "--json" in case.words and not _has_json_error(outcome.stdout):
-        problems.append("--json: no object with the error on standard output")
     return problems
+
+
+def _judge_json(case: Case, outcome: Outcome) -> list[str]:
+    def reject(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    if "--json" not in case.words:
+        return []
+    try:
+        value = json.loads(outcome.stdout, parse_constant=reject)
+    except ValueError as error:
+        return [f"--json: the output is not one JSON object: {error}"]
+    if not isinstance(value, dict) or (outcome.code == 2 and "error" not in value):
+        return ["--json: the output is not an object, or has no error"]
+    return []
 
 
 def comparable(output: str) -> str:
@@ -200,73 +230,46 @@ def comparable(output: str) -> str:
     return re.sub(r'"seconds": [\d.e-]+|[\d.]+ s\b|"bytes": \d+', "", output).strip()
 
 
-def _has_json_error(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict) and "error" in json.loads(text)
-    except ValueError:
-        return False
-
-
-def _judge_json(case: Case, text: str) -> list[str]:
-    if "--json" not in case.words:
-        return []
-
-    def reject(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        value = json.loads(text, parse_constant=reject)
-    except ValueError as error:
-        return [f"--json: the output is not one JSON object: {error}"]
-    return [] if isinstance(value, dict) else ["--json: the output is not an object"]
-
-
-def _python_warnings(text: str) -> list[str]:
-    return re.findall(r"^\S+\.py:\d+: \w*Warning: .*$", text, re.MULTILINE)
-
-
 # Files
 
-Snapshot = dict[str, tuple[str, ...]]
+Snapshot = dict[str, tuple[int, str]]
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """Kind, mode and content of all that is in a folder, by name."""
-    found: Snapshot = {}
-    pending = [os.fsencode(folder)]
-    while pending:
-        for entry in os.scandir(pending.pop()):
-            status = entry.stat(follow_symlinks=False)
-            name = os.fsdecode(os.path.relpath(entry.path, os.fsencode(folder)))
-            found[name] = (oct(status.st_mode), _content(entry.path, status))
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-    return found
+    """Mode and content of all that is in a folder, by name."""
+    names = [
+        os.path.join(parent, name)
+        for parent, folders, files in os.walk(folder)
+        for name in [*folders, *files]
+    ]
+    return {
+        os.path.relpath(name, folder): (os.lstat(name).st_mode, _content(name)) for name in names
+    }
 
 
-def _content(path: bytes, status: os.stat_result) -> str:
+def _content(name: str) -> str:
+    status = os.lstat(name)
     if stat.S_ISLNK(status.st_mode):
-        return os.fsdecode(os.readlink(path))
-    if stat.S_ISREG(status.st_mode) and status.st_size <= MOST_HASHED:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+        return os.readlink(name)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_HASHED:
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
     return "" if stat.S_ISDIR(status.st_mode) else str(status.st_size)
 
 
 def judge_files(case: Case, outcome: Outcome, before: Snapshot, after: Snapshot) -> list[str]:
     """What is wrong with the files that a command leaves behind."""
+    new = sorted(after.keys() - before.keys())
+    changed = sorted(name for name in before if after.get(name) != before[name])
+    drafts = [name for name in new if name.endswith((".draft", ".tmp"))]
     problems = []
-    drafts = [name for name in after.keys() - before.keys() if re.search(r"\.draft$|\.tmp$", name)]
     if drafts and not outcome.failure:
         problems.append(f"a draft is left behind: {printable(drafts[0])}")
-    if any(Path(name).name == EXECUTED for name in after.keys() - before.keys()):
+    if any(Path(name).name == EXECUTED for name in new):
         problems.append("code from a file was executed")
     if outcome.code in (0, 1) and not outcome.failure:
         return problems
-    changed = [name for name, content in before.items() if after.get(name) != content]
     if changed:
-        problems.append(f"an error, but it changed {printable(sorted(changed)[0])}")
-    new = sorted(after.keys() - before.keys())
+        problems.append(f"an error, but it changed {printable(changed[0])}")
     if new and not case.may_write:
         problems.append(f"an error, but it left {printable(new[0])} behind")
     return problems
@@ -277,24 +280,15 @@ def judge_files(case: Case, outcome: Outcome, before: Snapshot, after: Snapshot)
 
 def forms_of(value: str) -> tuple[str, ...]:
     """The forms in which an error may show a value: escaped, shortened, as a number."""
-    shown = printable(value)
-    on_one_line = printable(" ".join(value.split()))
-    texts = (shown, repr(value)[1:-1], on_one_line)
+    texts = (printable(value), repr(value)[1:-1], printable(" ".join(value.split())))
     forms = {form for text in texts for form in (text[:12], text[-12:])} - {""}
     if not value.strip(" ,"):
         forms |= {"''", '""', "empty", "' '"}
-    try:
+    with suppress(ValueError, OverflowError):
         number = float(value)
-    except ValueError:
-        return tuple(sorted(forms))
-    forms |= {repr(number), f"{number:g}", str(number)}
-    if number == number and abs(number) != float("inf"):
+        forms |= {repr(number), f"{number:g}"}
         forms |= {str(int(number))[:8], f"{int(number):,}"[:8]}
     return tuple(sorted(forms))
-
-
-def shortened(words: tuple[str, ...]) -> list[str]:
-    return [word if len(word) < 80 else f"{word[:40]}…({len(word)} characters)" for word in words]
 
 
 def shell_word(text: str) -> str:

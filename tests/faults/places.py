@@ -1,10 +1,12 @@
 """What may stand where a file is expected: pipes, sockets, devices, loops of links, odd names."""
 
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 __all__ = ["LINK_TARGETS", "PLACES", "Place", "replace"]
@@ -23,7 +25,7 @@ class Place:
     """
 
     name: str
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
 
     def at(self, ending: str) -> Callable[[Path], None]:
         """A function that makes it in a folder, with an ending behind its name."""
@@ -37,62 +39,36 @@ class Place:
 
 
 def _nothing(path: Path) -> None:
-    del path
-
-
-def _pipe(path: Path) -> None:
-    os.mkfifo(path)
+    """Make nothing."""
 
 
 def _socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         # The path of a socket has at most 107 characters.
-        here = os.open(path.parent, os.O_RDONLY)
-        try:
-            listener.bind(f"/proc/self/fd/{here}/{path.name}")
-        finally:
-            os.close(here)
+        folder = os.open(path.parent, os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+        os.close(folder)
 
 
-def _device(path: Path) -> None:
-    """A device like /dev/zero; without the rights to make one, a link to it."""
+def _device(number: int, name: str, path: Path) -> None:
+    """A device; without the rights to make one, a link to it."""
     try:
-        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, number))
     except OSError:
-        path.symlink_to("/dev/zero")
+        path.symlink_to(name)
 
 
-def _full_device(path: Path) -> None:
-    try:
-        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 7))
-    except OSError:
-        path.symlink_to("/dev/full")
-
-
-def _loop(path: Path) -> None:
-    other = path.with_name(f"{path.name}-back")
-    other.symlink_to(path.name)
+def _link_to(make: Callable[[Path], object], path: Path) -> None:
+    other = path.with_name(f"{path.name}-target")
+    make(other)
     path.symlink_to(other.name)
 
 
-def _link_to_pipe(path: Path) -> None:
-    os.mkfifo(path.with_name(f"{path.name}-pipe"))
-    path.symlink_to(f"{path.name}-pipe")
-
-
-def _link_to_file(path: Path) -> None:
-    path.with_name(f"{path.name}-file").write_bytes(b"precious")
-    path.symlink_to(f"{path.name}-file")
-
-
-def _sparse(path: Path) -> None:
-    with open(path, "wb") as file:
-        file.truncate(HUGE)
-
-
-def _unreadable(path: Path) -> None:
-    path.write_bytes(b"secret")
-    path.chmod(0)
+def _file(content: bytes, path: Path, size: int | None = None, mode: int = 0o644) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+    if size is not None:
+        os.truncate(path, size)
 
 
 def _below_file(path: Path) -> None:
@@ -105,30 +81,33 @@ def _folder_with_file(path: Path) -> None:
     (path / "precious").write_bytes(b"precious")
 
 
+_precious = partial(_file, b"precious")
+_link_back = partial(_link_to, lambda path: path.symlink_to(path.name.removesuffix("-target")))
+ESCAPE = "a\x1b[31m\nb\rc"
 PLACES = {
     "missing": Place("missing", _nothing),
-    "pipe": Place("pipe", _pipe),
+    "pipe": Place("pipe", os.mkfifo),
     "socket": Place("socket", _socket),
     "folder": Place("folder", _folder_with_file),
     "empty-folder": Place("empty-folder", Path.mkdir),
-    "device": Place("device", _device),
-    "full-device": Place("full-device", _full_device),
+    "device": Place("device", partial(_device, 5, "/dev/zero")),
+    "full-device": Place("full-device", partial(_device, 7, "/dev/full")),
     "dangling": Place("dangling", lambda path: path.symlink_to("nowhere")),
-    "loop": Place("loop", _loop),
+    "loop": Place("loop", _link_back),
     "link-to-itself": Place("itself", lambda path: path.symlink_to(path.name)),
     "link-to-zero": Place("zero", lambda path: path.symlink_to("/dev/zero")),
-    "link-to-pipe": Place("link", _link_to_pipe),
-    "link-to-file": Place("link", _link_to_file),
-    "empty": Place("empty", lambda path: path.write_bytes(b"") and None),
-    "noise": Place("noise", lambda path: path.write_bytes(bytes(range(256)) * 4) and None),
-    "sparse": Place("sparse", _sparse),
-    "unreadable": Place("unreadable", _unreadable),
+    "link-to-pipe": Place("link", partial(_link_to, os.mkfifo)),
+    "link-to-file": Place("link", partial(_link_to, _precious)),
+    "empty": Place("empty", partial(_file, b"")),
+    "noise": Place("noise", partial(_file, bytes(range(256)) * 4)),
+    "sparse": Place("sparse", partial(_file, b"", size=HUGE)),
+    "unreadable": Place("unreadable", partial(_file, b"secret", mode=0)),
     "below-file": Place("file/below", _below_file),
     "below-nothing": Place("a/b/c/below", _nothing),
-    "not-utf8": Place("caf\udce9", lambda path: path.write_bytes(b"x") and None),
+    "not-utf8": Place("caf\udce9", _precious),
     "not-utf8-missing": Place("caf\udce9", _nothing),
-    "escape": Place("a\x1b[31m\nb\rc", lambda path: path.write_bytes(b"x") and None),
-    "escape-missing": Place("a\x1b[31m\nb\rc", _nothing),
+    "escape": Place(ESCAPE, _precious),
+    "escape-missing": Place(ESCAPE, _nothing),
     "long": Place("x" * 300, _nothing),
     "dollar": Place("$a_{b", _nothing),
     "hyphen": Place("-x", _nothing),
@@ -137,8 +116,6 @@ PLACES = {
 
 def replace(path: Path, kind: str) -> None:
     """Put something else in the place of a file or a folder that exists."""
-    import shutil
-
     if path.is_dir():
         shutil.rmtree(path)
     else:

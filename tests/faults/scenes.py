@@ -4,31 +4,33 @@ However such a command is disturbed, continuing it must give the files of an und
 """
 
 import csv
-import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from faults import forked
-from faults.forked import Setting, Started, start
 from faults.outcome import Case, judge
-from faults.worker import Outcome
+from faults.running import Outcome, Setting, Started, start
 from faults.world import World
 from nwavesdk.internal.files import is_draft
 
-__all__ = ["Scene", "problems_of", "scenes", "train_scene"]
+__all__ = ["Scene", "problems_of", "scenes", "train_scene", "without_one_warning"]
 
 # A run of a quarter of a second.
 RUN = ("--limit", "60", "--net", "lif", "--hidden", "8")
 TRAIN = ("--epochs", "2", "--population", "2", "--accelerator", "cpu", *RUN)
 STUDY = ("--surrogates", "fast_sigmoid,atan", "--seeds", "1", "--jobs", "1", "--epochs", "1", *RUN)
 
-# What differs between equal runs: times and paths.
-VARYING = {"seconds", "run"}
+# What differs between equal runs in JSON: times, paths, and checksums of files that hold them.
+VARYING = re.compile(rb'"(seconds|run)": [^,\n}]*|"[0-9a-f]{64}"')
+
+
+def _nothing(folder: Path) -> None:
+    """Leave the folder empty."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Scene:
 
     name: str
     words: tuple[str, ...]
-    prepare: Callable[[Path], None] = lambda _: None
+    prepare: Callable[[Path], None] = _nothing
     output: str = "run"
     variables: Mapping[str, str] = field(default_factory=dict)
     is_run: bool = False
@@ -84,8 +86,7 @@ class Scene:
         """What is wrong after the command has ended, or was continued and has ended."""
         problems = problems_of(self.words, outcome)
         if outcome.code != 0:
-            last = outcome.stderr.strip().splitlines()[-1:]
-            return [*problems, f"it ended with {outcome.code}: {''.join(last)[:300]}"]
+            return [*problems, f"it ended with {outcome.code}: {outcome.last_line}"]
         found = contents(folder)
         if self.drafts == "never":
             found = {name: digest for name, digest in found.items() if "draft" not in name}
@@ -101,7 +102,13 @@ class Scene:
 
 def problems_of(words: tuple[str, ...], outcome: Outcome) -> list[str]:
     """What is wrong with the output of a command that may fail with one line."""
-    return judge(Case("disturbed", words, lambda _: None), outcome)
+    return judge(Case("disturbed", words, _nothing), outcome)
+
+
+def without_one_warning(outcome: Outcome) -> Outcome:
+    """The outcome without its first warning of Python, which has two lines."""
+    text = re.sub(r"^.*Warning: .*\n?.*\n?", "", outcome.stderr, count=1, flags=re.MULTILINE)
+    return replace(outcome, stderr=text)
 
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
@@ -134,22 +141,14 @@ def contents(folder: Path) -> dict[str, str]:
 def _digest(path: Path) -> str:
     if path.suffix in {".html", ".ckpt", ".log", ".kernel"}:  # they hold times and addresses
         return "" if path.stat().st_size else "empty"
+    content = path.read_bytes()
     if path.suffix == ".json":
-        return json.dumps(_without_varying(json.loads(path.read_bytes())))
+        content = VARYING.sub(b"", content)
     if path.suffix == ".csv":
         with open(path, newline="") as file:
-            return json.dumps(_without_varying(list(csv.DictReader(file))))
-    return sha256(path.read_bytes()).hexdigest()
-
-
-def _without_varying(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_varying(v) for k, v in value.items() if k not in VARYING | SEALS}
-    return [_without_varying(each) for each in value] if isinstance(value, list) else value
-
-
-# A checksum of a file that holds times.
-SEALS = {"seal", "sha256", "checksum"}
+            rows = list(csv.DictReader(file))
+        content = repr([{**row, "seconds": None} for row in rows]).encode()
+    return sha256(content).hexdigest()
 
 
 # The scenes
@@ -171,67 +170,30 @@ def scenes(world: World) -> dict[str, Scene]:
     chip = ("--chip", "h1v1", "--duration", "0.2", "--sample-rate", "8000")
     data = ("data", "tones", *chip, "--no-plot")
     slopes = ("slopes", str(world / "run"), "--surrogates", "atan,fast_sigmoid")
+    chip_run = str(world / "chip")
+    cache = {"NWAVESDK_CACHE": "cache"}
+    compiling = {**cache, "PYTHONDONTWRITEBYTECODE": ""}
+    # Commands that write one file, which may be in a folder of the user.
+    writers = {
+        "export": ("export", chip_run, "--out", "out.chip"),
+        "page": (*slopes, "--page", "page.html", "--plot", "plot.png"),
+        "map": ("map", chip_run, "--plot", "plot.png"),
+        "tune": ("tune-kernels", "--out", "table.toml"),
+    }
     listed = [
         train_scene(),
         resume_scene(world),
         Scene("compare", ("compare", "--out", "study", *STUDY), output="study"),
-        Scene(
-            "channels",
-            data,
-            copy_data,
-            output="cache/data",
-            variables={"NWAVESDK_CACHE": "cache"},
-            drafts="later",
-        ),
-        Scene(
-            "export",
-            ("export", str(world / "chip"), "--out", "out.chip"),
-            output="out.chip",
-            drafts="never",
-        ),
-        Scene(
-            "page",
-            (*slopes, "--page", "page.html", "--plot", "plot.png"),
-            output="page.html",
-            drafts="never",
-        ),
-        Scene(
-            "map",
-            ("map", str(world / "chip"), "--plot", "plot.png"),
-            output="plot.png",
-            drafts="never",
-        ),
-        Scene(
-            "tune",
-            ("tune-kernels", "--out", "table.toml"),
-            output="table.toml",
-            drafts="never",
-            function=tune_quickly,
-        ),
-        Scene(
-            "kernels",
-            (),
-            output="cache/compiled",
-            variables={"NWAVESDK_CACHE": "cache", "PYTHONDONTWRITEBYTECODE": ""},
-            drafts="later",
-            function=use_kernels,
-        ),
+        Scene("channels", data, copy_data, "cache/data", cache, drafts="later"),
+        Scene("kernels", (), _nothing, "cache/compiled", compiling, False, "later", use_kernels),
+    ]
+    listed += [
+        Scene(name, words, output=words[-1], drafts="never") for name, words in writers.items()
     ]
     return {scene.name: scene for scene in listed}
 
 
 # Functions that run in a process
-
-
-def tune_quickly(*words: str) -> None:
-    """`nwave tune-kernels` with the shipped table in place of measurements."""
-    import pytest
-
-    from nwavesdk.solvers.sparse.crossover import shipped_table
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nwavesdk.solvers.sparse.tuner.tune", lambda _: shipped_table())
-        forked.call_nwave(*words)
 
 
 def use_kernels() -> None:

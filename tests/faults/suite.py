@@ -1,41 +1,37 @@
-"""All groups of cases, a sample of them, and running them on several workers."""
+"""All groups of cases, a sample of them, and running them in several processes at a time."""
 
-import queue
 import random
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from faults.attacks import attack_trials
 from faults.disks import disk_trials
-from faults.files import byte_cases, folder_cases, place_cases, undamaged_cases, value_cases
-from faults.forked import Trial
+from faults.files import damage_cases, folder_cases, place_cases, undamaged_cases
 from faults.kills import kill_trials
 from faults.models import model_cases
-from faults.options import option_cases, pair_cases, random_cases
-from faults.outcome import Case, Verdict, try_case
+from faults.options import option_cases, pair_cases
+from faults.outcome import Case, Trial, Verdict
 from faults.processes import process_trials
-from faults.worker import Worker
 from faults.world import World
 
 __all__ = ["GROUPS", "all_cases", "run_cases", "sample"]
 
 # The cases of each group, for a world and a seed.
 GROUPS: dict[str, Callable[[World, int], Iterable[Case | Trial]]] = {
-    "undamaged": undamaged_cases,
-    "options": lambda world, seed: option_cases(world),  # noqa: ARG005
+    "undamaged": lambda world, _: undamaged_cases(world),
+    "options": lambda world, _: option_cases(world),
     "pairs": pair_cases,
-    "random": random_cases,
-    "bytes": byte_cases,
-    "values": value_cases,
-    "places": place_cases,
-    "folders": folder_cases,
-    "models": lambda world, seed: model_cases(world),  # noqa: ARG005
-    "kills": lambda world, seed: kill_trials(world),  # noqa: ARG005
-    "disks": lambda world, seed: disk_trials(world),  # noqa: ARG005
-    "processes": lambda world, seed: process_trials(world),  # noqa: ARG005
-    "cache": lambda world, seed: attack_trials(),  # noqa: ARG005
+    "bytes": partial(damage_cases, group="bytes"),
+    "values": partial(damage_cases, group="values"),
+    "places": lambda world, _: place_cases(world),
+    "folders": lambda world, _: folder_cases(world),
+    "models": lambda world, _: model_cases(world),
+    "kills": lambda world, _: kill_trials(world),
+    "disks": lambda world, _: disk_trials(world),
+    "processes": lambda world, _: process_trials(world),
+    "cache": lambda _, __: attack_trials(),
 }
 
 
@@ -62,45 +58,24 @@ def sample(
     chosen: dict[str, list[Case | Trial]] = {}
     left = most
     by_size = sorted(cases, key=lambda name: len(cases[name]))
-    for place, name in enumerate(by_size):
-        share = min(len(cases[name]), left // (len(by_size) - place))
+    for index, name in enumerate(by_size):
+        share = min(len(cases[name]), left // (len(by_size) - index))
         chosen[name] = choice.sample(cases[name], share)
         left -= share
     return {name: chosen[name] for name in cases}
 
 
-def run_cases(cases: Sequence[Case | Trial], folder: Path, n_workers: int = 1) -> Iterator[Verdict]:
-    """Run cases on warm workers; verdicts come in the order in which they end."""
-    pending: queue.SimpleQueue[Case | Trial] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Verdict | BaseException | None] = queue.SimpleQueue()
-    numbers = count()
-    for case in cases:
-        pending.put(case)
-
-    def work() -> None:
+def run_cases(
+    cases: Sequence[Case | Trial], folder: Path, n_processes: int = 1
+) -> Iterator[Verdict]:
+    """Run some cases at a time; verdicts come in the order in which they end."""
+    with ThreadPoolExecutor(n_processes) as pool:
+        futures = [
+            pool.submit(case.verdict, folder / f"case-{number}")
+            for number, case in enumerate(cases)
+        ]
         try:
-            with Worker() as worker:
-                while not pending.empty():
-                    try:
-                        case = pending.get_nowait()
-                    except queue.Empty:
-                        break
-                    place = folder / f"case-{next(numbers)}"
-                    is_trial = isinstance(case, Trial)
-                    done.put(case.verdict(place) if is_trial else try_case(case, worker, place))
-        except BaseException as error:
-            done.put(error)
-        done.put(None)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(n_workers)]
-    for thread in threads:
-        thread.start()
-    running = n_workers
-    while running:
-        verdict = done.get()
-        if isinstance(verdict, BaseException):
-            raise verdict
-        if verdict is None:
-            running -= 1
-        else:
-            yield verdict
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from faults.outcome import Case, Verdict, forms_of, judge, judge_files, snapshot
-from faults.worker import Outcome
+from faults.running import Outcome
 
 GOOD = "nwave: net.hidden: got 'x', expected whole numbers.\n"
 
@@ -40,7 +40,7 @@ def test_judge_finds(outcome: Outcome, words: str) -> None:
 
 
 def test_a_failing_case_names_the_command_that_repeats_it() -> None:
-    text = Verdict(case(), Outcome(1, "", ""), ("so so",)).text(5)
+    text = Verdict("options/x", ("train",), Outcome(1, "", ""), ("so so",)).text(5)
     assert text.endswith("repeat: python -m benchmarks.faults --seed 5 --case options/x")
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from faults.options import commands
-from faults.outcome import Case, try_case
+from faults.outcome import Case
 from faults.suite import GROUPS, all_cases, sample
-from faults.worker import Worker
 from faults.world import World
 
 # Cases of each group: what a few seconds allow.
-N_CASES = {"options": 40, "bytes": 20, "values": 30, "places": 20, "models": 60, "folders": 8}
+N_CASES = {"options": 32, "bytes": 20, "values": 30, "places": 20, "models": 40, "folders": 8}
 N_OTHERS = 6
 # Commands that take seconds if they succeed; the whole suite tries more of them.
 SLOW = ("train", "compare", "slopes", "surrogates", "tune")
@@ -25,11 +24,11 @@ OTHERS = ("kills", "disks", "processes", "cache")
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group not in OTHERS])
-def test_sample_is_clean(group: str, world: World, worker: Worker, tmp_path: Path) -> None:
+def test_sample_is_clean(group: str, world: World, tmp_path: Path) -> None:
     cases = all_cases(world, 0, [group])[group]
     quick = [c for c in cases if isinstance(c, Case) and (c.words[0] not in SLOW or c.must_fail)]
     chosen = sample({group: list(quick)}, N_CASES.get(group, N_OTHERS), 0)[group]
-    verdicts = [try_case(case, worker, tmp_path / str(i)) for i, case in enumerate(chosen)]
+    verdicts = [case.verdict(tmp_path / str(i)) for i, case in enumerate(chosen)]
     failed = [verdict.text() for verdict in verdicts if verdict.problems]
     assert not failed, "\n\n".join(failed)
 

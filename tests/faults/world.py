@@ -4,29 +4,41 @@ It is made once. Cases copy what they need from it and never write to it.
 """
 
 import json
-import os
+import re
 import shutil
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pytest
-
+import nwavesdk
+from examples import small_data
+from faults.running import Setting, run
+from nwavesdk.train import Run
 from train.runs import stop_after
 
-__all__ = ["World", "make_world"]
+__all__ = ["SMALL_SETS", "World", "file_kinds", "make_world"]
 
-# Choices of all runs, as short as training can be.
-LEARNING = {"epochs": 2, "batch_size": 8, "rate": 0.02}
-MACHINE = {"accelerator": "cpu"}
-STUDY_ARMS = ("fast_sigmoid", "atan")
-SMALL_PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c02"
-    "0000000b4944415478da63fcff1f0003030200efa2a75b0000000049454e44ae426082"
+# Data sets of `examples/small_data.py`, one of each format that another reader opens.
+SMALL_SETS = ["flac", "ogg", "npy", "csv", "png", "idx", "ts", "npz", "labels", "events"]
+if find_spec("tonic") is not None and find_spec("h5py") is not None:
+    SMALL_SETS += ["bin", "shd"]
+
+# The commands that write runs, studies and files of the world, as short as training can be.
+_DATA = "--data TONES --hold 1 --net lif"
+_RUN = f"{_DATA} --bands 6 --length 12 --hidden 6,5 --seed 3 --batch-size 8 --accelerator cpu"
+_CHIP = "--data TONES --chip h1v1 --duration 0.2 --sample-rate 8000 --accelerator cpu --seed 3"
+COMMANDS = (
+    f"train --out run {_RUN} --epochs 2 --population 2",
+    f"train --out chip {_CHIP} --hidden 8 --population 2 --dt 5e-3 --epochs 2 --batch-size 8",
+    "export chip --out export.safetensors",
+    # The words of the base call of the command.
+    f"compare --out study {_DATA} --hidden 6 --epochs 1 --surrogates fast_sigmoid,atan --seeds 1",
+    f"train --out folds {_DATA} --folds 2 --bands 6 --hidden 4 --population 1 --epochs 1",
+    "data TONES --no-plot --chip h1v1 --duration 0.2 --sample-rate 8000",
+    # Functions of this file.
+    "half run",
+    "search TONES",
 )
 
 
@@ -39,7 +51,7 @@ class World:
             `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
             `folds` (a finished cross-validation), `search` (a finished search),
             `export.safetensors`, `profile.toml`, `crossover.toml`, `graph.nir` (empty without the
-            extra `interop`) and `cache`.
+            extra `interop`), `cache`, and a data set of each other format.
     """
 
     path: Path
@@ -63,88 +75,33 @@ class World:
 def make_world(path: Path) -> World:
     """Make the world in an empty or new folder; takes a few seconds."""
     path.mkdir(parents=True, exist_ok=True)
-    _write_tones(path / "tones")
-    _write_regression(path / "regression")
-    _copy_package_file("nwavesdk.chip", "profiles/h1v1.toml", path / "profile.toml")
-    _copy_package_file("nwavesdk.solvers.sparse", "crossover.toml", path / "crossover.toml")
-    from nwavesdk.train import report
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NWAVESDK_CROSSOVER", str(path / "crossover.toml"))
-        # Pictures take most of the time, and nothing reads them.
-        patch.setattr(report, "render_png", lambda *_: SMALL_PNG)
-        _write_runs(path)
-    _write_cache(path)
+    small_data.make_sounds(path / "tones")
+    small_data.make_targets(path / "regression")
+    for name in SMALL_SETS:
+        small_data.FORMATS[name](path / name)
+    package = Path(nwavesdk.__file__).parent
+    shutil.copyfile(package / "chip" / "profiles" / "h1v1.toml", path / "profile.toml")
+    shutil.copyfile(package / "solvers" / "sparse" / "crossover.toml", path / "crossover.toml")
+    tones = str(path / "tones")
+    table = {"NWAVESDK_CROSSOVER": str(path / "crossover.toml")}
+    cache = {"NWAVESDK_CACHE": str(path / "cache")}
+    functions = {"half": _write_half, "search": _write_search}
+    for line in COMMANDS:
+        words = line.replace("TONES", tones).split()
+        # `nwave data` alone fills the cache of the world.
+        setting = Setting(table | cache if words[0] == "data" else table)
+        if function := functions.get(words[0]):
+            outcome = run(words[1:], path, setting, function)
+        else:
+            outcome = run(words, path, setting)
+        assert outcome.code == 0, outcome
     _write_graph(path / "graph.nir")
     return World(path)
 
 
-def _write_runs(path: Path) -> None:
-    from nwavesdk.deploy import ChipRun
-    from nwavesdk.train import Run, RunConfig
-
-    plain = {
-        "seed": 3,
-        "data": {"source": str(path / "tones"), "bands": 6, "hold": 1, "length": 12},
-        "net_file": "lif",
-        "net": {"hidden": [6, 5], "population": 2},
-        "learning": LEARNING,
-        "machine": MACHINE,
-    }
-    Run.new(path / "run", RunConfig.of(plain)).train()
-    stop_after(Run.new(path / "half", RunConfig.of(plain)), 1)
-    chip = {
-        "seed": 3,
-        "data": {"source": str(path / "tones"), "sample_rate": 8000},
-        "net": {"hidden": [8], "population": 2, "dt": 5e-3},
-        "chip": {"profile": "h1v1", "duration": 0.2},
-        "learning": {**LEARNING, "rate": 0.05},
-        "machine": MACHINE,
-    }
-    Run.new(path / "chip", RunConfig.of(chip)).train()
-    ChipRun.open(path / "chip").export(path / "export.safetensors")
-    _write_study(path / "study", plain)
-    _write_folds(path / "folds", plain)
-    _write_search(path / "search", plain)
-
-
-def _write_study(path: Path, plain: dict[str, Any]) -> None:
-    """A finished study, as `nwave compare` with the words of its base call leaves it."""
-    from nwavesdk.analysis.cells import evaluate_cell, run_cell
-    from nwavesdk.analysis.compare import Study
-    from nwavesdk.analysis.compare.report import write_comparison
-
-    choices = {
-        "data": {"source": plain["data"]["source"], "hold": 1},
-        "net_file": "lif",
-        "net": {"hidden": [6]},
-        "learning": {"epochs": 1},
-        "machine": MACHINE,
-    }
-    study = Study.open(path, STUDY_ARMS, 1, choices, 1)
-    for cell in study.missing():
-        run_cell(study.job(cell))
-        evaluate_cell(study.job(cell))
-    write_comparison(study)
-
-
-def _write_folds(path: Path, plain: dict[str, Any]) -> None:
-    """A finished cross-validation."""
-    from nwavesdk.analysis.folds import FoldStudy
-    from nwavesdk.analysis.folds.report import write_folds
-    from nwavesdk.analysis.folds.study import run_fold
-
-    choices = {
-        "data": {**plain["data"], "folds": 2},
-        "net_file": "lif",
-        "net": {"hidden": [4], "population": 1},
-        "learning": {"epochs": 1},
-        "machine": MACHINE,
-    }
-    study = FoldStudy.open(path, choices, threads=1)
-    for fold in study.missing():
-        run_fold(study.job(fold))
-    write_folds(study)
+def _write_half(run: str) -> None:
+    """A run with the config of another one, interrupted after its first epoch."""
+    stop_after(Run.new("half", Run.open(run).config), 1)
 
 
 SEARCH = """
@@ -164,16 +121,16 @@ trials = 2
 """
 
 
-def _write_search(path: Path, plain: dict[str, Any]) -> None:
+def _write_search(tones: str) -> None:
     """A finished search, with its file; its values are not proposed, which needs an extra."""
     from nwavesdk.analysis.tune import Search, TuneConfig
     from nwavesdk.analysis.tune.folder import TrialRecord
     from nwavesdk.analysis.tune.report import write_search
     from nwavesdk.analysis.tune.winner import finish_winner
 
+    path = Path("search")
     path.mkdir()
-    text = SEARCH.replace("TONES", str(plain["data"]["source"]))
-    (path / "search.toml").write_text(text)
+    (path / "search.toml").write_text(SEARCH.replace("TONES", tones))
     config = TuneConfig.read(path / "search.toml")
     search = Search(path, config)
     search.file.write_text(json.dumps(search.content(), indent=2) + "\n")
@@ -188,15 +145,6 @@ def _write_search(path: Path, plain: dict[str, Any]) -> None:
     write_search(search)
 
 
-def _write_cache(path: Path) -> None:
-    """The cache of channels that `nwave data` leaves behind."""
-    from nwavesdk.data import NWaveDataGen
-
-    options = {"recording_duration_s": 0.2, "sample_rate": 8000, "progress": False}
-    data = NWaveDataGen(data_parent=path / "tones", cache=path / "cache" / "data", **options)
-    assert len(data.channels.keys)
-
-
 def _write_graph(path: Path) -> None:
     """A small NIR graph, if the extra `interop` is there to read it."""
     path.touch()
@@ -209,50 +157,11 @@ def _write_graph(path: Path) -> None:
         path.write_bytes(graph_bytes(to_nir(net, discretization="exact")))
 
 
-def _write_tones(path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for name, pitch in {"high": 2400.0, "low": 300.0, "middle": 900.0}.items():
-        (path / name).mkdir(parents=True)
-        for index in range(6):
-            time = np.arange(1400 + 40 * index) / 8000
-            sound = 0.3 * np.sin(2 * np.pi * pitch * draw.uniform(0.9, 1.1) * time)
-            _write_wav(path / name / f"{index}.wav", sound + 0.05 * draw.standard_normal(len(time)))
-
-
-def _write_regression(path: Path) -> None:
-    import torch
-
-    (path / "wavs").mkdir(parents=True)
-    (path / "target").mkdir()
-    draw = np.random.default_rng(1)
-    for index in range(8):
-        _write_wav(path / "wavs" / f"{index}.wav", 0.2 * draw.standard_normal(1600))
-        torch.save(torch.arange(200.0) + index, path / "target" / f"{index}.pt")
-
-
-def _write_wav(path: Path, sound: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
-
-
-def _copy_package_file(package: str, name: str, target: Path) -> None:
-    from importlib.resources import files
-
-    target.write_bytes(files(package).joinpath(name).read_bytes())
-
-
 def file_kinds(path: Path) -> list[Path]:
     """One file of each kind in a folder: files whose names differ only in numbers are of a kind."""
     kinds: dict[str, Path] = {}
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name).relative_to(path)
-            pattern = "".join("#" if c.isdigit() else c for c in str(file))
-            while "##" in pattern:
-                pattern = pattern.replace("##", "#")
-            kinds.setdefault(pattern, file)
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(path)
+            kinds.setdefault(re.sub(r"\d+", "#", str(name)), name)
     return list(kinds.values())

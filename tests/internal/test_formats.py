@@ -18,7 +18,6 @@ from nwavesdk.internal.formats import (
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "it is empty"),
         (b" \n", "it is empty"),
         (b'{"a": 1', "Expecting"),
         (b'{"a": NaN}', "NaN is not a number of JSON"),
@@ -106,6 +105,6 @@ def test_every_bit_of_a_sealed_file_counts() -> None:
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(FileError, match=r"^result.json is damaged \(its checksum is wrong\)"):
             check_seal(bytes(damaged), damaged[12:76].decode("latin-1"), "result.json")
-    for checksum in (None, 3, "", "é", UNSEALED, "0"):
+    for checksum in (None, 3, "", "\ud800", UNSEALED, "0"):
         with pytest.raises(FileError, match="checksum"):
             check_seal(content, checksum, "result.json")

@@ -19,6 +19,7 @@ from nwavesdk.data import (
     default_augmentation,
     load_wav_folder,
 )
+from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.recordings import standardized
 from nwavesdk.train import RunConfig
 from nwavesdk.train.inputs import constant_note, outlier_note
@@ -112,37 +113,13 @@ def test_events_of_one_axis_are_found_by_the_first_that_can_be_read(tmp_path: Pa
     assert data.train.lengths.max() > 50
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_a_run_that_began_earlier_keeps_the_recordings_of_its_sets(
-    tmp_path: Path, keeps: bool
-) -> None:
-    x = np.random.default_rng(0).standard_normal((18, 5, 2))
-    parts = ["train"] * 12 + ["test"] * 6
-    np.savez(tmp_path / "set.npz", x=x, y=np.arange(18) % 6, split=parts)
-    config, data = load_run_data(RunConfig.of({"data": {"source": str(tmp_path / "set.npz")}}))
-    assert (len(data.train), len(data.val)) == (10, 2)
+def test_a_run_whose_sets_another_version_made_is_not_continued() -> None:
+    config, _ = load_run_data(RunConfig())
     assert config.facts is not None
-    facts = config.facts.model_copy(update={"keeps_small_classes": keeps})
-    _, again = load_run_data(config.model_copy(update={"facts": facts}))
-    assert (len(again.train), len(again.val)) == ((10, 2) if keeps else (6, 6))
-
-
-def test_a_fold_that_began_earlier_keeps_its_validation_set(tmp_path: Path) -> None:
-    labels = np.arange(40) % 2
-    x = np.random.default_rng(0).standard_normal((40, 5, 2))
-    np.savez(tmp_path / "set.npz", x=x, y=labels)
-    of_fold = {"source": str(tmp_path / "set.npz"), "folds": 4, "fold": 3}
-    config, data = load_run_data(RunConfig.of({"data": of_fold}))
-    assert config.facts is not None
-    assert config.facts.rotates_validation
-    facts = config.facts.model_copy(update={"rotates_validation": False})
-    _, earlier = load_run_data(config.model_copy(update={"facts": facts}))
-    assert earlier.test.recordings.keys == data.test.recordings.keys
-    assert not set(earlier.val.recordings.keys) & set(data.val.recordings.keys)
-    keys = [f"set.npz/{i}" for i in range(40)]
-    choice = SplitChoice(folds=4, fold=3, rotates_validation=False)
-    split = choose_split(keys, labels, ("0", "1"), choice=choice)
-    assert [*earlier.val.recordings.keys] == [keys[i] for i in split.indices.val]
+    assert config.facts.split_version == SPLIT_VERSION
+    facts = config.facts.model_copy(update={"split_version": 1})
+    with pytest.raises(ValueError, match=r"made by version 1 of the split.*: start a new run"):
+        load_run_data(config.model_copy(update={"facts": facts}))
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_test_set_that_is_not_wanted_is_not_read(
     with pytest.raises(ValueError, match=spoiled.name):
         load_run_data(before, reads_test=True)
     (path / all_sets.train.recordings.keys[0]).write_bytes(b"not an array")
-    with pytest.raises(ValueError, match="is not a .npy file"):
+    with pytest.raises(ValueError, match="cannot be read as a .npy file"):
         load_run_data(before)
 
 

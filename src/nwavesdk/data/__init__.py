@@ -1,17 +1,18 @@
 """Where recordings come from, and how they become the `[B, T, F]` of a net.
 
-`NWaveDataGen` and batches are imported on first use: everything else is imported without torch.
+Batches are imported on first use: everything else is imported without torch.
 """
 
 from typing import TYPE_CHECKING
 
 from nwavesdk.data.augment import Augmentation, default_augmentation
-from nwavesdk.data.builtin import load_digits, load_wav_folder
-from nwavesdk.data.channels import Channels, generate
-from nwavesdk.data.decoding import RecordingError, decode
+from nwavesdk.data.decoding import decode
 from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
+from nwavesdk.data.loading import load_digits, load_wav_folder
 from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.nwave_data import Channels, NWaveDataGen, generate
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import (
     Frames,
     Indices,
@@ -59,12 +60,5 @@ __all__ = [
 
 if TYPE_CHECKING:
     from nwavesdk.data.batches import Batch, Series
-    from nwavesdk.data.nwave_data import NWaveDataGen
 else:
-    __getattr__, __dir__ = import_on_use(
-        __name__,
-        {
-            "nwavesdk.data.batches": ["Batch", "Series"],
-            "nwavesdk.data.nwave_data": ["NWaveDataGen"],
-        },
-    )
+    __getattr__, __dir__ = import_on_use(__name__, {"nwavesdk.data.batches": ["Batch", "Series"]})

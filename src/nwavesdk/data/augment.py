@@ -12,35 +12,14 @@ Design requirements:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from nwavesdk.data.binning import sort_pairs
 from nwavesdk.data.log_mel import is_steady
 from nwavesdk.data.recordings import Frames, Pairs
 from nwavesdk.data.source import StepTarget
-from nwavesdk.data.variations import (
-    add_noise,
-    drop_events,
-    erase_in_image,
-    flip_events,
-    flip_image,
-    jitter_values,
-    mask_events,
-    mask_frames,
-    move_events,
-    move_image,
-    resample_rows,
-    rotate_events,
-    rotate_image,
-    scale_features,
-    shift_events,
-    shift_rows,
-    spread_events,
-    stretch_events,
-    warp_bands,
-)
+from nwavesdk.data.variations import AUGMENTATIONS, CHANGES, AugmentedKind, Varied, VariedEvents
 from nwavesdk.internal.checks import choice, close_name, finite_number, shown
 
 __all__ = [
@@ -51,18 +30,6 @@ __all__ = [
     "VariedEvents",
     "default_augmentation",
 ]
-
-# What a recording is when it changes: log-mel frames, the channels of a chip's filters, and so on.
-AugmentedKind = Literal["sound", "channels", "series", "image", "events"]
-
-# The changes that exist for each kind of recording.
-AUGMENTATIONS: dict[AugmentedKind, tuple[str, ...]] = {
-    "sound": ("shift", "speed", "noise", "gain", "warp", "time_mask", "band_mask"),
-    "channels": ("shift", "scale", "time_mask", "band_mask"),
-    "series": ("shift", "speed", "scale", "jitter", "time_mask", "band_mask"),
-    "image": ("jitter", "rotate", "zoom", "move", "flip", "erase"),
-    "events": ("shift", "speed", "spread", "drop", "rotate", "zoom", "move", "flip", "time_mask"),
-}
 
 # The largest strength of a change, where it is not 1: beyond it, the unit is wrong.
 MOST = {
@@ -86,49 +53,6 @@ DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
 }
 
 OWNER = "data.augment"
-
-
-class Varied(NamedTuple):
-    """A changed recording.
-
-    Attributes:
-        frames: `[L, F]`; L may differ from that of the recording.
-        target: The target of each frame, `[L]` or `[L, D]`; None if frames have none.
-    """
-
-    frames: Frames
-    target: StepTarget | None
-
-    @property
-    def steps(self) -> int:
-        """Number of frames."""
-        return len(self.frames)
-
-    def cut(self, length: int | None) -> "Varied":
-        """The recording without what comes after `length` frames; None keeps all."""
-        target = None if self.target is None else self.target[:length]
-        return Varied(self.frames[:length], target)
-
-
-class VariedEvents(NamedTuple):
-    """A changed recording of events.
-
-    Attributes:
-        pairs: Step and place of each event, int32 `[n, 2]`, by step and then by place.
-        steps: Number of steps.
-        target: The target of each step; None if steps have none.
-    """
-
-    pairs: Pairs
-    steps: int
-    target: StepTarget | None
-
-    def cut(self, length: int | None) -> "VariedEvents":
-        """The recording without what comes after `length` steps; None keeps all."""
-        if length is None or self.steps <= length:
-            return self
-        target = None if self.target is None else self.target[:length]
-        return VariedEvents(self.pairs[self.pairs[:, 0] < length], length, target)
 
 
 @dataclass(frozen=True)
@@ -250,36 +174,8 @@ class Augmentation:
             shape: Shape of the features of a frame, such as `(40,)` or `(28, 28)`.
             generator: Where the random numbers come from.
         """
-        if self.kind == "sound" and is_steady(frames):
-            # Noise would change silence a little, and standardizing by recording would scale the
-            # change up: a net would never see in training what silence is in use.
-            return Varied(frames, target)
-        if self.shift:
-            fills_quietly = self.kind in ("sound", "channels")
-            frames, target = shift_rows(frames, target, self.shift, fills_quietly, generator)
-        if self.speed:
-            frames, target = resample_rows(frames, target, self.speed, generator)
-        if self.warp:
-            frames = warp_bands(frames, self.warp, generator)
-        if self.noise:
-            frames = add_noise(frames, self.noise, generator)
-        if self.gain:
-            frames = frames + _nepers(self.gain) * generator.standard_normal(dtype=np.float32)
-        if self.scale:
-            frames = scale_features(frames, self.scale, generator)
-        if self.jitter:
-            frames = jitter_values(frames, self.jitter, generator)
-        if self.rotate or self.zoom:
-            frames = rotate_image(frames, self.rotate, self.zoom, shape, generator)
-        if self.move:
-            frames = move_image(frames, self.move, shape, generator)
-        if self.flip:
-            frames = flip_image(frames, self.flip, shape, generator)
-        if self.erase:
-            frames = erase_in_image(frames, self.erase, shape, generator)
-        if self.time_mask or self.band_mask:
-            frames = mask_frames(frames, self.time_mask, self.band_mask, generator)
-        return Varied(frames, target)
+        varied: Varied = self.change(Varied(frames, target, shape), generator)
+        return varied
 
     def apply_to_events(
         self,
@@ -298,26 +194,30 @@ class Augmentation:
             shape: Size of the sensor, such as `(2, 34, 34)` for polarity, y and x.
             generator: Where the random numbers come from.
         """
-        if not self.strengths:
-            return VariedEvents(pairs, steps, target)
-        if self.shift:
-            pairs, target = shift_events(pairs, steps, target, self.shift, generator)
-        if self.speed:
-            pairs, steps, target = stretch_events(pairs, steps, target, self.speed, generator)
-        if self.spread:
-            pairs = spread_events(pairs, steps, self.spread, generator)
-        if self.drop:
-            pairs = drop_events(pairs, self.drop, generator)
-        if self.rotate or self.zoom:
-            pairs = rotate_events(pairs, self.rotate, self.zoom, shape, generator)
-        if self.move:
-            pairs = move_events(pairs, self.move, shape, generator)
-        if self.flip:
-            pairs = flip_events(pairs, self.flip, shape, generator)
-        if self.time_mask:
-            pairs = mask_events(pairs, steps, self.time_mask, generator)
-        n_places = int(np.prod(shape, dtype=np.int64))
-        return VariedEvents(sort_pairs(pairs[:, 0], pairs[:, 1], n_places), steps, target)
+        varied: VariedEvents = self.change(VariedEvents(pairs, steps, target, shape), generator)
+        return varied
+
+    def change(self, recording: Varied | VariedEvents, generator: np.random.Generator) -> Any:
+        """A changed recording; the one that is given stays unchanged.
+
+        Args:
+            recording: Frames, or events if the kind is `"events"`.
+            generator: Where the random numbers come from.
+
+        Returns:
+            Frames or events, as they are given.
+        """
+        if isinstance(recording, Varied) and self.kind == "sound" and is_steady(recording.frames):
+            # Noise would change silence a little, and standardizing by recording would scale the
+            # change up: a net would never see in training what silence is in use.
+            return recording
+        for names, change in CHANGES[self.kind].items():
+            strengths = [getattr(self, name) for name in names]
+            if any(strengths):
+                recording = change(recording, generator, *strengths)
+        if isinstance(recording, VariedEvents) and self.strengths:
+            recording = recording.in_order()
+        return recording
 
 
 def default_augmentation(kind: AugmentedKind) -> dict[str, float]:
@@ -336,8 +236,3 @@ def _no_such_change(kind: AugmentedKind, name: str) -> str:
         f"{OWNER}: there is no {shown(name)} for {kind}{close_name(name, names)}: "
         f"it has {', '.join(names)}."
     )
-
-
-def _nepers(decibels: float) -> np.float32:
-    """A ratio of powers as the difference of their natural logarithms."""
-    return np.float32(decibels * np.log(10) / 10)

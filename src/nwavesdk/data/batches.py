@@ -4,6 +4,7 @@ A batch is made when it is needed, from frames that may lie in a file. So neithe
 the time steps for which a frame is held take memory for the whole data set.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data.augment import Augmentation, Varied, VariedEvents
-from nwavesdk.data.binning import collate_events, to_frames
+from nwavesdk.data.binning import collate_events
 from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
 from nwavesdk.data.source import StepTarget
@@ -168,24 +169,19 @@ class Series:
         """A recording before it is scaled and held, cut, and changed if the index wants it."""
         variation, place = divmod(index, len(self))
         recordings = self.recordings
-        change = self.augmentation if variation else None
-        generator = np.random.default_rng([self.seed, variation, place]) if variation else None
         target = recordings.targets[place] if len(recordings.targets) else None
+        shape = recordings.feature_shape or (recordings.n_features,)
+        frames: Any = recordings.frames
+        varied: Varied | VariedEvents
         if recordings.are_events:
-            frames: Any = recordings.frames
             n_steps = int(recordings.lengths[place])
-            events = VariedEvents(frames.pairs(place), n_steps, target).cut(self.length)
-            if change is not None and generator is not None:
-                events = change.apply_to_events(*events, self._shape, generator)
-            return events.cut(self.length)
-        varied = Varied(recordings.frames[place], target).cut(self.length)
-        if change is not None and generator is not None:
-            varied = change.apply(*varied, self._shape, generator)
-        return varied.cut(self.length)
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return self.recordings.feature_shape or (self.recordings.n_features,)
+            varied = VariedEvents(frames.pairs(place), n_steps, target, shape).cut(self.length)
+        else:
+            varied = Varied(frames[place], target, shape).cut(self.length)
+        if variation and self.augmentation is not None:
+            generator = np.random.default_rng([self.seed, variation, place])
+            varied = self.augmentation.change(varied, generator).cut(self.length)
+        return varied
 
     def _input_of(self, index: int, varied: Varied | VariedEvents) -> Frames:
         frames = self._scaled(varied)
@@ -195,10 +191,7 @@ class Series:
 
     def _scaled(self, varied: Varied | VariedEvents) -> Frames:
         """The frames of a recording, `[L, F]`, as the net gets them, before they are held."""
-        if isinstance(varied, VariedEvents):
-            frames = to_frames(varied.pairs, varied.steps, self.recordings.n_features)
-        else:
-            frames = varied.frames
+        frames = varied.dense
         standard = self.standard.of_recording(
             frames, center=self.center, standardize=self.standardize
         )
@@ -290,32 +283,18 @@ def batches_of(
     """
     if workers and series.as_lists:
         _quiet_torch_about_lists()
-    indices: Any = _IndicesOf(len(series))
+    # An element is its index, because `Series.batch` makes batches. Indices of `BatchOrder` are
+    # larger than the number of recordings.
+    indices: Any = range(sys.maxsize)
     return DataLoader(
         indices,
         batch_size,
-        sampler=sampler,
+        sampler=range(len(series)) if sampler is None else sampler,
         collate_fn=series.batch,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=partial(_begin_worker, on_start),
     )
-
-
-class _IndicesOf(Dataset[int]):
-    """The data set of a loader: an element is its index, because `Series.batch` makes batches.
-
-    Indices of `BatchOrder` are larger than the length.
-    """
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> int:
-        return index
 
 
 def _quiet_torch_about_lists() -> None:

@@ -43,7 +43,7 @@ def count_steps(events: Events, bin_seconds: float) -> int:
         >>> count_steps(Events(np.array([0.0, 0.01]), np.array([0, 0]), (1,), 0.01), 1e-3)
         11
     """
-    seconds = _bin_length("count_steps", bin_seconds)
+    seconds = finite_number("count_steps", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
     return int((events.duration + HALF_NANOSECOND) // seconds) + 1
 
 
@@ -67,7 +67,7 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
         >>> bin_events(events, 1e-3, 10).tolist()
         [[0, 2], [0, 4], [1, 0]]
     """
-    seconds = _bin_length("bin_events", bin_seconds)
+    seconds = finite_number("bin_events", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
     steps = whole_number("bin_events", "steps", steps, most=MOST)
     n_places = int(np.prod(events.shape, dtype=np.int64))
     whole_number("bin_events", "places of the sensor", n_places, most=MOST)
@@ -167,10 +167,6 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
         is_coalesced=True,
         check_invariants=False,
     )
-
-
-def _bin_length(owner: str, bin_seconds: float) -> float:
-    return finite_number(owner, "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
 
 
 def _check_pairs(owner: str, pairs: Pairs, steps: int, n_places: int) -> None:

@@ -5,28 +5,27 @@ column numbers and values that float32 rounds are notes: they may be meant.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.features import EventBins, Featured
-from nwavesdk.data.readers.values import excerpt
+from nwavesdk.data.features import Featured, Features, SeriesFeatures
+from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.source import Item, StepTarget
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
 
 __all__ = [
     "Layout",
+    "check_layout",
     "clock_note",
     "filled_note",
     "layout_of",
-    "misplaced_fault",
+    "notes_on",
     "numbered_columns_note",
-    "other_layout",
-    "rounding_note",
 ]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
@@ -47,97 +46,82 @@ class Layout(NamedTuple):
     """What all recordings of a data set have in common.
 
     Args:
-        features: Features of a frame.
+        features: Values of a step.
         columns: Columns of a target: 0 without one.
         names: Names of the features, if the file has them.
+        key: The recording, for errors.
     """
 
     features: int
     columns: int
     names: tuple[str, ...]
-
-    def is_like(self, other: "Layout") -> bool:
-        """Whether both have the same, and no name at different places."""
-        has_widths = (self.features, self.columns) == (other.features, other.columns)
-        return has_widths and _misplaced(self.names, other.names) is None
+    key: str
 
 
-def layout_of(featured: Featured, names: tuple[str, ...]) -> Layout:
+def layout_of(item: Item, featured: Featured, names: tuple[str, ...], copies: int) -> Layout:
     """The layout of a recording.
 
     Args:
+        item: The recording.
         featured: Its frames and its target.
         names: Names of its features; none if the file has none.
-    """
-    frames, target = featured
-    features = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
-    columns = 0 if target is None else target[:1].size
-    return Layout(features, columns, names)
-
-
-def other_layout(
-    item: Item, got: Layout, expected: Layout, first: str, copies: int
-) -> RecordingError:
-    """The fault of a recording with another layout than the first one.
-
-    Args:
-        item: The recording.
-        got: Its layout.
-        expected: The layout of the first one.
-        first: Name of the first one, for errors.
         copies: How often a frame has each value of a step.
     """
-    if got.features != expected.features:
-        what = f"has {got.features // copies} features in a step"
-        wanted = f"expected {expected.features // copies}"
-        return RecordingError(item.path, f"{what}, {wanted} like {first}")
-    if got.columns != expected.columns:
-        what = f"has {got.columns} columns, expected {expected.columns} like {first}"
-        return RecordingError(item.target or item.path, what)
-    fault = misplaced_fault(item.path, got.names, expected.names, first)
-    assert fault is not None
-    return fault
+    n_features = featured.frames.shape[1] // copies
+    n_columns = 0 if featured.target is None else featured.target[:1].size
+    return Layout(n_features, n_columns, names, printable(item.key))
 
 
-def _misplaced(names: Sequence[str], expected: Sequence[str]) -> int | None:
-    """The first column whose name belongs to another one, or None.
+def check_layout(item: Item, layout: Layout, expected: Layout) -> None:
+    """Compare a recording with another one.
 
     Files may name the same columns differently, such as by a date, so only names that occur in both
     count. Case and the way in which Unicode encodes a letter make no difference.
 
-    Args:
-        names: The names of columns; none if they are not known.
-        expected: The names that are expected; none if they are not known.
-
-    Example:
-        >>> _misplaced(("y", "x"), ("X", "Y")), _misplaced(("a", "b"), ("x", "y"))
-        (0, None)
+    Raises:
+        RecordingError: If it has other features or columns, or the same ones in another order.
     """
-    got, wanted = ([normalize("NFC", name).casefold() for name in one] for one in (names, expected))
-    for column, (name, other) in enumerate(zip(got, wanted, strict=False)):
-        if name != other and name in wanted:
-            return column
-    return None
+    counts = {
+        "features in a step": (item.path, layout.features, expected.features),
+        "columns": (item.target or item.path, layout.columns, expected.columns),
+    }
+    for noun, (path, count, expected_count) in counts.items():
+        if count != expected_count:
+            what = f"has {count} {noun}, expected {expected_count} like {expected.key}"
+            raise RecordingError(path, what)
+
+    names, expected_names = (
+        [normalize("NFC", name).casefold() for name in each.names] for each in (layout, expected)
+    )
+    for column, (name, expected_name) in enumerate(zip(names, expected_names, strict=False)):
+        if name != expected_name and name in expected_names:
+            what = f"has the name {shown(layout.names[column])} in column {column + 1}, "
+            what += f"expected {shown(expected.names[column])} like {expected.key}"
+            remedy = "put the columns into the same order, or remove the names"
+            raise RecordingError(item.path, what, remedy)
 
 
-def misplaced_fault(
-    path: Path, names: Sequence[str], expected: Sequence[str], like: str
-) -> RecordingError | None:
-    """The fault of a recording whose columns have another order, or None.
+def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> tuple[str, ...]:
+    """Notes on changes of the values of recordings, and on values that look like a mistake.
 
     Args:
-        path: The file.
-        names: The names of its columns.
-        expected: The names that are expected.
-        like: What has these, for the error.
+        recordings: The recordings as frames.
+        features: How they became frames.
+        filled: Missing values of each recording that were interpolated.
     """
-    column = _misplaced(names, expected)
-    if column is None:
-        return None
-    what = f"has the name {excerpt(names[column])} in column {column + 1}, "
-    what += f"expected {excerpt(expected[column])} like {like}"
-    remedy = "put the columns into the same order, or remove the names"
-    return RecordingError(path, what, remedy)
+    notes: list[str | None] = []
+    if isinstance(features, SeriesFeatures):
+        width = recordings.n_features // features.copies
+        pairs = zip(recordings.keys, recordings.frames, strict=True)
+        notes = [
+            filled_note(filled),
+            clock_note(recordings.frames, recordings.feature_names, width),
+            numbered_columns_note([(key, frames[:1, :width]) for key, frames in pairs]),
+            _rounding_note("feature", recordings.keys, recordings.frames),
+        ]
+    if recordings.task == "regression":
+        notes.append(_rounding_note("target", recordings.keys, recordings.targets))
+    return tuple(note for note in notes if note is not None)
 
 
 def filled_note(filled: Sequence[int]) -> str | None:
@@ -207,12 +191,12 @@ def numbered_columns_note(
     )
 
 
-def rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> str | None:
+def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> str | None:
     """A note if the variation of a feature or target is about as small as the steps of float32.
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
-    ends = np.array([(one.min(axis=0), one.max(axis=0)) for one in values])  # [B, 2, F]
+    ends = np.array([(each.min(axis=0), each.max(axis=0)) for each in values])  # [B, 2, F]
     least, most = ends[:, 0], ends[:, 1]
     largest = np.maximum(np.abs(least), np.abs(most))
     step = np.spacing(largest)

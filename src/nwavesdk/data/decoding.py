@@ -1,42 +1,30 @@
-"""The files of a recording: its sound as mono samples, its target as values per time step.
+"""The files of a recording: its sound as mono samples, its target as values per time step."""
 
-Each fault of a file has its own error.
-"""
-
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import os
+import struct
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from typing import Any, BinaryIO
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.containers import (
-    CONTAINERS,
-    FLAC,
-    Container,
-    container_of,
-    content_name,
-    differs_from_md5,
-)
-from nwavesdk.internal.files import FileError, read_bytes
+from nwavesdk.data.reading import RecordingError, checked, reading
+from nwavesdk.internal.files import read_bytes
 from nwavesdk.internal.imports import require
 
 __all__ = [
-    "SUFFIXES",
-    "RecordingError",
+    "HIGHEST_RATE",
+    "LOWEST_RATE",
+    "MOST_SECONDS",
     "ResamplingStream",
     "Samples",
     "Sound",
-    "check_seconds",
-    "check_sound",
     "decode",
     "fit_target",
     "normalize_peak",
-    "read_recording",
+    "read_sound",
     "read_target",
     "resample",
 ]
@@ -46,92 +34,63 @@ Target = npt.NDArray[np.float32]
 # Mono samples `[samples]`, full scale 1, and their rate [Hz].
 Sound = tuple[Samples, int]
 
-# Ends of the names of files that are decoded.
-SUFFIXES = frozenset().union(*(container.suffixes for container in CONTAINERS))
+# libsndfile's names of the formats that a file may have, by the end of its name; all others are
+# wavs.
+FORMATS = {".flac": ("FLAC",), ".ogg": ("OGG",), ".oga": ("OGG",), ".opus": ("OGG",)}
+WAV_FORMATS = ("WAV", "WAVEX", "RF64")
 
 # Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
 LOWEST_RATE = 1_000
 HIGHEST_RATE = 1_000_000
 
-# Arrays of microphones have up to this many channels.
-MOST_CHANNELS = 64
-
-# The most that a second of sound should take, in a file and as float32: stereo at 192 kHz.
-BYTES_PER_SECOND = 192_000 * 2 * 4
-
 # Default of the longest allowed recording [s].
 MOST_SECONDS = 600.0
 
-# The most values of a target: 56 columns at 600,000 steps.
-MOST_VALUES = 2**25
+# The most values of a second of sound, over all channels: stereo at 192 kHz.
+MAX_VALUES_PER_SECOND = 2 * 192_000
+
+# The most chunks of a wav before its sound; usual files have a handful.
+MAX_CHUNKS = 1000
+# Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
+# and writes a number near 2^31 or 2^32.
+UNKNOWN_SIZE = 0x7FFF_F000
+
+# The largest page of an Ogg file [bytes], and the size of its header without the sizes of segments.
+MAX_PAGE_BYTES = 65_307
+PAGE_HEADER_BYTES = 27
+IS_LAST_PAGE = 4
+
+# The most values of a target: 56 columns at 600,000 steps. As float64, they take 256 MiB.
+MAX_TARGET_VALUES = 2**25
+MAX_TARGET_BYTES = 2**29
 
 
-class RecordingError(FileError):
-    """A recording, or its target, cannot be used.
-
-    Example:
-        >>> decode(Path("yes/1.wav"), b"")
-        Traceback (most recent call last):
-        nwavesdk.data.decoding.RecordingError: yes/1.wav is empty (0 bytes): repair or remove it.
-    """
-
-
-def read_recording(path: Path, max_seconds: float) -> bytes:
-    """The content of a file that is small enough for `max_seconds` of sound [s].
-
-    Raises:
-        FileError: If it is not a regular file, cannot be read, or is larger than any such sound.
-    """
-    most = int(max_seconds * BYTES_PER_SECOND)
-    return read_bytes(path, most, "cut it, or raise max_seconds")
-
-
-def check_seconds(path: Path, seconds: float, max_seconds: float) -> None:
-    """Reject sound that is too long.
-
-    Raises:
-        RecordingError: If it is.
-    """
-    if seconds > max_seconds:
-        what = f"lasts {seconds:.6g} s, expected at most {max_seconds:g} s"
-        raise RecordingError(path, what, "cut it, or raise max_seconds")
-
-
-def check_sound(path: Path, data: bytes) -> None:
-    """Reject content that is not a whole file of sound, by what its container claims.
-
-    Args:
-        path: Name of the file, whose end stands for its container; a wav if it stands for none.
-        data: Its content.
-
-    Raises:
-        RecordingError: If the bytes are of another format, or the end of the sound is missing.
-    """
-    if not data:
-        raise RecordingError(path, "is empty (0 bytes)")
-    container = container_of(path)
-    if not container.begins(data):
-        is_readable = any(each.begins(data) for each in CONTAINERS)
-        what = f"is {content_name(data)}, expected {container.name}"
-        remedy = "convert or rename it" if is_readable else "convert or remove it"
-        raise RecordingError(path, what, remedy)
-    fault = container.find_fault(data)
-    if fault:
-        raise RecordingError(path, fault)
-
-
-def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
+def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
-        path: Name of the file, whose end stands for its container; a wav if it stands for none.
+        path: The file, whose name stands for its format; a wav if it stands for none.
+        max_seconds: Longest allowed sound [s], checked before the sound is decoded.
+
+    Raises:
+        FileError: If there is no such file, or it cannot be read.
+        RecordingError: If the file has another format, the sound is too long, its rate is
+            implausible, its end is missing, it is damaged, has no samples, or some are not finite.
+    """
+    with reading(path, "sound"), open(path, "rb") as file:
+        return _decode(path, file, max_seconds)
+
+
+def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
+    """`read_sound` for the content of a file.
+
+    Args:
+        path: Name of the file, which stands for its format; a wav if it stands for none.
         data: Its content.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
 
     Raises:
-        RecordingError: If the bytes are of another format, the sound is too long, its rate or
-            number of channels is implausible, its end is missing, it is damaged, it has no samples,
-            or some samples are not finite.
+        RecordingError: As `read_sound`.
 
     Example:
         >>> import soundfile
@@ -141,40 +100,66 @@ def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
         >>> samples.shape, float(samples[0]), rate
         ((800,), 0.375, 8000)
     """
-    soundfile = require("soundfile", "train")
-    check_sound(path, data)
-    container = container_of(path)
-    with _naming(path, "cannot be read as sound"):
-        header = soundfile.info(BytesIO(data))
-    _check_header(path, container, header, max_seconds)
-    with _naming(path, "is cut short or damaged"):
-        samples, rate = soundfile.read(BytesIO(data), dtype=container.dtype, always_2d=True)
-    if not len(samples):
-        raise RecordingError(path, "has no samples")
-    if len(samples) < header.frames:
-        missing = header.frames - len(samples)
-        raise RecordingError(path, f"is cut short ({missing:,} samples are missing)")
-    if container is FLAC:
-        if differs_from_md5(data, samples, header.subtype):
-            raise RecordingError(path, "is damaged (the MD5 of its samples is wrong)")
-        samples = samples.astype(np.float32)
-        samples *= 2.0**-31
+    with reading(path, "sound", in_memory=True):
+        return _decode(path, BytesIO(data), max_seconds)
+
+
+def _decode(path: Path, file: BinaryIO, max_seconds: float) -> Sound:
+    if _lacks_end(file):
+        raise RecordingError(path, "is cut short (the end of its sound is missing)")
+    file.seek(0)
+
+    with require("soundfile", "train").SoundFile(file) as sound:
+        formats = FORMATS.get(path.suffix.lower(), WAV_FORMATS)
+        if sound.format not in formats:
+            what = f"has the format {sound.format}, expected {formats[0]}"
+            raise RecordingError(path, what, "convert or rename it")
+
+        rate: int = sound.samplerate
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            what = f"has a sample rate of {rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+            raise RecordingError(path, what)
+
+        is_long = sound.frames > max_seconds * rate
+        if is_long or sound.frames * sound.channels > max_seconds * MAX_VALUES_PER_SECOND:
+            channels = f" with {sound.channels} channels" if sound.channels > 2 else ""
+            what = (
+                f"lasts {sound.frames / rate:.6g} s{channels}, expected at most {max_seconds:g} s"
+            )
+            raise RecordingError(path, what, "cut it, or raise max_seconds")
+
+        samples = sound.read(dtype="float32", always_2d=True)
+        if len(samples) < sound.frames:
+            raise RecordingError(path, "is cut short (the end of its sound is missing)")
+
     with np.errstate(over="ignore", invalid="ignore"):
         mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise RecordingError(path, "has samples that are not finite")
-    return mono, rate
+    return checked(path, mono), rate
 
 
-@contextmanager
-def _naming(path: Path, what: str) -> Iterator[None]:
-    """Raise an error of libsndfile as one that names the file."""
-    try:
-        yield
-    except require("soundfile", "train").SoundFileError as error:
-        # The whole text of the error would name the bytes in memory instead of the file.
-        reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
-        raise RecordingError(path, f"{what} ({reason})") from None
+def _lacks_end(file: BinaryIO) -> bool:
+    """Whether a wav or an Ogg file ends before its sound does, which libsndfile ignores."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    begin = file.read(12)
+
+    if begin.startswith((b"RIFF", b"RF64")):
+        for _ in range(MAX_CHUNKS):
+            # A chunk has a name, the size of its content, and the content, padded to an even size.
+            name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+            if name == b"data":
+                return bool(length < UNKNOWN_SIZE and file.tell() + length > size)
+            file.seek(length + length % 2, os.SEEK_CUR)
+
+    if begin.startswith(b"OggS"):
+        file.seek(max(0, size - MAX_PAGE_BYTES))
+        tail = file.read()
+        page = tail[tail.rfind(b"OggS") :].ljust(PAGE_HEADER_BYTES, b"\0")
+        # Byte 5 has flags, byte 26 the number of segments. Their sizes and their content follow.
+        sizes = page[PAGE_HEADER_BYTES : PAGE_HEADER_BYTES + page[26]]
+        is_whole = len(page) == PAGE_HEADER_BYTES + page[26] + sum(sizes)
+        return not (page[5] & IS_LAST_PAGE and is_whole)
+    return False
 
 
 def resample(sound: Sound, rate: int) -> Samples:
@@ -221,107 +206,48 @@ def normalize_peak(samples: Samples) -> Samples:
     return samples / peak if peak > 0 else samples
 
 
-def _check_header(path: Path, container: Container, header: Any, max_seconds: float) -> None:
-    if header.format not in container.formats:
-        what = f"has the format {header.format}, expected {min(container.formats)}"
-        raise RecordingError(path, what, "convert it")
-    if container.encodings and header.subtype not in container.encodings:
-        expected = " or ".join(sorted(container.encodings))
-        what = f"has the encoding {header.subtype}, expected {expected}"
-        raise RecordingError(path, what, "convert it")
-    if not LOWEST_RATE <= header.samplerate <= HIGHEST_RATE:
-        raise RecordingError(
-            path,
-            f"has a sample rate of {header.samplerate} Hz, expected {LOWEST_RATE} to "
-            f"{HIGHEST_RATE}",
-        )
-    if header.channels > MOST_CHANNELS:
-        raise RecordingError(
-            path,
-            f"has {header.channels} channels, expected at most {MOST_CHANNELS}",
-            "keep fewer channels",
-        )
-    check_seconds(path, header.frames / header.samplerate, max_seconds)
-    n_bytes = 4 * header.frames * header.channels
-    if n_bytes > max_seconds * BYTES_PER_SECOND:
-        raise RecordingError(
-            path,
-            f"has {n_bytes / 4:,.0f} samples, expected at most "
-            f"{max_seconds * BYTES_PER_SECOND / 4:,.0f}",
-            "cut it, keep fewer channels, or raise max_seconds",
-        )
-
-
-def read_target(path: Path, data: bytes) -> Target:
+def read_target(path: Path) -> Target:
     """The target of a recording in regression; no code in the file is executed.
 
     Args:
-        path: Name of the file, for errors.
-        data: Its content, as `torch.save` writes it.
+        path: The file, as `torch.save` writes it.
 
     Returns:
         `[steps, C]`; a target of one axis has C = 1.
 
     Raises:
+        FileError: If there is no such file, or it cannot be read.
         RecordingError: If it is not a real tensor of one or two axes with at most
-            `MOST_VALUES` values, or has values that are not finite.
+            `MAX_TARGET_VALUES` values, or has values that are not finite.
     """
     import torch
 
-    try:
-        _check_target_bytes(data)
-        checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]  # a class of torch
-        with checked, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of kinds of tensors that are rejected below
-            value = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch raise different kinds, and more
-        what = f"is not a tensor ({type(error).__name__})" if data else "is empty (0 bytes)"
-        raise RecordingError(path, what, "write it with torch.save(tensor, path)") from None
-    got = _fault_of_target(value)
-    if got:
-        what = f"holds {got}, expected a real tensor (T,) or (T, C)"
-        raise RecordingError(path, what, "write it again")
-    try:
-        dense = value.detach().to_dense().resolve_neg()
-        target: Target = dense.reshape(len(dense), -1).to(torch.float32).numpy()
-    except RuntimeError:  # such as raw bits, which are no numbers
-        what = f"holds a tensor of {value.dtype} that is not real numbers"
-        raise RecordingError(path, what, "write it as float32") from None
-    if not np.isfinite(target).all():
-        raise RecordingError(path, "has values that are not finite")
-    return target
+    data = read_bytes(path, MAX_TARGET_BYTES, "cut it")
+    remedy = "write it with torch.save(tensor, path)"
+    with reading(path, "a tensor", remedy):
+        # Both can take much more memory than the file has bytes, and no tensor needs them.
+        is_hostile = b"bytearray" in data
+        if data.startswith(b"PK"):
+            with ZipFile(BytesIO(data)) as archive:
+                is_hostile |= sum(entry.file_size for entry in archive.infolist()) > len(data)
+        if is_hostile:
+            raise ValueError("it is compressed, or holds a bytearray")
+        checks_sparse = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]  # a class of torch
+        with checks_sparse:
+            tensor = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
 
-
-def _check_target_bytes(data: bytes) -> None:
-    """Reject content that would take more memory than its size, before torch reads it."""
-    with suppress(BadZipFile), ZipFile(BytesIO(data)) as archive:
-        entries = archive.infolist()
-        is_packed = any(entry.compress_type != ZIP_STORED for entry in entries)
-        if is_packed or sum(entry.file_size for entry in entries) > len(data):
-            raise ValueError
-    if b"bytearray" in data:  # of any size, although no tensor needs one
-        raise ValueError
-
-
-def _fault_of_target(value: Any) -> str:
-    """What a file holds, if it is not a target; looks at no value of a tensor."""
-    import torch
-
-    if type(value) not in (torch.Tensor, torch.nn.Parameter):
-        return f"a value of type {type(value).__name__}"
-    kinds = {
-        "a meta tensor without values": value.is_meta,
-        "a quantized tensor": value.is_quantized,
-        "a nested tensor": value.is_nested,
-        "a complex tensor": value.is_complex(),
-        "a tensor of another layout": value.layout not in (torch.strided, torch.sparse_coo),
-    }
-    fault = next((kind for kind, holds in kinds.items() if holds), "")
-    if not fault and (value.ndim not in (1, 2) or not value.numel()):
-        fault = f"a tensor of shape {list(value.shape)}"
-    if not fault and value.numel() > MOST_VALUES:
-        fault = f"{value.numel():,} values (at most {MOST_VALUES:,} are read)"
-    return fault
+        is_tensor = type(tensor) in (torch.Tensor, torch.nn.Parameter) and not tensor.is_complex()
+        if (
+            not is_tensor
+            or tensor.ndim not in (1, 2)
+            or not 0 < tensor.numel() <= MAX_TARGET_VALUES
+        ):
+            shape = list(tensor.shape) if is_tensor else ""
+            what = f"holds {type(tensor).__name__} {shape}"
+            what += f", expected real numbers (T,) or (T, C), at most {MAX_TARGET_VALUES:,}"
+            raise RecordingError(path, what, remedy)
+        dense = tensor.detach().to_dense().resolve_neg().to(torch.float32).numpy()
+    return checked(path, dense.reshape(len(dense), -1))
 
 
 def fit_target(path: Path, target: Target, recorded_steps: int, steps: int) -> Target:

@@ -1,32 +1,28 @@
 """The recordings in the class folders of a data folder, and files that cannot be used.
 
-Links to files and folders are followed, also out of the data folder. A recording is used once,
-however many links lead to it: otherwise it would be in two classes, or in two sets of a split.
+Links to files and folders are followed, also out of the data folder. A folder is listed once,
+however many links lead to it, so that a listing ends.
 """
 
 import os
 import stat
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from nwavesdk.data import decoding
-from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.readers import events, images, series
-from nwavesdk.data.readers.aedat4 import AEDAT4_SUFFIXES
-from nwavesdk.data.source import Item, Kind, Part
+from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.source import Item, Part
 from nwavesdk.internal.files import FileError, kind_of, printable, reason_of, shown_path
 
 __all__ = [
+    "OTHER_SOUNDS",
     "PARTS",
     "SKIP_REMEDY",
     "Faults",
-    "check_folder",
     "check_parts",
-    "find_kind",
     "is_official",
     "list_classes",
     "list_files",
@@ -34,51 +30,34 @@ __all__ = [
     "visible_folders",
 ]
 
-# Files of sound that are not read, and those of the other kinds.
-OTHER_SOUNDS = {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".m4a", ".mp3", ".w64", ".wma"}
-SUFFIXES_OF: dict[Kind, frozenset[str]] = {
-    "sound": decoding.SUFFIXES,
-    "series": series.SUFFIXES,
-    "image": images.SUFFIXES,
-    "events": events.SUFFIXES | AEDAT4_SUFFIXES | {".npy"},
-}
-# The same for messages.
-FORMS: dict[Kind, str] = {
-    "sound": ".wav, .flac or .ogg",
-    "series": ".npy or .csv",
-    "image": ".png or .jpg",
-    "events": ".bin, .npy or .aedat4",
-}
-ALL_SUFFIXES = frozenset().union(*SUFFIXES_OF.values())
+# Ends of the names of sounds that are not read: to be converted.
+OTHER_SOUNDS = frozenset(
+    {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".m4a", ".mp3", ".w64", ".wma"}
+)
 
 # The folders of an official split.
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
-# Other words for these folders.
-WORDS_FOR_PARTS: dict[str, Part] = {
+# Words for these folders.
+PART_OF_WORD: dict[str, Part] = {
+    "train": "train",
     "training": "train",
+    "val": "val",
     "valid": "val",
     "validation": "val",
     "dev": "val",
+    "test": "test",
     "testing": "test",
 }
-
-# Python's letters for the bytes of a name that are not UTF-8 (PEP 383).
-UNDECODED = frozenset(map(chr, range(0xDC80, 0xDD00)))
-
-CHANGE_PERMISSIONS = "change its permissions or remove it"
 
 # What is added to the remedy of a file that cannot be used.
 SKIP_REMEDY = 'on_error="skip" leaves it out'
 
 # Faults of other files that the error of a file names.
-MOST_OTHERS = 4
+MAX_OTHERS = 4
 
 # Folders that a file may lie in, below the data folder.
-MOST_FOLDERS = 32
-
-# The header of a `.npy` file is in its first bytes.
-NPY_HEADER_BYTES = 4096
+MAX_FOLDERS = 32
 
 T = TypeVar("T")
 
@@ -114,7 +93,7 @@ class Faults:
         if self.on_error == "raise":
             remedy = f"{fault.remedy}; {SKIP_REMEDY}"
             if others:
-                least = "at least " * (len(others) == MOST_OTHERS)
+                least = "at least " * (len(others) == MAX_OTHERS)
                 remedy += f"; {least}{len(others)} more cannot be used: {'; '.join(others)}"
             raise RecordingError(fault.path, fault.what, remedy) from None
         self.skipped.append((printable(path.relative_to(self.root).as_posix()), fault.what))
@@ -125,25 +104,24 @@ class Faults:
         Before the first fault is raised, further recordings are read, to name others that cannot be
         used.
         """
-        first: tuple[Path, FileError] | None = None
-        others: list[str] = []
+        faulty: list[tuple[Item, FileError]] = []
         for item in items:
             try:
                 value = read(item)
             except FileError as fault:
                 if self.on_error == "skip":
                     self.report(item.path, fault)
-                elif first is None:
-                    first = item.path, fault
-                else:
-                    others.append(f"{printable(item.key)} {fault.what}")
-                    if len(others) == MOST_OTHERS:
-                        break
+                    continue
+                faulty.append((item, fault))
+                if len(faulty) > MAX_OTHERS:
+                    break
             else:
-                if first is None:
+                if not faulty:
                     yield item, value
-        if first is not None:
-            self.report(*first, others)
+        if faulty:
+            (first, first_fault), *rest = faulty
+            others = [f"{printable(item.key)} {fault.what}" for item, fault in rest]
+            self.report(first.path, first_fault, others)
 
 
 def is_official(root: Path) -> bool:
@@ -162,26 +140,15 @@ def check_parts(root: Path) -> None:
         ValueError: If it, or a class folder, has folders for two of training, validation and test.
     """
     for folder in (root, *visible_folders(root)):
-        names = {path.name: _part_of(path.name) for path in visible_folders(folder)}
-        parts = {part for part in names.values() if part}
-        if len(parts) < 2:
-            continue
-        found = ", ".join(repr(printable(name)) for name in sorted(names))
-        remedy = "rename or move them, or name the sets in a table (--split FILE.csv)"
-        if folder == root:
-            remedy = f"expected only train, val and test for an official split: {remedy}"
-        else:
-            remedy = f"expected train/{printable(folder.name)} and so on: {remedy}"
-        raise ValueError(
-            f"Data folder {printable(folder)} has the folders {found}, which are not classes, "
-            f"{remedy}."
-        )
-
-
-def _part_of(name: str) -> Part | None:
-    """The part of an official split that the name of a folder means."""
-    word = name.lower()
-    return next((part for part in PARTS if part == word), WORDS_FOR_PARTS.get(word))
+        names = sorted(path.name for path in visible_folders(folder))
+        parts = {PART_OF_WORD.get(name.lower()) for name in names} - {None}
+        if len(parts) > 1:
+            raise ValueError(
+                f"Data folder {printable(folder)} has the folders {printable(', '.join(names))}, "
+                "which are not classes, expected only train, val and test at the top for an "
+                "official split, with class folders in each: rename or move them, or name the sets "
+                "in a table (--split FILE.csv)."
+            )
 
 
 def visible_folders(root: Path) -> list[Path]:
@@ -191,34 +158,9 @@ def visible_folders(root: Path) -> list[Path]:
     return []
 
 
-def find_kind(root: Path) -> Kind | None:
-    """What most files of a folder are, or None if no file can be a recording.
-
-    A `.npy` file is a series, or events, which its header shows.
-    """
-    counts: Counter[str] = Counter()
-    first_npy: Path | None = None
-    for _, paths in _walk_files(root):
-        counts.update(path.suffix.lower() for path in paths)
-        first_npy = first_npy or next((p for p in paths if p.suffix.lower() == ".npy"), None)
-    counts_of = {
-        kind: sum(counts[suffix] for suffix in suffixes) for kind, suffixes in SUFFIXES_OF.items()
-    }
-    if first_npy is not None and counts[".npy"]:
-        counts_of["series" if _holds_events(first_npy) else "events"] -= counts[".npy"]
-    kind = max(counts_of, key=lambda kind: counts_of[kind])
-    if counts_of[kind]:
-        return kind
-    return "sound" if any(counts[suffix] for suffix in OTHER_SOUNDS) else None
-
-
-def _holds_events(path: Path) -> bool:
-    with suppress(OSError), open(path, "rb") as file:
-        return events.holds_events(file.read(NPY_HEADER_BYTES))
-    return False
-
-
-def list_classes(root: Path, faults: Faults, kind: Kind = "sound") -> list[Item]:
+def list_classes(
+    root: Path, faults: Faults, suffixes: Collection[str], others: Collection[str] = ()
+) -> list[Item]:
     """The recordings of `root/<class>/**`, or of `root/{train,val,test}/<class>/**`.
 
     Hidden files and folders are left out.
@@ -226,259 +168,186 @@ def list_classes(root: Path, faults: Faults, kind: Kind = "sound") -> list[Item]
     Args:
         root: The data folder.
         faults: Receives what cannot be used.
-        kind: What the recordings are.
+        suffixes: The ends of the names of recordings.
+        others: Ends of the names of other recordings, which are faults in class folders.
 
     Raises:
-        ValueError: If there is no folder, or fewer than two classes with recordings, or two whose
-            names differ only in spaces.
+        ValueError: If there are fewer than two classes with recordings, or two whose names differ
+            only in spaces.
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
-    check_folder(root, "expected a folder with one subfolder of recordings for each class")
-    walk = _Walk(root, faults, root, SUFFIXES_OF[kind], FORMS[kind])
-    if is_official(root):
-        parts = [part for part in PARTS if (root / part).is_dir()]
-        items = [
-            replace(item, part=part)
-            for part in parts
-            for item in _list_classes(root, root / part, walk)
-        ]
-    else:
-        items = _list_classes(root, root, walk)
-    classes = sorted({item.class_name for item in items if item.class_name is not None})
+    listing = _Listing(root, faults, suffixes, others)
+    parts = [part for part in PARTS if (root / part).is_dir()] if is_official(root) else [None]
+    items = [item for part in parts for item in _list_classes(listing, root / (part or ""), part)]
+
+    classes = sorted({str(item.class_name) for item in items})
     if len(classes) < 2:
         got = f"only one class ({classes[0]!r})" if classes else "no class folders"
         raise ValueError(
             f"Data folder {printable(root)} has {got}, expected at least two, each with the "
-            f"{walk.form} files of a class."
+            f"{listing.form} files of a class."
         )
-    written: dict[str, str] = {}
-    for name in classes:
-        like = written.setdefault(name.strip(), name)
-        if like != name:
+    for name, other in pairwise(sorted(classes, key=str.strip)):
+        if name.strip() == other.strip():
             raise ValueError(
-                f"Data folder {printable(root)} has the class folders '{printable(like)}' and "
-                f"'{printable(name)}', whose names differ in spaces, expected one: move all "
+                f"Data folder {printable(root)} has the class folders '{printable(name)}' and "
+                f"'{printable(other)}', whose names differ in spaces, expected one: move all "
                 "recordings into one of them."
             )
     return items
 
 
-def _list_classes(root: Path, folder: Path, walk: "_Walk") -> list[Item]:
+def _list_classes(listing: "_Listing", folder: Path, part: Part | None) -> Iterator[Item]:
     """The recordings in the class folders of a folder inside the data folder."""
-    items: list[Item] = []
-    for path, is_folder in walk.entries(folder):
-        if not is_folder:
-            remedy = "move it to the folder of its class"
-            if not visible_folders(folder) and len(visible_folders(folder.absolute().parent)) > 1:
-                remedy = f"give the parent folder if {printable(folder.name)!r} is a class"
-            walk.report(path, RecordingError(path, "is not in a class folder", remedy))
+    for path in listing.entries(folder):
+        if not path.is_dir():
+            remedy = "move it to the folder of its class, or name the folder above"
+            fault = RecordingError(path, "is not in a class folder", remedy)
+            listing.faults.report(path, fault)
             continue
-        files = list(walk.files(path))
+        files = list(listing.files(path))
         if not files:
             raise ValueError(
-                f"Class folder {printable(path)} has no {walk.form} file: add recordings or remove "
-                "the folder."
+                f"Class folder {printable(path)} has no {listing.form} file: add recordings or "
+                "remove the folder."
             )
-        items += [
-            Item(file.relative_to(root).as_posix(), file, class_name=path.name) for file in files
-        ]
-    return items
+        for file in files:
+            key = file.relative_to(listing.root).as_posix()
+            yield Item(key, file, class_name=path.name, part=part)
 
 
-def list_files(root: Path, faults: Faults, kind: Kind) -> list[Item]:
-    """All recordings below a folder, without classes: a table gives them.
+def list_files(
+    root: Path, faults: Faults, suffixes: Collection[str], others: Collection[str] = ()
+) -> list[Item]:
+    """All recordings below a folder, without classes; the arguments are those of `list_classes`.
 
     Raises:
-        ValueError: If there is no folder.
         RecordingError: If something in it is not what it should be; see `Faults`.
     """
-    check_folder(root, "expected a folder of recordings")
-    walk = _Walk(root, faults, root, SUFFIXES_OF[kind], FORMS[kind])
-    return [Item(file.relative_to(root).as_posix(), file) for file in walk.files(root)]
+    files = _Listing(root, faults, suffixes, others).files(root)
+    return [Item(file.relative_to(root).as_posix(), file) for file in files]
 
 
-def list_targets(root: Path, faults: Faults) -> list[Item]:
+def list_targets(
+    root: Path, faults: Faults, suffixes: Collection[str], others: Collection[str] = ()
+) -> list[Item]:
     """The sounds of `root/wavs/**/<stem>.wav`, each with its `root/target/**/<stem>.pt`.
-
-    Sounds of other formats are in `wavs` too.
-
-    Raises:
-        ValueError: If a folder is missing or empty.
-        RecordingError: If one of the two files of a recording is missing; see `Faults`.
-    """
-    expected = "expected a folder with wavs/<stem>.wav and target/<stem>.pt"
-    wavs = root / "wavs"
-    targets = root / "target"
-    for folder in (root, wavs, targets):
-        check_folder(folder, expected)
-    walk = _Walk(root, faults, wavs, SUFFIXES_OF["sound"], FORMS["sound"])
-    target_walk = _Walk(root, faults, targets, frozenset({".pt"}), ".pt")
-    items: list[Item] = []
-    present = set(target_walk.files(targets))
-    for path in walk.files(wavs):
-        target = targets / path.relative_to(wavs).with_suffix(".pt")
-        if target in present:
-            items.append(Item(path.relative_to(root).as_posix(), path, target=target))
-        else:
-            what = f"has no target {shown_path(target)}"
-            faults.report(path, RecordingError(path, what, "add it, or remove the recording"))
-    for target in sorted(present - {item.target for item in items}):
-        wav = wavs / target.relative_to(targets).with_suffix(".wav")
-        what = f"is a target without its {printable(wav)}"
-        faults.report(target, RecordingError(target, what, "add the wav, or remove the target"))
-    if not items:
-        raise ValueError(
-            f"Data folder {printable(root)} has no recording with its target, {expected}."
-        )
-    return items
-
-
-def check_folder(folder: Path, expected: str) -> None:
-    """Reject what is not a folder that can be listed.
-
-    Args:
-        folder: The path.
-        expected: What it should be, for the message.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    what = "does not exist"
-    try:
-        mode = os.stat(folder).st_mode
-        if stat.S_ISDIR(mode):
-            return
-        what = f"is {kind_of(mode)}"
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        what = f"cannot be used ({reason_of(error)})"
-    raise ValueError(f"Data folder {printable(folder)} {what}, {expected}.")
-
-
-class _Walk:
-    """Lists a data folder, and reports files and folders that it has listed already.
 
     Args:
         root: The data folder.
         faults: Receives what cannot be used.
-        top: The folder inside it, or itself, that has the recordings.
-        suffixes: The ends of their names.
-        form: The same for messages.
+        suffixes: The ends of the names of sounds.
+        others: Ends of the names of other recordings, which are faults.
+
+    Raises:
+        ValueError: If no recording has its target.
+        RecordingError: If one of the two files of a recording is missing; see `Faults`.
+    """
+    sounds = {
+        path: root / "target" / path.relative_to(root / "wavs").with_suffix(".pt")
+        for path in _Listing(root, faults, suffixes, others).files(root / "wavs")
+    }
+    targets = set(_Listing(root, faults, (".pt",), others).files(root / "target"))
+
+    for path, target in sounds.items():
+        if target not in targets:
+            problem = f"has no target {shown_path(target)}"
+            faults.report(path, RecordingError(path, problem, "add it, or remove the recording"))
+    for target in sorted(targets - set(sounds.values())):
+        problem = "is a target without its sound in wavs"
+        faults.report(
+            target, RecordingError(target, problem, "add the sound, or remove the target")
+        )
+    if not targets & set(sounds.values()):
+        raise ValueError(
+            f"Data folder {printable(root)} has no recording with its target, expected "
+            "wavs/<stem>.wav and target/<stem>.pt."
+        )
+    return [
+        Item(path.relative_to(root).as_posix(), path, target=target)
+        for path, target in sounds.items()
+        if target in targets
+    ]
+
+
+@dataclass
+class _Listing:
+    """Lists the folders of a data folder, and reports what should not be there.
+
+    Args:
+        root: The data folder.
+        faults: Receives what cannot be used.
+        suffixes: The ends of the names of recordings.
+        others: Those of other recordings, which are faults except at the top.
+        listed: The folders that have been listed, without links.
     """
 
-    def __init__(
-        self, root: Path, faults: Faults, top: Path, suffixes: frozenset[str], form: str
-    ) -> None:
-        self.report = faults.report
-        self.table = None if faults.table is None else _identity(os.stat(faults.table))
-        self.root = root
-        self.suffixes = suffixes
-        self.form = form
-        # Files of other kinds among recordings are a mistake; those of no kind are left out.
-        self.others = OTHER_SOUNDS | (ALL_SUFFIXES - suffixes)
-        self.above = (root, *root.resolve().parents)
-        # The path of every file and folder, by device and inode, which all its links share. A path
-        # without links comes before others, so that no link takes the place of what it leads to.
-        self.first_paths = {_identity(os.stat(folder)): folder for folder in self.above}
-        for path, status in _walk_without_links(top, suffixes):
-            self.first_paths.setdefault(_identity(status), path)
+    root: Path
+    faults: Faults
+    suffixes: Collection[str]
+    others: Collection[str] = ()
+    listed: set[Path] = field(default_factory=set)
+
+    @property
+    def form(self) -> str:
+        """The ends of the names of recordings, for messages."""
+        *first, last = self.suffixes
+        return f"{', '.join(first)} or {last}" if first else last
 
     def files(self, folder: Path) -> Iterator[Path]:
         """The usable recordings below a folder, in order of their names."""
-        for path, is_folder in self.entries(folder):
-            if is_folder:
+        for path in self.entries(folder):
+            if path.is_dir():
                 yield from self.files(path)
             else:
                 yield path
 
-    def entries(self, folder: Path) -> Iterator[tuple[Path, bool]]:
-        """The usable folders and recordings in a folder; whether an entry is a folder."""
+    def entries(self, folder: Path) -> Iterator[Path]:
+        """The usable folders and recordings in a folder, in order of their names."""
+        self.listed.add(folder.resolve())
         try:
-            paths = sorted(folder.iterdir())
+            paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         except OSError as error:
-            fault = RecordingError(folder, f"cannot be read ({error.strerror})", CHANGE_PERMISSIONS)
-            self.report(folder, fault)
+            self._report(folder, f"cannot be read ({reason_of(error)})")
             return
         for path in paths:
-            if path.name.startswith("."):
-                continue
-            try:
-                is_folder = self._check(path)
-            except RecordingError as fault:
-                self.report(path, fault)
-                continue
-            if is_folder is not None:
-                yield path, is_folder
+            fault = self._fault_of(path)
+            if fault == "":
+                yield path
+            elif fault is not None:
+                self._report(path, fault)
 
-    def _check(self, path: Path) -> bool | None:
-        """Whether an entry is a folder; None if it neither is one nor looks like a recording.
+    def _report(self, path: Path, fault: str) -> None:
+        remedy = "rename, convert, move or remove it, or change its permissions"
+        self.faults.report(path, RecordingError(path, fault, remedy))
 
-        Raises:
-            RecordingError: If it cannot be used.
-        """
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            if path.is_symlink():
-                raise RecordingError(path, "is a link that leads nowhere", "remove it") from None
-            what = f"cannot be read ({error.strerror})"
-            raise RecordingError(path, what, CHANGE_PERMISSIONS) from None
-        if _identity(status) == self.table:
-            return None
+    def _fault_of(self, path: Path) -> str | None:
+        """Why an entry cannot be used; empty if it can, None if it is left out."""
         suffix = path.suffix.lower()
-        is_folder = stat.S_ISDIR(status.st_mode)
+        table = self.faults.table
+        try:
+            mode = os.stat(path).st_mode
+            is_table = table is not None and path.samefile(table)
+        except OSError as error:
+            is_link = path.is_symlink()
+            return (
+                "is a link that leads nowhere" if is_link else f"cannot be read ({error.strerror})"
+            )
+
+        is_folder = stat.S_ISDIR(mode)
         is_recording = suffix in self.suffixes
         # A table or a picture at the top describes the data.
         is_other = suffix in self.others and (path.parent != self.root or suffix in OTHER_SOUNDS)
-        if not (is_folder or is_recording or is_other):
+        if is_table or not (is_folder or is_recording or is_other):
             return None
-        if any(letter in UNDECODED for letter in path.name):
-            raise RecordingError(path, "has a name that is not UTF-8", "rename it")
-        if is_folder and is_recording:
-            raise RecordingError(path, "is a folder, expected a file", "rename it")
-        if not (is_folder or is_recording):
-            raise RecordingError(path, f"is not a {self.form} file", "convert or remove it")
-        if not is_folder and not stat.S_ISREG(status.st_mode):
-            what = f"is {kind_of(status.st_mode)}, expected a file"
-            raise RecordingError(path, what, "remove it")
-        # Recordings may share a target, as they may share a class.
-        if is_folder or ".pt" not in self.suffixes:
-            self._check_first(path, status)
-        if is_folder and len(path.relative_to(self.root).parts) > MOST_FOLDERS:
-            raise RecordingError(path, f"is nested deeper than {MOST_FOLDERS} folders", "move it")
-        return is_folder
-
-    def _check_first(self, path: Path, status: os.stat_result) -> None:
-        first = self.first_paths.setdefault(_identity(status), path)
-        if first in (*self.above, *path.parents):
-            raise RecordingError(path, "is a link to a folder that it lies in", "remove it")
-        if first != path:
-            kind = "folder" if stat.S_ISDIR(status.st_mode) else "file"
-            what = f"is the same {kind} as {printable(first)}"
-            raise RecordingError(path, what, "remove one of the two")
-
-
-def _walk_files(root: Path) -> Iterator[tuple[list[Path], list[Path]]]:
-    """The folders and the files in a folder and in each one below it, without hidden ones."""
-    for folder, folders, files in os.walk(root):
-        too_deep = len(Path(folder).relative_to(root).parts) > MOST_FOLDERS
-        folders[:] = [] if too_deep else sorted(f for f in folders if not f.startswith("."))
-        names = sorted(file for file in files if not file.startswith("."))
-        yield [Path(folder, name) for name in folders], [Path(folder, name) for name in names]
-
-
-def _walk_without_links(
-    root: Path, suffixes: frozenset[str]
-) -> Iterator[tuple[Path, os.stat_result]]:
-    """The folders and recordings below a folder that are reached through no link."""
-    for folders, files in _walk_files(root):
-        for path in (*folders, *(file for file in files if file.suffix.lower() in suffixes)):
-            with suppress(OSError):  # it may be gone already
-                status = path.lstat()
-                if not stat.S_ISLNK(status.st_mode):
-                    yield path, status
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+        faults = {
+            "has a name that is not UTF-8": path.name
+            != path.name.encode(errors="replace").decode(),
+            f"is {kind_of(mode)}, expected a file": is_recording and not stat.S_ISREG(mode),
+            f"is not a {self.form} file": not (is_folder or is_recording),
+            "is a folder that is listed already, or that it lies in": is_folder
+            and path.resolve() in {*self.listed, *self.root.resolve().parents},
+            f"is nested deeper than {MAX_FOLDERS} folders": is_folder
+            and len(path.relative_to(self.root).parts) > MAX_FOLDERS,
+        }
+        return next((fault for fault, applies in faults.items() if applies), "")

@@ -1,50 +1,48 @@
 """The formats of data sets: from a path to the recordings that it holds.
 
-`FORMATS` is the table of what a path may be. The first format that a path has opens it. Each format
-may also be in the folders `train`, `val` and `test`, an official split.
+Two tables have all formats: `READERS` those of files with one recording, by the ends of their
+names, and `FORMATS` those of files with many. A path is opened by the first of `FORMATS` that finds
+its files in it, or else as a folder of recordings. Each format may also be in the folders `train`,
+`val` and `test`, an official split.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from nwavesdk.data.decoding import MOST_SECONDS, decode, read_recording, read_target
+from nwavesdk.data.decoding import MOST_SECONDS, read_sound, read_target
 from nwavesdk.data.folder import (
+    OTHER_SOUNDS,
     PARTS,
-    SUFFIXES_OF,
     Faults,
-    check_folder,
     check_parts,
-    find_kind,
     is_official,
     list_classes,
     list_files,
     list_targets,
     visible_folders,
 )
-from nwavesdk.data.readers import events
-from nwavesdk.data.readers.aedat4 import read_aedat4
-from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.readers.events import read_aedat4, read_bin, read_structured_npy
 from nwavesdk.data.readers.idx import holds_idx, open_idx
 from nwavesdk.data.readers.images import read_image
-from nwavesdk.data.readers.qtdb import open_qtdb
-from nwavesdk.data.readers.series import SeriesOptions, read_csv, read_npy
+from nwavesdk.data.readers.npz import open_npz
+from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, read_npy
 from nwavesdk.data.readers.shd import is_shd, open_shd
 from nwavesdk.data.readers.ts import open_ts
+from nwavesdk.data.reading import reading
 from nwavesdk.data.source import Item, Kind, Sample, Source, Task
-from nwavesdk.internal.files import FileError, printable, read_bytes
+from nwavesdk.internal.files import FileError, kind_of, printable
 
-__all__ = ["open_files", "open_source"]
+__all__ = ["ALL_COLUMNS", "FORMATS", "READERS", "open_files", "open_source"]
 
-# The largest file of a recording that is not sound [bytes].
-MOST_FILE_BYTES = 2**30
-
-# Number of data sets in one folder that an error names.
-MOST_NAMED = 5
+# The header of a `.npy` file is in its first bytes.
+NPY_HEADER_BYTES = 4096
 
 # The forms that `--data` takes, for the error of a path that has none of them.
 EXPECTED = (
@@ -53,60 +51,88 @@ EXPECTED = (
     "NAME_TEST.ts, a .npz file, or .h5 files of events"
 )
 
-Reader = Callable[[Path, bytes], Sample]
 
-ALL_COLUMNS = SeriesOptions()
+class FileOptions(NamedTuple):
+    """What is read of files with one recording.
 
-
-@dataclass(frozen=True)
-class FileReader:
-    """Reads recordings of which each is a file.
-
-    Args:
-        kind: What the recordings are.
+    Attributes:
         max_seconds: Length above which a sound is an error [s].
         series: What is read of the files of a series.
     """
 
-    kind: Kind
     max_seconds: float = MOST_SECONDS
     series: SeriesOptions = ALL_COLUMNS
 
-    def content(self, path: Path) -> bytes:
-        """The content of a file that is small enough."""
-        if self.kind == "sound":
-            return read_recording(path, self.max_seconds)
-        return read_bytes(path, MOST_FILE_BYTES, "split it into several recordings")
 
-    def digest(self, item: Item) -> bytes:
-        """SHA-256 of the file, followed by that of its target."""
-        digest = sha256(self.content(item.path)).digest()
-        if self.series != ALL_COLUMNS:  # decides the values, too
-            digest += repr(self.series).encode()
-        if item.target is not None:
-            digest += sha256(read_recording(item.target, self.max_seconds)).digest()
-        return digest
+# The kinds of recordings, and how a file with one of them is read, by the end of its name.
+READERS: dict[Kind, dict[str, Callable[[Path, FileOptions], Sample]]] = {
+    "sound": dict.fromkeys(
+        (".wav", ".flac", ".ogg", ".oga", ".opus"),
+        lambda path, options: Sample(read_sound(path, options.max_seconds)),
+    ),
+    "series": {
+        ".npy": lambda path, options: read_npy(path, options.series),
+        ".csv": lambda path, options: read_csv(path, options.series),
+    },
+    "image": dict.fromkeys((".png", ".jpg", ".jpeg"), lambda path, _: read_image(path)),
+    "events": {
+        ".bin": lambda path, _: read_bin(path),
+        ".npy": lambda path, _: read_structured_npy(path),
+        ".aedat4": lambda path, _: read_aedat4(path),
+    },
+}
 
-    def read(self, item: Item) -> Sample:
-        """The content of a recording.
+# The kind of each; a .npy file is a series, unless it holds records.
+KIND_OF = {suffix: kind for kind, readers in READERS.items() for suffix in readers}
+KIND_OF[".npy"] = "series"
+RECORDING_SUFFIXES = frozenset({*KIND_OF, *OTHER_SOUNDS})
 
-        Raises:
-            FileError: If it cannot be used.
-        """
-        data = self.content(item.path)
-        if self.kind == "sound":
-            sample = Sample(decode(item.path, data, self.max_seconds))
-        elif self.kind == "events" and item.path.suffix.lower() == ".npy":
-            sample = events.read_structured_npy(item.path, data)
-        elif self.kind == "series":
-            read = SERIES_READERS[item.path.suffix.lower()]
-            sample = read(item.path, data, self.series)
-        else:
-            sample = READERS[item.path.suffix.lower()](item.path, data)
-        if item.target is None:
-            return sample
-        content = read_recording(item.target, self.max_seconds)
-        return replace(sample, target=read_target(item.target, content))
+# Each format of many recordings finds the files that it needs in a path, or nothing.
+
+
+def _find_one(path: Path, pattern: str) -> Path | None:
+    """The path itself, or the only file in it, that has a name of this pattern.
+
+    Raises:
+        ValueError: If a folder has several.
+    """
+    files = [path] if path.is_file() else []
+    if path.is_dir() and not visible_folders(path):
+        files = sorted(path.iterdir())
+    files = [file for file in files if re.fullmatch(pattern, file.name, re.IGNORECASE)]
+    if len(files) > 1:
+        names = printable(", ".join(file.name for file in files))
+        raise ValueError(
+            f"Data folder {printable(path)} has {len(files)} data sets ({names:.200}), expected "
+            "one: name a file."
+        )
+    return files[0] if files else None
+
+
+def _find_ts(path: Path) -> tuple[Path, Path] | None:
+    """The two files of a data set of the UCR/UEA archive, by one of them, their folder or name."""
+    named = path.parent / f"{path.name}_TRAIN.ts"
+    file = named if named.is_file() else _find_one(path, r"[^.].*_TRAIN\.ts")
+    file = file or _find_one(path, r"[^.].*_TEST\.ts")
+    if file is None:
+        return None
+    name = file.name.rpartition("_")[0]
+    return file.with_name(f"{name}_TRAIN.ts"), file.with_name(f"{name}_TEST.ts")
+
+
+def _find_folder(path: Path, holds: Callable[[Path], bool]) -> Path | None:
+    """The path, if it is a folder without subfolders that holds files of a format."""
+    return path if path.is_dir() and not visible_folders(path) and holds(path) else None
+
+
+# Finds the files of a format in a path, and opens what it found.
+FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]], ...] = (
+    (partial(_find_one, pattern=r"[^.].*\.npz"), open_npz),
+    (_find_ts, lambda files, _: open_ts(*files)),
+    (partial(_find_folder, holds=holds_idx), lambda folder, _: open_idx(folder)),
+    (partial(_find_folder, holds=is_shd), lambda folder, _: open_shd(folder)),
+    (partial(_find_one, pattern=r".*\.(h5|hdf5)"), lambda path, _: open_shd(path)),
+)
 
 
 def open_files(
@@ -117,26 +143,30 @@ def open_files(
     Raises:
         ValueError: If their names do not show one kind of recording.
     """
-    kinds = {path: _kind_of_file(path) for path in paths}
-    first = next(iter(kinds.values()))
-    for path, kind in kinds.items():
-        if kind != first:
-            raise FileError(path, f"is {kind}, expected {first} like {paths[0]}", "leave it out")
-    reader = FileReader(first, max_seconds, series)
-    items = tuple(Item(path.as_posix(), path) for path in paths)
-    return Source(first, "classification", items, reader.read, reader.digest)
+    kind = _kind_of_file(paths[0])
+    for path in paths:
+        if _kind_of_file(path) != kind:
+            problem = f"is {_kind_of_file(path)}, expected {kind} like {paths[0]}"
+            raise FileError(path, problem, "remove it")
+    items = [Item(path.as_posix(), path) for path in paths]
+    return _source_of_files(kind, "classification", items, FileOptions(max_seconds, series))
 
 
 def _kind_of_file(path: Path) -> Kind:
     suffix = path.suffix.lower()
-    if suffix == ".npy" and events.holds_events(read_bytes(path, MOST_FILE_BYTES)[:4096]):
-        return "events"
-    for kind, suffixes in SUFFIXES_OF.items():
-        if suffix in suffixes:
-            return kind
-    expected = ", ".join(sorted(frozenset().union(*SUFFIXES_OF.values())))
-    what = f"is not a recording by its name, expected one that ends in {expected}"
-    raise FileError(path, what, "convert or rename it")
+    if suffix not in KIND_OF:
+        problem = f"is not a recording by its name, expected one that ends in {', '.join(KIND_OF)}"
+        raise FileError(path, problem, "convert or rename it")
+    return "events" if suffix == ".npy" and _holds_events(path) else KIND_OF[suffix]
+
+
+def _holds_events(path: Path) -> bool:
+    """Whether a `.npy` file holds records, as events do, and not a series; by its header."""
+    if path.is_file():
+        with suppress(OSError), open(path, "rb") as file:
+            header = file.read(NPY_HEADER_BYTES)
+            return re.search(rb"""['"]descr['"]:\s*\[""", header) is not None
+    return False
 
 
 def open_source(
@@ -162,39 +192,71 @@ def open_source(
         ValueError: If it is nothing that can be read; the text lists what can.
         FileError: If a file cannot be used; see `Faults`.
     """
-    for find, open_it in FORMATS:
-        found = find(path)
-        if found:
+    for find, open_format in FORMATS:
+        files = find(path)
+        if files:
             if series != ALL_COLUMNS:
                 raise ValueError(
                     f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
                     "--missing out."
                 )
-            return open_it(found, task)
-    check_folder(path, f"expected {EXPECTED}")
+            return open_format(files, task)
+
+    if not path.is_dir():
+        got = f"is {kind_of(path.stat().st_mode)}" if path.exists() else "does not exist"
+        raise ValueError(f"Data folder {printable(path)} {got}, expected {EXPECTED}.")
+    options = FileOptions(max_seconds, series)
     if is_official(path) and not _holds_classes(path):
-        return _open_parts(path, faults, task, max_seconds, series)
+        return _open_parts(path, faults, task, options)
     if (path / "wavs").is_dir() and (path / "target").is_dir():
-        return _of_files("sound", "regression", list_targets(path, faults), max_seconds)
+        items = list_targets(path, faults, READERS["sound"], RECORDING_SUFFIXES)
+        return _source_of_files("sound", "regression", items, options)
     if not (has_table or is_official(path)):
         check_parts(path)
-    kind = find_kind(path)
-    if kind is None:
-        raise ValueError(f"Data folder {printable(path)} has no recordings, expected {EXPECTED}.")
-    items = list_files(path, faults, kind) if has_table else list_classes(path, faults, kind)
-    return _of_files(kind, "classification", items, max_seconds, series)
+    kind = _find_kind(path)
+    list_items = list_files if has_table else list_classes
+    items = list_items(path, faults, READERS[kind], RECORDING_SUFFIXES)
+    return _source_of_files(kind, "classification", items, options)
 
 
-def _of_files(
-    kind: Kind,
-    task: Task,
-    items: list[Item],
-    max_seconds: float,
-    series: SeriesOptions = ALL_COLUMNS,
-) -> Source:
-    reader = FileReader(kind, max_seconds, series)
-    limits = f"at most {max_seconds} s"
-    return Source(kind, task, tuple(items), reader.read, reader.digest, limits=limits)
+def _find_kind(root: Path) -> Kind:
+    """What most files of a folder are; sound if none can be read, but some are sounds.
+
+    Raises:
+        ValueError: If no file can be a recording.
+    """
+    listed = list_files(root, Faults(root, "skip"), RECORDING_SUFFIXES | {".mat"})
+    counts = Counter(item.path.suffix.lower() for item in listed)
+    first_of = {item.path.suffix.lower(): item.path for item in reversed(listed)}
+    kinds: Counter[Kind] = Counter()
+    for suffix in filter(counts.get, KIND_OF):
+        kinds[_kind_of_file(first_of[suffix])] += counts[suffix]
+    if kinds:
+        return kinds.most_common(1)[0][0]
+    if OTHER_SOUNDS & counts.keys():
+        return "sound"
+    hint = "; examples/qtdb.py converts MAT-files to a .npz" if ".mat" in counts else ""
+    raise ValueError(f"Data folder {printable(root)} has no recordings, expected {EXPECTED}{hint}.")
+
+
+def _source_of_files(kind: Kind, task: Task, items: Sequence[Item], options: FileOptions) -> Source:
+    def read(item: Item) -> Sample:
+        sample = READERS[kind][item.path.suffix.lower()](item.path, options)
+        return sample if item.target is None else replace(sample, target=read_target(item.target))
+
+    def digest(item: Item) -> bytes:
+        digest = _digest_of_file(item.path)
+        if options.series != ALL_COLUMNS:  # decides the values, too
+            digest += repr(options.series).encode()
+        return digest if item.target is None else digest + _digest_of_file(item.target)
+
+    limits = f"at most {options.max_seconds} s"
+    return Source(kind, task, tuple(items), read, digest, limits=limits)
+
+
+def _digest_of_file(path: Path) -> bytes:
+    with reading(path, "a file"), open(path, "rb") as file:
+        return file_digest(file, "sha256").digest()
 
 
 def _holds_classes(root: Path) -> bool:
@@ -203,18 +265,17 @@ def _holds_classes(root: Path) -> bool:
     return not is_special and not (root / "train" / "wavs").is_dir()
 
 
-def _open_parts(
-    root: Path, faults: Faults, task: Task | None, max_seconds: float, series: SeriesOptions
-) -> Source:
+def _open_parts(root: Path, faults: Faults, task: Task | None, options: FileOptions) -> Source:
     """The formats in the folders of an official split, as one source."""
     sources = {
-        part: open_source(root / part, faults, task=task, max_seconds=max_seconds, series=series)
+        part: open_source(root / part, faults, task=task, **options._asdict())
         for part in PARTS
         if (root / part).is_dir()
     }
-    first = next(iter(sources.values()))
-    source_of: dict[str, tuple[Source, Item]] = {}
+    first = sources["train"]
     items: list[Item] = []
+    reads: dict[str, Callable[[], Sample]] = {}
+    digests: dict[str, Callable[[], bytes]] = {}
     for part, source in sources.items():
         if (source.kind, source.task) != (first.kind, first.task):
             raise ValueError(
@@ -223,93 +284,12 @@ def _open_parts(
             )
         for item in source.items:
             key = f"{part}/{item.key}"
-            source_of[key] = source, item
             items.append(replace(item, key=key, part=part))
-    return Source(
-        first.kind,
-        first.task,
-        tuple(items),
-        lambda item: source_of[item.key][0].read(source_of[item.key][1]),
-        lambda item: source_of[item.key][0].digest(source_of[item.key][1]),
-        first.classes,
-        first.shape,
-        first.limits,
+            reads[key] = partial(source.read, item)
+            digests[key] = partial(source.digest, item)
+    return replace(
+        first,
+        items=tuple(items),
+        read=lambda item: reads[item.key](),
+        digest=lambda item: digests[item.key](),
     )
-
-
-# Each format finds the files that it needs in a path, or nothing, and opens them.
-
-
-def _find_one(path: Path, pattern: str) -> Path | None:
-    """The path itself, or the only file in it, that has a name of this pattern.
-
-    Raises:
-        ValueError: If a folder has several.
-    """
-    if path.is_file():
-        return path if re.fullmatch(pattern, path.name, re.IGNORECASE) else None
-    files = _matching(path, pattern)
-    if len(files) > 1:
-        names = ", ".join(printable(file.name) for file in files[:MOST_NAMED])
-        raise ValueError(
-            f"Data folder {printable(path)} has {len(files)} data sets ({names}), expected one: "
-            "name a file."
-        )
-    return files[0] if files else None
-
-
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    """The files with such names in a folder without subfolders."""
-    if not folder.is_dir() or visible_folders(folder):
-        return []
-    named = re.compile(pattern, re.IGNORECASE)
-    return [path for path in sorted(folder.iterdir()) if named.fullmatch(path.name)]
-
-
-def _find_ts(path: Path) -> tuple[Path, Path] | None:
-    """The two files of a data set of the UCR/UEA archive, by one of them, their folder or name."""
-    train = _find_one(path, r"[^.].*_TRAIN\.ts")
-    if train is None:
-        test = _find_one(path, r"[^.].*_TEST\.ts")
-        stem = None if test is None else test.name[: -len("_TEST.ts")]
-        train = test and test.with_name(f"{stem}_TRAIN.ts")
-    if train is None and path.with_name(f"{path.name}_TRAIN.ts").is_file():
-        train = path.with_name(f"{path.name}_TRAIN.ts")
-    return (
-        None
-        if train is None
-        else (train, train.with_name(train.name[: -len("TRAIN.ts")] + "TEST.ts"))
-    )
-
-
-def _find_idx(path: Path) -> Path | None:
-    has_files = path.is_dir() and not visible_folders(path)
-    return path if has_files and holds_idx(path) else None
-
-
-def _find_qtdb(path: Path) -> Path | None:
-    return path if _matching(path, r"QTDB_(train|test)\.mat") else None
-
-
-def _find_shd(path: Path) -> Path | None:
-    if path.is_dir() and visible_folders(path):
-        return None
-    return path if path.exists() and is_shd(path) else None
-
-
-# Finds the files of a format in a path, and opens what it found.
-FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]], ...] = (
-    (partial(_find_one, pattern=r"[^.].*\.npz"), open_npz),
-    (_find_ts, lambda files, _: open_ts(*files)),
-    (_find_idx, lambda folder, _: open_idx(folder)),
-    (_find_qtdb, lambda folder, _: open_qtdb(folder)),
-    (_find_shd, lambda path, _: open_shd(path)),
-)
-
-SERIES_READERS = {".npy": read_npy, ".csv": read_csv}
-
-READERS: dict[str, Reader] = {
-    **dict.fromkeys(SUFFIXES_OF["image"], read_image),
-    ".bin": events.read_bin,
-    ".aedat4": read_aedat4,
-}

@@ -13,6 +13,8 @@ from pydantic import Field
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
 from nwavesdk.data.split import check_shares
+from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.files import printable
 from nwavesdk.internal.model import check_fields, expect
 
 __all__ = ["NWaveDataloaderConfig", "default_cache_folder"]
@@ -123,6 +125,19 @@ class NWaveDataloaderConfig:
     def bank(self) -> FilterBank:
         """The filters of the chip."""
         return FilterBank.of(load_profile(self.chip), self.sample_rate)
+
+    def require_memory(self, content: str, n_bytes: float) -> None:
+        """Reject arrays that the memory cannot hold.
+
+        Args:
+            content: What they are.
+            n_bytes: Their size [bytes].
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        remedy = "use fewer or shorter recordings, longer time steps, or a lower sample rate"
+        require_memory(printable(self.folder), content, n_bytes, remedy)
 
     @property
     def folder(self) -> Path:

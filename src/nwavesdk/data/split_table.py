@@ -6,11 +6,12 @@ recordings that the table does not name are counted.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
+from nwavesdk.data.reading import reading
 from nwavesdk.data.source import Item, Part
 from nwavesdk.internal.files import FileError, printable, read_bytes
 
@@ -21,8 +22,8 @@ PARTS: tuple[Part, ...] = get_args(Part)
 FIELD_OF = {"file": "key", "part": "part", "class": "class_name", "group": "group"}
 FORM = "file,part[,class][,group]"
 
-# Longest cell [letters]: paths have at most 4096.
-MOST_CELL = 4096
+# Letters of a line that an error shows.
+MAX_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,12 @@ class SplitTable:
     Args:
         path: Its file.
         columns: Names of its columns.
-        rows: The cells of each row by the key of its recording.
-        lines: The line of each row by the key of its recording.
+        rows: The line and the fields of an item of each recording, by its key.
     """
 
     path: Path
     columns: tuple[str, ...]
-    rows: dict[str, dict[str, str]]
-    lines: dict[str, int]
+    rows: dict[str, tuple[int, dict[str, Any]]]
 
     def apply(self, items: Sequence[Item]) -> tuple[tuple[Item, ...], str]:
         """Give recordings the part, the class and the group that the table has for them.
@@ -54,26 +53,18 @@ class SplitTable:
         Raises:
             FileError: If the table names a file that is not among the items.
         """
-        known = {item.key for item in items}
-        for key, line in self.lines.items():
-            if key not in known:
-                what = f"line {line}: '{printable(key)}' is not a recording of the data"
-                like = f", such as '{printable(items[0].key)}'" if items else ""
-                raise FileError(self.path, what, f"name a path inside the data folder{like}")
-        named = tuple(self._apply(item) for item in items if item.key in self.rows)
-        left_out = len(items) - len(named)
-        those = (
-            "recording that it does not name is"
-            if left_out == 1
-            else ("recordings that it does not name are")
-        )
-        note = f"{left_out:,} {those} left out" if left_out else ""
-        return named, note
+        unknown = self.rows.keys() - {item.key for item in items}
+        if unknown:
+            line, key = min((self.rows[key][0], key) for key in unknown)
+            what = f"line {line}: '{printable(key)[:MAX_SHOWN]}' is not a recording of the data"
+            like = f", such as '{printable(items[0].key)}'" if items else ""
+            raise FileError(self.path, what, f"name a path inside the data folder{like}")
 
-    def _apply(self, item: Item) -> Item:
-        row = self.rows[item.key]
-        fields: dict[str, Any] = {FIELD_OF[name]: cell for name, cell in row.items()}
-        return replace(item, **fields)
+        named = [replace(item, **self.rows[item.key][1]) for item in items if item.key in self.rows]
+        n_left_out = len(items) - len(named)
+        shown = f"{n_left_out:,} of {len(items):,} recordings left out, not in the table"
+        note = shown if n_left_out else ""
+        return tuple(named), note
 
 
 def read_split_table(path: Path) -> SplitTable:
@@ -89,65 +80,30 @@ def read_split_table(path: Path) -> SplitTable:
     Raises:
         FileError: If it cannot be read, is not such a table, or a recording occurs twice.
     """
-    try:
-        text = read_bytes(path, remedy="split it, or give groups instead").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        what = f"is not text in UTF-8 (byte {error.start})"
-        raise FileError(path, what, "save it as UTF-8") from None
-    lines = _numbered_lines(path, text)
-    columns = _read_header(path, next(lines, None))
-    rows: dict[str, dict[str, str]] = {}
-    line_of: dict[str, int] = {}
-    for line, cells in lines:
-        row = _read_row(path, line, columns, cells)
-        # "./a//b.wav" is "a/b.wav".
-        key = row["file"] = str(PurePosixPath(row["file"]))
-        if key in rows:
-            what = f"line {line}: '{printable(key)}' is in line {line_of[key]}, too"
-            raise FileError(path, what, "keep one of the two lines")
-        rows[key] = row
-        line_of[key] = line
-    if not rows:
-        raise FileError(path, "names no recording", f"add a line {FORM} for each")
-    return SplitTable(path, columns, rows, line_of)
-
-
-def _numbered_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each line that is not blank, with its number from 1."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        what = f"line {reader.line_num}: is not comma-separated text ({error})"
-        raise FileError(path, what, "correct the line") from None
-
-
-def _read_header(path: Path, first: tuple[int, list[str]] | None) -> tuple[str, ...]:
-    if first is None:
-        raise FileError(path, "is empty", f"give it the header {FORM}")
-    line, names = first
-    are_known = set(names) <= set(FIELD_OF) and len(set(names)) == len(names)
-    if not are_known or "file" not in names or len(names) < 2:
-        shown = printable(",".join(names))[:100]
+    content = read_bytes(path, remedy="split it, or give groups instead")
+    with reading(path, "comma-separated text in UTF-8"):
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
+    (line, columns), *lines = lines or [(1, [])]
+    is_known = set(columns) <= set(FIELD_OF) and len(set(columns)) == len(columns)
+    if not is_known or "file" not in columns or len(columns) < 2:
+        shown = printable(",".join(columns))[:MAX_SHOWN]
         what = f"line {line}: has the columns '{shown}', expected the header {FORM}"
         raise FileError(path, what, "write it with commas, in the first line")
-    return tuple(names)
+    if not lines:
+        raise FileError(path, "names no recording", f"add a line {FORM} for each")
 
-
-def _read_row(path: Path, line: int, columns: tuple[str, ...], cells: list[str]) -> dict[str, str]:
-    if len(cells) != len(columns):
-        what = f"line {line}: has {len(cells)} cells, expected {len(columns)}"
-        raise FileError(path, what, f"give it {','.join(columns)}")
-    row = dict(zip(columns, cells, strict=True))
-    for name, cell in row.items():
-        if not cell:
-            raise FileError(path, f"line {line}: its {name} is empty", "fill it in")
-        if len(cell) > MOST_CELL:
-            what = f"line {line}: its {name} has {len(cell)} letters, expected at most {MOST_CELL}"
-            raise FileError(path, what, "shorten it")
-    if row.get("part", "train") not in PARTS:
-        what = f"line {line}: its part is '{printable(row['part'])[:60]}'"
-        raise FileError(path, what, f"write {', '.join(PARTS[:-1])} or {PARTS[-1]}")
-    return row
+    rows: dict[str, tuple[int, dict[str, Any]]] = {}
+    for line, cells in lines:
+        row = dict(zip(columns, cells, strict=False))
+        if len(cells) != len(columns) or not all(cells) or row.get("part", "train") not in PARTS:
+            shown = printable(",".join(cells))[:MAX_SHOWN]
+            what = f"line {line}: is '{shown}', expected {','.join(columns)}"
+            raise FileError(path, what, f"fill in all, with {', '.join(PARTS)} as part")
+        key = str(PurePosixPath(row["file"]))  # "./a//b.wav" is "a/b.wav"
+        if key in rows:
+            what = f"line {line}: '{printable(key)}' is in line {rows[key][0]}, too"
+            raise FileError(path, what, "keep one of the two lines")
+        fields = {FIELD_OF[name]: cell for name, cell in row.items()}
+        rows[key] = (line, {**fields, "key": key})
+    return SplitTable(path, tuple(columns), rows)

@@ -1,317 +1,246 @@
-"""Computed frames of a data set, in memory or in one memory-mapped file of the cache.
+"""Computed frames of a data set, in memory or in a folder of the cache.
 
-Layout of a file: MAGIC, padded to 64 bytes; the values of all recordings, one after the other, as
-float32 (frames) or pairs of int32 (bins of events); their targets, as int64 or float32; a footer
-in JSON, with the number of steps of each recording and what the caller adds; the length of the
-footer in 8 bytes; and the SHA-256 of all this.
+A store is a folder with three files: `frames.npy` has the values of all recordings, one after the
+other, as float32 (frames) or pairs of int32 (bins of events); `targets.npy` has their targets; and
+`index.json` has the number of steps of each recording, the facts that the caller adds, and the
+SHA-256 of all this.
 
-A file appears whole or not at all, so any process that writes may be killed. A damaged file is
-detected, and computed again. The checksum detects damage, not malice: who can write to the folder
-can replace frames by others. They can do no more than that, since the file is numbers of known
+The folder appears whole or not at all, so a process that writes may be killed. A damaged store is
+detected, and computed again. The checksum detects damage, not malice: who can write to the cache
+can replace frames by others. They can do no more than that, since the arrays are numbers of known
 shape, and no code.
 """
 
 import json
-import mmap
 import os
-import struct
+import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.binning import to_frames
-from nwavesdk.data.features import EventBins
-from nwavesdk.data.recordings import Frames
+from nwavesdk.data.features import EventBins, Featured
+from nwavesdk.data.reading import reading
+from nwavesdk.data.recordings import Indices
 from nwavesdk.data.source import StepTarget
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import (
+    FileError,
     draft_of,
     make_private_folder,
     remove_drafts,
 )
 
-__all__ = [
-    "SUFFIX",
-    "FrameStore",
-    "StoreWriter",
-    "StoredEvents",
-    "StoredFrames",
-    "open_store",
-]
+__all__ = ["ARRAYS", "INDEX", "FrameStore", "StoredFrames", "open_store", "store_frames"]
 
-MAGIC = b"nwave frames 2".ljust(64, b"\0")
-DIGEST_BYTES = sha256().digest_size
-TAIL_BYTES = 8 + DIGEST_BYTES
-SUFFIX = ".frames"
+# The files in the folder of a store.
+ARRAYS = ("frames.npy", "targets.npy")
+INDEX = "index.json"
+
+# The length of the header of `frames.npy`. numpy pads headers to multiples of 64 bytes, and that of
+# an array with two axes is longer than 64 and shorter than 128.
+HEADER_BYTES = 128
 
 # Age from which a draft belongs to a process that was killed [s].
 STALE_SECONDS = 86_400
 
-# The largest footer that is read: 10^7 recordings have one of about 500 MB.
-MOST_FOOTER_BYTES = 2**30
-
-# Bytes that are hashed together.
-BLOCK_BYTES = 2**22
-
-Values = npt.NDArray[np.float32] | npt.NDArray[np.int32]
-
-
-class StoredFrames(Sequence[Frames]):
-    """Frames of recordings that lie one after the other in one array.
-
-    Args:
-        values: `[steps of all, F]`.
-        lengths: Steps of each recording, `[B]`.
-    """
-
-    def __init__(self, values: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]) -> None:
-        self.lengths = lengths
-        self._values = values
-        self._ends = np.cumsum(lengths)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: Any) -> Any:
-        end = int(self._ends[index])
-        return self._values[end - int(self.lengths[index]) : end]
-
-
-class StoredEvents(Sequence[Frames]):
-    """Bins of events of recordings; an element is made into frames when it is asked for.
-
-    Args:
-        pairs: Step and place of each event, int32 `[events of all, 2]`.
-        counts: Events of each recording, `[B]`.
-        lengths: Steps of each recording, `[B]`.
-        n_places: Places of the sensor.
-    """
-
-    def __init__(
-        self,
-        pairs: npt.NDArray[np.int32],
-        counts: npt.NDArray[np.int64],
-        lengths: npt.NDArray[np.int64],
-        n_places: int,
-    ) -> None:
-        self.lengths = lengths
-        self.n_places = n_places
-        self._pairs = StoredFrames(pairs, counts)  # type: ignore[arg-type]  # pairs are integers
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def pairs(self, index: int) -> npt.NDArray[np.int32]:
-        """Step and place of each event of a recording, `[n, 2]`."""
-        pairs: npt.NDArray[np.int32] = self._pairs[index]
-        return pairs
-
-    def __getitem__(self, index: Any) -> Any:
-        return to_frames(self.pairs(index), int(self.lengths[index]), self.n_places)
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class FrameStore:
+class StoredFrames(Sequence[Array]):
+    """Frames of recordings, or their targets, that lie one after the other in one array.
+
+    Those of events are stored as pairs, and made into frames when they are asked for.
+
+    Args:
+        values: Frames `[steps of all, F]`, or step and place of each event, int32 `[n of all, 2]`.
+        counts: Rows of each recording in `values`, `[B]`.
+        ends: Where they end, `[B]`.
+        lengths: Steps of each recording, `[B]`.
+        n_places: Places of the sensor of events; otherwise 0.
+    """
+
+    values: Array
+    counts: Indices
+    ends: Indices
+    lengths: Indices
+    n_places: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: Any) -> Any:
+        rows = self.pairs(index)
+        return to_frames(rows, int(self.lengths[index]), self.n_places) if self.n_places else rows
+
+    def pairs(self, index: int) -> Array:
+        """The rows of a recording as they are stored: of events, step and place of each."""
+        end = int(self.ends[index])
+        return self.values[end - int(self.counts[index]) : end]
+
+    def choose(self, indices: Indices) -> "StoredFrames":
+        """Some of the recordings, whose values are not copied."""
+        return replace(
+            self,
+            counts=self.counts[indices],
+            ends=self.ends[indices],
+            lengths=self.lengths[indices],
+        )
+
+
+class FrameStore(NamedTuple):
     """The frames of a data set.
 
-    Args:
-        frames: One array per recording.
+    Attributes:
+        frames: `[L, F]` of each recording.
         targets: The target of each recording, if its steps have one.
         facts: What the writer added: JSON values by name.
-        is_cached: Whether it was read from the cache.
     """
 
-    frames: Sequence[Frames]
+    frames: StoredFrames
     targets: Sequence[StepTarget]
     facts: dict[str, Any]
-    is_cached: bool
 
 
-class StoreWriter:
-    """Takes the frames of one recording after the other, to a file or, without one, to memory.
+def store_frames(
+    path: Path | None, owner: str, recordings: Iterable[Featured], facts: dict[str, Any]
+) -> FrameStore:
+    """Join the frames of recordings, one after the other, in a folder or in memory.
 
     Args:
-        path: The file, which appears when all is written; None for memory.
+        path: The folder; None for memory.
         owner: What the recordings belong to, for the message of an error.
+        recordings: Frames and target of each; at least one.
+        facts: JSON values that are stored with the frames. They may be added while the recordings
+            are read.
 
     Raises:
-        OSError: If the file cannot be written, also from `append` and `finish`.
+        OSError: If the folder cannot be written.
+        ValueError: If the memory cannot hold the frames.
     """
+    index: dict[str, Any] = {"lengths": [], "counts": [], "n_places": 0}
+    targets: list[StepTarget] = []
+    rows = _rows_of(recordings, index, targets)
+    if path is None:
+        values: list[Array] = []
+        for array in rows:
+            require_memory(
+                owner,
+                f"the frames of recording {len(values) + 1:,}",
+                array.nbytes,
+                "set NWAVESDK_CACHE to a folder that can be written, or use fewer recordings",
+            )
+            values.append(array)
+        return _store_of(index | facts, [np.concatenate(values), _joined(targets)])
 
-    def __init__(self, path: Path | None, owner: str) -> None:
-        self._path = path
-        self._owner = owner
-        self._hash = sha256()
-        self._memory: list[Values] = []
-        self._targets: list[StepTarget] = []
-        self._lengths: list[int] = []
-        self._counts: list[int] = []
-        self._n_places = 0
-        self._file: BinaryIO | None = None
-        if path is not None:
-            make_private_folder(path.parent)
-            remove_drafts(path.parent, STALE_SECONDS)
-            self._draft = draft_of(path)
-            self._file = open(self._draft, "xb")  # noqa: SIM115  # closed by `close`
-            self._write(self._file, MAGIC)
+    make_private_folder(path.parent)
+    draft = draft_of(path)
+    try:
+        draft.mkdir()
+        with open(draft / ARRAYS[0], "xb") as file:
+            # The number of rows is known at the end, so the header is written last.
+            file.seek(HEADER_BYTES)
+            for array in rows:
+                file.write(array.tobytes())
+            header = np.lib.format.header_data_from_array_1_0(array)
+            header["shape"] = (sum(index["counts"]), array.shape[1])
+            file.seek(0)
+            np.lib.format.write_array_header_1_0(file, header)
+        np.save(draft / ARRAYS[1], _joined(targets))
 
-    def append(self, frames: "Frames | EventBins", target: StepTarget | None) -> None:
-        """Add a recording.
+        # Mapped files stay readable when another process replaces them.
+        arrays = _map_arrays(draft)
+        index |= facts
+        (draft / INDEX).write_text(json.dumps(index | {"sha256": _checksum(index, arrays)}))
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # another process has stored the same in the meantime
+            draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return _store_of(index, arrays)
 
-        Args:
-            frames: `[L, F]`, or bins of events.
-            target: `[L]` or `[L, D]`, or None.
-        """
-        if isinstance(frames, EventBins):
-            values: Values = np.ascontiguousarray(frames.pairs, "<i4")
-            self._n_places = frames.n_places
-            self._counts.append(len(values))
-            self._lengths.append(frames.steps)
-        else:
-            values = np.ascontiguousarray(frames, "<f4")
-            self._lengths.append(len(values))
+
+def _rows_of(
+    recordings: Iterable[Featured], index: dict[str, Any], targets: list[StepTarget]
+) -> Iterator[Array]:
+    """The rows of each recording in a store, while `index` and `targets` are filled in."""
+    for frames, target in recordings:
         if target is not None:
-            self._targets.append(target)
-        if self._file is not None:
-            self._write(self._file, values.tobytes())
-            return
-        what = f"the frames of recording {len(self._lengths):,}"
-        remedy = "set NWAVESDK_CACHE to a folder that can be written, or use fewer recordings"
-        require_memory(self._owner, what, values.nbytes, remedy)
-        self._memory.append(values.reshape(-1))
+            targets.append(target)
+        if isinstance(frames, EventBins):
+            rows: Array = frames.pairs
+            index["n_places"] = frames.n_places
+        else:
+            rows = np.ascontiguousarray(frames, np.float32)
+        index["lengths"].append(frames.shape[0])
+        index["counts"].append(len(rows))
+        yield rows
 
-    def _write(self, file: BinaryIO, content: bytes) -> None:
-        file.write(content)
-        self._hash.update(content)
 
-    def finish(self, width: int, facts: dict[str, Any]) -> FrameStore:
-        """Write the rest, and open the store.
-
-        Args:
-            width: Features of a frame.
-            facts: JSON values that are stored with the frames.
-        """
-        targets: StepTarget = np.zeros(0, np.float32)
-        if self._targets:
-            targets = np.concatenate(self._targets)  # type: ignore[assignment]  # of one dtype
-        footer = {
-            "width": width,
-            "lengths": self._lengths,
-            "counts": self._counts,
-            "n_places": self._n_places,
-            "targets": {"dtype": targets.dtype.str, "shape": list(targets.shape)},
-            "facts": facts,
-        }
-        if self._file is None or self._path is None:
-            kind = np.int32 if self._n_places else np.float32
-            values: Values = np.concatenate([np.zeros(0, kind), *self._memory])
-            return _store_of(values, targets, footer, is_cached=False)
-        text = json.dumps(footer).encode()
-        self._write(self._file, targets.tobytes() + text + struct.pack("<Q", len(text)))
-        self._file.write(self._hash.digest())
-        self._file.close()
-        os.replace(self._draft, self._path)
-        return _map_store(self._path, footer, is_cached=False)
-
-    def close(self) -> None:
-        """Remove what was written, if it is not finished."""
-        if self._file is not None:
-            self._file.close()
-            with suppress(OSError):
-                self._draft.unlink(missing_ok=True)
+def _joined(targets: list[StepTarget]) -> Array:
+    return np.concatenate(targets) if targets else np.zeros(0, np.float32)
 
 
 def open_store(path: Path) -> FrameStore | None:
-    """The frames in a file of the cache; None if there is no such file.
+    """The frames in a folder of the cache; None if there is no such folder.
 
-    A damaged file gives a warning, and counts as missing.
+    A damaged folder gives a warning, and counts as missing. Drafts of killed processes are removed.
     """
-    if not os.path.lexists(path):
-        return None
-    footer = _read_footer(path)
-    if footer is None:
-        warnings.warn(
-            f"The file {path.name} of the cache {path.parent} was damaged: its frames are computed "
-            "again.",
-            stacklevel=3,
-        )
-        return None
-    return _map_store(path, footer, is_cached=True)
-
-
-def _read_footer(path: Path) -> dict[str, Any] | None:
-    """The footer of a file whose checksum and sizes are right; None of another one."""
+    with suppress(OSError):
+        remove_drafts(path.parent, STALE_SECONDS)
     try:
-        size = os.stat(path).st_size
-        if not path.is_file() or size < len(MAGIC) + TAIL_BYTES:
-            return None
-        with open(path, "rb") as file:
-            content = sha256()
-            remaining = size - DIGEST_BYTES
-            while block := file.read(min(BLOCK_BYTES, remaining)):
-                content.update(block)
-                remaining -= len(block)
-            if content.digest() != file.read():
-                return None
-            file.seek(0)
-            if file.read(len(MAGIC)) != MAGIC:
-                return None
-            file.seek(size - TAIL_BYTES)
-            (n_footer,) = struct.unpack("<Q", file.read(8))
-            if n_footer > min(MOST_FOOTER_BYTES, size - TAIL_BYTES - len(MAGIC)):
-                return None
-            file.seek(size - TAIL_BYTES - n_footer)
-            footer: dict[str, Any] = json.loads(file.read(n_footer))
-        n_payload = size - TAIL_BYTES - n_footer - len(MAGIC)
-        return footer if _payload_bytes(footer) == n_payload else None
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+        files = [path / name for name in (INDEX, *ARRAYS)]
+        # A pipe in place of a file would be waited for.
+        with reading(files[0], "JSON"), reading(files[1], "frames"), reading(files[2], "targets"):
+            index = json.loads((path / INDEX).read_bytes())
+            checksum = index.pop("sha256")
+            arrays = _map_arrays(path)
+            if checksum != _checksum(index, arrays):
+                raise ValueError("its checksum is wrong")
+            return _store_of(index, arrays)
+    except FileError:
+        if os.path.lexists(path):
+            warnings.warn(
+                f"The folder {path.name} of the cache {path.parent} was damaged: its frames are "
+                "computed again.",
+                stacklevel=3,
+            )
+    return None
 
 
-def _values_shape(footer: dict[str, Any]) -> tuple[int, int]:
-    """Shape of the values of all recordings."""
-    if footer["n_places"]:
-        return sum(footer["counts"]), 2
-    return sum(footer["lengths"]), footer["width"]
+def _map_arrays(folder: Path) -> list[Array]:
+    """The arrays of a store, which are read from the disk when they are used."""
+    paths = [folder / name for name in ARRAYS]
+    return [np.lib.format.open_memmap(path, mode="r").view(np.ndarray) for path in paths]
 
 
-def _payload_bytes(footer: dict[str, Any]) -> int:
-    rows, columns = _values_shape(footer)
-    dtype = np.dtype(footer["targets"]["dtype"])
-    n_values = int(np.prod(footer["targets"]["shape"]))
-    return int(4 * rows * columns + dtype.itemsize * n_values)
+def _checksum(index: dict[str, Any], arrays: list[Array]) -> str:
+    content = sha256(json.dumps(index).encode())
+    for array in arrays:
+        content.update(repr((array.dtype.str, array.shape)).encode())
+        content.update(array.data)
+    return content.hexdigest()
 
 
-def _map_store(path: Path, footer: dict[str, Any], *, is_cached: bool) -> FrameStore:
-    rows, columns = _values_shape(footer)
-    kind = np.dtype("<i4" if footer["n_places"] else "<f4")
-    with open(path, "rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    values: Values = np.frombuffer(mapped, kind, rows * columns, len(MAGIC))
-    described = footer["targets"]
-    targets: StepTarget = np.frombuffer(
-        mapped,
-        np.dtype(described["dtype"]),
-        int(np.prod(described["shape"])),
-        len(MAGIC) + 4 * rows * columns,
-    ).reshape(described["shape"])
-    return _store_of(values, targets, footer, is_cached=is_cached)
+def _store_of(index: dict[str, Any], arrays: list[Array]) -> FrameStore:
+    """The store with an index and its arrays.
 
-
-def _store_of(values: Any, targets: Any, footer: dict[str, Any], *, is_cached: bool) -> FrameStore:
-    lengths = np.array(footer["lengths"], np.int64)
-    values = values.reshape(_values_shape(footer))
-    if footer["n_places"]:
-        counts = np.array(footer["counts"], np.int64)
-        frames: Sequence[Frames] = StoredEvents(values, counts, lengths, footer["n_places"])
-    else:
-        frames = StoredFrames(values, lengths)
-    stored: Sequence[Any] = StoredFrames(targets, lengths) if len(targets) else ()
-    return FrameStore(frames, stored, footer["facts"], is_cached)
+    Raises:
+        ValueError: If they do not fit.
+    """
+    values, targets = arrays
+    counts, lengths = (np.array(index[name], np.int64) for name in ("counts", "lengths"))
+    if len(values) != counts.sum() or len(targets) not in (0, lengths.sum()):
+        raise ValueError("its arrays have other lengths")
+    ends = np.cumsum(lengths)
+    stored = StoredFrames(targets, lengths, ends, lengths) if len(targets) else ()
+    frames = StoredFrames(values, counts, np.cumsum(counts), lengths, index["n_places"])
+    return FrameStore(frames, stored, index)

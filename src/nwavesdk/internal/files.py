@@ -11,13 +11,13 @@ Design requirements:
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 __all__ = [
     "FileError",
@@ -29,7 +29,6 @@ __all__ = [
     "kind_of",
     "make_private_folder",
     "one_line",
-    "open_regular",
     "printable",
     "read_bytes",
     "reason_of",
@@ -260,7 +259,7 @@ def is_draft(path: Path) -> bool:
 
 
 def remove_drafts(folder: Path, older_than: float = 0) -> None:
-    """Remove the drafts of killed writes.
+    """Remove the drafts of killed writes: files and folders.
 
     Args:
         folder: The folder, which the caller owns.
@@ -271,7 +270,10 @@ def remove_drafts(folder: Path, older_than: float = 0) -> None:
         if is_draft(path):
             with suppress(OSError):
                 if not older_than or path.stat().st_mtime < time.time() - older_than:
-                    path.unlink()
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
 
 
 # Reading
@@ -291,33 +293,12 @@ def read_bytes(
         FileError: If it does not exist, is not a regular file, cannot be read, or is larger.
     """
     try:
-        with open_regular(path) as file:
-            # The size that the file has at first: `read` reserves all memory that it may need.
-            size = os.fstat(file.fileno()).st_size
-            content = (file.read(size + 1) if size <= most else b"") or b""
-            while size < len(content) <= most and (more := file.read(2**20)):  # it grows
-                content += more
-            size = max(size, len(content))
-    except OSError as error:
-        what = f"cannot be read ({reason_of(error)})"
-        raise FileError(path, what, "change its permissions or its name") from None
-    if size > most:
-        what = f"is too large ({size:,} bytes, expected at most {most:,})"
-        raise FileError(path, what, remedy)
-    return content
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading; a link to a file is followed.
-
-    Raises:
-        FileError: If it does not exist, is not a regular file, or cannot be opened.
-    """
-    try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise FileError(path, f"is {kind_of(mode)}, expected a file", "name another one")
-        return open(path, "rb", opener=_open_without_waiting)
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read() if size <= most else b""
     except FileNotFoundError:
         raise FileError(path, "does not exist", "check the name") from None
     except FileError:
@@ -325,6 +306,12 @@ def open_regular(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:
         what = f"cannot be read ({reason_of(error)})"
         raise FileError(path, what, "change its permissions or its name") from None
+
+    size = max(size, len(content))  # it may have grown
+    if size > most:
+        what = f"is too large ({size:,} bytes, expected at most {most:,})"
+        raise FileError(path, what, remedy)
+    return content
 
 
 def kind_of(mode: int) -> str:

@@ -2,7 +2,7 @@
 
 Design requirements:
 
-- Parsing ends: it never recurses deeper than its limit. What is wrong becomes one line that names
+- Parsing ends, and its result is not nested deeper than a limit. A fault is one line that names
   the file and the remedy.
 - A file may carry its own checksum, a *seal*, by which any damaged bit is detected.
 """
@@ -33,9 +33,6 @@ MOST_LEVELS = 64
 # Stands for the seal in a content that is not sealed yet. Neither tensors nor texts have it by
 # chance, as they might have 64 zeros.
 UNSEALED = "unsealed" * 8
-
-# Strings, in which brackets have no meaning, and brackets.
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|[\[{]|[]}]')
 
 
 def parse_json(content: bytes, path: object) -> dict[str, Any]:
@@ -76,27 +73,17 @@ def _parse(content: bytes, path: object, form: str, parse: Callable[[str], Any])
         text = content.decode()
         if form == "JSON" and not text.strip():
             raise ValueError("it is empty")
-        _check_levels(text)
         value = parse(text)
-        _check_value_levels(value)
-    except RecursionError:
-        raise FileError(path, f"is not {form} (nested too deeply)", "restore it") from None
-    except ValueError as error:  # of the decoder, of json and of tomllib
-        what = f"is not {form} ({one_line(error)})"
-        raise FileError(path, what, "restore or remove it") from None
+        _check_levels(value)
+    except (ValueError, RecursionError) as error:  # of the decoder, of json and of tomllib
+        too_deep = isinstance(error, RecursionError)
+        reason = f"nested deeper than {MOST_LEVELS} levels" if too_deep else one_line(error)
+        raise FileError(path, f"is not {form} ({reason})", "restore or remove it") from None
     return value
 
 
-def _check_levels(text: str) -> None:
-    level = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
-        if level > MOST_LEVELS:
-            raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
-
-
-def _check_value_levels(value: object) -> None:
-    """Reject deep values, which the dotted keys of TOML make without brackets."""
+def _check_levels(value: object) -> None:
+    """Reject deep values: whoever reads or prints one would recurse as deeply."""
     values = [value]
     for _ in range(MOST_LEVELS):
         inner: list[object] = []
@@ -104,9 +91,8 @@ def _check_value_levels(value: object) -> None:
             inner += each.values() if isinstance(each, dict) else []
             inner += each if isinstance(each, list) else []
         values = inner
-        if not values:
-            return
-    raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+    if values:
+        raise RecursionError
 
 
 def safetensors_texts(content: bytes, path: object) -> dict[str, str]:
@@ -176,9 +162,8 @@ def check_seal(content: bytes, checksum: object, path: object, owner: str = "") 
     Raises:
         FileError: If any bit differs from what was written, or the owner does.
     """
-    text = checksum.encode() if isinstance(checksum, str) and checksum.isascii() else b""
-    is_text = re.fullmatch(rb"[0-9a-f]{64}", text) is not None
-    if is_text and content.count(text) == 1:
+    text = str(checksum).encode(errors="replace")
+    if re.fullmatch(rb"[0-9a-f]{64}", text) and content.count(text) == 1:
         unsealed = content.replace(text, UNSEALED.encode())
         if sha256(unsealed + owner.encode()).hexdigest().encode() == text:
             return

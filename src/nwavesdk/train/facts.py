@@ -150,15 +150,9 @@ class Facts(FrozenModel):
         default="recording", description="What the sets were split by."
     )
     split_reason: str = Field(default="", description="Why they were split like this.")
-    keeps_small_classes: bool = Field(
-        default=False,
-        description="Whether classes with few recordings may be missing in a validation set that "
-        "was split off an official training set; false in earlier runs.",
-    )
-    rotates_validation: bool = Field(
-        default=False,
-        description="Whether each fold draws its validation set from a different place in the "
-        "order of hashes; false in earlier runs.",
+    split_version: Count = Field(
+        default=1,
+        description="Version of the rules that assigned recordings to sets; 1 in earlier runs.",
     )
     net_reason: str = Field(default="", description="Why the run has its net.")
     n_folds: NoneOrMore = Field(

@@ -13,8 +13,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import filled_note, misplaced_fault, numbered_columns_note
-from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, RecordingError, Samples
+from nwavesdk.data.consistency import (
+    Layout,
+    check_layout,
+    filled_note,
+    layout_of,
+    numbered_columns_note,
+)
+from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
 from nwavesdk.data.features import (
     ChipFeatures,
     EventBins,
@@ -25,8 +31,9 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, FORMATS, open_files, open_source
-from nwavesdk.data.readers.archive import open_npz
+from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.readers.series import SeriesOptions
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
 from nwavesdk.internal.checks import shown, whole_number
@@ -146,7 +153,6 @@ class GivenReader:
 
     def _read(self, key: str, source: Source, item: Item) -> Given:
         sample = source.read(item)
-        self._check_names(item, sample.names)
         if isinstance(sample.values, np.ndarray):
             note = numbered_columns_note([(item.path.name, sample.values[:1])])
             if note is not None:
@@ -155,15 +161,10 @@ class GivenReader:
 
     def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:
         item = Item(key, Path(key))
-        if self.kind == "series":  # a table of pandas or polars has names
-            self._check_names(item, [str(name) for name in getattr(recording, "columns", ())])
-        values = self._checked(item, recording)
-        return partial(self._given, key, item, Sample(values))
-
-    def _check_names(self, item: Item, names: Sequence[str]) -> None:
-        fault = misplaced_fault(item.path, names, self.feature_names, "the data of the run")
-        if fault is not None:
-            raise fault
+        # A table of pandas or polars has names.
+        columns = getattr(recording, "columns", ()) if self.kind == "series" else ()
+        sample = Sample(self._checked(item, recording), names=tuple(map(str, columns)))
+        return partial(self._given, key, item, sample)
 
     def _given(self, key: str, item: Item, sample: Sample) -> Given:
         """A recording as frames, if its shape is that of the recordings of the run."""
@@ -179,17 +180,15 @@ class GivenReader:
             )
             if not is_inside:
                 _check_shape(item, "from a sensor", values.shape, self.features.shape)
-        frames = self.features(item, sample).frames
-        width = frames.n_places if isinstance(frames, EventBins) else frames.shape[1]
-        if width != self.n_features:
-            copies = self.features.copies if isinstance(self.features, SeriesFeatures) else 1
-            n_found = width // copies
-            what = (
-                f"has {n_found} feature{'s' * (n_found != 1)} in a step, expected "
-                f"{self.n_features // copies} as in training"
-            )
-            raise RecordingError(item.path, what, "give a recording like those of the run")
-        return Given(key, frames, self._is_cut(sample), sample.n_filled)
+        featured = self.features(item, sample)
+        copies = self.features.copies if isinstance(self.features, SeriesFeatures) else 1
+        layout = layout_of(item, featured, sample.names, copies)
+        check_layout(
+            item,
+            layout,
+            Layout(self.n_features // copies, 0, self.feature_names, "the data of the run"),
+        )
+        return Given(key, featured.frames, self._is_cut(sample), sample.n_filled)
 
     def _is_cut(self, sample: Sample) -> bool:
         """Whether the front end leaves out the end of a recording, as that of a chip does."""

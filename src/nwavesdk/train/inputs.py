@@ -11,8 +11,7 @@ from nwavesdk.chip import Profile
 from nwavesdk.data import Series, Standard
 from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.encoders import Encoder, encoder_of
-from nwavesdk.data.feature_options import FeatureOptions
-from nwavesdk.data.features import ChipFeatures, Features, NoiseFeatures
+from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
 from nwavesdk.data.log_mel import LEAST_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames

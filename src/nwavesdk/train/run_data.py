@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import Frames, Indices, Recordings, Series, Split, Standard, fit_hold, fit_length
+from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import EventFeatures, SeriesFeatures
-from nwavesdk.data.loading import content_fingerprint
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
@@ -72,7 +71,7 @@ def load_run_data(
     found = load_and_split(config, profile, wants_test)
     config, recordings, split = found.config, found.recordings, found.split
     warn_of_skipped(recordings.skipped)
-    _check_unchanged(config, recordings, found.kind)
+    _check_unchanged(config, recordings)
     counts_neurons = config.facts is None and config.net_file is None
     if counts_neurons and config.chip is not None and profile is not None:
         check_neuron_count(config, profile, recordings)
@@ -121,8 +120,7 @@ def _facts_of(found: SplitRecordings, data: RunData, profile: Profile | None) ->
         patterns=_patterns_of(recordings),
         split_by=split.by,
         split_reason=split.line,
-        keeps_small_classes=True,
-        rotates_validation=True,
+        split_version=SPLIT_VERSION,
         net_reason=found.net_reason,
         n_folds=split.n_folds,
         tested=split.tested,
@@ -147,7 +145,7 @@ def config_with_test(config: RunConfig) -> RunConfig:
     assert config.facts is not None
     profile = config.facts.chip
     unread = load_and_split(config, profile, config.data.test)
-    _check_unchanged(config, unread.recordings, unread.kind)
+    _check_unchanged(config, unread.recordings)
     data = config.data.model_copy(update={"test": True})
     tested = config.model_copy(update={"data": data})
     found = load_and_split(tested, profile, True)
@@ -173,13 +171,8 @@ def config_with_test(config: RunConfig) -> RunConfig:
     return tested.model_copy(update={"facts": facts})
 
 
-def _check_unchanged(config: RunConfig, recordings: Recordings, kind: DataKind) -> None:
+def _check_unchanged(config: RunConfig, recordings: Recordings) -> None:
     if config.facts is None or config.facts.fingerprint == recordings.fingerprint:
-        return
-    # Runs that began earlier have another hash of sound.
-    is_earlier = config.facts.kind is None and config.chip is None and kind == "sound"
-    folder = Path(config.data.source)
-    if is_earlier and config.facts.fingerprint == content_fingerprint(folder, recordings.keys):
         return
     raise ValueError(
         f"The data of {config.data.source} have changed since the run began "

@@ -8,12 +8,12 @@ import numpy as np
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
-from nwavesdk.data.channels import check_filter_memory
-from nwavesdk.data.features import ChipFeatures, SeriesFeatures
+from nwavesdk.data.assignment import SPLIT_VERSION
+from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loader_config import default_cache_folder
-from nwavesdk.data.loading import Loaded, load_recordings
+from nwavesdk.data.loading import Loaded, list_recordings, load_recordings
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import Events, Task
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
@@ -68,21 +68,19 @@ def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool)
     source, faults, note = _open(config)
     config, reason = _with_recipe(config, source.kind, source.task, _has_one_axis(source))
     features = features_of(config, source.kind, source.task, profile)
-    if isinstance(features, ChipFeatures):
-        check_filter_memory(features.config)
     cache = default_cache_folder()
     if config.data.test or source.task == "pattern":
         loaded = load_recordings(source, faults, features, cache=cache)
         recordings, split = _split(config, loaded.recordings, note)
         return SplitRecordings(config, reason, loaded, source.kind, recordings, split)
     # The sets are made of names alone, so that the test set can stay unread.
-    listed, split = _split(config, _listing(source), note)
+    listed, split = _split(config, list_recordings(source), note)
     keys = split.indices.map(lambda part: [listed.keys[index] for index in part])
     read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
     source = replace(source, items=tuple(item for item in source.items if item.key in read))
-    loaded = load_recordings(source, faults, features, cache=cache)
-    # The fingerprint of such a run is that of what it learns from and selects on.
-    recordings = replace(loaded.recordings, fingerprint=loaded.fingerprint_without(set(keys.test)))
+    # The fingerprint of such a run covers the recordings that it learns from and selects on.
+    loaded = load_recordings(source, faults, features, cache=cache, uncounted=set(keys.test))
+    recordings = loaded.recordings
     indices = _indices_of(keys, recordings)
     for name, chosen in indices.as_dict().items():
         if not len(chosen) and (name != "test" or reads_test):
@@ -129,25 +127,6 @@ def _with_recipe(
     return config, reason
 
 
-def _listing(source: Source) -> Recordings:
-    """The recordings of a source without their frames: names, classes, parts and groups."""
-    names = [item.class_name or "" for item in source.items]
-    has_classes = source.task == "classification"
-    classes = source.classes or tuple(sorted(set(names) - {""}))
-    labels = [classes.index(name) for name in names] if has_classes else [0] * len(names)
-    parts = tuple(item.part or "" for item in source.items)
-    return Recordings(
-        frames=(np.zeros((0, 1), np.float32),) * len(names),
-        labels=np.array(labels, np.int64),
-        classes=classes,
-        keys=tuple(item.key for item in source.items),
-        fingerprint="",
-        task=source.task,
-        parts=parts if any(parts) else (),
-        groups=tuple(item.group or "" for item in source.items),
-    )
-
-
 def _open(config: RunConfig) -> tuple[Source, Faults, str]:
     """The recordings before they are read, and a note on those that a table leaves out."""
     data = config.data
@@ -189,6 +168,12 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
     """The split of the recordings, with as many of them as `data.limit` wants."""
     if recordings.task == "pattern":
         return recordings, _split_pattern(config, recordings)
+    if config.facts is not None and config.facts.split_version != SPLIT_VERSION:
+        raise ValueError(
+            f"facts.split_version: the sets of the run were made by version "
+            f"{config.facts.split_version} of the split, this nwavesdk has version "
+            f"{SPLIT_VERSION}, which assigns other recordings: start a new run."
+        )
     data = config.data
     limit = data.limit
     # Of an official split, and for a chip, each set is limited; otherwise, the whole.
@@ -215,8 +200,6 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
             leave_one_out=data.leave_one_out,
             fold=data.fold,
             note=note,
-            keeps_small_classes=config.facts is None or config.facts.keeps_small_classes,
-            rotates_validation=config.facts is None or config.facts.rotates_validation,
         ),
     )
     if limit is not None and not limits_whole:

@@ -20,10 +20,10 @@ import torch
 
 from nwavesdk.data import FrontEnd, LogMel, Standard
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
-from nwavesdk.data.feature_options import FeatureOptions
 from nwavesdk.data.features import (
     ChipFeatures,
     EventFeatures,
+    FeatureOptions,
     Features,
     LogMelFeatures,
     NoiseFeatures,

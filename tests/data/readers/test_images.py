@@ -8,16 +8,17 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.damage import bounded_memory, damaged
-from nwavesdk.data.decoding import RecordingError
 from nwavesdk.data.readers import images
-from nwavesdk.data.readers.images import SUFFIXES, read_image
+from nwavesdk.data.readers.images import read_image
+from nwavesdk.data.reading import RecordingError
 
 Image = pytest.importorskip("PIL.Image")
-ImageFile = pytest.importorskip("PIL.ImageFile")
+
+Pixels = Callable[[str, bytes], Any]
 
 BEGIN = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -49,8 +50,16 @@ def jpeg(values: np.ndarray, mode: str | None = None, **how: Any) -> bytes:
     return file.getvalue()
 
 
-def pixels(name: str, data: bytes) -> Any:
-    return read_image(Path(name), data).values
+@pytest.fixture
+def pixels(tmp_path: Path) -> Pixels:
+    """Reads content that is written to a file."""
+
+    def pixels(name: str, data: bytes) -> Any:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return read_image(path).values
+
+    return pixels
 
 
 COLORS = np.arange(24 * 16 * 3).reshape(24, 16, 3).astype(np.uint8)
@@ -65,10 +74,6 @@ FILES = {
     "gray.jpg": jpeg(SLOPE),
     "progressive.jpeg": jpeg(COLORS, progressive=True),
 }
-
-
-def test_the_suffixes_are_those_of_png_and_jpeg() -> None:
-    assert frozenset({".png", ".jpg", ".jpeg"}) == SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ def test_the_suffixes_are_those_of_png_and_jpeg() -> None:
         ),
     ],
 )
-def test_png_gives_its_values(data: bytes, expected: Any) -> None:
+def test_png_gives_its_values(pixels: Pixels, data: bytes, expected: Any) -> None:
     values = pixels("a.png", data)
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, expected, rtol=1e-7)
@@ -110,11 +115,13 @@ def test_png_gives_its_values(data: bytes, expected: Any) -> None:
         ),
     ],
 )
-def test_transparent_pixels_are_composed_on_black(data: bytes, expected: Any) -> None:
+def test_transparent_pixels_are_composed_on_black(
+    pixels: Pixels, data: bytes, expected: Any
+) -> None:
     np.testing.assert_allclose(pixels("a.png", data), expected, rtol=1e-6)
 
 
-def test_jpeg_gives_its_values() -> None:
+def test_jpeg_gives_its_values(pixels: Pixels) -> None:
     gray = pixels("a.jpg", FILES["gray.jpg"])
     assert (gray.dtype, gray.shape) == (np.float32, (16, 16))
     np.testing.assert_allclose(gray, SLOPE / 255, atol=0.02)
@@ -124,7 +131,7 @@ def test_jpeg_gives_its_values() -> None:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_an_image_is_turned_as_its_orientation_requires(form: str) -> None:
+def test_an_image_is_turned_as_its_orientation_requires(pixels: Pixels, form: str) -> None:
     exif = Image.Exif()
     exif[0x112] = 6  # a camera that was turned to the left: turn the pixels to the right
     file = BytesIO()
@@ -134,113 +141,41 @@ def test_an_image_is_turned_as_its_orientation_requires(form: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("truncated", [False, True])
-def test_a_cut_image_is_rejected_wherever_it_is_cut(
-    name: str, truncated: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", truncated)
+def test_a_cut_image_is_rejected(pixels: Pixels, name: str) -> None:
     data = FILES[name]
-    for place in range(0, len(data), 1 if len(data) < 200 else 7):
-        with pytest.raises(RecordingError, match="is (empty|cut short|not an image)"):
+    # Pillow needs neither the end of the last chunk of a PNG nor the last mark of a JPEG.
+    for place in range(0, len(data) - 12, 1 if len(data) < 200 else 7):
+        with pytest.raises(RecordingError, match=f"{name} (is empty|cannot be read as a PNG or J)"):
             pixels(name, data[:place])
-    with pytest.raises(RecordingError, match="is cut short"):
-        pixels(name, data[:-1])
 
 
 @pytest.mark.parametrize(
-    ("packed", "message"),
+    ("data", "message"),
     [
-        (zlib.compress(b"\0\1\2"), r"cut short \(147 bytes of its pixels are missing\)"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"GIF89a", r"cannot be read as a PNG or JPEG image \(cannot identify image file"),
+        (b"\x1b[31m\n", "cannot be read as a PNG or JPEG image"),
+        (FILES["gray.png"].replace(b"IDAT", b"iDAT"), "cannot be read as a PNG or JPEG image"),
+        (BEGIN + chunk(b"IEND", b""), "cannot be read as a PNG or JPEG image"),
+        (png(1, 3, GRAY, [b"\0"]), "cannot be read as a PNG or JPEG image"),
+        (b"\xff\xd8\xff\x01\xff\xd9", "cannot be read as a PNG or JPEG image"),
         (
-            zlib.compress(bytes(range(150)))[:80],
-            r"cut short \(\d+ bytes of its pixels are missing\)",
+            png(1, 8, GRAY, [b"\0"], chunk(b"acTL", struct.pack(">II", 2, 0))),
+            "has 3 x 1 x 1 pixels, expected one image of at most 16,777,216 pixels: convert it",
         ),
-        (zlib.compress(bytes(149)), r"cut short \(1 bytes of its pixels are missing\)"),
-        (b"\0\0\0", r"has damaged pixels \(.* unknown compression method\)"),
-        (b"", r"cut short \(150 bytes of its pixels are missing\)"),
     ],
 )
-def test_pixels_that_are_missing_are_an_error(packed: bytes, message: str) -> None:
-    data = BEGIN + ihdr(2, 50, 8, GRAY) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-    with pytest.raises(RecordingError, match=message):
-        pixels("a.png", data)
-
-
-def test_a_setting_of_pillow_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The 16 numbers of codes in its first table, which are too large.
-    data = FILES["gray.jpg"]
-    place = data.index(b"\xff\xc4") + 5
-    data = data[:place] + 16 * b"\xff" + data[place + 16 :]
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
-    with pytest.raises(RecordingError, match=r"cannot be read as an image \(broken data stream"):
-        pixels("a.jpg", data)
-    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
-
-
-# Of each pass over an interlaced PNG: first column and row, distances between columns and rows.
-PASSES = [
-    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
-    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
-]
-
-
-def adam7(image: np.ndarray, missing: int = 0) -> bytes:
-    """An interlaced gray PNG, perhaps without the last bytes of its pixels."""
-    rows = b""
-    for x, y, n, m in PASSES:
-        part = image[y::m, x::n]
-        rows += b"".join(b"\0" + row.tobytes() for row in part if part.size)
-    header = struct.pack(">IIBBBBB", image.shape[1], image.shape[0], 8, GRAY, 0, 0, 1)
-    pixels = chunk(b"IDAT", zlib.compress(rows[: len(rows) - missing]))
-    return BEGIN + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 9), (8, 8), (13, 17)])
-def test_interlaced_png_is_read_if_no_pixel_is_missing(shape: tuple[int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    np.testing.assert_allclose(pixels("a.png", adam7(image)), image / 255, rtol=1e-6)
-    with pytest.raises(RecordingError, match=r"cut short \(1 bytes of its pixels are missing"):
-        pixels("a.png", adam7(image, missing=1))
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("a.png", b"", r"a\.png is empty \(0 bytes\)"),
-        ("a.png", FILES["gray.jpg"], "is a JPEG image, expected a PNG image: convert or rename it"),
-        ("a.jpg", FILES["gray.png"], "is a PNG image, expected a JPEG image: convert or rename it"),
-        ("a.jpeg", b"GIF89a", "is a GIF image, expected a JPEG image"),
-        ("a.png", b"RIFF\0\0\0\0WEBP", "is a WebP image, expected a PNG image"),
-        ("a.png", b"\x1b[31m\n", r"is not an image \(it begins b'.*'\), expected a PNG image"),
-    ],
-)
-def test_another_format_than_the_name_stands_for_is_rejected(
-    name: str, data: bytes, message: str
-) -> None:
+def test_a_hostile_image_is_an_error_of_one_line(pixels: Pixels, data: bytes, message: str) -> None:
     with pytest.raises(RecordingError, match=message) as error:
-        pixels(name, data)
+        pixels("a.png", data)
     assert str(error.value).isprintable()
 
 
-def test_an_animated_png_is_rejected() -> None:
-    animation = chunk(b"acTL", struct.pack(">II", 2, 0))
-    with pytest.raises(RecordingError, match="is animated, expected one image: convert it"):
-        pixels("a.png", png(1, 8, GRAY, [b"\0"], animation))
-
-
-def test_a_jpeg_of_several_images_is_rejected() -> None:
+def test_a_jpeg_of_several_images_is_rejected(pixels: Pixels) -> None:
     file = BytesIO()
-    Image.fromarray(SLOPE).save(
-        file, "MPO", save_all=True, append_images=[Image.fromarray(255 - SLOPE)]
-    )
-    with pytest.raises(RecordingError, match="holds 2 images, expected one: save the first"):
-        pixels("a.jpg", file.getvalue())
-
-
-def test_another_color_model_is_rejected() -> None:
-    file = BytesIO()
-    Image.fromarray(COLORS).convert("CMYK").save(file, "JPEG")
-    with pytest.raises(RecordingError, match="has the color model CMYK, expected gray or RGB"):
+    others = [Image.fromarray(255 - SLOPE)]
+    Image.fromarray(SLOPE).save(file, "MPO", save_all=True, append_images=others)
+    with pytest.raises(RecordingError, match="has 2 x 16 x 16 pixels, expected one image"):
         pixels("a.jpg", file.getvalue())
 
 
@@ -254,47 +189,24 @@ def with_png_size(width: int, height: int) -> bytes:
     return BEGIN + ihdr(width, height, 8, GRAY) + rest
 
 
-def with_two_sizes() -> bytes:
-    data = with_png_size(2, 2)
-    return data[:33] + ihdr(20_000, 4000, 8, GRAY) + data[33:]
-
-
-def with_two_frames() -> bytes:
-    data = FILES["gray.jpg"]
-    place = data.index(b"\xff\xc0")
-    frame = data[place : place + 13]
-    large = with_jpeg_size(frame, 60_000, 1000)
-    # Behind the first one, and behind the scan.
-    return data[: place + 13] + large + data[place + 13 :]
-
-
 BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "png": (
         "a.png",
         lambda: with_png_size(5000, 5000),
-        "has 5000 x 5000 pixels, expected 1 to 16,",
+        "has 1 x 5000 x 5000 pixels",
     ),
-    "flat": ("a.png", lambda: with_png_size(2**31 - 1, 1), "has 2147483647 x 1 pixels"),
-    "nothing": ("a.png", lambda: with_png_size(0, 7), "has 0 x 7 pixels, expected 1 to 16,777,216"),
+    "flat": ("a.png", lambda: with_png_size(2**31 - 1, 1), "has 1 x 2147483647 x 1 pixels"),
     "jpeg": (
         "a.jpg",
         lambda: with_jpeg_size(FILES["gray.jpg"], 65_535, 65_535),
-        "has 65535 x 65535 pixels, expected 1 to 16,777,216 pixels: make it smaller",
-    ),
-    "no height": ("a.jpg", lambda: with_jpeg_size(FILES["gray.jpg"], 0, 16), "has 16 x 0 pixels"),
-    "two sizes": ("a.png", with_two_sizes, r"is damaged \(it has two sizes\)"),
-    "two frames": ("a.jpg", with_two_frames, r"is damaged \(it has two sizes\)"),
-    "scans": (
-        "a.jpg",
-        lambda: FILES["gray.jpg"][:-2] + b"\xff\xda\0\2" * 100 + b"\xff\xd9",
-        "has more than 100 scans: convert it",
+        "has 1 x 65535 x 65535 pixels, expected one image of at most 16,777,216 pixels: convert",
     ),
     "text": (
         "a.png",
         lambda: png(
             1, 8, GRAY, [b"\0"], chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2 * 10**7)))
         ),
-        "cannot be read as an image",
+        "cannot be read as a PNG or JPEG image",
     ),
     "deep": (
         "a.png",
@@ -310,7 +222,9 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_takes_little_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bomb_takes_little_memory(
+    pixels: Pixels, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path, make, message = BOMBS[name]
     data = make()
@@ -322,56 +236,18 @@ def test_a_bomb_takes_little_memory(name: str, monkeypatch: pytest.MonkeyPatch) 
             assert pixels(path, data).tolist() == [[0]]
 
 
-def test_the_number_of_pixels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MOST_PIXELS", 64)
-    assert pixels("a.png", png(16, 8, GRAY, [bytes(16)] * 4)).shape == (4, 16)
-    with pytest.raises(RecordingError, match="has 13 x 5 pixels, expected 1 to 64 pixels: make"):
-        pixels("a.png", png(13, 8, GRAY, [bytes(13)] * 5))
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (
-            FILES["gray.png"].replace(b"IDAT", b"iDAT"),
-            r"the checksum of its chunk b'iDAT' is wrong",
-        ),
-        (BEGIN + chunk(b"IEND", b""), "it does not begin with the chunk IHDR"),
-        (png(1, 3, GRAY, [b"\0"]), r"cannot be read as an image \(cannot identify image file\)"),
-        (png(1, 8, PALETTE, [b"\0"])[:-12], "is cut short"),
-    ],
+@settings(
+    deadline=None,
+    max_examples=50,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_a_damaged_png_is_rejected(data: bytes, message: str) -> None:
-    with pytest.raises(RecordingError, match=message):
-        pixels("a.png", data)
-
-
-@pytest.mark.parametrize(
-    "rest", [b"\xff\xd9", b"\xff\xda\0\2\xff\xd9", b"\xff\xff\xff", b"\xff\x01"]
-)
-def test_a_jpeg_without_pixels_is_rejected(rest: bytes) -> None:
-    with pytest.raises(RecordingError, match="is cut short or damaged"):
-        pixels("a.jpg", b"\xff\xd8\xff\x01" + rest)
-
-
-def with_checksums(data: bytes) -> bytes:
-    """A PNG with right checksums, as far as it has chunks."""
-    start = 8
-    while start + 12 <= len(data):
-        end = start + 8 + int.from_bytes(data[start : start + 4])
-        crc = struct.pack(">I", zlib.crc32(data[start + 4 : end]))
-        data = data[:end] + crc + data[end + 4 :] if end + 4 <= len(data) else data
-        start = end + 4
-    return data
-
-
-@settings(deadline=None, max_examples=50, database=None)
-@given(st.data())
+@given(data=st.data())
 @pytest.mark.parametrize("name", FILES)
-def test_any_damage_is_an_error_of_one_line_or_another_image(name: str, data: Any) -> None:
+def test_any_damage_is_an_error_of_one_line_or_another_image(
+    pixels: Pixels, name: str, data: Any
+) -> None:
     content = data.draw(damaged(FILES[name]))
-    if name.endswith("png") and data.draw(st.booleans()):
-        content = with_checksums(content)
     with bounded_memory(2**26), patch.object(images, "MOST_PIXELS", 10**5):
         try:
             values = pixels(name, content)

@@ -1,38 +1,26 @@
-"""Arrays in a `.npz` that are read part by part, and archives that lie."""
+"""Data sets in a `.npz`."""
 
-import pickle
-import tracemalloc
-import warnings
-import zlib
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_BZIP2, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from data.readers.test_npy import EVENTS, header_of, saved
-from data.readers.zips import SAVES, replace_content, write_zip
-from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.readers import npz
-from nwavesdk.data.readers.npz import Archive
-from nwavesdk.internal.files import FileError
+from nwavesdk.data.readers.npz import open_npz
+from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.source import Sample, Source, Task
 
-X = np.random.default_rng(0).standard_normal((50, 20, 3))
-
-
-def read_everything(path: Path) -> list[Any]:
-    archive = Archive(path)
-    return [archive.member(name).read_all() for name in archive.names]
-
-
-def fails(path: Path, message: str) -> None:
-    with pytest.raises(RecordingError, match=f"set.npz .*{message}") as error:
-        read_everything(path)
-    assert str(error.value).isprintable()
+DRAW = np.random.default_rng(0)
+X = DRAW.standard_normal((4, 5, 2, 3)).astype(np.float32)
+LENGTHS = np.array([1, 5, 2, 3])
+RAGGED = [X[index, :length] for index, length in enumerate(LENGTHS)]
+JOINED = np.concatenate(RAGGED)
+SEPARATE = {f"x_{index}": series for index, series in enumerate(RAGGED)}
 
 
 @pytest.fixture
@@ -40,208 +28,375 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "set.npz"
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    st.lists(
-        arrays.arrays(
-            st.one_of(arrays.scalar_dtypes(), arrays.unicode_string_dtypes(min_len=1)),
-            arrays.array_shapes(min_dims=0),
+def opened(path: Path, task: Task | None = None, **arrays: Any) -> Source:
+    np.savez(path, **arrays)
+    return open_npz(path, task)
+
+
+def samples(source: Source) -> list[Sample]:
+    return [source.read(item) for item in source.items]
+
+
+def classes_of(source: Source) -> list[Any]:
+    return [item.class_name for item in source.items]
+
+
+def assert_holds(source: Source, values: Any, targets: Any = None) -> None:
+    """The recordings have these values and targets, with the dtypes of the contract."""
+    read = samples(source)
+    assert len(read) == len(values)
+    for index, sample in enumerate(read):
+        np.testing.assert_array_equal(sample.values, values[index])
+        assert sample.values.dtype == np.float32  # type: ignore[union-attr]
+        if targets is None:
+            assert sample.target is None
+        else:
+            np.testing.assert_array_equal(sample.target, targets[index])
+            assert sample.target is not None
+            is_labels = source.task == "labels"
+            assert sample.target.dtype == (np.int64 if is_labels else np.float32)
+
+
+# forms of recordings
+
+
+@pytest.mark.parametrize(
+    ("arrays", "values"),
+    [
+        ({"x": X}, X),
+        ({"x": np.asarray(X, order="F")}, X),
+        ({"x": X.astype(">f8")}, X),
+        ({"x": X[..., 0, 0]}, X[..., 0, 0, None]),
+        ({"x": X[:, :, 0] > 0}, X[:, :, 0] > 0),
+        ({"x": JOINED, "lengths": LENGTHS}, RAGGED),
+        ({"x": JOINED[:, 0, 0], "lengths": LENGTHS}, [each[:, :1, 0] for each in RAGGED]),
+        ({"x": X, "lengths": LENGTHS}, RAGGED),
+        (
+            {"x": X[..., 0, 0], "lengths": LENGTHS - (LENGTHS == 5)},
+            [X[0, :1, 0, :1], X[1, :4, 0, :1], X[2, :2, 0, :1], X[3, :3, 0, :1]],
         ),
-        min_size=1,
-        max_size=3,
-    ),
-    st.sampled_from(list(SAVES)),
-    st.booleans(),
+        (SEPARATE, RAGGED),
+        ({**SEPARATE, "x_1": np.asarray(RAGGED[1], order="F")}, RAGGED),
+        ({**SEPARATE, "lengths": LENGTHS}, RAGGED),
+        ({"x": X, "lengths": np.array([5, 5, 5, 5], np.uint8)}, X),
+    ],
 )
-def test_arrays_that_were_saved_are_read(
-    tmp_path_factory: pytest.TempPathFactory, saved_arrays: list[Any], save: str, transpose: bool
+def test_forms_of_recordings(path: Path, arrays: Any, values: Any) -> None:
+    source = opened(path, y=[0, 1, 0, 1], **arrays)
+    assert source.kind == "series"
+    assert source.task == "classification"
+    assert source.shape == values[0].shape[1:]
+    assert [item.key for item in source.items] == [f"set.npz/{index}" for index in range(4)]
+    assert_holds(source, values)
+
+
+@settings(max_examples=10, deadline=None)
+@given(data=st.data(), save=st.sampled_from([np.savez, np.savez_compressed]))
+def test_all_forms_hold_the_same_recordings(
+    tmp_path_factory: pytest.TempPathFactory, data: Any, save: Any
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "set.npz"
-    saved_arrays = [array.T if transpose else array for array in saved_arrays]
-    SAVES[save](path, *saved_arrays)
-    archive = Archive(path)
-    assert archive.names == tuple(f"arr_{index}" for index in range(len(saved_arrays)))
-    for name, expected in zip(archive.names, saved_arrays, strict=True):
-        np.testing.assert_array_equal(archive.member(name).read_all(), expected)
+    lengths = np.array(data.draw(st.lists(st.integers(2, 9), min_size=1, max_size=5)))
+    features = data.draw(st.lists(st.integers(1, 3), max_size=2))
+    n_columns = data.draw(st.integers(1, 3))
+    series = [DRAW.standard_normal((length, *features)) for length in lengths]
+    targets = [DRAW.standard_normal((length, n_columns)) for length in lengths]
+    padded = np.zeros((len(lengths), 12, *features))
+    for index, each in enumerate(series):
+        padded[index, : len(each)] = each
+    forms_of_x = [
+        {f"x_{index}": each for index, each in enumerate(series)},
+        {"x": np.concatenate(series), "lengths": lengths},
+        {"x": padded, "lengths": lengths},
+    ]
+    forms_of_y = [
+        {f"y_{index}": each for index, each in enumerate(targets)},
+        {"y": np.concatenate(targets)},
+    ]
+    values = [np.float32(each.reshape(*each.shape[:1], *(features or [1]))) for each in series]
+    digests = set()
+    for form_of_x in forms_of_x:
+        for form_of_y in forms_of_y:
+            save(path, **form_of_x, **form_of_y)
+            source = open_npz(path)
+            assert source.task == "regression"
+            assert_holds(source, values, list(map(np.float32, targets)))
+            digests.add(tuple(map(source.digest, source.items)))
+    assert len(digests) == 1
 
 
-@pytest.mark.parametrize("save", SAVES)
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_parts_are_read_in_any_order_also_by_a_copy(path: Path, save: str, order: Any) -> None:
-    SAVES[save](path, x=np.asarray(X, order=order), y=np.arange(50))
-    archive = Archive(path)
-    x = archive.member("x")
-    y = archive.member("y")
-    for index in (30, 31, 2, 49, 0):
-        np.testing.assert_array_equal(x.read(60 * index, (20, 3)), X[index])
-        assert y.read(index, (1,)) == index
-    copy = pickle.loads(pickle.dumps(x))
-    np.testing.assert_array_equal(copy.read(60 * 40, (20, 3)), X[40])
+# what is learned
 
 
-@pytest.mark.parametrize("save", SAVES)
-def test_memory_is_that_of_the_part(path: Path, save: str) -> None:
-    SAVES[save](path, x=np.zeros((500, 1000), np.int64), y=np.arange(500))
-    tracemalloc.start()
-    try:
-        x = Archive(path).member("x")
-        for index in range(0, 500, 50):
-            x.read(1000 * index, (1000,))
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_large_array_in_fortran_order_is_an_error(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("y", "names", "expected", "classes"),
+    [
+        ([10, 2, 2, -1], None, ["10", "2", "2", "-1"], ("-1", "2", "10")),
+        (np.array([3, 0, 3, 0], np.uint8), None, ["3", "0", "3", "0"], ("0", "3")),
+        ([True, False, True, True], None, ["1", "0", "1", "1"], ("0", "1")),
+        (["b", "a", "ä", "b"], None, ["b", "a", "ä", "b"], ("a", "b", "ä")),
+        ([b"b", b"a", b"a", b"b"], None, ["b", "a", "a", "b"], ("a", "b")),
+        ([1, 0, 1, 1], ["no", "yes", "why"], ["yes", "no", "yes", "yes"], ("no", "yes", "why")),
+        (["b", "a", "a", "b"], ["b", "a"], ["b", "a", "a", "b"], ("b", "a")),
+    ],
+)
+def test_a_class_for_each_recording(
+    path: Path, y: Any, names: Any, expected: list[str], classes: tuple[str, ...]
 ) -> None:
-    np.savez(path, x=np.asarray(X, order="F"), y=X)
-    monkeypatch.setattr(npz, "MOST_WHOLE_BYTES", 5000)
-    with pytest.raises(RecordingError, match=r"24,000 bytes in 'x', .* 5,000: save numpy.ascont"):
-        Archive(path).member("x").read(0, (20, 3))
-    with pytest.raises(RecordingError, match=r"24,000 bytes in 'y', expected at most 5,000: cut"):
-        Archive(path).member("y").read_all()
-    assert Archive(path).member("y").read(0, (20, 3)).shape == (20, 3)
+    source = opened(path, x=X, y=y, **({} if names is None else {"classes": names}))
+    assert source.task == "classification"
+    assert classes_of(source) == expected
+    assert source.classes == classes
+    assert_holds(source, X)
+
+
+@pytest.mark.parametrize(
+    ("y", "names", "expected", "classes"),
+    [
+        ([[5, 7], [7, 7]], None, [[0, 1], [1, 1]], ("5", "7")),
+        ([[-1, 1], [1, 1]], None, [[0, 1], [1, 1]], ("-1", "1")),
+        ([[False, True], [True, True]], None, [[0, 1], [1, 1]], ("0", "1")),
+        (np.array([[9, 0]] * 2, np.uint64), None, [[1, 0], [1, 0]], ("0", "9")),
+        ([[2, 0], [0, 0]], ["p", "qrs", "t"], [[2, 0], [0, 0]], ("p", "qrs", "t")),
+        ([[1, -1], [0, 0]], ["p", "qrs", "t"], [[1, -1], [0, 0]], ("p", "qrs", "t")),
+    ],
+)
+def test_a_class_for_each_step(
+    path: Path, y: Any, names: Any, expected: Any, classes: tuple[str, ...]
+) -> None:
+    source = opened(path, x=X[:2, :2], y=y, **({} if names is None else {"classes": names}))
+    assert source.task == "labels"
+    assert source.classes == classes
+    assert classes_of(source) == [None, None]
+    assert_holds(source, X[:2, :2], expected)
+
+
+def test_labels_of_recordings_of_any_length(path: Path) -> None:
+    labels = [np.arange(length) % 3 for length in LENGTHS]
+    source = opened(path, x=JOINED, lengths=LENGTHS, y=np.concatenate(labels))
+    assert source.task == "labels"
+    assert_holds(source, RAGGED, labels)
+    source = opened(path, **SEPARATE, **{f"y_{i}": each for i, each in enumerate(labels)})
+    assert_holds(source, RAGGED, labels)
+    # What is in the padding is not a label.
+    padded = np.full((4, 5), 99)
+    for row, each in zip(padded, labels, strict=True):
+        row[: len(each)] = each
+    source = opened(path, x=X, lengths=LENGTHS, y=padded)
+    assert source.classes == ("0", "1", "2")
+    assert_holds(source, RAGGED, labels)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"x": X, "y": X[:, :, 0, 0]}, X[:, :, 0, :1]),
+        ({"x": X, "y": X[:, :, 0]}, X[:, :, 0]),
+        ({"x": X, "y": np.arange(40).reshape(4, 5, 2)}, np.arange(40).reshape(4, 5, 2)),
+        ({"x": X, "y": np.asarray(X[:, :, 0], order="F")}, X[:, :, 0]),
+        ({"x": JOINED, "lengths": LENGTHS, "y": np.eye(11)}, np.split(np.eye(11), [1, 6, 8])),
+        ({"y": X[0, :, 0]}, X[:1, :, 0]),
+        ({"y": X[:, :, 0]}, X[:, :, 0]),
+        ({"y": np.arange(10).reshape(5, 2)}, [np.arange(10).reshape(5, 2)]),
+        ({"y": JOINED[:, 0], "lengths": LENGTHS}, [each[:, 0] for each in RAGGED]),
+        ({"y_0": X[0, :3, 0], "y_1": X[1, :, 0]}, [X[0, :3, 0], X[1, :, 0]]),
+    ],
+)
+def test_values_for_each_step_with_or_without_input(path: Path, arrays: Any, expected: Any) -> None:
+    source = opened(path, **arrays)
+    has_input = "x" in arrays
+    assert source.task == ("regression" if has_input else "pattern")
+    assert (source.classes, source.shape) == ((), (2, 3) if has_input else ())
+    values = RAGGED if "lengths" in arrays else X
+    if not has_input:
+        values = [np.zeros((len(each), 0)) for each in expected]
+    assert_holds(source, values, expected)
+
+
+def test_integers_are_values_if_that_task_is_chosen(path: Path) -> None:
+    y = np.arange(20).reshape(4, 5) % 3
+    assert opened(path, x=X, y=y).task == "labels"
+    source = opened(path, "regression", x=X, y=y)
+    assert source.task == "regression"
+    assert_holds(source, X, y[..., None])
+
+
+@pytest.mark.parametrize(
+    ("task", "arrays", "message"),
+    [
+        ("labels", {"x": X, "y": X[:, :, 0, 0]}, "values for each step in y, which is for the ta"),
+        ("classification", {"x": X, "y": X[:, :, 0, 0] > 0}, "one integer for each step in y, wh"),
+        ("regression", {"x": X, "y": [0, 1, 1, 0]}, "one value for each recording in y, which is"),
+        ("pattern", {"x": X, "y": X[:, :, 0]}, "for the task regression, not for pattern"),
+        ("regression", {"y": X[:, :, 0]}, "has no x, which is for the task pattern, not for regr"),
+    ],
+)
+def test_a_task_that_the_data_are_not_for_is_an_error(
+    path: Path, task: Task, arrays: Any, message: str
+) -> None:
+    with pytest.raises(RecordingError, match=f"{message}.*: choose "):
+        opened(path, task, **arrays)
+
+
+def test_groups_and_an_official_split(path: Path) -> None:
+    split = ["train", "test", "val", "train"]
+    source = opened(path, x=X, y=[0, 1, 0, 1], group=["ann", "bob", "ann", "cy"], split=split)
+    assert [item.group for item in source.items] == ["ann", "bob", "ann", "cy"]
+    assert [item.part for item in source.items] == split
+    source = opened(path, x=X, y=[0, 1, 0, 1], group=[7, 7, 8, -1])
+    assert [item.group for item in source.items] == ["7", "7", "8", "-1"]
+    assert {item.part for item in source.items} == {None}
+
+
+def test_a_digest_is_that_of_a_recording_with_its_target(path: Path) -> None:
+    y = DRAW.standard_normal((4, 5, 2))
+    source = opened(path, x=X, y=y)
+    before = [source.digest(item) for item in source.items]
+    x = X.copy()
+    x[1, 4, 1, 2] += 1
+    y[2, 0, 0] += 1
+    source = opened(path, x=x, y=y, group=[1, 1, 2, 2])
+    after = [source.digest(item) for item in source.items]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False, True]
+    digests = set()
+    for classes in ([0, 1, 0, 1], [0, 1, 1, 1]):
+        source = opened(path, x=X, y=classes)
+        digests.update(map(source.digest, source.items))
+    assert len(digests) == 5
 
 
 # hostile files
 
 
-@pytest.mark.parametrize("save", SAVES)
-def test_an_archive_that_is_cut_anywhere_is_an_error(path: Path, save: str) -> None:
-    SAVES[save](path, x=X[:2], y=np.arange(2))
-    content = path.read_bytes()
-    for length in (*range(1, len(content), 61), len(content) - 1):
-        path.write_bytes(content[:length])
-        fails(path, "is not a .npz file .*: write it with numpy.savez")
+CLASSES = {"y": [0, 1, 0, 1]}
+REJECTED: list[tuple[dict[str, Any], str]] = [
+    ({"x": X}, r"it has no array y: add classes \[R\], or values \[R, T, D\]"),
+    (
+        {"X": X, "y": [0]},
+        "an array 'X', expected only x, y, lengths, group, split, classes, or x_0",
+    ),
+    ({"x": X, "x_0": X[0], **CLASSES}, "an array 'x_0', expected only"),
+    ({"x_0": X[0], "x_2": X[0], "y": [0, 1]}, "an array 'x_2', expected only"),
+    (
+        {"x_0": X[0], "x_1": X[0, :, 0], "y": [0, 1]},
+        r"x of recording 1 .* \[5, 3\], expected \[5, 2",
+    ),
+    ({"x": X[0, :, 0, 0], "y": [0]}, r"x has no axis for time, expected \[R, T, \*features\]"),
+    ({"y": X[0, :, 0, 0]}, r"y has no axis for time, .* as in y\[:, None\] for one pattern"),
+    ({"x": X, "y": [0, 1, 0]}, "y has 3 rows .*, expected one for each of the 4 recordings"),
+    ({"x": X, "y": 1}, "cannot be read as a data set"),
+    ({"x": X, "y": [[0], [1], [0], [1]]}, r"y of recording 0 .* \[1\], expected \[5\].* y\[:, 0\]"),
+    ({"x": X, "y": X[:, :4, 0]}, r"y of recording 0 has the shape \[4, 3\], expected \[5, 3\]"),
+    ({"x": X, "y": X}, r"y of recording 0 has the shape \[5, 2, 3\], expected \[5, 2\]"),
+    ({"x": X.astype("U"), **CLASSES}, "x has values of type <U32, expected integers or floats"),
+    ({"x": X, "y": X[:, :, 0].astype(complex)}, "y has values of type complex128, expected int"),
+    ({"x": X, "y": [0.0, 1, 0, 1]}, "y has one value of type float64 for each recording, expect"),
+    (
+        {"x": X, "y": [0, 1, 2, 3], "classes": ["a", "b"]},
+        "labels from 0 to 3 in y, expected 0 to 1",
+    ),
+    ({"x": X, "y": np.full((4, 5), -2), "classes": ["a", "b"]}, "labels from -2 to -2 in y"),
+    (
+        {"x": X, "y": ["a", "c", "a", "a"], "classes": ["a", "b"]},
+        "y has 'c', which is not in class",
+    ),
+    ({"x": X, "y": X[:, :, 0], "classes": ["a", "b"]}, "names of classes, and values in y"),
+    ({"x": X, **CLASSES, "classes": [0, 1]}, r"classes has the shape \[2\] and the type int64, ex"),
+    ({"x": X, **CLASSES, "classes": ["a", "a"]}, "classes has a text .* or a class twice"),
+    ({"x": X, "y": ["a", "", "a", "b"]}, "y has a text that is empty, cannot be printed"),
+    ({"x": X, "y": ["a", "\x1b[31m", "a", "b"]}, "y has a text that is empty, cannot be printed"),
+    ({"x": X, "y": ["a", "b", " a", "b"]}, "y has a text .* differs from another one only in sp"),
+    ({"x": X, "y": [b"a", b"\xff", b"a", b"b"]}, "cannot be read as a data set"),
+    ({"x": X, **CLASSES, "group": [1, 2]}, "a group of 2 and a split of 4 recordings, expected 4"),
+    ({"x": X, **CLASSES, "group": X[:, 0, 0, 0]}, r"group has the shape \[4\] and the type float"),
+    ({"x": X, **CLASSES, "split": ["train", "Test", "x", "val"]}, "each 'train', 'val' or 'test'"),
+    ({"x": X, **CLASSES, "split": [0, 1, 2, 0]}, "split has .* type int64, expected texts"),
+    ({"x": JOINED, **CLASSES, "lengths": [1, 5, 2, 4]}, "x has 11 rows .*, or 12 rows with length"),
+    ({"x": JOINED, **CLASSES, "lengths": [0, 6, 2, 3]}, r"begin \[0, 6, 2, 3\], expected integers"),
+    ({"x": JOINED, **CLASSES, "lengths": [1.0, 5, 2, 3]}, "begin .* expected integers"),
+    ({"x": X, **CLASSES, "lengths": [1, 6, 2, 3]}, r"x of recording 1 .* expected \[6, 2\]"),
+    ({**SEPARATE, **CLASSES, "lengths": [1, 5, 2]}, "x has 4 rows or arrays, expected .* 3 record"),
+    (
+        {"x": X, "y": np.eye(4)},
+        r"a one in each row \(one-hot\), expected \[4\] .* y.argmax\(axis=1\)",
+    ),
+    ({"x": JOINED, "y": np.eye(4, 9, dtype=int), "lengths": LENGTHS}, "one in each row .one-hot"),
+    ({**CLASSES, "x": np.zeros((4, 0, 3))}, r"lengths .* begin \[0, 0, 0, 0\], expected integers"),
+    ({"x": np.zeros((1, 1001)), "y": [range(1001)]}, "1,001 different integers in y, expected at"),
+]
 
 
-@settings(max_examples=60, deadline=None)
-@given(data=st.data(), save=st.sampled_from(list(SAVES)))
-def test_any_damage_is_an_error_or_other_values(
-    tmp_path_factory: pytest.TempPathFactory, data: Any, save: str
+@pytest.mark.parametrize(("arrays", "message"), REJECTED)
+def test_arrays_that_do_not_fit_are_an_error(path: Path, arrays: Any, message: str) -> None:
+    with pytest.raises(RecordingError, match=rf"set.npz .*{message}.*: save it again") as error:
+        opened(path, **arrays)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_a_value_that_is_not_finite_is_an_error_of_its_recording(
+    path: Path, value: float, name: str
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "set.npz"
-    SAVES[save](path, x=X[0, :2], y=np.arange(2))
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    damage = data.draw(st.binary(min_size=1, max_size=8))
-    content[place : place + len(damage)] = damage
-    path.write_bytes(content)
-    try:
-        read_everything(path)
-    except RecordingError as error:
-        assert str(error).isprintable()  # noqa: PT017
+    arrays: dict[str, Any] = {"x": X.astype(float), "y": X[:, :, 0].astype(float)}
+    arrays[name][2, 4, 1] = value
+    source = opened(path, **arrays)
+    with pytest.raises(RecordingError, match=rf"set.npz.{name}_2 has .* at index .* finite"):
+        source.read(source.items[2])
+    others = tuple(item for item in source.items if item.index != 2)
+    assert len(samples(replace(source, items=others))) == 3
 
 
-@pytest.mark.parametrize("deflate", [False, True])
+def npy(array: Any) -> bytes:
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"has a member 'x' that is not an array \(it is empty \(0 bytes\)\)"),
-        (b"hello", r"that is not an array \(it begins b'hello'\): write it with numpy.savez"),
-        (saved(np.array([{}, None]), allow_pickle=True), r"Python objects, .*\.astype\(str\)"),
-        (saved(np.zeros((3, 2)))[:-1], r"has 175 bytes in 'x', expected 176 for its shape \[3, 2"),
-        (saved(np.zeros((3, 2))) + bytes(9), "has 185 bytes in 'x', expected 176"),
-        (saved(np.zeros((3, 2))) + bytes(9_000_000), "has 9,000,176 bytes in 'x', expected 176"),
-        (
-            header_of(f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**60},)}}"),
-            "expected 9,223,372,036,854,775,[0-9]* for its shape",
-        ),
-        (
-            header_of(f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**60}, 0)}}"),
-            r"has no values in 'x' \(its shape is \[1152921504606846976, 0\]\)",
-        ),
-        (saved(np.zeros((0, 5, 2))), r"has no values in 'x' \(its shape is \[0, 5, 2\]\)"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"\x1b[31m", r"cannot be read as a \.npz file \(File is not a zip file\)"),
+        (npy(X), r"cannot be read as a \.npz file \(File is not a zip file\)"),
+        ({"x.npy": npy(X)[:-1]}, r"cannot be read as a \.npz file"),
+        ({"x.npy": b"text", "y.npy": npy([0])}, "cannot be read as a data set"),
+        ({"x.npy": npy(X), "notes.txt": b"text"}, "cannot be .*'notes.txt', expected only"),
+        ({"x.npy": npy(X), "y.npy": npy([0, 1, 1, 0])}, ""),
     ],
 )
-def test_a_hostile_member_is_an_error(
-    path: Path, content: bytes, message: str, deflate: bool
+def test_a_file_that_is_not_one_of_numpy_is_an_error(
+    path: Path, content: bytes | dict[str, bytes], message: str
 ) -> None:
-    fails(write_zip(path, {"x.npy": content}, deflate=deflate), message)
-
-
-def test_a_structured_array_is_read_as_it_is(path: Path) -> None:
-    np.savez(path, x=np.zeros(5, EVENTS))
-    assert Archive(path).member("x").header.dtype.names == ("t", "x", "y", "p")
-
-
-def test_a_bomb_is_an_error_before_it_is_unpacked(path: Path) -> None:
-    # 40 MB of zeros, which are 40 kB; the list of members and the header promise 10 values.
-    honest = saved(np.zeros(10))
-    bomb = honest + bytes(40_000_000)
-    np.savez(path, x=0, y=np.arange(3))
-    replace_content(path, "x.npy", bomb, len(honest), zlib.crc32(honest))
-    tracemalloc.start()
-    try:
-        fails(path, "has a member 'x' that unpacks to more than it promises")
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_promise_that_no_zip_can_hold_is_an_error(path: Path) -> None:
-    huge = header_of(f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({2**40},)}}")
-    np.savez(path, x=0)
-    replace_content(path, "x.npy", huge, 2**40 + len(huge), 0)
-    fails(path, "promises 1,099,511,627,8[0-9]* bytes in 'x', more than it can hold in")
-
-
-def test_other_zips_are_errors(path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the second name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
         with ZipFile(path, "w") as archive:
-            archive.writestr("x.npy", saved(np.zeros(3)))
-            archive.writestr("x.npy", saved(np.zeros(4)))
-    fails(path, "has two members 'x': write it with numpy.savez")
-    with ZipFile(path, "w", ZIP_BZIP2) as archive:
-        archive.writestr("x.npy", saved(np.zeros(3)))
-    fails(path, "has a member 'x' that is encrypted, or neither stored nor deflated")
+            for name, member in content.items():
+                archive.writestr(name, member)
+    if not message:
+        assert len(open_npz(path).items) == 4
+        return
+    with pytest.raises(RecordingError, match=rf"set\.npz {message}") as error:
+        open_npz(path)
+    assert str(error.value).isprintable()
+
+
+def test_python_objects_are_never_read(path: Path) -> None:
+    x = np.array([[1.0], [2.0, 3.0]], object)
+    with pytest.raises(RecordingError, match=r"holds Python objects, .*: save it .* as x_0, x_1"):
+        opened(path, x=x, y=[0, 1])
+
+
+def test_memory_is_checked_before_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 100)
+    with pytest.raises(ValueError, match=r"set\.npz: its arrays need .* of memory"):
+        opened(path, x=X, y=[0, 1, 0, 1])
+
+
+def test_recordings_without_classes_need_no_y(path: Path) -> None:
     np.savez(path, x=X)
-    with ZipFile(path, "a") as archive:
-        archive.getinfo("x.npy").flag_bits |= 1
-        archive.writestr("y.npy", b"")  # so that the list is written again
-    fails(path, "has a member 'x' that is encrypted")
-    write_zip(path, {"x\x1b[31m.npy": b"1"})
-    fails(path, "has a member 'x.*x1b.*' that is not an array")
-
-
-def test_a_member_whose_place_is_wrong_is_an_error(path: Path) -> None:
-    np.savez(path, x=X, y=X)
-    with ZipFile(path, "a") as archive:
-        archive.getinfo("x.npy").header_offset += 5
-        archive.writestr("z.npy", saved(np.zeros(3)))
-    fails(path, "is damaged at its member 'x': copy it again")
-
-
-def test_a_member_that_ends_behind_the_file_is_an_error(path: Path) -> None:
-    np.savez(path, x=X)
-    with ZipFile(path, "a") as archive:
-        archive.getinfo("x.npy").compress_size += 10**6
-        archive.writestr("y.npy", b"")
-    fails(path, r"is cut short \([0-9,]+ bytes of its member 'x' are missing\): copy it again")
-
-
-def test_a_list_of_members_that_is_too_long_is_an_error(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_zip(path, {f"x_{index}.npy": b"" for index in range(1500)})
-    monkeypatch.setattr(npz, "MOST_LIST_BYTES", 70_000)
-    fails(path, r"is not a .npz file \(its list of members is longer than 70,000 bytes\)")
-
-
-def test_what_is_not_a_zip_is_an_error(path: Path) -> None:
-    with pytest.raises(FileError, match=r"set.npz does not exist: check the name"):
-        Archive(path)
-    path.touch()
-    fails(path, r"is empty \(0 bytes\)")
-    path.write_bytes(saved(X))
-    fails(path, "is not a .npz file")
-
-
-def test_an_archive_that_changes_while_it_is_in_use_is_an_error(path: Path) -> None:
-    np.savez(path, x=X)
-    x = Archive(path).member("x")
-    np.savez(path, x=X, y=X)
-    with pytest.raises(RecordingError, match="has changed while it was in use"):
-        x.read(0, (20, 3))
+    source = open_npz(path, needs_y=False)
+    assert source.task == "classification"
+    assert classes_of(source) == [None] * 4
+    assert_holds(source, X)

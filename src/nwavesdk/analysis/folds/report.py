@@ -32,9 +32,6 @@ MEASURE_NAMES = {
     "correlation": "correlation",
 }
 
-# What the page adds for folds that began before their validation sets were rotated.
-SAME_VALIDATION = " With few groups or speakers, most folds have the same one."
-
 CAPTIONS = {
     "folds": "No net has learned from the recordings that it is measured on. The interval is "
     "that of Student's t over folds. Folds share training recordings, so it is approximate.",
@@ -160,8 +157,7 @@ def _write_page(study: FoldStudy, path: Path) -> None:
 
 def _tested_text(study: FoldStudy) -> str:
     if not study.has_test:
-        of_earlier = "" if study.folds[0].facts.rotates_validation else SAME_VALIDATION
-        return f"No test set has been read: all numbers are of validation sets.{of_earlier}"
+        return "No test set has been read: all numbers are of validation sets."
     total = sum(fold.facts.recordings[2] for fold in study.folds)
     return f"Together, their test sets are all {total:,} recordings, each of them once."
 

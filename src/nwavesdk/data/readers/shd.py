@@ -9,16 +9,17 @@ References:
     on Neural Networks and Learning Systems 33(7), doi:10.1109/TNNLS.2020.3044364.
 """
 
-import json
 import re
-from collections.abc import Iterator
-from hashlib import sha256
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from nwavesdk.data.decoding import RecordingError
-from nwavesdk.data.readers.events import MOST_EVENTS, read_structured_npy
+import numpy as np
+import numpy.typing as npt
+
+from nwavesdk.data.readers.events import gather_events
 from nwavesdk.data.readers.isolation import shared_decoder
+from nwavesdk.data.reading import RecordingError, digest_of, reading
 from nwavesdk.data.source import Item, Part, Sample, Source
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.imports import require
@@ -28,8 +29,6 @@ __all__ = ["SHD_CHANNELS", "SHD_SUFFIXES", "is_shd", "open_shd"]
 SHD_CHANNELS = 700
 SHD_SUFFIXES = frozenset({".h5", ".hdf5"})
 
-MOST_RECORDINGS = 2**24
-
 # The last word of a file's name, such as that of shd_train.h5 and ssc_valid.h5.
 PARTS: dict[str, Part] = {
     "train": "train",
@@ -38,33 +37,15 @@ PARTS: dict[str, Part] = {
     "validation": "val",
     "test": "test",
 }
+FORM = "HDF5 with labels, spikes/times and spikes/units, as the Heidelberg Digits have it"
+
 PART_OF_NAME = re.compile(rf"(?:.*[_-])?({'|'.join(PARTS)})", re.IGNORECASE)
-
-EXPECTED = (
-    "expected HDF5 with spikes/times, spikes/units and labels, in the format of the Spiking "
-    "Heidelberg Digits"
-)
-
-
-class _Contents(NamedTuple):
-    """What a file holds besides its events.
-
-    Attributes:
-        labels: Class of each recording.
-        speakers: Speaker of each recording; None if unknown.
-        names: Names of the classes, by label; empty if unknown.
-    """
-
-    labels: list[int]
-    speakers: list[int] | None
-    names: tuple[str, ...]
 
 
 def is_shd(path: Path) -> bool:
     """Whether a path is such a file, or a folder that has some."""
-    if path.is_dir():
-        return any(file.suffix.lower() in SHD_SUFFIXES for file in path.iterdir())
-    return path.suffix.lower() in SHD_SUFFIXES
+    files = path.iterdir() if path.is_dir() else [path]
+    return any(file.suffix.lower() in SHD_SUFFIXES for file in files)
 
 
 def open_shd(path: Path, channels: int = SHD_CHANNELS) -> Source:
@@ -83,99 +64,75 @@ def open_shd(path: Path, channels: int = SHD_CHANNELS) -> Source:
         RecordingError: If there is no such file, or one is damaged or has another format.
     """
     whole_number("open_shd", "channels", channels, most=2**24)
+    require("h5py", "events")
     files = _find_files(path)
-    contents = {file: _read_contents(file) for file in files}
-    names = _join_names(contents)
-    items = tuple(
-        item for file in files for item in _items(file, files[file], contents[file], names)
-    )
+    names: list[str] | None = None
+    items: list[Item] = []
+    for file, part in files.items():
+        labels, speakers, names_of_file = _read_contents(file)
+        names = names_of_file if names is None else names
+        if names_of_file != names:
+            what = "has other names of classes (extra/keys) than the files before it"
+            raise RecordingError(file, what, "use files of one data set")
+        for index, (label, speaker) in enumerate(zip(labels, speakers, strict=True)):
+            name = names[label] if names else str(label)
+            items.append(Item(f"{file.name}/{index}", file, name, part, speaker, index=index))
+
+    classes = names or sorted({str(item.class_name) for item in items}, key=int)
 
     def read(item: Item) -> Sample:
         try:
-            return read_structured_npy(item.path, _read_events(item), (channels,))
+            return gather_events(item.path, _columns_of(item), (channels,))
         except RecordingError as fault:
             what = f"{fault.what}, in recording {item.index}"
             raise RecordingError(item.path, what, fault.remedy) from None
 
-    classes = _classes(names, items)
-    return Source("events", "classification", items, read, _digest, classes, (channels,))
+    shape = (channels,)
+    return Source("events", "classification", tuple(items), read, _digest, tuple(classes), shape)
 
 
 def _find_files(path: Path) -> dict[Path, Part | None]:
     """The files and their parts, in the order of their names."""
     if not path.is_dir():
         return {path: None}
-    found = sorted(path.iterdir())
-    files = [file for file in found if file.suffix.lower() in SHD_SUFFIXES]
-    if not files:
-        packed = [file for file in found if re.search(r"\.(h5|hdf5)\.(gz|zip)$", file.name.lower())]
-        if packed:
-            raise RecordingError(packed[0], "is compressed, expected .h5", "unpack it")
-        raise RecordingError(path, "has no .h5 file", "name the folder that has them")
-    parts = {file: _part_of(file) for file in files}
-    unknown = [file for file in files if parts[file] is None]
-    if unknown and len(unknown) < len(files):
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SHD_SUFFIXES]
+    matches = [PART_OF_NAME.fullmatch(file.stem) for file in files]
+    parts = [PARTS[match[1].lower()] if match else None for match in matches]
+    if None in parts and set(parts) != {None}:
         what = "has no part in its name, but other files of the folder do"
-        raise RecordingError(unknown[0], what, "rename it to end in _train, _val or _test")
-    return parts
+        file = files[parts.index(None)]
+        raise RecordingError(file, what, "rename it to end in _train, _val or _test")
+    return dict(zip(files, parts, strict=True))
 
 
-def _part_of(file: Path) -> Part | None:
-    match = PART_OF_NAME.fullmatch(file.stem)
-    return PARTS[match[1].lower()] if match else None
+def _read_contents(path: Path) -> tuple[list[int], Sequence[str | None], list[str]]:
+    """Labels, speakers and names of classes, which are empty if unknown."""
+    arrays = shared_decoder().ask(path, "hdf5", names=["labels", "extra/speaker", "extra/keys"])
+    with reading(path, FORM):
+        labels = arrays["labels"]
+        names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]
+        speakers = [str(speaker) for speaker in arrays.get("extra/speaker", labels[:0])]
+        if len(set(names)) < len(names) or len(speakers) not in (0, len(labels)):
+            raise ValueError("equal names in extra/keys, or too few or many extra/speaker")
+        # A recording takes more than a byte, even if it is compressed.
+        is_list = labels.dtype.kind in "iu" and labels.shape <= (path.stat().st_size,)
+        highest = (len(names) or 2**31) - 1
+        if not is_list or labels.ndim > 1 or labels.min() < 0 or labels.max() > highest:
+            what = f"labels of {labels.dtype} {list(labels.shape)}"
+            raise ValueError(f"{what}, expected whole numbers [recordings] from 0 to {highest}")
+        return labels.tolist(), speakers or [None] * len(labels), names
 
 
-def _items(
-    file: Path, part: Part | None, contents: _Contents, names: tuple[str, ...]
-) -> Iterator[Item]:
-    for index, label in enumerate(contents.labels):
-        yield Item(
-            key=f"{file.name}/{index}",
-            path=file,
-            class_name=names[label] if names else str(label),
-            part=part,
-            group=None if contents.speakers is None else str(contents.speakers[index]),
-            index=index,
-        )
-
-
-def _join_names(contents: dict[Path, _Contents]) -> tuple[str, ...]:
-    """The names of the classes, which all files share; empty if none has them."""
-    first = next(iter(contents))
-    names = contents[first].names
-    for file, content in contents.items():
-        if content.names != names:
-            what = f"has other names of classes (extra/keys) than {first.name}"
-            raise RecordingError(file, what, "use files of one data set")
-    return names
-
-
-def _classes(names: tuple[str, ...], items: tuple[Item, ...]) -> tuple[str, ...]:
-    """The classes in the order of their labels."""
-    return names or tuple(sorted({item.class_name or "" for item in items}, key=int))
-
-
-def _read_contents(path: Path) -> _Contents:
-    require("h5py", "events")
-    try:
-        found = json.loads(shared_decoder().ask(path, "contents", most=MOST_RECORDINGS))
-    except RecordingError as fault:
-        what = f"{fault.what}, {EXPECTED}"
-        raise RecordingError(path, what, fault.remedy) from None
-    contents = _Contents(found["labels"], found["speakers"], tuple(found["names"]))
-    lowest = min(contents.labels)
-    highest = max(contents.labels)
-    if lowest < 0 or (contents.names and highest >= len(contents.names)):
-        bad = lowest if lowest < 0 else highest
-        expected = f"0 to {len(contents.names) - 1}" if contents.names else "none below 0"
-        raise RecordingError(path, f"has a label {bad}, expected {expected}")
-    return contents
-
-
-def _read_events(item: Item) -> bytes:
-    """The events of a recording, a .npy with the fields t and x."""
-    return shared_decoder().ask(item.path, "recording", index=item.index, most=MOST_EVENTS)
+def _columns_of(item: Item) -> dict[str, npt.NDArray[Any]]:
+    """The events of a recording in the order of times, with the fields t and x."""
+    names = ["spikes/times", "spikes/units"]
+    arrays = shared_decoder().ask(item.path, "hdf5", names=names, index=item.index)
+    with reading(item.path, FORM):
+        times, units = (arrays[name] for name in names)
+        # Events of one time keep their order. Arrays of different lengths are an error here.
+        order = np.lexsort((np.arange(len(units)), times))
+        return {"t": times[order], "x": units[order]}
 
 
 def _digest(item: Item) -> bytes:
-    return sha256(f"{item.class_name}\n".encode() + _read_events(item)).digest()
+    return digest_of(str(item.class_name), *_columns_of(item).values())

@@ -1,0 +1,78 @@
+"""The front end of a chip: its channels, whole and in blocks."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.conftest import blocks_of, tone
+from nwavesdk.data import FrontEnd, NWaveDataloaderConfig
+
+pytest.importorskip("soxr")
+signal = pytest.importorskip("scipy.signal")
+
+
+def test_a_step_is_the_mean_of_a_rectified_channel_like_in_a_loop() -> None:
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=11025, recording_duration_s=0.1, sim_time_s=3e-3
+    )
+    front_end = FrontEnd(config)
+    sound = np.random.default_rng(0).uniform(-1, 1, 1103).astype(np.float32)
+    x = front_end(front_end.prepare((sound, 11025)))
+    assert (x.shape, x.dtype) == ((33, 16), np.float32)
+    for channel in (0, 7, 15):
+        band = config.bank.edges[channel]
+        sections = signal.butter(2, band, "bandpass", fs=11025, output="sos")
+        filtered = signal.sosfilt(sections, sound.astype(float))
+        for step in range(33):
+            start, end = round(step * 33.075), round((step + 1) * 33.075)
+            mean = math.fsum(abs(value) for value in filtered[start:end]) / (end - start)
+            assert x[step, channel] == pytest.approx(mean, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("longest", [1, 40, 3000])
+@pytest.mark.parametrize(("rate", "step"), [(8000, 10e-3), (11025, 3e-3), (8000, 1.6 / 8000)])
+def test_blocks_give_the_steps_of_the_whole_sound(rate: int, step: float, longest: int) -> None:
+    seconds = 0.05 if longest == 1 else 0.8
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=rate, recording_duration_s=seconds, sim_time_s=step
+    )
+    front_end = FrontEnd(config)
+    sound = np.random.default_rng(0).uniform(-1, 1, 2 * config.edges[-1]).astype(np.float32)
+    stream = front_end.stream()
+    steps = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
+    # The whole is cut to the duration; the stream goes on.
+    assert len(steps) >= 2 * config.T - 1
+    whole = front_end(front_end.prepare((sound, rate)))
+    np.testing.assert_array_equal(steps[: config.T], whole)
+
+
+def test_a_peak_of_the_whole_sound_is_not_known_in_blocks() -> None:
+    with pytest.raises(ValueError, match=r"only at its end, got 'peak', expected 'as_is' for sou"):
+        FrontEnd(NWaveDataloaderConfig("x", level="peak")).stream()
+
+
+@pytest.mark.parametrize("channel", [2, 8, 13])
+def test_a_tone_in_the_center_of_a_band_gives_two_over_pi_of_its_amplitude(channel: int) -> None:
+    config = NWaveDataloaderConfig("x", sample_rate=16000, sim_time_s=50e-3)
+    x = FrontEnd(config)(tone(config.bank.centers[channel], 1.0, 16000))[10:]
+    assert x.mean(0).argmax() == channel
+    assert x[:, channel].mean() == pytest.approx(0.5 * 2 / np.pi, rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [8000, 32000])
+@pytest.mark.parametrize(("level", "scale"), [("as_is", 1.0), ("peak", 2.0)])
+@pytest.mark.parametrize("seconds", [0.1, 0.5])
+def test_a_sound_is_resampled_scaled_and_cut_or_padded(
+    rate: int, level: Any, scale: float, seconds: float
+) -> None:
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=8000, recording_duration_s=0.2, sim_time_s=10e-3, level=level
+    )
+    samples = FrontEnd(config).prepare((tone(440, seconds, rate), rate))
+    assert samples.shape == (1600,)
+    end = min(1600, round(8000 * seconds))
+    expected = scale * tone(440, 0.2, 8000)[50 : end - 50]
+    np.testing.assert_allclose(samples[50 : end - 50], expected, atol=0.03)
+    assert not samples[end + 1 :].any()
