@@ -18,22 +18,22 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 5170,
-    "train presets": 5011,
-    "analysis": 4497,
+    "data": 3124,
+    "train presets": 4987,
+    "analysis": 4495,
     "cli": 1422,
-    "internal": 582,
+    "internal": 577,
     "solvers": 4088,
     "layers": 2764,
     "interop": 2488,
-    "net": 1597,
+    "net": 1595,
     "deploy": 1031,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 33568
+MAX_STATEMENTS_OF_TESTS = 32311
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
-MAX_NODES_PER_STATEMENT = {SOURCE: 12.9, TESTS: 14.1}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.0, TESTS: 14.1}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -171,7 +171,7 @@ def test_faults_are_skipped_with_their_reason(words: Path, fast: dict[str, Any])
         build(words, fast, max_seconds=2.0)
     for path in list((words / "yes").iterdir())[2:]:
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="Class 'yes' has 2 recordings, expected at least 3"):
+    with pytest.raises(ValueError, match="Class 'yes' has 2 recordings, too few for 3 sets"):
         build(words, fast, on_error="skip")
 
 

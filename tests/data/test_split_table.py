@@ -47,7 +47,7 @@ def test_recordings_that_a_table_does_not_name_are_counted(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "line 1: has the columns '', expected the header file,part"),
+        ("", r"is empty \(0 bytes\)"),
         ("\n\n", "line 1: has the columns ''"),
         ("a.wav,train\n", "line 1: has the columns 'a.wav,train', expected the header file,part"),
         ("file;part\na;train\n", "line 1: has the columns 'file;part'.*with commas"),
