@@ -132,7 +132,7 @@ def changed(content: bytes, mark: bytes, offset: int, form: str, value: int) -> 
         ("a.wav", encoded(np.zeros(9), rate=999), "rate of 999 Hz, expected 1000 to 1000000"),
         ("a.wav", encoded(np.zeros(601_000), rate=1000), "lasts 601 s, expected a"),
         ("a.wav", encoded(np.zeros((9, 1)), rate=8000)[:20], "cannot be read as sound"),
-        ("a.wav", encoded(np.zeros(0)), "holds 0 values"),
+        ("a.wav", encoded(np.zeros(0)), "holds no values"),
         ("a.wav", encoded(np.full(100, np.nan), subtype="FLOAT"), r"has nan at index \[0\]"),
         ("a.wav", encoded(np.full((9, 2), 3e38), subtype="FLOAT"), r"has inf at index \[0\]"),
         # Bits 4 to 39 of bytes 21 to 25 of a FLAC file are the number of samples.
@@ -152,6 +152,19 @@ def test_a_cut_file_is_rejected_wherever_it_is_cut(name: str) -> None:
     for place in sorted({*range(60), *range(0, len(data), 151), len(data) - 1}):
         with pytest.raises(RecordingError, match=rf"{name} (is|cannot|holds) "):
             decode(Path(name), data[:place])
+
+
+def test_a_second_stream_is_not_left_out() -> None:
+    first, second = (encoded(tone(440, 8000), "OGG") for _ in range(2))
+    other = second.replace(second[14:18], bytes(byte ^ 1 for byte in second[14:18]))
+    with pytest.raises(RecordingError, match="it holds several streams"):
+        decode(Path("a.ogg"), first + other)
+
+
+def test_a_compressed_wav_is_read() -> None:
+    samples, rate = decode(Path("a.wav"), encoded(tone(440, 8000), subtype="GSM610"))
+    assert rate == 8000
+    assert len(samples) >= 4000
 
 
 def test_many_channels_are_long_sound() -> None:

@@ -459,3 +459,47 @@ def test_the_fingerprint_covers_what_a_table_says_of_a_recording(tmp_path: Path)
         loaded = load_recordings(replace(source, items=items), faults, FeatureOptions())
         fingerprints.add(loaded.recordings.fingerprint)
     assert len(fingerprints) == 4
+
+
+def save_parts(root: Path, **arrays_of: dict[str, Any]) -> Path:
+    for part, arrays in arrays_of.items():
+        (root / part).mkdir(parents=True)
+        np.savez(root / part / "set.npz", x=np.ones((3, 4, 2)), **arrays)
+    return root
+
+
+def test_labels_of_the_sets_have_the_same_classes(tmp_path: Path) -> None:
+    train, test = ({"y": np.array([row] * 3)} for row in ([0, 1, 1, 0], [0, 2, 2, 0]))
+    path = save_parts(tmp_path, train=train, test=test)
+    with pytest.raises(ValueError, match="test has the classes 0, 2, expected 0, 1 as in .*train"):
+        load(path)
+
+
+def test_classes_that_only_the_test_set_has_keep_their_names(tmp_path: Path) -> None:
+    path = save_parts(tmp_path, train={"y": ["a", "b", "a"]}, test={"y": ["b", "c", "c"]})
+    recordings = load(path).recordings
+    assert recordings.classes == ("a", "b", "c")
+    assert recordings.labels.tolist() == [0, 1, 0, 1, 2, 2]
+
+
+def test_the_cache_follows_the_meaning_of_labels(tmp_path: Path) -> None:
+    file = tmp_path / "set.npz"
+    arrays = {"x": np.ones((3, 4, 2)), "y": np.array([[-1, 1, 2, 1]] * 3)}
+    targets = []
+    for names in ({}, {"classes": ["p", "q", "r"]}):
+        np.savez(file, **arrays, **names)
+        faults = Faults(tmp_path, "raise")
+        source = open_source(file, faults)
+        loaded = load_recordings(source, faults, FeatureOptions(), cache=tmp_path / "cache")
+        targets.append(loaded.recordings.targets[0].tolist())
+    assert targets == [[0, 1, 2, 1], [-1, 1, 2, 1]]
+
+
+def test_a_fault_in_the_file_beside_the_named_one_is_skipped(tmp_path: Path) -> None:
+    folder = small.make_ts(tmp_path / "ts").parent
+    file = next(folder.rglob("*_TEST.ts"))
+    file.write_text(file.read_text().replace("0.", "x", 1))
+    train = next(folder.rglob("*_TRAIN.ts"))
+    faults = Faults(train, "skip")
+    load_recordings(open_source(train, faults), faults, FeatureOptions())
+    assert [name for name, _ in faults.skipped] == [file.name]

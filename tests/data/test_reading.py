@@ -65,7 +65,7 @@ def test_what_is_not_a_file_with_content_is_never_opened(tmp_path: Path) -> None
     ("values", "message"),
     [
         (np.zeros(2, complex), "holds values of type complex128, expected numbers"),
-        (np.zeros((3, 0)), "holds 0 values, expected 1 to 134,217,728"),
+        (np.zeros((3, 0)), r"holds no values, only the shape \[3, 0\]"),
         (np.array([[0, 1], [np.nan, 3]]), r"has nan at index \[1, 0\], expected finite"),
         (np.array([0, 1e300]), r"has 1e\+300 at index \[1\]"),
     ],

@@ -454,7 +454,11 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 like the"),
     (SERIES, lambda _: series(9, 1), "recording 0 has 1 features in a step, expected 3 like the"),
     (DOUBLED, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 like the"),
-    (SERIES, lambda _: np.full((4, 3), np.nan), "recording 0 has values that are not finite: rep"),
+    (
+        SERIES,
+        lambda _: np.full((4, 3), np.nan),
+        r"recording 0 has nan at index \[0, 0\], expected finite",
+    ),
     (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\] of float64, expected \[T, f"),
     (SERIES, lambda _: [], "Nothing to predict: got no recording, expected files or arrays"),
     (SOUND_RUN, text_file, r"a\.wav cannot be read as sound .*: repair or remove it"),

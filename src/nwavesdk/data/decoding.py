@@ -128,7 +128,7 @@ def _decode(path: Path, file: BinaryIO, max_seconds: float) -> Sound:
             )
             raise RecordingError(path, what, "cut it, or raise max_seconds")
 
-        samples = sound.read(dtype="float32", always_2d=True)
+        samples = sound.read(sound.frames, dtype="float32", always_2d=True)
         if len(samples) < sound.frames:
             raise RecordingError(path, "is cut short (the end of its sound is missing)")
 
@@ -141,9 +141,10 @@ def _lacks_end(file: BinaryIO) -> bool:
     """Whether a wav or an Ogg file ends before its sound does, which libsndfile ignores."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    begin = file.read(12)
+    begin = file.read(PAGE_HEADER_BYTES)
 
     if begin.startswith((b"RIFF", b"RF64")):
+        file.seek(12)
         for _ in range(MAX_CHUNKS):
             # A chunk has a name, the size of its content, and the content, padded to an even size.
             name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
@@ -155,6 +156,9 @@ def _lacks_end(file: BinaryIO) -> bool:
         file.seek(max(0, size - MAX_PAGE_BYTES))
         tail = file.read()
         page = tail[tail.rfind(b"OggS") :].ljust(PAGE_HEADER_BYTES, b"\0")
+        # Bytes 14 to 17 name the stream. libsndfile reads the first one.
+        if page[14:18] != begin[14:18]:
+            raise ValueError("it holds several streams, or is damaged at its end")
         # Byte 5 has flags, byte 26 the number of segments. Their sizes and their content follow.
         sizes = page[PAGE_HEADER_BYTES : PAGE_HEADER_BYTES + page[26]]
         is_whole = len(page) == PAGE_HEADER_BYTES + page[26] + sum(sizes)

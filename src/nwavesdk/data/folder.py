@@ -96,7 +96,12 @@ class Faults:
                 least = "at least " * (len(others) == MAX_OTHERS)
                 remedy += f"; {least}{len(others)} more cannot be used: {'; '.join(others)}"
             raise RecordingError(fault.path, fault.what, remedy) from None
-        self.skipped.append((printable(path.relative_to(self.root).as_posix()), fault.what))
+        self.skipped.append((self.name_of(path), fault.what))
+
+    def name_of(self, path: Path) -> str:
+        """The path of a file inside the data folder, or its name if it is not inside."""
+        is_inside = path.is_relative_to(self.root) and path != self.root
+        return printable(path.relative_to(self.root).as_posix() if is_inside else path.name)
 
     def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
         """Each recording with what is read from it; those that cannot be read are reported.

@@ -6,6 +6,7 @@ its files in it, or else as a folder of recordings. Each format may also be in t
 `val` and `test`, an official split.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -112,7 +113,7 @@ def _find_one(path: Path, pattern: str) -> Path | None:
 def _find_ts(path: Path) -> tuple[Path, Path] | None:
     """The two files of a data set of the UCR/UEA archive, by one of them, their folder or name."""
     named = path.parent / f"{path.name}_TRAIN.ts"
-    file = named if named.is_file() else _find_one(path, r"[^.].*_TRAIN\.ts")
+    file = named if os.path.isfile(named) else _find_one(path, r"[^.].*_TRAIN\.ts")
     file = file or _find_one(path, r"[^.].*_TEST\.ts")
     if file is None:
         return None
@@ -131,7 +132,7 @@ FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]
     (_find_ts, lambda files, _: open_ts(*files)),
     (partial(_find_folder, holds=holds_idx), lambda folder, _: open_idx(folder)),
     (partial(_find_folder, holds=is_shd), lambda folder, _: open_shd(folder)),
-    (partial(_find_one, pattern=r".*\.(h5|hdf5)"), lambda path, _: open_shd(path)),
+    (partial(_find_one, pattern=r"[^.].*\.(h5|hdf5)"), lambda path, _: open_shd(path)),
 )
 
 
@@ -282,14 +283,23 @@ def _open_parts(root: Path, faults: Faults, task: Task | None, options: FileOpti
                 f"{printable(root / part)} holds {source.kind} for {source.task}, expected "
                 f"{first.kind} for {first.task} as in {printable(root / 'train')}."
             )
+        if source.task == "labels" and source.classes != first.classes:
+            raise ValueError(
+                f"{printable(root / part)} has the classes {', '.join(source.classes)}, expected "
+                f"{', '.join(first.classes)} as in {printable(root / 'train')}: save an array "
+                "classes in each file."
+            )
         for item in source.items:
             key = f"{part}/{item.key}"
             items.append(replace(item, key=key, part=part))
             reads[key] = partial(source.read, item)
             digests[key] = partial(source.digest, item)
+    # A class that the training set lacks is an error of the split.
+    classes = dict.fromkeys(name for source in sources.values() for name in source.classes)
     return replace(
         first,
         items=tuple(items),
+        classes=tuple(classes),
         read=lambda item: reads[item.key](),
         digest=lambda item: digests[item.key](),
     )

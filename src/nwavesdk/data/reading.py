@@ -84,8 +84,10 @@ def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float
     if values.dtype.kind not in NUMBER_KINDS:
         what = f"holds values of type {values.dtype}, expected numbers"
         raise RecordingError(path, what, "save integers or floats")
-    if not 0 < values.size <= MOST_VALUES:
-        what = f"holds {values.size:,} values, expected 1 to {MOST_VALUES:,}"
+    if not values.size:
+        raise RecordingError(path, f"holds no values, only the shape {list(values.shape)}")
+    if values.size > MOST_VALUES:
+        what = f"holds {values.size:,} values, expected at most {MOST_VALUES:,}"
         raise RecordingError(path, what, "cut it into several recordings")
     with np.errstate(over="ignore", invalid="ignore"):
         converted = np.ascontiguousarray(values, np.float32)

@@ -160,7 +160,10 @@ def store_frames(
         arrays = _map_arrays(draft)
         index |= facts
         (draft / INDEX).write_text(json.dumps(index | {"sha256": _checksum(index, arrays)}))
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
         with suppress(OSError):  # another process has stored the same in the meantime
             draft.rename(path)
     finally:

@@ -98,7 +98,7 @@ def rounding_change(
         >>> x = torch.tensor([1.0, 0, 0, 0]).reshape(1, 4, 1)
         >>> def largest_charge(net):
         ...     prepare_net(net)
-        ...     return net(x).abs().max() / net.weight.abs()
+        ...     return round(float(net(x).abs().max() / net.weight.abs()), 3)
         >>> rounding_change(synapse, largest_charge)
         RoundingChange(interpolated=0.75, rounded=1.0, distance=0.25)
     """

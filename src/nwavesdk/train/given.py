@@ -33,7 +33,7 @@ from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, FORMATS, open_files, open_source
 from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.readers.series import SeriesOptions
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.reading import RecordingError, checked
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample, Source
 from nwavesdk.internal.checks import shown, whole_number
@@ -216,9 +216,7 @@ class GivenReader:
             expected = "[T, features]" if self.kind == "series" else "[H, W]"
             what = f"has the shape {list(values.shape)} of {values.dtype}, expected {expected}"
             raise RecordingError(item.path, what, "give real numbers of this shape")
-        if not np.isfinite(values).all():
-            raise RecordingError(item.path, "has values that are not finite", "replace them")
-        return values.astype(np.float32)
+        return checked(item.path, values)
 
     def _checked_sound(self, item: Item, recording: object) -> tuple[Samples, int]:
         rate = self.sample_rate

@@ -103,6 +103,11 @@ def test_what_is_such_a_file(folder):
     assert not is_shd(Path(__file__).parent)
 
 
+def test_hidden_files_are_no_recordings(folder):
+    (folder / "._shd_train.h5").write_bytes(b"")
+    assert {item.path.name for item in open_shd(folder).items} == {"shd_test.h5", "shd_train.h5"}
+
+
 def test_folders_that_cannot_be_used(folder):
     (folder / "more.h5").write_bytes(b"")
     assert "more.h5 has no part in its name, but other files" in fault(folder)
@@ -115,9 +120,9 @@ def test_folders_that_cannot_be_used(folder):
     ("times", "units", "labels", "extra", "words"),
     [
         ([[0.5]], [[700]], [0], {}, "has events at x = 700 to 700, expected 0 to 699"),
-        ([[-0.5]], [[0]], [0], {}, "has times in order from -0.5 to -0.5 s"),
-        ([[np.nan]], [[0]], [0], {}, "has times in order from nan to nan s"),
-        ([[]], [[]], [0], {}, "of 1 to 16,777,216 events, in recording 0"),
+        ([[-0.5]], [[0]], [0], {}, "has times from -0.5 to -0.5 s"),
+        ([[np.nan]], [[0]], [0], {}, "has times from nan to nan s"),
+        ([[]], [[]], [0], {}, "has no events, in recording 0"),
         ([[0.5, 1.0]], [[0]], [0], {}, "all keys need to be the same shape"),
         ([[0.5]], [[0]], [[0]], {}, "cannot be read as HDF5 with labels, spikes/times and spi"),
         ([[0.5]], [[0]], [0.5], {}, "labels of float64 [1], expected whole numbers"),
@@ -127,6 +132,13 @@ def test_folders_that_cannot_be_used(folder):
             [-1],
             {},
             "labels of int64 [1], expected whole numbers [recordings] from 0",
+        ),
+        (
+            [[0.5], [0.5]],
+            [[0], [0]],
+            [0],
+            {},
+            "not as many labels as spikes/times and spikes/units",
         ),
         ([[0.5]], [[0]], [2], {"keys": WORDS}, "expected whole numbers [recordings] from 0 to 1"),
         ([[0.5]], [[0]], [0], {"keys": [b"a", b"a"]}, "equal names in extra/keys"),

@@ -23,18 +23,27 @@ MAX_MEMORY_BYTES = 4 * 2**30
 
 
 def read_hdf5(path: str, names: list[str], index: int | None = None) -> dict[str, Any]:
-    """Those of the arrays `names` that a file has, or their elements at an index."""
+    """Those of the arrays `names` that a file has, or their elements at an index.
+
+    A name that ends in `#` asks for the number of elements.
+    """
     import h5py
 
     arrays = {}
     # A lock would keep others from writing the file meanwhile.
     with h5py.File(path, "r", locking=False) as file:
-        for name in filter(file.__contains__, names):
+        for wanted in names:
+            name = wanted.rstrip("#")
+            if name not in file:
+                continue
             parts = name.split("/")
             links = [file.get("/".join(parts[: n + 1]), getlink=True) for n in range(len(parts))]
             is_inside = all(isinstance(link, h5py.HardLink) for link in links)
             if not is_inside or file[name].is_virtual or file[name].external:
                 raise ValueError(f"{name} is in another file or place")
+            if wanted != name:
+                arrays[wanted] = np.array(len(file[name]))
+                continue
             array = np.asarray(file[name][() if index is None else index])
             arrays[name] = array.astype(np.bytes_) if array.dtype.hasobject else array
     return arrays

@@ -148,7 +148,9 @@ def gather_events(
         column.dtype.kind in KINDS.get(name, "") and column.shape == (columns["t"].size,)
         for name, column in columns.items()
     )
-    if not has_fields or not 1 <= len(columns["t"]) <= MAX_EVENTS:
+    if has_fields and not len(columns["t"]):
+        raise RecordingError(path, "has no events")
+    if not has_fields or len(columns["t"]) > MAX_EVENTS:
         fields = [f"{name} ({col.dtype} {list(col.shape)})" for name, col in columns.items()]
         what = f"has events with {', '.join(fields) or 'no fields'}, expected t (numbers), x and, "
         what += f"if known, y and p (whole numbers) of 1 to {MAX_EVENTS:,} events"
@@ -183,10 +185,11 @@ def _times_of(path: Path, ticks: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     times = ticks.astype(np.float64) / (1_000_000 if ticks.dtype.kind in "iu" else 1)
     is_sorted = bool(np.all(np.diff(times) >= 0))
     if not is_sorted or not 0 <= times[0] <= times[-1] <= MOST_SECONDS:
-        order = "in order" if is_sorted else "that fall"
-        what = f"has times {order} from {times.min():g} to {times.max():g} s"
-        what += f", expected those in order from 0 to {MOST_SECONDS:g} s"
-        raise RecordingError(path, what, f"sort or cut it; {RULE_OF_TIMES}")
+        order = "" if is_sorted else ", which are not in order"
+        what = f"has times from {times[0]:g} to {times[-1]:g} s{order}, expected rising times from "
+        what += f"0 to {MOST_SECONDS:g} s"
+        remedy = f"sort them, subtract the begin, or cut the recording; {RULE_OF_TIMES}"
+        raise RecordingError(path, what, remedy)
     return times
 
 

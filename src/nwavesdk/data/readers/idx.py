@@ -122,6 +122,8 @@ def _read_idx(path: Path, content: str) -> Bytes:
                 raise ValueError(f"it begins {start!r}, expected bytes with {expected} axes")
             shape = struct.unpack(f">{start[3]}I", stream.read(4 * start[3]))
             size = prod(shape)
+            if not size:
+                raise ValueError(f"it has the shape {list(shape)}, expected numbers")
             require_memory("its header", f"{size:,} numbers", size, "check that it is idx")
             # One more than there should be, which also makes gzip compare its checksum.
             numbers = np.frombuffer(stream.read(size + 1), np.uint8)

@@ -169,7 +169,9 @@ def _source_of(path: Path, columns: Columns, task: Task | None, needs_y: bool) -
 
     def digest(item: Item) -> bytes:
         stored = [rows[item.index] for rows in (inputs, outputs) if rows]
-        return digest_of(str(item.class_name), *stored)
+        # The same integers are other classes if the file has other ones, or names for them.
+        numbering = [] if labels is None else [labels]
+        return digest_of(str(item.class_name), *stored, *numbering)
 
     items = _list_items(path, columns, classes)
     shape = (inputs[0].shape[1:] or (1,)) if inputs else ()
@@ -313,11 +315,11 @@ def _name_labels(labels: Array, names: list[str]) -> tuple[Array, list[str]]:
 def _list_items(path: Path, columns: Columns, classes: Sequence[str | None]) -> tuple[Item, ...]:
     groups: Any = _texts_of(columns, "group", TEXT_KINDS + "iu") or [None] * len(classes)
     parts: Any = _texts_of(columns, "split") or [None] * len(classes)
-    if not len(groups) == len(parts) == len(classes) or not set(parts) <= {None, *get_args(Part)}:
-        raise ValueError(
-            f"it has a group of {len(groups)} and a split of {len(parts)} recordings, expected "
-            f"{len(classes)}, each 'train', 'val' or 'test' in split"
-        )
+    unknown = set(parts) - {None, *get_args(Part)}
+    if unknown:
+        raise ValueError(f"split has {min(unknown)!r}, expected train, val or test")
+    if not len(groups) == len(parts) == len(classes):
+        raise ValueError(f"group or split has not one text for each of {len(classes)} recordings")
     return tuple(
         Item(f"{path.name}/{index}", path, class_name, part, group, index=index)
         for index, (class_name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
@@ -327,10 +329,10 @@ def _list_items(path: Path, columns: Columns, classes: Sequence[str | None]) -> 
 def _texts_of(columns: Columns, name: str, kinds: str = TEXT_KINDS) -> list[str]:
     """The texts in an array `[R]`; empty if there is none of this name."""
     array = columns.get(name, np.array([], np.str_))
-    if array.ndim != 1 or array.dtype.kind not in kinds:
+    if array.ndim != 1 or array.dtype.kind not in kinds or (name in columns and not array.size):
         raise ValueError(
-            f"{name} has the shape {list(array.shape)} and the type {array.dtype}, expected texts "
-            "with one axis"
+            f"{name} has the shape {list(array.shape)} and the type {array.dtype}, expected "
+            f"{'texts or integers' if 'i' in kinds else 'texts'} with one axis"
         )
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
     is_printable = all(text and text.isprintable() for text in texts)

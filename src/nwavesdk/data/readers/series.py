@@ -119,6 +119,12 @@ def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
             raise ValueError(fault) from None
         if len(body) != len(lines) - n_header_lines:
             raise ValueError("it has lines without numbers")
+        if options.missing == "error" and np.isnan(body).any():
+            row, column = np.argwhere(np.isnan(body))[0]
+            raise ValueError(
+                f"it has no number in line {n_header_lines + row + 1}, column "
+                f"{columns[column] + 1}: --missing interpolate fills in missing values"
+            )
 
     filled, n_filled = _fill_missing(path, body, options)
     names = tuple(names[column] for column in columns) if names else ()
@@ -201,4 +207,8 @@ def _is_number(text: str) -> bool:
 
 
 def _number_or_nan(text: str) -> float:
-    return math.nan if text.strip().lower() in MISSING else float(text)
+    if text.strip().lower() in MISSING:
+        return math.nan
+    if not text.isascii() or "_" in text:  # numbers for Python, and not for numpy
+        raise ValueError(f"could not convert string {text!r} to a number")
+    return float(text)

@@ -45,7 +45,11 @@ PART_OF_NAME = re.compile(rf"(?:.*[_-])?({'|'.join(PARTS)})", re.IGNORECASE)
 def is_shd(path: Path) -> bool:
     """Whether a path is such a file, or a folder that has some."""
     files = path.iterdir() if path.is_dir() else [path]
-    return any(file.suffix.lower() in SHD_SUFFIXES for file in files)
+    return any(map(_has_suffix, files))
+
+
+def _has_suffix(file: Path) -> bool:
+    return file.suffix.lower() in SHD_SUFFIXES and not file.name.startswith(".")
 
 
 def open_shd(path: Path, channels: int = SHD_CHANNELS) -> Source:
@@ -95,7 +99,7 @@ def _find_files(path: Path) -> dict[Path, Part | None]:
     """The files and their parts, in the order of their names."""
     if not path.is_dir():
         return {path: None}
-    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SHD_SUFFIXES]
+    files = sorted(filter(_has_suffix, path.iterdir()))
     matches = [PART_OF_NAME.fullmatch(file.stem) for file in files]
     parts = [PARTS[match[1].lower()] if match else None for match in matches]
     if None in parts and set(parts) != {None}:
@@ -107,9 +111,13 @@ def _find_files(path: Path) -> dict[Path, Part | None]:
 
 def _read_contents(path: Path) -> tuple[list[int], Sequence[str | None], list[str]]:
     """Labels, speakers and names of classes, which are empty if unknown."""
-    arrays = shared_decoder().ask(path, "hdf5", names=["labels", "extra/speaker", "extra/keys"])
+    counts = ["spikes/times#", "spikes/units#"]
+    names_of_arrays = ["labels", "extra/speaker", "extra/keys", *counts]
+    arrays = shared_decoder().ask(path, "hdf5", names=names_of_arrays)
     with reading(path, FORM):
         labels = arrays["labels"]
+        if {int(arrays[count]) for count in counts} != {len(labels)}:
+            raise ValueError("not as many labels as spikes/times and spikes/units")
         names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]
         speakers = [str(speaker) for speaker in arrays.get("extra/speaker", labels[:0])]
         if len(set(names)) < len(names) or len(speakers) not in (0, len(labels)):

@@ -98,7 +98,9 @@ def open_ts(train: Path, test: Path) -> Source:
 
 def _list_series(path: Path) -> _TsFile:
     with reading(path, "a .ts file with classes"):
-        lines = [line.strip() for line in path.read_text("utf-8-sig").split("\n")]
+        # Comments may have any encoding.
+        rows = [b"" if row.startswith(b"#") else row for row in path.read_bytes().split(b"\n")]
+        lines = [line.strip() for line in b"\n".join(rows).decode("utf-8-sig").split("\n")]
         head = list(takewhile(lambda line: line.lower() != "@data", lines))
         pairs = [line.partition(" ") for line in head if line.startswith("@")]
         tags = {name.lower(): value.strip() for name, _, value in pairs}
