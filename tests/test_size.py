@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 3167,
+    "data": 3168,
     "train presets": 4987,
     "analysis": 4495,
     "cli": 1422,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 1031,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 32357
+MAX_STATEMENTS_OF_TESTS = 32358
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 MAX_NODES_PER_STATEMENT = {SOURCE: 13.0, TESTS: 14.1}

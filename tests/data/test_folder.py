@@ -60,6 +60,7 @@ FAULTS: list[tuple[str, Spoil, str]] = [
     ("x.wav", lambda root: (root / "x.wav").touch(), "is not in a class folder"),
     ("yes2", lambda root: link(root / "yes2", root / "yes"), "a folder that is listed already"),
     ("yes/x.wav", lambda root: link(root / "yes/x.wav", Path("/dev/zero")), "is a device"),
+    ("maybe", lambda root: os.mkfifo(root / "maybe"), "is a pipe"),
     ("yes/far", lambda root: link(root / "yes/far", root.parent), "or that it lies in"),
     ("far", lambda root: link(root / "far", Path("/")), "or that it lies in"),
     ("yes/loop", lambda root: link(root / "yes/loop", root / "yes"), "or that it lies in"),

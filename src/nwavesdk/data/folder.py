@@ -340,15 +340,16 @@ class _Listing:
             )
 
         is_folder = stat.S_ISDIR(mode)
+        is_special = not (is_folder or stat.S_ISREG(mode))
         is_recording = suffix in self.suffixes
         # A table or a picture at the top describes the data.
         is_other = suffix in self.others and (path.parent != self.root or suffix in OTHER_SOUNDS)
-        if is_table or not (is_folder or is_recording or is_other):
+        if is_table or not (is_folder or is_recording or is_other or is_special):
             return None
         faults = {
             "has a name that is not UTF-8": path.name
             != path.name.encode(errors="replace").decode(),
-            f"is {kind_of(mode)}, expected a file": is_recording and not stat.S_ISREG(mode),
+            f"is {kind_of(mode)}, expected a file": is_special or (is_recording and is_folder),
             f"is not a {self.form} file": not (is_folder or is_recording),
             "is a folder that is listed already, or that it lies in": is_folder
             and path.resolve() in {*self.listed, *self.root.resolve().parents},

@@ -1,7 +1,6 @@
 """The process that decodes files: answers, faults, crashes and endless loops of its program."""
 
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -96,9 +95,12 @@ def test_an_endless_loop_is_ended(decoder, path):
 
 
 def test_an_interrupted_request_leaves_no_answer_for_the_next(decoder, path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
     first = number(decoder, path)
     with monkeypatch.context() as patched:
-        patched.setattr(isolation, "_answer", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patched.setattr(isolation, "_answer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             decoder.ask(path, "number")
     assert number(decoder, path) != first
