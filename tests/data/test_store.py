@@ -113,11 +113,15 @@ def test_a_missing_file_or_a_pipe_is_detected(tmp_path: Path, name: str) -> None
     check_detected(path)
 
 
-def test_a_file_in_place_of_a_store_stays(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"")
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo], ids=["file", "pipe"])
+def test_what_is_in_place_of_a_store_is_replaced(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "x")
     check_detected(tmp_path / "x")
     assert all(map(np.array_equal, write(tmp_path / "x").frames, FRAMES))
     assert [tmp_path / "x"] == list(tmp_path.iterdir())
+    assert open_store(tmp_path / "x") is not None
 
 
 def test_arrays_that_do_not_fit_are_detected(

@@ -84,6 +84,7 @@ def _replace_entries(folder: Path, payload: bytes, head: str = "none") -> None:
 def _plant_beside(folder: Path, payload: bytes) -> None:
     """Plant files of the formats of Python and of numba, and of earlier versions of this cache."""
     text = f"import pickle\npickle.loads({payload!r})\n"
+    # A private function of Python, without types: no public one makes what its cache holds.
     bytecode = _code_to_timestamp_pyc(compile(text, "planted", "exec"))
     names = [path.stem for path in folder.glob("*.kernel")]
     names += [*(name.split(".")[0] for name in names), "numba", "sitecustomize"]

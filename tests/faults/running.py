@@ -208,6 +208,7 @@ def run_in_child(
     ):
         stream.flush()
         os.dup2(os.open(output.with_suffix(suffix), os.O_WRONLY | os.O_APPEND), number)
+        # `sys` declares any stream of text; these have an encoding.
         stream.reconfigure(encoding=setting.encoding, errors=errors)  # type: ignore[union-attr]
     _limit(setting)
     _replace(setting)

@@ -454,6 +454,7 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 like the"),
     (SERIES, lambda _: series(9, 1), "recording 0 has 1 features in a step, expected 3 like the"),
     (DOUBLED, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 like the"),
+    (SERIES, lambda _: np.full((4, 3), 1e300), r"recording 0 has 1e\+300 at index \[0, 0\], exp"),
     (
         SERIES,
         lambda _: np.full((4, 3), np.nan),

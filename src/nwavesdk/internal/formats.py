@@ -83,7 +83,7 @@ def _parse(content: bytes, path: object, form: str, parse: Callable[[str], Any])
 
 
 def _check_levels(value: object) -> None:
-    """Reject deep values: whoever reads or prints one would recurse as deeply."""
+    """Reject values that are nested so deeply that reading or printing them overflows the stack."""
     values = [value]
     for _ in range(MOST_LEVELS):
         inner: list[object] = []

@@ -325,6 +325,7 @@ def _prepared_inside(module: nn.Module) -> list[Prepared]:
 
 
 # `torch.compile` takes the answer as a constant: it neither traces nor guards what is cached.
+# torch gives this decorator no types.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def takes_argument(kind: type[nn.Module], name: str) -> bool:
     """Whether `forward` of a class has a parameter of that name."""

@@ -123,6 +123,7 @@ FAULTS: dict[str, tuple[int, bytes, str]] = {
     "petabytes": (0, header(2**32 - 1, 2**32 - 1, 9), "GB of memory, expected at most"),
     "more labels": (1, packed([0] * 6), r"images \[5, 2, 3\] and 6 labels, expected one label"),
     "sizes": (2, packed(TEST.reshape(4, 3, 2)), r"images \[4, 3, 2\] .* each image \[2, 3\]: take"),
+    "empty": (0, packed(np.zeros((0, 2, 3))), r"it has the shape \[0, 2, 3\], expected numbers"),
     "colors": (0, packed(np.zeros((5, 3, 2, 2))), "it has 2 colors, expected 3"),
 }
 

@@ -47,7 +47,7 @@ def assert_holds(source: Source, values: Any, targets: Any = None) -> None:
     assert len(read) == len(values)
     for index, sample in enumerate(read):
         np.testing.assert_array_equal(sample.values, values[index])
-        assert sample.values.dtype == np.float32  # type: ignore[union-attr]
+        assert sample.values.dtype == np.float32  # type: ignore[union-attr]  # an array
         if targets is None:
             assert sample.target is None
         else:

@@ -41,6 +41,12 @@ def read_all(source: Source) -> list[Any]:
     return [source.read(item).values for item in source.items]
 
 
+def test_comments_may_have_any_encoding(tmp_path: Path) -> None:
+    files = write(tmp_path)
+    files[0].write_bytes("#Décembre\n".encode("latin-1") + files[0].read_bytes())
+    assert len(open_ts(*files).items) == 6
+
+
 def test_an_official_split_of_series_of_any_length(tmp_path: Path) -> None:
     test = TAGS.replace("Standing Walking", "Walking Standing") + "9,9:9,9:Standing"
     source = open_ts(*write(tmp_path, test=test))
