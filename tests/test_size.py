@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 3168,
+    "data": 3171,
     "train presets": 4987,
     "analysis": 4495,
     "cli": 1422,

@@ -151,9 +151,10 @@ def test_lengths_are_compared_with_the_tags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("PK\3\4\0\0", "expected '@classLabel true <class> <class> ...'"),
-        (TAGS.replace("@data\n", "") + SERIES, "it has no series after @data"),
+        ("PK\3\4\0\0", "before @data, expected tags"),
+        (TAGS.replace("@data\n", "") + SERIES, "before @data, expected tags"),
         (TAGS + "\n# nothing\n", "it has no series after @data"),
+        ("\0" + TAGS + SERIES, r"it has '\\x00.* before @data, expected tags"),
         (TAGS + "1:2:Running", "line 12 ends 'Running', expected a colon and one of @classLabel"),
         (TAGS + "1,2,3", "line 12 ends '1,2,3'"),
         (TAGS + "1:2:Wal\x1b[31m", "line 12 ends 'Wal"),

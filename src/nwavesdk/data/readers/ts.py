@@ -102,6 +102,9 @@ def _list_series(path: Path) -> _TsFile:
         rows = [b"" if row.startswith(b"#") else row for row in path.read_bytes().split(b"\n")]
         lines = [line.strip() for line in b"\n".join(rows).decode("utf-8-sig").split("\n")]
         head = list(takewhile(lambda line: line.lower() != "@data", lines))
+        damaged = [line for line in head if line and line[0] not in "@#%"]
+        if damaged:
+            raise ValueError(f"it has {damaged[0]!r:.40} before @data, expected tags")
         pairs = [line.partition(" ") for line in head if line.startswith("@")]
         tags = {name.lower(): value.strip() for name, _, value in pairs}
 
