@@ -11,7 +11,13 @@ from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import prepare_net
 from nwavesdk.net.recording import record_spikes
-from nwavesdk.train.learner import Learner, Selection, spike_cost
+from nwavesdk.train.learner import (
+    EpochMeans,
+    Learner,
+    Selection,
+    seed_generators,
+    spike_cost,
+)
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.sections import LearningConfig
 from nwavesdk.train.tasks import Classification, OutputLayer
@@ -29,6 +35,25 @@ def test_streams_differ_by_seed_use_and_place() -> None:
     ]
     assert len(set(streams)) == len(streams)
     assert stream_seed(0, "order", 1) == stream_seed(0, "order", 1)
+
+
+def test_the_generator_is_seeded_as_by_torch() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    seed_generators(7, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_means_over_an_epoch_count_decisions_and_begin_again() -> None:
+    means = EpochMeans()
+    means.add({"loss": torch.tensor(1.0), "rate": torch.tensor(0.5)}, 3)
+    means.add({"loss": torch.tensor(5.0), "rate": torch.tensor(0.5)}, 1)
+    means.add({"grad": torch.tensor(2.0, requires_grad=True)})
+    trainer = SimpleNamespace(world_size=1)
+    taken = {name: mean.item() for name, mean in means.take(trainer).items()}  # type: ignore[arg-type]  # what it reads
+    assert taken == {"loss": 2.0, "rate": 0.5, "grad": 2.0}
+    means.add({"loss": torch.tensor(4.0)}, 2)
+    assert means.take(trainer) == {"loss": 4.0}  # type: ignore[arg-type]  # what it reads
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0.5, 2), (0.1, 10), (0.3, 1), (0.3, 3)])

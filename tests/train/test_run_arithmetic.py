@@ -38,19 +38,18 @@ def test_a_run_records_its_arithmetic_and_restores_the_settings(
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     recorded = RunFolder(tmp_path / "run").read_config().arithmetic
     assert recorded is not None
-    assert recorded == run.config.arithmetic == current_arithmetic()
-    assert recorded.threads == torch.get_num_threads()
+    assert recorded == run.config.arithmetic == current_arithmetic(recorded.threads)
     assert recorded.table() == ALWAYS
     text = (tmp_path / "run" / "config.json").read_text()
     assert "[ 1.0 ]" in text
     assert json.loads(text)["arithmetic"]["crossovers"]["forward"] == [[[1.0]]]
     crossover.use_table(NEVER)
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     with use_arithmetic(recorded):
         assert crossover.active_table() == ALWAYS
-        assert torch.get_num_threads() == recorded.threads
+        assert torch.get_num_threads() == recorded.threads == 1
     assert crossover.active_table() == NEVER
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
     with use_arithmetic(None):
         assert crossover.active_table() == NEVER
 
@@ -65,12 +64,20 @@ def test_chosen_threads_are_those_of_the_run(
     assert chosen.config.arithmetic.threads == current + 1
     with use_arithmetic(chosen.config.arithmetic):
         assert torch.get_num_threads() == current + 1
-    default = Run.prepare(tmp_path, RunConfig.of(choices)).config
-    assert default.arithmetic is not None
-    assert default.arithmetic.threads == default.machine.threads == current
-    default.check_same({"machine": {"threads": current}})
-    with pytest.raises(ValueError, match=f"machine.threads: .*, expected {current}:"):
-        default.check_same({"machine": {"threads": current + 1}})
+
+
+def test_a_small_net_takes_one_thread_and_a_large_one_all(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    small = Run.prepare(tmp_path, RunConfig.of(choices)).config
+    assert small.arithmetic is not None
+    assert small.arithmetic.threads == small.machine.threads == 1
+    small.check_same({"machine": {"threads": 1}})
+    with pytest.raises(ValueError, match="machine.threads: .*, expected 1:"):
+        small.check_same({"machine": {"threads": 2}})
+    monkeypatch.setattr("nwavesdk.train.run.SMALL_BATCH", 1)
+    assert Run.prepare(tmp_path, RunConfig.of(choices)).config.machine.threads == 2
 
 
 def test_a_resumed_run_keeps_its_table_and_threads(
@@ -78,6 +85,7 @@ def test_a_resumed_run_keeps_its_table_and_threads(
 ) -> None:
     """It stops after an epoch, and continues where table and number of threads are others."""
     crossover.use_table(ALWAYS)
+    choices = {**choices, "machine": {"threads": 2}}
     Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 1)
 

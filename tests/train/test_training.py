@@ -182,7 +182,7 @@ def test_logs_are_those_that_tensorboard_reads(finished: Path) -> None:
     events = EventAccumulator(str(finished / "tensorboard")).Reload()
     losses = [event.value for event in events.Scalars("val_loss")]
     assert losses == pytest.approx([float(row["val_loss"]) for row in metrics(finished)], rel=1e-5)
-    assert {"train_loss_step", "train_accuracy_epoch", "epoch"} <= {*events.Tags()["scalars"]}
+    assert {"train_loss_step", "train_accuracy", "epoch"} <= {*events.Tags()["scalars"]}
 
 
 def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path) -> None:

@@ -1,6 +1,7 @@
 """Steps of training and validation, and the best epoch's weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ __all__ = ["Learner", "Selection", "lengths_of", "spike_cost"]
 
 class Learner(LightningModule):
     """A spiking net that learns a task.
+
+    Means over the batches of an epoch are `EpochMeans`, which are logged once: Lightning's `log`
+    takes a millisecond a call.
 
     Args:
         net: A net from input `[B, T, F]` to the output layer of the task.
@@ -67,6 +71,8 @@ class Learner(LightningModule):
         )
         self._last_val_loss: float | None = None  # the metric of a plateau
         self._val_tally: Tensor | None = None
+        self._means = EpochMeans()
+        self.latest: dict[str, Tensor] = {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check weights and schedules, and restore the schedules.
@@ -131,26 +137,22 @@ class Learner(LightningModule):
         place = (self.current_epoch, batch_idx, self.global_rank)
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
         # run draws other numbers of times than one that was not interrupted.
-        torch.manual_seed(stream_seed(self.seed, "dropout", *place))
+        seed_generators(stream_seed(self.seed, "dropout", *place), self.device)
         outputs, loss, recording = self._run(batch, "mismatch", *place)
         rates = recording.rates()
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
         hidden = [rates[name] for name in recording.hidden]
         cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
-        metrics = {
-            "train_loss": loss + cost,
-            f"train_{self.task.batch_score_name}": score,
-            "train_rate": torch.stack([rate.detach() for rate in rates.values()]).mean(),
+        self.latest = {
+            "loss": (loss + cost).detach(),
+            self.task.batch_score_name: score,
+            "rate": torch.stack([rate.detach() for rate in rates.values()]).mean(),
         }
-        self.log_dict(
-            metrics,
-            prog_bar=True,
-            on_step=True,
-            on_epoch=True,
-            batch_size=max(weight, 1),
-            sync_dist=True,
-        )
+        self._means.add({f"train_{name}": value for name, value in self.latest.items()}, weight)
+        for logger in self.loggers:
+            of_step = {f"train_{name}_step": value.item() for name, value in self.latest.items()}
+            logger.log_metrics(of_step, self.global_step)
         return loss * self._share(weight) + cost
 
     def _share(self, weight: int) -> float:
@@ -185,12 +187,12 @@ class Learner(LightningModule):
         by_depth = enumerate(recording.rates().values(), 1)
         rates = {f"rate_{depth}": rate for depth, rate in by_depth}
         _, weight = self.task.batch_score(outputs, batch.y, lengths)
-        self.log_dict({"val_loss": loss, **rates}, sync_dist=True, batch_size=max(weight, 1))
+        self._means.add({"val_loss": loss, **rates}, weight)
         tally = self.task.tally(outputs, batch.y, lengths)
         self._val_tally = tally if self._val_tally is None else self._val_tally + tally
 
     def on_validation_epoch_end(self) -> None:
-        """Log the measures of the whole validation set."""
+        """Log the means of the epoch and the measures of the whole validation set."""
         tally = self._val_tally
         assert tally is not None
         if self.trainer.world_size > 1:
@@ -198,16 +200,16 @@ class Learner(LightningModule):
             assert isinstance(of_all, Tensor)
             tally = of_all.cpu()
         measures = self.task.measures(tally)
-        logged = {f"val_{name}": value for name, value in measures.items()}
+        logged: dict[str, Any] = {f"val_{name}": value for name, value in measures.items()}
+        logged |= self._means.take(self.trainer)
         self.log_dict(logged, sync_dist=True)  # they are equal in all processes
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
-        """Log the norm of the gradient of each synapse, by depth."""
-        for depth, synapse in enumerate(self._synapses(), 1):
+        """Measure the norm of the gradient of each synapse, by depth."""
+        for depth, synapse in enumerate(self._synapses, 1):
             norms = [p.grad.detach().norm() for p in synapse.parameters() if p.grad is not None]
             if norms:
-                total = torch.stack(norms).norm()
-                self.log(f"grad_{depth}", total, on_step=False, on_epoch=True, sync_dist=True)
+                self._means.add({f"grad_{depth}": torch.stack(norms).norm()})
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run; only weights decay."""
@@ -230,7 +232,7 @@ class Learner(LightningModule):
         Weights that are larger by the gain learn as they would without it.
         """
         gain = self.charge_gain
-        hidden = self._synapses()[:-1] if gain != 1 else ()
+        hidden = self._synapses[:-1] if gain != 1 else ()
         scaled = {id(weight) for synapse in hidden for weight in synapse.parameters()}
         groups: list[dict[str, Any]] = []
         for group in weight_decay_groups(self, self.learning.weight_decay):
@@ -245,6 +247,7 @@ class Learner(LightningModule):
             ]
         return [group for group in groups if group["params"]]
 
+    @cached_property
     def _synapses(self) -> list[Synapse]:
         """The synapses by depth."""
         return [
@@ -259,6 +262,45 @@ class Learner(LightningModule):
             recording = record_spikes(self.net, batch.x, lengths=lengths)
             outputs = self.decoder(recording.spk, recording.mem, lengths)
         return outputs, self.task.loss(outputs, batch.y, lengths), recording
+
+
+class EpochMeans:
+    """Weighted means of metrics over the batches of an epoch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, float] = {}
+
+    def add(self, metrics: Mapping[str, Tensor], weight: int = 1) -> None:
+        """Add the metrics of a batch with so many decisions."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * max(weight, 1)
+            self._weights[name] = self._weights.get(name, 0.0) + max(weight, 1)
+
+    def take(self, trainer: Trainer) -> dict[str, Tensor]:
+        """The means over the batches of all processes, and begin again."""
+        sums = torch.stack([*map(torch.as_tensor, self._sums.values())])
+        weights = torch.tensor(list(self._weights.values())).to(sums)
+        if trainer.world_size > 1:
+            both = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
+            assert isinstance(both, Tensor)
+            sums, weights = both
+        means = dict(zip(self._sums, sums / weights, strict=True))
+        self._sums.clear()
+        self._weights.clear()
+        return means
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generator of the device.
+
+    On a CPU, `torch.manual_seed` takes a millisecond: it keeps a trace of its callers for each kind
+    of accelerator.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def spike_cost(

@@ -67,9 +67,7 @@ class History(Callback):
         """Add the metrics of this epoch."""
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         for name in sorted(trainer.callback_metrics):
-            is_ours = name.startswith(("train_", "val_", "rate_", "grad_"))
-            # Lightning also logs train_… as train_…_step and train_…_epoch.
-            if is_ours and not name.endswith(("_step", "_epoch")):
+            if name.startswith(("train_", "val_", "rate_", "grad_")):
                 row[name] = trainer.callback_metrics[name].item()
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row["seconds"] = time.perf_counter() - self._epoch_start
@@ -124,18 +122,11 @@ class StepBar(TQDMProgressBar):
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self.train_progress_bar.set_description_str(epoch)
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
         """Loss, score and firing rate of the latest batch, and `val_…`, under short names."""
-        metrics = super().get_metrics(trainer, pl_module)
-        of_batch = {
-            name.removeprefix("train_").removesuffix("_step"): value
-            for name, value in metrics.items()
-            if name.endswith("_step")
-        }
-        validated = {f"val_{name}" for name in of_batch} & trainer.callback_metrics.keys()
-        return of_batch | {
-            name: trainer.callback_metrics[name].item() for name in sorted(validated)
-        }
+        shown = {name: value.item() for name, value in pl_module.latest.items()}
+        validated = {f"val_{name}" for name in shown} & trainer.callback_metrics.keys()
+        return shown | {name: trainer.callback_metrics[name].item() for name in sorted(validated)}
 
 
 class EpochLines(Callback):

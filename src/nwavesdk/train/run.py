@@ -5,11 +5,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
+from nwavesdk.metrics import count_operations
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.config import RunConfig
@@ -33,6 +35,9 @@ from nwavesdk.train.used_fields import check_build_reads, given_to_build
 __all__ = ["Run"]
 
 WEIGHT_BYTES = 4  # of float32
+
+# A batch with fewer updates of neurons is that of a small net.
+SMALL_BATCH = 2**20
 
 
 class Run:
@@ -110,10 +115,10 @@ class Run:
         net = config.net
         if net.neuron != DEFAULT_NEURON:
             net = net.model_copy(update={"charge_gain": hidden_gain(config)})
-        threads = config.machine.threads or default_threads(config.machine)
-        arithmetic = current_arithmetic(threads)
-        machine = config.machine.model_copy(update={"threads": arithmetic.threads})
-        decided = {"arithmetic": arithmetic, "machine": machine, "net": net}
+        config = config.model_copy(update={"net": net})
+        threads = config.machine.threads or cls(RunFolder(path), config, data)._default_threads()
+        machine = config.machine.model_copy(update={"threads": threads})
+        decided = {"arithmetic": current_arithmetic(threads), "machine": machine}
         config = config.model_copy(update=decided)
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
@@ -152,6 +157,18 @@ class Run:
         folder = RunFolder(path)
         config, data = load_run_data(match_net_file(folder.read_config(), net, folder.path))
         return cls(folder, config, data)
+
+    def _default_threads(self) -> int:
+        """One thread for a small net: its many short operations would wait for the others."""
+        threads = default_threads(self.config.machine)
+        if threads == 1 or self.config.net.preset is None:  # a net of the user
+            return threads
+        train = self.data.train
+        typical = np.argsort(train.lengths, kind="stable")[len(train) // 2]
+        x, _, lengths = train.batch([int(typical)])
+        updates = count_operations(self.network(), x, lengths).updates
+        is_small = updates * self.config.learning.batch_size < SMALL_BATCH
+        return 1 if is_small else threads
 
     @property
     def _n_weights(self) -> int:

@@ -519,5 +519,5 @@ class MachineConfig(FrozenModel):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = choice(
         None,
         "Threads of each process; sums, and so the last bits of weights, depend on them.",
-        default_text="as many as torch takes, shared by --devices; 1 for each fold",
+        default_text="1 for a fold or a small net; else those of torch, shared by --devices",
     )
