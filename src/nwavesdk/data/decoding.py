@@ -91,7 +91,7 @@ def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
                     f"cut it, or raise max_seconds; it has {sound.channels} channels"
                 )
 
-            samples = sound.read(dtype="float32", always_2d=True)
+            samples = sound.read(sound.frames, dtype="float32", always_2d=True)
             if not has_end or len(samples) < sound.frames:
                 raise ValueError("it is cut short: the end of its sound is missing")
         return checked(path, samples.mean(axis=1)), rate

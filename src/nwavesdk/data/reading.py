@@ -52,8 +52,9 @@ def reading(
     try:
         status = path.stat()
         if not path.is_file():
-            problem = f"is {kind_of(status.st_mode)}, expected a file"
-            raise FileError(path, problem, "name another one")
+            raise FileError(
+                path, f"is {kind_of(status.st_mode)}, expected a file", "name another one"
+            )
         if not status.st_size:
             raise RecordingError(path, "is empty (0 bytes)", remedy)
         if status.st_size > max_bytes:
@@ -83,11 +84,11 @@ def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float
         RecordingError: If they are not real numbers, none or too many, or not finite.
     """
     if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MOST_VALUES:
-        problem = (
-            f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
-        )
         raise RecordingError(
-            path, f"{problem}{MOST_VALUES:,} integers or floats", "convert or cut it"
+            path,
+            f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
+            f"{MOST_VALUES:,} integers or floats",
+            "convert or cut it",
         )
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -96,8 +97,11 @@ def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float
         is_finite = np.isfinite(converted.sum(dtype=np.float64))
     if not is_finite:
         index = tuple(np.argwhere(~np.isfinite(converted))[0].tolist())
-        problem = f"has {values[index]} at index {list(index)}, expected finite float32 numbers"
-        raise RecordingError(path, problem, "fill in missing values (--missing interpolate)")
+        raise RecordingError(
+            path,
+            f"has {values[index]} at index {list(index)}, expected finite float32 numbers",
+            "fill in missing values (of .csv and .npy: --missing interpolate), or remove it",
+        )
     return converted
 
 

@@ -129,11 +129,14 @@ def gather_events(
     with reading(path, "events with t, x and, if known, y and p, in the order of times", REMEDY):
         shapes = {column.shape for column in columns.values()}
         if not {"t", "x"} <= columns.keys() <= set("txyp") or len(shapes) > 1:
-            raise ValueError(f"it has the fields {', '.join(columns)} of the shapes {shapes}")
+            raise ValueError(f"its fields {list(columns)} have the shapes {[*shapes]}")
 
         ticks = columns["t"]
         if ticks.dtype.kind not in "iuf" or not 0 < ticks.size <= MAX_EVENTS:
-            raise ValueError(f"it has {ticks.size:,} times of the type {ticks.dtype}")
+            raise ValueError(
+                f"it has {ticks.size:,} times of type {ticks.dtype}, expected 1 to {MAX_EVENTS:,} "
+                "numbers"
+            )
         # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
         times = ticks.astype(np.float64) / (1e6 if ticks.dtype.kind in "iu" else 1.0)
         if not (0 <= times[0] <= times[-1] <= MOST_SECONDS and np.all(np.diff(times) >= 0)):
@@ -194,6 +197,5 @@ def fit_shape(events: Events, shape: tuple[int, ...]) -> Events:
         return events
     if len(shape) != len(events.shape) or any(map(int.__lt__, shape, events.shape)):
         raise ValueError(f"fit_shape: events of {events.shape} do not fit into {shape}.")
-    coordinates = np.unravel_index(events.places, events.shape)
-    places = np.ravel_multi_index(coordinates, shape)
+    places = np.ravel_multi_index(np.unravel_index(events.places, events.shape), shape)
     return Events(events.times, places, shape, events.duration)

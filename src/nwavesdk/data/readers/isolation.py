@@ -28,6 +28,9 @@ PROGRAM = Path(__file__).with_name("decoder.py")
 # Time for an answer [s]. Sixteen million events take five.
 MAX_SECONDS = 120.0
 
+# The libraries have these limits; the program of the process limits its memory.
+FORM = f"HDF5 or AEDAT4 within {MAX_SECONDS:g} s and 4 GiB, without a crash"
+
 # One thread is enough to decode, and HDF5 loads no plugins.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
 
@@ -49,7 +52,7 @@ def decode(path: Path, function: str, **arguments: Any) -> dict[str, npt.NDArray
         RecordingError: If the file is damaged, crashes the decoder or takes too long.
     """
     request = json.dumps({"function": function, "path": os.path.abspath(path), **arguments})
-    with _locks[os.getpid()], reading(path, "a file, with limits of memory and time"):
+    with _locks[os.getpid()], reading(path, FORM):
         decoder = _start_decoder()
         timer = threading.Timer(MAX_SECONDS, decoder.kill)
         timer.start()
