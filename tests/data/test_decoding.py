@@ -234,7 +234,6 @@ def test_real_tensors_are_read(tmp_path: Path, tensor: torch.Tensor, expected: A
         (torch.zeros(0), "cannot be read as a tensor"),
         (torch.zeros(3, dtype=torch.complex64), "expected real numbers"),
         (torch.zeros(3, device="meta"), "cannot be read as a tensor"),
-        (torch.zeros(4, dtype=torch.uint8).view(torch.bits8), "cannot be read as a tensor"),
         (sparse(2**30), "at most 33,554,432"),
         (torch.zeros(1, 1).expand(2**20, 2**10), "at most 33,554,432"),
         (Evil(bytearray, 10**12), "it is compressed, or holds a bytearray"),

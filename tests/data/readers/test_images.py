@@ -58,7 +58,6 @@ def pixels(tmp_path: Path) -> Pixels:
     return pixels
 
 
-COLORS = np.arange(24 * 16 * 3).reshape(24, 16, 3).astype(np.uint8)
 # A slope that JPEG keeps: from dark to light, from left to right.
 SLOPE = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))
 FILES = {
@@ -68,7 +67,6 @@ FILES = {
     ),
     "rgba.png": png(1, 8, RGBA, [b"\xff\x80\x40\x80"]),
     "gray.jpg": encoded(SLOPE),
-    "progressive.jpeg": encoded(COLORS, progressive=True),
 }
 
 
@@ -76,8 +74,6 @@ FILES = {
     ("data", "expected"),
     [
         (png(8, 1, GRAY, [b"\xa5"]), [[1, 0, 1, 0, 0, 1, 0, 1]]),
-        (png(4, 2, GRAY, [b"\x1b"]), [[0, 1 / 3, 2 / 3, 1]]),
-        (png(2, 4, GRAY, [b"\x0f"]), [[0, 1]]),
         (png(2, 8, GRAY, [b"\x00\x80", b"\xff\x33"]), [[0, 128 / 255], [1, 0.2]]),
         (png(2, 16, GRAY, [b"\x00\x01\xff\xff"]), [[1 / 65535, 1]]),
         (png(1, 8, RGB, [b"\xff\x80\x00"]), [[[1, 128 / 255, 0]]]),
@@ -92,8 +88,6 @@ FILES = {
         (png(1, 8, RGBA, [b"\xff\x00\xff\x33"]), [[[0.2, 0, 0.2]]]),
         (png(2, 8, GRAY, [b"\x50\xff"], chunk(b"tRNS", b"\0\x50")), [[0, 1]]),
         (png(2, 16, GRAY, [b"\x50\x00\xff\xff"], chunk(b"tRNS", b"\x50\0")), [[0, 1]]),
-        (png(8, 1, GRAY, [b"\xf0"], chunk(b"tRNS", b"\0\1")), [[0] * 8]),
-        (png(1, 8, RGB, [b"\1\2\3"], chunk(b"tRNS", b"\0\1\0\2\0\3")), [[[0] * 3]]),
         (
             png(1, 8, PALETTE, [b"\0"], chunk(b"PLTE", b"\xff\0\0"), chunk(b"tRNS", b"\x33")),
             [[[0.2, 0, 0]]],
@@ -136,7 +130,6 @@ def test_a_cut_image_is_rejected(pixels: Pixels, name: str) -> None:
     ("data", "message"),
     [
         (b"GIF89a", r"\(cannot identify image file"),
-        (b"\x1b[31m\n", ""),
         (FILES["gray.png"].replace(b"IDAT", b"iDAT"), ""),
         (BEGIN + END, ""),
         (png(1, 3, GRAY, [b"\0"]), ""),

@@ -35,9 +35,9 @@ def read_hdf5(path: str, names: list[str], index: int | tuple[()] = ()) -> dict[
         for wanted in names:
             name = wanted.rstrip("#")
             if name in file:
-                array = file[name]
-                if name not in inside or array.is_virtual or array.external:
+                if name not in inside or file[name].is_virtual or file[name].external:
                     raise ValueError(f"{name} is in another file or place")
+                array = file[name]
                 values = np.asarray(len(array) if wanted.endswith("#") else array[index])
                 arrays[wanted] = values.astype(np.bytes_) if values.dtype.hasobject else values
     return arrays
