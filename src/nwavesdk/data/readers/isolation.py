@@ -28,7 +28,7 @@ PROGRAM = Path(__file__).with_name("decoder.py")
 # Time for an answer [s]. Sixteen million events take five.
 MAX_SECONDS = 120.0
 
-# The libraries have these limits; the program of the process limits its memory.
+# What a file should be. `decoder` limits its own memory.
 FORM = f"HDF5 or AEDAT4 within {MAX_SECONDS:g} s and 4 GiB, without a crash"
 
 # One thread is enough to decode, and HDF5 loads no plugins.
