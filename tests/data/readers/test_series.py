@@ -166,7 +166,7 @@ def test_a_hostile_csv_is_an_error(read: Read, content: bytes, message: str) -> 
     fails(read, read_csv, content, message)
 
 
-TABLE = b'"time",x,y\n2026-01-01 10:00,1,2\n2026-01-01 10:01,,NaN\n2026-01-01 10:02,5,6\n'
+TABLE = b'"time",x,y\n2026-01-01 10:00,1,2\n"NA,0,""",,NaN\n2026-01-01 10:02,5,6\n'
 
 
 @pytest.mark.parametrize(

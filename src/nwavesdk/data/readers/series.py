@@ -69,7 +69,7 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
         array: npt.NDArray[Any] = np.lib.format.open_memmap(path, "r")
         if options.columns or array.ndim < 2:
             rows = array.reshape(len(array), -1)
-            array = rows[:, _find_columns((), rows.shape[1], options.columns)]
+            array = rows[:, _find_columns((), rows.shape[1], options.columns) or slice(None)]
         filled, n_filled = _fill_missing(path, array, options)
         return Sample(checked(path, filled), n_filled=n_filled)
 
@@ -97,15 +97,14 @@ def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
         columns = _find_columns(names, n_columns, options.columns)
         body = lines[n_header_lines:]
         if options.missing == "interpolate":
-            # Possessive, because runs of spaces would take quadratic time otherwise.
-            missing = rf'(^|{delimiter}) *+"?(?:na|nan|null)?"? *+(?={delimiter}|$)'
+            # *+ gives nothing back: runs of spaces would take quadratic time otherwise.
+            missing = rf'(^|{delimiter}) *+("?)(na|nan|null)?\2 *+(?={delimiter}|$)'
             body = [re.sub(missing, r"\1nan", line, flags=re.IGNORECASE) for line in body]
 
-        chosen = columns if options.columns else None
-        numbers = _read_numbers(body, n_header_lines, delimiter, chosen)
+        numbers = _read_numbers(body, n_header_lines, delimiter, columns or None)
         filled, n_filled = _fill_missing(path, numbers, options)
-        values = checked(path, filled)
-        return Sample(values, None, tuple(names[column] for column in columns if names), n_filled)
+        shown = [names[column] for column in columns if names] or names
+        return Sample(checked(path, filled), names=tuple(shown), n_filled=n_filled)
 
 
 def _read_header(
@@ -148,7 +147,7 @@ def _read_numbers(
 
 
 def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -> list[int]:
-    """The indices of columns, by name or else by number; all of them if none is chosen."""
+    """The indices of the chosen columns, by name or else by number."""
     labels = [*names, *(str(number) for number in range(1, n_columns + 1))]
     for name in chosen:
         if name not in labels:
@@ -156,7 +155,7 @@ def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -
                 f"no column {name!r:.43}{close_name(name, names)}: "
                 f"it has {', '.join(names or labels):.200}"
             )
-    return [labels.index(name) % n_columns for name in chosen] or list(range(n_columns))
+    return [labels.index(name) % n_columns for name in chosen]
 
 
 def _fill_missing(
