@@ -18,7 +18,7 @@ import torch
 
 # The packages that tests of an extra need, by their marker.
 EXTRAS = {
-    "events": ("tonic", "aedat", "h5py"),
+    "events": ("aedat", "h5py"),
     "interop": ("nir", "nirtorch", "neurobench", "onnx", "onnxscript", "onnxruntime"),
     "hpo": ("ray", "optuna"),
     "docs": ("mkdocs", "griffe"),

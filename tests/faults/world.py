@@ -21,7 +21,7 @@ __all__ = ["SMALL_SETS", "World", "file_kinds", "make_world"]
 
 # Data sets of `examples/small_data.py`, one of each format that another reader opens.
 SMALL_SETS = ["flac", "ogg", "npy", "csv", "png", "idx", "ts", "npz", "labels", "events"]
-if find_spec("tonic") is not None and find_spec("h5py") is not None:
+if find_spec("h5py") is not None:
     SMALL_SETS += ["bin", "shd"]
 
 # The commands that write runs, studies and files of the world, as short as training can be.

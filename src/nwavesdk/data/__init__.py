@@ -6,7 +6,6 @@ Batches are imported on first use: everything else is imported without torch.
 from typing import TYPE_CHECKING
 
 from nwavesdk.data.augment import Augmentation, default_augmentation
-from nwavesdk.data.decoding import decode
 from nwavesdk.data.front_end import FrontEnd
 from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.loading import load_digits, load_wav_folder
@@ -48,7 +47,6 @@ __all__ = [
     "SplitChoice",
     "Standard",
     "choose_split",
-    "decode",
     "default_augmentation",
     "fit_hold",
     "fit_length",

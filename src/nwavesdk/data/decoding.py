@@ -1,17 +1,15 @@
 """The files of a recording: its sound as mono samples, its target as values per time step."""
 
-import os
 import struct
 from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, BinaryIO
-from zipfile import ZipFile
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import RecordingError, checked, reading
-from nwavesdk.internal.files import read_bytes
+from nwavesdk.data.reading import MOST_VALUES, RecordingError, checked, reading
 from nwavesdk.internal.imports import require
 
 __all__ = [
@@ -21,7 +19,6 @@ __all__ = [
     "ResamplingStream",
     "Samples",
     "Sound",
-    "decode",
     "fit_target",
     "normalize_peak",
     "read_sound",
@@ -30,14 +27,8 @@ __all__ = [
 ]
 
 Samples = npt.NDArray[np.float32]
-Target = npt.NDArray[np.float32]
 # Mono samples `[samples]`, full scale 1, and their rate [Hz].
 Sound = tuple[Samples, int]
-
-# libsndfile's names of the formats that a file may have, by the end of its name; all others are
-# wavs.
-FORMATS = {".flac": ("FLAC",), ".ogg": ("OGG",), ".oga": ("OGG",), ".opus": ("OGG",)}
-WAV_FORMATS = ("WAV", "WAVEX", "RF64")
 
 # Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
 LOWEST_RATE = 1_000
@@ -46,133 +37,93 @@ HIGHEST_RATE = 1_000_000
 # Default of the longest allowed recording [s].
 MOST_SECONDS = 600.0
 
-# The most values of a second of sound, over all channels: stereo at 192 kHz.
-MAX_VALUES_PER_SECOND = 2 * 192_000
-
-# The most chunks of a wav before its sound; usual files have a handful.
-MAX_CHUNKS = 1000
-# Data sizes from here on are not sizes: a recorder that writes to a pipe does not know the size,
-# and writes a number near 2^31 or 2^32.
+# Data sizes of a wav from here on are not sizes: a recorder that writes to a pipe does not know the
+# size, and writes a number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
 
-# The largest page of an Ogg file [bytes], and the size of its header without the sizes of segments.
-MAX_PAGE_BYTES = 65_307
+# Size of the header of an Ogg page without the sizes of its segments [bytes].
 PAGE_HEADER_BYTES = 27
-IS_LAST_PAGE = 4
 
-# The most values of a target: 56 columns at 600,000 steps. As float64, they take 256 MiB.
+# The most values of a target: 56 columns at 600,000 steps.
 MAX_TARGET_VALUES = 2**25
-MAX_TARGET_BYTES = 2**29
 
 
 def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
-        path: The file, whose name stands for its format; a wav if it stands for none.
+        path: The file.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: If the file has another format, the sound is too long, its rate is
             implausible, its end is missing, it is damaged, has no samples, or some are not finite.
-    """
-    with reading(path, "sound"), open(path, "rb") as file:
-        return _decode(path, file, max_seconds)
-
-
-def decode(path: Path, data: bytes, max_seconds: float = MOST_SECONDS) -> Sound:
-    """`read_sound` for the content of a file.
-
-    Args:
-        path: Name of the file, which stands for its format; a wav if it stands for none.
-        data: Its content.
-        max_seconds: Longest allowed sound [s], checked before the sound is decoded.
-
-    Raises:
-        RecordingError: As `read_sound`.
 
     Example:
         >>> import soundfile
-        >>> file = BytesIO()
-        >>> soundfile.write(file, np.full((800, 2), [0.5, 0.25]), 8000, format="WAV")
-        >>> samples, rate = decode(Path("stereo.wav"), file.getvalue())
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "stereo.wav")
+        ...     soundfile.write(path, np.full((800, 2), [0.5, 0.25]), 8000)
+        ...     samples, rate = read_sound(path)
         >>> samples.shape, float(samples[0]), rate
         ((800,), 0.375, 8000)
     """
-    with reading(path, "sound", in_memory=True):
-        return _decode(path, BytesIO(data), max_seconds)
+    with reading(path, "sound"), open(path, "rb") as file:
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            has_end = _has_end(content)
+
+        with require("soundfile", "train").SoundFile(file) as sound:
+            rate: int = sound.samplerate
+            if sound.format not in ("WAV", "WAVEX", "RF64", "FLAC", "OGG"):
+                raise ValueError(f"its format is {sound.format}, expected WAV, FLAC or OGG")
+            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                raise ValueError(
+                    f"its sample rate is {rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+                )
+
+            # Two channels of the longest recording may be in memory.
+            is_large = sound.frames * sound.channels > 2 * MOST_VALUES
+            if is_large or sound.frames > max_seconds * rate:
+                raise ValueError(
+                    f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
+                    f"cut it, or raise max_seconds; it has {sound.channels} channels"
+                )
+
+            samples = sound.read(sound.frames, dtype="float32", always_2d=True)
+            if not has_end or len(samples) < sound.frames:
+                raise ValueError("it is cut short: the end of its sound is missing")
+        return checked(path, samples.mean(axis=1)), rate
 
 
-def _decode(path: Path, file: BinaryIO, max_seconds: float) -> Sound:
-    if _lacks_end(file):
-        raise RecordingError(path, "is cut short (the end of its sound is missing)")
-    file.seek(0)
-
-    with require("soundfile", "train").SoundFile(file) as sound:
-        formats = FORMATS.get(path.suffix.lower(), WAV_FORMATS)
-        if sound.format not in formats:
-            what = f"has the format {sound.format}, expected {formats[0]}"
-            raise RecordingError(path, what, "convert or rename it")
-
-        rate: int = sound.samplerate
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-            what = f"has a sample rate of {rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
-            raise RecordingError(path, what)
-
-        is_long = sound.frames > max_seconds * rate
-        if is_long or sound.frames * sound.channels > max_seconds * MAX_VALUES_PER_SECOND:
-            channels = f" with {sound.channels} channels" if sound.channels > 2 else ""
-            what = (
-                f"lasts {sound.frames / rate:.6g} s{channels}, expected at most {max_seconds:g} s"
-            )
-            raise RecordingError(path, what, "cut it, or raise max_seconds")
-
-        samples = sound.read(sound.frames, dtype="float32", always_2d=True)
-        if len(samples) < sound.frames:
-            raise RecordingError(path, "is cut short (the end of its sound is missing)")
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        mono = samples.mean(axis=1)
-    return checked(path, mono), rate
-
-
-def _lacks_end(file: BinaryIO) -> bool:
-    """Whether a wav or an Ogg file ends before its sound does, which libsndfile ignores."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    begin = file.read(PAGE_HEADER_BYTES)
-
-    if begin.startswith((b"RIFF", b"RF64")):
-        file.seek(12)
-        for _ in range(MAX_CHUNKS):
-            # A chunk has a name, the size of its content, and the content, padded to an even size.
-            name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-            if name == b"data":
-                return bool(length < UNKNOWN_SIZE and file.tell() + length > size)
-            file.seek(length + length % 2, os.SEEK_CUR)
-
-    if begin.startswith(b"OggS"):
-        file.seek(max(0, size - MAX_PAGE_BYTES))
-        tail = file.read()
-        page = tail[tail.rfind(b"OggS") :].ljust(PAGE_HEADER_BYTES, b"\0")
-        # Bytes 14 to 17 name the stream. libsndfile reads the first one.
-        if page[14:18] != begin[14:18]:
-            raise ValueError("it holds several streams, or is damaged at its end")
-        # Byte 5 has flags, byte 26 the number of segments. Their sizes and their content follow.
+def _has_end(content: mmap) -> bool:
+    """Whether a wav or an Ogg file has all of its sound, which libsndfile does not check."""
+    if content[:4] == b"OggS":
+        page = content[content.rfind(b"OggS") :]
+        # Byte 5 has flags, of which 4 is the last page. Bytes 14 to 17 name the stream, of which
+        # libsndfile reads the first one.
+        is_last = page[5] & 4 and page[14:18] == content[14:18]
+        # Byte 26 has the number of segments. Their sizes and their content follow.
         sizes = page[PAGE_HEADER_BYTES : PAGE_HEADER_BYTES + page[26]]
-        is_whole = len(page) == PAGE_HEADER_BYTES + page[26] + sum(sizes)
-        return not (page[5] & IS_LAST_PAGE and is_whole)
-    return False
+        return bool(is_last) and len(page) == PAGE_HEADER_BYTES + page[26] + sum(sizes)
+
+    if content[:4] in (b"RIFF", b"RF64"):
+        place = 12
+        for _ in range(1000):  # chunks before the sound; usual files have a handful
+            # A chunk has a name, the size of its content, and the content, padded to an even size.
+            name, length = struct.unpack_from("<4sI", content, place)
+            place += 8
+            if name == b"data":
+                return bool(length >= UNKNOWN_SIZE or place + length <= len(content))
+            place += length + length % 2
+    return True
 
 
 def resample(sound: Sound, rate: int) -> Samples:
-    """The samples of a sound at another rate [Hz]; unchanged if it has this rate."""
+    """The samples of a sound at another rate [Hz]; the same samples if it has this rate."""
     samples, recorded_rate = sound
-    if recorded_rate == rate:
-        return samples
-    resampled: Samples = require("soxr", "train").resample(samples, recorded_rate, rate)
-    return resampled
+    return ResamplingStream(recorded_rate, rate).push(samples, last=True)
 
 
 class ResamplingStream:
@@ -186,10 +137,8 @@ class ResamplingStream:
     """
 
     def __init__(self, recorded_rate: int, rate: int) -> None:
-        self._soxr: Any = None
-        if recorded_rate != rate:
-            stream = require("soxr", "train").ResampleStream
-            self._soxr = stream(recorded_rate, rate, num_channels=1, dtype="float32")
+        soxr = require("soxr", "train")
+        self._stream = soxr.ResampleStream(recorded_rate, rate, num_channels=1, dtype="float32")
 
     def push(self, block: Samples, *, last: bool = False) -> Samples:
         """The samples that the next block completes.
@@ -198,10 +147,7 @@ class ResamplingStream:
             block: `[samples]`, of any length.
             last: Whether the sound ends with this block; none may follow.
         """
-        if self._soxr is None:
-            return block
-        resampled: Samples = self._soxr.resample_chunk(block, last=last)
-        return resampled
+        return np.asarray(self._stream.resample_chunk(block, last=last))
 
 
 def normalize_peak(samples: Samples) -> Samples:
@@ -210,7 +156,7 @@ def normalize_peak(samples: Samples) -> Samples:
     return samples / peak if peak > 0 else samples
 
 
-def read_target(path: Path) -> Target:
+def read_target(path: Path) -> Samples:
     """The target of a recording in regression; no code in the file is executed.
 
     Args:
@@ -226,35 +172,29 @@ def read_target(path: Path) -> Target:
     """
     import torch
 
-    data = read_bytes(path, MAX_TARGET_BYTES, "cut it")
     remedy = "write it with torch.save(tensor, path)"
-    with reading(path, "a tensor", remedy):
+    with (
+        reading(path, "a tensor", remedy, max_bytes=16 * MAX_TARGET_VALUES),
+        torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]  # a class
+    ):
+        data = path.read_bytes()
+        entries = ZipFile(path).infolist() if is_zipfile(path) else []
         # Both can take much more memory than the file has bytes, and no tensor needs them.
-        is_hostile = b"bytearray" in data
-        if data.startswith(b"PK"):
-            with ZipFile(BytesIO(data)) as archive:
-                is_hostile |= sum(entry.file_size for entry in archive.infolist()) > len(data)
-        if is_hostile:
+        if b"bytearray" in data or sum(entry.file_size for entry in entries) > len(data):
             raise ValueError("it is compressed, or holds a bytearray")
-        checks_sparse = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]  # a class of torch
-        with checks_sparse:
-            tensor = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
 
-        is_tensor = type(tensor) in (torch.Tensor, torch.nn.Parameter) and not tensor.is_complex()
-        if (
-            not is_tensor
-            or tensor.ndim not in (1, 2)
-            or not 0 < tensor.numel() <= MAX_TARGET_VALUES
-        ):
-            shape = list(tensor.shape) if is_tensor else ""
-            what = f"holds {type(tensor).__name__} {shape}"
-            what += f", expected real numbers (T,) or (T, C), at most {MAX_TARGET_VALUES:,}"
-            raise RecordingError(path, what, remedy)
+        tensor = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+        is_real = isinstance(tensor, torch.Tensor) and not tensor.is_complex()
+        if not is_real or tensor.ndim not in (1, 2) or tensor.numel() > MAX_TARGET_VALUES:
+            raise ValueError(
+                f"it holds {type(tensor).__name__} {list(getattr(tensor, 'shape', ''))}, expected "
+                f"real numbers (T,) or (T, C), at most {MAX_TARGET_VALUES:,}"
+            )
         dense = tensor.detach().to_dense().resolve_neg().to(torch.float32).numpy()
-    return checked(path, dense.reshape(len(dense), -1))
+        return checked(path, dense.reshape(len(dense), -1))
 
 
-def fit_target(path: Path, target: Target, recorded_steps: int, steps: int) -> Target:
+def fit_target(path: Path, target: Samples, recorded_steps: int, steps: int) -> Samples:
     """The target padded with zeros, or cut, like its recording.
 
     Args:

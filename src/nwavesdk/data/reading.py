@@ -1,12 +1,11 @@
 """Reading a file by a library: one error for whatever it raises, one check of its values."""
 
-import os
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ class RecordingError(FileError):
 
 @contextmanager
 def reading(
-    path: Path, form: str, remedy: str = "repair or remove it", *, in_memory: bool = False
+    path: Path, form: str, remedy: str = "repair or remove it", *, max_bytes: float = inf
 ) -> Iterator[None]:
     """Turn whatever a library raises within a `with` block into one line that names the file.
 
@@ -43,21 +42,24 @@ def reading(
         path: The file; a link to a file is followed. Pipes and devices are never opened.
         form: What it should be, such as "sound" or "a .npy file".
         remedy: What to do about a file that is not.
-        in_memory: Whether the content has been read already, and the path is a name for errors.
+        max_bytes: Largest allowed size, for a file that is read into memory.
 
     Raises:
         FileError: If there is no regular file, or it cannot be read.
-        RecordingError: If the file is empty, or the block raises anything but a `FileError` or a
-            missing extra.
+        RecordingError: If the file is empty or too large, or the block raises anything but a
+            `FileError` or a missing extra.
     """
     try:
-        if not in_memory:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                what = f"is {kind_of(status.st_mode)}, expected a file"
-                raise FileError(path, what, "name another one")
-            if not status.st_size:
-                raise RecordingError(path, "is empty (0 bytes)", remedy)
+        status = path.stat()
+        if not path.is_file():
+            raise FileError(
+                path, f"is {kind_of(status.st_mode)}, expected a file", "name another one"
+            )
+        if not status.st_size:
+            raise RecordingError(path, "is empty (0 bytes)", remedy)
+        if status.st_size > max_bytes:
+            raise ValueError(f"{status.st_size:,} bytes, expected at most {max_bytes:,}")
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage, which becomes an error
             yield
@@ -66,13 +68,13 @@ def reading(
     except FileNotFoundError:
         raise FileError(path, "does not exist", "check the name") from None
     except PermissionError as error:
-        what = f"cannot be read ({reason_of(error)})"
-        raise FileError(path, what, "change its permissions or its name") from None
+        raise FileError(
+            path, f"cannot be read ({reason_of(error)})", "change its permissions or its name"
+        ) from None
     except Exception as error:  # a damaged file can raise anything
         # Some libraries name the open file instead of its path.
         reason = re.sub(r" ?<_io[^>]*>?", "", one_line(error))
-        what = f"cannot be read as {form} ({reason})"
-        raise RecordingError(path, what, remedy) from None
+        raise RecordingError(path, f"cannot be read as {form} ({reason})", remedy) from None
 
 
 def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
@@ -81,32 +83,32 @@ def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float
     Raises:
         RecordingError: If they are not real numbers, none or too many, or not finite.
     """
-    if values.dtype.kind not in NUMBER_KINDS:
-        what = f"holds values of type {values.dtype}, expected numbers"
-        raise RecordingError(path, what, "save integers or floats")
-    if not values.size:
-        raise RecordingError(path, f"holds no values, only the shape {list(values.shape)}")
-    if values.size > MOST_VALUES:
-        what = f"holds {values.size:,} values, expected at most {MOST_VALUES:,}"
-        raise RecordingError(path, what, "cut it into several recordings")
+    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MOST_VALUES:
+        raise RecordingError(
+            path,
+            f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
+            f"{MOST_VALUES:,} integers or floats",
+            "convert or cut it",
+        )
+
     with np.errstate(over="ignore", invalid="ignore"):
         converted = np.ascontiguousarray(values, np.float32)
         # The sum is finite only if all values are. In float64, it cannot overflow.
         is_finite = np.isfinite(converted.sum(dtype=np.float64))
     if not is_finite:
-        place = tuple(np.argwhere(~np.isfinite(converted))[0].tolist())
-        what = f"has {values[place]} at index {list(place)}, expected finite float32 numbers"
-        raise RecordingError(path, what, "fill in missing values, or remove the recording")
+        index = tuple(np.argwhere(~np.isfinite(converted))[0].tolist())
+        raise RecordingError(
+            path,
+            f"has {values[index]} at index {list(index)}, expected finite float32 numbers",
+            "fill in missing values (of .csv and .npy: --missing interpolate), or remove it",
+        )
     return converted
 
 
 def digest_of(*parts: str | npt.NDArray[np.generic]) -> bytes:
     """SHA-256 of texts and arrays; the type and the shape of an array count, too."""
     digest = sha256()
-    for part in parts:
-        if isinstance(part, str):
-            digest.update(f"{part}\n".encode())
-        else:
-            digest.update(f"{part.dtype.str}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).data)
+    for array in map(np.asarray, parts):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.digest()

@@ -80,16 +80,12 @@ def test_a_saved_series_is_read(read: Read, array: Any, transpose: bool) -> None
     [
         (b"", r"is empty \(0 bytes\): write it with numpy.save"),
         (b"PK\3\4", r"cannot be read as a .npy file \("),
-        (saved(np.zeros(4, [("t", "i8"), ("x", "i4")])), "holds values of type .*, expected numb"),
+        (saved(np.zeros(4, [("t", "i8"), ("x", "i4")])), "holds values of type .*, expected 1 to"),
         (saved(np.array([{}]), allow_pickle=True), r"cannot be read as a .npy file \("),
-        (saved(np.zeros((2, 2), complex)), "holds values of type complex128, expected numbers"),
-        (saved(np.array(["a"])), "holds values of type <U1"),
-        (saved(np.zeros(2, "M8[s]")), r"holds values of type datetime64\[s\]"),
+        (saved(np.zeros((2, 2), complex)), "holds values of type complex128"),
         (saved(np.float32(1)), r"cannot be read as a .npy file \("),
-        (saved(np.zeros((0, 3))), r"cannot be read as a .npy file \("),
-        (saved(np.zeros((3, 0))), "holds no values"),
+        (saved(np.zeros((0, 3))), r"of type float64 and shape \[0, 3\]"),
         (saved(np.zeros((3, 2)))[:-1], r"cannot be read as a .npy file \("),
-        (saved(np.array([[0, 1], [np.nan, 3]])), r"has nan at index \[1, 0\], expected finite"),
         (saved(np.array([1e300])), r"has 1e.300 at index"),
         (
             saved(np.zeros(8)).replace(b"(8,)", f"({2**60},)".encode()),
@@ -148,7 +144,7 @@ def test_forms_of_tables(read: Read, text: str, expected: list[list[float]]) -> 
         (b"", r"is empty \(0 bytes"),
         (b"\xef\xbb\xbf\r\n \n", "cannot be read as a table of numbers"),
         (b"\xff\xfe1\0,\0", "cannot be read as a table of numbers .'utf-8' codec"),
-        (b"a,b\n", "holds no values"),
+        (b"a,b\n", r"shape \[0, 1\], expected 1 to"),
         (b"1,2\n3,x\n", "'x' to float32 in line 2, column 2.*write numbers such as"),
         (b"a,b\n1,2\n3,\n", "'' to float32 in line 3, column 2.*--missing interpolate"),
         (b'"a\nx","b"\n1,2\nx,3', "'x' to float32 in line 4, column 1"),
@@ -156,13 +152,13 @@ def test_forms_of_tables(read: Read, text: str, expected: list[list[float]]) -> 
         (b"1,2\n3,1_0\n", "'1_0' to float32 in line 2, column 2"),
         (b"1,2\n3\n", "number of columns changed from 2 to 1 in line 2"),
         (b"a,b\n1,2\n3,4,5\n", "number of columns changed from 2 to 3 in line 3"),
-        (b",x,y\n0,1,2\n1,3,4\n", r"no name in its first column, .*: remove them \(index=F"),
-        (b",0,1\n0,1,2\n1,3,4\n", r"no name in its first column, .*: remove them \(index=F"),
-        (b"a,b,c\n1,2\n", "has 3 names in its first line, and 2 columns below"),
+        (b",x,y\n0,1,2\n1,3,4\n", r"\['', 'x', 'y'\], expected one for each: .*index=False"),
+        (b",0,1\n0,1,2\n1,3,4\n", "'' to float32 in line 1, column 1"),
+        (b"a,b,c\n1,2\n", "its 2 columns have the names .*, expected one for each"),
         (b"1,2\n\n3,4\n", "it has lines without numbers"),
         (b"1,2\n3," + 200_000 * b"x", "cannot be read as a table of numbers"),
         (b"1,2\n3,\x1b[31m\n", r"'\\x1b\[31m' to float32 in line 2"),
-        (b"a,b\n1,2\n3,nan\n", "it has no number in line 3, column 2: --missing interpolate"),
+        (b"a,b\n1,2\n3,nan\n", r"has nan at index \[1, 1\].*--missing interpolate"),
         (b"1,2\n1e300,2\n", r"has inf at index \[1, 0\]"),
     ],
 )
@@ -170,7 +166,7 @@ def test_a_hostile_csv_is_an_error(read: Read, content: bytes, message: str) -> 
     fails(read, read_csv, content, message)
 
 
-TABLE = b'"time",x,y\n2026-01-01 10:00,1,2\n2026-01-01 10:01,,NaN\n2026-01-01 10:02,5,6\n'
+TABLE = b'"time",x,y\n2026-01-01 10:00,1,2\n"NA,0,""",,NaN\n2026-01-01 10:02,5,6\n'
 
 
 @pytest.mark.parametrize(
@@ -196,9 +192,10 @@ def test_missing_values_at_the_ends_are_the_nearest(read: Read) -> None:
     np.testing.assert_array_equal(sample.values, expected)
     assert sample.n_filled == 7
     holes = np.where(np.arange(12).reshape(4, 3) % 5 == 1, np.nan, expected)
-    sample = read(read_npy, saved(holes.astype(np.float32)), INTERPOLATE)
-    assert sample.n_filled == 3
-    assert np.isfinite(sample.values).all()  # type: ignore[arg-type]  # an array
+    sample = read(read_npy, saved(np.asfortranarray(holes[..., None], np.float32)), INTERPOLATE)
+    assert (sample.n_filled, sample.values.shape) == (3, (4, 3, 1))
+    spaces = 10**5 * b" "  # with them, a regular expression could take quadratic time
+    fails(read, read_csv, b"1," + spaces + b"x", "to float32 in line 1, column 2", INTERPOLATE)
     chosen = read(read_npy, saved(expected.reshape(4, 3, 1)), SeriesOptions(("3", "1")))
     np.testing.assert_array_equal(chosen.values, expected[:, [2, 0]])
 
@@ -208,10 +205,10 @@ def test_missing_values_at_the_ends_are_the_nearest(read: Read) -> None:
     [
         (TABLE, SeriesOptions(), "'2026-01-01 10:00' to float32 in line 2, .*--columns x,y,z"),
         (TABLE, SeriesOptions(("x",)), "'' to float32 in line 3, column 2.*--missing interpolate"),
-        (TABLE, SeriesOptions(("y",)), "it has no number in line 3, column 3: --missing"),
-        (TABLE, SeriesOptions(("z", "x")), "has no column 'z': it has time, x, y: name columns"),
-        (b"1,2\n", SeriesOptions(("3",)), "has no column '3': it has 2 columns without names"),
-        (b"a,b\n1,\n2,\n", INTERPOLATE, "has no value in column 2: choose"),
+        (TABLE, SeriesOptions(("y",)), r"has nan at index \[1, 0\], expected"),
+        (TABLE, SeriesOptions(("z", "x")), "no column 'z': it has time, x, y"),
+        (b"1,2\n", SeriesOptions(("3",)), "no column '3': it has 1, 2"),
+        (b"a,b\n1,\n2,\n", INTERPOLATE, r"values in column 2 \(.*\): choose other"),
         (b"a,b\n1,x\n", INTERPOLATE, "'x' to float32 in line 2, column 2"),
         (b"a,b\n1,1_0\n", INTERPOLATE, "'1_0' to float32 in line 2, column 2"),
         (b"1,inf\n2,\n", INTERPOLATE, r"has inf at index \[0, 1\]"),
@@ -226,9 +223,9 @@ def test_wrong_columns_and_values_are_an_error(
 
 def test_too_many_values_are_an_error(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_VALUES", 5)
-    fails(read, read_csv, b"1,2\n3,4\n5,6\n", "holds 6 values, expected at most 5: cut it")
+    fails(read, read_csv, b"1,2\n3,4\n5,6\n", r"shape \[3, 2\], expected 1 to 5 in")
     monkeypatch.setattr("nwavesdk.data.readers.series.MAX_CSV_BYTES", 5)
-    fails(read, read_csv, b"1,2\n3,4\n", "more than 5 bytes")
+    fails(read, read_csv, b"1,2\n3,4\n", "8 bytes, expected at most 5")
 
 
 HEADER = saved(np.ones((4, 3), np.float32))

@@ -8,9 +8,7 @@ Of HDF5, only arrays are read that the file itself contains: it can refer to oth
 
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -22,7 +20,7 @@ __all__ = ["main"]
 MAX_MEMORY_BYTES = 4 * 2**30
 
 
-def read_hdf5(path: str, names: list[str], index: int | None = None) -> dict[str, Any]:
+def read_hdf5(path: str, names: list[str], index: int | tuple[()] = ()) -> dict[str, Any]:
     """Those of the arrays `names` that a file has, or their elements at an index.
 
     A name that ends in `#` asks for the number of elements.
@@ -30,22 +28,18 @@ def read_hdf5(path: str, names: list[str], index: int | None = None) -> dict[str
     import h5py
 
     arrays = {}
+    inside: set[str] = set()
     # A lock would keep others from writing the file meanwhile.
     with h5py.File(path, "r", locking=False) as file:
+        file.visit(inside.add)  # follows no links
         for wanted in names:
             name = wanted.rstrip("#")
-            if name not in file:
-                continue
-            parts = name.split("/")
-            links = [file.get("/".join(parts[: n + 1]), getlink=True) for n in range(len(parts))]
-            is_inside = all(isinstance(link, h5py.HardLink) for link in links)
-            if not is_inside or file[name].is_virtual or file[name].external:
-                raise ValueError(f"{name} is in another file or place")
-            if wanted != name:
-                arrays[wanted] = np.array(len(file[name]))
-                continue
-            array = np.asarray(file[name][() if index is None else index])
-            arrays[name] = array.astype(np.bytes_) if array.dtype.hasobject else array
+            if name in file:
+                if name not in inside or file[name].is_virtual or file[name].external:
+                    raise ValueError(f"{name} is in another file or place")
+                array = file[name]
+                values = np.asarray(len(array) if wanted.endswith("#") else array[index])
+                arrays[wanted] = values.astype(np.bytes_) if values.dtype.hasobject else values
     return arrays
 
 
@@ -54,19 +48,16 @@ def read_aedat4(path: str) -> dict[str, Any]:
     import aedat
 
     decoder = aedat.Decoder(path)
-    streams = [each for each in decoder.id_to_stream().values() if each["type"] == "events"]
-    if len(streams) != 1:
-        raise ValueError(f"{len(streams)} streams of events, expected one")
-    packets = [packet["events"] for packet in decoder if "events" in packet]
-    events = np.concatenate(packets)
+    (stream,) = [row for row in decoder.id_to_stream().values() if row["type"] == "events"]
+    events = np.concatenate([packet["events"] for packet in decoder if "events" in packet])
 
     # The clock of a camera counts from 1970, so that of the recording begins with its first event.
     ticks = events["t"].astype(np.int64)
-    columns = {"t": ticks - ticks[:1], **{name: events[name] for name in "xyp"}}
-    return {"sensor": np.array([streams[0]["height"], streams[0]["width"]]), **columns}
+    sensor = np.array([stream["height"], stream["width"]])
+    return {"sensor": sensor, "t": ticks - ticks[:1], **{name: events[name] for name in "xyp"}}
 
 
-FUNCTIONS: dict[str, Callable[..., dict[str, Any]]] = {"hdf5": read_hdf5, "aedat4": read_aedat4}
+FUNCTIONS: dict[str, Any] = {"hdf5": read_hdf5, "aedat4": read_aedat4}
 
 
 def main() -> None:
@@ -74,23 +65,18 @@ def main() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
         import resource
 
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, hard))
-    # Libraries may write to the standard output.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
 
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
             arrays = FUNCTIONS[request.pop("function")](**request)
         except BaseException as error:  # a panic of Rust is not an Exception
-            reason = " ".join(str(error).split()) or type(error).__name__
-            arrays = {"fault": np.array(f"cannot be read ({reason})")}
+            arrays = {"fault": np.array(str(error) or type(error).__name__)}
         content = BytesIO()
         np.savez(content, **arrays)
-        answers.write(len(content.getvalue()).to_bytes(8, "little") + content.getvalue())
-        answers.flush()
+        sys.stdout.buffer.write(content.tell().to_bytes(8, "little") + content.getvalue())
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

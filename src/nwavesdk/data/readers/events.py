@@ -2,10 +2,14 @@
 
 All readers make the same checks: coordinates are on the sensor, times are finite, not negative and
 never fall, and there are not too many events.
+
+References:
+    Orchard et al. 2015, Converting static image datasets to spiking neuromorphic datasets using
+    saccades, Frontiers in Neuroscience 9:437, doi:10.3389/fnins.2015.00437 (the format .bin).
 """
 
 from collections.abc import Iterable, Mapping
-from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import MOST_SECONDS
-from nwavesdk.data.readers.isolation import shared_decoder
-from nwavesdk.data.reading import RecordingError, reading
+from nwavesdk.data.readers.isolation import decode
+from nwavesdk.data.reading import reading
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.imports import require
 
 __all__ = [
-    "NMNIST_SENSOR",
-    "Sensor",
     "fit_shape",
     "gather_events",
     "join_shapes",
@@ -29,60 +31,41 @@ __all__ = [
     "read_structured_npy",
 ]
 
-# Height and width of a camera, or the channels of a sensor without rows.
-Sensor = tuple[int, int] | tuple[int]
-
-NMNIST_SENSOR = (34, 34)
-
 # Limits of a recording. A minute of a busy camera has some ten million events.
 MAX_EVENTS = 2**24
 MAX_PLACES = 2**24
 
 # An event of a .bin has five bytes: x, y, then one bit of polarity and 23 bits of time [µs].
 BIN_BYTES = 5
-# This y of a .bin marks that the clock has passed another 8.192 ms. tonic adds this time to all
-# later events, mark by mark.
-MARKER_Y = 240
-MAX_ADDITIONS = 2**31
 
-FIELDS = np.dtype([("x", np.int64), ("y", np.int64), ("t", np.int64), ("p", np.int64)])
-
-# numpy's letters for the dtypes that a field may have: whole numbers, and floating times.
-KINDS = {"t": "iuf", "x": "iu", "y": "iu", "p": "iub"}
-
-REWRITE = 'write it with np.save, as an array with the fields "t", "x" and, if known, "y" and "p"'
-RULE_OF_TIMES = "times are microseconds if they are whole numbers, and seconds if they are floating"
+REMEDY = "write whole times in microseconds or floating ones in seconds, from 0, and places from 0"
 
 
-def read_bin(path: Path, sensor: Sensor | None = NMNIST_SENSOR) -> Sample:
-    """Events of an N-MNIST or N-Caltech101 file.
+def read_bin(path: Path) -> Sample:
+    """Events of an N-MNIST file.
 
     Args:
         path: The file.
-        sensor: Height and width [pixels]; None takes those that the events need.
 
     Returns:
-        Events of the shape (2, height, width): polarity, y and x.
+        Events of the shape (2, 34, 34): polarity, y and x.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: If the file is cut short, or fails a check of the module.
-        ModuleNotFoundError: If the extra `events` is not installed.
     """
-    read = require("tonic.io", "events").read_mnist_file
-    with reading(path, f"events of N-MNIST ({BIN_BYTES} bytes each)"):
-        if path.stat().st_size > BIN_BYTES * MAX_EVENTS:
-            raise ValueError(f"more than {MAX_EVENTS:,} events")
-        content = path.read_bytes()
-        rows = np.frombuffer(content, np.uint8).reshape(-1, BIN_BYTES)
-        n_marks = np.count_nonzero(rows[:, 1] == MARKER_Y)
-        if n_marks * len(rows) > MAX_ADDITIONS:
-            raise ValueError(f"{n_marks:,} marks of its clock among {len(rows):,} events")
-        events = read(BytesIO(content), dtype=FIELDS, is_stream=True)
-    return gather_events(path, {name: events[name] for name in FIELDS.names or ()}, sensor)
+    with reading(path, "events of N-MNIST (5 bytes each)", max_bytes=BIN_BYTES * MAX_EVENTS):
+        table = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, BIN_BYTES)
+        x, y, *bits = table.T.astype(np.int64)
+        is_mark = y == 240  # the clock has passed another 8,192 µs
+        ticks = ((bits[0] & 127) << 16) + (bits[1] << 8) + bits[2] + 8192 * is_mark.cumsum()
+    columns = {"t": ticks, "x": x, "y": y, "p": bits[0] >> 7}
+    return gather_events(
+        path, {name: column[~is_mark] for name, column in columns.items()}, (34, 34)
+    )
 
 
-def read_structured_npy(path: Path, sensor: Sensor | None = None) -> Sample:
+def read_structured_npy(path: Path) -> Sample:
     """Events of a structured array: fields `t` and `x` and, if known, `y` and `p`, in any order.
 
     Times are microseconds if they are whole numbers, and seconds if they are floating. They count
@@ -90,20 +73,19 @@ def read_structured_npy(path: Path, sensor: Sensor | None = None) -> Sample:
 
     Args:
         path: The file.
-        sensor: Height and width [pixels], or the number of channels if there is no `y`. None takes
-            those that the events need; `join_shapes` and `fit_shape` bring recordings together.
 
     Returns:
-        Events of the shape ([2,] [height,] width), with the parts that the file has.
+        Events of the shape ([2,] [height,] width), with the parts that the file has and the sizes
+        that its events need; `join_shapes` and `fit_shape` bring recordings together.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: If the file does not have such an array, is cut short, or fails a check of
             the module.
     """
-    with reading(path, "a .npy file", REWRITE):
+    with reading(path, "a .npy file", "write it with numpy.save"):
         array = np.lib.format.open_memmap(path, "r")
-    return gather_events(path, {name: array[name] for name in array.dtype.names or ()}, sensor)
+    return gather_events(path, {name: array[name] for name in array.dtype.names or ()}, None)
 
 
 def read_aedat4(path: Path) -> Sample:
@@ -125,13 +107,13 @@ def read_aedat4(path: Path) -> Sample:
         ModuleNotFoundError: If the extra `events` is not installed.
     """
     require("aedat", "events")
-    columns = shared_decoder().ask(path, "aedat4")
+    columns = decode(path, "aedat4")
     height, width = columns.pop("sensor").tolist()
     return gather_events(path, columns, (height, width))
 
 
 def gather_events(
-    path: Path, columns: Mapping[str, npt.NDArray[Any]], sensor: Sensor | None
+    path: Path, columns: Mapping[str, npt.NDArray[Any]], sensor: tuple[int, ...] | None
 ) -> Sample:
     """The events of a recording, after all checks of the module.
 
@@ -144,53 +126,38 @@ def gather_events(
     Raises:
         RecordingError: If a check fails.
     """
-    has_fields = {"t", "x"} <= columns.keys() and all(
-        column.dtype.kind in KINDS.get(name, "") and column.shape == (columns["t"].size,)
-        for name, column in columns.items()
-    )
-    if has_fields and not len(columns["t"]):
-        raise RecordingError(path, "has no events")
-    if not has_fields or len(columns["t"]) > MAX_EVENTS:
-        fields = [f"{name} ({col.dtype} {list(col.shape)})" for name, col in columns.items()]
-        what = f"has events with {', '.join(fields) or 'no fields'}, expected t (numbers), x and, "
-        what += f"if known, y and p (whole numbers) of 1 to {MAX_EVENTS:,} events"
-        raise RecordingError(path, what, REWRITE)
+    with reading(path, "events with t, x and, if known, y and p, in the order of times", REMEDY):
+        shapes = {column.shape for column in columns.values()}
+        if not {"t", "x"} <= columns.keys() <= set("txyp") or len(shapes) > 1:
+            raise ValueError(f"its fields {list(columns)} have the shapes {[*shapes]}")
 
-    names = [name for name in "yx" if name in columns]
-    axes = [columns[name].astype(np.int64) for name in names]
-    shape = list(sensor or [max(0, int(axis.max())) + 1 for axis in axes])
-    if "p" in columns:
-        polarities = columns["p"].astype(np.int64)
-        has_signs = bool(np.all(np.abs(polarities) == 1))
-        names.insert(0, "p")
-        axes.insert(0, polarities.clip(0) if has_signs else polarities)
-        shape.insert(0, 2)
+        ticks = columns["t"]
+        if ticks.dtype.kind not in "iuf" or not 0 < ticks.size <= MAX_EVENTS:
+            raise ValueError(
+                f"it has {ticks.size:,} times of type {ticks.dtype}, expected 1 to {MAX_EVENTS:,} "
+                "numbers"
+            )
+        # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
+        times = ticks.astype(np.float64) / (1e6 if ticks.dtype.kind in "iu" else 1.0)
+        if not (0 <= times[0] <= times[-1] <= MOST_SECONDS and np.all(np.diff(times) >= 0)):
+            raise ValueError(
+                f"its times from {times[0]:g} to {times[-1]:g} s are not in order, or not within "
+                f"0 to {MOST_SECONDS:g} s"
+            )
 
-    if len(shape) != len(names) or np.prod(shape, dtype=np.float64) > MAX_PLACES:
-        what = f"has the axes {', '.join(names)}, expected those of a sensor {shape} of at most "
-        raise RecordingError(path, f"{what}{MAX_PLACES:,} places", "pass the size of its sensor")
-    for name, axis, size in zip(names, axes, shape, strict=True):
-        if axis.min() < 0 or axis.max() >= size:
-            what = f"has events at {name} = {axis.min()} to {axis.max()}, expected 0 to {size - 1}"
-            raise RecordingError(path, what, "count from 0, or pass the size of its sensor")
+        axes = {name: columns[name] for name in "pyx" if name in columns}
+        shape = tuple(sensor or (int(axes[name].max()) + 1 for name in "yx" if name in axes))
+        if "p" in axes:
+            shape = (2, *shape)
+            if np.all(np.abs(axes["p"]) == 1):  # -1 and 1
+                axes["p"] = np.maximum(axes["p"], 0)
+        ranges = [f"{name} = {axis.min()} to {axis.max()}" for name, axis in axes.items()]
 
-    times = _times_of(path, columns["t"])
-    places = np.ravel_multi_index(axes, shape)
-    return Sample(Events(times, places, tuple(shape), float(times[-1])))
-
-
-def _times_of(path: Path, ticks: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Times [s] that are in order."""
-    # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
-    times = ticks.astype(np.float64) / (1_000_000 if ticks.dtype.kind in "iu" else 1)
-    is_sorted = bool(np.all(np.diff(times) >= 0))
-    if not is_sorted or not 0 <= times[0] <= times[-1] <= MOST_SECONDS:
-        order = "" if is_sorted else ", which are not in order"
-        what = f"has times from {times[0]:g} to {times[-1]:g} s{order}, expected rising times from "
-        what += f"0 to {MOST_SECONDS:g} s"
-        remedy = f"sort them, subtract the begin, or cut the recording; {RULE_OF_TIMES}"
-        raise RecordingError(path, what, remedy)
-    return times
+    with reading(path, f"events at {', '.join(ranges)} on a sensor of shape {shape}", REMEDY):
+        if prod(shape) > MAX_PLACES:
+            raise ValueError(f"expected at most {MAX_PLACES:,} places")
+        places = np.ravel_multi_index(tuple(axes.values()), shape)  # raises if some are outside
+    return Sample(Events(times, places, shape, float(times[-1])))
 
 
 # Recordings of one data set
@@ -206,13 +173,13 @@ def join_shapes(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
         >>> join_shapes([(2, 30, 34), (2, 32, 31)])
         (2, 32, 34)
     """
-    found = set(shapes)
-    if len({len(shape) for shape in found}) != 1:
+    distinct = sorted(set(shapes))
+    if len({len(shape) for shape in distinct}) != 1:
         raise ValueError(
-            f"Events of one data set need the same axes, got the shapes {sorted(found)[:4]}: "
+            f"Events of one data set need the same axes, got the shapes {distinct[:4]}: "
             "use files with the same fields."
         )
-    return tuple(max(sizes) for sizes in zip(*found, strict=True))
+    return tuple(max(sizes) for sizes in zip(*distinct, strict=True))
 
 
 def fit_shape(events: Events, shape: tuple[int, ...]) -> Events:
@@ -230,6 +197,5 @@ def fit_shape(events: Events, shape: tuple[int, ...]) -> Events:
         return events
     if len(shape) != len(events.shape) or any(map(int.__lt__, shape, events.shape)):
         raise ValueError(f"fit_shape: events of {events.shape} do not fit into {shape}.")
-    coordinates = np.unravel_index(events.places, events.shape)
-    places = np.ravel_multi_index(coordinates, shape).astype(np.int64)
+    places = np.ravel_multi_index(np.unravel_index(events.places, events.shape), shape)
     return Events(events.times, places, shape, events.duration)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.data.reading import RecordingError, checked, reading
+from nwavesdk.data.reading import checked, reading
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.imports import require
 
@@ -41,9 +41,10 @@ def read_image(path: Path) -> Sample:
         with open_image(path) as image:
             n_images = getattr(image, "n_frames", 1)
             if n_images > 1 or image.width * image.height > MOST_PIXELS:
-                what = f"has {n_images} x {image.width} x {image.height} pixels, expected one image"
-                what += f" of at most {MOST_PIXELS:,} pixels"
-                raise RecordingError(path, what, "convert it, or make it smaller")
+                raise ValueError(
+                    f"it has {n_images} x {image.width} x {image.height} pixels, expected one "
+                    f"image of at most {MOST_PIXELS:,} pixels"
+                )
             image.verify()  # compares the checksums of a PNG, and leaves the image unusable
 
         with open_image(path) as image:
@@ -55,9 +56,9 @@ def read_image(path: Path) -> Sample:
 
 def _pixels_of(image: Any, is_gray: bool) -> Any:
     if image.mode.startswith("I"):  # gray of 16 bits, transparent where it has one value
-        integers = np.asarray(image)
-        is_visible = integers != image.info.get("transparency", -1)
-        return np.divide(integers * is_visible, 65535, dtype=np.float32)
+        gray = np.asarray(image)
+        visible = gray * (gray != image.info.get("transparency", -1))
+        return np.divide(visible, 65535, dtype=np.float32)
 
     colors = np.divide(np.asarray(image.convert("RGBA")), 255, dtype=np.float32)
     composed = colors[..., :3] * colors[..., 3:]

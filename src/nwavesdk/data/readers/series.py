@@ -4,7 +4,6 @@ A csv has numbers between commas, semicolons or tabs. Its first line may hold na
 """
 
 import csv
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import RecordingError, checked, reading
+from nwavesdk.data.reading import checked, reading
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.checks import close_name
 
@@ -23,8 +22,10 @@ __all__ = ["SeriesOptions", "read_csv", "read_npy"]
 # The largest csv [bytes].
 MAX_CSV_BYTES = 2**30
 
-# A cell without a value, as spreadsheets and statistics programs write it.
-MISSING = ("", "na", "nan", "null")
+# A cell that is a number, NaN or infinite included.
+NUMBER = re.compile(
+    r"[-+]?(nan|inf(inity)?|(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)", re.ASCII | re.IGNORECASE
+)
 
 WRITE_NUMBERS = (
     "write numbers such as -1.5, fill in missing ones (--missing interpolate), or choose columns "
@@ -65,14 +66,12 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
             and not read here.
     """
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):
-        array = np.lib.format.open_memmap(path, "r")
-        rows = array.reshape(len(array), -1)
-    if options.columns:
-        rows = rows[:, _find_columns(path, (), rows.shape[1], options.columns)]
-    filled, n_filled = _fill_missing(path, rows, options)
-    features = () if options.columns else array.shape[1:]
-    values = checked(path, filled).reshape(len(rows), *(features or (-1,)))
-    return Sample(values, n_filled=n_filled)
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, "r")
+        if options.columns or array.ndim < 2:
+            rows = array.reshape(len(array), -1)
+            array = rows[:, _find_columns((), rows.shape[1], options.columns) or slice(None)]
+        filled, n_filled = _fill_missing(path, array, options)
+        return Sample(checked(path, filled), n_filled=n_filled)
 
 
 def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
@@ -90,125 +89,88 @@ def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
         RecordingError: If it is not text, a cell is not a finite number, lines have different
             numbers of cells, or there is no line with numbers. The error names line and column.
     """
-    with reading(path, "a table of numbers", WRITE_NUMBERS):
-        if path.stat().st_size > MAX_CSV_BYTES:
-            raise ValueError(f"more than {MAX_CSV_BYTES:,} bytes")
+    with reading(path, "a table of numbers", WRITE_NUMBERS, max_bytes=MAX_CSV_BYTES):
         lines = path.read_text("utf-8-sig").rstrip(" \n").split("\n")
         # No number holds a tab or a semicolon, so the last line shows the separator.
         delimiter = next((letter for letter in "\t;" if letter in lines[-1]), ",")
-        names, n_header_lines, n_columns = _read_header(path, lines, delimiter, options)
-        columns = _find_columns(path, names, n_columns, options.columns)
-        try:
-            body = np.loadtxt(
-                lines[n_header_lines:],
-                np.float32,
-                delimiter=delimiter,
-                comments=None,
-                quotechar='"',
-                ndmin=2,
-                usecols=columns if options.columns else None,
-                converters=_number_or_nan if options.missing == "interpolate" else None,
-                encoding=None,  # converters of NumPy 1 get bytes otherwise
-            )
-        except ValueError as error:
-            # numpy counts lines from 0 where it cannot convert a cell, and otherwise from 1.
-            first = n_header_lines + ("column " in str(error))
-            fault = re.sub(
-                r"at row (\d+)", lambda row: f"in line {int(row[1]) + first}", str(error)
-            )
-            raise ValueError(fault) from None
-        if len(body) != len(lines) - n_header_lines:
-            raise ValueError("it has lines without numbers")
-        if options.missing == "error" and np.isnan(body).any():
-            row, column = np.argwhere(np.isnan(body))[0]
-            raise ValueError(
-                f"it has no number in line {n_header_lines + row + 1}, column "
-                f"{columns[column] + 1}: --missing interpolate fills in missing values"
-            )
+        names, n_columns, n_header_lines = _read_header(lines, delimiter, options)
+        columns = _find_columns(names, n_columns, options.columns)
+        body = lines[n_header_lines:]
+        if options.missing == "interpolate":
+            # *+ gives nothing back: runs of spaces would take quadratic time otherwise.
+            missing = rf'(^|{delimiter}) *+("?)(na|nan|null)?\2 *+(?={delimiter}|$)'
+            body = [re.sub(missing, r"\1nan", line, flags=re.IGNORECASE) for line in body]
 
-    filled, n_filled = _fill_missing(path, body, options)
-    names = tuple(names[column] for column in columns) if names else ()
-    return Sample(checked(path, filled), names=names, n_filled=n_filled)
+        numbers = _read_numbers(body, n_header_lines, delimiter, columns or None)
+        filled, n_filled = _fill_missing(path, numbers, options)
+        shown = [names[column] for column in columns if names] or names
+        return Sample(checked(path, filled), names=tuple(shown), n_filled=n_filled)
 
 
 def _read_header(
-    path: Path, lines: Sequence[str], delimiter: str, options: SeriesOptions
-) -> tuple[tuple[str, ...], int, int]:
-    """The names of columns, their lines (several if a name has line ends), and their number."""
+    lines: Sequence[str], delimiter: str, options: SeriesOptions
+) -> tuple[list[str], int, int]:
+    """The names of columns, if there are any, the number of columns, and the lines of the names."""
     rows = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
-    names = next(rows) or [""]
-    n_lines = rows.line_num
-    first_row = next(rows, names)
+    names = [name.strip() for name in next(rows)]
+    n_lines = rows.line_num  # several if a name has line ends
+    # A first line in which some cells are numbers is a damaged line of numbers.
+    if not any(names) or any(map(NUMBER.fullmatch, names)):
+        return [], len(names), 0
 
-    # A first line in which some cells are numbers is a damaged line of numbers, unless it is the
-    # header of pandas for columns without names.
-    is_header = bool("".join(names).strip()) and not any(map(_is_number, names))
-    is_numbered = names == ["", *map(str, range(len(names) - 1))]
-    if (
-        not names[0].strip()
-        and (is_header or is_numbered)
-        and len(names) > 1
-        and not options.columns
-    ):
-        what = "has no name in its first column, where pandas writes the numbers of rows"
-        remedy = "remove them (index=False), or choose the others, as in --columns x,y,z"
-        raise RecordingError(path, what, remedy)
-    if not is_header:
-        return (), 0, len(names)
-    if len(names) != len(first_row):
-        what = f"has {len(names)} names in its first line, and {len(first_row)} columns below"
-        raise RecordingError(path, what, "write one name for each column, or none")
-    return tuple(name.strip() for name in names), n_lines, len(names)
+    n_columns = len(next(rows, names))
+    if len(names) != n_columns or not (names[0] or options.columns):
+        raise ValueError(
+            f"its {n_columns} columns have the names {names}, expected one for each: "
+            "remove the numbers of rows (pandas: index=False), or choose the other columns"
+        )
+    return names, n_columns, n_lines
 
 
-def _find_columns(
-    path: Path, names: Sequence[str], n_columns: int, chosen: Sequence[str]
-) -> list[int]:
-    """The indices of the chosen columns; all of them if none is chosen."""
-    if not chosen:
-        return list(range(n_columns))
-    index_of = {str(index + 1): index for index in range(n_columns)}
-    for index in reversed(range(len(names))):
-        index_of[names[index]] = index
+def _read_numbers(
+    body: Sequence[str], n_header_lines: int, delimiter: str, columns: Sequence[int] | None
+) -> npt.NDArray[np.float32]:
+    """The numbers in lines of text; an error names the line and the column."""
+    try:
+        numbers = np.loadtxt(
+            body, np.float32, None, delimiter, usecols=columns, ndmin=2, quotechar='"'
+        )
+    except ValueError as error:
+        # numpy counts lines from 0 where it cannot convert a cell, and otherwise from 1.
+        first = n_header_lines + ("column " in str(error))
+        raise ValueError(
+            re.sub(r"at row (\d+)", lambda row: f"in line {int(row[1]) + first}", str(error))
+        ) from None
+    if len(numbers) != len(body):
+        raise ValueError("it has lines without numbers")
+    return numbers
+
+
+def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -> list[int]:
+    """The indices of the chosen columns, by name or else by number."""
+    labels = [*names, *(str(number) for number in range(1, n_columns + 1))]
     for name in chosen:
-        if name not in index_of:
-            listed = ", ".join(names) if names else f"{n_columns} columns without names"
-            what = f"has no column {name!r:.43}{close_name(name, names)}: it has {listed:.200}"
-            raise RecordingError(path, what, "name columns that all files have, in --columns")
-    return [index_of[name] for name in chosen]
+        if name not in labels:
+            raise ValueError(
+                f"no column {name!r:.43}{close_name(name, names)}: "
+                f"it has {', '.join(names or labels):.200}"
+            )
+    return [labels.index(name) % n_columns for name in chosen]
 
 
 def _fill_missing(
     path: Path, values: npt.NDArray[Any], options: SeriesOptions
 ) -> tuple[npt.NDArray[Any], int]:
-    """The values `[T, columns]`, linear over time where they are missing, and how many were."""
+    """The values `[T, *features]`, linear over time where some are missing, and how many were."""
     if options.missing == "error" or values.dtype.kind != "f":
         return values, 0
-    with np.errstate(over="ignore"):
-        filled = values.astype(np.float32)
-    is_nan = np.isnan(filled)
+    filled = values.astype(np.float32, order="C")
+    rows = filled.reshape(len(filled), -1)
+    is_nan = np.isnan(rows)
     for column in np.flatnonzero(is_nan.any(axis=0)):
-        steps, known = np.flatnonzero(is_nan[:, column]), np.flatnonzero(~is_nan[:, column])
-        if not known.size:
-            what = f"has no value in column {(options.columns or range(1, column + 2))[column]}"
-            remedy = "choose other columns (--columns), or remove the recording"
-            raise RecordingError(path, what, remedy)
-        filled[steps, column] = np.interp(steps, known, filled[known, column])
+        steps = np.flatnonzero(is_nan[:, column])
+        known = np.flatnonzero(~is_nan[:, column])
+        form = f"a series with values in column {(options.columns or range(1, column + 2))[column]}"
+        with reading(path, form, "choose other columns (--columns), or remove the recording"):
+            rows[steps, column] = np.interp(steps, known, rows[known, column])
     return filled, int(is_nan.sum())
-
-
-def _is_number(text: str) -> bool:
-    """Whether a text is a number, NaN or infinite included."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _number_or_nan(text: str) -> float:
-    if text.strip().lower() in MISSING:
-        return math.nan
-    if not text.isascii() or "_" in text:  # numbers for Python, and not for numpy
-        raise ValueError(f"could not convert string {text!r} to a number")
-    return float(text)

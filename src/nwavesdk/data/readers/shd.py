@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.readers.events import gather_events
-from nwavesdk.data.readers.isolation import shared_decoder
+from nwavesdk.data.readers.isolation import decode
 from nwavesdk.data.reading import RecordingError, digest_of, reading
 from nwavesdk.data.source import Item, Part, Sample, Source
 from nwavesdk.internal.checks import whole_number
@@ -113,7 +113,7 @@ def _read_contents(path: Path) -> tuple[list[int], Sequence[str | None], list[st
     """Labels, speakers and names of classes, which are empty if unknown."""
     counts = ["spikes/times#", "spikes/units#"]
     names_of_arrays = ["labels", "extra/speaker", "extra/keys", *counts]
-    arrays = shared_decoder().ask(path, "hdf5", names=names_of_arrays)
+    arrays = decode(path, "hdf5", names=names_of_arrays)
     with reading(path, FORM):
         labels = arrays["labels"]
         if {int(arrays[count]) for count in counts} != {len(labels)}:
@@ -134,7 +134,7 @@ def _read_contents(path: Path) -> tuple[list[int], Sequence[str | None], list[st
 def _columns_of(item: Item) -> dict[str, npt.NDArray[Any]]:
     """The events of a recording in the order of times, with the fields t and x."""
     names = ["spikes/times", "spikes/units"]
-    arrays = shared_decoder().ask(item.path, "hdf5", names=names, index=item.index)
+    arrays = decode(item.path, "hdf5", names=names, index=item.index)
     with reading(item.path, FORM):
         times, units = (arrays[name] for name in names)
         # Events of one time keep their order. Arrays of different lengths are an error here.
