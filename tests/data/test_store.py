@@ -1,6 +1,7 @@
 """The folder of frames: it holds what was written, and every damage is detected."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,54 +9,49 @@ import numpy as np
 import pytest
 
 from nwavesdk.data.features import EventBins, Featured
-from nwavesdk.data.store import ARRAYS, INDEX, FrameStore, open_store, store_frames
+from nwavesdk.data.store import ARRAYS, INDEX, Store, open_store, store_frames
 
 FRAMES = [np.random.default_rng(n).random((n, 3)).astype(np.float32) for n in (4, 1, 7)]
 TARGETS = [np.arange(2 * len(frames), dtype=np.float32).reshape(-1, 2) for frames in FRAMES]
 FACTS = {"keys": ["a", "b", "c"], "skipped": []}
 BINS = [
-    EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), 4, 5),
-    EventBins(np.zeros((0, 2), np.int32), 2, 5),
-    EventBins(np.array([[0, 0]], np.int32), 1, 5),
+    EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), (4, 5)),
+    EventBins(np.zeros((0, 2), np.int32), (2, 5)),
+    EventBins(np.array([[0, 0]], np.int32), (1, 5)),
 ]
 
 
-def write(path: Path | None, with_targets: bool = True) -> FrameStore:
+def write(path: Path, with_targets: bool = True) -> Store:
     recordings = [
         # A front end may return a transposed array.
         Featured(np.asfortranarray(frames), target if with_targets else None)
         for frames, target in zip(FRAMES, TARGETS, strict=True)
     ]
-    return store_frames(path, "data", recordings, FACTS)
+    return store_frames(path, recordings, FACTS)
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("with_targets", [True, False])
-def test_a_store_holds_what_was_written(
-    tmp_path: Path, in_memory: bool, with_targets: bool
-) -> None:
-    store = write(None if in_memory else tmp_path / "cache" / "x", with_targets)
-    opened = store if in_memory else open_store(tmp_path / "cache" / "x")
+def test_a_store_has_what_was_written(tmp_path: Path, with_targets: bool) -> None:
+    written = write(tmp_path / "cache" / "x", with_targets)
+    opened = open_store(tmp_path / "cache" / "x")
     assert opened is not None
-    assert FACTS.items() <= opened.facts.items()
-    for frames in (store.frames, opened.frames, opened.frames.choose(np.arange(3))):
-        assert frames.lengths.tolist() == [4, 1, 7]
-        assert all(map(np.array_equal, frames, FRAMES))
-    for targets in (store.targets, opened.targets):
-        assert len(targets) == 3 * with_targets
-        assert all(map(np.array_equal, targets, TARGETS))
+    for store in (written, opened):
+        assert FACTS.items() <= store.items()
+        assert all(map(np.array_equal, store["frames"], FRAMES))
+        assert len(store["targets"]) == 3 * with_targets
+        assert all(map(np.array_equal, store["targets"], TARGETS))
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path, in_memory: bool) -> None:
-    path = None if in_memory else tmp_path / "x"
-    frames = store_frames(path, "data", [Featured(bins, None) for bins in BINS], FACTS).frames
+def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path) -> None:
+    frames = store_frames(tmp_path / "x", [Featured(bins, None) for bins in BINS], FACTS)["frames"]
+    shutil.rmtree(tmp_path / "x")  # files that are mapped stay readable
     expected = np.zeros((4, 5), np.float32)
     expected[[0, 2], [1, 3]] = [1, 2]
     np.testing.assert_array_equal(frames[0], expected)
     np.testing.assert_array_equal(frames[1], np.zeros((2, 5)))
     assert frames[2].tolist() == [[1, 0, 0, 0, 0]]
-    assert frames.choose(np.array([2, 0])).pairs(1).tolist() == [[0, 1], [2, 3], [2, 3]]
+    assert frames.bins[0].shape == (4, 5)
+    assert frames.bins[0].pairs.tolist() == [[0, 1], [2, 3], [2, 3]]
 
 
 def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
@@ -65,13 +61,13 @@ def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):
-        store_frames(tmp_path / "x", "data", interrupted(), FACTS)
+        store_frames(tmp_path / "x", interrupted(), FACTS)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".x.1.0123abcd.draft").mkdir()
     (tmp_path / ".x.2.0123abcd.draft").mkdir()
     os.utime(tmp_path / ".x.1.0123abcd.draft", (0, 0))  # of a process that was killed long ago
-    assert open_store(tmp_path / "x") is None
-    assert [path.name for path in tmp_path.iterdir()] == [".x.2.0123abcd.draft"]
+    write(tmp_path / "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"x", ".x.2.0123abcd.draft"}
 
 
 def flip(content: bytes, place: int) -> bytes:
@@ -99,7 +95,7 @@ def test_damage_is_detected_and_replaced(tmp_path: Path, name: str, damage: str)
     write(path)
     (path / name).write_bytes(DAMAGES[damage]((path / name).read_bytes()))
     check_detected(path)
-    assert all(map(np.array_equal, write(path).frames, FRAMES))
+    assert all(map(np.array_equal, write(path)["frames"], FRAMES))
     assert open_store(path) is not None
 
 
@@ -119,23 +115,6 @@ def test_what_is_in_place_of_a_store_is_replaced(
 ) -> None:
     make(tmp_path / "x")
     check_detected(tmp_path / "x")
-    assert all(map(np.array_equal, write(tmp_path / "x").frames, FRAMES))
+    assert all(map(np.array_equal, write(tmp_path / "x")["frames"], FRAMES))
     assert [tmp_path / "x"] == list(tmp_path.iterdir())
     assert open_store(tmp_path / "x") is not None
-
-
-def test_arrays_that_do_not_fit_are_detected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nwavesdk.data.store._checksum", lambda *_: "of another program")
-    write(tmp_path / "x", with_targets=False)
-    index = (tmp_path / "x" / INDEX).read_text()
-    (tmp_path / "x" / INDEX).write_text(index.replace("[4, 1, 7]", "[4, 1, 9]"))
-    check_detected(tmp_path / "x")
-
-
-def test_without_a_folder_memory_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 50)
-    recordings = [Featured(FRAMES[index], None) for index in (1, 1, 2)]
-    with pytest.raises(ValueError, match="words: the frames of recording 3 need .*NWAVESDK_CACHE"):
-        store_frames(None, "words", recordings, {})

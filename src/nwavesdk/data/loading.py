@@ -2,13 +2,14 @@
 
 import sys
 import warnings
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
+from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,9 +26,12 @@ from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.source import Item, Source
-from nwavesdk.data.store import FrameStore, open_store, store_frames
+from nwavesdk.data.store import STORE_VERSION, Store, open_store, store_frames
 from nwavesdk.internal.files import printable, reason_of
 from nwavesdk.internal.imports import install_hint
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = [
     "Loaded",
@@ -36,6 +40,9 @@ __all__ = [
     "load_recordings",
     "load_wav_folder",
 ]
+
+# About how many images are read to know their shape.
+IMAGES_READ = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,40 +85,50 @@ def load_recordings(
         ValueError: If there is no usable recording, or not enough memory.
         RecordingError: See `Faults`.
     """
-    items = source.items
-    with _progress_bar("recordings checked", items, progress) as tracked:
-        digests = dict(faults.collect(tracked, source.digest))
-    source = replace(source, items=tuple(digests))
-    if isinstance(features, FeatureOptions):
-        options = features.fit(source, replace(faults, skipped=[]))
-        features = options.features(source.kind)
+    from rich.console import Console
+    from rich.progress import Progress
 
-    # The same integers are classes of steps for one task, and values for another.
-    settings = f"{_fingerprint(features, digests)} {source.task} {source.limits}"
-    path = None if cache is None else cache / sha256(settings.encode()).hexdigest()
-    store = None if path is None else open_store(path)
-    if store is not None and store.facts["skipped"] and faults.on_error == "raise":
-        store = None  # computing the frames again raises the fault
-    is_cached = store is not None
-    if store is None:
-        store = _compute(source, features, faults, path, progress)
+    listed = source.items
+    is_quiet = not (sys.stderr.isatty() if progress is None else progress)
+    with Progress(console=Console(stderr=True), disable=is_quiet) as bar:
+        checked = bar.track(listed, description="recordings checked")
+        digests = dict(faults.collect(checked, source.digest))
+        source = replace(source, items=tuple(digests))
+        if isinstance(features, FeatureOptions):
+            # A few images show whether there are colors.
+            every = ceil(len(source.items) / IMAGES_READ) if source.kind == "image" else 1
+            samples = replace(faults, skipped=[]).collect(source.items[::every], source.read)
+            values = (sample.values for _, sample in samples)
+            features = features.features(source.kind, values)
 
-    faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
-    used = set(store.facts["keys"])
-    _check_rest(items, used, faults)
-    source = replace(source, items=tuple(item for item in source.items if item.key in used))
+        # The same integers are classes of steps for one task, and values for another.
+        settings = (
+            f"{_fingerprint(features, digests)} {source.task} {source.limits} {STORE_VERSION}"
+        )
+        path = None if cache is None else cache / sha256(settings.encode()).hexdigest()
+        store = None if path is None else open_store(path)
+        if store is not None and store["skipped"] and faults.on_error == "raise":
+            store = None  # computing the frames again raises the fault
+        is_cached = store is not None
+        if store is None:
+            store = _compute(source, features, faults, path, bar)
+
+    faults.skipped += [(file, fault) for file, fault in store["skipped"]]
+    filled: dict[str, int] = store["filled"]
+    source = replace(source, items=tuple(item for item in source.items if item.key in filled))
+    _check_rest(listed, source.items, faults)
     counted = {item: digests[item] for item in source.items if item.key not in uncounted}
     recordings = replace(
         list_recordings(source),
-        frames=store.frames,
+        frames=store["frames"],
         fingerprint=_fingerprint(features, counted),
         sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
         skipped=tuple(faults.skipped),
-        targets=store.targets,
+        targets=store["targets"],
         feature_shape=getattr(features, "shape", ()),
-        feature_names=tuple(store.facts["names"]),
+        feature_names=tuple(store["names"]),
     )
-    notes = notes_on(recordings, features, store.facts["filled"])
+    notes = notes_on(recordings, features, list(filled.values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)
@@ -121,8 +138,7 @@ def list_recordings(source: Source) -> Recordings:
     """The recordings of a source before they are read: names, classes, sets and groups."""
     names = [item.class_name or "" for item in source.items]
     classes = source.classes or tuple(sorted({*names} - {""}))
-    index_of = {name: index for index, name in enumerate(classes)}
-    labels = [index_of[name] if source.task == "classification" else 0 for name in names]
+    labels = [classes.index(name) if source.task == "classification" else 0 for name in names]
     parts = tuple(item.part or "" for item in source.items)
     groups = tuple(item.group or "" for item in source.items)
     return Recordings(
@@ -147,39 +163,31 @@ def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
 
 
 def _compute(
-    source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
-) -> FrameStore:
-    """The frames of all recordings, written to the cache if it can be written."""
-    # Faults are stored with the frames.
-    facts: dict[str, Any] = {"keys": [], "filled": [], "names": (), "skipped": []}
-    own_faults = replace(faults, skipped=facts["skipped"])
-    recordings = _read(source, features, own_faults, facts, progress)
-    try:
-        return store_frames(path, printable(faults.root), recordings, facts)
-    except OSError as error:
-        recordings.close()  # with its progress bar
-        if path is None:
-            raise
-        warnings.warn(
-            f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are computed "
-            "each time; set NWAVESDK_CACHE to a folder that can be written.",
-            stacklevel=4,
-        )
-    return _compute(source, features, faults, None, progress)
+    source: Source, features: Features, faults: Faults, path: Path | None, bar: "Progress"
+) -> Store:
+    """The frames of all recordings, in a temporary folder if the cache cannot be written."""
+    if path is not None:
+        try:
+            return store_frames(path, *_read(source, features, faults, bar))
+        except OSError as error:
+            warnings.warn(
+                f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are "
+                "computed each time; set NWAVESDK_CACHE to a folder that can be written.",
+                stacklevel=3,
+            )
+    with TemporaryDirectory(prefix="nwavesdk-", ignore_cleanup_errors=True) as folder:
+        return store_frames(Path(folder, "frames"), *_read(source, features, faults, bar))
 
 
 def _read(
-    source: Source,
-    features: Features,
-    faults: Faults,
-    facts: dict[str, Any],
-    progress: bool | None,
-) -> Generator[Featured, None, None]:
-    """The frames of each usable recording, while facts on them are added."""
+    source: Source, features: Features, faults: Faults, bar: "Progress"
+) -> tuple[Iterator[Featured], dict[str, Any]]:
+    """The frames of each usable recording, and facts that are complete after the last one."""
     # The layout of the first recording, or of the first one that has names of features.
     expected: Layout | None = None
+    facts: dict[str, Any] = {"filled": {}, "names": (), "skipped": []}
 
-    def read(item: Item) -> tuple[Featured, int]:
+    def read(item: Item) -> Featured:
         nonlocal expected
         sample = source.read(item)
         featured = features(item, sample)
@@ -187,57 +195,30 @@ def _read(
         check_layout(item, layout, expected or layout)
         if expected is None or (layout.names and not expected.names):
             expected = layout
-        return featured, sample.n_filled
+            facts["names"] = layout.names
+        facts["filled"][item.key] = sample.n_filled
+        return featured
 
-    with _progress_bar("recordings", source.items, progress) as tracked:
-        for item, (featured, n_filled) in faults.collect(tracked, read):
-            facts["keys"].append(item.key)
-            facts["filled"].append(n_filled)
-            yield featured
-    if expected is None:
-        raise ValueError(f"{printable(faults.root)} has no usable recording.")
-    facts["names"] = expected.names
+    tracked = bar.track(source.items, description="recordings")
+    # Faults are stored with the frames.
+    collected = replace(faults, skipped=facts["skipped"]).collect(tracked, read)
+    return (featured for _, featured in collected), facts
 
 
-def _check_rest(items: Sequence[Item], used: Container[str], faults: Faults) -> None:
+def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
     """Raise if all recordings of a class or of an official set are skipped: it would vanish."""
     fault_of = dict(faults.skipped)
     for attribute, noun in (("class_name", "class"), ("part", "set")):
-        rest = {getattr(item, attribute) for item in items if item.key in used}
-        lost = next((item for item in items if getattr(item, attribute) not in rest), None)
-        if lost is not None:
-            file = faults.name_of(lost.path)
-            name = printable(getattr(lost, attribute))
-            raise ValueError(
-                f"All recordings of the {noun} '{name}' would be skipped, such as {file}, which "
-                f"{fault_of.get(file, 'cannot be used')}: repair them, or move them away."
-            )
-
-
-@contextmanager
-def _progress_bar(noun: str, items: Sequence[Item], show: bool | None) -> Iterator[Iterable[Item]]:
-    """Items that advance a bar on standard error.
-
-    Args:
-        noun: What is counted.
-        items: The items.
-        show: Whether to show the bar; None: if standard error is a terminal.
-    """
-    if not (sys.stderr.isatty() if show is None else show):
-        yield items
-        return
-    from rich import progress
-    from rich.console import Console
-
-    bar = progress.Progress(
-        progress.TextColumn(noun),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with bar:
-        yield bar.track(items)
+        rest = {getattr(item, attribute) for item in used}
+        for item in listed:
+            name = getattr(item, attribute)
+            if name not in rest:
+                file = faults.name_of(item.path)
+                raise ValueError(
+                    f"All recordings of the {noun} '{printable(name)}' would be skipped, such as "
+                    f"{file}, which {fault_of.get(file, 'cannot be used')}: repair them, or move "
+                    "them away."
+                )
 
 
 def load_digits() -> Recordings:
@@ -321,7 +302,5 @@ def load_wav_folder(
     """
     faults = Faults(folder, on_error)
     source = open_source(folder, faults, max_seconds=max_seconds)
-    if source.kind != "sound":
-        raise ValueError(f"{printable(folder)} holds {source.kind}, expected sound.")
     options = FeatureOptions(sample_rate, bands, window, hop, level)
     return load_recordings(source, faults, options).recordings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +58,8 @@ class Recordings:
 
     Args:
         frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. A
-            sequence that computes or reads frames when they are asked for may have a method
-            `choose(indices)`, which returns some of them.
+            sequence that computes frames when they are asked for has them before that as `bins`,
+            and is made of bins.
         labels: Class index of each recording, `[B]`; all 0 if recordings have no class.
         classes: Name of each class; of the steps if the task is `"labels"`.
         keys: A name for each recording that does not depend on the machine; it decides the set that
@@ -109,7 +109,7 @@ class Recordings:
                 f"Recordings need one label and one key each, got {len(self.frames)} recordings, "
                 f"{len(self.labels)} labels and {len(self.keys)} keys."
             )
-        widths = {frames.shape[1] for frames in self.frames} if type(self.frames) is tuple else ()
+        widths = {frames.shape[1] for frames in self.stored}
         if len(widths) > 1:
             raise ValueError(
                 f"Recordings need the same features in every frame, got widths {sorted(widths)}."
@@ -119,9 +119,15 @@ class Recordings:
         return len(self.frames)
 
     @property
+    def stored(self) -> Sequence[Any]:
+        """The frames of each recording; of events, their bins."""
+        stored: Sequence[Any] = getattr(self.frames, "bins", self.frames)
+        return stored
+
+    @property
     def n_features(self) -> int:
         """Number of features of a frame."""
-        return int(self.frames[0].shape[1])
+        return int(self.stored[0].shape[1])
 
     @property
     def n_targets(self) -> int:
@@ -130,27 +136,29 @@ class Recordings:
 
     @property
     def are_events(self) -> bool:
-        """Whether `frames` has the events of each recording, too."""
-        return getattr(self.frames, "n_places", 0) > 0
+        """Whether `stored` has the events of each recording in bins."""
+        return self.stored is not self.frames
 
     @cached_property
     def lengths(self) -> Indices:
         """Number of frames of each recording, `[B]`."""
-        known = getattr(self.frames, "lengths", None)
-        if known is not None:
-            return np.asarray(known, np.int64)
-        return np.array([len(frames) for frames in self.frames], np.int64)
+        return np.array([frames.shape[0] for frames in self.stored], np.int64)
 
     def take(self, indices: Indices) -> "Recordings":
         """The recordings at `indices`, in that order, with the same classes."""
+
+        def chosen(values: Sequence[T]) -> tuple[T, ...]:
+            return tuple(values[index] for index in indices) if len(values) else ()
+
+        frames = chosen(self.stored)
         return replace(
             self,
-            frames=_choose(self.frames, indices),
+            frames=type(self.frames)(frames) if self.are_events else frames,  # type: ignore[call-arg]  # see the class
             labels=self.labels[indices],
-            keys=tuple(self.keys[i] for i in indices),
-            targets=_choose(self.targets, indices) if len(self.targets) else (),
-            parts=tuple(self.parts[i] for i in indices) if self.parts else (),
-            groups=tuple(self.groups[i] for i in indices) if self.groups else (),
+            keys=chosen(self.keys),
+            targets=chosen(self.targets),
+            parts=chosen(self.parts),
+            groups=chosen(self.groups),
         )
 
     def limit(self, count: int) -> "Recordings":
@@ -172,14 +180,6 @@ class Recordings:
             for label in labels
         ]
         return self.take(np.sort(np.concatenate(chosen)))
-
-
-def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:
-    """Some elements; those of a store are not read."""
-    if hasattr(elements, "choose"):
-        chosen: Sequence[T] = elements.choose(indices)
-        return chosen
-    return tuple(elements[index] for index in indices)
 
 
 def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = None) -> Indices:

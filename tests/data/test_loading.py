@@ -4,14 +4,11 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from data.conftest import blocks_of
 from nwavesdk.data import (
-    LogMel,
     Series,
     SplitChoice,
     Standard,
@@ -90,6 +87,12 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(tree: Path) -> No
     assert load_wav_folder(moved).fingerprint != before
 
 
+def test_what_memory_cannot_hold_is_rejected(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 1e5)
+    with pytest.raises(ValueError, match=r"0\.2 s of sound in 4,096 bands need .* GB.*fewer bands"):
+        load_wav_folder(tree, bands=4096)
+
+
 def test_a_folder_without_a_usable_file_is_rejected(tree: Path) -> None:
     for file in tree.rglob("*.wav"):
         file.write_bytes(b"not a wav")
@@ -145,82 +148,3 @@ def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("nwavesdk.data.loading.distribution", raise_missing)
     with pytest.raises(ModuleNotFoundError, match=r"spoken digits.*pip install '\.\[demo\]'"):
         load_digits()
-
-
-RATE = 16000
-
-
-def tone(frequency: float, amplitude: float = 0.5, seconds: float = 0.5) -> np.ndarray:
-    return (
-        amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * RATE)) / RATE)
-    ).astype(np.float32)
-
-
-def mel(frequency: float) -> float:
-    return 2595 * np.log10(1 + frequency / 700)
-
-
-@pytest.mark.parametrize("frequency", [300.0, 1000.0, 3000.0, 6000.0])
-def test_a_tone_is_loudest_in_its_own_band(frequency: float) -> None:
-    frames = LogMel(RATE, bands=32)(tone(frequency))
-    spacing = mel(RATE / 2) / 33
-    assert abs(frames.mean(0).argmax() + 1 - mel(frequency) / spacing) <= 1
-
-
-def test_ten_times_the_amplitude_is_a_hundred_times_the_power() -> None:
-    front_end = LogMel(RATE)
-    band = front_end(tone(1000)).mean(0).argmax()
-    louder, softer = front_end(tone(1000, 0.5))[:, band], front_end(tone(1000, 0.05))[:, band]
-    np.testing.assert_allclose(louder - softer, np.log(100), rtol=1e-3)
-
-
-@pytest.mark.parametrize("longest", [1, 90, 4000])
-@pytest.mark.parametrize(
-    ("rate", "bands", "window", "hop"),
-    [(16000, 32, 25e-3, 10e-3), (8000, 12, 11e-3, 7e-3), (11025, 80, 5e-3, 13e-3)],
-)
-def test_blocks_give_the_frames_of_the_whole_sound(
-    rate: int, bands: int, window: float, hop: float, longest: int
-) -> None:
-    front_end = LogMel(rate, bands, window, hop)
-    count = 2000 if longest == 1 else 20_000
-    sound = (0.1 * np.random.default_rng(0).standard_normal(count)).astype(np.float32)
-    stream = front_end.stream()
-    frames = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
-    assert frames.dtype == np.float32
-    np.testing.assert_array_equal(frames, front_end(sound))
-
-
-def test_silence_is_finite_and_no_band_is_deaf() -> None:
-    front_end = LogMel(8000, bands=80, window=25e-3, hop=10e-3)
-    frames = front_end(np.zeros(8000, np.float32))
-    assert frames.shape == (98, 80)
-    assert front_end(np.zeros(1, np.float32)).shape == (1, 80)
-    assert np.isfinite(frames).all()
-    noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
-    assert (front_end(noise).mean(0) > frames.mean(0) + 5).all()
-
-
-def test_what_memory_cannot_hold_is_rejected(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 1e5)
-    with pytest.raises(ValueError, match=r"0\.2 s of sound in 4,096 bands need .* GB.*fewer bands"):
-        load_wav_folder(tree, bands=4096)
-
-
-@pytest.mark.parametrize(
-    ("choices", "words"),
-    [
-        ({"window": 1e-4}, "a window of 0.0001 s holds 2 samples at 16000 Hz, expected at least 4"),
-        ({"window": 1e-9}, "a window of 1e-09 s holds 0 samples"),
-        ({"hop": 1e-5}, "a hop of 1e-05 s holds 0 samples at 16000 Hz, expected at least 1"),
-        ({"sample_rate": 0}, "LogMel: sample_rate must be a finite number above 0, got 0"),
-        ({"bands": 0}, "LogMel: bands must be a finite number above 0, got 0"),
-        ({"window": 0}, "LogMel: window must be a finite number above 0, got 0"),
-        ({"hop": 0}, "LogMel: hop must be a finite number above 0, got 0"),
-    ],
-)
-def test_numbers_out_of_range_are_rejected(choices: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        LogMel(**{"sample_rate": RATE, **choices})
-    with pytest.raises(ValueError, match=r"LogMel takes a mono sound .* shape \[5, 2\]: average"):
-        LogMel(RATE).stream().push(np.zeros((5, 2)))
