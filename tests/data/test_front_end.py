@@ -39,11 +39,7 @@ def test_blocks_give_the_steps_of_the_whole_sound(rate: int, step: float, longes
         "x", sample_rate=rate, recording_duration_s=seconds, sim_time_s=step
     )
     front_end = FrontEnd(config)
-    sound = (
-        np.random.default_rng(0)
-        .uniform(-1, 1, 2 * int(config.sample_rate * seconds))
-        .astype(np.float32)
-    )
+    sound = np.random.default_rng(0).uniform(-1, 1, 2 * int(rate * seconds)).astype(np.float32)
     stream = front_end.stream()
     steps = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
     # The whole is cut to the duration; the stream goes on.

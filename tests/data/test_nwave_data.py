@@ -1,7 +1,6 @@
 """NWAVE's data generator: values, sets, faults, and a cache that several processes share."""
 
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -27,8 +26,7 @@ PROCESS = """
 import sys
 from nwavesdk.data import FrontEnd, NWaveDataGen
 choices = dict(sample_rate=8000, recording_duration_s=0.4, sim_time_s=10e-3, progress=False)
-channels = NWaveDataGen(data_parent=sys.argv[1], cache=sys.argv[2], **choices).channels
-print(channels.fingerprint)
+NWaveDataGen(data_parent=sys.argv[1], cache=sys.argv[2], **choices).dataloaders()
 """
 
 SLOW_PROCESS = PROCESS.replace(
@@ -51,9 +49,8 @@ def build(folder: Path, fast: dict[str, Any], **choices: Any) -> NWaveDataGen:
     return data
 
 
-def start(folder: Path, cache: Path, code: str = PROCESS) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", code, folder, cache]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def start(folder: Path, cache: Path, code: str = PROCESS) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-W", "error", "-c", code, folder, cache])
 
 
 def check_same(first: NWaveDataGen, second: NWaveDataGen) -> None:
@@ -179,8 +176,8 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
     gen = NWaveDataGen(data_parent=words, task="classification", batch_size=3, **fast)
     loaders = gen.dataloaders()
     assert [[len(y) for _, y in loader] for loader in loaders] == [[3, 3, 2], [2], [2]]
-    assert gen.recordings == {"train": 8, "val": 2, "test": 2}
     assert (gen.classes, gen.split.by, gen.T) == (("no", "yes"), "speaker", 40)
+    assert build(words, fast, split="recording").split.by == "recording"
 
     channels = gen.channels
     assert channels.labels.tolist() == [0] * 6 + [1] * 6
@@ -193,15 +190,6 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
         assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
         np.testing.assert_array_equal(x, [channels.frames[index] for index in indices])
         np.testing.assert_array_equal(y, channels.labels[indices])
-
-
-def test_recordings_without_speakers_are_split_one_by_one(
-    words: Path, fast: dict[str, Any]
-) -> None:
-    write(words / "yes" / "nobody.wav")
-    assert build(words, fast).split.by == "recording"
-    with pytest.raises(ValueError, match=r"do not show who speaks: got 'yes/nobody"):
-        build(words, fast, split="speaker")
 
 
 def test_the_seed_decides_the_order_which_differs_between_epochs(
@@ -228,9 +216,6 @@ def test_regression_has_targets(curves: Path, fast: dict[str, Any]) -> None:
     np.testing.assert_array_equal(target[:30, 0], 300 + np.arange(30))
     assert not target[30:].any()
     check_same(gen, build(curves, fast, task="regression"))
-    torch.save(torch.ones(30), curves / "target" / "0.pt")
-    changed = build(curves, fast, task="regression")
-    assert changed.channels.fingerprint != gen.channels.fingerprint
 
 
 def test_targets_of_another_length_or_width_are_raised_or_skipped(
@@ -242,9 +227,9 @@ def test_targets_of_another_length_or_width_are_raised_or_skipped(
     with pytest.raises(RecordingError, match=words):
         build(curves, fast, task="regression")
     skipping = build(curves, fast, task="regression", on_error="skip")
-    reasons = dict(skipping.channels.skipped)
-    assert list(reasons) == ["wavs/1.wav", "wavs/2.wav"]
-    assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 like wavs/0.wav"
+    (_, reason), (_, other) = skipping.channels.skipped
+    assert "25 steps" in reason
+    assert other == "has 2 columns, expected 1 like wavs/0.wav"
 
 
 @pytest.mark.parametrize(
@@ -280,15 +265,9 @@ def test_faults_are_skipped_with_their_reason(words: Path, fast: dict[str, Any])
     write(words / "no" / "long.wav", tone(440, 3.0))
     ((name, reason),) = build(words, fast, on_error="skip").channels.skipped
     assert (name, "samples that are too large to be filtered" in reason) == ("no/loud.wav", True)
-    skipped = build(words, fast, on_error="skip", max_seconds=2.0).channels.skipped
-    assert [name for name, _ in skipped] == ["no/long.wav", "no/loud.wav"]
     # The cache of a data set with faults is of no use to a reader that accepts none.
     with pytest.raises(RecordingError, match=r"lasts 3 s, expected at most 2 s: cut it, or raise"):
         build(words, fast, max_seconds=2.0)
-    for path in list((words / "yes").iterdir())[2:]:
-        path.write_bytes(b"")
-    with pytest.raises(ValueError, match="Class 'yes' has 2 recordings, too few for 3 sets"):
-        build(words, fast, on_error="skip")
 
 
 def test_arrays_that_the_memory_cannot_hold_are_rejected(words: Path, fast: dict[str, Any]) -> None:
@@ -333,14 +312,13 @@ def test_frames_are_computed_once_for_content_and_choices_that_decide_them(
     words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(words, fast)
+    moved = words.rename(words.parent / "moved")
     with monkeypatch.context() as patch:
         patch.setattr(FrontEnd, "prepare", lambda *_: pytest.fail("computed again"))
         choices = {"batch_size": 3, "seed": 4, "on_error": "skip", "chip": "h1v2", "val": 0.3}
-        second = build(words.rename(words.parent / "moved"), fast, split="recording", **choices)
-    check_same(first, second)
-    write(words.parent / "moved" / "yes" / "00000000_nohash_0.wav", tone(2000.0))
-    changed = build(words.parent / "moved", fast)
-    assert changed.channels.fingerprint != first.channels.fingerprint
+        check_same(first, build(moved, fast, split="recording", **choices))
+    write(moved / "yes" / "00000000_nohash_0.wav", tone(2000.0))
+    assert build(moved, fast).channels.fingerprint != first.channels.fingerprint
 
 
 @pytest.mark.parametrize("fault", ["was damaged", "cannot be written", "No space left"])
@@ -369,12 +347,9 @@ def test_a_cache_that_cannot_be_used_gives_one_warning(
 
 def test_two_processes_write_the_same_cache(words: Path, fast: dict[str, Any]) -> None:
     processes = [start(words, fast["cache"]) for _ in range(2)]
-    answers = [process.communicate(timeout=120)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    expected = build(words, fast, cache=False)
-    assert {answer[0] for answer in answers} == {expected.channels.fingerprint}
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    check_same(build(words, fast), build(words, fast, cache=False))
     assert len(list(fast["cache"].iterdir())) == 1
-    check_same(build(words, fast), expected)
 
 
 def test_a_killed_process_leaves_no_store_that_is_not_whole(
@@ -385,7 +360,7 @@ def test_a_killed_process_leaves_no_store_that_is_not_whole(
     while not list(fast["cache"].glob(".*.draft")):
         assert time.monotonic() - began < 60
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
     assert not list(fast["cache"].glob("[!.]*"))
     check_same(build(words, fast), build(words, fast, cache=False))

@@ -286,11 +286,10 @@ class FrontEndStream:
         if self._waiting.shape[1]:
             rectified = np.concatenate([self._waiting, rectified], axis=1)
         n_waiting = rectified.shape[1]
-        config = self._config
 
         # Where the complete steps begin and the last one ends, in the samples that wait.
-        most = int(n_waiting / (config.sim_time_s * config.sample_rate)) + 2
-        begins = config.first_samples(self._step + np.arange(most + 1))
+        most = int(n_waiting / (self._config.sim_time_s * self._config.sample_rate)) + 2
+        begins = self._config.first_samples(self._step + np.arange(most + 1))
         edges: npt.NDArray[np.int64] = begins - begins[0]
         edges = edges[edges <= n_waiting]
 

@@ -114,10 +114,10 @@ def load_recordings(
             store = _compute(source, features, faults, path, bar)
 
     faults.skipped += [(file, fault) for file, fault in store["skipped"]]
-    filled: dict[str, int] = store["filled"]
-    source = replace(source, items=tuple(item for item in source.items if item.key in filled))
-    _check_rest(listed, source.items, faults)
-    counted = {item: digests[item] for item in source.items if item.key not in uncounted}
+    used = tuple(item for item in source.items if item.key in store["filled"])
+    source = replace(source, items=used)
+    _check_rest(listed, used, faults)
+    counted = {item: digests[item] for item in used if item.key not in uncounted}
     recordings = replace(
         list_recordings(source),
         frames=store["frames"],
@@ -128,7 +128,7 @@ def load_recordings(
         feature_shape=getattr(features, "shape", ()),
         feature_names=tuple(store["names"]),
     )
-    notes = notes_on(recordings, features, list(filled.values()))
+    notes = notes_on(recordings, features, list(store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)

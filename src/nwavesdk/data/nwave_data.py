@@ -253,8 +253,3 @@ class NWaveDataGen:
     def classes(self) -> tuple[str, ...]:
         """Name of each class; empty for regression."""
         return self.channels.classes
-
-    @property
-    def recordings(self) -> dict[str, int]:
-        """Number of recordings in each set."""
-        return self.split.indices.map(len).as_dict()
