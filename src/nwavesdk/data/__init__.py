@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 from nwavesdk.data.augment import Augmentation, default_augmentation
 from nwavesdk.data.decoding import decode
 from nwavesdk.data.front_end import FrontEnd, LogMel
-from nwavesdk.data.loading import load_digits, load_wav_folder
-from nwavesdk.data.nwave_data import NWaveDataGen, NWaveDataloaderConfig
+from nwavesdk.data.nwave_data import (
+    NWaveDataGen,
+    NWaveDataloaderConfig,
+    load_digits,
+    load_wav_folder,
+)
 from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import (
     Frames,
