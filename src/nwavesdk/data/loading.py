@@ -117,7 +117,7 @@ def load_recordings(
         source: The recordings.
         faults: Receives those that cannot be used.
         features: How they become frames.
-        cache: Folder of computed frames; None keeps frames in memory.
+        cache: Folder of computed frames; None: a temporary folder.
         progress: Whether to show progress bars; None: if standard error is a terminal.
         uncounted: Keys of recordings that do not count for the fingerprint.
 

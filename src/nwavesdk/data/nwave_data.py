@@ -314,6 +314,8 @@ def load_wav_folder(
 ) -> Recordings:
     """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
 
+    A folder of other recordings is read, too, with the defaults of `FeatureOptions`.
+
     Args:
         folder: The data folder; each subfolder is named like its class.
         sample_rate: See `FeatureOptions`.
