@@ -176,6 +176,7 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
     gen = NWaveDataGen(data_parent=words, task="classification", batch_size=3, **fast)
     loaders = gen.dataloaders()
     assert [[len(y) for _, y in loader] for loader in loaders] == [[3, 3, 2], [2], [2]]
+    assert loaders[0].dataset.tensors[0].shape == (8, 40, 16)  # a gain is chosen on all of them
     assert (gen.classes, gen.split.by, gen.T) == (("no", "yes"), "speaker", 40)
     assert build(words, fast, split="recording").split.by == "recording"
 

@@ -23,8 +23,9 @@ from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings
-from nwavesdk.data.recordings import Indices, Recordings
+from nwavesdk.data.recordings import Recordings
 from nwavesdk.data.split import ChosenSplit, SplitChoice, check_shares, choose_split
+from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import install_hint
 from nwavesdk.internal.model import check_fields, expect
@@ -236,23 +237,27 @@ class NWaveDataGen:
             decides these orders.
         """
         import torch
-        from torch.utils.data import DataLoader
+        from torch.utils.data import DataLoader, TensorDataset
 
         channels = self.channels
         targets: Any = channels.targets or channels.labels
+        n_values = len(channels) * self.T * (channels.n_features + channels.n_targets)
+        require_memory(
+            printable(self.config.folder),
+            f"{len(channels):,} recordings of {self.T:,} steps",
+            4.0 * n_values,
+            "use fewer or shorter recordings, or longer time steps",
+        )
 
-        def collate(indices: list[int]) -> tuple[torch.Tensor, ...]:
-            x = np.stack([channels.frames[index] for index in indices])
-            y = np.stack([targets[index] for index in indices])
-            return torch.from_numpy(x), torch.from_numpy(y)
-
-        def load(indices: Indices, **order: Any) -> DataLoader[Any]:
-            dataset: Any = indices.tolist()
-            return DataLoader(dataset, self.config.batch_size, collate_fn=collate, **order)
-
-        train, val, test = self.split.indices
-        generator = torch.Generator().manual_seed(self.config.seed)
-        return load(train, shuffle=True, generator=generator), load(val), load(test)
+        x, y = (torch.from_numpy(np.stack(list(values))) for values in (channels.frames, targets))
+        data = self.split.indices.map(lambda indices: TensorDataset(x[indices], y[indices]))
+        order = torch.Generator().manual_seed(self.config.seed)
+        size = self.config.batch_size
+        return (
+            DataLoader(data.train, size, shuffle=True, generator=order),
+            DataLoader(data.val, size),
+            DataLoader(data.test, size),
+        )
 
     @property
     def T(self) -> int:  # noqa: N802
