@@ -78,7 +78,7 @@ def _own_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("caches")
-        patch.setattr("nwavesdk.data.loader_config.USER_CACHES", str(folder))
+        patch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(folder))
         yield
 
 

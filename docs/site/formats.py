@@ -7,7 +7,7 @@ from typing import Any
 
 from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
-from nwavesdk.data.store import ARRAYS, INDEX
+from nwavesdk.data.loading import ARRAYS, INDEX
 from nwavesdk.train import RunConfig
 from nwavesdk.train.checkpoint import CHECKPOINT_KEYS, OTHER_KEYS
 from nwavesdk.train.prediction_files import SUFFIXES

@@ -12,9 +12,9 @@ from nwavesdk.data import Augmentation, LogMel, Recordings, Series, Standard
 from nwavesdk.data.augment import AUGMENTATIONS, AugmentedKind
 from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, SetShare, batches_of
 from nwavesdk.data.encoders import Latency
-from nwavesdk.data.features import EventBins, Featured
-from nwavesdk.data.log_mel import LEAST_CHANGE
-from nwavesdk.data.store import store_frames
+from nwavesdk.data.features import EventBins
+from nwavesdk.data.front_end import LEAST_CHANGE
+from nwavesdk.data.loading import EventFrames
 
 LENGTHS = (3, 5, 2, 4)
 
@@ -217,13 +217,10 @@ def test_what_memory_cannot_hold_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
 
 def event_recordings() -> Recordings:
     """Three recordings of 4, 2 and 6 steps, with 8 events each at 3 places."""
-    featured = []
     draw = np.random.default_rng(0)
-    for steps in (4, 2, 6):
-        pairs = draw.integers(0, (steps, 3), (8, 2)).astype(np.int32)
-        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-        featured.append(Featured(EventBins(pairs, steps, 3), None))
-    frames = store_frames(None, "data", featured, {}).frames
+    pairs = [draw.integers(0, (steps, 3), (8, 2)).astype(np.int32) for steps in (4, 2, 6)]
+    ordered = [each[np.lexsort((each[:, 1], each[:, 0]))] for each in pairs]
+    frames = EventFrames(map(EventBins, ordered, [(4, 3), (2, 3), (6, 3)]))
     return replace(recordings((1, 1, 1)), frames=frames)
 
 

@@ -1,4 +1,4 @@
-"""The front end of a chip: its channels, whole and in blocks."""
+"""Front ends: log-mel frames and the channels of a chip, whole and in blocks."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data.conftest import blocks_of, tone
-from nwavesdk.data import FrontEnd, NWaveDataloaderConfig
+from nwavesdk.data import FrontEnd, LogMel, NWaveDataloaderConfig
 
 pytest.importorskip("soxr")
 signal = pytest.importorskip("scipy.signal")
@@ -31,21 +31,26 @@ def test_a_step_is_the_mean_of_a_rectified_channel_like_in_a_loop() -> None:
             assert x[step, channel] == pytest.approx(mean, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize("longest", [1, 40, 3000])
-@pytest.mark.parametrize(("rate", "step"), [(8000, 10e-3), (11025, 3e-3), (8000, 1.6 / 8000)])
-def test_blocks_give_the_steps_of_the_whole_sound(rate: int, step: float, longest: int) -> None:
-    seconds = 0.05 if longest == 1 else 0.8
-    config = NWaveDataloaderConfig(
-        "x", sample_rate=rate, recording_duration_s=seconds, sim_time_s=step
-    )
-    front_end = FrontEnd(config)
-    sound = np.random.default_rng(0).uniform(-1, 1, 2 * config.edges[-1]).astype(np.float32)
+CHIPS = [
+    FrontEnd(NWaveDataloaderConfig("x", sample_rate=rate, sim_time_s=step))
+    for rate, step in [(8000, 10e-3), (11025, 3e-3), (8000, 1.6 / 8000)]
+]
+LOG_MELS = [
+    LogMel(16000, 32, 25e-3, 10e-3),
+    LogMel(8000, 12, 11e-3, 7e-3),
+    LogMel(11025, 80, 5e-3, 13e-3),
+]
+
+
+@pytest.mark.parametrize("longest", [1, 90, 4000])
+@pytest.mark.parametrize("front_end", [*CHIPS, *LOG_MELS])
+def test_blocks_give_the_frames_of_the_whole_sound(front_end: Any, longest: int) -> None:
+    count = 2000 if longest == 1 else 20_000
+    sound = np.random.default_rng(0).uniform(-1, 1, count).astype(np.float32)
     stream = front_end.stream()
-    steps = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
-    # The whole is cut to the duration; the stream goes on.
-    assert len(steps) >= 2 * config.T - 1
-    whole = front_end(front_end.prepare((sound, rate)))
-    np.testing.assert_array_equal(steps[: config.T], whole)
+    frames = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
+    assert frames.dtype == np.float32
+    np.testing.assert_array_equal(frames, front_end(sound))
 
 
 def test_a_peak_of_the_whole_sound_is_not_known_in_blocks() -> None:
@@ -76,3 +81,57 @@ def test_a_sound_is_resampled_scaled_and_cut_or_padded(
     expected = scale * tone(440, 0.2, 8000)[50 : end - 50]
     np.testing.assert_allclose(samples[50 : end - 50], expected, atol=0.03)
     assert not samples[end + 1 :].any()
+
+
+# Log-mel frames
+
+RATE = 16000
+
+
+def mel(frequency: float) -> float:
+    return 2595 * np.log10(1 + frequency / 700)
+
+
+@pytest.mark.parametrize("frequency", [300.0, 1000.0, 3000.0, 6000.0])
+def test_a_tone_is_loudest_in_its_own_band(frequency: float) -> None:
+    frames = LogMel(RATE, bands=32)(tone(frequency, 0.5, RATE))
+    spacing = mel(RATE / 2) / 33
+    assert abs(frames.mean(0).argmax() + 1 - mel(frequency) / spacing) <= 1
+
+
+def test_ten_times_the_amplitude_is_a_hundred_times_the_power() -> None:
+    front_end = LogMel(RATE)
+    band = front_end(tone(1000, 0.5, RATE)).mean(0).argmax()
+    louder, softer = (
+        front_end(tone(1000, 0.5, RATE))[:, band],
+        front_end(tone(1000, 0.5, RATE, 0.05))[:, band],
+    )
+    np.testing.assert_allclose(louder - softer, np.log(100), rtol=1e-3)
+
+
+def test_silence_is_finite_and_no_band_is_deaf() -> None:
+    front_end = LogMel(8000, bands=80, window=25e-3, hop=10e-3)
+    frames = front_end(np.zeros(8000, np.float32))
+    assert frames.shape == (98, 80)
+    assert front_end(np.zeros(1, np.float32)).shape == (1, 80)
+    assert np.isfinite(frames).all()
+    noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32)
+    assert (front_end(noise).mean(0) > frames.mean(0) + 5).all()
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"window": 1e-4}, "a window of 0.0001 s .* have 2 and 160 samples at 16000 Hz, expected"),
+        ({"hop": 1e-5}, "a hop of 1e-05 s have 400 and 0 samples at 16000 Hz, expected at least 4"),
+        ({"sample_rate": 0}, "LogMel: sample_rate must be a finite number above 0, got 0"),
+        ({"bands": 0}, "LogMel: bands must be a finite number above 0, got 0"),
+        ({"window": 0}, "LogMel: window must be a finite number above 0, got 0"),
+        ({"hop": 0}, "LogMel: hop must be a finite number above 0, got 0"),
+    ],
+)
+def test_numbers_out_of_range_are_rejected(choices: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        LogMel(**{"sample_rate": RATE, **choices})
+    with pytest.raises(ValueError, match=r"LogMel takes a mono sound .* shape \[5, 2\]: average"):
+        LogMel(RATE).stream().push(np.zeros((5, 2)))

@@ -21,7 +21,7 @@ from nwavesdk.data.features import (
     NoiseFeatures,
     SeriesFeatures,
 )
-from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.front_end import LogMel
 from nwavesdk.layers import prepare_net
 from nwavesdk.presets import lif
 from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, blocks, load

@@ -85,7 +85,7 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
 def _describe_features(features: "Features") -> dict[str, Any]:
     """The settings with which a recording becomes frames."""
     from nwavesdk.data.features import NOISE_RATE, ChipFeatures, LogMelFeatures, NoiseFeatures
-    from nwavesdk.data.log_mel import SILENCE
+    from nwavesdk.data.front_end import SILENCE
 
     if isinstance(features, LogMelFeatures):
         log_mel = features.log_mel

@@ -6,11 +6,13 @@ Batches are imported on first use: everything else is imported without torch.
 from typing import TYPE_CHECKING
 
 from nwavesdk.data.augment import Augmentation, default_augmentation
-from nwavesdk.data.front_end import FrontEnd
-from nwavesdk.data.loader_config import NWaveDataloaderConfig
-from nwavesdk.data.loading import load_digits, load_wav_folder
-from nwavesdk.data.log_mel import LogMel
-from nwavesdk.data.nwave_data import Channels, NWaveDataGen, generate
+from nwavesdk.data.front_end import FrontEnd, LogMel
+from nwavesdk.data.nwave_data import (
+    NWaveDataGen,
+    NWaveDataloaderConfig,
+    load_digits,
+    load_wav_folder,
+)
 from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import (
     Frames,
@@ -28,7 +30,6 @@ from nwavesdk.internal.imports import import_on_use
 __all__ = [
     "Augmentation",
     "Batch",
-    "Channels",
     "ChosenSplit",
     "Events",
     "Frames",
@@ -50,7 +51,6 @@ __all__ = [
     "default_augmentation",
     "fit_hold",
     "fit_length",
-    "generate",
     "load_digits",
     "load_wav_folder",
     "speakers_of",

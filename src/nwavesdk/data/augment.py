@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.data.log_mel import is_steady
+from nwavesdk.data.front_end import is_steady
 from nwavesdk.data.recordings import Frames, Pairs
 from nwavesdk.data.source import StepTarget
 from nwavesdk.data.variations import AUGMENTATIONS, CHANGES, AugmentedKind, Varied, VariedEvents

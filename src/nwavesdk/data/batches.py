@@ -174,8 +174,8 @@ class Series:
         frames: Any = recordings.frames
         varied: Varied | VariedEvents
         if recordings.are_events:
-            n_steps = int(recordings.lengths[place])
-            varied = VariedEvents(frames.pairs(place), n_steps, target, shape).cut(self.length)
+            bins = frames.bins[place]
+            varied = VariedEvents(bins.pairs, bins.shape[0], target, shape).cut(self.length)
         else:
             varied = Varied(frames[place], target, shape).cut(self.length)
         if variation and self.augmentation is not None:

@@ -6,23 +6,18 @@ from the recording. `FeatureOptions` are the choices of a user; what they leave 
 recordings.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
-from math import ceil
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
-from nwavesdk.data.folder import Faults
-from nwavesdk.data.front_end import FrontEnd
-from nwavesdk.data.loader_config import NWaveDataloaderConfig
-from nwavesdk.data.log_mel import LogMel
+from nwavesdk.data.front_end import FrontEnd, LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.reading import RecordingError, reading
 from nwavesdk.data.recordings import (
     STEPS,
     Frames,
@@ -31,9 +26,11 @@ from nwavesdk.data.recordings import (
     standardized,
     target_at,
 )
-from nwavesdk.data.source import Item, Kind, Sample, Source, StepTarget
+from nwavesdk.data.source import Item, Kind, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.files import printable
+
+if TYPE_CHECKING:
+    from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
 __all__ = [
     "ChipFeatures",
@@ -57,29 +54,17 @@ NOISE_RATE = 0.05
 # Rate that faster sound is resampled to [Hz]; speech has little above half of it.
 DEFAULT_HIGHEST_RATE = 16_000
 
-# About how many images are read to know whether there are colors.
-IMAGES_LOOKED_AT = 100
-
-T = TypeVar("T")
-
 
 class EventBins(NamedTuple):
     """Events of a recording in bins of time.
 
     Attributes:
         pairs: Step and place of each event, int32 `[n, 2]`, by step and then by place.
-        steps: Number of bins.
-        n_places: Places of the sensor.
+        shape: Number of bins, and of places of the sensor: the shape `[L, F]` of the frames.
     """
 
     pairs: Pairs
-    steps: int
-    n_places: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the frames that they stand for, `[L, F]`."""
-        return self.steps, self.n_places
+    shape: tuple[int, int]
 
 
 class Featured(NamedTuple):
@@ -94,7 +79,7 @@ class Featured(NamedTuple):
     target: StepTarget | None
 
 
-class Features(Protocol):
+class Features:
     """Turns recordings of one kind into frames; its `repr` names all choices that decide them."""
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
@@ -102,11 +87,24 @@ class Features(Protocol):
 
         Raises:
             RecordingError: If the recording cannot be used.
+            ValueError: If the memory cannot hold the frames.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            frames, target = self.featured(item, sample)
+        with reading(item.path, "frames", in_memory=True):
+            if not isinstance(frames, EventBins) and not np.isfinite(frames).all():
+                raise ValueError("it has samples that are too large to be filtered")
+            if target is not None and len(target) != frames.shape[0]:
+                raise ValueError(f"its target has {len(target)} steps, not {frames.shape[0]}")
+        return Featured(frames, target)
+
+    def featured(self, item: Item, sample: Sample) -> Featured:
+        """The frames and the target of a recording, before they are checked."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class LogMelFeatures:
+class LogMelFeatures(Features):
     """Sound as log-mel frames.
 
     Args:
@@ -118,81 +116,64 @@ class LogMelFeatures:
     log_mel: LogMel
     level: Literal["peak", "as_is"]
 
-    def __call__(self, item: Item, sample: Sample) -> Featured:
+    def featured(self, _: Item, sample: Sample) -> Featured:
         sound: Any = sample.values
-        seconds = len(sound[0]) / sound[1]
         log_mel = self.log_mel
-        n_samples = seconds * log_mel.sample_rate
-        n_frames = 1 + n_samples // log_mel.step
-        # Its samples, its frames, and the complex spectra of its windows.
-        n_bytes = 4 * n_samples + 4 * n_frames * log_mel.bands + 8 * n_frames * log_mel.width
+        seconds = len(sound[0]) / sound[1]
         require_memory(
             "log-mel frames",
             f"{seconds:,.1f} s of sound in {log_mel.bands:,} bands",
-            n_bytes,
+            4 * seconds * (log_mel.sample_rate + log_mel.bands / log_mel.hop),
             "use shorter recordings, fewer bands, a lower sample_rate or a longer hop",
         )
-
-        with np.errstate(over="ignore", invalid="ignore"):
-            samples = resample(sound, log_mel.sample_rate)
-            frames = log_mel(normalize_peak(samples) if self.level == "peak" else samples)
-        _check_filtered(item, frames)
+        samples = resample(sound, log_mel.sample_rate)
+        frames = log_mel(normalize_peak(samples) if self.level == "peak" else samples)
         if sample.target is None:
             return Featured(frames, None)
+
         # The steps of a target divide the recording evenly.
         middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames), dtype=np.float64)
         steps = middles / seconds * len(sample.target) - 0.5
         return Featured(frames, target_at(sample.target, steps.clip(0, len(sample.target) - 1)))
 
 
-def _check_filtered(item: Item, frames: Frames) -> None:
-    if not np.isfinite(frames).all():
-        raise RecordingError(item.path, "has samples that are too large to be filtered")
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class ChipFeatures:
+class ChipFeatures(Features):
     """Sound through the filter bank of a chip: rectified channels, averaged over time steps.
 
     Args:
         config: The choices.
-
-    Raises:
-        ValueError: If the memory cannot hold the filtered samples of a recording.
     """
 
-    config: NWaveDataloaderConfig
-
-    def __post_init__(self) -> None:
-        config = self.config
-        n_samples = config.recording_duration_s * config.sample_rate
-        # The filtered samples of one recording as float32 and, rectified, as float64.
-        config.require_memory(
-            f"{config.bank.count} channels of {n_samples:,.0f} samples",
-            12.0 * n_samples * config.bank.count,
-        )
+    config: "NWaveDataloaderConfig"
 
     def __repr__(self) -> str:
         config = self.config
         return f"ChipFeatures({config.T}, {config.sim_time_s}, {config.level!r}, {config.bank})"
 
-    def __call__(self, item: Item, sample: Sample) -> Featured:
+    def featured(self, item: Item, sample: Sample) -> Featured:
         sound: Any = sample.values
-        front_end = FrontEnd(self.config)
-        with np.errstate(over="ignore", invalid="ignore"):
-            frames = front_end(front_end.prepare(sound))
-        _check_filtered(item, frames)
+        config = self.config
+        n_samples = config.recording_duration_s * config.sample_rate
+        # The filtered samples as float32 and, rectified, as float64.
+        require_memory(
+            "filter bank",
+            f"{config.bank.count} channels of {n_samples:,.0f} samples",
+            12.0 * config.bank.count * n_samples,
+            "use shorter recordings, or a lower sample rate",
+        )
+        front_end = FrontEnd(config)
+        frames = front_end(front_end.prepare(sound))
         if sample.target is None:
             return Featured(frames, None)
-        n_recorded = self.config.steps(len(sound[0]) / sound[1])
+
+        n_recorded = config.steps(len(sound[0]) / sound[1])
         target = sample.target.astype(np.float32)
-        return Featured(
-            frames, fit_target(item.target or item.path, target, n_recorded, self.config.T)
-        )
+        return Featured(frames, fit_target(item.target or item.path, target, n_recorded, config.T))
 
 
 @dataclass(frozen=True)
-class SeriesFeatures:
+class SeriesFeatures(Features):
     """Series with the features of a step in one row.
 
     Args:
@@ -207,23 +188,16 @@ class SeriesFeatures:
         """How often a frame has each value of a step."""
         return 2 if self.add_standardized else 1
 
-    def __call__(self, item: Item, sample: Sample) -> Featured:
+    def featured(self, _: Item, sample: Sample) -> Featured:
         values: Any = sample.values
         frames = values.reshape(len(values), -1)
         if self.add_standardized:
             frames = np.concatenate([frames, standardized(frames)], axis=1)
-        return Featured(frames, _aligned(item, sample.target, len(frames)))
-
-
-def _aligned(item: Item, target: StepTarget | None, steps: int) -> StepTarget | None:
-    if target is not None and len(target) != steps:
-        fault = f"has a target of {len(target)} steps, expected {steps}, as its values have"
-        raise RecordingError(item.path, fault, "align them")
-    return target
+        return Featured(frames, sample.target)
 
 
 @dataclass(frozen=True)
-class ImageFeatures:
+class ImageFeatures(Features):
     """An image as one frame, which is held or encoded for several time steps.
 
     Args:
@@ -233,23 +207,18 @@ class ImageFeatures:
 
     shape: tuple[int, ...]
 
-    def __call__(self, item: Item, sample: Sample) -> Featured:
+    def featured(self, item: Item, sample: Sample) -> Featured:
         image: Any = sample.values
         if image.ndim == 2 and len(self.shape) == 3:
             image = np.repeat(image[..., None], self.shape[2], axis=2)  # gray among colors
         if image.shape != self.shape:
-            got, expected = ("×".join(map(str, shape)) for shape in (image.shape, self.shape))
-            has_colors = image.shape[:2] == self.shape
-            raise RecordingError(
-                item.path,
-                f"is an image of {got} values, expected {expected}",
-                "convert it to gray" if has_colors else "resize or remove it",
-            )
+            fault = f"is an image of the shape {image.shape}, expected {self.shape}"
+            raise RecordingError(item.path, fault, "resize or remove it, or convert its colors")
         return Featured(image.reshape(1, -1), None)
 
 
 @dataclass(frozen=True)
-class EventFeatures:
+class EventFeatures(Features):
     """Events counted in bins of time.
 
     Args:
@@ -260,16 +229,16 @@ class EventFeatures:
     shape: tuple[int, ...]
     bin: float
 
-    def __call__(self, item: Item, sample: Sample) -> Featured:
+    def featured(self, _: Item, sample: Sample) -> Featured:
         events: Any = sample.values
         steps = count_steps(events, self.bin)
-        target = _aligned(item, sample.target, steps)
         pairs = bin_events(fit_shape(events, self.shape), self.bin, steps)
-        return Featured(EventBins(pairs, steps, int(np.prod(self.shape))), target)
+        bins = EventBins(pairs, (steps, int(np.prod(self.shape))))
+        return Featured(bins, sample.target)
 
 
 @dataclass(frozen=True)
-class NoiseFeatures:
+class NoiseFeatures(Features):
     """Frozen noise in place of an input: independent spikes, the same in every epoch.
 
     Args:
@@ -280,11 +249,11 @@ class NoiseFeatures:
     seed: int
     channels: int
 
-    def __call__(self, item: Item, sample: Sample) -> Featured:
-        assert sample.target is not None
+    def featured(self, item: Item, sample: Sample) -> Featured:
+        target: Any = sample.target
         entropy = sha256(f"{self.seed}:{item.key}".encode()).digest()
         generator = np.random.default_rng(int.from_bytes(entropy, "little"))
-        drawn = generator.random((len(sample.target), self.channels)) < NOISE_RATE
+        drawn = generator.random((len(target), self.channels)) < NOISE_RATE
         return Featured(drawn.astype(np.float32), sample.target)
 
 
@@ -318,54 +287,33 @@ class FeatureOptions:
     bins: int = STEPS
     add_standardized: bool | None = False
 
-    def fit(self, source: Source, faults: Faults) -> "FeatureOptions":
-        """The choices, with what is missing found in the recordings.
+    def features(self, kind: Kind, values: Iterable[Any] = ()) -> Features:
+        """How recordings of a kind become frames.
 
-        Raises:
-            ValueError: If something is missing, and there is no usable recording.
+        Args:
+            kind: What a recording is.
+            values: The content of recordings, which is read only if an option is missing.
         """
-        match source.kind:
-            case "sound" if self.sample_rate is None:
-                rates = _look_into(source, faults, lambda sound: sound[1])
-                return replace(self, sample_rate=min(DEFAULT_HIGHEST_RATE, *rates))
-            case "series" if self.add_standardized is None:
-                are_standardized = all(_look_into(source, faults, is_standardized))
-                return replace(self, add_standardized=not are_standardized)
-            case "image" if not self.shape:
-                # If an image has colors, gray ones get them, too. Few images show what there is.
-                every = ceil(len(source.items) / IMAGES_LOOKED_AT)
-                some = replace(source, items=source.items[::every])
-                shapes = _look_into(some, faults, lambda image: tuple(image.shape))
-                return replace(self, shape=max(shapes, key=len))
-            case "events" if not self.shape or self.bin is None:
-                sizes = _look_into(source, faults, lambda events: (events.shape, events.duration))
-                sensors, durations = zip(*sizes, strict=True)
-                fitted = self.bin or fit_bin(durations, self.bins)
-                return replace(self, shape=join_shapes(sensors), bin=fitted)
-        return self
-
-    def features(self, kind: Kind) -> Features:
-        """How recordings of a kind become frames; nothing may be missing."""
-        choices: Any = self  # whose fields are not None
         match kind:
             case "sound":
-                return LogMelFeatures(
-                    LogMel(choices.sample_rate, self.bands, self.window, self.hop), self.level
-                )
+                rate = self.sample_rate
+                if rate is None:
+                    rate = min([DEFAULT_HIGHEST_RATE, *(sound[1] for sound in values)])
+                return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
             case "image":
-                return ImageFeatures(self.shape)
+                # If an image has colors, gray ones get them, too.
+                return ImageFeatures(self.shape or max((image.shape for image in values), key=len))
             case "events":
-                return EventFeatures(self.shape, choices.bin)
-        return SeriesFeatures(choices.add_standardized)
-
-
-def _look_into(source: Source, faults: Faults, look: Callable[[Any], T]) -> Iterator[T]:
-    """A quantity of each recording that can be read."""
-    collected = faults.collect(source.items, lambda item: look(source.read(item).values))
-    first = next(collected, None)
-    if first is None:
-        raise ValueError(f"{printable(faults.root)} has no usable recording.")
-    return (value for _, value in chain([first], collected))
+                shape, length = self.shape, self.bin
+                if not shape or length is None:
+                    sizes = [(events.shape, events.duration) for events in values]
+                    shape = join_shapes(shape for shape, _ in sizes)
+                    length = length or fit_bin([seconds for _, seconds in sizes], self.bins)
+                return EventFeatures(shape, length)
+        is_added = self.add_standardized
+        if is_added is None:
+            is_added = not all(is_standardized(series) for series in values)
+        return SeriesFeatures(is_added)
 
 
 def fit_bin(durations: Iterable[float], bins: int = STEPS) -> float:

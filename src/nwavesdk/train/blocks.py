@@ -65,12 +65,12 @@ class NetInput:
         return self._n_frames(frames) * self.hold + self.look_ahead
 
     def _n_frames(self, frames: Frames | EventBins) -> int:
-        count = frames.steps if isinstance(frames, EventBins) else len(frames)
+        count = frames.shape[0] if isinstance(frames, EventBins) else len(frames)
         return count if self.length is None else min(count, self.length)
 
     def cuts(self, frames: Frames | EventBins) -> bool:
         """Whether the end of a recording is left out."""
-        count = frames.steps if isinstance(frames, EventBins) else len(frames)
+        count = frames.shape[0] if isinstance(frames, EventBins) else len(frames)
         return self._n_frames(frames) < count
 
     def blocks(self, given: Given) -> Iterator[Frames]:
@@ -106,7 +106,7 @@ def _dense(frames: Frames | EventBins, first: int, after: int) -> Frames:
         return frames[first:after]
     start, stop = np.searchsorted(frames.pairs[:, 0], [first, after])
     pairs = frames.pairs[start:stop] - np.array([first, 0], np.int32)
-    return to_frames(pairs, after - first, frames.n_places)
+    return to_frames(pairs, after - first, frames.shape[1])
 
 
 class NetPass:

@@ -12,7 +12,7 @@ from nwavesdk.data import Series, Standard
 from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.encoders import Encoder, encoder_of
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
-from nwavesdk.data.log_mel import LEAST_CHANGE
+from nwavesdk.data.front_end import LEAST_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.data.source import Kind, Task

@@ -12,8 +12,8 @@ from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.loader_config import default_cache_folder
 from nwavesdk.data.loading import Loaded, list_recordings, load_recordings
+from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import Events, Task
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split

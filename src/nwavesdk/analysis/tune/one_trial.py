@@ -285,7 +285,7 @@ def n_outputs_of(trial: TrialConfig, data: NWaveDataGen) -> int:
     """Number of classes, or of targets per step."""
     if trial.loss_of.task == "classification":
         return len(data.classes)
-    return int(data.channels.y.shape[-1])
+    return data.channels.n_targets
 
 
 def _save(file: Path, state: Mapping[str, Any]) -> None:
