@@ -10,7 +10,7 @@ import torch
 
 from nwavesdk.data import Augmentation, LogMel, Recordings, Series, Standard
 from nwavesdk.data.augment import AUGMENTATIONS, AugmentedKind
-from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, SetShare, batches_of
+from nwavesdk.data.batches import PADDING_LABEL, BatchOrder, batches_of
 from nwavesdk.data.encoders import Latency
 from nwavesdk.data.features import EventBins, Featured
 from nwavesdk.data.log_mel import LEAST_CHANGE
@@ -198,15 +198,6 @@ def test_batches_of_two_processes_are_those_of_one(n_recordings: int) -> None:
             assert together == {*whole[start : start + 8]}
     else:  # one comes twice
         assert sorted({*parts[0], *parts[1]}) == list(range(n_recordings))
-
-
-def test_two_processes_have_each_recording_of_a_set_once() -> None:
-    one = series(recordings((3, 1, 2, 4, 2)))
-    shares = [SetShare(5, 2, rank) for rank in range(2)]
-    assert [list(share) for share in shares] == [[0, 2, 4], [1, 3]]
-    assert [len(share) for share in shares] == [3, 2]
-    found = [batch.lengths.tolist() for share in shares for batch in batches_of(one, 2, share)]
-    assert found == [[3, 2], [2], [1, 4]]
 
 
 def test_what_memory_cannot_hold_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

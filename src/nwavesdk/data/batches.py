@@ -5,8 +5,7 @@ the time steps for which a frame is held take memory for the whole data set.
 """
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from nwavesdk.data.source import StepTarget
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
 
-__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "SetShare", "batches_of"]
+__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "batches_of"]
 
 # The class of steps that have none, as those after the end of a recording.
 PADDING_LABEL = -1
@@ -268,7 +267,7 @@ class Series:
 def batches_of(
     series: Series,
     batch_size: int,
-    sampler: "BatchOrder | SetShare | None" = None,
+    sampler: Iterable[int] | None = None,
     workers: int = 0,
     on_start: Callable[[], object] | None = None,
 ) -> DataLoader[Batch]:
@@ -277,12 +276,14 @@ def batches_of(
     Args:
         series: The set.
         batch_size: Recordings per batch; the last one may have fewer.
-        sampler: The order of the recordings; None for that of the set.
+        sampler: Indices of the recordings of this process, in order; None for all of the set.
         workers: Processes that make batches.
         on_start: Called in each of these processes when it begins; a function that can be pickled.
     """
-    if workers and series.as_lists:
-        _quiet_torch_about_lists()
+    checks: Any = torch.sparse.check_sparse_tensor_invariants
+    if workers and series.as_lists and not checks.is_enabled():
+        # torch warns when it receives a sparse tensor from a worker, unless this is explicit.
+        checks.disable()
     # An element is its index, because `Series.batch` makes batches. Indices of `BatchOrder` are
     # larger than the number of recordings.
     indices: Any = range(sys.maxsize)
@@ -295,16 +296,6 @@ def batches_of(
         persistent_workers=workers > 0,
         worker_init_fn=partial(_begin_worker, on_start),
     )
-
-
-def _quiet_torch_about_lists() -> None:
-    """Let torch's warning that it does not check sparse tensors pass unseen.
-
-    It comes once in a process, when it first receives one from a worker. Ours need no check.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0), (1,))
 
 
 def _begin_worker(on_start: Callable[[], object] | None, _: int) -> None:
@@ -353,19 +344,15 @@ class BatchOrder(DistributedSampler[int]):
         indices: Any = range(len(series))  # its length is enough
         super().__init__(indices, num_replicas=replicas, rank=rank, seed=seed)
         self._series = series
-        self._lengths = series.lengths
         self._batch_size = batch_size
-        differs = bool((self._lengths != self._lengths[:1]).any())
-        self._is_sorted = differs and not has_batch_norm
+        self._is_sorted = not has_batch_norm and np.ptp(series.lengths) > 0
         if has_batch_norm and self.num_samples % batch_size == 1:
             self.num_samples += 1
             self.total_size += replicas
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(len(self._series), generator=generator).numpy()
         # Each process gets as many recordings: some come twice where the number does not divide.
-        order = np.resize(order, self.total_size)
+        order = np.resize(self._shuffled(len(self._series)), self.total_size)
         if self._is_sorted:
             order = self._sorted_in_windows(order)
         # Of each batch of all processes, every one takes its share.
@@ -374,38 +361,14 @@ class BatchOrder(DistributedSampler[int]):
         return iter((order + self._series.variation_index(0, self.epoch)).tolist())
 
     def _sorted_in_windows(self, order: Indices) -> Indices:
-        batches: list[Indices] = []
         size = self._batch_size * self.num_replicas
-        window = BATCHES_SORTED * size
-        for first in range(0, len(order), window):
-            part = order[first : first + window]
-            part = part[np.argsort(self._lengths[part], kind="stable")]
-            batches += [part[start : start + size] for start in range(0, len(part), size)]
+        window = np.arange(len(order)) // (BATCHES_SORTED * size)
+        order = order[np.lexsort((self._series.lengths[order], window))]
         # A batch that is not full stays the last one, because the loader cuts at whole batches.
-        last = [batches.pop()] if len(batches[-1]) < size else []
+        n_batches = len(order) // size
+        batches = order[: n_batches * size].reshape(n_batches, size)
+        return np.concatenate([batches[self._shuffled(n_batches)].ravel(), order[batches.size :]])
+
+    def _shuffled(self, count: int) -> Indices:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        places = torch.randperm(len(batches), generator=generator).tolist()
-        return np.concatenate([batches[place] for place in places] + last)
-
-
-class SetShare(DistributedSampler[int]):
-    """The share of a process in a set, in the order of the set, each recording once.
-
-    `DistributedSampler` would give some recordings to two processes, which counts them twice.
-
-    Args:
-        n_recordings: Size of the set.
-        replicas: Number of processes that share it.
-        rank: Number of this process.
-    """
-
-    def __init__(self, n_recordings: int, replicas: int, rank: int) -> None:
-        indices: Any = range(n_recordings)
-        super().__init__(indices, num_replicas=replicas, rank=rank, shuffle=False)
-        self._share = indices[rank::replicas]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._share)
-
-    def __len__(self) -> int:
-        return len(self._share)
+        return torch.randperm(count, generator=generator).numpy()
