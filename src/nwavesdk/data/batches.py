@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +20,80 @@ from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data.augment import Augmentation, Varied, VariedEvents
 from nwavesdk.data.binning import collate_events
-from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
 from nwavesdk.data.source import StepTarget
+from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
 
-__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "batches_of"]
+__all__ = [
+    "PADDING_LABEL",
+    "Batch",
+    "BatchOrder",
+    "Encoder",
+    "Series",
+    "batches_of",
+    "encoder_of",
+    "latency_spikes",
+    "rate_spikes",
+]
 
 # The class of steps that have none, as those after the end of a recording.
 PADDING_LABEL = -1
 
 # Batches whose recordings are sorted by length before they are batched.
 BATCHES_SORTED = 16
+
+
+# From frames `[L, F]`, the key of their recording and a number of steps per frame to `[T, F]`.
+Encoder = Callable[[Frames, str, int], Frames]
+
+
+def rate_spikes(frames: Frames, key: str, hold: int, *, seed: int) -> Frames:
+    """Spikes with the values as their probabilities, independent in every step.
+
+    A recording has the same spikes in every epoch and on every machine, which
+    `nwavesdk.encoding.encode_rate` with torch's generators does not promise.
+
+    Args:
+        frames: Values from 0 to 1, `[L, F]`.
+        key: The key of the recording.
+        hold: Time steps per frame.
+        seed: Seed of the spikes.
+
+    Example:
+        >>> rate_spikes(np.array([[0.0, 1.0]], np.float32), "image", 3, seed=0).tolist()
+        [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+    entropy = sha256(f"{seed}:{key}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(entropy, "little"))
+    probabilities = np.repeat(frames, hold, axis=0)
+    return (generator.random(probabilities.shape) < probabilities).astype(np.float32)
+
+
+def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG001
+    """One spike for each value above 0: the larger the value, the earlier.
+
+    `nwavesdk.encoding.encode_latency` has the formula; values outside of 0 to 1 count as the nearer
+    of both.
+
+    Example:
+        >>> latency_spikes(np.array([[1.0, 0.5, 0.0]], np.float32), "image", 3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    values = torch.from_numpy(frames).clamp(0, 1)
+    return encode_latency(values, hold).flatten(0, 1).numpy()
+
+
+def encoder_of(name: Literal["current", "rate", "latency"], seed: int) -> Encoder | None:
+    """How the values of an image become its input; None for a constant current.
+
+    Args:
+        name: Its name in a config.
+        seed: Seed of random spikes.
+    """
+    rate = partial(rate_spikes, seed=seed)
+    return {"current": None, "rate": rate, "latency": latency_spikes}[name]
 
 
 class Batch(NamedTuple):
@@ -186,7 +248,7 @@ class Series:
         frames = self._scaled(varied)
         if self.encoder is not None:
             return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)
-        return hold_values(frames, self.hold)
+        return np.repeat(frames, self.hold, axis=0)
 
     def _scaled(self, varied: Varied | VariedEvents) -> Frames:
         """The frames of a recording, `[L, F]`, as the net gets them, before they are held."""
