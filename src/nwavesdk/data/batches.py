@@ -4,6 +4,7 @@ A batch is made when it is needed, from frames that may lie in a file. So neithe
 the time steps for which a frame is held take memory for the whole data set.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
-from nwavesdk.data.augment import Augmentation, Varied, VariedEvents
-from nwavesdk.data.binning import collate_events
-from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
-from nwavesdk.data.source import StepTarget
+from nwavesdk.data.augment import Augmentation, Varied
+from nwavesdk.data.binning import collate_events, sort_pairs
+from nwavesdk.data.recordings import Frames, Indices, Recordings, Standard
 from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
@@ -44,6 +44,7 @@ PADDING_LABEL = -1
 # Batches whose recordings are sorted by length before they are batched.
 BATCHES_SORTED = 16
 
+Array = npt.NDArray[Any]
 
 # From frames `[L, F]`, the key of their recording and a number of steps per frame to `[T, F]`.
 Encoder = Callable[[Frames, str, int], Frames]
@@ -180,18 +181,10 @@ class Series:
         """Time steps of each recording, `[B]`, before changes, with those that follow it."""
         return self._n_steps(self.recordings.lengths)
 
-    @property
-    def own_lengths(self) -> Indices:
-        """Time steps of each recording, `[B]`, before changes, without those that follow it."""
-        return self.lengths - self.look_ahead
-
     def _n_steps(self, n_frames: Indices) -> Indices:
         """Time steps of recordings with these numbers of frames, `[B]`."""
-        if self.length is not None:
-            n_frames = np.minimum(n_frames, self.length)
-        if self.pads_to_length and self.length is not None:
-            n_frames = np.full_like(n_frames, self.length)
-        return n_frames * self.hold + self.look_ahead
+        shortest = self.length or 0 if self.pads_to_length else 0
+        return n_frames.clip(shortest, self.length) * self.hold + self.look_ahead
 
     def input_of(self, index: int) -> Frames:
         """The input of one recording, `[T, F]`, without padding to other recordings.
@@ -199,7 +192,8 @@ class Series:
         Args:
             index: See `batch`.
         """
-        return self._input_of(index, self._varied(index))
+        frames = self._scaled(index % len(self), self._varied(index))
+        return frames if self.encoder is not None else np.repeat(frames, self.hold, axis=0)
 
     def batch(self, indices: Sequence[int] | Indices) -> Batch:
         """The recordings at some indices, in that order.
@@ -208,14 +202,11 @@ class Series:
             indices: Those of recordings. `variation_index` returns that of a changed one.
         """
         varied = [self._varied(int(index)) for index in indices]
-        lengths = self._n_steps(np.array([one.steps for one in varied], np.int64))
-        shape = (len(lengths), int(lengths.max()))
-        if self.as_lists:
-            x = self._event_lists(varied, shape[1])
-        else:
-            x = self._frames(indices, varied, shape)
-        y = torch.from_numpy(self._targets(indices, varied, shape))
-        return Batch(x, y, torch.from_numpy(lengths))
+        lengths = self._n_steps(np.array([recording.steps for recording in varied], np.int64))
+        steps = int(lengths.max())
+        places = np.asarray(indices, np.int64) % len(self)
+        x = self._lists(varied, steps) if self.as_lists else self._dense(places, varied, steps)
+        return Batch(x, self._targets(places, varied, steps), torch.from_numpy(lengths))
 
     def variation_index(self, index: int, epoch: int) -> int:
         """The index with which `batch` returns a recording as it is in an epoch of the training.
@@ -226,89 +217,70 @@ class Series:
         """
         return index + (epoch + 1) * len(self) if self.is_augmented else index
 
-    def _varied(self, index: int) -> Varied | VariedEvents:
+    def _varied(self, index: int) -> Varied:
         """A recording before it is scaled and held, cut, and changed if the index wants it."""
         variation, place = divmod(index, len(self))
         recordings = self.recordings
-        target = recordings.targets[place] if len(recordings.targets) else None
-        shape = recordings.feature_shape or (recordings.n_features,)
         frames: Any = recordings.frames
-        varied: Varied | VariedEvents
-        if recordings.are_events:
-            n_steps = int(recordings.lengths[place])
-            varied = VariedEvents(frames.pairs(place), n_steps, target, shape).cut(self.length)
-        else:
-            varied = Varied(frames[place], target, shape).cut(self.length)
+        varied = Varied(
+            frames.pairs(place) if recordings.are_events else frames[place],
+            int(recordings.lengths[place]),
+            recordings.targets[place] if len(recordings.targets) else None,
+            recordings.feature_shape or (recordings.n_features,),
+            recordings.are_events,
+        ).cut(self.length)
+
         if variation and self.augmentation is not None:
             generator = np.random.default_rng([self.seed, variation, place])
             varied = self.augmentation.change(varied, generator).cut(self.length)
         return varied
 
-    def _input_of(self, index: int, varied: Varied | VariedEvents) -> Frames:
-        frames = self._scaled(varied)
-        if self.encoder is not None:
-            return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)
-        return np.repeat(frames, self.hold, axis=0)
-
-    def _scaled(self, varied: Varied | VariedEvents) -> Frames:
-        """The frames of a recording, `[L, F]`, as the net gets them, before they are held."""
-        frames = varied.dense
+    def _scaled(self, place: int, varied: Varied) -> Frames:
+        """The frames of a recording, `[L, F]`, as the net gets them; or the steps of an encoder."""
+        frames = varied.frames
         standard = self.standard.of_recording(
             frames, center=self.center, standardize=self.standardize
         )
-        return standard.apply(frames)
+        frames = standard.apply(frames)
+        key = self.recordings.keys[place]
+        return frames if self.encoder is None else self.encoder(frames, key, self.hold)
 
-    def _frames(
-        self,
-        indices: Sequence[int] | Indices,
-        varied: Sequence[Varied | VariedEvents],
-        shape: tuple[int, int],
-    ) -> Tensor:
-        if self.encoder is None and shape[1] == self.hold and all(one.steps == 1 for one in varied):
-            frames = np.stack([self._scaled(one) for one in varied]).astype(np.float32, copy=False)
-            # One frame in memory for all its steps: `SpikingSequential` multiplies it once.
-            return torch.from_numpy(frames).expand(-1, self.hold, -1)
-        x = np.zeros((*shape, self.recordings.n_features), np.float32)
-        for padded, index, one in zip(x, indices, varied, strict=True):
-            values = self._input_of(int(index), one)
-            padded[: len(values)] = values
-        return torch.from_numpy(x)
+    def _dense(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
+        """The input of a batch, `[B, T, F]`."""
+        hold = 1 if self.encoder is not None else self.hold
+        # As many frames as the steps begin.
+        shape = (len(varied), math.ceil(steps / hold), self.recordings.n_features)
+        frames = _padded(map(self._scaled, places, varied), np.zeros(shape, np.float32))
+        # One frame of an image is in memory for all its steps: `SpikingSequential` multiplies it
+        # once. Several frames are copied.
+        x = frames[:, :, None].expand(-1, -1, hold, -1).flatten(1, 2)
+        return x if x.shape[1] == steps else x[:, :steps].contiguous()
 
-    def _event_lists(self, varied: Sequence[Varied | VariedEvents], steps: int) -> Tensor:
-        pairs = [self._held_pairs(one.pairs) for one in varied if isinstance(one, VariedEvents)]
-        counts = collate_events(pairs, steps, self.recordings.n_features)
+    def _lists(self, varied: Sequence[Varied], steps: int) -> Tensor:
+        """The events of a batch, sparse `[B, T, F]`."""
+        n_places = self.recordings.n_features
+        pairs = [recording.values for recording in varied]
+        if self.hold > 1:
+            held = np.arange(self.hold)
+            pairs = [
+                sort_pairs(events[:, :1] * self.hold + held, events[:, 1:], n_places)
+                for events in pairs
+            ]
         # Events have one scale, and 0 stays 0.
-        return counts / float(self.standard.deviation[0])
+        return collate_events(pairs, steps, n_places) / float(self.standard.deviation[0])
 
-    def _held_pairs(self, pairs: Pairs) -> Pairs:
-        """Events that are held for several steps."""
-        if self.hold == 1:
-            return pairs
-        held = np.repeat(pairs, self.hold, axis=0)
-        held[:, 0] *= self.hold
-        held[:, 0] += np.tile(np.arange(self.hold, dtype=np.int32), len(pairs))
-        return held[np.lexsort((held[:, 1], held[:, 0]))]
-
-    def _targets(
-        self,
-        indices: Sequence[int] | Indices,
-        varied: Sequence[Varied | VariedEvents],
-        shape: tuple[int, int],
-    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+    def _targets(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
+        """The target of a batch; see `Batch`."""
         recordings = self.recordings
         if recordings.task == "classification":
-            places = np.asarray(indices, np.int64) % len(self)
-            return recordings.labels[places]
-        y: StepTarget = (
-            np.full(shape, PADDING_LABEL, np.int64)
+            return torch.from_numpy(recordings.labels[places])
+        y: Array = (
+            np.full((len(varied), steps), PADDING_LABEL, np.int64)
             if recordings.task == "labels"
-            else np.zeros((*shape, recordings.n_targets), np.float32)
+            else np.zeros((len(varied), steps, recordings.n_targets), np.float32)
         )
-        for padded, one in zip(y, varied, strict=True):
-            assert one.target is not None
-            target = np.repeat(one.target, self.hold, axis=0)
-            padded[self.look_ahead : self.look_ahead + len(target)] = target
-        return y
+        targets = (np.repeat(np.asarray(changed.target), self.hold, axis=0) for changed in varied)
+        return _padded(targets, y, self.look_ahead)
 
     def whole(self) -> Batch:
         """All recordings as one batch.
@@ -316,14 +288,24 @@ class Series:
         Raises:
             ValueError: If they do not fit the memory.
         """
-        n_values = len(self) * int(self.lengths.max()) * self.recordings.n_features
-        what = f"{len(self):,} recordings as one batch"
-        require_memory("data", what, 4.0 * n_values, "use fewer or shorter recordings")
+        require_memory(
+            "data",
+            f"{len(self):,} recordings as one batch",
+            4.0 * len(self) * self.lengths.max() * self.recordings.n_features,
+            "use fewer or shorter recordings",
+        )
         return self.batch(np.arange(len(self)))
 
     def take(self, indices: Indices) -> "Series":
         """The recordings at some indices, on the same scale."""
         return replace(self, recordings=self.recordings.take(indices))
+
+
+def _padded(recordings: Iterable[Array], batch: Array, first: int = 0) -> Tensor:
+    """A batch `[B, T, ...]` with the steps of each recording from a first one on."""
+    for padded, values in zip(batch, recordings, strict=True):
+        padded[first : first + len(values)] = values
+    return torch.from_numpy(batch)
 
 
 def batches_of(
