@@ -1,5 +1,6 @@
 """Random changes of recordings: what each one keeps, what moves with it, and its errors."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -155,8 +156,8 @@ def test_speed_keeps_the_ends_and_bounds_the_length(
 ) -> None:
     ramp = np.arange(length, dtype=np.float32)[:, None]
     faster = vary("series", ramp, seed, speed=strength).frames[:, 0]
-    lowest = max(1, round(length / (1 + strength)))
-    assert lowest <= len(faster) <= round(length / (1 - strength))
+    assert max(1, round(length / (1 + strength))) <= len(faster)
+    assert len(faster) <= round(length / (1 - strength))
     # It is the same ramp: evenly spaced places, symmetric about the middle.
     np.testing.assert_allclose(faster + faster[::-1], length - 1, atol=1e-3)
     assert (np.diff(faster) >= 0).all()
@@ -253,7 +254,7 @@ def test_a_rectangle_of_an_image_gets_one_color() -> None:
         assert (erased != image).sum() == 2 * len(y)
         assert (erased[y, x] == erased[y[:1], x[:1]]).all()
         assert ((erased >= 1) & (erased <= 48)).all()
-    assert sizes == {(0, 0), *((height, width) for height in (1, 2) for width in (1, 2, 3))}
+    assert sizes == {(0, 0), *product((1, 2), (1, 2, 3))}
 
 
 def gradient(image: np.ndarray) -> tuple[float, float]:
@@ -289,7 +290,7 @@ def test_a_zoom_stretches_height_and_width_separately() -> None:
 
 def test_a_rotated_image_repeats_its_edge_and_keeps_its_colors_apart() -> None:
     zoomed = images_of(np.tile(np.arange(8), (3, 1)), (3, 8), zoom=0.5)
-    assert all((np.diff(each, axis=1) >= 0).all() for each in zoomed)
+    assert (np.diff(zoomed) >= 0).all()
     assert sum((each.min(), each.max()) == (0, 7) for each in zoomed) > 50
     planes = recording(3, 20)
     colored = planes.T.reshape(1, -1)  # [1, 4 * 5 * 3]
@@ -361,22 +362,16 @@ def test_masked_events_are_left_out_and_others_stay() -> None:
         ("sound", {"shift": -0.1}, "shift must be a finite number of at least 0 and below 1"),
         ("sound", {"speed": 1}, "speed must be a finite number .*below 1.*, got 1"),
         ("sound", {"noise": 1e3}, "noise must be a finite number .* at most 100, got 1000"),
-        ("image", {"rotate": 200}, "rotate must be a finite number .* at most 180.*, got 200"),
         ("sound", {"gain": True}, "gain must be a finite number"),
+        ("video", {}, "kind must be one of 'sound'"),
     ],
 )
 def test_a_wrong_change_is_one_line(kind: Any, strengths: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^data.augment: .*{message}.*$"):
         Augmentation.of(kind, strengths)
-    # The class has the same checks.
-    with pytest.raises(ValueError, match=r"data.augment: there is no 'drop' for sound"):
-        Augmentation("sound", drop=0.1)
-    with pytest.raises(ValueError, match=r"data.augment: kind must be one of 'sound'"):
-        Augmentation("video")  # type: ignore[arg-type]
 
 
 def test_the_defaults_are_changes_of_their_kind() -> None:
     for kind in AUGMENTATIONS:
         strengths = default_augmentation(kind)
         assert Augmentation.of(kind, strengths).strengths == strengths
-    assert {"shift", "noise", "time_mask", "band_mask"} <= default_augmentation("sound").keys()

@@ -82,11 +82,9 @@ def test_other_steps_are_apart_in_memory(lengths: tuple[int, ...], choices: dict
 def test_a_recording_is_cut_after_length_and_may_be_padded_to_it() -> None:
     part = recordings()
     assert series(part, length=3).lengths.tolist() == [3, 3, 2, 3]
-    padded = series(part, length=4, pads_to_length=True)
-    assert padded.lengths.tolist() == [4, 4, 4, 4]
-    x = padded.whole().x
-    assert x.shape == (4, 4, 3)
-    assert not x[2, 2:].any()
+    x, _, lengths = series(part, length=4, pads_to_length=True).whole()
+    assert lengths.tolist() == [4, 4, 4, 4]
+    assert x.any(dim=2).sum(dim=1).tolist() == [3, 4, 2, 4]
 
 
 def test_labels_of_steps_are_held_cut_padded_and_later_by_the_look_ahead() -> None:
@@ -95,11 +93,10 @@ def test_labels_of_steps_are_held_cut_padded_and_later_by_the_look_ahead() -> No
     assert y.tolist() == [[0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 1, 1, *[PADDING_LABEL] * 4]]
     assert lengths.tolist() == [8, 4]
     one = series(part, hold=2, look_ahead=3)
-    assert one.lengths.tolist() == [9, 13, 7, 11]
     x, y, lengths = one.batch([2, 0])
     none = [PADDING_LABEL] * 3
     assert y.tolist() == [[*none, 0, 0, 1, 1, -1, -1], [*none, 0, 0, 1, 1, 2, 2]]
-    assert lengths.tolist() == [7, 9]
+    assert lengths.tolist() == one.lengths[[2, 0]].tolist() == [7, 9]
     assert x.any(dim=2).sum(dim=1).tolist() == [4, 6]
 
 
@@ -176,7 +173,6 @@ def test_recordings_of_one_length_and_for_batch_norm_are_shuffled_like_in_torch(
         (1, 4, 1, [2]),
         (3, 1, 1, [1, 1, 1]),
         (17, 4, 2, [4, 4, 2]),
-        (18, 4, 2, [4, 4, 2]),
     ],
 )
 def test_a_net_with_batch_norm_gets_no_batch_of_one_that_is_left_over(
@@ -200,12 +196,11 @@ def test_batches_of_two_processes_are_those_of_one(n_recordings: int) -> None:
     whole = order_of(one, epoch=2, size=8)
     parts = [order_of(one, epoch=2, replicas=2, rank=rank) for rank in range(2)]
     assert [len(part) for part in parts] == [-(-n_recordings // 2)] * 2
-    if n_recordings % 2 == 0:
-        for start in range(0, n_recordings, 8):
-            together = {*parts[0][start // 2 : start // 2 + 4], *parts[1][start // 2 :][:4]}
-            assert together == {*whole[start : start + 8]}
-    else:  # one comes twice
-        assert sorted({*parts[0], *parts[1]}) == list(range(n_recordings))
+    if n_recordings % 2:  # one comes twice
+        assert {*parts[0], *parts[1]} == set(range(n_recordings))
+    else:
+        together = np.concatenate([np.array(part[:12]).reshape(3, 4) for part in parts], axis=1)
+        np.testing.assert_array_equal(np.sort(together), np.sort(np.reshape(whole[:24], (3, 8))))
 
 
 def test_what_memory_cannot_hold_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +373,6 @@ STEADY_SOUNDS = {
     "one step of 16 bits": LSB,
     "a click of one step": np.eye(1, RATE, 4000)[0] / 2**15,
     "constant": np.full(RATE, 0.3),
-    "constant and one step": 0.3 + LSB,
     "tone": np.sin(2 * np.pi * 1000 / RATE * np.arange(RATE)),
 }
 SOUND = 0.3 * DRAW.standard_normal(RATE) * np.hanning(RATE)

@@ -44,11 +44,8 @@ def test_pairs_are_in_the_order_of_steps_and_places_and_events_after_the_end_are
     draw = np.random.default_rng(0)
     ticks = np.sort(draw.integers(0, 20_000, 500))
     events = Events(ticks / 1e6, draw.integers(0, 7, 500), (7,), 0.02)
-    expected = sorted(
-        (int(tick // 1000), int(place))
-        for tick, place in zip(ticks, events.places, strict=True)
-        if tick < 12_000
-    )
+    order = zip((ticks // 1000).tolist(), events.places.tolist(), strict=True)
+    expected = sorted(pair for pair in order if pair[0] < 12)
     pairs = bin_events(events, 1e-3, 12)
     assert pairs.dtype == np.int32
     assert list(map(tuple, pairs.tolist())) == expected

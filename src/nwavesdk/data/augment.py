@@ -108,7 +108,7 @@ class Augmentation:
     """
 
     def __init__(self, kind: AugmentedKind, /, **strengths: float) -> None:
-        names = AUGMENTATIONS[choice(OWNER, "kind", kind, tuple(AUGMENTATIONS))]
+        names = AUGMENTATIONS[choice(OWNER, "kind", kind, tuple(AUGMENTATIONS))]  # type: ignore[index]  # one of them
         for name, strength in strengths.items():
             if name not in names:
                 raise ValueError(

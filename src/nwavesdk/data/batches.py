@@ -82,8 +82,7 @@ def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG0
         >>> latency_spikes(np.array([[1.0, 0.5, 0.0]], np.float32), "image", 3).tolist()
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    values = torch.from_numpy(frames).clamp(0, 1)
-    return encode_latency(values, hold).flatten(0, 1).numpy()
+    return encode_latency(torch.from_numpy(frames).clamp(0, 1), hold).flatten(0, 1).numpy()
 
 
 def encoder_of(name: Literal["current", "rate", "latency"], seed: int) -> Encoder | None:
@@ -93,8 +92,9 @@ def encoder_of(name: Literal["current", "rate", "latency"], seed: int) -> Encode
         name: Its name in a config.
         seed: Seed of random spikes.
     """
-    rate = partial(rate_spikes, seed=seed)
-    return {"current": None, "rate": rate, "latency": latency_spikes}[name]
+    return {"current": None, "rate": partial(rate_spikes, seed=seed), "latency": latency_spikes}[
+        name
+    ]
 
 
 class Batch(NamedTuple):

@@ -136,8 +136,7 @@ def change_speed(varied: Varied, generator: Generator, most: float) -> Varied:
     length = max(1, round(varied.steps / speed))
 
     # The middle of a new step, in old steps, minus that of an old one.
-    steps = np.arange(0.5, length) * (varied.steps / length) - 0.5
-    steps = steps.clip(0, varied.steps - 1)
+    steps = (np.arange(0.5, length) * (varied.steps / length) - 0.5).clip(0, varied.steps - 1)
 
     if varied.are_events:
         middles = (varied.values[:1] + 0.5) * (length / varied.steps)
@@ -403,6 +402,4 @@ CHANGES: dict[AugmentedKind, dict[tuple[str, ...], Callable[..., Any]]] = {
 }
 
 # The names of the strengths of each kind.
-AUGMENTATIONS: dict[str, tuple[str, ...]] = {
-    kind: tuple(chain(*changes)) for kind, changes in CHANGES.items()
-}
+AUGMENTATIONS = {kind: tuple(chain(*changes)) for kind, changes in CHANGES.items()}
