@@ -10,11 +10,10 @@ from nwavesdk.data.binning import bin_events, collate_events, count_steps, to_fr
 from nwavesdk.data.source import Events
 
 
-def events_at(microseconds: list[int], places: list[int] | None = None, n_places: int = 1):
-    ticks = np.sort(np.array(microseconds, np.int64))
-    times = ticks / 1e6
-    where = np.zeros(len(ticks), np.int64) if places is None else np.array(places, np.int64)
-    return Events(times, where, (n_places,), float(times[-1]) if len(times) else 0.0)
+def events_at(microseconds: list[int]) -> Events:
+    times = np.sort(np.array(microseconds, np.int64)) / 1e6
+    places = np.zeros(len(times), np.int64)
+    return Events(times, places, (1,), float(times.max(initial=0)))
 
 
 @settings(max_examples=300, deadline=None)
