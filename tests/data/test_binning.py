@@ -10,11 +10,10 @@ from nwavesdk.data.binning import bin_events, collate_events, count_steps, to_fr
 from nwavesdk.data.source import Events
 
 
-def events_at(microseconds: list[int], places: list[int] | None = None, n_places: int = 1):
-    ticks = np.sort(np.array(microseconds, np.int64))
-    times = ticks / 1e6
-    where = np.zeros(len(ticks), np.int64) if places is None else np.array(places, np.int64)
-    return Events(times, where, (n_places,), float(times[-1]) if len(times) else 0.0)
+def events_at(microseconds: list[int]) -> Events:
+    times = np.sort(np.array(microseconds, np.int64)) / 1e6
+    places = np.zeros(len(times), np.int64)
+    return Events(times, places, (1,), float(times.max(initial=0)))
 
 
 @settings(max_examples=300, deadline=None)
@@ -44,11 +43,8 @@ def test_pairs_are_in_the_order_of_steps_and_places_and_events_after_the_end_are
     draw = np.random.default_rng(0)
     ticks = np.sort(draw.integers(0, 20_000, 500))
     events = Events(ticks / 1e6, draw.integers(0, 7, 500), (7,), 0.02)
-    expected = sorted(
-        (int(tick // 1000), int(place))
-        for tick, place in zip(ticks, events.places, strict=True)
-        if tick < 12_000
-    )
+    order = zip((ticks // 1000).tolist(), events.places.tolist(), strict=True)
+    expected = sorted(pair for pair in order if pair[0] < 12)
     pairs = bin_events(events, 1e-3, 12)
     assert pairs.dtype == np.int32
     assert list(map(tuple, pairs.tolist())) == expected
@@ -86,8 +82,11 @@ OUTSIDE = np.array([[0, 0], [5, 0]], np.int32)
         (lambda: bin_events(events_at([0]), 1e-9, 5), "bin_events: bin_seconds must be .* 1e-06"),
         (lambda: bin_events(events_at([0]), 1e-3, 0), "bin_events: steps must be"),
         (lambda: count_steps(events_at([0]), 0), "count_steps: bin_seconds must be"),
-        (lambda: to_frames(OUTSIDE, 5, 1), r"to_frames: an event is at step and place \[5, 0\]"),
-        (lambda: collate_events([-OUTSIDE], 6, 1), "collate_events: an event is at .* below 0"),
+        (
+            lambda: to_frames(OUTSIDE, 5, 1),
+            r"to_frames takes .* below \[5, 1\], got .* from 0 to 5",
+        ),
+        (lambda: collate_events([-OUTSIDE], 6, 1), "collate_events takes .* from -5 to 0: make"),
         (lambda: to_frames(OUTSIDE[:, 0], 6, 1), r"to_frames takes whole numbers \[n, 2\]"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.data.encoders import Latency
+from nwavesdk.data.batches import latency_spikes
 from nwavesdk.encoding import (
     LatencyEncoder,
     PhaseEncoder,
@@ -38,7 +38,7 @@ def test_latencies_are_decoded_within_half_a_step(T):
 
 
 def test_images_of_data_sets_have_the_same_latencies():
-    spikes = Latency()(VALUES.numpy(), "image", 30)
+    spikes = latency_spikes(VALUES.numpy(), "image", 30)
     assert np.array_equal(spikes, encode_latency(VALUES, 30)[0].numpy())
 
 

@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.data import Events, Recordings, Series, Standard
-from nwavesdk.data.encoders import Latency
+from nwavesdk.data.batches import latency_spikes
 from nwavesdk.data.features import (
     EventFeatures,
     ImageFeatures,
@@ -271,7 +271,9 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
     "sound": lambda: (untrained("labels", "sound", SOUND, 6), noise(1.0)),
     "events": lambda: (EVENTS, CAMERA),
     "image": lambda: (
-        untrained("classification", "image", ImageFeatures((2, 3)), 6, hold=90, encoder=Latency()),
+        untrained(
+            "classification", "image", ImageFeatures((2, 3)), 6, hold=90, encoder=latency_spikes
+        ),
         np.random.default_rng(0).uniform(size=(2, 3)),
     ),
 }

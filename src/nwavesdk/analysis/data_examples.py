@@ -59,7 +59,7 @@ def data_picture(config: RunConfig, data: RunData) -> DataPicture:
     has_classes = facts.task == "classification"
     chosen = choose_examples(
         train.labels,
-        train.own_lengths,
+        train.lengths - train.look_ahead,
         len(facts.classes) if has_classes else 0,
         *([MOST_WITH_CHANNELS] if bank else []),
     )
@@ -73,7 +73,7 @@ def data_picture(config: RunConfig, data: RunData) -> DataPicture:
         classes=facts.classes,
         examples=tuple(examples),
         feature_text=describe_features(config),
-        lengths=data.map(lambda series: series.own_lengths).as_dict(),
+        lengths=data.map(lambda series: series.lengths - series.look_ahead).as_dict(),
         step=step_seconds(config),
         counts=count_classes(data),
         groups=groups,

@@ -67,9 +67,12 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
         # A single pattern is in all sets.
         "count": len({key for series in data for key in series.recordings.keys}),
         "recordings": data.map(len).as_dict(),
-        "lengths": _summarize(np.concatenate([series.own_lengths for series in data]), config),
+        "lengths": _summarize(
+            np.concatenate([series.lengths - series.look_ahead for series in data]), config
+        ),
         "lengths_by_set": {
-            part: _summarize(series.own_lengths, config) for part, series in data.as_dict().items()
+            part: _summarize(series.lengths - series.look_ahead, config)
+            for part, series in data.as_dict().items()
         },
         "features": _n_values(config),
         "feature_shape": list(facts.feature_shape),

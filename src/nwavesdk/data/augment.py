@@ -9,17 +9,15 @@ Design requirements:
 - Events change as lists; frames of events are made of the changed list.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from nwavesdk.data.front_end import is_steady
-from nwavesdk.data.recordings import Frames, Pairs
+from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import StepTarget
-from nwavesdk.data.variations import AUGMENTATIONS, CHANGES, AugmentedKind, Varied, VariedEvents
+from nwavesdk.data.variations import AUGMENTATIONS, CHANGES, AugmentedKind, Varied
 from nwavesdk.internal.checks import choice, close_name, finite_number, shown
 
 __all__ = [
@@ -27,17 +25,21 @@ __all__ = [
     "Augmentation",
     "AugmentedKind",
     "Varied",
-    "VariedEvents",
     "default_augmentation",
 ]
 
-# The largest strength of a change, where it is not 1: beyond it, the unit is wrong.
-MOST = {
-    **{"noise": 100.0, "gain": 60.0, "scale": 3.0, "jitter": 10.0},
-    **{"rotate": 180.0, "move": 1e4, "spread": 1e4},
+# The bound of a strength that is not at most 1. With a strength of 1, some changes would leave
+# nothing or make a length infinite; beyond the other bounds, the unit is wrong.
+BOUNDS: dict[str, dict[str, Any]] = {
+    **{name: {"below": 1.0} for name in ("shift", "speed", "warp", "zoom")},
+    "noise": {"most": 100.0},
+    "gain": {"most": 60.0},
+    "scale": {"most": 3.0},
+    "jitter": {"most": 10.0},
+    "rotate": {"most": 180.0},
+    "move": {"most": 1e4},
+    "spread": {"most": 1e4},
 }
-# Strengths below 1: with 1, nothing would be left, or a length would be infinite.
-BELOW_1 = ("shift", "speed", "warp", "zoom")
 
 # The default changes of training, chosen on validation sets. The range of noise ends
 # where it is below the floor of log-mel frames, so that clean recordings stay among the changed.
@@ -55,12 +57,11 @@ DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
 OWNER = "data.augment"
 
 
-@dataclass(frozen=True)
 class Augmentation:
     """How strongly recordings of one kind change at random; 0 turns a change off.
 
-    `AUGMENTATIONS` lists the changes of each kind. They are applied in the order of the fields. A
-    sound that hardly varies over time (`is_steady`), such as silence, is not changed.
+    `AUGMENTATIONS` lists the changes of each kind, in the order in which they are applied. A sound
+    that hardly varies over time (`is_steady`), such as silence, is not changed.
 
     Args:
         kind: What the recordings are.
@@ -91,8 +92,12 @@ class Augmentation:
             Masked frames are the mean of the recording; masked events are left out.
         band_mask: As `time_mask`, along bands or channels.
 
+    Attributes:
+        kind: What the recordings are.
+        strengths: The strength of each change that is on.
+
     Raises:
-        ValueError: If a strength is negative or too large, or has no effect on this kind.
+        ValueError: If a strength is negative or too large, or the kind has no such change.
 
     Example:
         >>> frames = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -102,35 +107,17 @@ class Augmentation:
         True
     """
 
-    kind: AugmentedKind
-    shift: float = 0.0
-    speed: float = 0.0
-    warp: float = 0.0
-    noise: float = 0.0
-    gain: float = 0.0
-    scale: float = 0.0
-    jitter: float = 0.0
-    spread: float = 0.0
-    drop: float = 0.0
-    rotate: float = 0.0
-    zoom: float = 0.0
-    move: float = 0.0
-    flip: float = 0.0
-    erase: float = 0.0
-    time_mask: float = 0.0
-    band_mask: float = 0.0
-
-    def __post_init__(self) -> None:
-        allowed = AUGMENTATIONS[choice(OWNER, "kind", self.kind, tuple(AUGMENTATIONS))]  # type: ignore[index]  # one of them
-        for field in fields(self)[1:]:
-            name = field.name
-            given = getattr(self, name)
-            below = 1.0 if name in BELOW_1 else math.inf
-            most = MOST.get(name, 1.0)
-            strength = finite_number(OWNER, name, given, least=0, below=below, most=most)
-            if strength and name not in allowed:
-                raise ValueError(_no_such_change(self.kind, name))
-            object.__setattr__(self, name, strength)
+    def __init__(self, kind: AugmentedKind, /, **strengths: float) -> None:
+        names = AUGMENTATIONS[choice(OWNER, "kind", kind, tuple(AUGMENTATIONS))]  # type: ignore[index]  # one of them
+        for name, strength in strengths.items():
+            if name not in names:
+                raise ValueError(
+                    f"{OWNER}: there is no {shown(name)} for {kind}{close_name(name, names)}: "
+                    f"it has {', '.join(names)}."
+                )
+            finite_number(OWNER, name, strength, least=0, **BOUNDS.get(name, {"most": 1.0}))
+        self.kind = kind
+        self.strengths = {name: float(strengths[name]) for name in names if strengths.get(name)}
 
     @classmethod
     def of(cls, kind: AugmentedKind, strengths: Mapping[str, float]) -> "Augmentation":
@@ -148,16 +135,7 @@ class Augmentation:
             Traceback (most recent call last):
             ValueError: data.augment: there is no 'shfit' for sound, did you mean 'shift'?: ...
         """
-        for name in strengths:
-            if name not in AUGMENTATIONS[kind]:
-                raise ValueError(_no_such_change(kind, name))
         return cls(kind, **strengths)
-
-    @property
-    def strengths(self) -> dict[str, float]:
-        """The strength of each change that is on."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
-        return {name: strength for name, strength in values.items() if strength}
 
     def apply(
         self,
@@ -174,50 +152,29 @@ class Augmentation:
             shape: Shape of the features of a frame, such as `(40,)` or `(28, 28)`.
             generator: Where the random numbers come from.
         """
-        varied: Varied = self.change(Varied(frames, target, shape), generator)
-        return varied
+        return self.change(Varied(frames, len(frames), target, shape), generator)
 
-    def apply_to_events(
-        self,
-        pairs: Pairs,
-        steps: int,
-        target: StepTarget | None,
-        shape: tuple[int, ...],
-        generator: np.random.Generator,
-    ) -> VariedEvents:
-        """A changed recording of events; the one that is given stays unchanged.
-
-        Args:
-            pairs: Step and place of each event, int32 `[n, 2]`, as `bin_events` returns them.
-            steps: Number of steps.
-            target: The target of each step, `[L]` or `[L, D]`; None if steps have none.
-            shape: Size of the sensor, such as `(2, 34, 34)` for polarity, y and x.
-            generator: Where the random numbers come from.
-        """
-        varied: VariedEvents = self.change(VariedEvents(pairs, steps, target, shape), generator)
-        return varied
-
-    def change(self, recording: Varied | VariedEvents, generator: np.random.Generator) -> Any:
+    def change(self, varied: Varied, generator: np.random.Generator) -> Varied:
         """A changed recording; the one that is given stays unchanged.
 
         Args:
-            recording: Frames, or events if the kind is `"events"`.
+            varied: Frames, or events if the kind is `"events"`.
             generator: Where the random numbers come from.
-
-        Returns:
-            Frames or events, as they are given.
         """
-        if isinstance(recording, Varied) and self.kind == "sound" and is_steady(recording.frames):
+        if self.kind == "sound" and is_steady(varied.values):
             # Noise would change silence a little, and standardizing by recording would scale the
             # change up: a net would never see in training what silence is in use.
-            return recording
+            return varied
+        if self.kind == "image":
+            varied = varied._replace(values=varied.values.reshape(varied.steps, *varied.shape))
+        if varied.are_events:
+            varied = varied.on_axes()
+
         for names, change in CHANGES[self.kind].items():
-            strengths = [getattr(self, name) for name in names]
+            strengths = [self.strengths.get(name, 0.0) for name in names]
             if any(strengths):
-                recording = change(recording, generator, *strengths)
-        if isinstance(recording, VariedEvents) and self.strengths:
-            recording = recording.in_order()
-        return recording
+                varied = change(varied, generator, *strengths)
+        return varied.in_order() if varied.are_events else varied
 
 
 def default_augmentation(kind: AugmentedKind) -> dict[str, float]:
@@ -228,11 +185,3 @@ def default_augmentation(kind: AugmentedKind) -> dict[str, float]:
         {}
     """
     return dict(DEFAULTS[kind])
-
-
-def _no_such_change(kind: AugmentedKind, name: str) -> str:
-    names = AUGMENTATIONS[kind]
-    return (
-        f"{OWNER}: there is no {shown(name)} for {kind}{close_name(name, names)}: "
-        f"it has {', '.join(names)}."
-    )

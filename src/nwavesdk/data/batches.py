@@ -4,12 +4,13 @@ A batch is made when it is needed, from frames that may lie in a file. So neithe
 the time steps for which a frame is held take memory for the whole data set.
 """
 
+import math
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +19,82 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
-from nwavesdk.data.augment import Augmentation, Varied, VariedEvents
-from nwavesdk.data.binning import collate_events
-from nwavesdk.data.encoders import Encoder, hold_values
-from nwavesdk.data.recordings import Frames, Indices, Pairs, Recordings, Standard
-from nwavesdk.data.source import StepTarget
+from nwavesdk.data.augment import Augmentation, Varied
+from nwavesdk.data.binning import collate_events, sort_pairs
+from nwavesdk.data.recordings import Frames, Indices, Recordings, Standard
+from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
 
-__all__ = ["PADDING_LABEL", "Batch", "BatchOrder", "Series", "SetShare", "batches_of"]
+__all__ = [
+    "PADDING_LABEL",
+    "Batch",
+    "BatchOrder",
+    "Encoder",
+    "Series",
+    "batches_of",
+    "encoder_of",
+    "latency_spikes",
+    "rate_spikes",
+]
 
 # The class of steps that have none, as those after the end of a recording.
 PADDING_LABEL = -1
 
 # Batches whose recordings are sorted by length before they are batched.
 BATCHES_SORTED = 16
+
+Array = npt.NDArray[Any]
+
+# From frames `[L, F]`, the key of their recording and a number of steps per frame to `[T, F]`.
+Encoder = Callable[[Frames, str, int], Frames]
+
+
+def rate_spikes(frames: Frames, key: str, hold: int, *, seed: int) -> Frames:
+    """Spikes with the values as their probabilities, independent in every step.
+
+    A recording has the same spikes in every epoch and on every machine, which
+    `nwavesdk.encoding.encode_rate` with torch's generators does not promise.
+
+    Args:
+        frames: Values from 0 to 1, `[L, F]`.
+        key: The key of the recording.
+        hold: Time steps per frame.
+        seed: Seed of the spikes.
+
+    Example:
+        >>> rate_spikes(np.array([[0.0, 1.0]], np.float32), "image", 3, seed=0).tolist()
+        [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+    entropy = sha256(f"{seed}:{key}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(entropy, "little"))
+    probabilities = np.repeat(frames, hold, axis=0)
+    return (generator.random(probabilities.shape) < probabilities).astype(np.float32)
+
+
+def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG001
+    """One spike for each value above 0: the larger the value, the earlier.
+
+    `nwavesdk.encoding.encode_latency` has the formula; values outside of 0 to 1 count as the nearer
+    of both.
+
+    Example:
+        >>> latency_spikes(np.array([[1.0, 0.5, 0.0]], np.float32), "image", 3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    return encode_latency(torch.from_numpy(frames).clamp(0, 1), hold).flatten(0, 1).numpy()
+
+
+def encoder_of(name: Literal["current", "rate", "latency"], seed: int) -> Encoder | None:
+    """How the values of an image become its input; None for a constant current.
+
+    Args:
+        name: Its name in a config.
+        seed: Seed of random spikes.
+    """
+    return {"current": None, "rate": partial(rate_spikes, seed=seed), "latency": latency_spikes}[
+        name
+    ]
 
 
 class Batch(NamedTuple):
@@ -119,18 +181,10 @@ class Series:
         """Time steps of each recording, `[B]`, before changes, with those that follow it."""
         return self._n_steps(self.recordings.lengths)
 
-    @property
-    def own_lengths(self) -> Indices:
-        """Time steps of each recording, `[B]`, before changes, without those that follow it."""
-        return self.lengths - self.look_ahead
-
     def _n_steps(self, n_frames: Indices) -> Indices:
         """Time steps of recordings with these numbers of frames, `[B]`."""
-        if self.length is not None:
-            n_frames = np.minimum(n_frames, self.length)
-        if self.pads_to_length and self.length is not None:
-            n_frames = np.full_like(n_frames, self.length)
-        return n_frames * self.hold + self.look_ahead
+        shortest = self.length or 0 if self.pads_to_length else 0
+        return n_frames.clip(shortest, self.length) * self.hold + self.look_ahead
 
     def input_of(self, index: int) -> Frames:
         """The input of one recording, `[T, F]`, without padding to other recordings.
@@ -138,7 +192,8 @@ class Series:
         Args:
             index: See `batch`.
         """
-        return self._input_of(index, self._varied(index))
+        frames = self._scaled(index % len(self), self._varied(index))
+        return frames if self.encoder is not None else np.repeat(frames, self.hold, axis=0)
 
     def batch(self, indices: Sequence[int] | Indices) -> Batch:
         """The recordings at some indices, in that order.
@@ -147,14 +202,11 @@ class Series:
             indices: Those of recordings. `variation_index` returns that of a changed one.
         """
         varied = [self._varied(int(index)) for index in indices]
-        lengths = self._n_steps(np.array([one.steps for one in varied], np.int64))
-        shape = (len(lengths), int(lengths.max()))
-        if self.as_lists:
-            x = self._event_lists(varied, shape[1])
-        else:
-            x = self._frames(indices, varied, shape)
-        y = torch.from_numpy(self._targets(indices, varied, shape))
-        return Batch(x, y, torch.from_numpy(lengths))
+        lengths = self._n_steps(np.array([recording.steps for recording in varied], np.int64))
+        steps = int(lengths.max())
+        places = np.asarray(indices, np.int64) % len(self)
+        x = self._lists(varied, steps) if self.as_lists else self._dense(places, varied, steps)
+        return Batch(x, self._targets(places, varied, steps), torch.from_numpy(lengths))
 
     def variation_index(self, index: int, epoch: int) -> int:
         """The index with which `batch` returns a recording as it is in an epoch of the training.
@@ -165,89 +217,70 @@ class Series:
         """
         return index + (epoch + 1) * len(self) if self.is_augmented else index
 
-    def _varied(self, index: int) -> Varied | VariedEvents:
+    def _varied(self, index: int) -> Varied:
         """A recording before it is scaled and held, cut, and changed if the index wants it."""
         variation, place = divmod(index, len(self))
         recordings = self.recordings
-        target = recordings.targets[place] if len(recordings.targets) else None
-        shape = recordings.feature_shape or (recordings.n_features,)
         frames: Any = recordings.frames
-        varied: Varied | VariedEvents
-        if recordings.are_events:
-            bins = frames.bins[place]
-            varied = VariedEvents(bins.pairs, bins.shape[0], target, shape).cut(self.length)
-        else:
-            varied = Varied(frames[place], target, shape).cut(self.length)
+        varied = Varied(
+            frames.bins[place].pairs if recordings.are_events else frames[place],
+            int(recordings.lengths[place]),
+            recordings.targets[place] if len(recordings.targets) else None,
+            recordings.feature_shape or (recordings.n_features,),
+            recordings.are_events,
+        ).cut(self.length)
+
         if variation and self.augmentation is not None:
             generator = np.random.default_rng([self.seed, variation, place])
             varied = self.augmentation.change(varied, generator).cut(self.length)
         return varied
 
-    def _input_of(self, index: int, varied: Varied | VariedEvents) -> Frames:
-        frames = self._scaled(varied)
-        if self.encoder is not None:
-            return self.encoder(frames, self.recordings.keys[index % len(self)], self.hold)
-        return hold_values(frames, self.hold)
-
-    def _scaled(self, varied: Varied | VariedEvents) -> Frames:
-        """The frames of a recording, `[L, F]`, as the net gets them, before they are held."""
-        frames = varied.dense
+    def _scaled(self, place: int, varied: Varied) -> Frames:
+        """The frames of a recording, `[L, F]`, as the net gets them; or the steps of an encoder."""
+        frames = varied.frames
         standard = self.standard.of_recording(
             frames, center=self.center, standardize=self.standardize
         )
-        return standard.apply(frames)
+        frames = standard.apply(frames)
+        key = self.recordings.keys[place]
+        return frames if self.encoder is None else self.encoder(frames, key, self.hold)
 
-    def _frames(
-        self,
-        indices: Sequence[int] | Indices,
-        varied: Sequence[Varied | VariedEvents],
-        shape: tuple[int, int],
-    ) -> Tensor:
-        if self.encoder is None and shape[1] == self.hold and all(one.steps == 1 for one in varied):
-            frames = np.stack([self._scaled(one) for one in varied]).astype(np.float32, copy=False)
-            # One frame in memory for all its steps: `SpikingSequential` multiplies it once.
-            return torch.from_numpy(frames).expand(-1, self.hold, -1)
-        x = np.zeros((*shape, self.recordings.n_features), np.float32)
-        for padded, index, one in zip(x, indices, varied, strict=True):
-            values = self._input_of(int(index), one)
-            padded[: len(values)] = values
-        return torch.from_numpy(x)
+    def _dense(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
+        """The input of a batch, `[B, T, F]`."""
+        hold = 1 if self.encoder is not None else self.hold
+        # As many frames as the steps begin.
+        shape = (len(varied), math.ceil(steps / hold), self.recordings.n_features)
+        frames = _padded(map(self._scaled, places, varied), np.zeros(shape, np.float32))
+        # One frame of an image is in memory for all its steps: `SpikingSequential` multiplies it
+        # once. Several frames are copied.
+        x = frames[:, :, None].expand(-1, -1, hold, -1).flatten(1, 2)
+        return x if x.shape[1] == steps else x[:, :steps].contiguous()
 
-    def _event_lists(self, varied: Sequence[Varied | VariedEvents], steps: int) -> Tensor:
-        pairs = [self._held_pairs(one.pairs) for one in varied if isinstance(one, VariedEvents)]
-        counts = collate_events(pairs, steps, self.recordings.n_features)
+    def _lists(self, varied: Sequence[Varied], steps: int) -> Tensor:
+        """The events of a batch, sparse `[B, T, F]`."""
+        n_places = self.recordings.n_features
+        pairs = [recording.values for recording in varied]
+        if self.hold > 1:
+            held = np.arange(self.hold)
+            pairs = [
+                sort_pairs(events[:, :1] * self.hold + held, events[:, 1:], n_places)
+                for events in pairs
+            ]
         # Events have one scale, and 0 stays 0.
-        return counts / float(self.standard.deviation[0])
+        return collate_events(pairs, steps, n_places) / float(self.standard.deviation[0])
 
-    def _held_pairs(self, pairs: Pairs) -> Pairs:
-        """Events that are held for several steps."""
-        if self.hold == 1:
-            return pairs
-        held = np.repeat(pairs, self.hold, axis=0)
-        held[:, 0] *= self.hold
-        held[:, 0] += np.tile(np.arange(self.hold, dtype=np.int32), len(pairs))
-        return held[np.lexsort((held[:, 1], held[:, 0]))]
-
-    def _targets(
-        self,
-        indices: Sequence[int] | Indices,
-        varied: Sequence[Varied | VariedEvents],
-        shape: tuple[int, int],
-    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+    def _targets(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
+        """The target of a batch; see `Batch`."""
         recordings = self.recordings
         if recordings.task == "classification":
-            places = np.asarray(indices, np.int64) % len(self)
-            return recordings.labels[places]
-        y: StepTarget = (
-            np.full(shape, PADDING_LABEL, np.int64)
+            return torch.from_numpy(recordings.labels[places])
+        y: Array = (
+            np.full((len(varied), steps), PADDING_LABEL, np.int64)
             if recordings.task == "labels"
-            else np.zeros((*shape, recordings.n_targets), np.float32)
+            else np.zeros((len(varied), steps, recordings.n_targets), np.float32)
         )
-        for padded, one in zip(y, varied, strict=True):
-            assert one.target is not None
-            target = np.repeat(one.target, self.hold, axis=0)
-            padded[self.look_ahead : self.look_ahead + len(target)] = target
-        return y
+        targets = (np.repeat(np.asarray(changed.target), self.hold, axis=0) for changed in varied)
+        return _padded(targets, y, self.look_ahead)
 
     def whole(self) -> Batch:
         """All recordings as one batch.
@@ -255,9 +288,12 @@ class Series:
         Raises:
             ValueError: If they do not fit the memory.
         """
-        n_values = len(self) * int(self.lengths.max()) * self.recordings.n_features
-        what = f"{len(self):,} recordings as one batch"
-        require_memory("data", what, 4.0 * n_values, "use fewer or shorter recordings")
+        require_memory(
+            "data",
+            f"{len(self):,} recordings as one batch",
+            4.0 * len(self) * self.lengths.max() * self.recordings.n_features,
+            "use fewer or shorter recordings",
+        )
         return self.batch(np.arange(len(self)))
 
     def take(self, indices: Indices) -> "Series":
@@ -265,10 +301,17 @@ class Series:
         return replace(self, recordings=self.recordings.take(indices))
 
 
+def _padded(recordings: Iterable[Array], batch: Array, first: int = 0) -> Tensor:
+    """A batch `[B, T, ...]` with the steps of each recording from a first one on."""
+    for padded, values in zip(batch, recordings, strict=True):
+        padded[first : first + len(values)] = values
+    return torch.from_numpy(batch)
+
+
 def batches_of(
     series: Series,
     batch_size: int,
-    sampler: "BatchOrder | SetShare | None" = None,
+    sampler: Iterable[int] | None = None,
     workers: int = 0,
     on_start: Callable[[], object] | None = None,
 ) -> DataLoader[Batch]:
@@ -277,12 +320,14 @@ def batches_of(
     Args:
         series: The set.
         batch_size: Recordings per batch; the last one may have fewer.
-        sampler: The order of the recordings; None for that of the set.
+        sampler: Indices of the recordings of this process, in order; None for all of the set.
         workers: Processes that make batches.
         on_start: Called in each of these processes when it begins; a function that can be pickled.
     """
-    if workers and series.as_lists:
-        _quiet_torch_about_lists()
+    checks: Any = torch.sparse.check_sparse_tensor_invariants
+    if workers and series.as_lists and not checks.is_enabled():
+        # torch warns when it receives a sparse tensor from a worker, unless this is explicit.
+        checks.disable()
     # An element is its index, because `Series.batch` makes batches. Indices of `BatchOrder` are
     # larger than the number of recordings.
     indices: Any = range(sys.maxsize)
@@ -295,16 +340,6 @@ def batches_of(
         persistent_workers=workers > 0,
         worker_init_fn=partial(_begin_worker, on_start),
     )
-
-
-def _quiet_torch_about_lists() -> None:
-    """Let torch's warning that it does not check sparse tensors pass unseen.
-
-    It comes once in a process, when it first receives one from a worker. Ours need no check.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.sparse_coo_tensor(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(0), (1,))
 
 
 def _begin_worker(on_start: Callable[[], object] | None, _: int) -> None:
@@ -353,19 +388,15 @@ class BatchOrder(DistributedSampler[int]):
         indices: Any = range(len(series))  # its length is enough
         super().__init__(indices, num_replicas=replicas, rank=rank, seed=seed)
         self._series = series
-        self._lengths = series.lengths
         self._batch_size = batch_size
-        differs = bool((self._lengths != self._lengths[:1]).any())
-        self._is_sorted = differs and not has_batch_norm
+        self._is_sorted = not has_batch_norm and np.ptp(series.lengths) > 0
         if has_batch_norm and self.num_samples % batch_size == 1:
             self.num_samples += 1
             self.total_size += replicas
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(len(self._series), generator=generator).numpy()
         # Each process gets as many recordings: some come twice where the number does not divide.
-        order = np.resize(order, self.total_size)
+        order = np.resize(self._shuffled(len(self._series)), self.total_size)
         if self._is_sorted:
             order = self._sorted_in_windows(order)
         # Of each batch of all processes, every one takes its share.
@@ -374,38 +405,14 @@ class BatchOrder(DistributedSampler[int]):
         return iter((order + self._series.variation_index(0, self.epoch)).tolist())
 
     def _sorted_in_windows(self, order: Indices) -> Indices:
-        batches: list[Indices] = []
         size = self._batch_size * self.num_replicas
-        window = BATCHES_SORTED * size
-        for first in range(0, len(order), window):
-            part = order[first : first + window]
-            part = part[np.argsort(self._lengths[part], kind="stable")]
-            batches += [part[start : start + size] for start in range(0, len(part), size)]
+        window = np.arange(len(order)) // (BATCHES_SORTED * size)
+        order = order[np.lexsort((self._series.lengths[order], window))]
         # A batch that is not full stays the last one, because the loader cuts at whole batches.
-        last = [batches.pop()] if len(batches[-1]) < size else []
+        n_batches = len(order) // size
+        batches = order[: n_batches * size].reshape(n_batches, size)
+        return np.concatenate([batches[self._shuffled(n_batches)].ravel(), order[batches.size :]])
+
+    def _shuffled(self, count: int) -> Indices:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        places = torch.randperm(len(batches), generator=generator).tolist()
-        return np.concatenate([batches[place] for place in places] + last)
-
-
-class SetShare(DistributedSampler[int]):
-    """The share of a process in a set, in the order of the set, each recording once.
-
-    `DistributedSampler` would give some recordings to two processes, which counts them twice.
-
-    Args:
-        n_recordings: Size of the set.
-        replicas: Number of processes that share it.
-        rank: Number of this process.
-    """
-
-    def __init__(self, n_recordings: int, replicas: int, rank: int) -> None:
-        indices: Any = range(n_recordings)
-        super().__init__(indices, num_replicas=replicas, rank=rank, shuffle=False)
-        self._share = indices[rank::replicas]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._share)
-
-    def __len__(self) -> int:
-        return len(self._share)
+        return torch.randperm(count, generator=generator).numpy()

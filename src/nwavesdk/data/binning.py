@@ -6,6 +6,7 @@ one. So rounding of times in seconds does not matter, and for times and bins of 
 the step is the quotient of whole numbers.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ HALF_NANOSECOND = 0.5e-9
 # The clocks of sensors count microseconds.
 SHORTEST_BIN = 1e-6
 
-MOST = 2**31 - 1
+MAX_INT32 = 2**31 - 1
 
 
 def count_steps(events: Events, bin_seconds: float) -> int:
@@ -68,9 +69,10 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
         [[0, 2], [0, 4], [1, 0]]
     """
     seconds = finite_number("bin_events", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
-    steps = whole_number("bin_events", "steps", steps, most=MOST)
-    n_places = int(np.prod(events.shape, dtype=np.int64))
-    whole_number("bin_events", "places of the sensor", n_places, most=MOST)
+    steps = whole_number("bin_events", "steps", steps, most=MAX_INT32)
+    n_places = whole_number(
+        "bin_events", "places of the sensor", math.prod(events.shape), most=MAX_INT32
+    )
     # Times do not fall, so the events of the first steps come first.
     step = (events.times + HALF_NANOSECOND) // seconds
     step = step[: np.searchsorted(step, steps)].astype(np.int64)
@@ -82,18 +84,17 @@ def sort_pairs(step: npt.NDArray[Any], place: npt.NDArray[Any], n_places: int) -
 
     Args:
         step: Whole numbers, `[n]`.
-        place: Whole numbers, `[n]`.
+        place: Whole numbers, `[n]`. Arrays of other shapes are broadcast, and n counts their
+            elements.
         n_places: Number of places.
 
     Returns:
         int32 `[n, 2]`.
     """
     # One number for both, which orders them: step · n_places + place.
-    order = np.sort(step.astype(np.int64) * n_places + place)
-    pairs = np.empty((len(order), 2), np.int32)
-    np.floor_divide(order, n_places, out=pairs[:, 0], casting="unsafe")
-    np.remainder(order, n_places, out=pairs[:, 1], casting="unsafe")
-    return pairs
+    order = np.sort(step.astype(np.int64) * n_places + place, axis=None)
+    step = order // n_places
+    return np.stack([step, order - step * n_places], axis=1, dtype=np.int32, casting="unsafe")
 
 
 def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
@@ -116,8 +117,12 @@ def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
         [[0.0, 2.0], [0.0, 0.0], [1.0, 0.0]]
     """
     _check_pairs("to_frames", pairs, steps, n_places)
-    what = f"frames of {steps:,} steps and {n_places:,} places"
-    require_memory("to_frames", what, 4 * steps * n_places, "use longer bins, or lists of events")
+    require_memory(
+        "to_frames",
+        f"frames of {steps:,} steps and {n_places:,} places",
+        4 * steps * n_places,
+        "use longer bins, or lists of events",
+    )
     frames = np.zeros((steps, n_places), np.float32)
     cells = pairs[:, 0].astype(np.int64) * n_places + pairs[:, 1]
     # With one index and a number of the same type, `add.at` takes a tenth of the time.
@@ -151,15 +156,10 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
     _check_pairs("collate_events", pairs, steps, n_places)
     row = np.repeat(np.arange(len(recordings)), [len(pairs) for pairs in recordings])
     # One number for recording, step and place. It rises, and events at one place have the same.
-    cell = row * steps
-    cell += pairs[:, 0]
-    cell *= n_places
-    cell += pairs[:, 1]
+    cell = (row * steps + pairs[:, 0]) * n_places + pairs[:, 1]
     first = np.flatnonzero(np.diff(cell, prepend=-1))
     counts = np.diff(first, append=len(cell)).astype(np.float32)
-    indices = np.empty((3, len(first)), np.int64)
-    indices[0] = row[first]
-    indices[1:] = pairs[first].T
+    indices = np.stack([row[first], *pairs[first].T])
     return torch.sparse_coo_tensor(
         torch.from_numpy(indices),
         torch.from_numpy(counts),
@@ -170,17 +170,15 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
 
 
 def _check_pairs(owner: str, pairs: Pairs, steps: int, n_places: int) -> None:
-    whole_number(owner, "steps", steps, most=MOST)
-    whole_number(owner, "n_places", n_places, most=MOST)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-        raise ValueError(
-            f"{owner} takes whole numbers [n, 2] (step and place), got {pairs.dtype} "
-            f"{list(pairs.shape)}: make them with bin_events."
-        )
+    is_list = pairs.ndim == 2 and pairs.shape[1] == 2 and pairs.dtype.kind in "iu"
     # Along the columns: `max(axis=0)` takes forty times as long.
-    largest = [int(pairs[:, column].max(initial=0)) for column in (0, 1)]
-    if pairs.min(initial=0) < 0 or largest[0] >= steps or largest[1] >= n_places:
+    if not is_list or any(
+        pairs[:, axis].min(initial=0) < 0 or pairs[:, axis].max(initial=0) >= size
+        for axis, size in enumerate((steps, n_places))
+    ):
         raise ValueError(
-            f"{owner}: an event is at step and place {largest} or below 0, expected below "
-            f"{[steps, n_places]}: use the steps and the sensor of bin_events."
+            f"{owner} takes whole numbers [n, 2], step and place, from 0 and below "
+            f"{[steps, n_places]}, got {pairs.dtype} {list(pairs.shape)} from "
+            f"{pairs.min(initial=0)} to {pairs.max(initial=0)}: make them with bin_events for "
+            "these steps and this sensor."
         )

@@ -7,7 +7,7 @@ cannot be written.
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
@@ -15,16 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.binning import sort_pairs, to_frames
-from nwavesdk.data.recordings import Frames, Pairs, target_at
+from nwavesdk.data.recordings import Frames, target_at
 from nwavesdk.data.source import StepTarget
 
-__all__ = ["AUGMENTATIONS", "CHANGES", "AugmentedKind", "Varied", "VariedEvents"]
+__all__ = ["AUGMENTATIONS", "CHANGES", "AugmentedKind", "Varied"]
 
 # What a recording is when it changes: log-mel frames, the channels of a chip's filters, and so on.
 AugmentedKind = Literal["sound", "channels", "series", "image", "events"]
-
-# Masks of a recording along each axis.
-MASKS = 2
 
 # Noise in sound: range of its level [dB]; deviation of its tilt, at both ends of the spectrum
 # [natural logarithm of power]; and largest deviation of its power in a frame and band from that of
@@ -34,167 +31,140 @@ NOISE_TILT = 0.7
 NOISE_FLUCTUATION = 0.75
 
 Generator = np.random.Generator
+Array = npt.NDArray[Any]
 
 
 class Varied(NamedTuple):
-    """A changed recording.
+    """A recording that changes.
 
     Attributes:
-        frames: `[L, F]`; L may differ from that of the recording.
-        target: The target of each frame, `[L]` or `[L, D]`; None if frames have none.
-        shape: Shape of the features of a frame, such as `(40,)`, `(H, W)` or `(H, W, colors)`.
+        values: Frames `[L, F]`; or step and place of each event, int32 `[n, 2]`, by step and then
+            by place. The functions of this module take images as `[L, *shape]`, and events as
+            `on_axes` returns them.
+        steps: Number of steps, L: one for each frame.
+        target: The target of each step, `[L]` or `[L, D]`; None if steps have none.
+        shape: Shape of the features of a frame, such as `(40,)`, `(H, W)` or `(H, W, colors)`; of
+            events, the size of the sensor, such as `(2, 34, 34)` for polarity, y and x.
+        are_events: Whether the values are events.
     """
 
-    frames: Frames
-    target: StepTarget | None
-    shape: tuple[int, ...]
-
-    @property
-    def steps(self) -> int:
-        """Number of frames."""
-        return len(self.frames)
-
-    @property
-    def dense(self) -> Frames:
-        """The frames, `[L, F]`."""
-        return self.frames
-
-    @property
-    def images(self) -> Frames:
-        """The frames with the axes of their features."""
-        return self.frames.reshape(len(self.frames), *self.shape)
-
-    def with_frames(self, frames: Frames) -> "Varied":
-        """The recording with other frames, of the same shape but for their axes."""
-        return self._replace(frames=frames.reshape(self.frames.shape))
-
-    def cut(self, length: int | None) -> "Varied":
-        """The recording without what comes after `length` frames; None keeps all."""
-        target = None if self.target is None else self.target[:length]
-        return self._replace(frames=self.frames[:length], target=target)
-
-
-class VariedEvents(NamedTuple):
-    """A changed recording of events.
-
-    Attributes:
-        pairs: Step and place of each event, int32 `[n, 2]`, by step and then by place.
-        steps: Number of steps.
-        target: The target of each step; None if steps have none.
-        shape: Size of the sensor, such as `(2, 34, 34)` for polarity, y and x.
-    """
-
-    pairs: Pairs
+    values: Any
     steps: int
     target: StepTarget | None
     shape: tuple[int, ...]
+    are_events: bool = False
 
     @property
-    def size(self) -> tuple[int, ...]:
-        """Height and width of the sensor; with a single axis, it is one pixel high."""
-        return (1, *self.shape)[-2:]
+    def frames(self) -> Frames:
+        """The frames, `[L, F]`; of events, how many there are at each step and place."""
+        return (
+            to_frames(self.values, self.steps, math.prod(self.shape))
+            if self.are_events
+            else np.reshape(self.values, (self.steps, -1))
+        )
 
     @property
-    def dense(self) -> Frames:
-        """How many events there are at each step and place, `[L, F]`."""
-        return to_frames(self.pairs, self.steps, math.prod(self.shape))
+    def sensor(self) -> tuple[int, ...]:
+        """Planes, such as polarities, height and width of a sensor; an axis alone is its width."""
+        return math.prod(self.shape[:-2]), *(1, *self.shape)[-2:]
 
-    def cut(self, length: int | None) -> "VariedEvents":
-        """The recording without what comes after `length` steps; None keeps all."""
+    def in_time(self, steps: Array, values: Array) -> "Varied":
+        """Other frames or events, with the target at `steps` of the recording, `[new L]`."""
+        target = self.target
+        if target is not None:
+            target = target[steps] if steps.dtype.kind == "i" else target_at(target, steps)
+        return self._replace(values=values, steps=len(steps), target=target)
+
+    def cut(self, length: int | None) -> "Varied":
+        """The recording without its steps after the first `length`; None keeps all."""
         if length is None or self.steps <= length:
             return self
-        target = None if self.target is None else self.target[:length]
-        pairs = self.pairs[self.pairs[:, 0] < length]
-        return self._replace(pairs=pairs, steps=length, target=target)
+        is_left = self.values[:, 0] < length if self.are_events else slice(length)
+        return self.in_time(np.arange(length), self.values[is_left])
 
-    def in_order(self) -> "VariedEvents":
-        """The events by step and then by place."""
-        step, place = self.pairs.T
-        return self._replace(pairs=sort_pairs(step, place, math.prod(self.shape)))
+    def on_axes(self) -> "Varied":
+        """Events as step, plane, y and x, int32 `[4, n]`."""
+        step, place = self.values.T
+        return self._replace(
+            values=np.stack([step, *np.unravel_index(place, self.sensor)], dtype=np.int32)
+        )
 
-    def at_steps(self, steps: npt.NDArray[Any]) -> "VariedEvents":
-        """The events at other steps, without those that leave the recording."""
-        pairs = np.stack([steps, self.pairs[:, 1]], axis=1)
-        return self._replace(pairs=pairs[(steps >= 0) & (steps < self.steps)])
+    def in_order(self) -> "Varied":
+        """Events as step and place, `[n, 2]`, by step and then by place; see `on_axes`."""
+        place = np.ravel_multi_index(tuple(self.values[1:]), self.sensor)
+        return self._replace(values=sort_pairs(self.values[0], place, math.prod(self.shape)))
 
-    def on_plane(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-        """The plane of each event, such as its polarity, and its y and x."""
-        height, width = self.size
-        plane, pixel = np.divmod(self.pairs[:, 1], height * width)
-        return plane, *np.divmod(pixel, width)
+    def moved(self, axis: int, positions: Array) -> "Varied":
+        """Events at other positions, without those that are then beyond an end of an axis.
 
-    def at_pixels(
-        self, plane: npt.NDArray[Any], y: npt.NDArray[Any], x: npt.NDArray[Any]
-    ) -> "VariedEvents":
-        """The events at other places, without those that are beyond an edge."""
-        height, width = self.size
-        place = (plane * height + y) * width + x
-        is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        pairs = np.stack([self.pairs[:, 0], place], axis=1)[is_inside]
-        return self._replace(pairs=pairs.astype(np.int32))
-
-
-def shift_quietly(varied: Varied, generator: Generator, most: float) -> Varied:
-    """Frames and targets moved in time; the frame with the lowest sum follows at the open end."""
-    quietest = int(np.add.reduce(varied.frames, axis=1).argmin())
-    rows = np.arange(varied.steps) - _draw_shift(most * varied.steps, generator)
-    rows[(rows < 0) | (rows >= varied.steps)] = quietest
-    return _take_rows(varied, rows)
+        Args:
+            axis: The first axis of `on_axes` that changes.
+            positions: New positions along it, and along those that follow, `[axes, n]`.
+        """
+        axes = slice(axis, axis + len(positions))
+        values = self.values.copy()
+        values[axes] = positions
+        sizes = np.array([self.steps, *self.sensor], np.int32)[axes, None]
+        is_inside = ((values[axes] >= 0) & (values[axes] < sizes)).all(axis=0)
+        return self._replace(values=values.compress(is_inside, axis=1))
 
 
-def shift_rows(varied: Varied, generator: Generator, most: float) -> Varied:
-    """Frames and targets moved in time; the outermost one follows at the open end."""
-    rows = np.arange(varied.steps) - _draw_shift(most * varied.steps, generator)
-    return _take_rows(varied, rows.clip(0, varied.steps - 1))
+def shift_steps(
+    varied: Varied, generator: Generator, most: float, *, repeats_quietest: bool = False
+) -> Varied:
+    """Steps moved in time, with their targets.
 
-
-def _take_rows(varied: Varied, rows: npt.NDArray[np.int64]) -> Varied:
-    target = None if varied.target is None else varied.target[rows]
-    return varied._replace(frames=varied.frames[rows], target=target)
-
-
-def resample_rows(varied: Varied, generator: Generator, most: float) -> Varied:
-    """A recording played faster or slower, by linear interpolation between its frames.
-
-    A class is that of the nearest frame.
+    At the open end, the outermost frame and target are repeated, or those of the frame with the
+    lowest sum. The events that leave the recording are lost.
     """
-    places = _resampled_places(varied.steps, most, generator)
-    before, after, weights = _neighbors(places, varied.steps)
-    frames = _between(varied.frames[before], varied.frames[after], weights[:, None])
-    target = None if varied.target is None else target_at(varied.target, places)
-    return varied._replace(frames=frames, target=target)
+    shift = _draw_whole(-most * varied.steps, most * varied.steps, generator)
+    old_rows = np.arange(varied.steps) - shift
+    rows = old_rows.clip(0, varied.steps - 1)
+    if varied.are_events:
+        return varied.in_time(rows, varied.values).moved(0, varied.values[:1] + shift)
+    if repeats_quietest:
+        rows[rows != old_rows] = np.add.reduce(varied.values, axis=1).argmin()
+    return varied.in_time(rows, varied.values[rows])
+
+
+def change_speed(varied: Varied, generator: Generator, most: float) -> Varied:
+    """A recording played faster or slower, with frames by linear interpolation.
+
+    An event in the middle of its step stays where it is in the recording.
+    """
+    speed = 1 + generator.uniform(-most, most)
+    length = max(1, round(varied.steps / speed))
+
+    # The middle of a new step, in old steps, minus that of an old one.
+    steps = (np.arange(0.5, length) * (varied.steps / length) - 0.5).clip(0, varied.steps - 1)
+
+    if varied.are_events:
+        middles = (varied.values[:1] + 0.5) * (length / varied.steps)
+        return varied.in_time(steps, varied.values).moved(0, middles)
+    return varied.in_time(steps, _interpolated(varied.values, steps))
 
 
 def warp_bands(varied: Varied, generator: Generator, most: float) -> Varied:
     """Bands stretched from the lowest one, by linear interpolation; the highest one is repeated."""
-    n_bands = varied.frames.shape[1]
-    places = np.arange(0.0, n_bands) * (1 + generator.uniform(-most, most))
-    before, after, weights = _neighbors(places, n_bands)
-    frames = _between(varied.frames[:, before], varied.frames[:, after], weights)
-    return varied.with_frames(frames)
+    places = np.arange(0.0, varied.values.shape[1]) * (1 + generator.uniform(-most, most))
+    return varied._replace(values=_interpolated(varied.values.T, places).T)
 
 
 def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Varied:
     """Power of noise added to log power, with a lowest ratio of signal to noise [dB]."""
     # Relative to the loudest value, so that no power overflows.
-    frames = varied.frames
-    highest = frames.max()
-    power: Frames = frames - highest
-    np.exp(power, out=power)
+    highest = varied.values.max()
+    power = np.exp(varied.values - highest)
     signal = np.add.reduce(power, axis=None) / power.size
 
     ratio = least_ratio + NOISE_RANGE * generator.random()
     tilt = np.float32(NOISE_TILT * generator.standard_normal())
-    level = np.exp(tilt * _from_minus_1_to_1(frames.shape[1]))
+    level = np.exp(tilt * _from_minus_1_to_1(power.shape[1]))
     level *= np.float32(signal * 10 ** (-ratio / 10))
 
-    noise = generator.random(frames.shape, np.float32)
-    noise *= np.float32(2 * NOISE_FLUCTUATION) * level
-    noise += np.float32(1 - NOISE_FLUCTUATION) * level
-    power += noise
-    np.log(power, out=power)
-    power += highest
-    return varied.with_frames(power)
+    noise = generator.random(power.shape, np.float32) * (np.float32(2 * NOISE_FLUCTUATION) * level)
+    power += noise + np.float32(1 - NOISE_FLUCTUATION) * level
+    return varied._replace(values=np.log(power, out=power) + highest)
 
 
 @cache
@@ -205,14 +175,15 @@ def _from_minus_1_to_1(count: int) -> Frames:
 def change_gain(varied: Varied, generator: Generator, decibels: float) -> Varied:
     """Log power with another loudness: ratios of power are differences of logarithms."""
     nepers = np.float32(decibels * np.log(10) / 10)
-    return varied.with_frames(varied.frames + nepers * generator.standard_normal(dtype=np.float32))
+    gain = nepers * generator.standard_normal(dtype=np.float32)
+    return varied._replace(values=varied.values + gain)
 
 
 def scale_features(varied: Varied, generator: Generator, deviation: float) -> Varied:
     """Each feature times its own factor, about its mean over the recording."""
-    mean = _mean_of(varied.frames)
+    mean = _mean_of(varied.values)
     factors = np.exp(deviation * generator.standard_normal(len(mean), np.float32))
-    return varied.with_frames(mean + (varied.frames - mean) * factors)
+    return varied._replace(values=mean + (varied.values - mean) * factors)
 
 
 def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Varied:
@@ -220,17 +191,15 @@ def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Vari
 
     Of a recording with one frame, an image, it is the deviation of all values.
     """
-    deviation = varied.frames.std(axis=0 if varied.steps > 1 else None, dtype=np.float64)
-    noise = generator.standard_normal(varied.frames.shape, np.float32)
+    deviation = varied.values.std(axis=0 if varied.steps > 1 else None, dtype=np.float64)
+    noise = generator.standard_normal(varied.values.shape, np.float32)
     noise *= (fraction * deviation).astype(np.float32)
-    noise += varied.frames
-    return varied.with_frames(noise)
+    return varied._replace(values=noise + varied.values)
 
 
-def _mean_of(frames: Frames) -> Frames:
+def _mean_of(frames: Array) -> Array:
     """The mean of each feature. Sums in float64 give that of a constant feature exactly."""
-    mean: Frames = frames.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
+    return np.asarray(frames.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def mask_frames(
@@ -240,22 +209,34 @@ def mask_frames(
 
     A largest fraction of 0 masks nothing.
     """
-    mean = _mean_of(varied.frames)
-    masked = varied.frames.copy()
+    mean = _mean_of(varied.values)
+    masked = varied.values.copy()
     for span in _draw_masks(varied.steps, most_times, generator):
         masked[span] = mean
     for span in _draw_masks(len(mean), most_bands, generator):
         masked[:, span] = mean[span]
-    return varied.with_frames(masked)
+    return varied._replace(values=masked)
 
 
-def move_image(varied: Varied, generator: Generator, most: float) -> Varied:
-    """Images moved by whole pixels; the pixels at an edge are repeated."""
-    height, width = varied.shape[:2]
-    rows = np.arange(height) - _draw_shift(most, generator)
-    columns = np.arange(width) - _draw_shift(most, generator)
-    images = varied.images[:, rows.clip(0, height - 1)]
-    return varied.with_frames(images[:, :, columns.clip(0, width - 1)])
+def mask_events(varied: Varied, generator: Generator, most: float) -> Varied:
+    """Events without the events of some steps in a row, twice."""
+    is_masked = np.zeros(varied.steps, bool)
+    for span in _draw_masks(varied.steps, most, generator):
+        is_masked[span] = True
+    return varied._replace(values=varied.values.compress(~is_masked[varied.values[0]], axis=1))
+
+
+def spread_events(varied: Varied, generator: Generator, deviation: float) -> Varied:
+    """Each event moved in time by itself [steps]; the events that leave the recording are lost."""
+    shifts = np.rint(deviation * generator.standard_normal(varied.values.shape[1], np.float32))
+    return varied.moved(0, varied.values[:1] + shifts)
+
+
+def drop_events(varied: Varied, generator: Generator, most: float) -> Varied:
+    """Events without a fraction of them, drawn up to the largest one."""
+    fraction = generator.uniform(0, most)
+    is_left = generator.random(varied.values.shape[1], np.float32) >= fraction
+    return varied._replace(values=varied.values.compress(is_left, axis=1))
 
 
 def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float) -> Varied:
@@ -263,25 +244,60 @@ def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float
 
     Beyond an edge, the pixels at the edge are repeated. Height and width are stretched separately.
     """
-    height, width = varied.shape[:2]
+    height, width = size = varied.shape[:2]
     inverse = np.linalg.inv(_draw_matrix(angle, zoom, generator))
-    y, x = np.indices((height, width)).reshape(2, -1)
-    old_y, old_x = _about_center(inverse, y, x, height, width)
-    upper, lower, down = _neighbors(old_y, height)
-    left, right, along = _neighbors(old_x, width)
+    y, x = _about_center(inverse, np.indices(size).reshape(2, -1), size)
+    upper, lower, down = _neighbors(y, height)
+    left, right, along = _neighbors(x, width)
 
-    pixels = varied.frames.reshape(varied.steps, height * width, -1)
-    along, down = along[:, None], down[:, None]  # the same for all colors
-    top = _between(pixels[:, upper * width + left], pixels[:, upper * width + right], along)
-    bottom = _between(pixels[:, lower * width + left], pixels[:, lower * width + right], along)
-    return varied.with_frames(_between(top, bottom, down))
+    # Weights are the same for all colors.
+    pixels = varied.values.reshape(varied.steps, height * width, -1)
+    top, bottom = (
+        _between(pixels[:, row * width + left], pixels[:, row * width + right], along[:, None])
+        for row in (upper, lower)
+    )
+    turned = _between(top, bottom, down[:, None])
+    return varied._replace(values=turned.reshape(varied.values.shape))
 
 
-def flip_image(varied: Varied, generator: Generator, probability: float) -> Varied:
-    """A mirror image, left for right, with a probability."""
+def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: float) -> Varied:
+    """Events turned about the center of their sensor and stretched; beyond an edge, they are lost.
+
+    Each event comes from anywhere within its pixel, so that no pattern of gaps appears. A sensor
+    with one axis is stretched alone.
+    """
+    is_flat = varied.sensor[1] == 1
+    pixels = varied.values[2:]
+    matrix = _draw_matrix(0.0 if is_flat else angle, zoom, generator)
+    within = generator.random(pixels.shape, np.float32) - np.float32(0.5)
+    turned = np.rint(_about_center(matrix, pixels + within, varied.sensor[1:]))
+    # A sensor with one axis has no y to leave.
+    return varied.moved(3, turned[1:]) if is_flat else varied.moved(2, turned)
+
+
+def move_image(varied: Varied, generator: Generator, most: float) -> Varied:
+    """Images moved by whole pixels; the pixels at an edge are repeated."""
+    rows = np.arange(varied.shape[0]) - _draw_whole(-most, most, generator)
+    columns = np.arange(varied.shape[1]) - _draw_whole(-most, most, generator)
+    images = varied.values.take(rows, axis=1, mode="clip").take(columns, axis=2, mode="clip")
+    return varied._replace(values=images)
+
+
+def move_events(varied: Varied, generator: Generator, most: float) -> Varied:
+    """Events moved along the last two axes of the sensor; the events that leave it are lost."""
+    along = _draw_whole(-most, most, generator)
+    # A sensor with one axis has no y to move along.
+    down = _draw_whole(-most, most, generator) if varied.sensor[1] > 1 else 0
+    return varied.moved(2, varied.values[2:] + np.array([[down], [along]], np.int32))
+
+
+def flip(varied: Varied, generator: Generator, probability: float) -> Varied:
+    """A mirror image, left for right along the last axis of a sensor, with a probability."""
     if generator.random() >= probability:
         return varied
-    return varied.with_frames(varied.images[:, :, ::-1])
+    if varied.are_events:
+        return varied.moved(3, varied.shape[-1] - 1 - varied.values[3:])
+    return varied._replace(values=varied.values[:, :, ::-1])
 
 
 def erase_in_image(varied: Varied, generator: Generator, most: float) -> Varied:
@@ -289,104 +305,27 @@ def erase_in_image(varied: Varied, generator: Generator, most: float) -> Varied:
     height, width, *colors = varied.shape
     rows = _draw_part(height, most, generator)
     columns = _draw_part(width, most, generator)
-    images = varied.images.copy()
-    least, greatest = varied.frames.min(), varied.frames.max()
-    images[:, rows, columns] = generator.uniform(least, greatest, colors)
-    return varied.with_frames(images)
+    images = varied.values.copy()
+    images[:, rows, columns] = generator.uniform(images.min(), images.max(), colors)
+    return varied._replace(values=images)
 
 
-def shift_events(events: VariedEvents, generator: Generator, most: float) -> VariedEvents:
-    """Events moved in time together; the events that leave the recording are lost.
-
-    The target of the outermost step is repeated at the open end.
-    """
-    shift = _draw_shift(most * events.steps, generator)
-    rows = (np.arange(events.steps) - shift).clip(0, events.steps - 1)
-    target = None if events.target is None else events.target[rows]
-    return events.at_steps(events.pairs[:, 0] + shift)._replace(target=target)
+def _interpolated(values: Array, places: npt.NDArray[np.float64]) -> Array:
+    """Values `[n, F]` at places between 0 and n - 1 of the first axis; the ends are repeated."""
+    before, after, weights = _neighbors(places, len(values))
+    return _between(values[before], values[after], weights[:, None])
 
 
-def stretch_events(events: VariedEvents, generator: Generator, most: float) -> VariedEvents:
-    """Events of a recording that is played faster or slower, with other steps and targets.
-
-    An event in the middle of its step stays where it is in the recording.
-    """
-    places = _resampled_places(events.steps, most, generator)
-    pairs = events.pairs.copy()
-    pairs[:, 0] = (events.pairs[:, 0] + 0.5) * (len(places) / events.steps)
-    target = None if events.target is None else target_at(events.target, places)
-    return events._replace(pairs=pairs, steps=len(places), target=target)
-
-
-def spread_events(events: VariedEvents, generator: Generator, deviation: float) -> VariedEvents:
-    """Each event moved in time by itself [steps]; the events that leave the recording are lost."""
-    shifts = np.rint(deviation * generator.standard_normal(len(events.pairs), np.float32))
-    return events.at_steps(events.pairs[:, 0] + shifts.astype(np.int32))
-
-
-def drop_events(events: VariedEvents, generator: Generator, most: float) -> VariedEvents:
-    """Events without a fraction of them, drawn up to the largest one."""
-    fraction = generator.uniform(0, most)
-    is_left = generator.random(len(events.pairs), np.float32) >= fraction
-    return events._replace(pairs=events.pairs[is_left])
-
-
-def rotate_events(
-    events: VariedEvents, generator: Generator, angle: float, zoom: float
-) -> VariedEvents:
-    """Events turned about the center of their sensor and stretched; beyond an edge, they are lost.
-
-    Each event comes from anywhere within its pixel, so that no pattern of gaps appears. A sensor
-    with one axis is stretched alone.
-    """
-    height, width = events.size
-    matrix = _draw_matrix(angle if height > 1 else 0.0, zoom, generator)
-    plane, y, x = events.on_plane()
-    within_y, within_x = generator.random((2, len(events.pairs)), np.float32) - np.float32(0.5)
-    new_y, new_x = _about_center(matrix, y + within_y, x + within_x, height, width)
-    # A sensor with one axis has no y to leave.
-    rows = np.rint(new_y).astype(np.int64) if height > 1 else y
-    return events.at_pixels(plane, rows, np.rint(new_x).astype(np.int64))
-
-
-def move_events(events: VariedEvents, generator: Generator, most: float) -> VariedEvents:
-    """Events moved along the last two axes of the sensor; the events that leave it are lost."""
-    plane, y, x = events.on_plane()
-    x = x + _draw_shift(most, generator)
-    # A sensor with one axis has no y to move along.
-    y = y + (_draw_shift(most, generator) if events.size[0] > 1 else 0)
-    return events.at_pixels(plane, y, x)
-
-
-def flip_events(events: VariedEvents, generator: Generator, probability: float) -> VariedEvents:
-    """A mirror image along the last axis of the sensor, with a probability."""
-    if generator.random() >= probability:
-        return events
-    plane, y, x = events.on_plane()
-    return events.at_pixels(plane, y, events.size[1] - 1 - x)
-
-
-def mask_events(events: VariedEvents, generator: Generator, most: float) -> VariedEvents:
-    """Events without the events of some steps in a row, twice."""
-    is_masked = np.zeros(events.steps, bool)
-    for span in _draw_masks(events.steps, most, generator):
-        is_masked[span] = True
-    return events._replace(pairs=events.pairs[~is_masked[events.pairs[:, 0]]])
-
-
-def _neighbors(
-    places: npt.NDArray[np.float64], length: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Frames]:
+def _neighbors(places: npt.NDArray[np.float64], length: int) -> tuple[Array, Array, Frames]:
     """The index before and after each place along an axis, and how far it is between them."""
     inside = places.clip(0, length - 1)
     before = inside.astype(np.int64)
     return before, np.minimum(before + 1, length - 1), (inside - before).astype(np.float32)
 
 
-def _between(first: Frames, second: Frames, weights: Frames) -> Frames:
+def _between(first: Array, second: Array, weights: Frames) -> Array:
     """Values between two others, by the weight of the second."""
-    mixed: Frames = first + (second - first) * weights
-    return mixed
+    return np.add(first, (second - first) * weights)
 
 
 def _draw_matrix(angle: float, zoom: float, generator: Generator) -> npt.NDArray[np.float64]:
@@ -397,69 +336,48 @@ def _draw_matrix(angle: float, zoom: float, generator: Generator) -> npt.NDArray
     return np.array([[cosine, -sine], [sine, cosine]]) * factors
 
 
-def _about_center(
-    matrix: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    x: npt.NDArray[Any],
-    height: int,
-    width: int,
-) -> npt.NDArray[Any]:
-    """Places of a plane, in pixels, after a linear map that leaves its center in place."""
-    center = np.array([[height - 1], [width - 1]]) / 2
-    mapped: npt.NDArray[Any] = matrix @ (np.stack([y, x]) - center) + center
-    return mapped
+def _about_center(matrix: Array, pixels: Array, size: tuple[int, ...]) -> Array:
+    """Pixels `[2, n]`, y and x, after a linear map that leaves the center of a plane in place."""
+    center = (np.array(size)[:, None] - 1) / 2
+    return np.add(matrix @ (pixels - center), center)
 
 
-def _draw_shift(most: float, generator: Generator) -> int:
-    """A whole number from `-most` to `most`."""
-    return _draw_up_to(2 * int(most), generator) - int(most)
-
-
-def _draw_up_to(most: int, generator: Generator) -> int:
-    """A whole number from 0 to `most`; `Generator.integers` takes ten times as long."""
-    return int(generator.random() * (most + 1))
+def _draw_whole(low: float, high: float, generator: Generator) -> int:
+    """A whole number from `low` to `high`; `Generator.integers` takes ten times as long."""
+    return int(low) + int(generator.random() * (int(high) - int(low) + 1))
 
 
 def _draw_masks(length: int, most: float, generator: Generator) -> list[slice]:
     """Two parts of a sequence, each with at most a fraction of it; none if the fraction is 0."""
-    return [_draw_part(length, most, generator) for _ in range(MASKS if most else 0)]
+    return [_draw_part(length, most, generator) for _ in range(2 if most else 0)]
 
 
 def _draw_part(length: int, most: float, generator: Generator) -> slice:
     """A part of a sequence with at most a fraction of it."""
-    width = _draw_up_to(int(most * length), generator)
-    start = _draw_up_to(length - width, generator)
+    width = _draw_whole(0, most * length, generator)
+    start = _draw_whole(0, length - width, generator)
     return slice(start, start + width)
-
-
-def _resampled_places(length: int, most: float, generator: Generator) -> npt.NDArray[np.float64]:
-    """Where the frames of a faster or slower recording are in the recording, `[new length]`."""
-    speed = 1 + generator.uniform(-most, most)
-    new_length = max(1, round(length / speed))
-    # The middle of a new frame, in old frames, minus that of an old one.
-    places = np.arange(0.5, new_length) * (length / new_length) - 0.5
-    return places.clip(0, length - 1)
 
 
 # The changes of each kind of recording, by the names of their strengths, in the order in which they
 # are applied.
 CHANGES: dict[AugmentedKind, dict[tuple[str, ...], Callable[..., Any]]] = {
     "sound": {
-        ("shift",): shift_quietly,
-        ("speed",): resample_rows,
+        ("shift",): partial(shift_steps, repeats_quietest=True),
+        ("speed",): change_speed,
         ("warp",): warp_bands,
         ("noise",): add_noise,
         ("gain",): change_gain,
         ("time_mask", "band_mask"): mask_frames,
     },
     "channels": {
-        ("shift",): shift_quietly,
+        ("shift",): partial(shift_steps, repeats_quietest=True),
         ("scale",): scale_features,
         ("time_mask", "band_mask"): mask_frames,
     },
     "series": {
-        ("shift",): shift_rows,
-        ("speed",): resample_rows,
+        ("shift",): shift_steps,
+        ("speed",): change_speed,
         ("scale",): scale_features,
         ("jitter",): jitter_values,
         ("time_mask", "band_mask"): mask_frames,
@@ -468,17 +386,17 @@ CHANGES: dict[AugmentedKind, dict[tuple[str, ...], Callable[..., Any]]] = {
         ("jitter",): jitter_values,
         ("rotate", "zoom"): rotate_image,
         ("move",): move_image,
-        ("flip",): flip_image,
+        ("flip",): flip,
         ("erase",): erase_in_image,
     },
     "events": {
-        ("shift",): shift_events,
-        ("speed",): stretch_events,
+        ("shift",): shift_steps,
+        ("speed",): change_speed,
         ("spread",): spread_events,
         ("drop",): drop_events,
         ("rotate", "zoom"): rotate_events,
         ("move",): move_events,
-        ("flip",): flip_events,
+        ("flip",): flip,
         ("time_mask",): mask_events,
     },
 }

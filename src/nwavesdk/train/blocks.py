@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.data import Standard
+from nwavesdk.data.batches import Encoder
 from nwavesdk.data.binning import to_frames
-from nwavesdk.data.encoders import Encoder, hold_values
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.recordings import Frames
 from nwavesdk.layers import prepare_net
@@ -93,7 +93,7 @@ class NetInput:
             )
         for first in range(0, count, per_block):
             part = _dense(frames, first, min(first + per_block, count))
-            yield hold_values(standard.apply(part), self.hold)
+            yield np.repeat(standard.apply(part), self.hold, axis=0)
         n_missing = self.n_steps(frames) - count * self.hold
         for first in range(0, n_missing, MOST_STEPS):
             n_zeros = min(MOST_STEPS, n_missing - first)

@@ -10,7 +10,7 @@ import numpy as np
 from nwavesdk.chip import Profile
 from nwavesdk.data import Series, Standard
 from nwavesdk.data.augment import Augmentation
-from nwavesdk.data.encoders import Encoder, encoder_of
+from nwavesdk.data.batches import Encoder, encoder_of
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
 from nwavesdk.data.front_end import LEAST_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions

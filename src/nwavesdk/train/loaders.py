@@ -6,7 +6,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from nwavesdk.data import Batch
-from nwavesdk.data.batches import BatchOrder, SetShare, batches_of
+from nwavesdk.data.batches import BatchOrder, batches_of
 from nwavesdk.train.network import stream_seed
 from nwavesdk.train.run_data import RunData
 
@@ -80,5 +80,6 @@ class Loaders(LightningDataModule):
                 f"machine.devices: got {world} processes for {n} recordings of the validation set, "
                 "expected at least one each: use fewer --devices or --nodes."
             )
-        share = SetShare(n, world, trainer.global_rank) if world > 1 else None
+        # Each recording once: `DistributedSampler` would give some to two processes.
+        share = range(trainer.global_rank, n, world)
         return batches_of(self.data.val, self.val_batch_size, share, self.workers, self.on_start)

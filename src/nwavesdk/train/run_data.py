@@ -234,10 +234,10 @@ def _changed(config: RunConfig, kind: DataKind, train: Series) -> Series:
     """The training set with the random changes of the run."""
     augmentation = augmentation_of_run(config, kind, train.recordings.task)
     shape = train.recordings.feature_shape or (train.recordings.n_features,)
-    if augmentation is not None and augmentation.rotate and len(shape) < 2:
+    if augmentation is not None and "rotate" in augmentation.strengths and len(shape) < 2:
         raise ValueError(
-            f"data.augment: rotate={augmentation.rotate:g} turns pictures, and a step has one axis "
-            f"of {shape[0]} values: leave it out."
+            f"data.augment: rotate={augmentation.strengths['rotate']:g} turns pictures, and a step "
+            f"has one axis of {shape[0]} values: leave it out."
         )
     seed = stream_seed(config.seed, "augment")
     return replace(train, augmentation=augmentation, seed=seed)

@@ -218,6 +218,7 @@ def _trainer(
         logger=EventLog(run.folder.path / "tensorboard"),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the loaders share sets between processes
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         default_root_dir=run.folder.path,
