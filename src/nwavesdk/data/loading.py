@@ -206,7 +206,7 @@ def _check_rest(items: Sequence[Item], used: Container[str], faults: Faults) -> 
         rest = {getattr(item, attribute) for item in items if item.key in used}
         lost = next((item for item in items if getattr(item, attribute) not in rest), None)
         if lost is not None:
-            file = faults.name_of(lost.path)
+            file = printable(lost.key)
             name = printable(getattr(lost, attribute))
             raise ValueError(
                 f"All recordings of the {noun} '{name}' would be skipped, such as {file}, which "
