@@ -123,14 +123,6 @@ def test_links_to_files_and_folders_are_followed(words: Path, tmp_path: Path) ->
     assert len(listed) == 12 + len(linked)
 
 
-def test_recordings_may_be_links_to_a_store_next_to_them(curves: Path) -> None:
-    (curves / "wavs").rename(curves / "store")
-    (curves / "wavs").mkdir()
-    for path in (curves / "store").iterdir():
-        (curves / "wavs" / path.name).symlink_to(path)
-    assert len(list_targets(curves, Faults(curves, "raise"), SOUNDS)) == 5
-
-
 def test_many_links_to_one_folder_are_listed_fast(words: Path) -> None:
     """Two links to the next of 30 folders would lead to 2^30 files."""
     folders = [words / ".store" / f"{index}" for index in range(30)]

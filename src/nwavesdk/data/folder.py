@@ -128,8 +128,7 @@ def visible_folders(root: Path) -> list[Path]:
 
 def is_official(root: Path) -> bool:
     """Whether a folder has the folders of an official split: train, with val, test or both."""
-    folders = {path.name for path in visible_folders(root)}
-    return "train" in folders and len(folders) > 1 and folders <= set(PARTS)
+    return {"train"} < {path.name for path in visible_folders(root)} <= set(PARTS)
 
 
 def check_parts(root: Path) -> None:
@@ -235,13 +234,12 @@ def list_classes(
 
     folders = {path.name for path in visible_folders(root) if not path.is_symlink()}
     classes = {str(item.class_name) for item in items}
-    is_distinct = len(set(map(str.strip, classes))) == len(classes)
-    if not has_table and not (folders <= classes and is_distinct):
-        problem = ", ".join(sorted(folders - classes)) or "names that differ only in spaces"
+    if not has_table and len(set(map(str.strip, classes))) < len(folders | classes):
+        shown = printable(", ".join(sorted(folders - classes or classes)))
         raise ValueError(
             f"Data folder {printable(root)} has class folders without a {' or '.join(suffixes)} "
-            f"file, or whose names differ only in spaces ({printable(problem):.200}): add "
-            "recordings, remove the folders, or move all recordings of a class into one."
+            f"file, or whose names differ only in spaces ({shown:.200}): add recordings, remove "
+            "the folders, or move all recordings of a class into one."
         )
     return items
 
@@ -257,10 +255,9 @@ def list_targets(
     Raises:
         RecordingError: If a target has no sound; see `Faults`.
     """
-    sounds = list_files(root / "wavs", faults, suffixes, others)
     target_of = {
         path: (root / "target" / path.relative_to(root / "wavs")).with_suffix(".pt")
-        for path in sounds
+        for path in list_files(root / "wavs", faults, suffixes, others)
     }
     targets = list_files(root / "target", faults, (".pt",), others)
     for path in sorted(set(targets) - set(target_of.values())):

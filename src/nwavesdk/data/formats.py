@@ -8,7 +8,7 @@ folders `train`, `val` and `test`, an official split.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -106,9 +106,8 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
     parts: dict[Path, Part | None] = {}
     for file in paths:
         match = re.fullmatch(pattern, file.name, re.IGNORECASE)
-        if (
-            match and file.with_suffix("") not in parts
-        ):  # not a packed file next to the unpacked one
+        is_copy = file.with_suffix("") in parts  # packed, next to the unpacked file
+        if match and not is_copy:
             names.add(match["set"])
             parts[file] = PART_OF_WORD.get((match["part"] or "").lower())
     if len(names) > 1 or (None in parts.values() and any(parts.values())):
@@ -118,8 +117,6 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
             "expected one, and train, val or test in the names of all files or of none: name a "
             "file, or give each data set its own folder."
         )
-    if len(parts) == 1:
-        return dict.fromkeys(parts)
     return dict(sorted(parts.items(), key=lambda item: PARTS.index(item[1] or "train")))
 
 
@@ -169,7 +166,7 @@ def open_source(
     )
     if is_official(path):
         parts = [part for part in PARTS if (path / part).is_dir()]
-        source = _join(path, {part: (part, open_part(path / part)) for part in parts})
+        source = _join(path, [(part, part, open_part(path / part)) for part in parts])
     else:
         source = open_part(path)
 
@@ -200,10 +197,10 @@ def _open(
                 "--missing out."
             )
         if files:
-            members = {
-                file.name.removesuffix(".gz"): (part, open_format(file, task))
+            members = [
+                (file.name.removesuffix(".gz"), part, open_format(file, task))
                 for file, part in files.items()
-            }
+            ]
             return _join(path, members)
 
     if not path.is_dir():
@@ -266,35 +263,31 @@ def _digest_of_file(path: Path) -> bytes:
         return file_digest(file, "sha256").digest()
 
 
-def _join(path: Path, members: Mapping[str, tuple[Part | None, Source]]) -> Source:
+def _join(path: Path, members: Sequence[tuple[str, Part | None, Source]]) -> Source:
     """Several sources as one, with their names before the keys of recordings.
 
     Args:
         path: What holds them, for errors.
-        members: The part of each in an official split, and its recordings, by its name.
+        members: The name of each, its part in an official split, and its recordings.
 
     Raises:
         ValueError: If they hold different things.
     """
-    (expected, (_, first)), *_ = members.items()
+    expected, _, first = members[0]
     items: list[Item] = []
     source_of: dict[Path, Source] = {}
-    for name, (part, source) in members.items():
-        classes = first.classes if first.task == "labels" else source.classes
-        kind = (source.kind, source.task, source.shape, source.classes)
-        if kind != (first.kind, first.task, first.shape, classes):
+    for name, part, source in members:
+        if _describe(source) != _describe(first):
             raise ValueError(
-                f"{printable(path)}: {name} holds {source.kind} for {source.task}, with features "
-                f"{source.shape} and the classes {', '.join(source.classes):.80}, expected "
-                f"{first.kind} for {first.task} with features {first.shape} as in {expected}, and "
-                f"for steps the same classes (an array classes)."
+                f"{printable(path)}: {name} holds {_describe(source)}, expected "
+                f"{_describe(first)} as in {expected}."
             )
         for item in source.items:
             items.append(replace(item, key=f"{name}/{item.key}", part=part or item.part))
             source_of[item.path] = source
 
     # A class that the training set lacks is an error of the split.
-    names = dict.fromkeys(name for _, source in members.values() for name in source.classes)
+    names = dict.fromkeys(name for _, _, source in members for name in source.classes)
     return replace(
         first,
         items=tuple(items),
@@ -302,3 +295,9 @@ def _join(path: Path, members: Mapping[str, tuple[Part | None, Source]]) -> Sour
         read=lambda item: source_of[item.path].read(item),
         digest=lambda item: source_of[item.path].digest(item),
     )
+
+
+def _describe(source: Source) -> str:
+    """What the members of a data set have in common."""
+    text = f"{source.kind} for {source.task} with features {list(source.shape)}"
+    return f"{text} and labels {', '.join(source.classes)}" if source.task == "labels" else text

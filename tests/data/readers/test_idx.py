@@ -1,5 +1,4 @@
 import gzip
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -86,8 +85,7 @@ def test_of_a_file_that_is_there_twice_the_unpacked_one_is_read(tmp_path: Path) 
     written(tmp_path)
     (tmp_path / f"{NAMES[0]}.gz").write_bytes(b"damaged")
     assert open_idx(tmp_path).items[0].path == tmp_path / NAMES[0]
-    # One file stands for its set.
-    assert [item.part for item in open_idx(tmp_path / NAMES[0]).items] == [None] * 5
+    assert [item.part for item in open_idx(tmp_path / NAMES[0]).items] == ["train"] * 5
 
 
 def test_missing_labels_and_several_sets_are_errors(tmp_path: Path) -> None:
@@ -99,14 +97,6 @@ def test_missing_labels_and_several_sets_are_errors(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
     (tmp_path / f"kuzu-{NAMES[3]}").unlink()
     with pytest.raises(FileError, match="kuzu-t10k-labels-idx1-ubyte does not exist"):
-        open_idx(tmp_path)
-
-
-def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
-    written(tmp_path)
-    (tmp_path / NAMES[3]).unlink()
-    os.mkfifo(tmp_path / NAMES[3])
-    with pytest.raises(FileError, match="is a pipe, expected a file"):
         open_idx(tmp_path)
 
 
@@ -145,7 +135,7 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, name: str, is_packed: boo
 
 def test_both_sets_have_images_of_one_size(tmp_path: Path) -> None:
     written(tmp_path, NAMES, [*CONTENTS[:2], packed(TEST.reshape(4, 3, 2)), CONTENTS[3]])
-    with pytest.raises(ValueError, match=r"t10k.* features \(3, 2\) .* \(2, 3\) as in train-im"):
+    with pytest.raises(ValueError, match=r"t10k.* features \[3, 2\], .* \[2, 3\] as in train-"):
         open_idx(tmp_path)
 
 

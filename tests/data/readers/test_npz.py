@@ -215,7 +215,6 @@ def test_values_for_each_step_with_or_without_input(path: Path, arrays: Any, exp
 
 def test_integers_are_values_if_that_task_is_chosen(path: Path) -> None:
     y = np.arange(20).reshape(4, 5) % 3
-    assert opened(path, x=X, y=y).task == "labels"
     source = opened(path, "regression", x=X, y=y)
     assert source.task == "regression"
     assert_holds(source, X, y[..., None])
@@ -241,11 +240,15 @@ def test_a_digest_is_that_of_a_recording_with_its_target(path: Path) -> None:
     source = opened(path, x=x, y=y, group=[1, 1, 2, 2])
     after = [source.digest(item) for item in source.items]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, False, True]
+
+
+def test_a_digest_follows_the_meaning_of_labels(path: Path) -> None:
     digests = set()
-    for classes in ([0, 1, 0, 1], [0, 1, 1, 1]):
-        source = opened(path, x=X, y=classes)
-        digests.update(map(source.digest, source.items))
-    assert len(digests) == 5
+    for y in ([0, 1, 0, 1], [0, 1, 1, 1], [[-1, 1, 2, 1, 1]] * 4):
+        for names in ({}, {"classes": ["p", "q", "r"]}):
+            source = opened(path, x=X, y=y, **names)
+            digests |= {source.digest(item) for item in source.items}
+    assert len(digests) == 5 + 5 + 8
 
 
 # hostile files
@@ -360,6 +363,5 @@ def test_memory_is_checked_before_reading(path: Path, monkeypatch: pytest.Monkey
 def test_recordings_without_classes_need_no_y(path: Path) -> None:
     np.savez(path, x=X)
     source = open_npz(path)
-    assert source.task == "classification"
-    assert classes_of(source) == [None] * 4
+    assert (source.task, classes_of(source)) == ("classification", [None] * 4)
     assert_holds(source, X)

@@ -179,5 +179,5 @@ def test_a_file_without_classes_or_series_is_an_error(
 
 def test_two_files_have_the_same_dimensions(tmp_path: Path) -> None:
     path = write(tmp_path, test="@classLabel true Standing\n@data\n1:Standing\n")
-    with pytest.raises(ValueError, match=r"TEST.ts holds .* \(1,\) .* \(2,\) as in Motions_TR"):
+    with pytest.raises(ValueError, match=r"TEST.ts holds .* \[1\], .* \[2\] as in Motions_TRAIN"):
         open_ts(path)

@@ -163,8 +163,15 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
         Item(str(index), path, class_name, part, group, index=index)
         for index, (class_name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
     )
-    shape = inputs[0].shape[1:] if inputs else ()
-    return Source("series", task, items, read, digest, tuple(name_of.values()), shape)
+    return Source(
+        kind="series",
+        task=task,
+        items=items,
+        read=read,
+        digest=digest,
+        classes=tuple(name_of.values()),
+        shape=inputs[0].shape[1:] if inputs else (),
+    )
 
 
 def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Array]:
