@@ -11,11 +11,10 @@ import pytest
 from examples import small_data as small
 from nwavesdk.data.features import FeatureOptions, Features, ImageFeatures
 from nwavesdk.data.folder import Faults
-from nwavesdk.data.formats import open_file, open_source
+from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import Loaded, load_recordings
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.source import Item, Sample
-from nwavesdk.internal.files import FileError
 
 for package in ("soundfile", "soxr", "scipy.io", "PIL"):
     pytest.importorskip(package)
@@ -160,20 +159,23 @@ def test_sets_in_other_words_or_places_are_not_classes(tmp_path: Path, folders: 
     assert source.items[0].key == f"{folders.split()[0]}/high/0.npy"
 
 
-def test_what_is_no_data_set_is_one_line_with_all_formats(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"has no recordings, expected a folder .*\.npz file"):
-        open_source(tmp_path, Faults(tmp_path, "raise"))
-    with pytest.raises(ValueError, match="is a file, expected a folder"):
-        open_source(tmp_path / "notes.txt", Faults(tmp_path, "raise"))
-    with pytest.raises(ValueError, match="does not exist, expected a folder"):
-        open_source(tmp_path / "none", Faults(tmp_path, "raise"))
-    (tmp_path / "a" / "deep").mkdir(parents=True)
-    np.save(tmp_path / "a" / "deep" / "0.npy", np.zeros((5, 2)))
-    with pytest.raises(ValueError, match=r"has only one class \('a'\), expected at least two"):
-        open_source(tmp_path, Faults(tmp_path, "raise"))
-    with pytest.raises(ValueError, match=r"deep has no classes, expected at least two"):
-        open_source(tmp_path / "a" / "deep", Faults(tmp_path, "skip"))
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", r"has only one class \('a'\), expected at least two"),
+        ("a", r"has no recordings, expected a folder .*\.npz file"),
+        ("a/b", "has no classes, expected at least two"),
+        ("a/notes.txt", "has no recordings, expected a folder"),
+        ("none", "does not exist, expected a folder"),
+    ],
+)
+def test_what_is_no_data_set_is_one_line(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "notes.txt").touch()
+    if name != "a":
+        np.save(tmp_path / "a" / "b" / "0.npy", np.zeros((5, 2)))
+    with pytest.raises(ValueError, match=words):
+        open_source(tmp_path / name, Faults(tmp_path / name, "skip"))
 
 
 def test_several_data_sets_in_one_folder_are_named(made: Callable[[Make], Path]) -> None:
@@ -309,11 +311,10 @@ def test_colors_where_the_net_knows_gray_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_file_without_class_is_opened_by_its_name(made: Callable[[Make], Path]) -> None:
-    folder = made(small.make_csv)
-    source = open_file(folder / "high" / "0.csv")
-    assert (source.kind, [item.class_name for item in source.items]) == ("series", [None])
-    with pytest.raises(FileError, match=r"README has no recordings, expected .*\.csv"):
-        open_file(folder / "README")
+    path = made(small.make_csv) / "high" / "0.csv"
+    source = open_source(path, Faults(path, "raise"), has_table=True)
+    assert (source.kind, source.task) == ("series", "classification")
+    assert source.items == (Item(path.as_posix(), path),)
 
 
 # The cache

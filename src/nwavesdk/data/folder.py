@@ -77,8 +77,8 @@ class Faults:
         if self.on_error == "raise":
             remedy = f"{fault.remedy}; {SKIP_REMEDY}"
             if others:
-                least = "at least " * (len(others) == MAX_OTHERS)
-                remedy += f"; {least}{len(others)} more cannot be used: {'; '.join(others)}"
+                number = f"at least {MAX_OTHERS}" if len(others) == MAX_OTHERS else len(others)
+                remedy += f"; {number} more cannot be used: {'; '.join(others)}"
             raise RecordingError(fault.path, fault.what, remedy) from None
         self.skipped.append((printable(name), fault.what))
 
@@ -99,7 +99,12 @@ class Faults:
 
         Before the first fault is raised, further recordings are read, to name others that cannot be
         used.
+
+        Raises:
+            RecordingError: If a recording cannot be read and `on_error` is `"raise"`.
+            ValueError: If none can be read.
         """
+        is_empty = True
         remaining = iter(items)
         for item in remaining:
             try:
@@ -108,7 +113,10 @@ class Faults:
                 others = _faults_of(remaining if self.on_error == "raise" else (), read)
                 self.report(item.key, fault, list(islice(others, MAX_OTHERS)))
             else:
+                is_empty = False
                 yield item, value
+        if is_empty:
+            raise ValueError(f"{printable(self.root)} has no usable recording.")
 
 
 def _faults_of(items: Iterable[Item], read: Callable[[Item], object]) -> Iterator[str]:
@@ -183,13 +191,16 @@ def list_files(
 
 def _walk(root: Path, faults: Faults) -> Iterator[Path]:
     """All files below a folder but hidden ones and the table of sets."""
-
-    def report(error: OSError) -> None:
-        faults.report_file(Path(error.filename), f"cannot be read ({reason_of(error)})")
-
     table = (faults.table or root).resolve()
     listed = set(root.resolve().parents)
-    for name, folders, files in os.walk(root, onerror=report, followlinks=True):
+    entries = os.walk(
+        root,
+        followlinks=True,
+        onerror=lambda error: faults.report_file(
+            Path(error.filename), f"cannot be read ({reason_of(error)})"
+        ),
+    )
+    for name, folders, files in entries:
         folder = Path(name)
         if folder.resolve() in listed or len(folder.relative_to(root).parts) > MAX_FOLDERS:
             problem = f"is listed already, holds the data, or lies below {MAX_FOLDERS} folders"

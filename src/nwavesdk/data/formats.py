@@ -36,14 +36,12 @@ from nwavesdk.data.readers.shd import open_shd
 from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.reading import reading
 from nwavesdk.data.source import PART_OF_WORD, PARTS, Item, Kind, Part, Sample, Source, Task
-from nwavesdk.internal.files import FileError, kind_of, printable
+from nwavesdk.internal.files import FileError, printable
 
 __all__ = [
     "ALL_COLUMNS",
     "FORMATS",
     "READERS",
-    "holds_many",
-    "open_file",
     "open_source",
 ]
 
@@ -120,23 +118,6 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
     return dict(sorted(parts.items(), key=lambda item: PARTS.index(item[1] or "train")))
 
 
-def holds_many(path: Path) -> bool:
-    """Whether a path has files with many recordings each, by their names."""
-    return any(_find_files(path, pattern) for pattern in FORMATS)
-
-
-def open_file(
-    path: Path, max_seconds: float = MOST_SECONDS, series: SeriesOptions = ALL_COLUMNS
-) -> Source:
-    """A file as a recording without class, such as one that a trained net is applied to.
-
-    Raises:
-        FileError: If its name does not show what it is.
-    """
-    items = [Item(path.as_posix(), path)]
-    return _source_of_files(_find_kind(path, [path]), "classification", items, max_seconds, series)
-
-
 def open_source(
     path: Path,
     faults: Faults,
@@ -147,6 +128,8 @@ def open_source(
     series: SeriesOptions = ALL_COLUMNS,
 ) -> Source:
     """Find out what a path holds, and list its recordings; no recording is read.
+
+    A file with one recording, such as one that a trained net is applied to, has no class.
 
     Args:
         path: A folder or a file.
@@ -203,13 +186,16 @@ def _open(
             ]
             return _join(path, members)
 
-    if not path.is_dir():
-        got = f"is {kind_of(path.stat().st_mode)}" if path.exists() else "does not exist"
-        raise ValueError(f"Data folder {printable(path)} {got}, expected {EXPECTED}.")
+    if not path.exists():
+        raise ValueError(f"Data folder {printable(path)} does not exist, expected {EXPECTED}.")
     if (path / "wavs").is_dir() and (path / "target").is_dir():
         items = list_targets(path, faults, READERS["sound"], RECORDING_SUFFIXES)
         return _source_of_files("sound", "regression", items, max_seconds, series)
 
+    if not path.is_dir():
+        item = Item(path.as_posix(), path)
+        kind = _find_kind(path, [path])
+        return _source_of_files(kind, "classification", [item], max_seconds, series)
     kind = _find_kind(path, list_files(path, Faults(path, "skip"), KIND_OF))
     if not has_table:
         check_parts(path)

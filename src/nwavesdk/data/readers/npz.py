@@ -146,8 +146,8 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
         return Sample(values, target.reshape(len(target), -1))
 
     def digest(item: Item) -> bytes:
-        stored = [rows[item.index] for rows in (inputs, outputs) if rows]
         # The same integers are other classes if the file has other ones, or names for them.
+        stored = (rows[item.index] for rows in (inputs, outputs) if rows)
         return digest_of(f"{item.class_name} {list(name_of)}", *stored)
 
     n_recordings = len(inputs or outputs)
