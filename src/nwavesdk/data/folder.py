@@ -183,7 +183,7 @@ def list_files(
         has_text = str(path) == str(path).encode(errors="replace").decode()
         if is_recording and has_text:
             recordings.append(path)
-        elif is_recording or is_other or not path.is_file():
+        elif is_recording or is_other or not os.path.isfile(path):
             problem = f"is not a {' or '.join(suffixes)} file with a name in UTF-8"
             faults.report_file(path, problem)
     return recordings
@@ -191,7 +191,7 @@ def list_files(
 
 def _walk(root: Path, faults: Faults) -> Iterator[Path]:
     """All files below a folder but hidden ones and the table of sets."""
-    table = (faults.table or root).resolve()
+    table = faults.table or root
     listed = set(root.resolve().parents)
     entries = os.walk(
         root,
@@ -211,7 +211,11 @@ def _walk(root: Path, faults: Faults) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [folder / name for name in files if not name.startswith(".")]
         # Names first, because links are slow to follow.
-        yield from (path for path in paths if path.name != table.name or path.resolve() != table)
+        yield from (
+            path
+            for path in paths
+            if path.name != table.name or os.path.realpath(path) != os.path.realpath(table)
+        )
 
 
 def list_classes(

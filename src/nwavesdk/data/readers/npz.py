@@ -127,6 +127,7 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
         "regression": True,
     }
     task = next(name for name, applies in rules.items() if applies)
+
     names = _texts_of(arrays, "classes")
     labels = _labels_of(arrays, outputs, task, bool(names))
     name_of = name_classes(labels, names)
@@ -150,27 +151,32 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
         stored = (rows[item.index] for rows in (inputs, outputs) if rows)
         return digest_of(f"{item.class_name} {list(name_of)}", *stored)
 
-    n_recordings = len(inputs or outputs)
-    groups = _texts_of(arrays, "group") or [None] * n_recordings
-    parts = _texts_of(arrays, "split") or [None] * n_recordings
-    if not set(parts) <= {None, *PARTS} or {len(groups), len(parts)} != {n_recordings}:
-        raise ValueError(
-            f"group or split do not fit {n_recordings} recordings, expected a group, and train, "
-            "val or test, for each"
-        )
-    classes = [name_of[label] for label in labels] if has_classes else [None] * n_recordings
-    items = tuple(
-        Item(str(index), path, class_name, part, group, index=index)
-        for index, (class_name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
+    classes = (
+        [name_of[label] for label in labels] if has_classes else [None] * len(inputs or outputs)
     )
     return Source(
         kind="series",
         task=task,
-        items=items,
+        items=_list_items(path, arrays, classes),
         read=read,
         digest=digest,
         classes=tuple(name_of.values()),
         shape=inputs[0].shape[1:] if inputs else (),
+    )
+
+
+def _list_items(path: Path, arrays: Arrays, classes: Sequence[str | None]) -> tuple[Item, ...]:
+    """The recordings with their classes, and with the parts and groups that the file has."""
+    parts = _texts_of(arrays, "split") or [None] * len(classes)
+    groups = _texts_of(arrays, "group") or [None] * len(classes)
+    if not set(parts) <= {None, *PARTS} or not len(parts) == len(groups) == len(classes):
+        raise ValueError(
+            f"group or split do not fit {len(classes)} recordings, expected a group, and train, "
+            "val or test, for each"
+        )
+    return tuple(
+        Item(str(index), path, class_name, part, group, index=index)
+        for index, (class_name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
     )
 
 
@@ -209,13 +215,14 @@ def _is_one_hot(y: Any, steps: Sequence[tuple[int, ...]]) -> bool:
     """Whether each recording has a one and zeros, but no value for each step: encoded classes."""
     if not isinstance(y, np.ndarray) or y.ndim != 2 or (y.shape[1],) in steps:
         return False
+    # Sorted, each row would be the last one of the identity matrix.
     return len(y) == len(steps) and bool((np.sort(y) == np.eye(y.shape[1])[-1]).all())
 
 
 def _labels_of(arrays: Arrays, outputs: Sequence[Array], task: Task, is_named: bool) -> list[Any]:
     """The class of each recording, or the different classes of steps: integers or texts.
 
-    Without names of classes, a step has always a class.
+    Steps without a class have none of them, if the classes have names.
     """
     if task == "labels":
         labels = np.unique(np.concatenate(outputs)).astype(np.int64).tolist()
@@ -238,8 +245,8 @@ def _texts_of(arrays: Arrays, name: str) -> list[Any]:
     array = arrays[name]
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
     is_distinct = 0 < len(set(texts)) == len({text.strip() for text in texts} - {""})
-    is_printable = all(map(str.isprintable, texts))
-    if array.dtype.kind not in LABEL_KINDS or array.ndim != 1 or not is_distinct & is_printable:
+    is_label = array.ndim == 1 and array.dtype.kind in LABEL_KINDS
+    if not is_label or not is_distinct or not all(map(str.isprintable, texts)):
         raise ValueError(
             f"{name} is {array.dtype} {list(array.shape)}, expected texts or integers with one "
             "axis, all printable, that do not differ only in spaces"
