@@ -116,11 +116,10 @@ def test_links_to_files_and_folders_are_followed(words: Path, tmp_path: Path) ->
     (words / "yes" / "outside.wav").symlink_to(write(elsewhere / "1.wav"))
     (words / "maybe").symlink_to(write(elsewhere / "maybe" / "1.wav").parent)
     (words / "no" / "more").symlink_to(write(elsewhere / "more" / "1.wav").parent)
-    listed = classes_in(words)
-    assert {one.class_name for one in listed} == {"maybe", "no", "yes"}
-    linked = {"maybe/1.wav", "no/more/1.wav", "yes/inside.wav", "yes/outside.wav"}
-    assert linked < {one.key for one in listed}
-    assert len(listed) == 12 + len(linked)
+    (tmp_path / "link").symlink_to(words)
+    keys = {item.key for item in classes_in(tmp_path / "link")}
+    assert {"maybe/1.wav", "no/more/1.wav", "yes/inside.wav", "yes/outside.wav"} < keys
+    assert len(keys) == 16
 
 
 def test_many_links_to_one_folder_are_listed_fast(words: Path) -> None:
@@ -135,11 +134,6 @@ def test_many_links_to_one_folder_are_listed_fast(words: Path) -> None:
     faults = Faults(words, "skip")
     assert len(classes_in(words, faults)) == 12
     assert len(faults.skipped) == 29
-
-
-def test_the_data_folder_itself_may_be_a_link(words: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(words)
-    assert len(classes_in(tmp_path / "link")) == 12
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,13 @@ NAMES = [
 ]
 
 
-def packed(numbers: Any, kind: int = 8) -> bytes:
+def header(*sizes: int, kind: int = 8) -> bytes:
+    return struct.pack(f">BBBB{len(sizes)}I", 0, 0, kind, len(sizes), *sizes)
+
+
+def packed(numbers: Any) -> bytes:
     array = np.asarray(numbers, np.uint8)
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, kind, array.ndim, *array.shape)
-    return header + array.tobytes()
+    return header(*array.shape) + array.tobytes()
 
 
 ARRAYS = [TRAIN, [3, 10, 0, 3, 3], TEST, [10, 10, 7, 0]]
@@ -100,10 +103,6 @@ def test_missing_labels_and_several_sets_are_errors(tmp_path: Path) -> None:
         open_idx(tmp_path)
 
 
-def header(*sizes: int, kind: int = 8) -> bytes:
-    return struct.pack(f">BBBB{len(sizes)}I", 0, 0, kind, len(sizes), *sizes)
-
-
 # The number of the file, its content, and the fault.
 FAULTS: dict[str, tuple[int, bytes, str]] = {
     "text": (0, b"\x1b[31m", "cannot be read as an idx file"),
@@ -139,15 +138,12 @@ def test_both_sets_have_images_of_one_size(tmp_path: Path) -> None:
         open_idx(tmp_path)
 
 
-def test_a_damaged_gzip_file_is_an_error(tmp_path: Path) -> None:
-    names = [f"{name}.gz" for name in NAMES]
-    written(tmp_path, names)
-    path = tmp_path / names[0]
+@pytest.mark.parametrize("place", [1, 20, -9, -8, -2])
+def test_a_damaged_gzip_file_is_an_error(tmp_path: Path, place: int) -> None:
+    path = written(tmp_path, [f"{name}.gz" for name in NAMES]) / f"{NAMES[0]}.gz"
     data = path.read_bytes()
     # The checksum and the size are the last eight bytes.
-    damages = [data[:place] for place in range(1, len(data))]
-    damages += [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in (-8, -2)]
-    for damage in damages:
+    for damage in (data[:place], data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]):
         path.write_bytes(damage)
         with pytest.raises(RecordingError, match="cannot be read as an idx file"):
             open_idx(tmp_path)
