@@ -122,7 +122,7 @@ def test_which_files_are_such_data(folder):
         ([[0.5], [0.5]], [[0], [0]], [0], {}, "and as many spikes/times, spikes/units and extra"),
         ([[0.5]], [[0]], [0], {"speaker": [1, 2]}, "and as many spikes/times, spikes/units and ex"),
         ([[0.5]], [[0]], [2], {"keys": WORDS}, "it has the labels [2], expected 0 to 1"),
-        ([[0.5]], [[0]], [-1], {"keys": WORDS}, "it has the labels [-1], expected 0 to 1"),
+        ([[0.5]], [[0]], [-1], {}, "labels of int64 [1], expected a whole number for each"),
         ([[0.5]], [[0]], [0], {"keys": [b"a", b"a"]}, "of the classes a, a, each of which occurs"),
         ([[0.5]], [[0]], [0], {"keys": [1, 2]}, "cannot be read as HDF5 with labels"),
     ],

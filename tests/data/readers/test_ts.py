@@ -153,6 +153,7 @@ def test_lengths_are_compared_with_the_tags(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("PK\3\4\0\0", "expected tags such as"),
+        (TAGS.replace("@missing", "@miss\x9fing") + SERIES, "expected tags such as"),
         (TAGS.replace("@data\n", "") + SERIES, "expected tags such as"),
         (TAGS + "\n# nothing\n", "and series after @data"),
         ("\0" + TAGS + SERIES, "expected tags such as"),

@@ -53,7 +53,8 @@ def open_shd(path: Path) -> Source:
         sizes = {int(arrays[count]) for count in counts} | {len(speakers) or len(labels)}
         # A recording takes more than a byte, even if it is compressed.
         is_list = labels.ndim == 1 and 0 < len(labels) <= path.stat().st_size
-        if not is_list or labels.dtype.kind not in "iu" or sizes != {len(labels)}:
+        is_label = labels.dtype.kind in "iu" and labels.min() >= 0
+        if not is_list or not is_label or sizes != {len(labels)}:
             raise ValueError(
                 f"labels of {labels.dtype} {list(labels.shape)}, expected a whole number for each "
                 "recording, and as many spikes/times, spikes/units and extra/speaker"

@@ -83,10 +83,9 @@ def _read_lines(path: Path) -> tuple[list[str], int, list[tuple[int, str]]]:
     series = list(lines)  # those after @data
     switches = {name for name, value in tags.items() if value.lower() == "true"}
     switch, *classes = tags.get("@classlabel", "").split() or [""]
-    has_classes = switch.lower() == "true" and "".join(classes).isprintable()
-    others = {name for name in tags if not name.startswith("@")}
-    others |= switches & {"@timestamps", "@targetlabel"}
-    if not has_classes or len(set(classes)) < len(classes) or others or not series:
+    is_tag = all(f"{name}{tags[name]}".isprintable() and name.startswith("@") for name in tags)
+    has_classes = switch.lower() == "true" and len(set(classes)) == len(classes)
+    if not is_tag or not has_classes or switches & {"@timestamps", "@targetlabel"} or not series:
         raise ValueError(
             "expected tags such as '@classLabel true <class> <class> ...', without time stamps and "
             "@targetLabel, and series after @data"
