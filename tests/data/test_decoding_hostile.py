@@ -19,9 +19,8 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda path: path.write_bytes(write(path).read_bytes()[:-1]), "is cut short"),
     "pipe": (os.mkfifo, "is a pipe, expected a file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, expected a file"),
-    "folder": (Path.mkdir, "is a folder, expected a file"),
-    "dangling": (lambda path: path.symlink_to("gone"), "is a link that leads nowhere"),
-    "itself": (lambda path: path.symlink_to(path), "is a link that leads nowhere"),
+    "dangling": (lambda path: path.symlink_to("gone"), "does not exist"),
+    "itself": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
 }
 
 

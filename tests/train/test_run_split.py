@@ -106,7 +106,7 @@ def test_a_table_in_a_folder_of_tables_is_not_a_recording(tmp_path: Path) -> Non
     _, data = load_run_data(RunConfig.of(choices))
     assert len(data.train) + len(data.val) + len(data.test) == 12
     choices["data"]["split"] = "recording"
-    with pytest.raises(ValueError, match=r"split\.csv is not in a class folder: move it"):
+    with pytest.raises(ValueError, match=r"split\.csv is not in a class folder: move"):
         load_run_data(RunConfig.of(choices))
 
 

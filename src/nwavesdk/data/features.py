@@ -17,7 +17,7 @@ from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd, LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
-from nwavesdk.data.reading import RecordingError, reading
+from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import (
     STEPS,
     Frames,
@@ -91,11 +91,13 @@ class Features:
         """
         with np.errstate(over="ignore", invalid="ignore"):
             frames, target = self.featured(item, sample)
-        with reading(item.path, "frames", in_memory=True):
-            if not isinstance(frames, EventBins) and not np.isfinite(frames).all():
-                raise ValueError("it has samples that are too large to be filtered")
-            if target is not None and len(target) != frames.shape[0]:
-                raise ValueError(f"its target has {len(target)} steps, not {frames.shape[0]}")
+        problem = ""
+        if not isinstance(frames, EventBins) and not np.isfinite(frames).all():
+            problem = "has samples that are too large to be filtered"
+        elif target is not None and len(target) != frames.shape[0]:
+            problem = f"has a target of {len(target)} steps, expected {frames.shape[0]}"
+        if problem:
+            raise RecordingError(item.path, problem)
         return Featured(frames, target)
 
     def featured(self, item: Item, sample: Sample) -> Featured:

@@ -1,12 +1,11 @@
 """The formats of data sets: from a path to the recordings that it holds.
 
 Two tables have all formats: `READERS` those of files with one recording, by the ends of their
-names, and `FORMATS` those of files with many. A path is opened by the first of `FORMATS` that finds
-its files in it, or else as a folder of recordings. Each format may also be in the folders `train`,
-`val` and `test`, an official split.
+names, and `FORMATS` those of files with many, by their names. A path is opened by the first of
+`FORMATS` whose files it holds, or else as a folder of recordings. Each format may also be in the
+folders `train`, `val` and `test`, an official split.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,12 +14,11 @@ from dataclasses import replace
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nwavesdk.data.decoding import MOST_SECONDS, read_sound, read_target
 from nwavesdk.data.folder import (
     OTHER_SOUNDS,
-    PARTS,
     Faults,
     check_parts,
     is_official,
@@ -30,17 +28,22 @@ from nwavesdk.data.folder import (
     visible_folders,
 )
 from nwavesdk.data.readers.events import read_aedat4, read_bin, read_structured_npy
-from nwavesdk.data.readers.idx import holds_idx, open_idx
+from nwavesdk.data.readers.idx import open_idx
 from nwavesdk.data.readers.images import read_image
 from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, read_npy
-from nwavesdk.data.readers.shd import is_shd, open_shd
+from nwavesdk.data.readers.shd import open_shd
 from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.reading import reading
-from nwavesdk.data.source import Item, Kind, Sample, Source, Task
-from nwavesdk.internal.files import FileError, kind_of, printable
+from nwavesdk.data.source import PART_OF_WORD, PARTS, Item, Kind, Part, Sample, Source, Task
+from nwavesdk.internal.files import FileError, printable
 
-__all__ = ["ALL_COLUMNS", "FORMATS", "READERS", "open_files", "open_source"]
+__all__ = [
+    "ALL_COLUMNS",
+    "FORMATS",
+    "READERS",
+    "open_source",
+]
 
 # The header of a `.npy` file is in its first bytes.
 NPY_HEADER_BYTES = 4096
@@ -49,125 +52,70 @@ NPY_HEADER_BYTES = 4096
 EXPECTED = (
     "a folder with one subfolder of recordings per class (.wav, .flac, .ogg; .npy, .csv; .png, "
     ".jpg; .bin, .aedat4), a folder with wavs/ and target/, idx files, NAME_TRAIN.ts with "
-    "NAME_TEST.ts, a .npz file, or .h5 files of events"
+    "NAME_TEST.ts, a .npz file (examples/qtdb.py converts MAT-files), or .h5 files of events"
 )
 
-
-class FileOptions(NamedTuple):
-    """What is read of files with one recording.
-
-    Attributes:
-        max_seconds: Length above which a sound is an error [s].
-        series: What is read of the files of a series.
-    """
-
-    max_seconds: float = MOST_SECONDS
-    series: SeriesOptions = ALL_COLUMNS
-
-
-# The kinds of recordings, and how a file with one of them is read, by the end of its name.
-READERS: dict[Kind, dict[str, Callable[[Path, FileOptions], Sample]]] = {
+# The kinds of recordings, and how a file with one of them is read, by the end of its name. Readers
+# of sounds also take the longest length [s], and those of series what is read of them.
+READERS: dict[Kind, dict[str, Callable[..., Sample]]] = {
     "sound": dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus"),
-        lambda path, options: Sample(read_sound(path, options.max_seconds)),
+        lambda path, max_seconds: Sample(read_sound(path, max_seconds)),
     ),
-    "series": {
-        ".npy": lambda path, options: read_npy(path, options.series),
-        ".csv": lambda path, options: read_csv(path, options.series),
-    },
-    "image": dict.fromkeys((".png", ".jpg", ".jpeg"), lambda path, _: read_image(path)),
-    "events": {
-        ".bin": lambda path, _: read_bin(path),
-        ".npy": lambda path, _: read_structured_npy(path),
-        ".aedat4": lambda path, _: read_aedat4(path),
-    },
+    "image": dict.fromkeys((".png", ".jpg", ".jpeg"), read_image),
+    "events": {".bin": read_bin, ".npy": read_structured_npy, ".aedat4": read_aedat4},
+    "series": {".npy": read_npy, ".csv": read_csv},
 }
 
 # The kind of each; a .npy file is a series, unless it holds records.
 KIND_OF = {suffix: kind for kind, readers in READERS.items() for suffix in readers}
-KIND_OF[".npy"] = "series"
 RECORDING_SUFFIXES = frozenset({*KIND_OF, *OTHER_SOUNDS})
 
-# Each format of many recordings finds the files that it needs in a path, or nothing.
+# The names of files with many recordings, and how one of them is opened. The files of a data set
+# have the same `set`, and each may be a part of an official split.
+FORMATS: dict[str, Callable[[Path, Task | None], Source]] = {
+    r"(?P<set>[^.].*)(?P<part>)\.npz": open_npz,
+    r"(?P<set>[^.].*)_(?P<part>TRAIN|TEST)\.ts": lambda path, _: open_ts(path),
+    # Such as "train-images-idx3-ubyte.gz", or "emnist-letters-test-images.idx3-ubyte".
+    r"(?P<set>(\w+-)*?)(?P<part>train|t10k|test)-images[-.]idx\d-ubyte(\.gz)?": (
+        lambda path, _: open_idx(path)
+    ),
+    rf"(?P<set>)(([^.].*[_-])?(?P<part>{'|'.join(PART_OF_WORD)})|[^.].*)\.(h5|hdf5)": (
+        lambda path, _: open_shd(path)
+    ),
+}
 
 
-def _find_one(path: Path, pattern: str) -> Path | None:
-    """The path itself, or the only file in it, that has a name of this pattern.
+def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
+    """The files of a data set with their parts, by their names: a path, or those in a folder.
 
     Raises:
-        ValueError: If a folder has several.
+        ValueError: If a folder has several data sets, or only some of its files have parts.
     """
-    files = [path] if path.is_file() else []
-    if path.is_dir() and not visible_folders(path):
-        files = sorted(path.iterdir())
-    files = [file for file in files if re.fullmatch(pattern, file.name, re.IGNORECASE)]
-    if len(files) > 1:
-        names = printable(", ".join(file.name for file in files))
+    paths = [path] if path.exists() else []
+    if path.is_dir():
+        paths = [] if visible_folders(path) else sorted(path.iterdir())
+    elif not paths or path.suffix == ".ts":  # one of two files stands for both, and so does NAME
+        name = re.sub(r"_(TRAIN|TEST)\.ts$", "", path.name)
+        both = [path.with_name(f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
+        paths = [file for file in both if file.exists()]
+
+    names = set()
+    parts: dict[Path, Part | None] = {}
+    for file in paths:
+        match = re.fullmatch(pattern, file.name, re.IGNORECASE)
+        is_copy = file.with_suffix("") in parts  # packed, next to the unpacked file
+        if match and not is_copy:
+            names.add(match["set"])
+            parts[file] = PART_OF_WORD.get((match["part"] or "").lower())
+    if len(names) > 1 or (None in parts.values() and any(parts.values())):
+        shown = ", ".join(file.name for file in parts)
         raise ValueError(
-            f"Data folder {printable(path)} has {len(files)} data sets ({names:.200}), expected "
-            "one: name a file."
+            f"Data folder {printable(path)} has several data sets ({printable(shown):.200}), "
+            "expected one, and train, val or test in the names of all files or of none: name a "
+            "file, or give each data set its own folder."
         )
-    return files[0] if files else None
-
-
-def _find_ts(path: Path) -> tuple[Path, Path] | None:
-    """The two files of a data set of the UCR/UEA archive, by one of them, their folder or name."""
-    named = path.parent / f"{path.name}_TRAIN.ts"
-    file = named if os.path.isfile(named) else _find_one(path, r"[^.].*_TRAIN\.ts")
-    file = file or _find_one(path, r"[^.].*_TEST\.ts")
-    if file is None:
-        return None
-    name = file.name.rpartition("_")[0]
-    return file.with_name(f"{name}_TRAIN.ts"), file.with_name(f"{name}_TEST.ts")
-
-
-def _find_folder(path: Path, holds: Callable[[Path], bool]) -> Path | None:
-    """The path, if it is a folder without subfolders that holds files of a format."""
-    return path if path.is_dir() and not visible_folders(path) and holds(path) else None
-
-
-# Finds the files of a format in a path, and opens what it found.
-FORMATS: tuple[tuple[Callable[[Path], Any], Callable[[Any, Task | None], Source]], ...] = (
-    (partial(_find_one, pattern=r"[^.].*\.npz"), open_npz),
-    (_find_ts, lambda files, _: open_ts(*files)),
-    (partial(_find_folder, holds=holds_idx), lambda folder, _: open_idx(folder)),
-    (partial(_find_folder, holds=is_shd), lambda folder, _: open_shd(folder)),
-    (partial(_find_one, pattern=r"[^.].*\.(h5|hdf5)"), lambda path, _: open_shd(path)),
-)
-
-
-def open_files(
-    paths: list[Path], max_seconds: float = MOST_SECONDS, series: SeriesOptions = ALL_COLUMNS
-) -> Source:
-    """Files as recordings without class, such as those that a trained net is applied to.
-
-    Raises:
-        ValueError: If their names do not show one kind of recording.
-    """
-    kind = _kind_of_file(paths[0])
-    for path in paths:
-        if _kind_of_file(path) != kind:
-            problem = f"is {_kind_of_file(path)}, expected {kind} like {paths[0]}"
-            raise FileError(path, problem, "remove it")
-    items = [Item(path.as_posix(), path) for path in paths]
-    return _source_of_files(kind, "classification", items, FileOptions(max_seconds, series))
-
-
-def _kind_of_file(path: Path) -> Kind:
-    suffix = path.suffix.lower()
-    if suffix not in KIND_OF:
-        problem = f"is not a recording by its name, expected one that ends in {', '.join(KIND_OF)}"
-        raise FileError(path, problem, "convert or rename it")
-    return "events" if suffix == ".npy" and _holds_events(path) else KIND_OF[suffix]
-
-
-def _holds_events(path: Path) -> bool:
-    """Whether a `.npy` file holds records, as events do, and not a series; by its header."""
-    if path.is_file():
-        with suppress(OSError), open(path, "rb") as file:
-            header = file.read(NPY_HEADER_BYTES)
-            return re.search(rb"""['"]descr['"]:\s*\[""", header) is not None
-    return False
+    return dict(sorted(parts.items(), key=lambda item: PARTS.index(item[1] or "train")))
 
 
 def open_source(
@@ -181,6 +129,8 @@ def open_source(
 ) -> Source:
     """Find out what a path holds, and list its recordings; no recording is read.
 
+    A file with one recording, such as one that a trained net is applied to, has no class.
+
     Args:
         path: A folder or a file.
         faults: Receives what cannot be used.
@@ -190,69 +140,108 @@ def open_source(
         series: What is read of the files of a series.
 
     Raises:
-        ValueError: If it is nothing that can be read; the text lists what can.
+        ValueError: If it is nothing that can be read; the text lists what can. If there are fewer
+            than two classes, and no table gives them.
         FileError: If a file cannot be used; see `Faults`.
     """
-    for find, open_format in FORMATS:
-        files = find(path)
-        if files:
-            if series != ALL_COLUMNS:
-                raise ValueError(
-                    f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
-                    "--missing out."
-                )
-            return open_format(files, task)
+    open_part = partial(
+        _open, faults=faults, task=task, max_seconds=max_seconds, has_table=has_table, series=series
+    )
+    if is_official(path):
+        parts = [part for part in PARTS if (path / part).is_dir()]
+        source = _join(path, [(part, part, open_part(path / part)) for part in parts])
+    else:
+        source = open_part(path)
 
-    if not path.is_dir():
-        got = f"is {kind_of(path.stat().st_mode)}" if path.exists() else "does not exist"
-        raise ValueError(f"Data folder {printable(path)} {got}, expected {EXPECTED}.")
-    options = FileOptions(max_seconds, series)
-    if is_official(path) and not _holds_classes(path):
-        return _open_parts(path, faults, task, options)
+    classes = {item.class_name for item in source.items} - {None}
+    if source.task == "classification" and len(classes) < 2 and not has_table:
+        got = f"only one class ({classes.pop()!r})" if classes else "no classes"
+        raise ValueError(
+            f"{printable(path)} has {got}, expected at least two: add recordings of another class, "
+            "in a folder with its name, or in the array y of a .npz."
+        )
+    return source
+
+
+def _open(
+    path: Path,
+    faults: Faults,
+    task: Task | None,
+    max_seconds: float,
+    has_table: bool,
+    series: SeriesOptions,
+) -> Source:
+    """The recordings of a path that is not an official split of folders."""
+    for pattern, open_format in FORMATS.items():
+        files = _find_files(path, pattern)
+        if files and series != ALL_COLUMNS:
+            raise ValueError(
+                f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
+                "--missing out."
+            )
+        if files:
+            members = [
+                (file.name.removesuffix(".gz"), part, open_format(file, task))
+                for file, part in files.items()
+            ]
+            return _join(path, members)
+
+    if not path.exists():
+        raise ValueError(f"Data folder {printable(path)} does not exist, expected {EXPECTED}.")
     if (path / "wavs").is_dir() and (path / "target").is_dir():
         items = list_targets(path, faults, READERS["sound"], RECORDING_SUFFIXES)
-        return _source_of_files("sound", "regression", items, options)
-    if not (has_table or is_official(path)):
+        return _source_of_files("sound", "regression", items, max_seconds, series)
+
+    if not path.is_dir():
+        item = Item(path.as_posix(), path)
+        kind = _find_kind(path, [path])
+        return _source_of_files(kind, "classification", [item], max_seconds, series)
+    kind = _find_kind(path, list_files(path, Faults(path, "skip"), KIND_OF))
+    if not has_table:
         check_parts(path)
-    kind = _find_kind(path)
-    list_items = list_files if has_table else list_classes
-    items = list_items(path, faults, READERS[kind], RECORDING_SUFFIXES)
-    return _source_of_files(kind, "classification", items, options)
+    items = list_classes(path, faults, READERS[kind], RECORDING_SUFFIXES, has_table)
+    return _source_of_files(kind, "classification", items, max_seconds, series)
 
 
-def _find_kind(root: Path) -> Kind:
-    """What most files of a folder are; sound if none can be read, but some are sounds.
+def _find_kind(path: Path, files: Sequence[Path]) -> Kind:
+    """What most files of a path are.
 
     Raises:
-        ValueError: If no file can be a recording.
+        FileError: If no file can be a recording by its name.
     """
-    listed = list_files(root, Faults(root, "skip"), RECORDING_SUFFIXES | {".mat"})
-    counts = Counter(item.path.suffix.lower() for item in listed)
-    first_of = {item.path.suffix.lower(): item.path for item in reversed(listed)}
-    kinds: Counter[Kind] = Counter()
-    for suffix in filter(counts.get, KIND_OF):
-        kinds[_kind_of_file(first_of[suffix])] += counts[suffix]
-    if kinds:
-        return kinds.most_common(1)[0][0]
-    if OTHER_SOUNDS & counts.keys():
-        return "sound"
-    hint = "; examples/qtdb.py converts MAT-files to a .npz" if ".mat" in counts else ""
-    raise ValueError(f"Data folder {printable(root)} has no recordings, expected {EXPECTED}{hint}.")
+    suffixes = [file.suffix.lower() for file in files]
+    is_events = ".npy" in suffixes and _holds_events(files[suffixes.index(".npy")])
+    kind_of = KIND_OF | ({".npy": "events"} if is_events else {})
+    kinds = Counter(kind_of[suffix] for suffix in suffixes if suffix in kind_of)
+    if not kinds:
+        raise FileError(path, f"has no recordings, expected {EXPECTED}", "name another path")
+    return kinds.most_common(1)[0][0]
 
 
-def _source_of_files(kind: Kind, task: Task, items: Sequence[Item], options: FileOptions) -> Source:
+def _holds_events(path: Path) -> bool:
+    """Whether a `.npy` file holds records, as events do, and not a series; by its header."""
+    if path.is_file():
+        with suppress(OSError), open(path, "rb") as file:
+            return re.search(rb"""['"]descr['"]:\s*\[""", file.read(NPY_HEADER_BYTES)) is not None
+    return False
+
+
+def _source_of_files(
+    kind: Kind, task: Task, items: Sequence[Item], max_seconds: float, series: SeriesOptions
+) -> Source:
+    arguments: dict[Kind, tuple[Any, ...]] = {"sound": (max_seconds,), "series": (series,)}
+    choices = b"" if series == ALL_COLUMNS else repr(series).encode()  # decide the values, too
+
     def read(item: Item) -> Sample:
-        sample = READERS[kind][item.path.suffix.lower()](item.path, options)
+        reader = READERS[kind][item.path.suffix.lower()]
+        sample = reader(item.path, *arguments.get(kind, ()))
         return sample if item.target is None else replace(sample, target=read_target(item.target))
 
     def digest(item: Item) -> bytes:
-        digest = _digest_of_file(item.path)
-        if options.series != ALL_COLUMNS:  # decides the values, too
-            digest += repr(options.series).encode()
-        return digest if item.target is None else digest + _digest_of_file(item.target)
+        files = filter(None, (item.path, item.target))
+        return b"".join(map(_digest_of_file, files)) + choices
 
-    limits = f"at most {options.max_seconds} s"
-    return Source(kind, task, tuple(items), read, digest, limits=limits)
+    return Source(kind, task, tuple(items), read, digest, limits=f"at most {max_seconds} s")
 
 
 def _digest_of_file(path: Path) -> bytes:
@@ -260,46 +249,41 @@ def _digest_of_file(path: Path) -> bytes:
         return file_digest(file, "sha256").digest()
 
 
-def _holds_classes(root: Path) -> bool:
-    """Whether the parts of an official split have class folders, and nothing else."""
-    is_special = any(find(root / part) for find, _ in FORMATS for part in PARTS)
-    return not is_special and not (root / "train" / "wavs").is_dir()
+def _join(path: Path, members: Sequence[tuple[str, Part | None, Source]]) -> Source:
+    """Several sources as one, with their names before the keys of recordings.
 
+    Args:
+        path: What holds them, for errors.
+        members: The name of each, its part in an official split, and its recordings.
 
-def _open_parts(root: Path, faults: Faults, task: Task | None, options: FileOptions) -> Source:
-    """The formats in the folders of an official split, as one source."""
-    sources = {
-        part: open_source(root / part, faults, task=task, **options._asdict())
-        for part in PARTS
-        if (root / part).is_dir()
-    }
-    first = sources["train"]
+    Raises:
+        ValueError: If they hold different things.
+    """
+    expected, _, first = members[0]
     items: list[Item] = []
-    reads: dict[str, Callable[[], Sample]] = {}
-    digests: dict[str, Callable[[], bytes]] = {}
-    for part, source in sources.items():
-        if (source.kind, source.task) != (first.kind, first.task):
+    source_of: dict[Path, Source] = {}
+    for name, part, source in members:
+        if _describe(source) != _describe(first):
             raise ValueError(
-                f"{printable(root / part)} holds {source.kind} for {source.task}, expected "
-                f"{first.kind} for {first.task} as in {printable(root / 'train')}."
-            )
-        if source.task == "labels" and source.classes != first.classes:
-            raise ValueError(
-                f"{printable(root / part)} has the classes {', '.join(source.classes)}, expected "
-                f"{', '.join(first.classes)} as in {printable(root / 'train')}: save an array "
-                "classes in each file."
+                f"{printable(path)}: {name} holds {_describe(source)}, expected "
+                f"{_describe(first)} as in {expected}."
             )
         for item in source.items:
-            key = f"{part}/{item.key}"
-            items.append(replace(item, key=key, part=part))
-            reads[key] = partial(source.read, item)
-            digests[key] = partial(source.digest, item)
+            items.append(replace(item, key=f"{name}/{item.key}", part=part or item.part))
+            source_of[item.path] = source
+
     # A class that the training set lacks is an error of the split.
-    classes = dict.fromkeys(name for source in sources.values() for name in source.classes)
+    names = dict.fromkeys(name for _, _, source in members for name in source.classes)
     return replace(
         first,
         items=tuple(items),
-        classes=tuple(classes),
-        read=lambda item: reads[item.key](),
-        digest=lambda item: digests[item.key](),
+        classes=tuple(names),
+        read=lambda item: source_of[item.path].read(item),
+        digest=lambda item: source_of[item.path].digest(item),
     )
+
+
+def _describe(source: Source) -> str:
+    """What the members of a data set have in common."""
+    text = f"{source.kind} for {source.task} with features {list(source.shape)}"
+    return f"{text} and labels {', '.join(source.classes)}" if source.task == "labels" else text

@@ -251,11 +251,11 @@ def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) ->
         rest = {getattr(item, attribute) for item in used}
         for item in listed:
             if getattr(item, attribute) not in rest:
-                file = faults.name_of(item.path)
+                fault = fault_of.get(printable(item.key), "cannot be used")
                 raise ValueError(
                     f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
-                    f"be skipped, such as {file}, which {fault_of.get(file, 'cannot be used')}: "
-                    "repair them, or move them away."
+                    f"be skipped, such as {printable(item.key)}, which {fault}: repair them, or "
+                    "move them away."
                 )
 
 

@@ -4,17 +4,29 @@ Every format ends in a `Source`: a list of items, and a function that reads one 
 set that is larger than memory is read recording by recording.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import Sound
 
-__all__ = ["Events", "Item", "Kind", "Part", "Sample", "Source", "StepTarget", "Task"]
+__all__ = [
+    "PARTS",
+    "PART_OF_WORD",
+    "Events",
+    "Item",
+    "Kind",
+    "Part",
+    "Sample",
+    "Source",
+    "StepTarget",
+    "Task",
+    "name_classes",
+]
 
 # What a recording is, before the front end.
 Kind = Literal["sound", "series", "image", "events"]
@@ -25,6 +37,20 @@ Task = Literal["classification", "labels", "regression", "pattern"]
 
 # The set that an official split assigns a recording to.
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+# Words for these sets in the names of folders and files.
+PART_OF_WORD: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "t10k": "test",
+}
 
 # The class of each step, int64 `[T]`, or its values, float32 `[T, D]`.
 StepTarget = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -144,3 +170,29 @@ class Source:
     classes: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     limits: str = ""
+
+
+def name_classes(labels: Collection[Any], names: Sequence[str] = ()) -> dict[Any, str]:
+    """The name of each class by its label, in the order of the classes.
+
+    Args:
+        labels: The labels of recordings or steps: integers or texts.
+        names: The names of the classes 0 to K - 1; empty if the labels themselves are the names.
+
+    Raises:
+        ValueError: If a label has no name, or a name occurs twice.
+
+    Example:
+        >>> name_classes([10, 9, 9]), name_classes([1, 1], ["no", "yes"])
+        ({9: '9', 10: '10'}, {0: 'no', 1: 'yes'})
+    """
+    known: Sequence[Any] = sorted(set(labels))
+    if names and known:
+        known = names if isinstance(known[0], str) else range(len(names))
+    names = names or list(map(str, known))
+    if not set(labels) <= set(known) or len(set(names)) != len(known):
+        raise ValueError(
+            f"it has the labels {sorted(set(labels))!r:.40}, expected 0 to {len(names) - 1}, or "
+            f"names, of the classes {', '.join(names):.80}, each of which occurs once"
+        )
+    return dict(zip(known, names, strict=True))

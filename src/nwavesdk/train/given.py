@@ -30,8 +30,7 @@ from nwavesdk.data.features import (
     SeriesFeatures,
 )
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
-from nwavesdk.data.formats import ALL_COLUMNS, FORMATS, open_files, open_source
-from nwavesdk.data.readers.npz import open_npz
+from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.reading import RecordingError, checked
 from nwavesdk.data.recordings import Frames
@@ -130,25 +129,22 @@ class GivenReader:
         """The recordings of a path, which are read when they are called."""
         if not path.exists():
             raise FileError(path, "does not exist", "check the name")
-        is_set = path.is_dir() or any(find(path) for find, _ in FORMATS)
-        if path.suffix.lower() == ".npz":
-            source = open_npz(path, needs_y=False)
-        elif is_set:
-            has_table = self.split_table is not None and self.split_table.is_file()
-            faults = Faults(path, on_error, table=self.split_table if has_table else None)
-            source = open_source(
-                path, faults, max_seconds=self.max_seconds, has_table=True, series=self.series
-            )
-            skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]
-        else:
-            source = open_files([path], self.max_seconds, self.series)
+        has_table = self.split_table is not None and self.split_table.is_file()
+        faults = Faults(path, on_error, table=self.split_table if has_table else None)
+        # Files with many series have no columns to choose.
+        has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
+        series = self.series if has_columns else ALL_COLUMNS
+        source = open_source(
+            path, faults, max_seconds=self.max_seconds, has_table=True, series=series
+        )
+        skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]
         if source.kind != self.kind:
             what = f"holds {source.kind}, expected {self.kind} like the data of the run"
             raise FileError(path, what, "leave it out, or convert it")
         items = source.items
-        if is_set and path.is_file():  # one of the two files of a format
+        if path.is_file():  # perhaps one of the two files of a format
             items = tuple(item for item in items if item.path == path) or items
-        prefix = f"{path.as_posix()}/" if is_set and path.is_dir() else ""
+        prefix = f"{path.as_posix()}/" if path.is_dir() else ""
         return (partial(self._read, prefix + item.key, source, item) for item in items)
 
     def _read(self, key: str, source: Source, item: Item) -> Given:

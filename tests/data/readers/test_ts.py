@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nwavesdk.data.readers.ts import open_ts
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.formats import open_source
 from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.source import Source
-from nwavesdk.internal.files import FileError
 
 TAGS = """#Two dimensions, three series
 % Another comment
@@ -30,26 +30,26 @@ TAGS = """#Two dimensions, three series
 SERIES = "1,2,3:4,5,6:Walking\n-1.5e1,.5:7,8.:Standing\n1:2:Walking\n"
 
 
-def write(folder: Path, train: str = TAGS + SERIES, test: str = TAGS + SERIES) -> tuple[Path, Path]:
-    paths = (folder / "Motions_TRAIN.ts", folder / "Motions_TEST.ts")
-    paths[0].write_text(train, encoding="utf-8", newline="")
-    paths[1].write_text(test, encoding="utf-8", newline="")
-    return paths
+def write(folder: Path, train: str = TAGS + SERIES, test: str = TAGS + SERIES) -> Path:
+    (folder / "Motions_TRAIN.ts").write_text(train, encoding="utf-8", newline="")
+    (folder / "Motions_TEST.ts").write_text(test, encoding="utf-8", newline="")
+    return folder
+
+
+def open_ts(path: Path) -> Source:
+    return open_source(path, Faults(path, "raise"))
 
 
 def read_all(source: Source) -> list[Any]:
     return [source.read(item).values for item in source.items]
 
 
-def test_comments_may_have_any_encoding(tmp_path: Path) -> None:
-    files = write(tmp_path)
-    files[0].write_bytes("#Décembre\n".encode("latin-1") + files[0].read_bytes())
-    assert len(open_ts(*files).items) == 6
-
-
 def test_an_official_split_of_series_of_any_length(tmp_path: Path) -> None:
     test = TAGS.replace("Standing Walking", "Walking Standing") + "9,9:9,9:Standing"
-    source = open_ts(*write(tmp_path, test=test))
+    path = write(tmp_path, test=test)
+    # Comments may have any encoding.
+    (path / "Motions_TEST.ts").write_bytes("#Décembre\n".encode("latin-1") + test.encode())
+    source = open_ts(path)
     assert source.kind == "series"
     assert source.task == "classification"
     assert source.classes == ("Standing", "Walking")
@@ -91,7 +91,7 @@ def test_tags_are_read_in_any_case_and_order(tmp_path: Path, line_end: str) -> N
         "   ",
     ]
     text = line_end.join(lines)
-    source = open_ts(*write(tmp_path, text, text))
+    source = open_ts(write(tmp_path, text, text))
     assert source.shape == (1,)
     assert [values.tolist() for values in read_all(source)] == 2 * [[[1], [2]], [[3]]]
 
@@ -108,10 +108,11 @@ def test_series_that_were_written_are_read(
     lines = [
         ":".join(",".join(map(str, row)) for row in values.T.tolist()) + ":a\n" for values in series
     ]
-    text = "@classLabel true a b\n@data\n" + "".join(lines)
-    source = open_ts(*write(tmp_path_factory.mktemp("ts"), text, text))
+    text = "@classLabel true a b\n@data\n1" + ":1" * (n_dimensions - 1) + ":b\n" + "".join(lines)
+    source = open_ts(write(tmp_path_factory.mktemp("ts"), text, text))
     assert source.shape == (n_dimensions,)
-    for values, expected in zip(read_all(source), series + series, strict=True):
+    first = np.ones((1, n_dimensions))
+    for values, expected in zip(read_all(source), [first, *series] * 2, strict=True):
         np.testing.assert_array_equal(values, expected)
 
 
@@ -124,14 +125,14 @@ def test_series_that_were_written_are_read(
         ("1,:2,3:Walking", "a series in line 12"),
         ("1,2:2,3,4:Walking", "a series in line 12"),
         (":2:Walking", "in line 12"),
-        ("1,2:Walking", "in line 12 .it has 1 dimensions, expected 2"),
-        ("1:2:3:Walking", "in line 12 .it has 3 dimensions, expected 2"),
+        ("1,2:Walking", r"in line 12 .* are \(1, 2\), not \(2, 2\)"),
+        ("1:2:3:Walking", r"in line 12 .* are \(3, 1\), not \(2, 1\)"),
         ("1\x1b[31m:2:Walking", "in line 12"),
         ("１:2:Walking", "in line 12"),
     ],
 )
 def test_a_wrong_series_is_an_error_that_names_it(tmp_path: Path, line: str, message: str) -> None:
-    source = open_ts(*write(tmp_path, TAGS + f"{line}\n" + SERIES))
+    source = open_ts(write(tmp_path, TAGS + f"{line}\n" + SERIES))
     with pytest.raises(RecordingError, match=f"Motions_TRAIN.ts.*{message}") as error:
         source.read(source.items[0])
     assert str(error.value).isprintable()
@@ -140,48 +141,41 @@ def test_a_wrong_series_is_an_error_that_names_it(tmp_path: Path, line: str, mes
 
 def test_lengths_are_compared_with_the_tags(tmp_path: Path) -> None:
     tags = TAGS.replace("@equalLength false", "@equalLength true\n@seriesLength 2")
-    source = open_ts(*write(tmp_path, tags + SERIES))
-    with pytest.raises(RecordingError, match=r"in line 13 \(it has 3 time steps, expected 2\)"):
+    source = open_ts(write(tmp_path, tags + SERIES))
+    with pytest.raises(RecordingError, match=r"in line 13 .* are \(2, 3\), not \(2, 2\)"):
         source.read(source.items[0])
     assert len(source.read(source.items[1]).values) == 2  # type: ignore[arg-type]
     tags = TAGS.replace("@equalLength false", "@equalLength false\n@seriesLength 7")
-    assert len(read_all(open_ts(*write(tmp_path, tags + SERIES)))) == 6
+    assert len(read_all(open_ts(write(tmp_path, tags + SERIES)))) == 6
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("PK\3\4\0\0", "before @data, expected tags"),
-        (TAGS.replace("@data\n", "") + SERIES, "before @data, expected tags"),
-        (TAGS + "\n# nothing\n", "it has no series after @data"),
-        ("\0" + TAGS + SERIES, r"it has '\\x00.* before @data, expected tags"),
+        ("PK\3\4\0\0", "expected tags such as"),
+        (TAGS.replace("@missing", "@miss\x9fing") + SERIES, "expected tags such as"),
+        (TAGS.replace("@data\n", "") + SERIES, "expected tags such as"),
+        (TAGS + "\n# nothing\n", "and series after @data"),
+        ("\0" + TAGS + SERIES, "expected tags such as"),
         (TAGS + "1:2:Running", "line 12 ends 'Running', expected a colon and one of @classLabel"),
         (TAGS + "1,2,3", "line 12 ends '1,2,3'"),
         (TAGS + "1:2:Wal\x1b[31m", "line 12 ends 'Wal"),
-        (TAGS.replace("@timeStamps false", "@timeStamps True"), "neither time stamps nor @targetL"),
-        ("@targetLabel true\n@data\n1:2.5", "neither time stamps nor @targetLabel"),
-        (TAGS.replace("@classLabel true", "@classLabel false"), "expected '@classLabel true"),
-        (TAGS.replace("Standing", "Walking"), "expected '@classLabel true"),
-        (TAGS.replace("@classLabel true Standing Walking", "@classLabel"), "expected '@classLabel"),
-        (TAGS.replace("@dimensions 2", "@dimensions x") + SERIES, "invalid literal for int"),
-        (TAGS.replace("@dimensions 2", "@dimensions 3") + SERIES, "other classes or dimensions"),
+        (TAGS.replace("@timeStamps false", "@timeStamps True") + SERIES, "without time stamps"),
+        ("@targetLabel true\n@data\n1:2.5", "without time stamps and @targetLabel"),
+        (TAGS.replace("@classLabel true", "@classLabel false") + SERIES, "'@classLabel true"),
+        (TAGS.replace("Standing", "Walking") + SERIES, "'@classLabel true"),
+        (TAGS.replace("@classLabel true Standing Walking", "@classLabel"), "'@classLabel true"),
     ],
 )
 def test_a_file_without_classes_or_series_is_an_error(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(RecordingError, match=message) as error:
-        open_ts(*write(tmp_path, train=text))
+        open_ts(write(tmp_path, train=text))
     assert str(error.value).isprintable()
 
 
-def test_two_files_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
-    for text in (
-        "@classLabel true Standing\n@data\n1:Standing\n",
-        "@classLabel true Standing Running\n@data\n1:2:Running\n",
-    ):
-        with pytest.raises(RecordingError, match="other classes or dimensions than Motions_TRAIN"):
-            open_ts(*write(tmp_path, test=text))
-    (tmp_path / "Motions_TEST.ts").unlink()
-    with pytest.raises(FileError, match="Motions_TEST.ts does not exist"):
-        open_ts(tmp_path / "Motions_TRAIN.ts", tmp_path / "Motions_TEST.ts")
+def test_two_files_have_the_same_dimensions(tmp_path: Path) -> None:
+    path = write(tmp_path, test="@classLabel true Standing\n@data\n1:Standing\n")
+    with pytest.raises(ValueError, match=r"TEST.ts holds .* \[1\], .* \[2\] as in Motions_TRAIN"):
+        open_ts(path)
