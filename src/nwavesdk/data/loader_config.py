@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
-from nwavesdk.data.split import check_shares
+from nwavesdk.data.split import SplitChoice
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.model import check_fields, expect
@@ -87,7 +87,7 @@ class NWaveDataloaderConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_shares(self.val, self.test)
+        SplitChoice(self.split, self.val, self.test)  # checks them
         if self.sim_time_s * self.sample_rate < 1:
             raise ValueError(
                 f"A time step of {self.sim_time_s:g} s holds no sample at {self.sample_rate} Hz: "

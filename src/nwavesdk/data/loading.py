@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nwavesdk.data.consistency import Layout, check_layout, layout_of, notes_on
+from nwavesdk.data.consistency import Layout, check_layout, notes_on
 from nwavesdk.data.decoding import MOST_SECONDS
 from nwavesdk.data.features import (
     VERSION,
@@ -111,7 +111,7 @@ def load_recordings(
         feature_shape=getattr(features, "shape", ()),
         feature_names=tuple(store.facts["names"]),
     )
-    notes = notes_on(recordings, features, store.facts["filled"])
+    notes = tuple(notes_on(recordings, features, store.facts["filled"]))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)
@@ -183,10 +183,8 @@ def _read(
         nonlocal expected
         sample = source.read(item)
         featured = features(item, sample)
-        layout = layout_of(item, featured, sample.names, getattr(features, "copies", 1))
-        check_layout(item, layout, expected or layout)
-        if expected is None or (layout.names and not expected.names):
-            expected = layout
+        copies = getattr(features, "copies", 1)
+        expected = check_layout(item, featured, sample.names, copies, expected)
         return featured, sample.n_filled
 
     with _progress_bar("recordings", source.items, progress) as tracked:
