@@ -84,7 +84,7 @@ def test_a_split_by_recording_has_no_speakers(words: Path, fast: dict[str, Any])
     assert (gen.split_by, gen.speakers) == ("recording", {})
     write(words / "yes" / "nobody.wav")
     assert build(words, fast).split_by == "recording"
-    with pytest.raises(ValueError, match=r"do not show who speaks: got 'yes/nobody"):
+    with pytest.raises(ValueError, match=r"1 recordings have no speaker, such as 'yes/nobody"):
         build(words, fast, split="speaker")
 
 
@@ -127,7 +127,7 @@ def test_targets_of_another_length_or_width_are_raised_or_skipped(
         build(curves, fast, task="regression")
     reasons = dict(build(curves, fast, task="regression", on_error="skip").skipped)
     assert list(reasons) == ["wavs/1.wav", "wavs/2.wav"]
-    assert reasons["wavs/2.wav"] == "has 2 columns, expected 1 like wavs/0.wav"
+    assert reasons["wavs/2.wav"] == "has 2 columns of a target, expected 1 like wavs/0.wav"
 
 
 @pytest.mark.parametrize(

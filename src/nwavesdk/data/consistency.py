@@ -65,12 +65,11 @@ def check_layout(
     n_columns = 0 if featured.target is None else featured.target[:1].size
     layout = Layout(featured.frames.shape[1] // copies, n_columns, names, printable(item.key))
     expected = expected or layout
-    if layout[:2] != expected[:2]:
-        raise RecordingError(
-            item.path,
-            f"has {layout.features} features in a step and {n_columns} columns of a target, "
-            f"expected {expected.features} and {expected.columns} like {expected.key}",
-        )
+    nouns = ("features in a step", "columns of a target")
+    for noun, count, expected_count in zip(nouns, layout, expected, strict=False):
+        if count != expected_count:
+            problem = f"has {count} {noun}, expected {expected_count} like {expected.key}"
+            raise RecordingError(item.path, problem)
 
     for column, (name, expected_name) in enumerate(zip(names, expected.names, strict=False)):
         if name != expected_name and name in expected.names:

@@ -313,7 +313,7 @@ class _Named:
                     key = self.names["recording"][indices[names.index("")]]
                     raise CannotSplitError(
                         f"{names.count('')} recordings have no {level}, such as '{printable(key)}'",
-                        "set --speaker-pattern, or name groups in a table (--split FILE.csv)",
+                        "set --speaker-pattern, or name groups in a table",
                     )
                 set_of = assign(names, labels, self.titles, goals, level, start, are_folds)
                 break
