@@ -74,8 +74,7 @@ def share_goals(counts: Indices, shares: Sequence[float], may_lack_small: bool =
         goals[0, small] = np.minimum(quotas, counts[small] > 1)
         if not goals[0].any():
             goals[0, counts.argmax()] = 1  # if each class has one recording, this is impossible
-    rest = np.maximum(1, counts - goals.sum(0))
-    return np.vstack([goals, rest])
+    return np.vstack([goals, np.maximum(1, counts - goals.sum(0))])
 
 
 def fold_goals(counts: Indices, folds: int) -> Indices:

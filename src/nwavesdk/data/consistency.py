@@ -68,8 +68,9 @@ def check_layout(
     nouns = ("features in a step", "columns of a target")
     for noun, count, expected_count in zip(nouns, layout, expected, strict=False):
         if count != expected_count:
-            problem = f"has {count} {noun}, expected {expected_count} like {expected.key}"
-            raise RecordingError(item.path, problem)
+            raise RecordingError(
+                item.path, f"has {count} {noun}, expected {expected_count} like {expected.key}"
+            )
 
     for column, (name, expected_name) in enumerate(zip(names, expected.names, strict=False)):
         if name != expected_name and name in expected.names:
@@ -169,8 +170,7 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
     # One large value in all recordings may be what is left of different ones.
     is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))
     if is_rounded.any():
-        recording, column = np.argwhere(is_rounded)[0]
-        index = recording, column
+        index = recording, column = tuple(np.argwhere(is_rounded)[0])
         yield (
             f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is "
             f"rounded to float32: {noun} {column + 1} of {printable(keys[recording])} goes from "

@@ -124,8 +124,8 @@ class SplitChoice:
                 f"got {self.val} and {self.test}."
             )
         by = self.leave_one_out or self.by
-        has_useless_pattern = self.pattern is not None and by in ("group", "recording")
-        if has_useless_pattern or self.by not in ("auto", "folder", "file", by):
+        pattern_acts = self.pattern is None or by not in ("group", "recording")
+        if not pattern_acts or self.by not in ("auto", "folder", "file", by):
             raise ValueError(
                 f"data.split: options contradict each other, got the split {self.by!r}, "
                 f"leave_one_out {self.leave_one_out!r} and speaker_pattern {self.pattern!r}: "
@@ -218,25 +218,24 @@ def choose_split(
 
     # What may be kept together, the best first; if it is requested, nothing else will do.
     nouns = NOUNS.get(choice.leave_one_out or choice.by, known)
-    is_requested = choice.by in ("speaker", "group") or choice.pattern is not None
+    is_requested = choice.by in nouns or choice.pattern is not None
     levels = nouns if is_requested else (*nouns, "recording")
 
-    no_parts = "not by folder: there is no official split"
-    draft = _Draft(
-        np.full(len(keys), "train"), notes=[no_parts] if choice.by in ("auto", "file") else []
-    )
+    draft = _Draft(np.full(len(keys), "train"))
     if choice.by == "folder" or (any(parts) and choice.by in ("auto", "file")):
         draft = _official_draft(recordings, parts, choice)
     elif choice.folds or choice.leave_one_out:
         draft = _fold_draft(recordings, choice, levels)
+    elif choice.by in ("auto", "file"):
+        draft.notes.append("not by folder: there is no official split")
     if draft.by is not None:
         levels = ("recording",) if draft.by == "recording" else (*nouns, "recording")
     by = _complete(draft, recordings, choice, levels)
 
     sets = Split("train", "val", "test").map(lambda name: np.flatnonzero(draft.set_of == name))
-    has_groups = by in ("speaker", "group")
-    owners = recordings.names_of(by, np.arange(len(keys))) if has_groups else ()
-    tested = sorted({owners[i] for i in sets.test}) if owners and draft.n_folds else []
+    has_owners = by in ("speaker", "group")
+    owners = recordings.names_of(by, np.arange(len(keys))) if has_owners else ()
+    tested = sorted({owners[i] for i in sets.test if has_owners and draft.n_folds})
     chosen = ChosenSplit(sets, by, owners, draft.n_folds, tuple(tested), "")
     return replace(chosen, line=_describe(chosen, choice, draft.notes))
 
@@ -341,12 +340,11 @@ def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoic
             f"and test, such as '{printable(keys[without[0]])}': put all into such folders or name "
             "their sets in a table, or choose another split."
         )
-    titles = recordings.titles
-    lacking = np.setdiff1d(np.arange(len(titles)), recordings.labels[set_of == "train"])
-    if len(lacking):
+    train = np.bincount(recordings.labels[set_of == "train"], minlength=len(recordings.titles))
+    if not train.all():
         raise ValueError(
-            f"{titles[lacking[0]]} has no recording in the training set of the official "
-            "split: add some, or remove the class."
+            f"{recordings.titles[int(train.argmin())]} has no recording in the training set of the "
+            "official split: add some, or remove the class."
         )
     return _Draft(set_of, "file" if choice.by == "file" else "folder")
 

@@ -75,8 +75,8 @@ def read_split_table(path: Path) -> SplitTable:
     """
     rows: dict[str, dict[str, Any]] = {}
     with reading(path, "comma-separated text in UTF-8", "correct it"):
-        text = read_bytes(path).decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+        reader = csv.reader(text, strict=True)
         lines = ([cell.strip() for cell in cells] for cells in reader if cells)
         columns = next(lines, [])
         if not {"file"} < set(columns) <= set(FIELD_OF) or len(set(columns)) < len(columns):
