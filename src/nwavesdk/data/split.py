@@ -123,9 +123,8 @@ class SplitChoice:
                 "The shares of the validation and the test set must be positive and sum below 1, "
                 f"got {self.val} and {self.test}."
             )
-        by = self.leave_one_out or self.by
-        pattern_acts = self.pattern is None or by not in ("group", "recording")
-        if not pattern_acts or self.by not in ("auto", "folder", "file", by):
+        requested = {self.by, self.leave_one_out, None if self.pattern is None else "speaker"}
+        if len(requested - {"auto", "folder", "file", None}) > 1:
             raise ValueError(
                 f"data.split: options contradict each other, got the split {self.by!r}, "
                 f"leave_one_out {self.leave_one_out!r} and speaker_pattern {self.pattern!r}: "
@@ -208,8 +207,10 @@ def choose_split(
         'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
     """
     titles = [f"Class {name!r}" for name in classes] or ["The data set"]
-    names: dict[KeptTogether, Sequence[str]] = {"recording": keys}
-    names["group"] = groups or [""] * len(keys)
+    names: dict[KeptTogether, Sequence[str]] = {
+        "recording": keys,
+        "group": groups or [""] * len(keys),
+    }
     known: tuple[KeptTogether, ...] = ("group", "speaker") if any(groups) else ("speaker",)
     if choice.pattern is not None:
         names["speaker"] = match_speakers(keys, choice.pattern)
@@ -233,9 +234,8 @@ def choose_split(
     by = _complete(draft, recordings, choice, levels)
 
     sets = Split("train", "val", "test").map(lambda name: np.flatnonzero(draft.set_of == name))
-    has_owners = by in ("speaker", "group")
-    owners = recordings.names_of(by, np.arange(len(keys))) if has_owners else ()
-    tested = sorted({owners[i] for i in sets.test if has_owners and draft.n_folds})
+    owners = recordings.names_of(by, np.arange(len(keys))) if by in ("speaker", "group") else ()
+    tested = sorted({owners[i] for i in sets.test if owners and draft.n_folds})
     chosen = ChosenSplit(sets, by, owners, draft.n_folds, tuple(tested), "")
     return replace(chosen, line=_describe(chosen, choice, draft.notes))
 
