@@ -90,9 +90,17 @@ def test_a_feature_that_rises_evenly_in_all_recordings_is_named(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "column", [1.5 * CLOCKS[0], CLOCKS[0] ** 1.1, -CLOCKS[0], np.zeros(50), SINE, CLOCKS[0][:5]]
+    "columns",
+    [
+        *([column, CLOCKS[1]] for column in (1.5 * CLOCKS[0], CLOCKS[0] ** 1.1, SINE)),
+        [CLOCKS[0][:5], CLOCKS[1]],
+        [-CLOCKS[0], -CLOCKS[1]],
+        [np.zeros(50), np.zeros(50)],
+    ],
 )
-def test_other_features_than_a_clock_give_no_warning(tmp_path: Path, column: np.ndarray) -> None:
+def test_other_features_than_a_clock_give_no_warning(
+    tmp_path: Path, columns: list[np.ndarray]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load(tmp_path, column, first=CLOCKS[1])
+        load(tmp_path, columns[0], first=columns[1])
