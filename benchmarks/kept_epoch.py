@@ -32,7 +32,6 @@ from benchmarks.recipe import merged, parse_assignment
 from benchmarks.results import ROOT
 from nwavesdk.cli.app import split_commas
 from nwavesdk.data import Series
-from nwavesdk.data.assignment import CannotSplitError
 from nwavesdk.data.batches import BatchOrder, batches_of
 from nwavesdk.data.speakers import speakers_of
 from nwavesdk.internal.files import write_atomically
@@ -74,11 +73,8 @@ def halves(keys: Sequence[str]) -> tuple[list[int], list[int]]:
         >>> halves(["1", "2", "3"])
         ([0, 2], [1])
     """
-    try:
-        groups = speakers_of(keys)
-    except CannotSplitError:
-        groups = tuple(keys)
-    if len(set(groups)) == 1:
+    groups = speakers_of(keys)
+    if "" in groups or len(set(groups)) == 1:
         groups = tuple(keys)
     number = {group: index for index, group in enumerate(dict.fromkeys(groups))}
     first = [index for index, group in enumerate(groups) if number[group] % 2 == 0]

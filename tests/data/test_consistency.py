@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nwavesdk.data.consistency import clock_note
 from nwavesdk.data.features import FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
@@ -79,18 +78,29 @@ def test_a_feature_that_float32_holds_gives_no_warning(tmp_path: Path, column: n
         load(tmp_path, SINE, column)
 
 
-def test_a_feature_that_rises_evenly_in_all_recordings_is_named() -> None:
-    sines = np.stack([SINE, SINE], 1)
-    # As a program writes seconds since a start that differs.
-    clocks = [np.round(start + 0.02 * np.arange(50), 3) for start in (0, 17.31, 5003.2)]
-    frames = [np.column_stack([sines, clock]).astype(np.float32) for clock in clocks]
-    note = clock_note(frames, ("x", "y", "t"), 3)
-    assert note is not None
-    assert note.startswith("feature 3 't' rises by the same step in all recordings, as a time")
-    assert note.endswith("as in --columns x,y,z.")
-    assert clock_note(frames, (), 2) is None
-    # Ramps of other slopes, uneven steps, falling ones, and few steps are features.
-    for other in (0.03 * np.arange(50), clocks[0] ** 1.1, -clocks[0], np.zeros(50)):
-        changed = [*frames, np.column_stack([sines, other]).astype(np.float32)]
-        assert clock_note(changed, (), 3) is None
-    assert clock_note([each[:5] for each in frames], (), 3) is None
+# As a program writes seconds since a start.
+CLOCKS = [np.round(start + 0.02 * np.arange(50), 3) for start in (0, 17.31)]
+
+
+def test_a_feature_that_rises_evenly_in_all_recordings_is_named(tmp_path: Path) -> None:
+    with pytest.warns(
+        UserWarning, match=r"^feature 2 rises by the same step .* --columns x,y,z\.$"
+    ):
+        load(tmp_path, SINE, CLOCKS[0], first=CLOCKS[1])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        *([column, CLOCKS[1]] for column in (1.5 * CLOCKS[0], CLOCKS[0] ** 1.1, SINE)),
+        [CLOCKS[0][:5], CLOCKS[1]],
+        [-CLOCKS[0], -CLOCKS[1]],
+        [np.zeros(50), np.zeros(50)],
+    ],
+)
+def test_other_features_than_a_clock_give_no_warning(
+    tmp_path: Path, columns: list[np.ndarray]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(tmp_path, columns[0], first=columns[1])

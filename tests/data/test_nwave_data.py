@@ -193,6 +193,15 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
         np.testing.assert_array_equal(y, channels.labels[indices])
 
 
+def test_a_split_by_recording_has_no_speakers(words: Path, fast: dict[str, Any]) -> None:
+    gen = NWaveDataGen(data_parent=words, split="recording", **fast)
+    assert (gen.split.by, gen.split.groups) == ("recording", ())
+    write(words / "yes" / "nobody.wav")
+    assert build(words, fast).split.by == "recording"
+    with pytest.raises(ValueError, match=r"1 recordings have no speaker, such as 'yes/nobody"):
+        _ = build(words, fast, split="speaker").split
+
+
 def test_the_seed_decides_the_order_which_differs_between_epochs(
     words: Path, fast: dict[str, Any]
 ) -> None:
@@ -230,7 +239,7 @@ def test_targets_of_another_length_or_width_are_raised_or_skipped(
     skipping = build(curves, fast, task="regression", on_error="skip")
     (_, reason), (_, other) = skipping.channels.skipped
     assert "25 steps" in reason
-    assert other == "has 2 columns, expected 1 like wavs/0.wav"
+    assert other == "has 2 columns of a target, expected 1 like wavs/0.wav"
 
 
 @pytest.mark.parametrize(

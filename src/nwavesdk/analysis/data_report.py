@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from nwavesdk.data import Indices, Recordings, Series, Split
-from nwavesdk.data.assignment import CannotSplitError
 from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
@@ -177,9 +176,8 @@ def _count(recordings: Recordings) -> Indices:
 def count_groups(config: RunConfig, data: Split[Series]) -> tuple[dict[str, int], str]:
     """Speakers or groups of each set, and which of both; none if they are not known."""
     has_groups = any(series.recordings.groups for series in data)
-    try:
-        names = data.map(lambda series: _groups_of(config, series.recordings))
-    except CannotSplitError:
+    names = data.map(lambda series: _groups_of(config, series.recordings))
+    if not has_groups and any("" in of_set for of_set in names):
         return {}, ""
     counts = names.map(lambda of_set: len(set(of_set) - {""}))
     return counts.as_dict(), "groups" if has_groups else "speakers"

@@ -6,31 +6,24 @@ machine or on the order of files, and a recording that is added later moves few 
 Goals are the numbers of recordings that sets should have, int64 `[sets, classes]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 
 from nwavesdk.data.recordings import Indices, hash_order
 
 __all__ = [
-    "OR_BY_RECORDING",
     "SPLIT_VERSION",
     "CannotSplitError",
     "assign",
     "fold_goals",
-    "require_rest",
     "share_goals",
-    "validation_goals",
 ]
 
 # Version of the rules that assign recordings to sets. It rises when the same recordings get other
 # sets, and tables of accuracy name it.
 SPLIT_VERSION = 2
-
-# What can be done if groups, such as speakers, are not known or are too few.
-OR_BY_RECORDING = ", or split by recording"
 
 # A class with this many recordings or more gives at least one to a validation set.
 MIN_OF_CLASS = 4
@@ -40,66 +33,48 @@ MAX_LARGER = 1.5
 
 
 class CannotSplitError(ValueError):
-    """Recordings cannot be split in this way, such as by speaker.
+    """Recordings cannot be split in this way, such as by speaker; its arguments are texts.
 
     Args:
         reason: Why.
         remedy: What makes it possible.
-        otherwise: What can be done instead, such as ", or split by recording".
     """
 
-    def __init__(self, reason: str, remedy: str, otherwise: str = "") -> None:
-        super().__init__(f"{reason}: {remedy}{otherwise}.")
-        self.reason = reason
-        self.remedy = remedy
+    def __str__(self) -> str:
+        return "{}: {}.".format(*self.args)
 
 
-def share_goals(counts: Indices, shares: Sequence[float]) -> Indices:
+def share_goals(counts: Indices, shares: Sequence[float], may_lack_small: bool = False) -> Indices:
     """The goals of sets with these shares of each class, and of the rest, which comes last.
 
     Args:
         counts: Recordings of each class, `[classes]`.
         shares: The share of each set but the last.
+        may_lack_small: Whether the first set may lack small classes: a class with fewer than
+            `MIN_OF_CLASS` recordings gives one or none, so that such classes give their share
+            together, and each keeps a recording to learn from.
 
     Returns:
-        `[1 + len(shares), classes]`, at least 1.
+        `[1 + len(shares), classes]`, at least 1 where no class may be lacking.
 
     Example:
         >>> share_goals(np.array([20, 3]), [0.15, 0.15]).tolist()
         [[3, 1], [3, 1], [14, 1]]
+        >>> share_goals(np.array([20, 3, 3, 2]), [0.15], may_lack_small=True).tolist()
+        [[3, 0, 1, 0], [17, 3, 2, 2]]
     """
     goals = np.maximum(1, np.round(np.outer(shares, counts)).astype(np.int64))
     for of_class, count in zip(goals.T, counts, strict=True):
         while of_class.sum() >= count and of_class.max() > 1:  # large shares leave no rest
             of_class[of_class.argmax()] -= 1
-    rest = np.maximum(1, counts - goals.sum(0))
-    return np.vstack([goals, rest])
 
-
-def validation_goals(counts: Indices, share: float) -> Indices:
-    """The goals of a validation set that may lack small classes, and of the rest.
-
-    As `share_goals`, but a class with fewer than `MIN_OF_CLASS` recordings gives one or none, so
-    that such classes give their share together, and each keeps a recording to learn from.
-
-    Args:
-        counts: Recordings of each class, `[classes]`.
-        share: Share of the validation set.
-
-    Returns:
-        `[2, classes]`.
-
-    Example:
-        >>> validation_goals(np.array([20, 3, 3, 2]), 0.15).tolist()
-        [[3, 0, 1, 0], [17, 3, 2, 2]]
-    """
-    validation, rest = share_goals(counts, [share])
-    small = counts < MIN_OF_CLASS
-    quotas = np.diff(np.round(share * counts[small].cumsum()), prepend=0)
-    validation[small] = np.minimum(quotas, counts[small] > 1)
-    if not validation.any():
-        validation[counts.argmax()] = 1  # if each class has one recording, this is impossible
-    return np.stack([validation, np.maximum(rest, counts - validation)])
+    if may_lack_small:
+        small = counts < MIN_OF_CLASS
+        quotas = np.diff(np.round(shares[0] * counts[small].cumsum()), prepend=0)
+        goals[0, small] = np.minimum(quotas, counts[small] > 1)
+        if not goals[0].any():
+            goals[0, counts.argmax()] = 1  # if each class has one recording, this is impossible
+    return np.vstack([goals, np.maximum(1, counts - goals.sum(0))])
 
 
 def fold_goals(counts: Indices, folds: int) -> Indices:
@@ -124,9 +99,10 @@ def assign(
     groups: Sequence[str],
     labels: Indices,
     classes: Sequence[str],
-    goals: Indices,
+    goals: Callable[[Indices], Indices] | None,
     noun: str = "recording",
     start: Fraction | None = None,
+    are_folds: bool = False,
 ) -> Indices:
     """Assign each group, with all its recordings, to a set.
 
@@ -140,10 +116,13 @@ def assign(
     Args:
         groups: The group of each recording, `B` names. A recording without others is a group.
         labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: Name of each class.
-        goals: How many recordings of each class each set should have, `[sets, classes]`.
+        classes: What each class is called in errors, such as "Class 'yes'".
+        goals: The goals of the sets for the recordings of each class; if None, each group is a set,
+            in the order of names.
         noun: What a group is, for errors.
         start: Where the order begins; see `hash_order`.
+        are_folds: Whether enough of each class must remain outside of each set, to train and to
+            validate.
 
     Returns:
         The set of each recording, `[B]`, from 0. No group is in two sets, each set has every class
@@ -152,85 +131,49 @@ def assign(
     Raises:
         CannotSplitError: If there are too few groups for this.
     """
-    names = sorted(set(groups))
-    index_of = {name: index for index, name in enumerate(names)}
-    group_of = np.array([index_of[group] for group in groups], np.int64)
+    names, group_of = np.unique(np.array(groups, object), return_inverse=True)
+    # Recordings of each class in each group, `[groups, classes]`, and in each set.
+    counts = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(counts, (group_of, labels), 1)
+    wanted = counts if goals is None else goals(counts.sum(0))
+    filled = np.zeros_like(wanted)
 
-    # One number for group and class, by which recordings are sorted and counted.
-    cells, sizes = np.unique(group_of * len(classes) + labels, return_counts=True)
-    spans = pairwise(np.searchsorted(cells, np.arange(len(names) + 1) * len(classes)))
-    members = [(cells[first:end] % len(classes), sizes[first:end]) for first, end in spans]
-
-    order = hash_order(names, np.arange(len(names)), start)
-    lacks = goals.copy()  # recordings that are missing to the goals
+    order = hash_order(names.tolist(), np.arange(len(names)), start)
     set_of = np.zeros(len(names), np.int64)
     for group in order:
-        said, counts = members[group]
-        lack = lacks[:, said]
-        fits = (lack >= counts).all(1)
-        set_of[group] = fits.argmax()
-        if not fits[set_of[group]]:
-            gains = (np.abs(lack) - np.abs(lack - counts)) / np.maximum(1, goals[:, said])
-            set_of[group] = gains.sum(1).argmax()
-        lacks[set_of[group], said] -= counts
+        present = np.flatnonzero(counts[group])
+        count = counts[group, present]
+        lack = (wanted - filled)[:, present]
+        gains = (np.abs(lack) - np.abs(lack - count)) / np.maximum(1, wanted[:, present])
+        gains[(lack >= count).all(1)] = np.inf
+        set_of[group] = group if goals is None else gains.sum(1).argmax()
+        filled[set_of[group]] += counts[group]
 
-    while len(missing := np.argwhere((goals > 0) & (lacks == goals))):
+    while len(missing := np.argwhere((wanted > 0) & (filled == 0))):
         target, label = missing[0]
-        able = [group for group in order if label in members[group][0]]
-        spare = [
-            group for group in able if _can_spare(goals, lacks, set_of[group], *members[group])
-        ]
-        if not spare:
-            raise _too_few(classes[label], len(able), noun, len(goals))
+        has_class = counts[:, label] > 0
+        # A set can spare a group if it keeps every class that it has a goal for.
+        keeps_class = (filled[set_of] > counts) | (wanted[set_of] == 0) | (counts == 0)
+        spare = order[(has_class & keeps_class.all(1))[order]]
+        if not len(spare):
+            raise CannotSplitError(
+                f"{classes[label]} has {has_class.sum()} {noun}s, too few for {len(wanted)} sets "
+                "with every class",
+                f"add {noun}s, or remove small classes",
+            )
 
-        sizes_of = {group: members[group][1].sum() for group in spare}
-        largest = min(sizes_of.values()) * (1 if start is None else MAX_LARGER)
-        moved = next(group for group, size in sizes_of.items() if size <= largest)
-        said, counts = members[moved]
-        lacks[set_of[moved], said] += counts
-        lacks[target, said] -= counts
+        sizes = counts[spare].sum(1)
+        largest = sizes.min() * (1 if start is None else MAX_LARGER)
+        moved = spare[(sizes <= largest).argmax()]
+        filled[set_of[moved]] -= counts[moved]
+        filled[target] += counts[moved]
         set_of[moved] = target
-    return set_of[group_of]
 
-
-def _can_spare(goals: Indices, lacks: Indices, source: int, said: Indices, counts: Indices) -> bool:
-    """Whether a set keeps every class that it has a goal for without a group."""
-    goal = goals[source, said]
-    rest = goal - lacks[source, said] - counts
-    return bool(((rest > 0) | (goal == 0)).all())
-
-
-def _too_few(class_name: str, count: int, noun: str, n_sets: int) -> CannotSplitError:
-    subject = f"Class {class_name!r}" if class_name else "The data set"
-    return CannotSplitError(
-        f"{subject} has {count} {noun}s, too few for {n_sets} sets with every class",
-        f"add {noun}s or leave the class out" if class_name else f"add {noun}s",
-        "" if noun == "recording" else OR_BY_RECORDING,
-    )
-
-
-def require_rest(
-    fold_of: Indices, labels: Indices, classes: Sequence[str], names: Sequence[str]
-) -> None:
-    """Reject folds outside of which a class has too few recordings to train and to validate.
-
-    Args:
-        fold_of: The fold of each recording, `[B]`, from 0.
-        labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: Name of each class.
-        names: Name of each fold, for the error.
-
-    Raises:
-        CannotSplitError: If there is such a fold.
-    """
-    counts = np.array(
-        [np.bincount(labels[fold_of == i], minlength=len(classes)) for i in range(len(names))]
-    )
-    rest = counts.sum(0) - counts
-    for fold, label in np.argwhere(rest < 2):
-        owner = f"class {classes[label]!r}" if classes[label] else "the data set"
+    rest = filled.sum(0) - filled
+    for fold, label in np.argwhere(rest < (2 if are_folds else 0)):
         raise CannotSplitError(
-            f"Without {names[fold]}, {owner} has {rest[fold, label]} recordings, expected at least "
-            "2, to train and to validate",
+            f"{classes[label]} has {rest[fold, label]} recordings without fold {fold + 1}, "
+            "expected at least 2, to train and to validate",
             "add recordings",
         )
+    return set_of[group_of]

@@ -4,42 +4,25 @@ Recordings with other features, or with the same columns in another order, are e
 column numbers and values that float32 rounds are notes: they may be meant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-from unicodedata import normalize
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.features import Featured, Features, SeriesFeatures
 from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.recordings import Frames, Recordings
 from nwavesdk.data.source import Item, StepTarget
-from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
 
-__all__ = [
-    "Layout",
-    "check_layout",
-    "clock_note",
-    "filled_note",
-    "layout_of",
-    "notes_on",
-    "numbered_columns_note",
-]
+__all__ = ["Layout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
-FEWEST_FLOAT_STEPS = 64
-
-# In the first step of a table, so many features 0, 1, 2 and so on are no chance.
-FEWEST_NUMBERED = 3
+MIN_FLOAT_STEPS = 64
 
 # A feature that rises evenly over as many steps is no chance; how much its steps may differ.
-FEWEST_CLOCK_STEPS = 8
+MIN_CLOCK_STEPS = 8
 CLOCK_ERROR = 0.02
-
-# Whole numbers below are exact in float32.
-LEAST_ROUNDED_INTEGER = 2**24
 
 
 class Layout(NamedTuple):
@@ -58,50 +41,49 @@ class Layout(NamedTuple):
     key: str
 
 
-def layout_of(item: Item, featured: Featured, names: tuple[str, ...], copies: int) -> Layout:
-    """The layout of a recording.
+def check_layout(
+    item: Item, featured: Featured, names: tuple[str, ...], copies: int, expected: Layout | None
+) -> Layout:
+    """Compare a recording with those before it.
+
+    Files may name the same columns differently, such as by a date, so only names that occur in both
+    count.
 
     Args:
         item: The recording.
         featured: Its frames and its target.
         names: Names of its features; none if the file has none.
         copies: How often a frame has each value of a step.
-    """
-    n_features = featured.frames.shape[1] // copies
-    n_columns = 0 if featured.target is None else featured.target[:1].size
-    return Layout(n_features, n_columns, names, printable(item.key))
+        expected: The layout of those before it; None if it is the first.
 
-
-def check_layout(item: Item, layout: Layout, expected: Layout) -> None:
-    """Compare a recording with another one.
-
-    Files may name the same columns differently, such as by a date, so only names that occur in both
-    count. Case and the way in which Unicode encodes a letter make no difference.
+    Returns:
+        The layout of the first recording, or of the first one that has names of features.
 
     Raises:
         RecordingError: If it has other features or columns, or the same ones in another order.
     """
-    counts = {
-        "features in a step": (item.path, layout.features, expected.features),
-        "columns": (item.target or item.path, layout.columns, expected.columns),
-    }
-    for noun, (path, count, expected_count) in counts.items():
+    n_columns = 0 if featured.target is None else featured.target[:1].size
+    layout = Layout(featured.frames.shape[1] // copies, n_columns, names, printable(item.key))
+    expected = expected or layout
+    nouns = ("features in a step", "columns of a target")
+    for noun, count, expected_count in zip(nouns, layout, expected, strict=False):
         if count != expected_count:
-            what = f"has {count} {noun}, expected {expected_count} like {expected.key}"
-            raise RecordingError(path, what)
+            raise RecordingError(
+                item.path, f"has {count} {noun}, expected {expected_count} like {expected.key}"
+            )
 
-    names, expected_names = (
-        [normalize("NFC", name).casefold() for name in each.names] for each in (layout, expected)
-    )
-    for column, (name, expected_name) in enumerate(zip(names, expected_names, strict=False)):
-        if name != expected_name and name in expected_names:
-            what = f"has the name {shown(layout.names[column])} in column {column + 1}, "
-            what += f"expected {shown(expected.names[column])} like {expected.key}"
-            remedy = "put the columns into the same order, or remove the names"
-            raise RecordingError(item.path, what, remedy)
+    for column, (name, expected_name) in enumerate(zip(names, expected.names, strict=False)):
+        if name != expected_name and name in expected.names:
+            raise RecordingError(
+                item.path,
+                f"has the name {name!r} in column {column + 1}, expected {expected_name!r} like "
+                f"{expected.key}",
+                "put the columns into the same order, or remove the names",
+            )
+    return expected if expected.names or not names else layout
 
 
-def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> tuple[str, ...]:
+def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> Iterator[str]:
     """Notes on changes of the values of recordings, and on values that look like a mistake.
 
     Args:
@@ -109,110 +91,89 @@ def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) 
         features: How they became frames.
         filled: Missing values of each recording that were interpolated.
     """
-    notes: list[str | None] = []
     if isinstance(features, SeriesFeatures):
         width = recordings.n_features // features.copies
-        pairs = zip(recordings.keys, recordings.frames, strict=True)
-        notes = [
-            filled_note(filled),
-            clock_note(recordings.frames, recordings.feature_names, width),
-            numbered_columns_note([(key, frames[:1, :width]) for key, frames in pairs]),
-            _rounding_note("feature", recordings.keys, recordings.frames),
-        ]
+        yield from filled_note(filled)
+        yield from _clock_note(recordings.frames, width)
+        yield from numbered_columns_note(recordings.keys, recordings.frames, width)
+        yield from _rounding_note("feature", recordings.keys, recordings.frames)
     if recordings.task == "regression":
-        notes.append(_rounding_note("target", recordings.keys, recordings.targets))
-    return tuple(note for note in notes if note is not None)
+        yield from _rounding_note("target", recordings.keys, recordings.targets)
 
 
-def filled_note(filled: Sequence[int]) -> str | None:
-    """A note on missing values that were interpolated, or None; `filled` has their numbers."""
-    if not any(filled):
-        return None
-    return (
-        f"{sum(filled):,} missing values in {sum(map(bool, filled)):,} of {len(filled):,} "
-        "recordings were interpolated over time (--missing interpolate)."
-    )
+def filled_note(filled: Sequence[int]) -> Iterator[str]:
+    """A note on missing values that were interpolated, or none; `filled` has their numbers."""
+    if any(filled):
+        yield (
+            f"{sum(filled):,} missing values in {sum(map(bool, filled)):,} of {len(filled):,} "
+            "recordings were interpolated over time (--missing interpolate)."
+        )
 
 
-def clock_note(
-    frames: Sequence[npt.NDArray[np.float32]], names: Sequence[str], n_features: int
-) -> str | None:
-    """A note if a feature rises by the same step in all recordings, as a time stamp does, or None.
-
-    Args:
-        frames: The recordings, `[L, F]`.
-        names: Names of the features; none if files have none.
-        n_features: Features that are looked at, the first ones.
-    """
-    clocks = np.arange(n_features)
+def _clock_note(recordings: Sequence[Frames], n_features: int) -> Iterator[str]:
+    """A note if a feature rises by the same step in all recordings, as a time stamp does."""
+    is_clock = np.ones(n_features, bool)
     first_step = None
-    for recording in frames:
-        values = np.asarray(recording[:, clocks], np.float64)
-        if not clocks.size or len(values) < FEWEST_CLOCK_STEPS:
-            return None
+    for frames in recordings:
+        if len(frames) < MIN_CLOCK_STEPS or not is_clock.any():
+            return
+        values = np.asarray(frames[:, :n_features], np.float64)
         steps = np.diff(values, axis=0)
         step = steps.mean(axis=0)
         first_step = step if first_step is None else first_step
         # Time stamps are rounded when they are written, and to float32.
         error = CLOCK_ERROR * step + np.spacing(np.abs(values).max(axis=0).astype(np.float32))
-        is_even = (np.abs(steps - step) <= error).all(axis=0)
-        is_clock = (step > 0) & is_even & (np.abs(step - first_step) <= error)
-        clocks, first_step = clocks[is_clock], first_step[is_clock]
-    if not clocks.size:
-        return None
-    feature = int(clocks[0])
-    name = f" '{printable(names[feature])}'" if names else ""
-    return (
-        f"feature {feature + 1}{name} rises by the same step in all recordings, as a time stamp "
-        "does, and a net learns from it: leave it out by naming the others, as in --columns x,y,z."
-    )
+        is_clock &= (step > 0) & (np.abs([*steps, first_step] - step) <= error).all(axis=0)
+    if is_clock.any():
+        yield (
+            f"feature {is_clock.argmax() + 1} rises by the same step in all recordings, as a time "
+            "stamp does, and a net learns from it: leave it out by naming the others, as in "
+            "--columns x,y,z."
+        )
 
 
 def numbered_columns_note(
-    recordings: Sequence[tuple[str, npt.NDArray[np.float32]]],
-) -> str | None:
+    keys: Sequence[str], recordings: Sequence[Frames], n_features: int
+) -> Iterator[str]:
     """A note if the first step of tables is 0, 1, 2 and so on: names of columns by pandas.
 
     Args:
-        recordings: The name of the file and the values of each recording.
+        keys: Names of the files.
+        recordings: Their frames, `[L, F]`.
+        n_features: Features that are looked at, the first ones.
     """
-    tables = [(key, values[0]) for key, values in recordings if key.lower().endswith(".csv")]
-    numbered = [key for key, step in tables if np.array_equal(step, np.arange(len(step)))]
-    if not numbered:
-        return None
-    n_features = len(tables[0][1])
-    # In a single table, so few may be values.
-    if n_features < FEWEST_NUMBERED and not (n_features == 2 and len(numbered) == len(tables) > 1):
-        return None
-    return (
-        f"The first step of {len(numbered)} of {len(tables)} tables, such as "
-        f"{printable(numbered[0])}, is 0, 1 and so on: if this is a line of column names, remove "
-        "it (pandas: header=False)."
-    )
+    tables = [index for index, key in enumerate(keys) if key.lower().endswith(".csv")]
+    names = np.arange(n_features)
+    numbered = [i for i in tables if np.array_equal(recordings[i][0, :n_features], names)]
+    # In a single table, two such numbers may be values, and so may a single one in each.
+    fewest = 2 if len(numbered) == len(tables) > 1 else 3
+    if numbered and n_features >= fewest:
+        yield (
+            f"The first step of {len(numbered)} of {len(tables)} tables, such as "
+            f"{printable(keys[numbered[0]])}, is 0, 1 and so on: if this is a line of column "
+            "names, remove it (pandas: header=False)."
+        )
 
 
-def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> str | None:
+def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> Iterator[str]:
     """A note if the variation of a feature or target is about as small as the steps of float32.
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
-    ends = np.array([(each.min(axis=0), each.max(axis=0)) for each in values])  # [B, 2, F]
-    least, most = ends[:, 0], ends[:, 1]
-    largest = np.maximum(np.abs(least), np.abs(most))
-    step = np.spacing(largest)
-    with np.errstate(over="ignore"):
-        extent = most - least
-    is_whole = (least % 1 == 0) & (most % 1 == 0) & (largest < LEAST_ROUNDED_INTEGER)
-    is_rounded = (extent > 0) & (extent < FEWEST_FLOAT_STEPS * step) & ~is_whole
+    ends = np.array([(array.min(axis=0), array.max(axis=0)) for array in values], np.float64)
+    low, high = ends[:, 0], ends[:, 1]  # [B, F]
+    largest = np.abs(ends).max(axis=1)
+    step = np.spacing(largest.astype(np.float32))
+    # Whole numbers below 2**24 are exact in float32.
+    is_whole = (ends % 1 == 0).all(axis=1) & (largest < 2**24)
+    is_rounded = (low < high) & (high - low < MIN_FLOAT_STEPS * step) & ~is_whole
     # One large value in all recordings may be what is left of different ones.
-    is_rounded |= (step > 1) & (most.max(axis=0) == least.min(axis=0))
-    if not is_rounded.any():
-        return None
-    recording, column = (int(index) for index in np.argwhere(is_rounded)[0])
-    low, high, resolution = (each[recording, column] for each in (least, most, step))
-    return (
-        f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is rounded "
-        f"to float32: {noun} {column + 1} of {printable(keys[recording])} goes from {low:.9g} to "
-        f"{high:.9g} in steps of {resolution:.3g}; subtract an offset in float64 before you save "
-        "it, or leave it out."
-    )
+    is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))
+    if is_rounded.any():
+        index = recording, column = tuple(np.argwhere(is_rounded)[0])
+        yield (
+            f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is "
+            f"rounded to float32: {noun} {column + 1} of {printable(keys[recording])} goes from "
+            f"{low[index]:.9g} to {high[index]:.9g} in steps of {step[index]:.3g}; subtract an "
+            "offset in float64 before you save it, or leave it out."
+        )

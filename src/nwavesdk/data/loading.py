@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.binning import to_frames
-from nwavesdk.data.consistency import Layout, check_layout, layout_of, notes_on
+from nwavesdk.data.consistency import Layout, check_layout, notes_on
 from nwavesdk.data.features import (
     VERSION,
     EventBins,
@@ -167,7 +167,7 @@ def load_recordings(
         feature_shape=getattr(features, "shape", ()),
         feature_names=tuple(store["names"]),
     )
-    notes = notes_on(recordings, features, list(store["filled"].values()))
+    notes = tuple(notes_on(recordings, features, list(store["filled"].values())))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)
@@ -230,11 +230,9 @@ def _read(
         nonlocal expected
         sample = source.read(item)
         featured = features(item, sample)
-        layout = layout_of(item, featured, sample.names, getattr(features, "copies", 1))
-        check_layout(item, layout, expected or layout)
-        if expected is None or (layout.names and not expected.names):
-            expected = layout
-            facts["names"] = layout.names
+        copies = getattr(features, "copies", 1)
+        expected = check_layout(item, featured, sample.names, copies, expected)
+        facts["names"] = expected.names
         facts["filled"][item.key] = sample.n_filled
         return featured
 

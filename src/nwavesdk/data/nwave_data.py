@@ -24,7 +24,7 @@ from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings
 from nwavesdk.data.recordings import Recordings
-from nwavesdk.data.split import ChosenSplit, SplitChoice, check_shares, choose_split
+from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import install_hint
@@ -109,7 +109,7 @@ class NWaveDataloaderConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_shares(self.val, self.test)
+        SplitChoice(self.split, self.val, self.test)  # checks them
         if self.sim_time_s * self.sample_rate < 1 or self.T < 1:
             raise ValueError(
                 f"sim_time_s: expected at least a sample ({1 / self.sample_rate:.3g} s) and at "

@@ -39,7 +39,8 @@ def reading(
     """Turn whatever a library raises within a `with` block into one line that names the file.
 
     Args:
-        path: The file; a link to a file is followed. Pipes and devices are never opened.
+        path: The file, or the name of a recording in it, such as `set.h5/17`. A link to a file is
+            followed; pipes and devices are never opened.
         form: What it should be, such as "sound" or "a .npy file".
         remedy: What to do about a file that is not.
         max_bytes: Largest allowed size, for a file that is read into memory.
@@ -50,8 +51,9 @@ def reading(
             `FileError` or a missing extra.
     """
     try:
-        status = path.stat()
-        if not path.is_file():
+        file = path.parent if path.parent.is_file() else path
+        status = file.stat()
+        if not file.is_file():
             raise FileError(
                 path, f"is {kind_of(status.st_mode)}, expected a file", "name another one"
             )

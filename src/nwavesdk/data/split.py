@@ -7,22 +7,16 @@ describes it in one line.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
+from textwrap import shorten
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from nwavesdk.data.assignment import (
-    OR_BY_RECORDING,
-    CannotSplitError,
-    assign,
-    fold_goals,
-    require_rest,
-    share_goals,
-    validation_goals,
-)
+from nwavesdk.data.assignment import CannotSplitError, assign, fold_goals, share_goals
 from nwavesdk.data.recordings import Indices, hash_order
 from nwavesdk.data.source import Part
 from nwavesdk.data.speakers import match_speakers, speakers_of
@@ -34,29 +28,23 @@ __all__ = [
     "Split",
     "SplitChoice",
     "SplitKind",
-    "check_shares",
     "choose_split",
 ]
 
-# What a split is decided by, and what may be asked for. "file" is a table; see `read_split_table`.
+# What decides a split, and what may be requested. "file" is a table; see `read_split_table`.
 KeptTogether = Literal["folder", "file", "speaker", "group", "recording"]
 SplitKind = Literal["auto", "folder", "file", "speaker", "group", "recording"]
-Level = Literal["speaker", "group", "recording"]
 
-# The sets of a split, as integers, in the order in which they get recordings.
-TEST, VAL, TRAIN = range(3)
-SET_OF_PART = {"test": TEST, "val": VAL, "train": TRAIN}
-SET_NAMES = {TEST: "test", VAL: "validation"}
-
-# What is kept together if it is asked for by name.
-NOUNS: dict[str, Sequence[Level]] = {
+# What is kept together if it is requested by name.
+NOUNS: dict[str, tuple[KeptTogether, ...]] = {
     "speaker": ("speaker",),
     "group": ("group",),
     "recording": (),
 }
 
-# Names of tested speakers that a line has.
-MAX_NAMED = 3
+# The sets besides the training set, in the order in which they get recordings, and their names on
+# the screen.
+HELD_OUT = {"test": "test", "val": "validation"}
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -107,6 +95,10 @@ class SplitChoice:
         fold: The fold that is tested, from 1.
         note: What the line on the screen adds, such as files that a table does not name.
 
+    Raises:
+        ValueError: If, without folds, a share is not positive or both sum to 1 or more; or if
+            options contradict each other.
+
     Example:
         >>> from nwavesdk.data import choose_split
         >>> keys = [f"{index}.wav" for index in range(6)]
@@ -124,6 +116,21 @@ class SplitChoice:
     fold: int | None = None
     note: str = ""
 
+    def __post_init__(self) -> None:
+        has_shares = 0 < min(self.val, self.test) < self.val + self.test < 1
+        if not (has_shares or self.folds or self.leave_one_out):  # folds decide the test set
+            raise ValueError(
+                "The shares of the validation and the test set must be positive and sum below 1, "
+                f"got {self.val} and {self.test}."
+            )
+        requested = {self.by, self.leave_one_out, None if self.pattern is None else "speaker"}
+        if len(requested - {"auto", "folder", "file", None}) > 1:
+            raise ValueError(
+                f"data.split: options contradict each other, got the split {self.by!r}, "
+                f"leave_one_out {self.leave_one_out!r} and speaker_pattern {self.pattern!r}: "
+                "remove one of them."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class ChosenSplit:
@@ -132,7 +139,8 @@ class ChosenSplit:
     Args:
         indices: The recordings of each set, rising.
         by: What was kept together.
-        groups: The speaker or group of each recording, `B` names; empty if they are not known.
+        groups: The speaker or group of each recording, `B` names, if it is kept together;
+            otherwise empty.
         n_folds: Number of folds; 0 without cross-validation.
         tested: Names of the speakers or groups in the test set of a fold; empty without them.
         line: What was taken and why, for the screen.
@@ -152,19 +160,6 @@ class ChosenSplit:
     n_folds: int
     tested: tuple[str, ...]
     line: str
-
-
-def check_shares(val: float, test: float) -> None:
-    """Raise unless both shares are positive and leave recordings to learn from.
-
-    Raises:
-        ValueError: If a share is not positive, or both sum to 1 or more.
-    """
-    if not (val > 0 and test > 0 and val + test < 1):
-        raise ValueError(
-            "The shares of the validation and the test set must be positive and sum below 1, got "
-            f"{val} and {test}."
-        )
 
 
 def choose_split(
@@ -211,98 +206,96 @@ def choose_split(
         >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=choice).line
         'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
     """
-    has_folds = choice.folds is not None or choice.leave_one_out is not None
-    if not has_folds:  # which decide the test set
-        check_shares(choice.val, choice.test)
-    by = choice.leave_one_out or choice.by
-    if choice.pattern is not None and by in ("group", "recording"):
-        raise ValueError(
-            f"data.speaker_pattern: has no effect on a split by {by}: remove one of the two."
-        )
-
-    names: dict[Level, Sequence[str]] = {"recording": keys, "group": groups or [""] * len(keys)}
+    titles = [f"Class {name!r}" for name in classes] or ["The data set"]
+    names: dict[KeptTogether, Sequence[str]] = {
+        "recording": keys,
+        "group": groups or [""] * len(keys),
+    }
+    known: tuple[KeptTogether, ...] = ("group", "speaker") if any(groups) else ("speaker",)
     if choice.pattern is not None:
         names["speaker"] = match_speakers(keys, choice.pattern)
-    if not classes:
-        labels = np.zeros(len(keys), np.int64)
-    case = _Case(labels, classes or ("",), names, choice)
+        known = ("speaker",)
+    recordings = _Named(names, labels if classes else np.zeros(len(keys), np.int64), titles)
 
-    is_official = any(parts) and choice.by in ("auto", "file")
-    if has_folds:
-        return _choose_fold(case, is_official)
-    if is_official or choice.by == "folder":
-        return _take_parts(case, parts)
-    set_of = np.full(len(keys), TRAIN)
-    taken, notes = case.split_off(set_of, [TEST, VAL], case.levels)
-    if choice.by in ("auto", "file"):
-        notes = ["not by folder: there is no official split", *notes]
-    return case.result(set_of, taken, notes)
+    # What may be kept together, the best first; if it is requested, nothing else will do.
+    nouns = NOUNS.get(choice.leave_one_out or choice.by, known)
+    is_requested = choice.by in nouns or choice.pattern is not None
+    levels = nouns if is_requested else (*nouns, "recording")
+
+    draft = _Draft(np.full(len(keys), "train"))
+    if choice.by == "folder" or (any(parts) and choice.by in ("auto", "file")):
+        draft = _official_draft(recordings, parts, choice)
+    elif choice.folds or choice.leave_one_out:
+        draft = _fold_draft(recordings, choice, levels)
+    elif choice.by in ("auto", "file"):
+        draft.notes.append("not by folder: there is no official split")
+    if draft.by is not None:
+        levels = ("recording",) if draft.by == "recording" else (*nouns, "recording")
+    by = _complete(draft, recordings, choice, levels)
+
+    sets = Split("train", "val", "test").map(lambda name: np.flatnonzero(draft.set_of == name))
+    owners = recordings.names_of(by, np.arange(len(keys))) if by in ("speaker", "group") else ()
+    tested = sorted({owners[i] for i in sets.test if owners and draft.n_folds})
+    chosen = ChosenSplit(sets, by, owners, draft.n_folds, tuple(tested), "")
+    return replace(chosen, line=_describe(chosen, choice, draft.notes))
+
+
+@dataclass
+class _Draft:
+    """Sets of recordings, of which the training set may still have to be divided.
+
+    Args:
+        set_of: The name of the set of each recording, `[B]`.
+        by: What is kept together; None if all recordings are in the training set.
+        notes: Notes for the line of the split.
+        n_folds: Number of folds.
+        start: Where the order begins in which other sets are split off the training set.
+    """
+
+    set_of: npt.NDArray[np.str_]
+    by: KeptTogether | None = None
+    notes: list[str] = field(default_factory=list)
+    n_folds: int = 0
+    start: Fraction | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
-    """Recordings and their names at each level, and how they are to be split.
+class _Named:
+    """Recordings and their names at each level.
 
-    The names of speakers are known if there is a pattern; those of groups are empty without them.
+    Args:
+        names: Names of the recordings and of their groups, empty where they are not known; names of
+            their speakers if they do not follow from the file names.
+        labels: Class index of each recording.
+        titles: What each class is called in errors.
     """
 
+    names: dict[KeptTogether, Sequence[str]]
     labels: Indices
-    classes: Sequence[str]
-    names: dict[Level, Sequence[str]]
-    choice: SplitChoice
+    titles: Sequence[str]
 
-    @property
-    def nouns(self) -> Sequence[Level]:
-        """What may be kept together, the best first."""
-        by = self.choice.leave_one_out or self.choice.by
-        known: Sequence[Level] = ("group", "speaker") if any(self.names["group"]) else ("speaker",)
-        return NOUNS.get(by, ("speaker",) if "speaker" in self.names else known)
-
-    @property
-    def levels(self) -> Sequence[Level]:
-        """The ways to split, the best first; only one if a speaker or group is asked for."""
-        is_asked_for = self.choice.by in ("speaker", "group") or "speaker" in self.names
-        return self.nouns if is_asked_for else (*self.nouns, "recording")
-
-    def names_of(self, level: Level, indices: Indices) -> tuple[str, ...]:
-        """The speaker, the group or the key of some recordings.
-
-        Raises:
-            CannotSplitError: If they are not known.
-        """
-        keys = [self.names["recording"][i] for i in indices]
+    def names_of(self, level: KeptTogether, indices: Indices) -> tuple[str, ...]:
+        """The speaker, the group or the key of some recordings, empty if it is not known."""
         if level not in self.names:
-            return speakers_of(keys)
-        names = tuple(self.names[level][i] for i in indices)
-        if "" in names:
-            key = printable(keys[names.index("")])
-            raise CannotSplitError(
-                f"{names.count('')} recordings have no group, such as '{key}'",
-                "name the group of each in a table (--split FILE.csv)",
-                OR_BY_RECORDING,
-            )
-        return names
-
-    def counts(self, indices: Indices) -> Indices:
-        """The number of recordings of each class, `[classes]`."""
-        return np.bincount(self.labels[indices], minlength=len(self.classes))
+            return speakers_of([self.names["recording"][i] for i in indices])
+        return tuple(self.names[level][i] for i in indices)
 
     def assign(
         self,
-        levels: Sequence[Level],
+        levels: Sequence[KeptTogether],
         indices: Indices,
-        goals: Indices,
+        goals: Callable[[Indices], Indices] | None,
         start: Fraction | None = None,
-        folds: Sequence[str] = (),
-    ) -> tuple[Indices, Level, list[str]]:
+        are_folds: bool = False,
+    ) -> tuple[Indices, KeptTogether, list[str]]:
         """Assign some recordings to sets by the first level with which it is possible.
 
         Args:
             levels: What may be kept together, the best first.
             indices: The recordings.
-            goals: See `nwavesdk.data.assignment.assign`.
+            goals: See `nwavesdk.data.assignment.assign`, and the others.
             start: Where the order begins.
-            folds: Name of each set if sets are folds, outside of which enough must remain.
+            are_folds: Whether the sets are folds, outside of which enough must remain.
 
         Returns:
             The set of each recording, the level, and why not those before it.
@@ -310,162 +303,110 @@ class _Case:
         Raises:
             CannotSplitError: If it is not possible with the last level.
         """
-        level, *others = levels
         labels = self.labels[indices]
-        try:
+        notes = []
+        for level in levels:
             names = self.names_of(level, indices)
-            set_of = assign(names, labels, self.classes, goals, level, start)
-            require_rest(set_of, labels, self.classes, folds)
-            return set_of, level, []
-        except CannotSplitError as error:
-            if not others:
-                raise
-            reason = error.reason.partition(", expected")[0]
-            note = f"not by {level}: {reason[0].lower()}{reason[1:]} ({error.remedy})"
-        set_of, level, notes = self.assign(others, indices, goals, start, folds)
-        return set_of, level, [note, *notes]
-
-    def split_off(
-        self,
-        set_of: Indices,
-        sets: Sequence[int],
-        levels: Sequence[Level],
-        start: Fraction | None = None,
-        keeps_small: bool = False,
-    ) -> tuple[Level, list[str]]:
-        """Move recordings of the training set to other sets, in place.
-
-        Args:
-            set_of: The set of each recording, `[B]`.
-            sets: The sets that get recordings.
-            levels: What may be kept together, the best first.
-            start: Where the order begins.
-            keeps_small: Whether the set, a single one, may lack classes with few recordings.
-
-        Returns:
-            What is kept together, and why nothing before it.
-        """
-        shares = {TEST: self.choice.test, VAL: self.choice.val}
-        train = np.flatnonzero(set_of == TRAIN)
-        goals = share_goals(self.counts(train), [shares[subset] for subset in sets])
-        if keeps_small:
-            goals = validation_goals(self.counts(train), shares[VAL])
-        drawn, level, notes = self.assign(levels, train, goals, start)
-        set_of[train] = np.array([*sets, TRAIN])[drawn]
-        return level, notes
-
-    def result(
-        self, set_of: Indices, by: KeptTogether, notes: Sequence[str] = (), n_folds: int = 0
-    ) -> ChosenSplit:
-        """The split with its line.
-
-        Args:
-            set_of: The set of each recording, `[B]`.
-            by: What is kept together.
-            notes: What the line adds.
-            n_folds: Number of folds; 0 without cross-validation.
-        """
-        names: tuple[str, ...] = ()
-        for noun in reversed(NOUNS.get(by, self.nouns)):
-            with suppress(CannotSplitError):
-                names = self.names_of(noun, np.arange(len(set_of)))
-        indices = Split(*(np.flatnonzero(set_of == subset) for subset in (TRAIN, VAL, TEST)))
-        tested = sorted({names[i] for i in indices.test}) if n_folds and names else []
-
-        sizes = indices.map(len)
-        head = f"fold {self.choice.fold} of {n_folds}" if n_folds else "split"
-        official = ", unchanged" if by in ("folder", "file") and not notes else ""
-        of_names = f" of {len(set(names))} {by}s" if by in ("speaker", "group") else ""
-        line = (
-            f"{head} by {by}{official}: {sizes.train:,} training, {sizes.val:,} validation and "
-            f"{sizes.test:,} test recordings{of_names}"
-        )
-        shown = ", ".join(map(printable, tested[:MAX_NAMED]))
-        more = f" and {len(tested) - MAX_NAMED} more" if len(tested) > MAX_NAMED else ""
-        tested_on = f"tested on {shown}{more}" if tested else ""
-        line = "; ".join(filter(None, [line, tested_on, *notes, self.choice.note]))
-        return ChosenSplit(indices, by, names, n_folds, tuple(tested), line)
+            try:
+                if "" in names:
+                    key = self.names["recording"][indices[names.index("")]]
+                    raise CannotSplitError(
+                        f"{names.count('')} recordings have no {level}, such as '{printable(key)}'",
+                        "set --speaker-pattern, or name groups in a table",
+                    )
+                set_of = assign(names, labels, self.titles, goals, level, start, are_folds)
+                break
+            except CannotSplitError as error:
+                if level == levels[-1]:
+                    raise
+                reason = error.args[0].partition(", expected")[0]
+                notes.append(f"not by {level}: {reason[0].lower()}{reason[1:]} ({error.args[1]})")
+        return set_of, level, notes
 
 
-def _take_parts(case: _Case, parts: Sequence[str]) -> ChosenSplit:
-    """The official split; what it lacks is split off its training set."""
-    keys = case.names["recording"]
-    parts = parts or [""] * len(keys)
-    without = [key for key, part in zip(keys, parts, strict=True) if not part]
-    if without:
+def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoice) -> _Draft:
+    """The sets of an official split."""
+    if choice.folds or choice.leave_one_out:
         raise ValueError(
-            f"data.split: {len(without):,} of {len(keys):,} recordings are in none of train, val "
-            f"and test, such as '{printable(without[0])}': put all into such folders or name their "
-            "sets in a table, or choose another split."
-        )
-    set_of = np.array([SET_OF_PART[part] for part in parts])
-    counts = case.counts(np.flatnonzero(set_of == TRAIN))
-    if not counts.all():
-        name = case.classes[int(counts.argmin())]
-        subject = f"class {name!r}" if name else "the data set"
-        raise ValueError(
-            f"data.split: {subject} has no recording in the training set of the official split: "
-            "add some, or remove the class."
-        )
-
-    notes = []
-    missing = [subset for subset in (TEST, VAL) if subset not in set_of]
-    if missing:
-        levels: Sequence[Level] = (*case.nouns, "recording")
-        how, _ = case.split_off(set_of, missing, levels, keeps_small=missing == [VAL])
-        names = " and ".join(SET_NAMES[subset] for subset in reversed(missing))
-        notes.append(f"the {names} set is split off the training set by {how}")
-    n_lacking = int((case.counts(np.flatnonzero(set_of == VAL)) == 0).sum())
-    if n_lacking and missing == [VAL]:
-        noun = "class" if n_lacking == 1 else "classes"
-        notes.append(f"it lacks {n_lacking} {noun} with few recordings")
-    return case.result(set_of, "file" if case.choice.by == "file" else "folder", notes)
-
-
-def _choose_fold(case: _Case, is_official: bool) -> ChosenSplit:
-    """The sets of one fold of a cross-validation."""
-    choice = case.choice
-    noun = choice.leave_one_out
-    option = "leave_one_out" if noun else "folds"
-    if is_official or choice.by == "folder":
-        raise ValueError(
-            f"data.{option}: folds would mix an official split: choose --split speaker, group or "
+            "data.folds: folds would mix an official split: choose --split speaker, group or "
             "recording to mix it, remove the column part of a table, or remove the folds."
         )
-    if noun and choice.by not in ("auto", "file", noun):
+    keys = recordings.names["recording"]
+    set_of = np.array(parts or [""] * len(keys), "U5")
+    without = np.flatnonzero(set_of == "")
+    if len(without):
         raise ValueError(
-            f"data.leave_one_out: leaving one {noun} out is a split by {noun}, got the split by "
-            f"{choice.by}: remove --split."
+            f"data.split: {len(without):,} of {len(keys):,} recordings are in none of train, val "
+            f"and test, such as '{printable(keys[without[0]])}': put all into such folders or name "
+            "their sets in a table, or choose another split."
         )
-
-    everything = np.arange(len(case.labels))
-    names = case.names_of(noun, everything) if noun else ()
-    unique = sorted(set(names))
-    n_folds = len(unique) if noun else choice.folds or 0
-    if n_folds < 2 or choice.fold is None or not 1 <= choice.fold <= n_folds:
+    train = np.bincount(recordings.labels[set_of == "train"], minlength=len(recordings.titles))
+    if not train.all():
         raise ValueError(
-            f"data.fold: got fold {choice.fold} of {n_folds}, expected one from 1 on, of 2 or more."
+            f"{recordings.titles[int(train.argmin())]} has no recording in the training set of the "
+            "official split: add some, or remove the class."
         )
+    return _Draft(set_of, "file" if choice.by == "file" else "folder")
 
+
+def _fold_draft(recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTogether]) -> _Draft:
+    """The test set of a fold of a cross-validation; everything else is the training set."""
+    noun = choice.leave_one_out
+    everything = np.arange(len(recordings.labels))
+    goals = None if noun else partial(fold_goals, folds=choice.folds or 0)
+    fold_of, by, notes = recordings.assign(
+        [noun] if noun else levels, everything, goals, are_folds=True
+    )
+    order = np.unique(fold_of)
+    if noun:
+        order = hash_order(sorted(set(recordings.names_of(noun, everything))), order)
+
+    fold = (choice.fold or 0) - 1
+    if fold not in order:
+        raise ValueError(
+            f"data.fold: got fold {choice.fold} of {len(order)}, expected one from 1 on."
+        )
     # Every fold starts its validation set at another place in the order of hashes. Otherwise, the
     # same recordings would validate nearly all of them.
-    tested = choice.fold - 1
-    if noun:
-        by: Level = noun
-        notes: list[str] = []
-        fold_of = np.searchsorted(unique, names)
-        titles = [f"{noun} '{printable(name)}'" for name in unique]
-        require_rest(fold_of, case.labels, case.classes, titles)
-        start = hash_order(unique, np.arange(n_folds)).tolist().index(tested)
-    else:
-        titles = [f"fold {number}" for number in range(1, n_folds + 1)]
-        goals = fold_goals(case.counts(everything), n_folds)
-        fold_of, by, notes = case.assign(case.levels, everything, goals, folds=titles)
-        start = tested
+    start = Fraction(int(np.flatnonzero(order == fold)[0]), len(order))
+    return _Draft(np.where(fold_of == fold, "test", "train"), by, notes, len(order), start)
 
-    set_of = np.where(fold_of == tested, TEST, TRAIN)
-    nouns = () if by == "recording" else case.nouns
-    how, _ = case.split_off(set_of, [VAL], (*nouns, "recording"), Fraction(start, n_folds))
-    if how != by:
-        notes.append(f"the validation set is by {how}")
-    return case.result(set_of, by, notes, n_folds)
+
+def _complete(
+    draft: _Draft, recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTogether]
+) -> KeptTogether:
+    """Split the sets that are missing off the training set, in place.
+
+    Returns:
+        What is kept together.
+    """
+    missing = [name for name in HELD_OUT if name not in draft.set_of]
+    if draft.by is not None and not missing:
+        return draft.by
+    train = np.flatnonzero(draft.set_of == "train")
+    shares = [getattr(choice, name) for name in missing]
+    may_lack = draft.by in ("folder", "file") and missing == ["val"]
+    goals = partial(share_goals, shares=shares, may_lack_small=may_lack)
+    drawn, level, reasons = recordings.assign(levels, train, goals, draft.start)
+    draft.set_of[train] = np.array([*missing, "train"])[drawn]
+
+    draft.notes += reasons
+    if draft.by not in (None, level):
+        names = " and ".join(HELD_OUT[name] for name in reversed(missing))
+        n_classes = len(np.unique(recordings.labels[draft.set_of == "val"]))
+        lack = ", without small classes" if n_classes < len(recordings.titles) and may_lack else ""
+        draft.notes.append(f"the {names} set is split off the training set by {level}{lack}")
+    return draft.by or level
+
+
+def _describe(chosen: ChosenSplit, choice: SplitChoice, notes: Sequence[str]) -> str:
+    """The line of a split: its sizes, what a fold is tested on, and notes."""
+    head = f"fold {choice.fold} of {chosen.n_folds}" if chosen.n_folds else "split"
+    sizes = "{:,} training, {:,} validation and {:,} test".format(*chosen.indices.map(len))
+    texts = [f"{head} by {chosen.by}: {sizes} recordings"]
+    if chosen.groups:
+        texts[0] += f" of {len(set(chosen.groups))} {chosen.by}s"
+    if chosen.tested:
+        names = shorten(", ".join(map(printable, chosen.tested)), 60, placeholder=" …")
+        texts.append(f"tested on {names}")
+    return "; ".join(filter(None, [*texts, *notes, choice.note]))

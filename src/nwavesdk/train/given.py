@@ -17,7 +17,6 @@ from nwavesdk.data.consistency import (
     Layout,
     check_layout,
     filled_note,
-    layout_of,
     numbered_columns_note,
 )
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
@@ -120,7 +119,7 @@ class GivenReader:
                     continue
                 filled.append(one.n_filled)
                 yield one
-        if note := filled_note(filled):
+        for note in filled_note(filled):
             warnings.warn(note, stacklevel=2)
 
     def _open(
@@ -149,9 +148,9 @@ class GivenReader:
 
     def _read(self, key: str, source: Source, item: Item) -> Given:
         sample = source.read(item)
-        if isinstance(sample.values, np.ndarray):
-            note = numbered_columns_note([(item.path.name, sample.values[:1])])
-            if note is not None:
+        values = sample.values
+        if isinstance(values, np.ndarray):
+            for note in numbered_columns_note([item.path.name], [values], values.shape[1]):
                 warnings.warn(note, stacklevel=2)
         return self._given(key, item, replace(sample, target=None))
 
@@ -178,12 +177,8 @@ class GivenReader:
                 _check_shape(item, "from a sensor", values.shape, self.features.shape)
         featured = self.features(item, sample)
         copies = self.features.copies if isinstance(self.features, SeriesFeatures) else 1
-        layout = layout_of(item, featured, sample.names, copies)
-        check_layout(
-            item,
-            layout,
-            Layout(self.n_features // copies, 0, self.feature_names, "the data of the run"),
-        )
+        layout = Layout(self.n_features // copies, 0, self.feature_names, "the data of the run")
+        check_layout(item, featured, sample.names, copies, layout)
         return Given(key, featured.frames, self._is_cut(sample), sample.n_filled)
 
     def _is_cut(self, sample: Sample) -> bool:

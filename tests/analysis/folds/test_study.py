@@ -152,7 +152,7 @@ def test_another_study_or_folder_is_refused(
     [
         ("machine", {"devices": 2}, "machine.devices: folds run side by side, each on one device"),
         ("data", {"folds": 17}, "Class 'high' has 16 recordings, too few for 17 sets"),
-        ("data", {"split": "speaker"}, "do not show who speaks"),
+        ("data", {"split": "speaker"}, "recordings have no speaker"),
         ("data", {"folds": 1}, "data.folds: expected at least 2"),
     ],
 )
