@@ -35,7 +35,7 @@ class Reader:
 
 
 _RUN = "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"
-_TRAIN = "--epochs", "1", "--net", "lif", "--hidden", "4", "--population", "1"
+_TRAIN = "--epochs", "1", "--hidden", "4", "--population", "1"
 _CHIP = "--sample-rate", "8000", "--duration", "0.2"
 _DATA = "--no-plot", "--sample-rate", "8000"
 _DATA_CHIP = *_DATA, "--chip", "h1v1", "--duration", "0.2"
@@ -80,7 +80,20 @@ def subjects(world: World) -> dict[str, list[Reader]]:
             Reader(("data", "tones", *_DATA, "--json")),
             Reader(("data", "tones", *_DATA_CHIP)),
             Reader(("predict", str(world / "run"), "tones")),
-            Reader(("train", "--out", "new", "--data", "tones", *_TRAIN, "--bands", "4")),
+            Reader(
+                (
+                    "train",
+                    "--out",
+                    "new",
+                    "--data",
+                    "tones",
+                    *_TRAIN,
+                    "--net",
+                    "lif",
+                    "--bands",
+                    "4",
+                )
+            ),
             Reader(("train", "--out", "new", "--data", "tones", "--chip", "h1v1", *_TRAIN, *_CHIP)),
         ],
         "regression": [
@@ -298,7 +311,7 @@ def _names(name: str, file: Path, label: str) -> tuple[str, ...]:
     fields = label.split(":")[0].split(".")
     if len(file.parts) == 1:
         return (name, *LINK_TARGETS)
-    whole = (f"{name} is", f"{name} holds")
+    whole = (f"{name} is", f"{name} holds", f"{name} has")
     return (file.name, *whole, *[field for field in fields if len(field) > 2], *_twins(name))
 
 
