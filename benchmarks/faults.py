@@ -8,7 +8,6 @@ cases; the table goes into `SECURITY.md`.
 
 import argparse
 import json
-import os
 import random
 import sys
 import tempfile
@@ -36,7 +35,6 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words)
     with tempfile.TemporaryDirectory(prefix="nwave-faults-", ignore_cleanup_errors=True) as name:
-        os.chmod(name, 0o755)  # Some cases run as another user.
         folder = Path(name)
         world = World(options.world) if _is_world(options.world) else None
         if world is None:

@@ -171,7 +171,7 @@ def test_files_that_cannot_be_written_are_rejected_before_any_work(
         (target, os.mkfifo, "is a pipe, expected a file"),
         (target, os.mkdir, "is a folder, expected a file"),
         (target, lambda path: os.symlink("file", path), "is a link, expected a file"),
-        (target.with_name("x" * 250 + suffix), None, "File name too long"),
+        (target.with_name("x" * 256 + suffix), None, "File name too long"),
         (target.with_name("a\0b" + suffix), None, r"a\x00b"),
         (tmp_path / "file" / target.name, None, "Not a directory"),
     ]:

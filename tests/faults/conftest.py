@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from faults.kills import Course, record
+from faults.disturbances import Course, record
 from faults.scenes import train_scene
 from faults.world import World, make_world
 

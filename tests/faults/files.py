@@ -35,7 +35,7 @@ class Reader:
 
 
 _RUN = "--recordings", "4", "--surrogates", "atan,fast_sigmoid", "--no-plot"
-_TRAIN = "--epochs", "1", "--net", "lif", "--hidden", "4", "--population", "1"
+_TRAIN = "--epochs", "1", "--hidden", "4", "--population", "1"
 _CHIP = "--sample-rate", "8000", "--duration", "0.2"
 _DATA = "--no-plot", "--sample-rate", "8000"
 _DATA_CHIP = *_DATA, "--chip", "h1v1", "--duration", "0.2"
@@ -80,7 +80,20 @@ def subjects(world: World) -> dict[str, list[Reader]]:
             Reader(("data", "tones", *_DATA, "--json")),
             Reader(("data", "tones", *_DATA_CHIP)),
             Reader(("predict", str(world / "run"), "tones")),
-            Reader(("train", "--out", "new", "--data", "tones", *_TRAIN, "--bands", "4")),
+            Reader(
+                (
+                    "train",
+                    "--out",
+                    "new",
+                    "--data",
+                    "tones",
+                    *_TRAIN,
+                    "--net",
+                    "lif",
+                    "--bands",
+                    "4",
+                )
+            ),
             Reader(("train", "--out", "new", "--data", "tones", "--chip", "h1v1", *_TRAIN, *_CHIP)),
         ],
         "regression": [
@@ -105,8 +118,6 @@ def subjects(world: World) -> dict[str, list[Reader]]:
     }
 
 
-# Files that carry a checksum: damage is found, or has no effect.
-SEALED = (".safetensors", "result.json", "test.json")
 # Files that no command reads get little damage.
 WRITE_ONLY = (".png", ".html", ".yaml", ".log")
 
@@ -149,8 +160,6 @@ def damage_cases(world: World, seed: int, group: str) -> Iterator[Case]:
                     write = partial(_write_damage, world, file, seed, group, label)
                     must_fail = group == "values" and _is_wrong(file, reader, label)
                     yield _case(world, group, name, file, reader, label, write, must_fail)
-    if group == "values":
-        yield from _other_runs(world)
 
 
 def _damages(world: World, file: Path, seed: int, group: str) -> dict[str, object]:
@@ -186,27 +195,6 @@ def _is_wrong(file: Path, reader: Reader, label: str) -> bool:
         return is_weight and damage in WRONG_TENSORS
     is_state = file == Path("half/checkpoint.ckpt") and tensor.startswith("state_dict.")
     return is_state and damage in WRONG_TENSORS
-
-
-def _other_runs(world: World) -> Iterator[Case]:
-    """Files of one run in the place of files of another."""
-    for name in ("run", "chip", "half"):
-        for other in sorted({"run", "chip", "half"} - {name}):
-            for file in _files(world, name):
-                source = world / other / file.name
-                if _is_write_only(file) or not source.is_file() or len(file.parts) != 2:
-                    continue
-                is_checkpoint = name == "half" and other == "chip" and file.suffix == ".ckpt"
-                for reader in subjects(world)[name]:
-                    is_used = file.name == "model.safetensors" and reader.words[0] in USES_WEIGHTS
-                    write = partial(_copy, source, file)
-                    must_fail = is_used or is_checkpoint
-                    label = f"of-{other}"
-                    yield _case(world, "values", name, file, reader, label, write, must_fail)
-
-
-def _copy(source: Path, file: Path, folder: Path) -> None:
-    (folder / file).write_bytes(source.read_bytes())
 
 
 def place_cases(world: World) -> Iterator[Case]:
@@ -307,7 +295,6 @@ def _case(
         write(folder)
 
     words = " ".join(word for word in reader.words if "/" not in word)
-    is_sealed = group == "bytes" and str(file).endswith(SEALED)
     return Case(
         name=f"{group}/{file}/{label}/{words}",
         words=reader.words,
@@ -316,7 +303,6 @@ def _case(
         variables=reader.variables,
         may_write=reader.may_write,
         must_fail=must_fail,
-        undamaged=world.copies(name) if is_sealed else None,
     )
 
 
@@ -325,7 +311,7 @@ def _names(name: str, file: Path, label: str) -> tuple[str, ...]:
     fields = label.split(":")[0].split(".")
     if len(file.parts) == 1:
         return (name, *LINK_TARGETS)
-    whole = (f"{name} is", f"{name} holds")
+    whole = (f"{name} is", f"{name} holds", f"{name} has")
     return (file.name, *whole, *[field for field in fields if len(field) > 2], *_twins(name))
 
 

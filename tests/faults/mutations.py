@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from faults.outcome import EXECUTED
-from nwavesdk.internal.formats import UNSEALED, seal
+from nwavesdk.internal.formats import UNSEALED, read_tensors, seal
 
 __all__ = ["VALUES", "byte_damage", "damage_of"]
 
@@ -98,17 +98,18 @@ def byte_damage(content: bytes, seed: str, n_places: int = 24) -> Iterator[tuple
         yield f"flip-bit-{place}", bytes(flipped)
     for place in sorted({choice.randrange(min(size, 64)) for _ in range(n_places // 6)}):
         yield f"huge-at-{place}", content[:place] + b"\xff\xff\xff\x7f" + content[place + 4 :]
+    for name, magic in MAGIC.items():
+        yield f"magic-{name}", magic
+        yield f"magic-{name}-before", magic + content[len(magic) :]
+    third = size // 3
     yield "doubled", content * 2
     yield "zeros", bytes(size)
-    yield "zeros-inside", content[: size // 3] + bytes(size // 3) + content[2 * (size // 3) :]
+    yield "zeros-inside", content[:third] + bytes(third) + content[2 * third :]
     yield "noise", choice.randbytes(max(size, 100))
     yield "one-byte-more", content + b"\x00"
     yield "text-behind", content + b"\nx"
     yield "mark-before", b"\xef\xbb\xbf" + content
     yield "pickle", pickle.dumps(Executable())
-    for name, magic in MAGIC.items():
-        yield f"magic-{name}", magic
-        yield f"magic-{name}-before", magic + content[len(magic) :]
     yield "brackets", b"[" * 200_000
     yield "braces", b'{"a":' * 200_000
 
@@ -132,8 +133,6 @@ def damage_of(path: Path, content: bytes, seed: str) -> Damage:
         yield label, partial(written, change)
     if path.suffix in (".ckpt", ".pt"):
         yield "all:code", partial(write, {"state_dict": Executable()})
-        for label, whole in _odd_tensors().items():
-            yield f"all:{label}", partial(write, whole)
 
 
 def _changes(value: Any, seed: str) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -216,19 +215,6 @@ def _tensor_damage(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     return damaged
 
 
-def _odd_tensors() -> dict[str, Any]:
-    """Contents of a `.pt` file that are not an ordinary tensor."""
-    return {
-        "list": [1.0, 2.0],
-        "meta": torch.zeros(2, device="meta"),
-        "sparse": torch.sparse_coo_tensor([[0]], [1.0], (2**40,), check_invariants=True),
-        "complex": torch.zeros(3, dtype=torch.complex64),
-        "expanded": torch.zeros(1).expand(2**40),
-        "many-dimensions": torch.zeros((1,) * 40),
-        "gradient": torch.zeros(1, requires_grad=True),
-    }
-
-
 # Formats
 
 
@@ -252,29 +238,25 @@ def _toml(value: Any) -> str:
 
 
 def _read_safetensors(content: bytes) -> dict[str, Any]:
-    from safetensors.torch import load
-
-    end = 8 + struct.unpack("<Q", content[:8])[0]
-    texts = json.loads(content[8:end]).get("__metadata__", {})
-    is_json = {name: text[:1] in "{[" for name, text in texts.items()}
-    values = {name: json.loads(text) if is_json[name] else text for name, text in texts.items()}
+    tensors, texts = read_tensors(content, "a file")
+    values = {name: json.loads(text) if text[0] == "{" else text for name, text in texts.items()}
     # The order of the tensors differs from call to call.
-    return {"tensors": dict(sorted(load(content).items())), "texts": values}
+    return {"tensors": dict(sorted(tensors.items())), "texts": values}
 
 
 def _write_safetensors(value: Any) -> bytes:
     from safetensors.torch import save
 
-    if not isinstance(value, dict):
-        return save({}, {"x": json.dumps(value)})
-    tensors = value.get("tensors")
-    tensors = tensors if isinstance(tensors, dict) else {}
-    texts = value.get("texts")
-    texts = texts if isinstance(texts, dict) else {}
+    parts = value if isinstance(value, dict) else {"texts": {"x": value}}
+    tensors, texts = (
+        part if isinstance(part, dict) else {}
+        for part in (parts.get("tensors"), parts.get("texts"))
+    )
+    # A text of another type is written as JSON, which has no surrogates.
     texts = {
-        name: text if isinstance(text, str) else json.dumps(text) for name, text in texts.items()
+        name: text if isinstance(text, str) and text.isascii() else json.dumps(text)
+        for name, text in texts.items()
     }
-    texts = {name: text.encode(errors="replace").decode() for name, text in texts.items()}
     return save({n: t for n, t in tensors.items() if isinstance(t, torch.Tensor)}, texts)
 
 

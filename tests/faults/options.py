@@ -3,11 +3,9 @@
 A new option is covered without being named here; a new command needs a line in `BASES`.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +17,7 @@ from faults.world import World
 from nwavesdk.cli import app
 from nwavesdk.cli.options import OPTION_NAMES
 
-__all__ = ["BASES", "base_words", "commands", "option_cases", "pair_cases"]
+__all__ = ["BASES", "base_words", "commands", "option_cases"]
 
 
 @dataclass(frozen=True)
@@ -122,17 +120,7 @@ def option_cases(world: World) -> Iterator[Case]:
         for parameter in command.params:
             if name not in SLOW:
                 for value in bad_values(parameter):
-                    yield _case(world, f"options/{name}", name, [(parameter, value)])
-
-
-def pair_cases(world: World, seed: int) -> Iterator[Case]:
-    """Every two options of a command, each with a value drawn from its bad ones."""
-    for name, command in commands().items():
-        choice = random.Random(f"{seed}/{name}")
-        options = [p for p in command.params if p.name != "help"] if name not in SLOW else []
-        for pair in combinations(options, 2):
-            values = [choice.choice(bad_values(parameter)) for parameter in pair]
-            yield _case(world, f"pairs/{name}", name, list(zip(pair, values, strict=True)))
+                    yield _case(world, name, parameter, value)
 
 
 @dataclass(frozen=True)
@@ -188,40 +176,32 @@ def _label(text: str) -> str:
     return repr(shown)
 
 
-def _case(world: World, group: str, name: str, given: list[tuple[Any, BadValue]]) -> Case:
+def _case(world: World, name: str, parameter: Any, value: BadValue) -> Case:
     base = BASES[name]
     arguments, options = (list(words) for words in _base(world, name))
-    names: list[str] = []
-    forms: list[str] = []
-    for parameter, value in given:
-        _put(arguments, options, parameter, value, name)
-        names += _names(parameter)
-        is_flag = getattr(parameter, "is_flag", False)
-        # An error about a flag shows its name in place of a value.
-        forms += [parameter.opts[0]] * (len(given) > 1) if is_flag else forms_of(value.text)
-        if "link" in value.label or "dangling" in value.label:
-            forms += LINK_TARGETS  # an error may name the file to which a link leads
-            names += LINK_TARGETS
-        if parameter.param_type_name == "argument" or value.prepare or "/" in value.text:
-            names += forms_of(value.text)
+    _put(arguments, options, parameter, value, name)
+    names = _names(parameter)
+    # An error about a flag has no value.
+    is_flag = getattr(parameter, "is_flag", False)
+    forms = [] if is_flag else [*forms_of(value.text)]
+    if "link" in value.label or "dangling" in value.label:
+        forms += LINK_TARGETS  # an error may name the file to which a link leads
+        names += LINK_TARGETS
+    if parameter.param_type_name == "argument" or value.prepare or "/" in value.text:
+        names += forms_of(value.text)
 
     def prepare(folder: Path) -> None:
         world.copies(*base.needs)(folder)
-        for _, value in given:
-            if value.prepare is not None:
-                value.prepare(folder)
+        if value.prepare is not None:
+            value.prepare(folder)
 
-    must_fail = any(value.must_fail for _, value in given)
-    # Of two values that may both be right, an error can be about anything.
-    is_named = len(given) == 1 or must_fail
-    labels = " ".join(f"{parameter.opts[0]}={value.label}" for parameter, value in given)
     return Case(
-        name=f"{group}/{labels}",
+        name=f"options/{name}/{parameter.opts[0]}={value.label}",
         words=(name, *options, "--", *arguments),  # an argument may begin with a hyphen
         prepare=prepare,
-        names=tuple(names) if is_named else (),
-        values=tuple(forms) if is_named else (),
-        must_fail=must_fail,
+        names=tuple(names),
+        values=tuple(forms),
+        must_fail=value.must_fail,
         max_seconds=base.seconds,
     )
 

@@ -9,6 +9,7 @@ real ones.
 
 import atexit
 import base64
+import errno
 import multiprocessing
 import os
 import resource
@@ -36,6 +37,7 @@ MAX_BYTES = 4 * 2**30
 
 # Audit events of Python that change a folder, except for "open".
 OPERATIONS = {"os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir"}
+MAKING = {"open", "os.mkdir", "os.link", "os.symlink"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 # One pixel.
@@ -83,10 +85,10 @@ class Setting:
         encoding: Encoding of the output.
         draws: Whether pictures of a run are drawn.
         file_size: Largest size of a file that it may write [bytes].
-        user: Number of the user that it runs as.
         root: Folder whose file operations are counted.
         stop_at: Number of the operation before which `action` runs, counted from 1.
         action: Runs in the process before that operation.
+        is_full: Whether the disk is full from that operation on, in place of `action`.
         log: File that lists the operations.
     """
 
@@ -94,10 +96,10 @@ class Setting:
     encoding: str = "utf-8"
     draws: bool = False
     file_size: int | None = None
-    user: int | None = None
     root: Path | None = None
     stop_at: int | None = None
     action: Callable[[], None] = kill_itself
+    is_full: bool = False
     log: Path | None = None
 
 
@@ -223,10 +225,6 @@ def _limit(setting: Setting) -> None:
         count_operations(setting, setting.root)
     if setting.file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (setting.file_size, setting.file_size))
-    if setting.user is not None:
-        os.setgroups([])
-        os.setgid(setting.user)
-        os.setuid(setting.user)
 
 
 def _replace(setting: Setting) -> None:
@@ -261,7 +259,9 @@ def count_operations(setting: Setting, root: Path) -> None:
         count += 1
         if log is not None:
             os.write(log, f"{event} {path}\n".encode(errors="replace"))
-        if count == setting.stop_at:
+        if setting.is_full and setting.stop_at and count >= setting.stop_at and event in MAKING:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if count == setting.stop_at and not setting.is_full:
             setting.action()
 
     sys.addaudithook(hook)
@@ -285,14 +285,11 @@ def load_export(path: str) -> None:
 
 def call(name: str, *words: str) -> None:
     """Run `nwave`, or a function that has no command and also ends in success or in one line."""
-    if name not in ("load_export", "build_model"):
+    if name != "load_export":
         call_nwave(name, *words)
         return
-    from faults.models import build_model
-
-    function = build_model if name == "build_model" else load_export
     try:
-        function(*words)
-    except (ValueError, TypeError, OSError) as error:
+        load_export(*words)
+    except (ValueError, OSError) as error:
         print(f"nwave: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,14 +6,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-from faults.attacks import attack_trials
-from faults.disks import disk_trials
+from faults.disturbances import disk_trials, kill_trials, process_trials
 from faults.files import damage_cases, folder_cases, place_cases, undamaged_cases
-from faults.kills import kill_trials
-from faults.models import model_cases
-from faults.options import option_cases, pair_cases
+from faults.options import option_cases
 from faults.outcome import Case, Trial, Verdict
-from faults.processes import process_trials
 from faults.world import World
 
 __all__ = ["GROUPS", "all_cases", "run_cases", "sample"]
@@ -22,16 +18,13 @@ __all__ = ["GROUPS", "all_cases", "run_cases", "sample"]
 GROUPS: dict[str, Callable[[World, int], Iterable[Case | Trial]]] = {
     "undamaged": lambda world, _: undamaged_cases(world),
     "options": lambda world, _: option_cases(world),
-    "pairs": pair_cases,
     "bytes": partial(damage_cases, group="bytes"),
     "values": partial(damage_cases, group="values"),
     "places": lambda world, _: place_cases(world),
     "folders": lambda world, _: folder_cases(world),
-    "models": lambda world, _: model_cases(world),
     "kills": lambda world, _: kill_trials(world),
     "disks": lambda world, _: disk_trials(world),
     "processes": lambda world, _: process_trials(world),
-    "cache": lambda _, __: attack_trials(),
 }
 
 

@@ -6,13 +6,17 @@ Names come from `__all__` and parameters from signatures, so new ones are covere
 import importlib
 import inspect
 import linecache
+import pkgutil
 import traceback
 
 import numpy as np
 import pytest
 import torch
 
+import nwavesdk
+from faults.mutations import VALUES
 from nwavesdk.chip import load_profile
+from nwavesdk.internal.model import FrozenModel
 from nwavesdk.layers import IFLayer, LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.layers.checks import LayerOptions
 
@@ -52,39 +56,39 @@ def net():
 
 # Values of parameters without a default, by name; all other ones are None.
 VALID = {
-    "T": lambda: 5,
-    "block": lambda: 2,
-    "build": lambda: IFLayer,
-    "m": lambda: 4,
-    "n": lambda: 2,
-    "share": lambda: 0.5,
+    "T": 5,
+    "block": 2,
+    "build": IFLayer,
+    "m": 4,
+    "n": 2,
+    "share": 0.5,
     "activations": lambda: torch.rand(2, 5, 8),
-    "bits": lambda: 5,
+    "bits": 5,
     "confusion": lambda: torch.ones(2, 2),
-    "derivative": lambda: torch.relu,
-    "dt": lambda: 1e-3,
+    "derivative": torch.relu,
+    "dt": 1e-3,
     "features": lambda: (4,),
-    "high": lambda: 1.0,
-    "in_channels": lambda: 4,
+    "high": 1.0,
+    "in_channels": 4,
     "inputs": lambda: [torch.rand(2, 5, 4)],
     "lengths": lambda: torch.tensor([5, 2]),
-    "low": lambda: 0.0,
-    "max_delay": lambda: 6,
-    "max_steps": lambda: 5,
+    "low": 0.0,
+    "max_delay": 6,
+    "max_steps": 5,
     "model": net,
     "multipliers": lambda: [1.0],
-    "n_neurons": lambda: 4,
-    "nb_inputs": lambda: 4,
-    "nb_outputs": lambda: 4,
+    "n_neurons": 4,
+    "nb_inputs": 4,
+    "nb_outputs": 4,
     "net": net,
-    "num_features": lambda: 4,
-    "num_classes": lambda: 2,
-    "n_outputs": lambda: 2,
-    "n_steps": lambda: 5,
+    "num_features": 4,
+    "num_classes": 2,
+    "n_outputs": 2,
+    "n_steps": 5,
     "offsets": lambda: [0.1],
     "options": lambda: LayerOptions("FF", "cpu", True, "auto", "fixed", None),
-    "out_channels": lambda: 4,
-    "parameter": lambda: "slope",
+    "out_channels": 4,
+    "parameter": "slope",
     "predicted": lambda: torch.tensor([0, 1]),
     "prediction": lambda: torch.rand(2, 5, 4),
     "profile": lambda: load_profile("h1v1"),
@@ -92,16 +96,16 @@ VALID = {
     "spikes": lambda: torch.ones(2, 8, 4),
     "spikes_list": lambda: [torch.rand(2, 5, 4)],
     "spk": lambda: torch.ones(2, 5, 4),
-    "start": lambda: 5.0,
-    "end": lambda: 10.0,
-    "taps": lambda: 3,
+    "start": 5.0,
+    "end": 10.0,
+    "taps": 3,
     "target": lambda: torch.rand(2, 5, 4),
     "targets": lambda: torch.tensor([0, 1]),
-    "tau": lambda: 20e-3,
-    "taus": lambda: 20e-3,
-    "text": lambda: "atan",
-    "threshold": lambda: 0.1,
-    "total_epochs": lambda: 3,
+    "tau": 20e-3,
+    "taus": 20e-3,
+    "text": "atan",
+    "threshold": 0.1,
+    "total_epochs": 3,
     "values": lambda: torch.rand(2, 4),
     "weight": lambda: torch.rand(4, 4),
     "x": lambda: torch.rand(2, 5, 4),
@@ -139,6 +143,12 @@ def public_functions():
 FUNCTIONS = public_functions()
 
 
+def valid_value(name):
+    """A value of a parameter; modules and tensors are made for each call."""
+    value = VALID.get(name)
+    return value() if inspect.isfunction(value) else value
+
+
 def hostile_calls(function):
     """Yield the description of a call and its arguments, one of which is hostile."""
     parameters = [
@@ -157,7 +167,7 @@ def hostile_calls(function):
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 yield description, (value,), {}
             else:
-                arguments = {name: VALID.get(name, lambda: None)() for name in needed}
+                arguments = {name: valid_value(name) for name in needed}
                 yield description, (), arguments | {parameter.name: value}
 
 
@@ -189,6 +199,38 @@ def test_wrong_arguments_end_in_one_line(name):
             if problem:
                 problems.append(f"{name}({description}): {problem}")
     assert not problems, "\n".join(problems)
+
+
+def models():
+    """All models of the package, after all of its modules are imported."""
+    for module in pkgutil.walk_packages(nwavesdk.__path__, "nwavesdk."):
+        if ".gpu." not in module.name:
+            importlib.import_module(module.name)
+    found = [FrozenModel]
+    for model in found:  # which grows
+        found += model.__subclasses__()
+    return [model for model in found[1:] if model.__module__.startswith("nwavesdk.")]
+
+
+OWN_LIST = []
+OWN_LIST.append(OWN_LIST)
+DEEP = []
+for _ in range(10_000):
+    DEEP = [DEEP]
+
+
+def test_wrong_fields_of_a_model_end_in_one_line():
+    swaps = [*HOSTILE.values(), *VALUES.values(), "9" * 5000, 10**5000, {1}, OWN_LIST, DEEP]
+    texts = []
+    checked = models()
+    for model in checked:
+        for content in [{name: swap} for name in model.model_fields for swap in swaps] + swaps:
+            try:
+                model.of(content)
+            except ValueError as error:
+                texts.append(str(error))
+    assert not [text for text in texts if not text.isprintable() or len(text) > 4000]
+    assert len(checked) > 25
 
 
 def test_the_sweep_covers_the_package():

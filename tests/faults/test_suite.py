@@ -13,14 +13,14 @@ from faults.suite import GROUPS, all_cases, sample
 from faults.world import World
 
 # Cases of each group: what a few seconds allow.
-N_CASES = {"options": 14, "bytes": 20, "values": 20, "places": 20, "models": 30, "folders": 8}
+N_CASES = {"options": 14, "bytes": 20, "values": 20, "places": 20, "folders": 8}
 N_OTHERS = 6
 # Commands that take seconds if they succeed; the whole suite tries more of them.
 SLOW = ("train", "compare", "slopes", "surrogates", "tune")
 
 
-# Other files test kills, disks, processes and the kernel cache.
-OTHERS = ("kills", "disks", "processes", "cache")
+# `test_trials.py` tests them.
+OTHERS = ("kills", "disks", "processes")
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group not in OTHERS])

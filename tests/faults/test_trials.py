@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from faults.disks import can_mount, disturbed, full_disk, gone, read_only
-from faults.kills import Course, kill_before, record, signal_at
-from faults.processes import together
+from faults.disturbances import (
+    Course,
+    disturbed,
+    full_disk,
+    gone,
+    kill_before,
+    record,
+    signal_at,
+    together,
+)
 from faults.scenes import resume_scene
 from faults.world import World
 
@@ -18,30 +25,18 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs audit hoo
 TRIALS = {
     "limited files": partial(disturbed, setting={"file_size": 1000}),
     "larger files": partial(disturbed, setting={"file_size": 10_000}),
+    "a full disk": partial(full_disk, number=1),
+    "a disk that becomes full": partial(full_disk, number=12),
     "a removed folder": partial(gone, number=25),
     "one of two runs wins": partial(together, delay=0.0, winners=(1,)),
     # On a fast machine, the first run has ended when the second one resumes it.
     "a later run": partial(together, delay=0.2, winners=(1, 2)),
-}
-DISKS = {
-    **{
-        f"{n} {kind}": partial(full_disk, kind=kind, number=n)
-        for kind in ("pages", "inodes")
-        for n in (1, 6)
-    },
-    "read-only": read_only,
 }
 
 
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_disturbed_run_continues(course: Course, name: str, tmp_path: Path) -> None:
     assert TRIALS[name](course, folder=tmp_path / "run") == []
-
-
-@pytest.mark.skipif(not can_mount(), reason="may not mount a file system")
-@pytest.mark.parametrize("name", DISKS)
-def test_a_run_on_a_bad_disk_continues(course: Course, name: str, tmp_path: Path) -> None:
-    assert DISKS[name](course, folder=tmp_path / "disk") == []
 
 
 def test_a_run_that_was_killed_before_an_operation_continues(

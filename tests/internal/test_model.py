@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, field_validator, model_validator
@@ -23,9 +23,21 @@ class Net(FrozenModel):
         return name
 
 
+DEEP: dict[str, Any] = {"deep": 1}
+for _ in range(2000):
+    DEEP = {"deep": DEEP}
+
+
 class Config(FrozenModel):
     seed: Count
     net: Net = Net()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flatten(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "deep" in content:
+            cls._flatten(content["deep"])
+        return content
 
     @model_validator(mode="after")
     def _check_seed(self) -> "Config":
@@ -65,6 +77,7 @@ def test_valid_content_is_converted_and_frozen():
             "net.scale: expected a number, not a bool (got False)",
         ),
         (3, "content: expected a dictionary or instance of Config (got 3)"),
+        (DEEP, "it is nested too deeply"),
     ],
 )
 def test_an_error_is_one_line_with_place_expectation_and_value(content, message):

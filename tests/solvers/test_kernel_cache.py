@@ -17,7 +17,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from nwavesdk.internal.files import FileError
+from nwavesdk.internal.files import FileError, draft_of
 from nwavesdk.solvers import kernel_cache
 from nwavesdk.solvers.kernel_cache import (
     HEAD_BYTES,
@@ -143,12 +143,12 @@ def test_the_folder_is_private_and_the_only_one(
 def test_drafts_of_killed_writes_are_removed(home: Path) -> None:
     folder = home / "compiled"
     folder.mkdir(parents=True, mode=0o700)
-    for name, age in (("old", 4000), ("young", 60)):
-        draft = folder / f".{name}.kernel.1.0123abcd.draft"
+    for age in (4000, 60):
+        draft = draft_of(folder / "name.kernel")
         draft.write_bytes(b"")
         os.utime(draft, (time.time() - age,) * 2)
     assert kernel_folder() == folder
-    assert [path.name for path in folder.iterdir()] == [".young.kernel.1.0123abcd.draft"]
+    assert list(folder.iterdir()) == [draft]
 
 
 def test_a_traceback_and_a_debugger_have_the_source() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nwavesdk.internal.files import FileError, FileWriteError
+from nwavesdk.internal.files import FileError, FileWriteError, draft_of
 from nwavesdk.train import BrokenRunError, RunConfig, RunFolder
 
 RESULT = {
@@ -87,12 +87,11 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 def test_drafts_of_killed_writes_count_as_nothing_and_are_removed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    names = (".config.json.17.01234567.draft", ".checkpoint.ckpt.17.89abcdef.draft")
-    for name in names:
-        (tmp_path / name).write_text("half")
+    draft_of(folder.config).write_text("half")
+    draft_of(folder.checkpoint).write_text("half")
     folder.begin(RunConfig())
     folder.pictures.mkdir()
-    (folder.pictures / ".rates.png.17.01234567.draft").write_text("half")
+    draft_of(folder.pictures / "rates.png").write_text("half")
     with folder.lock():
         assert {path.name for path in tmp_path.iterdir()} == {"config.json", "pictures"}
         assert not list(folder.pictures.iterdir())
@@ -152,33 +151,31 @@ def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("changes", "words"),
     [
-        ("", r"result\.json is not JSON \(it is empty\): remove it; `nwave train --resume`"),
-        ("[1]", "holds a JSON list"),
-        ('{"test_accuracy": 1.0}', r"is not the result of a run \(val_loss: missing"),
-        (json.dumps({**RESULT, "test_accuracy": 2}), "test_accuracy: .*at most 1"),
-        (json.dumps({**RESULT, "rates": "none"}), "rates: .*a tuple"),
-        (json.dumps({**RESULT, "rates": [0.5]}), "expected a number for each layer"),
-        (
-            json.dumps({**RESULT, "best_epoch": 3}),
-            "best_epoch: expected at most 2, the epochs, got 3",
-        ),
-        (json.dumps({**RESULT, "more": 3}), "more: .*no entry of this name"),
-        (json.dumps({**RESULT, "sha256": None}), "is damaged"),
+        ({"val_loss": None}, r"is not the result of a run \(val_loss: "),
+        ({"test_accuracy": 2}, "test_accuracy: .*at most 1"),
+        ({"rates": "none"}, "rates: .*a tuple"),
+        ({"rates": [0.5]}, "expected a number for each layer"),
+        ({"best_epoch": 3}, "best_epoch: expected at most 2, the epochs, got 3"),
+        ({"more": 3}, "more: .*no entry of this name"),
     ],
 )
-def test_a_result_that_is_not_one_is_named(tmp_path: Path, text: str, words: str) -> None:
+def test_a_result_that_is_not_one_is_named(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
     folder = RunFolder(tmp_path)
-    folder.result.write_text(text)
+    folder.write_result({**RESULT, **changes})
     with pytest.raises(FileError, match=words):
         folder.read_result()
 
 
-def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", "[1]", json.dumps(RESULT)])
+def test_a_result_without_its_checksum_is_damaged(tmp_path: Path, text: str) -> None:
     folder = RunFolder(tmp_path)
-    folder.result.write_text(json.dumps(RESULT))
-    assert folder.read_result() == RESULT
+    folder.result.write_text(text)
+    with pytest.raises(FileError, match=r"is damaged .*: remove it; `nwave train --resume`"):
+        folder.read_result()
 
 
 @pytest.mark.parametrize(

@@ -462,10 +462,10 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
         lambda _: np.full((4, 3), np.nan),
         r"recording 0 has nan at index \[0, 0\], expected finite",
     ),
-    (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\] of float64, expected \[T, f"),
+    (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\], expected \[T, features\]"),
     (SERIES, lambda _: [], "Nothing to predict: got no recording, expected files or arrays"),
     (SOUND_RUN, text_file, r"a\.wav cannot be read as sound .*: repair or remove it"),
-    (SOUND_RUN, lambda _: np.zeros(0, np.float32), "recording 0 has no samples"),
+    (SOUND_RUN, lambda _: np.zeros(0, np.float32), "recording 0 holds no values"),
     (
         IMAGE_RUN,
         lambda _: np.zeros((3, 2)),

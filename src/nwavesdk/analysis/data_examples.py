@@ -45,7 +45,7 @@ def plot_data(path: Path, config: RunConfig, data: RunData) -> None:
     """
     picture = data_picture(config, data)
     content = render_png(lambda theme: draw_data(picture, theme), LIGHT)
-    write_atomically(path, content, make_folders=True)
+    write_atomically(path, content)
 
 
 def data_picture(config: RunConfig, data: RunData) -> DataPicture:

@@ -44,7 +44,7 @@ def plot_neuron(
     def draw(theme: Theme) -> Figure:
         return _draw_neuron(neuron, responses, theme, part)
 
-    write_atomically(path, render_png(draw, LIGHT), make_folders=True)
+    write_atomically(path, render_png(draw, LIGHT))
 
 
 def _draw_neuron(

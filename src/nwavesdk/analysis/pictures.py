@@ -27,7 +27,7 @@ def plot_derivatives(path: Path, top: float | None = None) -> None:
             own axis]
     """
     picture = render_png(lambda theme: _draw_derivatives(theme, top), LIGHT)
-    write_atomically(path, picture, make_folders=True)
+    write_atomically(path, picture)
 
 
 def plot_derivative(path: Path, surrogate: Surrogate) -> None:
@@ -46,7 +46,7 @@ def plot_derivative(path: Path, surrogate: Surrogate) -> None:
         axes.set_ylabel("σ'(z)")
         return figure
 
-    write_atomically(path, render_png(draw, LIGHT), make_folders=True)
+    write_atomically(path, render_png(draw, LIGHT))
 
 
 def _draw_derivatives(theme: Theme, top: float | None) -> Figure:

@@ -3,15 +3,14 @@
 So a study can read the test set when all of its runs are finished, and nobody chooses by it before.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
-from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, seal
+from nwavesdk.internal.files import FileError, one_line
+from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.arithmetic import use_arithmetic
@@ -104,9 +103,8 @@ def write_tested(run: Run) -> None:
             "confusion": confusion,
         }
     )
-    content = json.dumps({**tested.model_dump(mode="json"), "sha256": UNSEALED}) + "\n"
-    sealed = seal(content.encode(), run.folder.identity)
-    write_atomically(file_of_test(run.folder.path), sealed)
+    values = tested.model_dump(mode="json")
+    write_sealed(file_of_test(run.folder.path), values, run.folder.identity)
 
 
 def read_tested(run: Path) -> Tested:
@@ -118,10 +116,7 @@ def read_tested(run: Path) -> Tested:
     file = file_of_test(run)
     remedy = "remove it; the same command writes it again"
     try:
-        content = read_bytes(file)
-        values = parse_json(content, file)
-        check_seal(content, values.pop("sha256", None), file, RunFolder(run).identity)
-        return Tested.of(values)
+        return Tested.of(read_sealed(file, RunFolder(run).identity))
     except FileError as error:
         raise FileError(file, error.what, remedy) from None
     except ValueError as error:

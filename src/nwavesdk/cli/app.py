@@ -118,7 +118,7 @@ NoPlot = Annotated[bool, no_plot_option("Write no picture.")]
 
 
 def _check_file(path: Path) -> None:
-    check_target(path, make_folders=True)
+    check_target(path)
 
 
 def _check_png(path: Path) -> None:

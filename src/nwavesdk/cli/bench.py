@@ -54,7 +54,7 @@ def tune_kernels(
 
 
 def _remove_table(path: Path, as_json: bool) -> None:
-    check_target(path, make_folders=True)
+    check_target(path)
     removed = path.is_file()
     path.unlink(missing_ok=True)
     outcome = f"{path} is removed" if removed else f"there was no {path}"
@@ -66,7 +66,7 @@ def _measure_table(path: Path) -> tuple[Any, Any]:
     """Write a new table of crossovers; return the table before and the new one."""
     from datetime import date
 
-    check_target(path, make_folders=True)  # now, not after minutes of measuring
+    check_target(path)  # now, not after minutes of measuring
     before = _current_table(path)
 
     import torch
@@ -76,7 +76,7 @@ def _measure_table(path: Path) -> tuple[Any, Any]:
     print_note("measuring products; leave the machine idle for some minutes")
     table = tune(_print_progress)
     comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
-    write_atomically(path, table.toml(comment).encode(), make_folders=True)
+    write_atomically(path, table.toml(comment).encode())
     return before, table
 
 

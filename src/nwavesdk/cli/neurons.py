@@ -82,7 +82,7 @@ def _draw(neurons: list[Any], pictures: dict[str, Path]) -> None:
     from nwavesdk.analysis.neurons import neuron_responses
 
     for path in pictures.values():
-        check_target(path, make_folders=True)
+        check_target(path)
     for neuron in neurons:
         plot_neuron(pictures[neuron.name], neuron, neuron_responses(neuron))
 

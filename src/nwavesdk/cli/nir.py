@@ -127,7 +127,7 @@ def import_nir(
         text = PAGE.format(
             page=PAGE_NAME, graph=GRAPH_NAME, sha256=digest, input_shape=shape, **options
         )
-        write_atomically(graph, content, make_folders=True)
+        write_atomically(graph, content)
         write_atomically(page, text.encode())
     report = {
         "file": file,
@@ -252,7 +252,7 @@ def export_nir(
             "This is a bug in nwavesdk, please report it."
         )
     content = graph_bytes(exported.graph)
-    write_atomically(out, content, make_folders=True)
+    write_atomically(out, content)
     report = {
         "path": out,
         "bytes": len(content),

@@ -32,7 +32,7 @@ def _check_out(path: Path) -> None:
     from nwavesdk.train.prediction_files import check_suffix
 
     check_suffix(path)
-    check_target(path, make_folders=True)
+    check_target(path)
 
 
 @app.command("predict")

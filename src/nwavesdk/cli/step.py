@@ -43,7 +43,7 @@ def export_step(
             f"{printable(out)} is not written: the exported step differs from the net ({found}). "
             "This is a bug in nwavesdk, please report it."
         )
-    write_atomically(out, content, make_folders=True)
+    write_atomically(out, content)
     check = {**vars(found), "equal": found.is_equal}
     report = {"path": out, "bytes": len(content), "check": check, **about}
     sizes = ", ".join(map(str, step.input_shape))

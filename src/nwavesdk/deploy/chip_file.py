@@ -34,9 +34,8 @@ from nwavesdk.internal.files import FileError, check_target, printable, read_byt
 from nwavesdk.internal.formats import (
     UNSEALED,
     check_seal,
-    load_tensors,
     parse_json,
-    safetensors_texts,
+    read_tensors,
     seal,
 )
 from nwavesdk.internal.imports import require
@@ -86,10 +85,10 @@ def export(
         (['synapse', 'layer'], 0)
     """
     path = Path(path)
-    check_target(path, make_folders=True)
+    check_target(path)
     content = pack_net(model, profile, about)
     header = read_header_of(content, path)
-    write_atomically(path, content, make_folders=True)
+    write_atomically(path, content)
     return header
 
 
@@ -186,29 +185,29 @@ def read_header_of(content: bytes, path: Path) -> dict[str, Any]:
         content: The whole file.
         path: Its name, for errors.
     """
+    return _unpack(content, path)[0]
+
+
+def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header, which is checked, and the tensors, which are not."""
     try:
-        texts = safetensors_texts(content, path)
-        text = texts.pop("chip", "").encode(errors="surrogatepass")
-        header = parse_json(text, path)
-    except FileError as error:
-        raise _damaged(path, f"its header {error.what}") from None
-    if "sha256" in texts:  # Files of earlier versions have no checksum.
-        check_seal(content, texts.pop("sha256"), path)
-    version = header.get("version")
-    if version != VERSION:
-        what = f"has version {shown(version)}, this nwavesdk reads version {VERSION}"
-        raise FileError(path, what, "export the net again")
-    if texts:
-        raise _damaged(path, f"unknown {shown(sorted(texts))} in its header")
-    try:
+        tensors, texts = read_tensors(content, path)
+        check_seal(content, path)
+        header = parse_json(texts.pop("chip", "").encode(), path)
+        version = header.get("version")
+        if version != VERSION:
+            raise ValueError(f"version {shown(version)}, expected {VERSION}")
+        if unknown := texts.keys() - {"sha256"}:
+            raise ValueError(f"unknown {shown(sorted(unknown))} in its header")
         parsed = Header.of(header)
         check_placement(parsed, _chip_of(parsed))
     except ValueError as error:
         raise _damaged(path, error) from None
-    return header
+    return header, tensors
 
 
 def _damaged(path: Path, reason: object) -> FileError:
+    reason = reason.what if isinstance(reason, FileError) else reason
     text = printable(reason)[:800].rstrip(".")  # It may repeat a text of the file.
     what = f"is not a file of `nwave export`, or it is damaged ({text})"
     return FileError(path, what, "restore it, or export the net again")
@@ -255,10 +254,10 @@ def unpack_net(content: bytes, path: Path) -> SpikingSequential:
     Raises:
         FileError: If it is not the content of a chip file, or damaged.
     """
-    header = Header.of(read_header_of(content, path))
+    content_header, tensors = _unpack(content, path)
+    header = Header.of(content_header)
     chip = _chip_of(header)
     try:
-        tensors = load_tensors(content)
         check_tensors(header, tensors)
         net = _build_net(header, chip, tensors)
         _check_limits(net, chip)

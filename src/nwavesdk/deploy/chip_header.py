@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 from torch import Tensor
 
 from nwavesdk.chip import TAU_RANGE, Profile
@@ -82,7 +82,7 @@ class Header(FrozenModel):
     profile: dict[str, Any]
     modules: Annotated[tuple[StoredModule, ...], Field(max_length=1000)]
     placement: Annotated[tuple[StoredPiece, ...], Field(max_length=4096)]
-    about: dict[str, Any]
+    about: dict[str, JsonValue]  # of limited depth
 
     @model_validator(mode="after")
     def _check_modules(self) -> Self:

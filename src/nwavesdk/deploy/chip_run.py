@@ -105,7 +105,7 @@ class ChipRun:
             RuntimeError: If a spike differs. Nothing is written then.
         """
         path = Path(out or self.run.folder.path / "chip.safetensors")
-        check_target(path, make_folders=True)
+        check_target(path)
         config = self.run.config
         assert config.chip is not None
         about = {
@@ -123,7 +123,7 @@ class ChipRun:
                 f"{printable(path)} is not written: the spikes of the exported net differ from "
                 "those of the trained net. This is a bug in nwavesdk, please report it."
             )
-        write_atomically(path, content, make_folders=True)
+        write_atomically(path, content)
         return path, int(sum(spk.sum() for spk in expected))
 
     def test_measures(self) -> dict[str, float]:
@@ -210,12 +210,12 @@ class ChipRun:
             FileError: If the file cannot be written.
         """
         path = path or self.run.folder.pictures / name
-        check_target(path, make_folders=True)
+        check_target(path)
         return path
 
     def _draw(self, path: Path | None, name: str, draw: Draw) -> Path:
         path = self.picture_target(name, path)
-        write_atomically(path, render_png(draw, LIGHT), make_folders=True)
+        write_atomically(path, render_png(draw, LIGHT))
         return path
 
     @torch.no_grad()

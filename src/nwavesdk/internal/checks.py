@@ -63,11 +63,10 @@ def close_name(name: object, names: Iterable[str]) -> str:
     if not isinstance(name, str) or len(name) >= 100:
         return ""
 
-    # First regardless of case: LifLayer is LIFLayer, not LILayer.
-    known = list(names)
-    close = get_close_matches(name.lower(), {each.lower() for each in known}, 1)
-    same = [each for each in known if [each.lower()] == close]
-    return f", did you mean {get_close_matches(name, same, 1, 0)[0]!r}?" if close else ""
+    # Regardless of case: LifLayer is LIFLayer, not LILayer. Of equal names, that with capitals.
+    by_lower = {known.lower(): known for known in sorted(names, reverse=True)}
+    close = get_close_matches(name.lower(), by_lower, 1)
+    return f", did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:
@@ -124,10 +123,11 @@ def finite_number(
             number = float(value)
     if math.isfinite(number) and above < number < below and least <= number <= most:
         return number
+
     bounds = {"above": above, "of at least": least, "below": below, "of at most": most}
-    texts = [f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound)]
-    expected = " ".join(["a finite number", " and ".join(texts), f"[{unit}]" if unit else ""])
-    raise ValueError(f"{owner}: {name} must be {' '.join(expected.split())}, got {shown(value)}.")
+    texts = [f" {word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound)]
+    expected = f"a finite number{' and'.join(texts)}{unit and f' [{unit}]'}"
+    raise ValueError(f"{owner}: {name} must be {expected}, got {shown(value)}.")
 
 
 def positive_number(owner: str, name: str, value: object, unit: str = "") -> float:
@@ -161,7 +161,7 @@ def looks_like_milliseconds(tau: float, dt: float) -> bool:
 
 
 def whole_number(
-    owner: str, name: str, value: object, *, least: int = 1, most: int | None = None
+    owner: str, name: str, value: object, *, least: int = 1, most: int = LARGEST_WHOLE
 ) -> int:
     """A whole number within bounds, as an int; a bool or a float is not a whole number.
 
@@ -170,7 +170,7 @@ def whole_number(
         name: Name of the argument.
         value: An int, or what Python takes as an index, such as a NumPy integer.
         least: Smallest allowed number.
-        most: Largest allowed number; None is `LARGEST_WHOLE`.
+        most: Largest allowed number.
 
     Raises:
         ValueError: If `value` is not such a number.
@@ -184,11 +184,11 @@ def whole_number(
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         with suppress(TypeError):
             number = index(value)
-    largest = LARGEST_WHOLE if most is None else most
-    if least <= number <= largest:
+    if least <= number <= most:
         return number
-    is_small = most is None and number < least
-    expected = f"of at least {least}" if is_small else f"from {least} to {largest}"
+
+    has_bound = most != LARGEST_WHOLE or number > most
+    expected = f"from {least} to {most}" if has_bound else f"of at least {least}"
     raise ValueError(f"{owner}: {name} must be a whole number {expected}, got {shown(value)}.")
 
 

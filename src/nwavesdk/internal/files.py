@@ -9,12 +9,10 @@ Design requirements:
 """
 
 import os
-import re
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -38,18 +36,17 @@ __all__ = [
 ]
 
 # Limit of a file of text. Our own files have a few kilobytes.
-MOST_TEXT_BYTES = 16 * 2**20
+MAX_TEXT_BYTES = 16 * 2**20
 
-_DRAFT_NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}(\.draft)?")
-_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
-    (stat.S_ISREG, "a file"),
-    (stat.S_ISLNK, "a link"),
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 class FileError(ValueError):
@@ -124,64 +121,52 @@ def one_line(error: Exception) -> str:
 # Writing
 
 
-def check_target(path: Path, make_folders: bool = False) -> None:
+def check_target(path: Path) -> None:
     """Reject a file that `write_atomically` could not write, before the work for its content.
 
     Args:
-        path: The file.
-        make_folders: Whether `write_atomically` makes the folder if it is missing.
+        path: The file. Folders above it that are missing count as writable where they can be made.
 
     Raises:
         FileError: If there is something other than a regular file, such as a device or a link, if
-            no file can have this name, or if its folder is missing or cannot be written.
+            no file can have this name, or if its folder cannot be written.
     """
-    _check_replaceable(path)
-    _check_replaceable(path, draft_of(path))  # Its name is longer.
-    _check_parent(path, make_folders)
+    _check_kind(path, stat.S_IFREG)
+    _check_writable(path, path.absolute().parent)
 
 
-def _check_parent(path: Path, make_folders: bool) -> None:
-    parents = path.absolute().parents
-    folder = next(parent for parent in parents if os.path.lexists(parent) or not make_folders)
-    if not folder.is_dir():
-        raise FileError(path, "cannot be written (its folder does not exist)", "make the folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        what = "cannot be written (its folder is read-only)"
-        raise FileError(path, what, "change its permissions, or choose another place")
+def check_folder(path: Path) -> None:
+    """Reject the name of a folder that neither exists nor can be made; links are followed.
+
+    Raises:
+        FileError: If there is something else, if no folder can have this name, or if files cannot
+            be written in it.
+    """
+    _check_kind(path, stat.S_IFDIR)
+    _check_writable(path, path.absolute())
 
 
-def _check_replaceable(path: Path, place: Path | None = None) -> None:
-    """Reject what a write to `path` cannot replace; `place` is its draft, or None for `path`."""
+def _check_kind(path: Path, expected: int) -> None:
+    """Reject anything that exists and is not of the expected kind; links to files are rejected."""
     try:
-        mode = os.lstat(place or path).st_mode
+        mode = os.stat(path, follow_symlinks=expected == stat.S_IFDIR).st_mode
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:  # a name that is too long, or has a null character
         what = f"cannot be written ({reason_of(error)})"
         raise FileError(path, what, "change the name") from None
-    if not stat.S_ISREG(mode):
-        remedy = "name the file that it leads to" if stat.S_ISLNK(mode) else "choose another name"
-        raise FileError(path, f"is {kind_of(mode)}, expected a file", remedy)
+
+    if stat.S_IFMT(mode) != expected:
+        what = f"is {kind_of(mode)}, expected {kind_of(expected)}"
+        raise FileError(path, what, "choose another name")
 
 
-def check_folder(path: Path) -> None:
-    """Reject the name of a folder that neither exists nor can be made.
-
-    Raises:
-        FileError: If there is something else, if no folder can have this name, or if the folder
-            around it cannot be written.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise FileError(path, "is a link to nothing", "remove it") from None
-        _check_parent(path, make_folders=True)
-        return
-    except (OSError, ValueError) as error:
-        raise FileError(path, f"cannot be a folder ({reason_of(error)})", "change it") from None
-    if not stat.S_ISDIR(mode):
-        raise FileError(path, f"is {kind_of(mode)}, expected a folder", "choose another name")
+def _check_writable(path: Path, folder: Path) -> None:
+    """Reject a path if its folder, or the nearest one above that exists, cannot be written."""
+    nearest = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        what = f"cannot be written ({shown_path(nearest)} is not a folder that you can write)"
+        raise FileError(path, what, "change its permissions, or choose another place")
 
 
 def make_private_folder(folder: Path) -> None:
@@ -197,46 +182,33 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_atomically(
-    path: Path,
-    content: bytes,
-    *,
-    replace: bool = True,
-    flush: bool = True,
-    mode: int = 0o666,
-    make_folders: bool = False,
+    path: Path, content: bytes, *, replace: bool = True, mode: int = 0o666
 ) -> None:
     """Write a draft next to `path`, flush it to disk, and rename it to `path`.
 
     Args:
-        path: The file; its folder exists, unless `make_folders`.
+        path: The file; its folder is made if it is missing.
         content: All of its content.
         replace: Whether an older file is replaced.
-        flush: Whether to wait until the disk has the content. Without it, the file is still
-            complete or absent if the process dies, but it may be damaged after a power failure.
-            Use False only for files that have their own checksum.
         mode: Permissions of the file, without those that the umask takes away.
-        make_folders: Whether to make the folder if it is missing, for files that the user names.
 
     Raises:
         FileError: If `path` is a link, a folder, a device or anything else but a file.
         FileExistsError: If `replace` is False and the file exists, even if it was created just now.
         FileWriteError: If the disk is full or the folder cannot be written.
     """
-    _check_replaceable(path)
+    _check_kind(path, stat.S_IFREG)
     draft = draft_of(path)
     try:
-        if make_folders:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # "x" creates the draft: it opens no file or link that is there already.
         with open(draft, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(content)
-            if flush:
-                file.flush()
-                os.fsync(file.fileno())
-        if replace:
-            os.replace(draft, path)
-        else:
-            os.link(draft, path)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link is only made where nothing is.
+        publish = os.replace if replace else os.link
+        publish(draft, path)
     except OSError as error:
         if isinstance(error, FileExistsError) and not replace:
             raise
@@ -248,14 +220,14 @@ def write_atomically(
 
 def draft_of(path: Path) -> Path:
     """A new name for the draft of a file, in its folder."""
-    # A process number alone is not unique: containers that share a folder have the same numbers,
-    # and so have threads.
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
+    # Without the name of the file, with which its own would be too long. A process number is not
+    # unique: containers that share a folder have the same numbers.
+    return path.with_name(f".{secrets.token_hex(8)}.draft")
 
 
 def is_draft(path: Path) -> bool:
     """Whether a file is the draft of a write that has not ended, or of one that was killed."""
-    return _DRAFT_NAME.fullmatch(path.name) is not None
+    return path.name.startswith(".") and path.suffix == ".draft"
 
 
 def remove_drafts(folder: Path, older_than: float = 0) -> None:
@@ -266,21 +238,18 @@ def remove_drafts(folder: Path, older_than: float = 0) -> None:
         older_than: Age of the drafts to remove [s]; 0 removes all. Where several processes write, a
             young draft may belong to a write that has not ended.
     """
-    for path in folder.iterdir():
-        if is_draft(path):
-            with suppress(OSError):
-                if not older_than or path.stat().st_mtime < time.time() - older_than:
-                    if path.is_dir():
-                        shutil.rmtree(path)
-                    else:
-                        path.unlink()
+    for path in filter(is_draft, folder.iterdir()):
+        with suppress(OSError):
+            if not older_than or path.stat().st_mtime < time.time() - older_than:
+                remove = shutil.rmtree if path.is_dir() else os.unlink
+                remove(path)
 
 
 # Reading
 
 
 def read_bytes(
-    path: Path, most: int = MOST_TEXT_BYTES, remedy: str = "check that it is the right file"
+    path: Path, most: int = MAX_TEXT_BYTES, remedy: str = "check that it is the right file"
 ) -> bytes:
     """The content of a file; a link to a file is followed.
 
@@ -293,32 +262,23 @@ def read_bytes(
         FileError: If it does not exist, is not a regular file, cannot be read, or is larger.
     """
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise FileError(path, f"is {kind_of(mode)}, expected a file", "name another one")
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            size = os.fstat(file.fileno()).st_size
-            content = file.read() if size <= most else b""
+        status = os.stat(path)
+        is_file = stat.S_ISREG(status.st_mode)
+        content = path.read_bytes() if is_file and status.st_size <= most else b""
     except FileNotFoundError:
         raise FileError(path, "does not exist", "check the name") from None
-    except FileError:
-        raise
     except (OSError, ValueError) as error:
         what = f"cannot be read ({reason_of(error)})"
         raise FileError(path, what, "change its permissions or its name") from None
 
-    size = max(size, len(content))  # it may have grown
-    if size > most:
-        what = f"is too large ({size:,} bytes, expected at most {most:,})"
+    if not is_file:
+        raise FileError(path, f"is {kind_of(status.st_mode)}, expected a file", "name another one")
+    if status.st_size > most:
+        what = f"is too large ({status.st_size:,} bytes, expected at most {most:,})"
         raise FileError(path, what, remedy)
     return content
 
 
 def kind_of(mode: int) -> str:
     """What has this mode, such as "a pipe"."""
-    return next((name for test, name in _KINDS if test(mode)), "neither a file nor a folder")
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # The file may have become a pipe since it was looked at.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return _KINDS.get(stat.S_IFMT(mode), "neither a file nor a folder")

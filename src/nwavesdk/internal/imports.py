@@ -61,13 +61,10 @@ def missing_packages() -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for requirement in metadata.requires("nwavesdk") or []:
         match = _OPTIONAL.match(requirement)
-        if match is None or match["platform"] not in (None, sys.platform):
-            continue
-        of_extra = missing.setdefault(match["extra"], [])
-        try:
-            metadata.version(match["package"])
-        except metadata.PackageNotFoundError:
-            of_extra.append(match["package"])
+        if match and match["platform"] in (None, sys.platform):
+            packages = missing.setdefault(match["extra"], [])
+            if not any(metadata.distributions(name=match["package"])):
+                packages.append(match["package"])
     return missing
 
 

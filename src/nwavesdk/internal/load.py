@@ -26,33 +26,28 @@ class LoadMonitor:
     """
 
     def __init__(self) -> None:
-        self._start = self._core_seconds()
+        self._start = _core_seconds()
 
     def elsewhere(self) -> float | None:
         """Share of the core time since the start, or None if the system does not report it."""
-        now = self._core_seconds()
+        now = _core_seconds()
         if self._start is None or now is None:
             return None
         passed, busy, ours = (end - begin for begin, end in zip(self._start, now, strict=True))
         return round(min(max((busy - ours) / max(passed, 1e-9), 0.0), 1.0), 3)
 
-    @staticmethod
-    def _core_seconds() -> tuple[float, float, float] | None:
-        """Core seconds that have passed, that were busy, and that this process has used."""
-        try:
-            stat = Path("/proc/stat").read_text(encoding="ascii")
-        except OSError:
-            return None
 
-        # One line per core: cpu0 user nice system idle iowait irq softirq steal ...
-        cores = _core_names()
-        passed = busy = 0
-        for line in stat.splitlines():
-            name, *words = line.split()
-            if name in cores:
-                ticks = [int(word) for word in words[:8]]
-                passed += sum(ticks)
-                busy += sum(ticks) - sum(ticks[3:5])  # all but idle and iowait
+def _core_seconds() -> tuple[float, float, float] | None:
+    """Core seconds that have passed, that were busy, and that this process has used."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
 
-        tick = 1 / os.sysconf("SC_CLK_TCK")
-        return passed * tick, busy * tick, time.process_time()
+    # One line per core: cpu0 user nice system idle iowait irq softirq steal ...
+    cores = _core_names()
+    rows = [words[1:9] for words in map(str.split, lines) if words[0] in cores]
+    passed = sum(int(ticks) for row in rows for ticks in row)
+    idle = sum(int(ticks) for row in rows for ticks in row[3:5])
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    return passed * tick, (passed - idle) * tick, time.process_time()

@@ -47,7 +47,7 @@ class FrozenModel(BaseModel):
         errors = [
             InitErrorDetails(type=problem, loc=(name,), input=content[name])
             for name, field in cls.model_fields.items()
-            if _holds_bool(content.get(name)) and _takes_numbers(field.annotation)
+            if _is_wrong_bool(content.get(name), field.annotation)
         ]
         if errors:
             raise ValidationError.from_exception_data(cls.__name__, errors)
@@ -69,22 +69,21 @@ class FrozenModel(BaseModel):
             return cls.model_validate(content)
         except ValidationError as error:
             raise ValueError(describe_errors(error, owner)) from None
+        except RecursionError:
+            raise ValueError(f"{owner or cls.__name__}: it is nested too deeply") from None
 
 
-def _takes_numbers(annotation: Any) -> bool:
-    parts = [annotation]
-    for part in parts:  # which grows
-        parts += get_args(part)
-    return (int in parts or float in parts) and bool not in parts
-
-
-def _holds_bool(value: object) -> bool:
+def _is_wrong_bool(value: object, annotation: Any) -> bool:
+    """Whether a value is a bool, or has one in it, although its field takes numbers."""
+    types = [annotation]
+    for part in types:  # which grows
+        types += get_args(part)
+    takes_numbers = (int in types or float in types) and bool not in types
     values = value if isinstance(value, list | tuple) else (value,)
-    return any(isinstance(one, bool) for one in values)
+    return takes_numbers and any(isinstance(item, bool) for item in values)
 
 
 # Beginnings of pydantic's sentences, and what replaces them.
-_NO_ENTRY = "expected no entry of this name"
 _PLAIN_TEXTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^Input should be greater than or equal to ", "expected at least "),
     (r"^Input should be less than or equal to ", "expected at most "),
@@ -95,7 +94,11 @@ _PLAIN_TEXTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^Input should be ", "expected "),
     (r"^Input should have ", "expected to have "),
     (r"^Input tag ", "tag "),
-    (r"^(Extra inputs are not permitted|Unexpected keyword argument)", _NO_ENTRY),
+    (r"^Field required$", "missing"),
+    (
+        r"^(Extra inputs are not permitted|Unexpected keyword argument)",
+        "expected no entry of this name",
+    ),
     (r"^(?:Tuple|List|Dictionary) should have (at \w+ \d+ items?) .*", r"expected \1"),
     # Bounds are written without an exponent.
     (r"\b0\.0{4,}\d+$", lambda bound: f"{float(bound[0]):g}"),
@@ -142,21 +145,22 @@ def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> 
 def _describe_one(details: Any, name: str) -> str:
     # A message may repeat a text of the file.
     message = plain_text(printable(details["msg"].removeprefix("Value error, "))[:500])
-    place = ".".join(printable(part)[:100] for part in (name, *details["loc"]) if part != "")
-    if details["type"] == "missing":
-        return f"{place}: missing"
-    if not place and details["type"] == "value_error":
+    parts = [printable(part)[:100] for part in (name, *details["loc"]) if part != ""]
+    place = ".".join(parts)[:300]
+    is_ours = details["type"] == "value_error"
+    if is_ours and not place:
         # A validator of the whole model names the fields and what they got itself.
-        return str(message)
-    value = shown(details["input"])
+        return message
     # The name of a class keeps its form.
     if not re.match(r"\w+:", message):
         message = message[:1].lower() + message[1:]
+
     # Our own validators often name the value themselves, or the part of it that is wrong.
-    is_ours = details["type"] == "value_error"
-    if is_ours and (value in message or "got " in message):
-        return f"{place or 'content'}: {message}"
-    return f"{place or 'content'}: {message.rstrip('.')} (got {value})"
+    value = shown(details["input"])
+    has_value = is_ours and (value in message or "got " in message)
+    if not has_value and details["type"] != "missing":
+        message = f"{message.rstrip('.')} (got {value})"
+    return f"{place or 'content'}: {message}"
 
 
 def differences(got: Any, expected: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -7,6 +7,7 @@ Access lists (ACLs) count only as far as the permissions of the group show them.
 import os
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from nwavesdk.internal.files import FileError, printable
@@ -51,10 +52,10 @@ def check_writers(path: Path, remedy: str, *, is_above: bool = False) -> None:
     is_own = status.st_uid == os.geteuid() and status.st_uid != unmapped
     if not is_own and not (is_above and status.st_uid in (0, unmapped)):
         raise FileError(path, f"belongs to the user {status.st_uid}", remedy)
-    is_shared = bool(status.st_mode & stat.S_IWOTH)
-    if status.st_mode & stat.S_IWGRP:
-        is_shared |= not _is_private_group(status.st_gid, status.st_uid)
-    if is_shared and not (is_above and status.st_mode & stat.S_ISVTX):
+    writers = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+    if writers == stat.S_IWGRP and _is_private_group(status.st_gid, status.st_uid):
+        return
+    if writers and not (is_above and status.st_mode & stat.S_ISVTX):
         what = f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
         command = f"chmod go-w {printable(shlex.quote(str(path)))}"
         raise FileError(path, what, f"run `{command}`, or {remedy}")
@@ -65,14 +66,12 @@ def _is_private_group(group: int, user: int) -> bool:
     import grp
     import pwd
 
-    try:
-        name = pwd.getpwuid(user).pw_name
-        members = {*grp.getgrgid(group).gr_mem}
-    except KeyError:
-        return False
     # A server may not list its users. A list without this user is therefore no proof.
-    members |= {each.pw_name for each in pwd.getpwall() if each.pw_gid == group}
-    return members == {name}
+    members = {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == group}
+    with suppress(KeyError):
+        members.update(grp.getgrgid(group).gr_mem)
+        return members == {pwd.getpwuid(user).pw_name}
+    return False
 
 
 def _unmapped_owner() -> int | None:
@@ -80,9 +79,7 @@ def _unmapped_owner() -> int | None:
 
     None where all users are mapped.
     """
-    try:
-        mapped = Path("/proc/self/uid_map").read_text().split()[2::3]
-        unmapped = int(Path("/proc/sys/kernel/overflowuid").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if "4294967295" in mapped else unmapped
+    with suppress(OSError, ValueError):
+        if "4294967295" not in Path("/proc/self/uid_map").read_text().split()[2::3]:
+            return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    return None

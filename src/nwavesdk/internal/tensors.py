@@ -4,8 +4,8 @@ Kernels read memory directly, so a sparse or a meta tensor must not reach them.
 """
 
 import ctypes
+import os
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,18 +29,30 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _OWN_TYPES = (torch.nn.Parameter, Tensor)
 
 
-def _memory_comparison() -> Callable[..., int] | None:
-    """The C library's `memcmp`, or None where the process does not export it."""
-    try:
-        compare: Any = ctypes.CDLL(None).memcmp
-    except (AttributeError, OSError, TypeError):
-        return None
-    compare.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
-    compare.restype = ctypes.c_int
-    return compare  # type: ignore[no-any-return]  # ctypes does not type it
+# The C library, which a process on POSIX has loaded.
+_compare_memory = ctypes.CDLL(None if os.name == "posix" else "msvcrt").memcmp
+_compare_memory.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
-
-_compare_memory = _memory_comparison()
+# What is not a dense tensor, with its name and the remedy.
+_UNFIT: tuple[tuple[Callable[[Tensor], bool], str, str], ...] = (
+    (
+        lambda x: isinstance(x, MaskedTensor),
+        "a masked tensor",
+        "fill it, as in x.to_tensor(0.0)",
+    ),
+    (lambda x: x.is_nested, "a nested tensor", "pad it, as in x.to_padded_tensor(0.0)"),
+    (lambda x: x.is_quantized, "{x.dtype}", "convert it, as in x.dequantize()"),
+    (
+        lambda x: x.layout is not torch.strided,
+        "{x.layout}",
+        "convert it, as in x.to_dense()",
+    ),
+    (
+        lambda x: x.is_meta,
+        "a meta tensor, which has no values",
+        "create it on the CPU or a GPU",
+    ),
+)
 
 
 def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> None:
@@ -60,9 +72,10 @@ def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> No
         TypeError: Layer takes a dense tensor, got torch.sparse_coo: convert it, as in x.to_dense().
     """
     if not isinstance(x, Tensor):
-        hint = "convert it, as in torch.as_tensor(x)"
-        if isinstance(x, tuple):
-            hint = "take the spikes of (spk, mem)"
+        is_result = isinstance(x, tuple)
+        hint = (
+            "take the spikes of (spk, mem)" if is_result else "convert it, as in torch.as_tensor(x)"
+        )
         raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}: {hint}.")
     if torch.compiler.is_compiling():  # which does not let backward passes ask for a layout
         return
@@ -70,17 +83,9 @@ def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> No
     is_other = x.is_nested or is_masked or x.is_quantized or (x.is_meta and needs_values)
     if x.layout is torch.strided and not is_other:
         return
-    if is_masked:
-        got, remedy = "a masked tensor", "fill it, as in x.to_tensor(0.0)"
-    elif x.is_nested:
-        got, remedy = "a nested tensor", "pad it, as in x.to_padded_tensor(0.0)"
-    elif x.is_quantized:
-        got, remedy = str(x.dtype), "convert it, as in x.dequantize()"
-    elif x.layout is not torch.strided:
-        got, remedy = str(x.layout), "convert it, as in x.to_dense()"
-    else:
-        got, remedy = "a meta tensor, which has no values", "create it on the CPU or a GPU"
-    raise TypeError(f"{owner} takes a dense tensor, got {got}: {remedy}.")
+
+    got, remedy = next((got, remedy) for is_this, got, remedy in _UNFIT if is_this(x))
+    raise TypeError(f"{owner} takes a dense tensor, got {got.format(x=x)}: {remedy}.")
 
 
 def require_floating(owner: object, x: object, *, needs_values: bool = True) -> None:
@@ -146,8 +151,7 @@ def have_equal_bits(a: Tensor, b: Tensor) -> bool:
         False
     """
     return (
-        _compare_memory is not None
-        and type(a) in _OWN_TYPES
+        type(a) in _OWN_TYPES
         and type(b) in _OWN_TYPES
         and a.dtype is b.dtype
         and a.shape == b.shape

@@ -199,7 +199,7 @@ class KernelCache(NullCache):
         payload = dumps(result._reduce())
         content = MAGIC + _checksum(path, payload) + payload
         try:
-            write_atomically(path, content, flush=False, mode=0o600)
+            write_atomically(path, content, mode=0o600)
             _remove_unused(path.parent, MOST_CACHE_BYTES)
         except (OSError, FileError) as error:
             reason = error.what if isinstance(error, FileError) else error.strerror

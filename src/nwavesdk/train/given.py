@@ -202,12 +202,12 @@ class GivenReader:
             return self._checked_sound(item, recording)
         if not hasattr(recording, "__array__"):
             raise TypeError(f"{item.key} is {_name_of(recording)}, expected an array or a path.")
-        values = np.asarray(recording)
-        if values.dtype.kind not in "fiub" or values.ndim < 2 or not values.size:
+        values = checked(item.path, np.asarray(recording))
+        if values.ndim < 2:
             expected = "[T, features]" if self.kind == "series" else "[H, W]"
-            what = f"has the shape {list(values.shape)} of {values.dtype}, expected {expected}"
-            raise RecordingError(item.path, what, "give real numbers of this shape")
-        return checked(item.path, values)
+            what = f"has the shape {list(values.shape)}, expected {expected}"
+            raise RecordingError(item.path, what, "pass values of this shape")
+        return values
 
     def _checked_sound(self, item: Item, recording: object) -> tuple[Samples, int]:
         rate = self.sample_rate
@@ -220,12 +220,8 @@ class GivenReader:
                 f"{item.key} is {_name_of(recording)}, expected samples [n], (samples, rate) or a "
                 "path."
             )
-        samples = as_mono(recording)
-        if not len(samples) or not np.isfinite(samples).all():
-            fault = "values that are not finite" if len(samples) else "no samples"
-            raise RecordingError(item.path, f"has {fault}", "give finite samples")
         assert rate is not None
-        return samples, rate
+        return checked(item.path, as_mono(recording)), rate
 
 
 def as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
@@ -271,7 +267,7 @@ def _check_shape(item: Item, what: str, got: tuple[int, ...], expected: tuple[in
     if got != expected:
         sizes = ["×".join(map(str, shape)) for shape in (got, expected)]
         fault = f"is {what} of {sizes[0]} values, expected {sizes[1]} as in training"
-        raise RecordingError(item.path, fault, "give a recording like those of the run")
+        raise FileError(item.path, fault, "pass a recording like those of the run")
 
 
 def _name_of(value: object) -> str:

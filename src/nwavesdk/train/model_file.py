@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from nwavesdk.data import Standard
 from nwavesdk.internal.files import FileError, printable, read_bytes, write_atomically
-from nwavesdk.internal.formats import UNSEALED, check_seal, load_tensors, safetensors_texts, seal
+from nwavesdk.internal.formats import UNSEALED, check_seal, read_tensors, seal
 from nwavesdk.train.run_folder import reading
 
 __all__ = [
     "Scales",
-    "check_model_seal",
     "check_tensor",
     "check_tensors",
     "load_model",
@@ -140,8 +139,8 @@ def load_model(
     n_bytes = sum(value.numel() * value.element_size() for value in expected.values())
     with reading(path, "does not hold the weights of this run's network"):
         content = read_bytes(path, 2 * n_bytes + 2**20)
-        check_model_seal(content, path, owner)
-        tensors = load_tensors(content)
+        check_seal(content, path, owner)
+        tensors, _ = read_tensors(content, path)
         check_tensors(tensors, expected)
         for name in sizes:
             if not (tensors[f"{name}.deviation"] > 0).all():
@@ -154,14 +153,3 @@ def load_model(
         for name in sizes
     }
     return Scales(**scales)
-
-
-def check_model_seal(content: bytes, path: Path, owner: str = "") -> None:
-    """Compare a model file with its checksum; files of earlier versions have none.
-
-    Raises:
-        FileError: If a bit or the run differs from what was written.
-    """
-    texts = safetensors_texts(content, path)
-    if texts:
-        check_seal(content, texts.get("sha256"), path, owner)

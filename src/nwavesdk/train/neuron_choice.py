@@ -3,11 +3,12 @@
 As `nwavesdk.train.config`, the module loads torch only where another neuron than LIF is chosen.
 """
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from nwavesdk.internal.checks import close_name, shown
-from nwavesdk.internal.value_texts import number_of, split_values
+from nwavesdk.internal.checks import close_name, finite_number, shown
 
 if TYPE_CHECKING:
     from nwavesdk.layers.catalogue import CataloguedNeuron
@@ -19,7 +20,9 @@ __all__ = [
     "NeuronOptions",
     "complete_neuron",
     "neuron_name",
+    "number_of",
     "parse_neuron_options",
+    "split_values",
 ]
 
 DEFAULT_NEURON = "lif"
@@ -34,6 +37,46 @@ EXAMPLE = "tau_w=0.1,learn=(a,b)"
 
 # Constants with their values; `learn` has names.
 NeuronOptions = dict[str, float | tuple[str, ...]]
+
+
+def split_values(field: str, text: str, example: str) -> dict[str, str]:
+    """The values of a text by their names; a value may have commas in it.
+
+    Args:
+        field: What the text is the value of, for errors.
+        text: The text.
+        example: A right text, for errors.
+
+    Raises:
+        ValueError: If a part of the text is not `NAME=VALUE`, or a name appears twice.
+
+    Example:
+        >>> split_values("net.neuron_options", "tau_w=0.1, learn=(a, b)", "tau_w=0.1")
+        {'tau_w': '0.1', 'learn': '(a, b)'}
+    """
+    values: dict[str, str] = {}
+    for part in re.split(r",(?=[^,=]*=)", text):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        if not (name and value) or name in values:
+            raise ValueError(
+                f"{field}: expected NAME=VALUE between all commas, each name once, as in "
+                f"{example}, got {shown(text)}."
+            )
+        values[name] = value
+    return values
+
+
+def number_of(field: str, name: str, value: object) -> float:
+    """A finite number that is given as a number or a text.
+
+    Raises:
+        ValueError: If it is not; the text names the field and the value.
+    """
+    number = value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            number = float(value)
+    return finite_number(field, shown(name), number)
 
 
 def neuron_name(name: object) -> str:

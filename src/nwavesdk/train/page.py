@@ -249,7 +249,7 @@ class Page:
             body="\n".join(self._body),
             script=script,
         )
-        write_atomically(path, html.encode(), make_folders=True)
+        write_atomically(path, html.encode())
 
     def _add_plot(self, name: str, data: Any, heading: str, text: str, elements: str) -> None:
         """Add a section that the function `name` of `page.js` draws from `data`."""

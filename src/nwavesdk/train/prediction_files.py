@@ -54,7 +54,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     else:
         objects = [prediction_json(one, in_full=True) for one in predictions]
         content = (json.dumps(objects) + "\n").encode()
-    write_atomically(path, content, make_folders=True)
+    write_atomically(path, content)
 
 
 def prediction_json(prediction: Prediction, *, in_full: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,7 +20,7 @@ from nwavesdk.internal.files import (
     remove_drafts,
     write_atomically,
 )
-from nwavesdk.internal.formats import UNSEALED, check_seal, parse_json, seal
+from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.sections import Count
@@ -197,7 +196,7 @@ def write_first(file: Path, content: bytes) -> None:
         FileWriteError: If the disk is full or the folder cannot be made.
     """
     try:
-        write_atomically(file, content, replace=False, make_folders=True)
+        write_atomically(file, content, replace=False)
     except OSError as error:
         # The process that was first may have removed the draft of this one.
         if file.is_file():
@@ -373,16 +372,12 @@ class RunFolder:
         """
         owner = self.identity
         with reading(self.result, "is not the result of a run"):
-            content = read_bytes(self.result)
-            values = parse_json(content, self.result)
-            if "sha256" in values:  # results of earlier versions have no checksum
-                check_seal(content, values.pop("sha256"), self.result, owner)
+            values = read_sealed(self.result, owner)
             return Result.of(values).model_dump(mode="json", exclude_none=True)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers with a checksum, which marks the run as finished."""
-        content = json.dumps({**result, "sha256": UNSEALED}, indent=2) + "\n"
-        write_atomically(self.result, seal(content.encode(), self.identity))
+        write_sealed(self.result, result, self.identity)
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The metrics of each epoch; see `nwavesdk.train.progress.History`.

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.internal.value_texts import number_of, split_values
 from nwavesdk.presets import PresetName
-from nwavesdk.train.neuron_choice import DEFAULT_NEURON, LEARN
+from nwavesdk.train.neuron_choice import DEFAULT_NEURON, LEARN, number_of, split_values
 
 __all__ = [
     "LONGEST",

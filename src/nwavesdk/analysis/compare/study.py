@@ -17,8 +17,8 @@ from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of
 from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import read_bytes
+from nwavesdk.internal.formats import check_seal
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.model_file import check_model_seal
 
 __all__ = ["Cell", "Study"]
 
@@ -74,7 +74,7 @@ class Cell:
         """
         folder = RunFolder(self.path)
         content = read_bytes(folder.model, MOST_MODEL_BYTES)
-        check_model_seal(content, folder.model, folder.identity)
+        check_seal(content, folder.model, folder.identity)
         return sha256(content).hexdigest()
 
 

@@ -165,7 +165,7 @@ def plot_slopes(path: Path, report: SlopeReport) -> None:
         report: The report.
     """
     picture = render_png(lambda theme: slopes_picture(report, theme), LIGHT)
-    write_atomically(path, picture, make_folders=True)
+    write_atomically(path, picture)
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:

@@ -109,7 +109,7 @@ class AnyTrial(ABC):
     def write(self, record: TrialRecord) -> None:
         """Write the record."""
         content = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
-        write_atomically(self.file, content.encode(), make_folders=True)
+        write_atomically(self.file, content.encode())
 
 
 T = TypeVar("T", bound=AnyTrial)

@@ -171,7 +171,7 @@ class _State:
         """Write the scores, the best epoch if it is this one, and last what it continues with."""
         is_best = course.index(max(course)) == len(course) - 1
         content = json.dumps({"scores": course}) + "\n"
-        write_atomically(self.folder / COURSE, content.encode(), make_folders=True)
+        write_atomically(self.folder / COURSE, content.encode())
         epoch = len(course)
         if is_best:
             _save(self.folder / BEST, {"model": self.model.state_dict(), "epoch": epoch})
@@ -291,7 +291,7 @@ def n_outputs_of(trial: TrialConfig, data: NWaveDataGen) -> int:
 def _save(file: Path, state: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomically(file, buffer.getvalue(), make_folders=True)
+    write_atomically(file, buffer.getvalue())
 
 
 def _load(file: Path) -> Any:

@@ -299,7 +299,7 @@ def _run_trial(
                 report(epoch, score)
         best = train(config, model_builder, trial.path, report)
         content = json.dumps({"score": float(best)}, allow_nan=False) + "\n"
-        write_atomically(trial.end, content.encode(), make_folders=True)
+        write_atomically(trial.end, content.encode())
     except Exception as error:  # whatever a user's net raises
         return ended_by(error)
     return "finished", ""
