@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nwavesdk.data.folder import PARTS
+from nwavesdk.data.source import PARTS
 from nwavesdk.data.reading import reading
 from nwavesdk.data.source import Item
 from nwavesdk.internal.files import FileError, read_bytes
