@@ -161,7 +161,7 @@ def test_a_killed_study_leaves_no_process_and_continues_bit_by_bit(
     while any(is_alive(int(child)) for child in children) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(is_alive(int(child)) for child in children)
-    finish_on_processes(broken, broken.missing(), 1, ignore)
+    finish_on_processes(broken, broken.missing(), 2, ignore)
     assert hashes(broken).items() <= hashes(finished_study).items()
 
 
