@@ -133,3 +133,10 @@ def choices(tones: Path) -> dict[str, Any]:
     from train.runs import small_choices
 
     return small_choices(tones)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no pictures of runs, which take longer than the training; shared runs have them."""
+    if find_spec("matplotlib"):
+        monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")

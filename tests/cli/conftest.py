@@ -34,3 +34,8 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *sizes, *learning)
     assert result.exit_code == 0, result.output
     return out
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(without_pictures: None) -> None:
+    """The runs that all tests share have pictures, and the others have none."""

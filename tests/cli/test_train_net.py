@@ -72,7 +72,7 @@ def test_a_run_is_resumed_with_its_own_file_only(own: tuple[Path, str], tmp_path
 def of_preset(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `--net conv`."""
     run = tmp_path_factory.mktemp("preset") / "run"
-    options = ["--net", "conv", "--epochs", 1, "--batch-size", 16]
+    options = ["--net", "conv", "--epochs", 1, "--batch-size", 16, "--bands", 16]
     result = nwave("train", "--out", run, "--data", tones, *options)
     assert result.exit_code == 0, result.output
     assert re.search(r"net conv \(.*\), [\d,]+ parameters; 1 epochs? in batches of", result.stderr)

@@ -1,17 +1,8 @@
 """The names of the search under NWAVE's path: lazy, and those of `nwavesdk.analysis.tune`."""
 
-import subprocess
-import sys
-
 import pytest
 
 from nwavesdk.optim import hpo
-
-
-def test_importing_loads_no_extra() -> None:
-    code = "import sys, nwavesdk.optim.hpo; print(*{name.split('.')[0] for name in sys.modules})"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"ray", "optuna", "lightning"} & set(run.stdout.split())
 
 
 def test_the_names_are_those_of_the_search() -> None:

@@ -42,3 +42,8 @@ def spoken(tmp_path: Path) -> Path:
                 file = tmp_path / name / f"0{speaker}ab_nohash_{take}.wav"
                 soundfile.write(file, 0.1 * draw.standard_normal(2000), 8000)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(without_pictures: None) -> None:
+    """The runs that all tests share have pictures, and the others have none."""

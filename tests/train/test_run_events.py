@@ -39,13 +39,6 @@ def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run.folder.path
 
 
-@pytest.fixture
-def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no pictures, which take longer than the training."""
-    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
-
-
-@pytest.mark.usefixtures("_without_report")
 def test_lists_have_the_loss_of_frames(folder: Path, finished: Path, tmp_path: Path) -> None:
     choices = choices_of(folder, "frames")
     choices["net"] = {**choices.get("net", {}), "first_weights": "drawn"}
@@ -60,7 +53,6 @@ def test_a_run_on_lists_has_its_report(finished: Path) -> None:
     assert (finished / "report.html").is_file()
 
 
-@pytest.mark.usefixtures("_without_report")
 def test_a_resumed_run_has_the_same_bits(folder: Path, finished: Path, tmp_path: Path) -> None:
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices_of(folder, "lists"))), 1)
     Run.open(tmp_path / "broken").train()

@@ -15,6 +15,11 @@ from nwavesdk.train.tasks import Classification, OutputLayer
 from train.runs import model_bytes, stop_after
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures() -> None:
+    """The pictures of each neuron are drawn."""
+
+
 def test_a_resumed_run_ends_with_the_same_weights_and_constants(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:

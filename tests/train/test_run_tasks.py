@@ -80,6 +80,11 @@ def choices_of(task: str, folder: Path, chip: str = "") -> dict[str, Any]:
 CASES = ["labels", "regression", "pattern", "pattern on h1v2"]
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures() -> None:
+    """The pictures of each task are drawn."""
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_reports_is_evaluated_and_resumes(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

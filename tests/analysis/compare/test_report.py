@@ -75,7 +75,7 @@ def test_damage_in_a_cell_is_an_error_that_changes_nothing(
     assert [file.stat().st_ino for file in outputs] == before
 
 
-def test_the_command(tones: Path, tmp_path: Path) -> None:
+def test_the_command(tones: Path, tmp_path: Path, finished_in_turn: list[tuple[str, int]]) -> None:
     options = ["--data", tones, "--epochs", "1", "--seeds", "1", "--jobs", "2"]
     options += ["--net", "lif", "--hidden", "8"]
     out = tmp_path / "study"
@@ -84,13 +84,13 @@ def test_the_command(tones: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
-    assert [(c["surrogate"], c["seed"]) for c in content["cells"]] == [
-        ("fast_sigmoid(slope=25.0)", 0),
-        ("atan(alpha=3.0)", 0),
-    ]
+    arms = ["fast_sigmoid(slope=25.0)", "atan(alpha=3.0)"]
+    assert [(c["surrogate"], c["seed"]) for c in content["cells"]] == [(arm, 0) for arm in arms]
     assert all(0 <= c["test_accuracy"] <= 1 for c in content["cells"])
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "look at" in again.stdout
+    # They are trained, then tested, and neither again.
+    assert finished_in_turn == 2 * [(f"{arm}, seed 0", 2) for arm in arms]
     assert json.loads((out / "comparison.json").read_text())["cells"] == content["cells"]
     wrong = CliRunner().invoke(
         app, ["compare", "--out", str(tmp_path / "other"), "--surrogates", "atan"]

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,6 @@ pytest.importorskip("lightning")
 
 from typer.testing import CliRunner
 
-from nwavesdk.analysis import cells
 from nwavesdk.analysis.folds import FoldStudy
 from nwavesdk.analysis.folds.report import folds_json, folds_lines, write_folds
 from nwavesdk.cli import app
@@ -49,19 +47,8 @@ def test_the_page_is_one_file_with_pictures(finished_folds: FoldStudy) -> None:
 
 
 def test_the_command_trains_all_folds_and_continues(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tones: Path, tmp_path: Path, finished_in_turn: list[tuple[str, int]]
 ) -> None:
-    jobs: list[str] = []
-
-    def finish_here(study: Any, chosen: Any, n_jobs: int, on_finished: Any, work: Any) -> None:
-        del n_jobs
-        for cell in chosen:
-            jobs.append(cell.name)
-            work(study.job(cell))
-            on_finished(cell)
-
-    monkeypatch.setattr(cells, "finish_on_processes", finish_here)
-    monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
     out = tmp_path / "folds"
     options = [
         "--data",
@@ -78,18 +65,19 @@ def test_the_command_trains_all_folds_and_continues(
         "1",
     ]
     command = ["train", "--out", out, "--folds", "2", *options, "--accelerator", "cpu"]
+    command += ["--jobs", "2"]
     arguments = [str(argument) for argument in command]
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
     assert content["n_folds"] == 2
-    assert jobs == ["fold 1", "fold 2"]
+    assert finished_in_turn == [("fold 1", 2), ("fold 2", 2)]
     assert "2/2  fold 2: " in done.stderr
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "look at" in again.stdout
     resumed = CliRunner().invoke(app, ["train", "--out", str(out), "--resume"])
     assert resumed.exit_code == 0, resumed.output
-    assert jobs == ["fold 1", "fold 2"]
+    assert finished_in_turn == [("fold 1", 2), ("fold 2", 2)]
     other = CliRunner().invoke(app, ["train", "--out", str(out), "--resume", "--seed", "3"])
     assert other.exit_code == 2
     assert "holds another study (choices.seed: got 3" in other.stderr

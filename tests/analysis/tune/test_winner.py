@@ -14,10 +14,10 @@ from nwavesdk.train import Run, RunFolder
 pytestmark = pytest.mark.hpo
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_winner_is_tested_once_and_not_trained_again(
-    finished_search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_search: Search, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
     shutil.copytree(finished_search.path, tmp_path / "search")
     search = Search.read(tmp_path / "search")
     best = search.best()
@@ -37,10 +37,10 @@ def test_the_winner_is_tested_once_and_not_trained_again(
     assert finish_winner(search, best).result.stat().st_mtime_ns == time
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_winner_whose_test_was_interrupted_is_finished(
-    finished_search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_search: Search, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
     shutil.copytree(finished_search.path, tmp_path / "search")
     search = Search.read(tmp_path / "search")
     best = search.best()

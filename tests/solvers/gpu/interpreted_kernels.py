@@ -65,7 +65,7 @@ def one_program(monkeypatch):
 @pytest.mark.usefixtures("one_program")
 @pytest.mark.parametrize("case", CASES, ids=CASE_IDS)
 def test_every_neuron_and_surrogate(case):
-    compare(problem(**case, T=19 if case["surrogate"] == "custom" else 10, N=7))
+    compare(problem(**case, T=19 if case["surrogate"] == "custom" else 6, N=7))
 
 
 def functions(x, a, b, c, d, e, f, g):  # noqa: ARG001  # as many states as results

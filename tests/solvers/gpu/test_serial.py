@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from benchmarks import gpu
 from contract import SURROGATES, Row
 from nwavesdk.dynamics import Positive, held, read_page, spike
 from nwavesdk.layers import LIFLayer, prepare_net
@@ -35,16 +36,12 @@ TYPES = {
 }  # fmt: skip
 
 
-def python(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=600,
-    )  # fmt: skip
-
-
 def test_interpreted_kernels_are_the_reference():
     path = str(Path(__file__).with_name("interpreted_kernels.py"))
-    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", path, TRITON_INTERPRET="1")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path],
+        capture_output=True, text=True, env={**os.environ, "TRITON_INTERPRET": "1"}, timeout=600,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert re.search(r"\d\d passed", done.stdout)
 
@@ -242,23 +239,10 @@ def test_the_machine_code_of_a_step_forward_has_no_fused_multiply_add(sent, neur
 # The choice of solver
 
 
-def test_nothing_imports_triton_before_a_kernel_runs():
-    code = (
-        "import sys, torch, numba; before = {*sys.modules}; import nwavesdk.layers; "
-        "print({*sys.modules} - before)"
-    )
-    done = python("-c", code)
-    assert done.returncode == 0
-    assert "nwavesdk.solvers.gpu.serial" in done.stdout
-    assert "'triton" not in done.stdout
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
 def test_the_benchmark_says_that_it_needs_a_gpu():
-    done = python("-m", "benchmarks.gpu", cwd=Path(__file__).parents[3])
-    assert done.returncode == 1
-    assert "torch sees none" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(SystemExit, match="torch sees none"):
+        gpu.main()
 
 
 # On a gpu

@@ -1,8 +1,5 @@
 """The crossover table depends on sizes alone, is chosen by file and reports its mistakes."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,16 +222,3 @@ def test_the_shipped_table_is_sound_and_names_its_machine():
         assert any(density > 0 for plane in grid for row in plane for density in row)
     head = (Path(crossover.__file__).parent / "crossover.toml").read_text("utf-8").splitlines()[:4]
     assert "nwave tune-kernels" in " ".join(head)
-
-
-def test_no_table_is_read_before_the_first_product():
-    code = """
-import nwavesdk.layers
-from nwavesdk.solvers.sparse.crossover import _user_table
-print(_user_table.cache_info().currsize)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={**os.environ, "NWAVESDK_CROSSOVER": "/nothing"},
-    )  # fmt: skip
-    assert done.stdout.strip() == "0"

@@ -497,14 +497,15 @@ def compile_in_new_process(cache):
     )  # fmt: skip
 
 
-def test_a_second_process_compiles_nothing_and_repairs_damaged_code(tmp_path):
+def test_another_process_repairs_damaged_code_and_the_next_compiles_nothing(tmp_path):
     # Two kernels have one form, three have two: with values and without, for binary inputs.
     assert compile_in_new_process(tmp_path).stdout.strip() == "8 0"
-    assert compile_in_new_process(tmp_path).stdout.strip() == "0 8"
     # Both forms of a kernel; the second is loaded after the first has been used.
     code = list((tmp_path / "compiled").glob("*.sum_weight_rows.*.kernel"))
     assert len(code) == 2
     for path in code:
         path.write_bytes(b"\xff" * 500)
     assert compile_in_new_process(tmp_path).stderr.count("was damaged") == 1
-    assert compile_in_new_process(tmp_path).stderr == ""
+    last = compile_in_new_process(tmp_path)
+    assert last.stdout.strip() == "0 8"
+    assert last.stderr == ""
