@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nwavesdk.data.source import PARTS
 from nwavesdk.data.reading import reading
-from nwavesdk.data.source import Item
+from nwavesdk.data.source import PARTS, Item
 from nwavesdk.internal.files import FileError, read_bytes
 
 __all__ = ["SplitTable", "read_split_table"]
