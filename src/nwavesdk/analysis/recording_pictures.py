@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from nwavesdk.data import Indices
 from nwavesdk.data.decoding import Sound
 from nwavesdk.data.source import Events, Kind, StepTarget
 from nwavesdk.plot.recordings import event_frames
@@ -174,7 +175,7 @@ def draw_event_frames(axes: Axes, events: Events, theme: Theme) -> None:
     )
 
 
-def _event_frames(events: Events) -> npt.NDArray[np.int64]:
+def _event_frames(events: Events) -> Indices:
     """Events of each of `EVENT_FRAMES` equal parts, `[frames, polarities, height, width]`."""
     polarities, (height, width) = _split_polarity(events.shape)
     size = polarities * height * width
@@ -263,9 +264,7 @@ def _draw_line(
     axes.fill_between(time, low, high, color=color, linewidth=width / 2)
 
 
-def draw_label_bands(
-    axes: Axes, labels: npt.NDArray[np.int64], duration: float, colors: Sequence[Color]
-) -> None:
+def draw_label_bands(axes: Axes, labels: Indices, duration: float, colors: Sequence[Color]) -> None:
     """Color a strip below a recording by the class of each step; steps of class -1 have none."""
     low, high = axes.get_ylim()
     top = low - 0.03 * (high - low)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from nwavesdk.data import Standard
 from nwavesdk.data.batches import Encoder
 from nwavesdk.data.binning import to_frames
 from nwavesdk.data.features import EventBins
-from nwavesdk.data.recordings import Frames
+from nwavesdk.data.recordings import Frames, Indices, Pairs
 from nwavesdk.layers import prepare_net
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
 from nwavesdk.net.preparation import prepared
@@ -171,7 +170,7 @@ class NetPass:
         summed = self._fired[:, None].float()
         return list(self._decoder(summed, summed) / self._lengths[:, None])
 
-    def counts(self) -> list[npt.NDArray[np.int64] | None]:
+    def counts(self) -> list[Indices | None]:
         """Output spikes of each class or value, `[C]`; None for membranes."""
         output = self._task.output
         if output.is_readout:
@@ -179,7 +178,7 @@ class NetPass:
         counts = self._fired.reshape(len(self._lengths), output.n_outputs, -1).sum(dim=2)
         return list(counts.to(torch.int64).numpy())
 
-    def spikes(self) -> list[npt.NDArray[np.int32] | None]:
+    def spikes(self) -> list[Pairs | None]:
         """Step and neuron of each output spike, `[n, 2]`; None if they are not recorded."""
         if not self._records_spikes:
             return [None] * len(self._lengths)
@@ -218,11 +217,11 @@ class WholePass:
             values[: int(length)] for values, length in zip(outputs, self._lengths, strict=True)
         ]
 
-    def counts(self) -> list[npt.NDArray[np.int64] | None]:
+    def counts(self) -> list[Indices | None]:
         """None for each recording."""
         return [None] * len(self._lengths)
 
-    def spikes(self) -> list[npt.NDArray[np.int32] | None]:
+    def spikes(self) -> list[Pairs | None]:
         """None for each recording."""
         return [None] * len(self._lengths)
 
@@ -313,8 +312,8 @@ class Predictor:
                 first += len(block)
         yield torch.from_numpy(x), torch.tensor([one.steps for one in batch])
 
-    def _probabilities(self, outputs: Tensor) -> npt.NDArray[np.float32] | None:
+    def _probabilities(self, outputs: Tensor) -> Frames | None:
         if not isinstance(self.task, Classification | StepLabels):
             return None
-        probabilities: npt.NDArray[np.float32] = self.task.probabilities(outputs).numpy()
+        probabilities: Frames = self.task.probabilities(outputs).numpy()
         return probabilities

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from nwavesdk.data import Indices
 from nwavesdk.net.layer_names import layer_names
 from nwavesdk.plot import recordings
 from nwavesdk.plot.theme import Theme, label_text
@@ -283,7 +284,7 @@ def _busy_and_average(s: Array) -> tuple[int, int]:
 
 
 def confusion_matrix(
-    counts: npt.NDArray[np.int64],
+    counts: Indices,
     classes: Sequence[str],
     theme: Theme,
     decisions: str = "test recordings",
@@ -322,7 +323,7 @@ def confusion_matrix(
 
 
 def _write_counts(
-    axes: Axes, counts: npt.NDArray[np.int64], shade: npt.NDArray[np.float64], theme: Theme
+    axes: Axes, counts: Indices, shade: npt.NDArray[np.float64], theme: Theme
 ) -> None:
     for row, column in np.argwhere(counts > 0):
         red, green, blue, _ = theme.ramp(float(shade[row, column]))

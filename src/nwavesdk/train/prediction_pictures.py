@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nwavesdk.data import Indices
 from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.pictures import draw_input
 
@@ -44,8 +45,8 @@ class Example:
 
 def label_bands(
     x: Array,
-    predicted: npt.NDArray[np.int64],
-    target: npt.NDArray[np.int64],
+    predicted: Indices,
+    target: Indices,
     dt: float,
     classes: Sequence[str],
     theme: Theme,

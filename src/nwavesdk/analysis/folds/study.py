@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from nwavesdk.analysis.cells import (
@@ -24,6 +23,7 @@ from nwavesdk.analysis.cells import (
 )
 from nwavesdk.analysis.statistics import Summary, limits_of, summarize
 from nwavesdk.analysis.tested import file_of_test, first_measure, read_tested
+from nwavesdk.data import Indices
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.formats import parse_json
@@ -77,7 +77,7 @@ class Fold:
         return RunFolder(self.path).read_result()
 
     @property
-    def confusion(self) -> npt.NDArray[np.int64]:
+    def confusion(self) -> Indices:
         """Decisions of the test by true and predicted class, `[C, C]`; empty without classes."""
         counts = read_tested(self.path).confusion
         return np.array(counts, np.int64).reshape(len(counts), len(counts))
@@ -207,11 +207,11 @@ class FoldStudy:
             if all(name in result for result in results)
         }
 
-    def confusion(self) -> npt.NDArray[np.int64]:
+    def confusion(self) -> Indices:
         """The sum of the confusion matrices of all folds, `[C, C]`; empty if there are none."""
         if not self.has_test:
             return np.zeros((0, 0), np.int64)
-        total: npt.NDArray[np.int64] = np.sum([fold.confusion for fold in self.folds], axis=0)
+        total: Indices = np.sum([fold.confusion for fold in self.folds], axis=0)
         return total
 
 
