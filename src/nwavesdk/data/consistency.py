@@ -143,8 +143,8 @@ def numbered_columns_note(
         n_features: Features that are looked at, the first ones.
     """
     tables = [index for index, key in enumerate(keys) if key.lower().endswith(".csv")]
-    names = np.arange(n_features)
-    numbered = [i for i in tables if np.array_equal(recordings[i][0, :n_features], names)]
+    names = [*range(n_features)]
+    numbered = [i for i in tables if recordings[i][0, :n_features].tolist() == names]
     # In a single table, two such numbers may be values, and so may a single one in each.
     fewest = 2 if len(numbered) == len(tables) > 1 else 3
     if numbered and n_features >= fewest:
@@ -161,7 +161,7 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
     ends = np.array([(array.min(axis=0), array.max(axis=0)) for array in values], np.float64)
-    low, high = ends[:, 0], ends[:, 1]  # [B, F]
+    low, high = ends.swapaxes(0, 1)  # [B, F]
     largest = np.abs(ends).max(axis=1)
     step = np.spacing(largest.astype(np.float32))
     # Whole numbers below 2**24 are exact in float32.
