@@ -4,7 +4,7 @@ Recordings with other features, or with the same columns in another order, are e
 column numbers and values that float32 rounds are notes: they may be meant.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +83,7 @@ def check_layout(
     return expected if expected.names or not names else layout
 
 
-def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> Iterator[str]:
+def notes_on(recordings: Recordings, features: Features, filled: Collection[int]) -> Iterator[str]:
     """Notes on changes of the values of recordings, and on values that look like a mistake.
 
     Args:
@@ -101,7 +101,7 @@ def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) 
         yield from _rounding_note("target", recordings.keys, recordings.targets)
 
 
-def filled_note(filled: Sequence[int]) -> Iterator[str]:
+def filled_note(filled: Collection[int]) -> Iterator[str]:
     """A note on missing values that were interpolated, or none; `filled` has their numbers."""
     if any(filled):
         yield (

@@ -133,7 +133,7 @@ class LogMelFeatures(Features):
             return Featured(frames, None)
 
         # The steps of a target divide the recording evenly.
-        middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames), dtype=np.float64)
+        middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames))
         steps = middles / seconds * len(sample.target) - 0.5
         return Featured(frames, target_at(sample.target, steps.clip(0, len(sample.target) - 1)))
 
@@ -299,7 +299,7 @@ class FeatureOptions:
             case "sound":
                 rate = self.sample_rate
                 if rate is None:
-                    rate = min([DEFAULT_HIGHEST_RATE, *(sound[1] for sound in values)])
+                    rate = min([DEFAULT_HIGHEST_RATE, *(rate for _, rate in values)])
                 return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
             case "image":
                 # If an image has colors, gray ones get them, too.

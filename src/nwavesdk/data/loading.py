@@ -147,7 +147,7 @@ def load_recordings(
         if not is_cached:
             store = _compute(source, features, faults, path, bar)
 
-    faults.skipped += [(file, fault) for file, fault in store["skipped"]]
+    faults.skipped += map(tuple, store["skipped"])
     used = tuple(item for item in source.items if item.key in store["filled"])
     _check_rest(listed, used, faults)
     counted = {item: digests[item] for item in used if item.key not in uncounted}
@@ -161,7 +161,7 @@ def load_recordings(
         feature_shape=getattr(features, "shape", ()),
         feature_names=tuple(store["names"]),
     )
-    notes = tuple(notes_on(recordings, features, list(store["filled"].values())))
+    notes = tuple(notes_on(recordings, features, store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)
@@ -359,9 +359,8 @@ def open_store(path: Path) -> dict[str, Any] | None:
 
 def _map_store(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     """The store in a folder, with its checksum; its arrays are read when they are used."""
-    arrays = [np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS]
-    checksum = digest_of(json.dumps(index), *arrays).hex()
-    values, targets = arrays
+    values, targets = (np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS)
+    checksum = digest_of(json.dumps(index), values, targets).hex()
     counts, lengths, widths = np.array(index["shapes"]).T
     frames: Any = tuple(np.split(values, np.cumsum(counts)[:-1]))
     if values.dtype == np.int32:

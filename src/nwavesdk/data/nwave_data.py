@@ -87,10 +87,10 @@ class NWaveDataloaderConfig:
 
     data_parent: Annotated[NotEmpty | Path, expect("the path of a folder")]
     task: Literal["classification", "regression"] = "classification"
-    sample_rate: Annotated[int, Field(ge=1, le=10**6)] = 16_000
+    sample_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 16_000
     recording_duration_s: Seconds = 1.0
     sim_time_s: Seconds = 1e-3
-    batch_size: Annotated[int, Field(ge=1, le=10**9)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 64
     val: Share = 0.15
     test: Share = 0.15
     split: Literal["auto", "folder", "speaker", "recording"] = "auto"

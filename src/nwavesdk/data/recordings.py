@@ -282,9 +282,7 @@ def is_standardized(values: Frames) -> bool:
     return bool(np.all((distance < STANDARDIZED_WITHIN) | (deviation == 0)))
 
 
-def _moments(
-    recordings: Sequence[Frames], n_frames: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _moments(recordings: Sequence[Frames], n_frames: int) -> tuple[npt.NDArray[np.float64], ...]:
     """The mean and the deviation of each feature over all frames of recordings.
 
     The deviation of a feature that is constant, such as a silent mel band, is 0.
