@@ -65,8 +65,10 @@ def check_layout(
     n_columns = 0 if featured.target is None else featured.target[:1].size
     layout = Layout(featured.frames.shape[1] // copies, n_columns, names, printable(item.key))
     expected = expected or layout
-    nouns = ("features in a step", "columns of a target")
-    for noun, count, expected_count in zip(nouns, layout, expected, strict=False):
+    for count, noun, expected_count in (
+        (layout.features, "features in a step", expected.features),
+        (layout.columns, "columns of a target", expected.columns),
+    ):
         if count != expected_count:
             raise RecordingError(
                 item.path, f"has {count} {noun}, expected {expected_count} like {expected.key}"
@@ -143,8 +145,11 @@ def numbered_columns_note(
         n_features: Features that are looked at, the first ones.
     """
     tables = [index for index, key in enumerate(keys) if key.lower().endswith(".csv")]
-    names = [*range(n_features)]
-    numbered = [i for i in tables if recordings[i][0, :n_features].tolist() == names]
+    numbered = [
+        index
+        for index in tables
+        if recordings[index][0, :n_features].tolist() == [*range(n_features)]
+    ]
     # In a single table, two such numbers may be values, and so may a single one in each.
     fewest = 2 if len(numbered) == len(tables) > 1 else 3
     if numbered and n_features >= fewest:

@@ -168,9 +168,13 @@ class ChipFeatures(Features):
         if sample.target is None:
             return Featured(frames, None)
 
-        n_recorded = config.steps(len(sound[0]) / sound[1])
-        target = sample.target.astype(np.float32)
-        return Featured(frames, fit_target(item.target or item.path, target, n_recorded, config.T))
+        target = fit_target(
+            item.target or item.path,
+            sample.target.astype(np.float32),
+            config.steps(len(sound[0]) / sound[1]),
+            config.T,
+        )
+        return Featured(frames, target)
 
 
 @dataclass(frozen=True)

@@ -284,12 +284,11 @@ class FrontEndStream:
         rectified = np.abs(self._filters.push(block).astype(np.float64))
         if self._waiting.shape[1]:
             rectified = np.concatenate([self._waiting, rectified], axis=1)
-        n_waiting = rectified.shape[1]
 
         # Where the complete steps begin and the last one ends, in the samples that wait. A step has
         # at least a sample.
-        begins = self._config.first_samples(self._step + np.arange(n_waiting + 2))
-        edges = begins[begins - begins[0] <= n_waiting] - begins[0]
+        begins = self._config.first_samples(self._step + np.arange(rectified.shape[1] + 2))
+        edges = begins[begins - begins[0] <= rectified.shape[1]] - begins[0]
 
         # Each step is summed in one call, so that the order of its sum is that of the whole sound.
         sums = np.add.reduceat(rectified[:, : edges[-1]], edges[:-1], axis=1)

@@ -150,11 +150,12 @@ def load_recordings(
     faults.skipped += map(tuple, store["skipped"])
     used = tuple(item for item in source.items if item.key in store["filled"])
     _check_rest(listed, used, faults)
-    counted = {item: digests[item] for item in used if item.key not in uncounted}
     recordings = replace(
         list_recordings(replace(source, items=used)),
         frames=store["frames"],
-        fingerprint=_fingerprint(features, counted),
+        fingerprint=_fingerprint(
+            features, {item: digests[item] for item in used if item.key not in uncounted}
+        ),
         sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
         skipped=tuple(faults.skipped),
         targets=store["targets"],

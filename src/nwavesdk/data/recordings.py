@@ -200,8 +200,8 @@ def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = N
 
 def generator_of(seed: int, key: str) -> np.random.Generator:
     """Random numbers of one recording, the same on every machine."""
-    entropy = sha256(f"{seed}:{key}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(entropy, "little"))
+    digest = sha256(f"{seed}:{key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
 @dataclass(frozen=True, eq=False)
