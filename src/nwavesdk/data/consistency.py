@@ -167,10 +167,9 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
     """
     ends = np.array([(array.min(axis=0), array.max(axis=0)) for array in values], np.float64)
     low, high = ends.swapaxes(0, 1)  # [B, F]
-    largest = np.abs(ends).max(axis=1)
-    step = np.spacing(largest.astype(np.float32))
-    # Whole numbers below 2**24 are exact in float32.
-    is_whole = (ends % 1 == 0).all(axis=1) & (largest < 2**24)
+    step = np.spacing(np.abs(ends).max(axis=1).astype(np.float32))
+    # Whole numbers below 2**24, where steps are at most 1, are exact in float32.
+    is_whole = (ends % 1 == 0).all(axis=1) & (step <= 1)
     is_rounded = (low < high) & (high - low < MIN_FLOAT_STEPS * step) & ~is_whole
     # One large value in all recordings may be what is left of different ones.
     is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))
