@@ -214,7 +214,7 @@ def event_recordings() -> Recordings:
     draw = np.random.default_rng(0)
     shapes = [(4, 3), (2, 3), (6, 3)]
     pairs = [sort_pairs(*draw.integers(0, shape, (8, 2)).T, 3) for shape in shapes]
-    frames = EventFrames(map(EventBins, pairs, shapes))
+    frames = EventFrames(tuple(map(EventBins, pairs, shapes)))
     return replace(recordings((1, 1, 1)), frames=frames)
 
 

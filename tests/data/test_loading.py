@@ -58,7 +58,7 @@ def test_bins_of_events_become_frames_when_they_are_read(tmp_path: Path) -> None
 def test_an_unfinished_store_does_not_appear(tmp_path: Path) -> None:
     def interrupted() -> Iterator[Featured]:
         yield Featured(FRAMES[0], None)
-        assert [path.name[:3] for path in tmp_path.iterdir()] == [".x."]
+        assert [path.suffix for path in tmp_path.iterdir()] == [".draft"]
         raise RuntimeError("interrupted")
 
     with pytest.raises(RuntimeError, match="interrupted"):

@@ -4,7 +4,7 @@ Recordings with other features, or with the same columns in another order, are e
 column numbers and values that float32 rounds are notes: they may be meant.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,8 +65,10 @@ def check_layout(
     n_columns = 0 if featured.target is None else featured.target[:1].size
     layout = Layout(featured.frames.shape[1] // copies, n_columns, names, printable(item.key))
     expected = expected or layout
-    nouns = ("features in a step", "columns of a target")
-    for noun, count, expected_count in zip(nouns, layout, expected, strict=False):
+    for count, noun, expected_count in (
+        (layout.features, "features in a step", expected.features),
+        (layout.columns, "columns of a target", expected.columns),
+    ):
         if count != expected_count:
             raise RecordingError(
                 item.path, f"has {count} {noun}, expected {expected_count} like {expected.key}"
@@ -83,7 +85,7 @@ def check_layout(
     return expected if expected.names or not names else layout
 
 
-def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) -> Iterator[str]:
+def notes_on(recordings: Recordings, features: Features, filled: Collection[int]) -> Iterator[str]:
     """Notes on changes of the values of recordings, and on values that look like a mistake.
 
     Args:
@@ -101,7 +103,7 @@ def notes_on(recordings: Recordings, features: Features, filled: Sequence[int]) 
         yield from _rounding_note("target", recordings.keys, recordings.targets)
 
 
-def filled_note(filled: Sequence[int]) -> Iterator[str]:
+def filled_note(filled: Collection[int]) -> Iterator[str]:
     """A note on missing values that were interpolated, or none; `filled` has their numbers."""
     if any(filled):
         yield (
@@ -143,8 +145,11 @@ def numbered_columns_note(
         n_features: Features that are looked at, the first ones.
     """
     tables = [index for index, key in enumerate(keys) if key.lower().endswith(".csv")]
-    names = np.arange(n_features)
-    numbered = [i for i in tables if np.array_equal(recordings[i][0, :n_features], names)]
+    numbered = [
+        index
+        for index in tables
+        if recordings[index][0, :n_features].tolist() == [*range(n_features)]
+    ]
     # In a single table, two such numbers may be values, and so may a single one in each.
     fewest = 2 if len(numbered) == len(tables) > 1 else 3
     if numbered and n_features >= fewest:
@@ -161,11 +166,10 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
     ends = np.array([(array.min(axis=0), array.max(axis=0)) for array in values], np.float64)
-    low, high = ends[:, 0], ends[:, 1]  # [B, F]
-    largest = np.abs(ends).max(axis=1)
-    step = np.spacing(largest.astype(np.float32))
-    # Whole numbers below 2**24 are exact in float32.
-    is_whole = (ends % 1 == 0).all(axis=1) & (largest < 2**24)
+    low, high = ends.swapaxes(0, 1)  # [B, F]
+    step = np.spacing(np.abs(ends).max(axis=1).astype(np.float32))
+    # Whole numbers below 2**24, where steps are at most 1, are exact in float32.
+    is_whole = (ends % 1 == 0).all(axis=1) & (step <= 1)
     is_rounded = (low < high) & (high - low < MIN_FLOAT_STEPS * step) & ~is_whole
     # One large value in all recordings may be what is left of different ones.
     is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))

@@ -8,7 +8,6 @@ recordings.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from nwavesdk.data.recordings import (
     STEPS,
     Frames,
     Pairs,
+    generator_of,
     is_standardized,
     standardized,
     target_at,
@@ -91,13 +91,12 @@ class Features:
         """
         with np.errstate(over="ignore", invalid="ignore"):
             frames, target = self.featured(item, sample)
-        problem = ""
         if not isinstance(frames, EventBins) and not np.isfinite(frames).all():
-            problem = "has samples that are too large to be filtered"
-        elif target is not None and len(target) != frames.shape[0]:
-            problem = f"has a target of {len(target)} steps, expected {frames.shape[0]}"
-        if problem:
-            raise RecordingError(item.path, problem)
+            raise RecordingError(item.path, "has samples that are too large to be filtered")
+        if target is not None and len(target) != frames.shape[0]:
+            raise RecordingError(
+                item.path, f"has a target of {len(target)} steps, expected {frames.shape[0]}"
+            )
         return Featured(frames, target)
 
     def featured(self, item: Item, sample: Sample) -> Featured:
@@ -134,7 +133,7 @@ class LogMelFeatures(Features):
             return Featured(frames, None)
 
         # The steps of a target divide the recording evenly.
-        middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames), dtype=np.float64)
+        middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames))
         steps = middles / seconds * len(sample.target) - 0.5
         return Featured(frames, target_at(sample.target, steps.clip(0, len(sample.target) - 1)))
 
@@ -169,9 +168,13 @@ class ChipFeatures(Features):
         if sample.target is None:
             return Featured(frames, None)
 
-        n_recorded = config.steps(len(sound[0]) / sound[1])
-        target = sample.target.astype(np.float32)
-        return Featured(frames, fit_target(item.target or item.path, target, n_recorded, config.T))
+        target = fit_target(
+            item.target or item.path,
+            sample.target.astype(np.float32),
+            config.steps(len(sound[0]) / sound[1]),
+            config.T,
+        )
+        return Featured(frames, target)
 
 
 @dataclass(frozen=True)
@@ -214,8 +217,11 @@ class ImageFeatures(Features):
         if image.ndim == 2 and len(self.shape) == 3:
             image = np.repeat(image[..., None], self.shape[2], axis=2)  # gray among colors
         if image.shape != self.shape:
-            fault = f"is an image of the shape {image.shape}, expected {self.shape}"
-            raise RecordingError(item.path, fault, "resize or remove it, or convert its colors")
+            raise RecordingError(
+                item.path,
+                f"is an image of the shape {image.shape}, expected {self.shape}",
+                "resize or remove it, or convert its colors",
+            )
         return Featured(image.reshape(1, -1), None)
 
 
@@ -235,8 +241,7 @@ class EventFeatures(Features):
         events: Any = sample.values
         steps = count_steps(events, self.bin)
         pairs = bin_events(fit_shape(events, self.shape), self.bin, steps)
-        bins = EventBins(pairs, (steps, int(np.prod(self.shape))))
-        return Featured(bins, sample.target)
+        return Featured(EventBins(pairs, (steps, int(np.prod(self.shape)))), sample.target)
 
 
 @dataclass(frozen=True)
@@ -253,10 +258,8 @@ class NoiseFeatures(Features):
 
     def featured(self, item: Item, sample: Sample) -> Featured:
         target: Any = sample.target
-        entropy = sha256(f"{self.seed}:{item.key}".encode()).digest()
-        generator = np.random.default_rng(int.from_bytes(entropy, "little"))
-        drawn = generator.random((len(target), self.channels)) < NOISE_RATE
-        return Featured(drawn.astype(np.float32), sample.target)
+        drawn = generator_of(self.seed, item.key).random((len(target), self.channels))
+        return Featured((drawn < NOISE_RATE).astype(np.float32), target)
 
 
 @dataclass(frozen=True)
@@ -300,7 +303,7 @@ class FeatureOptions:
             case "sound":
                 rate = self.sample_rate
                 if rate is None:
-                    rate = min([DEFAULT_HIGHEST_RATE, *(sound[1] for sound in values)])
+                    rate = min([DEFAULT_HIGHEST_RATE, *(rate for _, rate in values)])
                 return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
             case "image":
                 # If an image has colors, gray ones get them, too.
@@ -308,14 +311,14 @@ class FeatureOptions:
             case "events":
                 shape, length = self.shape, self.bin
                 if not shape or length is None:
-                    sizes = [(events.shape, events.duration) for events in values]
-                    shape = join_shapes(shape for shape, _ in sizes)
-                    length = length or fit_bin([seconds for _, seconds in sizes], self.bins)
+                    sizes = ((events.shape, events.duration) for events in values)
+                    shapes, durations = zip(*sizes, strict=True)
+                    shape = join_shapes(shapes)
+                    length = length or fit_bin(durations, self.bins)
                 return EventFeatures(shape, length)
-        is_added = self.add_standardized
-        if is_added is None:
-            is_added = not all(is_standardized(series) for series in values)
-        return SeriesFeatures(is_added)
+        if self.add_standardized is None:
+            return SeriesFeatures(not all(map(is_standardized, values)))
+        return SeriesFeatures(self.add_standardized)
 
 
 def fit_bin(durations: Iterable[float], bins: int = STEPS) -> float:

@@ -80,7 +80,7 @@ class LogMel:
         """Samples from the beginning of a frame to that of the next one."""
         return round(self.hop * self.sample_rate)
 
-    def __call__(self, sound: npt.NDArray[np.float32]) -> Frames:
+    def __call__(self, sound: Samples) -> Frames:
         """The frames of a mono sound.
 
         Args:
@@ -101,7 +101,7 @@ class LogMel:
         """The frames of a sound that comes in blocks."""
         return LogMelStream(self)
 
-    def frames_of(self, windows: npt.NDArray[np.float32]) -> Frames:
+    def frames_of(self, windows: Samples) -> Frames:
         """One frame for each window of samples.
 
         Args:
@@ -116,8 +116,7 @@ class LogMel:
         # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
         # an order that depends on L.
         in_bands = (power[:, None] @ self._filters)[:, 0]
-        frames: Frames = np.log(in_bands + SILENCE).astype(np.float32)
-        return frames
+        return np.asarray(np.log(in_bands + SILENCE), np.float32)
 
     @cached_property
     def _filters(self) -> npt.NDArray[np.float32]:
@@ -129,11 +128,11 @@ class LogMel:
         frequencies = np.fft.rfftfreq(self.width, 1 / self.sample_rate)
         rising = (frequencies - low) / (center - low)
         falling = (high - frequencies) / (high - center)
-        filters = np.clip(np.minimum(rising, falling), 0, None)
+        filters = np.minimum(rising, falling).clip(0)
         # A band that is narrower than the distance between two frequencies may contain none of
         # them: it gets the nearest one.
         empty = np.flatnonzero(filters.sum(axis=1) == 0)
-        filters[empty, np.abs(frequencies[None, :] - center[empty]).argmin(axis=1)] = 1
+        filters[empty, np.abs(frequencies - center[empty]).argmin(axis=1)] = 1
         return np.ascontiguousarray(filters.T, np.float32)
 
 
@@ -222,7 +221,7 @@ class FrontEnd:
             samples = normalize_peak(samples)
         return np.pad(samples, (0, length - len(samples)))
 
-    def __call__(self, samples: Samples) -> Samples:
+    def __call__(self, samples: Samples) -> Frames:
         """The mean of each rectified channel over each time step.
 
         Args:
@@ -285,16 +284,14 @@ class FrontEndStream:
         rectified = np.abs(self._filters.push(block).astype(np.float64))
         if self._waiting.shape[1]:
             rectified = np.concatenate([self._waiting, rectified], axis=1)
-        n_waiting = rectified.shape[1]
 
-        # Where the complete steps begin and the last one ends, in the samples that wait.
-        most = int(n_waiting / (self._config.sim_time_s * self._config.sample_rate)) + 2
-        begins = self._config.first_samples(self._step + np.arange(most + 1))
-        edges: npt.NDArray[np.int64] = begins - begins[0]
-        edges = edges[edges <= n_waiting]
+        # Where the complete steps begin and the last one ends, in the samples that wait. A step has
+        # at least a sample.
+        begins = self._config.first_samples(self._step + np.arange(rectified.shape[1] + 2))
+        edges = begins[begins - begins[0] <= rectified.shape[1]] - begins[0]
 
         # Each step is summed in one call, so that the order of its sum is that of the whole sound.
         sums = np.add.reduceat(rectified[:, : edges[-1]], edges[:-1], axis=1)
         self._waiting = rectified[:, edges[-1] :].copy()
         self._step += len(edges) - 1
-        return (sums / np.diff(edges)).T.astype(np.float32)
+        return np.asarray((sums / np.diff(edges)).T, np.float32)

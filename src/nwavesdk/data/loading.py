@@ -20,13 +20,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.binning import to_frames
 from nwavesdk.data.consistency import Layout, check_layout, notes_on
@@ -78,8 +76,6 @@ HEADER_BYTES = 128
 
 # Age from which a draft belongs to a process that was killed [s].
 STALE_SECONDS = 86_400
-
-Array = npt.NDArray[Any]
 
 # About how many images are read to know their shape.
 IMAGES_READ = 100
@@ -136,38 +132,37 @@ def load_recordings(
         source = replace(source, items=tuple(digests))
         if isinstance(features, FeatureOptions):
             # A few images show whether there are colors.
-            every = ceil(len(source.items) / IMAGES_READ) if source.kind == "image" else 1
+            every = (len(source.items) - 1) // IMAGES_READ + 1 if source.kind == "image" else 1
             samples = replace(faults, skipped=[]).collect(source.items[::every], source.read)
-            values = (sample.values for _, sample in samples)
-            features = features.features(source.kind, values)
+            features = features.features(source.kind, (sample.values for _, sample in samples))
 
         # The same integers are classes of steps for one task, and values for another.
         settings = (
             f"{_fingerprint(features, digests)} {source.task} {source.limits} {STORE_VERSION}"
         )
-        path = None if cache is None else cache / sha256(settings.encode()).hexdigest()
-        store: Any = None if path is None else open_store(path)
+        path = cache / sha256(settings.encode()).hexdigest() if cache else None
+        store: Any = open_store(path) if path else None
         # Computing the frames again raises a fault that was skipped.
         is_cached = store is not None and not (store["skipped"] and faults.on_error == "raise")
         if not is_cached:
             store = _compute(source, features, faults, path, bar)
 
-    faults.skipped += [(file, fault) for file, fault in store["skipped"]]
+    faults.skipped += map(tuple, store["skipped"])
     used = tuple(item for item in source.items if item.key in store["filled"])
-    source = replace(source, items=used)
     _check_rest(listed, used, faults)
-    counted = {item: digests[item] for item in used if item.key not in uncounted}
     recordings = replace(
-        list_recordings(source),
+        list_recordings(replace(source, items=used)),
         frames=store["frames"],
-        fingerprint=_fingerprint(features, counted),
+        fingerprint=_fingerprint(
+            features, {item: digests[item] for item in used if item.key not in uncounted}
+        ),
         sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
         skipped=tuple(faults.skipped),
         targets=store["targets"],
         feature_shape=getattr(features, "shape", ()),
         feature_names=tuple(store["names"]),
     )
-    notes = tuple(notes_on(recordings, features, list(store["filled"].values())))
+    notes = tuple(notes_on(recordings, features, store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return Loaded(recordings, features, is_cached, notes)
@@ -194,18 +189,18 @@ def list_recordings(source: Source) -> Recordings:
 
 def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
     """Hash of the content of recordings, of their names, and of all that decides their frames."""
-    content = sha256(f"{VERSION} {features!r}".encode())
-    for item, digest in digests.items():
-        described = (item.key, digest, item.class_name, item.part, item.group)
-        content.update(repr(described).encode())
-    return content.hexdigest()
+    described = (
+        repr((item.key, digest, item.class_name, item.part, item.group))
+        for item, digest in digests.items()
+    )
+    return sha256(f"{VERSION} {features!r}{''.join(described)}".encode()).hexdigest()
 
 
 def _compute(
     source: Source, features: Features, faults: Faults, path: Path | None, bar: "Progress"
 ) -> dict[str, Any]:
     """The frames of all recordings, in a temporary folder if the cache cannot be written."""
-    if path is not None:
+    if path:
         try:
             return store_frames(path, *_read(source, features, faults, bar))
         except OSError as error:
@@ -230,33 +225,33 @@ def _read(
         nonlocal expected
         sample = source.read(item)
         featured = features(item, sample)
-        copies = getattr(features, "copies", 1)
-        expected = check_layout(item, featured, sample.names, copies, expected)
+        expected = check_layout(
+            item, featured, sample.names, getattr(features, "copies", 1), expected
+        )
         facts["names"] = expected.names
         facts["filled"][item.key] = sample.n_filled
         return featured
 
-    tracked = bar.track(source.items, description="recordings")
     # Faults are stored with the frames.
-    collected = replace(faults, skipped=facts["skipped"]).collect(tracked, read)
+    faults = replace(faults, skipped=facts["skipped"])
+    collected = faults.collect(bar.track(source.items, description="recordings"), read)
     return (featured for _, featured in collected), facts
 
 
 def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
     """Raise if all recordings of a class or of an official set are skipped: it would vanish."""
-    fault_of = dict(faults.skipped)
     for attribute, noun in (("class_name", "class"), ("part", "set")):
         rest = {getattr(item, attribute) for item in used}
         for item in listed:
             if getattr(item, attribute) not in rest:
-                fault = fault_of.get(printable(item.key), "cannot be used")
                 raise ValueError(
                     f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
-                    f"be skipped, such as {printable(item.key)}, which {fault}: repair them, or "
-                    "move them away."
+                    f"be skipped, such as {printable(item.key)}, which "
+                    f"{dict(faults.skipped)[printable(item.key)]}: repair them, or move them away."
                 )
 
 
+@dataclass(frozen=True, eq=False)
 class EventFrames(Sequence[Frames]):
     """Frames of events, which are made when they are asked for.
 
@@ -264,8 +259,7 @@ class EventFrames(Sequence[Frames]):
         bins: The bins of each recording.
     """
 
-    def __init__(self, bins: Iterable[EventBins]) -> None:
-        self.bins = tuple(bins)
+    bins: Sequence[EventBins]
 
     def __len__(self) -> int:
         return len(self.bins)
@@ -302,8 +296,8 @@ def store_frames(
     try:
         new.mkdir(parents=True)
         index = {"shapes": _write_arrays(new, recordings)} | facts
-        store, checksum = _map_store(new, index)
-        (new / INDEX).write_text(json.dumps(index | {"sha256": checksum}))
+        store = _map_store(new, index)
+        (new / INDEX).write_text(json.dumps(index | {"sha256": store["sha256"]}))
         # Whatever is in its place is removed with the draft.
         with suppress(FileNotFoundError):
             path.rename(draft / "replaced")
@@ -314,22 +308,25 @@ def store_frames(
     return store
 
 
-def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[int, int, int]]:
+def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[int, ...]]:
     """Write the arrays of a store; returns rows, steps and features of each recording."""
-    shapes: list[tuple[int, int, int]] = []
+    shapes: list[tuple[int, ...]] = []
     targets: list[StepTarget] = []
     with open(folder / ARRAYS[0], "xb") as file:
         # The number of rows is known at the end, so the header is written last.
         file.seek(HEADER_BYTES)
         for frames, target in recordings:
-            rows: Array = frames.pairs if isinstance(frames, EventBins) else frames
+            rows: Any = frames.pairs if isinstance(frames, EventBins) else frames
             file.write(rows.tobytes())
             shapes.append((len(rows), *frames.shape))
             if target is not None:
                 targets.append(target)
 
-        shape = (sum(count for count, _, _ in shapes), rows.shape[1])
-        header = {"descr": rows.dtype.str, "fortran_order": False, "shape": shape}
+        header = {
+            "descr": rows.dtype.str,
+            "fortran_order": False,
+            "shape": (sum(count for count, *_ in shapes), rows.shape[1]),
+        }
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header)
     np.save(folder / ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
@@ -347,8 +344,8 @@ def open_store(path: Path) -> dict[str, Any] | None:
         with reading(path / INDEX, "JSON"), frames, targets:
             index = json.loads((path / INDEX).read_bytes())
             expected = index.pop("sha256")
-            store, checksum = _map_store(path, index)
-            if checksum != expected:
+            store = _map_store(path, index)
+            if store["sha256"] != expected:
                 raise ValueError("its checksum is wrong")
             return store
     except FileError:
@@ -361,15 +358,14 @@ def open_store(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _map_store(folder: Path, index: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The store in a folder, whose arrays are read when they are used, and its checksum."""
-    arrays = [np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS]
-    checksum = digest_of(json.dumps(index), *arrays).hex()
-    values, targets = arrays
+def _map_store(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
+    """The store in a folder, with its checksum; its arrays are read when they are used."""
+    values, targets = (np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS)
+    checksum = digest_of(json.dumps(index), values, targets).hex()
     counts, lengths, widths = np.array(index["shapes"]).T
     frames: Any = tuple(np.split(values, np.cumsum(counts)[:-1]))
     if values.dtype == np.int32:
         shapes = zip(lengths.tolist(), widths.tolist(), strict=True)
-        frames = EventFrames(map(EventBins, frames, shapes))
+        frames = EventFrames(tuple(map(EventBins, frames, shapes)))
     steps = tuple(np.split(targets, np.cumsum(lengths)[:-1])) if len(targets) else ()
-    return index | {"frames": frames, "targets": steps}, checksum
+    return index | {"frames": frames, "targets": steps, "sha256": checksum}

