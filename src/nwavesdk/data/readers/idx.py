@@ -6,9 +6,8 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.reading import digest_of, reading
+from nwavesdk.data.reading import Array, digest_of, reading
 from nwavesdk.data.source import Item, Sample, Source, name_classes
 from nwavesdk.internal.checks import require_memory
 
@@ -62,7 +61,7 @@ def open_idx(path: Path) -> Source:
     )
 
 
-def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
+def _read_idx(path: Path) -> Array:
     """The numbers of a file with images or labels."""
     with (
         reading(path, "an idx file"),

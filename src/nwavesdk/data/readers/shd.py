@@ -10,15 +10,13 @@ References:
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.readers.events import gather_events
 from nwavesdk.data.readers.isolation import decode
-from nwavesdk.data.reading import digest_of, reading
-from nwavesdk.data.source import Item, Sample, Source, name_classes
+from nwavesdk.data.reading import Array, digest_of, reading
+from nwavesdk.data.source import Item, Source, name_classes
 from nwavesdk.internal.imports import require
 
 __all__ = ["SHD_CHANNELS", "open_shd"]
@@ -61,9 +59,6 @@ def open_shd(path: Path) -> Source:
             )
         name_of = name_classes(labels.tolist(), names)
 
-    def read(item: Item) -> Sample:
-        return gather_events(path / str(item.index), _columns_of(item), (SHD_CHANNELS,))
-
     items = [
         Item(
             str(index),
@@ -78,14 +73,14 @@ def open_shd(path: Path) -> Source:
         kind="events",
         task="classification",
         items=tuple(items),
-        read=read,
+        read=lambda item: gather_events(path / str(item.index), _columns_of(item), (SHD_CHANNELS,)),
         digest=lambda item: digest_of(str(item.class_name), *_columns_of(item).values()),
         classes=tuple(name_of.values()),
         shape=(SHD_CHANNELS,),
     )
 
 
-def _columns_of(item: Item) -> dict[str, npt.NDArray[Any]]:
+def _columns_of(item: Item) -> dict[str, Array]:
     """The events of a recording in the order of times, with the fields t and x."""
     names = ["spikes/times", "spikes/units"]
     arrays = decode(item.path, "hdf5", names=names, index=item.index)

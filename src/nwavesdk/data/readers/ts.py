@@ -74,7 +74,7 @@ def _read_lines(path: Path) -> tuple[list[str], int, list[tuple[int, str]]]:
     # Comments may have any encoding.
     text = path.read_text("utf-8-sig", errors="surrogateescape")
     numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    lines = iter([(number, line) for number, line in numbered if line and line[0] not in "#%"])
+    lines = ((number, line) for number, line in numbered if line and line[0] not in "#%")
 
     head = [
         line.partition(" ") for _, line in takewhile(lambda row: row[1].lower() != "@data", lines)
