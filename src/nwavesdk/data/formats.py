@@ -171,12 +171,12 @@ def _open(
     """The recordings of a path that is not an official split of folders."""
     for pattern, open_format in FORMATS.items():
         files = _find_files(path, pattern)
-        if files and series != ALL_COLUMNS:
-            raise ValueError(
-                f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
-                "--missing out."
-            )
         if files:
+            if series != ALL_COLUMNS:
+                raise ValueError(
+                    f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
+                    "--missing out."
+                )
             members = [
                 (file.name.removesuffix(".gz"), part, open_format(file, task))
                 for file, part in files.items()

@@ -28,7 +28,6 @@ The file is read whole. Data that are larger than memory are `.npy` files in fol
 """
 
 from collections.abc import Sequence
-from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -94,12 +93,13 @@ def open_npz(path: Path, wanted: Task | None = None) -> Source:
 def _group_numbered(arrays: Arrays) -> None:
     """Replace x_0, x_1, ... by one list x with lengths, and y_0, ... by y; reject other names."""
     for name in FORMS.keys() - arrays.keys():
-        keys = takewhile(arrays.__contains__, (f"{name}_{index}" for index in count()))
-        numbered = [arrays.pop(key) for key in keys]
-        if numbered:
-            arrays[name] = numbered
+        rows: list[Array] = []
+        while f"{name}_{len(rows)}" in arrays:
+            rows.append(arrays.pop(f"{name}_{len(rows)}"))
+        if rows:
+            arrays[name] = rows
     if isinstance(arrays.get("x"), list):
-        arrays.setdefault("lengths", np.array([len(row) for row in arrays["x"]]))
+        arrays.setdefault("lengths", np.array(list(map(len, arrays["x"]))))
 
     if not arrays.keys() <= set(NAMES) or not arrays.keys() & FORMS.keys():
         raise ValueError(
@@ -173,8 +173,8 @@ def _list_items(path: Path, arrays: Arrays, classes: Sequence[str | None]) -> tu
             "val or test, for each"
         )
     return tuple(
-        Item(str(index), path, class_name, part, group, index=index)
-        for index, (class_name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
+        Item(str(index), path, *facts, index=index)
+        for index, facts in enumerate(zip(classes, parts, groups, strict=True))
     )
 
 

@@ -42,8 +42,7 @@ def open_shd(path: Path) -> Source:
     """
     require("h5py", "events")
     counts = ["spikes/times#", "spikes/units#"]
-    names_of_arrays = ["labels", "extra/speaker", "extra/keys", *counts]
-    arrays = decode(path, "hdf5", names=names_of_arrays)
+    arrays = decode(path, "hdf5", names=["labels", "extra/speaker", "extra/keys", *counts])
     with reading(path, FORM):
         labels = arrays["labels"]
         names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]

@@ -35,8 +35,8 @@ def open_ts(path: Path) -> Source:
         RecordingError: If it has no tags or no series, has time stamps or a target instead of a
             class, or a series has no class, or one that is not in `@classLabel`.
     """
-    items: list[Item] = []
-    series: list[list[str]] = []
+    items = []
+    series = []
     with reading(path, "a .ts file with classes"):
         classes, length, lines = _read_lines(path)
         for index, (number, line) in enumerate(lines):
