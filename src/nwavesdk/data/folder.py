@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import PART_OF_WORD, PARTS, Item
+from nwavesdk.data.source import PART_OF_WORD, Item
 from nwavesdk.internal.files import FileError, printable, reason_of
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "SKIP_REMEDY",
     "Faults",
     "check_parts",
-    "is_official",
     "list_classes",
     "list_files",
     "list_targets",
@@ -132,11 +131,6 @@ def visible_folders(root: Path) -> list[Path]:
     with suppress(OSError):
         return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return []
-
-
-def is_official(root: Path) -> bool:
-    """Whether a folder has the folders of an official split: train, with val, test or both."""
-    return {"train"} < {path.name for path in visible_folders(root)} <= set(PARTS)
 
 
 def check_parts(root: Path) -> None:

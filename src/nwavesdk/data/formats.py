@@ -20,7 +20,6 @@ from nwavesdk.data.folder import (
     OTHER_SOUNDS,
     Faults,
     check_parts,
-    is_official,
     list_classes,
     list_files,
     list_targets,
@@ -68,11 +67,11 @@ READERS: dict[Kind, dict[str, Callable[..., Sample]]] = {
 
 # The kind of each; a .npy file is a series, unless it holds records.
 KIND_OF = {suffix: kind for kind, readers in READERS.items() for suffix in readers}
-RECORDING_SUFFIXES = frozenset({*KIND_OF, *OTHER_SOUNDS})
+RECORDING_SUFFIXES = KIND_OF.keys() | OTHER_SOUNDS
 
 # The names of files with many recordings, and how one of them is opened. The files of a data set
 # have the same `set`, and each may be a part of an official split.
-FORMATS: dict[str, Callable[[Path, Task | None], Source]] = {
+FORMATS: dict[str, Callable[..., Source]] = {
     r"(?P<set>[^.].*)(?P<part>)\.npz": open_npz,
     r"(?P<set>[^.].*)_(?P<part>TRAIN|TEST)\.ts": lambda path, _: open_ts(path),
     # Such as "train-images-idx3-ubyte.gz", or "emnist-letters-test-images.idx3-ubyte".
@@ -144,8 +143,9 @@ def open_source(
         FileError: If a file cannot be used; see `Faults`.
     """
     options = (faults, task, max_seconds, has_table, series)
-    if is_official(path):
-        parts = [part for part in PARTS if (path / part).is_dir()]
+    folders = {folder.name for folder in visible_folders(path)}
+    if {"train"} < folders <= set(PARTS):
+        parts = [part for part in PARTS if part in folders]
         source = _join(path, [(part, part, _open(path / part, *options)) for part in parts])
     else:
         source = _open(path, *options)

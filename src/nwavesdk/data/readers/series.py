@@ -147,7 +147,7 @@ def _read_numbers(
 
 def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -> list[int]:
     """The indices of the chosen columns, by name or else by number."""
-    labels = [*names, *(str(number) for number in range(1, n_columns + 1))]
+    labels = [*names, *map(str, range(1, n_columns + 1))]
     for name in chosen:
         if name not in labels:
             raise ValueError(
