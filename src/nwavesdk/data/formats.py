@@ -96,14 +96,14 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
     elif not paths or path.suffix == ".ts":  # one of two files stands for both, and so does NAME
         name = re.sub(r"_(TRAIN|TEST)\.ts$", "", path.name)
         both = [path.with_name(f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
-        paths = [file for file in both if file.exists()]
+        paths = list(filter(Path.exists, both))
 
     names = set()
     parts: dict[Path, Part | None] = {}
     for file in paths:
         match = re.fullmatch(pattern, file.name, re.IGNORECASE)
-        is_copy = file.with_suffix("") in parts  # packed, next to the unpacked file
-        if match and not is_copy:
+        # A packed file next to the unpacked one is a copy.
+        if match and file.with_suffix("") not in parts:
             names.add((match["set"], bool(match["part"])))
             parts[file] = PART_OF_WORD.get((match["part"] or "").lower())
     if len(names) > 1:
@@ -145,8 +145,8 @@ def open_source(
     options = (faults, task, max_seconds, has_table, series)
     folders = {folder.name for folder in visible_folders(path)}
     if {"train"} < folders <= set(PARTS):
-        parts = [part for part in PARTS if part in folders]
-        source = _join(path, [(part, part, _open(path / part, *options)) for part in parts])
+        parts = [(part, part, _open(path / part, *options)) for part in PARTS if part in folders]
+        source = _join(path, parts)
     else:
         source = _open(path, *options)
 

@@ -57,9 +57,8 @@ def read_bin(path: Path) -> Sample:
         x, y, high, middle, low = table.T.astype(np.int64)
         is_mark = y == 240  # the clock has passed another 8,192 µs
         ticks = ((high & 127) << 16) + (middle << 8) + low + 8192 * is_mark.cumsum()
-    columns = {"t": ticks, "x": x, "y": y, "p": high >> 7}
-    events = {name: column[~is_mark] for name, column in columns.items()}
-    return gather_events(path, events, (34, 34))
+    columns = np.stack([ticks, x, y, high >> 7])[:, ~is_mark]
+    return gather_events(path, dict(zip("txyp", columns, strict=True)), (34, 34))
 
 
 def read_structured_npy(path: Path) -> Sample:

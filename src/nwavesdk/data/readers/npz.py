@@ -233,7 +233,7 @@ def _texts_of(arrays: Arrays, name: str) -> list[Any]:
         return []
     array = arrays[name]
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
-    is_distinct = 0 < len(set(texts)) == len({text.strip() for text in texts} - {""})
+    is_distinct = 0 < len(set(texts)) == len({*map(str.strip, texts)} - {""})
     is_label = array.ndim == 1 and array.dtype.kind in LABEL_KINDS
     if not is_label or not is_distinct or not all(map(str.isprintable, texts)):
         raise ValueError(

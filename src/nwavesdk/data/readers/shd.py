@@ -46,7 +46,7 @@ def open_shd(path: Path) -> Source:
     with reading(path, FORM):
         labels = arrays["labels"]
         names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]
-        speakers = [str(speaker) for speaker in arrays.get("extra/speaker", labels[:0])]
+        speakers = list(map(str, arrays.get("extra/speaker", labels[:0])))
         sizes = {int(arrays[count]) for count in counts} | {len(speakers) or len(labels)}
         # A recording takes more than a byte, even if it is compressed.
         is_list = labels.ndim == 1 and 0 < len(labels) <= path.stat().st_size

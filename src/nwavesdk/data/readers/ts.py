@@ -73,7 +73,7 @@ def _read_lines(path: Path) -> tuple[list[str], int, list[tuple[int, str]]]:
     """The classes, the length of all series or 0, and the lines of the series, numbered."""
     # Comments may have any encoding.
     text = path.read_text("utf-8-sig", errors="surrogateescape")
-    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
+    numbered = enumerate(map(str.strip, text.split("\n")), 1)
     lines = ((number, line) for number, line in numbered if line and line[0] not in "#%")
 
     head = [
