@@ -46,14 +46,13 @@ def open_idx(path: Path) -> Source:
             )
 
     name_of = name_classes(labels.tolist())
-    items = [
-        Item(str(index), path, name_of[label], index=index)
-        for index, label in enumerate(labels.tolist())
-    ]
     return Source(
         kind="image",
         task="classification",
-        items=tuple(items),
+        items=tuple(
+            Item(str(index), path, name_of[label], index=index)
+            for index, label in enumerate(labels.tolist())
+        ),
         read=lambda item: Sample(images[item.index] / np.float32(255)),
         digest=lambda item: digest_of(images[item.index]),
         classes=tuple(name_of.values()),

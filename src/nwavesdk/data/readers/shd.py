@@ -58,20 +58,19 @@ def open_shd(path: Path) -> Source:
             )
         name_of = name_classes(labels.tolist(), names)
 
-    items = [
-        Item(
-            str(index),
-            path,
-            name_of[label],
-            group=speakers[index] if speakers else None,
-            index=index,
-        )
-        for index, label in enumerate(labels.tolist())
-    ]
     return Source(
         kind="events",
         task="classification",
-        items=tuple(items),
+        items=tuple(
+            Item(
+                str(index),
+                path,
+                name_of[label],
+                group=speakers[index] if speakers else None,
+                index=index,
+            )
+            for index, label in enumerate(labels.tolist())
+        ),
         read=lambda item: gather_events(path / str(item.index), _columns_of(item), (SHD_CHANNELS,)),
         digest=lambda item: digest_of(str(item.class_name), *_columns_of(item).values()),
         classes=tuple(name_of.values()),
