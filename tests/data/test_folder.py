@@ -71,7 +71,7 @@ def test_a_fault_is_raised_or_skipped_and_counted(
     ("n_bad", "others"),
     [
         (1, ""),
-        (3, "; 2 more cannot be used: 2.wav is empty; 3.wav is empty"),
+        (3, "; at least 2 more cannot be used: 2.wav is empty; 3.wav is empty"),
         (8, "; at least 4 more cannot be used: 2.wav is empty; .*; 5.wav is empty"),
     ],
 )

@@ -84,8 +84,7 @@ def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
                 )
 
             # Two channels of the longest recording may be in memory.
-            is_large = sound.frames * sound.channels > 2 * MOST_VALUES
-            if is_large or sound.frames > max_seconds * rate:
+            if sound.frames > min(max_seconds * rate, 2 * MOST_VALUES / sound.channels):
                 raise ValueError(
                     f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                     f"cut it, or raise max_seconds; it has {sound.channels} channels"

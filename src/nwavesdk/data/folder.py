@@ -5,7 +5,7 @@ however many links lead to it, so that a listing ends.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import PART_OF_WORD, PARTS, Item
+from nwavesdk.data.source import PART_OF_WORD, Item
 from nwavesdk.internal.files import FileError, printable, reason_of
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "SKIP_REMEDY",
     "Faults",
     "check_parts",
-    "is_official",
     "list_classes",
     "list_files",
     "list_targets",
@@ -63,22 +62,22 @@ class Faults:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     table: Path | None = None
 
-    def report(self, name: str, fault: FileError, others: Sequence[str] = ()) -> None:
+    def report(self, name: str, fault: FileError, others: Iterable[str] = ()) -> None:
         """Raise or collect the fault of a file.
 
         Args:
             name: Name of the recording, or path of the file inside the folder.
             fault: Its fault.
-            others: Names and faults of other recordings, which an error has, too.
+            others: Names and faults of other recordings; an error has the first of them, too.
 
         Raises:
             RecordingError: If `on_error` is `"raise"`.
         """
         if self.on_error == "raise":
             remedy = f"{fault.remedy}; {SKIP_REMEDY}"
-            if others:
-                number = f"at least {MAX_OTHERS}" if len(others) == MAX_OTHERS else len(others)
-                remedy += f"; {number} more cannot be used: {'; '.join(others)}"
+            texts = list(islice(others, MAX_OTHERS))
+            if texts:
+                remedy += f"; at least {len(texts)} more cannot be used: {'; '.join(texts)}"
             raise RecordingError(fault.path, fault.what, remedy) from None
         self.skipped.append((printable(name), fault.what))
 
@@ -88,11 +87,12 @@ class Faults:
         Raises:
             RecordingError: If `on_error` is `"raise"`.
         """
-        remedy = (
-            "move, rename, convert or remove it, change its permissions, or name another folder"
+        fault = RecordingError(
+            path,
+            problem,
+            "move, rename, convert or remove it, change its permissions, or name another folder",
         )
-        name = path.relative_to(self.root).as_posix()
-        self.report(name, RecordingError(path, problem, remedy))
+        self.report(path.relative_to(self.root).as_posix(), fault)
 
     def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
         """Each recording with what is read from it; those that cannot be read are reported.
@@ -110,8 +110,7 @@ class Faults:
             try:
                 value = read(item)
             except FileError as fault:
-                others = _faults_of(remaining if self.on_error == "raise" else (), read)
-                self.report(item.key, fault, list(islice(others, MAX_OTHERS)))
+                self.report(item.key, fault, _faults_of(remaining, read))
             else:
                 is_empty = False
                 yield item, value
@@ -132,11 +131,6 @@ def visible_folders(root: Path) -> list[Path]:
     with suppress(OSError):
         return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return []
-
-
-def is_official(root: Path) -> bool:
-    """Whether a folder has the folders of an official split: train, with val, test or both."""
-    return {"train"} < {path.name for path in visible_folders(root)} <= set(PARTS)
 
 
 def check_parts(root: Path) -> None:
@@ -184,8 +178,7 @@ def list_files(
         if is_recording and has_text:
             recordings.append(path)
         elif is_recording or is_other or not os.path.isfile(path):
-            problem = f"is not a {' or '.join(suffixes)} file with a name in UTF-8"
-            faults.report_file(path, problem)
+            faults.report_file(path, f"is not a {' or '.join(suffixes)} file with a name in UTF-8")
     return recordings
 
 
@@ -270,14 +263,14 @@ def list_targets(
     Raises:
         RecordingError: If a target has no sound; see `Faults`.
     """
-    target_of = {
-        path: (root / "target" / path.relative_to(root / "wavs")).with_suffix(".pt")
+    keys = [
+        path.relative_to(root).as_posix()
         for path in list_files(root / "wavs", faults, suffixes, others)
-    }
-    targets = list_files(root / "target", faults, (".pt",), others)
-    for path in sorted(set(targets) - set(target_of.values())):
-        faults.report_file(path, "is a target without its sound in the folder wavs")
-    return [
-        Item(path.relative_to(root).as_posix(), path, target=target)
-        for path, target in target_of.items()
     ]
+    items = [
+        Item(key, root / key, target=(root / f"target{key[4:]}").with_suffix(".pt")) for key in keys
+    ]
+    targets = list_files(root / "target", faults, (".pt",), others)
+    for path in sorted(set(targets) - {item.target for item in items}):
+        faults.report_file(path, "is a target without its sound in the folder wavs")
+    return items

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from nwavesdk.data.folder import (
     OTHER_SOUNDS,
     Faults,
     check_parts,
-    is_official,
     list_classes,
     list_files,
     list_targets,
@@ -69,11 +67,11 @@ READERS: dict[Kind, dict[str, Callable[..., Sample]]] = {
 
 # The kind of each; a .npy file is a series, unless it holds records.
 KIND_OF = {suffix: kind for kind, readers in READERS.items() for suffix in readers}
-RECORDING_SUFFIXES = frozenset({*KIND_OF, *OTHER_SOUNDS})
+RECORDING_SUFFIXES = KIND_OF.keys() | OTHER_SOUNDS
 
 # The names of files with many recordings, and how one of them is opened. The files of a data set
 # have the same `set`, and each may be a part of an official split.
-FORMATS: dict[str, Callable[[Path, Task | None], Source]] = {
+FORMATS: dict[str, Callable[..., Source]] = {
     r"(?P<set>[^.].*)(?P<part>)\.npz": open_npz,
     r"(?P<set>[^.].*)_(?P<part>TRAIN|TEST)\.ts": lambda path, _: open_ts(path),
     # Such as "train-images-idx3-ubyte.gz", or "emnist-letters-test-images.idx3-ubyte".
@@ -98,17 +96,17 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
     elif not paths or path.suffix == ".ts":  # one of two files stands for both, and so does NAME
         name = re.sub(r"_(TRAIN|TEST)\.ts$", "", path.name)
         both = [path.with_name(f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
-        paths = [file for file in both if file.exists()]
+        paths = list(filter(Path.exists, both))
 
     names = set()
     parts: dict[Path, Part | None] = {}
     for file in paths:
         match = re.fullmatch(pattern, file.name, re.IGNORECASE)
-        is_copy = file.with_suffix("") in parts  # packed, next to the unpacked file
-        if match and not is_copy:
-            names.add(match["set"])
+        # A packed file next to the unpacked one is a copy.
+        if match and file.with_suffix("") not in parts:
+            names.add((match["set"], bool(match["part"])))
             parts[file] = PART_OF_WORD.get((match["part"] or "").lower())
-    if len(names) > 1 or (None in parts.values() and any(parts.values())):
+    if len(names) > 1:
         shown = ", ".join(file.name for file in parts)
         raise ValueError(
             f"Data folder {printable(path)} has several data sets ({printable(shown):.200}), "
@@ -144,14 +142,13 @@ def open_source(
             than two classes, and no table gives them.
         FileError: If a file cannot be used; see `Faults`.
     """
-    open_part = partial(
-        _open, faults=faults, task=task, max_seconds=max_seconds, has_table=has_table, series=series
-    )
-    if is_official(path):
-        parts = [part for part in PARTS if (path / part).is_dir()]
-        source = _join(path, [(part, part, open_part(path / part)) for part in parts])
+    options = (faults, task, max_seconds, has_table, series)
+    folders = {folder.name for folder in visible_folders(path)}
+    if {"train"} < folders <= set(PARTS):
+        parts = [(part, part, _open(path / part, *options)) for part in PARTS if part in folders]
+        source = _join(path, parts)
     else:
-        source = open_part(path)
+        source = _open(path, *options)
 
     classes = {item.class_name for item in source.items} - {None}
     if source.task == "classification" and len(classes) < 2 and not has_table:
@@ -174,12 +171,12 @@ def _open(
     """The recordings of a path that is not an official split of folders."""
     for pattern, open_format in FORMATS.items():
         files = _find_files(path, pattern)
-        if files and series != ALL_COLUMNS:
-            raise ValueError(
-                f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
-                "--missing out."
-            )
         if files:
+            if series != ALL_COLUMNS:
+                raise ValueError(
+                    f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
+                    "--missing out."
+                )
             members = [
                 (file.name.removesuffix(".gz"), part, open_format(file, task))
                 for file, part in files.items()
@@ -192,14 +189,13 @@ def _open(
         items = list_targets(path, faults, READERS["sound"], RECORDING_SUFFIXES)
         return _source_of_files("sound", "regression", items, max_seconds, series)
 
-    if not path.is_dir():
-        item = Item(path.as_posix(), path)
-        kind = _find_kind(path, [path])
-        return _source_of_files(kind, "classification", [item], max_seconds, series)
-    kind = _find_kind(path, list_files(path, Faults(path, "skip"), KIND_OF))
-    if not has_table:
-        check_parts(path)
-    items = list_classes(path, faults, READERS[kind], RECORDING_SUFFIXES, has_table)
+    paths = list_files(path, Faults(path, "skip"), KIND_OF) if path.is_dir() else [path]
+    kind = _find_kind(path, paths)
+    items = [Item(path.as_posix(), path)]
+    if path.is_dir():
+        if not has_table:
+            check_parts(path)
+        items = list_classes(path, faults, READERS[kind], RECORDING_SUFFIXES, has_table)
     return _source_of_files(kind, "classification", items, max_seconds, series)
 
 
@@ -229,12 +225,12 @@ def _holds_events(path: Path) -> bool:
 def _source_of_files(
     kind: Kind, task: Task, items: Sequence[Item], max_seconds: float, series: SeriesOptions
 ) -> Source:
-    arguments: dict[Kind, tuple[Any, ...]] = {"sound": (max_seconds,), "series": (series,)}
+    arguments: dict[Kind, list[Any]] = {"sound": [max_seconds], "series": [series]}
     choices = b"" if series == ALL_COLUMNS else repr(series).encode()  # decide the values, too
 
     def read(item: Item) -> Sample:
         reader = READERS[kind][item.path.suffix.lower()]
-        sample = reader(item.path, *arguments.get(kind, ()))
+        sample = reader(item.path, *arguments.get(kind, []))
         return sample if item.target is None else replace(sample, target=read_target(item.target))
 
     def digest(item: Item) -> bytes:
@@ -260,8 +256,8 @@ def _join(path: Path, members: Sequence[tuple[str, Part | None, Source]]) -> Sou
         ValueError: If they hold different things.
     """
     expected, _, first = members[0]
-    items: list[Item] = []
-    source_of: dict[Path, Source] = {}
+    items = []
+    source_of = {}
     for name, part, source in members:
         if _describe(source) != _describe(first):
             raise ValueError(

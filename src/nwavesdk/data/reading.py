@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from hashlib import sha256
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.internal.files import FileError, kind_of, one_line, reason_of
 
-__all__ = ["MOST_VALUES", "RecordingError", "checked", "digest_of", "reading"]
+__all__ = ["MOST_VALUES", "Array", "RecordingError", "checked", "digest_of", "reading"]
 
 # The most values of a recording: 512 MiB as float32, 4,000 frames of a camera with 128 x 128 pixels
 # and two polarities.
@@ -21,6 +22,9 @@ MOST_VALUES = 2**27
 
 # numpy's letters for the dtypes of real numbers: booleans, signed and unsigned integers, floats.
 NUMBER_KINDS = "biuf"
+
+# Values as a file holds them.
+Array = npt.NDArray[Any]
 
 
 class RecordingError(FileError):
@@ -79,7 +83,7 @@ def reading(
         raise RecordingError(path, f"cannot be read as {form} ({reason})", remedy) from None
 
 
-def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+def checked(path: Path, values: Array) -> npt.NDArray[np.float32]:
     """The values of a recording as float32.
 
     Raises:
@@ -107,7 +111,7 @@ def checked(path: Path, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float
     return converted
 
 
-def digest_of(*parts: str | npt.NDArray[np.generic]) -> bytes:
+def digest_of(*parts: str | Array) -> bytes:
     """SHA-256 of texts and arrays; the type and the shape of an array count, too."""
     digest = sha256()
     for array in map(np.asarray, parts):

@@ -83,8 +83,7 @@ def assert_holds(source: Source, values: Any, targets: Any = None) -> None:
 )
 def test_forms_of_recordings(path: Path, arrays: Any, values: Any) -> None:
     source = opened(path, y=[0, 1, 0, 1], **arrays)
-    assert source.kind == "series"
-    assert source.task == "classification"
+    assert (source.kind, source.task) == ("series", "classification")
     assert source.shape == values[0].shape[1:]
     assert [item.key for item in source.items] == ["0", "1", "2", "3"]
     assert_holds(source, values)
@@ -144,9 +143,8 @@ def test_a_class_for_each_recording(
     path: Path, y: Any, names: Any, expected: list[str], classes: tuple[str, ...]
 ) -> None:
     source = opened(path, x=X, y=y, **({} if names is None else {"classes": names}))
-    assert source.task == "classification"
+    assert (source.task, source.classes) == ("classification", classes)
     assert classes_of(source) == expected
-    assert source.classes == classes
     assert_holds(source, X)
 
 
@@ -165,8 +163,7 @@ def test_a_class_for_each_step(
     path: Path, y: Any, names: Any, expected: Any, classes: tuple[str, ...]
 ) -> None:
     source = opened(path, x=X[:2, :2], y=y, **({} if names is None else {"classes": names}))
-    assert source.task == "labels"
-    assert source.classes == classes
+    assert (source.task, source.classes) == ("labels", classes)
     assert classes_of(source) == [None, None]
     assert_holds(source, X[:2, :2], expected)
 

@@ -11,14 +11,12 @@ References:
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.decoding import MOST_SECONDS
 from nwavesdk.data.readers.isolation import decode
-from nwavesdk.data.reading import reading
+from nwavesdk.data.reading import Array, reading
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.imports import require
 
@@ -56,13 +54,11 @@ def read_bin(path: Path) -> Sample:
     """
     with reading(path, "events of N-MNIST (5 bytes each)", max_bytes=BIN_BYTES * MAX_EVENTS):
         table = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, BIN_BYTES)
-        x, y, *bits = table.T.astype(np.int64)
+        x, y, high, middle, low = table.T.astype(np.int64)
         is_mark = y == 240  # the clock has passed another 8,192 µs
-        ticks = ((bits[0] & 127) << 16) + (bits[1] << 8) + bits[2] + 8192 * is_mark.cumsum()
-    columns = {"t": ticks, "x": x, "y": y, "p": bits[0] >> 7}
-    return gather_events(
-        path, {name: column[~is_mark] for name, column in columns.items()}, (34, 34)
-    )
+        ticks = ((high & 127) << 16) + (middle << 8) + low + 8192 * is_mark.cumsum()
+    columns = np.stack([ticks, x, y, high >> 7])[:, ~is_mark]
+    return gather_events(path, dict(zip("txyp", columns, strict=True)), (34, 34))
 
 
 def read_structured_npy(path: Path) -> Sample:
@@ -113,7 +109,7 @@ def read_aedat4(path: Path) -> Sample:
 
 
 def gather_events(
-    path: Path, columns: Mapping[str, npt.NDArray[Any]], sensor: tuple[int, ...] | None
+    path: Path, columns: Mapping[str, Array], sensor: tuple[int, ...] | None
 ) -> Sample:
     """The events of a recording, after all checks of the module.
 
@@ -139,7 +135,7 @@ def gather_events(
             )
         # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
         times = ticks.astype(np.float64) / (1e6 if ticks.dtype.kind in "iu" else 1.0)
-        if not (0 <= times[0] <= times[-1] <= MOST_SECONDS and np.all(np.diff(times) >= 0)):
+        if not np.all(np.diff(times, prepend=0, append=MOST_SECONDS) >= 0):
             raise ValueError(
                 f"its times from {times[0]:g} to {times[-1]:g} s are not in order, or not within "
                 f"0 to {MOST_SECONDS:g} s"
@@ -179,7 +175,7 @@ def join_shapes(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
             f"Events of one data set need the same axes, got the shapes {distinct[:4]}: "
             "use files with the same fields."
         )
-    return tuple(max(sizes) for sizes in zip(*distinct, strict=True))
+    return tuple(np.max(distinct, axis=0).tolist())
 
 
 def fit_shape(events: Events, shape: tuple[int, ...]) -> Events:

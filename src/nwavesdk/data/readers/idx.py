@@ -6,9 +6,8 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.reading import digest_of, reading
+from nwavesdk.data.reading import Array, digest_of, reading
 from nwavesdk.data.source import Item, Sample, Source, name_classes
 from nwavesdk.internal.checks import require_memory
 
@@ -16,7 +15,7 @@ __all__ = ["open_idx"]
 
 # A file begins with two zeros, the type of its numbers (8: unsigned bytes), and how many axes there
 # are. The size of each axis follows as four bytes, and then the numbers.
-UNSIGNED_BYTES = b"\0\0\x08"
+UNSIGNED_BYTES = [0, 0, 8]
 
 
 def open_idx(path: Path) -> Source:
@@ -47,14 +46,13 @@ def open_idx(path: Path) -> Source:
             )
 
     name_of = name_classes(labels.tolist())
-    items = [
-        Item(str(index), path, name_of[label], index=index)
-        for index, label in enumerate(labels.tolist())
-    ]
     return Source(
         kind="image",
         task="classification",
-        items=tuple(items),
+        items=tuple(
+            Item(str(index), path, name_of[label], index=index)
+            for index, label in enumerate(labels.tolist())
+        ),
         read=lambda item: Sample(images[item.index] / np.float32(255)),
         digest=lambda item: digest_of(images[item.index]),
         classes=tuple(name_of.values()),
@@ -62,18 +60,17 @@ def open_idx(path: Path) -> Source:
     )
 
 
-def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
+def _read_idx(path: Path) -> Array:
     """The numbers of a file with images or labels."""
     with (
         reading(path, "an idx file"),
         gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file,
     ):
-        start = file.read(4)
-        n_axes = int.from_bytes(start[3:])
+        *kind, n_axes = file.read(4)
         shape = np.frombuffer(file.read(4 * n_axes), ">u4").tolist()
         size = prod(shape)
-        if start[:3] != UNSIGNED_BYTES or not shape or not size:
-            raise ValueError(f"it begins {start!r} with the sizes {shape}, expected unsigned bytes")
+        if kind != UNSIGNED_BYTES or not shape or not size:
+            raise ValueError(f"it begins {kind} with the sizes {shape}, expected unsigned bytes")
 
         require_memory("its header", f"{size:,} numbers", size, "check that it is idx")
         # One more than there should be, which also makes gzip compare its checksum.

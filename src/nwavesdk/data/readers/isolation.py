@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.reading import reading
+from nwavesdk.data.reading import Array, reading
 
 __all__ = ["close_decoder", "decode"]
 
@@ -39,7 +38,7 @@ _decoders: dict[int, Any] = {}
 _locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
 
-def decode(path: Path, function: str, **arguments: Any) -> dict[str, npt.NDArray[Any]]:
+def decode(path: Path, function: str, **arguments: Any) -> dict[str, Array]:
     """The arrays in a file.
 
     Args:

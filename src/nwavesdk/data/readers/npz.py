@@ -28,16 +28,14 @@ The file is read whole. Data that are larger than memory are `.npy` files in fol
 """
 
 from collections.abc import Sequence
-from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
 
-from nwavesdk.data.reading import NUMBER_KINDS, checked, digest_of, reading
+from nwavesdk.data.reading import NUMBER_KINDS, Array, checked, digest_of, reading
 from nwavesdk.data.source import PARTS, Item, Sample, Source, Task, name_classes
 from nwavesdk.internal.checks import require_memory
 
@@ -59,8 +57,6 @@ NO_CLASS = -1
 
 # Integers with more different values are not labels of steps.
 MAX_CLASSES = 1000
-
-Array = npt.NDArray[Any]
 
 # Arrays by their names: x and y may be lists with one array for each recording.
 Arrays = dict[str, Any]
@@ -97,12 +93,13 @@ def open_npz(path: Path, wanted: Task | None = None) -> Source:
 def _group_numbered(arrays: Arrays) -> None:
     """Replace x_0, x_1, ... by one list x with lengths, and y_0, ... by y; reject other names."""
     for name in FORMS.keys() - arrays.keys():
-        keys = takewhile(arrays.__contains__, (f"{name}_{index}" for index in count()))
-        numbered = [arrays.pop(key) for key in keys]
-        if numbered:
-            arrays[name] = numbered
+        rows: list[Array] = []
+        while f"{name}_{len(rows)}" in arrays:
+            rows.append(arrays.pop(f"{name}_{len(rows)}"))
+        if rows:
+            arrays[name] = rows
     if isinstance(arrays.get("x"), list):
-        arrays.setdefault("lengths", np.array([len(row) for row in arrays["x"]]))
+        arrays.setdefault("lengths", np.array(list(map(len, arrays["x"]))))
 
     if not arrays.keys() <= set(NAMES) or not arrays.keys() & FORMS.keys():
         raise ValueError(
@@ -112,24 +109,25 @@ def _group_numbered(arrays: Arrays) -> None:
 
 
 def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
-    y = arrays.get("y")
+    y: Any = arrays.get("y")
     if isinstance(y, np.ndarray) and y.ndim == 2 and not arrays.keys() & {"x", "lengths"}:
         arrays["y"] = y[None]  # one pattern [T, D]
     inputs = [row if row.ndim > 1 else row[:, None] for row in _rows_of("x", arrays)]
-    has_classes = isinstance(y, np.ndarray) and bool(inputs) and y.shape == (len(inputs),)
+    has_classes = isinstance(y, np.ndarray) and y.shape == (len(inputs),)
     outputs = [] if has_classes else _rows_of("y", arrays, inputs)
 
-    is_label = all(row.ndim == 1 and row.dtype.kind in INTEGER_KINDS for row in outputs)
-    rules: dict[Task, bool] = {
-        "pattern": not inputs,
-        "classification": not outputs,
-        "labels": is_label and wanted != "regression",
-        "regression": True,
-    }
-    task = next(name for name, applies in rules.items() if applies)
-
     names = _texts_of(arrays, "classes")
-    labels = _labels_of(arrays, outputs, task, bool(names))
+    labels = []
+    are_integers = all(row.ndim == 1 and row.dtype.kind in INTEGER_KINDS for row in outputs)
+    task: Task = "regression" if inputs else "pattern"
+    if inputs and not outputs:
+        task = "classification"
+        labels = _texts_of(arrays, "y")
+        if has_classes and y.dtype.kind in INTEGER_KINDS:
+            labels = y.astype(np.int64).tolist()
+    elif inputs and are_integers and wanted != "regression":
+        task = "labels"
+        labels = _labels_of(outputs, bool(names))
     name_of = name_classes(labels, names)
 
     def read(item: Item) -> Sample:
@@ -175,8 +173,8 @@ def _list_items(path: Path, arrays: Arrays, classes: Sequence[str | None]) -> tu
             "val or test, for each"
         )
     return tuple(
-        Item(str(index), path, class_name, part, group, index=index)
-        for index, (class_name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
+        Item(str(index), path, *facts, index=index)
+        for index, facts in enumerate(zip(classes, parts, groups, strict=True))
     )
 
 
@@ -195,7 +193,7 @@ def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Ar
     if lengths is not None and isinstance(values, np.ndarray):
         if len(values) == lengths.sum():
             rows = np.split(values, np.cumsum(lengths)[:-1])  # a recording after the other
-        elif len(values) == len(lengths):
+        elif len(values) == len(lengths) and not (name == "y" and _is_one_hot(values, lengths)):
             rows = [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
     shapes = [row.shape for row in rows]
@@ -204,38 +202,29 @@ def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Ar
         steps = [(length,) for length in lengths.tolist()]
     is_series = all(shapes) and [shape[:1] for shape in shapes] == steps
     is_known = all(row.dtype.kind in NUMBER_KINDS for row in rows)
-    is_encoded = name == "y" and (max(map(len, shapes)) > 2 or _is_one_hot(values, steps))
-    if not is_series or not is_known or is_encoded or len({shape[1:] for shape in shapes}) != 1:
+    is_deep = name == "y" and max(map(len, shapes)) > 2
+    if not is_series or not is_known or is_deep or len({shape[1:] for shape in shapes}) != 1:
         shown = sorted({f"{row.dtype} {list(row.shape)}" for row in rows})[:3]
         raise ValueError(f"{name} has {len(rows)} rows {', '.join(shown)}, expected {FORMS[name]}")
     return rows
 
 
-def _is_one_hot(y: Any, steps: Sequence[tuple[int, ...]]) -> bool:
+def _is_one_hot(y: Array, lengths: Array) -> bool:
     """Whether each recording has a one and zeros, but no value for each step: encoded classes."""
-    if not isinstance(y, np.ndarray) or y.ndim != 2 or (y.shape[1],) in steps:
-        return False
+    is_padded = y.ndim != 2 or y.shape[1] in lengths
     # Sorted, each row would be the last one of the identity matrix.
-    return len(y) == len(steps) and bool((np.sort(y) == np.eye(y.shape[1])[-1]).all())
+    return not is_padded and bool((np.sort(y) == np.eye(y.shape[1])[-1]).all())
 
 
-def _labels_of(arrays: Arrays, outputs: Sequence[Array], task: Task, is_named: bool) -> list[Any]:
-    """The class of each recording, or the different classes of steps: integers or texts.
-
-    Steps without a class have none of them, if the classes have names.
-    """
-    if task == "labels":
-        labels = np.unique(np.concatenate(outputs)).astype(np.int64).tolist()
-        if len(labels) > MAX_CLASSES:
-            raise ValueError(
-                f"it has {len(labels):,} different integers in y, expected at most {MAX_CLASSES:,} "
-                "classes: save floats, or choose the task regression"
-            )
-        return [label for label in labels if label != NO_CLASS or not is_named]
-    if task != "classification" or "y" not in arrays:
-        return []
-    y: Array = arrays["y"]
-    return y.astype(np.int64).tolist() if y.dtype.kind in INTEGER_KINDS else _texts_of(arrays, "y")
+def _labels_of(outputs: Sequence[Array], is_named: bool) -> list[int]:
+    """The different classes of steps, without that of steps that have none."""
+    labels = np.unique(np.concatenate(outputs)).astype(np.int64).tolist()
+    if len(labels) > MAX_CLASSES:
+        raise ValueError(
+            f"it has {len(labels):,} different integers in y, expected at most {MAX_CLASSES:,} "
+            "classes: save floats, or choose the task regression"
+        )
+    return [label for label in labels if label != NO_CLASS or not is_named]
 
 
 def _texts_of(arrays: Arrays, name: str) -> list[Any]:
@@ -244,7 +233,7 @@ def _texts_of(arrays: Arrays, name: str) -> list[Any]:
         return []
     array = arrays[name]
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
-    is_distinct = 0 < len(set(texts)) == len({text.strip() for text in texts} - {""})
+    is_distinct = 0 < len(set(texts)) == len({*map(str.strip, texts)} - {""})
     is_label = array.ndim == 1 and array.dtype.kind in LABEL_KINDS
     if not is_label or not is_distinct or not all(map(str.isprintable, texts)):
         raise ValueError(

@@ -8,12 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.reading import checked, reading
+from nwavesdk.data.reading import Array, checked, reading
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.checks import close_name
 
@@ -66,7 +65,7 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
             and not read here.
     """
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):
-        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, "r")
+        array: Array = np.lib.format.open_memmap(path, "r")
         if options.columns or array.ndim < 2:
             rows = array.reshape(len(array), -1)
             array = rows[:, _find_columns((), rows.shape[1], options.columns) or slice(None)]
@@ -129,7 +128,7 @@ def _read_header(
 
 def _read_numbers(
     body: Sequence[str], n_header_lines: int, delimiter: str, columns: Sequence[int] | None
-) -> npt.NDArray[np.float32]:
+) -> Array:
     """The numbers in lines of text; an error names the line and the column."""
     try:
         numbers = np.loadtxt(
@@ -148,7 +147,7 @@ def _read_numbers(
 
 def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -> list[int]:
     """The indices of the chosen columns, by name or else by number."""
-    labels = [*names, *(str(number) for number in range(1, n_columns + 1))]
+    labels = [*names, *map(str, range(1, n_columns + 1))]
     for name in chosen:
         if name not in labels:
             raise ValueError(
@@ -158,9 +157,7 @@ def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -
     return [labels.index(name) % n_columns for name in chosen]
 
 
-def _fill_missing(
-    path: Path, values: npt.NDArray[Any], options: SeriesOptions
-) -> tuple[npt.NDArray[Any], int]:
+def _fill_missing(path: Path, values: Array, options: SeriesOptions) -> tuple[Array, int]:
     """The values `[T, *features]`, linear over time where some are missing, and how many were."""
     if options.missing == "error" or values.dtype.kind != "f":
         return values, 0

@@ -10,15 +10,13 @@ References:
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.readers.events import gather_events
 from nwavesdk.data.readers.isolation import decode
-from nwavesdk.data.reading import digest_of, reading
-from nwavesdk.data.source import Item, Sample, Source, name_classes
+from nwavesdk.data.reading import Array, digest_of, reading
+from nwavesdk.data.source import Item, Source, name_classes
 from nwavesdk.internal.imports import require
 
 __all__ = ["SHD_CHANNELS", "open_shd"]
@@ -44,12 +42,11 @@ def open_shd(path: Path) -> Source:
     """
     require("h5py", "events")
     counts = ["spikes/times#", "spikes/units#"]
-    names_of_arrays = ["labels", "extra/speaker", "extra/keys", *counts]
-    arrays = decode(path, "hdf5", names=names_of_arrays)
+    arrays = decode(path, "hdf5", names=["labels", "extra/speaker", "extra/keys", *counts])
     with reading(path, FORM):
         labels = arrays["labels"]
         names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]
-        speakers = [str(speaker) for speaker in arrays.get("extra/speaker", labels[:0])]
+        speakers = list(map(str, arrays.get("extra/speaker", labels[:0])))
         sizes = {int(arrays[count]) for count in counts} | {len(speakers) or len(labels)}
         # A recording takes more than a byte, even if it is compressed.
         is_list = labels.ndim == 1 and 0 < len(labels) <= path.stat().st_size
@@ -61,31 +58,27 @@ def open_shd(path: Path) -> Source:
             )
         name_of = name_classes(labels.tolist(), names)
 
-    def read(item: Item) -> Sample:
-        return gather_events(path / str(item.index), _columns_of(item), (SHD_CHANNELS,))
-
-    items = [
-        Item(
-            str(index),
-            path,
-            name_of[label],
-            group=speakers[index] if speakers else None,
-            index=index,
-        )
-        for index, label in enumerate(labels.tolist())
-    ]
     return Source(
         kind="events",
         task="classification",
-        items=tuple(items),
-        read=read,
+        items=tuple(
+            Item(
+                str(index),
+                path,
+                name_of[label],
+                group=speakers[index] if speakers else None,
+                index=index,
+            )
+            for index, label in enumerate(labels.tolist())
+        ),
+        read=lambda item: gather_events(path / str(item.index), _columns_of(item), (SHD_CHANNELS,)),
         digest=lambda item: digest_of(str(item.class_name), *_columns_of(item).values()),
         classes=tuple(name_of.values()),
         shape=(SHD_CHANNELS,),
     )
 
 
-def _columns_of(item: Item) -> dict[str, npt.NDArray[Any]]:
+def _columns_of(item: Item) -> dict[str, Array]:
     """The events of a recording in the order of times, with the fields t and x."""
     names = ["spikes/times", "spikes/units"]
     arrays = decode(item.path, "hdf5", names=names, index=item.index)

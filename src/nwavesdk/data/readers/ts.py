@@ -35,8 +35,8 @@ def open_ts(path: Path) -> Source:
         RecordingError: If it has no tags or no series, has time stamps or a target instead of a
             class, or a series has no class, or one that is not in `@classLabel`.
     """
-    items: list[Item] = []
-    series: list[list[str]] = []
+    items = []
+    series = []
     with reading(path, "a .ts file with classes"):
         classes, length, lines = _read_lines(path)
         for index, (number, line) in enumerate(lines):
@@ -73,8 +73,8 @@ def _read_lines(path: Path) -> tuple[list[str], int, list[tuple[int, str]]]:
     """The classes, the length of all series or 0, and the lines of the series, numbered."""
     # Comments may have any encoding.
     text = path.read_text("utf-8-sig", errors="surrogateescape")
-    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-    lines = iter([(number, line) for number, line in numbered if line and line[0] not in "#%"])
+    numbered = enumerate(map(str.strip, text.split("\n")), 1)
+    lines = ((number, line) for number, line in numbered if line and line[0] not in "#%")
 
     head = [
         line.partition(" ") for _, line in takewhile(lambda row: row[1].lower() != "@data", lines)
