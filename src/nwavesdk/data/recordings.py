@@ -32,6 +32,9 @@ __all__ = [
 Frames = npt.NDArray[np.float32]
 """The frames of a recording, float32 `[L, F]`: L frames of F features."""
 
+# An array of any type.
+Array = npt.NDArray[Any]
+
 # Step and place of each event of a recording, int32 `[n, 2]`.
 Pairs = npt.NDArray[np.int32]
 

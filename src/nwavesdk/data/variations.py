@@ -7,15 +7,14 @@ cannot be written.
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.binning import sort_pairs, to_frames
-from nwavesdk.data.recordings import Frames, target_at
+from nwavesdk.data.recordings import Array, Frames, target_at
 from nwavesdk.data.source import StepTarget
 
 __all__ = ["AUGMENTATIONS", "CHANGES", "AugmentedKind", "Varied"]
@@ -31,7 +30,6 @@ NOISE_TILT = 0.7
 NOISE_FLUCTUATION = 0.75
 
 Generator = np.random.Generator
-Array = npt.NDArray[Any]
 
 
 class Varied(NamedTuple):
@@ -70,9 +68,7 @@ class Varied(NamedTuple):
 
     def in_time(self, steps: Array, values: Array) -> "Varied":
         """Other frames or events, with the target at `steps` of the recording, `[new L]`."""
-        target = self.target
-        if target is not None:
-            target = target[steps] if steps.dtype.kind == "i" else target_at(target, steps)
+        target = None if self.target is None else target_at(self.target, steps)
         return self._replace(values=values, steps=len(steps), target=target)
 
     def cut(self, length: int | None) -> "Varied":
@@ -102,10 +98,10 @@ class Varied(NamedTuple):
             positions: New positions along it, and along those that follow, `[axes, n]`.
         """
         axes = slice(axis, axis + len(positions))
+        sizes = np.array([self.steps, *self.sensor])[axes, None]
+        is_inside = ((positions >= 0) & (positions < sizes)).all(axis=0)
         values = self.values.copy()
         values[axes] = positions
-        sizes = np.array([self.steps, *self.sensor], np.int32)[axes, None]
-        is_inside = ((values[axes] >= 0) & (values[axes] < sizes)).all(axis=0)
         return self._replace(values=values.compress(is_inside, axis=1))
 
 
@@ -123,7 +119,7 @@ def shift_steps(
     if varied.are_events:
         return varied.in_time(rows, varied.values).moved(0, varied.values[:1] + shift)
     if repeats_quietest:
-        rows[rows != old_rows] = np.add.reduce(varied.values, axis=1).argmin()
+        rows[rows != old_rows] = varied.values.sum(axis=1).argmin()
     return varied.in_time(rows, varied.values[rows])
 
 
@@ -155,21 +151,16 @@ def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Varie
     # Relative to the loudest value, so that no power overflows.
     highest = varied.values.max()
     power = np.exp(varied.values - highest)
-    signal = np.add.reduce(power, axis=None) / power.size
+    signal = power.mean()
 
     ratio = least_ratio + NOISE_RANGE * generator.random()
     tilt = np.float32(NOISE_TILT * generator.standard_normal())
-    level = np.exp(tilt * _from_minus_1_to_1(power.shape[1]))
+    level = np.exp(tilt * np.linspace(-1, 1, power.shape[1], dtype=np.float32))
     level *= np.float32(signal * 10 ** (-ratio / 10))
 
     noise = generator.random(power.shape, np.float32) * (np.float32(2 * NOISE_FLUCTUATION) * level)
     power += noise + np.float32(1 - NOISE_FLUCTUATION) * level
     return varied._replace(values=np.log(power, out=power) + highest)
-
-
-@cache
-def _from_minus_1_to_1(count: int) -> Frames:
-    return np.linspace(-1, 1, count, dtype=np.float32)
 
 
 def change_gain(varied: Varied, generator: Generator, decibels: float) -> Varied:
@@ -251,9 +242,9 @@ def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float
     left, right, along = _neighbors(x, width)
 
     # Weights are the same for all colors.
-    pixels = varied.values.reshape(varied.steps, height * width, -1)
+    pixels = varied.values.reshape(varied.steps, height, width, -1)
     top, bottom = (
-        _between(pixels[:, row * width + left], pixels[:, row * width + right], along[:, None])
+        _between(pixels[:, row, left], pixels[:, row, right], along[:, None])
         for row in (upper, lower)
     )
     turned = _between(top, bottom, down[:, None])
@@ -277,8 +268,9 @@ def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: floa
 
 def move_image(varied: Varied, generator: Generator, most: float) -> Varied:
     """Images moved by whole pixels; the pixels at an edge are repeated."""
-    rows = np.arange(varied.shape[0]) - _draw_whole(-most, most, generator)
-    columns = np.arange(varied.shape[1]) - _draw_whole(-most, most, generator)
+    rows, columns = (
+        np.arange(size) - _draw_whole(-most, most, generator) for size in varied.shape[:2]
+    )
     images = varied.values.take(rows, axis=1, mode="clip").take(columns, axis=2, mode="clip")
     return varied._replace(values=images)
 
@@ -302,21 +294,20 @@ def flip(varied: Varied, generator: Generator, probability: float) -> Varied:
 
 def erase_in_image(varied: Varied, generator: Generator, most: float) -> Varied:
     """Images in which a rectangle has one color between their least and their greatest value."""
-    height, width, *colors = varied.shape
-    rows = _draw_part(height, most, generator)
-    columns = _draw_part(width, most, generator)
+    rows, columns = (_draw_part(size, most, generator) for size in varied.shape[:2])
     images = varied.values.copy()
-    images[:, rows, columns] = generator.uniform(images.min(), images.max(), colors)
+    colors = generator.uniform(images.min(), images.max(), varied.shape[2:])
+    images[:, rows, columns] = colors
     return varied._replace(values=images)
 
 
-def _interpolated(values: Array, places: npt.NDArray[np.float64]) -> Array:
+def _interpolated(values: Array, places: Array) -> Array:
     """Values `[n, F]` at places between 0 and n - 1 of the first axis; the ends are repeated."""
     before, after, weights = _neighbors(places, len(values))
     return _between(values[before], values[after], weights[:, None])
 
 
-def _neighbors(places: npt.NDArray[np.float64], length: int) -> tuple[Array, Array, Frames]:
+def _neighbors(places: Array, length: int) -> tuple[Array, ...]:
     """The index before and after each place along an axis, and how far it is between them."""
     inside = places.clip(0, length - 1)
     before = inside.astype(np.int64)
@@ -328,12 +319,12 @@ def _between(first: Array, second: Array, weights: Frames) -> Array:
     return np.add(first, (second - first) * weights)
 
 
-def _draw_matrix(angle: float, zoom: float, generator: Generator) -> npt.NDArray[np.float64]:
+def _draw_matrix(angle: float, zoom: float, generator: Generator) -> Array:
     """A matrix that stretches vectors (y, x), then turns them."""
     radians = math.radians(generator.uniform(-angle, angle))
     sine, cosine = math.sin(radians), math.cos(radians)
-    factors = 1 + generator.uniform(-zoom, zoom, 2)
-    return np.array([[cosine, -sine], [sine, cosine]]) * factors
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    return turn * (1 + generator.uniform(-zoom, zoom, 2))
 
 
 def _about_center(matrix: Array, pixels: Array, size: tuple[int, ...]) -> Array:
