@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data.augment import Augmentation, Varied
 from nwavesdk.data.binning import collate_events, sort_pairs
-from nwavesdk.data.recordings import Array, Frames, Indices, Recordings, Standard
+from nwavesdk.data.recordings import Array, Frames, Indices, Recordings, Standard, generator_of
 from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
@@ -63,10 +62,9 @@ def rate_spikes(frames: Frames, key: str, hold: int, *, seed: int) -> Frames:
         >>> rate_spikes(np.array([[0.0, 1.0]], np.float32), "image", 3, seed=0).tolist()
         [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
-    entropy = sha256(f"{seed}:{key}".encode()).digest()
-    generator = np.random.default_rng(int.from_bytes(entropy, "little"))
     probabilities = np.repeat(frames, hold, axis=0)
-    return (generator.random(probabilities.shape) < probabilities).astype(np.float32)
+    drawn = generator_of(key, seed).random(probabilities.shape)
+    return (drawn < probabilities).astype(np.float32)
 
 
 def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG001

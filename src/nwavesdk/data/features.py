@@ -8,7 +8,6 @@ recordings.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from nwavesdk.data.recordings import (
     STEPS,
     Frames,
     Pairs,
+    generator_of,
     is_standardized,
     standardized,
     target_at,
@@ -253,8 +253,7 @@ class NoiseFeatures(Features):
 
     def featured(self, item: Item, sample: Sample) -> Featured:
         target: Any = sample.target
-        entropy = sha256(f"{self.seed}:{item.key}".encode()).digest()
-        generator = np.random.default_rng(int.from_bytes(entropy, "little"))
+        generator = generator_of(item.key, self.seed)
         drawn = generator.random((len(target), self.channels)) < NOISE_RATE
         return Featured(drawn.astype(np.float32), sample.target)
 

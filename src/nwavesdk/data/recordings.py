@@ -25,6 +25,7 @@ __all__ = [
     "Standard",
     "fit_hold",
     "fit_length",
+    "generator_of",
     "hash_order",
     "target_at",
 ]
@@ -201,6 +202,12 @@ def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = N
     """
     order = np.array(sorted(indices, key=lambda i: sha256(keys[i].encode()).digest()), np.int64)
     return np.roll(order, -math.ceil((start or 0) * len(order)))
+
+
+def generator_of(key: str, seed: int) -> np.random.Generator:
+    """The random numbers of a recording, the same in every epoch and on every machine."""
+    entropy = sha256(f"{seed}:{key}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(entropy, "little"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ __all__ = [
 
 # What decides a split, and what may be requested. "file" is a table; see `read_split_table`.
 KeptTogether = Literal["folder", "file", "speaker", "group", "recording"]
-SplitKind = Literal["auto", "folder", "file", "speaker", "group", "recording"]
+SplitKind = Literal["auto", KeptTogether]
 
 # What is kept together if it is requested by name.
 NOUNS: dict[str, tuple[KeptTogether, ...]] = {

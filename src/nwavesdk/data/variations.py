@@ -211,10 +211,10 @@ def mask_frames(
 
 def mask_events(varied: Varied, generator: Generator, most: float) -> Varied:
     """Events without the events of some steps in a row, twice."""
-    is_masked = np.zeros(varied.steps, bool)
+    is_left = np.ones(varied.steps, bool)
     for span in _draw_masks(varied.steps, most, generator):
-        is_masked[span] = True
-    return varied._replace(values=varied.values.compress(~is_masked[varied.values[0]], axis=1))
+        is_left[span] = False
+    return varied._replace(values=varied.values.compress(is_left[varied.values[0]], axis=1))
 
 
 def spread_events(varied: Varied, generator: Generator, deviation: float) -> Varied:
