@@ -1,8 +1,8 @@
 """Single random changes of a recording: of frames `[L, F]` and of lists of events.
 
 Each function takes a recording, a generator and its strengths, which `Augmentation` describes. It
-returns the changed recording and leaves the given one unchanged, which may lie in a file that
-cannot be written.
+returns the changed values, or the changed recording where it moves steps with their targets. It
+leaves the given one unchanged, which may lie in a file that cannot be written.
 """
 
 import math
@@ -90,7 +90,7 @@ class Varied(NamedTuple):
         place = np.ravel_multi_index(tuple(self.values[1:]), self.sensor)
         return self._replace(values=sort_pairs(self.values[0], place, math.prod(self.shape)))
 
-    def moved(self, axis: int, positions: Array) -> "Varied":
+    def moved(self, axis: int, positions: Array) -> Any:
         """Events at other positions, without those that are then beyond an end of an axis.
 
         Args:
@@ -102,7 +102,7 @@ class Varied(NamedTuple):
         is_inside = ((positions >= 0) & (positions < sizes)).all(axis=0)
         values = self.values.copy()
         values[axes] = positions
-        return self._replace(values=values.compress(is_inside, axis=1))
+        return values.compress(is_inside, axis=1)
 
 
 def shift_steps(
@@ -117,7 +117,7 @@ def shift_steps(
     old_rows = np.arange(varied.steps) - shift
     rows = old_rows.clip(0, varied.steps - 1)
     if varied.are_events:
-        return varied.in_time(rows, varied.values).moved(0, varied.values[:1] + shift)
+        return varied.in_time(rows, varied.moved(0, varied.values[:1] + shift))
     if repeats_quietest:
         rows[rows != old_rows] = varied.values.sum(axis=1).argmin()
     return varied.in_time(rows, varied.values[rows])
@@ -135,18 +135,18 @@ def change_speed(varied: Varied, generator: Generator, most: float) -> Varied:
     steps = (np.arange(0.5, length) * (varied.steps / length) - 0.5).clip(0, varied.steps - 1)
 
     if varied.are_events:
-        middles = (varied.values[:1] + 0.5) * (length / varied.steps)
-        return varied.in_time(steps, varied.values).moved(0, middles)
+        middles = (varied.values[0] + 0.5) * (length / varied.steps)
+        return varied.in_time(steps, np.vstack([middles, varied.values[1:]]).astype(np.int32))
     return varied.in_time(steps, _interpolated(varied.values, steps))
 
 
-def warp_bands(varied: Varied, generator: Generator, most: float) -> Varied:
+def warp_bands(varied: Varied, generator: Generator, most: float) -> Any:
     """Bands stretched from the lowest one, by linear interpolation; the highest one is repeated."""
     places = np.arange(0.0, varied.values.shape[1]) * (1 + generator.uniform(-most, most))
-    return varied._replace(values=_interpolated(varied.values.T, places).T)
+    return _interpolated(varied.values.T, places).T
 
 
-def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Varied:
+def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Any:
     """Power of noise added to log power, with a lowest ratio of signal to noise [dB]."""
     # Relative to the loudest value, so that no power overflows.
     highest = varied.values.max()
@@ -160,24 +160,24 @@ def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Varie
 
     noise = generator.random(power.shape, np.float32) * (np.float32(2 * NOISE_FLUCTUATION) * level)
     power += noise + np.float32(1 - NOISE_FLUCTUATION) * level
-    return varied._replace(values=np.log(power, out=power) + highest)
+    return np.log(power, out=power) + highest
 
 
-def change_gain(varied: Varied, generator: Generator, decibels: float) -> Varied:
+def change_gain(varied: Varied, generator: Generator, decibels: float) -> Any:
     """Log power with another loudness: ratios of power are differences of logarithms."""
     nepers = np.float32(decibels * np.log(10) / 10)
     gain = nepers * generator.standard_normal(dtype=np.float32)
-    return varied._replace(values=varied.values + gain)
+    return varied.values + gain
 
 
-def scale_features(varied: Varied, generator: Generator, deviation: float) -> Varied:
+def scale_features(varied: Varied, generator: Generator, deviation: float) -> Any:
     """Each feature times its own factor, about its mean over the recording."""
     mean = _mean_of(varied.values)
     factors = np.exp(deviation * generator.standard_normal(len(mean), np.float32))
-    return varied._replace(values=mean + (varied.values - mean) * factors)
+    return mean + (varied.values - mean) * factors
 
 
-def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Varied:
+def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Any:
     """White noise on each value, in proportion to the deviation of its feature.
 
     Of a recording with one frame, an image, it is the deviation of all values.
@@ -185,7 +185,7 @@ def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Vari
     deviation = varied.values.std(axis=0 if varied.steps > 1 else None, dtype=np.float64)
     noise = generator.standard_normal(varied.values.shape, np.float32)
     noise *= (fraction * deviation).astype(np.float32)
-    return varied._replace(values=noise + varied.values)
+    return noise + varied.values
 
 
 def _mean_of(frames: Array) -> Array:
@@ -193,9 +193,7 @@ def _mean_of(frames: Array) -> Array:
     return np.asarray(frames.mean(axis=0, dtype=np.float64), np.float32)
 
 
-def mask_frames(
-    varied: Varied, generator: Generator, most_times: float, most_bands: float
-) -> Varied:
+def mask_frames(varied: Varied, generator: Generator, most_times: float, most_bands: float) -> Any:
     """Some frames in a row, twice, and some features, twice, replaced by means over the recording.
 
     A largest fraction of 0 masks nothing.
@@ -206,31 +204,31 @@ def mask_frames(
         masked[span] = mean
     for span in _draw_masks(len(mean), most_bands, generator):
         masked[:, span] = mean[span]
-    return varied._replace(values=masked)
+    return masked
 
 
-def mask_events(varied: Varied, generator: Generator, most: float) -> Varied:
+def mask_events(varied: Varied, generator: Generator, most: float) -> Any:
     """Events without the events of some steps in a row, twice."""
     is_left = np.ones(varied.steps, bool)
     for span in _draw_masks(varied.steps, most, generator):
         is_left[span] = False
-    return varied._replace(values=varied.values.compress(is_left[varied.values[0]], axis=1))
+    return varied.values.compress(is_left[varied.values[0]], axis=1)
 
 
-def spread_events(varied: Varied, generator: Generator, deviation: float) -> Varied:
+def spread_events(varied: Varied, generator: Generator, deviation: float) -> Any:
     """Each event moved in time by itself [steps]; the events that leave the recording are lost."""
     shifts = np.rint(deviation * generator.standard_normal(varied.values.shape[1], np.float32))
     return varied.moved(0, varied.values[:1] + shifts)
 
 
-def drop_events(varied: Varied, generator: Generator, most: float) -> Varied:
+def drop_events(varied: Varied, generator: Generator, most: float) -> Any:
     """Events without a fraction of them, drawn up to the largest one."""
     fraction = generator.uniform(0, most)
     is_left = generator.random(varied.values.shape[1], np.float32) >= fraction
-    return varied._replace(values=varied.values.compress(is_left, axis=1))
+    return varied.values.compress(is_left, axis=1)
 
 
-def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float) -> Varied:
+def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float) -> Any:
     """Images turned about their center and stretched, by linear interpolation between pixels.
 
     Beyond an edge, the pixels at the edge are repeated. Height and width are stretched separately.
@@ -248,10 +246,10 @@ def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float
         for row in (upper, lower)
     )
     turned = _between(top, bottom, down[:, None])
-    return varied._replace(values=turned.reshape(varied.values.shape))
+    return turned.reshape(varied.values.shape)
 
 
-def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: float) -> Varied:
+def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: float) -> Any:
     """Events turned about the center of their sensor and stretched; beyond an edge, they are lost.
 
     Each event comes from anywhere within its pixel, so that no pattern of gaps appears. A sensor
@@ -266,16 +264,15 @@ def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: floa
     return varied.moved(3, turned[1:]) if is_flat else varied.moved(2, turned)
 
 
-def move_image(varied: Varied, generator: Generator, most: float) -> Varied:
+def move_image(varied: Varied, generator: Generator, most: float) -> Any:
     """Images moved by whole pixels; the pixels at an edge are repeated."""
     rows, columns = (
         np.arange(size) - _draw_whole(-most, most, generator) for size in varied.shape[:2]
     )
-    images = varied.values.take(rows, axis=1, mode="clip").take(columns, axis=2, mode="clip")
-    return varied._replace(values=images)
+    return varied.values.take(rows, axis=1, mode="clip").take(columns, axis=2, mode="clip")
 
 
-def move_events(varied: Varied, generator: Generator, most: float) -> Varied:
+def move_events(varied: Varied, generator: Generator, most: float) -> Any:
     """Events moved along the last two axes of the sensor; the events that leave it are lost."""
     along = _draw_whole(-most, most, generator)
     # A sensor with one axis has no y to move along.
@@ -283,25 +280,25 @@ def move_events(varied: Varied, generator: Generator, most: float) -> Varied:
     return varied.moved(2, varied.values[2:] + np.array([[down], [along]], np.int32))
 
 
-def flip(varied: Varied, generator: Generator, probability: float) -> Varied:
+def flip(varied: Varied, generator: Generator, probability: float) -> Any:
     """A mirror image, left for right along the last axis of a sensor, with a probability."""
     if generator.random() >= probability:
-        return varied
+        return varied.values
     if varied.are_events:
         return varied.moved(3, varied.shape[-1] - 1 - varied.values[3:])
-    return varied._replace(values=varied.values[:, :, ::-1])
+    return varied.values[:, :, ::-1]
 
 
-def erase_in_image(varied: Varied, generator: Generator, most: float) -> Varied:
+def erase_in_image(varied: Varied, generator: Generator, most: float) -> Any:
     """Images in which a rectangle has one color between their least and their greatest value."""
     rows, columns = (_draw_part(size, most, generator) for size in varied.shape[:2])
     images = varied.values.copy()
     colors = generator.uniform(images.min(), images.max(), varied.shape[2:])
     images[:, rows, columns] = colors
-    return varied._replace(values=images)
+    return images
 
 
-def _interpolated(values: Array, places: Array) -> Array:
+def _interpolated(values: Array, places: Array) -> Any:
     """Values `[n, F]` at places between 0 and n - 1 of the first axis; the ends are repeated."""
     before, after, weights = _neighbors(places, len(values))
     return _between(values[before], values[after], weights[:, None])
@@ -314,9 +311,9 @@ def _neighbors(places: Array, length: int) -> tuple[Array, ...]:
     return before, np.minimum(before + 1, length - 1), (inside - before).astype(np.float32)
 
 
-def _between(first: Array, second: Array, weights: Frames) -> Array:
+def _between(first: Array, second: Array, weights: Frames) -> Any:
     """Values between two others, by the weight of the second."""
-    return np.add(first, (second - first) * weights)
+    return first + (second - first) * weights
 
 
 def _draw_matrix(angle: float, zoom: float, generator: Generator) -> Array:
@@ -327,10 +324,10 @@ def _draw_matrix(angle: float, zoom: float, generator: Generator) -> Array:
     return turn * (1 + generator.uniform(-zoom, zoom, 2))
 
 
-def _about_center(matrix: Array, pixels: Array, size: tuple[int, ...]) -> Array:
+def _about_center(matrix: Array, pixels: Array, size: tuple[int, ...]) -> Any:
     """Pixels `[2, n]`, y and x, after a linear map that leaves the center of a plane in place."""
     center = (np.array(size)[:, None] - 1) / 2
-    return np.add(matrix @ (pixels - center), center)
+    return matrix @ (pixels - center) + center
 
 
 def _draw_whole(low: float, high: float, generator: Generator) -> int:
