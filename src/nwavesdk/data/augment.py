@@ -173,7 +173,8 @@ class Augmentation:
         for names, change in CHANGES[self.kind].items():
             strengths = [self.strengths.get(name, 0.0) for name in names]
             if any(strengths):
-                varied = change(varied, generator, *strengths)
+                result = change(varied, generator, *strengths)
+                varied = result if isinstance(result, Varied) else varied._replace(values=result)
         return varied.in_order() if varied.are_events else varied
 
 

@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -20,7 +19,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data.augment import Augmentation, Varied
 from nwavesdk.data.binning import collate_events, sort_pairs
-from nwavesdk.data.recordings import Frames, Indices, Recordings, Standard, generator_of
+from nwavesdk.data.recordings import Array, Frames, Indices, Recordings, Standard, generator_of
 from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
@@ -42,8 +41,6 @@ PADDING_LABEL = -1
 
 # Batches whose recordings are sorted by length before they are batched.
 BATCHES_SORTED = 16
-
-Array = npt.NDArray[Any]
 
 # From frames `[L, F]`, the key of their recording and a number of steps per frame to `[T, F]`.
 Encoder = Callable[[Frames, str, int], Frames]
@@ -172,7 +169,7 @@ class Series:
     @property
     def is_augmented(self) -> bool:
         """Whether recordings change from epoch to epoch."""
-        return self.augmentation is not None and bool(self.augmentation.strengths)
+        return bool(self.augmentation and self.augmentation.strengths)
 
     @cached_property
     def lengths(self) -> Indices:
@@ -236,10 +233,8 @@ class Series:
     def _scaled(self, place: int, varied: Varied) -> Frames:
         """The frames of a recording, `[L, F]`, as the net gets them; or the steps of an encoder."""
         frames = varied.frames
-        standard = self.standard.of_recording(
-            frames, center=self.center, standardize=self.standardize
-        )
-        frames = standard.apply(frames)
+        scale = self.standard.of_recording(frames, center=self.center, standardize=self.standardize)
+        frames = scale.apply(frames)
         key = self.recordings.keys[place]
         return frames if self.encoder is None else self.encoder(frames, key, self.hold)
 

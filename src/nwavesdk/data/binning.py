@@ -8,12 +8,11 @@ the step is the quotient of whole numbers.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.recordings import Frames, Pairs
+from nwavesdk.data.recordings import Array, Frames, Pairs
 from nwavesdk.data.source import Events
 from nwavesdk.internal.checks import finite_number, require_memory, whole_number
 
@@ -79,7 +78,7 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
     return sort_pairs(step, events.places[: len(step)], n_places)
 
 
-def sort_pairs(step: npt.NDArray[Any], place: npt.NDArray[Any], n_places: int) -> Pairs:
+def sort_pairs(step: Array, place: Array, n_places: int) -> Pairs:
     """Step and place of each event, in the order of steps and then of places.
 
     Args:
@@ -170,12 +169,9 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
 
 
 def _check_pairs(owner: str, pairs: Pairs, steps: int, n_places: int) -> None:
-    is_list = pairs.ndim == 2 and pairs.shape[1] == 2 and pairs.dtype.kind in "iu"
+    is_list = pairs.shape[1:] == (2,) and pairs.dtype.kind in "iu" and pairs.min(initial=0) >= 0
     # Along the columns: `max(axis=0)` takes forty times as long.
-    if not is_list or any(
-        pairs[:, axis].min(initial=0) < 0 or pairs[:, axis].max(initial=0) >= size
-        for axis, size in enumerate((steps, n_places))
-    ):
+    if not is_list or pairs[:, 0].max(initial=0) >= steps or pairs[:, 1].max(initial=0) >= n_places:
         raise ValueError(
             f"{owner} takes whole numbers [n, 2], step and place, from 0 and below "
             f"{[steps, n_places]}, got {pairs.dtype} {list(pairs.shape)} from "

@@ -15,10 +15,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nwavesdk.data.reading import Array
 from nwavesdk.data.source import Part, StepTarget, Task
 
 __all__ = [
     "STEPS",
+    "Array",
     "Frames",
     "Indices",
     "Recordings",
@@ -282,7 +284,7 @@ def is_standardized(values: Frames) -> bool:
     return bool(np.all((distance < STANDARDIZED_WITHIN) | (deviation == 0)))
 
 
-def _moments(recordings: Sequence[Frames], n_frames: int) -> tuple[npt.NDArray[np.float64], ...]:
+def _moments(recordings: Sequence[Frames], n_frames: int) -> tuple[Array, ...]:
     """The mean and the deviation of each feature over all frames of recordings.
 
     The deviation of a feature that is constant, such as a silent mel band, is 0.
@@ -294,7 +296,7 @@ def _moments(recordings: Sequence[Frames], n_frames: int) -> tuple[npt.NDArray[n
     return mean, np.where(deviation > ROUNDING * np.abs(mean), deviation, 0.0)
 
 
-def target_at(target: StepTarget, steps: npt.NDArray[np.float64]) -> StepTarget:
+def target_at(target: StepTarget, steps: Array) -> StepTarget:
     """The target between its steps.
 
     Args:

@@ -14,10 +14,9 @@ from textwrap import shorten
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.assignment import CannotSplitError, assign, fold_goals, share_goals
-from nwavesdk.data.recordings import Indices, hash_order
+from nwavesdk.data.recordings import Array, Indices, hash_order
 from nwavesdk.data.source import Part
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
@@ -33,7 +32,7 @@ __all__ = [
 
 # What decides a split, and what may be requested. "file" is a table; see `read_split_table`.
 KeptTogether = Literal["folder", "file", "speaker", "group", "recording"]
-SplitKind = Literal["auto", "folder", "file", "speaker", "group", "recording"]
+SplitKind = Literal["auto", KeptTogether]
 
 # What is kept together if it is requested by name.
 NOUNS: dict[str, tuple[KeptTogether, ...]] = {
@@ -69,7 +68,7 @@ class Split(Generic[T]):
     test: T
 
     def __iter__(self) -> Iterator[T]:
-        yield from (self.train, self.val, self.test)
+        return iter(self.as_dict().values())
 
     def map(self, function: Callable[[T], U]) -> "Split[U]":
         """The function of each value."""
@@ -77,7 +76,7 @@ class Split(Generic[T]):
 
     def as_dict(self) -> dict[str, T]:
         """The values by the name of their set."""
-        return {"train": self.train, "val": self.val, "test": self.test}
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,7 @@ def choose_split(
         draft = _fold_draft(recordings, choice, levels)
     elif choice.by in ("auto", "file"):
         draft.notes.append("not by folder: there is no official split")
-    if draft.by is not None:
+    if draft.by:
         levels = ("recording",) if draft.by == "recording" else (*nouns, "recording")
     by = _complete(draft, recordings, choice, levels)
 
@@ -245,14 +244,14 @@ class _Draft:
     """Sets of recordings, of which the training set may still have to be divided.
 
     Args:
-        set_of: The name of the set of each recording, `[B]`.
+        set_of: The name of the set of each recording, str `[B]`.
         by: What is kept together; None if all recordings are in the training set.
         notes: Notes for the line of the split.
         n_folds: Number of folds.
         start: Where the order begins in which other sets are split off the training set.
     """
 
-    set_of: npt.NDArray[np.str_]
+    set_of: Array
     by: KeptTogether | None = None
     notes: list[str] = field(default_factory=list)
     n_folds: int = 0
@@ -381,7 +380,7 @@ def _complete(
         What is kept together.
     """
     missing = [name for name in HELD_OUT if name not in draft.set_of]
-    if draft.by is not None and not missing:
+    if draft.by and not missing:
         return draft.by
     train = np.flatnonzero(draft.set_of == "train")
     shares = [getattr(choice, name) for name in missing]

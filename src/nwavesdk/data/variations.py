@@ -1,21 +1,20 @@
 """Single random changes of a recording: of frames `[L, F]` and of lists of events.
 
 Each function takes a recording, a generator and its strengths, which `Augmentation` describes. It
-returns the changed recording and leaves the given one unchanged, which may lie in a file that
-cannot be written.
+returns the changed values, or the changed recording where it moves steps with their targets. It
+leaves the given one unchanged, which may lie in a file that cannot be written.
 """
 
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from nwavesdk.data.binning import sort_pairs, to_frames
-from nwavesdk.data.recordings import Frames, target_at
+from nwavesdk.data.recordings import Array, Frames, target_at
 from nwavesdk.data.source import StepTarget
 
 __all__ = ["AUGMENTATIONS", "CHANGES", "AugmentedKind", "Varied"]
@@ -31,7 +30,6 @@ NOISE_TILT = 0.7
 NOISE_FLUCTUATION = 0.75
 
 Generator = np.random.Generator
-Array = npt.NDArray[Any]
 
 
 class Varied(NamedTuple):
@@ -70,9 +68,7 @@ class Varied(NamedTuple):
 
     def in_time(self, steps: Array, values: Array) -> "Varied":
         """Other frames or events, with the target at `steps` of the recording, `[new L]`."""
-        target = self.target
-        if target is not None:
-            target = target[steps] if steps.dtype.kind == "i" else target_at(target, steps)
+        target = None if self.target is None else target_at(self.target, steps)
         return self._replace(values=values, steps=len(steps), target=target)
 
     def cut(self, length: int | None) -> "Varied":
@@ -94,7 +90,7 @@ class Varied(NamedTuple):
         place = np.ravel_multi_index(tuple(self.values[1:]), self.sensor)
         return self._replace(values=sort_pairs(self.values[0], place, math.prod(self.shape)))
 
-    def moved(self, axis: int, positions: Array) -> "Varied":
+    def moved(self, axis: int, positions: Array) -> Any:
         """Events at other positions, without those that are then beyond an end of an axis.
 
         Args:
@@ -102,11 +98,11 @@ class Varied(NamedTuple):
             positions: New positions along it, and along those that follow, `[axes, n]`.
         """
         axes = slice(axis, axis + len(positions))
+        sizes = np.array([self.steps, *self.sensor])[axes, None]
+        is_inside = ((positions >= 0) & (positions < sizes)).all(axis=0)
         values = self.values.copy()
         values[axes] = positions
-        sizes = np.array([self.steps, *self.sensor], np.int32)[axes, None]
-        is_inside = ((values[axes] >= 0) & (values[axes] < sizes)).all(axis=0)
-        return self._replace(values=values.compress(is_inside, axis=1))
+        return values.compress(is_inside, axis=1)
 
 
 def shift_steps(
@@ -121,9 +117,9 @@ def shift_steps(
     old_rows = np.arange(varied.steps) - shift
     rows = old_rows.clip(0, varied.steps - 1)
     if varied.are_events:
-        return varied.in_time(rows, varied.values).moved(0, varied.values[:1] + shift)
+        return varied.in_time(rows, varied.moved(0, varied.values[:1] + shift))
     if repeats_quietest:
-        rows[rows != old_rows] = np.add.reduce(varied.values, axis=1).argmin()
+        rows[rows != old_rows] = varied.values.sum(axis=1).argmin()
     return varied.in_time(rows, varied.values[rows])
 
 
@@ -139,54 +135,49 @@ def change_speed(varied: Varied, generator: Generator, most: float) -> Varied:
     steps = (np.arange(0.5, length) * (varied.steps / length) - 0.5).clip(0, varied.steps - 1)
 
     if varied.are_events:
-        middles = (varied.values[:1] + 0.5) * (length / varied.steps)
-        return varied.in_time(steps, varied.values).moved(0, middles)
+        middles = (varied.values[0] + 0.5) * (length / varied.steps)
+        return varied.in_time(steps, np.vstack([middles, varied.values[1:]]).astype(np.int32))
     return varied.in_time(steps, _interpolated(varied.values, steps))
 
 
-def warp_bands(varied: Varied, generator: Generator, most: float) -> Varied:
+def warp_bands(varied: Varied, generator: Generator, most: float) -> Any:
     """Bands stretched from the lowest one, by linear interpolation; the highest one is repeated."""
     places = np.arange(0.0, varied.values.shape[1]) * (1 + generator.uniform(-most, most))
-    return varied._replace(values=_interpolated(varied.values.T, places).T)
+    return _interpolated(varied.values.T, places).T
 
 
-def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Varied:
+def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Any:
     """Power of noise added to log power, with a lowest ratio of signal to noise [dB]."""
     # Relative to the loudest value, so that no power overflows.
     highest = varied.values.max()
     power = np.exp(varied.values - highest)
-    signal = np.add.reduce(power, axis=None) / power.size
+    signal = power.mean()
 
     ratio = least_ratio + NOISE_RANGE * generator.random()
     tilt = np.float32(NOISE_TILT * generator.standard_normal())
-    level = np.exp(tilt * _from_minus_1_to_1(power.shape[1]))
+    level = np.exp(tilt * np.linspace(-1, 1, power.shape[1], dtype=np.float32))
     level *= np.float32(signal * 10 ** (-ratio / 10))
 
     noise = generator.random(power.shape, np.float32) * (np.float32(2 * NOISE_FLUCTUATION) * level)
     power += noise + np.float32(1 - NOISE_FLUCTUATION) * level
-    return varied._replace(values=np.log(power, out=power) + highest)
+    return np.log(power, out=power) + highest
 
 
-@cache
-def _from_minus_1_to_1(count: int) -> Frames:
-    return np.linspace(-1, 1, count, dtype=np.float32)
-
-
-def change_gain(varied: Varied, generator: Generator, decibels: float) -> Varied:
+def change_gain(varied: Varied, generator: Generator, decibels: float) -> Any:
     """Log power with another loudness: ratios of power are differences of logarithms."""
     nepers = np.float32(decibels * np.log(10) / 10)
     gain = nepers * generator.standard_normal(dtype=np.float32)
-    return varied._replace(values=varied.values + gain)
+    return varied.values + gain
 
 
-def scale_features(varied: Varied, generator: Generator, deviation: float) -> Varied:
+def scale_features(varied: Varied, generator: Generator, deviation: float) -> Any:
     """Each feature times its own factor, about its mean over the recording."""
     mean = _mean_of(varied.values)
     factors = np.exp(deviation * generator.standard_normal(len(mean), np.float32))
-    return varied._replace(values=mean + (varied.values - mean) * factors)
+    return mean + (varied.values - mean) * factors
 
 
-def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Varied:
+def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Any:
     """White noise on each value, in proportion to the deviation of its feature.
 
     Of a recording with one frame, an image, it is the deviation of all values.
@@ -194,7 +185,7 @@ def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Vari
     deviation = varied.values.std(axis=0 if varied.steps > 1 else None, dtype=np.float64)
     noise = generator.standard_normal(varied.values.shape, np.float32)
     noise *= (fraction * deviation).astype(np.float32)
-    return varied._replace(values=noise + varied.values)
+    return noise + varied.values
 
 
 def _mean_of(frames: Array) -> Array:
@@ -202,9 +193,7 @@ def _mean_of(frames: Array) -> Array:
     return np.asarray(frames.mean(axis=0, dtype=np.float64), np.float32)
 
 
-def mask_frames(
-    varied: Varied, generator: Generator, most_times: float, most_bands: float
-) -> Varied:
+def mask_frames(varied: Varied, generator: Generator, most_times: float, most_bands: float) -> Any:
     """Some frames in a row, twice, and some features, twice, replaced by means over the recording.
 
     A largest fraction of 0 masks nothing.
@@ -215,31 +204,31 @@ def mask_frames(
         masked[span] = mean
     for span in _draw_masks(len(mean), most_bands, generator):
         masked[:, span] = mean[span]
-    return varied._replace(values=masked)
+    return masked
 
 
-def mask_events(varied: Varied, generator: Generator, most: float) -> Varied:
+def mask_events(varied: Varied, generator: Generator, most: float) -> Any:
     """Events without the events of some steps in a row, twice."""
-    is_masked = np.zeros(varied.steps, bool)
+    is_left = np.ones(varied.steps, bool)
     for span in _draw_masks(varied.steps, most, generator):
-        is_masked[span] = True
-    return varied._replace(values=varied.values.compress(~is_masked[varied.values[0]], axis=1))
+        is_left[span] = False
+    return varied.values.compress(is_left[varied.values[0]], axis=1)
 
 
-def spread_events(varied: Varied, generator: Generator, deviation: float) -> Varied:
+def spread_events(varied: Varied, generator: Generator, deviation: float) -> Any:
     """Each event moved in time by itself [steps]; the events that leave the recording are lost."""
     shifts = np.rint(deviation * generator.standard_normal(varied.values.shape[1], np.float32))
     return varied.moved(0, varied.values[:1] + shifts)
 
 
-def drop_events(varied: Varied, generator: Generator, most: float) -> Varied:
+def drop_events(varied: Varied, generator: Generator, most: float) -> Any:
     """Events without a fraction of them, drawn up to the largest one."""
     fraction = generator.uniform(0, most)
     is_left = generator.random(varied.values.shape[1], np.float32) >= fraction
-    return varied._replace(values=varied.values.compress(is_left, axis=1))
+    return varied.values.compress(is_left, axis=1)
 
 
-def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float) -> Varied:
+def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float) -> Any:
     """Images turned about their center and stretched, by linear interpolation between pixels.
 
     Beyond an edge, the pixels at the edge are repeated. Height and width are stretched separately.
@@ -251,16 +240,16 @@ def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float
     left, right, along = _neighbors(x, width)
 
     # Weights are the same for all colors.
-    pixels = varied.values.reshape(varied.steps, height * width, -1)
+    pixels = varied.values.reshape(varied.steps, height, width, -1)
     top, bottom = (
-        _between(pixels[:, row * width + left], pixels[:, row * width + right], along[:, None])
+        _between(pixels[:, row, left], pixels[:, row, right], along[:, None])
         for row in (upper, lower)
     )
     turned = _between(top, bottom, down[:, None])
-    return varied._replace(values=turned.reshape(varied.values.shape))
+    return turned.reshape(varied.values.shape)
 
 
-def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: float) -> Varied:
+def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: float) -> Any:
     """Events turned about the center of their sensor and stretched; beyond an edge, they are lost.
 
     Each event comes from anywhere within its pixel, so that no pattern of gaps appears. A sensor
@@ -275,15 +264,15 @@ def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: floa
     return varied.moved(3, turned[1:]) if is_flat else varied.moved(2, turned)
 
 
-def move_image(varied: Varied, generator: Generator, most: float) -> Varied:
+def move_image(varied: Varied, generator: Generator, most: float) -> Any:
     """Images moved by whole pixels; the pixels at an edge are repeated."""
-    rows = np.arange(varied.shape[0]) - _draw_whole(-most, most, generator)
-    columns = np.arange(varied.shape[1]) - _draw_whole(-most, most, generator)
-    images = varied.values.take(rows, axis=1, mode="clip").take(columns, axis=2, mode="clip")
-    return varied._replace(values=images)
+    rows, columns = (
+        np.arange(size) - _draw_whole(-most, most, generator) for size in varied.shape[:2]
+    )
+    return varied.values.take(rows, axis=1, mode="clip").take(columns, axis=2, mode="clip")
 
 
-def move_events(varied: Varied, generator: Generator, most: float) -> Varied:
+def move_events(varied: Varied, generator: Generator, most: float) -> Any:
     """Events moved along the last two axes of the sensor; the events that leave it are lost."""
     along = _draw_whole(-most, most, generator)
     # A sensor with one axis has no y to move along.
@@ -291,55 +280,54 @@ def move_events(varied: Varied, generator: Generator, most: float) -> Varied:
     return varied.moved(2, varied.values[2:] + np.array([[down], [along]], np.int32))
 
 
-def flip(varied: Varied, generator: Generator, probability: float) -> Varied:
+def flip(varied: Varied, generator: Generator, probability: float) -> Any:
     """A mirror image, left for right along the last axis of a sensor, with a probability."""
     if generator.random() >= probability:
-        return varied
+        return varied.values
     if varied.are_events:
         return varied.moved(3, varied.shape[-1] - 1 - varied.values[3:])
-    return varied._replace(values=varied.values[:, :, ::-1])
+    return varied.values[:, :, ::-1]
 
 
-def erase_in_image(varied: Varied, generator: Generator, most: float) -> Varied:
+def erase_in_image(varied: Varied, generator: Generator, most: float) -> Any:
     """Images in which a rectangle has one color between their least and their greatest value."""
-    height, width, *colors = varied.shape
-    rows = _draw_part(height, most, generator)
-    columns = _draw_part(width, most, generator)
+    rows, columns = (_draw_part(size, most, generator) for size in varied.shape[:2])
     images = varied.values.copy()
-    images[:, rows, columns] = generator.uniform(images.min(), images.max(), colors)
-    return varied._replace(values=images)
+    colors = generator.uniform(images.min(), images.max(), varied.shape[2:])
+    images[:, rows, columns] = colors
+    return images
 
 
-def _interpolated(values: Array, places: npt.NDArray[np.float64]) -> Array:
+def _interpolated(values: Array, places: Array) -> Any:
     """Values `[n, F]` at places between 0 and n - 1 of the first axis; the ends are repeated."""
     before, after, weights = _neighbors(places, len(values))
     return _between(values[before], values[after], weights[:, None])
 
 
-def _neighbors(places: npt.NDArray[np.float64], length: int) -> tuple[Array, Array, Frames]:
+def _neighbors(places: Array, length: int) -> tuple[Array, ...]:
     """The index before and after each place along an axis, and how far it is between them."""
     inside = places.clip(0, length - 1)
     before = inside.astype(np.int64)
     return before, np.minimum(before + 1, length - 1), (inside - before).astype(np.float32)
 
 
-def _between(first: Array, second: Array, weights: Frames) -> Array:
+def _between(first: Array, second: Array, weights: Frames) -> Any:
     """Values between two others, by the weight of the second."""
-    return np.add(first, (second - first) * weights)
+    return first + (second - first) * weights
 
 
-def _draw_matrix(angle: float, zoom: float, generator: Generator) -> npt.NDArray[np.float64]:
+def _draw_matrix(angle: float, zoom: float, generator: Generator) -> Array:
     """A matrix that stretches vectors (y, x), then turns them."""
     radians = math.radians(generator.uniform(-angle, angle))
     sine, cosine = math.sin(radians), math.cos(radians)
-    factors = 1 + generator.uniform(-zoom, zoom, 2)
-    return np.array([[cosine, -sine], [sine, cosine]]) * factors
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    return turn * (1 + generator.uniform(-zoom, zoom, 2))
 
 
-def _about_center(matrix: Array, pixels: Array, size: tuple[int, ...]) -> Array:
+def _about_center(matrix: Array, pixels: Array, size: tuple[int, ...]) -> Any:
     """Pixels `[2, n]`, y and x, after a linear map that leaves the center of a plane in place."""
     center = (np.array(size)[:, None] - 1) / 2
-    return np.add(matrix @ (pixels - center), center)
+    return matrix @ (pixels - center) + center
 
 
 def _draw_whole(low: float, high: float, generator: Generator) -> int:
