@@ -18,22 +18,24 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 3171,
-    "train presets": 5025,
-    "analysis": 4495,
+    "data": 2296,
+    "train presets": 5023,
+    "analysis": 4490,
     "cli": 1422,
-    "internal": 577,
+    "internal": 487,
     "solvers": 4088,
     "layers": 2764,
     "interop": 2488,
     "net": 1595,
-    "deploy": 1031,
+    "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 32363
+MAX_STATEMENTS_OF_TESTS = 31442
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.0, TESTS: 14.1}
+# They were 12.8 and 14.0 when `data` had twice as many statements: imports, fields and other short
+# statements were the larger part of what went.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.03, TESTS: 14.13}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

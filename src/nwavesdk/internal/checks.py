@@ -63,10 +63,11 @@ def close_name(name: object, names: Iterable[str]) -> str:
     if not isinstance(name, str) or len(name) >= 100:
         return ""
 
-    # Regardless of case: LifLayer is LIFLayer, not LILayer. Of equal names, that with capitals.
-    by_lower = {known.lower(): known for known in sorted(names, reverse=True)}
-    close = get_close_matches(name.lower(), by_lower, 1)
-    return f", did you mean {by_lower[close[0]]!r}?" if close else ""
+    # First regardless of case: LifLayer is LIFLayer, not LILayer.
+    known = list(names)
+    close = get_close_matches(name.lower(), {entry.lower() for entry in known}, 1)
+    same = [entry for entry in known if [entry.lower()] == close]
+    return f", did you mean {get_close_matches(name, same, 1, 0)[0]!r}?" if close else ""
 
 
 def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def test_page_loads_nothing(finished_study: Study) -> None:
         ("config.json", b"{", r"config\.json is not the config of a run"),
         ("metrics.csv", b"\x8b", r"metrics\.csv does not hold the metrics.*: remove it"),
         ("metrics.csv", b"x" * 2**18, r"metrics\.csv does not hold .*field limit.*: remove it"),
-        ("result.json", b"{", r"result\.json is not JSON"),
+        ("result.json", b"{", r"result\.json is damaged"),
         ("model.safetensors", b"\x08", r"model\.safetensors is "),
     ],
 )

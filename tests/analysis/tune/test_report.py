@@ -76,6 +76,6 @@ def test_damage_in_a_trial_is_an_error_that_changes_nothing(
     shutil.copytree(finished_search.path, tmp_path / "search")
     search = Search.read(tmp_path / "search")
     (search.trials[0].path / "result.json").write_bytes(b"{")
-    with pytest.raises(FileError, match=r"result\.json is not JSON"):
+    with pytest.raises(FileError, match=r"result\.json is damaged"):
         write_search(search)
     assert not (search.path / "result.json").exists()

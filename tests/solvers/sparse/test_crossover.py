@@ -187,7 +187,7 @@ def test_a_table_does_not_change_while_a_process_runs():
     (TABLE.toml().replace("0.4", "inf"), "forward.1.1.1: .*got inf"),
     (f"min_work = {2**63 - 1}\n" + TABLE.toml().partition("\n")[2], "min_work: expected at most"),
     ("a" * 70_000, "it is too large .70,000 bytes"),
-    ("a = " + "[" * 1000, "it is not TOML .nested deeper than 64 levels"),
+    ("a = " + "[" * 1000, "it is not TOML .maximum recursion depth"),
     ("a\x1b[31m = 1", "is not a crossover table"),
 ])  # fmt: skip
 def test_a_damaged_file_is_named_with_its_remedy(text, words):
