@@ -203,7 +203,11 @@ def test_what_is_not_a_file_of_moderate_size_and_depth_is_rejected(tmp_path):
     os.mkfifo(pipe)
     deep = tmp_path / "deep.toml"
     deep.write_text("x = " + "[" * 10000)
-    for path, words in ((pipe, "is a pipe"), (tmp_path, "is a folder"), (deep, "not TOML .maximum")):
+    for path, words in (
+        (pipe, "is a pipe"),
+        (tmp_path, "is a folder"),
+        (deep, "not TOML .maximum"),
+    ):
         with pytest.raises(ValueError, match=words):
             load_profile(path)
 

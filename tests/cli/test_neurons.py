@@ -88,7 +88,10 @@ def test_wrong_words_are_one_line(tmp_path: Path):
     for words, error in [
         (("adlf",), "NAME: unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
         (("li", "--output", tmp_path / "file"), "--output: .*is a file, expected a folder"),
-        (("li", "--output", tmp_path / "file" / "x"), "--output: .*cannot be written .Not a directory"),
+        (
+            ("li", "--output", tmp_path / "file" / "x"),
+            "--output: .*cannot be written .Not a directory",
+        ),
         (("li", "--output", tmp_path / "taken"), r"li\.png is a folder, expected a file"),
         (("li", "adlif"), "unexpected extra argument"),
     ]:

@@ -465,7 +465,11 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\], expected \[T, features\]"),
     (SERIES, lambda _: [], "Nothing to predict: got no recording, expected files or arrays"),
     (SOUND_RUN, text_file, r"a\.wav cannot be read as sound .*: repair or remove it"),
-    (SOUND_RUN, lambda _: np.zeros(0, np.float32), "recording 0 holds values of type float32 and shape "),
+    (
+        SOUND_RUN,
+        lambda _: np.zeros(0, np.float32),
+        "recording 0 holds values of type float32 and shape ",
+    ),
     (
         IMAGE_RUN,
         lambda _: np.zeros((3, 2)),
