@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2296,
+    "data": 2300,
     "train presets": 5023,
     "analysis": 4490,
     "cli": 1422,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 31444
+MAX_STATEMENTS_OF_TESTS = 31442
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 when `data` had twice as many statements: imports, fields and other short

@@ -41,5 +41,5 @@ def test_a_hostile_file_is_raised_or_skipped(words: Path, name: str) -> None:
 
 def test_values_that_overflow_in_the_filters_are_named(words: Path) -> None:
     write(words / "yes" / "x.wav", np.sign(tone(500, 0.25) + 1e-3) * np.float32(3e38), 16000)
-    with pytest.raises(RecordingError, match=r"x\.wav .* samples that are too large"):
+    with pytest.raises(RecordingError, match=r"x\.wav has -\?inf at index|x\.wav has nan"):
         load_wav_folder(words, bands=4)

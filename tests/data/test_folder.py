@@ -10,6 +10,7 @@ import pytest
 from data.conftest import write
 from nwavesdk.data import RecordingError
 from nwavesdk.data.folder import Faults, check_parts, list_classes, list_targets
+from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Item
 
 
@@ -22,6 +23,20 @@ def misname(root: Path, folder: str) -> None:
 def fill(root: Path, name: str) -> None:
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text("1,2\n")
+
+
+def test_links_hide_no_empty_class_and_no_set_twice(tmp_path: Path) -> None:
+    for name in ("classes/a/1.csv", "classes/b/1.csv", "sets/train/a/1.csv", "sets/test/a/1.csv"):
+        fill(tmp_path, name)
+    (tmp_path / "empty").mkdir()
+    for link, target, fault in (
+        ("sets/val", "sets/test", "all different, for an official split"),
+        ("classes/c", "empty", r"has class folders without a .* \(c\)"),
+    ):
+        root = (tmp_path / link).parent
+        (tmp_path / link).symlink_to(tmp_path / target)
+        with pytest.raises(ValueError, match=fault):
+            open_source(root, Faults(root, "raise"))
 
 
 SOUNDS = (".wav", ".flac", ".ogg")

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from examples import small_data as small
-from nwavesdk.data.features import FeatureOptions, Features, ImageFeatures
+from nwavesdk.data.features import FeatureOptions, Features
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import Loaded, load_recordings
 from nwavesdk.data.readers.series import SeriesOptions
-from nwavesdk.data.source import Item, Sample
 
 for package in ("soundfile", "soxr", "scipy.io", "PIL"):
     pytest.importorskip(package)
@@ -280,14 +279,6 @@ def test_a_gray_image_among_colored_ones_gets_their_channels(tmp_path: Path, col
         else:
             alone = gray.frames[gray.keys.index(key)].reshape(4, 5, 1)
             np.testing.assert_array_equal(pixels, np.repeat(alone, 3, axis=2))
-
-
-def test_colors_where_the_net_knows_gray_are_a_fault(tmp_path: Path) -> None:
-    item = Item("a.png", tmp_path / "a.png")
-    with pytest.raises(
-        ValueError, match=r"a\.png is .* \(4, 5, 3\), expected \(4, 5\).*convert its colors"
-    ):
-        ImageFeatures((4, 5))(item, Sample(np.zeros((4, 5, 3), np.float32)))
 
 
 # The cache

@@ -3,14 +3,24 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nwavesdk.data.features import EventBins, Featured
-from nwavesdk.data.loading import ARRAYS, INDEX, open_store, store_frames
+from nwavesdk.data.features import EventBins, Featured, SeriesFeatures
+from nwavesdk.data.folder import Faults
+from nwavesdk.data.loading import (
+    ARRAYS,
+    INDEX,
+    list_recordings,
+    load_recordings,
+    open_store,
+    store_frames,
+)
+from nwavesdk.data.source import Item, Sample, Source
 
 FRAMES = [np.random.default_rng(n).random((n, 3)).astype(np.float32) for n in (4, 1, 7)]
 TARGETS = [np.arange(2 * len(frames), dtype=np.float32).reshape(-1, 2) for frames in FRAMES]
@@ -29,6 +39,24 @@ def write(path: Path, with_targets: bool = True) -> dict[str, Any]:
         for frames, target in zip(FRAMES, TARGETS, strict=True)
     ]
     return store_frames(path, recordings, FACTS)
+
+
+def test_series_of_any_dtype_are_float32() -> None:
+    dtypes = ("float32", ">f8", "int32", "bool")
+    items = tuple(Item(dtype, Path(dtype), "ab"[i % 2]) for i, dtype in enumerate(dtypes))
+    source = Source(
+        kind="series",
+        task="classification",
+        items=items,
+        read=lambda item: Sample(np.ones((3, 1), item.key)),
+        digest=lambda item: item.key.encode(),
+    )
+    recordings = load_recordings(source, Faults(Path("made up"), "raise"), SeriesFeatures())
+    for frames in recordings.recordings.frames:
+        assert frames.dtype == np.float32
+        np.testing.assert_array_equal(frames, np.ones((3, 1)))
+    # The source knew other classes before a table named these.
+    assert list_recordings(replace(source, classes=("c", "d"))).classes == ("a", "b")
 
 
 @pytest.mark.parametrize("with_targets", [True, False])

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -193,15 +192,6 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
         np.testing.assert_array_equal(y, channels.labels[indices])
 
 
-def test_a_split_by_recording_has_no_speakers(words: Path, fast: dict[str, Any]) -> None:
-    gen = NWaveDataGen(data_parent=words, split="recording", **fast)
-    assert (gen.split.by, gen.split.groups) == ("recording", ())
-    write(words / "yes" / "nobody.wav")
-    assert build(words, fast).split.by == "recording"
-    with pytest.raises(ValueError, match=r"1 recordings have no speaker, such as 'yes/nobody"):
-        _ = build(words, fast, split="speaker").split
-
-
 def test_the_seed_decides_the_order_which_differs_between_epochs(
     words: Path, fast: dict[str, Any]
 ) -> None:
@@ -267,17 +257,6 @@ def test_a_folder_of_other_data_is_rejected_when_it_is_read(
     gen = nwavesdk.NWaveDataGen(data_parent=tmp_path, **fast)
     with pytest.raises(ValueError, match="holds series for classification, expected sound for"):
         gen.dataloaders()
-
-
-def test_faults_are_skipped_with_their_reason(words: Path, fast: dict[str, Any]) -> None:
-    loud = np.full(2000, 3e38, np.float32) * np.sign(tone(500, 0.25) + 1e-3)
-    write(words / "no" / "loud.wav", loud, 16000)
-    write(words / "no" / "long.wav", tone(440, 3.0))
-    ((name, reason),) = build(words, fast, on_error="skip").channels.skipped
-    assert (name, "samples that are too large to be filtered" in reason) == ("no/loud.wav", True)
-    # The cache of a data set with faults is of no use to a reader that accepts none.
-    with pytest.raises(RecordingError, match=r"lasts 3 s, expected at most 2 s: cut it, or raise"):
-        build(words, fast, max_seconds=2.0)
 
 
 def test_arrays_that_the_memory_cannot_hold_are_rejected(words: Path, fast: dict[str, Any]) -> None:
@@ -360,17 +339,3 @@ def test_two_processes_write_the_same_cache(words: Path, fast: dict[str, Any]) -
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     check_same(build(words, fast), build(words, fast, cache=False))
     assert len(list(fast["cache"].iterdir())) == 1
-
-
-def test_a_killed_process_leaves_no_store_that_is_not_whole(
-    words: Path, fast: dict[str, Any]
-) -> None:
-    process = start(words, fast["cache"], SLOW_PROCESS)
-    began = time.monotonic()
-    while not list(fast["cache"].glob(".*.draft")):
-        assert time.monotonic() - began < 60
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert not list(fast["cache"].glob("[!.]*"))
-    check_same(build(words, fast), build(words, fast, cache=False))

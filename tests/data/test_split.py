@@ -386,7 +386,7 @@ NO_PART: list[Any] = []
         (
             ["train"] * 3 + ["test", "val", "val"],
             {},
-            "^Class 'b' has no recording in the training set of the official split: add some",
+            "^data.split: Class 'b' has no recording in the training set of the official split",
         ),
         (["train"] * 6, {"folds": 3, "fold": 1}, "^data.folds: folds would mix an official split"),
         (["train", *["test"] * 2] * 2, {}, "^Class 'a' has 1 recordings, too few for 2 sets"),

@@ -16,7 +16,7 @@ from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd, LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.reading import RecordingError, checked
 from nwavesdk.data.recordings import (
     STEPS,
     Frames,
@@ -91,8 +91,8 @@ class Features:
         """
         with np.errstate(over="ignore", invalid="ignore"):
             frames, target = self.featured(item, sample)
-        if not isinstance(frames, EventBins) and not np.isfinite(frames).all():
-            raise RecordingError(item.path, "has samples that are too large to be filtered")
+        if not isinstance(frames, EventBins):
+            frames = checked(item.path, frames)  # filters may overflow
         if target is not None and len(target) != frames.shape[0]:
             raise RecordingError(
                 item.path, f"has a target of {len(target)} steps, expected {frames.shape[0]}"

@@ -148,9 +148,9 @@ def check_parts(root: Path) -> None:
         if len(parts) > 1:
             raise ValueError(
                 f"Data folder {printable(folder)} has the folders {printable(', '.join(names))}, "
-                "which are not classes, expected only train, val and test at the top for an "
-                "official split, with class folders in each: rename or move them, or name the sets "
-                "in a table (--split FILE.csv)."
+                "which are not classes, expected only train, val and test at the top, all "
+                "different, for an official split, with class folders in each: rename or move "
+                "them, or name the sets in a table (--split FILE.csv)."
             )
 
 
@@ -240,7 +240,10 @@ def list_classes(
         else:
             faults.report_file(path, "is not in a class folder")
 
-    folders = {path.name for path in visible_folders(root) if not path.is_symlink()}
+    # A folder that is a fault itself needs no recordings.
+    folders = {path.name for path in visible_folders(root)} - {
+        name.rpartition("/")[2] for name, _ in faults.skipped
+    }
     classes = {str(item.class_name) for item in items}
     if not has_table and len(set(map(str.strip, classes))) < len(folders | classes):
         shown = printable(", ".join(sorted(folders - classes or classes)))

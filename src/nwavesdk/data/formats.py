@@ -113,6 +113,8 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
             "expected one, and train, val or test in the names of all files or of none: name a "
             "file, or give each data set its own folder."
         )
+    if len(set(parts.values())) == 1:  # a part without the others is a data set of its own
+        return dict.fromkeys(parts)
     return dict(sorted(parts.items(), key=lambda item: PARTS.index(item[1] or "train")))
 
 
@@ -143,8 +145,9 @@ def open_source(
         FileError: If a file cannot be used; see `Faults`.
     """
     options = (faults, task, max_seconds, has_table, series)
-    folders = {folder.name for folder in visible_folders(path)}
-    if {"train"} < folders <= set(PARTS):
+    folders = {folder.name: folder.resolve() for folder in visible_folders(path)}
+    # Two links may lead to the same recordings.
+    if {"train"} < folders.keys() <= set(PARTS) and len(set(folders.values())) == len(folders):
         parts = [(part, part, _open(path / part, *options)) for part in PARTS if part in folders]
         source = _join(path, parts)
     else:

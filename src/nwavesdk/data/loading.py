@@ -171,7 +171,9 @@ def load_recordings(
 def list_recordings(source: Source) -> Recordings:
     """The recordings of a source before they are read: names, classes, sets and groups."""
     names = [item.class_name or "" for item in source.items]
-    classes = source.classes or tuple(sorted({*names} - {""}))
+    known = {*names} - {""}
+    # A table may have replaced the classes of the source.
+    classes = source.classes if known <= {*source.classes} else tuple(sorted(known))
     labels = [classes.index(name) if source.task == "classification" else 0 for name in names]
     parts = tuple(item.part or "" for item in source.items)
     groups = tuple(item.group or "" for item in source.items)

@@ -342,8 +342,8 @@ def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoic
     train = np.bincount(recordings.labels[set_of == "train"], minlength=len(recordings.titles))
     if not train.all():
         raise ValueError(
-            f"{recordings.titles[int(train.argmin())]} has no recording in the training set of the "
-            "official split: add some, or remove the class."
+            f"data.split: {recordings.titles[int(train.argmin())]} has no recording in the "
+            "training set of the official split: add some, or remove the class."
         )
     return _Draft(set_of, "file" if choice.by == "file" else "folder")
 

@@ -88,7 +88,15 @@ def test_of_a_file_that_is_there_twice_the_unpacked_one_is_read(tmp_path: Path) 
     written(tmp_path)
     (tmp_path / f"{NAMES[0]}.gz").write_bytes(b"damaged")
     assert open_idx(tmp_path).items[0].path == tmp_path / NAMES[0]
-    assert [item.part for item in open_idx(tmp_path / NAMES[0]).items] == ["train"] * 5
+    assert [item.part for item in open_idx(tmp_path / NAMES[0]).items] == [None] * 5
+
+
+def test_labels_may_be_packed_where_images_are_not(tmp_path: Path) -> None:
+    written(tmp_path)
+    labels = tmp_path / NAMES[1]
+    labels.with_name(f"{labels.name}.gz").write_bytes(gzip.compress(labels.read_bytes()))
+    labels.unlink()
+    assert len(open_idx(tmp_path).items) == 9
 
 
 def test_missing_labels_are_an_error(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_columns_are_chosen_and_missing_values_interpolated(
 
 
 def test_missing_values_at_the_ends_are_the_nearest(read: Read) -> None:
-    sample = read(read_csv, b'NA,1,\n 2,"",null\nnan,3,7\n4,,\n', INTERPOLATE)
+    sample = read(read_csv, b'NA,1,\n 2," ",null\nnan,3,7\n4,,\n', INTERPOLATE)
     expected = np.float32([[2, 1, 7], [2, 2, 7], [3, 3, 7], [4, 3, 7]])
     np.testing.assert_array_equal(sample.values, expected)
     assert sample.n_filled == 7

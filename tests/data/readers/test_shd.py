@@ -84,9 +84,10 @@ def test_labels_may_have_no_names(tmp_path):
     path = write(tmp_path / "ssc_valid.h5", [[1000], [5]], [[3], [0]], [10, 9], ("u4", "u2"))
     source = open_shd(path)
     assert source.classes == ("9", "10")
+    # A part alone is a data set of its own.
     assert [(i.class_name, i.part, i.group) for i in source.items] == [
-        ("10", "val", None),
-        ("9", "val", None),
+        ("10", None, None),
+        ("9", None, None),
     ]
     assert first_recording(path).times.tolist() == [1e-3]
 

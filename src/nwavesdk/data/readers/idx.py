@@ -35,7 +35,9 @@ def open_idx(path: Path) -> Source:
             header claims, or if the two do not fit each other.
     """
     images = _read_idx(path)
-    path_of_labels = path.with_name(re.sub(r"images(.)idx\d", r"labels\1idx1", path.name))
+    name = re.sub(r"images(.)idx\d(.*?)(\.gz)?$", r"labels\1idx1\2", path.name)
+    packed = path.with_name(f"{name}.gz")
+    path_of_labels = packed if packed.exists() else path.with_name(name)
     labels = _read_idx(path_of_labels)
     with reading(path, f"images for {path_of_labels.name}", "take both from one data set"):
         is_image = images.ndim == 3 or images.shape[3:] == (3,)

@@ -97,7 +97,7 @@ def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
         body = lines[n_header_lines:]
         if options.missing == "interpolate":
             # *+ gives nothing back: runs of spaces would take quadratic time otherwise.
-            missing = rf'(^|{delimiter}) *+("?)(na|nan|null)?\2 *+(?={delimiter}|$)'
+            missing = rf'(^|{delimiter}) *+("?) *+(na|nan|null)? *+\2 *+(?={delimiter}|$)'
             body = [re.sub(missing, r"\1nan", line, flags=re.IGNORECASE) for line in body]
 
         numbers = _read_numbers(body, n_header_lines, delimiter, columns or None)
