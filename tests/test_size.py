@@ -35,7 +35,7 @@ MAX_STATEMENTS_OF_TESTS = 31442
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 when `data` had twice as many statements: imports, fields and other short
 # statements were the larger part of what went.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.03, TESTS: 14.13}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.04, TESTS: 14.13}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

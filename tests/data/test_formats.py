@@ -161,7 +161,9 @@ def test_several_data_sets_in_one_folder_are_named(made: Callable[[Make], Path])
     folder = small.make_ts(made(small.make_npz).parent / "two").parent
     for part in ("TRAIN", "TEST"):
         (folder / f"Other_{part}.ts").write_bytes((folder / f"Small_{part}.ts").read_bytes())
-    with pytest.raises(ValueError, match=r"several data sets \(Other_TEST\.ts, .* or give each"):
+    with pytest.raises(
+        ValueError, match=r"several data sets, such as Other_TEST\.ts and .* or give each"
+    ):
         open_source(folder, Faults(folder, "raise"))
     source = open_source(folder / "Small", Faults(folder, "raise"))
     assert source.items[0].key == "Small_TRAIN.ts/0"

@@ -107,11 +107,11 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
             names.add((match["set"], bool(match["part"])))
             parts[file] = PART_OF_WORD.get((match["part"] or "").lower())
     if len(names) > 1:
-        shown = ", ".join(file.name for file in parts)
         raise ValueError(
-            f"Data folder {printable(path)} has several data sets ({printable(shown):.200}), "
-            "expected one, and train, val or test in the names of all files or of none: name a "
-            "file, or give each data set its own folder."
+            f"Data folder {printable(path)} has several data sets, such as "
+            f"{printable(min(parts).name)} and {printable(max(parts).name)}, expected one, and "
+            "train, val or test in the names of all files or of none: name a file, or give each "
+            "data set its own folder."
         )
     if len(set(parts.values())) == 1:  # a part without the others is a data set of its own
         return dict.fromkeys(parts)

@@ -76,7 +76,7 @@ class Split(Generic[T]):
 
     def as_dict(self) -> dict[str, T]:
         """The values by the name of their set."""
-        return dict(vars(self))
+        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 @dataclass(frozen=True)
