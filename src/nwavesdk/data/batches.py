@@ -67,7 +67,7 @@ def rate_spikes(frames: Frames, key: str, hold: int, *, seed: int) -> Frames:
     return (drawn < probabilities).astype(np.float32)
 
 
-def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG001
+def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG001  # an `Encoder`
     """One spike for each value above 0: the larger the value, the earlier.
 
     `nwavesdk.encoding.encode_latency` has the formula; values outside of 0 to 1 count as the nearer

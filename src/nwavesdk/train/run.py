@@ -109,21 +109,25 @@ class Run:
         check_machine(config.machine)
         if config.net_file is not None:
             load_function(config.net_file)  # its errors come before the data are read
+
         is_driven_by_choice = config.net.first_weights == "driven"
         given = given_to_build(config)
         config, data = load_run_data(config)
-        net = config.net
-        if net.neuron != DEFAULT_NEURON:
-            net = net.model_copy(update={"charge_gain": hidden_gain(config)})
-        config = config.model_copy(update={"net": net})
-        threads = config.machine.threads or cls(RunFolder(path), config, data)._default_threads()
-        machine = config.machine.model_copy(update={"threads": threads})
-        decided = {"arithmetic": current_arithmetic(threads), "machine": machine}
-        config = config.model_copy(update=decided)
+        if config.net.neuron != DEFAULT_NEURON:
+            net = config.net.model_copy(update={"charge_gain": hidden_gain(config)})
+            config = config.model_copy(update={"net": net})
+
+        # The net is not built before it is known to fit the memory.
         run = cls(RunFolder(path), config, data)
         run._require_memory_to_train()
         check_build_reads(config, given)
+        threads = config.machine.threads or run._default_threads()
+        machine = config.machine.model_copy(update={"threads": threads})
+        decided = {"arithmetic": current_arithmetic(threads), "machine": machine}
+        config = config.model_copy(update=decided)
+        run = cls(run.folder, config, data)
         warn_of_constants(run.network())
+
         if config.net.first_weights == "drawn":
             return run
         try:

@@ -236,6 +236,7 @@ def _finish(
     has_test = run.config.data.test
     tested = run.data.test if has_test else run.data.val
     evaluated = evaluate_net(net, task, tested, run.config.learning.batch_size)
+
     best = history.rows[selection.epoch]
     lowest = min(history.rows, key=lambda row: row["val_loss"])
     measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
@@ -257,6 +258,7 @@ def _finish(
     fields, operations = describe_run(run.data, task, net, evaluated, reads_test=has_test)
     result |= fields
     run.folder.write_result(result)
+
     try:
         finished = FinishedRun(
             folder=run.folder,
