@@ -25,7 +25,7 @@ from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices
 from nwavesdk.data import Series, Split
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.data.load import load_run_data
 
 __all__ = ["METHODS", "fold_sets", "mean_line", "measure"]
 

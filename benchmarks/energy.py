@@ -37,7 +37,7 @@ from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.wiring import watch_calls
 from nwavesdk.train import Run
-from nwavesdk.train.costs import counted_recordings
+from nwavesdk.train.report.costs import counted_recordings
 
 FILE = results.FOLDER / "energy.json"
 WIDTHS = 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0

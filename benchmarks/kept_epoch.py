@@ -39,9 +39,9 @@ from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.checkpoint import read_checkpoint
-from nwavesdk.train.learner import lengths_of
-from nwavesdk.train.tasks import TrainingTask
+from nwavesdk.train.fit.checkpoint import read_checkpoint
+from nwavesdk.train.fit.learner import lengths_of
+from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = ["RESULTS", "choose", "halves", "main", "mean_weights", "table"]
 

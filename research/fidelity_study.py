@@ -29,7 +29,7 @@ from nwavesdk.loss import rate_logits
 from nwavesdk.presets import lif
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.data.load import RunData, load_run_data
 from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
 

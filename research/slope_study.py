@@ -28,7 +28,7 @@ from nwavesdk.metrics import accuracy_population
 from nwavesdk.presets import lif
 from nwavesdk.surrogate import Surrogate, fast_sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.data.load import RunData, load_run_data
 from research import RESULTS
 
 DEPTHS = (2, 4, 8, 12)

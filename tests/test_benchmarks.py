@@ -21,7 +21,7 @@ from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.data.load import load_run_data
 from research import RESULTS, slope_study, which_surrogate
 from research import fidelity_study as fidelity
 

@@ -47,7 +47,7 @@ def test_a_format_is_trained_on_and_predicted_from(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if folder not in WITH_REPORT:
-        monkeypatch.setattr("nwavesdk.train.training.write_report", lambda *_: None)
+        monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda *_: None)
     path = FORMATS[name](Path(folder))
     if converted:
         path = convert(path, Path(converted))

@@ -13,7 +13,7 @@ from nwavesdk.analysis import chip_parts
 from nwavesdk.analysis.chip_parts import Part, count_on_ray, count_part, part_sizes
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import Tile
-from nwavesdk.train.arithmetic import current_arithmetic
+from nwavesdk.train.fit.arithmetic import current_arithmetic
 from train.runs import chip_choices, write_untrained
 
 

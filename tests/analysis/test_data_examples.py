@@ -17,7 +17,7 @@ from nwavesdk.data import RecordingError
 from nwavesdk.data.recordings import standardized
 from nwavesdk.plot.theme import LIGHT
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.data.load import load_run_data
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from examples import small_data
 from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
 from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.train import RunConfig
-from nwavesdk.train.facts import Facts
-from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.data.load import RunData, load_run_data
 
 
 def report_of(source: Path, choices: dict[str, Any] | None = None) -> dict[str, Any]:

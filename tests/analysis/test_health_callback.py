@@ -18,9 +18,9 @@ from nwavesdk.data import Batch
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.surrogate import atan
-from nwavesdk.train.learner import Learner
-from nwavesdk.train.sections import LearningConfig
-from nwavesdk.train.tasks import Classification, OutputLayer
+from nwavesdk.train.config.sections import LearningConfig
+from nwavesdk.train.fit.learner import Learner
+from nwavesdk.train.fit.tasks import Classification, OutputLayer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers.*",

@@ -10,7 +10,7 @@ from nwavesdk.analysis.health import Finding
 from nwavesdk.analysis.remedies import with_remedies
 from nwavesdk.presets import NAMES
 from nwavesdk.train import RunConfig
-from nwavesdk.train.net_choice import NetFileConfig
+from nwavesdk.train.config.net_choice import NetFileConfig
 
 NAME = {"1": "hidden 1 (1)"}
 KINDS = sorted({*health_remedies.REMEDIES, *memory.REMEDIES})

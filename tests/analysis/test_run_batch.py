@@ -14,7 +14,7 @@ from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.checkpoint import EveryEpoch
+from nwavesdk.train.fit.checkpoint import EveryEpoch
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from cli.command import json_object, nwave
 from nwavesdk import __version__
-from nwavesdk.train.facts import Origin
+from nwavesdk.train.config.facts import Origin
 
 
 def test_surrogates_as_table_object_and_picture(

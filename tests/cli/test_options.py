@@ -16,7 +16,7 @@ from nwavesdk.cli.options import (
 )
 from nwavesdk.data.source import Task
 from nwavesdk.train import BrokenRunError, RunConfig
-from nwavesdk.train.recipes import DataKind, complete_config, complete_schedule
+from nwavesdk.train.config.recipes import DataKind, complete_config, complete_schedule
 
 
 def test_options_have_type_default_and_help_of_their_fields() -> None:

@@ -19,7 +19,7 @@ from nwavesdk.data.source import Item, Sample
 from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
-from nwavesdk.train.given import Given
+from nwavesdk.train.apply.given import Given
 from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained
 

@@ -72,7 +72,7 @@ def test_a_hint_names_what_centering_takes_from_a_net(
 def test_result_and_report_say_if_validation_was_clearly_better_earlier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from nwavesdk.train.report import _course
+    from nwavesdk.train.report.write import _course
 
     configs = {keep: RunConfig.of({"learning": {"keep": keep}}) for keep in ("last", "best")}
     course = {"epochs": 60, "seconds": 9.0, "seed": 0, "val_loss": 0.43}

@@ -16,7 +16,7 @@ from nwavesdk import NWaveDataGen, NWaveDataloaderConfig
 from nwavesdk.chip import load_profile
 from nwavesdk.data import FrontEnd, RecordingError
 from nwavesdk.data.decoding import MOST_SECONDS
-from nwavesdk.train.sections import DataConfig
+from nwavesdk.train.config.sections import DataConfig
 
 for needed in ("soundfile", "soxr", "scipy"):
     pytest.importorskip(needed)

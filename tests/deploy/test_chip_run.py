@@ -13,7 +13,7 @@ from nwavesdk.deploy.chip_run import series_picture
 from nwavesdk.deploy.chip_series import ChipSeries
 from nwavesdk.plot.theme import LIGHT
 from nwavesdk.train import RunConfig
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.data.load import load_run_data
 from train.runs import chip_choices, write_untrained
 
 

@@ -14,7 +14,7 @@ from layers.nets import drive
 from nwavesdk.data import Standard
 from nwavesdk.deploy import export, find_violations, place_layers
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, SpikingSequential, prepare_net
-from nwavesdk.train.model_file import load_model, save_model
+from nwavesdk.train.fit.model_file import load_model, save_model
 
 # The page of docs/your-neuron.md and tests/layers, so that its kernels are compiled once.
 MODULE = '''

@@ -10,7 +10,7 @@ from nwavesdk.layers import LIFLayer, TemporalConv, prepare_net
 from nwavesdk.net import SpikingSequential
 from nwavesdk.presets import conv
 from nwavesdk.train import RunConfig
-from nwavesdk.train.facts import Facts
+from nwavesdk.train.config.facts import Facts
 
 
 def net_for(inputs: tuple[int, ...], **facts: Any) -> SpikingSequential:

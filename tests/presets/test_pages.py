@@ -11,9 +11,9 @@ from nwavesdk import presets
 from nwavesdk.layers import NeuronLayer, prepare_net
 from nwavesdk.presets import NAMES, USES, PresetName
 from nwavesdk.train import RunConfig
-from nwavesdk.train.net_choice import NetFileConfig, page_of
-from nwavesdk.train.net_file import load_function
-from nwavesdk.train.sections import NetConfig
+from nwavesdk.train.config.net_choice import NetFileConfig, page_of
+from nwavesdk.train.config.sections import NetConfig
+from nwavesdk.train.fit.net_file import load_function
 
 # Another value of each option of the net.
 OTHERS: dict[str, Any] = {

@@ -48,7 +48,7 @@ def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch")
 def write_untrained(folder: Path, choices: dict[str, Any]) -> None:
     """Write a run with the model of its initial weights, which takes no training."""
     from nwavesdk.train import Run, RunConfig
-    from nwavesdk.train.model_file import save_model
+    from nwavesdk.train.fit.model_file import save_model
 
     run = Run.new(folder, RunConfig.of(choices))
     net = run.network(deployed=True)
@@ -61,7 +61,7 @@ class StopError(Exception):
 
 def stop_after(run: "Run", epochs: int) -> None:
     """Train and break off after the checkpoint of an epoch, as an interrupt would."""
-    from nwavesdk.train.checkpoint import EveryEpoch
+    from nwavesdk.train.fit.checkpoint import EveryEpoch
 
     original = EveryEpoch.on_train_epoch_end
 

@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.facts import Origin
+from nwavesdk.train.config.facts import Origin
 from train.runs import metrics, model_bytes
 
 

@@ -14,8 +14,8 @@ from nwavesdk.solvers.sparse import crossover
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
-from nwavesdk.train.facts import ArithmeticConfig
+from nwavesdk.train.config.facts import ArithmeticConfig
+from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from train.runs import model_bytes, stop_after
 
 ALWAYS, NEVER = (

@@ -15,8 +15,9 @@ from nwavesdk.deploy import find_violations
 from nwavesdk.layers import H1v1Layer, H1v2Layer
 from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing
-from nwavesdk.train import Run, RunConfig, RunFolder, learner
-from nwavesdk.train.evaluation import evaluate_net
+from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train.fit import learner
+from nwavesdk.train.fit.evaluation import evaluate_net
 from train.runs import chip_choices, model_bytes, stop_after
 
 TRAINED = [
@@ -117,7 +118,7 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
         return step(self, net, epoch)
 
     monkeypatch.setattr(learner, "prepared", record_seed)
-    monkeypatch.setattr("nwavesdk.train.training.VAL_BATCH", 2)
+    monkeypatch.setattr("nwavesdk.train.fit.course.VAL_BATCH", 2)
     monkeypatch.setattr(SignAnnealing, "step", record_step)
     Run.new(tmp_path / "run", RunConfig.of(choices)).train()
     assert epochs == [1, 2, 3]

@@ -10,8 +10,8 @@ pytest.importorskip("lightning")
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.presets import lif
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.learner import Learner
-from nwavesdk.train.tasks import Classification, OutputLayer
+from nwavesdk.train.fit.learner import Learner
+from nwavesdk.train.fit.tasks import Classification, OutputLayer
 from train.runs import model_bytes, stop_after
 
 

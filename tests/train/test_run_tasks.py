@@ -13,9 +13,9 @@ from nwavesdk.data import Series
 from nwavesdk.deploy.chip_run import ChipRun
 from nwavesdk.layers import LILayer
 from nwavesdk.train import Run, RunConfig, RunFolder, load
-from nwavesdk.train.evaluation import evaluate_net
-from nwavesdk.train.model_file import load_model
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.model_file import load_model
 from train.runs import metrics, model_bytes, stop_after
 
 T = 40
@@ -111,14 +111,14 @@ def test_a_run_reports_is_evaluated_and_resumes(
     if chip:
         with pytest.raises(ValueError, match="got a run for pattern, expected classification"):
             ChipRun.open(tmp_path / "whole").series(2, 0, 0.9)
-    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
     Run.open(tmp_path / "broken").train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
 
 
 def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("regression", tmp_path)
     choices["learning"] |= {"epochs": 12, "rate": 0.05}
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
@@ -138,7 +138,7 @@ def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("labels", tmp_path)
     choices["data"]["look_ahead"] = 12
     choices["net"]["tau"] = 2e-3
@@ -170,7 +170,7 @@ def test_unbalanced_classes_are_noted_or_weighted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("labels", tmp_path)
     choices["learning"] |= {"epochs": 2}
     if is_balanced:
@@ -216,7 +216,7 @@ def test_no_test_leaves_the_test_set_unread(
 def test_a_run_with_workers_resumes_to_the_bits_of_one_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.training.write_report", lambda _: None)
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("regression", tmp_path)
     Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
     choices["machine"] |= {"workers": 1}

@@ -25,8 +25,8 @@ from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import differences
 from nwavesdk.internal.processes import LOCAL, die_with_the_parent
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
-from nwavesdk.train.progress import print_line
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = [

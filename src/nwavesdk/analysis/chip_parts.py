@@ -19,9 +19,9 @@ from nwavesdk.deploy.chip_series import Count, Tile
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
-from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
-from nwavesdk.train.facts import ArithmeticConfig
-from nwavesdk.train.net_choice import NetFileConfig
+from nwavesdk.train.config.facts import ArithmeticConfig
+from nwavesdk.train.config.net_choice import NetFileConfig
+from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 
 __all__ = ["count_on_ray", "count_part", "part_sizes"]
 

@@ -19,9 +19,9 @@ from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.plot.theme import LIGHT, render_png
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.inputs import series_options
-from nwavesdk.train.run_data import RunData
-from nwavesdk.train.sections import is_table
+from nwavesdk.train.config.sections import is_table
+from nwavesdk.train.data.inputs import series_options
+from nwavesdk.train.data.load import RunData
 
 __all__ = ["data_picture", "plot_data"]
 

@@ -9,7 +9,7 @@ from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.run_data import RunData
+from nwavesdk.train.data.load import RunData
 
 __all__ = [
     "count_classes",
@@ -48,7 +48,7 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
         The content of the JSON object that `nwave data --json` prints.
 
     Example:
-        >>> from nwavesdk.train.run_data import load_run_data
+        >>> from nwavesdk.train.data.load import load_run_data
         >>> report = data_report(*load_run_data(RunConfig.of({"data": {"limit": 30}})))
         >>> report["recordings"], report["features"], report["lengths"]["steps"]
         ({'train': 10, 'val': 10, 'test': 10}, 13, {'min': 8.0, 'median': 18.0, 'max': 35.0})
@@ -205,7 +205,7 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     """The report for a terminal.
 
     Example:
-        >>> from nwavesdk.train.run_data import load_run_data
+        >>> from nwavesdk.train.data.load import load_run_data
         >>> report = data_report(*load_run_data(RunConfig.of({"data": {"limit": 30}})))
         >>> for line in data_lines(report)[:4]:
         ...     print(line)

@@ -16,7 +16,7 @@ from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
-from nwavesdk.train.learner import Learner, lengths_of
+from nwavesdk.train.fit.learner import Learner, lengths_of
 
 __all__ = ["HealthCallback"]
 

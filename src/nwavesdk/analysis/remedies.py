@@ -9,7 +9,7 @@ from nwavesdk.analysis.health_remedies import LESS, MORE
 from nwavesdk.internal.files import printable
 from nwavesdk.presets import USES
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.recipes import can_drive
+from nwavesdk.train.config.recipes import can_drive
 
 __all__ = ["with_remedies"]
 

@@ -14,14 +14,14 @@ from nwavesdk.net import record
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.checkpoint import damaged_checkpoint, read_checkpoint
-from nwavesdk.train.evaluation import Evaluation, evaluate_net
-from nwavesdk.train.learner import lengths_of
-from nwavesdk.train.model_file import check_tensors
-from nwavesdk.train.net_choice import NetChoice, match_net_file
-from nwavesdk.train.net_file import RunNet
-from nwavesdk.train.network import chip_seed, stream_seed
-from nwavesdk.train.run_data import load_run_data
+from nwavesdk.train.config.net_choice import NetChoice, match_net_file
+from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.fit.checkpoint import damaged_checkpoint, read_checkpoint
+from nwavesdk.train.fit.evaluation import Evaluation, evaluate_net
+from nwavesdk.train.fit.learner import lengths_of
+from nwavesdk.train.fit.model_file import check_tensors
+from nwavesdk.train.fit.net_file import RunNet
+from nwavesdk.train.fit.network import chip_seed, stream_seed
 
 __all__ = ["RunBatch", "busiest_neuron"]
 

@@ -13,8 +13,8 @@ from nwavesdk.internal.files import FileError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.arithmetic import use_arithmetic
-from nwavesdk.train.evaluation import evaluate_net
+from nwavesdk.train.fit.arithmetic import use_arithmetic
+from nwavesdk.train.fit.evaluation import evaluate_net
 
 __all__ = [
     "MEASURE_TEXTS",

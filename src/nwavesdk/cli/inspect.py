@@ -66,7 +66,7 @@ def inspect_data(
     """
     from nwavesdk.analysis import data_lines, data_report
     from nwavesdk.train import RunConfig
-    from nwavesdk.train.run_data import load_run_data
+    from nwavesdk.train.data.load import load_run_data
 
     picture = None if no_plot else plot or Path("data.png")
     if picture is not None:
@@ -143,7 +143,7 @@ def print_info(
     import torch
 
     from nwavesdk.solvers.sparse.crossover import active_table
-    from nwavesdk.train.facts import Origin
+    from nwavesdk.train.config.facts import Origin
 
     facts: dict[str, Any] = {
         **Origin.current().model_dump(),

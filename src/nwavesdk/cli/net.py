@@ -7,7 +7,7 @@ import typer
 from nwavesdk.cli.app import Json, app, print_report
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.presets import DESCRIPTIONS, NAMES, USES, PresetName, text
-from nwavesdk.train.recipes import PRESET_OF, DataKind
+from nwavesdk.train.config.recipes import PRESET_OF, DataKind
 
 __all__ = ["print_net"]
 
@@ -124,7 +124,7 @@ def _print_layers(
     preset: PresetName, inputs: tuple[int, ...], classes: int, kind: Any, as_json: bool
 ) -> None:
     from nwavesdk.analysis.layer_table import layer_lines, layer_rows
-    from nwavesdk.train.net_file import build_preset
+    from nwavesdk.train.fit.net_file import build_preset
 
     net = build_preset(preset, inputs, classes, kind)
     rows = layer_rows(net, inputs)

@@ -70,8 +70,8 @@ def chosen_neuron(name: str) -> Any:
             return find_neuron(name)
         except ValueError as error:
             raise ValueError(f"NAME: {error}") from None
-    from nwavesdk.train.net_choice import NetFileConfig
-    from nwavesdk.train.net_file import load_layer
+    from nwavesdk.train.config.net_choice import NetFileConfig
+    from nwavesdk.train.fit.net_file import load_layer
 
     layer: Any = load_layer(NetFileConfig.of(name, "NAME"))
     return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)

@@ -221,7 +221,7 @@ def export_nir(
     from nwavesdk.interop.nir import check, export_net, graph_bytes
     from nwavesdk.interop.nir.draft import NoNodeError
     from nwavesdk.train import load
-    from nwavesdk.train.net_file import FileNet
+    from nwavesdk.train.fit.net_file import FileNet
 
     if discretization is None:
         raise ValueError(
@@ -333,7 +333,7 @@ def _validation_input(path: Path, net: str | None, recordings: int) -> tuple["nn
     import numpy as np
 
     from nwavesdk.train import Run
-    from nwavesdk.train.net_file import FileNet
+    from nwavesdk.train.fit.net_file import FileNet
 
     try:
         run = Run.open(path, net)

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.help import SECTIONS
 from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig, absolute_choice
-from nwavesdk.train.recipes import COMPLETED_BY_DATA, COMPLETED_BY_NET
+from nwavesdk.train.config.recipes import COMPLETED_BY_DATA, COMPLETED_BY_NET
 
 __all__ = [
     "DATA_FIELDS",

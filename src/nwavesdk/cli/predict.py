@@ -29,7 +29,7 @@ MOST_LETTERS = 100
 
 
 def _check_out(path: Path) -> None:
-    from nwavesdk.train.prediction_files import check_suffix
+    from nwavesdk.train.apply.prediction_files import check_suffix
 
     check_suffix(path)
     check_target(path)
@@ -87,7 +87,7 @@ def predict_run(
     from nwavesdk.data.folder import SKIP_REMEDY
     from nwavesdk.internal.files import FileError
     from nwavesdk.train import load
-    from nwavesdk.train.prediction_files import prediction_json, write_predictions
+    from nwavesdk.train.apply.prediction_files import prediction_json, write_predictions
 
     check_spares_run("--out", out, run)
     trained = load(run, net)

@@ -68,8 +68,8 @@ def train_run(
     command continues what was killed.
     """
     from nwavesdk.train import Run, RunConfig, RunFolder
-    from nwavesdk.train.net_choice import match_net_file
-    from nwavesdk.train.processes import is_first_process
+    from nwavesdk.train.config.net_choice import match_net_file
+    from nwavesdk.train.fit.processes import is_first_process
 
     if resume:
         choices = _with_recorded_folds(out, choices)
@@ -231,7 +231,7 @@ def _cost_lines(out: Path, result: dict[str, Any]) -> list[str]:
     if "dense_macs" not in result:
         return []
     from nwavesdk.train import RunFolder
-    from nwavesdk.train.net_choice import net_name
+    from nwavesdk.train.config.net_choice import net_name
 
     synaptic = result["effective_macs"] + result["effective_acs"]
     name = net_name(RunFolder(out).read_config())

@@ -23,8 +23,8 @@ from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Draw, Theme, label_text, render_png
 from nwavesdk.train import Run
-from nwavesdk.train.net_choice import NetChoice
-from nwavesdk.train.net_file import FileNet, RunNet
+from nwavesdk.train.config.net_choice import NetChoice
+from nwavesdk.train.fit.net_file import FileNet, RunNet
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 

@@ -23,9 +23,9 @@ from nwavesdk.interop.neurobench import NWaveModel
 from nwavesdk.metrics import Operations, count_operations
 from nwavesdk.net import find_edges
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.costs import MOST_VALUES, counted_recordings
-from nwavesdk.train.evaluation import evaluate_net
-from nwavesdk.train.tasks import TrainingTask
+from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.report.costs import MOST_VALUES, counted_recordings
 
 __all__ = ["Comparison", "Row", "compare_counts", "run_harness"]
 

@@ -21,22 +21,22 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from nwavesdk.train.apply.live import LiveInput
+    from nwavesdk.train.apply.predictions import Prediction
+    from nwavesdk.train.apply.trained import LiveRun, TrainedRun, load
     from nwavesdk.train.config import RunConfig
-    from nwavesdk.train.live import LiveInput
-    from nwavesdk.train.predictions import Prediction
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
-    from nwavesdk.train.trained import LiveRun, TrainedRun, load
 else:
     _import, __dir__ = import_on_use(
         __name__,
         {
             "nwavesdk.train.config": ["RunConfig"],
-            "nwavesdk.train.live": ["LiveInput"],
-            "nwavesdk.train.predictions": ["Prediction"],
+            "nwavesdk.train.apply.live": ["LiveInput"],
+            "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],
-            "nwavesdk.train.trained": ["LiveRun", "TrainedRun", "load"],
+            "nwavesdk.train.apply.trained": ["LiveRun", "TrainedRun", "load"],
         },
     )
 

@@ -13,24 +13,24 @@ from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
 from nwavesdk.presets.lif import hidden_gain
-from nwavesdk.train.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.evaluation import evaluate_net
-from nwavesdk.train.first_weights import CannotDriveError, drive_weights
-from nwavesdk.train.inputs import constant_note, outlier_note
-from nwavesdk.train.machine import check_machine, default_threads
-from nwavesdk.train.model_file import load_model
-from nwavesdk.train.net_choice import NetChoice, match_net_file, net_name
-from nwavesdk.train.net_file import RunNet, load_function, network_of_run
-from nwavesdk.train.network import nearest_tau_note, stream_seed, warn_of_constants
-from nwavesdk.train.neuron_choice import DEFAULT_NEURON
-from nwavesdk.train.processes import is_first_process
-from nwavesdk.train.progress import print_line
-from nwavesdk.train.run_data import RunData, load_run_data
+from nwavesdk.train.config.net_choice import NetChoice, match_net_file, net_name
+from nwavesdk.train.config.neuron_choice import DEFAULT_NEURON
+from nwavesdk.train.config.used_fields import check_build_reads, given_to_build
+from nwavesdk.train.data.inputs import constant_note, outlier_note
+from nwavesdk.train.data.load import RunData, load_run_data
+from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
+from nwavesdk.train.fit.course import OnEpoch, train_run
+from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
+from nwavesdk.train.fit.machine import check_machine, default_threads
+from nwavesdk.train.fit.model_file import load_model
+from nwavesdk.train.fit.net_file import RunNet, load_function, network_of_run
+from nwavesdk.train.fit.network import nearest_tau_note, stream_seed, warn_of_constants
+from nwavesdk.train.fit.processes import is_first_process
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.run_folder import RunFolder
-from nwavesdk.train.tasks import TrainingTask, task_of
-from nwavesdk.train.training import OnEpoch, train_run
-from nwavesdk.train.used_fields import check_build_reads, given_to_build
 
 __all__ = ["Run"]
 

@@ -23,7 +23,7 @@ from nwavesdk.internal.files import (
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.sections import Count
+from nwavesdk.train.config.sections import Count
 
 try:
     import fcntl
@@ -380,7 +380,7 @@ class RunFolder:
         write_sealed(self.result, result, self.identity)
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The metrics of each epoch; see `nwavesdk.train.progress.History`.
+        """The metrics of each epoch; see `nwavesdk.train.fit.progress.History`.
 
         Raises:
             FileError: If the file is missing or damaged.

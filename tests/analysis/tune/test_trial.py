@@ -23,7 +23,7 @@ class StopError(BaseException):
 
 @pytest.fixture
 def job(content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("nwavesdk.train.report.render_png", lambda *_: b"")
+    monkeypatch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
     given = content()
     given["run"]["learning"]["epochs"] = 4
     search = Search(tmp_path, TuneConfig.of(given).completed())
@@ -72,7 +72,7 @@ def test_an_error_is_the_end_of_the_trial(
 def test_a_full_disk_is_not_the_fault_of_a_trial(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     full = FileWriteError(errno.ENOSPC, "No space left on device", "/runs/x")
     monkeypatch.setattr(
-        "nwavesdk.train.progress.write_atomically", lambda *_: (_ for _ in ()).throw(full)
+        "nwavesdk.train.fit.progress.write_atomically", lambda *_: (_ for _ in ()).throw(full)
     )
     state, reason = run_trial(job, lambda *_: None)
     assert state == "broken"

@@ -15,8 +15,8 @@ from nwavesdk.layers import ChipInstance
 from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.page import Page
-from nwavesdk.train.progress import print_line
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.report.page import Page
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["comparison_json", "comparison_lines", "write_comparison"]

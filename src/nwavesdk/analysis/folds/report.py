@@ -13,9 +13,9 @@ from nwavesdk.analysis.tested import MEASURE_TEXTS
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
 from nwavesdk.train import RunFolder
-from nwavesdk.train.page import Page
-from nwavesdk.train.pictures import confusion_matrix
-from nwavesdk.train.progress import print_line
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.report.page import Page
+from nwavesdk.train.report.pictures import confusion_matrix
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["folds_json", "folds_lines", "write_folds"]

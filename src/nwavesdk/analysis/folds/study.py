@@ -28,7 +28,7 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.facts import Facts
+from nwavesdk.train.config.facts import Facts
 
 __all__ = ["Fold", "FoldStudy", "run_fold"]
 

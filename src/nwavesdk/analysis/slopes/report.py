@@ -19,7 +19,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.page import Page
+from nwavesdk.train.report.page import Page
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 

@@ -14,8 +14,8 @@ from nwavesdk.analysis.tune.winner import winner_folder
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
 from nwavesdk.train import BrokenRunError, RunFolder
-from nwavesdk.train.page import Page
-from nwavesdk.train.progress import print_line
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.report.page import Page
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["check_any_finished", "search_json", "search_lines", "trial_line", "write_search"]

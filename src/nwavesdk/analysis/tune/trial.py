@@ -12,7 +12,7 @@ from nwavesdk.analysis.tested import first_measure
 from nwavesdk.analysis.tune.folder import Ended, Report
 from nwavesdk.internal.files import FileWriteError, one_line
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.progress import print_line
+from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.run_folder import BusyError
 
 __all__ = ["ended_by", "run_trial"]

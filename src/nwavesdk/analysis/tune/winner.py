@@ -4,8 +4,8 @@ from pathlib import Path
 
 from nwavesdk.analysis.tune.study import Search, Trial
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.checkpoint import AtomicCheckpointIO
-from nwavesdk.train.run_data import config_with_test
+from nwavesdk.train.data.load import config_with_test
+from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO
 from nwavesdk.train.run_folder import write_first
 
 __all__ = ["finish_winner", "winner_folder"]

@@ -39,7 +39,7 @@ from nwavesdk.internal.files import printable, read_bytes, write_atomically
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
-from nwavesdk.train.progress import print_line
+from nwavesdk.train.fit.progress import print_line
 
 __all__ = ["HPOResult", "HPOWrapper"]
 

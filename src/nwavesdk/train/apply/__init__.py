@@ -1,0 +1,3 @@
+"""A trained run applied to recordings."""
+
+__all__: list[str] = []

@@ -1,0 +1,121 @@
+"""Sound that comes in blocks as the input of a trained run's net, step by step."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nwavesdk.data import Frames, FrontEnd, LogMel, Standard
+from nwavesdk.data.decoding import ResamplingStream, Samples
+from nwavesdk.train.apply.given import as_mono
+
+__all__ = ["LiveInput", "rate_of"]
+
+
+class LiveInput:
+    """The input of a run's net for a sound that comes in blocks; `TrainedRun.stream` makes it.
+
+    `push(block)` returns the steps that a block completes, and `finish()` those at the end. The
+    steps are those that the run computes from the whole sound, bit for bit. Where training cuts
+    a recording, they go on as long as the sound does.
+
+    Args:
+        front_end: From sound to frames.
+        standard: The scale of the frames.
+        sample_rate: Rate of the sound [Hz].
+        hold: Time steps for each frame.
+        length: The sound is padded at its end to a multiple of this number of frames.
+
+    Example:
+        >>> standard = Standard(np.zeros(32, np.float32), np.ones(32, np.float32))
+        >>> stream = LiveInput(LogMel(16_000), standard, sample_rate=16_000)
+        >>> steps = stream.push(np.zeros(1600, np.float32))  # 100 ms: frames of 25 ms, every 10 ms
+        >>> steps.shape, stream.finish().shape
+        (torch.Size([8, 1, 32]), torch.Size([0, 1, 32]))
+    """
+
+    def __init__(
+        self,
+        front_end: FrontEnd | LogMel,
+        standard: Standard,
+        sample_rate: int,
+        hold: int = 1,
+        length: int = 1,
+    ) -> None:
+        self._whole = front_end
+        self._standard = standard
+        self._hold = hold
+        self._length = length
+        self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
+        self._front_end = front_end.stream()
+        self._n_frames = 0
+        self._has_ended = False
+
+    def push(self, block: npt.NDArray[np.floating]) -> Tensor:
+        """The steps that the next block completes.
+
+        Args:
+            block: Mono samples with full scale 1, `[samples]`, of any length.
+
+        Returns:
+            `[steps, 1, F]`: a step is a batch of one, `net(x)` with x `[1, F]`.
+
+        Raises:
+            TypeError: If the samples are not floating numbers.
+            ValueError: If the sound has ended, is not mono, or has samples that are not finite or
+                too large to be filtered.
+        """
+        return self._net_input(self._frames(as_mono(block)))
+
+    def finish(self) -> Tensor:
+        """The steps from the end of the sound to the end of the recording, as `push` returns them.
+
+        If the run pads recordings, a sound that is shorter than one is padded as in training, and
+        of a longer one the last recording is. Otherwise only a sound without a frame is padded, to
+        one frame.
+        """
+        frames = self._frames(np.zeros(0, np.float32), last=True)
+        missing = -self._n_frames % self._length if self._n_frames else self._length
+        self._has_ended = True
+        return self._net_input(np.concatenate([frames, self._padding(missing)]))
+
+    def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
+        """The frames that some samples complete, on the scale of the training set."""
+        if self._has_ended:
+            raise ValueError("The sound has ended: call TrainedRun.stream() for another one.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            frames = self._front_end.push(self._resampling.push(samples, last=last))
+        if not np.isfinite(frames).all():
+            raise ValueError(
+                "The sound has samples that are not finite or too large to be filtered, expected "
+                "full scale 1: scale it."
+            )
+        self._n_frames += len(frames)
+        return self._standard.apply(frames)
+
+    def _padding(self, count: int) -> Frames:
+        """The frames with which training pads a recording."""
+        front_end = self._whole
+        if isinstance(front_end, FrontEnd):
+            # The filters go on in silence: one sample more, because steps differ by one.
+            samples = count * front_end.config.sim_time_s * front_end.config.sample_rate
+            silent = self._front_end.push(np.zeros(math.ceil(samples) + 1, np.float32))
+            return self._standard.apply(silent[:count])
+        padding = np.zeros((count, front_end.bands), np.float32)
+        if not self._n_frames:
+            # Training pads a sound that is shorter than a window to a window.
+            silent = self._front_end.push(np.zeros(front_end.width, np.float32))
+            padding[0] = self._standard.apply(silent[:1])
+        return padding
+
+    def _net_input(self, frames: Frames) -> Tensor:
+        return torch.from_numpy(np.repeat(frames, self._hold, axis=0)).unsqueeze(1)
+
+
+def rate_of(front_end: FrontEnd | LogMel) -> int:
+    """Rate of the sound that a front end takes [Hz]."""
+    if isinstance(front_end, FrontEnd):
+        return front_end.config.sample_rate
+    return front_end.sample_rate

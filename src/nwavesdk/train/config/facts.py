@@ -1,0 +1,189 @@
+"""What a run records next to its choices: its arithmetic, its data, the versions and the machine.
+
+As `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
+import it when they run.
+"""
+
+import os
+import platform
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from nwavesdk.internal.model import FrozenModel
+from nwavesdk.train.config.sections import Count, NoneOrMore
+
+if TYPE_CHECKING:
+    from nwavesdk.chip import Profile
+    from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
+__all__ = ["ArithmeticConfig", "Facts", "Origin"]
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+# Another version of these may change the last bits of the weights.
+NUMERIC_PACKAGES = ("nwavesdk", "torch", "numpy", "numba")
+
+
+class ArithmeticConfig(FrozenModel):
+    """What decides the order of sums on a CPU and so the last bits of the weights.
+
+    A resumed run keeps it.
+    """
+
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="Threads of torch and of our kernels."
+    )
+    crossovers: dict[str, Any] = Field(
+        description="Densities below which sparse products are used; "
+        "see `nwavesdk.solvers.sparse.crossover`."
+    )
+
+    @field_validator("crossovers")
+    @classmethod
+    def _check_crossovers(cls, content: dict[str, Any]) -> dict[str, Any]:
+        from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
+        return CrossoverTable.of(content, "the content").content()
+
+    def table(self) -> "CrossoverTable":
+        """The crossover table."""
+        from nwavesdk.solvers.sparse.crossover import CrossoverTable
+
+        return CrossoverTable.of(self.crossovers, "the run's config")
+
+
+class Origin(FrozenModel):
+    """The versions and the machine with which a run began; nothing that names a user or a place.
+
+    A resumed run keeps them, and may continue with others.
+    """
+
+    nwavesdk: Name
+    python: Name
+    torch: Name
+    numpy: Name
+    numba: Name
+    system: Name
+    machine: Name
+    cores: Count
+
+    @classmethod
+    def current(cls) -> "Origin":
+        """The versions and the machine of this process."""
+        import numba
+        import numpy
+        import torch
+
+        from nwavesdk import __version__
+
+        return cls(
+            nwavesdk=__version__,
+            python=platform.python_version(),
+            torch=torch.__version__,
+            numpy=numpy.__version__,
+            numba=numba.__version__,
+            system=platform.system() or "unknown",
+            machine=platform.machine() or "unknown",
+            cores=os.cpu_count() or 1,
+        )
+
+    def line(self) -> str:
+        """All of it in one line."""
+        return (
+            f"nwavesdk {self.nwavesdk}, Python {self.python}, torch {self.torch}, "
+            f"NumPy {self.numpy}, numba {self.numba}; {self.system}, {self.machine}, "
+            f"{self.cores} core{'s' * (self.cores != 1)}"
+        )
+
+    def changed_versions(self, now: "Origin") -> list[str]:
+        """The packages that decide numbers and have another version now, with both versions.
+
+        Args:
+            now: The origin of a run that would begin now.
+        """
+        versions = {name: (getattr(self, name), getattr(now, name)) for name in NUMERIC_PACKAGES}
+        return [
+            f"{name} {before}, now {after}"
+            for name, (before, after) in versions.items()
+            if before != after
+        ]
+
+
+class Facts(FrozenModel):
+    """What the data were when the run began, and what it began with."""
+
+    task: Literal["classification", "labels", "regression", "pattern"] = Field(
+        default="classification", description="What the net learns."
+    )
+    kind: Literal["features", "sound", "series", "image", "events"] | None = Field(
+        default=None, description="What a recording is; None in earlier runs."
+    )
+    classes: tuple[str, ...] = Field(description="Name of each class; none for values.")
+    n_targets: NoneOrMore = Field(
+        default=0, description="Values of the target in each step; 0 for classes."
+    )
+    feature_shape: tuple[Count, ...] = Field(
+        default=(), description="Shape of the features of a frame; none in earlier runs."
+    )
+    feature_names: tuple[str, ...] = Field(
+        default=(), description="Names of the features of a series, if its files have them."
+    )
+    n_features: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description="Features of a frame: the inputs of the net."
+    )
+    fingerprint: str = Field(description="Hash of the content of the data.")
+    recordings: tuple[Count, Count, Count] = Field(
+        description="Recordings in the training, validation and test set."
+    )
+    typical_steps: Count | None = Field(
+        default=None,
+        description="Time steps within which nine of ten recordings of the training set end; None "
+        "in earlier runs.",
+    )
+    patterns: tuple[tuple[str, Count], ...] = Field(
+        default=(),
+        description="Name and frames of each pattern, which the noise it is generated from is "
+        "drawn by.",
+    )
+    split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
+        default="recording", description="What the sets were split by."
+    )
+    split_reason: str = Field(default="", description="Why they were split like this.")
+    split_version: Count = Field(
+        default=1,
+        description="Version of the rules that assigned recordings to sets; 1 in earlier runs.",
+    )
+    net_reason: str = Field(default="", description="Why the run has its net.")
+    n_folds: NoneOrMore = Field(
+        default=0, description="Folds of the cross-validation; 0 without one."
+    )
+    tested: tuple[str, ...] = Field(
+        default=(), description="Speakers or groups that the fold is tested on, if they are known."
+    )
+    skipped: tuple[tuple[str, str], ...] = Field(
+        default=(), description="Path inside the folder and fault of each file that was left out."
+    )
+    profile: str | None = Field(
+        default=None, description="All numbers of the chip as JSON, for a run for a chip."
+    )
+
+    begun_with: Origin | None = Field(
+        default=None,
+        description="Versions of nwavesdk, Python, torch, NumPy and numba, the system, the machine "
+        "and its number of cores; None in earlier runs.",
+    )
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, text: str | None) -> str | None:
+        from nwavesdk.chip import Profile
+
+        return None if text is None else Profile.from_json(text).to_json()
+
+    @property
+    def chip(self) -> "Profile | None":
+        """The chip as it was when the run began."""
+        from nwavesdk.chip import Profile
+
+        return None if self.profile is None else Profile.from_json(self.profile)

@@ -1,0 +1,55 @@
+"""What decides the order of sums on a CPU: the threads and the crossovers of a run."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+from nwavesdk.solvers.sparse import crossover
+from nwavesdk.train.config.facts import ArithmeticConfig
+
+__all__ = ["current_arithmetic", "use_arithmetic"]
+
+
+def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
+    """The arithmetic of a run that begins: its threads, and the crossovers of this process.
+
+    Args:
+        threads: Threads of the run; None for those of this process.
+
+    Raises:
+        ValueError: If the user's own table of crossovers is damaged.
+    """
+    return ArithmeticConfig(
+        threads=threads or torch.get_num_threads(), crossovers=crossover.active_table().content()
+    )
+
+
+@contextlib.contextmanager
+def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
+    """Compute with the threads and crossovers with which a run began.
+
+    Runs that were begun before these were recorded use the current ones.
+    """
+    if config is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    table = crossover.chosen_table()
+    cores = os.cpu_count() or 1
+    if config.threads > max(threads, cores):
+        warnings.warn(
+            f"the run began with {config.threads} threads, this machine has {cores} cores: it "
+            f"continues with {config.threads} threads for the same weights, more slowly than a "
+            "new run.",
+            stacklevel=3,
+        )
+    try:
+        torch.set_num_threads(config.threads)
+        crossover.use_table(config.table())
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        crossover.use_table(table)

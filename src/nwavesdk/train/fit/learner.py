@@ -1,0 +1,386 @@
+"""Steps of training and validation, and the best epoch's weights."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from nwavesdk.data import Batch
+from nwavesdk.layers import Synapse, TimeBatchNorm, find_edges
+from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
+from nwavesdk.net.preparation import prepared
+from nwavesdk.net.recording import SpikeRecording, record_spikes
+from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
+from nwavesdk.train.config.sections import ChipConfig, LearningConfig
+from nwavesdk.train.fit.checkpoint import check_like
+from nwavesdk.train.fit.model_file import check_tensors
+from nwavesdk.train.fit.network import chip_seed, stream_seed
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.fit.tasks import TrainingTask
+
+__all__ = ["Learner", "Selection", "lengths_of", "spike_cost"]
+
+
+class Learner(LightningModule):
+    """A spiking net that learns a task.
+
+    Means over the batches of an epoch are `EpochMeans`, which are logged once: Lightning's `log`
+    takes a millisecond a call.
+
+    Args:
+        net: A net from input `[B, T, F]` to the output layer of the task.
+        task: The task, fitted to the training set.
+        learning: How weights are learned.
+        seed: The run's seed; dropout has its own stream of random numbers in every step.
+        chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
+            signs and a range, and every batch draws another chip; the chips of the validation set
+            are the same in each epoch.
+        charge_gain: Factor of the learning rates of the synapses to hidden layers, whose initial
+            weights are larger by it.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        task: TrainingTask,
+        learning: LearningConfig,
+        seed: int,
+        chip: ChipConfig | None = None,
+        charge_gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.decoder = task.decoder()
+        self.task = task
+        self.charge_gain = charge_gain
+        self.learning = learning
+        self.seed = seed
+        self.draws_mismatch = chip is not None and chip.training == "mismatch"
+        anneals_signs = chip is not None and chip.training != "plain"
+        self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
+        self._resumed_signs: dict[str, Any] | None = None
+        schedule = learning.surrogate_schedule
+        self.surrogate_annealing = (
+            None
+            if schedule is None
+            else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
+        )
+        self._last_val_loss: float | None = None  # the metric of a plateau
+        self._val_tally: Tensor | None = None
+        self._means = EpochMeans()
+        self.latest: dict[str, Tensor] = {}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check weights and schedules, and restore the schedules.
+
+        The signs are kept until weights are loaded.
+        """
+        check_tensors(checkpoint["state_dict"], self.state_dict())
+        expected: dict[str, Any] = {}
+        self.on_save_checkpoint(expected)
+        if checkpoint.get("reached") is not None:
+            expected["reached"] = 0.0
+        for name, like in expected.items():
+            check_like(checkpoint[name], like, name)
+        self._resumed_signs = checkpoint.get("annealing")
+        if self.surrogate_annealing is not None:
+            self.surrogate_annealing.load_state_dict(checkpoint["surrogate_schedule"])
+            self._last_val_loss = checkpoint["reached"]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of both schedules."""
+        if self.sign_annealing is not None:
+            checkpoint["annealing"] = self.sign_annealing.state_dict()
+        if self.surrogate_annealing is not None:
+            checkpoint["surrogate_schedule"] = self.surrogate_annealing.state_dict()
+            checkpoint["reached"] = self._last_val_loss
+
+    def on_fit_start(self) -> None:
+        """Let several processes share the statistics of batch norms."""
+        if self.trainer.world_size == 1:
+            return
+        modules = self.net.named_modules()
+        norms = {name: m for name, m in modules if hasattr(m, "num_batches_tracked")}
+        for name, norm in norms.items():
+            if isinstance(norm, TimeBatchNorm):
+                norm.is_synchronized = True
+            elif self.trainer.is_global_zero:
+                print_line(
+                    f"nwave: note: {name} ({type(norm).__name__}) has the statistics of each "
+                    "process, not of the whole batch: TimeBatchNorm would have these."
+                )
+
+    def on_train_start(self) -> None:
+        """Restore the signs of a resumed run."""
+        if self.sign_annealing is not None and self._resumed_signs is not None:
+            self.sign_annealing.load_state_dict(self._resumed_signs)
+
+    def on_train_epoch_start(self) -> None:
+        """Advance the schedules of the signs and of the surrogates."""
+        if self.sign_annealing is not None:
+            self.sign_annealing.step(self.net, self.current_epoch + 1)
+        if self.surrogate_annealing is not None:
+            metric = self._last_val_loss if self.surrogate_annealing.form == "plateau" else None
+            self.surrogate_annealing.step(self.net, self.current_epoch + 1, metric)
+
+    def on_train_epoch_end(self) -> None:
+        """Keep the validation loss of the epoch for plateaus."""
+        if self.surrogate_annealing is not None and self.surrogate_annealing.form == "plateau":
+            self._last_val_loss = self.trainer.callback_metrics["val_loss"].item()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        place = (self.current_epoch, batch_idx, self.global_rank)
+        # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
+        # run draws other numbers of times than one that was not interrupted.
+        seed_generators(stream_seed(self.seed, "dropout", *place), self.device)
+        outputs, loss, recording = self._run(batch, "mismatch", *place)
+        rates = recording.rates()
+        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+        hidden = [rates[name] for name in recording.hidden]
+        cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
+        score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
+        self.latest = {
+            "loss": (loss + cost).detach(),
+            self.task.batch_score_name: score,
+            "rate": torch.stack([rate.detach() for rate in rates.values()]).mean(),
+        }
+        self._means.add({f"train_{name}": value for name, value in self.latest.items()}, weight)
+        for logger in self.loggers:
+            of_step = {f"train_{name}_step": value.item() for name, value in self.latest.items()}
+            logger.log_metrics(of_step, self.global_step)
+        return loss * self._share(weight) + cost
+
+    def _share(self, weight: int) -> float:
+        """Factor of the loss of this process, of whose gradients torch takes the mean.
+
+        With it, the mean is over the decisions of all processes. For a decision per recording, all
+        have as many.
+        """
+        world = self.trainer.world_size
+        if world == 1 or self.task.name == "classification":
+            return 1.0
+        count = torch.tensor(float(weight), device=self.device)
+        total = self.trainer.strategy.reduce(count, reduce_op="sum")
+        return weight * world / max(float(total), 1.0)
+
+    def on_validation_epoch_start(self) -> None:
+        """Reject weights that are not finite, and begin to count.
+
+        A neuron that is NaN never spikes, so neither loss nor rates show it.
+        """
+        for name, weight in self.net.named_parameters():
+            if not weight.isfinite().all():
+                raise RuntimeError(
+                    f"{name} is not finite after epoch {self.current_epoch + 1}: {DIVERGED}"
+                )
+        self._val_tally = None
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log loss and rates on a batch of the validation set, and add it to the measures."""
+        outputs, loss, recording = self._run(batch, "validation", batch_idx, self.global_rank)
+        lengths = lengths_of(batch)
+        by_depth = enumerate(recording.rates().values(), 1)
+        rates = {f"rate_{depth}": rate for depth, rate in by_depth}
+        _, weight = self.task.batch_score(outputs, batch.y, lengths)
+        self._means.add({"val_loss": loss, **rates}, weight)
+        tally = self.task.tally(outputs, batch.y, lengths)
+        self._val_tally = tally if self._val_tally is None else self._val_tally + tally
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means of the epoch and the measures of the whole validation set."""
+        tally = self._val_tally
+        assert tally is not None
+        if self.trainer.world_size > 1:
+            of_all = self.trainer.strategy.reduce(tally.to(self.device), reduce_op="sum")
+            assert isinstance(of_all, Tensor)
+            tally = of_all.cpu()
+        measures = self.task.measures(tally)
+        logged: dict[str, Any] = {f"val_{name}": value for name, value in measures.items()}
+        logged |= self._means.take(self.trainer)
+        self.log_dict(logged, sync_dist=True)  # they are equal in all processes
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
+        """Measure the norm of the gradient of each synapse, by depth."""
+        for depth, synapse in enumerate(self._synapses, 1):
+            norms = [p.grad.detach().norm() for p in synapse.parameters() if p.grad is not None]
+            if norms:
+                self._means.add({f"grad_{depth}": torch.stack(norms).norm()})
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with one cycle of the learning rate over the whole run; only weights decay."""
+        learning = self.learning
+        groups = self._parameter_groups()
+        optimizer = torch.optim.AdamW(groups, learning.rate)
+        steps = int(self.trainer.estimated_stepping_batches)
+        # torch divides by 0 if the rate rises for exactly one step.
+        is_one_step = learning.warmup * steps == 1
+        warmup = learning.warmup * (1 + 1e-9) if is_one_step else learning.warmup
+        rates = [group.get("lr", learning.rate) for group in groups]
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rates, total_steps=steps, pct_start=warmup
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate and weight decay; most nets of options have one group.
+
+        Weights that are larger by the gain learn as they would without it.
+        """
+        gain = self.charge_gain
+        hidden = self._synapses[:-1] if gain != 1 else ()
+        scaled = {id(weight) for synapse in hidden for weight in synapse.parameters()}
+        groups: list[dict[str, Any]] = []
+        for group in weight_decay_groups(self, self.learning.weight_decay):
+            parameters, decay = group["params"], group["weight_decay"]
+            groups += [
+                {"params": [p for p in parameters if id(p) not in scaled], "weight_decay": decay},
+                {
+                    "params": [p for p in parameters if id(p) in scaled],
+                    "lr": self.learning.rate * gain,
+                    "weight_decay": decay / gain,
+                },
+            ]
+        return [group for group in groups if group["params"]]
+
+    @cached_property
+    def _synapses(self) -> list[Synapse]:
+        """The synapses by depth."""
+        return [
+            edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
+        ]
+
+    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, SpikeRecording]:
+        """Outputs, loss of the task, and the record; `use` and `place` choose the chip."""
+        seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
+        lengths = lengths_of(batch)
+        with prepared(self.net, seed), prepared(self.decoder):
+            recording = record_spikes(self.net, batch.x, lengths=lengths)
+            outputs = self.decoder(recording.spk, recording.mem, lengths)
+        return outputs, self.task.loss(outputs, batch.y, lengths), recording
+
+
+class EpochMeans:
+    """Weighted means of metrics over the batches of an epoch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, float] = {}
+
+    def add(self, metrics: Mapping[str, Tensor], weight: int = 1) -> None:
+        """Add the metrics of a batch with so many decisions."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * max(weight, 1)
+            self._weights[name] = self._weights.get(name, 0.0) + max(weight, 1)
+
+    def take(self, trainer: Trainer) -> dict[str, Tensor]:
+        """The means over the batches of all processes, and begin again."""
+        sums = torch.stack([*map(torch.as_tensor, self._sums.values())])
+        weights = torch.tensor(list(self._weights.values())).to(sums)
+        if trainer.world_size > 1:
+            both = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
+            assert isinstance(both, Tensor)
+            sums, weights = both
+        means = dict(zip(self._sums, sums / weights, strict=True))
+        self._sums.clear()
+        self._weights.clear()
+        return means
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generator of the device.
+
+    On a CPU, `torch.manual_seed` takes a millisecond: it keeps a trace of its callers for each kind
+    of accelerator.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def spike_cost(
+    hidden: Sequence[Tensor], learning: LearningConfig, progress: float, n_steps: int | Tensor
+) -> Tensor | float:
+    """What the loss adds for hidden layers that fire more than they should.
+
+    Rates are those of the batches of all processes. The weight rises over the run: a layer first
+    learns what to fire for.
+
+    Args:
+        hidden: The rate of each hidden layer [spikes per step and neuron].
+        learning: The bound and the weight.
+        progress: The part of the run that is done, from 0 to 1.
+        n_steps: Valid steps of the batch; a tensor stays on its device, so nothing waits for it.
+    """
+    if learning.most_spikes is None or not hidden:
+        return 0.0
+    rates = rates_of_all_processes(hidden, n_steps)
+    excess = rate_excess(rates, [learning.most_spikes] * len(rates))
+    return learning.spike_cost * progress * excess
+
+
+def lengths_of(batch: Batch) -> Tensor | None:
+    """Steps of each recording, `[B]`; None if the batch has no padding, which takes less time."""
+    has_padding = bool((batch.lengths < batch.x.shape[1]).any())
+    return batch.lengths if has_padding else None
+
+
+class Selection(Callback):
+    """Keeps the weights of the best or of the last epoch, and ends a run that no longer improves.
+
+    The best epoch has the highest score of the task on the validation set and, among equals, the
+    lowest validation loss. The weights that are kept are part of the checkpoint, so that one file
+    holds the whole state of a run. (Lightning's EarlyStopping forgets on resuming that it had
+    decided to stop.)
+
+    Args:
+        measure: The score; see `TrainingTask.score`.
+        patience: Epochs without improvement after which the run ends; None never ends it early.
+        keeps_last: Whether each epoch replaces the one before, not only a better one.
+
+    Attributes:
+        epoch: The epoch that is kept, from 0; -1 before the first.
+        score: Its score on the validation set and its negative validation loss.
+        weights: Its weights, on the CPU.
+    """
+
+    def __init__(self, measure: str, patience: int | None, *, keeps_last: bool = False) -> None:
+        self.measure = measure
+        self.keeps_last = keeps_last
+        self.patience = patience
+        self.epoch = -1
+        self.score = (-1.0, 0.0)
+        self.weights: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Stop a resumed run that had already decided to stop."""
+        self._stop_without_improvement(trainer, trainer.current_epoch - 1)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare this epoch with the one that is kept."""
+        metrics = trainer.callback_metrics
+        score = (metrics[f"val_{self.measure}"].item(), -metrics["val_loss"].item())
+        if self.keeps_last or score > self.score or self.epoch < 0:
+            self.epoch = trainer.current_epoch
+            self.score = score
+            weights = pl_module.state_dict().items()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
+        self._stop_without_improvement(trainer, trainer.current_epoch)
+
+    def _stop_without_improvement(self, trainer: Trainer, epoch: int) -> None:
+        if self.patience is not None and epoch - self.epoch >= self.patience:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "score": list(self.score), "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epoch = state_dict["epoch"]
+        self.weights = state_dict["weights"]
+        measure, negative_loss = state_dict["score"]
+        self.score = (measure, negative_loss)

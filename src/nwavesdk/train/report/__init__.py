@@ -1,0 +1,3 @@
+"""The report of a finished run."""
+
+__all__: list[str] = []

@@ -1,0 +1,247 @@
+"""A trained run on sound in blocks: its input and decisions are those of whole recordings."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+pytest.importorskip("lightning")
+
+from data.conftest import blocks_of
+from nwavesdk import train
+from nwavesdk.data import FrontEnd, NWaveDataloaderConfig, Standard
+from nwavesdk.data.decoding import resample
+from nwavesdk.data.features import SeriesFeatures
+from nwavesdk.layers import prepare_net
+from nwavesdk.net import streaming
+from nwavesdk.train import LiveInput, Run, TrainedRun, load
+from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.net_file import FileNet
+from tolerances import STATE, assert_close
+from train.runs import chip_choices, small_choices, write_untrained
+
+soundfile = pytest.importorskip("soundfile")
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+
+
+@pytest.fixture(scope="module")
+def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("live_chip") / "run"
+    choices = chip_choices(tones, training="plain")
+    choices["data"]["level"] = "as_is"
+    write_untrained(folder, choices)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def padded_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose recordings are padded with zeros to one length, instead of ending themselves."""
+    folder = tmp_path_factory.mktemp("live_padded") / "run"
+    choices = small_choices(tones)
+    choices["data"] |= {"level": "as_is", "hold": 2, "padding": "zeros"}
+    write_untrained(folder, choices)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the default net, whose outputs are scores."""
+    folder = tmp_path_factory.mktemp("live_page") / "run"
+    write_untrained(
+        folder, {"data": {"source": str(tones), "bands": 12, "level": "as_is", "center": False}}
+    )
+    return folder
+
+
+@pytest.fixture(params=["live_run", "padded_run", "chip_run", "page_run"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
+def input_of(run: TrainedRun, blocks: Iterable[np.ndarray], rate: int | None = None) -> Tensor:
+    """The input of the net for a sound in blocks, `[steps, 1, F]`."""
+    stream = run.stream(rate)
+    return torch.cat([*(stream.push(block) for block in blocks), stream.finish()])
+
+
+def noise(seconds: float, rate: int = 8000) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, round(seconds * rate)).astype(np.float32)
+
+
+def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> None:
+    run = load(folder)
+    trained = Run.open(folder)
+    test = trained.data.test
+    inputs = {}
+    for file in sorted(tones.rglob("*.wav")):
+        sound = soundfile.read(file, dtype="float32")[0]
+        x = input_of(run, blocks_of(sound, 900))
+        # Training cuts what is longer than a padded recording.
+        x = x[: run.steps] if run.pads else x
+        inputs[x[:, 0].numpy().tobytes()] = x
+    assert len(inputs) == 48
+    predicted = []
+    for index in range(len(test)):
+        whole = test.batch([index]).x[0].numpy()
+        scores = torch.zeros(1, len(run.classes))
+        with torch.inference_mode(), streaming(run.net):
+            for x in inputs[whole.tobytes()]:
+                scores += run.task.decoder()(*run.net(x[None]))
+        predicted.append(int(scores.argmax()))
+    expected = evaluate_net(trained.model(), trained.task, test, batch_size=4)
+    assert run.classes == trained.classes
+    assert predicted == expected.predicted.tolist()
+    # The untrained default net has one class for all.
+    assert len(set(predicted)) > (0 if isinstance(run.net, FileNet) else 1)
+
+
+def test_scores_of_the_default_net_are_those_of_predict(page_run: Path, tones: Path) -> None:
+    run = load(page_run)
+    files = [tones / "high" / "0.wav", tones / "low" / "1.wav"]
+    for prediction, file in zip(run.predict(files), files, strict=True):
+        sound = soundfile.read(file, dtype="float32")[0]
+        x = input_of(run, blocks_of(sound, 900))
+        with torch.inference_mode(), streaming(run.net):
+            scores = torch.stack([run.task.decoder()(*run.net(step[None]))[0] for step in x])
+        assert prediction.probabilities is not None
+        expected = torch.from_numpy(prediction.probabilities)
+        assert_close(run.task.probabilities(scores.mean(dim=0)), expected, STATE, file.name)
+
+
+def test_the_code_of_the_page_decides_as_predict(
+    folder: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.search(r"<!-- live -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    decisions = {}
+    for file in (tones / "high" / "0.wav", tones / "low" / "3.wav"):
+        of_file = code.replace("runs/words", str(folder)).replace("FOLDER/yes/1.wav", str(file))
+        # Training cuts what is longer than a padded recording.
+        exec(compile(of_file.replace("dtype=", "frames=1900, dtype="), PAGE.name, "exec"), {})
+        decisions[file] = capsys.readouterr().out.split()
+    sounds = [soundfile.read(file, frames=1900, dtype="float32") for file in decisions]
+    predicted = [prediction.class_name for prediction in load(folder).predict(sounds)]
+    assert [names[-1] for names in decisions.values()] == predicted
+    assert len(decisions[file]) > 20
+
+
+def test_the_net_is_that_of_the_run(folder: Path) -> None:
+    trained = Run.open(folder)
+    nets = [load(folder).net, trained.model().eval()]
+    for net in nets:
+        prepare_net(net)
+    live, expected = (net(trained.data.test.whole().x)[0] for net in nets)
+    assert expected.any()
+    assert torch.equal(live, expected)
+
+
+def test_a_sound_of_another_rate_is_converted(folder: Path) -> None:
+    run = load(folder)
+    sound = noise(0.25, 11025)
+    x = input_of(run, blocks_of(sound, 500), 11025)
+    expected = input_of(run, [resample((sound, 11025), 8000)])
+    assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("name", ["padded_run", "chip_run"])
+def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    run = load(request.getfixturevalue(name))
+    stream = run.stream()
+    x = stream.push(noise(1.0))
+    assert len(x) > 2 * run.steps
+    rest = stream.finish()
+    assert (len(x) + len(rest)) % run.steps == 0
+    assert len(rest) < run.steps
+    with pytest.raises(ValueError, match=r"has ended: call TrainedRun\.stream\(\)"):
+        stream.push(noise(0.1))
+
+
+def test_recordings_that_end_with_their_sound_are_not_padded(live_run: Path) -> None:
+    run = load(live_run)
+    trained = Run.open(live_run)
+    lengths = trained.data.train.lengths
+    assert np.mean(lengths < run.steps) < 0.9 <= np.mean(lengths <= run.steps)
+    x = input_of(run, [noise(1.0)])
+    assert len(x) == 98 * run.hold  # 25 ms in 1 s, every 10 ms
+
+
+@pytest.mark.parametrize("count", [0, 1, 90, 100, 101, 167, 200])
+def test_channels_are_padded_with_silence_in_steps_of_unequal_length(count: int) -> None:
+    # Steps of 33.5 samples: their edges are 0, 34, 67, 100, 134 and 168.
+    config = NWaveDataloaderConfig(
+        "x", sample_rate=8000, recording_duration_s=5 * 33.5 / 8000, sim_time_s=33.5 / 8000
+    )
+    front_end = FrontEnd(config)
+    standard = Standard(np.zeros(16, np.float32), np.ones(16, np.float32))
+    sound = noise(1.0)[:count]
+    stream = LiveInput(front_end, standard, 8000, length=config.T)
+    x = torch.cat([stream.push(sound), stream.finish()])
+    expected = front_end(front_end.prepare((sound, 8000)))
+    np.testing.assert_array_equal(x[:, 0], expected)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_a_sound_shorter_than_a_window_is_padded(folder: Path, seconds: float) -> None:
+    run = load(folder)
+    sound = noise(seconds)
+    x = input_of(run, [sound])
+    assert x.shape[:2] == (run.steps if run.pads else run.hold, 1)
+    padded = input_of(run, [np.pad(sound, (0, 200 - len(sound)))])
+    assert torch.equal(x, padded)
+
+
+@pytest.mark.parametrize(
+    ("block", "error", "message"),
+    [
+        (np.zeros(5, np.int16), TypeError, r"with full scale 1, got int16: divide by the full sc"),
+        (np.zeros((5, 2)), ValueError, r"mono \[samples\], got an array of shape \[5, 2\]: avera"),
+        (np.full(400, np.nan), ValueError, "not finite or too large to be filtered, expected full"),
+        (np.full(400, 3e38), ValueError, "not finite or too large to be filtered, expected full"),
+    ],
+)
+def test_blocks_that_cannot_be_used_are_errors(
+    live_run: Path, block: np.ndarray, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load(live_run).stream().push(block)
+
+
+def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
+    tones: Path, tmp_path: Path, live_run: Path
+) -> None:
+    peak = tmp_path / "peak"
+    write_untrained(peak, small_choices(tones))
+    words = r"peak scales each .* \(got data\.level 'peak', .* --level as_is --no-center`"
+    with pytest.raises(ValueError, match=words):
+        load(peak).stream()
+    live = load(live_run)
+    centered = replace(live, net_input=replace(live.net_input, center=True))
+    with pytest.raises(
+        ValueError, match=r"scales each rec.*by its mean.*\(got data\.center true.*--no-center`"
+    ):
+        centered.stream()
+    standardized = replace(live, net_input=replace(live.net_input, standardize=True))
+    with pytest.raises(ValueError, match=r"deviation.*\(got data\.standardize true.*"):
+        standardized.stream()
+    run = replace(live, features=SeriesFeatures(), kind="series")
+    with pytest.raises(ValueError, match="was trained on series, expected sound: train with `nwa"):
+        run.stream()
+
+
+def test_without_safetensors_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.train.find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match=r"safetensors is not.*'\.\[train\]'"):
+        train.__getattr__("load")
+
+
+def test_the_rate_of_a_sound_is_one_that_sound_has(live_run: Path) -> None:
+    with pytest.raises(ValueError, match="sample_rate must be a whole number from 1000 to 1000000"):
+        load(live_run).stream(0)

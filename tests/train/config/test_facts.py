@@ -1,0 +1,75 @@
+"""What a run records of its versions and its machine."""
+
+import json
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from nwavesdk.train import Run, RunFolder
+from nwavesdk.train.config.facts import Origin
+from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO
+
+VERSIONS = {"nwavesdk": "0.1.0", "python": "3.11.7", "torch": "2.13.0"}
+VERSIONS |= {"numpy": "2.4.6", "numba": "0.68.1"}
+ORIGIN = Origin(**VERSIONS, system="Linux", machine="x86_64", cores=1)
+
+
+def rewrite_origin(folder: Path, change: dict[str, Any] | None) -> None:
+    """Change what the run records of its origin; None removes it, as in earlier runs."""
+    file = folder / "config.json"
+    content = json.loads(file.read_text())
+    if change is None:
+        del content["facts"]["begun_with"]
+    else:
+        content["facts"]["begun_with"] |= change
+    file.write_text(json.dumps(content))
+
+
+def test_the_line_has_all_versions_and_the_machine() -> None:
+    line = "nwavesdk 0.1.0, Python 3.11.7, torch 2.13.0, NumPy 2.4.6, numba 0.68.1"
+    assert ORIGIN.line() == f"{line}; Linux, x86_64, 1 core"
+    assert ORIGIN.model_copy(update={"cores": 2}).line().endswith(", 2 cores")
+
+
+def test_the_origin_has_no_field_that_could_name_a_user_or_a_host() -> None:
+    assert set(Origin.model_fields) == {*VERSIONS, "system", "machine", "cores"}
+    assert Origin.current().system == platform.system()
+    assert Origin.current().machine == platform.machine()
+
+
+def test_only_packages_that_decide_numbers_are_noted() -> None:
+    now = {"python": "3.13.0", "numpy": "2.5.0", "numba": "0.69.0", "cores": 64}
+    changed = ORIGIN.changed_versions(ORIGIN.model_copy(update=now))
+    assert changed == ["numpy 2.4.6, now 2.5.0", "numba 0.68.1, now 0.69.0"]
+    assert ORIGIN.changed_versions(ORIGIN) == []
+
+
+@pytest.mark.parametrize("change", [{"torch": "2.12.1", "system": "Darwin", "cores": 64}, None])
+def test_a_run_resumes_with_other_versions_on_another_machine(
+    change: dict[str, Any] | None,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("config.json", "checkpoint.ckpt"):
+        shutil.copyfile(finished / name, tmp_path / name)
+    monkeypatch.setattr("nwavesdk.train.fit.course._fit_and_finish", lambda *_: None)
+    Run.open(tmp_path).train()
+    assert "note" not in capsys.readouterr().err
+    rewrite_origin(tmp_path, change)
+    run = Run.open(tmp_path)
+    run.train()
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note" in line]
+    now = f"torch 2.12.1, now {torch.__version__}"
+    words = f"nwave: note: the run began with {now}: the last bits of its weights may differ"
+    assert [line.startswith(words) for line in notes] == ([] if change is None else [True])
+    # The checkpoint and the seals of other files are still those of the run.
+    AtomicCheckpointIO(run.config).load_checkpoint(run.folder.checkpoint)
+    assert run.folder.identity == RunFolder(finished).identity

@@ -1,0 +1,82 @@
+"""Precisions: what computes in them, that nets learn, and what a device does not have."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from cli.command import nwave
+from nwavesdk.train import Run, RunConfig
+from nwavesdk.train.config.sections import MachineConfig
+from nwavesdk.train.fit.checkpoint import read_checkpoint
+from nwavesdk.train.fit.learner import Learner
+from nwavesdk.train.fit.machine import check_machine, check_precision
+from train.runs import model_bytes, stop_after
+
+HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@pytest.mark.parametrize("precision", HALF)
+def test_a_run_in_16_bits_learns_and_resumes(
+    precision: str, choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices["machine"]["precision"] = precision
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+    products, train_batch = set(), Learner.training_step
+
+    def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
+        products.add((self.net[0](batch.x.float()).dtype, self.net[0].weight.dtype))
+        return train_batch(self, batch, batch_idx)
+
+    whole = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "training_step", training_step)
+        result = whole.train()
+    assert products == {(HALF[precision], torch.float32)}
+    assert result is not None
+    assert result["test_accuracy"] > 0.8  # three tones in noise: chance is 0.33
+    if precision == "bf16-mixed":  # a run resumes as one in 32 bits does
+        return
+    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    checkpoint = read_checkpoint(tmp_path / "broken" / "checkpoint.ckpt")
+    assert checkpoint["MixedPrecision"]["scale"] > 1
+    Run.open(tmp_path / "broken").train()
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+
+
+def test_a_precision_that_a_device_does_not_have_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = "nwavesdk.train.fit.machine."
+    monkeypatch.setattr(machine + "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    words = r"precision: got 'bf16-mixed', but this GPU has no bfloat16: use --precision 16-mixed"
+    for accelerator in ("auto", "gpu", "cuda"):
+        with pytest.raises(ValueError, match=words):
+            check_machine(MachineConfig(accelerator=accelerator, precision="bf16-mixed"))
+    check_precision(MachineConfig(accelerator="cpu", precision="bf16-mixed"))
+    check_precision(MachineConfig(precision="16-mixed"))
+
+    monkeypatch.setattr(machine + "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(machine + "_mps_devices", lambda: 1)
+    with pytest.raises(ValueError, match=r"this GPU \(mps\) has no float64: use --precision 32"):
+        check_precision(MachineConfig(precision="64-true"))
+
+
+def test_a_run_does_not_go_on_where_its_precision_is_missing(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices["machine"] |= {"precision": "bf16-mixed", "accelerator": "auto"}
+    if torch.cuda.is_available():
+        pytest.skip("the run would begin on the GPU")
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    monkeypatch.setattr("nwavesdk.train.fit.machine._cuda_devices", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    with pytest.raises(ValueError, match="this GPU has no bfloat16"):
+        run.train()
+    result = nwave("train", "--out", tmp_path / "run", "--resume")
+    assert result.exit_code == 2
+    assert "--precision: got 'bf16-mixed', but this GPU has no bfloat16" in result.stderr

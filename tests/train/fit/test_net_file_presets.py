@@ -1,0 +1,145 @@
+"""Runs of presets: their page is that of the package, for every kind of data and task."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from examples import small_data
+from nwavesdk.layers import SpikingSequential, prepare_net
+from nwavesdk.net import record
+from nwavesdk.presets import page_path, text
+from nwavesdk.train import Run, RunConfig, load, net_choice
+from nwavesdk.train.config.recipes import complete_config
+from nwavesdk.train.fit.learner import lengths_of
+from nwavesdk.train.fit.net_file import FileNet
+from train.runs import write_untrained
+
+
+def choices_of(source: Path, preset: str, **data: Any) -> dict[str, Any]:
+    return {
+        "seed": 3,
+        "net": {"preset": preset},
+        "data": {"source": str(source), **data},
+        "learning": {"epochs": 2, "batch_size": 8},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+@pytest.fixture(scope="module")
+def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `--net conv` with its initial weights."""
+    folder = tmp_path_factory.mktemp("preset") / "run"
+    write_untrained(folder, choices_of(tones, "conv"))
+    return folder
+
+
+@pytest.fixture
+def changed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The page of `conv` in another version of the library."""
+    page = tmp_path / "conv.py"
+    page.write_text(f"{text('conv')}# newer\n")
+    monkeypatch.setattr(net_choice, "page_path", lambda _: page)
+    return page
+
+
+def test_a_run_records_the_page_and_needs_no_file(conv_run: Path) -> None:
+    config = RunConfig.read(conv_run / "config.json")
+    page = page_path("conv").read_bytes()
+    assert config.net.preset == "conv"
+    assert config.net_file is not None
+    assert config.net_file.sha256 == hashlib.sha256(page).hexdigest()
+    assert 0 <= Run.open(conv_run).test()["test_accuracy"] <= 1
+    assert isinstance(load(conv_run, net="conv").net, FileNet)
+    with pytest.raises(ValueError, match=r"has another net, got lif, expected conv: leave --net"):
+        load(conv_run, net="lif")
+
+
+def test_the_page_in_the_folder_of_a_run_is_not_run(conv_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(conv_run, run)
+    (run / "net.py").write_text("raise SystemExit('run')\n")
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace(str(page_path("conv")), str(run / "net.py")))
+    load(run)
+
+
+def test_a_run_of_another_page_names_the_way_on(conv_run: Path, changed_page: Path) -> None:
+    words = r"--net: the page of conv has changed since .*run began, got SHA-256 .*: give the text "
+    with pytest.raises(ValueError, match=rf"{words}of the run, --net .*run/net\.py:build \(net=\)"):
+        load(conv_run)
+    (conv_run / "net.py").write_bytes(page_path("conv").read_bytes())
+    load(conv_run, net=f"{conv_run / 'net.py'}:build")
+    with pytest.raises(ValueError, match=r"is not the file of .*run, got SHA-256"):
+        load(conv_run, net=f"{changed_page}:build")
+
+
+# Each kind of data and task, with some of the presets, so that each preset meets several of them.
+CASES = {
+    "sound": (small_data.make_sounds, ("conv", "delay")),
+    "series": (small_data.make_csv, ("conv", "adlif", "lif")),
+    "image": (small_data.make_png, ("conv", "recurrent")),
+    "events": (small_data.make_bin, ("conv", "delay")),
+    "labels": (small_data.make_npz_labels, ("delay", "recurrent")),
+    "regression": (small_data.make_npz_values, ("conv", "adlif")),
+    "pattern": (small_data.make_npz_pattern, ("lif", "recurrent")),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.events] if n == "events" else []) for n in CASES],
+)
+def test_presets_learn_from_each_kind_of_data(name: str, tmp_path: Path) -> None:
+    make, tried = CASES[name]
+    source = make(tmp_path / "data")
+    is_image = name == "image"
+    for preset in tried:
+        choices = choices_of(source, preset, **({"steps": 4} if is_image else {}))
+        run = Run.prepare(tmp_path / "run", RunConfig.of(choices))
+        net = run.network().train()
+        assert isinstance(net, SpikingSequential if preset == "lif" else FileNet)
+        task = run.task.fitted(run.data.train)
+        decoder = task.decoder()
+        optimizer = torch.optim.SGD(net.parameters(), 1e-2)
+        train = run.data.train
+        for rows in (np.arange(4), np.arange(4) + 1):
+            batch = train.batch(rows % len(train))
+            optimizer.zero_grad()
+            prepare_net(net)
+            prepare_net(decoder)
+            recording = record(net, batch.x, lengths=lengths_of(batch))
+            outputs = decoder(recording.spk, recording.mem, lengths_of(batch))
+            loss = task.loss(outputs, batch.y, lengths_of(batch))
+            loss.backward()
+            assert loss.isfinite()
+            optimizer.step()
+        gradients = [p.grad.abs().sum().item() for p in net.parameters() if p.grad is not None]
+        assert sum(gradients) > 0, preset
+        assert len(task.predict(outputs)) == 4
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"net_file": "chip"}, "net.preset: --net chip is for a chip, got none: add --chip h1v2"),
+        (
+            {"net_file": "conv", "chip": {"profile": "h1v2"}},
+            "net.preset: no chip can have --net conv, got --chip h1v2: leave one of them out",
+        ),
+        (
+            {"net_file": "conv", "data": {"events": "lists"}},
+            "data.events: --net conv gets frames, got 'lists': leave it out, or use --net lif",
+        ),
+    ],
+)
+def test_a_net_that_cannot_be_is_one_line(choices: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        complete_config(RunConfig.of(choices), "events", "classification")

@@ -1,0 +1,63 @@
+"""Progress on standard error: one line on a terminal, a bounded number of lines elsewhere."""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.train import Run, RunConfig
+from nwavesdk.train.fit.progress import N_LINES, EpochLines, History
+
+
+def printed_epochs(text: str) -> list[int]:
+    return [int(line.split()[1].split("/")[0]) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "first", "last"), [(3, 1, 3), (20, 1, 20), (188, 1, 188), (188, 101, 163)]
+)
+def test_a_log_gets_at_most_twenty_lines_and_the_first_and_the_last_epoch(
+    n_epochs: int, first: int, last: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From `first`, where a run is resumed, to `last`, where its patience ends it."""
+    history = History(Path("metrics.csv"))
+    lines = EpochLines(history, "accuracy")
+    trainer: Any = SimpleNamespace(
+        max_epochs=n_epochs, is_global_zero=True, progress_bar_callback=None
+    )
+    names = ("train_loss", "train_accuracy", "train_rate", "val_loss", "val_accuracy", "seconds")
+    for epoch in range(first, last + 1):
+        history.rows.append({"epoch": epoch, **dict.fromkeys(names, 0.5)})
+        lines.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]  # the module is not used
+    lines.on_train_end(trainer, None)  # type: ignore[arg-type]  # as above
+    epochs = printed_epochs(capsys.readouterr().err)
+    assert epochs == sorted(set(epochs))
+    assert (epochs[0], epochs[-1]) == (first, last)
+    assert len(epochs) <= N_LINES + 2
+    # Evenly spaced, apart from the first and the last.
+    assert len({after - before for before, after in pairwise(epochs[1:-1])}) <= 1
+    if n_epochs <= N_LINES:
+        assert len(epochs) == n_epochs
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten(
+    choices: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    text = capsys.readouterr().err
+    assert "Validation" not in text
+    (line,) = [line for line in text.split("\n") if "validation loss" in line]
+    assert line.split("\r")[-1].startswith("epoch   3/3  loss ")
+    rewritten = [part for part in text.split("\r") if part.startswith("epoch 3/3")]
+    assert any("val_accuracy=" in part and "loss=" in part for part in rewritten)

@@ -1,0 +1,153 @@
+"""Tasks: losses by hand, padding, class weights, measures of batches, and predictions."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.loss import rate_cross_entropy
+from nwavesdk.metrics import correlation, mse, r2
+from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.config.sections import ChipConfig, LearningConfig, NetConfig
+from nwavesdk.train.fit.tasks import (
+    TASKS,
+    Classification,
+    OutputLayer,
+    Regression,
+    StepLabels,
+    class_counts,
+    fit_targets,
+    task_of,
+)
+
+READOUT = OutputLayer(3, 1, True, 10e-3, 1e-3)
+TARGETS = Standard(np.array([5.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
+REGRESSION = Regression(OutputLayer(2, 1, True, 10e-3, 1e-3), TARGETS)
+LENGTHS = torch.tensor([7, 3])
+
+
+def facts(task: str, **changes: Any) -> Facts:
+    content = {"task": task, "n_features": 4, "fingerprint": "", "recordings": (1, 1, 1)}
+    content |= {"classes": ("a", "b"), "n_targets": 0}
+    if task in ("regression", "pattern"):
+        content |= {"classes": (), "n_targets": 2}
+    return Facts.of(content | changes)
+
+
+def values_of(seed: int = 0, T: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(2, T, 2, generator=generator)
+    y = 5 + 2 * torch.randn(2, T, 2, generator=generator)
+    return outputs, y
+
+
+def series_of(task: Any, targets: tuple[Any, ...], n_classes: int) -> Series:
+    frames = tuple(np.zeros((len(target), 1), np.float32) for target in targets)
+    classes = tuple("abcdef"[:n_classes])
+    keys = tuple(map(str, range(len(targets))))
+    labels = np.zeros(len(targets), np.int64)
+    recordings = Recordings(frames, labels, classes, keys, "", task=task, targets=targets)
+    scale = Standard(np.zeros(1, np.float32), np.ones(1, np.float32))
+    return Series(recordings, scale)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_task_has_the_output_layer_of_its_run(task: Any) -> None:
+    net, chip = NetConfig(population=4), ChipConfig(profile="h1v2")
+    for chosen, is_chip in ((None, False), (chip, True)):
+        config = SimpleNamespace(
+            net=net,
+            net_file=None,
+            chip=chosen,
+            facts=facts(task),
+            learning=LearningConfig(),
+        )
+        output = task_of(config).output  # type: ignore[arg-type]  # the fields that it reads
+        assert output.n_outputs == 2
+        has_population = task == "classification" or is_chip
+        assert output.is_readout == (not has_population)
+        assert output.n_neurons == (8 if has_population else 2)
+
+
+def test_values_of_a_chip_need_an_even_population() -> None:
+    with pytest.raises(ValueError, match=r"net\.population: .* got 5: use an even number"):
+        Regression.output_layer(
+            NetConfig(population=5), ChipConfig(profile="h1v2"), facts("regression")
+        )
+
+
+def test_the_loss_of_classes_is_that_of_the_rates() -> None:
+    spk, y = (torch.rand(6, 10, 12) < 0.2).float(), torch.randint(0, 3, (6,))
+    task = Classification(OutputLayer(3, 4, False, 10e-3, 1e-3), 25.0)
+    outputs = task.decoder()(spk, spk)
+    assert torch.equal(task.loss(outputs, y), rate_cross_entropy(spk, y, 3, 25.0))
+
+
+def test_only_labeled_steps_count() -> None:
+    task = StepLabels(READOUT, 25.0)
+    outputs = torch.randn(2, 7, 3)
+    y = torch.randint(0, 3, (2, 7))
+    y[1, 3:] = -1
+    is_labeled = y >= 0
+    expected = cross_entropy(outputs[is_labeled], y[is_labeled])
+    assert torch.equal(task.loss(outputs, y, LENGTHS), expected)
+    tally = task.tally(outputs, y, LENGTHS)
+    assert tally.sum() == 10
+    changed = outputs.clone()
+    changed[1, 3:] = torch.nan
+    assert torch.equal(task.loss(changed, y, LENGTHS), expected)
+    score, weight = task.batch_score(outputs, y, LENGTHS)
+    assert weight == 10
+    assert score.item() == pytest.approx(task.measures(tally)["accuracy"])
+    unlabeled = task.loss(outputs.requires_grad_(), torch.full((2, 7), -1), LENGTHS)
+    unlabeled.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+    assert unlabeled == 0
+
+
+def test_rare_classes_weigh_more() -> None:
+    labels = tuple(np.array([0] * 6 + [1] * 3 + [-1] * 5, np.int64) for _ in range(2))
+    train = series_of("labels", labels, 3)
+    assert class_counts(train, 3).tolist() == [12, 6, 0]
+    task = StepLabels(READOUT, 25.0)
+    assert task.fitted(train) is task
+    balanced = task.fitted(train, is_balanced=True)
+    assert balanced.weights == (0.5, 1.0, 0.0)  # n / (C n_c), 0 for a class that is missing
+    assert balanced.score == "balanced_accuracy"
+    outputs, y = torch.randn(1, 2, 3), torch.tensor([[0, 1]])
+    each = cross_entropy(outputs[0], y[0], reduction="none")
+    expected = (0.5 * each[0] + 1.0 * each[1]) / 2
+    assert balanced.loss(outputs, y).item() == pytest.approx(expected.item())
+
+
+def test_values_are_learned_without_units() -> None:
+    outputs, y = values_of()
+    standard = (y - torch.tensor([5.0, -1.0])) / torch.tensor([2.0, 0.5])
+    valid = torch.cat([outputs[0] - standard[0], outputs[1, :3] - standard[1, :3]])
+    loss = REGRESSION.loss(outputs, y, LENGTHS)
+    assert loss.item() == pytest.approx(valid.square().mean().item())
+    predicted = REGRESSION.predict(outputs)
+    measures = REGRESSION.measures(REGRESSION.tally(outputs, y, LENGTHS))
+    for name, measure in (("r2", r2), ("mse", mse), ("correlation", correlation)):
+        expected = measure(predicted, y, LENGTHS).mean().item()
+        assert measures[name] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_mean_batch_score_is_r2_of_the_training_set() -> None:
+    targets = tuple(values_of(seed)[1][0].numpy() for seed in range(3))
+    task = REGRESSION.fitted(series_of("regression", targets, 0))
+    outputs = torch.stack([values_of(seed)[0][0] for seed in range(3)])
+    y = torch.from_numpy(np.stack(targets))
+    scores = [task.batch_score(outputs[k : k + 1], y[k : k + 1]) for k in range(3)]
+    mean = sum(score.item() * weight for score, weight in scores) / sum(w for _, w in scores)
+    assert mean == pytest.approx(task.measures(task.tally(outputs, y))["r2"], rel=1e-4)
+
+
+def test_the_scale_is_that_of_all_steps() -> None:
+    targets = (np.array([[1.0], [3.0]], np.float32), np.array([[8.0]], np.float32))
+    scale = fit_targets(series_of("regression", targets, 0))
+    assert scale.mean.tolist() == [4.0]
+    assert scale.deviation.tolist() == pytest.approx([np.std([1, 3, 8])])

@@ -1,0 +1,104 @@
+"""The costs and the simple models of a finished run, in its result and its report."""
+
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+
+from nwavesdk.metrics import count_operations
+from nwavesdk.train import Run, RunFolder
+from nwavesdk.train.report import summary
+from nwavesdk.train.report.costs import count_on_series
+
+
+def test_the_result_has_the_counts_of_the_test_set(finished: Path) -> None:
+    run = Run.open(finished)
+    net = run.model()
+    batch = run.data.test.whole()
+    found = count_operations(net, batch.x, batch.lengths)
+    result = RunFolder(finished).read_result()
+    assert result["counted_recordings"] == len(run.data.test) == found.recordings
+    assert result["dense_macs"] == pytest.approx(found.dense, abs=0.06)
+    assert result["effective_macs"] == pytest.approx(found.effective_macs, abs=0.06)
+    assert result["effective_acs"] == pytest.approx(found.effective_acs, abs=0.06)
+    assert result["not_counted"] == []
+    # The output layer spikes, too, and is not hidden.
+    assert result["hidden_rate"] == pytest.approx(result["rates"][0], abs=1e-6)
+    assert 0 < result["majority_accuracy"] <= result["linear_accuracy"] <= 1
+
+
+def test_counts_in_small_batches_are_those_of_one(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(finished)
+    net = run.model()
+    whole = count_on_series(net, run.data.test)
+    monkeypatch.setattr("nwavesdk.train.report.costs.MOST_VALUES", 1)
+    assert count_on_series(net, run.data.test).effective_macs == pytest.approx(whole.effective_macs)
+
+
+def test_the_report_begins_with_a_summary(finished: Path) -> None:
+    text = RunFolder(finished).report.read_text()
+    cards = text[text.index('<div class="cards">') : text.index('<table class="facts">')]
+    result = RunFolder(finished).read_result()
+    for part in ("Against a linear classifier", "How sparse", "What confuses it"):
+        assert part in cards
+    assert f"{100 * result['hidden_rate']:.1f} %" in cards
+    assert "95 % interval" in text
+    for heading in ("Accuracy by class", "Layers", "Operations"):
+        assert f"<h2>{heading}</h2>" in text
+
+
+def test_the_report_has_the_notes_on_the_data(finished: Path, tmp_path: Path) -> None:
+    folder = copytree(finished, tmp_path / "run")
+    assert "<h2>Notes</h2>" not in RunFolder(folder).report.read_text()
+    run = Run.open(folder)
+    run.data = replace(run.data, notes=("skipped 1 files of the data: a <b>.wav",))
+    run.notes = ["the classes are not balanced"]
+    run.train()
+    text = RunFolder(folder).report.read_text()
+    notes = text[text.index("<h2>Notes</h2>") :]
+    assert notes.index("skipped 1 files of the data: a &lt;b&gt;.wav") < notes.index("</table>")
+    assert notes.index("the classes are not balanced") < notes.index("</table>")
+
+
+@pytest.mark.parametrize(
+    ("tally", "expected"),
+    [
+        ([[5, 0], [0, 5]], "No errors on the test set."),
+        ([[4, 1], [0, 5]], "It is the only error."),
+        ([[4, 1], [3, 2]], "3 of 4 errors. Next: a for b (1)."),
+    ],
+)
+def test_the_report_says_what_a_net_confuses(tally: list[list[int]], expected: str) -> None:
+    run: Any = SimpleNamespace(
+        facts=SimpleNamespace(classes=("a", "b")),
+        evaluation=SimpleNamespace(tally=torch.tensor(tally)),
+        part="test",
+    )
+    card = summary._confusions(run)
+    assert card is not None
+    assert card.text == expected
+
+
+def test_what_fails_leaves_the_run_finished(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nwavesdk.train.fit.evaluation import evaluate_net
+    from nwavesdk.train.report.costs import describe_run
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a net\nthat fails")
+
+    monkeypatch.setattr("nwavesdk.train.report.costs.count_on_series", fail)
+    run = Run.open(finished)
+    net, task = run.trained()
+    evaluation = evaluate_net(net, task, run.data.test, run.config.learning.batch_size)
+    assert describe_run(run.data, task, net, evaluation, reads_test=True) == ({}, None)
+    assert "a net that fails" in capsys.readouterr().err

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from nwavesdk.plot.theme import DARK, LIGHT, render_png
+from nwavesdk.train.report.pictures import (
+    confusion_matrix,
+    learning_curves,
+    membrane_traces,
+    spike_raster,
+)
+
+T, N = 20, 6
+
+
+def trace(silent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    u = draw.uniform(-0.5, 0.9 if silent else 1.5, (T, N)).astype(np.float32)
+    s = (u > 1).astype(np.float32)
+    return s, u, u - s
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_colors_are_those_of_the_theme(theme: object) -> None:
+    picture = render_png(lambda t: membrane_traces([trace()], 1e-3, [1.0], t), theme)
+    from io import BytesIO
+
+    from matplotlib.image import imread
+
+    corner = imread(BytesIO(picture))[0, 0, :3]
+    np.testing.assert_allclose(
+        corner, [int(theme.paper[i : i + 2], 16) / 255 for i in (1, 3, 5)], atol=0.01
+    )
+
+
+def test_the_raster_shows_every_spike_once() -> None:
+    s = trace()[0]
+    figure = spike_raster(np.ones((T, 3), np.float32), [s, s], 2e-3, ("a", "b", "c"), 1, LIGHT)
+    for raster in (figure.axes[2], figure.axes[4]):
+        places = raster.collections[0].get_offsets()
+        got = {(round(time / 2 - 0.5), round(neuron)) for time, neuron in places}
+        assert got == set(zip(*map(list, np.nonzero(s)), strict=True))
+    assert figure.axes[-2].get_xlim() == (0, 40)
+    predicted = "abc"[s.sum(0).reshape(3, 2).sum(1).argmax()]
+    assert f"predicted '{predicted}'" in figure.axes[4].get_title()
+
+
+def test_traces_show_membranes_threshold_and_spikes() -> None:
+    s, u, v = trace()
+    figure = membrane_traces([(s, u, v)], 1e-3, [1.0], LIGHT)
+    threshold, before, after = figure.axes[0].lines
+    counts = s.sum(0)
+    chosen = next(n for n in range(N) if np.array_equal(before.get_ydata(), u[:, n]))
+    assert (counts > counts[chosen]).sum() <= N // 4
+    assert set(threshold.get_ydata()) == {1.0}
+    np.testing.assert_array_equal(before.get_ydata(), u[:, chosen])
+    np.testing.assert_array_equal(after.get_ydata(), v[:, chosen])
+    assert len(figure.axes[0].collections[0].get_offsets()) == s[:, chosen].sum()
+
+
+def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
+    s, u, v = trace(silent=True)
+    render_png(
+        lambda theme: membrane_traces(
+            [(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, [1.0, 1.0], theme
+        ),
+        LIGHT,
+    )
+    render_png(
+        lambda theme: spike_raster(np.zeros((T, 1), np.float32), [s], 1e-3, ("a", "b"), 0, theme),
+        LIGHT,
+    )
+
+
+@pytest.mark.parametrize(("value", "scale"), [(0.5, "log"), (0.0, "linear")])
+def test_one_epoch_has_a_picture(value: float, scale: str) -> None:
+    names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "rate_1", "rate_2")
+    figure = learning_curves([{"epoch": 1, **dict.fromkeys(names, value)}], 1, LIGHT)
+    assert figure.axes[0].get_yscale() == scale
+    render_png(lambda _: figure, LIGHT)
+
+
+def test_class_names_may_be_long() -> None:
+    classes = [f"a_rather_long_name_{index}" for index in range(30)]
+    render_png(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
+
+
+def test_the_confusion_matrix_counts_errors() -> None:
+    figure = confusion_matrix(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
+    assert figure.axes[0].get_title() == "3 errors in 10 test recordings"
+    assert [text.get_text() for text in figure.axes[0].texts] == ["4", "1", "2", "3"]
+    figure = confusion_matrix(np.array([[4, 1], [0, 5]]), ("no", "yes"), LIGHT)
+    assert figure.axes[0].get_title() == "1 error in 10 test recordings"
+
+
+def test_any_name_of_a_class_can_be_drawn() -> None:
+    names = ("$x$", "$\\frac$", "a $ b", "\\$5$", "two\nlines \x1b[31m", "n" * 300)
+    figure = confusion_matrix(np.eye(N, dtype=np.int64), names, LIGHT)
+    for shown in figure.axes[0].get_yticklabels():
+        assert len(shown.get_text()) < 40
+        assert shown.get_text().isprintable()
+    render_png(lambda _: figure, LIGHT)
+    s, _, _ = trace()
+    x = np.zeros((T, 1), np.float32)
+    render_png(lambda theme: spike_raster(x, [s], 1e-3, names, 1, theme), LIGHT)
