@@ -1,7 +1,7 @@
 """Options of a command that are fields of a config, passed to the command as one mapping.
 
-The options of a run are generated from `RunConfig`: type, default and help. The config validates
-values and names the field in an error; here only their text form is converted.
+The options of a run are generated from the classes of `RunConfig`: type and help. The config
+validates values and names the field in an error.
 """
 
 import inspect
@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 
 from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.help import SECTIONS
-from nwavesdk.train.config import CHIP_DEFAULTS, RunConfig, absolute_choice
-from nwavesdk.train.config.recipes import COMPLETED_BY_DATA, COMPLETED_BY_NET
+from nwavesdk.presets import NAMES
+from nwavesdk.train.config import RunConfig, absolute_choice, fields_of
 
 __all__ = [
     "DATA_FIELDS",
@@ -29,91 +29,57 @@ __all__ = [
     "surrogate_texts",
 ]
 
-# What decides the data of a run, apart from where they are, their task, and folds.
-DATA_FIELDS = (
-    "data.limit",
-    "data.split",
-    "data.speaker_pattern",
-    "data.val_share",
-    "data.test_share",
-    "data.length",
-    "data.hold",
-    "data.padding",
-    "data.steps",
-    "data.encoder",
-    "data.bin",
-    "data.events",
-    "data.augment",
-    "data.center",
-    "data.standardize",
-    "data.add_standardized",
-    "data.look_ahead",
-    "data.columns",
-    "data.missing",
-    "data.bands",
-    "data.sample_rate",
-    "data.window",
-    "data.hop",
-    "data.level",
-    "data.max_seconds",
-    "data.on_error",
-)
+
+def _fields(section: str, *without: str) -> list[str]:
+    return [f"{section}.{name}" for name in fields_of(section) if name not in without]
+
+
+# What decides the data of a run, apart from where they are, and folds.
+DATA_FIELDS = _fields("data", "source", "test", "folds", "leave_one_out", "fold")
 
 # What decides a run, apart from its seed, its folds, the machine, and the surrogate with its
 # schedule, which a comparison changes.
-RUN_FIELDS = (
+RUN_FIELDS = [
     "data.source",
-    "data.task",
-    "learning.epochs",
-    "net_file",
-    "net.hidden",
-    "net.recurrent",
-    "net.neuron",
-    "net.neuron_options",
-    "net.charge_gain",
-    "chip.profile",
-    "chip.training",
-    "chip.bits",
-    "chip.gain",
-    "chip.duration",
-    "net.population",
-    "net.tau",
-    "net.threshold",
-    "net.reset",
-    "net.dt",
-    "net.first_weights",
-    "net.dropout",
-    "learning.rate",
-    "learning.warmup",
-    "learning.weight_decay",
-    "learning.batch_size",
-    "learning.keep",
-    "learning.patience",
-    "learning.class_weights",
-    "learning.clip",
-    "learning.label_smoothing",
-    "learning.most_spikes",
-    "learning.spike_cost",
-    "learning.sharpness",
     *DATA_FIELDS,
-)
+    *_fields("task"),
+    "net.name",
+    *_fields("net", "name", "page", "surrogate"),
+    *_fields("chip"),
+    *_fields("learning", "surrogate_schedule"),
+]
 
 # Options of a run whose names differ from those of their fields.
 OPTION_NAMES = {
     "data.source": "data",
     "data.test": "no_test",
+    "task.name": "task",
     "chip.profile": "chip",
-    "net_file": "net",
+    "net.name": "net",
     "learning.rate": "learning_rate",
 }
 
-# Sections of the help of fields that are in no section of the config.
-SECTION_OF = {"net_file": "net"}
+# The help of options that choose a class.
+CHOOSERS = {
+    "data.kind": ("What a recording is.", "sound|series|image|events", "found in the data"),
+    "task.name": (
+        "What the net learns: a class per recording, a class per step (labels), values per step "
+        "(regression), or values per step without an input (pattern).",
+        "classification|labels|regression|pattern",
+        "found in the data",
+    ),
+    "net.name": (
+        "Net of the library, or a Python file and its function build(inputs, classes, config); "
+        "`nwave net` lists the first.",
+        f"{'|'.join(NAMES)}|FILE.py:build",
+        "conv; lif for patterns and lists of events",
+    ),
+}
 
 Command = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChoiceOption:
     """An option that sets a field of a config.
 
@@ -168,14 +134,8 @@ def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def wrapped(**values: Any) -> Any:
-            choices: dict[str, Any] = {}
-            for option in options:
-                if (value := values.pop(option.name)) is not None:
-                    section, _, name = option.field.rpartition(".")
-                    target = choices.setdefault(section, {}) if section else choices
-                    is_negated = option.kind is bool and option.name.startswith("no_")
-                    target[name] = not value if is_negated else _converted(option.field, value)
             try:
+                choices = _nested(options, values)
                 return command(choices=choices, **values)
             except (ValueError, RuntimeError) as error:
                 text = _name_options(str(error), options)
@@ -191,9 +151,27 @@ def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
         # Typer reads the signature and the annotations.
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have one
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapped.fields = {option.name: option.field for option in options}  # type: ignore[attr-defined]  # for the help
         return wrapped
 
     return decorate
+
+
+def _nested(options: Sequence[ChoiceOption], values: dict[str, Any]) -> dict[str, Any]:
+    """The given values of options by section and field, taken out of all values."""
+    choices: dict[str, Any] = {}
+    for option in options:
+        value = values.pop(option.name)
+        if value is None:
+            continue
+        field = option.field
+        if field == "net.name" and value not in NAMES:
+            field = "net.page"
+        section, _, name = field.rpartition(".")
+        fields = choices.setdefault(section, {}) if section else choices
+        is_negated = option.kind is bool and option.name.startswith("no_")
+        fields[name] = not value if is_negated else absolute_choice(field, value)
+    return choices
 
 
 def add_run_choices(*fields: str) -> Callable[[Command], Command]:
@@ -218,9 +196,9 @@ def surrogate_texts(option: str, text: str) -> list[str]:
     from nwavesdk.surrogate import parse
 
     texts = split_commas(option, text)
-    for one in texts:
+    for surrogate in texts:
         try:
-            parse(one)
+            parse(surrogate)
         except ValueError as error:
             raise ValueError(f"{option}: {error}") from None
     return texts
@@ -232,10 +210,10 @@ def _name_options(text: str, options: Sequence[ChoiceOption]) -> str:
     An error about a config in a file begins with the file, and keeps the fields.
 
     Example:
-        >>> tau = ChoiceOption("tau", "net.tau", float, "")
+        >>> tau = ChoiceOption(name="tau", field="net.tau", kind=float, help="")
         >>> _name_options("net.tau: missing; net.x: missing", [tau])
         '--tau: missing; net.x: missing'
-        >>> skip = ChoiceOption("on_error", "data.on_error", str, "")
+        >>> skip = ChoiceOption(name="on_error", field="data.on_error", kind=str, help="")
         >>> _name_options('on_error="skip" leaves it out', [skip])
         '--on-error skip leaves it out'
     """
@@ -258,31 +236,24 @@ def _typed_word(option: str, match: re.Match[str]) -> str:
 
 def _run_option(field: str) -> ChoiceOption:
     section, _, name = field.rpartition(".")
-    model = _value_type(RunConfig.model_fields[section].annotation) if section else RunConfig
+    model = fields_of(section)[name] if section else RunConfig
     info: FieldInfo = model.model_fields[name]
-    printed = info.json_schema_extra
-    assert isinstance(printed, dict)
     value_type = _value_type(info.annotation)
-    default = str(printed["default_text"]) or _value_text(info.default)
-    if info.annotation is bool:
-        default = "off"
-    has_chip_default = name in CHIP_DEFAULTS.get(section, {})
-    if field in COMPLETED_BY_NET:
-        nets = "lif" if has_chip_default or section == "data" else "lif, chip"
-        default = f"chosen by data and net; {nets}: {default}"
-    if has_chip_default:
-        default += f"; chip: {_value_text(CHIP_DEFAULTS[section][name])}"
-    if field in COMPLETED_BY_DATA:
-        default = "chosen by the data"
-    is_choice = get_origin(value_type) is Literal
-    metavar = "|".join(get_args(value_type)) if is_choice else str(printed["metavar"])
+    description, metavar, default = CHOOSERS.get(field, ("", "", ""))
+    if not description:
+        printed = info.json_schema_extra
+        assert isinstance(printed, dict)
+        description = str(info.description)
+        metavar = str(printed["metavar"])
+    if get_origin(value_type) is Literal and not metavar:
+        metavar = "|".join(get_args(value_type))
     return ChoiceOption(
         name=OPTION_NAMES.get(field, name),
         field=field,
         kind=value_type if value_type in (int, float, bool) else str,
-        help=f"{info.description} [{default}]",
+        help=f"{description} [{default}]" if default else description,
         metavar=metavar or None,
-        panel=SECTIONS.get(section or SECTION_OF.get(field, "")),
+        panel=SECTIONS.get(section),
     )
 
 
@@ -291,19 +262,3 @@ def _value_type(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _converted(field: str, value: Any) -> Any:
-    if field == "net.hidden":
-        sizes = [size.strip() for size in value.split(",")]
-        # The config rejects what is not a number, such as digits of other scripts; Python converts
-        # no endless text to one.
-        is_size = [size.isascii() and size.isdecimal() and len(size) < 20 for size in sizes]
-        return [int(size) if ok else size for size, ok in zip(sizes, is_size, strict=True)]
-    return absolute_choice(field, value)

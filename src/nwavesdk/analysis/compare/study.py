@@ -172,18 +172,9 @@ class Study:
         ]
 
     def job(self, cell: Cell) -> Job:
-        """What a process needs to run a cell: path, choices, threads.
-
-        The split of the data is that of cells that have begun, so that a study of an earlier
-        version keeps its split.
-        """
-        choices = self.choices
-        for folder in (RunFolder(cell.path) for cell in self.cells):
-            if folder.config.is_file():
-                data = {**choices.get("data", {}), "split": folder.read_config().data.split}
-                choices = {**choices, "data": data}
-                break
-        return str(cell.path), _cell_choices(choices, cell.surrogate, cell.seed), self.threads
+        """What a process needs to run a cell: path, choices, threads."""
+        choices = _cell_choices(self.choices, cell.surrogate, cell.seed)
+        return str(cell.path), choices, self.threads
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished, or whose finished run lacks files."""
@@ -219,8 +210,8 @@ class Study:
 def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
     """The choices of one run; without another choice, all studies have the net of plain layers."""
     net = dict(choices.get("net", {}))
-    if not (choices.get("net_file") or choices.get("chip")):
-        net.setdefault("preset", "lif")
+    if "page" not in net and not choices.get("chip"):
+        net.setdefault("name", "lif")
     return {
         **choices,
         "seed": seed,
