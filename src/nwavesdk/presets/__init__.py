@@ -14,9 +14,7 @@ Example:
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
-
-from nwavesdk.internal.imports import import_on_use
+from typing import Literal, get_args
 
 __all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path", "text"]
 
@@ -38,16 +36,6 @@ DESCRIPTIONS: Mapping[PresetName, str] = {
 
 LAYERED: frozenset[PresetName] = frozenset({"lif", "chip"})
 """Presets whose nets are plain stacks of synapses and neurons on flat frames, for deploy tools."""
-
-if TYPE_CHECKING:
-    from nwavesdk.presets import adlif as adlif
-    from nwavesdk.presets import chip as chip
-    from nwavesdk.presets import conv as conv
-    from nwavesdk.presets import delay as delay
-    from nwavesdk.presets import lif as lif
-    from nwavesdk.presets import recurrent as recurrent
-else:
-    __getattr__, __dir__ = import_on_use(__name__, {}, modules=NAMES)
 
 
 def text(name: PresetName) -> str:

@@ -46,11 +46,10 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
 
     family = family_of(profile)
     has_mismatch = chip.training == "mismatch"
-    spread = profile.number("synapse_mismatch") if has_mismatch else 0.0
-    weights: dict[str, Any] = {
-        "quantization_bits": None if chip.training == "plain" else chip.bits,
-        "stddev": spread or None,
-    }
+    bits = None if chip.training == "plain" else chip.bits
+    weights: dict[str, Any] = {"quantization_bits": bits}
+    if has_mismatch and profile.number("synapse_mismatch"):
+        weights["stddev"] = profile.number("synapse_mismatch")
     neurons: Any = partial(
         family.layer,
         taus=net.tau,
