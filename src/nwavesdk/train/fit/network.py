@@ -46,27 +46,15 @@ class FileNet(nn.Module):
     """The net of a file, from the inputs of a run to its outputs.
 
     Args:
-        net: What `build` returned.
+        net: The net that `build` returned.
         inputs: Shape of one step.
-        n_outputs: Number of classes, or of values per step.
-        decides_once: Whether there is one decision per recording, not one per step.
         place: File and line of `build`, for errors.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        inputs: tuple[int, ...],
-        n_outputs: int,
-        *,
-        decides_once: bool,
-        place: str,
-    ) -> None:
+    def __init__(self, net: nn.Module, inputs: tuple[int, ...], place: str) -> None:
         super().__init__()
         self.net = net
         self.inputs = inputs
-        self.n_outputs = n_outputs
-        self.decides_once = decides_once
         self.place = place
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -75,40 +63,13 @@ class FileNet(nn.Module):
         Args:
             x: Frames, [B, T, F].
             lengths: Number of steps of each recording, int64 [B], or None.
-
-        Raises:
-            NetFileError: If the net returns something else.
         """
         sequence = x.reshape(*x.shape[:2], *self.inputs)
         if not takes_held(self.net):
             sequence = sequence.contiguous()  # a user's module may need a memory for each step
         options = {"lengths": lengths} if takes_argument(type(self.net), "lengths") else {}
         outputs = self.net(sequence, **options)
-        pair = outputs if isinstance(outputs, tuple) else (outputs, outputs)
-        if not self._fits(pair, list(x.shape[:2])):
-            values = outputs if isinstance(outputs, tuple) else (outputs,)
-            shapes = [list(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in values]
-            count = self.n_outputs
-            raise NetFileError(
-                f"{self.place}: the net must return scores [B, T, {count}], or spk, mem of this "
-                f"shape; for a class per recording, also scores [B, {count}], or spk, mem [B, T, "
-                f"N] with N a multiple of {count}; got {', '.join(map(str, shapes))}: change its "
-                "last module."
-            )
-        return pair
-
-    def _fits(self, outputs: tuple[Any, ...], steps: list[int]) -> bool:
-        """Whether these are spikes and membranes, or scores twice, for steps `[B, T]`."""
-        if len(outputs) != 2 or not all(isinstance(x, Tensor) and x.ndim for x in outputs):
-            return False
-        spk, mem = outputs
-        *leading, n_neurons = spk.shape
-        if spk is mem:
-            has_one_decision = self.decides_once and leading == steps[:1]
-            return n_neurons == self.n_outputs and (leading == steps or has_one_decision)
-        populations = range(self.n_outputs, n_neurons + 1, self.n_outputs)
-        fits = n_neurons in populations if self.decides_once else n_neurons == self.n_outputs
-        return fits and leading == steps and spk.shape == mem.shape
+        return outputs if isinstance(outputs, tuple) else (outputs, outputs)
 
 
 # The net of a run: a stack of layers, or what a page or a file builds.
@@ -141,9 +102,8 @@ def network_of_run(
     if is_layered:
         assert isinstance(net, SpikingSequential)
         return net
-    decides_once = config.task.name == "classification"
-    file_net = FileNet(net, inputs, n_outputs, decides_once=decides_once, place=place)
-    _try(file_net, config)
+    file_net = FileNet(net, inputs, place)
+    _try(file_net, config, n_outputs)
     if not mismatch:
         ChipInstance(None).hold(file_net)
     return file_net
@@ -244,8 +204,12 @@ def build_preset(
 
 
 @torch.no_grad()
-def _try(net: FileNet, config: CompletedConfig) -> None:
-    """Run silence of two lengths through the net, which also creates lazy parameters."""
+def _try(net: FileNet, config: CompletedConfig, n_outputs: int) -> None:
+    """Run silence of two lengths through the net, which also creates lazy parameters.
+
+    Raises:
+        NetFileError: If the net fails, does not spike, or returns outputs of other shapes.
+    """
     n_steps = config.facts.typical_steps
     x = torch.zeros(2, n_steps, config.facts.n_features)
     lengths = torch.tensor([n_steps, max(1, n_steps - 1)])
@@ -253,17 +217,35 @@ def _try(net: FileNet, config: CompletedConfig) -> None:
     try:
         with torch.random.fork_rng(devices=[]), prepared(net):
             recording = record(net, x, lengths=lengths)
-    except NetFileError:
-        raise
     except Exception as error:
         problem = f"the net failed for an input of shape {[2, n_steps, *net.inputs]}"
         raise located(error, config.page, problem, net.place) from error
+    net.train()
     if not recording.spiking:
         raise NetFileError(
             f"{net.place}: the net has no layer that spikes, got {type(net.net).__name__}, "
             "expected at least one neuron layer of nwavesdk: add one, such as LIFLayer."
         )
-    net.train()
+    decides_once = config.task.name == "classification"
+    if not _fits(recording.spk, recording.mem, [2, n_steps], n_outputs, decides_once):
+        raise NetFileError(
+            f"{net.place}: the net must return scores [B, T, {n_outputs}], or spk, mem of this "
+            f"shape; for a class per recording also scores [B, {n_outputs}], or spk, mem [B, T, N] "
+            f"with N a multiple of {n_outputs}; got the shapes {list(recording.spk.shape)} and "
+            f"{list(recording.mem.shape)}: change its last module."
+        )
+
+
+def _fits(
+    spk: Tensor, mem: Tensor, sequence: list[int], n_outputs: int, decides_once: bool
+) -> bool:
+    """Whether outputs for steps `[B, T]` are scores, or spikes and membranes, of the task."""
+    shape = list(spk.shape)
+    if decides_once and spk is mem and shape == [sequence[0], n_outputs]:
+        return True
+    has_populations = decides_once and spk is not mem and shape != []
+    population = max(1, shape[-1] // n_outputs) if has_populations else 1
+    return shape == [*sequence, population * n_outputs] and spk.shape == mem.shape
 
 
 def nearest_tau_note(config: CompletedConfig) -> str | None:
