@@ -5,6 +5,7 @@ command line can generate its options from the fields. Validators that need more
 they run.
 """
 
+import os
 import re
 from contextlib import suppress
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ __all__ = [
     "Scale",
     "Seconds",
     "Share",
+    "absolute_path",
     "choice",
     "is_table",
 ]
@@ -62,6 +64,11 @@ def choice(
     """
     printed: dict[str, Any] = {"metavar": metavar, "default_text": default_text}
     return Field(default, description=description, json_schema_extra=printed, **limits)
+
+
+def absolute_path(path: str) -> str:
+    """The path from the root, with links followed; one with a null byte fails where it is read."""
+    return path if "\0" in path else os.path.realpath(path)
 
 
 def is_table(split: str) -> bool:

@@ -246,7 +246,7 @@ class NetPage(FrozenModel):
         match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
         if match is None:
             raise ValueError(
-                f"--net: got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
+                f"got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
                 f"and its function, as in net.py:build{close_name(text, NAMES)}"
             )
         path = os.path.realpath(match["file"])
