@@ -6,7 +6,6 @@ they run.
 """
 
 import os
-import re
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -102,18 +101,10 @@ def _parse_numbers(value: object) -> object:
     return numbers
 
 
-def _parse_sizes(value: object) -> object:
-    """The sizes in a text such as `"128,64"`; Python converts no endless text to a number."""
-    if not isinstance(value, str):
-        return value
-    parts = [part.strip() for part in value.split(",")]
-    return [int(part) if re.fullmatch("[0-9]{1,19}", part) else part for part in parts]
-
-
 LayerSizes = Annotated[
     tuple[Annotated[int, Field(ge=1, le=100_000)], ...],
     Field(max_length=1000),
-    BeforeValidator(_parse_sizes),
+    BeforeValidator(_split_names),
 ]
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],

@@ -362,7 +362,7 @@ def check_constants(net: Layers) -> None:
         for name in given:
             if name not in names:
                 raise ValueError(
-                    f"net.{field}: {neuron.name} has no constant {shown(name)}"
+                    f"net.{field}: got {shown(name)}, which {neuron.name} lacks"
                     f"{close_name(name, names)}: it has {', '.join(names)}"
                 )
     for name in ("tau", "threshold"):
