@@ -69,7 +69,10 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
         page = NetPage.of(given)
     else:
         name = os.fspath(given or config.net.name)
-        page = NetPage.parse(str(page_path(name)) if name in NAMES else name)
+        try:
+            page = NetPage.parse(str(page_path(name)) if name in NAMES else name)
+        except ValueError as error:
+            raise ValueError(f"--net: {error}") from None
     if (page.sha256, page.function) != (recorded.sha256, recorded.function):
         raise ValueError(
             f"--net: {printable(run)} began with {recorded.name}, SHA-256 {recorded.sha256[:12]}…, "
