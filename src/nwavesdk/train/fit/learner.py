@@ -262,9 +262,7 @@ class EpochMeans:
         """The means over the batches of all processes, and begin again."""
         sums = torch.stack([*self._sums.values()])
         weights = torch.tensor([*self._weights.values()]).to(sums)
-        totals: Any = torch.stack([sums, weights])
-        if trainer.world_size > 1:
-            totals = trainer.strategy.reduce(totals, reduce_op="sum")
+        totals: Any = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
         means = dict(zip(self._sums, totals[0] / totals[1], strict=True))
         self._sums.clear()
         self._weights.clear()
