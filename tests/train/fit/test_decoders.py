@@ -30,7 +30,8 @@ def test_scores_of_each_step_are_averaged_over_valid_steps() -> None:
     got = decoder(scores, scores, torch.tensor([5, 2]))
     torch.testing.assert_close(got, torch.stack([scores[0].mean(0), scores[1, :2].mean(0)]))
     torch.testing.assert_close(decoder(scores, scores), scores.mean(1))
-    assert decoder(scores[:, 0], scores[:, 0]).shape == (2, 3)
+    decision = scores[:, 0]
+    assert decoder(decision, decision) is decision
     spk = spikes(N=6)
     assert torch.equal(decoder(spk, 0 * spk), rate_logits(spk, 3, 25.0))
 
