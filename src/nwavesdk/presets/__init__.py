@@ -1,12 +1,12 @@
 """Presets: nets of `nwave train --net NAME`, each one page of Python to copy and change.
 
 A page has `build(inputs, classes, config)`, as the file of a user's net. `nwave net NAME` prints
-it. Pages are imported on first use, so that the command line need not load torch.
+it. `nwavesdk.presets` imports no page, so that the command line need not load torch.
 
 Example:
     >>> from nwavesdk.presets import lif
-    >>> from nwavesdk.train import RunConfig
-    >>> net = lif.build((40,), 12, RunConfig.of({"net": {"hidden": [64]}}))
+    >>> from nwavesdk.train.fit.network import sample_config
+    >>> net = lif.build((40,), 12, sample_config("lif", (40,), 12, hidden=[64]))
     >>> sum(parameter.numel() for parameter in net.parameters())
     10240
 """
