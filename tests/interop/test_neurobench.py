@@ -144,11 +144,19 @@ def test_a_convolution_counts_as_a_loop_over_its_windows():
     assert operations(measured(net, x)) == (0, effective / 2, dense / 2)
 
 
+def config_of(name):
+    options = {} if name in ("conv", "delay") else {"hidden": [12]}
+    config = sample_config(name, (16,), 3, dropout=0.0, **options)
+    if config.chip is None:
+        return config
+    hardware = config.chip.model_copy(update={"training": "hardware"})
+    return config.model_copy(update={"chip": hardware})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_numbers_of_each_preset_are_ours(name):
     page = importlib.import_module(f"nwavesdk.presets.{name}")
-    config = sample_config(name, (16,), 3, dropout=0.0)
-    net = on_reference(page.build((16,), 3, config))
+    net = on_reference(page.build((16,), 3, config_of(name)))
     # Values, zeros among them; of each net, spikes follow.
     x = torch.relu(2 * torch.randn(3, 12, 16))
     found = measured(net, x)

@@ -68,7 +68,7 @@ def test_a_run_with_taus_below_a_step_warns_once(
     choices["net"] |= {"neuron": neuron, "tau": 2e-3, "dt": 5e-3}
     config = RunConfig.of(choices)
     words = (
-        r"from 1 to 1,000 steps of 0\.005 s, got 1: tau.* of 0\.002 s; 3: taus of 0\.002 s: change"
+        r"from 1 to 1,000 steps of 0\.005 s, got 1: tau.* of 0\.002 s; 4: taus of 0\.002 s: change"
     )
     with pytest.warns(UserWarning, match=words) as caught:
         run = Run.new(tmp_path / "run", config)
