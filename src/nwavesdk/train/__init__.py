@@ -11,7 +11,6 @@ from nwavesdk.internal.imports import import_on_use, install_hint
 __all__ = [
     "BrokenRunError",
     "LiveInput",
-    "LiveRun",
     "Prediction",
     "Run",
     "RunConfig",
@@ -23,7 +22,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nwavesdk.train.apply.live import LiveInput
     from nwavesdk.train.apply.predictions import Prediction
-    from nwavesdk.train.apply.trained import LiveRun, TrainedRun, load
+    from nwavesdk.train.apply.trained import TrainedRun, load
     from nwavesdk.train.config import RunConfig
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
@@ -36,13 +35,13 @@ else:
             "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],
-            "nwavesdk.train.apply.trained": ["LiveRun", "TrainedRun", "load"],
+            "nwavesdk.train.apply.trained": ["TrainedRun", "load"],
         },
     )
 
     # Configs and folders need no extra: `nwave --help` works without.
     NEEDED = {
-        **dict.fromkeys(("LiveRun", "TrainedRun", "load"), ("safetensors",)),
+        **dict.fromkeys(("TrainedRun", "load"), ("safetensors",)),
         "Run": ("lightning", "safetensors", "tensorboard", "matplotlib"),
     }
 

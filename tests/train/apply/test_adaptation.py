@@ -59,7 +59,7 @@ def test_recordings_in_several_batches_are_as_in_one(monkeypatch: pytest.MonkeyP
     given = [x + 2 * (n // 3) for n, x in enumerate(recordings(*range(60, 69)))]
     net = net_with_norms()
     whole = adapted_net(net, given)
-    monkeypatch.setattr(adaptation, "MOST_STEPS", 200)
+    monkeypatch.setattr(adaptation, "MAX_STEPS", 200)
     parts = adapted_net(net, given)
     for index in NORMS:
         for statistic in ("running_mean", "running_var"):

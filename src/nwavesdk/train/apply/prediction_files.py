@@ -4,10 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.train.apply.predictions import Prediction
@@ -46,15 +48,8 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
         FileWriteError: If it cannot be written.
     """
     check_suffix(path)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        content = _csv_text(predictions).encode()
-    elif suffix == ".npz":
-        content = _npz_bytes(predictions)
-    else:
-        objects = [prediction_json(one, in_full=True) for one in predictions]
-        content = (json.dumps(objects) + "\n").encode()
-    write_atomically(path, content)
+    formats = {".csv": _csv_bytes, ".npz": _npz_bytes, ".json": _json_bytes}
+    write_atomically(path, formats[path.suffix.lower()](predictions))
 
 
 def prediction_json(prediction: Prediction, *, in_full: bool) -> dict[str, Any]:
@@ -65,113 +60,84 @@ def prediction_json(prediction: Prediction, *, in_full: bool) -> dict[str, Any]:
         in_full: Whether to include what there is for each step, and each spike. Otherwise values
             are summed up by their least, mean and largest one.
     """
-    content: dict[str, Any] = {"file": prediction.key, "steps": prediction.steps}
-    content["is_cut"] = prediction.is_cut
-    if prediction.step_seconds is not None:
-        content["step_seconds"] = prediction.step_seconds
+    content: dict[str, Any] = {
+        "file": prediction.key,
+        "steps": prediction.steps,
+        "is_cut": prediction.is_cut,
+        "step_seconds": prediction.step_seconds,
+    }
+    scores = prediction.scores
     if prediction.task == "classification":
-        ranking = prediction.ranking
-        content |= {"class": ranking[0][0], "probability": ranking[0][1]}
-        content["probabilities"] = dict(sorted(ranking, key=lambda pair: _place(prediction, pair)))
-    elif prediction.task == "labels":
+        content["class"], content["probability"] = prediction.ranking[0]
+        content["probabilities"] = dict(zip(prediction.classes, scores.tolist(), strict=True))
+    elif prediction.classes:
         content["spans"] = [list(span) for span in prediction.spans()]
-        if in_full and prediction.probabilities is not None:
-            content["probabilities"] = prediction.probabilities.tolist()
     else:
-        values = prediction.predicted
-        content |= {
-            "min": values.min(axis=0).tolist(),
-            "mean": values.mean(axis=0).tolist(),
-            "max": values.max(axis=0).tolist(),
-        }
-        if in_full:
-            content["values"] = values.tolist()
-    if prediction.spikes is not None:
-        assert prediction.counts is not None
+        content |= {name: getattr(scores, name)(axis=0).tolist() for name in ("min", "mean", "max")}
+    if in_full and prediction.is_per_step:
+        content["probabilities" if prediction.classes else "values"] = scores.tolist()
+    if prediction.spikes is not None and prediction.counts is not None:
         content["spike_counts"] = prediction.counts.tolist()
-        if in_full:
-            content["spikes"] = prediction.spikes.tolist()
-    return content
+        content["spikes"] = prediction.spikes.tolist() if in_full else None
+    return {name: value for name, value in content.items() if value is not None}
 
 
-def _place(prediction: Prediction, pair: tuple[str, float]) -> int:
-    return prediction.classes.index(pair[0])
+def _json_bytes(predictions: Sequence[Prediction]) -> bytes:
+    objects = [prediction_json(prediction, in_full=True) for prediction in predictions]
+    return (json.dumps(objects) + "\n").encode()
 
 
-def _csv_text(predictions: Sequence[Prediction]) -> str:
-    first = predictions[0]
-    is_per_step = first.task != "classification"
-    names = [f"p({name})" for name in first.classes]
-    if not first.classes:
-        names = [f"value {column}" for column in range(1, first.predicted.shape[1] + 1)]
-    time = ["time [s]"] if first.step_seconds is not None else []
+def _csv_bytes(predictions: Sequence[Prediction]) -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        [
-            "file",
-            *(["step", *time] if is_per_step else ["steps"]),
-            *(["class"] if first.classes else []),
-            *names,
-        ]
-    )
-    for one in predictions:
-        table.writerows(_csv_rows(one) if is_per_step else [_csv_row(one)])
-    return text.getvalue()
+    table.writerow(_columns(predictions[0]))
+    for prediction in predictions:
+        table.writerows(zip(*_columns(prediction).values(), strict=True))
+    return text.getvalue().encode()
 
 
-def _csv_row(prediction: Prediction) -> list[object]:
-    """The row of a recording with a class."""
-    assert prediction.probabilities is not None
-    shares = [_digits(value) for value in prediction.probabilities]
-    return [prediction.key, prediction.steps, prediction.class_name, *shares]
+def _columns(prediction: Prediction) -> dict[str, Sequence[object]]:
+    """The columns of a prediction: one row for a recording with a class, or one for each step."""
+    scores = np.atleast_2d(prediction.scores)
+    columns: dict[str, Sequence[object]] = {"file": [prediction.key] * len(scores)}
+    if prediction.is_per_step:
+        columns["step"] = range(prediction.steps)
+        if prediction.times is not None:
+            columns["time [s]"] = _digits(prediction.times)
+    else:
+        columns["steps"] = [prediction.steps]
+    names = [f"value {column}" for column in range(1, scores.shape[1] + 1)]
+    if prediction.classes:
+        columns["class"] = [prediction.classes[i] for i in np.atleast_1d(prediction.predicted)]
+        names = [f"p({name})" for name in prediction.classes]
+    return columns | dict(zip(names, map(_digits, scores.T), strict=True))
 
 
-def _csv_rows(prediction: Prediction) -> list[list[object]]:
-    """The rows of the steps of a recording."""
-    times = prediction.times
-    values = prediction.predicted
-    if prediction.probabilities is not None:
-        values = prediction.probabilities
-    rows: list[list[object]] = []
-    for step in range(prediction.steps):
-        row: list[object] = [prediction.key, step]
-        if times is not None:
-            row.append(f"{times[step]:.9g}")
-        if prediction.classes:
-            row.append(prediction.classes[int(prediction.predicted[step])])
-        rows.append(row + [_digits(value) for value in values[step]])
-    return rows
-
-
-def _digits(value: object) -> str:
-    """All digits of a float32."""
-    return f"{value:.9g}"
+def _digits(values: npt.NDArray[np.floating]) -> list[str]:
+    """All digits of float32 values."""
+    return [f"{value:.9g}" for value in values]
 
 
 def _npz_bytes(predictions: Sequence[Prediction]) -> bytes:
     first = predictions[0]
-    join = np.stack if first.task == "classification" else np.concatenate
+    join = np.concatenate if first.is_per_step else np.stack
+    columns: dict[str, Any] = {
+        field.name: [getattr(prediction, field.name) for prediction in predictions]
+        for field in fields(Prediction)
+    }
     arrays: dict[str, Any] = {
-        "files": np.array([one.key for one in predictions]),
-        "steps": np.array([one.steps for one in predictions], np.int64),
-        "is_cut": np.array([one.is_cut for one in predictions]),
-        "predicted": join([one.predicted for one in predictions]),
+        "files": columns["key"],
+        "steps": np.array(columns["steps"], np.int64),
+        "is_cut": columns["is_cut"],
+        "predicted": join(columns["predicted"]),
+        "step_seconds": first.step_seconds,
     }
     if first.classes:
-        arrays["classes"] = np.array(first.classes)
-        arrays["probabilities"] = join([np.asarray(one.probabilities) for one in predictions])
-    if first.step_seconds is not None:
-        arrays["step_seconds"] = np.float64(first.step_seconds)
+        arrays |= {"classes": first.classes, "probabilities": join(columns["probabilities"])}
     if first.spikes is not None:
-        arrays["spikes"] = np.concatenate(
-            [
-                np.insert(one.spikes, 0, index, axis=1)
-                for index, one in enumerate(predictions)
-                if one.spikes is not None
-            ]
-        )
-        arrays["spike_counts"] = np.stack([np.asarray(one.counts) for one in predictions])
+        spikes = [np.insert(pairs, 0, n, axis=1) for n, pairs in enumerate(columns["spikes"])]
+        arrays |= {"spikes": np.concatenate(spikes), "spike_counts": np.stack(columns["counts"])}
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    known = {name: array for name, array in arrays.items() if array is not None}
+    np.savez_compressed(content, **known)
     return content.getvalue()

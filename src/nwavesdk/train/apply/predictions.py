@@ -64,13 +64,23 @@ class Prediction:
     is_cut: bool = False
 
     @property
+    def is_per_step(self) -> bool:
+        """Whether the net predicts something for each step."""
+        return self.task != "classification"
+
+    @property
+    def scores(self) -> Floats:
+        """The probabilities of classes; or the values, if there are no classes."""
+        return self.predicted if self.probabilities is None else self.probabilities  # type: ignore[return-value]  # values
+
+    @property
     def class_name(self) -> str:
         """The class of the recording.
 
         Raises:
             ValueError: If the net predicts something for each step.
         """
-        if self.task != "classification":
+        if self.is_per_step:
             raise ValueError(
                 f"{self.key} has a prediction for each of its steps, not one class: use "
                 "`predicted`, or `spans()` for the classes of steps."

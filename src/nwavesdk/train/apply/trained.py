@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
-from nwavesdk.data import FrontEnd, LogMel, Standard
+from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
 from nwavesdk.data.features import (
     ChipFeatures,
@@ -28,60 +27,43 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.formats import ALL_COLUMNS
-from nwavesdk.data.readers.series import SeriesOptions
+from nwavesdk.data.folder import Faults
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import FileError, printable
-from nwavesdk.train.apply.adaptation import LEAST_RECORDINGS, adapted_net, check_adaptable
-from nwavesdk.train.apply.blocks import NetInput, Predictor
+from nwavesdk.internal.files import printable
+from nwavesdk.train.apply.adaptation import adapted_net
+from nwavesdk.train.apply.blocks import Predictor, input_of
 from nwavesdk.train.apply.given import Given, GivenReader, GivenRecording, as_list
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.facts import ArithmeticConfig, Facts
+from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.net_choice import NetChoice, match_net_file
-from nwavesdk.train.config.sections import is_table
-from nwavesdk.train.data.inputs import (
-    encoder_of_run,
-    features_of,
-    scale_of_kind,
-    series_options,
-    warn_of_skipped,
-)
+from nwavesdk.train.data.inputs import features_of, net_input_of, scale_of_kind, warn_of_skipped
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import RunNet, network_of_run
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.run_folder import RunFolder
 
-__all__ = ["LiveRun", "TrainedRun", "load"]
+__all__ = ["TrainedRun", "load"]
+
+# Name and fault of each file that was left out.
+Skipped = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class TrainedRun:
     """A trained run, without its recordings; `load` reads it.
 
     Attributes:
+        config: The config of the run.
         net: The trained net in `eval()`; for a chip, the chip as designed.
         task: What the net has learned, with the scale of its targets.
-        classes: Name of each class; none for values.
-        kind: What a recording is.
         features: How a recording becomes frames.
-        net_input: How frames become the input of the net.
-        steps: Time steps of a recording of the run: of each one, if they are padded to one length;
-            otherwise, nine of ten in the training set have at most these. None in earlier runs.
-        pads: Whether a shorter recording is padded to `steps`: for a chip and with
-            `--padding zeros`.
-        dt: Time step of the net [s].
+        input: How frames become the input of the net.
         max_seconds: Length above which a sound is an error [s].
-        arithmetic: Threads and crossovers of the run, which decide the last bits of sums; None for
-            those of the process.
         name: The path of its folder, for messages.
-        patterns: Name and frames of each pattern that the net generates.
-        feature_names: Names of the features of a series in the data of the run; empty if unknown.
-        split_table: The table of sets of the run (`--split FILE.csv`), which is not a recording.
-        series: What is read of the files of a series.
 
     Example:
         ```python
@@ -91,22 +73,13 @@ class TrainedRun:
         ```
     """
 
+    config: RunConfig
     net: RunNet
     task: TrainingTask
-    classes: tuple[str, ...]
-    kind: Kind
     features: Features
-    net_input: NetInput
-    steps: int | None
-    pads: bool
-    dt: float
+    input: NetInput
     max_seconds: float
-    arithmetic: ArithmeticConfig | None = None
     name: str = "The run"
-    patterns: tuple[tuple[str, int], ...] = ()
-    feature_names: tuple[str, ...] = ()
-    split_table: Path | None = None
-    series: SeriesOptions = ALL_COLUMNS
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
@@ -115,11 +88,6 @@ class TrainedRun:
             f"TrainedRun {self.name}: {self.task.name} of {self.kind}, {outputs}, "
             f"{n_parameters:,} parameters"
         )
-
-    @classmethod
-    def open(cls, path: str | Path, net: NetChoice | None = None) -> "TrainedRun":
-        """As `load`."""
-        return load(path, net)
 
     def predict(
         self,
@@ -150,15 +118,12 @@ class TrainedRun:
                 and `spikes` are asked for.
             TypeError: If a recording is none of these.
         """
-        skipped: list[tuple[str, str]] = []
-        predictions = list(self.predictions(recordings, skipped, on_error=on_error, spikes=spikes))
-        warn_of_skipped(skipped)
-        return predictions
+        return list(self.predictions(recordings, on_error=on_error, spikes=spikes))
 
     def adapt(
         self,
         recordings: GivenRecording | Sequence[GivenRecording],
-        skipped: list[tuple[str, str]] | None = None,
+        skipped: Skipped | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> "TrainedRun":
@@ -189,36 +154,17 @@ class TrainedRun:
             for_ann.predict("ann/new.wav")[0].class_name
             ```
         """
-        if self.task.name == "pattern":
-            raise ValueError(
-                "This run generates a pattern and has no input to adapt to: leave the recordings "
-                "out."
-            )
-        check_adaptable(self.net)
-        left_out: list[tuple[str, str]] = []
         inputs = {
-            one.key: torch.from_numpy(np.concatenate(list(self.net_input.blocks(one))))
-            for one in self._reader.read(as_list(recordings), left_out, on_error)
+            given.key: input_of(given, self.input)
+            for given in self._read(recordings, skipped, on_error)
         }
-        if skipped is None:
-            warn_of_skipped(left_out)
-        else:
-            skipped += left_out
-        if len(inputs) < LEAST_RECORDINGS:
-            unusable = f" and {len(left_out)} that cannot be used" if left_out else ""
-            raise ValueError(
-                f"{self.name} needs at least {LEAST_RECORDINGS} recordings to adapt to, got "
-                f"{len(inputs)}{unusable}: give a folder or several files, about as many of each "
-                "class."
-            )
-        with use_arithmetic(self.arithmetic):
-            net = adapted_net(self.net, list(inputs.values()))
-        return replace(self, net=net)
+        with use_arithmetic(self.config.arithmetic):
+            return replace(self, net=adapted_net(self.net, list(inputs.values())))
 
     def predictions(
         self,
         recordings: GivenRecording | Sequence[GivenRecording],
-        skipped: list[tuple[str, str]],
+        skipped: Skipped | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
         spikes: bool = False,
@@ -227,7 +173,7 @@ class TrainedRun:
 
         Args:
             recordings: See `predict`.
-            skipped: Receives name and fault of each file that is left out.
+            skipped: See `adapt`.
             on_error: See `predict`.
             spikes: See `predict`.
         """
@@ -236,49 +182,92 @@ class TrainedRun:
                 "The outputs of this net are membranes or scores, which do not spike: leave the "
                 "spikes out."
             )
+        return Predictor(self, spikes).predict(self._read(recordings, skipped, on_error))
+
+    def _read(
+        self,
+        recordings: GivenRecording | Sequence[GivenRecording],
+        skipped: Skipped | None,
+        on_error: Literal["raise", "skip"],
+    ) -> Iterator[Given]:
+        """The frames of recordings, or the frozen noise that each pattern is generated from."""
         given = as_list(recordings)
         if self.task.name == "pattern":
-            frames = self._pattern_frames(given)
-        elif not given:
-            raise ValueError("Nothing to predict: got no recording, expected files or arrays.")
-        else:
-            frames = self._reader.read(given, skipped, on_error)
-        predictor = Predictor(
-            self.net,
-            self.task,
-            self.net_input,
-            self.classes,
-            self.step_seconds,
-            self.arithmetic,
-            spikes,
-        )
-        return predictor.predict(frames)
-
-    def _pattern_frames(self, given: list[GivenRecording]) -> Iterator[Given]:
-        """The frozen noise that each pattern is generated from."""
-        if given:
+            if given:
+                raise ValueError(
+                    "This run generates a pattern and has no input, got recordings: leave them out."
+                )
+            for key, n_frames in self._facts.patterns:
+                target = np.zeros((n_frames, 1), np.float32)
+                sample = Sample(target, target)  # whose length is that of the noise
+                yield Given(key, self.features(Item(key, Path(key)), sample).frames)
+            return
+        if not given:
             raise ValueError(
-                "This run generates a pattern and has no input, got recordings: leave them out."
+                "Nothing to predict or to adapt to: got no recording, expected files or arrays."
             )
-        for key, n_frames in self.patterns:
-            target = np.zeros((n_frames, 1), np.float32)
-            sample = Sample(target, target)  # whose length is that of the noise
-            yield Given(key, self.features(Item(key, Path(key)), sample).frames)
+        faults = Faults(Path(), on_error, [] if skipped is None else skipped)
+        reader = GivenReader(
+            config=self.config,
+            kind=self.kind,
+            features=self.features,
+            max_seconds=self.max_seconds,
+            faults=faults,
+        )
+        yield from reader.read(given)
+        if skipped is None:
+            warn_of_skipped(faults.skipped)
 
     @property
-    def _reader(self) -> GivenReader:
-        rate = None if self.front_end is None else self.sample_rate
-        n_features = len(self.standard.mean)
-        return GivenReader(
-            self.kind,
-            self.features,
-            n_features,
-            rate,
-            self.max_seconds,
-            self.feature_names,
-            self.split_table,
-            self.series,
-        )
+    def _facts(self) -> Facts:
+        assert self.config.facts is not None
+        return self.config.facts
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class; none for values."""
+        return self._facts.classes
+
+    @property
+    def kind(self) -> Kind:
+        """What a recording is; the built-in digits are series."""
+        kind = self._facts.kind
+        assert kind is not None
+        return "series" if kind == "features" else kind
+
+    @property
+    def steps(self) -> int:
+        """Time steps of a recording of the run.
+
+        Of each one, if they are padded to one length; otherwise, nine of ten in the training set
+        have at most these.
+        """
+        if isinstance(self.features, ChipFeatures):
+            return self.features.config.T
+        if self.pads and self.input.length is not None:
+            return self.input.length * self.hold
+        assert self._facts.typical_steps is not None
+        return self._facts.typical_steps
+
+    @property
+    def pads(self) -> bool:
+        """Whether a shorter recording is padded to `steps`: for a chip and `--padding zeros`."""
+        return self.input.pads_to_length or isinstance(self.features, ChipFeatures)
+
+    @property
+    def dt(self) -> float:
+        """Time step of the net [s]."""
+        return self.config.net.dt
+
+    @property
+    def hold(self) -> int:
+        """Time steps of the net for each frame."""
+        return self.input.hold
+
+    @property
+    def standard(self) -> Standard:
+        """The scale of the features."""
+        return self.input.standard
 
     @property
     def front_end(self) -> FrontEnd | LogMel | None:
@@ -294,10 +283,16 @@ class TrainedRun:
         Raises:
             ValueError: If it was trained on something else.
         """
-        front_end = self.front_end
-        if front_end is None:
-            raise ValueError(f"The run was trained on {self.kind}, expected sound.")
-        return rate_of(front_end)
+        return rate_of(self._sound_front_end)
+
+    @property
+    def _sound_front_end(self) -> FrontEnd | LogMel:
+        if self.front_end is None:
+            raise ValueError(
+                f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
+                "--data FOLDER --level as_is`."
+            )
+        return self.front_end
 
     @property
     def frame_seconds(self) -> float | None:
@@ -311,17 +306,7 @@ class TrainedRun:
     @property
     def step_seconds(self) -> float | None:
         """Time from a step of the net to the next one [s]; None if steps have no duration."""
-        return None if self.frame_seconds is None else self.frame_seconds / self.net_input.hold
-
-    @property
-    def hold(self) -> int:
-        """Time steps of the net for each frame."""
-        return self.net_input.hold
-
-    @property
-    def standard(self) -> Standard:
-        """The scale of the features."""
-        return self.net_input.standard
+        return None if self.frame_seconds is None else self.frame_seconds / self.hold
 
     def stream(self, sample_rate: int | None = None) -> LiveInput:
         """The input of the net for a sound that begins now.
@@ -334,45 +319,35 @@ class TrainedRun:
             ValueError: If there is no sound of this rate, if the run was trained on something other
                 than sound, or if it scales each recording by its loudest sample or its mean.
         """
-        options = "--level as_is"
-        if isinstance(self.features, LogMelFeatures):
-            level = self.features.level
-            options += " --no-center"
-        elif isinstance(self.features, ChipFeatures):
-            level = self.features.config.level
-        else:
+        front_end = self._sound_front_end
+        settings = {
+            "level 'peak'": self.config.data.level == "peak",
+            "center true": self.input.center,
+            "standardize true": self.input.standardize,
+        }
+        got = [f"data.{setting}" for setting, is_on in settings.items() if is_on]
+        if got:
+            options = "" if isinstance(front_end, FrontEnd) else " --no-center"
             raise ValueError(
-                f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
-                "--data FOLDER --level as_is`."
-            )
-        if level == "peak":
-            raise ValueError(
-                f"{self.name} scales each recording by its loudest sample, which is known only at "
-                "the end of the sound (got data.level 'peak', expected 'as_is'): train with "
-                f"`nwave train {options}`."
-            )
-        if self.net_input.center or self.net_input.standardize:
-            name = "center" if self.net_input.center else "standardize"
-            raise ValueError(
-                f"{self.name} scales each recording by its mean or deviation, which is known only "
-                f"at the end of the sound (got data.{name} true, expected false): train with "
-                f"`nwave train --no-{name}`."
+                f"{self.name} scales each recording by its loudest sample, its mean or its "
+                f"deviation, known only at the end of the sound (got {', '.join(got)}): train with "
+                f"`nwave train --level as_is{options}`."
             )
         limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
         rate = self.sample_rate if sample_rate is None else sample_rate
         rate = whole_number("TrainedRun.stream", "sample_rate", rate, **limits)
-        front_end = self.front_end
-        assert front_end is not None
-        length = self.steps // self.hold if self.pads and self.steps is not None else 1
-        return LiveInput(front_end, self.standard, rate, self.hold, length)
+        return LiveInput(front_end, self.input, rate)
 
 
-def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
+def load(
+    path: str | Path, net: NetChoice | None = None, *, max_seconds: float | None = None
+) -> TrainedRun:
     """Load a finished run of `nwave train`, without its recordings.
 
     Args:
         path: The folder of the run.
         net: The file that builds its net, `"FILE.py:build"`, for a run with `--net`.
+        max_seconds: Length above which a sound is an error [s]. [that of the run]
 
     Raises:
         ValueError: If the run is missing, damaged or not finished, or its net was
@@ -392,82 +367,21 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
     folder = RunFolder(Path(path))
     config = match_net_file(folder.read_config(), net, folder.path)
     facts = config.facts
-    if facts is None:
+    if facts is None or facts.kind is None:
         raise ValueError(
             f"{printable(path)} has no facts in its config.json: the run has not begun; train it "
             "with `nwave train`."
         )
-    kind = _kind_of(config, facts)
-    _check_completed(config, kind, folder)
     run_net = network_of_run(config, facts, deployed=True)
     scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
+    kind: Kind = "series" if facts.kind == "features" else facts.kind
     features = features_of(config, kind, facts.task, facts.chip)
-    pads = config.chip is None and config.data.padding == "zeros"
     return TrainedRun(
-        name=printable(path),
+        config=config,
         net=run_net.eval(),
         task=task_of(config).scaled(scales.targets),
-        classes=facts.classes,
-        kind=kind,
         features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        net_input=_net_input(config, scale_of_kind(scales.standard, kind), pads=pads),
-        steps=_steps_of(config, facts, features),
-        pads=config.chip is not None or pads,
-        dt=config.net.dt,
-        max_seconds=config.data.max_seconds,
-        arithmetic=config.arithmetic,
-        patterns=facts.patterns,
-        feature_names=facts.feature_names,
-        split_table=Path(config.data.split) if is_table(config.data.split) else None,
-        series=series_options(config),
+        input=net_input_of(config, scale_of_kind(scales.standard, kind)),
+        max_seconds=max_seconds or config.data.max_seconds,
+        name=printable(path),
     )
-
-
-def _check_completed(config: RunConfig, kind: Kind, folder: RunFolder) -> None:
-    """Reject the config of a run that lacks what was found in the data."""
-    data = config.data
-    missing = {
-        "hold": data.hold is None and config.chip is None,
-        "sample_rate": data.sample_rate is None and kind == "sound",
-        "bin": data.bin is None and kind == "events",
-    }
-    if any(missing.values()):
-        field = next(name for name, is_missing in missing.items() if is_missing)
-        raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
-
-
-def _net_input(config: RunConfig, standard: Standard, *, pads: bool) -> NetInput:
-    """How frames become the input of the net of a run."""
-    data = config.data
-    is_chip = config.chip is not None
-    return NetInput(
-        standard,
-        hold=1 if is_chip else data.hold or 1,
-        length=None if is_chip else data.length,
-        pads_to_length=pads,
-        encoder=encoder_of_run(config),
-        center=data.center,
-        standardize=data.standardize,
-        look_ahead=data.look_ahead,
-    )
-
-
-def _kind_of(config: RunConfig, facts: Facts) -> Kind:
-    """What the recordings of a run are; the built-in digits are series of features."""
-    if facts.kind is None:  # of an earlier run
-        return "series" if config.data.source == "digits" else "sound"
-    return "series" if facts.kind == "features" else facts.kind
-
-
-def _steps_of(config: RunConfig, facts: Facts, features: object) -> int | None:
-    """Time steps of a recording; see `TrainedRun`."""
-    if isinstance(features, ChipFeatures):
-        return features.config.T
-    data = config.data
-    if data.padding == "zeros" and data.length is not None and config.chip is None:
-        return data.length * (data.hold or 1)
-    return facts.typical_steps
-
-
-LiveRun = TrainedRun
-"""The name of `TrainedRun` for sound in blocks; see `TrainedRun.stream`."""

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from nwavesdk.chip import Profile
-from nwavesdk.data import Series, Standard
+from nwavesdk.data import NetInput, Series, Standard
 from nwavesdk.data.augment import Augmentation
-from nwavesdk.data.batches import Encoder, encoder_of
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
 from nwavesdk.data.front_end import LEAST_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
@@ -24,8 +23,8 @@ from nwavesdk.train.config.recipes import DataKind
 __all__ = [
     "augmentation_of_run",
     "constant_note",
-    "encoder_of_run",
     "features_of",
+    "net_input_of",
     "outlier_note",
     "scale_of_kind",
     "series_options",
@@ -85,12 +84,30 @@ def series_options(config: RunConfig) -> SeriesOptions:
     return SeriesOptions(config.data.columns, config.data.missing)
 
 
-def encoder_of_run(config: RunConfig) -> Encoder | None:
-    """How images become the input of a run's net; None for a constant current and without images.
+def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
+    """How frames become the input of a run's net.
 
     A net for a chip has the values themselves as its input.
+
+    Args:
+        config: The config, completed.
+        standard: The scale of the features, from the training set.
     """
-    return None if config.chip is not None else encoder_of(config.data.encoder, config.seed)
+    data = config.data
+    if config.chip is not None:
+        return NetInput(standard=standard)
+    return NetInput(
+        standard=standard,
+        hold=data.hold or 1,
+        length=data.length,
+        pads_to_length=data.padding == "zeros",
+        encoder=data.encoder,
+        seed=config.seed,
+        as_lists=data.events == "lists",
+        center=data.center,
+        standardize=data.standardize,
+        look_ahead=data.look_ahead,
+    )
 
 
 def scale_of_kind(standard: Standard, kind: DataKind) -> Standard:
@@ -156,7 +173,7 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
             "all steps of all training recordings are the same, so a net learns nothing from them: "
             "look at them with nwave data. Transparent pixels of images count as black."
         )
-    if not train.center:
+    if not train.input.center:
         return None
     places = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
     if not places:

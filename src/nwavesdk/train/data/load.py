@@ -19,7 +19,7 @@ from nwavesdk.train.config.sections import is_table
 from nwavesdk.train.config.used_fields import check_neuron_count
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
-    encoder_of_run,
+    net_input_of,
     scale_of_kind,
     skipped_note,
     warn_of_skipped,
@@ -200,7 +200,8 @@ def _as_series(
             mean=np.zeros(train.n_features, np.float32),
             deviation=np.full(train.n_features, 1 / gain, np.float32),
         )
-        series = split.map(lambda part: Series(part, standard))
+        chip_input = net_input_of(config, standard)
+        series = split.map(lambda part: Series(part, chip_input))
         changed = _changed(config, kind, series.train)
         return RunData(changed, series.val, series.test, standard), {"gain": gain}
     length = data.length
@@ -209,22 +210,10 @@ def _as_series(
     held = data.steps if kind == "image" else None
     hold = data.hold or held or fit_hold(length or fit_length(train))
     standard = _scale(kind, train, data.encoder)
-    encoder = encoder_of_run(config)
-    series = split.map(
-        lambda part: Series(
-            part,
-            standard,
-            hold,
-            length,
-            data.padding == "zeros",
-            encoder,
-            data.events == "lists",
-            data.center,
-            data.standardize,
-            data.look_ahead,
-        )
-    )
     completed = {"length": length, "hold": hold}
+    completed_config = config.model_copy(update={"data": data.model_copy(update=completed)})
+    net_input = net_input_of(completed_config, standard)
+    series = split.map(lambda part: Series(part, net_input))
     _check_memory(min(config.learning.batch_size, len(series.train)), series)
     changed = _changed(config, kind, series.train)
     return RunData(changed, series.val, series.test, standard), completed
