@@ -154,7 +154,7 @@ def test_a_note_names_recordings_that_are_cut(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Nothing to predict: got no recording"),
+        ((), "Nothing to predict or to adapt to: got no recording"),
         (("NONE.wav",), "NONE.wav does not exist: check the name"),
         (("--out", "a.txt"), "--out: expected a name that ends in .csv, .npz, .json, got 'a.txt'"),
         (("--out", "RUN/result.json"), "--out: "),

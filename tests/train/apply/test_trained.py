@@ -26,8 +26,8 @@ from nwavesdk.presets import lif
 from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, load
 from nwavesdk.train.apply import blocks
 from nwavesdk.train.apply.adaptation import adapted_net
-from nwavesdk.train.apply.blocks import input_of
-from nwavesdk.train.apply.given import Given
+from nwavesdk.train.apply.blocks import batch_of
+from nwavesdk.train.apply.given import Given, read_recordings
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.sections import DataConfig, NetConfig
 from nwavesdk.train.fit.evaluation import evaluate_net
@@ -300,7 +300,7 @@ def test_blocks_of_a_long_recording_are_one_call(
 def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     run, recording = FORMS["centered"]()
     monkeypatch.setattr(blocks, "MAX_STEPS", 7)
-    x = input_of(Given("", recording), run.input).numpy()
+    x = batch_of([Given("", recording)], run.input).x[0].numpy()
     one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), "")
     expected = Series(one, run.input).input_of(0)
     np.testing.assert_array_equal(x, expected)
@@ -311,12 +311,12 @@ def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.Monkey
 def test_one_call_of_the_net_gives_the_same(form: str) -> None:
     run, recording = FORMS[form]()
     predicted = run.predict(recording)[0]
-    x = input_of(next(run._read(recording, [], "raise")), run.input)
+    x = batch_of(list(read_recordings(run, recording, [], "raise")), run.input).x.to_dense()
     prepare_net(run.net)
     decoder = run.task.decoder()
     prepare_net(decoder)
     with torch.inference_mode():
-        outputs = decoder(*run.net(x[None]))
+        outputs = decoder(*run.net(x))
     expected = run.task.predict(outputs)[0]
     if run.input.look_ahead:
         expected = expected[run.input.look_ahead :]
@@ -364,9 +364,9 @@ def test_a_run_adapts_to_recordings_and_stays(conv_run: Path, tones: Path) -> No
     adapted = run.adapt(files)
     for got, expected in zip(run.predict(files), before, strict=True):
         assert_same(got, expected)
-    inputs = [input_of(given, run.input) for given in run._read(files, [], "raise")]
-    assert len({len(x) for x in inputs}) > 1
-    again = replace(run, net=adapted_net(run.net, inputs)).predict(files)
+    batch = batch_of(list(read_recordings(run, files, [], "raise")), run.input)
+    assert len(batch.lengths.unique()) > 1
+    again = replace(run, net=adapted_net(run.net, [batch])).predict(files)
     for got, expected, old in zip(adapted.predict(files), again, before, strict=True):
         assert_same(got, expected)
         assert got.probabilities is not None

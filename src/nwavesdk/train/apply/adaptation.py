@@ -6,7 +6,6 @@ Recordings of the speaker show them, and need no classes.
 """
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nwavesdk.data import Batch
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.apply.blocks import MAX_STEPS
 
 __all__ = ["adapted_net"]
 
@@ -28,11 +27,10 @@ TRAINING_WEIGHT = 20
 MIN_RECORDINGS = 2
 
 Net = TypeVar("Net", bound=nn.Module)
-Batch = tuple[Tensor, Tensor]
 
 
 @torch.no_grad()
-def adapted_net(net: Net, recordings: Sequence[Tensor]) -> Net:
+def adapted_net(net: Net, batches: Sequence[Batch]) -> Net:
     """A copy of a net whose batch norms have statistics of some recordings.
 
     The norms adapt one after the other, from the input to the output, each to what the norms before
@@ -41,7 +39,7 @@ def adapted_net(net: Net, recordings: Sequence[Tensor]) -> Net:
 
     Args:
         net: A trained net, in `eval()`.
-        recordings: Input of each recording, `[T, F]`; at least two.
+        batches: The recordings, at least two, with any targets.
 
     Returns:
         The copy, in `eval()`.
@@ -55,14 +53,14 @@ def adapted_net(net: Net, recordings: Sequence[Tensor]) -> Net:
         arXiv:1603.04779. Schneider et al., "Improving robustness against common corruptions by
         covariate shift adaptation", 2020, arXiv:2006.16971 (the weight of the training set).
     """
-    if len(recordings) < MIN_RECORDINGS:
+    n_recordings = sum(len(batch.lengths) for batch in batches)
+    if n_recordings < MIN_RECORDINGS:
         raise ValueError(
-            f"The net needs at least {MIN_RECORDINGS} recordings to adapt to, got "
-            f"{len(recordings)}: give a folder or several files, about as many of each class."
+            f"The net needs at least {MIN_RECORDINGS} recordings to adapt to, got {n_recordings}: "
+            "give a folder or several files, about as many of each class."
         )
     net = copy.deepcopy(net).eval()
-    batches = _batches_of(recordings)
-    share = len(recordings) / (len(recordings) + TRAINING_WEIGHT)
+    share = n_recordings / (n_recordings + TRAINING_WEIGHT)
     for name in _names_in_order(net, batches[0]):
         statistics = _statistics(net.get_submodule(name))
         for trained, new in zip(statistics, _measure(name, net, batches), strict=True):
@@ -81,23 +79,10 @@ def _statistics(norm: Any) -> list[Tensor]:
     return [norm.running_mean, norm.running_var] if is_norm else []
 
 
-def _batches_of(recordings: Sequence[Tensor]) -> list[Batch]:
-    """Recordings as batches of about the same length: `[B, T, F]`, and steps `[B]`."""
-    ordered = sorted(recordings, key=len)
-    size = max(2, MAX_STEPS // len(ordered[-1]))
-    batches = []
-    for part in torch.arange(len(ordered)).chunk(math.ceil(len(ordered) / size)):
-        chosen = [ordered[int(index)] for index in part]
-        lengths = torch.tensor([len(recording) for recording in chosen])
-        batches.append((nn.utils.rnn.pad_sequence(chosen, batch_first=True), lengths))
-    return batches
-
-
 def _run(net: nn.Module, batch: Batch) -> None:
-    x, lengths = batch
-    has_padding = bool((lengths < x.shape[1]).any())
+    has_padding = bool((batch.lengths < batch.x.shape[1]).any())
     with prepared(net):
-        net(x, lengths if has_padding else None)
+        net(batch.x.to_dense(), batch.lengths if has_padding else None)
 
 
 def _names_in_order(net: nn.Module, batch: Batch) -> list[str]:
@@ -133,7 +118,7 @@ def _measure(name: str, net: nn.Module, batches: Sequence[Batch]) -> tuple[Tenso
         _run(net, batch)
         measured.append(torch.stack(_statistics(norm)).double())
     means, variances = torch.stack(measured, dim=1)
-    steps = torch.stack([lengths.sum() for _, lengths in batches]).double()
+    steps = torch.stack([batch.lengths.sum() for batch in batches]).double()
     weights = (steps / steps.sum())[:, None]
     mean = (weights * means).sum(0)
     # The variance within batches, and the variance between them.

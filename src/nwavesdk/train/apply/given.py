@@ -6,17 +6,17 @@ Each one is read as the data of the run were: same rate, same features, same sen
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.consistency import Layout, check_layout, filled_note, numbered_columns_note
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
-from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures, Features
+from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
 from nwavesdk.data.reading import RecordingError, checked
@@ -24,11 +24,13 @@ from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
-from nwavesdk.train.config import RunConfig
 from nwavesdk.train.config.sections import is_table
-from nwavesdk.train.data.inputs import series_options
+from nwavesdk.train.data.inputs import series_options, warn_of_skipped
 
-__all__ = ["Given", "GivenReader", "GivenRecording", "as_list", "as_mono"]
+if TYPE_CHECKING:
+    from nwavesdk.train.apply.trained import TrainedRun
+
+__all__ = ["Given", "GivenRecording", "as_mono", "read_recordings"]
 
 # The path of a file or a folder; or a recording in memory.
 GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
@@ -56,140 +58,154 @@ class Given(NamedTuple):
     is_cut: bool = False
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GivenReader:
-    """Reads recordings for a trained run.
+def read_recordings(
+    run: "TrainedRun",
+    recordings: GivenRecording | Sequence[GivenRecording],
+    skipped: list[tuple[str, str]] | None,
+    on_error: Literal["raise", "skip"],
+) -> Iterator[Given]:
+    """The frames of each recording; one is in memory at a time.
 
     Args:
-        config: The config of the run.
-        kind: What its recordings are.
-        features: How they become frames.
-        max_seconds: Length above which a sound is an error [s].
-        faults: Receives files that cannot be used.
+        run: The run.
+        recordings: Paths and recordings in memory, one or several; none if the run generates a
+            pattern, which gets its frozen noise.
+        skipped: Receives name and fault of each file that is left out; if None, they give a
+            warning.
+        on_error: Whether a file that cannot be used is an error, or is left out.
+
+    Raises:
+        FileError: If a recording cannot be used.
+        ValueError: If a folder cannot be used, or if there is nothing to read.
+        TypeError: If a recording is neither a path nor values.
     """
+    given = _as_list(recordings)
+    if run.task.name == "pattern":
+        yield from _noise_of_patterns(run, given)
+    elif not given:
+        raise ValueError(
+            "Nothing to predict or to adapt to: got no recording, expected files or arrays."
+        )
+    faults = Faults(Path(), on_error, [] if skipped is None else skipped)
+    filled: list[int] = []
+    for index, recording in enumerate(given):
+        items: Sequence[Item] = ()
+        with _reporting(faults):
+            items, read = _open(run, f"recording {index}", recording, faults)
+        for item in items:
+            with _reporting(faults):
+                sample = read(item)
+                read_recording = _given(run, item, sample)
+                filled.append(sample.n_filled)
+                yield read_recording
+    for note in filled_note(filled):
+        warnings.warn(note, stacklevel=2)
+    if skipped is None:
+        warn_of_skipped(faults.skipped)
 
-    config: RunConfig
-    kind: Kind
-    features: Features
-    max_seconds: float
-    faults: Faults
 
-    def read(self, recordings: Sequence[GivenRecording]) -> Iterator[Given]:
-        """The frames of each recording; one is in memory at a time.
+def _noise_of_patterns(run: "TrainedRun", given: Sequence[GivenRecording]) -> Iterator[Given]:
+    """The frozen noise that each pattern is generated from."""
+    if given:
+        raise ValueError(
+            "This run generates a pattern and has no input, got recordings: leave them out."
+        )
+    for key, n_frames in run.facts.patterns:
+        target = np.zeros((n_frames, 1), np.float32)
+        sample = Sample(target, target)  # whose length is that of the noise
+        yield Given(key, run.features(Item(key, Path(key)), sample).frames)
 
-        Args:
-            recordings: Paths and recordings in memory.
 
-        Raises:
-            FileError: If a recording cannot be used.
-            ValueError: If a folder cannot be used.
-            TypeError: If a recording is neither a path nor values.
-        """
-        filled: list[int] = []
-        for index, recording in enumerate(recordings):
-            items: Sequence[Item] = ()
-            with self._reporting():
-                items, read = self._open(f"recording {index}", recording)
-            for item in items:
-                with self._reporting():
-                    sample = read(item)
-                    given = self._given(item, sample)
-                    filled.append(sample.n_filled)
-                    yield given
-        for note in filled_note(filled):
+@contextmanager
+def _reporting(faults: Faults) -> Iterator[None]:
+    """Report the fault of a file, unless it is one of a folder that was reported."""
+    try:
+        yield
+    except FileError as fault:
+        if SKIP_REMEDY in fault.remedy:
+            raise
+        faults.report(str(fault.path), fault)
+
+
+def _open(
+    run: "TrainedRun", name: str, recording: GivenRecording, faults: Faults
+) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
+    """A recording in memory, or those of a path, and the function that reads one of them."""
+    if not isinstance(recording, str | Path):
+        return [Item(name, Path(name))], partial(_sample_of, run, recording)
+    path = Path(recording)
+    if not path.exists():
+        raise FileError(path, "does not exist", "check the name")
+    split = run.config.data.split
+    table = Path(split) if is_table(split) else None  # which is not a recording
+    path_faults = replace(faults, root=path, skipped=[], table=table)
+    # Files with many series have no columns to choose.
+    has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
+    source = open_source(
+        path,
+        path_faults,
+        max_seconds=run.max_seconds,
+        has_table=True,
+        series=series_options(run.config) if has_columns else ALL_COLUMNS,
+    )
+    faults.skipped += [(f"{printable(path)}/{file}", fault) for file, fault in path_faults.skipped]
+    if source.kind != run.kind:
+        problem = f"holds {source.kind}, expected {run.kind} like the data of the run"
+        raise FileError(path, problem, "leave it out, or convert it")
+    if path.is_dir():
+        items = [replace(item, key=f"{path.as_posix()}/{item.key}") for item in source.items]
+        return items, source.read
+    # The path may be one of the two files of a format.
+    return [item for item in source.items if item.path == path] or source.items, source.read
+
+
+def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
+    """A recording as frames, if its shape is that of the recordings of the run."""
+    features, values = run.features, sample.values
+    if isinstance(features, EventFeatures) and isinstance(values, Events):
+        shape, sensor = values.shape, features.shape
+        if len(shape) != len(sensor) or np.any(np.greater(shape, sensor)):
+            problem = f"is from a sensor of shape {shape}, expected {sensor} or smaller"
+            raise RecordingError(item.path, problem, "pass a recording like those of the run")
+    featured = features(item, replace(sample, target=None))
+
+    copies = getattr(features, "copies", 1)
+    width = run.facts.n_features // copies
+    layout = Layout(width, 0, run.facts.feature_names, "the data of the run")
+    check_layout(item, featured, sample.names, copies, layout)
+    if not isinstance(featured.frames, EventBins):
+        for note in numbered_columns_note([item.path.name], [featured.frames], width):
             warnings.warn(note, stacklevel=2)
 
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Report the fault of a file, unless it is one of a folder that was reported."""
-        try:
-            yield
-        except FileError as fault:
-            if SKIP_REMEDY in fault.remedy:
-                raise
-            self.faults.report(str(fault.path), fault)
-
-    def _open(
-        self, name: str, recording: GivenRecording
-    ) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
-        """A recording in memory, or those of a path, and the function that reads one of them."""
-        if not isinstance(recording, str | Path):
-            return [Item(name, Path(name))], partial(self._sample_of, recording=recording)
-        path = Path(recording)
-        if not path.exists():
-            raise FileError(path, "does not exist", "check the name")
-        split = self.config.data.split
-        table = Path(split) if is_table(split) else None  # which is not a recording
-        faults = replace(self.faults, root=path, skipped=[], table=table)
-        # Files with many series have no columns to choose.
-        has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
-        source = open_source(
-            path,
-            faults,
-            max_seconds=self.max_seconds,
-            has_table=True,
-            series=series_options(self.config) if has_columns else ALL_COLUMNS,
-        )
-        for file, fault in faults.skipped:
-            self.faults.skipped.append((f"{printable(path)}/{file}", fault))
-        if source.kind != self.kind:
-            problem = f"holds {source.kind}, expected {self.kind} like the data of the run"
-            raise FileError(path, problem, "leave it out, or convert it")
-        if path.is_dir():
-            items = [replace(item, key=f"{path.as_posix()}/{item.key}") for item in source.items]
-            return items, source.read
-        # The path may be one of the two files of a format.
-        of_path = [item for item in source.items if item.path == path]
-        return of_path or source.items, source.read
-
-    def _given(self, item: Item, sample: Sample) -> Given:
-        """A recording as frames, if its shape is that of the recordings of the run."""
-        features, values = self.features, sample.values
-        if isinstance(features, EventFeatures) and isinstance(values, Events):
-            shape, sensor = values.shape, features.shape
-            if len(shape) != len(sensor) or np.any(np.greater(shape, sensor)):
-                problem = f"is from a sensor of shape {shape}, expected {sensor} or smaller"
-                raise RecordingError(item.path, problem, "pass a recording like those of the run")
-        featured = features(item, replace(sample, target=None))
-
-        facts = self.config.facts
-        assert facts is not None
-        copies = getattr(features, "copies", 1)
-        layout = Layout(facts.n_features // copies, 0, facts.feature_names, "the data of the run")
-        check_layout(item, featured, sample.names, copies, layout)
-        if not isinstance(featured.frames, EventBins):
-            for note in numbered_columns_note([item.path.name], [featured.frames], layout.features):
-                warnings.warn(note, stacklevel=2)
-
-        is_cut = False  # by the front end of a chip
-        if isinstance(features, ChipFeatures) and isinstance(values, tuple):
-            seconds = len(values[0]) / values[1]
-            is_cut = features.config.steps(seconds) > features.config.T
-        return Given(item.key, featured.frames, is_cut)
-
-    def _sample_of(self, item: Item, recording: Any) -> Sample:
-        """A recording in memory."""
-        kind, rate = self.kind, self.config.data.sample_rate
-        if kind == "events" and isinstance(recording, Events):
-            return Sample(recording)
-        if kind == "sound" and isinstance(recording, tuple) and len(recording) == 2:
-            recording, rate = recording
-            rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)
-        if kind == "events" or not hasattr(recording, "__array__"):
-            got = type(recording).__name__
-            raise TypeError(f"{item.key} is {got}, expected {IN_MEMORY[kind]} or a path.")
-        if kind == "sound":
-            assert rate is not None
-            return Sample((checked(item.path, as_mono(recording)), rate))
-        values = checked(item.path, np.asarray(recording))
-        if values.ndim < 2:
-            problem = f"has the shape {list(values.shape)}, expected {IN_MEMORY[kind]}"
-            raise RecordingError(item.path, problem, "pass values of this shape")
-        # A table of pandas or polars has names.
-        return Sample(values, names=tuple(map(str, getattr(recording, "columns", ()))))
+    is_cut = False  # by the front end of a chip
+    if isinstance(features, ChipFeatures) and isinstance(values, tuple):
+        seconds = len(values[0]) / values[1]
+        is_cut = features.config.steps(seconds) > features.config.T
+    return Given(item.key, featured.frames, is_cut)
 
 
-def as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
+def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
+    """A recording in memory."""
+    kind, rate = run.kind, run.config.data.sample_rate
+    if kind == "events" and isinstance(recording, Events):
+        return Sample(recording)
+    if kind == "sound" and isinstance(recording, tuple) and len(recording) == 2:
+        recording, rate = recording
+        rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)
+    if kind == "events" or not hasattr(recording, "__array__"):
+        got = type(recording).__name__
+        raise TypeError(f"{item.key} is {got}, expected {IN_MEMORY[kind]} or a path.")
+    if kind == "sound":
+        return Sample((checked(item.path, as_mono(recording)), rate or run.sample_rate))
+    values = checked(item.path, np.asarray(recording))
+    if values.ndim < 2:
+        problem = f"has the shape {list(values.shape)}, expected {IN_MEMORY[kind]}"
+        raise RecordingError(item.path, problem, "pass values of this shape")
+    # A table of pandas or polars has names.
+    return Sample(values, names=tuple(map(str, getattr(recording, "columns", ()))))
+
+
+def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
     """Recordings as a list, also if there is only one."""
     is_sound = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
     if isinstance(given, (str, Path, Events)) or is_sound or hasattr(given, "__array__"):

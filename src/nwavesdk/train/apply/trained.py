@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
 from nwavesdk.data.features import (
@@ -27,19 +25,18 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.folder import Faults
-from nwavesdk.data.source import Item, Kind, Sample
+from nwavesdk.data.source import Kind
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import printable
 from nwavesdk.train.apply.adaptation import adapted_net
-from nwavesdk.train.apply.blocks import Predictor, input_of
-from nwavesdk.train.apply.given import Given, GivenReader, GivenRecording, as_list
+from nwavesdk.train.apply.blocks import batch_of, batched, predict_recordings
+from nwavesdk.train.apply.given import GivenRecording, read_recordings
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.net_choice import NetChoice, match_net_file
-from nwavesdk.train.data.inputs import features_of, net_input_of, scale_of_kind, warn_of_skipped
+from nwavesdk.train.data.inputs import features_of, net_input_of, scale_of_kind
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import RunNet, network_of_run
@@ -154,12 +151,11 @@ class TrainedRun:
             for_ann.predict("ann/new.wav")[0].class_name
             ```
         """
-        inputs = {
-            given.key: input_of(given, self.input)
-            for given in self._read(recordings, skipped, on_error)
-        }
+        given = read_recordings(self, recordings, skipped, on_error)
+        by_name = {recording.key: recording for recording in given}
+        batches = [batch_of(part, self.input) for part in batched(by_name.values(), self.input)]
         with use_arithmetic(self.config.arithmetic):
-            return replace(self, net=adapted_net(self.net, list(inputs.values())))
+            return replace(self, net=adapted_net(self.net, batches))
 
     def predictions(
         self,
@@ -182,58 +178,24 @@ class TrainedRun:
                 "The outputs of this net are membranes or scores, which do not spike: leave the "
                 "spikes out."
             )
-        return Predictor(self, spikes).predict(self._read(recordings, skipped, on_error))
-
-    def _read(
-        self,
-        recordings: GivenRecording | Sequence[GivenRecording],
-        skipped: Skipped | None,
-        on_error: Literal["raise", "skip"],
-    ) -> Iterator[Given]:
-        """The frames of recordings, or the frozen noise that each pattern is generated from."""
-        given = as_list(recordings)
-        if self.task.name == "pattern":
-            if given:
-                raise ValueError(
-                    "This run generates a pattern and has no input, got recordings: leave them out."
-                )
-            for key, n_frames in self._facts.patterns:
-                target = np.zeros((n_frames, 1), np.float32)
-                sample = Sample(target, target)  # whose length is that of the noise
-                yield Given(key, self.features(Item(key, Path(key)), sample).frames)
-            return
-        if not given:
-            raise ValueError(
-                "Nothing to predict or to adapt to: got no recording, expected files or arrays."
-            )
-        faults = Faults(Path(), on_error, [] if skipped is None else skipped)
-        reader = GivenReader(
-            config=self.config,
-            kind=self.kind,
-            features=self.features,
-            max_seconds=self.max_seconds,
-            faults=faults,
-        )
-        yield from reader.read(given)
-        if skipped is None:
-            warn_of_skipped(faults.skipped)
+        given = read_recordings(self, recordings, skipped, on_error)
+        return predict_recordings(self, given, spikes=spikes)
 
     @property
-    def _facts(self) -> Facts:
+    def facts(self) -> Facts:
+        """What the data of the run were."""
         assert self.config.facts is not None
         return self.config.facts
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Name of each class; none for values."""
-        return self._facts.classes
+        return self.facts.classes
 
     @property
     def kind(self) -> Kind:
         """What a recording is; the built-in digits are series."""
-        kind = self._facts.kind
-        assert kind is not None
-        return "series" if kind == "features" else kind
+        return _kind_of(self.config)
 
     @property
     def steps(self) -> int:
@@ -246,8 +208,8 @@ class TrainedRun:
             return self.features.config.T
         if self.pads and self.input.length is not None:
             return self.input.length * self.hold
-        assert self._facts.typical_steps is not None
-        return self._facts.typical_steps
+        assert self.facts.typical_steps is not None
+        return self.facts.typical_steps
 
     @property
     def pads(self) -> bool:
@@ -283,16 +245,12 @@ class TrainedRun:
         Raises:
             ValueError: If it was trained on something else.
         """
-        return rate_of(self._sound_front_end)
-
-    @property
-    def _sound_front_end(self) -> FrontEnd | LogMel:
         if self.front_end is None:
             raise ValueError(
                 f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
                 "--data FOLDER --level as_is`."
             )
-        return self.front_end
+        return rate_of(self.front_end)
 
     @property
     def frame_seconds(self) -> float | None:
@@ -319,7 +277,9 @@ class TrainedRun:
             ValueError: If there is no sound of this rate, if the run was trained on something other
                 than sound, or if it scales each recording by its loudest sample or its mean.
         """
-        front_end = self._sound_front_end
+        run_rate = self.sample_rate
+        front_end = self.front_end
+        assert front_end is not None
         settings = {
             "level 'peak'": self.config.data.level == "peak",
             "center true": self.input.center,
@@ -334,7 +294,7 @@ class TrainedRun:
                 f"`nwave train --level as_is{options}`."
             )
         limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
-        rate = self.sample_rate if sample_rate is None else sample_rate
+        rate = run_rate if sample_rate is None else sample_rate
         rate = whole_number("TrainedRun.stream", "sample_rate", rate, **limits)
         return LiveInput(front_end, self.input, rate)
 
@@ -367,14 +327,14 @@ def load(
     folder = RunFolder(Path(path))
     config = match_net_file(folder.read_config(), net, folder.path)
     facts = config.facts
-    if facts is None or facts.kind is None:
+    if facts is None:
         raise ValueError(
             f"{printable(path)} has no facts in its config.json: the run has not begun; train it "
             "with `nwave train`."
         )
     run_net = network_of_run(config, facts, deployed=True)
     scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
-    kind: Kind = "series" if facts.kind == "features" else facts.kind
+    kind = _kind_of(config)
     features = features_of(config, kind, facts.task, facts.chip)
     return TrainedRun(
         config=config,
@@ -385,3 +345,9 @@ def load(
         max_seconds=max_seconds or config.data.max_seconds,
         name=printable(path),
     )
+
+
+def _kind_of(config: RunConfig) -> Kind:
+    assert config.facts is not None
+    assert config.facts.kind is not None
+    return "series" if config.facts.kind == "features" else config.facts.kind
