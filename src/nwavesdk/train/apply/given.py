@@ -24,7 +24,7 @@ from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
-from nwavesdk.train.config.sections import is_table
+from nwavesdk.train.config.fields import is_table
 from nwavesdk.train.data.inputs import series_options, warn_of_skipped
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _noise_of_patterns(run: "TrainedRun", given: Sequence[GivenRecording]) -> It
         raise ValueError(
             "This run generates a pattern and has no input, got recordings: leave them out."
         )
-    for key, n_frames in run.facts.patterns:
+    for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
         sample = Sample(target, target)  # whose length is that of the noise
         yield Given(key, run.features(Item(key, Path(key)), sample).frames)
@@ -136,7 +136,7 @@ def _open(
     path = Path(recording)
     if not path.exists():
         raise FileError(path, "does not exist", "check the name")
-    split = run.config.data.split
+    split = run.config.option("data.split", "auto")
     table = Path(split) if is_table(split) else None  # which is not a recording
     path_faults = replace(faults, root=path, skipped=[], table=table)
     # Files with many series have no columns to choose.
@@ -170,8 +170,8 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
     featured = features(item, replace(sample, target=None))
 
     copies = getattr(features, "copies", 1)
-    width = run.facts.n_features // copies
-    layout = Layout(width, 0, run.facts.feature_names, "the data of the run")
+    width = run.config.facts.n_features // copies
+    layout = Layout(width, 0, run.config.facts.feature_names, "the data of the run")
     check_layout(item, featured, sample.names, copies, layout)
     if not isinstance(featured.frames, EventBins):
         for note in numbered_columns_note([item.path.name], [featured.frames], width):
@@ -186,7 +186,7 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
 
 def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     """A recording in memory."""
-    kind, rate = run.kind, run.config.data.sample_rate
+    kind, rate = run.kind, None
     if kind == "events" and isinstance(recording, Events):
         return Sample(recording)
     if kind == "sound" and isinstance(recording, tuple) and len(recording) == 2:

@@ -33,13 +33,13 @@ from nwavesdk.train.apply.blocks import batch_of, batched, predict_recordings
 from nwavesdk.train.apply.given import GivenRecording, read_recordings
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.net_choice import NetChoice, match_net_file
-from nwavesdk.train.data.inputs import features_of, net_input_of, scale_of_kind
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.config.fields import MAX_SECONDS
+from nwavesdk.train.data.inputs import features_of, net_input_of
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.model_file import load_model
-from nwavesdk.train.fit.net_file import RunNet, network_of_run
+from nwavesdk.train.fit.net_file import NetChoice, match_page
+from nwavesdk.train.fit.network import RunNet, network_of_run
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.run_folder import RunFolder
 
@@ -70,7 +70,7 @@ class TrainedRun:
         ```
     """
 
-    config: RunConfig
+    config: CompletedConfig
     net: RunNet
     task: TrainingTask
     features: Features
@@ -182,20 +182,14 @@ class TrainedRun:
         return predict_recordings(self, given, spikes=spikes)
 
     @property
-    def facts(self) -> Facts:
-        """What the data of the run were."""
-        assert self.config.facts is not None
-        return self.config.facts
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Name of each class; none for values."""
-        return self.facts.classes
+        return self.config.facts.classes
 
     @property
     def kind(self) -> Kind:
         """What a recording is; the built-in digits are series."""
-        return _kind_of(self.config)
+        return self.config.data.source_kind
 
     @property
     def steps(self) -> int:
@@ -208,8 +202,7 @@ class TrainedRun:
             return self.features.config.T
         if self.pads and self.input.length is not None:
             return self.input.length * self.hold
-        assert self.facts.typical_steps is not None
-        return self.facts.typical_steps
+        return self.config.facts.typical_steps
 
     @property
     def pads(self) -> bool:
@@ -281,7 +274,7 @@ class TrainedRun:
         front_end = self.front_end
         assert front_end is not None
         settings = {
-            "level 'peak'": self.config.data.level == "peak",
+            "level 'peak'": self.config.option("data.level") == "peak",
             "center true": self.input.center,
             "standardize true": self.input.standardize,
         }
@@ -325,29 +318,19 @@ def load(
         ```
     """
     folder = RunFolder(Path(path))
-    config = match_net_file(folder.read_config(), net, folder.path)
+    config = match_page(folder.read_config(), net, folder.path)
     facts = config.facts
-    if facts is None:
-        raise ValueError(
-            f"{printable(path)} has no facts in its config.json: the run has not begun; train it "
-            "with `nwave train`."
-        )
-    run_net = network_of_run(config, facts, deployed=True)
+    run_net = network_of_run(config, deployed=True)
     scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
-    kind = _kind_of(config)
-    features = features_of(config, kind, facts.task, facts.chip)
+    features = features_of(config, facts.chip)
+    if isinstance(features, FeatureOptions):
+        features = features.features(config.data.source_kind)
     return TrainedRun(
         config=config,
         net=run_net.eval(),
         task=task_of(config).scaled(scales.targets),
-        features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        input=net_input_of(config, scale_of_kind(scales.standard, kind)),
-        max_seconds=max_seconds or config.data.max_seconds,
+        features=features,
+        input=net_input_of(config, scales.standard),
+        max_seconds=max_seconds or config.option("data.max_seconds", MAX_SECONDS),
         name=printable(path),
     )
-
-
-def _kind_of(config: RunConfig) -> Kind:
-    assert config.facts is not None
-    assert config.facts.kind is not None
-    return "series" if config.facts.kind == "features" else config.facts.kind
