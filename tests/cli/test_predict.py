@@ -52,7 +52,7 @@ def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_pat
     from nwavesdk.train import load
     from train.runs import small_choices, write_untrained
 
-    write_untrained(tmp_path / "run", small_choices(tones) | {"net_file": "conv", "net": {}})
+    write_untrained(tmp_path / "run", small_choices(tones) | {"net": {"name": "conv"}})
     same_origin = ("--adapt", tones / "low", "--adapt", tones / "high" / "1.wav")
     content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, "--json"))
     assert content["adapted_to"] == [str(tones / "low"), str(tones / "high" / "1.wav")]

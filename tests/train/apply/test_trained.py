@@ -28,15 +28,16 @@ from nwavesdk.train.apply import blocks
 from nwavesdk.train.apply.adaptation import adapted_net
 from nwavesdk.train.apply.blocks import batch_of
 from nwavesdk.train.apply.given import Given, read_recordings
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.sections import DataConfig, NetConfig
+from nwavesdk.train.config.facts import Facts, Origin
+from nwavesdk.train.config.recipes import complete
+from nwavesdk.train.fit.arithmetic import current_arithmetic
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.tasks import Classification, OutputLayer, Regression, StepLabels
+from nwavesdk.train.fit.tasks import task_of
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
 
-NET = NetConfig(hidden=(12,), population=3, dropout=0.0)
+POPULATION = 3
 
 
 @pytest.fixture(scope="module")
@@ -56,38 +57,53 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: Any) -> TrainedRun:
+# What is found in the data of each kind.
+FOUND = {
+    "sound": {"hold": 1, "sample_rate": 8000},
+    "series": {"hold": 1, "add_standardized": False},
+    "image": {"steps": 1},
+    "events": {"hold": 1, "bin": 0.01},
+    "pattern": {},
+}
+
+
+def untrained(task: str, kind: str, features: Any, n_features: int, **fields: Any) -> TrainedRun:
     """A run with random weights, for what needs no training."""
-    is_readout = task != "classification"
-    population = 1 if is_readout else NET.population
-    output = OutputLayer(2, population, is_readout, NET.tau, NET.dt)
-    targets = Standard(np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
-    learned: Any = {
-        "classification": Classification(output, 25.0),
-        "labels": StepLabels(output, 5.0),
-        "regression": Regression(output, targets),
-    }[task]
-    torch.manual_seed(1)
+    has_values = task in ("regression", "pattern")
     names = ("hold", "encoder", "center", "standardize", "look_ahead")
     inputs = {name: fields.pop(name) for name in names if name in fields}
     facts = Facts(
-        task=task,
-        kind=kind,
-        classes=() if task == "regression" else ("a", "b"),
+        classes=() if has_values else ("a", "b"),
+        n_targets=2 if has_values else 0,
+        feature_shape=(n_features,),
         n_features=n_features,
         fingerprint="",
         recordings=(1, 1, 1),
+        typical_steps=1,
+        split_by="recording",
+        split_reason="",
+        split_version=1,
+        begun_with=Origin.current(),
         **fields,
     )
-    config = RunConfig(net=NET, facts=facts, data=DataConfig(sample_rate=8000))
-    net = lif.build((n_features,), 2, config)
+    net: dict[str, Any] = {"name": "lif", "hidden": [12]}
+    choices: dict[str, Any] = {
+        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]},
+        "task": {"name": task},
+        "net": net | ({"population": POPULATION} if task == "classification" else {}),
+        "learning": {"epochs": 1, "batch_size": 1},
+    }
+    config = complete(RunConfig.of(choices), facts, current_arithmetic())
+    targets = Standard(np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
+    torch.manual_seed(1)
+    model = lif.build((n_features,), 2, config)
     with torch.no_grad():
-        net[0].weight.mul_(4)
+        model[0].weight.mul_(4)
     standard = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
     return TrainedRun(
         config=config,
-        net=net.eval(),
-        task=learned,
+        net=model.eval(),
+        task=task_of(config).scaled(targets),
         features=features,
         input=NetInput(standard=standard, **inputs),
         max_seconds=600,
@@ -210,8 +226,7 @@ def test_new_files_are_read_with_the_columns_and_missing_values_of_the_run(tmp_p
         file.write_text("\n".join(["time,x,y,z", *rows]))
     choices: dict[str, Any] = {
         "data": {"source": str(data), "columns": "z,x", "missing": "interpolate"},
-        "net_file": "lif",
-        "net": {"hidden": [4]},
+        "net": {"name": "lif", "hidden": [4]},
         "machine": {"accelerator": "cpu"},
     }
     write_untrained(tmp_path / "run", choices)
@@ -240,7 +255,7 @@ def test_the_table_of_sets_of_a_run_is_not_a_recording(tmp_path: Path) -> None:
         rows.append(f"{file.relative_to(data)},{'train' if n < 8 else 'test'}")
     table.write_text("\n".join(rows))
     choices = {"data": {"source": str(data), "split": str(table)}}
-    choices |= {"net_file": "lif", "net": {"hidden": [4]}}
+    choices |= {"net": {"name": "lif", "hidden": [4]}}
     write_untrained(tmp_path / "run", choices | {"machine": {"accelerator": "cpu"}})
     run = load(tmp_path / "run")
     keys = [one.key for one in run.predict(data)]
@@ -339,7 +354,7 @@ def test_spikes_are_counted_by_class() -> None:
     assert one.spikes is not None
     assert len(one.spikes) == one.counts.sum() > 0
     assert one.spikes[:, 0].max() < 60
-    of_class = one.spikes[:, 1] // NET.population
+    of_class = one.spikes[:, 1] // POPULATION
     np.testing.assert_array_equal(np.bincount(of_class, minlength=2), one.counts)
     run = untrained("labels", "series", SeriesFeatures(), 3)
     with pytest.raises(
@@ -352,7 +367,7 @@ def test_spikes_are_counted_by_class() -> None:
 def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `--net conv`, which has batch norms, with its initial weights."""
     folder = tmp_path_factory.mktemp("conv") / "run"
-    choices = small_choices(tones) | {"net_file": "conv", "net": {}}
+    choices = small_choices(tones) | {"net": {"name": "conv"}}
     write_untrained(folder, choices)
     return folder
 
@@ -392,10 +407,8 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
 
 
 def test_patterns_are_generated_without_recordings() -> None:
-    run = untrained(
-        "regression", "series", NoiseFeatures(0, 4), 4, patterns=(("y.npz/0", 30), ("y.npz/1", 20))
-    )
-    run = replace(run, task=_Pattern(run.task.output, run.task.targets))
+    patterns = (("y.npz/0", 30), ("y.npz/1", 20))
+    run = untrained("pattern", "pattern", NoiseFeatures(0, 4), 4, patterns=patterns)
     first, second = run.predict()
     assert (first.key, first.predicted.shape) == ("y.npz/0", (30, 2))
     assert not np.array_equal(first.predicted[:20], second.predicted)
@@ -404,10 +417,6 @@ def test_patterns_are_generated_without_recordings() -> None:
         run.predict(series(9, 4))
     with pytest.raises(ValueError, match="generates a pattern and has no input, got recordings"):
         run.adapt([series(9, 4), series(9, 4)])
-
-
-class _Pattern(Regression):
-    name = "pattern"
 
 
 def test_spans_and_times() -> None:
@@ -547,9 +556,6 @@ def test_runs_that_cannot_be_loaded_are_errors(finished: Path, tmp_path: Path) -
     model = (finished / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(model[:-8] + bytes(8))
     with pytest.raises(ValueError, match=r"model\.safetensors .*: remove it; `nwave train --resum"):
-        load(tmp_path)
-    config.write_text('{"data": {"source": "words"}}')
-    with pytest.raises(ValueError, match=r"has no facts in its config\.json: the run has not beg"):
         load(tmp_path)
 
 
