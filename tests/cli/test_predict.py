@@ -170,7 +170,7 @@ def test_errors_are_one_line(run: Path, words: tuple[str, ...], message: str) ->
 def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
     from nwavesdk.cli.predict import _lines
     from nwavesdk.train import Prediction
-    from nwavesdk.train.apply.prediction_files import prediction_json, write_predictions
+    from nwavesdk.train.apply.predictions import prediction_json, write_predictions
 
     labels = np.array([0, 0, 1, 1, 1, 0])
     shares = np.eye(2, dtype=np.float32)[labels]

@@ -29,7 +29,7 @@ MAX_LETTERS = 100
 
 
 def _check_out(path: Path) -> None:
-    from nwavesdk.train.apply.prediction_files import check_suffix
+    from nwavesdk.train.apply.predictions import check_suffix
 
     check_suffix(path)
     check_target(path)
@@ -85,7 +85,7 @@ def predict_run(
     from nwavesdk.data.folder import SKIP_REMEDY
     from nwavesdk.internal.files import FileError
     from nwavesdk.train import load
-    from nwavesdk.train.apply.prediction_files import prediction_json, write_predictions
+    from nwavesdk.train.apply.predictions import prediction_json, write_predictions
 
     check_spares_run("--out", out, run)
     trained = load(run, net, max_seconds=max_seconds)
@@ -98,8 +98,8 @@ def predict_run(
         )
     except FileError as error:
         raise ValueError(str(error).replace(SKIP_REMEDY, "--on-error skip leaves it out")) from None
-    notes = [f"skipped: {file} {fault}" for file, fault in skipped]
-    for note in _first_lines(notes, "--json lists all of them"):
+    faults = [f"skipped: {file} {fault}" for file, fault in skipped]
+    for note in _first_lines(faults, "--json lists all of them"):
         print_note(note)
     if not predictions:
         raise ValueError(f"none of the {len(skipped)} recordings can be used: see the lines above.")
@@ -144,7 +144,7 @@ def _lines(predictions: Sequence["Prediction"], out: Path | None) -> list[str]:
         f"{prediction.key:<{width}}  {_text(prediction, class_width)}{_spike_text(prediction)}"
         for prediction in predictions
     ]
-    lines = _first_lines(rows, "--out FILE.csv writes all of them")
+    lines = _first_lines(rows, f"--out {out or 'FILE.csv'} writes all of them")
     if not first.is_per_step:
         lines.insert(0, f"{'file':<{width}}  {'class':<{class_width}}  probability  next best")
     if out is not None:

@@ -177,18 +177,20 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
         for note in numbered_columns_note([item.path.name], [featured.frames], width):
             warnings.warn(note, stacklevel=2)
 
-    is_cut = False  # by the front end of a chip
-    if isinstance(features, ChipFeatures) and isinstance(values, tuple):
-        seconds = len(values[0]) / values[1]
-        is_cut = features.config.steps(seconds) > features.config.T
+    is_cut = (
+        isinstance(features, ChipFeatures)
+        and isinstance(values, tuple)
+        and features.config.steps(len(values[0]) / values[1]) > features.config.T
+    )
     return Given(item.key, featured.frames, is_cut)
 
 
 def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     """A recording in memory."""
-    kind, rate = run.kind, None
+    kind = run.kind
     if kind == "events" and isinstance(recording, Events):
         return Sample(recording)
+    rate = None
     if kind == "sound" and isinstance(recording, tuple) and len(recording) == 2:
         recording, rate = recording
         rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)

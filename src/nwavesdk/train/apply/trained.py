@@ -286,9 +286,13 @@ class TrainedRun:
                 f"deviation, known only at the end of the sound (got {', '.join(got)}): train with "
                 f"`nwave train --level as_is{options}`."
             )
-        limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
-        rate = run_rate if sample_rate is None else sample_rate
-        rate = whole_number("TrainedRun.stream", "sample_rate", rate, **limits)
+        rate = whole_number(
+            "TrainedRun.stream",
+            "sample_rate",
+            run_rate if sample_rate is None else sample_rate,
+            least=LOWEST_RATE,
+            most=HIGHEST_RATE,
+        )
         return LiveInput(front_end, self.input, rate)
 
 
