@@ -131,10 +131,16 @@ class Loop(nn.Module):
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        (SpikingSequential(nn.Linear(3, 2), LIFLayer(2, 5e-3, 1.0, dt=1e-3)), "has no batch norm"),
-        (SpikingSequential(nn.BatchNorm1d(3, track_running_stats=False)), "has no batch norm"),
-        (SpikingSequential(StepBatchNorm(3, 20)), "has a StepBatchNorm, whose statistics"),
-        (Loop(), "calls a batch norm several times for a recording"),
+        (
+            SpikingSequential(nn.Linear(3, 2), LIFLayer(2, 5e-3, 1.0, dt=1e-3)),
+            "got 0 calls of 0 batch norms",
+        ),
+        (
+            SpikingSequential(nn.BatchNorm1d(3, track_running_stats=False)),
+            "got 0 calls of 0 batch norms",
+        ),
+        (SpikingSequential(StepBatchNorm(3, 20)), "batch norms and a StepBatchNorm, expected"),
+        (Loop(), "got 8 calls of 1 batch norms, expected"),
     ],
 )
 def test_other_nets_cannot_adapt(net: nn.Module, message: str) -> None:

@@ -21,7 +21,7 @@ from nwavesdk.layers import prepare_net
 from nwavesdk.net import streaming
 from nwavesdk.train import LiveInput, Run, TrainedRun, load
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.net_file import FileNet
+from nwavesdk.train.fit.network import FileNet
 from tolerances import STATE, assert_close
 from train.runs import chip_choices, small_choices, write_untrained
 

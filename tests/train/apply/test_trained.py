@@ -395,7 +395,7 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     assert adapted.predict(noise(0.3))[0].probabilities is not None
     with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: give"):
         run.adapt(noise(0.3))
-    with pytest.raises(ValueError, match="The net has no batch norm to adapt: train with"):
+    with pytest.raises(ValueError, match="The net cannot adapt, got 0 calls of 0 batch norms"):
         SERIES.adapt([series(9), series(12)])
     with pytest.warns(UserWarning, match=r"skipped 1 files of the data: .*none\.wav"):
         run.adapt([*(tones / "low" / f"{n}.wav" for n in "01"), "none.wav"], on_error="skip")

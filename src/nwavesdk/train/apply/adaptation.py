@@ -87,23 +87,18 @@ def _run(net: nn.Module, batch: Batch) -> None:
 
 def _names_in_order(net: nn.Module, batch: Batch) -> list[str]:
     """The names of the norms in the order of their calls."""
-    if any(isinstance(module, StepBatchNorm) for module in net.modules()):
-        raise ValueError(
-            "The net has a StepBatchNorm, whose statistics of each step do not adapt: train it "
-            "with TimeBatchNorm."
-        )
     names: list[str] = []
     net = copy.deepcopy(net)
     for name, module in net.named_modules():
         if _statistics(module):
             module.register_forward_pre_hook(lambda *_, name=name: names.append(name))
     _run(net, batch)
-    if not names:
-        raise ValueError("The net has no batch norm to adapt: train with `nwave train --net conv`.")
-    if len(set(names)) < len(names):
+    has_steps = any(isinstance(module, StepBatchNorm) for module in net.modules())
+    if has_steps or not names or len(set(names)) < len(names):
         raise ValueError(
-            "The net calls a batch norm several times for a recording, so it cannot adapt: give "
-            "it whole sequences, as in a SpikingSequential."
+            f"The net cannot adapt, got {len(names)} calls of {len(set(names))} batch norms"
+            f"{' and a StepBatchNorm' * has_steps}, expected TimeBatchNorm or BatchNorm, each "
+            "called once with a whole sequence: train with `nwave train --net conv`."
         )
     return names
 
