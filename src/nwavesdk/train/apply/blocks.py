@@ -76,7 +76,8 @@ def predict_recordings(
         recordings: Their frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
-    task, net_input = run.task, run.input
+    task = run.task
+    net_input = run.input
     for batch in batched(recordings, net_input):
         x, _, lengths = batch_of(batch, net_input)
         with use_arithmetic(run.config.arithmetic), torch.inference_mode():

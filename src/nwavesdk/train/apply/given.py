@@ -161,7 +161,8 @@ def _open(
 
 def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
     """A recording as frames, if its shape is that of the recordings of the run."""
-    features, values = run.features, sample.values
+    features = run.features
+    values = sample.values
     if isinstance(features, EventFeatures) and isinstance(values, Events):
         shape, sensor = values.shape, features.shape
         if len(shape) != len(sensor) or np.any(np.greater(shape, sensor)):

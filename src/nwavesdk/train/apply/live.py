@@ -37,8 +37,7 @@ class LiveInput:
     def __init__(self, front_end: FrontEnd | LogMel, net_input: NetInput, sample_rate: int) -> None:
         self._whole = front_end
         self._net_input = net_input
-        self._rate = rate_of(front_end)
-        self._resampling = ResamplingStream(sample_rate, self._rate)
+        self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._front_end = front_end.stream()
         self._n_frames = 0
         self._has_ended = False
@@ -67,11 +66,13 @@ class LiveInput:
         one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
-        front_end, net_input = self._whole, self._net_input
+        front_end = self._whole
+        net_input = self._net_input
         if isinstance(front_end, FrontEnd):
             # The filters go on in silence: one sample more, because steps differ by one.
             length = n_silent = front_end.config.T
-            n_samples = math.ceil(length * front_end.config.sim_time_s * self._rate) + 1
+            samples = length * front_end.config.sim_time_s * front_end.config.sample_rate
+            n_samples = math.ceil(samples) + 1
         else:
             # Training pads a sound that is shorter than a window to a window.
             length = net_input.length or 1 if net_input.pads_to_length else 1
