@@ -77,8 +77,8 @@ class NetInput:
     Example:
         >>> standard = Standard(np.ones(2, np.float32), np.full(2, 2, np.float32))
         >>> net_input = NetInput(standard=standard, hold=3, length=10, look_ahead=1)
-        >>> net_input.n_steps(7), net_input.n_steps(np.array([7, 12]))
-        (22, array([22, 31]))
+        >>> net_input.n_steps(np.array([7, 12]))
+        array([22, 31])
         >>> net_input.scaled(np.array([[1, 3], [5, 1]], np.float32), "a.wav").tolist()
         [[0.0, 1.0], [2.0, 0.0]]
     """

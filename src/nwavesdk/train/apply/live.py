@@ -27,6 +27,7 @@ class LiveInput:
         sample_rate: Rate of the sound [Hz].
 
     Example:
+        >>> from nwavesdk.data import Standard
         >>> standard = Standard(np.zeros(32, np.float32), np.ones(32, np.float32))
         >>> stream = LiveInput(LogMel(16_000), NetInput(standard=standard), sample_rate=16_000)
         >>> steps = stream.push(np.zeros(1600, np.float32))  # 100 ms: frames of 25 ms, every 10 ms
