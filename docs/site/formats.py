@@ -9,7 +9,7 @@ from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import ARRAYS, INDEX
 from nwavesdk.train import RunConfig
-from nwavesdk.train.apply.prediction_files import SUFFIXES
+from nwavesdk.train.apply.predictions import SUFFIXES
 from nwavesdk.train.fit.checkpoint import CHECKPOINT_KEYS, OTHER_KEYS
 from nwavesdk.train.run_folder import METRICS, Result, RunFolder
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nwavesdk.data import Series
+from nwavesdk.data import NetInput, Series
 from nwavesdk.data.recordings import Recordings, Standard
 from nwavesdk.data.recordings import standardized as standardize
 from nwavesdk.train.report.simple_models import simple_scores
@@ -21,7 +21,8 @@ def series_of(frames, labels=None, targets=(), task="classification"):
         task=task,
         targets=targets,
     )
-    return Series(recordings, Standard(np.zeros(F, np.float32), np.ones(F, np.float32)))
+    standard = Standard(np.zeros(F, np.float32), np.ones(F, np.float32))
+    return Series(recordings, NetInput(standard=standard))
 
 
 def noise(count, seed, steps=30):

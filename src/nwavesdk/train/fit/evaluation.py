@@ -86,7 +86,7 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
     weight = next(net.parameters())
     decoder = task.decoder().to(weight.device, weight.dtype)
     batches = [
-        _evaluate_batch(net, decoder, task, batch, series.look_ahead)
+        _evaluate_batch(net, decoder, task, batch, series.input.look_ahead)
         for batch in batches_of(series, batch_size)
     ]
     net.train(was_training)

@@ -67,7 +67,7 @@ def simple_scores(
 def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> Rows:
     """Inputs and targets of a set; of a large one that a model is fitted to, a part."""
     recordings = series.recordings
-    lengths = np.minimum(recordings.lengths, series.length or recordings.lengths.max())
+    lengths = np.minimum(recordings.lengths, series.input.length or recordings.lengths.max())
     indices = np.arange(len(series))
     if task == "classification":
         most = LARGEST_SYSTEM if 2 * recordings.n_features > LARGEST_SYSTEM else MOST_RECORDINGS
@@ -79,7 +79,7 @@ def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> Rows:
         x = np.stack([_moments(frames) for frames in _frames(series, indices)])
         return torch.from_numpy(x), torch.from_numpy(recordings.labels[indices])
     x = np.concatenate(list(_frames(series, indices)))
-    targets = np.concatenate([recordings.targets[int(i)][: series.length] for i in indices])
+    targets = np.concatenate([recordings.targets[int(i)][: series.input.length] for i in indices])
     y = torch.from_numpy(targets)
     if task == "labels":
         is_labeled = y >= 0
@@ -89,7 +89,7 @@ def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> Rows:
 
 def _frames(series: Series, indices: np.ndarray) -> Iterator[np.ndarray]:
     for index in indices:
-        yield np.asarray(series.recordings.frames[int(index)][: series.length], np.float32)
+        yield np.asarray(series.recordings.frames[int(index)][: series.input.length], np.float32)
 
 
 def _moments(frames: np.ndarray) -> np.ndarray:

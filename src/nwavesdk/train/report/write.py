@@ -100,7 +100,7 @@ def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
     titles = run.layer_titles
     # A recording of the usual length.
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
-    label = int(val.labels[example])
+    label = int(val.recordings.labels[example])
     x = val.batch([example]).x
     if not x.is_sparse:
         x = x[:, :MOST_STEPS_DRAWN]
