@@ -1,9 +1,9 @@
 """What describes the net of a finished run: costs of an inference, and scores of simple models."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from nwavesdk.data import Indices, Series
@@ -15,14 +15,14 @@ from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.report.simple_models import simple_scores
 
-__all__ = ["MOST_VALUES", "cost_fields", "count_on_series", "counted_recordings", "describe_run"]
+__all__ = ["MAX_VALUES", "count_on_series", "counted_recordings", "describe_run"]
 
 # Recordings on which operations are counted, so that it takes about a second.
-MOST_RECORDINGS = 256
+MAX_RECORDINGS = 256
 # Of different lengths, they do not run together.
-MOST_OF_DIFFERENT_LENGTHS = 64
+MAX_OF_DIFFERENT_LENGTHS = 64
 # Values of a batch of inputs: 64 MB.
-MOST_VALUES = 2**24
+MAX_VALUES = 2**24
 
 
 def describe_run(
@@ -44,10 +44,18 @@ def describe_run(
     operations = None
     try:
         operations = count_on_series(net, evaluated)
-        n_hidden = len(evaluation.rates) - (not task.output.is_readout)
-        fields |= cost_fields(operations, evaluation.rates, n_hidden)
-        n_classes = len(evaluated.recordings.classes)
-        fields |= simple_scores(data.train, data.val, evaluated, task.name, n_classes)
+        rates = list(evaluation.neuron_rates.values())
+        if hidden := rates if task.output.is_readout else rates[:-1]:
+            fields["hidden_rate"] = round(torch.cat(hidden).mean().item(), 6)
+        fields |= {
+            "dense_macs": round(operations.dense, 1),
+            "effective_macs": round(operations.effective_macs, 1),
+            "effective_acs": round(operations.effective_acs, 1),
+            "neuron_updates": round(operations.updates, 1),
+            "counted_recordings": operations.recordings,
+            "not_counted": list(operations.not_counted),
+        }
+        fields |= simple_scores(data.train, data.val, evaluated, task.name)
     except Exception as error:  # whatever a net of the user raises
         print_line(
             "nwave: warning: the run is finished, but costs of the net or scores of simple models "
@@ -65,7 +73,7 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
     """
     indices = counted_recordings(series)
     largest = int(series.lengths.max()) * series.recordings.n_features
-    per_batch = max(1, MOST_VALUES // largest)
+    per_batch = max(1, MAX_VALUES // largest)
     counter = OperationCounter(net)
     device = next(net.parameters()).device
     for first in range(0, len(indices), per_batch):
@@ -83,31 +91,6 @@ def counted_recordings(series: Series) -> Indices:
         series: The set.
     """
     has_one_length = bool((series.lengths == series.lengths[0]).all())
-    most = MOST_RECORDINGS if has_one_length else MOST_OF_DIFFERENT_LENGTHS
-    indices = np.linspace(0, len(series) - 1, min(most, len(series))).astype(np.int64)
+    limit = MAX_RECORDINGS if has_one_length else MAX_OF_DIFFERENT_LENGTHS
+    indices = np.linspace(0, len(series) - 1, min(limit, len(series))).astype(np.int64)
     return indices[np.argsort(-series.lengths[indices], kind="stable")]
-
-
-def cost_fields(operations: Operations, rates: Sequence[float], n_hidden: int) -> dict[str, Any]:
-    """The fields of `result.json` about costs.
-
-    Args:
-        operations: What was counted.
-        rates: The rate of each layer that spikes, over the whole set.
-        n_hidden: How many of these layers are hidden.
-    """
-    spiking = [layer.neurons for layer in operations.layers if layer.rate is not None]
-    hidden: dict[str, float] = {}
-    if n_hidden and len(spiking) == len(rates):
-        sizes = spiking[:n_hidden]
-        fired = sum(size * rate for size, rate in zip(sizes, rates[:n_hidden], strict=True))
-        hidden["hidden_rate"] = round(fired / sum(sizes), 6)
-    return {
-        **hidden,
-        "dense_macs": round(operations.dense, 1),
-        "effective_macs": round(operations.effective_macs, 1),
-        "effective_acs": round(operations.effective_acs, 1),
-        "neuron_updates": round(operations.updates, 1),
-        "counted_recordings": operations.recordings,
-        "not_counted": list(operations.not_counted),
-    }

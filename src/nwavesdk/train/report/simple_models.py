@@ -5,8 +5,6 @@ classes, with the penalty that is best on the validation set. Its inputs are the
 deviation over time of each feature, or, for targets of each step, the features of the step.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,23 +18,19 @@ from nwavesdk.metrics import r2
 __all__ = ["simple_scores"]
 
 # Rows of the training set that the linear model is fitted to, so that it takes about a second.
-MOST_RECORDINGS = 3000
-MOST_STEPS = 200_000
-
-# Numbers of inputs and recordings that are not both exceeded: the model solves a system of the
-# smaller one.
-LARGEST_SYSTEM = 1500
-
+MAX_RECORDINGS = 3000
+MAX_STEPS = 200_000
+# Inputs and recordings do not both exceed this number: the model solves a system of the smaller
+# one.
+MAX_SYSTEM = 1500
 # Penalties, relative to the variance of an input.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
-# Inputs [R, D] and targets: classes [R], or values [R, D'].
-Rows = tuple[Tensor, Tensor]
+# Weights and offset of a linear model.
+Linear = tuple[Tensor, Tensor]
 
 
-def simple_scores(
-    train: Series, val: Series, evaluated: Series, task: Task, n_classes: int
-) -> dict[str, float]:
+def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> dict[str, float]:
     """The scores of simple models on the set on which the net was evaluated.
 
     Args:
@@ -44,52 +38,44 @@ def simple_scores(
         val: The validation set.
         evaluated: The set on which scores are measured.
         task: What is learned.
-        n_classes: Number of classes; 0 for values.
 
     Returns:
         `majority_accuracy` and `linear_accuracy`, or `linear_r2`.
     """
-    has_classes = task in ("classification", "labels")
-    x, targets = _rows(train, task, is_fitted_to=True)
-    x_val, targets_val = _rows(val, task)
-    x_test, targets_test = _rows(evaluated, task)
-    y = one_hot(targets, n_classes).double() if has_classes else targets.double()
-    fitted = [_ridge(x, y, penalty) for penalty in PENALTIES]
-    best = max(fitted, key=lambda model: _score(_predict(model, x_val), targets_val))
-    score = round(_score(_predict(best, x_test), targets_test), 6)
-    if not has_classes:
+    x, y = _rows(train, task, is_fitted_to=True)
+    x_val, y_val = _rows(val, task)
+    x_test, y_test = _rows(evaluated, task)
+    n_classes = len(train.recordings.classes)
+    models = _ridge(x, one_hot(y, n_classes) if n_classes else y)
+    best = max(models, key=lambda model: _score(model, x_val, y_val))
+    score = round(_score(best, x_test, y_test), 6)
+    if not n_classes:
         return {"linear_r2": score}
-    largest = targets.bincount(minlength=n_classes).argmax()
-    majority = (targets_test == largest).double().mean().item()
+    majority = (y_test == y.bincount().argmax()).double().mean().item()
     return {"majority_accuracy": round(majority, 6), "linear_accuracy": score}
 
 
-def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> Rows:
-    """Inputs and targets of a set; of a large one that a model is fitted to, a part."""
-    recordings = series.recordings
-    lengths = np.minimum(recordings.lengths, series.length or recordings.lengths.max())
-    indices = np.arange(len(series))
+def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> tuple[Tensor, Tensor]:
+    """Inputs [R, D] in float64, and classes [R] or values [R, D']; to fit to, at most a part."""
+    recordings, n_rows = series.recordings, len(series)
+    if is_fitted_to and task == "classification":
+        is_wide = 2 * recordings.n_features > MAX_SYSTEM
+        n_rows = min(n_rows, MAX_SYSTEM if is_wide else MAX_RECORDINGS)
+    elif is_fitted_to:
+        n_steps = recordings.lengths.clip(0, series.length).mean()
+        n_rows = min(n_rows, max(1, int(MAX_STEPS / n_steps)))
+
+    indices = np.linspace(0, len(series) - 1, n_rows).astype(np.int64)
+    frames = (np.asarray(recordings.frames[int(index)][: series.length]) for index in indices)
     if task == "classification":
-        most = LARGEST_SYSTEM if 2 * recordings.n_features > LARGEST_SYSTEM else MOST_RECORDINGS
-    else:
-        most = max(1, int(MOST_STEPS / lengths.mean()))
-    if is_fitted_to and len(indices) > most:
-        indices = np.linspace(0, len(indices) - 1, most).astype(np.int64)
-    if task == "classification":
-        x = np.stack([_moments(frames) for frames in _frames(series, indices)])
-        return torch.from_numpy(x), torch.from_numpy(recordings.labels[indices])
-    x = np.concatenate(list(_frames(series, indices)))
-    targets = np.concatenate([recordings.targets[int(i)][: series.length] for i in indices])
-    y = torch.from_numpy(targets)
+        x = torch.from_numpy(np.stack([_moments(part) for part in frames]))
+        return x, torch.from_numpy(recordings.labels[indices])
+    x = torch.from_numpy(np.concatenate(list(frames))).double()
+    targets = [recordings.targets[int(index)][: series.length] for index in indices]
+    y = torch.from_numpy(np.concatenate(targets))
     if task == "labels":
-        is_labeled = y >= 0
-        return torch.from_numpy(x)[is_labeled], y[is_labeled].long()
-    return torch.from_numpy(x), y
-
-
-def _frames(series: Series, indices: np.ndarray) -> Iterator[np.ndarray]:
-    for index in indices:
-        yield np.asarray(series.recordings.frames[int(index)][: series.length], np.float32)
+        return x[y >= 0], y[y >= 0].long()
+    return x, y
 
 
 def _moments(frames: np.ndarray) -> np.ndarray:
@@ -103,36 +89,30 @@ def _moments(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([np.where(has_mean, mean, 0), np.where(has_deviation, deviation, 0)])
 
 
-# Mean and scale of the inputs, weights, and mean of the targets.
-_Model = tuple[Tensor, Tensor, Tensor, Tensor]
-
-
-def _ridge(x: Tensor, y: Tensor, penalty: float) -> _Model:
-    """The weights that minimize the squared error plus the penalty, by the smaller system."""
-    x = x.double()
+def _ridge(x: Tensor, y: Tensor) -> list[Linear]:
+    """For each penalty, the model that minimizes the squared error plus the penalty."""
     mean, scale = x.mean(0), x.std(0, correction=0)
     # An input that differs by rounding errors alone is a constant, and gets no scale.
     scale = torch.where(scale > ROUNDING * mean.abs(), scale, torch.inf)
-    inputs = (x - mean) / scale
-    targets = y - y.mean(0)
-    n_rows, n_inputs = inputs.shape
-    ridge = penalty * n_rows
-    if n_inputs <= n_rows:
-        gram = inputs.T @ inputs + ridge * torch.eye(n_inputs, dtype=torch.float64)
-        weights = torch.linalg.solve(gram, inputs.T @ targets)
-    else:
-        gram = inputs @ inputs.T + ridge * torch.eye(n_rows, dtype=torch.float64)
-        weights = inputs.T @ torch.linalg.solve(gram, targets)
-    return mean, scale, weights, y.mean(0)
+    inputs, center = (x - mean) / scale, y.double().mean(0)
+
+    # Of two systems with the same solution, the smaller one.
+    is_wide = x.shape[1] > len(x)
+    gram = inputs @ inputs.T if is_wide else inputs.T @ inputs
+    right = y - center if is_wide else inputs.T @ (y - center)
+    models = []
+    for penalty in PENALTIES:
+        ridge = penalty * len(x) * torch.eye(len(gram), dtype=torch.float64)
+        solution = torch.linalg.solve(gram + ridge, right)
+        weights = (inputs.T @ solution if is_wide else solution) / scale[:, None]
+        models.append((weights, center - mean @ weights))
+    return models
 
 
-def _predict(model: _Model, x: Tensor) -> Tensor:
-    mean, scale, weights, offset = model
-    return ((x.double() - mean) / scale) @ weights + offset
-
-
-def _score(outputs: Tensor, targets: Tensor) -> float:
+def _score(model: Linear, x: Tensor, y: Tensor) -> float:
     """The accuracy of classes, or R² of values, the mean over outputs."""
-    if targets.is_floating_point():
-        return r2(outputs[None], targets[None].double()).mean().item()
-    return (outputs.argmax(1) == targets).double().mean().item()
+    weights, offset = model
+    outputs = x @ weights + offset
+    if y.is_floating_point():
+        return r2(outputs[None], y[None].double()).mean().item()
+    return (outputs.argmax(1) == y).double().mean().item()

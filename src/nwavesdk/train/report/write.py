@@ -1,40 +1,34 @@
 """The report of a finished run: `pictures/*.png`, and `report.html`, which has all in one file."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
-from nwavesdk.chip import FilterBank, Profile
-from nwavesdk.internal.files import write_atomically
+from nwavesdk.chip import FilterBank
 from nwavesdk.layers import NeuronLayer
-from nwavesdk.layers.catalogue import find_neuron
-from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
-from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
-from nwavesdk.presets.lif import hidden_layer
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.fit.network import has_recurrence
-from nwavesdk.train.report.page import Page
-from nwavesdk.train.report.pictures import Trace, learning_curves, membrane_traces, spike_raster
-from nwavesdk.train.report.summary import summary_cards, summary_tables
-from nwavesdk.train.report.task_reports import MOST_STEPS_DRAWN, REPORTS, FinishedRun
+from nwavesdk.train.config.net_choice import net_name
+from nwavesdk.train.report.page import Card, Details, FactList, Picture, Table
+from nwavesdk.train.report.pictures import (
+    LayerTrace,
+    learning_curves,
+    membrane_traces,
+    spike_raster,
+)
+from nwavesdk.train.report.task_reports import (
+    MAX_STEPS_DRAWN,
+    MEASURE_NAMES,
+    TASK_PAGES,
+    FinishedRun,
+)
 from nwavesdk.train.run_folder import loss_note
 
 __all__ = ["write_report"]
 
-CAPTIONS = {
-    "learning_curves": "Course of the run. Dotted: the epoch whose weights are kept.",
-    "spike_raster": "One recording of the validation set as it passes through the layers"
-    f" (of a long one, the first {MOST_STEPS_DRAWN:,} steps).",
-    "membrane_traces": "The same recording in a busy and in an average neuron of each layer:"
-    " the part with the most output spikes.",
-}
+NAN = float("nan")
 
 # What the measures of the validation set of a run for a chip refer to, by what training knew of
 # the chip.
@@ -47,131 +41,26 @@ VALIDATED_ON = {
 
 def write_report(run: FinishedRun) -> None:
     """Write `pictures/*.png` and `report.html`."""
-    config, folder = run.config, run.folder
-    report = REPORTS[run.task.name](run)
-    folder.pictures.mkdir(exist_ok=True)
-    page = Page(
-        f"Run {folder.path.name}",
-        f"{report.summary} {_course(run)}",
-        headline=report.headline,
+    page = TASK_PAGES[run.task.name](run)
+    columns, text = ("note",), "What to know of the data and the chip."
+    notes = Table("Notes", text, columns, [[note] for note in run.notes])
+    config = run.config.model_dump_json(indent=2, exclude={"arithmetic": {"crossovers"}})
+    page = replace(
+        page,
+        summary=f"{page.summary} {_course(run)}",
+        cards=[*_cards(run), *page.cards],
+        sections=[
+            *([notes] if run.notes else []),
+            _measures(run),
+            FactList(_facts(run)),
+            *page.sections,
+            _layers(run),
+            *_operations(run),
+            *_pictures(run),
+            Details("config.json, without its table of crossovers", config),
+        ],
     )
-    page.add_cards(summary_cards(run))
-    if run.notes:
-        page.add_table(
-            "Notes", "What to know of the data and the chip.", ("note",), [[n] for n in run.notes]
-        )
-    page.add_facts({**report.facts, **_facts(run)})
-    drawings = _drawings(run, report.raster_classes)
-    pictures = {name: (CAPTIONS[name], draw) for name, draw in drawings.items()}
-    _add_pictures(page, run, report.pictures)
-    for table in (*report.tables, *summary_tables(run)):
-        page.add_table(*table)
-    _add_pictures(page, run, pictures)
-    page.add_details("config.json, without its table of crossovers", _config_text(config))
-    if run.facts.begun_with is not None:
-        page.add_facts({"begun with": run.facts.begun_with.line()})
-    page.write(folder.report)
-
-
-def _config_text(config: RunConfig) -> str:
-    """The text of `config.json` without the long table of crossovers."""
-    if config.arithmetic is None:
-        return config.json_text()
-    arithmetic = config.arithmetic.model_copy(update={"crossovers": {}})
-    return config.model_copy(update={"arithmetic": arithmetic}).json_text()
-
-
-def _add_pictures(page: Page, run: FinishedRun, pictures: Mapping[str, tuple[str, Draw]]) -> None:
-    """Write pictures to their files, and add them to the page."""
-    for name, (caption, draw) in pictures.items():
-        light = render_png(draw, LIGHT)
-        write_atomically(run.folder.pictures / f"{name}.png", light)
-        page.add_picture(caption, light, render_png(draw, DARK))
-
-
-@torch.no_grad()
-def _drawings(run: FinishedRun, classes: Sequence[str]) -> dict[str, Draw]:
-    """The pictures that all tasks have.
-
-    Args:
-        run: The run.
-        classes: Classes of a recording, if it has one.
-    """
-    val = run.data.val
-    dt = run.config.net.dt
-    has_output = not run.task.output.is_readout
-    titles = run.layer_titles
-    # A recording of the usual length.
-    example = int(abs(val.lengths - np.median(val.lengths)).argmin())
-    label = int(val.labels[example])
-    x = val.batch([example]).x
-    if not x.is_sparse:
-        x = x[:, :MOST_STEPS_DRAWN]
-    traces, thresholds = _traces(run.net, x)
-    spikes = [s for s, _, _ in traces]
-    bands = _band_centers(run)
-    return {
-        "learning_curves": lambda theme: learning_curves(
-            run.history,
-            run.result["best_epoch"],
-            theme,
-            run.task.batch_score_name,
-            has_output=has_output,
-            layers=titles,
-        ),
-        "spike_raster": lambda theme: spike_raster(
-            x[0].to_dense().numpy(),
-            spikes,
-            dt,
-            classes,
-            label,
-            theme,
-            has_output=has_output,
-            layers=titles,
-            bands=bands,
-        ),
-        "membrane_traces": lambda theme: membrane_traces(
-            traces, dt, thresholds, theme, has_output=has_output, names=titles
-        ),
-    }
-
-
-def _traces(net: nn.Module, x: Tensor) -> tuple[list[Trace], list[float]]:
-    """Spikes, membrane before the reset and after it of each layer that spikes; its threshold.
-
-    Args:
-        net: The net.
-        x: The input of one recording, `[1, T, F]`.
-    """
-    net.eval()
-    with prepared(net):
-        layers = record(net, x.to(next(net.parameters()).device)).spiking
-    thresholds = [_threshold(net.get_submodule(name)) for name in layers]
-    traces = [
-        (_first(layer.spk), _first(layer.z + threshold), _first(layer.mem))
-        for layer, threshold in zip(layers.values(), thresholds, strict=True)
-    ]
-    return traces, thresholds
-
-
-def _band_centers(run: FinishedRun) -> Sequence[float]:
-    """The center of each filter of the run's chip [Hz]; none without a chip or sound."""
-    profile = run.facts.chip
-    if profile is None or run.config.data.sample_rate is None:
-        return ()
-    centers: list[float] = FilterBank.of(profile, run.config.data.sample_rate).centers.tolist()
-    return centers
-
-
-def _threshold(layer: nn.Module) -> float:
-    """The threshold of a layer; the mean if its neurons have several."""
-    assert isinstance(layer, NeuronLayer)
-    return layer.constant("threshold").mean().item() if "threshold" in layer.page.constants else 0.0
-
-
-def _first(batch: Tensor) -> npt.NDArray[np.float32]:
-    """The first recording of a batch, `[T, N]`."""
-    return np.asarray(batch[0].flatten(1).float().cpu())
+    page.write(run.folder.report)
 
 
 def _course(run: FinishedRun) -> str:
@@ -181,103 +70,190 @@ def _course(run: FinishedRun) -> str:
     return course if note is None else f"{course} Note: {note}."
 
 
+def _cards(run: FinishedRun) -> list[Card]:
+    """The score next to the score of a linear model, and the sparsity, as far as they are known."""
+    result, operations, score = run.result, run.operations, run.task.batch_score_name
+    cards = []
+    if f"linear_{score}" in result:
+        linear = result[f"linear_{score}"]
+        gain = run.evaluation.measures[score] - linear
+        is_whole = run.task.name == "classification"
+        inputs = "mean and deviation over time of each feature" if is_whole else "the features of the step"
+        if score == "accuracy":
+            model, difference = "classifier", f"{100 * gain:+.1f} points"
+            majority = f"{100 * result['majority_accuracy']:.1f} %"
+            text = (
+                f"It has {100 * linear:.1f} %, from {inputs}. The largest class alone has {majority}."
+            )
+        else:
+            model, difference = "model", f"{gain:+.3f}"
+            text = f"It has an R² of {linear:.3f}, from {inputs}."
+        cards.append(Card(f"Against a linear {model}", difference, text))
+    if operations is not None:
+        synaptic = f"{operations.synaptic:,.0f}"
+        text = (
+            f"{synaptic} synaptic operations per recording "
+            f"({operations.effective_macs:,.0f} MACs, {operations.effective_acs:,.0f} ACs), of "
+            f"{operations.dense:,.0f} dense MACs."
+        )
+        value = synaptic
+        if "hidden_rate" in result:
+            value = f"{100 * result['hidden_rate']:.1f} %"
+            text = f"is how often a hidden neuron fires in a step. {text}"
+        cards.append(Card("How sparse", value, text))
+    return cards
+
+
+def _measures(run: FinishedRun) -> Table:
+    """The measures of the test set and of the validation set."""
+    result = run.result
+    is_selected = run.config.learning.keep == "best"
+    reason = "selected on the validation set" if is_selected else "the last one"
+    text = f"The kept weights: epoch {result['best_epoch']} of {result['epochs']}, {reason}."
+    rows = [
+        (MEASURE_NAMES[name], result.get(f"test_{name}", NAN), result.get(f"val_{name}", NAN))
+        for name in (*run.evaluation.measures, "loss")
+    ]
+    return Table("Measures", text, ("measure", "test", "validation"), rows)
+
+
 def _facts(run: FinishedRun) -> dict[str, str]:
-    """The facts that all tasks have."""
+    """What all tasks have; `config.json` has the rest."""
     config, facts, result = run.config, run.facts, run.result
-    train, val, test = facts.recordings
-    rates = " / ".join(f"{rate:.3f}" for rate in result["rates"])
-    how = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
-    return {
-        "validation loss": f"{result['val_loss']:.4f}",
-        "recordings (train / validation / test)": f"{train:,} / {val:,} / {test:,}, {how}",
-        **_net_facts(run),
-        "time": _time_text(config, facts),
-        **_chip_facts(config, facts.chip),
-        "firing rates by layer [spikes per step and neuron]": rates,
-        "training time": f"{result['seconds']:.1f} s",
-        "seed": str(result["seed"]),
+    counts = " / ".join(f"{count:,}" for count in facts.recordings)
+    split = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
+    lengths, step = run.evaluated.lengths, f"{1e3 * config.net.dt:g} ms"
+    texts = {
+        "recordings (training / validation / test)": f"{counts}, {split}",
+        "length of a recording": f"{lengths.min():,} to {lengths.max():,} steps of {step}",
+        "network": f"{net_name(config)}, {result['parameters']:,} weights",
     }
-
-
-def _net_facts(run: FinishedRun) -> dict[str, str]:
-    """The size of the net, its neurons and their surrogate; of a net from a file, what is known."""
-    config, output = run.config, run.task.output
-    weights = f"{run.result['parameters']:,} weights"
-    if config.net_file is not None:
-        name = f"{Path(config.net_file.file).name}:{config.net_file.function}"
-        what = "file" if config.net.preset is None else "page"
-        built = {
-            "network": f"{config.net.preset or name}, {weights}",
-            f"SHA-256 of the {what}": config.net_file.sha256,
+    if (schedule := config.learning.surrogate_schedule) is not None:
+        values = f"{schedule.parameter} from {schedule.start:g} to {schedule.end:g}"
+        texts["surrogate in training"] = f"{values} ({schedule.form})"
+    if (chip := facts.chip) is not None and config.chip is not None:
+        texts |= {
+            "chip": f"{chip.name}, {config.chip.bits} bits per weight; {len(chip.assumed())} of "
+            f"its {len(chip.entries)} numbers are assumed, see nwave info --chip",
+            "the chip in training": config.chip.training,
+            "test measures refer to": "the chip as designed, without mismatch; nwave chips draws "
+            "chips with mismatch",
+            "validation measures refer to": VALIDATED_ON[config.chip.training],
         }
-        return built | ({"surrogate": schedule[2:]} if (schedule := _schedule_text(config)) else {})
-    sizes = (run.facts.n_features, *config.net.hidden, output.n_neurons)
-    recurrence = ", recurrent hidden layers" if has_recurrence(config.net, run.facts) else ""
-    readout = ", the last layer is a read-out" if output.is_readout else ""
-    return {
-        "network": f"{'–'.join(map(str, sizes))}, {weights}{recurrence}{readout}",
-        **_neuron_facts(config, run.net),
-        "surrogate": config.net.surrogate + _schedule_text(config),
-    }
+    texts |= {"training time": f"{result['seconds']:.1f} s", "seed": str(result["seed"])}
+    if facts.begun_with is not None:
+        texts["begun with"] = facts.begun_with.line()
+    return texts
 
 
-def _neuron_facts(config: RunConfig, net: nn.Module) -> dict[str, str]:
-    """The neuron of the hidden layers, its constants, and what was learned of them."""
-    if config.net.has_default_neuron:
-        return {}
-    layers = [module for module in net.modules() if isinstance(module, NeuronLayer)][:-1]
-    with without_step_warnings():
-        before = hidden_layer(config, 1)
-    constants = [constant.name for constant in before.stored_constants]
-    values = ", ".join(f"{name} = {before.constant(name).item():.4g}" for name in constants)
-    facts = {"hidden neurons": f"{find_neuron(config.net.neuron).call}, {values}"}
-    if config.net.charge_gain is not None:
-        facts["initial weights to hidden neurons"] = f"{config.net.charge_gain:g} × those to LIF"
-    for name in config.net.learned_constants:
-        learned = ", ".join(f"{layer.constant(name).item():.4g}" for layer in layers)
-        facts[f"{name}, learned by each hidden layer"] = learned
-    return facts
-
-
-def _schedule_text(config: RunConfig) -> str:
-    schedule = config.learning.surrogate_schedule
-    return (
-        ""
-        if schedule is None
-        else f", {schedule.parameter} from {schedule.start:g} to {schedule.end:g} ({schedule.form})"
+def _layers(run: FinishedRun) -> Table:
+    """The layers that spike."""
+    values = (run.result[key] for key in ("rates", "dead", "saturated"))
+    layers = zip(run.layer_titles, run.evaluation.neuron_rates.items(), *values, strict=True)
+    rows = []
+    for title, (name, rates), *shares in layers:
+        neurons = run.net.get_submodule(name)
+        constants = [f"{key} = {value:.4g}" for key, value in _constants(neurons).items()]
+        neuron = ", ".join([type(neurons).__name__, *constants, repr(neurons.spike_grad)])
+        rows.append((title, len(rates), *shares, neuron))
+    return Table(
+        "Layers",
+        f"Of layers that spike, on the {run.part} set: spikes per step and neuron, and shares of "
+        "neurons. Constants are means over the neurons, after training.",
+        ("layer", "neurons", "rate", "never fire", "fire nearly always", "neuron"),
+        rows,
     )
 
 
-def _time_text(config: RunConfig, facts: Facts) -> str:
-    chip = facts.chip
-    # The filters of a chip cut sound to one length; None is the kind of earlier runs, on sound.
-    is_filtered = config.chip is not None and facts.kind in ("sound", None)
-    steps = f"steps of {1e3 * config.net.dt:g} ms"
-    hold, length = config.data.hold, config.data.length
-    if is_filtered and config.chip is not None:
-        duration = f"{config.chip.duration:g} s in {steps}"
-    elif length is not None:
-        duration = f"{length} frames × {hold} {steps}"
-    elif hold in (1, None):
-        duration = f"whole recordings in {steps}"
-    else:
-        duration = f"whole recordings in {steps}, {hold} for each frame"
-    if config.net_file is not None:
-        return duration
-    has_profiles = chip is not None and chip.tau_profiles
-    nearest = ", or the nearest of the chip's tau profiles" if has_profiles else ""
-    where = "" if config.net.has_default_neuron else " in the output layer"
-    return f"{duration}, τ = {1e3 * config.net.tau:g} ms{where}{nearest}"
+def _constants(layer: torch.nn.Module) -> dict[str, float]:
+    """The constants of a neuron layer, means over its neurons."""
+    assert isinstance(layer, NeuronLayer)
+    names = [constant.name for constant in layer.stored_constants]
+    return {name: layer.constant(name).mean().item() for name in names}
 
 
-def _chip_facts(config: RunConfig, chip: Profile | None) -> dict[str, str]:
-    if config.chip is None or chip is None:
-        return {}
-    return {
-        "chip": f"{chip.name}, {config.chip.bits} bits per weight; {len(chip.assumed())} of its "
-        f"{len(chip.entries)} numbers are assumed, see nwave info --chip",
-        "what training knew of the chip": config.chip.training,
-        "the numbers of the test set refer to": "the chip as designed, without mismatch; "
-        "nwave chips draws chips with mismatch",
-        "those of the validation set refer to": VALIDATED_ON[config.chip.training],
-    }
+def _operations(run: FinishedRun) -> list[Table]:
+    """The operations of an inference by weight, if they were counted."""
+    operations = run.operations
+    if operations is None:
+        return []
+    rows = [
+        (
+            edge.name.removeprefix("net."),
+            "spikes (ACs)" if edge.takes_spikes else "values (MACs)",
+            round(edge.dense),
+            round(edge.effective),
+            edge.effective / max(edge.dense, 1),
+            edge.connection_sparsity,
+        )
+        for edge in operations.edges
+    ]
+    text = (
+        f"Operations per recording, means over {operations.recordings:,} of the {run.part} set "
+        f"with {operations.steps:.0f} steps on average. Effective ones have an input and a weight "
+        "that are not 0 (definitions of NeuroBench). Neurons are updated "
+        f"{operations.updates:,.0f} times. Not counted: "
+        f"{', '.join(operations.not_counted) or 'nothing'}."
+    )
+    columns = ("weight", "inputs", "dense", "effective", "share", "missing connections")
+    return [Table("Operations", text, columns, rows)]
+
+
+def _pictures(run: FinishedRun) -> list[Picture]:
+    """The pictures that all tasks have."""
+    val, config, dt = run.data.val, run.config, run.config.net.dt
+    # A recording of the usual length.
+    example = int(abs(val.lengths - np.median(val.lengths)).argmin())
+    x = val.batch([example]).x.to_dense()[:, :MAX_STEPS_DRAWN]
+    traces = _traces(run, x)
+    has_groups = run.task.name == "classification" and not run.task.output.is_readout
+    bands = []
+    if run.facts.chip is not None and config.data.sample_rate is not None:
+        bands = FilterBank.of(run.facts.chip, config.data.sample_rate).centers.tolist()
+    raster = partial(
+        spike_raster,
+        x[0].numpy(),
+        traces,
+        dt,
+        classes=run.facts.classes if has_groups else (),
+        label=int(val.labels[example]),
+        bands=bands,
+    )
+    score, best_epoch = run.task.batch_score_name, run.result["best_epoch"]
+    curves = partial(learning_curves, run.history, best_epoch, score, run.layer_titles)
+    return [
+        Picture(
+            "learning_curves",
+            "Course of the run. Dotted: the epoch whose weights are kept.",
+            curves,
+        ),
+        Picture(
+            "spike_raster",
+            "One recording of the validation set as it passes through the layers (of a long one, "
+            f"the first {MAX_STEPS_DRAWN:,} steps).",
+            raster,
+        ),
+        Picture(
+            "membrane_traces",
+            "The same recording in a busy and in an average neuron of each layer: the part with "
+            "the most output spikes.",
+            partial(membrane_traces, traces, dt),
+        ),
+    ]
+
+
+@torch.no_grad()
+def _traces(run: FinishedRun, x: torch.Tensor) -> list[LayerTrace]:
+    """What each layer that spikes does with the input of one recording, `[1, T, F]`."""
+    net = run.net.eval()
+    with prepared(net):
+        layers = record(net, x.to(next(net.parameters()).device)).spiking
+    traces = []
+    for title, (name, layer) in zip(run.layer_titles, layers.items(), strict=True):
+        threshold = _constants(net.get_submodule(name)).get("threshold", 0.0)
+        spikes, before, after = (
+            values[0].flatten(1).float().cpu().numpy()
+            for values in (layer.spk, layer.z + threshold, layer.mem)
+        )
+        traces.append(LayerTrace(title, threshold, spikes, before, after))
+    return traces
