@@ -47,11 +47,11 @@ def test_the_report_begins_with_a_summary(finished: Path) -> None:
     text = RunFolder(finished).report.read_text()
     cards = text[text.index('<div class="cards">') : text.index('<table class="facts">')]
     result = RunFolder(finished).read_result()
-    for part in ("Against a linear classifier", "How sparse", "What confuses it"):
+    for part in ("Accuracy against a linear model", "How sparse", "What confuses it"):
         assert part in cards
     assert f"{100 * result['hidden_rate']:.1f} %" in cards
     assert "95 % interval" in text
-    for heading in ("Accuracy by class", "Layers", "Operations"):
+    for heading in ("Accuracy by class", "Measures", "Layers", "Operations"):
         assert f"<h2>{heading}</h2>" in text
 
 

@@ -25,8 +25,6 @@ __all__ = [
 
 Array = npt.NDArray[np.float32]
 
-# Bands up to which each one has its frequency next to a raster.
-MAX_NAMED_BANDS = 8
 # A confusion matrix of more classes shows colors without numbers.
 MAX_CLASSES_WITH_COUNTS = 24
 # Classes up to which each one has its name next to a confusion matrix.
@@ -86,10 +84,8 @@ def learning_curves(
     loss, score, rate = panels = figure.subplots(1, 3)
     for axes, (title, columns) in zip(panels, curves.items(), strict=True):
         for hue, (column, label) in zip(cycle(theme.hues), columns.items(), strict=False):
-            # One epoch is a point.
-            marker = "o" if len(epochs) == 1 else ""
             values = [row[column] for row in history]
-            axes.plot(epochs, values, color=hue, label=label, linewidth=1.6, marker=marker)
+            axes.plot(epochs, values, color=hue, label=label, linewidth=1.6, marker=".")
         axes.axvline(best_epoch, color=theme.ink, linewidth=0.8, linestyle=":")
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -113,7 +109,6 @@ def spike_raster(
     *,
     classes: Sequence[str] = (),
     label: int = 0,
-    bands: Sequence[float] = (),
 ) -> Figure:
     """Draw one recording: the input at the top, the spikes of each layer below.
 
@@ -124,32 +119,23 @@ def spike_raster(
         theme: Colors.
         classes: Name of each class, if the last layer has a group of neurons for each.
         label: The true class.
-        bands: Center of the frequency band of each feature [Hz], if they are known.
     """
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(layers)))
     axes = figure.subplots(1 + len(layers), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     duration = len(x) * dt * 1e3
     draw_input(axes[0, 0], x, duration, theme)
-    if len(bands):
-        shown = range(0, len(bands), 1 + len(bands) // MAX_NAMED_BANDS)
-        axes[0, 0].set_yticks(shown, [f"{bands[band]:,.0f}" for band in shown])
-        axes[0, 0].set_ylabel("center of the band [Hz]")
     axes[0, 1].axis("off")
 
     for layer, (raster, rates), hue in zip(layers, axes[1:], cycle(theme.hues), strict=False):
         recordings.raster(layer.spikes, raster, dt=dt, color=hue)
         recordings.rates(layer.spikes, rates, color=hue)
-        mean = layer.spikes.mean()
-        title = f"{layer.name}: {layer.spikes.shape[1]} neurons, {mean:.3f} spikes per step"
-        raster.set(xlabel="", title=title)
+        raster.set(xlabel="", title=f"{layer.name}: {layer.spikes.mean():.3f} spikes per step")
         rates.set(xlabel="", ylabel="", yticks=[])
     if classes:
         _mark_classes(axes[-1], layers[-1].spikes, classes, label, theme)
 
-    highest = max(float(layer.spikes.mean(0).max()) for layer in layers)
     axes[-1, 0].set(xlabel="time [ms]", xlim=(0, duration))
-    # All panels of rates share this axis.
-    axes[-1, 1].set(xlabel="spikes per step", xlim=(0, 1.05 * highest or 1.0))
+    axes[-1, 1].set_xlabel("spikes per step")
     return figure
 
 
@@ -181,21 +167,18 @@ def _mark_classes(
     panels: Sequence[Axes], spikes: Array, classes: Sequence[str], label: int, theme: Theme
 ) -> None:
     """Mark the neurons of each class, and write which class has the most spikes."""
-    names = [label_text(name) for name in classes]
-    size = spikes.shape[1] // len(names)
-    first = np.arange(len(names)) * size
+    size = spikes.shape[1] // len(classes)
+    first = label * size - 0.5
     for axes in panels:
-        for edge in first[1:]:
-            axes.axhline(edge - 0.5, color=theme.faint, linewidth=0.6)
-        low = first[label] - 0.5
-        axes.axhspan(low, low + size, color=theme.hues[0], alpha=0.15, linewidth=0)
+        axes.axhspan(first, first + size, color=theme.hues[0], alpha=0.15, linewidth=0)
 
     raster = panels[0]
-    raster.set_yticks(first + (size - 1) / 2, names)
+    centers = (np.arange(len(classes)) + 0.5) * size - 0.5
+    raster.set_yticks(centers, [label_text(name) for name in classes])
     raster.set_ylabel("class")
-    predicted = int(np.add.reduceat(spikes.sum(0), first).argmax())
-    verdict = f"predicted '{names[predicted]}', band: true class '{names[label]}'"
-    raster.set_title(f"{raster.get_title('left')}; {verdict}")
+    counts = spikes.sum(0).reshape(len(classes), size).sum(1)
+    predicted = label_text(classes[int(counts.argmax())])
+    raster.set_title(f"{raster.get_title('left')}; predicted '{predicted}', band: true class")
 
 
 def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Figure:
@@ -220,23 +203,21 @@ def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Fi
                 dt=dt,
                 theme=theme,
             )
-            count = f"{int(spikes.sum())} spikes in {len(spikes)} steps"
-            panel.set(xlabel="", ylabel="", title=f"{layer.name}, neuron {neuron}: {count}")
+            title = f"{layer.name}, neuron {neuron}: {int(spikes.sum())} spikes"
+            panel.set(xlabel="", ylabel="", title=title)
         row[0].set_ylabel("membrane")
 
     begin, end = _busiest_part(layers[-1].spikes, dt)
     for panel in axes[-1]:
         panel.set(xlabel="time [ms]", xlim=(begin * dt * 1e3, end * dt * 1e3))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure
 
 
 def _busiest_part(spikes: Array, dt: float) -> tuple[int, int]:
     """First step and end of the part of `TRACE_SECONDS` with the most spikes of a layer."""
     length = min(len(spikes), max(100, round(TRACE_SECONDS / dt)))
-    counts = np.concatenate([[0], spikes.sum(1).cumsum()])
-    begin = int((counts[length:] - counts[: len(counts) - length]).argmax())
+    begin = int(np.convolve(spikes.sum(1), np.ones(length), "valid").argmax())
     return begin, begin + length
 
 
@@ -268,11 +249,10 @@ def confusion_matrix(
     if len(classes) <= MAX_CLASSES_WITH_COUNTS:
         for true, predicted in np.argwhere(counts > 0):
             color = theme.paper if shades[true, predicted] > 0.5 else theme.ink
-            text = str(counts[true, predicted])
-            axes.text(predicted, true, text, ha="center", va="center", fontsize=8, color=color)
+            place = {"ha": "center", "va": "center", "fontsize": 8}
+            axes.text(predicted, true, str(counts[true, predicted]), color=color, **place)
 
-    errors = int(counts.sum() - np.trace(counts))
-    title = f"{errors} {'error' if errors == 1 else 'errors'} in {counts.sum()} {decisions}"
+    title = f"errors: {counts.sum() - np.trace(counts)} of {counts.sum()} {decisions}"
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
     # Of many classes, some have their names.
     shown = range(0, len(classes), 1 + len(classes) // MAX_NAMED_CLASSES)

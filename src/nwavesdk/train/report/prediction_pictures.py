@@ -80,27 +80,23 @@ def value_courses(examples: Mapping[str, tuple[Array, Array]], dt: float, theme:
         time = (np.arange(len(target)) + 0.5) * dt * 1e3
         for output, axes in enumerate(column):
             axes.plot(time, target[:, output], color=theme.ink, linewidth=1.6, label="target")
-            label, hue = "prediction", theme.hues[1]
-            axes.plot(time, predicted[:, output], color=hue, linewidth=1.1, label=label)
+            axes.plot(time, predicted[:, output], color=theme.hues[1], label="prediction")
             axes.grid(axis="y")
         column[0].set_title(title)
         column[-1].set(xlabel="time [ms]", xlim=(0, len(time) * dt * 1e3))
     for output, axes in enumerate(panels[:, 0]):
         axes.set_ylabel(f"output {output + 1}")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 
 
-def value_scatter(
-    predicted: Array, target: Array, measures: Mapping[str, Sequence[float]], theme: Theme
-) -> Figure:
+def value_scatter(predicted: Array, target: Array, scores: Sequence[float], theme: Theme) -> Figure:
     """Draw predictions over targets, a panel per output; a perfect prediction lies on the line.
 
     Args:
         predicted: Values of all steps, `[steps, D]`.
         target: In the same shape.
-        measures: `r2` and `correlation` of each output.
+        scores: R² of each output.
         theme: Colors.
     """
     n_panels = min(target.shape[1], MAX_OUTPUTS)
@@ -113,9 +109,7 @@ def value_scatter(
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         axes.plot(ends, ends, color=theme.ink, linewidth=0.8, linestyle="--")
         axes.scatter(x, y, s=5, alpha=0.25, color=theme.hues[0], linewidths=0, rasterized=True)
-        r2, correlation = measures["r2"][output], measures["correlation"][output]
-        numbers = f"R² = {r2:.3f}, correlation {correlation:.3f}"
-        axes.set(xlabel="target", title=f"output {output + 1}\n{numbers}")
+        axes.set(xlabel="target", title=f"output {output + 1}: R² = {scores[output]:.3f}")
         axes.grid()
     panels[0].set_ylabel("prediction")
     return figure

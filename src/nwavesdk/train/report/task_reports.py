@@ -102,10 +102,9 @@ class FinishedRun:
     @property
     def source(self) -> str:
         """The data and the use of the test set."""
-        data = self.config.data
-        source = "spoken digits" if data.source == "digits" else data.source
-        if data.test:
-            return f"{source}; {self.facts.recordings[2]:,} test recordings, used once"
+        source, n_test = self.config.data.source, self.facts.recordings[2]
+        if self.config.data.test:
+            return f"{source}; {n_test:,} test recordings, used once"
         command = f"`nwave eval {self.folder.path.name}`"
         return f"{source}; the test set was not read (--no-test); {command} reads it"
 
@@ -174,8 +173,7 @@ def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
     text = f"Errors of this kind: {count:,} of {int(errors.sum()):,}."
     card = Card("What confuses it", f"{true_name} taken for {predicted_name}", text)
     columns = ("class", "taken for", units, "such as")
-    heading, text = "Most confused classes", f"Errors on the {run.part} set."
-    return card, [Table(heading, text, columns, rows)]
+    return card, [Table("Most confused classes", f"On the {run.part} set.", columns, rows)]
 
 
 def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:
@@ -210,10 +208,10 @@ def _picture_of_labels(run: FinishedRun) -> Picture:
         values[:MAX_STEPS_DRAWN].numpy() for values in run.evaluation.recording(usual)
     )
     x = run.evaluated.batch([usual]).x[0].to_dense()[: len(predicted)].numpy()
-    share = f"{100 * shares[usual].item():.1f} %"
+    share = 100 * shares[usual].item()
     return Picture(
         "step_labels",
-        f"The recording of median accuracy of the {run.part} set: {share} of its steps are right.",
+        f"The recording of median accuracy in the {run.part} set: {share:.1f} % of its steps.",
         partial(label_bands, x, predicted, target, run.config.net.dt, run.facts.classes),
     )
 
@@ -248,7 +246,7 @@ def _page_of_values(run: FinishedRun) -> Page:
         Picture(
             "scatter",
             f"Prediction over target, steps of the {run.part} set. Dashed: perfect.",
-            partial(value_scatter, predicted, target, measures),
+            partial(value_scatter, predicted, target, measures["r2"]),
         ),
     ]
     return Page(

@@ -6,7 +6,7 @@ import pytest
 from nwavesdk.data import Series
 from nwavesdk.data.recordings import Recordings, Standard
 from nwavesdk.data.recordings import standardized as standardize
-from nwavesdk.train.report.simple_models import simple_scores
+from nwavesdk.train.report.costs import simple_scores
 
 F = 4
 
