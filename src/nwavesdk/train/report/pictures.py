@@ -249,8 +249,8 @@ def confusion_matrix(
     if len(classes) <= MAX_CLASSES_WITH_COUNTS:
         for true, predicted in np.argwhere(counts > 0):
             color = theme.paper if shades[true, predicted] > 0.5 else theme.ink
-            place = {"ha": "center", "va": "center", "fontsize": 8}
-            axes.text(predicted, true, str(counts[true, predicted]), color=color, **place)
+            text = str(counts[true, predicted])
+            axes.text(predicted, true, text, ha="center", va="center", fontsize=8, color=color)
 
     title = f"errors: {counts.sum() - np.trace(counts)} of {counts.sum()} {decisions}"
     axes.set(title=title, xlabel="predicted class", ylabel="true class")

@@ -96,8 +96,10 @@ def _cards(run: FinishedRun) -> list[Card]:
 def _measures(run: FinishedRun) -> Table:
     """The measures of the test set and of the validation set."""
     result = run.result
-    epoch = f"epoch {result['best_epoch']} of {result['epochs']}"
-    text = f"Of the weights of {epoch}, {KEPT[run.config.learning.keep]}."
+    text = (
+        f"Of the weights of epoch {result['best_epoch']} of {result['epochs']}, "
+        f"{KEPT[run.config.learning.keep]}."
+    )
     rows = [
         (MEASURE_NAMES[name], result.get(f"test_{name}", NAN), result.get(f"val_{name}", NAN))
         for name in (*run.evaluation.measures, "loss")
