@@ -173,7 +173,7 @@ def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
     text = f"Errors of this kind: {count:,} of {int(errors.sum()):,}."
     card = Card("What confuses it", f"{true_name} taken for {predicted_name}", text)
     columns = ("class", "taken for", units, "such as")
-    return card, [Table("Most confused classes", f"On the {run.part} set.", columns, rows)]
+    return card, [Table("Most confused classes", f"Errors on the {run.part} set.", columns, rows)]
 
 
 def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:

@@ -78,7 +78,8 @@ def _cards(run: FinishedRun) -> list[Card]:
         return []
     linear = result[f"linear_{score}"]
     text = (
-        f"It has {linear:.3f}, from {LINEAR_INPUTS.get(run.task.name, 'the features of a step')}."
+        f"The model has {linear:.3f}, from "
+        f"{LINEAR_INPUTS.get(run.task.name, 'the features of a step')}."
     )
     if score == "accuracy":
         text += f" The largest class alone has {result['majority_accuracy']:.3f}."
