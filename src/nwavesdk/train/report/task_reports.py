@@ -230,11 +230,13 @@ def _page_of_values(run: FinishedRun) -> Page:
         )
         score = "R² on the pattern that it was trained on"
 
-    by_output = task.output_measures(evaluation.tally)
-    measures = {name: values.tolist() for name, values in by_output.items()}
-    columns = ("output", *(MEASURE_NAMES[name] for name in measures))
+    measures = {
+        MEASURE_NAMES[name]: values.tolist()
+        for name, values in task.output_measures(evaluation.tally).items()
+    }
     rows = list(zip(range(1, count + 1), *measures.values(), strict=True))
-    outputs = Table("Outputs", f"Each value of a step, on the {run.part} set.", columns, rows)
+    text = f"Each value of a step, on the {run.part} set."
+    outputs = Table("Outputs", text, ("output", *measures), rows)
     predicted, target = evaluation.predicted.numpy(), evaluation.targets.numpy()
     pictures: list[Section] = [
         Picture(
@@ -246,7 +248,7 @@ def _page_of_values(run: FinishedRun) -> Page:
         Picture(
             "scatter",
             f"Prediction over target, steps of the {run.part} set. Dashed: perfect.",
-            partial(value_scatter, predicted, target, measures["r2"]),
+            partial(value_scatter, predicted, target, measures["R²"]),
         ),
     ]
     return Page(

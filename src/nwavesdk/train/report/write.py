@@ -87,8 +87,7 @@ def _cards(run: FinishedRun) -> list[Card]:
     fired = f"{100 * result['hidden_rate']:.1f} %" if "hidden_rate" in result else "no hidden layer"
     cost = (
         "Steps in which a hidden neuron fires. A recording takes "
-        f"{operations.synaptic:,.0f} synaptic operations ({operations.effective_macs:,.0f} MACs, "
-        f"{operations.effective_acs:,.0f} ACs), without sparsity {operations.dense:,.0f} MACs."
+        f"{operations.synaptic:,.0f} synaptic operations, without sparsity {operations.dense:,.0f}."
     )
     name = f"{MEASURE_NAMES[score]} against a linear model".capitalize()
     return [Card(name, gain, text), Card("How sparse", fired, cost)]
@@ -127,7 +126,6 @@ def _facts(run: FinishedRun) -> dict[str, str]:
         texts |= {
             "chip": f"{chip.name}, {config.chip.bits} bits per weight; {len(chip.assumed())} of "
             f"its {len(chip.entries)} numbers are assumed, see nwave info --chip",
-            "the chip in training": config.chip.training,
             "test measures refer to": "the chip as designed, without mismatch; nwave chips draws "
             "chips with mismatch",
             "validation measures refer to": VALIDATED_ON[config.chip.training],
@@ -186,13 +184,12 @@ def _pictures(run: FinishedRun) -> list[Picture]:
         classes=run.facts.classes if has_groups else (),
         label=int(val.labels[example]),
     )
-    score, best_epoch = run.task.batch_score_name, run.result["best_epoch"]
-    curves = partial(learning_curves, run.history, best_epoch, score, run.layer_titles)
+    best_epoch, score = run.result["best_epoch"], run.task.batch_score_name
     return [
         Picture(
             "learning_curves",
             "Course of the run. Dotted: the epoch whose weights are kept.",
-            curves,
+            partial(learning_curves, run.history, best_epoch, score, run.layer_titles),
         ),
         Picture(
             "spike_raster",
