@@ -22,8 +22,8 @@ from nwavesdk.internal.files import (
 )
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.sections import Count
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.config.fields import Count
 
 try:
     import fcntl
@@ -68,7 +68,7 @@ class BrokenRunError(RuntimeError):
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as path:
         ...     folder = RunFolder(Path(path, "run"))
-        ...     folder.begin(RunConfig.of({}))
+        ...     folder.begin(Run.prepare("run", {"data": {"limit": 30}}).config)
         ...     with folder.lock(), folder.lock():  # doctest: +ELLIPSIS
         ...         pass
         Traceback (most recent call last):
@@ -154,7 +154,7 @@ class Result(FrozenModel):
         return self
 
 
-def loss_note(result: Mapping[str, Any], config: RunConfig) -> str | None:
+def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
     """A sentence if validation was clearly better before the last epoch, which was kept.
 
     Args:
@@ -327,7 +327,7 @@ class RunFolder:
             )
         raise ValueError(f"{printable(self.path)} {state}.")
 
-    def begin(self, config: RunConfig) -> None:
+    def begin(self, config: CompletedConfig) -> None:
         """Make the folder and write the config; if several processes try, one succeeds.
 
         Raises:
@@ -345,7 +345,7 @@ class RunFolder:
         """Own the run while it is trained; see `lock`."""
         return lock(self.config, "trains the run")
 
-    def read_config(self) -> RunConfig:
+    def read_config(self) -> CompletedConfig:
         """The config of the run.
 
         Raises:
@@ -357,7 +357,7 @@ class RunFolder:
             if RunFolder(fold).config.is_file():
                 remedy = f"it has the folds of a cross-validation, so give one, {printable(fold)}"
             raise ValueError(f"{printable(self.path)} holds no run (no config.json): {remedy}.")
-        return RunConfig.read(self.config)
+        return CompletedConfig.read(self.config)
 
     @property
     def identity(self) -> str:

@@ -126,7 +126,7 @@ def _seeds_text(study: Study) -> str:
 
 def _write_page(study: Study, path: Path) -> None:
     surrogates = {arm: parse(surrogate) for arm, surrogate in study.arms.items()}
-    run = Run.open(study.cells[0].path, study.choices.get("net_file"))
+    run = Run.open(study.cells[0].path, study.choices.get("net", {}).get("page"))
     net = run.model().eval()
     with ChipInstance(None).on(net), prepared(net):
         trace = busiest_neuron(net, run.data.val.whole().x)

@@ -173,7 +173,7 @@ def _pictures(study: FoldStudy, summary: Summary) -> list[Picture]:
     confusion = study.confusion()
     if len(confusion):
         facts = study.folds[0].facts
-        decisions = "steps" if facts.task == "labels" else "recordings"
+        decisions = "steps" if study.folds[0].config.task.name == "labels" else "recordings"
         draw = partial(confusion_matrix, confusion, facts.classes, decisions=decisions)
         pictures.append(Picture("confusion_matrix", CAPTIONS["confusion_matrix"], draw))
     return pictures

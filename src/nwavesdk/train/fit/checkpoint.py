@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from nwavesdk.internal.files import FileError, one_line, printable, read_bytes, write_atomically
-from nwavesdk.train.config import MOVABLE, RunConfig
+from nwavesdk.train.config import MOVABLE, CompletedConfig
 from nwavesdk.train.fit.model_file import check_tensor
 
 __all__ = [
@@ -139,7 +139,7 @@ class AtomicCheckpointIO(CheckpointIO):
         config: The config of the run, which its checkpoints carry.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: CompletedConfig) -> None:
         self.config = config
 
     def save_checkpoint(
@@ -169,7 +169,7 @@ class AtomicCheckpointIO(CheckpointIO):
         text = checkpoint.pop("run_config", None)
         try:
             if text is not None:
-                recorded = RunConfig.of(json.loads(text))
+                recorded = CompletedConfig.of(json.loads(text))
                 if name := self.config.difference(recorded, MOVABLE):
                     raise ValueError(f"{name} differs from config.json")
         except (ValueError, TypeError) as error:

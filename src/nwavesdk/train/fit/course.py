@@ -29,6 +29,7 @@ from nwavesdk.internal.files import (
 from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.fit.arithmetic import use_arithmetic
@@ -38,7 +39,8 @@ from nwavesdk.train.fit.learner import Learner, Selection
 from nwavesdk.train.fit.loaders import Loaders
 from nwavesdk.train.fit.machine import check_precision, check_processes, precision_plugins
 from nwavesdk.train.fit.model_file import save_model
-from nwavesdk.train.fit.net_file import RunNet, load_module
+from nwavesdk.train.fit.net_file import load_module
+from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.processes import (
     LOST_PROCESS,
     is_first_process,
@@ -101,16 +103,13 @@ def _check_files(run: "Run") -> None:
         raise FileError(folder.checkpoint, "does not exist", remedy)
     for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
         check_target(file)
-    net_file = run.config.net_file
-    if net_file is not None and not folder.net.exists():
-        write_atomically(folder.net, net_file.content())
+    if not folder.net.exists():
+        write_atomically(folder.net, run.config.page.content())
 
 
 def _note_other_versions(run: "Run") -> None:
     """Print a note if the run began with other versions than those of this process."""
-    assert run.config.facts is not None
-    origin = run.config.facts.begun_with
-    changed = [] if origin is None else origin.changed_versions(Origin.current())
+    changed = run.config.facts.begun_with.changed_versions(Origin.current())
     if changed:
         print_line(
             f"nwave: note: the run began with {', '.join(changed)}: the last bits of its "
@@ -124,7 +123,7 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     mismatch = chip is not None and chip.training == "mismatch"
     is_new = not run.folder.checkpoint.is_file()
     net = (run.first_network if is_new else run.network)(mismatch=mismatch)
-    gain = hidden_gain(run.config)
+    gain = hidden_gain(run.config.net) if run.config.net.name == "lif" else 1.0
     task = run.fitted_task()
     model = Learner(net, task, learning, run.config.seed, chip, gain)
     history = History(run.folder.metrics)
@@ -183,16 +182,16 @@ def _fit(
 
 def _loaders(run: "Run", mismatch: bool) -> Loaders:
     config = run.config
-    net_file = config.net_file
+    is_layered = config.net.name in LAYERED
     return Loaders(
         run.data,
         config.learning.batch_size,
         config.seed,
         VAL_BATCH if mismatch else None,
         config.machine.workers,
-        None if net_file is None else partial(load_module, net_file),
+        None if is_layered else partial(load_module, config.page),
         # A page may have batch norms.
-        has_batch_norm=net_file is not None,
+        has_batch_norm=not is_layered,
     )
 
 

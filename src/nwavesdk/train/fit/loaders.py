@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from nwavesdk.data import Batch
 from nwavesdk.data.batches import BatchOrder, batches_of
 from nwavesdk.train.data.load import RunData
-from nwavesdk.train.fit.network import stream_seed
+from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = ["Loaders"]
 

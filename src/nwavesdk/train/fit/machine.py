@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.plugins import MixedPrecision
 
-from nwavesdk.train.config.sections import MachineConfig
+from nwavesdk.train.config.learning import MachineConfig
 
 __all__ = [
     "check_machine",

@@ -16,11 +16,11 @@ from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.intervals import accuracy_interval
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.plot.theme import label_text
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
-from nwavesdk.train.fit.net_file import RunNet
+from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
 from nwavesdk.train.report.page import Card, Page, Picture, Section, Table
 from nwavesdk.train.report.pictures import Array, confusion_matrix
@@ -64,7 +64,7 @@ class FinishedRun:
     """
 
     folder: RunFolder
-    config: RunConfig
+    config: CompletedConfig
     data: RunData
     net: RunNet
     task: TrainingTask
@@ -77,7 +77,6 @@ class FinishedRun:
     @property
     def facts(self) -> Facts:
         """What the data were when the run began."""
-        assert self.config.facts is not None
         return self.config.facts
 
     @property
@@ -130,7 +129,7 @@ def _page_of_classes(run: FinishedRun) -> Page:
         )
     ]
     if unit == "step":
-        later = run.config.data.look_ahead or "no"
+        later = run.config.option("task.look_ahead", 0) or "no"
         summary += f" The class of a step depends on {later} later steps."
         pictures.insert(0, _picture_of_labels(run))
 

@@ -9,7 +9,7 @@ import torch
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.config.net_choice import net_name
+from nwavesdk.train.config import net_name
 from nwavesdk.train.report.page import Card, Details, FactList, Picture, Table
 from nwavesdk.train.report.pictures import (
     LayerTrace,
@@ -111,7 +111,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     """What all tasks have; `config.json` has the rest."""
     config, facts, result = run.config, run.facts, run.result
     counts = " / ".join(f"{count:,}" for count in facts.recordings)
-    split = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
+    split = "the same" if config.task.name == "pattern" else f"split by {facts.split_by}"
     lengths, step = run.evaluated.lengths, f"{1e3 * config.net.dt:g} ms"
     texts = {
         "recordings (training / validation / test)": f"{counts}, {split}",
@@ -130,9 +130,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
             "chips with mismatch",
             "validation measures refer to": VALIDATED_ON[config.chip.training],
         }
-    if facts.begun_with is not None:
-        texts["begun with"] = facts.begun_with.line()
-    return texts
+    return texts | {"begun with": facts.begun_with.line()}
 
 
 def _layers(run: FinishedRun) -> Table:
