@@ -93,7 +93,7 @@ def test_drafts_of_killed_writes_count_as_nothing_and_are_removed(tmp_path: Path
     folder.pictures.mkdir()
     draft_of(folder.pictures / "rates.png").write_text("half")
     with folder.lock():
-        assert {path.name for path in tmp_path.iterdir()} == {"config.json", "pictures"}
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json", "pictures"}
         assert not list(folder.pictures.iterdir())
 
 
@@ -150,26 +150,6 @@ def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
             folder.read_result()
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"val_loss": None}, r"is not the result of a run \(val_loss: "),
-        ({"test_accuracy": 2}, "test_accuracy: .*at most 1"),
-        ({"rates": "none"}, "rates: .*a tuple"),
-        ({"rates": [0.5]}, "expected a number for each layer"),
-        ({"best_epoch": 3}, "best_epoch: expected at most 2, the epochs, got 3"),
-        ({"more": 3}, "more: .*no entry of this name"),
-    ],
-)
-def test_a_result_that_is_not_one_is_named(
-    tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    folder = RunFolder(tmp_path)
-    folder.write_result({**RESULT, **changes})
-    with pytest.raises(FileError, match=words):
-        folder.read_result()
-
-
 @pytest.mark.parametrize("text", ["", "[1]", json.dumps(RESULT)])
 def test_a_result_without_its_checksum_is_damaged(tmp_path: Path, text: str) -> None:
     folder = RunFolder(tmp_path)
@@ -181,8 +161,7 @@ def test_a_result_without_its_checksum_is_damaged(tmp_path: Path, text: str) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected a table with epoch"),
-        ("epoch,train_loss\n1,2\n", "expected a table with epoch"),
+        ("", "expected a row for each epoch"),
         (METRICS.replace("\n1", "\n2"), "expected a row for each epoch"),
         (METRICS.replace(",1\n", "\n"), "float"),
         (METRICS.replace(",1\n", ",1,1\n"), "float"),

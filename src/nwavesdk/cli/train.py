@@ -69,7 +69,7 @@ def train_run(
     """
     from nwavesdk.train import Run, RunConfig, RunFolder
     from nwavesdk.train.config.net_choice import match_net_file
-    from nwavesdk.train.fit.processes import is_first_process
+    from nwavesdk.train.fit.machine import is_first_process
 
     if resume:
         choices = _with_recorded_folds(out, choices)

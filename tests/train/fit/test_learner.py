@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("lightning")
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
@@ -90,8 +91,10 @@ def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
 
 @pytest.mark.parametrize(("keeps_last", "kept"), [(False, 1), (True, 2)])
 def test_the_best_or_the_last_epoch_is_kept(keeps_last: bool, kept: int) -> None:
-    selection = Selection("accuracy", None, keeps_last=keeps_last)
-    module = nn.Linear(1, 1)
+    selection = Selection("accuracy", keeps_last=keeps_last)
+    module = LightningModule()
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
+    module.register_parameter("weight", nn.Parameter(torch.zeros(1)))
     for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
         nn.init.constant_(module.weight, epoch)
         metrics = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(1.0)}

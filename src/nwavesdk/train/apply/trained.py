@@ -400,7 +400,7 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
     kind = _kind_of(config, facts)
     _check_completed(config, kind, folder)
     run_net = network_of_run(config, facts, deployed=True)
-    scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
+    scales = load_model(folder.model, run_net, folder.identity)
     features = features_of(config, kind, facts.task, facts.chip)
     pads = config.chip is None and config.data.padding == "zeros"
     return TrainedRun(

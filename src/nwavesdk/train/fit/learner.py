@@ -1,11 +1,13 @@
 """Steps of training and validation, and the best epoch's weights."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
@@ -16,13 +18,14 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
 from nwavesdk.train.config.sections import ChipConfig, LearningConfig
-from nwavesdk.train.fit.checkpoint import check_like
-from nwavesdk.train.fit.model_file import check_tensors
 from nwavesdk.train.fit.network import chip_seed, stream_seed
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.tasks import TrainingTask
 
-__all__ = ["Learner", "Selection", "lengths_of", "spike_cost"]
+__all__ = ["Learner", "Patience", "Selection", "lengths_of", "spike_cost"]
+
+# The metric that `Patience` watches: the number of the epoch that `Selection` keeps.
+KEPT_EPOCH = "kept_epoch"
 
 
 class Learner(LightningModule):
@@ -75,17 +78,7 @@ class Learner(LightningModule):
         self.latest: dict[str, Tensor] = {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check weights and schedules, and restore the schedules.
-
-        The signs are kept until weights are loaded.
-        """
-        check_tensors(checkpoint["state_dict"], self.state_dict())
-        expected: dict[str, Any] = {}
-        self.on_save_checkpoint(expected)
-        if checkpoint.get("reached") is not None:
-            expected["reached"] = 0.0
-        for name, like in expected.items():
-            check_like(checkpoint[name], like, name)
+        """Restore the schedules; the signs are kept until weights are loaded."""
         self._resumed_signs = checkpoint.get("annealing")
         if self.surrogate_annealing is not None:
             self.surrogate_annealing.load_state_dict(checkpoint["surrogate_schedule"])
@@ -331,16 +324,15 @@ def lengths_of(batch: Batch) -> Tensor | None:
 
 
 class Selection(Callback):
-    """Keeps the weights of the best or of the last epoch, and ends a run that no longer improves.
+    """Keeps the weights of the best or of the last epoch.
 
     The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. The weights that are kept are part of the checkpoint, so that one file
-    holds the whole state of a run. (Lightning's EarlyStopping forgets on resuming that it had
-    decided to stop.)
+    lowest validation loss. Its weights are part of the checkpoint, so that one file holds the
+    whole state of a run. (Lightning's ModelCheckpoint compares one number, and would keep them in
+    a second file, whose score it forgets in a run that was moved.)
 
     Args:
         measure: The score; see `TrainingTask.score`.
-        patience: Epochs without improvement after which the run ends; None never ends it early.
         keeps_last: Whether each epoch replaces the one before, not only a better one.
 
     Attributes:
@@ -349,17 +341,12 @@ class Selection(Callback):
         weights: Its weights, on the CPU.
     """
 
-    def __init__(self, measure: str, patience: int | None, *, keeps_last: bool = False) -> None:
+    def __init__(self, measure: str, *, keeps_last: bool = False) -> None:
         self.measure = measure
         self.keeps_last = keeps_last
-        self.patience = patience
         self.epoch = -1
-        self.score = (-1.0, 0.0)
+        self.score = (-math.inf, 0.0)
         self.weights: dict[str, Tensor] = {}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Stop a resumed run that had already decided to stop."""
-        self._stop_without_improvement(trainer, trainer.current_epoch - 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare this epoch with the one that is kept."""
@@ -370,17 +357,25 @@ class Selection(Callback):
             self.score = score
             weights = pl_module.state_dict().items()
             self.weights = {name: value.detach().cpu().clone() for name, value in weights}
-        self._stop_without_improvement(trainer, trainer.current_epoch)
-
-    def _stop_without_improvement(self, trainer: Trainer, epoch: int) -> None:
-        if self.patience is not None and epoch - self.epoch >= self.patience:
-            trainer.should_stop = True
+        pl_module.log(KEPT_EPOCH, float(self.epoch), logger=False, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "score": list(self.score), "weights": self.weights}
+        return {"epoch": self.epoch, "score": self.score, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epoch = state_dict["epoch"]
-        self.weights = state_dict["weights"]
-        measure, negative_loss = state_dict["score"]
-        self.score = (measure, negative_loss)
+        vars(self).update(state_dict)
+
+
+class Patience(EarlyStopping):
+    """Ends a run whose best epoch is not replaced any more.
+
+    Args:
+        patience: Epochs without a better one after which the run ends.
+    """
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(KEPT_EPOCH, patience=patience, mode="max")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Stop a resumed run that had already decided to stop, which Lightning forgets."""
+        trainer.should_stop = self.wait_count >= self.patience
