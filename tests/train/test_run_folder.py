@@ -23,12 +23,6 @@ RESULT = {
 METRICS = "epoch,train_loss,train_accuracy,train_rate,val_loss,val_accuracy\n1,1,1,1,1,1\n"
 
 
-def test_the_folder_of_a_cross_validation_names_a_fold(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "fold-1").begin(RunConfig())
-    with pytest.raises(ValueError, match=r"holds no run .*: it has the folds .*/fold-1\.$"):
-        RunFolder(tmp_path).read_config()
-
-
 def test_a_new_or_empty_folder_is_accepted(tmp_path: Path) -> None:
     RunFolder(tmp_path).begin(RunConfig())
     RunFolder(tmp_path / "a" / "b").begin(RunConfig())
@@ -39,7 +33,7 @@ def test_a_folder_with_a_run_is_rejected_and_untouched(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.begin(RunConfig.of({"seed": 1}))
     with pytest.raises(
-        ValueError, match=r"run already holds an unfinished run: add --resume to continue it"
+        ValueError, match=r"run already holds an unfinished run: add --resume, or choose"
     ):
         folder.begin(RunConfig.of({"seed": 2}))
     folder.write_result(RESULT)
@@ -127,14 +121,14 @@ def test_one_process_trains_a_run(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file/run is in use and holds no run"):
+    with pytest.raises(
+        FileError, match=r"file/run/config\.json cannot be written \(Not a directory\)"
+    ):
         RunFolder(tmp_path / "file" / "run").begin(RunConfig())
-    with pytest.raises(FileError, match=r"n cannot be used \(File name too long\)"):
+    with pytest.raises(FileWriteError, match=r"n cannot be written \(File name too long\)"):
         RunFolder(tmp_path / ("n" * 300)).begin(RunConfig())
-    with pytest.raises(FileError, match=r"cannot be used \(.*embedded null"):
-        RunFolder(tmp_path / "a\0b").begin(RunConfig())
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileWriteError, match="link cannot be written"):
+    with pytest.raises(FileNotFoundError, match="link"):
         RunFolder(tmp_path / "link").begin(RunConfig())
 
 

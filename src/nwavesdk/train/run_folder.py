@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,17 +81,12 @@ def is_free(folder: Path) -> bool:
     """Whether a folder is missing, or holds nothing but drafts of killed writes.
 
     Raises:
-        FileError: If no folder can have this name, or it cannot be read.
+        OSError: If it cannot be read.
     """
     try:
-        return all(is_draft(file) for file in folder.iterdir())
-    except FileNotFoundError:
-        return True
+        return not os.path.lexists(folder) or all(map(is_draft, folder.iterdir()))
     except NotADirectoryError:
         return False
-    except (OSError, ValueError) as error:
-        what = f"cannot be used ({reason_of(error)})"
-        raise FileError(folder, what, "choose another folder for --out") from None
 
 
 def write_first(file: Path, content: bytes) -> None:
@@ -203,8 +199,7 @@ class RunFolder:
     @property
     def complete(self) -> bool:
         """Whether the run finished and no file is missing that its checkpoint can restore."""
-        files = (self.result, self.model, self.metrics, self.report)
-        return all(file.is_file() for file in files)
+        return all(map(Path.is_file, (self.result, self.model, self.metrics, self.report)))
 
     def check_free(self) -> None:
         """Reject a folder that holds anything but drafts of killed writes.
@@ -214,15 +209,11 @@ class RunFolder:
         """
         if is_free(self.path):
             return
-        if not self.config.is_file():
-            state = "is in use and holds no run: choose a new or empty folder for --out"
-        elif self.finished:
+        state = "is in use and holds no run: choose a new or empty folder for --out"
+        if self.finished:
             state = "already holds a finished run: choose another --out"
-        else:
-            state = (
-                "already holds an unfinished run: add --resume to continue it, or choose "
-                "another --out"
-            )
+        elif self.config.is_file():
+            state = "already holds an unfinished run: add --resume, or choose another --out"
         raise ValueError(f"{printable(self.path)} {state}.")
 
     def begin(self, config: RunConfig) -> None:
@@ -250,11 +241,10 @@ class RunFolder:
             ValueError: If there is no run in the folder, or its config is damaged.
         """
         if not self.config.is_file():
-            remedy = "give the folder of an earlier `nwave train`"
-            fold = self.path / "fold-1"
-            if RunFolder(fold).config.is_file():
-                remedy = f"it has the folds of a cross-validation, so give one, {printable(fold)}"
-            raise ValueError(f"{printable(self.path)} holds no run (no config.json): {remedy}.")
+            raise ValueError(
+                f"{printable(self.path)} holds no run (no config.json): give the folder of an "
+                "earlier `nwave train`, or one fold of a cross-validation, such as fold-1."
+            )
         return RunConfig.read(self.config)
 
     @property

@@ -50,7 +50,8 @@ def test_means_over_an_epoch_count_decisions_and_begin_again() -> None:
     means.add({"loss": torch.tensor(1.0), "rate": torch.tensor(0.5)}, 3)
     means.add({"loss": torch.tensor(5.0), "rate": torch.tensor(0.5)}, 1)
     means.add({"grad": torch.tensor(2.0, requires_grad=True)})
-    trainer = SimpleNamespace(world_size=1)
+    strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)  # noqa: ARG005
+    trainer = SimpleNamespace(strategy=strategy)
     taken = {name: mean.item() for name, mean in means.take(trainer).items()}  # type: ignore[arg-type]  # what it reads
     assert taken == {"loss": 2.0, "rate": 0.5, "grad": 2.0}
     means.add({"loss": torch.tensor(4.0)}, 2)

@@ -40,8 +40,7 @@ def test_missing_damaged_and_foreign_models_are_errors(tmp_path: Path) -> None:
     save_model(path, nn.Linear(2, 3), STANDARD)
     with pytest.raises(
         FileError,
-        match=r"not hold the weights of this run's network \(.*size mismatch for weight.*\): remove it; "
-        "`nwave train --resume`",
+        match=r"not hold the weights of this run.s network \(.*size mismatch for weight.*remove",
     ):
         load_model(path, nn.Linear(2, 4))
     path.write_bytes(path.read_bytes()[:50])

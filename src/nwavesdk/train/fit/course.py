@@ -46,8 +46,8 @@ from nwavesdk.train.fit.net_file import RunNet
 from nwavesdk.train.fit.progress import (
     EventLog,
     History,
+    StepBar,
     print_line,
-    progress_callbacks,
     report_lost_log,
 )
 from nwavesdk.train.fit.tasks import TrainingTask
@@ -63,6 +63,11 @@ __all__ = ["OnEpoch", "train_run"]
 
 # What is called with the metrics of an epoch.
 OnEpoch = Callable[[Mapping[str, float]], None]
+
+LOST_PROCESS = (
+    "another process of the run ended or does not answer (its own error, if it had time for one, "
+    "is above): --resume continues the run after its last epoch."
+)
 
 # Lightning's warnings that do not apply: data are in memory, and checkpoints may be moved.
 QUIET = (
@@ -97,11 +102,6 @@ def train_run(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | N
     except FileWriteError as error:
         raise BrokenRunError(f"{error} Then --resume continues the run.") from error
     except RuntimeError as error:
-        if "/gloo/" in str(error) or isinstance(error, torch.distributed.DistError):
-            raise BrokenRunError(
-                "another process of the run ended or does not answer (its own error, if it had "
-                "time for one, is above): --resume continues the run after its last epoch."
-            ) from error
         if DIVERGED not in str(error):
             raise
         cause = str(error).removesuffix(DIVERGED)
@@ -128,14 +128,9 @@ def _print_notes(run: "Run") -> None:
     """Print what to know of a new run, or of other versions than those that a run began with."""
     assert run.config.facts is not None
     notes = [] if run.folder.checkpoint.is_file() else run.notes
-    origin = run.config.facts.begun_with
-    changed = [] if origin is None else origin.changed_versions(Origin.current())
-    if changed:
-        note = (
-            f"the run began with {', '.join(changed)}: the last bits of its weights may differ "
-            "from those of one version."
-        )
-        notes = [note, *notes]
+    origin = run.config.facts.begun_with or Origin.current()
+    if changed := ", ".join(origin.changed_versions(Origin.current())):
+        notes = [f"the run began with {changed}: the last bits of its weights may differ", *notes]
     for note in notes:
         print_line(f"nwave: note: {note}")
 
@@ -151,7 +146,7 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
         # Lightning does so after it has loaded a checkpoint, which then loses digits.
         model.double()
 
-    history = History(run.folder.metrics)
+    history = History(run.folder.metrics, run.task.batch_score_name)
     selection = Selection(task.score, keeps_last=config.learning.keep == "last")
     trainer = _trainer(run, history, selection, on_epoch)
     _fit(run, trainer, model, history)
@@ -175,12 +170,14 @@ def _fit(run: "Run", trainer: Trainer, model: Learner, history: History) -> None
     with _quiet_lightning():
         try:
             trainer.fit(model, Loaders(run.data, run.config), ckpt_path=resumed)
-        except (FileError, FileWriteError):
-            raise
         except Exception as error:
-            if resumed and history.epoch_start is None:  # a damaged file can raise anything
-                raise damaged_checkpoint(checkpoint, error) from error
-            raise
+            if isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error):
+                raise BrokenRunError(LOST_PROCESS) from error
+            is_restored = resumed is None or history.epoch_start > 0
+            if is_restored or isinstance(error, FileError | FileWriteError):
+                raise
+            # A damaged file can raise anything.
+            raise damaged_checkpoint(checkpoint, error) from error
 
 
 def _trainer(
@@ -193,10 +190,11 @@ def _trainer(
         if on_epoch is not None:
             on_epoch(history.rows[-1])
 
-    callbacks: list[Callback] = [
+    # The bar ends before the history prints the last epoch.
+    callbacks: list[Callback] = [StepBar(leave=False)] if sys.stderr.isatty() else []
+    callbacks += [
         history,
         selection,
-        *progress_callbacks(history, run.task.batch_score_name),
         EpochCheckpoint(run.folder.checkpoint, on_saved),
     ]
     if learning.patience is not None:
@@ -231,7 +229,8 @@ def _finish(
     """Test the net, and write the result and, last, the report."""
     has_test = run.config.data.test
     tested = run.data.test if has_test else run.data.val
-    evaluated = evaluate_net(net, task, tested, run.config.learning.batch_size)
+    batch_size = run.config.learning.batch_size
+    evaluated = evaluate_net(net, task, tested, batch_size)
 
     best = history.rows[selection.epoch]
     lowest = min(history.rows, key=lambda row: row["val_loss"])
@@ -240,7 +239,7 @@ def _finish(
         **(evaluated.named_measures("test") if has_test else {}),
         **{name: round(best[name], 6) for name in measures if name in best},
         "seed": run.config.seed,
-        "seconds": round(history.seconds, 2),
+        "seconds": round(sum(row["seconds"] for row in history.rows), 2),
         "epochs": len(history.rows),
         "best_epoch": selection.epoch + 1,
         "lowest_loss": round(lowest["val_loss"], 6),
@@ -249,8 +248,10 @@ def _finish(
         "dead": list(evaluated.dead),
         "saturated": list(evaluated.saturated),
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
-        **_projected_score(run, net, task),
     }
+    if (chip := run.config.chip) is not None and chip.training == "plain":
+        validated = evaluate_net(net, task, run.data.val, batch_size).measures
+        result[f"projected_{task.batch_score_name}"] = round(validated[task.batch_score_name], 6)
     fields, operations = describe_run(run.data, task, net, evaluated, reads_test=has_test)
     result |= fields
     run.folder.write_result(result)
@@ -275,17 +276,6 @@ def _finish(
             f"({one_line(error)}): `nwave train --resume` writes it again."
         )
     return result
-
-
-def _projected_score(run: "Run", net: RunNet, task: TrainingTask) -> dict[str, float]:
-    """With plain training for a chip, the validation score after weights were moved."""
-    chip = run.config.chip
-    if chip is None or chip.training != "plain":
-        return {}
-    batch_size = run.config.learning.batch_size
-    measures = evaluate_net(net, task, run.data.val, batch_size).measures
-    name = "accuracy" if "accuracy" in measures else "r2"
-    return {f"projected_{name}": round(measures[name], 6)}
 
 
 @contextlib.contextmanager

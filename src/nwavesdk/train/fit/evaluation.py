@@ -54,8 +54,9 @@ class Evaluation:
     @property
     def saturated(self) -> tuple[float, ...]:
         """Fraction of each layer's neurons that fired in more than `SATURATED` of steps."""
-        layers = self.neuron_rates.values()
-        return tuple((rates > SATURATED).double().mean().item() for rates in layers)
+        return tuple(
+            (rates > SATURATED).double().mean().item() for rates in self.neuron_rates.values()
+        )
 
     def named_measures(self, part: str) -> dict[str, float]:
         """The measures with the name of the set, as in `test_accuracy`."""

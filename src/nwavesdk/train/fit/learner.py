@@ -96,14 +96,12 @@ class Learner(LightningModule):
         """Let several processes share the statistics of batch norms."""
         if self.trainer.world_size == 1:
             return
-        modules = self.net.named_modules()
-        norms = {name: m for name, m in modules if hasattr(m, "num_batches_tracked")}
-        for name, norm in norms.items():
-            if isinstance(norm, TimeBatchNorm):
-                norm.is_synchronized = True
-            elif self.trainer.is_global_zero:
+        for name, module in self.net.named_modules():
+            if isinstance(module, TimeBatchNorm):
+                module.is_synchronized = True
+            elif hasattr(module, "num_batches_tracked") and self.trainer.is_global_zero:
                 print_line(
-                    f"nwave: note: {name} ({type(norm).__name__}) has the statistics of each "
+                    f"nwave: note: {name} ({type(module).__name__}) has the statistics of each "
                     "process, not of the whole batch: TimeBatchNorm would have these."
                 )
 
@@ -188,11 +186,8 @@ class Learner(LightningModule):
         """Log the means of the epoch and the measures of the whole validation set."""
         tally = self._val_tally
         assert tally is not None
-        if self.trainer.world_size > 1:
-            of_all = self.trainer.strategy.reduce(tally.to(self.device), reduce_op="sum")
-            assert isinstance(of_all, Tensor)
-            tally = of_all.cpu()
-        measures = self.task.measures(tally)
+        tally = self.trainer.strategy.reduce(tally.to(self.device), reduce_op="sum")
+        measures = self.task.measures(tally.cpu())
         logged: dict[str, Any] = {f"val_{name}": value for name, value in measures.items()}
         logged |= self._means.take(self.trainer)
         self.log_dict(logged, sync_dist=True)  # they are equal in all processes
@@ -274,10 +269,7 @@ class EpochMeans:
         """The means over the batches of all processes, and begin again."""
         sums = torch.stack([*map(torch.as_tensor, self._sums.values())])
         weights = torch.tensor(list(self._weights.values())).to(sums)
-        if trainer.world_size > 1:
-            both = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
-            assert isinstance(both, Tensor)
-            sums, weights = both
+        sums, weights = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
         means = dict(zip(self._sums, sums / weights, strict=True))
         self._sums.clear()
         self._weights.clear()

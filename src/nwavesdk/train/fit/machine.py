@@ -3,10 +3,10 @@
 import os
 
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.fabric.plugins.environments import TorchElasticEnvironment
 
 from nwavesdk.train.config.sections import MachineConfig
 

@@ -19,12 +19,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from nwavesdk.internal.files import printable, write_atomically
 
 __all__ = [
-    "EpochLines",
     "EventLog",
     "History",
     "StepBar",
     "print_line",
-    "progress_callbacks",
     "report_lost_log",
 ]
 
@@ -39,36 +37,34 @@ def print_line(line: str) -> None:
 
 
 class History(Callback):
-    """Collects the metrics of each epoch, prints some, and writes all to a table.
+    """Collects the metrics of each epoch, writes all to a table, and prints some.
 
     They are part of the checkpoint, so a run that is killed and resumed has each epoch once.
-    (Lightning's CSVLogger removes the rows of earlier epochs when a run resumes.)
+    (Lightning's CSVLogger removes the rows of earlier epochs when a run resumes.) About `N_LINES`
+    epochs get a line, the first and the last one among them; on a terminal only the last one.
 
     Args:
         path: `metrics.csv`, written after each epoch.
+        score: The measure to print, such as `"accuracy"`.
 
     Attributes:
         rows: The metrics of each epoch: `epoch` (from 1), `train_…`, `val_…`, `rate_…` [spikes per
             step and neuron], `grad_…`, `learning_rate`, `seconds`.
-        epoch_start: When the current epoch began [s]; None before the first one of this process.
+        epoch_start: When the current epoch began [s]; 0 before the first one of this process.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, score: str) -> None:
         self.path = path
+        self.score = score
         self.rows: list[dict[str, float]] = []
-        self.epoch_start: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in all epochs, also before the run was resumed [s]."""
-        return sum(row["seconds"] for row in self.rows)
+        self.epoch_start = 0.0
+        self.last_printed = 0.0
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.epoch_start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Add the metrics of this epoch."""
-        assert self.epoch_start is not None
+        """Add the metrics of this epoch, and print its line if it is due."""
         measured = {
             name: trainer.callback_metrics[name].item()
             for name in sorted(trainer.callback_metrics)
@@ -83,12 +79,41 @@ class History(Callback):
         self.rows.append(row)
         self.write()
 
+        interval = math.ceil((trainer.max_epochs or 1) / N_LINES)
+        is_due = self.last_printed == 0 or row["epoch"] % interval == 0
+        if is_due and not isinstance(trainer.progress_bar_callback, StepBar):
+            self.print_latest(trainer.max_epochs)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the metrics of the last epoch, if they are not printed yet."""
+        if self.rows[-1]["epoch"] != self.last_printed:
+            self.print_latest(trainer.max_epochs)
+
+    @rank_zero_only
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
+        """Print how to continue after an interrupt, or after a signal to terminate."""
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            count = f"{len(self.rows)} epoch{'s' * (len(self.rows) != 1)}"
+            print_line(f"stopped after {count}: --resume continues the run.")
+
     @rank_zero_only
     def write(self) -> None:
         """Write the file."""
         lines = [",".join(self.rows[0])]
         lines += [",".join(f"{value:.6g}" for value in row.values()) for row in self.rows]
         write_atomically(self.path, ("\n".join(lines) + "\n").encode())
+
+    @rank_zero_only
+    def print_latest(self, n_epochs: int | None) -> None:
+        """Print the line of the latest epoch."""
+        row, score = self.rows[-1], self.score
+        self.last_printed = row["epoch"]
+        print_line(
+            f"epoch {row['epoch']:>3}/{n_epochs}  loss {row['train_loss']:.4f}  "
+            f"{score} {row[f'train_{score}']:.4f}  rate {row['train_rate']:.3f}  "
+            f"validation loss {row['val_loss']:.4f}  {score} {row[f'val_{score}']:.4f}  "
+            f"{row['seconds']:.1f} s"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -97,24 +122,10 @@ class History(Callback):
         self.rows = state_dict["rows"]
 
 
-def progress_callbacks(history: History, score: str) -> list[Callback]:
-    """Lines of epochs, and on a terminal a bar, which is one line for all epochs.
-
-    Args:
-        history: The metrics.
-        score: The measure to print, such as `"accuracy"`.
-    """
-    bar: list[Callback] = [StepBar()] if sys.stderr.isatty() else []
-    return [*bar, EpochLines(history, score)]
-
-
 class StepBar(TQDMProgressBar):
     """One bar for all epochs, with the measures of the latest batch and the latest validation."""
 
     BAR_FORMAT = "{desc}  {percentage:3.0f} %{postfix}"
-
-    def __init__(self) -> None:
-        super().__init__(leave=False)
 
     def init_validation_tqdm(self) -> Tqdm:
         """No bar: a second line would come and go in each epoch."""
@@ -131,54 +142,6 @@ class StepBar(TQDMProgressBar):
         shown = {name: value.item() for name, value in pl_module.latest.items()}
         validated = {f"val_{name}" for name in shown} & trainer.callback_metrics.keys()
         return shown | {name: trainer.callback_metrics[name].item() for name in sorted(validated)}
-
-
-class EpochLines(Callback):
-    """Prints lines of about `N_LINES` epochs, the last one among them; on a terminal only that one.
-
-    `metrics.csv` has all epochs.
-
-    Args:
-        history: The metrics; it must run before this callback.
-        score: The measure to print, such as `"accuracy"`.
-    """
-
-    def __init__(self, history: History, score: str) -> None:
-        self.history = history
-        self.score = score
-        self.last_printed = 0.0
-
-    @rank_zero_only
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
-        """Print how to continue after an interrupt, or after a signal to terminate."""
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            n_epochs = len(self.history.rows)
-            count = f"{n_epochs} epoch{'s' * (n_epochs != 1)}"
-            print_line(f"stopped after {count}: --resume continues the run.")
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Print the metrics of the epoch, if its line is due."""
-        assert trainer.max_epochs is not None
-        interval = math.ceil(trainer.max_epochs / N_LINES)
-        is_due = self.last_printed == 0 or self.history.rows[-1]["epoch"] % interval == 0
-        if is_due and not isinstance(trainer.progress_bar_callback, StepBar):
-            self._print_latest(trainer)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Print the metrics of the last epoch, if they are not printed yet."""
-        if self.history.rows[-1]["epoch"] != self.last_printed:
-            self._print_latest(trainer)
-
-    @rank_zero_only
-    def _print_latest(self, trainer: Trainer) -> None:
-        row, score = self.history.rows[-1], self.score
-        self.last_printed = row["epoch"]
-        print_line(
-            f"epoch {row['epoch']:>3}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"{score} {row[f'train_{score}']:.4f}  rate {row['train_rate']:.3f}  "
-            f"validation loss {row['val_loss']:.4f}  {score} {row[f'val_{score}']:.4f}  "
-            f"{row['seconds']:.1f} s"
-        )
 
 
 class EventLog(TensorBoardLogger):
