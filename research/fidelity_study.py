@@ -29,7 +29,8 @@ from nwavesdk.loss import rate_logits
 from nwavesdk.presets import lif
 from nwavesdk.surrogate import Surrogate, atan, available, fast_sigmoid, parse, sigmoid
 from nwavesdk.train import RunConfig
-from nwavesdk.train.data.load import RunData, load_run_data
+from nwavesdk.train.data.load import RunData, complete_data
+from nwavesdk.train.fit.network import sample_config
 from research import RESULTS
 from research.fidelity import SHAPES, ThresholdNoise, gradient_fidelity
 
@@ -96,11 +97,11 @@ def loss_by_recording(spk: Tensor, _mem: Tensor, labels: Tensor) -> Tensor:
 
 def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
     """Return the net of a cell, trained if its state is a surrogate."""
-    config = RunConfig.of(
-        {"net": {"hidden": [NEURONS] * (cell.depth - 1), "population": 1, "dropout": 0.0}}
-    )
+    inputs = (data.train.recordings.n_features,)
+    hidden = (NEURONS,) * (cell.depth - 1)
+    config = sample_config("lif", inputs, 10, hidden=hidden, population=1, dropout=0.0)
     torch.manual_seed(cell.net)
-    net = lif.build((data.train.recordings.n_features,), 10, config)
+    net = lif.build(inputs, 10, config)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     if cell.state == "through reset":
         for layer in layers:
@@ -299,8 +300,10 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(f"{file} has other candidates or quick results: choose another --out.")
         rows = earlier["cells"]
     measured = {Cell(*(row[key] for key in Cell._fields)) for row in rows}
-    _, data = load_run_data(
-        RunConfig.of({"data": {"limit": 300 if options.quick else None, "hold": 1}})
+    _, data = complete_data(
+        RunConfig.of(
+            {"data": {"limit": 300 if options.quick else None, "hold": 1}, "net": {"name": "lif"}}
+        )
     )
     provenance = results.provenance("python -m research.fidelity_study")
     content = {"run": provenance, **settings, "cells": rows}

@@ -27,8 +27,8 @@ from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import accuracy_population
 from nwavesdk.presets import lif
 from nwavesdk.surrogate import Surrogate, fast_sigmoid
-from nwavesdk.train import RunConfig
-from nwavesdk.train.data.load import RunData, load_run_data
+from nwavesdk.train import CompletedConfig, RunConfig
+from nwavesdk.train.data.load import RunData, complete_data
 from research import RESULTS
 
 DEPTHS = (2, 4, 8, 12)
@@ -46,7 +46,7 @@ T_QUANTILE = 2.776  # 97.5 % of Student's t with 4 degrees of freedom, for five 
 
 def config_of(depth: int, limit: int | None) -> RunConfig:
     """Return the config of a run with this depth."""
-    net = {"hidden": [WIDTH] * (depth - 1), "dropout": 0.0}
+    net = {"name": "lif", "hidden": [WIDTH] * (depth - 1), "dropout": 0.0}
     return RunConfig.of({"data": {"limit": limit, "hold": 1}, "net": net})
 
 
@@ -55,9 +55,8 @@ def mean_loss(spk: Tensor, labels: Tensor) -> Tensor:
     return rate_cross_entropy(spk, labels, 10, SHARPNESS)
 
 
-def build_net_of_seed(config: RunConfig, seed: int) -> SpikingSequential:
+def build_net_of_seed(config: CompletedConfig, seed: int) -> SpikingSequential:
     """Return the net of a seed; its weights do not depend on the surrogates."""
-    assert config.facts is not None
     torch.manual_seed(seed)
     return lif.build((config.facts.n_features,), 10, config)
 
@@ -105,7 +104,7 @@ def train_net(
 
 def train_cell(depth: int, seed: int, arm: str, quick: bool) -> dict[str, Any]:
     """Train one net and return its curves."""
-    config, data = load_run_data(config_of(depth, 200 if quick else None))
+    config, data = complete_data(config_of(depth, 200 if quick else None))
     net = build_net_of_seed(config, seed)
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)]
     chosen = (

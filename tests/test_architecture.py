@@ -69,7 +69,7 @@ OF_NETS = (
 TYPED_ONLY = {
     ("metrics", "nwavesdk.deploy", "get_chip_consumption"),
     *(("layers", "nwavesdk.net", name) for name in OF_NETS),
-    ("presets", "nwavesdk.train", "RunConfig"),
+    ("presets", "nwavesdk.train", "CompletedConfig"),
     *(
         ("optim", "nwavesdk.analysis.tune", name)
         for name in ("HPOResult", "HPOWrapper", "train_one_trial")

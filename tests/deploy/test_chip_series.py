@@ -9,7 +9,7 @@ from nwavesdk.deploy import ChipSeries, chip_series, draw_series
 from nwavesdk.deploy.chip_series import Tile, count_right, tile_for
 from nwavesdk.layers import ChipInstance, Dropout, H1v1Layer, SpikingSequential, prepare_net
 from nwavesdk.metrics import accuracy_population
-from nwavesdk.train.fit.network import chip_seed
+from nwavesdk.train.fit.seeds import chip_seed
 
 
 @torch.no_grad()

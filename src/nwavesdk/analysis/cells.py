@@ -24,7 +24,7 @@ from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import differences
 from nwavesdk.internal.processes import LOCAL, die_with_the_parent
-from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train import BrokenRunError, Run, RunFolder
 from nwavesdk.train.data.load import load_run_data
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.run_folder import is_free, lock, write_first
@@ -154,9 +154,9 @@ def run_cell(job: Job) -> None:
     if folder.complete:
         return
     if folder.config.is_file():
-        Run.open(folder.path, choices.get("net_file")).train()
+        Run.open(folder.path, choices.get("net", {}).get("page")).train()
     else:
-        Run.new(folder.path, RunConfig.of(choices)).train()
+        Run.new(folder.path, choices).train()
 
 
 def evaluate_cell(job: Job) -> None:
@@ -164,7 +164,7 @@ def evaluate_cell(job: Job) -> None:
     path, choices, threads = job
     torch.set_num_threads(threads)
     if not file_of_test(Path(path)).is_file():
-        write_tested(Run.open(Path(path), choices.get("net_file")))
+        write_tested(Run.open(Path(path), choices.get("net", {}).get("page")))
 
 
 def finish_on_processes(

@@ -20,8 +20,8 @@ from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
 from nwavesdk.train.config.facts import ArithmeticConfig
-from nwavesdk.train.config.net_choice import NetFileConfig
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
+from nwavesdk.train.fit.net_file import NetChoice
 
 __all__ = ["count_on_ray", "count_part", "part_sizes"]
 
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     """The chips of a task: the folder of their run, its net, their seeds and how to compute."""
 
     run: Path
-    net: NetFileConfig | None
+    net: NetChoice | None
     seeds: tuple[int, ...]
     tile: Tile
     arithmetic: ArithmeticConfig
@@ -48,7 +48,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
     """
     folder = chip_run.run.folder.path.absolute()
     config = chip_run.run.config
-    net_file = config.net_file if config.net.preset is None else None
+    page = config.page.model_dump() if config.net.name == "file" else None
 
     def count(seeds: Sequence[int], tile: Tile) -> Tensor:
         arithmetic = current_arithmetic()
@@ -56,7 +56,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
         first = 0
         for size in part_sizes(len(seeds), tile.chips):
             chosen = tuple(seeds[first : first + size])
-            parts.append(Part(folder, net_file, chosen, tile, arithmetic))
+            parts.append(Part(folder, page, chosen, tile, arithmetic))
             first += size
         counts: dict[int, Tensor] = {}
         with contextlib.closing(

@@ -18,9 +18,10 @@ from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.plot.theme import LIGHT, render_png
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.sections import is_table
-from nwavesdk.train.data.inputs import series_options
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.config.data import Filtered
+from nwavesdk.train.config.fields import MAX_SECONDS, is_table
+from nwavesdk.train.data.inputs import channel_options, series_options
 from nwavesdk.train.data.load import RunData
 
 __all__ = ["data_picture", "plot_data"]
@@ -32,7 +33,7 @@ MOST_WITH_CHANNELS = 3
 MOST_LETTERS = 40
 
 
-def plot_data(path: Path, config: RunConfig, data: RunData) -> None:
+def plot_data(path: Path, config: CompletedConfig, data: RunData) -> None:
     """Write a PNG of some recordings, all lengths, and what is in each set.
 
     Args:
@@ -48,15 +49,14 @@ def plot_data(path: Path, config: RunConfig, data: RunData) -> None:
     write_atomically(path, content)
 
 
-def data_picture(config: RunConfig, data: RunData) -> DataPicture:
+def data_picture(config: CompletedConfig, data: RunData) -> DataPicture:
     """What the picture of a data set shows; see `plot_data`."""
     facts = config.facts
-    assert facts is not None
     bank = _bank_of(config)
     groups, group_name = count_groups(config, data)
     # Examples are of the training set: nothing else of the test set is looked at than its sizes.
     train = data.train
-    has_classes = facts.task == "classification"
+    has_classes = config.task.name == "classification"
     chosen = choose_examples(
         train.labels,
         train.lengths - train.look_ahead,
@@ -69,7 +69,7 @@ def data_picture(config: RunConfig, data: RunData) -> DataPicture:
         for index, sample in zip(chosen, samples, strict=True)
     ]
     return DataPicture(
-        task=facts.task,
+        task=config.task.name,
         classes=facts.classes,
         examples=tuple(examples),
         feature_text=describe_features(config),
@@ -82,41 +82,36 @@ def data_picture(config: RunConfig, data: RunData) -> DataPicture:
     )
 
 
-def _bank_of(config: RunConfig) -> FilterBank | None:
+def _bank_of(config: CompletedConfig) -> FilterBank | None:
     """The filters of the chip, if recordings pass them."""
-    facts = config.facts
-    assert facts is not None
-    profile = facts.chip
-    if profile is None or facts.kind != "sound" or facts.task == "pattern":
+    profile = config.facts.chip
+    if profile is None or not isinstance(config.data, Filtered):
         return None
-    return config.channel_choices(profile).bank
+    return channel_options(config.data, config.net.dt, profile).bank
 
 
-def _read_again(config: RunConfig, keys: Sequence[str]) -> list[Sample | None]:
+def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | None]:
     """The content of recordings; None for those of which there are features or targets only."""
-    facts = config.facts
-    assert facts is not None
-    if facts.kind == "features" or facts.task == "pattern":
+    if config.data.kind == "features" or config.task.name == "pattern":
         return [None] * len(keys)
     path = Path(config.data.source)
     source = open_source(
         path,
         # What cannot be used is known already.
         Faults(path, "skip"),
-        task=facts.task,
-        max_seconds=config.data.max_seconds,
-        has_table=is_table(config.data.split),
+        task=config.task.name,
+        max_seconds=config.option("data.max_seconds", MAX_SECONDS),
+        has_table=is_table(config.option("data.split", "auto")),
         series=series_options(config),
     )
     items = {item.key: item for item in source.items}
     return [source.read(items[key]) for key in keys]
 
 
-def _example(config: RunConfig, train: Series, index: int, sample: Sample | None) -> Example:
+def _example(config: CompletedConfig, train: Series, index: int, sample: Sample | None) -> Example:
     recordings = train.recordings
     facts = config.facts
-    assert facts is not None
-    has_class = facts.task == "classification"
+    has_class = config.task.name == "classification"
     target = None if has_class else recordings.targets[index]
     if target is not None and target.ndim == 2:
         # As long as the input; labels are drawn along the whole recording.
@@ -126,7 +121,7 @@ def _example(config: RunConfig, train: Series, index: int, sample: Sample | None
     key = key if len(key) <= MOST_LETTERS else f"…{key[1 - MOST_LETTERS :]}"
     return Example(
         name=facts.classes[recordings.labels[index]] if has_class else key,
-        kind="series" if facts.kind is None or facts.kind == "features" else facts.kind,
+        kind=config.data.source_kind,
         values=None if sample is None else sample.values,
         frames=train.input_of(index),
         target=target,

@@ -8,7 +8,8 @@ from nwavesdk.data import Indices, Recordings, Series, Split
 from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.config.data import Events, Filtered, Images, Pattern, Sound
 from nwavesdk.train.data.load import RunData
 
 __all__ = [
@@ -36,7 +37,9 @@ MOST_LINES = 40
 MOST_LETTERS = 24
 
 
-def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -> dict[str, Any]:
+def data_report(
+    config: CompletedConfig, data: RunData, is_task_given: bool = False
+) -> dict[str, Any]:
     """What a data set holds.
 
     Args:
@@ -49,20 +52,19 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
 
     Example:
         >>> from nwavesdk.train.data.load import load_run_data
-        >>> report = data_report(*load_run_data(RunConfig.of({"data": {"limit": 30}})))
+        >>> report = data_report(*load_run_data(CompletedConfig.of({"data": {"limit": 30}})))
         >>> report["recordings"], report["features"], report["lengths"]["steps"]
         ({'train': 10, 'val': 10, 'test': 10}, 13, {'min': 8.0, 'median': 18.0, 'max': 35.0})
     """
     facts = config.facts
-    assert facts is not None
     groups, group_name = count_groups(config, data)
     counts = count_classes(data)
     names = facts.classes
     return {
         "path": config.data.source,
-        "kind": facts.kind,
-        "task": facts.task,
-        "task_found_by": "--task" if is_task_given else TASK_SIGNS[facts.task],
+        "kind": config.data.source_kind,
+        "task": config.task.name,
+        "task_found_by": "--task" if is_task_given else TASK_SIGNS[config.task.name],
         # A single pattern is in all sets.
         "count": len({key for series in data for key in series.recordings.keys}),
         "recordings": data.map(len).as_dict(),
@@ -83,7 +85,7 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
             for part, count in counts.items()
             if names
         },
-        "counted": "steps" if facts.task == "labels" else "recordings",
+        "counted": "steps" if config.task.name == "labels" else "recordings",
         "split_by": facts.split_by,
         "split": facts.split_reason,
         "group_name": group_name,
@@ -94,57 +96,55 @@ def data_report(config: RunConfig, data: RunData, is_task_given: bool = False) -
     }
 
 
-def step_seconds(config: RunConfig) -> float | None:
+def step_seconds(config: CompletedConfig) -> float | None:
     """How much of a recording a time step of the net gets [s], or None if it is not known.
 
     Args:
         config: The config, completed by `load_run_data`.
     """
-    facts = config.facts
-    assert facts is not None
-    if config.chip is not None and facts.kind == "sound":
+    if config.data.kind == "filtered":
         return config.net.dt
-    seconds = {"sound": config.data.hop, "events": config.data.bin}.get(facts.kind or "")
-    return None if seconds is None else seconds / (config.data.hold or 1)
+    seconds: float | None = config.option("data.hop") or config.option("data.bin")
+    return None if seconds is None else seconds / config.option("data.hold")
 
 
-def describe_features(config: RunConfig) -> str:
+def describe_features(config: CompletedConfig) -> str:
     """What a net gets in each step, as in `"32 log-mel bands of 25 ms every 10 ms, scaled"`.
 
     Args:
-        config: The config, completed by `load_run_data`.
+        config: The config of a run.
     """
     facts = config.facts
-    assert facts is not None
-    data = config.data
     count = f"{facts.n_features:,}"
-    hold = f", each for {data.hold} steps" if (data.hold or 1) > 1 else ""
-    if facts.task == "pattern":
-        return f"{count} channels of frozen noise"
-    if facts.kind == "sound" and config.chip is not None:
-        return f"{count} rectified channels, averaged over {config.net.dt * 1e3:g} ms, amplified"
-    if facts.kind == "sound":
-        frames = f"of {data.window * 1e3:g} ms every {data.hop * 1e3:g} ms"
-        return f"{count} log-mel bands {frames}, scaled{hold}"
-    if facts.kind == "events":
-        return f"events at {count} places, bins of {(data.bin or 0) * 1e3:g} ms{hold}"
-    if facts.kind == "image":
-        forms = {
-            "current": "as constant currents, scaled",
-            "rate": "as probabilities of spikes",
-            "latency": "as times of spikes",
-        }
-        return f"{_pixel_text(facts.feature_shape)} {forms[data.encoder]}"
+    steps = config.option("data.hold", 1)
+    hold = f", each for {steps} steps" if steps > 1 else ""
+    match config.data:
+        case Pattern():
+            return f"{count} channels of frozen noise"
+        case Filtered():
+            averaged = f"averaged over {config.net.dt * 1e3:g} ms"
+            return f"{count} rectified channels, {averaged}, amplified"
+        case Sound(window=window, hop=hop):
+            frames = f"of {window * 1e3:g} ms every {hop * 1e3:g} ms"
+            return f"{count} log-mel bands {frames}, scaled{hold}"
+        case Events(bin=seconds):
+            return f"events at {count} places, bins of {(seconds or 0) * 1e3:g} ms{hold}"
+        case Images(encoder=encoder):
+            forms = {
+                "current": "as constant currents, scaled",
+                "rate": "as probabilities of spikes",
+                "latency": "as times of spikes",
+            }
+            return f"{_pixel_text(facts.feature_shape)} {forms[encoder]}"
     n_values = _n_values(config)
-    noun = "feature" if facts.kind == "features" else "value"
+    noun = "feature" if config.data.kind == "features" else "value"
     scales = " by the set and by the recording" if n_values < facts.n_features else ""
     return f"{n_values:,} {noun}{'s' * (n_values > 1)}, scaled{scales}{hold}"
 
 
-def _n_values(config: RunConfig) -> int:
+def _n_values(config: CompletedConfig) -> int:
     """Values of a recording in a step; the net may get each of them twice."""
-    assert config.facts is not None
-    features = SeriesFeatures(bool(config.data.add_standardized))
+    features = SeriesFeatures(bool(config.option("data.add_standardized")))
     return config.facts.n_features // features.copies
 
 
@@ -173,7 +173,7 @@ def _count(recordings: Recordings) -> Indices:
     return counts
 
 
-def count_groups(config: RunConfig, data: Split[Series]) -> tuple[dict[str, int], str]:
+def count_groups(config: CompletedConfig, data: Split[Series]) -> tuple[dict[str, int], str]:
     """Speakers or groups of each set, and which of both; none if they are not known."""
     has_groups = any(series.recordings.groups for series in data)
     names = data.map(lambda series: _groups_of(config, series.recordings))
@@ -183,15 +183,15 @@ def count_groups(config: RunConfig, data: Split[Series]) -> tuple[dict[str, int]
     return counts.as_dict(), "groups" if has_groups else "speakers"
 
 
-def _groups_of(config: RunConfig, recordings: Recordings) -> tuple[str, ...]:
+def _groups_of(config: CompletedConfig, recordings: Recordings) -> tuple[str, ...]:
     if recordings.groups:
         return recordings.groups
-    pattern = config.data.speaker_pattern
+    pattern = config.option("data.speaker_pattern")
     keys = recordings.keys
     return speakers_of(keys) if pattern is None else match_speakers(keys, pattern)
 
 
-def _summarize(steps: Indices, config: RunConfig) -> dict[str, Any]:
+def _summarize(steps: Indices, config: CompletedConfig) -> dict[str, Any]:
     """The shortest, the middle and the longest recording, in steps and in seconds."""
     step = step_seconds(config)
     values = {"min": steps.min(), "median": np.median(steps), "max": steps.max()}
@@ -206,7 +206,7 @@ def data_lines(report: dict[str, Any]) -> list[str]:
 
     Example:
         >>> from nwavesdk.train.data.load import load_run_data
-        >>> report = data_report(*load_run_data(RunConfig.of({"data": {"limit": 30}})))
+        >>> report = data_report(*load_run_data(CompletedConfig.of({"data": {"limit": 30}})))
         >>> for line in data_lines(report)[:4]:
         ...     print(line)
         30 spoken digits, 0 skipped

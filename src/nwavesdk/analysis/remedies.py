@@ -7,9 +7,7 @@ from pathlib import Path
 from nwavesdk.analysis.health import Finding
 from nwavesdk.analysis.health_remedies import LESS, MORE
 from nwavesdk.internal.files import printable
-from nwavesdk.presets import USES
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.recipes import can_drive
+from nwavesdk.train.config import CompletedConfig
 
 __all__ = ["with_remedies"]
 
@@ -25,7 +23,7 @@ BOUNDED = 0.5
 
 def with_remedies(
     findings: tuple[Finding, ...],
-    config: RunConfig,
+    config: CompletedConfig,
     names: Mapping[str, str],
     rates: Mapping[str, float],
     score: float,
@@ -49,9 +47,9 @@ def with_remedies(
     )
 
 
-def _remedy(finding: Finding, config: RunConfig, rate: float, score: float) -> str:
+def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float) -> str:
     learning = config.learning
-    tau = config.net.tau
+    tau = config.option("net.tau", 0.0)
     other = _surrogate(config, finding.surrogate)
     few = min(FEW_SPIKES, learning.most_spikes or 1)
     fewer = f"--most-spikes {few:g} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
@@ -77,35 +75,19 @@ def _remedy(finding: Finding, config: RunConfig, rate: float, score: float) -> s
     return texts[finding.kind]
 
 
-def _preset_of(config: RunConfig) -> str | None:
-    """The preset of a run, also of one from before there were presets; None with a user's file."""
-    if config.net.preset is not None:
-        return config.net.preset
-    if config.net_file is not None:
-        return None
-    return "lif" if config.chip is None else "chip"
-
-
-def _net_option(config: RunConfig, name: str, value: float, argument: str) -> str:
+def _net_option(config: CompletedConfig, name: str, value: float, argument: str) -> str:
     """An option of the net, or where to change the argument of its layers if it has none."""
-    preset = _preset_of(config)
-    if preset is not None and name in USES[preset]:  # type: ignore[index]  # the name of a preset
+    if config.net.name != "file" and name in type(config.net).model_fields:
         return f"--{name} {value:.2g}"
-    return _in_file(config, argument)
-
-
-def _in_file(config: RunConfig, argument: str) -> str:
-    """Where to change an argument of the layers of a page."""
-    if config.net.preset is None and config.net_file is not None:
-        return f"other {argument} in {printable(Path(config.net_file.file).name)}"
-    preset = _preset_of(config)
+    if config.net.name == "file":
+        return f"other {argument} in {printable(Path(config.page.file).name)}"
     return (
-        f"other {argument} in a copy of the net (nwave net {preset} > net.py, then "
+        f"other {argument} in a copy of the net (nwave net {config.net.name} > net.py, then "
         "--net net.py:build)"
     )
 
 
-def _dead_remedy(config: RunConfig, rate: float, score: float, surrogate: str) -> str:
+def _dead_remedy(config: CompletedConfig, rate: float, score: float, surrogate: str) -> str:
     """What helps a layer with dead neurons; nothing raises rates against a bound of the run."""
     bound = config.learning.most_spikes
     is_bounded = bound is not None and rate >= BOUNDED * bound
@@ -118,25 +100,23 @@ def _dead_remedy(config: RunConfig, rate: float, score: float, surrogate: str) -
     return f"{remedy}; the bound of rates, {bound:g}, leaves some silent" if is_bounded else remedy
 
 
-def _more_alive(config: RunConfig) -> str:
+def _more_alive(config: CompletedConfig) -> str:
     """The options that make more neurons fire: first weights that recordings drive, if possible."""
-    task = config.facts.task if config.facts is not None else "classification"
-    is_plain = config.net.preset == "lif" and can_drive(config, task)
-    if is_plain and config.net.first_weights == "drawn":
+    if config.can_drive and config.option("net.first_weights") == "drawn":
         return "--first-weights driven"
     return _threshold(config, LESS)
 
 
-def _threshold(config: RunConfig, factor: float) -> str:
+def _threshold(config: CompletedConfig, factor: float) -> str:
     """Other thresholds; a chip has its own, but its membranes may add up charge for longer."""
     if config.chip is not None:
-        return _net_option(config, "tau", config.net.tau / factor, "taus")
-    return _net_option(config, "threshold", factor * config.net.threshold, "thresholds")
+        return _net_option(config, "tau", config.option("net.tau") / factor, "taus")
+    return _net_option(config, "threshold", factor * config.option("net.threshold"), "thresholds")
 
 
-def _surrogate(config: RunConfig, surrogate: str | None) -> str:
+def _surrogate(config: CompletedConfig, surrogate: str | None) -> str:
     """The option for another surrogate: that which suits the recorded pass."""
     option = f'--surrogate "{surrogate or config.net.surrogate}"'
-    if _preset_of(config) is None:
+    if config.net.name == "file":
         return f"{option}, if the file of the net reads config.net.surrogate"
     return option

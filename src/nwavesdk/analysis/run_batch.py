@@ -13,14 +13,14 @@ from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.config.net_choice import NetChoice, match_net_file
+from nwavesdk.train import CompletedConfig, Run, RunFolder
 from nwavesdk.train.data.load import load_run_data
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.fit.learner import lengths_of
-from nwavesdk.train.fit.net_file import RunNet
-from nwavesdk.train.fit.network import chip_seed, stream_seed
+from nwavesdk.train.fit.net_file import NetChoice, match_page
+from nwavesdk.train.fit.network import RunNet
+from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 
 __all__ = ["RunBatch", "busiest_neuron"]
 
@@ -51,7 +51,7 @@ class RunBatch:
     chip: int | None
     loss: Callable[[Tensor, Tensor], Tensor]
     pictures: Path
-    config: RunConfig
+    config: CompletedConfig
     has_readout: bool
     evaluate: Callable[[], Evaluation]
 
@@ -72,9 +72,8 @@ class RunBatch:
             ValueError: If there is no run, its data have changed, or another file built its net.
         """
         if path.is_file():
-            config = match_net_file(RunConfig.read(path), net, path.parent)
-            config, data = load_run_data(config)
-            run = Run(RunFolder(path.parent), config, data)
+            config = match_page(CompletedConfig.read(path), net, path.parent)
+            run = Run(RunFolder(path.parent), config, load_run_data(config))
             pictures = Path(".")
         else:
             run = Run.open(path, net)
@@ -85,7 +84,7 @@ class RunBatch:
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(run.data.train), generator=generator)
         batch = run.data.train.batch(order[: recordings or config.learning.batch_size].numpy())
-        is_balanced = config.learning.class_weights == "balanced"
+        is_balanced = config.option("task.class_weights") == "balanced"
         task = run.task.fitted(run.data.train, is_balanced=is_balanced)
         decoder = task.decoder()
         lengths = lengths_of(batch)

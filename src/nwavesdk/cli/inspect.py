@@ -37,9 +37,9 @@ Recordings = Annotated[
 
 @app.command("data", cls=SectionedCommand)
 @add_run_choices(
-    "data.task",
+    "task.name",
+    "task.look_ahead",
     "chip.profile",
-    "chip.duration",
     "net.dt",
     *DATA_FIELDS,
     "data.folds",
@@ -66,7 +66,7 @@ def inspect_data(
     """
     from nwavesdk.analysis import data_lines, data_report
     from nwavesdk.train import RunConfig
-    from nwavesdk.train.data.load import load_run_data
+    from nwavesdk.train.data.load import complete_data
 
     picture = None if no_plot else plot or Path("data.png")
     if picture is not None:
@@ -81,8 +81,9 @@ def inspect_data(
         net |= {"hidden": (1,), "population": 1}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
-        config, data = load_run_data(RunConfig.of({**choices, "data": data_choices, "net": net}))
-    report = data_report(config, data, is_task_given="task" in data_choices)
+        choices = {**choices, "data": data_choices, "net": net}
+        config, data = complete_data(RunConfig.of(choices))
+    report = data_report(config, data, is_task_given="task" in choices)
     if picture is not None:
         from nwavesdk.analysis.data_examples import plot_data
 

@@ -1,15 +1,17 @@
 """`nwave net`: the presets of nets, the page of each, and its layers for inputs of some shape."""
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from nwavesdk.cli.app import Json, app, print_report
 from nwavesdk.internal.checks import close_name, shown
-from nwavesdk.presets import DESCRIPTIONS, NAMES, USES, PresetName, text
-from nwavesdk.train.config.recipes import PRESET_OF, DataKind
+from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, text
+from nwavesdk.train.config.run_config import UNIONS
 
 __all__ = ["print_net"]
+
+KINDS = ("sound", "series", "image", "events", "features")
 
 # What has another shape than these is a mistake.
 MOST_AXES = 3
@@ -37,7 +39,7 @@ def print_net(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="|".join(get_args(DataKind)),
+            metavar="|".join(KINDS),
             help="What the recordings are; with --inputs. [by the shape: sound, image, events]",
         ),
     ] = None,
@@ -61,37 +63,40 @@ def print_net(
         content = {"preset": name, "description": DESCRIPTIONS[name], "text": text(name)}
         print_report(as_json, content, text(name).splitlines())
         return
-    if kind not in (None, *get_args(DataKind)):
-        raise ValueError(
-            f"--kind: got {shown(kind)}, expected one of {', '.join(get_args(DataKind))}."
-        )
+    if kind not in (None, *KINDS):
+        raise ValueError(f"--kind: got {shown(kind)}, expected one of {', '.join(KINDS)}.")
     _print_layers(name, _shape_of(inputs), classes or 10, kind, as_json)
 
 
 def _list_presets(as_json: bool) -> None:
     kinds: dict[str, list[str]] = {name: [] for name in NAMES}
-    for kind in get_args(DataKind):
-        kinds[PRESET_OF[kind]].append(kind)
-    kinds["lif"].append("patterns")
+    kinds["conv"] += KINDS
+    kinds["lif"] += ["patterns", "lists of events"]
     kinds["chip"].append("--chip")
     facts = [
         {
             "preset": name,
             "description": DESCRIPTIONS[name],
             "default_for": kinds[name],
-            "options": sorted(USES[name]),
+            "options": _options_of(name),
         }
         for name in NAMES
     ]
     lines = []
     for name in NAMES:
-        options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(USES[name]))
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in _options_of(name))
         lines.append(f"{name:<10} {DESCRIPTIONS[name]}")
         if kinds[name]:
             lines.append(f"{'':<10} default for {', '.join(kinds[name])}")
         lines.append(f"{'':<10} {options}")
     lines += ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
     print_report(as_json, {"presets": facts}, lines)
+
+
+def _options_of(name: str) -> list[str]:
+    """The options of a net, sorted."""
+    _, models = UNIONS["net"]
+    return sorted(models[name].model_fields.keys() - {"name"})
 
 
 def _preset_named(given: str) -> PresetName:
@@ -124,7 +129,7 @@ def _print_layers(
     preset: PresetName, inputs: tuple[int, ...], classes: int, kind: Any, as_json: bool
 ) -> None:
     from nwavesdk.analysis.layer_table import layer_lines, layer_rows
-    from nwavesdk.train.fit.net_file import build_preset
+    from nwavesdk.train.fit.network import build_preset
 
     net = build_preset(preset, inputs, classes, kind)
     rows = layer_rows(net, inputs)

@@ -70,10 +70,10 @@ def chosen_neuron(name: str) -> Any:
             return find_neuron(name)
         except ValueError as error:
             raise ValueError(f"NAME: {error}") from None
-    from nwavesdk.train.config.net_choice import NetFileConfig
+    from nwavesdk.train.config.nets import NetPage
     from nwavesdk.train.fit.net_file import load_layer
 
-    layer: Any = load_layer(NetFileConfig.of(name, "NAME"))
+    layer: Any = load_layer(NetPage.of(name, "NAME"))
     return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)
 
 

@@ -221,7 +221,7 @@ def export_nir(
     from nwavesdk.interop.nir import check, export_net, graph_bytes
     from nwavesdk.interop.nir.draft import NoNodeError
     from nwavesdk.train import load
-    from nwavesdk.train.fit.net_file import FileNet
+    from nwavesdk.train.fit.network import FileNet
 
     if discretization is None:
         raise ValueError(
@@ -275,7 +275,7 @@ def _remedy(run: Path, fault: str) -> str | None:
     from nwavesdk.train.run_folder import RunFolder
 
     config = RunFolder(run).read_config()
-    if config.net.preset is None and config.net_file is not None:
+    if config.net.name == "file":
         return None
     if config.chip is not None:
         return f"nwave export {printable(run)} writes it for the chip, --torch or --onnx one step"
@@ -333,7 +333,7 @@ def _validation_input(path: Path, net: str | None, recordings: int) -> tuple["nn
     import numpy as np
 
     from nwavesdk.train import Run
-    from nwavesdk.train.fit.net_file import FileNet
+    from nwavesdk.train.fit.network import FileNet
 
     try:
         run = Run.open(path, net)

@@ -26,7 +26,7 @@ def export_step(
     from nwavesdk.interop.step import StepNet, compare_steps
     from nwavesdk.interop.step_files import onnx_bytes, read_onnx, read_torch, torch_bytes
     from nwavesdk.train import load
-    from nwavesdk.train.fit.net_file import FileNet
+    from nwavesdk.train.fit.network import FileNet
 
     trained = load(run, net)
     model: Any = trained.net

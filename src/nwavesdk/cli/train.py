@@ -20,7 +20,7 @@ from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices, surrogate_texts
 from nwavesdk.cli.ray import RayCommand, ray_option
-from nwavesdk.presets import NAMES
+from nwavesdk.train.config import CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
 
@@ -37,12 +37,7 @@ CLEARLY_BETTER = 0.1  # difference of two accuracies that is worth a hint
     "data.folds",
     "data.leave_one_out",
     "data.test",
-    "machine.accelerator",
-    "machine.devices",
-    "machine.nodes",
-    "machine.workers",
-    "machine.precision",
-    "machine.threads",
+    *(f"machine.{name}" for name in fields_of("machine")),
 )
 def train_run(
     out: Annotated[
@@ -53,6 +48,12 @@ def train_run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in DIR after its last epoch.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The config.json of another run, whose choices are the defaults."
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="Folds at a time. [cores / threads; GPU: 1]"),
@@ -61,47 +62,60 @@ def train_run(
 ) -> None:
     """Train a spiking net on recordings; write weights, numbers and report.html to DIR.
 
-    In brackets are the defaults. docs/recipes.md lists what is chosen by the data and the net, and
-    config.json of a run has it.
+    In brackets are the defaults; config.json of a run has all of them.
 
     With --folds or --leave-one-out, DIR gets a run for each fold and a report of all. The same
     command continues what was killed.
     """
-    from nwavesdk.train import Run, RunConfig, RunFolder
-    from nwavesdk.train.config.net_choice import match_net_file
-    from nwavesdk.train.fit.machine import is_first_process
-
+    if config is not None:
+        choices = merge_choices(CompletedConfig.read(config).choices(), choices)
     if resume:
         choices = _with_recorded_folds(out, choices)
     data = choices.get("data", {})
-    if {"folds", "leave_one_out"} & data.keys() and "fold" not in data:
+    if (data.get("folds") or data.get("leave_one_out")) and not data.get("fold"):
         _train_folds(out, choices, jobs, as_json)
-        return
-    if jobs is not None:
-        raise ValueError("--jobs: has no effect on a single run: leave it out, or give --folds.")
-    folder = RunFolder(out)
-    net_file = None
-    if resume:
-        if not folder.config.is_file():
-            raise ValueError(
-                f"--resume: {out} holds no run (no config.json): leave it out to begin one, or "
-                "give the folder of an earlier `nwave train`."
-            )
-        net_file = choices.pop("net_file", None)
-        config = match_net_file(folder.read_config(), net_file, out)
-        config.check_same(choices)
-        if folder.complete:
-            recorded = folder.read_result()
-            print_note(f"{out} is finished: nothing to resume, nothing changed.")
-            _print_result(out, recorded, as_json)
-            return
-    run = Run.open(out, net_file) if resume else Run.new(out, RunConfig.of(choices))
-    if not resume and run.config.facts is not None and is_first_process():
+    elif jobs is not None:
+        raise ValueError("--jobs: has no effect on a single run: remove it, or add --folds.")
+    elif resume:
+        _resume(out, choices, as_json)
+    else:
+        _begin(out, choices, as_json)
+
+
+def _begin(out: Path, choices: dict[str, Any], as_json: bool) -> None:
+    from nwavesdk.train import Run
+    from nwavesdk.train.fit.machine import is_first_process
+
+    run = Run.new(out, choices)
+    if is_first_process():
         if classes := run.config.facts.classes:
             print_note(_classes_line(classes))
         print_note(run.config.facts.split_reason)
         print_note(run.net_line())
     result = run.train()
+    if result is not None:
+        _print_result(out, result, as_json)
+
+
+def _resume(out: Path, choices: dict[str, Any], as_json: bool) -> None:
+    from nwavesdk.train import Run, RunFolder
+    from nwavesdk.train.fit.net_file import match_page
+
+    folder = RunFolder(out)
+    if not folder.config.is_file():
+        raise ValueError(
+            f"--resume: {out} holds no run (no config.json): remove it to begin one, or pass the "
+            "folder of an earlier `nwave train`."
+        )
+    net = dict(choices.get("net", {}))
+    given = net.pop("page", None) or net.pop("name", None)
+    config = match_page(folder.read_config(), given, out)
+    config.check_same({**choices, "net": net})
+    if folder.complete:
+        result: dict[str, Any] | None = folder.read_result()
+        print_note(f"{out} is finished: nothing to resume, nothing changed.")
+    else:
+        result = Run.open(out, given).train()
     if result is not None:
         _print_result(out, result, as_json)
 
@@ -140,14 +154,9 @@ def _with_recorded_folds(out: Path, choices: dict[str, Any]) -> dict[str, Any]:
     from nwavesdk.analysis.folds import FoldStudy
 
     recorded = FoldStudy.recorded_choices(out) or {}
-    # A preset needs no file.
-    if recorded.get("net_file") not in (None, *NAMES) and "net_file" not in choices:
-        raise ValueError("--net: missing, the folds have a net from a file: give that file.")
-    sections = {
-        name: {**recorded.get(name, {}), **value} if isinstance(value, dict) else value
-        for name, value in choices.items()
-    }
-    return {**recorded, **sections}
+    if "page" in recorded.get("net", {}) and "page" not in choices.get("net", {}):
+        raise ValueError("--net: missing, the folds have a net from a file: pass that file.")
+    return merge_choices(recorded, choices)
 
 
 def _print_fold(study: Any, fold: Any) -> None:
@@ -193,7 +202,7 @@ def _centering_lines(out: Path, result: dict[str, Any]) -> list[str]:
     net = result.get("test_accuracy", result.get("val_accuracy"))
     if net is None or result.get("linear_accuracy", 0) < net + CLEARLY_BETTER:
         return []
-    if not RunFolder(out).read_config().data.center:
+    if not RunFolder(out).read_config().option("data.center"):
         return []
     return [
         "the linear classifier uses the mean of each recording, which the net does not get: try "
@@ -231,7 +240,7 @@ def _cost_lines(out: Path, result: dict[str, Any]) -> list[str]:
     if "dense_macs" not in result:
         return []
     from nwavesdk.train import RunFolder
-    from nwavesdk.train.config.net_choice import net_name
+    from nwavesdk.train.config import net_name
 
     synaptic = result["effective_macs"] + result["effective_acs"]
     name = net_name(RunFolder(out).read_config())

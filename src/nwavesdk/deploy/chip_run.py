@@ -23,8 +23,8 @@ from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Draw, Theme, label_text, render_png
 from nwavesdk.train import Run
-from nwavesdk.train.config.net_choice import NetChoice
-from nwavesdk.train.fit.net_file import FileNet, RunNet
+from nwavesdk.train.fit.net_file import NetChoice
+from nwavesdk.train.fit.network import FileNet, RunNet
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 
@@ -110,10 +110,10 @@ class ChipRun:
         assert config.chip is not None
         about = {
             "classes": list(self.run.classes),
-            "sample_rate_hz": config.data.sample_rate,
+            "sample_rate_hz": config.option("data.sample_rate"),
             "step_s": config.net.dt,
             "gain": config.chip.gain,
-            "recording_s": config.chip.duration,
+            "recording_s": config.option("data.duration"),
         }
         content = pack_net(self.net, self.profile, about)
         expected = self._validation_spikes(self.net)

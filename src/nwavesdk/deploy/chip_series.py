@@ -28,7 +28,7 @@ from nwavesdk.metrics import population_counts
 from nwavesdk.net.preparation import prepared
 from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
-from nwavesdk.train.fit.network import chip_seed
+from nwavesdk.train.fit.seeds import chip_seed
 
 __all__ = ["ChipSeries", "Count", "Tile", "count_right", "draw_series", "tile_for"]
 

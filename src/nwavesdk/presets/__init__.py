@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from nwavesdk.internal.imports import import_on_use
 
-__all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "USES", "PresetName", "page_path", "text"]
+__all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path", "text"]
 
 PresetName = Literal["lif", "adlif", "recurrent", "conv", "delay", "chip"]
 """The name of a preset, one of `NAMES`."""
@@ -38,20 +38,6 @@ DESCRIPTIONS: Mapping[PresetName, str] = {
 
 LAYERED: frozenset[PresetName] = frozenset({"lif", "chip"})
 """Presets whose nets are plain stacks of synapses and neurons on flat frames, for deploy tools."""
-
-_COMMON = frozenset({"dt", "dropout", "surrogate"})
-
-USES: Mapping[PresetName, frozenset[str]] = {
-    "lif": _COMMON
-    | {"hidden", "population", "neuron", "neuron_options", "charge_gain", "recurrent"}
-    | {"tau", "threshold", "reset", "first_weights"},
-    "adlif": _COMMON | {"hidden", "threshold"},
-    "recurrent": _COMMON | {"hidden", "threshold"},
-    "conv": _COMMON | {"threshold", "reset"},
-    "delay": _COMMON | {"threshold", "reset"},
-    "chip": _COMMON | {"hidden", "population", "recurrent", "tau"},
-}
-"""The options `net.*` that the page of each preset reads; others have no effect on its net."""
 
 if TYPE_CHECKING:
     from nwavesdk.presets import adlif as adlif

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from nwavesdk.chip import Profile, load_profile
+from nwavesdk.chip import Profile
 from nwavesdk.layers import Dropout, SpikingSequential, family_of
 from nwavesdk.surrogate import parse
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
     """Build a net for a chip: a front end, then synapse and neurons per hidden size and output.
 
     Args:
@@ -33,13 +33,13 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
     Raises:
         ValueError: If the config has no chip, or a recurrent layer does not fit a core.
     """
-    net, chip, facts = config.net, config.chip, config.facts
-    if chip is None:
+    net: Any = config.net
+    chip, profile = config.chip, config.facts.chip
+    if chip is None or profile is None:
         raise ValueError("chip.profile: missing, the net is for a chip: expected h1v1 or h1v2.")
-    profile = (facts.chip if facts is not None else None) or load_profile(chip.profile)
     family = family_of(profile)
     has_mismatch = chip.training == "mismatch"
-    bits = None if chip.training == "plain" else chip.bits or profile.count("weight_bits")
+    bits = None if chip.training == "plain" else chip.bits
     weights: dict[str, Any] = {"quantization_bits": bits, "profile": profile}
     if has_mismatch and profile.number("synapse_mismatch"):
         weights["stddev"] = profile.number("synapse_mismatch")
@@ -57,8 +57,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         return layer
 
     recurrence: dict[str, Any] = {}
-    is_pattern = facts is not None and facts.task == "pattern"
-    if is_pattern if net.recurrent is None else net.recurrent:
+    if net.recurrent:
         _check_cores(net.hidden, profile)
         # Of the settings of weights, layers have the profile already.
         recurrence = {**weights, "layer_topology": "RC"}

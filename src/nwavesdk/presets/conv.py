@@ -13,6 +13,7 @@ step.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, TemporalConv, TimeBatchNorm
 from nwavesdk.net import Branches
 from nwavesdk.surrogate import parse
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
@@ -42,11 +43,10 @@ LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 SERIES_DISTANCES = (8, 16)  # of the taps of later layers [steps]
 SHORT_SERIES = 56  # steps: what three layers see; shorter series have two layers
-TYPICAL_STEPS = 100  # of a recording, if the data are not known
 MOST_GROWTH = 16  # of the distance of taps, from layer to layer
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
@@ -63,7 +63,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
     return SpikingSequential(*modules, *read_out(n_features, classes, config))
 
 
-def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], int]:
+def look(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[nn.Module], int]:
     """The layers over bands or pixels, and how many values a step has after them.
 
     The values of a series have no order to convolve over: it has no such layers.
@@ -72,7 +72,7 @@ def look(inputs: tuple[int, ...], config: RunConfig) -> tuple[list[nn.Module], i
         return [], inputs[0]
     modules, (n_channels, *sizes) = as_channels(inputs)
     has_bands = len(sizes) == 1
-    is_image = not has_bands and (config.facts is None or config.facts.kind == "image")
+    is_image = not has_bands and config.data.kind == "image"
     layers = OVER_BANDS if has_bands else over_image(sizes) if is_image else OVER_EVENTS
     for n_outputs, width, stride, pool in layers:
         kernel = [min(width, size) for size in sizes]
@@ -108,17 +108,16 @@ def over_image(sizes: list[int]) -> tuple[Layer, ...]:
     return OVER_IMAGES
 
 
-def memory_plan(inputs: tuple[int, ...], config: RunConfig) -> list[Memory]:
+def memory_plan(inputs: tuple[int, ...], config: CompletedConfig) -> list[Memory]:
     """The layers over time."""
     if has_places(inputs, config) and not has_target_per_step(config):
         return SOUND_MEMORY if len(inputs) == 1 else []
-    n_steps = config.facts.typical_steps if config.facts is not None else None
-    n_steps = n_steps or TYPICAL_STEPS
+    n_steps = config.facts.typical_steps
     return step_plan(n_steps) if has_target_per_step(config) else series_plan(n_steps)
 
 
 def over_time(
-    n_inputs: int, plan: list[Memory], config: RunConfig, *, joins: bool
+    n_inputs: int, plan: list[Memory], config: CompletedConfig, *, joins: bool
 ) -> list[nn.Module]:
     """The layers over time.
 
@@ -162,14 +161,14 @@ def step_plan(n_steps: int) -> list[Memory]:
     return [(SERIES_WIDTH, 9, round(distance)) for distance in (1, *distances)]
 
 
-def has_places(inputs: tuple[int, ...], config: RunConfig) -> bool:
+def has_places(inputs: tuple[int, ...], config: CompletedConfig) -> bool:
     """Whether neighbors in a step belong together: bands and pixels, not values of a series."""
-    return len(inputs) > 1 or config.facts is None or config.facts.kind == "sound"
+    return len(inputs) > 1 or config.data.kind == "sound"
 
 
-def has_target_per_step(config: RunConfig) -> bool:
+def has_target_per_step(config: CompletedConfig) -> bool:
     """Whether the net learns a class or values for each step, not a class for the recording."""
-    return config.facts is not None and config.facts.task != "classification"
+    return config.task.name != "classification"
 
 
 def as_channels(inputs: tuple[int, ...]) -> tuple[list[nn.Module], tuple[int, ...]]:
@@ -189,26 +188,22 @@ class ChannelsFirst(nn.Module):
         return x.movedim(-1, 1)
 
 
-def spiking(synapse: nn.Module, shape: tuple[int, ...], config: RunConfig) -> list[nn.Module]:
+def spiking(synapse: nn.Module, shape: tuple[int, ...], config: CompletedConfig) -> list[nn.Module]:
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
+    net: Any = config.net
     norm = TimeBatchNorm(shape[0])
     nn.init.constant_(norm.weight, NORM_SCALE)
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
-    shortest = max(SHORTEST, config.net.dt)
+    shortest = max(SHORTEST, net.dt)
     taus = torch.empty(shape).uniform_(math.log(shortest), math.log(longest)).exp()
     neurons = LIFLayer(
-        shape,
-        taus,
-        config.net.threshold,
-        config.net.reset,
-        dt=config.net.dt,
-        spike_grad=parse(config.net.surrogate),
+        shape, taus, net.threshold, net.reset, dt=net.dt, spike_grad=parse(net.surrogate)
     )
-    dropout = [nn.Dropout(config.net.dropout)] if config.net.dropout else []
+    dropout = [nn.Dropout(net.dropout)] if net.dropout else []
     return [synapse, norm, neurons, *dropout]
 
 
-def read_out(n_features: int, outputs: int, config: RunConfig) -> list[nn.Module]:
+def read_out(n_features: int, outputs: int, config: CompletedConfig) -> list[nn.Module]:
     """From spikes to scores or values; where each step has a target, they are integrated."""
     scores = nn.Linear(n_features, outputs)
     if has_target_per_step(config):

@@ -8,24 +8,24 @@ has a weight for each step that it sees. Where each step has a target, the score
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from nwavesdk.layers import DelayedSynapse, LIFLayer, LILayer, SpikingSequential, TimeBatchNorm
 from nwavesdk.surrogate import parse
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
 WIDTH = 64  # neurons of each layer
 SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
-TYPICAL_STEPS = 100  # of a recording, if the data are not known
 REACH = 0.2  # longest delay, as a fraction of a typical recording
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
@@ -33,10 +33,8 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    net = config.net
-    facts = config.facts
-    n_steps = facts.typical_steps if facts is not None else None
-    max_delay = max(1, round(REACH * (n_steps or TYPICAL_STEPS)))
+    net: Any = config.net
+    max_delay = max(1, round(REACH * config.facts.typical_steps))
     modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
     n_features = math.prod(inputs)
     for _ in range(2):
@@ -50,7 +48,7 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         modules += [nn.Dropout(net.dropout)] if net.dropout else []
         n_features = WIDTH
     scores = nn.Linear(WIDTH, classes)
-    if facts is not None and facts.task != "classification":
+    if config.task.name != "classification":
         integrator = LILayer(classes, tau=10 * net.dt, dt=net.dt, learn=("tau",))
         return SpikingSequential(*modules, scores, integrator)
     return SpikingSequential(*modules, TimeBatchNorm(WIDTH), scores)

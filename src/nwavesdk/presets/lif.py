@@ -4,7 +4,7 @@ The neurons are LIF neurons or those of `--neuron`. For a class per recording, t
 population of LIF neurons per class; for outputs of each step, it is a read-out.
 """
 
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from nwavesdk.layers import (
 )
 from nwavesdk.layers.catalogue import find_neuron
 from nwavesdk.surrogate import parse
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 __all__ = ["build", "hidden_gain", "hidden_layer"]
 
@@ -29,7 +29,7 @@ __all__ = ["build", "hidden_gain", "hidden_layer"]
 READOUT_GAIN = 0.1
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
     """Build a net: synapse, neurons and dropout per hidden size, then the output layer.
 
     Args:
@@ -41,46 +41,44 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         A net whose outputs have the shape `[B, T, classes * population]`, or `[B, T, classes]` for
         a read-out.
     """
-    net = config.net
-    task = config.facts.task if config.facts is not None else "classification"
-    is_recurrent = task == "pattern" if net.recurrent is None else net.recurrent
-    topology = "RC" if is_recurrent else "FF"
-    gain = hidden_gain(config)
-    hidden = [hidden_layer(config, size, topology) for size in net.hidden]
-    output: NeuronLayer
-    if task == "classification":
-        output = LIFLayer(
-            classes * net.population,
-            net.tau,
-            thresholds=net.threshold,
-            reset_mechanism=net.reset,
-            dt=net.dt,
-            spike_grad=parse(net.surrogate),
-        )
-    else:
-        output = LILayer(classes, tau=net.tau, dt=net.dt)
-    (n_features,) = inputs if len(inputs) == 1 else (torch.Size(inputs).numel(),)
+    net: Any = config.net
+    has_population = config.task.name == "classification"
+    topology = "RC" if net.recurrent else "FF"
+    layers: list[NeuronLayer] = [hidden_layer(net, size, topology) for size in net.hidden]
+    readout = LILayer(classes, tau=net.tau, dt=net.dt)
+    layers.append(_population(net, classes) if has_population else readout)
+
+    gains = [hidden_gain(net)] * len(net.hidden) + [1.0 if has_population else READOUT_GAIN]
     modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
-    sizes = pairwise((n_features, *net.hidden, output.features[0]))
-    for depth, (n_in, n_out) in enumerate(sizes):
+    n_inputs = torch.Size(inputs).numel()
+    for depth, (layer, gain) in enumerate(zip(layers, gains, strict=True)):
+        synapse = LIFSynapse(n_inputs, layer.features[0])
+        with torch.no_grad():
+            synapse.weight.mul_(gain)
         if depth and net.dropout:
             modules.append(Dropout(net.dropout))
-        neurons = [*hidden, output][depth]
-        synapse = LIFSynapse(n_in, n_out)
-        with torch.no_grad():
-            if neurons is not output:
-                synapse.weight.mul_(gain)
-            elif task != "classification":
-                synapse.weight.mul_(READOUT_GAIN)
-        modules += [synapse, neurons]
+        modules += [synapse, layer]
+        n_inputs = layer.features[0]
     return SpikingSequential(*modules)
 
 
-def hidden_layer(config: RunConfig, size: int, topology: str = "FF") -> NeuronLayer:
+def _population(net: Any, classes: int) -> NeuronLayer:
+    """A population of LIF neurons per class."""
+    return LIFLayer(
+        classes * net.population,
+        net.tau,
+        thresholds=net.threshold,
+        reset_mechanism=net.reset,
+        dt=net.dt,
+        spike_grad=parse(net.surrogate),
+    )
+
+
+def hidden_layer(net: Any, size: int, topology: str = "FF") -> NeuronLayer:
     """Build a hidden layer: the neuron of the config, with its constants.
 
     Args:
-        config: The config of the run.
+        net: The section `net` of the config.
         size: Number of neurons.
         topology: `"FF"`, or `"RC"` for recurrent weights.
 
@@ -88,28 +86,27 @@ def hidden_layer(config: RunConfig, size: int, topology: str = "FF") -> NeuronLa
         TypeError: If the neuron takes no such constant.
         ValueError: If a constant is out of its range.
     """
-    net = config.net
     is_lif_zero = (net.neuron, net.reset) == ("lif", "zero")
     neuron = find_neuron("lif_zero" if is_lif_zero else net.neuron)
     shared = {"tau": net.tau, "threshold": net.threshold}
     constants = {name: value for name, value in shared.items() if name in neuron.constants}
     return neuron.build(
         size,
-        {**constants, **net.neuron_constants},
-        net.learned_constants,
+        {**constants, **net.constants},
+        net.learn,
         dt=net.dt,
         spike_grad=parse(net.surrogate),
         layer_topology=topology,
     )
 
 
-def hidden_gain(config: RunConfig) -> float:
-    """The factor of the charges of hidden neurons: that of the config, or a measured one.
+def hidden_gain(net: Any) -> float:
+    """The factor of the charges of hidden neurons: the one of the config, or a measured one.
 
     Neurons other than LIF take charges in other units, such as mV.
     """
-    if config.net.charge_gain is not None:
-        return config.net.charge_gain
-    if config.net.neuron == "lif":
+    if net.charge_gain is not None:
+        return float(net.charge_gain)
+    if net.neuron == "lif":
         return 1.0
-    return charge_gain(lambda size: hidden_layer(config, size))
+    return charge_gain(lambda size: hidden_layer(net, size))

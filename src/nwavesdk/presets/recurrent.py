@@ -5,13 +5,14 @@ adaptation is three times slower. Its spikes return to it one step later, by wei
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import AdLIFLayer, LIFSynapse, LILayer, SpikingSequential, TimeBatchNorm
 from nwavesdk.surrogate import parse
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
@@ -21,7 +22,7 @@ TO_MEMBRANE, TO_SPIKES = 0.02, 0.2  # first strengths of the adaptation, learned
 NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
@@ -29,23 +30,23 @@ def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> SpikingSe
         classes: Number of classes, or of values per step.
         config: The config of the run; it has a layer for each size in `config.net.hidden`.
     """
+    net: Any = config.net
     modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
     n_inputs = math.prod(inputs)
-    for size in config.net.hidden:
+    for size in net.hidden:
         modules += [LIFSynapse(n_inputs, size), *adaptive(size, config)]
         n_inputs = size
     scores = nn.Linear(n_inputs, classes)
-    if config.facts is not None and config.facts.task != "classification":
+    if config.task.name != "classification":
         # Each step has a target: the scores are integrated.
-        dt = config.net.dt
-        integrator = LILayer(classes, tau=10 * dt, dt=dt, learn=("tau",))
+        integrator = LILayer(classes, tau=10 * net.dt, dt=net.dt, learn=("tau",))
         return SpikingSequential(*modules, scores, integrator)
     return SpikingSequential(*modules, TimeBatchNorm(n_inputs), scores)
 
 
-def adaptive(size: int, config: RunConfig) -> list[nn.Module]:
+def adaptive(size: int, config: CompletedConfig) -> list[nn.Module]:
     """Batch norm, and adaptive LIF neurons with mixed time constants, connected in a loop."""
-    net = config.net
+    net: Any = config.net
     taus = mixed_taus(size)
     neurons = AdLIFLayer(
         size,

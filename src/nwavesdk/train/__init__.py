@@ -10,6 +10,7 @@ from nwavesdk.internal.imports import import_on_use, install_hint
 
 __all__ = [
     "BrokenRunError",
+    "CompletedConfig",
     "LiveInput",
     "LiveRun",
     "Prediction",
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from nwavesdk.train.apply.live import LiveInput
     from nwavesdk.train.apply.predictions import Prediction
     from nwavesdk.train.apply.trained import LiveRun, TrainedRun, load
-    from nwavesdk.train.config import RunConfig
+    from nwavesdk.train.config import CompletedConfig, RunConfig
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 else:
     _import, __dir__ = import_on_use(
         __name__,
         {
-            "nwavesdk.train.config": ["RunConfig"],
+            "nwavesdk.train.config": ["CompletedConfig", "RunConfig"],
             "nwavesdk.train.apply.live": ["LiveInput"],
             "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],

@@ -1,5 +1,6 @@
-"""A run: its folder, its config, its data and its nets. `training.py` has the course of one."""
+"""A run: its folder, its config, its data and its nets. `fit/course.py` has the course of one."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -12,22 +13,27 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
+from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.net_choice import NetChoice, match_net_file, net_name
-from nwavesdk.train.config.neuron_choice import DEFAULT_NEURON
-from nwavesdk.train.config.used_fields import check_build_reads, given_to_build
+from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
+from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import constant_note, outlier_note
-from nwavesdk.train.data.load import RunData, load_run_data
+from nwavesdk.train.data.load import RunData, begin_data, check_batch_memory, load_run_data
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.fit.course import OnEpoch, train_run
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.fit.machine import check_machine, default_threads, is_first_process
 from nwavesdk.train.fit.model_file import load_model
-from nwavesdk.train.fit.net_file import RunNet, load_function, network_of_run
-from nwavesdk.train.fit.network import nearest_tau_note, stream_seed, warn_of_constants
+from nwavesdk.train.fit.net_file import NetChoice, load_function, match_page
+from nwavesdk.train.fit.network import (
+    RunNet,
+    nearest_tau_note,
+    network_of_run,
+    warn_of_constants,
+)
 from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.run_folder import RunFolder
 
@@ -44,23 +50,22 @@ class Run:
 
     Args:
         folder: The folder of the run.
-        config: The config of the run, with facts.
+        config: The config of the run.
         data: The data of the run.
 
     Attributes:
         task: What the net learns, before it is fitted to the training set.
 
     Raises:
-        ValueError: If the net cannot learn the task, or its weights do not fit the memory.
+        ValueError: If the weights of the net do not fit the memory.
 
     Example:
-        >>> run = Run.prepare("runs/digits", RunConfig.of({"data": {"limit": 30}}))
+        >>> run = Run.prepare("runs/digits", {"data": {"limit": 30}})
         >>> run.n_features, run.data.map(len)
         (13, Split(train=10, val=10, test=10))
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, data: RunData) -> None:
-        assert config.facts is not None
+    def __init__(self, folder: RunFolder, config: CompletedConfig, data: RunData) -> None:
         self.folder = folder
         self.task = task_of(config)
         self.config = config
@@ -68,13 +73,16 @@ class Run:
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
-        self._sizes = (self.n_features, *config.net.hidden, self.task.output.n_neurons)
-        if config.net_file is None:
+        if self._sizes:
             self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
 
     @classmethod
-    def new(cls, path: str | Path, config: RunConfig) -> "Run":
+    def new(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> "Run":
         """Begin a run in a new or empty folder.
+
+        Args:
+            path: The folder.
+            config: The choices; or a mapping, as `RunConfig.of` takes it.
 
         Raises:
             TypeError: If the config is something else.
@@ -92,59 +100,30 @@ class Run:
         return run
 
     @classmethod
-    def prepare(cls, path: str | Path, config: RunConfig) -> "Run":
-        """Check all that a new run needs, and write nothing.
-
-        Raises:
-            TypeError: If the config is something else.
-            ValueError: If the data cannot be used, or the memory of this machine does not suffice.
-            ModuleNotFoundError: If an extra is missing.
-        """
+    def prepare(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> "Run":
+        """Check all that a new run needs, and write nothing; see `new`."""
+        if isinstance(config, Mapping):
+            config = RunConfig.of(config)
         if not isinstance(config, RunConfig):
             raise TypeError(
-                f"config must be a RunConfig, got {type(config).__name__}: give RunConfig.of(...), "
-                "with a mapping of its fields."
+                f"config must be a RunConfig, got {type(config).__name__}: pass RunConfig.of(...), "
+                "or a mapping of its fields."
             )
         check_machine(config.machine)
-        if config.net_file is not None:
-            load_function(config.net_file)  # its errors come before the data are read
-
-        is_driven_by_choice = config.net.first_weights == "driven"
-        given = given_to_build(config)
-        config, data = load_run_data(config)
-        if config.net.neuron != DEFAULT_NEURON:
-            net = config.net.model_copy(update={"charge_gain": hidden_gain(config)})
-            config = config.model_copy(update={"net": net})
+        if config.net.name == "file":
+            load_function(config.net.page)  # its errors come before the data are read
+        if config.net.name == "lif" and config.option("net.neuron") != "lif":
+            config = fill(config, {"net": {"charge_gain": hidden_gain(config.net)}})
+        choices, facts, data = begin_data(config)
 
         # The net is not built before it is known to fit the memory.
-        run = cls(RunFolder(path), config, data)
+        threads = config.machine.threads or default_threads(config.machine)
+        run = cls(RunFolder(path), complete(choices, facts, current_arithmetic(threads)), data)
         run._require_memory_to_train()
-        check_build_reads(config, given)
-        threads = config.machine.threads or run._default_threads()
-        machine = config.machine.model_copy(update={"threads": threads})
-        decided = {"arithmetic": current_arithmetic(threads), "machine": machine}
-        config = config.model_copy(update=decided)
-        run = cls(run.folder, config, data)
+        threads = config.machine.threads or run._default_threads(threads)
+        run = cls(run.folder, complete(choices, facts, current_arithmetic(threads)), data)
         warn_of_constants(run.network())
-
-        if config.net.first_weights == "drawn":
-            return run
-        try:
-            run.first_network()
-        except CannotDriveError as error:
-            if is_driven_by_choice:
-                raise ValueError(
-                    f"net.first_weights: the recordings cannot drive them ({error}): give "
-                    "--first-weights drawn."
-                ) from error
-            if is_first_process():
-                print_line(
-                    f"nwave: note: the recordings cannot drive the first weights ({error}): they "
-                    "are drawn."
-                )
-            net = config.net.model_copy(update={"first_weights": "drawn"})
-            return cls(run.folder, config.model_copy(update={"net": net}), data)
-        return run
+        return run if run._can_begin(config) else run._with_drawn_weights()
 
     @classmethod
     def open(cls, path: str | Path, net: NetChoice | None = None) -> "Run":
@@ -158,13 +137,34 @@ class Run:
             ValueError: If there is no run, its data have changed, or another file built its net.
         """
         folder = RunFolder(path)
-        config, data = load_run_data(match_net_file(folder.read_config(), net, folder.path))
-        return cls(folder, config, data)
+        config = match_page(folder.read_config(), net, folder.path)
+        return cls(folder, config, load_run_data(config))
 
-    def _default_threads(self) -> int:
+    def _can_begin(self, given: RunConfig) -> bool:
+        """Whether recordings can drive the initial weights, if they are to."""
+        try:
+            self.first_network()
+        except CannotDriveError as error:
+            if given.option("net.first_weights") == "driven":
+                raise ValueError(
+                    f"net.first_weights: the recordings cannot drive them ({error}): use "
+                    "--first-weights drawn."
+                ) from error
+            if is_first_process():
+                print_line(
+                    f"nwave: note: the recordings cannot drive the initial weights ({error}): "
+                    "they are drawn."
+                )
+            return False
+        return True
+
+    def _with_drawn_weights(self) -> "Run":
+        net = self.config.net.model_copy(update={"first_weights": "drawn"})
+        return Run(self.folder, self.config.model_copy(update={"net": net}), self.data)
+
+    def _default_threads(self, threads: int) -> int:
         """One thread for a small net: its many short operations would wait for the others."""
-        threads = default_threads(self.config.machine)
-        if threads == 1 or self.config.net.preset is None:  # a net of the user
+        if threads == 1 or self.config.net.name == "file":
             return threads
         train = self.data.train
         typical = np.argsort(train.lengths, kind="stable")[len(train) // 2]
@@ -174,13 +174,22 @@ class Run:
         return 1 if is_small else threads
 
     @property
+    def _sizes(self) -> tuple[int, ...]:
+        """Neurons of each layer of a net of layers; the size of other nets is known when built."""
+        net: Any = self.config.net
+        if net.name not in LAYERED:
+            return ()
+        return (self.n_features, *net.hidden, self.task.output.n_neurons)
+
+    @property
     def _n_weights(self) -> int:
         return sum(n_in * n_out for n_in, n_out in pairwise(self._sizes))
 
     def _require_memory_to_train(self) -> None:
         """Reject a net and a batch that cannot be trained here, before they are allocated."""
-        if self.config.net_file is not None:
-            return  # its size is known when it is built
+        check_batch_memory(self.config.learning.batch_size, self.data)
+        if not self._sizes:
+            return
         # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
         needed = 9 * WEIGHT_BYTES * self._n_weights
         if self.config.machine.accelerator == "cpu" or not CUDAAccelerator.is_available():
@@ -196,19 +205,17 @@ class Run:
         require_memory("net", f"{what} of {sizes} neurons", needed_bytes, remedy)
 
     def net_line(self) -> str:
-        """The net of the run in one line: name, reason, parameters and schedule."""
-        config = self.config
-        assert config.facts is not None
+        """The net of the run in one line: name, parameters and schedule."""
         parameters = sum(parameter.numel() for parameter in self.network().parameters())
-        epochs = config.learning.epochs
+        epochs = self.config.learning.epochs
         return (
-            f"net {net_name(config)} ({config.facts.net_reason}), {parameters:,} parameters; "
-            f"{epochs} epoch{'s' * (epochs != 1)} in batches of {config.learning.batch_size}"
+            f"net {net_name(self.config)} for {self.config.data.kind}, {parameters:,} parameters; "
+            f"{epochs} epoch{'s' * (epochs != 1)} in batches of {self.config.learning.batch_size}"
         )
 
     def fitted_task(self) -> TrainingTask:
         """The task with what it takes from the training set."""
-        is_balanced = self.config.learning.class_weights == "balanced"
+        is_balanced = self.config.option("task.class_weights") == "balanced"
         return self.task.fitted(self.data.train, is_balanced=is_balanced)
 
     @cached_property
@@ -224,11 +231,9 @@ class Run:
         return [note for note in notes if note is not None]
 
     def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
-        """The network with the initial weights of the seed; see `build_run_network`."""
+        """The network with the initial weights of the seed; see `network_of_run`."""
         torch.manual_seed(stream_seed(self.config.seed, "weights"))
-        config = self.config
-        assert config.facts is not None
-        return network_of_run(config, config.facts, deployed=deployed, mismatch=mismatch)
+        return network_of_run(self.config, deployed=deployed, mismatch=mismatch)
 
     def first_network(self, *, mismatch: bool = False) -> RunNet:
         """The network with which training begins: with `net.first_weights`; see `network`.
@@ -237,7 +242,7 @@ class Run:
             CannotDriveError: If the recordings cannot drive the weights.
         """
         net = self.network(mismatch=mismatch)
-        if self.config.net.first_weights == "driven":
+        if self.config.option("net.first_weights") == "driven":
             net.load_state_dict(self._driven_weights)
         return net
 
@@ -292,7 +297,7 @@ class Run:
         """The test set; of a run with `--no-test`, it is read at the first access."""
         if self.config.data.test:
             return self.data.test
-        return load_run_data(self.config, reads_test=True)[1].test
+        return load_run_data(self.config, reads_test=True).test
 
     def test(self) -> dict[str, Any]:
         """Read the model from its file and test it, also if the run left the test set unread.

@@ -21,7 +21,7 @@ from nwavesdk.internal.files import (
     write_atomically,
 )
 from nwavesdk.internal.formats import read_sealed, write_sealed
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import CompletedConfig
 
 __all__ = [
     "BrokenRunError",
@@ -48,7 +48,7 @@ class BrokenRunError(RuntimeError):
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as path:
         ...     folder = RunFolder(Path(path, "run"))
-        ...     folder.begin(RunConfig.of({}))
+        ...     folder.begin(Run.prepare("run", {"data": {"limit": 30}}).config)
         ...     with folder.lock(), folder.lock():  # doctest: +ELLIPSIS
         ...         pass
         Traceback (most recent call last):
@@ -60,7 +60,7 @@ class BusyError(BrokenRunError):
     """Another process works on the same run or study."""
 
 
-def loss_note(result: Mapping[str, Any], config: RunConfig) -> str | None:
+def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
     """A sentence if validation was clearly better before the last epoch, which was kept.
 
     Args:
@@ -216,7 +216,7 @@ class RunFolder:
             state = "already holds an unfinished run: add --resume, or choose another --out"
         raise ValueError(f"{printable(self.path)} {state}.")
 
-    def begin(self, config: RunConfig) -> None:
+    def begin(self, config: CompletedConfig) -> None:
         """Make the folder and write the config; if several processes try, one succeeds.
 
         Raises:
@@ -234,7 +234,7 @@ class RunFolder:
         """Own the run while it is trained; see `lock`."""
         return lock(self.config, "trains the run")
 
-    def read_config(self) -> RunConfig:
+    def read_config(self) -> CompletedConfig:
         """The config of the run.
 
         Raises:
@@ -245,7 +245,7 @@ class RunFolder:
                 f"{printable(self.path)} holds no run (no config.json): give the folder of an "
                 "earlier `nwave train`, or one fold of a cross-validation, such as fold-1."
             )
-        return RunConfig.read(self.config)
+        return CompletedConfig.read(self.config)
 
     @property
     def identity(self) -> str:

@@ -20,7 +20,7 @@ from nwavesdk.train.fit.learner import (
     seed_generators,
     spike_cost,
 )
-from nwavesdk.train.fit.network import stream_seed
+from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import Classification, OutputLayer
 
 TASK = Classification(OutputLayer(2, 2, False, 10e-3, 1e-3), 25.0)

@@ -134,7 +134,7 @@ def _write_page(study: Study, path: Path) -> None:
     _add_tables(page, study)
     page.add_courses(_courses(study))
     page.add_curves(surrogates)
-    run = Run.open(study.cells[0].path, study.choices.get("net_file"))
+    run = Run.open(study.cells[0].path, study.choices.get("net", {}).get("page"))
     net = run.model().eval()
     with ChipInstance(None).on(net), prepared(net):
         page.add_trace(surrogates, *busiest_neuron(net, run.data.val.whole().x))

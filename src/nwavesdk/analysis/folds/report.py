@@ -172,7 +172,7 @@ def _add_pictures(page: Page, study: FoldStudy, summary: Summary) -> None:
     confusion = study.confusion()
     if len(confusion):
         facts = study.folds[0].facts
-        decisions = "steps" if facts.task == "labels" else "recordings"
+        decisions = "steps" if study.folds[0].config.task.name == "labels" else "recordings"
         drawings["confusion_matrix"] = lambda theme: confusion_matrix(
             confusion, facts.classes, theme, decisions
         )

@@ -27,7 +27,7 @@ from nwavesdk.data import Indices
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.formats import parse_json
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import CompletedConfig, Run, RunConfig, RunFolder
 from nwavesdk.train.config.facts import Facts
 
 __all__ = ["Fold", "FoldStudy", "run_fold"]
@@ -59,17 +59,18 @@ class Fold:
         return f"fold {self.number}" + (f" ({shown}{more})" if names else "")
 
     @property
-    def facts(self) -> Facts:
-        """What the data of the fold are.
+    def config(self) -> CompletedConfig:
+        """The config of the run.
 
         Raises:
-            FileError: If the config of the run is damaged.
+            FileError: If it is damaged.
         """
-        folder = RunFolder(self.path)
-        facts = folder.read_config().facts
-        if facts is None:
-            raise FileError(folder.config, "has no facts of its data", "restore it")
-        return facts
+        return RunFolder(self.path).read_config()
+
+    @property
+    def facts(self) -> Facts:
+        """What the data of the fold are."""
+        return self.config.facts
 
     @property
     def result(self) -> dict[str, Any]:
@@ -112,6 +113,7 @@ class FoldStudy:
             ValueError: If a choice is out of its range, the data cannot be used or not be divided
                 into these folds, or the folder holds something else; nothing is written.
         """
+        choices = RunConfig.of(choices).given()
         config = RunConfig.of(_fold_choices(choices, 1))
         whole_number("folds", "threads", threads, most=MOST_THREADS)
         if config.machine.devices > 1:
@@ -119,7 +121,7 @@ class FoldStudy:
                 f"machine.devices: folds run side by side, each on one device, got "
                 f"{config.machine.devices}: leave the option out."
             )
-        study = cls(path, choices, threads, config.data.folds or 0)
+        study = cls(path, choices, threads, config.option("data.folds") or 0)
         run = begin_study(
             study.file, study.content(), lambda: Run.prepare(study.path / "fold-1", config)
         )
@@ -220,7 +222,6 @@ def _count_folds(study: FoldStudy, config: RunConfig, run: Run | None) -> int:
     first = Fold(1, study.path / "fold-1")
     if not RunFolder(first.path).config.is_file():
         run = run or Run.prepare(first.path, config)
-        assert run.config.facts is not None
         return run.config.facts.n_folds
     return max(1, first.facts.n_folds)
 

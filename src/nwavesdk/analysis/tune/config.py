@@ -13,7 +13,7 @@ from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_toml
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import absolute_choice
+from nwavesdk.train.config import fields_of
 
 __all__ = ["COMPARED", "LUCKY", "SearchConfig", "TuneConfig", "merged_choices"]
 
@@ -26,11 +26,11 @@ FIXED_FIELDS = {
     **{
         f"data.{field}": COMPARED
         for field in (
-            *("source", "task", "limit", "split", "speaker_pattern", "folds", "leave_one_out"),
-            *("fold", "test", "on_error", "max_seconds", "val_share", "test_share"),
-            "look_ahead",
+            *("source", "limit", "split", "speaker_pattern", "folds", "leave_one_out"),
+            *("fold", "test", "on_error", "max_seconds", "val_share", "test_share", "kind"),
         )
     },
+    **{f"task.{field}": COMPARED for field in ("name", "look_ahead")},
     "seed": LUCKY,
 }
 FIXED_SECTIONS = {
@@ -180,19 +180,15 @@ class TuneConfig(FrozenModel):
         Raises:
             ValueError: If one is not; the text names the field.
         """
-        run = {
-            name: {key: absolute_choice(f"{name}.{key}", one) for key, one in value.items()}
-            if isinstance(value, Mapping)
-            else absolute_choice(name, value)
-            for name, value in self.run.items()
-        }
-        config = self.model_copy(update={"run": run})
         first = {field: dimension.samples()[0] for field, dimension in self.space.items()}
-        RunConfig.of(merged_choices(run, first))
+        run = RunConfig.of(merged_choices(self.run, first)).given()
         for field, dimension in self.space.items():
             for value in dimension.samples()[1:]:
-                RunConfig.of(merged_choices(run, {**first, field: value}))
-        return config
+                RunConfig.of(merged_choices(run, {field: value}))
+        for field in first:
+            section, _, name = field.rpartition(".")
+            run[section].pop(name, None)
+        return self.model_copy(update={"run": run})
 
 
 def merged_choices(run: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,14 +210,5 @@ def merged_choices(run: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
 
 def _run_fields() -> list[str]:
     """All fields of a run, as `section.field`."""
-    fields: list[str] = []
-    for name, info in RunConfig.model_fields.items():
-        parts = [info.annotation, *getattr(info.annotation, "__args__", ())]
-        sections = [
-            part
-            for part in parts
-            if isinstance(part, type) and issubclass(part, FrozenModel) and name != "net_file"
-        ]
-        fields += [f"{name}.{field}" for section in sections for field in section.model_fields]
-        fields += [] if sections else [name]
-    return fields
+    sections = ("data", "task", "net", "chip", "learning", "machine")
+    return ["seed", *(f"{name}.{field}" for name in sections for field in fields_of(name))]

@@ -24,8 +24,8 @@ from nwavesdk.loss import topology_loss, weight_magnitude_loss
 from nwavesdk.metrics import accuracy, accuracy_population, r2
 from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import weight_decay_groups
-from nwavesdk.train.fit.network import chip_seed, stream_seed
 from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 
 __all__ = [
     "BEST",

@@ -61,7 +61,7 @@ def _finish_run(folder: RunFolder, choices: Mapping[str, Any], report: Report) -
         return
     is_begun = folder.config.is_file()
     run = (
-        Run.open(folder.path, choices.get("net_file"))
+        Run.open(folder.path, choices.get("net", {}).get("page"))
         if is_begun
         else Run.new(folder.path, RunConfig.of(choices))
     )

@@ -41,6 +41,6 @@ def finish_winner(search: Search, trial: Trial) -> RunFolder:
         of_trial = RunFolder(trial.path).checkpoint
         checkpoint = AtomicCheckpointIO(config.identity()).load_checkpoint(of_trial)
         AtomicCheckpointIO(tested.identity()).save_checkpoint(checkpoint, winner.checkpoint)
-    net_file = search.choices(search.values(trial)).get("net_file")
-    Run.open(Path(winner.path), net_file).train()
+    page = search.choices(search.values(trial)).get("net", {}).get("page")
+    Run.open(Path(winner.path), page).train()
     return winner

@@ -32,26 +32,26 @@ from nwavesdk.data.formats import ALL_COLUMNS
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.source import Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import FileError, printable
+from nwavesdk.internal.files import printable
 from nwavesdk.train.apply.adaptation import LEAST_RECORDINGS, adapted_net, check_adaptable
 from nwavesdk.train.apply.blocks import NetInput, Predictor
 from nwavesdk.train.apply.given import Given, GivenReader, GivenRecording, as_list
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.facts import ArithmeticConfig, Facts
-from nwavesdk.train.config.net_choice import NetChoice, match_net_file
-from nwavesdk.train.config.sections import is_table
+from nwavesdk.train.config.fields import MAX_SECONDS, is_table
 from nwavesdk.train.data.inputs import (
-    encoder_of_run,
     features_of,
+    input_options,
     scale_of_kind,
     series_options,
     warn_of_skipped,
 )
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.model_file import load_model
-from nwavesdk.train.fit.net_file import RunNet, network_of_run
+from nwavesdk.train.fit.net_file import NetChoice, match_page
+from nwavesdk.train.fit.network import RunNet, network_of_run
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.run_folder import RunFolder
 
@@ -390,19 +390,14 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         ```
     """
     folder = RunFolder(Path(path))
-    config = match_net_file(folder.read_config(), net, folder.path)
+    config = match_page(folder.read_config(), net, folder.path)
     facts = config.facts
-    if facts is None:
-        raise ValueError(
-            f"{printable(path)} has no facts in its config.json: the run has not begun; train it "
-            "with `nwave train`."
-        )
-    kind = _kind_of(config, facts)
-    _check_completed(config, kind, folder)
-    run_net = network_of_run(config, facts, deployed=True)
+    run_net = network_of_run(config, deployed=True)
     scales = load_model(folder.model, run_net, folder.identity)
-    features = features_of(config, kind, facts.task, facts.chip)
-    pads = config.chip is None and config.data.padding == "zeros"
+    kind = config.data.source_kind
+    features = features_of(config, facts.chip)
+    pads = config.option("data.padding") == "zeros"
+    split = config.option("data.split", "auto")
     return TrainedRun(
         name=printable(path),
         net=run_net.eval(),
@@ -410,62 +405,26 @@ def load(path: str | Path, net: NetChoice | None = None) -> TrainedRun:
         classes=facts.classes,
         kind=kind,
         features=features.features(kind) if isinstance(features, FeatureOptions) else features,
-        net_input=_net_input(config, scale_of_kind(scales.standard, kind), pads=pads),
+        net_input=NetInput(scale_of_kind(scales.standard, kind), **input_options(config)),
         steps=_steps_of(config, facts, features),
         pads=config.chip is not None or pads,
         dt=config.net.dt,
-        max_seconds=config.data.max_seconds,
+        max_seconds=config.option("data.max_seconds", MAX_SECONDS),
         arithmetic=config.arithmetic,
         patterns=facts.patterns,
         feature_names=facts.feature_names,
-        split_table=Path(config.data.split) if is_table(config.data.split) else None,
+        split_table=Path(split) if is_table(split) else None,
         series=series_options(config),
     )
 
 
-def _check_completed(config: RunConfig, kind: Kind, folder: RunFolder) -> None:
-    """Reject the config of a run that lacks what was found in the data."""
-    data = config.data
-    missing = {
-        "hold": data.hold is None and config.chip is None,
-        "sample_rate": data.sample_rate is None and kind == "sound",
-        "bin": data.bin is None and kind == "events",
-    }
-    if any(missing.values()):
-        field = next(name for name, is_missing in missing.items() if is_missing)
-        raise FileError(folder.config, f"has no data.{field}", "restore it, or begin a new run")
-
-
-def _net_input(config: RunConfig, standard: Standard, *, pads: bool) -> NetInput:
-    """How frames become the input of the net of a run."""
-    data = config.data
-    is_chip = config.chip is not None
-    return NetInput(
-        standard,
-        hold=1 if is_chip else data.hold or 1,
-        length=None if is_chip else data.length,
-        pads_to_length=pads,
-        encoder=encoder_of_run(config),
-        center=data.center,
-        standardize=data.standardize,
-        look_ahead=data.look_ahead,
-    )
-
-
-def _kind_of(config: RunConfig, facts: Facts) -> Kind:
-    """What the recordings of a run are; the built-in digits are series of features."""
-    if facts.kind is None:  # of an earlier run
-        return "series" if config.data.source == "digits" else "sound"
-    return "series" if facts.kind == "features" else facts.kind
-
-
-def _steps_of(config: RunConfig, facts: Facts, features: object) -> int | None:
+def _steps_of(config: CompletedConfig, facts: Facts, features: object) -> int | None:
     """Time steps of a recording; see `TrainedRun`."""
     if isinstance(features, ChipFeatures):
         return features.config.T
-    data = config.data
-    if data.padding == "zeros" and data.length is not None and config.chip is None:
-        return data.length * (data.hold or 1)
+    length = config.option("data.length")
+    if config.option("data.padding") == "zeros" and length is not None:
+        return int(length) * int(config.option("data.hold"))
     return facts.typical_steps
 
 

@@ -1,10 +1,21 @@
 """What a run is: the choices of the user, the recipe that completes them, and what is recorded."""
 
 from nwavesdk.train.config.run_config import (
-    CHIP_DEFAULTS,
     MOVABLE,
+    Choices,
+    CompletedConfig,
     RunConfig,
-    absolute_choice,
+    fields_of,
+    merge_choices,
+    net_name,
 )
 
-__all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig", "absolute_choice"]
+__all__ = [
+    "MOVABLE",
+    "Choices",
+    "CompletedConfig",
+    "RunConfig",
+    "fields_of",
+    "merge_choices",
+    "net_name",
+]

@@ -8,10 +8,10 @@ import os
 import platform
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config.sections import Count, NoneOrMore
+from nwavesdk.train.config.fields import Count, NotNegative
 
 if TYPE_CHECKING:
     from nwavesdk.chip import Profile
@@ -38,13 +38,6 @@ class ArithmeticConfig(FrozenModel):
         description="Densities below which sparse products are used; "
         "see `nwavesdk.solvers.sparse.crossover`."
     )
-
-    @field_validator("crossovers")
-    @classmethod
-    def _check_crossovers(cls, content: dict[str, Any]) -> dict[str, Any]:
-        from nwavesdk.solvers.sparse.crossover import CrossoverTable
-
-        return CrossoverTable.of(content, "the content").content()
 
     def table(self) -> "CrossoverTable":
         """The crossover table."""
@@ -113,19 +106,9 @@ class Origin(FrozenModel):
 class Facts(FrozenModel):
     """What the data were when the run began, and what it began with."""
 
-    task: Literal["classification", "labels", "regression", "pattern"] = Field(
-        default="classification", description="What the net learns."
-    )
-    kind: Literal["features", "sound", "series", "image", "events"] | None = Field(
-        default=None, description="What a recording is; None in earlier runs."
-    )
     classes: tuple[str, ...] = Field(description="Name of each class; none for values.")
-    n_targets: NoneOrMore = Field(
-        default=0, description="Values of the target in each step; 0 for classes."
-    )
-    feature_shape: tuple[Count, ...] = Field(
-        default=(), description="Shape of the features of a frame; none in earlier runs."
-    )
+    n_targets: NotNegative = Field(description="Values of the target in each step; 0 for classes.")
+    feature_shape: tuple[Count, ...] = Field(description="Shape of the features of a frame.")
     feature_names: tuple[str, ...] = Field(
         default=(), description="Names of the features of a series, if its files have them."
     )
@@ -136,10 +119,8 @@ class Facts(FrozenModel):
     recordings: tuple[Count, Count, Count] = Field(
         description="Recordings in the training, validation and test set."
     )
-    typical_steps: Count | None = Field(
-        default=None,
-        description="Time steps within which nine of ten recordings of the training set end; None "
-        "in earlier runs.",
+    typical_steps: Count = Field(
+        description="Time steps within which nine of ten recordings of the training set end."
     )
     patterns: tuple[tuple[str, Count], ...] = Field(
         default=(),
@@ -147,15 +128,13 @@ class Facts(FrozenModel):
         "drawn by.",
     )
     split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
-        default="recording", description="What the sets were split by."
+        description="What the sets were split by."
     )
-    split_reason: str = Field(default="", description="Why they were split like this.")
+    split_reason: str = Field(description="Why they were split like this.")
     split_version: Count = Field(
-        default=1,
-        description="Version of the rules that assigned recordings to sets; 1 in earlier runs.",
+        description="Version of the rules that assigned recordings to sets."
     )
-    net_reason: str = Field(default="", description="Why the run has its net.")
-    n_folds: NoneOrMore = Field(
+    n_folds: NotNegative = Field(
         default=0, description="Folds of the cross-validation; 0 without one."
     )
     tested: tuple[str, ...] = Field(
@@ -167,19 +146,10 @@ class Facts(FrozenModel):
     profile: str | None = Field(
         default=None, description="All numbers of the chip as JSON, for a run for a chip."
     )
-
-    begun_with: Origin | None = Field(
-        default=None,
+    begun_with: Origin = Field(
         description="Versions of nwavesdk, Python, torch, NumPy and numba, the system, the machine "
-        "and its number of cores; None in earlier runs.",
+        "and its number of cores."
     )
-
-    @field_validator("profile")
-    @classmethod
-    def _check_profile(cls, text: str | None) -> str | None:
-        from nwavesdk.chip import Profile
-
-        return None if text is None else Profile.from_json(text).to_json()
 
     @property
     def chip(self) -> "Profile | None":

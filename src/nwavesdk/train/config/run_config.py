@@ -1,146 +1,94 @@
-"""The config of a run: every choice that decides its result, validated and kept in `config.json`.
-
-The module imports neither torch nor numba, so that the command line can generate its options from
-the fields. Validators that need more import it when they run.
-"""
+"""The config of a run: as the user gives it, and completed, validated and kept in `config.json`."""
 
 import json
-import os
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import model_validator
 
-from nwavesdk.internal.checks import looks_like_milliseconds, shown
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
-from nwavesdk.presets import NAMES
+from nwavesdk.train.config.data import Data, Features
 from nwavesdk.train.config.facts import ArithmeticConfig, Facts
-from nwavesdk.train.config.net_choice import NetFileConfig
-from nwavesdk.train.config.neuron_choice import (
-    complete_neuron,
-    neuron_name,
-    parse_neuron_options,
-)
-from nwavesdk.train.config.sections import (
-    LONGEST,
+from nwavesdk.train.config.fields import choice, is_table
+from nwavesdk.train.config.learning import (
     ChipConfig,
-    DataConfig,
+    ClassTask,
+    CompletedLearning,
     LearningConfig,
     MachineConfig,
-    NetConfig,
-    choice,
-    is_table,
+    Task,
 )
+from nwavesdk.train.config.nets import Conv, Lif, Net, NetPage
 
-if TYPE_CHECKING:
-    from nwavesdk.chip import Profile
-    from nwavesdk.data import NWaveDataloaderConfig
+__all__ = [
+    "MOVABLE",
+    "UNIONS",
+    "Choices",
+    "CompletedConfig",
+    "RunConfig",
+    "fields_of",
+    "merge_choices",
+    "net_name",
+]
 
-__all__ = ["CHIP_DEFAULTS", "MOVABLE", "RunConfig", "absolute_choice"]
+# Nested choices, by section and field.
+Choices = Mapping[str, Any]
 
-# Choices that may change after a run has begun.
+# Fields that may change after a run has begun.
 MOVABLE = {
     "data.source",
-    "net_file.file",
+    "net.page.file",
+    "page.file",
     "machine.accelerator",
     "machine.workers",
     "facts.split_reason",
-    "facts.net_reason",
     "facts.begun_with",
 }
 
-# exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
-# would forget its input in one step, or never.
-LEAST_DT_PER_TAU = 1e-6
-MOST_DT_PER_TAU = 50.0
-
-# The fields of the net that choose its hidden neurons, none of which a run for a chip may set.
-NEURON_DEFAULTS: dict[str, Any] = {
-    name: NetConfig.model_fields[name].default
-    for name in ("neuron", "neuron_options", "charge_gain")
+# The unions of a config: the field that decides, and the class of each of its values.
+UNIONS: dict[str, tuple[str, dict[str, type[FrozenModel]]]] = {
+    section: (tag, {get_args(model.model_fields[tag].annotation)[0]: model for model in models})
+    for section, tag, models in (
+        ("task", "name", get_args(get_args(Task)[0])),
+        ("data", "kind", get_args(get_args(Data)[0])),
+        ("net", "name", get_args(get_args(Net)[0])),
+    )
 }
 
-# The fields of the net that a net from a file does not have; `build` may read the others.
-LAYER_FIELDS = ("hidden", "population", *NEURON_DEFAULTS, "recurrent", "threshold", "reset")
-
-# Fields of `data` that were added after runs had begun without them, with the values of those runs.
-LATER_DATA: dict[str, Any] = {
-    "level": "peak",
-    "task": "classification",
-    "padding": "zeros",
-    "speaker_pattern": None,
-    "val_share": None,
-    "test_share": None,
-    "folds": None,
-    "leave_one_out": None,
-    "fold": None,
-    "test": True,
-    "steps": None,
-    "encoder": "current",
-    "bin": None,
-    "events": "frames",
-    "augment": {},
-    "center": False,
-    "standardize": False,
-    "add_standardized": False,
-    "look_ahead": 0,
-    "columns": [],
-    "missing": "error",
+# Fields of earlier versions, and what replaces them.
+RENAMED = {
+    "net_file": "net.name or net.page",
+    "net.preset": "net.name",
+    "net.neuron_options": "net.constants and net.learn",
+    "data.task": "task.name",
+    "data.look_ahead": "task.look_ahead",
+    "learning.class_weights": "task.class_weights",
+    "learning.label_smoothing": "task.label_smoothing",
+    "learning.sharpness": "net.sharpness",
+    "chip.duration": "data.duration",
 }
 
-# Fields that were added after runs had been sealed without them, with the values of those runs.
-LATER_FIELDS: dict[str, dict[str, Any]] = {
-    "net": {
-        **NEURON_DEFAULTS,
-        "recurrent": None,
-        "preset": None,
-        "first_weights": "drawn",
-        "reset": "subtraction",
-    },
-    "data": LATER_DATA,
-    "learning": {
-        "class_weights": "none",
-        "clip": None,
-        "keep": "best",
-        "label_smoothing": 0.0,
-        "most_spikes": None,
-        "spike_cost": LearningConfig.model_fields["spike_cost"].default,
-    },
-    "machine": {"workers": 0, "threads": None, "nodes": 1},
-    "facts": {
-        "task": "classification",
-        "kind": None,
-        "n_targets": 0,
-        "feature_shape": [],
-        "feature_names": [],
-        "typical_steps": None,
-        "patterns": [],
-        "split_reason": "",
-        "split_version": 1,
-        "net_reason": "",
-        "n_folds": 0,
-        "tested": [],
-    },
-}
+# The class of a union, which pydantic names as if it were a section; and the place of an error that
+# names its field itself.
+TAGS = "|".join(name for _, models in UNIONS.values() for name in models)
+TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=[.:])"
+NAMED_TWICE = rf"\b({'|'.join(UNIONS)})[.\w]*: (?=\1\.)"
 
-# Fields of a run that hold a path, and the names that they accept instead.
-NOT_PATHS = {"data.source": {"digits"}, "chip.profile": {"h1v1", "h1v2"}}
-
-# Defaults by section and field that differ for a run for a chip.
-CHIP_DEFAULTS: dict[str, dict[str, Any]] = {
-    "data": {"sample_rate": 16_000},
-    "net": {"hidden": (50,), "tau": 50e-3, "dropout": 0.0},
-    "learning": {"epochs": 40, "rate": 0.03, "weight_decay": 0.0, "sharpness": 300.0},
-}
+# The kind of data that the net of a chip gets, by what the files hold.
+CHIP_KINDS = {"sound": "filtered", "series": "channels"}
 
 
 class RunConfig(FrozenModel):
-    """All choices of a run.
+    """The choices of a run.
+
+    `of` takes them nested by section, and finds out what the data are. Where choices are left out,
+    the recipe for the data, the task and the net decides when the run begins.
 
     Example:
         >>> RunConfig.of({"seed": 3, "learning": {"epochs": 5}}).learning.epochs
@@ -148,176 +96,124 @@ class RunConfig(FrozenModel):
     """
 
     seed: int = choice(0, "Seed of weights, order, dropout and mismatch.", ge=0, lt=2**32)
-    data: DataConfig = DataConfig()
-    net: NetConfig = NetConfig()
-    net_file: NetFileConfig | None = choice(
-        None,
-        "Net of the library, or a Python file and its function build(inputs, classes, config); "
-        "`nwave net` lists the first.",
-        metavar=f"{'|'.join(NAMES)}|FILE.py:build",
-        default_text="found from the data",
-    )
+    task: Task = ClassTask()
+    data: Data = Features()
+    net: Net = Conv()
     chip: ChipConfig | None = None
     learning: LearningConfig = LearningConfig()
     machine: MachineConfig = MachineConfig()
-    arithmetic: ArithmeticConfig | None = None
-    facts: Facts | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _name_preset(cls, choices: Any) -> Any:
-        """Take the name of a preset in place of a file."""
-        if not isinstance(choices, Mapping) or choices.get("net_file") not in NAMES:
-            return choices
-        net = choices.get("net") or {}
-        if not isinstance(net, Mapping):
-            return choices
-        return {**choices, "net_file": None, "net": {**net, "preset": choices["net_file"]}}
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        """Reject fields of one section that have no effect with those of another one."""
+        for is_wrong, problem in self._conflicts():
+            if is_wrong:
+                raise ValueError(problem)
+        return self
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_chip_defaults(cls, choices: Any) -> Any:
-        chip = choices.get("chip") if isinstance(choices, Mapping) else None
-        if not isinstance(chip, Mapping | ChipConfig) or not chip:
-            return choices
-        if isinstance(choices["chip"], Mapping) and "profile" not in choices["chip"]:
-            given = ", ".join(map(str, choices["chip"]))
-            raise ValueError(
-                f"chip.profile: missing, although other options of a chip are given ({given}): "
-                "expected h1v1, h1v2 or a file."
-            )
-        sections = {name: choices.get(name) or {} for name in CHIP_DEFAULTS}
-        if not all(isinstance(values, Mapping) for values in sections.values()):
-            return choices
-        return {
-            **choices,
-            **{name: {**CHIP_DEFAULTS[name], **values} for name, values in sections.items()},
-        }
+    def _conflicts(self) -> Iterator[tuple[bool, str]]:
+        net, chip = self.net, self.chip
+        yield (
+            net.name == "chip" and chip is None,
+            "net.name: the net of a chip needs one, got none: add chip.profile (--chip h1v2)",
+        )
+        yield (
+            net.name not in ("chip", "file") and chip is not None,
+            f"chip.profile: the net {net.name} is not for a chip: remove one of them",
+        )
+        yield (
+            self.option("data.events", "frames") == "lists" and net.name != "lif",
+            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use lif",
+        )
+        if not isinstance(net, Lif):
+            return
+        default = Lif.model_fields["population"].default
+        yield (
+            net.population != default and self.task.name != "classification",
+            f"net.population: each output is the membrane of one neuron, got {net.population}: "
+            "remove it",
+        )
+        yield (
+            net.first_weights == "driven" and not self.can_drive,
+            "net.first_weights: lists of events, patterns and neurons other than LIF cannot drive "
+            "weights, and charge_gain replaces it, got 'driven': remove it",
+        )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_older_run(cls, choices: Any) -> Any:
-        """Keep what decided the data of a run that began before there was an option for it.
+    @property
+    def can_drive(self) -> bool:
+        """Whether recordings can drive the initial weights of the net.
 
-        The facts of runs from before the option `data.split` record the split.
+        A pattern and lists of events drive none. Neurons other than LIF have a measured gain
+        instead, because some of them spike without input; so has a net whose gain is given.
         """
-        if not isinstance(choices, Mapping) or not isinstance(choices.get("facts"), Mapping):
-            return choices
-        data = choices.get("data", {})
-        if not isinstance(data, Mapping):
-            return choices
-        data = {"max_seconds": LONGEST, **LATER_DATA, **data}
-        if data.get("split", "auto") == "auto":
-            data["split"] = choices["facts"].get("split_by", "recording")
-        return {**choices, "data": data}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _complete_neuron(cls, choices: Any) -> Any:
-        net = choices.get("net") if isinstance(choices, Mapping) else None
-        if not isinstance(net, Mapping):
-            return choices
-        if {"neuron", "neuron_options"} & net.keys():
-            net = complete_neuron(net)
-        for field, default in NEURON_DEFAULTS.items():
-            if choices.get("chip") and net.get(field, default) != default:
-                raise ValueError(
-                    f"net.{field}: a net for a chip has the neurons of the chip, got "
-                    f"{shown(net[field])}: leave it out, or train without --chip."
-                )
-        return {**choices, "net": net}
-
-    @model_validator(mode="after")
-    def _check_net_file(self) -> Self:
-        """Reject choices that have no effect on a net from a file, in a run that begins."""
-        if self.net_file is None or self.facts is not None:
-            return self
-        of_chip = CHIP_DEFAULTS["net"] if self.chip is not None else {}
-        for field in LAYER_FIELDS:
-            value = getattr(self.net, field)
-            if field in self.net.model_fields_set and value != of_chip.get(field, ...):
-                raise ValueError(
-                    f"net.{field}: has no effect on the net of --net, got {shown(value)}: leave it "
-                    "out, and choose it in the file."
-                )
-        if self.data.events == "lists":
-            raise ValueError(
-                "data.events: the net of --net gets frames, got 'lists': leave it out."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_decay(self) -> Self:
         net = self.net
-        _check_step("net.tau", "tau", net.tau, net.dt)
-        if looks_like_milliseconds(net.tau, net.dt):
-            raise ValueError(
-                f"net.tau: time constants are in seconds, got {net.tau:g} s, or "
-                f"{net.tau / net.dt:,.0f} steps of {net.dt:g} s, expected at most 1,000 steps: for "
-                f"{net.tau:g} ms, use {net.tau / 1000:g}"
-            )
-        if not net.has_default_neuron:
-            from nwavesdk.layers.constants import without_step_warnings
-            from nwavesdk.presets.lif import hidden_layer
+        has_frames = self.option("data.events", "frames") == "frames"
+        is_plain = isinstance(net, Lif) and net.has_default_neuron and net.charge_gain is None
+        return is_plain and has_frames and self.task.name != "pattern"
 
-            # The layer rejects constants that are out of their ranges.
-            try:
-                with without_step_warnings():
-                    layer = hidden_layer(self, 1)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"net.neuron_options: {error}") from None
-            if not all(value.isfinite().all() for value in layer.constants()):
-                raise ValueError(
-                    f"net.neuron_options: {net.neuron} divides by 0 or has no finite step with "
-                    f"these constants, got {shown(net.neuron_options)}: change one of them; "
-                    f"`nwave neurons {net.neuron}` describes them."
-                )
-            for constant in layer.stored_constants:
-                if constant.kind.unit == "s":
-                    value = layer.constant(constant.name).item()
-                    _check_step("net.neuron_options", constant.name, value, net.dt)
-        return self
+    @classmethod
+    def of(cls, content: object, owner: str = "") -> Self:
+        """Validate nested choices.
 
-    @model_validator(mode="after")
-    def _check_steps(self) -> Self:
-        """Check what `NWaveDataloaderConfig` checks, whose fields have other names."""
-        if self.chip is None:
-            return self
-        dt, duration, rate = self.net.dt, self.chip.duration, self.data.sample_rate
-        # A step that is short by a rounding error counts.
-        if dt > duration * (1 + 1e-9):
-            raise ValueError(
-                f"chip.duration: {duration:g} s hold no time step of net.dt (got {dt:g} s): "
-                "raise it, or lower net.dt"
-            )
-        if rate is not None and dt * rate < 1:
-            raise ValueError(
-                f"net.dt: a time step of {dt:g} s holds no sample at {rate} Hz: raise it, or the "
-                "sample_rate"
-            )
-        return self
+        The kind of the data, the task and the net need not be given: they are found by the files.
 
-    @model_validator(mode="after")
-    def _check_schedule(self) -> Self:
-        """Apply the surrogate's schedule to a layer, which rejects what the surrogate cannot do."""
-        schedule = self.learning.surrogate_schedule
-        if schedule is None:
-            return self
-        from torch.nn import Sequential
+        Args:
+            content: The choices by section and field.
+            owner: What they belong to, for the message.
 
-        from nwavesdk.layers import LIFLayer
-        from nwavesdk.optim import SurrogateAnnealing
-        from nwavesdk.surrogate import parse
-
-        net = Sequential(LIFLayer(1, self.net.tau, spike_grad=parse(self.net.surrogate)))
+        Raises:
+            ValueError: If a field is unknown, has no effect, or is out of its range, or if the
+                data cannot be used; one line names it.
+        """
         try:
-            SurrogateAnnealing(net, self.learning.epochs, **schedule.model_dump())
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"learning.surrogate_schedule: {error}") from None
+            return super().of(_with_tags(content), owner)
+        except ValueError as error:
+            text = re.sub(TAGGED, r"\1", str(error))
+            raise ValueError(re.sub(NAMED_TWICE, "", text)) from None
+
+    def option(self, field: str, default: Any = None) -> Any:
+        """The value of a field that only some kinds of data, tasks or nets have.
+
+        Args:
+            field: The field, such as `"data.center"`.
+            default: The value without such a field.
+        """
+        section, _, name = field.partition(".")
+        return getattr(getattr(self, section), name, default)
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, nested by section, with the kinds of data, task and net."""
+        choices = self.model_dump(exclude_unset=True)
+        for section, (tag, _) in UNIONS.items():
+            choices.setdefault(section, {})[tag] = getattr(getattr(self, section), tag)
+        return choices
+
+
+class CompletedConfig(RunConfig):
+    """The config of a run that has begun: all choices, what was found in the data, and facts.
+
+    `complete` makes it, and a run stores it.
+    """
+
+    learning: CompletedLearning
+    page: NetPage
+    arithmetic: ArithmeticConfig
+    facts: Facts
+
+    @model_validator(mode="after")
+    def _check_complete(self) -> Self:
+        needed = {
+            "data": self.data.found,
+            "chip": ("gain", "bits") if self.chip is not None else (),
+        }
+        for section, fields in needed.items():
+            for field in fields:
+                if getattr(getattr(self, section), field) is None:
+                    raise ValueError(f"{section}.{field}: missing")
         return self
 
     @classmethod
-    def read(cls, path: Path) -> "RunConfig":
+    def read(cls, path: Path) -> "CompletedConfig":
         """Read `config.json`.
 
         Raises:
@@ -330,42 +226,26 @@ class RunConfig(FrozenModel):
             reason = f"it {error.what}"
         except (ValueError, TypeError) as error:
             reason = str(error)
-        what = f"is not the config of a run: {reason}"
-        raise FileError(path, what, "restore it, or begin a new run")
+        problem = f"is not the config of a run: {reason}"
+        raise FileError(path, problem, "restore it, or begin a new run")
 
-    def check_same(self, choices: Mapping[str, Any]) -> None:
+    def check_same(self, choices: Choices) -> None:
         """Reject choices that differ from those of this run.
 
         Raises:
             ValueError: If a choice is out of range, or differs; the text names the first one.
         """
-        if self.chip is None and choices.get("chip"):
+        recorded = self.choices()
+        changed = RunConfig.of(merge_choices(recorded, choices)).model_dump()
+        if "constants" in recorded["net"]:  # the others are defaults
+            changed["net"]["constants"] = recorded["net"]["constants"] | changed["net"]["constants"]
+        for name, got, expected in differences(changed, recorded):
             raise ValueError(
-                "chip: the run to resume is not for a chip: leave --chip out, or begin a new run."
-            )
-        recorded = self.model_dump()
-        merged = {
-            name: {**recorded[name], **value} if isinstance(value, Mapping) else value
-            for name, value in choices.items()
-        }
-        net = choices.get("net", {})
-        if "neuron_options" in net:
-            options = parse_neuron_options(net["neuron_options"])
-            merged["net"]["neuron_options"] = {**recorded["net"]["neuron_options"], **options}
-        name = neuron_name(net.get("neuron", self.net.neuron))
-        # Options of one neuron are errors of another one.
-        first = ("net.neuron", name, self.net.neuron) if name != self.net.neuron else None
-        if first is None:
-            changed = RunConfig.of({**recorded, **merged}).model_dump()
-            first = next(differences(changed, recorded), None)
-        if first is not None:
-            name, got, expected = first
-            raise ValueError(
-                f"{name}: a resumed run keeps its own choices, got {got!r}, expected {expected!r}: "
-                "leave the option out, or begin a new run."
+                f"{name}: a resumed run keeps its choices, got {got!r}, expected {expected!r}: "
+                "remove the option, or begin a new run."
             )
 
-    def difference(self, other: "RunConfig", ignored: Set[str] = frozenset()) -> str | None:
+    def difference(self, other: "CompletedConfig", ignored: Set[str] = frozenset()) -> str | None:
         """Name of the first choice in which another config differs, or None.
 
         Args:
@@ -373,46 +253,24 @@ class RunConfig(FrozenModel):
             ignored: Choices that do not count, with all that they hold.
         """
         for name, _, _ in differences(self.model_dump(), other.model_dump()):
-            if not any(f"{name}.".startswith(f"{each}.") for each in ignored):
+            if not any(f"{name}.".startswith(f"{prefix}.") for prefix in ignored):
                 return name
         return None
-
-    def channel_choices(self, profile: "Profile") -> "NWaveDataloaderConfig":
-        """How recordings become the channels of a chip, for a run with a sample rate.
-
-        Args:
-            profile: The chip.
-        """
-        from nwavesdk.data import NWaveDataloaderConfig
-
-        assert self.chip is not None
-        assert self.data.sample_rate is not None
-        return NWaveDataloaderConfig(
-            self.data.source,
-            sample_rate=self.data.sample_rate,
-            recording_duration_s=self.chip.duration,
-            sim_time_s=self.net.dt,
-            level=self.data.level,
-            chip=profile,
-            on_error=self.data.on_error,
-            max_seconds=self.data.max_seconds,
-        )
 
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
         content = self.model_dump(mode="json")
         for name in MOVABLE:
-            section, _, key = name.partition(".")
-            if content[section] is not None:
-                del content[section][key]
-        if content["net_file"] is None:
-            del content["net_file"]
-        for section, defaults in LATER_FIELDS.items():
-            fields = content[section] or {}
-            for field, default in defaults.items():
-                if fields.get(field, ...) == default:
-                    del fields[field]
+            *sections, key = name.split(".")
+            fields = content
+            for section in sections:
+                fields = fields.get(section, {})
+            fields.pop(key, None)
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def choices(self) -> dict[str, Any]:
+        """The choices without what a run records, to begin another run with them."""
+        return self.model_dump(exclude={"page", "arithmetic", "facts"})
 
     def json_text(self) -> str:
         """The text of `config.json`, with lists of numbers on one line."""
@@ -420,32 +278,135 @@ class RunConfig(FrozenModel):
         return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
-def _check_step(field: str, name: str, tau: float, dt: float) -> None:
-    """Reject a time constant that a step is too long or too short for."""
-    if not LEAST_DT_PER_TAU <= dt / tau <= MOST_DT_PER_TAU:
-        raise ValueError(
-            f"{field}: dt / {name} must be from {LEAST_DT_PER_TAU:g} to {MOST_DT_PER_TAU:g}, "
-            f"got {dt:g} s / {tau:g} s = {dt / tau:.3g}"
-        )
-
-
-def absolute_choice(field: str, value: Any) -> Any:
-    """A choice as the user gives it; a path becomes absolute, the name of a chip lowercase.
+def fields_of(section: str) -> dict[str, type[FrozenModel]]:
+    """The fields of a section by name, with the first class that has each.
 
     Args:
-        field: The field, as `name` or `section.name`.
-        value: Its value.
-
-    Raises:
-        ValueError: If the file of a net cannot be read.
+        section: `"data"`, `"task"`, `"net"`, `"chip"`, `"learning"` or `"machine"`.
     """
-    if not isinstance(value, str) or "\0" in value:
-        return value
-    if field == "net_file" and value not in NAMES:
-        return NetFileConfig.of(value, "--net").model_dump()
-    if field == "chip.profile" and value.lower() in NOT_PATHS[field]:
-        return value.lower()
-    is_split = field == "data.split" and is_table(value)
-    if is_split or (field in NOT_PATHS and value not in NOT_PATHS[field]):
-        return os.path.realpath(value)
-    return value
+    sections: dict[str, type[FrozenModel]] = {
+        "chip": ChipConfig,
+        "learning": LearningConfig,
+        "machine": MachineConfig,
+    }
+    models = [sections[section]] if section in sections else UNIONS[section][1].values()
+    owners: dict[str, type[FrozenModel]] = {}
+    for model in models:
+        owners = {**dict.fromkeys(model.model_fields, model), **owners}
+    return owners
+
+
+def net_name(config: RunConfig) -> str:
+    """The net of a run: its preset, or its file and function."""
+    return config.net.page.name if config.net.name == "file" else config.net.name
+
+
+def merge_choices(first: Choices, second: Choices) -> dict[str, Any]:
+    """Choices by section and field; the second come first where both have a field.
+
+    Example:
+        >>> merge_choices({"net": {"dt": 1e-3}}, {"net": {"tau": 0.02}, "seed": 1})
+        {'net': {'dt': 0.001, 'tau': 0.02}, 'seed': 1}
+    """
+    merged = dict(first)
+    for name, value in second.items():
+        before = merged.get(name)
+        is_section = isinstance(before, Mapping) and isinstance(value, Mapping)
+        merged[name] = {**before, **value} if is_section else value  # type: ignore[dict-item]  # a mapping
+    return merged
+
+
+def _with_tags(content: object) -> object:
+    """Choices with the kind of data, the task and the net; other content is left to pydantic."""
+    sections = ("data", "task", "net")
+    if not isinstance(content, Mapping):
+        return content
+    choices = {**content, **{name: content.get(name, {}) for name in sections}}
+    if not all(isinstance(choices[name], Mapping | FrozenModel) for name in sections):
+        return content
+    choices = {
+        name: value.given() if isinstance(value, RunConfig) else value
+        for name, value in choices.items()
+    }
+    _check_renamed(choices)
+
+    data, task, net = (dict(choices[name]) for name in sections)
+    if "kind" not in data or "name" not in task:
+        found_kind, found_task = _look(data, task)
+        data.setdefault("kind", found_kind)
+        task.setdefault("name", found_task)
+    if task["name"] == "pattern":
+        data["kind"] = "pattern"
+    elif choices.get("chip"):
+        data["kind"] = _chip_kind(data["kind"])
+    if "name" not in net:
+        net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
+    choices |= {"data": data, "task": task, "net": net}
+    _check_effects(choices)
+    return choices
+
+
+def default_net(data: Choices, task: Choices, chip: object) -> str:
+    """The net of a run that is given none."""
+    if chip:
+        return "chip"
+    return "lif" if task["name"] == "pattern" or data.get("events") == "lists" else "conv"
+
+
+def _look(data: Choices, task: Choices) -> tuple[str, str]:
+    """The kind of data and the task by the files; no recording is read."""
+    source = data.get("source", "digits")
+    if source == "digits":
+        return "features", "classification"
+    from nwavesdk.data.folder import Faults
+    from nwavesdk.data.formats import open_source
+
+    path = Path(str(source))
+    opened = open_source(
+        path,
+        Faults(path, "skip"),
+        task=task.get("name"),
+        has_table=is_table(str(data.get("split", ""))),
+    )
+    return opened.kind, opened.task
+
+
+def _chip_kind(kind: str) -> str:
+    if kind not in (*CHIP_KINDS, *CHIP_KINDS.values()):
+        raise ValueError(
+            f"chip.profile: a chip takes sound, or series with a channel for each of its filters, "
+            f"got {kind}: remove it, or pass --data FOLDER with sound."
+        )
+    return CHIP_KINDS.get(kind, kind)
+
+
+def _check_renamed(choices: Choices) -> None:
+    for field, remedy in RENAMED.items():
+        section, _, name = field.rpartition(".")
+        fields = choices.get(section, {}) if section else choices
+        if isinstance(fields, Mapping) and name in fields:
+            raise ValueError(f"{field}: has another name now: use {remedy}")
+
+
+def _check_effects(choices: Choices) -> None:
+    """Reject fields that act on other kinds of data, other tasks or other nets.
+
+    This is the only place for such errors. A field that no class has is left to pydantic.
+    """
+    for section, (tag, models) in UNIONS.items():
+        fields = choices[section]
+        if fields[tag] not in models:
+            continue
+        for field in fields.keys() - models[fields[tag]].model_fields:
+            owners = [name for name, model in models.items() if field in model.model_fields]
+            if owners:
+                raise ValueError(
+                    f"{section}.{field}: has no effect on {_described(section, fields[tag])}, got "
+                    f"{shown(fields[field])}: remove it; it is for {', '.join(owners)}"
+                )
+
+
+def _described(section: str, name: str) -> str:
+    texts = {"net": f"the net {name}", "task": f"the task {name}"}
+    kinds = {"filtered": "sound for a chip", "channels": "series for a chip"}
+    return texts.get(section, kinds.get(name, name))

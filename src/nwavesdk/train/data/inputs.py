@@ -4,30 +4,33 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from nwavesdk.chip import Profile
-from nwavesdk.data import Series, Standard
+from nwavesdk.data import NWaveDataloaderConfig, Recordings, Series, Standard
 from nwavesdk.data.augment import Augmentation
-from nwavesdk.data.batches import Encoder, encoder_of
+from nwavesdk.data.batches import encoder_of
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
+from nwavesdk.data.formats import ALL_COLUMNS
 from nwavesdk.data.front_end import LEAST_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
-from nwavesdk.data.source import Kind, Task
-from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import printable
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.recipes import DataKind
+from nwavesdk.presets import LAYERED
+from nwavesdk.train.config import CompletedConfig, RunConfig
+from nwavesdk.train.config import data as kinds
 
 __all__ = [
     "augmentation_of_run",
+    "channel_options",
     "constant_note",
-    "encoder_of_run",
     "features_of",
+    "input_options",
     "outlier_note",
     "scale_of_kind",
+    "series_of",
     "series_options",
     "skipped_note",
     "warn_of_skipped",
@@ -47,79 +50,132 @@ MOST_LOOKED_AT = 2**22
 OUTLIER_RATIO = 3.0
 
 
-def features_of(
-    config: RunConfig, kind: Kind, task: Task, profile: Profile | None
-) -> Features | FeatureOptions:
+def features_of(config: RunConfig, profile: Profile | None) -> Features | FeatureOptions:
     """How the recordings of a run become frames.
 
     Args:
         config: The config of the run.
-        kind: What a recording is.
-        task: What the net learns.
         profile: The chip of the run, if it has one.
 
     Returns:
         Features; or options, of which some may still be found in the recordings.
     """
     data = config.data
-    if task == "pattern":
-        channels = NOISE_CHANNELS if profile is None else profile.count("filters")
-        return NoiseFeatures(config.seed, channels)
-    if profile is not None and kind == "sound":
-        return ChipFeatures(config.channel_choices(profile))
-    return FeatureOptions(
-        data.sample_rate,
-        data.bands,
-        data.window,
-        data.hop,
-        data.level,
-        data.bin,
-        config.facts.feature_shape if config.facts else (),
-        data.steps or STEPS,
-        data.add_standardized,
+    shape = config.facts.feature_shape if isinstance(config, CompletedConfig) else ()
+    match data:
+        case kinds.Pattern():
+            channels = NOISE_CHANNELS if profile is None else profile.count("filters")
+            return NoiseFeatures(config.seed, channels)
+        case kinds.Filtered():
+            assert profile is not None
+            return ChipFeatures(channel_options(data, config.net.dt, profile))
+        case kinds.Sound():
+            return FeatureOptions(data.sample_rate, data.bands, data.window, data.hop, data.level)
+        case kinds.Series():
+            return FeatureOptions(add_standardized=data.add_standardized)
+        case kinds.Events():
+            return FeatureOptions(bin=data.bin, shape=shape, bins=data.steps or STEPS)
+        case _:
+            return FeatureOptions(shape=shape)
+
+
+def channel_options(data: kinds.Filtered, dt: float, profile: Profile) -> NWaveDataloaderConfig:
+    """How sound becomes the channels of a chip.
+
+    Args:
+        data: The section of the config.
+        dt: Time step of the net [s].
+        profile: The chip.
+
+    Raises:
+        ValueError: If the sample rate or the duration does not fit the time step.
+    """
+    if not 1 / data.sample_rate <= dt <= data.duration * (1 + 1e-9):
+        raise ValueError(
+            f"net.dt: expected at least a sample ({1 / data.sample_rate:.3g} s) and at most "
+            f"data.duration ({data.duration:g} s), got {dt:g} s."
+        )
+    return NWaveDataloaderConfig(
+        data.source,
+        sample_rate=data.sample_rate,
+        recording_duration_s=data.duration,
+        sim_time_s=dt,
+        level=data.level,
+        chip=profile,
+        on_error=data.on_error,
+        max_seconds=data.max_seconds,
     )
 
 
 def series_options(config: RunConfig) -> SeriesOptions:
     """What a run reads of the files of a series."""
-    return SeriesOptions(config.data.columns, config.data.missing)
+    data = config.data
+    return (
+        SeriesOptions(data.columns, data.missing) if isinstance(data, kinds.Series) else ALL_COLUMNS
+    )
 
 
-def encoder_of_run(config: RunConfig) -> Encoder | None:
-    """How images become the input of a run's net; None for a constant current and without images.
-
-    A net for a chip has the values themselves as its input.
-    """
-    return None if config.chip is not None else encoder_of(config.data.encoder, config.seed)
-
-
-def scale_of_kind(standard: Standard, kind: DataKind) -> Standard:
+def scale_of_kind(standard: Standard, kind: str) -> Standard:
     """The scale of features with the change below which a recording of this kind is steady."""
     return replace(standard, least_change=LEAST_CHANGE) if kind == "sound" else standard
 
 
-def augmentation_of_run(config: RunConfig, kind: DataKind, task: Task) -> Augmentation | None:
-    """How the training recordings of a run change at random; None if they do not.
+def series_of(
+    config: RunConfig,
+    recordings: Recordings,
+    standard: Standard,
+    *,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+) -> Series:
+    """A set of a run as the input of its net.
 
     Args:
-        config: The config of the run.
-        kind: What a recording is.
-        task: What the net learns.
+        config: The config of the run; what is found in the data is there.
+        recordings: The set.
+        standard: The scale of the features.
+        augmentation: How recordings change in training; None for other sets.
+        seed: Seed of these changes.
+    """
+    return Series(
+        recordings,
+        standard,
+        **input_options(config),
+        as_lists=config.option("data.events") == "lists",
+        augmentation=augmentation,
+        seed=seed,
+    )
+
+
+def input_options(config: RunConfig) -> dict[str, Any]:
+    """How the frames of a run become the input of its net, apart from their scale."""
+    data = config.data
+    held = data if isinstance(data, kinds.Held) else None
+    own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
+    image = data if isinstance(data, kinds.Images) else None
+    return {
+        "hold": (held.hold if held else image.steps if image else 1) or 1,
+        "length": held.length if held else None,
+        "pads_to_length": held is not None and held.padding == "zeros",
+        "encoder": encoder_of(image.encoder, config.seed) if image else None,
+        "center": own_scale.center,
+        "standardize": own_scale.standardize,
+        "look_ahead": config.option("task.look_ahead", 0),
+    }
+
+
+def augmentation_of_run(config: RunConfig) -> Augmentation | None:
+    """How the training recordings of a run change at random; None if they do not.
 
     Raises:
         ValueError: If there is no such change for recordings of this kind.
     """
-    strengths = config.data.augment
+    strengths = config.option("data.augment")
     if not strengths:
         return None
-    if task == "pattern":
-        raise ValueError(
-            f"data.augment: a pattern has no input that could change, got {shown(strengths)}: "
-            "leave the option out."
-        )
-    if config.chip is not None:
-        return Augmentation.of("channels", strengths)
-    return Augmentation.of("series" if kind == "features" else kind, strengths)
+    kinds = {"features": "series", "filtered": "channels"}
+    kind: Any = kinds.get(config.data.kind, config.data.kind)
+    return Augmentation.of(kind, strengths)
 
 
 def skipped_note(skipped: Sequence[tuple[str, str]]) -> str | None:
@@ -166,9 +222,10 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
         f"'{printable(recordings.keys[places[0]])}': silence, channels that cancel out, or a "
         "single frame. The net gets zeros for them, because the mean of each recording is removed"
     )
-    if config.net_file is None:  # a net of layers
+    is_layered = config.net.name in LAYERED
+    if is_layered:
         note += ", and a net without biases does not spike on zeros"
-    if recordings.task != "classification" or config.net_file is None:
+    if recordings.task != "classification" or is_layered:
         return f"{note}: keep the mean with --no-center, or remove them if they are faults."
     labels = np.unique(recordings.labels[places])
     names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MOST_NAMED]]
@@ -188,15 +245,15 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
         train: The training set.
         config: The config of the run; only series have features with different scales.
     """
-    if config.facts is None or config.facts.kind not in ("series", "features"):
-        return None
-    if config.facts.task == "pattern":  # its input is the noise of the library
+    if config.data.kind not in ("series", "channels", "features"):
         return None
     recordings = train.recordings
     n_values = int(recordings.lengths.sum()) * recordings.n_features
     every = math.ceil(n_values / MOST_LOOKED_AT)
     # Features on the scale of a recording come after those of the data.
-    n_features = recordings.n_features // (2 if config.data.add_standardized else 1)
+    n_features = recordings.n_features // (
+        2 if getattr(config.data, "add_standardized", False) else 1
+    )
     frames = np.concatenate([one[::every, :n_features] for one in recordings.frames])
     low, middle, high = np.percentile(frames, [5, 50, 95], axis=0)
     deviation = frames.std(axis=0, dtype=np.float64)

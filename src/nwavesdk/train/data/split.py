@@ -3,10 +3,11 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nwavesdk.chip import Profile
+from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
 from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import SeriesFeatures
@@ -15,151 +16,118 @@ from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import Loaded, list_recordings, load_recordings
 from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.data.source import Events, Task
+from nwavesdk.data.source import Events
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_split_table
 from nwavesdk.internal.files import printable
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.recipes import DataKind, complete_config
-from nwavesdk.train.config.sections import is_table
-from nwavesdk.train.config.used_fields import (
-    check_digits,
-    check_left_out,
-    check_shares_used,
-    check_used,
-)
+from nwavesdk.train.config import CompletedConfig, RunConfig
+from nwavesdk.train.config.fields import MAX_SECONDS, is_table
+from nwavesdk.train.config.recipes import apply_recipe
 from nwavesdk.train.data.inputs import augmentation_of_run, features_of, series_options
 
-__all__ = ["SplitRecordings", "load_and_split"]
+__all__ = ["SplitRecordings", "load_and_split", "open_recordings", "profile_of"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SplitRecordings:
     """The recordings of a run, before they become series.
 
     Args:
-        config: The config, with the recipe for this kind of recordings.
-        net_reason: Why it has its net.
+        config: The choices of the run, with the recipe for its data.
         loaded: All recordings as frames.
-        kind: What a recording is.
-        recordings: Those that are used.
+        recordings: The recordings that are used.
         split: Their sets.
         n_unread: Recordings of the test set, if it was not read.
     """
 
     config: RunConfig
-    net_reason: str
     loaded: Loaded
-    kind: DataKind
     recordings: Recordings
     split: ChosenSplit
     n_unread: int = 0
 
 
-def load_and_split(config: RunConfig, profile: Profile | None, reads_test: bool) -> SplitRecordings:
-    """The recordings of a run, and its config with the recipe for this kind of recordings.
+def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> SplitRecordings:
+    """Read the recordings of a run and split them into three sets.
 
     Args:
-        config: The config of the run.
-        profile: The chip of the run, if it has one.
-        reads_test: Whether to read the test set of a run with `--no-test`.
+        config: The config of a run, or the choices for a new one, which get their recipe.
+        reads_test: Whether to read the recordings of the test set. [`data.test`]
+
+    Raises:
+        ValueError: If the source cannot be used, or is not what the config says.
     """
-    if config.data.source == "digits":
-        check_digits(config)
-        config, reason = _with_recipe(config, "features", "classification")
+    if config.data.kind == "features":
         loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
-        recordings, split = _split(config, loaded.recordings, "")
-        return SplitRecordings(config, reason, loaded, "features", recordings, split)
-    source, faults, note = _open(config)
-    config, reason = _with_recipe(config, source.kind, source.task, _has_one_axis(source))
-    features = features_of(config, source.kind, source.task, profile)
+        return _whole(_with_recipe(config), loaded, "")
+
+    source, faults, note = open_recordings(config)
+    config = _with_recipe(config, has_one_axis=_has_one_axis(source))
+    features = features_of(config, profile_of(config))
     cache = default_cache_folder()
-    if config.data.test or source.task == "pattern":
+    if config.data.test or config.data.kind == "pattern":
         loaded = load_recordings(source, faults, features, cache=cache)
-        recordings, split = _split(config, loaded.recordings, note)
-        return SplitRecordings(config, reason, loaded, source.kind, recordings, split)
+        return _whole(config, loaded, note)
+
     # The sets are made of names alone, so that the test set can stay unread.
-    listed, split = _split(config, list_recordings(source), note)
+    _, split = _split(config, listed := list_recordings(source), note)
     keys = split.indices.map(lambda part: [listed.keys[index] for index in part])
     read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
     source = replace(source, items=tuple(item for item in source.items if item.key in read))
     # The fingerprint of such a run covers the recordings that it learns from and selects on.
     loaded = load_recordings(source, faults, features, cache=cache, uncounted=set(keys.test))
-    recordings = loaded.recordings
-    indices = _indices_of(keys, recordings)
-    for name, chosen in indices.as_dict().items():
-        if not len(chosen) and (name != "test" or reads_test):
+
+    index_of = {key: index for index, key in enumerate(loaded.recordings.keys)}
+    indices = keys.map(
+        lambda part: np.array([index_of[k] for k in part if k in index_of], np.int64)
+    )
+    for name, members in indices.as_dict().items():
+        if not len(members) and (name != "test" or reads_test):
             raise ValueError(f"The {name} set of {printable(faults.root)} has no usable recording.")
-    split = replace(split, indices=indices)
     return SplitRecordings(
-        config, reason, loaded, source.kind, recordings, split, n_unread=len(keys.test)
+        config=config,
+        loaded=loaded,
+        recordings=loaded.recordings,
+        split=replace(split, indices=indices),
+        n_unread=len(keys.test),
     )
 
 
-def _indices_of(keys: Split[list[str]], recordings: Recordings) -> Split[Indices]:
-    """The indices of the recordings of each set that were read and are usable."""
-    index_of = {key: index for index, key in enumerate(recordings.keys)}
-    return keys.map(
-        lambda part: np.array([index_of[key] for key in part if key in index_of], np.int64)
-    )
+def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
+    """The recordings of files before they are read, and a note on those that a table leaves out.
 
-
-def _has_one_axis(source: Source) -> bool:
-    """Whether recordings are events whose places have one axis; the first good one shows it."""
-    if source.kind != "events":
-        return False
-    if source.shape:
-        return len(source.shape) == 1
-    for item in source.items:
-        with suppress(RecordingError):  # faults are reported when all recordings are read
-            events: Events = source.read(item).values  # type: ignore[assignment]  # of such a source
-            return len(events.shape) == 1
-    return False
-
-
-def _with_recipe(
-    config: RunConfig, kind: DataKind, task: Task, has_one_axis: bool = False
-) -> tuple[RunConfig, str]:
-    """The config with the defaults for its data, and why it has its net.
-
-    A run that has begun keeps its own.
+    Raises:
+        ValueError: If the files hold something other than the config says.
     """
-    if config.facts is not None:
-        return config, config.facts.net_reason
-    config, reason = complete_config(config, kind, task, has_one_axis=has_one_axis)
-    # Before recordings are read: an unknown change is an error.
-    augmentation_of_run(config, kind, task)
-    return config, reason
-
-
-def _open(config: RunConfig) -> tuple[Source, Faults, str]:
-    """The recordings before they are read, and a note on those that a table leaves out."""
-    data = config.data
-    if config.chip is not None and data.sample_rate is None:
-        raise ValueError(
-            "data.sample_rate: a run for a chip needs the sample rate of the sound [Hz], got None."
-        )
+    data: Any = config.data
     path = Path(data.source)
-    table = read_split_table(Path(data.split)) if is_table(data.split) else None
-    faults = Faults(path, data.on_error, table=None if table is None else table.path)
+    split = config.option("data.split", "auto")
+    table = read_split_table(Path(split)) if is_table(split) else None
     source = open_source(
         path,
-        faults,
-        task=None if data.task == "auto" else data.task,
-        max_seconds=data.max_seconds,
+        faults := Faults(
+            path,
+            config.option("data.on_error", "raise"),
+            table=None if table is None else table.path,
+        ),
+        task=config.task.name,
+        max_seconds=config.option("data.max_seconds", MAX_SECONDS),
         has_table=table is not None and "class" in table.columns,
         series=series_options(config),
     )
+    for field, got, expected in (
+        ("data.kind", data.source_kind, source.kind),
+        ("task.name", config.task.name, source.task),
+    ):
+        if got != expected:
+            raise ValueError(
+                f"{field}: got {got!r}, but {printable(path)} holds {source.kind} for "
+                f"{source.task}: remove the option."
+            )
     note = ""
     if table is not None:
         items, note = table.apply(source.items)
         source = replace(source, items=tuple(items))
-    if data.task not in ("auto", source.task):
-        raise ValueError(
-            f"data.task: got {data.task!r}, but {printable(path)} holds data for {source.task}: "
-            "leave the option out."
-        )
-    check_used(config, source)
     names = {item.class_name for item in source.items}
     if source.task == "classification" and len(names) < 2:
         raise ValueError(
@@ -169,26 +137,67 @@ def _open(config: RunConfig) -> tuple[Source, Faults, str]:
     return source, faults, note
 
 
+def profile_of(config: RunConfig) -> Profile | None:
+    """The chip of a run, as it was when the run began; None without a chip."""
+    if isinstance(config, CompletedConfig):
+        return config.facts.chip
+    return None if config.chip is None else load_profile(config.chip.profile)
+
+
+def _with_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
+    """The choices with the defaults for their data; a run that has begun has them."""
+    if not isinstance(config, CompletedConfig):
+        config = apply_recipe(config, has_one_axis=has_one_axis)
+    augmentation_of_run(config)  # an unknown change is an error before recordings are read
+    return config
+
+
+def _whole(config: RunConfig, loaded: Loaded, note: str) -> SplitRecordings:
+    recordings, split = _split(config, loaded.recordings, note)
+    return SplitRecordings(config=config, loaded=loaded, recordings=recordings, split=split)
+
+
+def _has_one_axis(source: Source) -> bool:
+    """Whether recordings are events whose places have one axis; the first good one shows it."""
+    if source.kind != "events" or source.shape:
+        return len(source.shape) == 1 and source.kind == "events"
+    for item in source.items:
+        with suppress(RecordingError):  # faults are reported when all recordings are read
+            events: Events = source.read(item).values  # type: ignore[assignment]  # of such a source
+            return len(events.shape) == 1
+    return False
+
+
 def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Recordings, ChosenSplit]:
     """The split of the recordings, with as many of them as `data.limit` wants."""
-    if recordings.task == "pattern":
-        return recordings, _split_pattern(config, recordings)
-    if config.facts is not None and config.facts.split_version != SPLIT_VERSION:
+    data: Any = config.data
+    if data.kind == "pattern":
+        return recordings, _split_pattern(recordings)
+    if isinstance(config, CompletedConfig) and config.facts.split_version != SPLIT_VERSION:
         raise ValueError(
             f"facts.split_version: the sets of the run were made by version "
             f"{config.facts.split_version} of the split, this nwavesdk has version "
             f"{SPLIT_VERSION}, which assigns other recordings: start a new run."
         )
-    data = config.data
-    limit = data.limit
+
     # Of an official split, and for a chip, each set is limited; otherwise, the whole.
-    limits_whole = limit is not None and config.chip is None and not recordings.parts
-    if limit is not None and limits_whole:
+    limits_whole = config.chip is None and not recordings.parts
+    if data.limit is not None and limits_whole:
         try:
-            recordings = recordings.limit(limit)
+            recordings = recordings.limit(data.limit)
         except ValueError as error:
             raise ValueError(f"data.{error}") from None
-    check_shares_used(config, recordings.parts)
+    _check_shares(config, recordings)
+    choice = SplitChoice(
+        by="file" if is_table(data.split) else data.split,
+        val=data.val_share or SplitChoice.val,
+        test=data.test_share or SplitChoice.test,
+        pattern=config.option("data.speaker_pattern"),
+        folds=data.folds,
+        leave_one_out=data.leave_one_out,
+        fold=data.fold,
+        note=note,
+    )
     has_classes = recordings.task == "classification"
     split = choose_split(
         recordings.keys,
@@ -196,33 +205,20 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         recordings.classes if has_classes else (),
         recordings.parts,
         recordings.groups,
-        SplitChoice(
-            by="file" if is_table(data.split) else data.split,  # type: ignore[arg-type]  # validated
-            val=data.val_share or SplitChoice.val,
-            test=data.test_share or SplitChoice.test,
-            pattern=data.speaker_pattern,
-            folds=data.folds,
-            leave_one_out=data.leave_one_out,
-            fold=data.fold,
-            note=note,
-        ),
+        choice,
     )
-    if limit is not None and not limits_whole:
-        n_all = len(recordings)
-        chosen = split.indices.map(lambda part: _limit_per_class(part, recordings, limit, n_all))
-        split = replace(split, indices=chosen)
+    if data.limit is not None and not limits_whole:
+        share = data.limit / len(recordings)
+        limited = split.indices.map(lambda part: _limit_per_class(part, recordings, share))
+        split = replace(split, indices=limited)
     return recordings, split
 
 
-def _split_pattern(config: RunConfig, recordings: Recordings) -> ChosenSplit:
+def _split_pattern(recordings: Recordings) -> ChosenSplit:
     """A pattern is all three sets: the net is asked to reproduce it, not to do others."""
-    if config.facts is None:
-        reason = "the sets of a pattern are the pattern itself"
-        fields = ("split", "val_share", "test_share", "folds", "leave_one_out", "limit")
-        check_left_out(config, "data", fields, reason)
-    each = np.arange(len(recordings))
+    indices = np.arange(len(recordings))
     return ChosenSplit(
-        Split(each, each, each),
+        Split(indices, indices, indices),
         by="recording",
         groups=(),
         n_folds=0,
@@ -231,13 +227,30 @@ def _split_pattern(config: RunConfig, recordings: Recordings) -> ChosenSplit:
     )
 
 
-def _limit_per_class(members: Indices, recordings: Recordings, limit: int, n_all: int) -> Indices:
-    """Recordings of a set, about equally many per class, so that all sets have about `limit`."""
+def _check_shares(config: RunConfig, recordings: Recordings) -> None:
+    """Reject the share of a set whose recordings are given."""
+    data: Any = config.data
+    has_folds = data.folds is not None or data.leave_one_out is not None
+    is_official = data.split in ("auto", "folder") or is_table(data.split)
+    parts = set(recordings.parts) if is_official and not has_folds else set()
+    for field, is_fixed in (
+        ("val_share", "val" in parts),
+        ("test_share", "test" in parts or has_folds),
+    ):
+        if is_fixed and getattr(data, field) is not None:
+            raise ValueError(
+                f"data.{field}: the data or the folds decide this set, got "
+                f"{getattr(data, field)}: remove it."
+            )
+
+
+def _limit_per_class(members: Indices, recordings: Recordings, share: float) -> Indices:
+    """A share of a set, with about equally many recordings of each class."""
     labels = recordings.labels
     classes = np.unique(labels)
-    per_class = max(1, round(limit * len(members) / n_all / len(classes)))
-    chosen = [
+    per_class = max(1, round(share * len(members) / len(classes)))
+    parts = [
         hash_order(recordings.keys, members[labels[members] == label])[:per_class]
         for label in classes
     ]
-    return np.sort(np.concatenate(chosen))
+    return np.sort(np.concatenate(parts))

@@ -28,9 +28,8 @@ def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
 
 
 @contextlib.contextmanager
-def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
+def use_arithmetic(config: ArithmeticConfig) -> Iterator[None]:
     """Compute with the threads and crossovers with which a run began."""
-    assert config is not None
     threads = torch.get_num_threads()
     table = crossover.chosen_table()
     cores = os.cpu_count() or 1

@@ -42,7 +42,7 @@ from nwavesdk.train.fit.learner import Learner, Patience, Selection
 from nwavesdk.train.fit.loaders import Loaders
 from nwavesdk.train.fit.machine import check_processes, is_first_process, precision_plugins
 from nwavesdk.train.fit.model_file import save_model
-from nwavesdk.train.fit.net_file import RunNet
+from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.progress import (
     EventLog,
     History,
@@ -119,17 +119,14 @@ def _check_files(run: "Run") -> None:
     for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
         check_target(file)
     check_folder(folder.path / "tensorboard")
-    net_file = run.config.net_file
-    if net_file is not None and not folder.net.exists():
-        write_atomically(folder.net, net_file.content())
+    if not folder.net.exists():
+        write_atomically(folder.net, run.config.page.content())
 
 
 def _print_notes(run: "Run") -> None:
     """Print what to know of a new run, or of other versions than those that a run began with."""
-    assert run.config.facts is not None
     notes = [] if run.folder.checkpoint.is_file() else run.notes
-    origin = run.config.facts.begun_with or Origin.current()
-    if changed := ", ".join(origin.changed_versions(Origin.current())):
+    if changed := ", ".join(run.config.facts.begun_with.changed_versions(Origin.current())):
         notes = [f"the run began with {changed}: the last bits of its weights may differ", *notes]
     for note in notes:
         print_line(f"nwave: note: {note}")
@@ -141,7 +138,8 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     is_resumed = run.folder.checkpoint.is_file()
     net = (run.network if is_resumed else run.first_network)(mismatch=mismatch)
     task = run.fitted_task()
-    model = Learner(net, task, config.learning, config.seed, chip, hidden_gain(config))
+    gain = hidden_gain(config.net) if config.net.name == "lif" else 1.0
+    model = Learner(net, task, config.learning, config.seed, chip, gain)
     if config.machine.precision == "64-true":
         # Lightning does so after it has loaded a checkpoint, which then loses digits.
         model.double()

@@ -8,7 +8,7 @@ import torch
 from nwavesdk.data import Series
 from nwavesdk.init import fluct_init
 from nwavesdk.internal.files import one_line
-from nwavesdk.train.fit.net_file import RunNet
+from nwavesdk.train.fit.network import RunNet
 
 __all__ = ["CannotDriveError", "drive_weights"]
 

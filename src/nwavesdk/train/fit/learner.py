@@ -17,9 +17,9 @@ from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
-from nwavesdk.train.config.sections import ChipConfig, LearningConfig
-from nwavesdk.train.fit.network import chip_seed, stream_seed
+from nwavesdk.train.config.learning import ChipConfig, CompletedLearning
 from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = ["Learner", "Patience", "Selection", "lengths_of", "spike_cost"]
@@ -50,7 +50,7 @@ class Learner(LightningModule):
         self,
         net: nn.Module,
         task: TrainingTask,
-        learning: LearningConfig,
+        learning: CompletedLearning,
         seed: int,
         chip: ChipConfig | None = None,
         charge_gain: float = 1.0,
@@ -289,7 +289,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def spike_cost(
-    hidden: Sequence[Tensor], learning: LearningConfig, progress: float, n_steps: int | Tensor
+    hidden: Sequence[Tensor], learning: CompletedLearning, progress: float, n_steps: int | Tensor
 ) -> Tensor | float:
     """What the loss adds for hidden layers that fire more than they should.
 

@@ -8,10 +8,11 @@ from torch.utils.data import DataLoader
 
 from nwavesdk.data import Batch
 from nwavesdk.data.batches import BatchOrder, batches_of
-from nwavesdk.train.config import RunConfig
+from nwavesdk.presets import LAYERED
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.net_file import load_module
-from nwavesdk.train.fit.network import stream_seed
+from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = ["Loaders"]
 
@@ -27,13 +28,13 @@ class Loaders(LightningDataModule):
         config: The config of the run.
     """
 
-    def __init__(self, data: RunData, config: RunConfig) -> None:
+    def __init__(self, data: RunData, config: CompletedConfig) -> None:
         super().__init__()
         self.data = data
         self.config = config
         self.first_epoch = 0
-        net_file = config.net_file
-        on_start = None if net_file is None else partial(load_module, net_file)
+        self.is_layered = config.net.name in LAYERED
+        on_start = None if self.is_layered else partial(load_module, config.page)
         self._batches_of = partial(batches_of, workers=config.machine.workers, on_start=on_start)
 
     def state_dict(self) -> dict[str, Any]:
@@ -54,8 +55,7 @@ class Loaders(LightningDataModule):
             stream_seed(self.config.seed, "order"),
             self.trainer.world_size,
             self.trainer.global_rank,
-            # The net of a file may have batch norms.
-            has_batch_norm=self.config.net_file is not None,
+            has_batch_norm=not self.is_layered,  # a page may have batch norms
         )
         # Workers read their first batches before Lightning sets the epoch of a resumed run.
         order.set_epoch(self.first_epoch)

@@ -8,7 +8,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.plugins import MixedPrecision
 
-from nwavesdk.train.config.sections import MachineConfig
+from nwavesdk.train.config.learning import MachineConfig
 
 __all__ = [
     "check_machine",

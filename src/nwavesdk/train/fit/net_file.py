@@ -1,4 +1,4 @@
-"""A net that a Python file of the user builds, as the net of a run.
+"""A Python file that builds a net: a page of this package, or the user's.
 
 Design requirements:
 
@@ -7,252 +7,89 @@ Design requirements:
 """
 
 import inspect
-import math
+import os
 import sys
 import traceback
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import one_line, printable
-from nwavesdk.layers import ChipInstance, SpikingSequential
-from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.layers.equation import EquationLayer
-from nwavesdk.net import record
-from nwavesdk.net.container import takes_argument
-from nwavesdk.net.preparation import prepared
-from nwavesdk.net.sequential import takes_held
-from nwavesdk.presets import PresetName
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.net_choice import NetFileConfig, page_of
-from nwavesdk.train.config.recipes import DataKind, complete_config
-from nwavesdk.train.config.sections import NetConfig
-from nwavesdk.train.fit.network import build_run_network
+from nwavesdk.presets import NAMES
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.config.nets import NetPage
 
 __all__ = [
-    "FileNet",
+    "NetChoice",
     "NetFileError",
-    "RunNet",
-    "build_file_net",
-    "build_preset",
     "load_function",
     "load_layer",
     "load_module",
-    "network_of_run",
-    "unread_fields",
+    "located",
+    "match_page",
 ]
 
 # What `build` gets.
 ARGUMENTS = "(inputs, classes, config)"
 
-# Steps of the input that a new net is tried with, for data whose lengths are not recorded.
-USUAL_STEPS = 100
+# What functions take as the file of a net; for a run of a preset, also its name.
+NetChoice = str | os.PathLike[str] | Mapping[str, str]
 
 
 class NetFileError(ValueError):
     """Something is wrong in the file of a net; the text begins with file and line."""
 
 
-class FileNet(nn.Module):
-    """The net of a file, from the inputs of a run to its outputs.
+def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> CompletedConfig:
+    """The config of a run with the place where the file that builds its net is now.
+
+    A run never gives the user's file itself: its config may come from anywhere, and a file is
+    code. The page of a preset is that of this package, if the run began with it.
 
     Args:
-        net: What `build` returned.
-        inputs: Shape of one step.
-        n_outputs: Number of classes, or of values per step.
-        decides_once: Whether there is one decision per recording, not one per step.
-        place: File and line of `build`, for errors.
+        config: The config of the run.
+        given: The file as the user gives it, or the name of the run's preset, or None.
+        run: The folder of the run, for messages.
+
+    Raises:
+        ValueError: If a file is missing or is not the file of the run.
     """
-
-    def __init__(
-        self,
-        net: nn.Module,
-        inputs: tuple[int, ...],
-        n_outputs: int,
-        *,
-        decides_once: bool,
-        place: str,
-    ) -> None:
-        super().__init__()
-        self.net = net
-        self.inputs = inputs
-        self.n_outputs = n_outputs
-        self.decides_once = decides_once
-        self.place = place
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Spikes and membranes of the outputs; for scores, the same tensor twice.
-
-        Args:
-            x: Frames, [B, T, F].
-            lengths: Number of steps of each recording, int64 [B], or None.
-
-        Raises:
-            NetFileError: If the net returns something else.
-        """
-        sequence = x.reshape(*x.shape[:2], *self.inputs)
-        if not takes_held(self.net):
-            sequence = sequence.contiguous()  # a user's module may need a memory for each step
-        options = {"lengths": lengths} if takes_argument(type(self.net), "lengths") else {}
-        outputs = self.net(sequence, **options)
-        pair = outputs if isinstance(outputs, tuple) else (outputs, outputs)
-        if len(pair) != 2 or not all(isinstance(value, Tensor) for value in pair):
-            raise self._wrong(type(outputs).__name__)
-        spk, mem = pair
-        if spk is mem:
-            self._check_scores(spk, x)
-        else:
-            self._check_spikes(spk, mem, x)
-        return spk, mem
-
-    def _check_scores(self, scores: Tensor, x: Tensor) -> None:
-        per_step = (*x.shape[:2], self.n_outputs)
-        per_recording = (len(x), self.n_outputs)
-        expected = (per_step, per_recording) if self.decides_once else (per_step,)
-        if tuple(scores.shape) not in expected:
-            raise self._wrong(f"scores of shape {list(scores.shape)}")
-
-    def _check_spikes(self, spk: Tensor, mem: Tensor, x: Tensor) -> None:
-        is_sequence = spk.ndim == 3 and spk.shape[:2] == x.shape[:2] and spk.shape == mem.shape
-        n_neurons = spk.shape[-1] if spk.ndim else 0
-        fits = n_neurons % self.n_outputs == 0 if self.decides_once else n_neurons == self.n_outputs
-        if not (is_sequence and n_neurons and fits):
-            raise self._wrong(f"spk, mem of shapes {list(spk.shape)} and {list(mem.shape)}")
-
-    def _wrong(self, got: str) -> NetFileError:
-        count = self.n_outputs
-        if self.decides_once:
-            expected = (
-                f"scores [B, {count}] or [B, T, {count}], or spk, mem [B, T, N] with N a multiple "
-                f"of {count}"
+    recorded, name = config.page, config.net.name
+    if given in NAMES and given != name:
+        raise ValueError(
+            f"--net: {printable(run)} has the net {name}, got {given}: remove --net (net=), or "
+            "begin a new run."
+        )
+    if isinstance(given, Mapping):
+        page = NetPage.of(given)
+    elif given is not None and given != name:
+        try:
+            page = NetPage.parse(os.fspath(given))
+        except ValueError as error:
+            raise ValueError(f"--net: {error}") from None
+    elif name != "file":
+        page = NetPage.of_preset(name)
+    else:
+        raise ValueError(
+            f"--net: missing, {printable(run)} has a net from a file, expected --net "
+            f"{recorded.name} (net=), with the SHA-256 {recorded.sha256[:12]}…: pass the file, "
+            f"whose text is in {printable(run / 'net.py')}."
+        )
+    for field in ("sha256", "function"):
+        got, expected = getattr(page, field), getattr(recorded, field)
+        if got != expected:
+            raise ValueError(
+                f"--net: {printable(page.file)} is not what {printable(run)} began with, got the "
+                f"{field} {shown(got)}, expected {shown(expected)}: pass --net "
+                f"{printable(run / 'net.py')}:{recorded.function} (net=), or begin a new run."
             )
-        else:
-            expected = f"outputs [B, T, {count}], or spk, mem of this shape"
-        return NetFileError(
-            f"{self.place}: the net must return {expected}, got {got}: change its last module."
-        )
+    return config.model_copy(update={"page": page})
 
 
-# The net of a run: of layers that its options choose, or of a file.
-RunNet = SpikingSequential | FileNet
-
-
-@without_step_warnings()  # a run that begins warns once
-def network_of_run(
-    config: RunConfig, facts: Facts, *, deployed: bool = False, mismatch: bool = False
-) -> RunNet:
-    """Build the net of a run with random weights; see `build_run_network`."""
-    if config.net_file is not None:
-        return build_file_net(config, facts, mismatch=mismatch)
-    return build_run_network(config, facts, deployed=deployed, mismatch=mismatch)
-
-
-def build_file_net(config: RunConfig, facts: Facts, *, mismatch: bool = False) -> FileNet:
-    """Build the net of a run with `build` of its file, and try it once.
-
-    Args:
-        config: The config of the run, with the file; `build` gets it.
-        facts: What the data are.
-        mismatch: Whether `prepare_net` draws the mismatch of a chip; otherwise, modules of a chip
-            are those of the chip as designed.
-
-    Raises:
-        NetFileError: If the file, its function or its net does not work.
-    """
-    assert config.net_file is not None
-    build = load_function(config.net_file)
-    place = f"{printable(config.net_file.file)}:{build.__code__.co_firstlineno}"
-    inputs = facts.feature_shape or (facts.n_features,)
-    n_outputs = len(facts.classes) or facts.n_targets
-    try:
-        net = build(inputs, n_outputs, config)
-    except (Exception, SystemExit) as error:
-        if config.net.preset is not None and isinstance(error, ValueError):
-            raise NetFileError(f"--net {config.net.preset}: {one_line(error)}") from error
-        what = f"{config.net_file.function} failed"
-        raise _located(error, config.net_file, what, place) from error
-    if not isinstance(net, nn.Module):
-        raise NetFileError(
-            f"{place}: {config.net_file.function} returned {type(net).__name__}, expected a "
-            "torch.nn.Module: return the net."
-        )
-    decides_once = facts.task == "classification"
-    file_net = FileNet(net, inputs, n_outputs, decides_once=decides_once, place=place)
-    _try(file_net, config.net_file, facts)
-    if not mismatch:
-        ChipInstance(None).hold(file_net)
-    return file_net
-
-
-def unread_fields(config: RunConfig, facts: Facts, names: Set[str]) -> list[str]:
-    """Those fields of `config.net` that neither `build` of a user's file nor its net reads.
-
-    A function that reads the choices as a whole, as `config.model_dump()` does, reads all.
-
-    Args:
-        config: The config of the run, with the file.
-        facts: What the data are.
-        names: The fields that count.
-    """
-    read: set[str] = set()
-
-    class Watched(NetConfig):
-        def __getattribute__(self, name: str) -> Any:
-            read.add(name)
-            return super().__getattribute__(name)
-
-    net = Watched.model_construct(**dict(config.net))
-    read.clear()
-    with without_step_warnings():
-        build_file_net(config.model_copy(update={"net": net}), facts)
-    return [] if "__dict__" in read else sorted(names - read)
-
-
-def build_preset(
-    preset: PresetName, inputs: tuple[int, ...], classes: int, kind: DataKind | None = None
-) -> nn.Module:
-    """Build the net of a preset with the defaults for inputs of this shape.
-
-    Args:
-        preset: Its name.
-        inputs: Shape of one step: bands of sound, values of a series, pixels of an image, or places
-            of events.
-        classes: Number of classes.
-        kind: What the recordings are; None takes sound for one axis, events for [2, H, W], and
-            otherwise images.
-
-    Raises:
-        NetFileError: If the preset has no net for these inputs.
-    """
-    choices: dict[str, Any] = {"net": {"preset": preset}}
-    if preset == "chip":
-        choices["chip"] = {"profile": "h1v2"}
-    if kind is None:
-        is_polarized = len(inputs) == 3 and inputs[0] == 2
-        kind = "sound" if len(inputs) == 1 else "events" if is_polarized else "image"
-    config, reason = complete_config(RunConfig.of(choices), kind, "classification")
-    facts = Facts(
-        kind=kind,
-        classes=tuple(map(str, range(classes))),
-        n_features=math.prod(inputs),
-        feature_shape=inputs if len(inputs) > 1 else (),
-        fingerprint="",
-        recordings=(1, 1, 1),
-        net_reason=reason,
-    )
-    config = config.model_copy(update={"facts": facts})
-    try:
-        net: nn.Module = load_function(page_of(preset))(inputs, classes, config)
-    except ValueError as error:
-        raise NetFileError(f"--net {preset}: {one_line(error)}") from None
-    return net
-
-
-def load_function(net_file: NetFileConfig) -> Callable[..., Any]:
+def load_function(net_file: NetPage) -> Callable[..., Any]:
     """The function of the file that builds the net.
 
     Raises:
@@ -280,7 +117,7 @@ def load_function(net_file: NetFileConfig) -> Callable[..., Any]:
     return function
 
 
-def load_layer(net_file: NetFileConfig) -> type[EquationLayer]:
+def load_layer(net_file: NetPage) -> type[EquationLayer]:
     """The layer of the file that `neuron` made; its name is the `function` of the config.
 
     Raises:
@@ -302,7 +139,7 @@ def load_layer(net_file: NetFileConfig) -> type[EquationLayer]:
     return layers[name]
 
 
-def load_module(net_file: NetFileConfig) -> ModuleType:
+def load_module(net_file: NetPage) -> ModuleType:
     """The module of the file, registered under a name of its hash.
 
     Pickles of its classes can be read in any process that has called this.
@@ -324,36 +161,12 @@ def load_module(net_file: NetFileConfig) -> ModuleType:
         del sys.modules[name]
         line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
         default = f"{printable(net_file.file)}:{line or 1}"
-        raise _located(error, net_file, "the file failed", default) from error
+        raise located(error, net_file, "the file failed", default) from error
     return module
 
 
-@torch.no_grad()
-def _try(net: FileNet, net_file: NetFileConfig, facts: Facts) -> None:
-    """Run silence of two lengths through the net, which also creates lazy parameters."""
-    n_steps = facts.typical_steps or USUAL_STEPS
-    x = torch.zeros(2, n_steps, facts.n_features)
-    lengths = torch.tensor([n_steps, max(1, n_steps - 1)])
-    net.eval()
-    try:
-        with torch.random.fork_rng(devices=[]), prepared(net):
-            recording = record(net, x, lengths=lengths)
-    except NetFileError:
-        raise
-    except Exception as error:
-        shape = [2, n_steps, *net.inputs]
-        what = f"the net failed for an input of shape {shape}"
-        raise _located(error, net_file, what, net.place) from error
-    if not recording.spiking:
-        raise NetFileError(
-            f"{net.place}: the net has no layer that spikes, got {type(net.net).__name__}, "
-            "expected at least one neuron layer of nwavesdk: add one, such as LIFLayer."
-        )
-    net.train()
-
-
-def _located(
-    error: Exception | SystemExit, net_file: NetFileConfig, what: str, default: str
+def located(
+    error: Exception | SystemExit, net_file: NetPage, what: str, default: str
 ) -> NetFileError:
     """An error with the last line of the file that led to it."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -4,10 +4,9 @@ Nothing else asks which task a run has. A task is data plus pure functions; what
 training set, the scale of the targets or the weights of the classes, is added by `fitted`.
 """
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +19,13 @@ from nwavesdk.encoding import RateDecoder
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from nwavesdk.metrics.values import correlation_of, mse_of, r2_of, value_sums
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.sections import ChipConfig, NetConfig
+from nwavesdk.presets import LAYERED
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.fit.decoders import (
     ClassDecoder,
     GivenDecoder,
     MembraneDecoder,
 )
-
-if TYPE_CHECKING:
-    from nwavesdk.train.config import RunConfig
 
 __all__ = [
     "TASKS",
@@ -73,11 +69,16 @@ class OutputLayer:
     dt: float
     is_given: bool = False
 
-    def of_run(self, config: "RunConfig") -> "OutputLayer":
-        """The output layer of a run: this one, or that of the net of its file."""
-        if config.net_file is None:
-            return self
-        return replace(self, population=1, is_readout=True, is_given=True)
+    @classmethod
+    def of(cls, config: CompletedConfig) -> "OutputLayer":
+        """The output layer of a run."""
+        net: Any = config.net
+        n_outputs = len(config.facts.classes) or config.facts.n_targets
+        if net.name not in LAYERED:
+            return cls(n_outputs, 1, True, net.dt, net.dt, is_given=True)
+        is_readout = net.name == "lif" and config.task.name != "classification"
+        population = 1 if is_readout else net.population
+        return cls(n_outputs, population, is_readout, net.tau, net.dt)
 
     @property
     def n_neurons(self) -> int:
@@ -124,15 +125,7 @@ class TrainingTask(Protocol):
     def targets(self) -> Standard | None: ...
 
     @classmethod
-    def output_layer(cls, net: NetConfig, chip: ChipConfig | None, facts: Facts) -> OutputLayer:
-        """The output layer of a run.
-
-        Raises:
-            ValueError: If the net cannot have it.
-        """
-
-    @classmethod
-    def of(cls, config: "RunConfig") -> Self:
+    def of(cls, config: CompletedConfig) -> Self:
         """The task of a run, before it is fitted; `task_of` chooses the class."""
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
@@ -208,15 +201,11 @@ class _Classes:
         return self.output.n_outputs
 
     @classmethod
-    @abstractmethod
-    def output_layer(cls, net: NetConfig, chip: ChipConfig | None, facts: Facts) -> OutputLayer: ...
-
-    @classmethod
-    def of(cls, config: "RunConfig") -> Self:
-        assert config.facts is not None
-        output = cls.output_layer(config.net, config.chip, config.facts)
-        learning = config.learning
-        return cls(output.of_run(config), learning.sharpness, smoothing=learning.label_smoothing)
+    def of(cls, config: CompletedConfig) -> Self:
+        net: Any = config.net
+        task: Any = config.task
+        sharpness = getattr(net, "sharpness", 1.0)  # of nets with spikes as outputs
+        return cls(OutputLayer.of(config), sharpness, smoothing=task.label_smoothing)
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         if not is_balanced:
@@ -291,11 +280,6 @@ class Classification(_Classes):
 
     name: ClassVar[Task] = "classification"
 
-    @classmethod
-    def output_layer(cls, net: NetConfig, chip: ChipConfig | None, facts: Facts) -> OutputLayer:
-        del chip
-        return OutputLayer(len(facts.classes), net.population, False, net.tau, net.dt)
-
     def decoder(self) -> nn.Module:
         decoder = ClassDecoder(self.n_classes, self.sharpness)
         return GivenDecoder(decoder) if self.output.is_given else decoder
@@ -310,12 +294,6 @@ class StepLabels(_Classes):
     """A class for each step: the largest membrane of a read-out, or the largest filtered rate."""
 
     name: ClassVar[Task] = "labels"
-
-    @classmethod
-    def output_layer(cls, net: NetConfig, chip: ChipConfig | None, facts: Facts) -> OutputLayer:
-        is_readout = chip is None
-        population = 1 if is_readout else net.population
-        return OutputLayer(len(facts.classes), population, is_readout, net.tau, net.dt)
 
     def decoder(self) -> nn.Module:
         return self.output.step_decoder(self.sharpness, is_signed=False)
@@ -352,21 +330,8 @@ class Regression:
         return "r2"
 
     @classmethod
-    def output_layer(cls, net: NetConfig, chip: ChipConfig | None, facts: Facts) -> OutputLayer:
-        if chip is None:
-            return OutputLayer(facts.n_targets, 1, True, net.tau, net.dt)
-        if net.population % 2:
-            raise ValueError(
-                "net.population: on a chip, one half of the neurons of a value adds and the other "
-                f"half subtracts, got {net.population}: use an even number."
-            )
-        return OutputLayer(facts.n_targets, net.population, False, net.tau, net.dt)
-
-    @classmethod
-    def of(cls, config: "RunConfig") -> Self:
-        assert config.facts is not None
-        output = cls.output_layer(config.net, config.chip, config.facts)
-        return cls(output.of_run(config))
+    def of(cls, config: CompletedConfig) -> Self:
+        return cls(OutputLayer.of(config))
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         del is_balanced  # there are no classes
@@ -445,17 +410,13 @@ TASKS: Mapping[Task, type[TrainingTask]] = {
 }
 
 
-def task_of(config: "RunConfig") -> TrainingTask:
+def task_of(config: CompletedConfig) -> TrainingTask:
     """The task of a run, before it is fitted.
 
     Args:
-        config: The config of the run, with facts.
-
-    Raises:
-        ValueError: If the net cannot have the output layer of the task.
+        config: The config of the run.
     """
-    assert config.facts is not None
-    return TASKS[config.facts.task].of(config)
+    return TASKS[config.task.name].of(config)
 
 
 def class_counts(train: Series, n_classes: int) -> npt.NDArray[np.int64]:

@@ -14,11 +14,11 @@ from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.intervals import accuracy_interval
 from nwavesdk.net.layer_names import layer_names, module_layer_names
 from nwavesdk.plot.theme import Draw
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
-from nwavesdk.train.fit.net_file import RunNet
+from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
 from nwavesdk.train.report.pictures import confusion_matrix
 from nwavesdk.train.report.prediction_pictures import (
@@ -59,7 +59,7 @@ class FinishedRun:
     """
 
     folder: RunFolder
-    config: RunConfig
+    config: CompletedConfig
     data: RunData
     net: RunNet
     task: TrainingTask
@@ -72,7 +72,6 @@ class FinishedRun:
     @property
     def facts(self) -> Facts:
         """What the data were when the run began."""
-        assert self.config.facts is not None
         return self.config.facts
 
     @property
@@ -157,7 +156,7 @@ def _report_step_labels(run: FinishedRun) -> TaskReport:
     return TaskReport(
         headline=_accuracy_headline(run, f"of the steps of the {run.part} set are right"),
         summary=f"A class for each step, {len(classes)} classes, from {run.source}; "
-        f"{_use_of_test(run)}. {_look_ahead_text(run.config.data.look_ahead)}",
+        f"{_use_of_test(run)}. {_look_ahead_text(run.config.option('task.look_ahead', 0))}",
         facts=_class_facts(run, name),
         pictures={
             "step_labels": (

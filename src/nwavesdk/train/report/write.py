@@ -1,7 +1,7 @@
 """The report of a finished run: `pictures/*.png`, and `report.html`, which has all in one file."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,10 @@ from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
+from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_layer
-from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config import CompletedConfig, net_name
 from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.fit.network import has_recurrence
 from nwavesdk.train.report.page import Page
 from nwavesdk.train.report.pictures import Trace, learning_curves, membrane_traces, spike_raster
 from nwavesdk.train.report.summary import summary_cards, summary_tables
@@ -68,15 +68,12 @@ def write_report(run: FinishedRun) -> None:
         page.add_table(*table)
     _add_pictures(page, run, pictures)
     page.add_details("config.json, without its table of crossovers", _config_text(config))
-    if run.facts.begun_with is not None:
-        page.add_facts({"begun with": run.facts.begun_with.line()})
+    page.add_facts({"begun with": run.facts.begun_with.line()})
     page.write(folder.report)
 
 
-def _config_text(config: RunConfig) -> str:
+def _config_text(config: CompletedConfig) -> str:
     """The text of `config.json` without the long table of crossovers."""
-    if config.arithmetic is None:
-        return config.json_text()
     arithmetic = config.arithmetic.model_copy(update={"crossovers": {}})
     return config.model_copy(update={"arithmetic": arithmetic}).json_text()
 
@@ -157,9 +154,11 @@ def _traces(net: nn.Module, x: Tensor) -> tuple[list[Trace], list[float]]:
 def _band_centers(run: FinishedRun) -> Sequence[float]:
     """The center of each filter of the run's chip [Hz]; none without a chip or sound."""
     profile = run.facts.chip
-    if profile is None or run.config.data.sample_rate is None:
+    if profile is None or run.config.option("data.sample_rate") is None:
         return ()
-    centers: list[float] = FilterBank.of(profile, run.config.data.sample_rate).centers.tolist()
+    centers: list[float] = FilterBank.of(
+        profile, run.config.option("data.sample_rate")
+    ).centers.tolist()
     return centers
 
 
@@ -186,7 +185,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     config, facts, result = run.config, run.facts, run.result
     train, val, test = facts.recordings
     rates = " / ".join(f"{rate:.3f}" for rate in result["rates"])
-    how = "the same" if facts.task == "pattern" else f"split by {facts.split_by}"
+    how = "the same" if config.task.name == "pattern" else f"split by {facts.split_by}"
     return {
         "validation loss": f"{result['val_loss']:.4f}",
         "recordings (train / validation / test)": f"{train:,} / {val:,} / {test:,}, {how}",
@@ -203,16 +202,16 @@ def _net_facts(run: FinishedRun) -> dict[str, str]:
     """The size of the net, its neurons and their surrogate; of a net from a file, what is known."""
     config, output = run.config, run.task.output
     weights = f"{run.result['parameters']:,} weights"
-    if config.net_file is not None:
-        name = f"{Path(config.net_file.file).name}:{config.net_file.function}"
-        what = "file" if config.net.preset is None else "page"
+    if config.net.name not in LAYERED:
+        kind = "file" if config.net.name == "file" else "page"
         built = {
-            "network": f"{config.net.preset or name}, {weights}",
-            f"SHA-256 of the {what}": config.net_file.sha256,
+            "network": f"{net_name(config)}, {weights}",
+            f"SHA-256 of the {kind}": config.page.sha256,
         }
         return built | ({"surrogate": schedule[2:]} if (schedule := _schedule_text(config)) else {})
-    sizes = (run.facts.n_features, *config.net.hidden, output.n_neurons)
-    recurrence = ", recurrent hidden layers" if has_recurrence(config.net, run.facts) else ""
+    net: Any = config.net
+    sizes = (run.facts.n_features, *net.hidden, output.n_neurons)
+    recurrence = ", recurrent hidden layers" if config.option("net.recurrent") else ""
     readout = ", the last layer is a read-out" if output.is_readout else ""
     return {
         "network": f"{'–'.join(map(str, sizes))}, {weights}{recurrence}{readout}",
@@ -221,25 +220,28 @@ def _net_facts(run: FinishedRun) -> dict[str, str]:
     }
 
 
-def _neuron_facts(config: RunConfig, net: nn.Module) -> dict[str, str]:
+def _neuron_facts(config: CompletedConfig, net: nn.Module) -> dict[str, str]:
     """The neuron of the hidden layers, its constants, and what was learned of them."""
-    if config.net.has_default_neuron:
+    net_config: Any = config.net
+    if getattr(net_config, "has_default_neuron", True):
         return {}
     layers = [module for module in net.modules() if isinstance(module, NeuronLayer)][:-1]
     with without_step_warnings():
-        before = hidden_layer(config, 1)
+        before = hidden_layer(net_config, 1)
     constants = [constant.name for constant in before.stored_constants]
     values = ", ".join(f"{name} = {before.constant(name).item():.4g}" for name in constants)
-    facts = {"hidden neurons": f"{find_neuron(config.net.neuron).call}, {values}"}
-    if config.net.charge_gain is not None:
-        facts["initial weights to hidden neurons"] = f"{config.net.charge_gain:g} × those to LIF"
-    for name in config.net.learned_constants:
+    facts = {"hidden neurons": f"{find_neuron(config.option('net.neuron')).call}, {values}"}
+    if net_config.charge_gain is not None:
+        facts["initial weights to hidden neurons"] = (
+            f"{config.option('net.charge_gain'):g} × those to LIF"
+        )
+    for name in net_config.learn:
         learned = ", ".join(f"{layer.constant(name).item():.4g}" for layer in layers)
         facts[f"{name}, learned by each hidden layer"] = learned
     return facts
 
 
-def _schedule_text(config: RunConfig) -> str:
+def _schedule_text(config: CompletedConfig) -> str:
     schedule = config.learning.surrogate_schedule
     return (
         ""
@@ -248,29 +250,28 @@ def _schedule_text(config: RunConfig) -> str:
     )
 
 
-def _time_text(config: RunConfig, facts: Facts) -> str:
+def _time_text(config: CompletedConfig, facts: Facts) -> str:
     chip = facts.chip
-    # The filters of a chip cut sound to one length; None is the kind of earlier runs, on sound.
-    is_filtered = config.chip is not None and facts.kind in ("sound", None)
     steps = f"steps of {1e3 * config.net.dt:g} ms"
-    hold, length = config.data.hold, config.data.length
-    if is_filtered and config.chip is not None:
-        duration = f"{config.chip.duration:g} s in {steps}"
+    hold, length = config.option("data.hold"), config.option("data.length")
+    seconds = config.option("data.duration")
+    if seconds is not None:  # the filters of a chip cut sound to one length
+        duration = f"{seconds:g} s in {steps}"
     elif length is not None:
         duration = f"{length} frames × {hold} {steps}"
     elif hold in (1, None):
         duration = f"whole recordings in {steps}"
     else:
         duration = f"whole recordings in {steps}, {hold} for each frame"
-    if config.net_file is not None:
+    if config.net.name not in LAYERED:
         return duration
     has_profiles = chip is not None and chip.tau_profiles
     nearest = ", or the nearest of the chip's tau profiles" if has_profiles else ""
-    where = "" if config.net.has_default_neuron else " in the output layer"
-    return f"{duration}, τ = {1e3 * config.net.tau:g} ms{where}{nearest}"
+    where = "" if getattr(config.net, "has_default_neuron", True) else " in the output layer"
+    return f"{duration}, τ = {1e3 * config.option('net.tau'):g} ms{where}{nearest}"
 
 
-def _chip_facts(config: RunConfig, chip: Profile | None) -> dict[str, str]:
+def _chip_facts(config: CompletedConfig, chip: Profile | None) -> dict[str, str]:
     if config.chip is None or chip is None:
         return {}
     return {

@@ -1,0 +1,315 @@
+"""The recordings of a run: one class for each kind of data, with the fields that act on it."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from nwavesdk.internal.model import FrozenModel
+from nwavesdk.train.config.fields import (
+    MAX_SECONDS,
+    NamedNumbers,
+    Names,
+    Share,
+    absolute_path,
+    choice,
+    is_table,
+)
+
+__all__ = [
+    "AnyData",
+    "Channels",
+    "Data",
+    "Events",
+    "Features",
+    "Files",
+    "Filtered",
+    "Held",
+    "Images",
+    "OwnScale",
+    "Pattern",
+    "Recordings",
+    "Series",
+    "Sound",
+    "SourceKind",
+]
+
+SourceKind = Literal["sound", "series", "image", "events"]
+
+# What a split may be decided by, apart from a table in a file.
+SPLITS = ("auto", "folder", "speaker", "group", "recording")
+
+
+class AnyData(FrozenModel):
+    """The fields of all kinds of data.
+
+    Attributes:
+        source_kind: What the files hold.
+        found: Fields that a completed config has, whose values are found in the data.
+    """
+
+    source_kind: ClassVar[SourceKind] = "series"
+    found: ClassVar[tuple[str, ...]] = ()
+
+    source: str = choice(
+        "digits",
+        "Spoken digits, or a folder or file with recordings; docs/data.md lists the formats.",
+        metavar="digits|PATH",
+    )
+    test: bool = choice(True, "Leave the test set unread, as long as choices are made.")
+
+    @field_validator("source")
+    @classmethod
+    def _absolute_source(cls, source: str) -> str:
+        try:
+            source.encode()
+        except UnicodeEncodeError:
+            raise ValueError("expected a name in UTF-8: rename the folder") from None
+        return source if source == "digits" else absolute_path(source)
+
+
+class Recordings(AnyData):
+    """Recordings that are split into three sets."""
+
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = choice(
+        None, "Use about this many recordings.", default_text="all"
+    )
+    split: str = choice(
+        "auto",
+        "What decides the training, validation and test set: the folders train, val and test, the "
+        "speakers, the groups, single recordings, or a table with file,part[,class][,group]. "
+        "auto: the first of these that can be had.",
+        metavar="auto|folder|speaker|group|recording|FILE.csv",
+        max_length=4096,
+    )
+    val_share: Share | None = choice(
+        None,
+        "Share of the recordings in the validation set; of those not in the test set, where the "
+        "data or folds decide that.",
+        default_text="0.15",
+    )
+    test_share: Share | None = choice(
+        None, "Share of the recordings in the test set.", default_text="0.15"
+    )
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = choice(
+        None, "Cross-validation: this many runs, each tested on another part.", default_text="none"
+    )
+    leave_one_out: Literal["speaker", "group"] | None = choice(
+        None,
+        "Cross-validation: one run for each speaker or group, which it is tested on.",
+        default_text="none",
+    )
+    fold: Annotated[int, Field(ge=1, le=100_000)] | None = choice(
+        None, "The part of a cross-validation that a run is tested on, from 1.", default_text="1"
+    )
+    augment: NamedNumbers = choice(
+        {},
+        "Augmentation of training recordings, by name and strength, as in shift=0.1,noise=10, or "
+        "none; docs/augmentation.md lists it.",
+        metavar="NAME=VALUE,…|none",
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _check_split(cls, split: str) -> str:
+        if split not in SPLITS and not is_table(split):
+            raise ValueError(f"expected one of {', '.join(SPLITS)} or the name of a .csv file")
+        return absolute_path(split) if is_table(split) else split
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        if self.folds is not None and self.leave_one_out is not None:
+            raise ValueError(
+                f"data.folds: has no effect with leave_one_out, got {self.folds}: remove one of "
+                "them"
+            )
+        if self.fold is not None and not (self.folds or self.leave_one_out):
+            raise ValueError(
+                f"data.fold: has no effect without folds or leave_one_out, got {self.fold}: remove "
+                "it"
+            )
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise ValueError(
+                f"data.fold: expected at most {self.folds}, the folds, got {self.fold}"
+            )
+        return self
+
+
+class Files(Recordings):
+    """Recordings in files."""
+
+    speaker_pattern: str | None = choice(
+        None,
+        "Regular expression for the path of a recording; its group `speaker`, or its first one, is "
+        "the speaker.",
+        metavar="REGEX",
+        default_text="the names of three known data sets",
+        max_length=200,
+    )
+    on_error: Literal["raise", "skip"] = choice(
+        "raise", "Stop at files that cannot be used, or skip them and list them."
+    )
+
+
+class Held(FrozenModel):
+    """Frames that may be cut or padded, and are held for one or several time steps."""
+
+    length: Annotated[int, Field(ge=1, le=10**6)] | None = choice(
+        None,
+        "Frames of a recording to keep; the rest is cut.",
+        default_text="all; --padding zeros: as many as keep 9 of 10 recordings whole",
+    )
+    hold: Annotated[int, Field(ge=1, le=10**4)] | None = choice(
+        None, "Time steps per frame.", default_text="as many as give sequences of about 100 steps"
+    )
+    padding: Literal["mask", "zeros"] = choice(
+        "mask",
+        "Steps after the end of a recording. mask: nothing reads them; zeros: silence, up to "
+        "--length, which the net reads as part of the recording.",
+    )
+
+
+class OwnScale(FrozenModel):
+    """Recordings that may be scaled by their own mean and deviation."""
+
+    center: bool = choice(
+        False, "Subtract the mean of each feature over the recording from the recording."
+    )
+    standardize: bool = choice(
+        False, "Divide each recording by its own standard deviation, over all features and steps."
+    )
+
+
+class Features(OwnScale, Held, Recordings):
+    """The built-in spoken digits, which are features already."""
+
+    found: ClassVar[tuple[str, ...]] = ("hold",)
+
+    kind: Literal["features"] = "features"
+    source: Literal["digits"] = AnyData.model_fields["source"]  # type: ignore[assignment]  # a field
+    split: Literal["auto", "recording"] = Recordings.model_fields["split"]  # type: ignore[assignment]  # as above
+    leave_one_out: None = None
+
+
+class Sound(OwnScale, Held, Files):
+    """Sound as log-mel frames."""
+
+    source_kind: ClassVar[SourceKind] = "sound"
+    found: ClassVar[tuple[str, ...]] = ("hold", "sample_rate")
+
+    kind: Literal["sound"] = "sound"
+    center: bool = choice(True, str(OwnScale.model_fields["center"].description))
+    standardize: bool = choice(
+        True,
+        f"{OwnScale.model_fields['standardize'].description} Off by default with --no-center.",
+    )
+    bands: int = choice(40, "Mel bands.", ge=1, le=4096)
+    sample_rate: Annotated[int, Field(ge=1000, le=10**6)] | None = choice(
+        None,
+        "Sample rate of the sound [Hz].",
+        default_text="lowest in the folder, at most 16000",
+    )
+    window: float = choice(25e-3, "Length of a frame [s], at most 1.", ge=1e-4, le=1)
+    hop: float = choice(10e-3, "Distance between frames [s], at most 1.", ge=1e-4, le=1)
+    level: Literal["peak", "as_is"] = choice(
+        "peak",
+        "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
+        "scale; as_is: unchanged, as live input needs.",
+    )
+    # Ten minutes are far more than a word or an event, and a file that is longer by mistake still
+    # fits the memory.
+    max_seconds: float = choice(
+        600.0, "Length above which a recording is an error [s].", gt=0, le=MAX_SECONDS
+    )
+
+
+class Series(OwnScale, Held, Files):
+    """Series of values, such as those of sensors."""
+
+    found: ClassVar[tuple[str, ...]] = ("hold", "add_standardized")
+
+    kind: Literal["series"] = "series"
+    columns: Names = choice(
+        (),
+        "Columns to use, by name or by number from 1, as in x,y,z; folders of .csv or .npy files "
+        "only.",
+        metavar="NAME,…",
+        default_text="all",
+    )
+    missing: Literal["error", "interpolate"] = choice(
+        "error",
+        "Missing values (NaN, empty cells). interpolate: linear over time, at both ends the "
+        "nearest value; folders of .csv or .npy files only.",
+    )
+    add_standardized: bool | None = choice(
+        None,
+        "Give the net each feature a second time, with the mean 0 and the deviation 1 over the "
+        "recording.",
+        default_text="on, unless all recordings have this mean and deviation already",
+    )
+
+
+class Images(Files):
+    """Images, each held for some time steps."""
+
+    source_kind: ClassVar[SourceKind] = "image"
+    found: ClassVar[tuple[str, ...]] = ("steps",)
+
+    kind: Literal["image"] = "image"
+    steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(None, "Time steps of an image.")
+    encoder: Literal["current", "rate", "latency"] = choice(
+        "current",
+        "Input of an image. current: its values, in every step; rate: spikes with these "
+        "probabilities; latency: one spike per pixel, the brighter, the earlier.",
+    )
+
+
+class Events(Held, Files):
+    """Events of a camera, a silicon cochlea or another sensor, in bins of time."""
+
+    source_kind: ClassVar[SourceKind] = "events"
+    found: ClassVar[tuple[str, ...]] = ("hold", "bin")
+
+    kind: Literal["events"] = "events"
+    steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
+        None, "Bins of a typical recording.", default_text="100"
+    )
+    bin: Annotated[float, Field(ge=1e-6, le=3600, allow_inf_nan=False)] | None = choice(
+        None, "Length of a bin [s], in place of --steps.", default_text="as many bins as --steps"
+    )
+    events: Literal["frames", "lists"] = choice(
+        "frames",
+        "Input of the net: frames with the counts of events, or lists, which the first synapse "
+        "adds up; lists need --net lif.",
+    )
+
+
+class Filtered(Files):
+    """Sound through the filter bank of a chip."""
+
+    source_kind: ClassVar[SourceKind] = "sound"
+
+    kind: Literal["filtered"] = "filtered"
+    sample_rate: int = choice(16_000, "Sample rate of the sound [Hz].", ge=1000, le=10**6)
+    duration: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = choice(
+        1.0, "Length to which recordings for a chip are cut or padded with silence [s]."
+    )
+    level: Literal["peak", "as_is"] = Sound.model_fields["level"]  # type: ignore[assignment]  # a field
+    max_seconds: float = Sound.model_fields["max_seconds"]  # type: ignore[assignment]  # as above
+
+
+class Channels(Files):
+    """Series for a chip, with a channel for each of its filters."""
+
+    kind: Literal["channels"] = "channels"
+
+
+class Pattern(AnyData):
+    """Targets without an input: the patterns that a net learns to generate from noise."""
+
+    kind: Literal["pattern"] = "pattern"
+
+
+Data = Annotated[
+    Sound | Series | Images | Events | Features | Filtered | Channels | Pattern,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,116 @@
+"""Types of the fields of a config, and the texts that the help prints for a field.
+
+As all modules of `nwavesdk.train.config`, this one imports neither torch nor numba, so that the
+command line can generate its options from the fields. Validators that need more import it when
+they run.
+"""
+
+import os
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from nwavesdk.internal.checks import finite_number, shown
+
+__all__ = [
+    "MAX_LETTERS",
+    "MAX_SECONDS",
+    "Count",
+    "Epochs",
+    "LayerSizes",
+    "Moderate",
+    "NamedNumbers",
+    "Names",
+    "NotNegative",
+    "Scale",
+    "Seconds",
+    "Share",
+    "absolute_path",
+    "choice",
+    "is_table",
+]
+
+# The largest allowed length of a recording [s]: a day.
+MAX_SECONDS = 86_400.0
+
+# Longest text of a surrogate or schedule; the parser of Python takes longer ones apart in vain.
+MAX_LETTERS = 500
+
+# Bounds exclude mistakes, such as a unit or an exponent, and runs that could never end or would
+# overflow; they are far from every useful value. `Run` checks whether the memory suffices.
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Seconds = Annotated[float, Field(ge=1e-6, le=1e4, allow_inf_nan=False)]
+# Squares and products of these, and their reciprocals, are far from the limits of float32.
+Scale = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+Moderate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+
+
+def choice(
+    default: Any, description: str, *, metavar: str = "", default_text: str = "", **limits: Any
+) -> Any:
+    """A field of the config, with the texts that `nwave train --help` prints for it.
+
+    Args:
+        default: The default value; None if a recipe or the data decide.
+        description: What the field means.
+        metavar: The form of the option's value.
+        default_text: What a default of None means.
+        limits: Further arguments of `pydantic.Field`.
+    """
+    printed: dict[str, Any] = {"metavar": metavar, "default_text": default_text}
+    return Field(default, description=description, json_schema_extra=printed, **limits)
+
+
+def absolute_path(path: str) -> str:
+    """The path from the root, with links followed; one with a null byte fails where it is read."""
+    return path if "\0" in path else os.path.realpath(path)
+
+
+def is_table(split: str) -> bool:
+    """Whether a value of `data.split` is the name of a table."""
+    return split.lower().endswith(".csv")
+
+
+def _split_names(value: object) -> object:
+    """The names in a text, which may be in parentheses."""
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in value.removeprefix("(").removesuffix(")").split(",")]
+
+
+def _parse_numbers(value: object) -> object:
+    """The numbers of a text such as `"shift=0.1,noise=10"` by their names; `"none"` has none."""
+    if not isinstance(value, str):
+        return value
+    numbers: dict[str, float] = {}
+    for part in [] if value.strip() == "none" else value.split(","):
+        name, _, text = (piece.strip() for piece in part.partition("="))
+        if not (name and text) or name in numbers:
+            raise ValueError(
+                f"got {shown(value)}, expected NAME=VALUE between all commas, each name once, as "
+                "in shift=0.1,noise=10"
+            )
+        number: object = text
+        with suppress(ValueError):
+            number = float(text)
+        numbers[name] = finite_number("the value", shown(name), number)
+    return numbers
+
+
+LayerSizes = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=100_000)], ...],
+    Field(max_length=1000),
+    BeforeValidator(_split_names),
+]
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(max_length=1000),
+    BeforeValidator(_split_names),
+]
+NamedNumbers = Annotated[
+    dict[str, Annotated[float, Field(allow_inf_nan=False)]], BeforeValidator(_parse_numbers)
+]

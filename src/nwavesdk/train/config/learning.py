@@ -1,0 +1,240 @@
+"""What a net learns and how, for which chip, and on which machine."""
+
+import ast
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from nwavesdk.internal.model import FrozenModel
+from nwavesdk.train.config.fields import (
+    MAX_LETTERS,
+    Epochs,
+    Moderate,
+    NotNegative,
+    Scale,
+    absolute_path,
+    choice,
+)
+
+__all__ = [
+    "ChipConfig",
+    "ClassTask",
+    "CompletedLearning",
+    "LabelTask",
+    "LearningConfig",
+    "MachineConfig",
+    "PatternTask",
+    "SurrogateScheduleConfig",
+    "Task",
+    "ValueTask",
+]
+
+
+class Classes(FrozenModel):
+    """The fields of tasks with classes."""
+
+    class_weights: Literal["none", "balanced"] = choice(
+        "none",
+        "Weights of the classes in the loss. balanced: the fewer recordings of a class, the more "
+        "each of them counts.",
+    )
+    label_smoothing: float = choice(
+        0.0, "Probability that the loss expects of the wrong classes together.", ge=0, lt=1
+    )
+
+
+class ClassTask(Classes):
+    """A class for each recording."""
+
+    name: Literal["classification"] = "classification"
+    label_smoothing: float = choice(
+        0.05, str(Classes.model_fields["label_smoothing"].description), ge=0, lt=1
+    )
+
+
+class LabelTask(Classes):
+    """A class for each step."""
+
+    name: Literal["labels"] = "labels"
+    look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
+        0,
+        "Steps after a step that its class may depend on: the net gives it so many steps later.",
+    )
+
+
+class ValueTask(FrozenModel):
+    """Values for each step."""
+
+    name: Literal["regression"] = "regression"
+
+
+class PatternTask(FrozenModel):
+    """Values for each step, without an input."""
+
+    name: Literal["pattern"] = "pattern"
+
+
+Task = Annotated[ClassTask | LabelTask | ValueTask | PatternTask, Field(discriminator="name")]
+
+
+class SurrogateScheduleConfig(FrozenModel):
+    """How a parameter of the surrogate changes over a run; see `nwavesdk.optim.SurrogateAnnealing`.
+
+    A text is accepted, too: `"exponential(slope, 5, 25)"` or
+    `"plateau(slope, 5, 25, patience=3, stages=5)"`.
+    """
+
+    form: Literal["linear", "exponential", "cosine", "plateau"] = Field(
+        description="Form of the schedule; `plateau` depends on the validation loss."
+    )
+    parameter: str = Field(description="Name of the parameter.")
+    start: Moderate = Field(description="Value in the first epoch.")
+    end: Moderate = Field(description="Value in the last epoch.")
+    patience: Epochs = Field(
+        default=3, description="Epochs without improvement that make a plateau."
+    )
+    stages: Epochs = Field(default=5, description="Plateaus until `end`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if len(value) > MAX_LETTERS:
+                raise ValueError
+            call: Any = ast.parse(value.strip(), mode="eval").body
+            form, parameter = [node.id for node in (call.func, call.args[0])]
+            start, end = map(ast.literal_eval, call.args[1:])
+            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}
+            if options.keys() & {"form", "parameter", "start", "end"}:
+                raise ValueError
+        # The parser of Python raises the last two for deeply nested texts.
+        except (
+            SyntaxError,
+            LookupError,
+            AttributeError,
+            ValueError,
+            TypeError,
+            MemoryError,
+            RecursionError,
+        ):
+            raise ValueError(
+                "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
+            ) from None
+        return {"form": form, "parameter": parameter, "start": start, "end": end, **options}
+
+
+class ChipConfig(FrozenModel):
+    """The chip of a net: recordings pass its filter bank; the net has its synapses and neurons."""
+
+    profile: str = Field(
+        description="Train for this chip; FILE is a TOML profile.",
+        json_schema_extra={"metavar": "h1v1|h1v2|FILE", "default_text": "none"},
+    )
+    training: Literal["plain", "hardware", "mismatch"] = choice(
+        "mismatch",
+        "What training takes into account besides the chip's neurons and charge law. "
+        "plain: nothing, weights are moved to values that the chip can hold at the end; "
+        "hardware: range, shared signs and bits of the weights; "
+        "mismatch: also another drawn chip in every batch.",
+    )
+    bits: Annotated[int, Field(ge=2, le=8)] | None = choice(
+        None, "Bits of a weight on the chip.", default_text="the profile's"
+    )
+    gain: Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)] | None = choice(
+        None,
+        "Gain of the amplifier before the filters.",
+        default_text="so that 1 of 100 values of the training set is above 1",
+    )
+
+    @field_validator("profile")
+    @classmethod
+    def _absolute_profile(cls, profile: str) -> str:
+        is_name = profile.lower() in ("h1v1", "h1v2")
+        return profile.lower() if is_name else absolute_path(profile)
+
+
+class LearningConfig(FrozenModel):
+    """How weights are learned: AdamW, and one cycle of the learning rate."""
+
+    epochs: Epochs | None = choice(
+        None, "Passes over the training set.", default_text="by the number of recordings"
+    )
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = choice(
+        None, "Recordings per update of the weights.", default_text="by the number of recordings"
+    )
+    rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = choice(
+        1e-2, "Highest learning rate of the cycle."
+    )
+    weight_decay: float = choice(
+        1e-2, "Decoupled weight decay of AdamW.", ge=0, le=1e3, allow_inf_nan=False
+    )
+    warmup: float = choice(0.2, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
+    clip: Scale | None = choice(
+        1.0, "Largest norm of a gradient; larger ones are scaled down.", default_text="none"
+    )
+    most_spikes: Annotated[float, Field(gt=0, le=1)] | None = choice(
+        0.04,
+        "Bound of the mean rate of each hidden layer; more spikes per step and neuron cost.",
+        default_text="none",
+    )
+    spike_cost: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = choice(
+        0.2, "Loss of a layer with twice the rate of --most-spikes."
+    )
+    keep: Literal["best", "last"] = choice(
+        "last",
+        "Weights to keep: those of the best epoch on the validation set, or of the last one, which "
+        "is the end of the cycle and no accident of a small validation set.",
+    )
+    patience: Epochs | None = choice(
+        None,
+        "Stop after this many epochs without improvement on the validation set, and keep the best.",
+        default_text="never",
+    )
+    surrogate_schedule: SurrogateScheduleConfig | None = choice(
+        None,
+        "Change a parameter of the surrogate over the run by a linear, exponential, cosine or "
+        "plateau schedule, as in exponential(slope,5,25).",
+        metavar="FORM(NAME,START,END)",
+        default_text="none",
+    )
+
+    @model_validator(mode="after")
+    def _check_patience(self) -> Self:
+        if self.patience is not None and self.keep == "last" and "keep" in self.model_fields_set:
+            raise ValueError(
+                f'learning.patience: has no effect with keep="last", got {self.patience}: remove '
+                'it, or keep="best"'
+            )
+        return self
+
+
+class CompletedLearning(LearningConfig):
+    """The choices of learning in a run that has begun."""
+
+    epochs: Epochs
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class MachineConfig(FrozenModel):
+    """The machine of the run, in the terms of Lightning's Trainer."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = choice("auto", "Kind of device.")
+    devices: Annotated[int, Field(ge=1, le=1024)] = choice(
+        1, "Processes or GPUs, data-parallel; each takes --batch-size recordings."
+    )
+    nodes: Annotated[int, Field(ge=1, le=1024)] = choice(
+        1, "Machines with --devices each, on which torchrun starts the command: docs/scaling.md."
+    )
+    workers: Annotated[NotNegative, Field(le=256)] = choice(
+        0, "Processes that prepare batches; 0: the process that trains."
+    )
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = choice(
+        "32-true", "Precision of the numbers."
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = choice(
+        None,
+        "Threads of each process; sums, and so the last bits of weights, depend on them.",
+        default_text="1 for a fold or a small net; else those of torch, shared by --devices",
+    )

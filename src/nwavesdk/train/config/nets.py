@@ -1,0 +1,396 @@
+"""The nets of a run: one class for each preset, and one for a file, with the fields that they read.
+
+The pages in `nwavesdk.presets` build the nets.
+"""
+
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from nwavesdk.internal.checks import close_name, looks_like_milliseconds, shown
+from nwavesdk.internal.files import FileError, printable, read_bytes
+from nwavesdk.internal.model import FrozenModel
+from nwavesdk.presets import NAMES, PresetName, page_path
+from nwavesdk.train.config.fields import (
+    MAX_LETTERS,
+    LayerSizes,
+    NamedNumbers,
+    Names,
+    Scale,
+    Seconds,
+    choice,
+)
+
+if TYPE_CHECKING:
+    from nwavesdk.layers.catalogue import CataloguedNeuron
+
+__all__ = [
+    "AdLif",
+    "AnyNet",
+    "ChipNet",
+    "Conv",
+    "Delay",
+    "File",
+    "Layers",
+    "Lif",
+    "Net",
+    "NetPage",
+    "Recurrent",
+]
+
+DEFAULT_FUNCTION = "build"
+
+# Largest file of a net that is read [bytes].
+MAX_BYTES = 2**20
+
+# exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
+# would forget its input in one step, or never.
+MIN_DT_PER_TAU = 1e-6
+MAX_DT_PER_TAU = 50.0
+
+HIDDEN = "Hidden layer sizes."
+THRESHOLD = "Membrane above which a neuron spikes."
+RESET = (
+    "What a spike of a LIF neuron does: subtract the threshold, or set the membrane to zero, the "
+    "only reset of NIR."
+)
+TAU = "Membrane time constant [s]."
+POPULATION = "Output neurons per class."
+SHARPNESS = "Logit of a class per spike and step that its neurons fire on average."
+RECURRENT = "Connect the neurons of each hidden layer with each other."
+
+Reset = Literal["subtraction", "zero"]
+Population = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class AnyNet(FrozenModel):
+    """The fields of all nets."""
+
+    dt: Seconds = choice(10e-3, "Time step [s].")
+    dropout: float = choice(0.0, "Fraction of hidden neurons silenced in training.", ge=0, lt=1)
+    surrogate: str = choice(
+        "fast_sigmoid(slope=5.0)",
+        "Gradient of a spike; `nwave surrogates` lists them.",
+        max_length=MAX_LETTERS,
+    )
+
+    @field_validator("surrogate")
+    @classmethod
+    def _write_in_full(cls, text: str) -> str:
+        from nwavesdk.surrogate import parse
+        from nwavesdk.surrogate import text as text_of
+
+        try:
+            return text_of(parse(text))
+        except (RecursionError, MemoryError):  # of the parser of Python
+            raise ValueError("expected the name of a surrogate, as in atan(alpha=3)") from None
+
+    @model_validator(mode="after")
+    def _check_tau(self) -> Self:
+        tau = getattr(self, "tau", None)
+        if tau is None:
+            return self
+        check_step("net.tau", "tau", tau, self.dt)
+        if looks_like_milliseconds(tau, self.dt):
+            raise ValueError(
+                f"net.tau: time constants are in seconds, got {tau:g} s, or {tau / self.dt:,.0f} "
+                f"steps of {self.dt:g} s, expected at most 1,000 steps: for {tau:g} ms, use "
+                f"{tau / 1000:g}"
+            )
+        return self
+
+
+class Conv(AnyNet):
+    """Convolutions over time, and over frequency or space, with batch norm."""
+
+    name: Literal["conv"] = "conv"
+    threshold: Scale = choice(1.0, THRESHOLD)
+    reset: Reset = choice("subtraction", RESET)
+
+
+class Delay(AnyNet):
+    """Dense layers with a learned delay for each connection, with batch norm."""
+
+    name: Literal["delay"] = "delay"
+    threshold: Scale = choice(1.0, THRESHOLD)
+    reset: Reset = choice("subtraction", RESET)
+
+
+class AdLif(AnyNet):
+    """Dense layers of adaptive LIF neurons with batch norm."""
+
+    name: Literal["adlif"] = "adlif"
+    hidden: LayerSizes = choice((256, 256), HIDDEN, metavar="N,N,…")
+    threshold: Scale = choice(1.0, THRESHOLD)
+
+
+class Recurrent(AnyNet):
+    """Recurrent layers of adaptive LIF neurons with batch norm."""
+
+    name: Literal["recurrent"] = "recurrent"
+    hidden: LayerSizes = choice((256, 256), HIDDEN, metavar="N,N,…")
+    threshold: Scale = choice(1.0, THRESHOLD)
+
+
+class Layers(AnyNet):
+    """Dense layers, whose neurons and sizes are chosen by options."""
+
+    hidden: LayerSizes = choice((256, 256), HIDDEN, metavar="N,N,…")
+    population: Population = choice(10, POPULATION)
+    neuron: str = choice(
+        "lif", "Neuron of the hidden layers; `nwave neurons` lists them.", metavar="NAME"
+    )
+    constants: NamedNumbers = choice(
+        {},
+        "Constants of that neuron, as in tau_w=0.1,a=0.5.",
+        metavar="NAME=VALUE,…",
+        default_text="its own",
+    )
+    learn: Names = choice(
+        (), "Constants of that neuron to train.", metavar="NAME,…", default_text="none"
+    )
+    recurrent: bool = choice(False, f"{RECURRENT} On by default for patterns.")
+    tau: Seconds = choice(10e-3, TAU)
+    threshold: Scale = choice(1.0, THRESHOLD)
+    reset: Reset = choice("subtraction", RESET)
+    charge_gain: Scale | None = choice(
+        None,
+        "Factor of drawn initial weights to hidden layers, and of their learning rates.",
+        default_text="1 for LIF; others fire as often as LIF under noise",
+    )
+    sharpness: Scale = choice(25.0, SHARPNESS)
+
+    @property
+    def has_default_neuron(self) -> bool:
+        """Whether the hidden neurons are LIF neurons with the constants of the net."""
+        return self.neuron == "lif" and not self.constants and not self.learn
+
+    @field_validator("neuron")
+    @classmethod
+    def _name_neuron(cls, name: str) -> str:
+        return "lif" if name == "lif" else find_hidden_neuron(name).name
+
+    @model_validator(mode="after")
+    def _check_neuron(self) -> Self:
+        if not self.has_default_neuron:
+            check_constants(self)
+        return self
+
+
+class Lif(Layers):
+    """Dense layers of LIF or other neurons, chosen by options."""
+
+    name: Literal["lif"] = "lif"
+    first_weights: Literal["drawn", "driven"] | None = choice(
+        None,
+        "Initial weights. drawn: at random; driven: by fluct_init, so that training recordings "
+        "make each neuron fire, but rarely.",
+        default_text="driven, if recordings can drive LIF neurons",
+    )
+    dt: Seconds = choice(1e-3, "Time step [s].")
+    dropout: float = choice(
+        0.05,
+        "Fraction of hidden neurons silenced in training, for a whole recording.",
+        ge=0,
+        lt=1,
+    )
+    surrogate: str = choice(
+        "fast_sigmoid(slope=25.0)",
+        str(AnyNet.model_fields["surrogate"].description),
+        max_length=MAX_LETTERS,
+    )
+
+
+class ChipNet(AnyNet):
+    """The neurons and synapses of an H1 chip behind its filter bank."""
+
+    name: Literal["chip"] = "chip"
+    hidden: LayerSizes = choice((50,), HIDDEN, metavar="N,N,…")
+    population: Population = choice(10, POPULATION)
+    recurrent: bool = choice(False, f"{RECURRENT} On by default for patterns.")
+    tau: Seconds = choice(50e-3, TAU)
+    dt: Seconds = choice(1e-3, "Time step [s].")
+    dropout: float = choice(
+        0.0,
+        "Fraction of hidden neurons silenced in training, for a whole recording.",
+        ge=0,
+        lt=1,
+    )
+    sharpness: Scale = choice(300.0, SHARPNESS)
+    surrogate: str = Lif.model_fields["surrogate"]  # type: ignore[assignment]  # a field
+
+
+class NetPage(FrozenModel):
+    """A Python file with a function that builds a net: a page of this package, or the user's file.
+
+    The hash is that of the file when the run began; the file may be elsewhere now.
+    """
+
+    file: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description="Absolute path of the file."
+    )
+    function: str = Field(default=DEFAULT_FUNCTION, description="Name of the function.")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="Hash of the file.")
+
+    @classmethod
+    def parse(cls, text: str) -> "NetPage":
+        """The file and the function of a text such as `"net.py:build"`; reads the file.
+
+        Raises:
+            ValueError: If it is something else, or the file cannot be read.
+        """
+        match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
+        if match is None:
+            raise ValueError(
+                f"got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
+                f"and its function, as in net.py:build{close_name(text, NAMES)}"
+            )
+        path = os.path.realpath(match["file"])
+        function = match["function"] or DEFAULT_FUNCTION
+        return cls(file=path, function=function, sha256=sha256(_read(path)).hexdigest())
+
+    @classmethod
+    def of_preset(cls, preset: PresetName) -> "NetPage":
+        """The page of a preset in this package."""
+        return cls.parse(str(page_path(preset)))
+
+    @property
+    def name(self) -> str:
+        """The name of the file and the function."""
+        return printable(f"{Path(self.file).name}:{self.function}")
+
+    def content(self) -> bytes:
+        """The file, which is still the one that was hashed.
+
+        Raises:
+            ValueError: If it is missing or has changed.
+        """
+        content = _read(self.file)
+        got = sha256(content).hexdigest()
+        if got != self.sha256:
+            raise ValueError(
+                f"{printable(self.file)} has changed: got SHA-256 {got[:12]}…, expected "
+                f"{self.sha256[:12]}…: restore the file, or begin a new run."
+            )
+        return content
+
+
+class File(Layers):
+    """A net that the function of a Python file builds, which may read each of these fields."""
+
+    name: Literal["file"] = "file"
+    page: NetPage
+
+    @field_validator("page", mode="before")
+    @classmethod
+    def _parse_page(cls, page: Any) -> Any:
+        return NetPage.parse(page) if isinstance(page, str) else page
+
+
+Net = Annotated[
+    Conv | Lif | AdLif | Recurrent | Delay | ChipNet | File, Field(discriminator="name")
+]
+
+
+def check_step(field: str, name: str, tau: float, dt: float) -> None:
+    """Reject a time constant that a step is too long or too short for."""
+    if not MIN_DT_PER_TAU <= dt / tau <= MAX_DT_PER_TAU:
+        raise ValueError(
+            f"{field}: dt / {name} must be from {MIN_DT_PER_TAU:g} to {MAX_DT_PER_TAU:g}, got "
+            f"{dt:g} s / {tau:g} s = {dt / tau:.3g}"
+        )
+
+
+def find_hidden_neuron(name: str) -> "CataloguedNeuron":
+    """The neuron of this name, which can be in a hidden layer.
+
+    Raises:
+        ValueError: If there is none, or if it is a read-out or the neuron of a chip.
+    """
+    from nwavesdk.layers.catalogue import find_neuron
+
+    neuron = find_neuron(name)
+    if neuron.page.neuron.is_readout:
+        raise ValueError(
+            f"{neuron.name} is a read-out, which does not spike: choose a neuron that spikes for "
+            f"the hidden layers, got {shown(name)}"
+        )
+    if any(constant.argument is None for constant in neuron.constants.values()):
+        raise ValueError(
+            f"{neuron.name} is the neuron of a chip: remove it, and train with --chip "
+            f"{neuron.name}, got {shown(name)}"
+        )
+    return neuron
+
+
+def all_constants(net: Layers) -> dict[str, float]:
+    """The constants of the hidden neurons: those given, then tau and threshold, then defaults.
+
+    So a run keeps them, whatever a later version has as its defaults. LIF neurons take tau and
+    threshold from the net.
+    """
+    if net.has_default_neuron:
+        return {}
+    constants = find_hidden_neuron(net.neuron).constants
+    defaults = {name: c.default for name, c in constants.items() if c.default is not None}
+    if len(defaults) < len(constants):
+        return net.constants
+    shared: dict[str, float] = {
+        name: getattr(net, name)
+        for name in ("tau", "threshold")
+        if name in defaults and name in net.model_fields_set
+    }
+    return {**defaults, **shared, **net.constants}
+
+
+def check_constants(net: Layers) -> None:
+    """Reject constants that the neuron lacks or that are out of their ranges.
+
+    Raises:
+        ValueError: If there is one; the text names the field.
+    """
+    from nwavesdk.layers.constants import without_step_warnings
+    from nwavesdk.presets.lif import hidden_layer
+
+    neuron = find_hidden_neuron(net.neuron)
+    names = list(neuron.constants)
+    for field, given in {"constants": net.constants, "learn": net.learn}.items():
+        for name in given:
+            if name not in names:
+                raise ValueError(
+                    f"net.{field}: got {shown(name)}, which {neuron.name} lacks"
+                    f"{close_name(name, names)}: it has {', '.join(names)}"
+                )
+    for name in ("tau", "threshold"):
+        if getattr(net, name) != Layers.model_fields[name].default and name not in names:
+            raise ValueError(
+                f"net.{name}: {neuron.name} neurons have no constant {name}, got "
+                f"{shown(getattr(net, name))}: remove it; constants sets {', '.join(names)}"
+            )
+
+    # The layer rejects constants that are out of their ranges.
+    try:
+        with without_step_warnings():
+            layer = hidden_layer(net, 1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"net.constants: {error}") from None
+    if not all(value.isfinite().all() for value in layer.constants()):
+        raise ValueError(
+            f"net.constants: {net.neuron} divides by 0 or has no finite step with these constants, "
+            f"got {shown(net.constants)}: change one of them; `nwave neurons {net.neuron}` "
+            "describes them."
+        )
+    for constant in layer.stored_constants:
+        if constant.kind.unit == "s":
+            check_step("net.constants", constant.name, layer.constant(constant.name).item(), net.dt)
+
+
+def _read(path: str) -> bytes:
+    try:
+        return read_bytes(Path(path), MAX_BYTES)
+    except FileError as error:
+        raise ValueError(f"{error}") from None
