@@ -213,7 +213,7 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     prepare_net(net)
     spk, _ = net(run.data.val.whole().x)
     labels = torch.from_numpy(run.data.val.labels)
-    loss = rate_cross_entropy(spk, labels, 3, run.config.learning.sharpness)
+    loss = rate_cross_entropy(spk, labels, 3, run.config.net.sharpness)
     assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
     checkpoint = read_checkpoint(stopped_early)
     selected = checkpoint["callbacks"]["Selection"]["weights"]

@@ -12,7 +12,7 @@ from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import prepare_net
 from nwavesdk.net.recording import record_spikes
-from nwavesdk.train.config.sections import LearningConfig
+from nwavesdk.train.config.learning import CompletedLearning
 from nwavesdk.train.fit.learner import (
     EpochMeans,
     Learner,
@@ -63,7 +63,7 @@ def test_the_rate_may_rise_for_one_step(
     warmup: float, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = SpikingSequential(LIFSynapse(2, 4), LIFLayer(4, 10e-3))
-    model = Learner(net, TASK, LearningConfig(warmup=warmup), seed=0)
+    model = Learner(net, TASK, CompletedLearning(epochs=1, batch_size=1, warmup=warmup), seed=0)
     trainer = SimpleNamespace(estimated_stepping_batches=steps)
     monkeypatch.setattr(Learner, "trainer", trainer)
     config = model.configure_optimizers()
@@ -78,7 +78,7 @@ def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
     """Decay would pull a learned time constant, stored as its logarithm, to 1 s."""
     hidden = SpikingSequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
     net = nn.Sequential(hidden, LIFLayer(4, 10e-3, learn_taus=True), LIFSynapse(4, 4))
-    model = Learner(net, TASK, LearningConfig(weight_decay=0.5), seed=0)
+    model = Learner(net, TASK, CompletedLearning(epochs=1, batch_size=1, weight_decay=0.5), seed=0)
     decay_of = {
         id(parameter): group["weight_decay"]
         for group in model._parameter_groups()
@@ -116,12 +116,13 @@ def test_spikes_cost_more_as_a_run_goes_on_and_those_of_the_output_nothing() -> 
     assert recording.spiking["3"].any()
     assert recording.hidden == ["1"]
     hidden = [recording.rates()["1"]]
-    learning = LearningConfig(most_spikes=0.01, spike_cost=0.5)
+    learning = CompletedLearning(epochs=1, batch_size=1, most_spikes=0.01, spike_cost=0.5)
     full = 0.5 * rate_excess_loss([recording.spiking["1"]], 0.01, lengths)
     assert full > 0
     costs = [spike_cost(hidden, learning, progress, 27) for progress in (0.0, 0.5, 1.0)]
     assert torch.allclose(torch.stack(costs), full * torch.tensor([0, 0.5, 1]))  # type: ignore[arg-type]  # tensors
-    assert spike_cost(hidden, LearningConfig(), 1.0, 27) == 0.0
+    unbounded = CompletedLearning(epochs=1, batch_size=1, most_spikes=None)
+    assert spike_cost(hidden, unbounded, 1.0, 27) == 0.0
     assert spike_cost([], learning, 1.0, 27) == 0.0
 
 

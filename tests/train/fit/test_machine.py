@@ -10,7 +10,7 @@ pytest.importorskip("lightning")
 
 from cli.command import nwave
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.config.sections import MachineConfig
+from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.machine import check_machine, check_processes
 from train.runs import model_bytes, read_checkpoint, stop_after

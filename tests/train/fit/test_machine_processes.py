@@ -15,7 +15,7 @@ pytest.importorskip("lightning")
 
 from safetensors.torch import load_file
 
-from nwavesdk.train.config.sections import MachineConfig
+from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.machine import check_processes
 from tolerances import GRADIENT, assert_close
 

@@ -28,8 +28,9 @@ def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
 
 
 @contextlib.contextmanager
-def use_arithmetic(config: ArithmeticConfig) -> Iterator[None]:
-    """Compute with the threads and crossovers with which a run began."""
+def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
+    """Compute with the threads and crossovers with which a run began; None changes nothing."""
+    config = config or current_arithmetic()
     threads = torch.get_num_threads()
     table = crossover.chosen_table()
     cores = os.cpu_count() or 1
