@@ -75,7 +75,8 @@ checkpoints and chip files cannot run code. The file of `--net FILE.py` is code,
 |---|---|
 $folder
 | `pictures/*.png` | the plots of the report |
-| `tensorboard/` | the same curves for TensorBoard, if it is installed |
+| `tensorboard/` | the same curves for TensorBoard |
+| `.lock` | locked by the process that trains the run; empty |
 
 `nwave predict` and `load_run` read `$config` and `$model` alone. With `--folds`, each folder
 `fold-N` is such a run; `nwave compare` and `nwave tune` also make one folder for each run.

@@ -172,7 +172,7 @@ def _fit(run: "Run", trainer: Trainer, model: Learner, history: History) -> None
             if isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error):
                 raise BrokenRunError(LOST_PROCESS) from error
             is_restored = resumed is None or history.epoch_start > 0
-            if is_restored or isinstance(error, FileError | FileWriteError):
+            if is_restored or isinstance(error, FileError | OSError):
                 raise
             # A damaged file can raise anything.
             raise damaged_checkpoint(checkpoint, error) from error
