@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ import torch
 pytest.importorskip("safetensors")
 pytest.importorskip("lightning")
 
+from lightning.pytorch import LightningModule
+from torch import nn
+
 from nwavesdk.internal.files import FileError, FileWriteError
 from nwavesdk.train import BrokenRunError, Run, RunConfig
-from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO
+from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, Selection
 from train.runs import stop_after
 
 
@@ -142,3 +146,18 @@ def test_what_cannot_be_written_is_an_error_before_training(
         file.unlink()
         if kept:
             kept.rename(file)
+
+
+@pytest.mark.parametrize(("keeps_last", "kept"), [(False, 1), (True, 2)])
+def test_the_best_or_the_last_epoch_is_kept(keeps_last: bool, kept: int) -> None:
+    selection = Selection("accuracy", keeps_last=keeps_last)
+    module = LightningModule()
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
+    module.register_parameter("weight", nn.Parameter(torch.zeros(1)))
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
+        nn.init.constant_(module.weight, epoch)
+        metrics = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(1.0)}
+        trainer = SimpleNamespace(callback_metrics=metrics, current_epoch=epoch)
+        selection.on_train_epoch_end(trainer, module)  # type: ignore[arg-type]  # what it reads
+    assert selection.epoch == kept
+    assert selection.weights["weight"].item() == kept

@@ -36,9 +36,15 @@ from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.fit.arithmetic import use_arithmetic
-from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, EpochCheckpoint, damaged_checkpoint
+from nwavesdk.train.fit.checkpoint import (
+    AtomicCheckpointIO,
+    EpochCheckpoint,
+    Patience,
+    Selection,
+    damaged_checkpoint,
+)
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.learner import Learner, Patience, Selection
+from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.loaders import Loaders
 from nwavesdk.train.fit.machine import check_processes, is_first_process, precision_plugins
 from nwavesdk.train.fit.model_file import save_model

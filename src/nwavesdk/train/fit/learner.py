@@ -1,13 +1,11 @@
-"""Steps of training and validation, and the best epoch's weights."""
+"""Steps of training and validation."""
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
@@ -22,10 +20,7 @@ from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask
 
-__all__ = ["Learner", "Patience", "Selection", "lengths_of", "spike_cost"]
-
-# The metric that `Patience` watches: the number of the epoch that `Selection` keeps.
-KEPT_EPOCH = "kept_epoch"
+__all__ = ["Learner", "lengths_of", "spike_cost"]
 
 
 class Learner(LightningModule):
@@ -313,61 +308,3 @@ def lengths_of(batch: Batch) -> Tensor | None:
     """Steps of each recording, `[B]`; None if the batch has no padding, which takes less time."""
     has_padding = bool((batch.lengths < batch.x.shape[1]).any())
     return batch.lengths if has_padding else None
-
-
-class Selection(Callback):
-    """Keeps the weights of the best or of the last epoch.
-
-    The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. Its weights are part of the checkpoint, so that one file holds the
-    whole state of a run. (Lightning's ModelCheckpoint compares one number, and would keep them in
-    a second file, whose score it forgets in a run that was moved.)
-
-    Args:
-        measure: The score; see `TrainingTask.score`.
-        keeps_last: Whether each epoch replaces the one before, not only a better one.
-
-    Attributes:
-        epoch: The epoch that is kept, from 0; -1 before the first.
-        score: Its score on the validation set and its negative validation loss.
-        weights: Its weights, on the CPU.
-    """
-
-    def __init__(self, measure: str, *, keeps_last: bool = False) -> None:
-        self.measure = measure
-        self.keeps_last = keeps_last
-        self.epoch = -1
-        self.score = (-math.inf, 0.0)
-        self.weights: dict[str, Tensor] = {}
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare this epoch with the one that is kept."""
-        metrics = trainer.callback_metrics
-        score = (metrics[f"val_{self.measure}"].item(), -metrics["val_loss"].item())
-        if self.keeps_last or score > self.score or self.epoch < 0:
-            self.epoch = trainer.current_epoch
-            self.score = score
-            weights = pl_module.state_dict().items()
-            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
-        pl_module.log(KEPT_EPOCH, float(self.epoch), logger=False, sync_dist=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "score": self.score, "weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        vars(self).update(state_dict)
-
-
-class Patience(EarlyStopping):
-    """Ends a run whose best epoch is not replaced any more.
-
-    Args:
-        patience: Epochs without a better one after which the run ends.
-    """
-
-    def __init__(self, patience: int) -> None:
-        super().__init__(KEPT_EPOCH, patience=patience, mode="max")
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Stop a resumed run that had already decided to stop, which Lightning forgets."""
-        trainer.should_stop = self.wait_count >= self.patience
