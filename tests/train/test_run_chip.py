@@ -117,7 +117,7 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
         return step(self, net, epoch)
 
     monkeypatch.setattr(learner, "prepared", record_seed)
-    monkeypatch.setattr("nwavesdk.train.fit.course.VAL_BATCH", 2)
+    monkeypatch.setattr("nwavesdk.train.fit.loaders.VAL_BATCH", 2)
     monkeypatch.setattr(SignAnnealing, "step", record_step)
     Run.new(tmp_path / "run", RunConfig.of(choices)).train()
     assert epochs == [1, 2, 3]

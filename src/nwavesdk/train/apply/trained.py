@@ -325,7 +325,7 @@ def load(
     config = match_page(folder.read_config(), net, folder.path)
     facts = config.facts
     run_net = network_of_run(config, deployed=True)
-    scales = load_model(folder.model, run_net, facts.n_features, folder.identity, facts.n_targets)
+    scales = load_model(folder.model, run_net, folder.identity)
     features = features_of(config, facts.chip)
     if isinstance(features, FeatureOptions):
         features = features.features(config.data.source_kind)
