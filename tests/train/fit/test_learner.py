@@ -15,7 +15,6 @@ from nwavesdk.train.config.learning import CompletedLearning
 from nwavesdk.train.fit.learner import (
     EpochMeans,
     Learner,
-    Selection,
     seed_generators,
     spike_cost,
 )
@@ -87,19 +86,6 @@ def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
     assert {name for name, decay in decays.items() if decay} == {"0.0.weight", "2.weight"}
     assert decays["1.log_taus"] == 0
     assert set(decays.values()) == {0.0, 0.5}
-
-
-@pytest.mark.parametrize(("keeps_last", "kept"), [(False, 1), (True, 2)])
-def test_the_best_or_the_last_epoch_is_kept(keeps_last: bool, kept: int) -> None:
-    selection = Selection("accuracy", None, keeps_last=keeps_last)
-    module = nn.Linear(1, 1)
-    for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
-        nn.init.constant_(module.weight, epoch)
-        metrics = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(1.0)}
-        trainer = SimpleNamespace(callback_metrics=metrics, current_epoch=epoch)
-        selection.on_train_epoch_end(trainer, module)  # type: ignore[arg-type]  # what it reads
-    assert selection.epoch == kept
-    assert selection.weights["weight"].item() == kept
 
 
 def test_spikes_cost_more_as_a_run_goes_on_and_those_of_the_output_nothing() -> None:

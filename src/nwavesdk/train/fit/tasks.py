@@ -297,7 +297,7 @@ class Regression(TrainingTask):
     batch_score_name = "r2"
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:  # noqa: ARG002
-        values: Any = tuple(target[: train.length] for target in train.recordings.targets)
+        values: Any = tuple(target[: train.input.length] for target in train.recordings.targets)
         return self.scaled(Standard.fit(replace(train.recordings, frames=values, targets=())))
 
     def decoder(self) -> nn.Module:
@@ -378,6 +378,6 @@ def class_counts(train: Series, n_classes: int) -> npt.NDArray[np.int64]:
     recordings = train.recordings
     labels = [recordings.labels]
     if recordings.task == "labels":
-        labels = [target[: train.length].astype(np.int64) for target in recordings.targets]
+        labels = [target[: train.input.length].astype(np.int64) for target in recordings.targets]
     counts = [np.bincount(classes[classes >= 0], minlength=n_classes) for classes in labels]
     return sum(counts, start=np.zeros(n_classes, np.int64))
