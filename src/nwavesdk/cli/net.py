@@ -1,26 +1,25 @@
 """`nwave net`: the presets of nets, the page of each, and its layers for inputs of some shape."""
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import typer
 
-from nwavesdk.cli.app import Json, app, print_report
-from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.cli.app import Json, aligned, app, check_combinations, print_report, step_shape
 from nwavesdk.presets import DESCRIPTIONS, NAMES, USES, PresetName, text
 from nwavesdk.train.config.recipes import PRESET_OF, DataKind
 
 __all__ = ["print_net"]
 
-# What has another shape than these is a mistake.
-MOST_AXES = 3
-MOST_INPUTS = 1_000_000
-MOST_OUTPUTS = 100_000
+MAX_OUTPUTS = 100_000  # more is a mistake
 
 
 @app.command("net")
+@check_combinations(
+    needs={"--inputs": "PRESET", "--classes": "--inputs", "--kind": "--inputs"},
+)
 def print_net(
     preset: Annotated[
-        str | None,
+        PresetName | None,
         typer.Argument(metavar="PRESET", help="Print the page of this net. [list all]"),
     ] = None,
     inputs: Annotated[
@@ -32,10 +31,10 @@ def print_net(
     ] = None,
     classes: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_OUTPUTS, help="Classes; with --inputs. [10]"),
+        typer.Option(min=1, max=MAX_OUTPUTS, help="Classes; with --inputs. [10]"),
     ] = None,
     kind: Annotated[
-        str | None,
+        DataKind | None,
         typer.Option(
             metavar="|".join(get_args(DataKind)),
             help="What the recordings are; with --inputs. [by the shape: sound, image, events]",
@@ -48,91 +47,53 @@ def print_net(
     `nwave net conv > net.py`, change net.py, and `nwave train --net net.py:build` trains it.
     """
     if preset is None:
-        for option, value in {"--inputs": inputs, "--classes": classes, "--kind": kind}.items():
-            if value is not None:
-                raise ValueError(f"{option}: has no effect without the name of a net: name one.")
         _list_presets(as_json)
-        return
-    name = _preset_named(preset)
-    if inputs is None:
-        for option, value in {"--classes": classes, "--kind": kind}.items():
-            if value is not None:
-                raise ValueError(f"{option}: has no effect without --inputs: give both.")
-        content = {"preset": name, "description": DESCRIPTIONS[name], "text": text(name)}
-        print_report(as_json, content, text(name).splitlines())
-        return
-    if kind not in (None, *get_args(DataKind)):
-        raise ValueError(
-            f"--kind: got {shown(kind)}, expected one of {', '.join(get_args(DataKind))}."
-        )
-    _print_layers(name, _shape_of(inputs), classes or 10, kind, as_json)
+    elif inputs is None:
+        content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": text(preset)}
+        print_report(as_json, content, text(preset).splitlines())
+    else:
+        _print_layers(preset, step_shape("--inputs", inputs), classes or 10, kind, as_json)
 
 
 def _list_presets(as_json: bool) -> None:
-    kinds: dict[str, list[str]] = {name: [] for name in NAMES}
-    for kind in get_args(DataKind):
-        kinds[PRESET_OF[kind]].append(kind)
-    kinds["lif"].append("patterns")
-    kinds["chip"].append("--chip")
-    facts = [
+    defaults = [*PRESET_OF.items(), ("patterns", "lif"), ("--chip", "chip")]
+    presets = [
         {
             "preset": name,
             "description": DESCRIPTIONS[name],
-            "default_for": kinds[name],
+            "default_for": [kind for kind, preset in defaults if preset == name],
             "options": sorted(USES[name]),
         }
         for name in NAMES
     ]
-    lines = []
-    for name in NAMES:
-        options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(USES[name]))
-        lines.append(f"{name:<10} {DESCRIPTIONS[name]}")
-        if kinds[name]:
-            lines.append(f"{'':<10} default for {', '.join(kinds[name])}")
-        lines.append(f"{'':<10} {options}")
-    lines += ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
-    print_report(as_json, {"presets": facts}, lines)
-
-
-def _preset_named(given: str) -> PresetName:
-    for name in NAMES:
-        if given == name:
-            return name
-    raise ValueError(
-        f"PRESET: unknown net {shown(given)}{close_name(given, NAMES)}: expected one of "
-        f"{', '.join(NAMES)}; `nwave net` describes them."
-    )
-
-
-def _shape_of(given: str) -> tuple[int, ...]:
-    """The shape of a step."""
-    parts = [part.strip() for part in given.split(",")]
-    is_size = [part.isascii() and part.isdecimal() and len(part) < 8 for part in parts]
-    sizes = tuple(map(int, parts)) if all(is_size) else ()
-    total = 1
-    for size in sizes:
-        total *= size
-    if not 1 <= len(sizes) <= MOST_AXES or not 1 <= total <= MOST_INPUTS:
-        raise ValueError(
-            f"--inputs: got {shown(given)}, expected up to {MOST_AXES} sizes from 1 with a product "
-            f"of at most {MOST_INPUTS:,}, as in 40 or 2,34,34."
-        )
-    return sizes
+    rows = []
+    for facts in presets:
+        options = [f"--{option.replace('_', '-')}" for option in facts["options"]]
+        rows += [
+            (facts["preset"], facts["description"]),
+            ("", f"default for {', '.join(facts['default_for']) or 'no data'}"),
+            ("", ", ".join(options)),
+        ]
+    lines = ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
+    print_report(as_json, {"presets": presets}, aligned(rows) + lines)
 
 
 def _print_layers(
-    preset: PresetName, inputs: tuple[int, ...], classes: int, kind: Any, as_json: bool
+    preset: PresetName,
+    inputs: tuple[int, ...],
+    classes: int,
+    kind: DataKind | None,
+    as_json: bool,
 ) -> None:
     from nwavesdk.analysis.layer_table import layer_lines, layer_rows
     from nwavesdk.train.fit.net_file import build_preset
 
-    net = build_preset(preset, inputs, classes, kind)
-    rows = layer_rows(net, inputs)
-    content: dict[str, Any] = {
+    layers = layer_rows(build_preset(preset, inputs, classes, kind), inputs)
+    content = {
         "preset": preset,
         "inputs": inputs,
         "classes": classes,
-        "parameters": sum(row.parameters for row in rows),
-        "layers": [vars(row) for row in rows],
+        "parameters": sum(layer.parameters for layer in layers),
+        "layers": [vars(layer) for layer in layers],
     }
-    print_report(as_json, content, layer_lines(rows))
+    print_report(as_json, content, layer_lines(layers))

@@ -1,4 +1,4 @@
-"""`nwave neurons`: the catalogue of neurons, and a picture of what each does."""
+"""`nwave neurons` and `nwave kernels`: what neurons do, and the code that is generated for them."""
 
 import re
 from pathlib import Path
@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, folder_option, print_report
+import nwavesdk
+from nwavesdk.cli.app import Json, aligned, app, folder_option, print_report
 from nwavesdk.internal.files import check_target
 from nwavesdk.internal.imports import require
 
-__all__ = ["chosen_neuron", "list_neurons"]
+__all__ = ["list_kernels", "list_neurons"]
 
 WIDTH = 100
+DTYPE = "float32"
 
 
 @app.command("neurons")
@@ -39,112 +41,145 @@ def list_neurons(
     from nwavesdk.analysis.neurons import neuron_facts
     from nwavesdk.layers.catalogue import available_neurons
 
-    neurons = list(available_neurons().values()) if name is None else [chosen_neuron(name)]
-    pictures: dict[str, Path] = {}
+    neurons = list(available_neurons().values()) if name is None else [_chosen_neuron(name)]
+    pictures = {} if output is None else _draw(neurons, output)
+    facts = [{**neuron_facts(neuron), "plot": pictures.get(neuron.name)} for neuron in neurons]
+
+    lines = [line for neuron in facts for line in _neuron_lines(neuron, in_detail=name is not None)]
+    if name is None:
+        lines.append("nwave neurons NAME describes one of them; --output DIR draws them.")
     if output is not None:
-        require("matplotlib", "train")
-        pictures = {neuron.name: output / f"{neuron.name}.png" for neuron in neurons}
-        _draw(neurons, pictures)
-    facts = [neuron_facts(neuron) for neuron in neurons]
-    content = [{**one, "plot": pictures.get(one["name"])} for one in facts]
-    lines = _detail_lines(facts[0]) if name is not None else _list_lines(facts)
-    if output is not None:
-        drawn = [str(path) for path in pictures.values()]
-        lines += [
-            "",
-            f"drawn in {drawn[0] if len(drawn) == 1 else f'{len(drawn)} PNGs in {output}'}",
-        ]
-    print_report(as_json, {"neurons": content, "output": output}, lines)
+        drawn = f"{len(pictures)} PNGs in {output}" if name is None else pictures[neurons[0].name]
+        lines.append(f"drawn in {drawn}")
+    print_report(as_json, {"neurons": facts, "output": output}, lines)
 
 
-def chosen_neuron(name: str) -> Any:
+def _chosen_neuron(name: str) -> Any:
     """The neuron of a name in the catalogue, or of FILE.py:NAME, whose file is run.
 
     Raises:
         ValueError: If there is none.
     """
     from nwavesdk.layers.catalogue import CataloguedNeuron, find_neuron, plain_name
-
-    if re.search(r"\.py(:|$)", name) is None:
-        try:
-            return find_neuron(name)
-        except ValueError as error:
-            raise ValueError(f"NAME: {error}") from None
     from nwavesdk.train.config.net_choice import NetFileConfig
     from nwavesdk.train.fit.net_file import load_layer
 
+    if re.search(r"\.py(:|$)", name) is None:
+        return find_neuron(name)
     layer: Any = load_layer(NetFileConfig.of(name, "NAME"))
     return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)
 
 
-def _draw(neurons: list[Any], pictures: dict[str, Path]) -> None:
+def _draw(neurons: list[Any], folder: Path) -> dict[str, Path]:
+    """Draw neurons; return the picture of each name."""
+    require("matplotlib", "train")
     from nwavesdk.analysis.neuron_picture import plot_neuron
     from nwavesdk.analysis.neurons import neuron_responses
 
-    for path in pictures.values():
-        check_target(path)
+    pictures = {neuron.name: folder / f"{neuron.name}.png" for neuron in neurons}
+    for picture in pictures.values():
+        check_target(picture)
     for neuron in neurons:
         plot_neuron(pictures[neuron.name], neuron, neuron_responses(neuron))
+    return pictures
 
 
-def _list_lines(facts: list[dict[str, Any]]) -> list[str]:
-    """A block of lines per neuron."""
-    lines: list[str] = []
-    for one in facts:
-        constants = ", ".join(map(_constant_text, one["constants"]))
-        states = ", ".join(state["name"] for state in one["states"])
-        lines += [
-            *_head_lines(one),
-            *_wrapped("constants", constants),
-            *_wrapped("states", states),
-            *_wrapped("solvers", ", ".join(one["solvers"])),
-            *_wrapped("sources", one["sources"]),
-            "",
-        ]
-    return [*lines, "nwave neurons NAME describes one of them; --output DIR draws them."]
-
-
-def _detail_lines(one: dict[str, Any]) -> list[str]:
-    """A neuron with a table of its input, states and constants."""
+def _neuron_lines(neuron: dict[str, Any], *, in_detail: bool) -> list[str]:
+    """A neuron as a block of lines; in detail, with a table of its input, states and constants."""
+    values = [(neuron["input"], "input", "")]
+    values += [(state, "state", f"{state['start']:g}") for state in neuron["states"]]
+    constants = [(value, value["kind"], _default_text(value)) for value in neuron["constants"]]
     rows = [
-        ("name", "kind", "default", "unit", "meaning"),
-        _row(one["input"], "input", ""),
-        *(_row(state, "state", f"{state['start']:g}") for state in one["states"]),
-        *(_row(constant, constant["kind"], _default(constant)) for constant in one["constants"]),
+        (value["name"], kind, f"{default} {value['unit']}".strip(), value["text"])
+        for value, kind, default in [*values, *constants]
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    table = ["  ".join([*map(str.ljust, row[:4], widths), row[4]]) for row in rows]
+
+    texts = {"solvers": ", ".join(neuron["solvers"]), "sources": neuron["sources"]}
+    table: list[str] = []
+    if in_detail:
+        table = ["", *aligned([("name", "kind", "default, unit", "meaning"), *rows]), ""]
+    else:
+        texts = {
+            "constants": ", ".join(
+                f"{row[0]} = {row[2]} ({row[1]})" for row in rows[len(values) :]
+            ),
+            "states": ", ".join(state["name"] for state in neuron["states"]),
+            **texts,
+        }
     return [
-        *_head_lines(one),
-        "",
+        f"{neuron['name']}  {neuron['layer']}: {neuron['summary']}",
+        *(f"    {line}" for line in neuron["equation"]),
         *(f"  {line}".rstrip() for line in table),
+        *(
+            line
+            for head, text in texts.items()
+            for line in wrap(
+                f"{head:<11}{text}", WIDTH, initial_indent="  ", subsequent_indent=" " * 13
+            )
+        ),
         "",
-        *_wrapped("solvers", ", ".join(one["solvers"])),
-        *_wrapped("sources", one["sources"]),
     ]
 
 
-def _row(value: dict[str, Any], kind: str, default: str) -> tuple[str, ...]:
-    return value["name"], kind, default, value["unit"], value["text"]
-
-
-def _head_lines(one: dict[str, Any]) -> list[str]:
-    equation = [f"    {line}" for line in one["equation"]]
-    return [f"{one['name']}  {one['layer']}: {one['summary']}", *equation]
-
-
-def _constant_text(constant: dict[str, Any]) -> str:
-    unit = f" {constant['unit']}" if constant["unit"] else ""
-    if constant["default"] is None:
-        return f"{constant['name']} ({constant['kind']}, {_default(constant)})"
-    return f"{constant['name']} = {_default(constant)}{unit} ({constant['kind']})"
-
-
-def _default(constant: dict[str, Any]) -> str:
+def _default_text(constant: dict[str, Any]) -> str:
     if constant["argument"] is None:
         return "the chip's"
     return "no default" if constant["default"] is None else f"{constant['default']:.4g}"
 
 
-def _wrapped(head: str, text: str) -> list[str]:
-    return wrap(text, WIDTH, initial_indent=f"  {head:<11}", subsequent_indent=" " * 13)
+@app.command("kernels")
+def list_kernels(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A neuron that `nwave neurons` lists, or FILE.py:NAME. [lif]"
+        ),
+    ] = "lif",
+    surrogate: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The surrogate of backward. [fast_sigmoid]"),
+    ] = "fast_sigmoid",
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="The kernels of GPUs (Triton), not of CPUs (numba).")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print their source.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the kernels that the library generates for a neuron and a surrogate, in float32.
+
+    They are those of the serial solver with a gradient of the charge, not of the constants.
+    Nothing is compiled.
+    """
+    from nwavesdk.dynamics import program_of
+    from nwavesdk.solvers.cpu import render as cpu_texts
+    from nwavesdk.solvers.gpu import render as gpu_texts
+
+    neuron = _chosen_neuron(name)
+    chosen = nwavesdk.surrogate.parse(surrogate)
+    program = program_of(neuron.page.neuron)
+    adjoint = program.adjoint(False)
+    used = chosen if adjoint.uses_surrogate else None
+    arguments = () if used is None else (type(used), len(used.constants))
+    texts = gpu_texts if gpu else cpu_texts
+    sources = {
+        "forward": texts.render_forward(program.step, DTYPE),
+        "backward": texts.render_backward(adjoint, DTYPE, *arguments),
+    }
+
+    lengths = {direction: len(source.splitlines()) for direction, source in sources.items()}
+    content = {
+        "saved": program.step.saved,
+        "uses_surrogate": adjoint.uses_surrogate,
+        "name": neuron.name,
+        "surrogate": used and nwavesdk.surrogate.text(used),
+        "machine": "gpu" if gpu else "cpu",
+        "kernels": sources if show else lengths,
+    }
+    lines = [
+        f"{neuron.name} with {content['surrogate'] or 'no surrogate'}: numbers of 4 bytes saved of "
+        f"each step and neuron: {program.step.saved}",
+        *aligned((direction, f"{length} lines") for direction, length in lengths.items()),
+        "--show prints the source.",
+    ]
+    source_lines = "\n".join(sources.values()).splitlines()
+    print_report(as_json, content, source_lines if show else lines)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, folder_option, print_report
+from nwavesdk.cli.app import Json, app, check_combinations, folder_option, print_report
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.ray import Ray, RayCommand
 from nwavesdk.internal.files import check_folder
@@ -14,6 +14,7 @@ __all__ = ["tune_run"]
 
 
 @app.command("tune", cls=RayCommand)
+@check_combinations(needs={"--threads": "CONFIG"})
 def tune_run(
     config: Annotated[
         Path | None,
@@ -75,25 +76,20 @@ def _open(
                 "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
                 "--resume to continue a search."
             )
-        search = Search.read(out)
-        if threads not in (None, search.threads):
-            raise ValueError(
-                f"--threads: a search keeps its own, got {threads}, expected {search.threads}: "
-                "leave it out."
-            )
-        return search
+        return Search.read(out)
+
     content = TuneConfig.read(config)
     if threads is not None:
         settings = content.search.model_copy(update={"threads": threads})
         content = content.model_copy(update={"search": settings})
-    if out is None and content.search.out is None:
+    require_local_cpus(content.search.threads, address)
+
+    folder = out or content.search.out
+    if folder is None:
         raise ValueError("--out: missing, expected a folder for the search: give one.")
-    folder = out or Path(str(content.search.out))
-    if out is None:
-        check_folder(folder)
-    if resume and not (folder / "tune.json").is_file():
+    check_folder(Path(folder))
+    if resume and not Path(folder, "tune.json").is_file():
         raise ValueError(
             f"--resume: {folder} holds no search: leave --resume out to begin one there."
         )
-    require_local_cpus(content.search.threads, address)
-    return Search.open(folder, content)
+    return Search.open(Path(folder), content)
