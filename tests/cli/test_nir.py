@@ -180,7 +180,10 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
         (("import", "FILE"), "--dt: missing"),
         (("import", "FILE", "--dt", "nan"), "--dt: expected at least 1e-12 (got 'nan')"),
         (("import", "FILE", "--dt", 1e-3), "--discretization: missing"),
-        (("import", "FILE", *DT, "--allow", "all"), "allow must be one of 'soft-reset', 'delayed-reset', got 'all'"),
+        (
+            ("import", "FILE", *DT, "--allow", "all"),
+            "allow must be one of 'soft-reset', 'delayed-reset', got 'all'",
+        ),
         (("import", "FILE", *DT, "--input-shape", "2,x"), "--input-shape: got '2,x', expected up"),
         (("import", "nothing.nir", *DT), "nothing.nir does not exist: check the name"),
         (("import", "FILE", *DT, "--source", "norse"), "graph.nir: nwavesdk has written the graph"),

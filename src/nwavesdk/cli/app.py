@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,14 +14,18 @@ import typer
 
 import nwavesdk
 from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
+from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import check_folder, check_target, printable
 from nwavesdk.internal.imports import require
+from nwavesdk.internal.processes import FOUND, LOCAL, check_address
 
 __all__ = [
     "Json",
     "NetFile",
     "NoPlot",
+    "Ray",
+    "RayCommand",
     "RunPath",
     "aligned",
     "app",
@@ -32,7 +36,6 @@ __all__ = [
     "folder_option",
     "main",
     "picture_file",
-    "picture_lines",
     "picture_option",
     "print_report",
     "record_table",
@@ -123,6 +126,17 @@ file_option = partial(checked_option, metavar="FILE", checks=[check_target])
 picture_option = partial(checked_option, metavar="FILE", checks=[_check_png, check_target])
 folder_option = partial(checked_option, metavar="DIR", checks=[check_folder])
 
+Ray = Annotated[
+    str | None,
+    checked_option(
+        "Run on Ray: on this machine, or on the cluster at HOST:PORT or that Ray finds (auto). All "
+        "its machines must see the files.",
+        "--ray",
+        metavar="[ADDRESS]",
+        checks=[check_address],
+    ),
+]
+
 Command = Callable[..., Any]
 
 
@@ -156,6 +170,32 @@ def check_combinations(
 def _is_given(option: str, values: Mapping[str, Any]) -> bool:
     value = values[option.strip("-").replace("-", "_").lower()]
     return value is not None and value is not False
+
+
+class RayCommand(SectionedCommand):
+    """A command whose option `--ray` takes an address or none, which typer itself cannot have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command; `--ray` alone means this machine."""
+        return super().parse_args(ctx, _with_address(args))
+
+
+def _with_address(words: list[str]) -> list[str]:
+    """The words with an address in each `--ray` that no address follows.
+
+    Example:
+        >>> _with_address(["--ray", "--json", "--ray", "host:6379", "--ray", "runs/chip"])
+        ['--ray=local', '--json', '--ray', 'host:6379', '--ray=local', 'runs/chip']
+    """
+    return [
+        f"--ray={LOCAL}" if word == "--ray" and not _is_address(following) else word
+        for word, following in pairwise([*words, ""])
+    ]
+
+
+def _is_address(word: str) -> bool:
+    # With a mistake in it, it is still no path.
+    return word in (FOUND, LOCAL) or ":" in word
 
 
 def check_spares_run(option: str, path: Path | None, run: Path) -> None:
@@ -226,11 +266,6 @@ def picture_file(plot: Path | None, no_plot: bool, default: Path) -> Path | None
     return plot or default
 
 
-def picture_lines(picture: Path | None) -> list[str]:
-    """The line of a report that names its picture, if there is one."""
-    return [] if picture is None else [f"drawn in {picture}"]
-
-
 def aligned(rows: Iterable[Sequence[object]]) -> list[str]:
     """Rows as lines with columns of equal width; numbers have four digits.
 
@@ -256,6 +291,8 @@ def _cell_text(value: object) -> str:
 
 
 def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
-    """Print a result: `content` as JSON with paths as text, or `lines`."""
+    """Print a result: `content` as JSON with paths as text, or `lines` and where it is drawn."""
+    if content.get("plot") is not None:
+        lines = [*lines, f"drawn in {content['plot']}"]
     text = "\n".join(map(printable, lines))
     print(json.dumps(content, default=os.fspath) if as_json else text, flush=True)

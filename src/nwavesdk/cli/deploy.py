@@ -10,17 +10,17 @@ from nwavesdk.cli.app import (
     Json,
     NetFile,
     NoPlot,
+    Ray,
+    RayCommand,
     RunPath,
     app,
     check_combinations,
     check_spares_run,
     file_option,
-    picture_lines,
     picture_option,
     print_report,
 )
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
-from nwavesdk.cli.ray import Ray, RayCommand
 from nwavesdk.cli.step import export_step
 from nwavesdk.cli.train import measures_text
 
@@ -68,7 +68,7 @@ def map_run(
         "plot": picture,
     }
     lines = [placement.chip, *str(placement).splitlines(), f"power on the validation set: {power}"]
-    print_report(as_json, content, lines + picture_lines(picture))
+    print_report(as_json, content, lines)
 
 
 @app.command("export")
@@ -181,4 +181,4 @@ def draw_chips(
     lines = f"{series} (--wanted)".splitlines()
     if assumed:
         lines.append(f"mismatch is assumed, not measured: {', '.join(assumed)}")
-    print_report(as_json, content, lines + picture_lines(picture))
+    print_report(as_json, content, lines)

@@ -1,6 +1,5 @@
-"""Commands that inspect: data, surrogates, the installation, a chip, and gradients of a run."""
+"""Commands that inspect data and runs: `nwave data`, `eval`, `slopes` and `diagnose`."""
 
-import json
 import math
 import os
 import warnings
@@ -21,16 +20,16 @@ from nwavesdk.cli.app import (
     check_spares_run,
     file_option,
     picture_file,
-    picture_lines,
     picture_option,
     print_report,
     record_table,
 )
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
-from nwavesdk.internal.imports import missing_packages
+from nwavesdk.cli.train import measures_text
+from nwavesdk.internal.files import FileError
 
-__all__ = ["diagnose_run", "inspect_data", "list_surrogates", "print_info", "scan_run"]
+__all__ = ["diagnose_run", "eval_run", "inspect_data", "scan_run"]
 
 Recordings = Annotated[
     int | None,
@@ -111,82 +110,66 @@ def inspect_data(
         from nwavesdk.analysis.data_examples import plot_data
 
         plot_data(picture, config, data)
-    lines = [*nwavesdk.analysis.data_lines(report), *picture_lines(picture)]
-    print_report(as_json, {**report, "plot": picture}, lines)
+    print_report(as_json, {**report, "plot": picture}, nwavesdk.analysis.data_lines(report))
 
 
-@app.command("surrogates")
-@check_combinations(["--no-plot", "--plot"])
-def list_surrogates(
-    plot: Annotated[Path | None, picture_option("File of the picture. [surrogates.png]")] = None,
-    no_plot: NoPlot = False,
-    as_json: Json = False,
-) -> None:
-    """List the surrogates with formula, defaults, peak and area, and draw them."""
-    picture = picture_file(plot, no_plot, Path("surrogates.png"))
-    shapes = nwavesdk.analysis.catalogue_shapes()
-    if picture is not None:
-        from nwavesdk.analysis.pictures import plot_derivatives
-
-        plot_derivatives(picture)
-
-    rows = [("name and defaults", "peak", "area", "width", "derivative at z = u − threshold")]
-    for shape in shapes:
-        defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
-        numbers = (shape["peak"], shape["area"], shape["half_width"])
-        rows.append((f"{shape['name']}({defaults})", *numbers, shape["formula"]))
-    lines = [*aligned(rows), "Width: the full width at half height.", *picture_lines(picture)]
-    print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)
-
-
-@app.command("info")
-def print_info(
-    chip: Annotated[
-        str | None,
+@app.command("eval")
+def eval_run(
+    run: RunPath,
+    net: NetFile = None,
+    neurobench: Annotated[
+        bool,
         typer.Option(
-            metavar="h1v1|h1v2|FILE", help="Print the numbers of a chip and their sources instead."
+            "--neurobench",
+            help="Also measure with the harness of NeuroBench, next to our own counts.",
         ),
-    ] = None,
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print versions, the machine and missing extras; with --chip, the numbers of a chip."""
-    if chip is not None:
-        _print_chip(chip, as_json)
-        return
-    import torch
+    """Build the net of RUN from its config and its weights, and test it again."""
+    from nwavesdk.data.folder import SKIP_REMEDY
 
-    from nwavesdk.solvers.sparse.crossover import active_table
-    from nwavesdk.train.config.facts import Origin
+    try:
+        opened = nwavesdk.train.Run.open(run, net)
+        result = opened.test()
+    except FileError as error:  # the run is tested on all of its recordings
+        raise ValueError(str(error).replace(f"; {SKIP_REMEDY}", "")) from None
+    score = next(iter(result))  # test_accuracy or test_r2
+    recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
+    content = {"run": run, **result, f"recorded_{score}": recorded}
+    lines = [
+        f"test {measures_text(result, 'test')} on {result['recordings']} recordings (recorded: "
+        f"{'none' if recorded is None else format(recorded, '.4f')})"
+    ]
+    if neurobench:
+        content["neurobench"], table = _neurobench(opened)
+        lines += table
+    print_report(as_json, content, lines)
 
-    facts: dict[str, Any] = {
-        **Origin.current().model_dump(),
-        "threads": torch.get_num_threads(),
-        "crossovers": active_table().source,
+
+def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
+    """What the harness of NeuroBench measures on the test set of a run, as JSON and as lines."""
+    from nwavesdk.interop.neurobench_eval import compare_counts
+
+    model, task = run.trained()
+    comparison = compare_counts(model, run.test_set, task)
+    rows = [("NeuroBench", "harness", "ours", "")]
+    for row in comparison.rows:
+        verdict = f"differ {row.note}" if row.differs else "equal"
+        rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", verdict))
+    lines = aligned(rows)
+    lines.append(f"of {comparison.recordings} recordings; operations and updates are per recording")
+    if comparison.not_counted:
+        lines.append(f"not counted by either: {', '.join(comparison.not_counted)}")
+    content = {
+        "recordings": comparison.recordings,
+        "not_counted": comparison.not_counted,
+        "numbers": {
+            row.name: {"harness": row.harness, "ours": row.ours, "differ": row.differs}
+            for row in comparison.rows
+        },
     }
-    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    extras = {
-        name: {"complete": not missing, "missing": missing}
-        for name, missing in missing_packages().items()
-    }
-    rows = [*facts.items(), ("cuda", ", ".join(devices) or "none")]
-    for name, missing in missing_packages().items():
-        lacks = f"lacks {', '.join(missing)}: pip install '.[{name}]' in a clone of nwavesdk"
-        rows.append((name, lacks if missing else "complete"))
-    print_report(as_json, {**facts, "cuda": devices, "extras": extras}, aligned(rows))
-
-
-def _print_chip(source: str, as_json: bool) -> None:
-    profile = nwavesdk.chip.load_profile(source)
-    rows = []
-    for name, entry in profile.entries.items():
-        mark = "*" if entry.source == "assumed" else " "
-        values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
-        numbers = " ".join(f"{value:g}" if isinstance(value, float) else value for value in values)
-        unit = "" if entry.unit == "1" else entry.unit
-        rows.append((f"{mark} {name}", f"{numbers or 'none'} {unit}"))
-        rows.append(("", f"{entry.source}: {entry.note}"))
-    head = f"{profile.name}: * is assumed; put measured numbers in a profile of your own"
-    print_report(as_json, json.loads(profile.to_json()), [head, *aligned(rows)])
+    return content, lines
 
 
 @app.command("slopes")
@@ -239,7 +222,7 @@ def scan_run(
         page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
         plot_slopes(picture, report)
         write_page(page, report, batch)
-        lines.append(f"drawn in {picture}; look at {page}")
+        lines.append(f"look at {page}")
     content = {
         "run": run,
         "weights": batch.weights,
@@ -264,11 +247,10 @@ def diagnose_run(
 
     Each finding ends in a remedy: options with which to train again, or what to change in the net.
     """
-    from nwavesdk.analysis.remedies import with_remedies
-    from nwavesdk.analysis.run_batch import RunBatch
+    from nwavesdk.analysis import remedies, run_batch
     from nwavesdk.net import connection_sparsity
 
-    batch = RunBatch.open(run, recordings, net)
+    batch = run_batch.RunBatch.open(run, recordings, net)
     recorded = nwavesdk.analysis.slopes.RecordedPass(
         batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths
     )
@@ -281,7 +263,9 @@ def diagnose_run(
     memories, misfits = nwavesdk.analysis.examine_memory(batch.net, recorded.recording)
     names = batch.layer_names([layer.layer for layer in health.layers])
     rates = {layer.layer: layer.rate for layer in health.layers}
-    findings = with_remedies((*health.findings, *misfits), batch.config, names, rates, score)
+    findings = remedies.with_remedies(
+        (*health.findings, *misfits), batch.config, names, rates, score
+    )
 
     layers = [{"name": names[layer.layer], **_finite_values(layer)} for layer in health.layers]
     memory = [{"name": names[layer.layer], **_finite_values(layer)} for layer in memories]

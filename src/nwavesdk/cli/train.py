@@ -11,6 +11,8 @@ import typer
 
 from nwavesdk.cli.app import (
     Json,
+    Ray,
+    RayCommand,
     app,
     check_combinations,
     folder_option,
@@ -19,7 +21,6 @@ from nwavesdk.cli.app import (
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices, surrogate_texts
-from nwavesdk.cli.ray import Ray, RayCommand
 from nwavesdk.presets import NAMES
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.command import nwave
-from nwavesdk.cli.ray import _with_address
+from nwavesdk.cli.app import _with_address
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""Commands that measure this machine: `nwave bench` and `nwave tune-kernels`."""
+"""Commands about this machine: `nwave info`, `nwave bench` and `nwave tune-kernels`."""
 
+import json
 import sys
 from datetime import date
 from pathlib import Path
@@ -7,11 +8,70 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, check_combinations, file_option, print_report
+import nwavesdk
+from nwavesdk.cli.app import (
+    Json,
+    aligned,
+    app,
+    check_combinations,
+    file_option,
+    print_report,
+)
 from nwavesdk.cli.errors import print_note
 from nwavesdk.internal.files import check_target, write_atomically
+from nwavesdk.internal.imports import missing_packages
 
-__all__ = ["bench_machine", "tune_kernels"]
+__all__ = ["bench_machine", "print_info", "tune_kernels"]
+
+
+@app.command("info")
+def print_info(
+    chip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="h1v1|h1v2|FILE", help="Print the numbers of a chip and their sources instead."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print versions, the machine and missing extras; with --chip, the numbers of a chip."""
+    if chip is not None:
+        _print_chip(chip, as_json)
+        return
+    import torch
+
+    from nwavesdk.solvers.sparse.crossover import active_table
+    from nwavesdk.train.config.facts import Origin
+
+    facts: dict[str, Any] = {
+        **Origin.current().model_dump(),
+        "threads": torch.get_num_threads(),
+        "crossovers": active_table().source,
+    }
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    extras = {
+        name: {"complete": not missing, "missing": missing}
+        for name, missing in missing_packages().items()
+    }
+    rows = [*facts.items(), ("cuda", ", ".join(devices) or "none")]
+    for name, missing in missing_packages().items():
+        lacks = f"lacks {', '.join(missing)}: pip install '.[{name}]' in a clone of nwavesdk"
+        rows.append((name, lacks if missing else "complete"))
+    print_report(as_json, {**facts, "cuda": devices, "extras": extras}, aligned(rows))
+
+
+def _print_chip(source: str, as_json: bool) -> None:
+    profile = nwavesdk.chip.load_profile(source)
+    rows = []
+    for name, entry in profile.entries.items():
+        mark = "*" if entry.source == "assumed" else " "
+        values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
+        numbers = " ".join(f"{value:g}" if isinstance(value, float) else value for value in values)
+        unit = "" if entry.unit == "1" else entry.unit
+        rows.append((f"{mark} {name}", f"{numbers or 'none'} {unit}"))
+        rows.append(("", f"{entry.source}: {entry.note}"))
+    head = f"{profile.name}: * is assumed; put measured numbers in a profile of your own"
+    print_report(as_json, json.loads(profile.to_json()), [head, *aligned(rows)])
 
 
 @app.command("bench")
