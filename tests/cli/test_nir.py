@@ -178,7 +178,7 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
     ("words", "match"),
     [
         (("import", "FILE"), "--dt: missing"),
-        (("import", "FILE", "--dt", "nan"), "--dt: expected at least 1e-12 (got 'nan')"),
+        (("import", "FILE", "--dt", "nan"), "--dt: expected at most 1000000 (got 'nan')"),
         (("import", "FILE", "--dt", 1e-3), "--discretization: missing"),
         (
             ("import", "FILE", *DT, "--allow", "all"),

@@ -149,15 +149,14 @@ def check_combinations(
         exclusive: Options as typed, of which a call may have one.
         needs: The option or argument without which another option has no effect.
     """
-    rules = [
-        (option, other, "with") for group in exclusive for other, option in combinations(group, 2)
-    ]
-    rules += [(option, other, "without") for option, other in (needs or {}).items()]
+    pairs = [pair for group in exclusive for pair in combinations(group, 2)]
+    rules = [(option, "with", other) for other, option in pairs]
+    rules += [(option, "without", other) for option, other in (needs or {}).items()]
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def checked(**values: Any) -> Any:
-            for option, other, word in rules:
+            for option, word, other in rules:
                 if _is_given(option, values) and _is_given(other, values) == (word == "with"):
                     raise ValueError(f"{option}: has no effect {word} {other}: leave it out.")
             return command(**values)
@@ -187,15 +186,13 @@ def _with_address(words: list[str]) -> list[str]:
         >>> _with_address(["--ray", "--json", "--ray", "host:6379", "--ray", "runs/chip"])
         ['--ray=local', '--json', '--ray', 'host:6379', '--ray=local', 'runs/chip']
     """
+    # A word with a colon is an address, even if there is a mistake in it.
     return [
-        f"--ray={LOCAL}" if word == "--ray" and not _is_address(following) else word
+        f"--ray={LOCAL}"
+        if word == "--ray" and following not in (FOUND, LOCAL) and ":" not in following
+        else word
         for word, following in pairwise([*words, ""])
     ]
-
-
-def _is_address(word: str) -> bool:
-    # With a mistake in it, it is still no path.
-    return word in (FOUND, LOCAL) or ":" in word
 
 
 def check_spares_run(option: str, path: Path | None, run: Path) -> None:

@@ -18,18 +18,25 @@ from nwavesdk.cli.app import (
     picture_file,
     picture_option,
     print_report,
+    record_table,
     step_shape,
 )
-from nwavesdk.internal.files import check_target
 from nwavesdk.internal.imports import require
 from nwavesdk.presets import DESCRIPTIONS, NAMES, USES, PresetName, text
 from nwavesdk.train.config.recipes import PRESET_OF, DataKind
 
 __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
 
-MAX_OUTPUTS = 100_000  # more is a mistake
-WIDTH = 100
-DTYPE = "float32"
+DTYPE = "float32"  # of the kernels
+
+# Head and key of the columns of `nwave surrogates`.
+SHAPE_COLUMNS = {
+    "name and defaults": "call",
+    "peak": "peak",
+    "area": "area",
+    "width": "half_width",
+    "derivative at z = u − threshold": "formula",
+}
 
 
 @app.command("net")
@@ -50,7 +57,7 @@ def print_net(
     ] = None,
     classes: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_OUTPUTS, help="Classes; with --inputs. [10]"),
+        typer.Option(min=1, max=100_000, help="Classes; with --inputs. [10]"),
     ] = None,
     kind: Annotated[
         DataKind | None,
@@ -68,8 +75,9 @@ def print_net(
     if preset is None:
         _list_presets(as_json)
     elif inputs is None:
-        content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": text(preset)}
-        print_report(as_json, content, text(preset).splitlines())
+        page = text(preset)
+        content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": page}
+        print_report(as_json, content, page.splitlines())
     else:
         _print_layers(preset, step_shape("--inputs", inputs), classes or 10, kind, as_json)
 
@@ -145,12 +153,8 @@ def list_neurons(
     pictures = {} if output is None else _draw(neurons, output)
     facts = [{**neuron_facts(neuron), "plot": pictures.get(neuron.name)} for neuron in neurons]
 
-    lines = [line for neuron in facts for line in _neuron_lines(neuron, in_detail=name is not None)]
-    if name is None:
-        lines.append("nwave neurons NAME describes one of them; --output DIR draws them.")
-    if output is not None:
-        drawn = f"{len(pictures)} PNGs in {output}" if name is None else pictures[neurons[0].name]
-        lines.append(f"drawn in {drawn}")
+    lines = [line for neuron in facts for line in _neuron_lines(neuron)]
+    lines += [f"drawn in {picture}" for picture in pictures.values()]
     print_report(as_json, {"neurons": facts, "output": output}, lines)
 
 
@@ -173,50 +177,31 @@ def _chosen_neuron(name: str) -> Any:
 def _draw(neurons: list[Any], folder: Path) -> dict[str, Path]:
     """Draw neurons; return the picture of each name."""
     require("matplotlib", "train")
-    from nwavesdk.analysis.neuron_picture import plot_neuron
+    from nwavesdk.analysis import neuron_picture
     from nwavesdk.analysis.neurons import neuron_responses
 
     pictures = {neuron.name: folder / f"{neuron.name}.png" for neuron in neurons}
-    for picture in pictures.values():
-        check_target(picture)
     for neuron in neurons:
-        plot_neuron(pictures[neuron.name], neuron, neuron_responses(neuron))
+        neuron_picture.plot_neuron(pictures[neuron.name], neuron, neuron_responses(neuron))
     return pictures
 
 
-def _neuron_lines(neuron: dict[str, Any], *, in_detail: bool) -> list[str]:
-    """A neuron as a block of lines; in detail, with a table of its input, states and constants."""
+def _neuron_lines(neuron: dict[str, Any]) -> list[str]:
+    """A neuron as a block of lines, with a table of its input, states and constants."""
     values = [(neuron["input"], "input", "")]
     values += [(state, "state", f"{state['start']:g}") for state in neuron["states"]]
-    constants = [(value, value["kind"], _default_text(value)) for value in neuron["constants"]]
+    values += [(value, value["kind"], _default_text(value)) for value in neuron["constants"]]
     rows = [
         (value["name"], kind, f"{default} {value['unit']}".strip(), value["text"])
-        for value, kind, default in [*values, *constants]
+        for value, kind, default in values
     ]
-
-    texts = {"solvers": ", ".join(neuron["solvers"]), "sources": neuron["sources"]}
-    table: list[str] = []
-    if in_detail:
-        table = ["", *aligned([("name", "kind", "default, unit", "meaning"), *rows]), ""]
-    else:
-        texts = {
-            "constants": ", ".join(
-                f"{row[0]} = {row[2]} ({row[1]})" for row in rows[len(values) :]
-            ),
-            "states": ", ".join(state["name"] for state in neuron["states"]),
-            **texts,
-        }
+    table = aligned([("name", "kind", "default, unit", "meaning"), *rows])
     return [
         f"{neuron['name']}  {neuron['layer']}: {neuron['summary']}",
         *(f"    {line}" for line in neuron["equation"]),
-        *(f"  {line}".rstrip() for line in table),
-        *(
-            line
-            for head, text in texts.items()
-            for line in wrap(
-                f"{head:<11}{text}", WIDTH, initial_indent="  ", subsequent_indent=" " * 13
-            )
-        ),
+        *(f"  {line}" for line in table),
+        f"  solvers: {', '.join(neuron['solvers'])}",
+        *wrap(f"  sources: {neuron['sources']}", 100, subsequent_indent="    "),
         "",
     ]
 
@@ -281,8 +266,9 @@ def list_kernels(
         *aligned((direction, f"{length} lines") for direction, length in lengths.items()),
         "--show prints the source.",
     ]
-    source_lines = "\n".join(sources.values()).splitlines()
-    print_report(as_json, content, source_lines if show else lines)
+    if show:
+        lines = "\n".join(sources.values()).splitlines()
+    print_report(as_json, content, lines)
 
 
 @app.command("surrogates")
@@ -300,10 +286,9 @@ def list_surrogates(
 
         plot_derivatives(picture)
 
-    rows = [("name and defaults", "peak", "area", "width", "derivative at z = u − threshold")]
+    records = []
     for shape in shapes:
         defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
-        numbers = (shape["peak"], shape["area"], shape["half_width"])
-        rows.append((f"{shape['name']}({defaults})", *numbers, shape["formula"]))
-    lines = [*aligned(rows), "Width: the full width at half height."]
+        records.append({**shape, "call": f"{shape['name']}({defaults})"})
+    lines = [*record_table(records, SHAPE_COLUMNS), "Width: the full width at half height."]
     print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)

@@ -158,8 +158,7 @@ def draw_chips(
 
     chip_run = nwavesdk.deploy.ChipRun.open(run, net=net)
     picture = None if no_plot else chip_run.picture_target("chips.png", plot)
-    count = count_on_ray(chip_run, ray) if ray else None
-    series = chip_run.series(n, seed, wanted, count)
+    series = chip_run.series(n, seed, wanted, count_on_ray(chip_run, ray) if ray else None)
     if picture is not None:
         chip_run.draw_series(series, picture)
 

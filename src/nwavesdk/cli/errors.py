@@ -54,9 +54,6 @@ SYNONYMS = {
     "wd": "weight-decay",
 }
 
-# Similarity of two options from which one is a misspelling of the other.
-CLOSE = 0.7
-
 # More letters than this would hide what matters; the middle is left out.
 MAX_LETTERS = 2000
 
@@ -109,10 +106,11 @@ class OneLineGroup(TyperGroup):
 def error_text(error: Exception) -> str | None:
     """What the user can do about an error, in one line; None if only a bug can cause it."""
     text = str(error)
-    is_runtime_error = isinstance(error, RuntimeError)
     if isinstance(error, UsageError):
         text = _usage_text(error)
-    elif isinstance(error, MemoryError) or (is_runtime_error and OUT_OF_MEMORY.search(text)):
+    elif isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(text)
+    ):
         reason = text or type(error).__name__
         text = f"memory does not suffice ({reason}): use a smaller net, batch or set of recordings."
     elif isinstance(error, OSError) and error.strerror and not isinstance(error, FileWriteError):
@@ -125,8 +123,9 @@ def error_text(error: Exception) -> str | None:
     ):
         return None
     line = printable(" ".join(text.split()))
-    half = MAX_LETTERS // 2
-    return line if len(line) <= MAX_LETTERS else f"{line[:half]} … {line[-half:]}"
+    if len(line) <= MAX_LETTERS:
+        return line
+    return f"{line[: MAX_LETTERS // 2]} … {line[-MAX_LETTERS // 2 :]}"
 
 
 def _usage_text(error: Any) -> str:
@@ -143,8 +142,8 @@ def _usage_text(error: Any) -> str:
         message = error.format_message()
         text = message[:1].lower() + message[1:]
     else:
-        is_option = parameter.param_type_name == "option"
-        name = max(parameter.opts, key=len) if is_option else parameter.metavar
+        is_argument = parameter.param_type_name == "argument"
+        name = parameter.metavar if is_argument else max(parameter.opts, key=len)
         text = f"{name}: {error.message or 'missing'}"
         if isinstance(error.__cause__, ValidationError):  # typer checks types by pydantic
             text = describe_errors(error.__cause__, name=name)
@@ -153,10 +152,9 @@ def _usage_text(error: Any) -> str:
 
 def _suggestion(error: Any) -> str:
     """The option that a mistyped one probably means; often none."""
-    options = error.ctx.command.get_params(error.ctx) if error.ctx else []
     word = error.option_name.lstrip("-").lower().replace("_", "-")
-    names = [name for option in options for name in option.opts]
-    close = get_close_matches(f"--{SYNONYMS.get(word, word)}", names, 1, CLOSE)
+    names = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
+    close = get_close_matches(f"--{SYNONYMS.get(word, word)}", names, n=1, cutoff=0.7)
     return f", did you mean {close[0]}?" if close else ""
 
 
@@ -168,8 +166,9 @@ def _check_words(words: Sequence[str]) -> None:
     """
     for before, word in pairwise(["nwave", *words]):
         if not word or (word.startswith("--") and word.endswith("=")):
-            option = word.rstrip("=") or before
-            raise ValueError(f"{option}: an empty text follows, expected a value.")
+            raise ValueError(
+                f"{word.rstrip('=') or before}: an empty text follows, expected a value."
+            )
 
 
 def _report(text: str, words: Sequence[str], code: int) -> int:

@@ -95,10 +95,9 @@ def inspect_data(
     data_choices = {**choices.get("data", {}), "source": source}
     if {"folds", "leave_one_out"} & data_choices.keys():
         data_choices.setdefault("fold", 1)
-    net = dict(choices.get("net", {}))
-    if choices.get("chip"):
-        # No net is made: the smallest one fits on every chip.
-        net |= {"hidden": (1,), "population": 1}
+    # No net is made: the smallest one fits on every chip.
+    smallest = {"hidden": (1,), "population": 1} if choices.get("chip") else {}
+    net = {**choices.get("net", {}), **smallest}
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
@@ -153,11 +152,16 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
 
     model, task = run.trained()
     comparison = compare_counts(model, run.test_set, task)
-    rows = [("NeuroBench", "harness", "ours", "")]
-    for row in comparison.rows:
-        verdict = f"differ {row.note}" if row.differs else "equal"
-        rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", verdict))
-    lines = aligned(rows)
+    rows = [
+        (
+            row.name,
+            f"{row.harness:,.10g}",
+            f"{row.ours:,.10g}",
+            f"differ {row.note}" if row.differs else "equal",
+        )
+        for row in comparison.rows
+    ]
+    lines = aligned([("NeuroBench", "harness", "ours", ""), *rows])
     lines.append(f"of {comparison.recordings} recordings; operations and updates are per recording")
     if comparison.not_counted:
         lines.append(f"not counted by either: {', '.join(comparison.not_counted)}")
@@ -256,17 +260,22 @@ def diagnose_run(
     )
     evaluated = batch.evaluate()
     score_name, score = next(iter(evaluated.measures.items()))
-    gradients = recorded.charge_gradients()
     health = nwavesdk.analysis.examine_recording(
-        recorded.recording, gradients, rates=evaluated.neuron_rates
+        recorded.recording, recorded.charge_gradients(), rates=evaluated.neuron_rates
     )
     memories, misfits = nwavesdk.analysis.examine_memory(batch.net, recorded.recording)
     names = batch.layer_names([layer.layer for layer in health.layers])
-    rates = {layer.layer: layer.rate for layer in health.layers}
     findings = remedies.with_remedies(
-        (*health.findings, *misfits), batch.config, names, rates, score
+        (*health.findings, *misfits),
+        batch.config,
+        names,
+        {layer.layer: layer.rate for layer in health.layers},
+        score,
     )
 
+    advice = [
+        f"{finding.kind.upper()}: {finding.text}. Remedy: {finding.remedy}." for finding in findings
+    ]
     layers = [{"name": names[layer.layer], **_finite_values(layer)} for layer in health.layers]
     memory = [{"name": names[layer.layer], **_finite_values(layer)} for layer in memories]
     sparsity = connection_sparsity(batch.net)
@@ -290,7 +299,7 @@ def diagnose_run(
         *record_table(layers, LAYER_COLUMNS),
         "",
         *record_table(memory, MEMORY_COLUMNS),
-        *_finding_lines(findings),
+        *(advice or ["no problem found"]),
     ]
     if any(sparsity.values()):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sparsity.items())
@@ -298,16 +307,6 @@ def diagnose_run(
     if recorded.uncovered:
         lines.append(f"Not examined, without neurons: {', '.join(recorded.uncovered)}.")
     print_report(as_json, content, lines)
-
-
-def _finding_lines(findings: Any) -> list[str]:
-    """Each kind of finding with its texts and remedies."""
-    lines = [] if findings else ["no problem found"]
-    for kind in dict.fromkeys(finding.kind for finding in findings):
-        of_kind = [finding for finding in findings if finding.kind == kind]
-        remedies = dict.fromkeys(f"Remedy: {finding.remedy}." for finding in of_kind)
-        lines += ["", kind.upper(), *(finding.text for finding in of_kind), *remedies]
-    return lines
 
 
 def _finite_values(instance: object) -> dict[str, Any]:

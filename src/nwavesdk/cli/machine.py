@@ -67,11 +67,10 @@ def _print_chip(source: str, as_json: bool) -> None:
         mark = "*" if entry.source == "assumed" else " "
         values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
         numbers = " ".join(f"{value:g}" if isinstance(value, float) else value for value in values)
-        unit = "" if entry.unit == "1" else entry.unit
-        rows.append((f"{mark} {name}", f"{numbers or 'none'} {unit}"))
-        rows.append(("", f"{entry.source}: {entry.note}"))
-    head = f"{profile.name}: * is assumed; put measured numbers in a profile of your own"
-    print_report(as_json, json.loads(profile.to_json()), [head, *aligned(rows)])
+        quantity = f"{numbers or 'none'} {entry.unit}".removesuffix(" 1")
+        rows += [(f"{mark} {name}", quantity), ("", f"{entry.source}: {entry.note}")]
+    lines = [f"{profile.name}: * is assumed; put measured numbers in a profile of your own"]
+    print_report(as_json, json.loads(profile.to_json()), lines + aligned(rows))
 
 
 @app.command("bench")
@@ -111,34 +110,29 @@ def tune_kernels(
         print_report(as_json, content, [f"{outcome}: the shipped table is used."])
         return
 
-    before = _current_table(path)
-    table = _measure_table(path)
+    before, table = _measure_table(path)
     hint = "" if out is None else f"; to use it, set NWAVESDK_CROSSOVER={path}"
     content = {"path": path, "before": before.content(), "table": table.content()}
     print_report(as_json, content, [*table.differences(before), f"written to {path}{hint}"])
 
 
-def _current_table(path: Path) -> Any:
-    from nwavesdk.solvers.sparse.crossover import read_table, shipped_table
-
-    try:
-        return read_table(path) if path.is_file() else shipped_table()
-    except ValueError as error:
-        print_note(f"nwave: {error}")
-        return shipped_table()
-
-
-def _measure_table(path: Path) -> Any:
-    """Measure the crossovers of this machine; write them to a file and return them."""
+def _measure_table(path: Path) -> tuple[Any, Any]:
+    """Measure the crossovers of this machine and write them; return the table before and after."""
     import torch
 
-    from nwavesdk.solvers.sparse.tuner import tune
+    from nwavesdk.solvers.sparse import crossover, tuner
+
+    before = crossover.shipped_table()
+    try:
+        before = crossover.read_table(path) if path.is_file() else before
+    except ValueError as error:
+        print_note(f"nwave: {error}")
 
     print_note("measuring products; leave the machine idle for some minutes")
-    table = tune(_print_progress)
+    table = tuner.tune(_print_progress)
     comment = f"nwave tune-kernels, {date.today()}, {torch.get_num_threads()} threads"
     write_atomically(path, table.toml(comment).encode())
-    return table
+    return before, table
 
 
 def _print_progress(fraction: float) -> None:

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,16 +18,12 @@ from nwavesdk.cli.app import (
     split_commas,
     step_shape,
 )
-from nwavesdk.cli.step import check_json, late_lines, open_net, write_equal
-from nwavesdk.internal.files import FileError, printable, read_bytes, write_atomically
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from nwavesdk.cli.step import check_json, open_net, write_export
+from nwavesdk.internal.files import FileError, printable, write_atomically
 
 __all__ = ["Allow", "Discretization", "check_nir", "export_nir", "import_nir"]
 
 Discretization = Literal["exact", "euler"]
-SourceName = Literal["norse", "rockpool", "sinabs", "snntorch", "spikingjelly"]
 
 GraphFile = Annotated[Path, typer.Argument(metavar="FILE", help="A NIR graph, as of nir.write.")]
 Step = Annotated[float, typer.Option("--dt", min=1e-12, max=1e6, help="Length of a step [s].")]
@@ -35,7 +31,7 @@ Solved = Annotated[
     Discretization, typer.Option("--discretization", help="How the equations are solved.")
 ]
 SourceOption = Annotated[
-    SourceName | None,
+    Literal["norse", "rockpool", "sinabs", "snntorch", "spikingjelly"] | None,
     typer.Option(
         "--source", help="The library that wrote FILE, if its files do not mean what NIR says."
     ),
@@ -49,17 +45,8 @@ Allow = Annotated[
         "--source snntorch also delayed-reset (one step later).",
     ),
 ]
-InputShape = Annotated[
-    str | None,
-    typer.Option(
-        "--input-shape",
-        metavar="N[,N…]",
-        help="Shape of a step of the input, as in 2,34,34, for a FILE without it.",
-    ),
-]
 
 PAGE_NAME, GRAPH_NAME = "net.py", "net.nir"
-MAX_BYTES = 2**31
 
 # The text has no name or text of the file in it: a page is code.
 PAGE = '''"""A net that `nwave import` has read from a NIR graph.
@@ -104,7 +91,13 @@ def import_nir(
     discretization: Solved,
     source: SourceOption = None,
     allow: Allow = None,
-    input_shape: InputShape = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,N…]",
+            help="Shape of a step of the input, as in 2,34,34, for a FILE without it.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, folder_option("Write net.py and net.nir, for `nwave train --net DIR/net.py`.")
     ] = None,
@@ -118,10 +111,10 @@ def import_nir(
         "allow": _allowed(allow),
         "input_shape": None if input_shape is None else step_shape("--input-shape", input_shape),
     }
-    page = None if out is None else _free_page(out)
     loaded = nwavesdk.interop.nir.import_graph(file, **options)
     result = nwavesdk.interop.nir.check(file, **options)
 
+    page = None if out is None else _write_page(out, file, options)
     report = {
         "file": file,
         "layers": {name: type(module).__name__ for name, module in loaded.net.named_children()},
@@ -138,7 +131,6 @@ def import_nir(
     )
     lines += [*loaded.notes, f"against a reader that shares no code, on random input: {result}"]
     if page is not None:
-        _write_page(page, file, options)
         lines.append(f"written to {page} and {GRAPH_NAME}: nwave train --net {page}:build")
     print_report(as_json, report, lines)
     raise typer.Exit(0 if result.is_equal else 1)
@@ -148,25 +140,23 @@ def _allowed(allow: str | None) -> list[str]:
     return [] if allow is None else split_commas("--allow", allow)
 
 
-def _free_page(folder: Path) -> Path:
-    """The page to write in a folder that has neither page nor graph.
+def _write_page(folder: Path, file: Path, options: dict[str, Any]) -> Path:
+    """Write the page that builds the net of a graph, and the graph next to it; return the page.
 
     Raises:
-        FileError: If the folder has one.
+        FileError: If the folder has one of them.
     """
-    for name in (GRAPH_NAME, PAGE_NAME):
-        if (folder / name).exists():
-            raise FileError(folder / name, "exists", "choose another folder for --out")
-    return folder / PAGE_NAME
+    graph, page = folder / GRAPH_NAME, folder / PAGE_NAME
+    for path in (page, graph):
+        if path.exists():
+            raise FileError(path, "exists", "choose another folder for --out")
 
-
-def _write_page(page: Path, file: Path, options: dict[str, Any]) -> None:
-    """Write the page that builds the net of a graph, and the graph next to it."""
-    graph = read_bytes(file, MAX_BYTES)
-    digest = sha256(graph).hexdigest()
+    content = file.read_bytes()
+    digest = sha256(content).hexdigest()
     text = PAGE.format(page=PAGE_NAME, graph=GRAPH_NAME, sha256=digest, **options)
-    write_atomically(page.with_name(GRAPH_NAME), graph)
+    write_atomically(graph, content)
     write_atomically(page, text.encode())
+    return page
 
 
 @app.command("nir")
@@ -219,13 +209,18 @@ def check_nir(
         allow=_allowed(allow),
         **comparison,
     )
-    report = {"file": file, "against": against, "recordings": recordings, "notes": result.notes}
-    report |= check_json(result)
+    report = {
+        "file": file,
+        "against": against,
+        "recordings": recordings,
+        "notes": result.notes,
+        **check_json(result),
+    }
     print_report(as_json, report, [*result.notes, f"{basis}: {result}"])
     raise typer.Exit(0 if result.is_equal else 1)
 
 
-def _validation_input(run: Path, net: str | None, recordings: int) -> tuple["nn.Module", "Tensor"]:
+def _validation_input(run: Path, net: str | None, recordings: int) -> tuple[Any, Any]:
     """The trained net of a run, and the first recordings of its validation set, [B, T, *inputs]."""
     import numpy as np
 
@@ -268,26 +263,15 @@ def export_nir(
     except NoNodeError as error:
         raise ValueError(f"--nir: {error.fault}: {_remedy(error.fault)}.") from None
     result = nir.check(exported.graph, net=model, **options)
-    content = nir.graph_bytes(exported.graph)
-    write_equal(out, content, result)
-
-    report = {
-        "path": out,
-        "bytes": len(content),
+    facts = {
         "dt": trained.dt,
         "discretization": discretization,
         "look_ahead": trained.net_input.look_ahead,
         "notes": exported.notes,
-        "check": check_json(result),
     }
-    lines = [
-        f"{out}: {len(content):,} bytes, {discretization}, steps of {trained.dt:g} s",
-        *exported.notes,
-        "its input is that of the net: frames on the scale of the run, each held as in it",
-        *late_lines(trained),
-        f"against a reader that shares no code, on random input: {result}",
-    ]
-    print_report(as_json, report, lines)
+    lines = [f"for readers that solve it as {discretization}", *exported.notes]
+    content = nir.graph_bytes(exported.graph)
+    write_export(out, content, result, trained, facts, lines, as_json)
 
 
 def _remedy(fault: str) -> str:

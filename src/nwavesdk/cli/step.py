@@ -5,17 +5,13 @@ Also what all exports of a net for other programs have in common.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import nwavesdk
 from nwavesdk.cli.app import print_report
 from nwavesdk.internal.files import printable, write_atomically
 
-if TYPE_CHECKING:
-    from nwavesdk.data.features import Features
-    from nwavesdk.train import TrainedRun
-
-__all__ = ["check_json", "export_step", "late_lines", "open_net", "write_equal"]
+__all__ = ["check_json", "export_step", "late_lines", "open_net", "write_export"]
 
 
 def export_step(
@@ -35,22 +31,18 @@ def export_step(
     content = (files.torch_bytes if is_torch else files.onnx_bytes)(step, _about(trained))
     function, about = (files.read_torch if is_torch else files.read_onnx)(content)
     check = nwavesdk.interop.step.compare_steps(model, step, function)
-    write_equal(out, content, check)
 
-    report = {"path": out, "bytes": len(content), "check": check_json(check), **about}
     sizes = ", ".join(map(str, step.input_shape))
-    outputs = " and ".join(step.outputs)
     lines = [
-        f"{out}: {len(content):,} bytes, one step of {trained.dt:g} s",
-        f"from x [B, {sizes}] and {len(step.states)} states to {outputs}, and the states after it",
-        "x is the input of the net: frames on the scale of the run, each held as in it",
-        *late_lines(trained),
-        f"read back, on random input: {check}",
+        f"one step: from x [B, {sizes}] and {len(step.states)} states to "
+        f"{' and '.join(step.outputs)}, and the states after it"
     ]
-    print_report(as_json, report, lines)
+    write_export(out, content, check, trained, about, lines, as_json)
 
 
-def open_net(run: Path, net: str | None) -> "tuple[TrainedRun, Any, tuple[int, ...]]":
+def open_net(
+    run: Path, net: str | None
+) -> "tuple[nwavesdk.train.TrainedRun, Any, tuple[int, ...]]":
     """A trained run, its net as it was built, and the shape of a step of the input of this net."""
     from nwavesdk.train.fit.net_file import FileNet
 
@@ -60,16 +52,28 @@ def open_net(run: Path, net: str | None) -> "tuple[TrainedRun, Any, tuple[int, .
     return trained, trained.net, (len(trained.standard.mean),)
 
 
-def write_equal(out: Path, content: bytes, check: Any) -> None:
-    """Write an exported net that equals the net of the run.
+def write_export(
+    out: Path,
+    content: bytes,
+    check: Any,
+    trained: "nwavesdk.train.TrainedRun",
+    facts: dict[str, Any],
+    lines: list[str],
+    as_json: bool,
+) -> None:
+    """Write an exported net that equals the net of its run, and print a report.
 
     Args:
         out: The file.
         content: Its content.
         check: The comparison of both nets, with `is_equal`.
+        trained: The run.
+        facts: What the report as JSON has besides the file and the comparison.
+        lines: What the report as text has besides them.
+        as_json: Whether the report is JSON.
 
     Raises:
-        RuntimeError: If they differ. Nothing is written then.
+        RuntimeError: If the nets differ. Nothing is written then.
     """
     if not check.is_equal:
         raise RuntimeError(
@@ -77,24 +81,32 @@ def write_equal(out: Path, content: bytes, check: Any) -> None:
             "is a bug in nwavesdk, please report it."
         )
     write_atomically(out, content)
+    report = {"path": out, "bytes": len(content), "check": check_json(check), **facts}
+    lines = [
+        f"{out}: {len(content):,} bytes, steps of {trained.dt:g} s",
+        *lines,
+        "its input is that of the net: frames on the scale of the run, each held as in it",
+        *late_lines(trained),
+        f"read by other code, on random input: {check}",
+    ]
+    print_report(as_json, report, lines)
 
 
 def check_json(check: Any) -> dict[str, Any]:
     """A comparison of two nets; its notes are elsewhere in a report."""
-    numbers = {name: value for name, value in vars(check).items() if name != "notes"}
-    return {**numbers, "equal": check.is_equal}
+    facts = {**vars(check), "equal": check.is_equal}
+    return {name: value for name, value in facts.items() if name != "notes"}
 
 
-def late_lines(trained: "TrainedRun") -> list[str]:
+def late_lines(trained: "nwavesdk.train.TrainedRun") -> list[str]:
     """What to know of the outputs of a run that looks ahead; nothing of other runs."""
     steps = trained.net_input.look_ahead
     return [f"the output of a step is the class of {steps} steps before"] if steps else []
 
 
-def _about(trained: "TrainedRun") -> dict[str, Any]:
+def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
     """What a reader of the file needs to know of the run; docs/export.md lists the fields."""
     net_input = trained.net_input
-    encoder = net_input.encoder
     return {
         "dt": trained.dt,
         "task": trained.task.name,
@@ -107,7 +119,7 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "center": net_input.center,
         "standardize": net_input.standardize,
         "least_change": trained.standard.least_change,
-        "encoder": "current" if encoder is None else type(encoder).__name__.lower(),
+        "encoder": type(net_input.encoder).__name__.lower() if net_input.encoder else "current",
         "hold": net_input.hold,
         "length": net_input.length,
         "pads_to_length": net_input.pads_to_length,
@@ -115,18 +127,26 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
     }
 
 
-def _describe_features(features: "Features") -> dict[str, Any]:
+def _describe_features(features: Any) -> dict[str, Any]:
     """The settings with which a recording becomes frames."""
     from nwavesdk.data.features import NOISE_RATE, ChipFeatures, LogMelFeatures, NoiseFeatures
     from nwavesdk.data.front_end import SILENCE
 
     if isinstance(features, LogMelFeatures):
-        settings = asdict(features.log_mel) | {"level": features.level}
-        return {"front_end": "log_mel", **settings, "floor": SILENCE}
+        return {
+            "front_end": "log_mel",
+            **asdict(features.log_mel),
+            "floor": SILENCE,
+            "level": features.level,
+        }
     if isinstance(features, ChipFeatures):
         config = features.config
-        settings = asdict(config.bank) | {"level": config.level}
-        times = {"sim_time_s": config.sim_time_s, "steps": config.T}
-        return {"front_end": "filter_bank", **settings, **times}
+        return {
+            "front_end": "filter_bank",
+            **asdict(config.bank),
+            "sim_time_s": config.sim_time_s,
+            "steps": config.T,
+            "level": config.level,
+        }
     rate = {"rate": NOISE_RATE} if isinstance(features, NoiseFeatures) else {}
-    return asdict(features) | rate  # type: ignore  # dataclasses
+    return asdict(features) | rate

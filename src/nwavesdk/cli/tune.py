@@ -80,8 +80,8 @@ def _open(
 
     content = tune.TuneConfig.read(config)
     if threads is not None:
-        settings = content.search.model_copy(update={"threads": threads})
-        content = content.model_copy(update={"search": settings})
+        search = content.search.model_copy(update={"threads": threads})
+        content = content.model_copy(update={"search": search})
     cluster.require_local_cpus(content.search.threads, address)
 
     folder = out or content.search.out
