@@ -72,8 +72,7 @@ def test_diagnose_lists_findings(run: Path) -> None:
     text = nwave("diagnose", run)
     assert text.exit_code == 0
     for finding in report["findings"]:
-        assert finding["text"] in text.stdout
-        assert f"Remedy: {finding['remedy']}." in text.stdout
+        assert f"{finding['text']}. Remedy: {finding['remedy']}." in text.stdout
     assert report["findings"] or "no problem found" in text.stdout
     assert [memory["layer"] for memory in report["memory"]] == ["1", "4", "7"]
     assert all(f"\n{name} " in text.stdout for name in names)

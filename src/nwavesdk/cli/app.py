@@ -149,8 +149,9 @@ def check_combinations(
         exclusive: Options as typed, of which a call may have one.
         needs: The option or argument without which another option has no effect.
     """
-    pairs = [pair for group in exclusive for pair in combinations(group, 2)]
-    rules = [(option, "with", other) for other, option in pairs]
+    rules = [
+        (option, "with", other) for group in exclusive for other, option in combinations(group, 2)
+    ]
     rules += [(option, "without", other) for option, other in (needs or {}).items()]
 
     def decorate(command: Command) -> Command:

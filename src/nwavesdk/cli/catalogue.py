@@ -132,7 +132,7 @@ def list_neurons(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="Describe this neuron only, in detail; FILE.py:NAME is one of your own. [all]",
+            help="This neuron only; FILE.py:NAME is one of your own. [all]",
         ),
     ] = None,
     output: Annotated[
@@ -192,10 +192,10 @@ def _neuron_lines(neuron: dict[str, Any]) -> list[str]:
     values += [(state, "state", f"{state['start']:g}") for state in neuron["states"]]
     values += [(value, value["kind"], _default_text(value)) for value in neuron["constants"]]
     rows = [
-        (value["name"], kind, f"{default} {value['unit']}".strip(), value["text"])
+        (value["name"], kind, default, value["unit"], value["text"])
         for value, kind, default in values
     ]
-    table = aligned([("name", "kind", "default, unit", "meaning"), *rows])
+    table = aligned([("name", "kind", "default", "unit", "meaning"), *rows])
     return [
         f"{neuron['name']}  {neuron['layer']}: {neuron['summary']}",
         *(f"    {line}" for line in neuron["equation"]),

@@ -164,17 +164,12 @@ def draw_chips(
 
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     content = {
-        "accuracy": list(series.accuracy),
-        "designed": series.designed,
+        **vars(series),
         "q05": series.quantile(0.05),
         "q50": series.quantile(0.5),
         "q95": series.quantile(0.95),
-        "wanted": series.wanted,
         "yield": series.share,
-        "seed": series.seed,
-        "recordings": series.recordings,
         "assumed": assumed,
-        "seconds": round(series.seconds, 2),
         "plot": picture,
     }
     lines = f"{series} (--wanted)".splitlines()

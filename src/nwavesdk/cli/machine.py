@@ -64,11 +64,13 @@ def _print_chip(source: str, as_json: bool) -> None:
     profile = nwavesdk.chip.load_profile(source)
     rows = []
     for name, entry in profile.entries.items():
-        mark = "*" if entry.source == "assumed" else " "
         values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
         numbers = " ".join(f"{value:g}" if isinstance(value, float) else value for value in values)
         quantity = f"{numbers or 'none'} {entry.unit}".removesuffix(" 1")
-        rows += [(f"{mark} {name}", quantity), ("", f"{entry.source}: {entry.note}")]
+        rows += [
+            (f"{'*' if entry.source == 'assumed' else ' '} {name}", quantity),
+            ("", f"{entry.source}: {entry.note}"),
+        ]
     lines = [f"{profile.name}: * is assumed; put measured numbers in a profile of your own"]
     print_report(as_json, json.loads(profile.to_json()), lines + aligned(rows))
 

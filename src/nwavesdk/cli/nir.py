@@ -270,8 +270,7 @@ def export_nir(
         "notes": exported.notes,
     }
     lines = [f"for readers that solve it as {discretization}", *exported.notes]
-    content = nir.graph_bytes(exported.graph)
-    write_export(out, content, result, trained, facts, lines, as_json)
+    write_export(out, nir.graph_bytes(exported.graph), result, trained, facts, lines, as_json)
 
 
 def _remedy(fault: str) -> str:
