@@ -175,7 +175,7 @@ def _chosen_neuron(name: str) -> Any:
 
     if re.search(r"\.py(:|$)", name) is None:
         return find_neuron(name)
-    layer: Any = load_layer(NetPage.parse(name, "NAME"))
+    layer: Any = load_layer(NetPage.parse(name))
     return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)
 
 
