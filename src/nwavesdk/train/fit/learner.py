@@ -46,6 +46,7 @@ class Learner(LightningModule):
         task: TrainingTask,
         learning: CompletedLearning,
         seed: int,
+        *,
         chip: ChipConfig | None = None,
         charge_gain: float = 1.0,
     ) -> None:
