@@ -123,6 +123,8 @@ def _layers(config: RunConfig) -> dict[str, Any]:
     defaults["net"] = {"recurrent": config.task.name == "pattern"}
     if config.net.name == "lif":
         defaults["net"]["first_weights"] = "driven" if config.can_drive else "drawn"
+    if config.chip is not None and config.data.kind == "pattern":
+        defaults["data"]["hold"] = 1
     if config.data.kind == "image":
         defaults["data"]["steps"] = 100
     if config.data.kind == "series":
