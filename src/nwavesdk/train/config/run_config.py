@@ -125,6 +125,13 @@ class RunConfig(FrozenModel):
             self.option("data.events", "frames") == "lists" and net.name != "lif",
             f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use lif",
         )
+        yield (
+            net.name == "chip"
+            and self.task.name in ("regression", "pattern")
+            and net.population % 2 == 1,
+            "net.population: on a chip, one half of the neurons of a value adds and the other half "
+            f"subtracts, got {self.option('net.population')}: use an even number",
+        )
         if not isinstance(net, Lif):
             return
         default = Lif.model_fields["population"].default
