@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from nwavesdk.analysis.cells import open_cell
 from nwavesdk.analysis.compare.study import Study
 from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.analysis.tested import MEASURE_TEXTS
@@ -14,7 +15,7 @@ from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.layers import ChipInstance
 from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
-from nwavesdk.train import Run, RunFolder
+from nwavesdk.train import RunFolder
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import Page
 from nwavesdk.train.run_folder import lock
@@ -134,7 +135,7 @@ def _write_page(study: Study, path: Path) -> None:
     _add_tables(page, study)
     page.add_courses(_courses(study))
     page.add_curves(surrogates)
-    run = Run.open(study.cells[0].path, study.choices.get("net", {}).get("page"))
+    run = open_cell(study.cells[0].path, study.choices)
     net = run.model().eval()
     with ChipInstance(None).on(net), prepared(net):
         page.add_trace(surrogates, *busiest_neuron(net, run.data.val.whole().x))
