@@ -23,10 +23,10 @@ def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return {
         "seed": 3,
-        "data": {"source": str(tones), "sample_rate": 8000},
-        "net": {"hidden": [10], "population": 3, "dt": 5e-3, "dropout": 0.3},
-        "chip": {"profile": "h1v1", "duration": 0.3},
-        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05, "sharpness": 100},
+        "data": {"source": str(tones), "sample_rate": 8000, "duration": 0.3},
+        "net": {"hidden": [10], "population": 3, "dt": 5e-3, "dropout": 0.3, "sharpness": 100},
+        "chip": {"profile": "h1v1"},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05},
         "machine": {"accelerator": "cpu"},
     }
 
