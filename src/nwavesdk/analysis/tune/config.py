@@ -13,7 +13,7 @@ from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_toml
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import absolute_choice, fields_of
+from nwavesdk.train.config import fields_of
 
 __all__ = ["COMPARED", "LUCKY", "SearchConfig", "TuneConfig", "merged_choices"]
 
@@ -177,20 +177,15 @@ class TuneConfig(FrozenModel):
         Raises:
             ValueError: If one is not; the text names the field.
         """
-        run = {
-            name: {key: absolute_choice(f"{name}.{key}", one) for key, one in value.items()}
-            if isinstance(value, Mapping)
-            else absolute_choice(name, value)
-            for name, value in self.run.items()
-        }
         first = {field: dimension.samples()[0] for field, dimension in self.space.items()}
-        choices = RunConfig.of(merged_choices(run, first))
         # The files are looked at once: a search records what they hold.
-        run["data"] = {**run.get("data", {}), "kind": choices.data.kind}
-        run["task"] = {**run.get("task", {}), "name": choices.task.name}
+        run = RunConfig.of(merged_choices(self.run, first)).given()
         for field, dimension in self.space.items():
             for value in dimension.samples()[1:]:
-                RunConfig.of(merged_choices(run, {**first, field: value}))
+                RunConfig.of(merged_choices(run, {field: value}))
+        for field in first:
+            section, _, name = field.rpartition(".")
+            run[section].pop(name, None)
         return self.model_copy(update={"run": run})
 
 
