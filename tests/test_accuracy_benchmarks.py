@@ -17,6 +17,7 @@ from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
 from examples.small_data import FORMATS
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices
 from nwavesdk.train import RunConfig
+from nwavesdk.train.config import merge_choices
 
 svm = pytest.importorskip("benchmarks.svm", reason="needs scikit-learn", exc_type=ImportError)
 
@@ -231,8 +232,11 @@ def test_options_of_a_set_give_the_config_of_its_choices(one) -> None:
     def train(choices: dict[str, Any]) -> None:
         configs.append(RunConfig.of(choices))
 
-    app(["--data", "digits", *one.options()], standalone_mode=False)
-    assert configs == [RunConfig.of(one.choices("digits"))]
+    kind, task = ("series", "labels") if one.kind == "labels" else (one.kind, "classification")
+    words = ["--data", "here", "--kind", kind, "--task", task, *one.options()]
+    app(words, standalone_mode=False)
+    tags = {"data": {"kind": kind}, "task": {"name": task}}
+    assert configs == [RunConfig.of(merge_choices(one.choices("here"), tags))]
 
 
 def test_the_page_has_the_line_of_every_set() -> None:

@@ -24,7 +24,7 @@ from nwavesdk.metrics import count_operations
 from nwavesdk.net import find_edges
 from nwavesdk.presets import NAMES
 from nwavesdk.presets import __getattr__ as preset
-from nwavesdk.train import RunConfig
+from nwavesdk.train.fit.network import sample_config
 
 pytestmark = pytest.mark.interop
 
@@ -144,16 +144,11 @@ def test_a_convolution_counts_as_a_loop_over_its_windows():
     assert operations(measured(net, x)) == (0, effective / 2, dense / 2)
 
 
-def config_of(name):
-    sections = {"net": {"hidden": [12], "dropout": 0.0}}
-    if name == "chip":
-        sections |= {"chip": {"profile": "h1v2", "training": "hardware"}}
-    return RunConfig.of(sections)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_numbers_of_each_preset_are_ours(name):
-    net = on_reference(preset(name).build((16,), 3, config_of(name)))
+    hidden = {"hidden": [12]} if name not in ("conv", "delay") else {}
+    config = sample_config(name, (16,), 3, dropout=0.0, **hidden)
+    net = on_reference(preset(name).build((16,), 3, config))
     # Values, zeros among them; of each net, spikes follow.
     x = torch.relu(2 * torch.randn(3, 12, 16))
     found = measured(net, x)
