@@ -23,7 +23,7 @@ PACKAGES = {
     "nwavesdk.surrogate": "Surrogates",
     "nwavesdk.net": "Containers of layers",
     "nwavesdk.presets": "The nets of `nwave train --net NAME`",
-    "nwavesdk.init": "First weights",
+    "nwavesdk.init": "Initial weights",
     "nwavesdk.loss": "Losses",
     "nwavesdk.optim": "Schedules, and search with `HPOWrapper`",
     "nwavesdk.encoding": "Encoders and decoders",
@@ -172,7 +172,7 @@ def _field_table(model: type[FrozenModel]) -> list[str]:
 
 def _field_row(field: str, facts: dict[str, Any]) -> str:
     default = facts.get("default")
-    default_text = facts["default_text"] if default is None else f"`{default}`"
+    default_text = facts.get("default_text", "") if default is None else f"`{default}`"
     meaning = as_markdown(facts.get("description", ""))
     cells = [f"`{field}`", _values(facts), default_text, meaning]
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

@@ -71,7 +71,7 @@ axes.legend(ncols=2)
 #
 # ## Same seeds, three surrogates
 #
-# A seed decides the first weights and the order of the batches. All surrogates get the same seeds,
+# A seed decides the initial weights and the order of the batches. All surrogates get the same seeds,
 # so that they can be compared seed by seed.
 
 
