@@ -287,11 +287,11 @@ def test_a_study_of_defaults_reads_no_test_set_and_tabulates_validation(
     tmp_path, monkeypatch
 ) -> None:
     settings = [{"learning.rate": 1e-3}, {"learning.rate": 2e-3}]
-    cells = recipe.cells_of({ONE: "here"}, settings, {"learning.epochs": 3}, 2, tmp_path)
+    cells = recipe.cells_of({ONE: "digits"}, settings, {"learning.epochs": 3}, 2, tmp_path)
     assert len({cell.path for cell in cells}) == 4
     for cell in cells:
         data = cell.choices["data"]
-        assert data == {"source": "here", "folds": 2, "fold": 1, "test": False}
+        assert data == {"source": "digits", "folds": 2, "fold": 1, "test": False}
         assert RunConfig.of(cell.choices).learning.epochs == 3
     monkeypatch.setattr(
         recipe.Cell,

@@ -193,6 +193,12 @@ class CompletedConfig(RunConfig):
     """The config of a run that has begun: all choices, what was found in the data, and facts.
 
     `complete` makes it, and a run stores it.
+
+    Example:
+        >>> from nwavesdk.train import Run
+        >>> config = Run.prepare("runs/digits", {"data": {"limit": 30}}).config
+        >>> config.data.hold, config.learning.batch_size, config.facts.recordings
+        (1, 4, (10, 10, 10))
     """
 
     learning: CompletedLearning
