@@ -9,7 +9,7 @@ pytest.importorskip("lightning")
 
 from examples import small_data
 from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
-from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.data import NetInput, Recordings, Series, Standard
 from nwavesdk.train import CompletedConfig, RunConfig
 from nwavesdk.train.config.data import Pattern
 from nwavesdk.train.config.run_config import UNIONS
@@ -31,8 +31,9 @@ def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[Completed
     """The sets and the config of recordings that were never in a file; sets follow each other."""
     edges = np.cumsum((0, *sizes))
     standard = Standard(np.zeros(recordings.n_features), np.ones(recordings.n_features))
+    scaled = NetInput(standard=standard)
     sets = [
-        Series(recordings.take(np.arange(start, end)), standard) for start, end in pairwise(edges)
+        Series(recordings.take(np.arange(start, end)), scaled) for start, end in pairwise(edges)
     ]
     config = sample_config("conv", (recordings.n_features,), 1, "series")
     facts = {

@@ -183,7 +183,7 @@ def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(
     assert gain == float(f"{1 / np.quantile(data.train.whole().x / gain, 0.99):.3g}")
     assert 10 <= sum(map(len, data)) <= 15
     for series in data:
-        assert len(set(np.bincount(series.labels))) == 1
+        assert len(set(np.bincount(series.recordings.labels))) == 1
 
 
 @pytest.mark.parametrize(
@@ -372,8 +372,8 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
     config, data = load_run_data(RunConfig.of(choices))
     assert config.data.augment == {}
     assert not data.train.is_augmented
-    assert not data.train.center
-    assert not data.train.standardize
+    assert not data.train.input.center
+    assert not data.train.input.standardize
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,7 @@ def _with_tags(content: object) -> object:
         task.setdefault("name", found_task)
     if task["name"] == "pattern":
         data["kind"] = "pattern"
-    elif choices.get("chip"):
+    elif choices.get("chip") is not None:
         data["kind"] = _chip_kind(data["kind"])
     if "name" not in net:
         net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
@@ -355,7 +355,7 @@ def _with_tags(content: object) -> object:
 
 def default_net(data: Choices, task: Choices, chip: object) -> str:
     """The net of a run that is given none."""
-    if chip:
+    if chip is not None:
         return "chip"
     return "lif" if task["name"] == "pattern" or data.get("events") == "lists" else "conv"
 
