@@ -82,7 +82,8 @@ class Run:
 
         Args:
             path: The folder.
-            config: The choices; or a mapping, as `RunConfig.of` takes it.
+            config: The choices; or a mapping, as `RunConfig.of` takes it; or the config of another
+                run, to begin one with the same choices.
 
         Raises:
             TypeError: If the config is something else.
@@ -102,6 +103,8 @@ class Run:
     @classmethod
     def prepare(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> "Run":
         """Check all that a new run needs, and write nothing; see `new`."""
+        if isinstance(config, CompletedConfig):
+            config = config.choices()
         if isinstance(config, Mapping):
             config = RunConfig.of(config)
         if not isinstance(config, RunConfig):

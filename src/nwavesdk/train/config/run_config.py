@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 
 from pydantic import model_validator
 
-from nwavesdk.internal.checks import shown
+from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
@@ -200,6 +200,12 @@ class CompletedConfig(RunConfig):
     """The config of a run that has begun: all choices, what was found in the data, and facts.
 
     `complete` makes it, and a run stores it.
+
+    Example:
+        >>> from nwavesdk.train import Run
+        >>> config = Run.prepare("runs/digits", {"data": {"limit": 30}}).config
+        >>> config.data.hold, config.learning.batch_size, config.facts.recordings
+        (1, 4, (10, 10, 10))
     """
 
     learning: CompletedLearning
@@ -338,13 +344,14 @@ def _with_tags(content: object) -> object:
     _check_renamed(choices)
 
     data, task, net = (dict(choices[name]) for name in sections)
+    _check_tags({"data": data, "task": task, "net": net})
     if "kind" not in data or "name" not in task:
         found_kind, found_task = _look(data, task)
         data.setdefault("kind", found_kind)
         task.setdefault("name", found_task)
     if task["name"] == "pattern":
         data["kind"] = "pattern"
-    elif choices.get("chip"):
+    elif choices.get("chip") is not None:
         data["kind"] = _chip_kind(data["kind"])
     if "name" not in net:
         net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
@@ -355,7 +362,7 @@ def _with_tags(content: object) -> object:
 
 def default_net(data: Choices, task: Choices, chip: object) -> str:
     """The net of a run that is given none."""
-    if chip:
+    if chip is not None:
         return "chip"
     return "lif" if task["name"] == "pattern" or data.get("events") == "lists" else "conv"
 
@@ -395,6 +402,17 @@ def _check_renamed(choices: Choices) -> None:
             raise ValueError(f"{field}: has another name now: use {remedy}")
 
 
+def _check_tags(choices: Choices) -> None:
+    """Reject kinds of data, tasks and nets that do not exist."""
+    for section, (tag, models) in UNIONS.items():
+        fields = choices[section]
+        if tag in fields and fields[tag] not in list(models):
+            raise ValueError(
+                f"{section}.{tag}: got {shown(fields[tag])}, expected one of {', '.join(models)}"
+                f"{close_name(fields[tag], models)}"
+            )
+
+
 def _check_effects(choices: Choices) -> None:
     """Reject fields that act on other kinds of data, other tasks or other nets.
 
@@ -402,8 +420,6 @@ def _check_effects(choices: Choices) -> None:
     """
     for section, (tag, models) in UNIONS.items():
         fields = choices[section]
-        if fields[tag] not in models:
-            continue
         for field in fields.keys() - models[fields[tag]].model_fields:
             owners = [name for name, model in models.items() if field in model.model_fields]
             if owners:
