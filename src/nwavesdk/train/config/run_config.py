@@ -112,7 +112,21 @@ class RunConfig(FrozenModel):
         return self
 
     def _conflicts(self) -> Iterator[tuple[bool, str]]:
-        net, chip = self.net, self.chip
+        net, chip, kind, task = self.net, self.chip, self.data.kind, self.task.name
+        yield (
+            kind == "features" and task != "classification",
+            f"task.name: the spoken digits have a class per recording, got {task!r}: remove it",
+        )
+        yield (
+            (kind == "pattern") != (task == "pattern"),
+            f"data.kind: a pattern is a series for the task pattern, got {kind!r} for {task!r}: "
+            "remove it",
+        )
+        yield (
+            kind in CHIP_KINDS.values() and chip is None,
+            f"data.kind: a chip filters these recordings, got {kind!r} without a chip: remove it, "
+            "or add chip.profile (--chip h1v2)",
+        )
         yield (
             net.name == "chip" and chip is None,
             "net.name: the net of a chip needs one, got none: add chip.profile (--chip h1v2)",
@@ -123,13 +137,13 @@ class RunConfig(FrozenModel):
         )
         yield (
             self.option("data.events", "frames") == "lists" and net.name != "lif",
-            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use lif",
+            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use the net lif",
         )
         if not isinstance(net, Lif):
             return
         default = Lif.model_fields["population"].default
         yield (
-            net.population != default and self.task.name != "classification",
+            net.population != default and task != "classification",
             f"net.population: each output is the membrane of one neuron, got {net.population}: "
             "remove it",
         )
@@ -335,7 +349,7 @@ def _with_tags(content: object) -> object:
         data.setdefault("kind", found_kind)
         task.setdefault("name", found_task)
     if task["name"] == "pattern":
-        data["kind"] = "pattern"
+        data["kind"] = "pattern" if data["kind"] == "series" else data["kind"]
     elif choices.get("chip"):
         data["kind"] = _chip_kind(data["kind"])
     if "name" not in net:
@@ -394,8 +408,10 @@ def _check_effects(choices: Choices) -> None:
     """
     for section, (tag, models) in UNIONS.items():
         fields = choices[section]
-        if fields[tag] not in models:
-            continue
+        if fields[tag] not in list(models):  # it may be something that is not hashable
+            raise ValueError(
+                f"{section}.{tag}: expected one of {', '.join(models)}, got {shown(fields[tag])}"
+            )
         for field in fields.keys() - models[fields[tag]].model_fields:
             owners = [name for name, model in models.items() if field in model.model_fields]
             if owners:
@@ -407,7 +423,7 @@ def _check_effects(choices: Choices) -> None:
 
 def _described(section: str, name: str) -> str:
     texts = {"net": f"the net {name}", "task": f"the task {name}"}
-    kinds = {"filtered": "sound for a chip", "channels": "series for a chip"}
+    kinds = {"filtered": "sound for a chip", "channels": "series for a chip", "image": "images"}
     return texts.get(section, kinds.get(name, name))
 
 
