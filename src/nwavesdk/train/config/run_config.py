@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -246,12 +247,15 @@ class CompletedConfig(RunConfig):
         """Reject choices that differ from those of this run.
 
         Raises:
-            ValueError: If a choice is out of range, or differs; the text names the first one.
+            ValueError: If a choice differs; the text names the first one.
         """
         recorded = self.choices()
-        changed = RunConfig.of(merge_choices(recorded, choices)).model_dump()
-        if "constants" in recorded["net"]:  # the others are defaults
-            changed["net"]["constants"] = recorded["net"]["constants"] | changed["net"]["constants"]
+        changed = merge_choices(recorded, choices)
+        with suppress(ValueError):  # a choice that is wrong, or wrong with the others, differs, too
+            changed = RunConfig.of(changed).model_dump()
+            if "constants" in recorded["net"]:  # the others are defaults
+                given = changed["net"]["constants"]
+                changed["net"]["constants"] = recorded["net"]["constants"] | given
         for name, got, expected in differences(changed, recorded):
             raise ValueError(
                 f"{name}: a resumed run keeps its choices, got {got!r}, expected {expected!r}: "
