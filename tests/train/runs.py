@@ -19,8 +19,7 @@ def small_choices(tones: Path) -> dict[str, Any]:
             **{"source": str(tones), "bands": 12, "hold": 1, "center": False},
             "augment": {"shift": 0.1},
         },
-        "net_file": "lif",
-        "net": {"hidden": [24], "population": 3},
+        "net": {"name": "lif", "hidden": [24], "population": 3},
         "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
         "machine": {"accelerator": "cpu"},
     }
@@ -37,10 +36,10 @@ def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch")
     """A run for a chip that takes a second or two."""
     return {
         "seed": 3,
-        "data": {"source": str(tones), "sample_rate": 8000},
-        "net": {"hidden": [10], "population": 3, "dt": 5e-3},
-        "chip": {"profile": profile, "training": training, "duration": 0.3},
-        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05, "sharpness": 100},
+        "data": {"source": str(tones), "sample_rate": 8000, "duration": 0.3},
+        "net": {"hidden": [10], "population": 3, "dt": 5e-3, "sharpness": 100},
+        "chip": {"profile": profile, "training": training},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05},
         "machine": {"accelerator": "cpu"},
     }
 
