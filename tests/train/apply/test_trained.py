@@ -12,6 +12,8 @@ import torch
 
 pytest.importorskip("lightning")
 
+from nwavesdk.train.config.sections import NetConfig
+
 from nwavesdk.data import Events, Recordings, Series, Standard
 from nwavesdk.data.batches import latency_spikes
 from nwavesdk.data.features import (
@@ -29,7 +31,6 @@ from nwavesdk.train.apply.adaptation import adapted_net
 from nwavesdk.train.apply.blocks import NetInput
 from nwavesdk.train.apply.given import Given
 from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.sections import NetConfig
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.tasks import Classification, OutputLayer, Regression, StepLabels
 from train.runs import chip_choices, small_choices, write_untrained

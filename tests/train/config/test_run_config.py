@@ -216,7 +216,9 @@ def test_a_resumed_run_keeps_its_choices() -> None:
         "net.neuron": "lif",
         "net.tau": 0.02,
     }.items():
-        words = rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove the option"
+        words = (
+            rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove the option"
+        )
         with pytest.raises(ValueError, match=words):
             config.check_same(nested(field, value))
 

@@ -5,13 +5,13 @@ import pytest
 pytest.importorskip("lightning")
 
 import torch
+from nwavesdk.train.config.sections import LearningConfig
 from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import prepare_net
 from nwavesdk.net.recording import record_spikes
-from nwavesdk.train.config.sections import LearningConfig
 from nwavesdk.train.fit.learner import (
     EpochMeans,
     Learner,

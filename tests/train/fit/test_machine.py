@@ -8,9 +8,10 @@ import torch
 
 pytest.importorskip("lightning")
 
+from nwavesdk.train.config.sections import MachineConfig
+
 from cli.command import nwave
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.config.sections import MachineConfig
 from nwavesdk.train.fit.checkpoint import read_checkpoint
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.machine import check_machine, check_precision

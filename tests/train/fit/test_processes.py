@@ -14,9 +14,9 @@ import torch
 
 pytest.importorskip("lightning")
 
+from nwavesdk.train.config.sections import MachineConfig
 from safetensors.torch import load_file
 
-from nwavesdk.train.config.sections import MachineConfig
 from nwavesdk.train.fit.machine import check_processes
 from nwavesdk.train.fit.processes import LOST_PROCESS, _watch, is_lost_process, other_processes
 from tolerances import GRADIENT, assert_close

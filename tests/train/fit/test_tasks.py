@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nwavesdk.train.config.sections import ChipConfig, LearningConfig, NetConfig
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Recordings, Series, Standard
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import correlation, mse, r2
 from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.sections import ChipConfig, LearningConfig, NetConfig
 from nwavesdk.train.fit.tasks import (
     TASKS,
     Classification,
