@@ -7,8 +7,7 @@ validates values and names the field in an error.
 import inspect
 import re
 import types
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -18,14 +17,13 @@ from pydantic.fields import FieldInfo
 from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.help import SECTIONS
 from nwavesdk.presets import NAMES
-from nwavesdk.train.config import RunConfig, absolute_choice, fields_of
+from nwavesdk.train.config import RunConfig, fields_of
 
 __all__ = [
     "DATA_FIELDS",
     "RUN_FIELDS",
-    "ChoiceOption",
-    "add_choices",
     "add_run_choices",
+    "name_options",
     "surrogate_texts",
 ]
 
@@ -59,86 +57,42 @@ OPTION_NAMES = {
     "learning.rate": "learning_rate",
 }
 
-# The help of options that choose a class.
+# Help and form of the options that choose a class.
 CHOOSERS = {
-    "data.kind": ("What a recording is.", "sound|series|image|events", "found in the data"),
+    "data.kind": ("What a recording is. [found in the data]", "sound|series|image|events"),
     "task.name": (
         "What the net learns: a class per recording, a class per step (labels), values per step "
-        "(regression), or values per step without an input (pattern).",
+        "(regression), or values per step without an input (pattern). [found in the data]",
         "classification|labels|regression|pattern",
-        "found in the data",
     ),
     "net.name": (
         "Net of the library, or a Python file and its function build(inputs, classes, config); "
-        "`nwave net` lists the first.",
+        "`nwave net` lists the first. [conv; lif for patterns and lists of events]",
         f"{'|'.join(NAMES)}|FILE.py:build",
-        "conv; lif for patterns and lists of events",
     ),
 }
 
 Command = Callable[..., Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChoiceOption:
-    """An option that sets a field of a config.
-
-    Args:
-        name: The parameter; the option has hyphens instead of underscores.
-        field: The field, as `name` or `section.name`.
-        kind: Type of the value: int, float or str; bool of a flag without a value.
-        help: What it means, with the default in brackets.
-        metavar: The form of the value, if not that of the type.
-        panel: Section of the help; None for the first one.
-    """
-
-    name: str
-    field: str
-    kind: type
-    help: str
-    metavar: str | None = None
-    panel: str | None = None
-
-    @property
-    def typed(self) -> str:
-        """The option as typed."""
-        return f"--{self.name.replace('_', '-')}"
-
-    @property
-    def opposite(self) -> str | None:
-        """The flag that turns off what this flag turns on, if there is one."""
-        is_switch = self.kind is bool and not self.name.startswith("no_")
-        return f"--no-{self.name.replace('_', '-')}" if is_switch else None
-
-    def parameter(self) -> inspect.Parameter:
-        """The option as a parameter for typer; None if it is not given."""
-        names = (self.typed, self.opposite) if self.opposite else (self.typed,)
-        option = typer.Option(
-            "/".join(names), metavar=self.metavar, help=self.help, rich_help_panel=self.panel
-        )
-        value_type: Any = self.kind
-        return inspect.Parameter(
-            self.name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=None,
-            annotation=Annotated[value_type | None, option],
-        )
-
-
-def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
-    """Replace the parameter `choices` of a command by options.
+def add_run_choices(*fields: str) -> Callable[[Command], Command]:
+    """Replace the parameter `choices` of a command by options for fields of `RunConfig`.
 
     The command receives the values that were given, nested by section.
+
+    Args:
+        fields: The fields, as `name` or `section.name`, in the order of the help.
     """
+    field_of = {_option_name(field): field for field in fields}
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def wrapped(**values: Any) -> Any:
+            given = {field: values.pop(name) for name, field in field_of.items()}
             try:
-                choices = _nested(options, values)
-                return command(choices=choices, **values)
+                return command(choices=_nested(given), **values)
             except (ValueError, RuntimeError) as error:
-                text = _name_options(str(error), options)
+                text = name_options(str(error), fields)
                 is_ours = type(error).__module__.startswith("nwavesdk.")
                 if text == str(error) or not (is_ours or isinstance(error, ValueError)):
                     raise
@@ -147,40 +101,101 @@ def add_choices(options: list[ChoiceOption]) -> Callable[[Command], Command]:
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():
             is_replaced = parameter.name == "choices"
-            parameters += [o.parameter() for o in options] if is_replaced else [parameter]
-        # Typer reads the signature and the annotations.
+            parameters += map(_parameter, fields) if is_replaced else [parameter]
+        # Typer reads the signature and the annotations, the help the fields.
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have one
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-        wrapped.fields = {option.name: option.field for option in options}  # type: ignore[attr-defined]  # for the help
+        wrapped.fields = field_of  # type: ignore[attr-defined]  # as above
         return wrapped
 
     return decorate
 
 
-def _nested(options: Sequence[ChoiceOption], values: dict[str, Any]) -> dict[str, Any]:
-    """The given values of options by section and field, taken out of all values."""
+def _option_name(field: str) -> str:
+    """The parameter of a field; the option has hyphens instead of underscores."""
+    return OPTION_NAMES.get(field, field.rpartition(".")[2])
+
+
+def _typed(field: str) -> str:
+    """The option of a field as typed."""
+    return f"--{_option_name(field).replace('_', '-')}"
+
+
+def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of options that were given, by section and field."""
     choices: dict[str, Any] = {}
-    for option in options:
-        value = values.pop(option.name)
+    for field, value in given.items():
         if value is None:
             continue
-        field = option.field
-        if field == "net.name" and value not in NAMES:
-            field = "net.page"
         section, _, name = field.rpartition(".")
         fields = choices.setdefault(section, {}) if section else choices
-        is_negated = option.kind is bool and option.name.startswith("no_")
-        fields[name] = not value if is_negated else absolute_choice(field, value)
+        if field == "net.name" and value not in NAMES:
+            name = "page"
+        fields[name] = not value if field == "data.test" else value
     return choices
 
 
-def add_run_choices(*fields: str) -> Callable[[Command], Command]:
-    """Replace the parameter `choices` of a command by options for fields of `RunConfig`.
+def _parameter(field: str) -> inspect.Parameter:
+    """The option of a field as a parameter for typer; None if it is not given."""
+    section, _, name = field.rpartition(".")
+    model = fields_of(section)[name] if section else RunConfig
+    info: FieldInfo = model.model_fields[name]
+    value_type = _value_type(info.annotation)
+    kind = value_type if value_type in (int, float, bool) else str
+    if field in CHOOSERS:
+        description, metavar = CHOOSERS[field]
+    else:
+        printed: Any = info.json_schema_extra
+        description, metavar = str(info.description), printed["metavar"]
+    if get_origin(value_type) is Literal and not metavar:
+        metavar = "|".join(get_args(value_type))
+    typed = _typed(field)
+    if kind is bool and field != "data.test":
+        typed = f"{typed}/--no-{typed[2:]}"
+    option = typer.Option(
+        typed, metavar=metavar or None, help=description, rich_help_panel=SECTIONS.get(section)
+    )
+    return inspect.Parameter(
+        _option_name(field),
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
 
-    Args:
-        fields: The fields, as `name` or `section.name`, in the order of the help.
+
+def _value_type(annotation: Any) -> Any:
+    """The type of a value that is given: without `None` and without limits."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def name_options(text: str, fields: Sequence[str]) -> str:
+    """Replace fields of a config in an error by the options that set them.
+
+    An error about a config in a file begins with the file, and keeps the fields.
+
+    Example:
+        >>> name_options("net.tau: missing; net.x: missing", ["net.tau"])
+        '--tau: missing; net.x: missing'
+        >>> name_options('on_error="skip" leaves it out', ["data.on_error"])
+        '--on-error skip leaves it out'
     """
-    return add_choices([_run_option(field) for field in fields])
+    typed = {field: _typed(field) for field in fields} | {"net.page": "--net"}
+    place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
+    if re.match(place, text):
+        text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
+    # Remedies name fields in the middle of a line. Those that could be words of it stay.
+    for field in fields:
+        name = field.rpartition(".")[2]
+        if "_" in name:
+            word = rf'(?<![\w/.]){name}(?![\w/]|\.\w)(="(?P<value>\w+)")?'
+            text = re.sub(word, partial(_typed_word, typed[field]), text)
+    return text
+
+
+def _typed_word(option: str, match: re.Match[str]) -> str:
+    return option if match["value"] is None else f"{option} {match['value']}"
 
 
 def surrogate_texts(option: str, text: str) -> list[str]:
@@ -202,63 +217,3 @@ def surrogate_texts(option: str, text: str) -> list[str]:
         except ValueError as error:
             raise ValueError(f"{option}: {error}") from None
     return texts
-
-
-def _name_options(text: str, options: Sequence[ChoiceOption]) -> str:
-    """Replace fields of a config in an error by the options that set them.
-
-    An error about a config in a file begins with the file, and keeps the fields.
-
-    Example:
-        >>> tau = ChoiceOption(name="tau", field="net.tau", kind=float, help="")
-        >>> _name_options("net.tau: missing; net.x: missing", [tau])
-        '--tau: missing; net.x: missing'
-        >>> skip = ChoiceOption(name="on_error", field="data.on_error", kind=str, help="")
-        >>> _name_options('on_error="skip" leaves it out', [skip])
-        '--on-error skip leaves it out'
-    """
-    typed = {option.field: option.typed for option in options}
-    place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
-    if re.match(place, text):
-        text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
-    # Remedies name fields in the middle of a line. Those that could be words of it stay.
-    for field in typed:
-        name = field.rpartition(".")[2]
-        if "_" in name:
-            word = rf'(?<![\w/.]){name}(?![\w/]|\.\w)(="(?P<value>\w+)")?'
-            text = re.sub(word, partial(_typed_word, typed[field]), text)
-    return text
-
-
-def _typed_word(option: str, match: re.Match[str]) -> str:
-    return option if match["value"] is None else f"{option} {match['value']}"
-
-
-def _run_option(field: str) -> ChoiceOption:
-    section, _, name = field.rpartition(".")
-    model = fields_of(section)[name] if section else RunConfig
-    info: FieldInfo = model.model_fields[name]
-    value_type = _value_type(info.annotation)
-    description, metavar, default = CHOOSERS.get(field, ("", "", ""))
-    if not description:
-        printed = info.json_schema_extra
-        assert isinstance(printed, dict)
-        description = str(info.description)
-        metavar = str(printed["metavar"])
-    if get_origin(value_type) is Literal and not metavar:
-        metavar = "|".join(get_args(value_type))
-    return ChoiceOption(
-        name=OPTION_NAMES.get(field, name),
-        field=field,
-        kind=value_type if value_type in (int, float, bool) else str,
-        help=f"{description} [{default}]" if default else description,
-        metavar=metavar or None,
-        panel=SECTIONS.get(section),
-    )
-
-
-def _value_type(annotation: Any) -> Any:
-    """The type of a value that is given: without `None` and without limits."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

@@ -19,6 +19,7 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import read_bytes
 from nwavesdk.internal.formats import check_seal
 from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train.config import merge_choices
 
 __all__ = ["Cell", "Study"]
 
@@ -126,6 +127,7 @@ class Study:
             )
         whole_number("compare", "seeds", seeds, most=MOST_SEEDS)
         whole_number("compare", "threads", threads, most=MOST_THREADS)
+        choices = RunConfig.of(_with_net(choices)).given()
         configs = [RunConfig.of(_cell_choices(choices, s, 0)) for s in surrogates]
         study = cls(path, [config.net.surrogate for config in configs], seeds, choices, threads)
         # All cells have the same data: an error of each cell is one of the whole study.
@@ -208,13 +210,12 @@ class Study:
 
 
 def _cell_choices(choices: Mapping[str, Any], surrogate: str, seed: int) -> dict[str, Any]:
-    """The choices of one run; without another choice, all studies have the net of plain layers."""
-    net = dict(choices.get("net", {}))
-    if "page" not in net and not choices.get("chip"):
-        net.setdefault("name", "lif")
-    return {
-        **choices,
-        "seed": seed,
-        "data": {**choices.get("data", {}), "test": False},
-        "net": {**net, "surrogate": surrogate},
-    }
+    """The choices of one run."""
+    cell = {"seed": seed, "data": {"test": False}, "net": {"surrogate": surrogate}}
+    return merge_choices(choices, cell)
+
+
+def _with_net(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices of a study; without another choice, it has the net of plain layers."""
+    has_net = choices.get("chip") or "page" in choices.get("net", {})
+    return dict(choices) if has_net else merge_choices({"net": {"name": "lif"}}, choices)

@@ -113,6 +113,7 @@ class FoldStudy:
             ValueError: If a choice is out of its range, the data cannot be used or not be divided
                 into these folds, or the folder holds something else; nothing is written.
         """
+        choices = RunConfig.of(choices).given()
         config = RunConfig.of(_fold_choices(choices, 1))
         whole_number("folds", "threads", threads, most=MOST_THREADS)
         if config.machine.devices > 1:

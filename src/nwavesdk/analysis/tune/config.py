@@ -13,7 +13,7 @@ from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_toml
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import absolute_choice, fields_of
+from nwavesdk.train.config import fields_of
 
 __all__ = ["COMPARED", "LUCKY", "SearchConfig", "TuneConfig", "merged_choices"]
 
@@ -180,19 +180,15 @@ class TuneConfig(FrozenModel):
         Raises:
             ValueError: If one is not; the text names the field.
         """
-        run = {
-            name: {key: absolute_choice(f"{name}.{key}", one) for key, one in value.items()}
-            if isinstance(value, Mapping)
-            else absolute_choice(name, value)
-            for name, value in self.run.items()
-        }
-        config = self.model_copy(update={"run": run})
         first = {field: dimension.samples()[0] for field, dimension in self.space.items()}
-        RunConfig.of(merged_choices(run, first))
+        run = RunConfig.of(merged_choices(self.run, first)).given()
         for field, dimension in self.space.items():
             for value in dimension.samples()[1:]:
-                RunConfig.of(merged_choices(run, {**first, field: value}))
-        return config
+                RunConfig.of(merged_choices(run, {field: value}))
+        for field in first:
+            section, _, name = field.rpartition(".")
+            run[section].pop(name, None)
+        return self.model_copy(update={"run": run})
 
 
 def merged_choices(run: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from nwavesdk.train.config.fields import (
     NamedNumbers,
     Names,
     Share,
+    absolute_path,
     choice,
     is_table,
 )
@@ -58,12 +59,12 @@ class AnyData(FrozenModel):
 
     @field_validator("source")
     @classmethod
-    def _check_text(cls, source: str) -> str:
+    def _absolute_source(cls, source: str) -> str:
         try:
             source.encode()
         except UnicodeEncodeError:
             raise ValueError("expected a name in UTF-8: rename the folder") from None
-        return source
+        return source if source == "digits" else absolute_path(source)
 
 
 class Recordings(AnyData):
@@ -112,7 +113,7 @@ class Recordings(AnyData):
     def _check_split(cls, split: str) -> str:
         if split not in SPLITS and not is_table(split):
             raise ValueError(f"expected one of {', '.join(SPLITS)} or the name of a .csv file")
-        return split
+        return absolute_path(split) if is_table(split) else split
 
     @model_validator(mode="after")
     def _check_folds(self) -> Self:

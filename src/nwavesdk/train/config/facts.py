@@ -8,7 +8,7 @@ import os
 import platform
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import Count, NotNegative
@@ -38,13 +38,6 @@ class ArithmeticConfig(FrozenModel):
         description="Densities below which sparse products are used; "
         "see `nwavesdk.solvers.sparse.crossover`."
     )
-
-    @field_validator("crossovers")
-    @classmethod
-    def _check_crossovers(cls, content: dict[str, Any]) -> dict[str, Any]:
-        from nwavesdk.solvers.sparse.crossover import CrossoverTable
-
-        return CrossoverTable.of(content, "the content").content()
 
     def table(self) -> "CrossoverTable":
         """The crossover table."""
@@ -157,13 +150,6 @@ class Facts(FrozenModel):
         description="Versions of nwavesdk, Python, torch, NumPy and numba, the system, the machine "
         "and its number of cores."
     )
-
-    @field_validator("profile")
-    @classmethod
-    def _check_profile(cls, text: str | None) -> str | None:
-        from nwavesdk.chip import Profile
-
-        return None if text is None else Profile.from_json(text).to_json()
 
     @property
     def chip(self) -> "Profile | None":

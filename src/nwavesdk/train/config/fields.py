@@ -5,7 +5,7 @@ command line can generate its options from the fields. Validators that need more
 they run.
 """
 
-import re
+import os
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "Scale",
     "Seconds",
     "Share",
+    "absolute_path",
     "choice",
     "is_table",
 ]
@@ -64,6 +65,11 @@ def choice(
     return Field(default, description=description, json_schema_extra=printed, **limits)
 
 
+def absolute_path(path: str) -> str:
+    """The path from the root, with links followed; one with a null byte fails where it is read."""
+    return path if "\0" in path else os.path.realpath(path)
+
+
 def is_table(split: str) -> bool:
     """Whether a value of `data.split` is the name of a table."""
     return split.lower().endswith(".csv")
@@ -95,18 +101,10 @@ def _parse_numbers(value: object) -> object:
     return numbers
 
 
-def _parse_sizes(value: object) -> object:
-    """The sizes in a text such as `"128,64"`; Python converts no endless text to a number."""
-    if not isinstance(value, str):
-        return value
-    parts = [part.strip() for part in value.split(",")]
-    return [int(part) if re.fullmatch("[0-9]{1,19}", part) else part for part in parts]
-
-
 LayerSizes = Annotated[
     tuple[Annotated[int, Field(ge=1, le=100_000)], ...],
     Field(max_length=1000),
-    BeforeValidator(_parse_sizes),
+    BeforeValidator(_split_names),
 ]
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],

@@ -3,10 +3,18 @@
 import ast
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config.fields import MAX_LETTERS, Epochs, Moderate, NotNegative, Scale, choice
+from nwavesdk.train.config.fields import (
+    MAX_LETTERS,
+    Epochs,
+    Moderate,
+    NotNegative,
+    Scale,
+    absolute_path,
+    choice,
+)
 
 __all__ = [
     "ChipConfig",
@@ -139,6 +147,12 @@ class ChipConfig(FrozenModel):
         "Gain of the amplifier before the filters.",
         default_text="so that 1 of 100 values of the training set is above 1",
     )
+
+    @field_validator("profile")
+    @classmethod
+    def _absolute_profile(cls, profile: str) -> str:
+        is_name = profile.lower() in ("h1v1", "h1v2")
+        return profile.lower() if is_name else absolute_path(profile)
 
 
 class LearningConfig(FrozenModel):

@@ -246,7 +246,7 @@ class NetPage(FrozenModel):
         match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
         if match is None:
             raise ValueError(
-                f"--net: got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
+                f"got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
                 f"and its function, as in net.py:build{close_name(text, NAMES)}"
             )
         path = os.path.realpath(match["file"])
@@ -362,7 +362,7 @@ def check_constants(net: Layers) -> None:
         for name in given:
             if name not in names:
                 raise ValueError(
-                    f"net.{field}: {neuron.name} has no constant {shown(name)}"
+                    f"net.{field}: got {shown(name)}, which {neuron.name} lacks"
                     f"{close_name(name, names)}: it has {', '.join(names)}"
                 )
     for name in ("tau", "threshold"):

@@ -6,9 +6,8 @@ together.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nwavesdk.presets import LAYERED
 from nwavesdk.train.config.nets import Layers, NetPage, all_constants
@@ -21,6 +20,10 @@ __all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]
 
 MIN_EPOCHS = 10
 MAX_EPOCHS = 200
+
+# Fewest recordings of a batch, and fewest batches of an epoch.
+MIN_BATCH = 4
+MIN_BATCHES = 8
 
 # Bounds of the rate of hidden layers, where it is not the default.
 MOST_SPIKES = {"image": 0.049, "series": 0.045}
@@ -47,27 +50,22 @@ FILE_FOR_CHIP: Choices = {
 }
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """Batch size and epochs by the number of recordings.
 
     Sets of all sizes get about the same number of updates, so small ones get more epochs.
 
-    Args:
+    Attributes:
         updates: Updates of the weights.
-        largest_batch: Recordings of a batch, unless an epoch would have too few batches.
-        min_batches: Fewest batches of an epoch.
-        smallest_batch: Fewest recordings of a batch.
+        max_batch: Recordings of a batch, unless an epoch would have too few batches.
     """
 
     updates: int
-    largest_batch: int
-    min_batches: int = 8
-    smallest_batch: int = 4
+    max_batch: int
 
     def batch_size(self, n_train: int) -> int:
         """Recordings of a batch."""
-        return min(self.largest_batch, max(self.smallest_batch, n_train // self.min_batches))
+        return min(self.max_batch, max(MIN_BATCH, n_train // MIN_BATCHES))
 
     def epochs(self, n_train: int, batch_size: int) -> int:
         """Passes over the training set."""
@@ -75,20 +73,17 @@ class Schedule:
         return min(MAX_EPOCHS, max(MIN_EPOCHS, epochs))
 
 
+# By kind of data; and of tasks with outputs for each step, whose recordings are long and few. With
+# 2,000 updates, a net that labels electrocardiograms learns its patients by heart.
 SCHEDULES: Mapping[str, Schedule] = {
-    "sound": Schedule(updates=1500, largest_batch=64),
-    "image": Schedule(updates=1500, largest_batch=64),
-    "series": Schedule(updates=1000, largest_batch=16),
-    "events": Schedule(updates=1500, largest_batch=32),
-    "features": Schedule(updates=900, largest_batch=64),
-}
-
-# Of tasks with outputs for each step, whose recordings are long and few. With 2,000 updates, a net
-# that labels electrocardiograms learns its patients by heart.
-STEP_SCHEDULES: Mapping[str, Schedule] = {
-    "labels": Schedule(updates=800, largest_batch=16),
-    "regression": Schedule(updates=2000, largest_batch=16),
-    "pattern": Schedule(updates=2000, largest_batch=16),
+    "sound": Schedule(1500, max_batch=64),
+    "image": Schedule(1500, max_batch=64),
+    "series": Schedule(1000, max_batch=16),
+    "events": Schedule(1500, max_batch=32),
+    "features": Schedule(900, max_batch=64),
+    "labels": Schedule(800, max_batch=16),
+    "regression": Schedule(2000, max_batch=16),
+    "pattern": Schedule(2000, max_batch=16),
 }
 
 
@@ -96,7 +91,7 @@ def schedule_of(config: RunConfig) -> Schedule | None:
     """The schedule of a run; None for nets of layers, whose epochs are fixed."""
     if config.net.name in LAYERED or config.chip is not None:
         return None
-    return STEP_SCHEDULES.get(config.task.name) or SCHEDULES[config.data.kind]
+    return SCHEDULES.get(config.task.name) or SCHEDULES[config.data.kind]
 
 
 def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The config of a run: as the user gives it, and completed, validated and kept in `config.json`."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -34,7 +33,6 @@ __all__ = [
     "Choices",
     "CompletedConfig",
     "RunConfig",
-    "absolute_choice",
     "fields_of",
     "merge_choices",
     "net_name",
@@ -77,9 +75,11 @@ RENAMED = {
     "chip.duration": "data.duration",
 }
 
-# The class of a union, which pydantic names as if it were a section.
+# The class of a union, which pydantic names as if it were a section; and the place of an error that
+# names its field itself.
 TAGS = "|".join(name for _, models in UNIONS.values() for name in models)
-TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})\.(?=\w)"
+TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=[.:])"
+NAMED_TWICE = rf"\b({'|'.join(UNIONS)})[.\w]*: (?=\1\.)"
 
 # The kind of data that the net of a chip gets, by what the files hold.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
@@ -183,7 +183,8 @@ class RunConfig(FrozenModel):
         try:
             return super().of(_with_tags(content), owner)
         except ValueError as error:
-            raise ValueError(re.sub(TAGGED, r"\1.", str(error))) from None
+            text = re.sub(TAGGED, r"\1", str(error))
+            raise ValueError(re.sub(NAMED_TWICE, "", text)) from None
 
     def option(self, field: str, default: Any = None) -> Any:
         """The value of a field that only some kinds of data, tasks or nets have.
@@ -429,27 +430,3 @@ def _described(section: str, name: str) -> str:
     texts = {"net": f"the net {name}", "task": f"the task {name}"}
     kinds = {"filtered": "sound for a chip", "channels": "series for a chip", "image": "images"}
     return texts.get(section, kinds.get(name, name))
-
-
-def absolute_choice(field: str, value: Any) -> Any:
-    """A choice as the user gives it; a path becomes absolute, the name of a chip lowercase.
-
-    Args:
-        field: The field, as `name` or `section.name`.
-        value: Its value.
-
-    Raises:
-        ValueError: If the file of a net cannot be read.
-    """
-    if not isinstance(value, str) or "\0" in value:
-        return value
-    if field == "net.page":
-        return NetPage.parse(value).model_dump()
-    if field == "chip.profile" and value.lower() in ("h1v1", "h1v2"):
-        return value.lower()
-    is_path = (
-        field == "chip.profile"
-        or (field == "data.source" and value != "digits")
-        or (field == "data.split" and is_table(value))
-    )
-    return os.path.realpath(value) if is_path else value

@@ -66,7 +66,10 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
     if isinstance(given, Mapping):
         page = NetPage.of(given)
     elif given is not None and given != name:
-        page = NetPage.parse(os.fspath(given))
+        try:
+            page = NetPage.parse(os.fspath(given))
+        except ValueError as error:
+            raise ValueError(f"--net: {error}") from None
     elif name != "file":
         page = NetPage.of_preset(name)
     else:
