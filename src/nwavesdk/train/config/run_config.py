@@ -250,9 +250,17 @@ class CompletedConfig(RunConfig):
         Raises:
             ValueError: If a choice differs; the text names the first one.
         """
+        for section, given in choices.items():
+            if not isinstance(given, Mapping):
+                self._check_same_choice({section: given})
+                continue
+            for field, value in given.items():
+                self._check_same_choice({section: {field: value}})
+
+    def _check_same_choice(self, choice: Choices) -> None:
         recorded = self.choices()
-        changed = merge_choices(recorded, choices)
-        with suppress(ValueError):  # a choice that is wrong, or wrong with the others, differs, too
+        changed = merge_choices(recorded, choice)
+        with suppress(ValueError):  # a choice that is wrong in this run differs, too
             changed = RunConfig.of(changed).model_dump()
             if "constants" in recorded["net"]:  # the others are defaults
                 given = changed["net"]["constants"]
