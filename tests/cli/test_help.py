@@ -151,5 +151,3 @@ def test_each_default_in_the_help_is_the_one_that_a_run_gets(
             assert text == info.json_schema_extra["default_text"], field
         else:
             assert text == printed(getattr(begun, name)), field
-
-

@@ -124,7 +124,9 @@ def test_what_a_preset_cannot_do_is_one_line(
 def test_a_run_of_layers_takes_no_file(run: Path, own: tuple[Path, str]) -> None:
     result = nwave("eval", run, "--net", own[1])
     assert result.exit_code == 2
-    assert re.match(r"nwave: --net: .*net\.py is not what .* began with, got the sha", result.stderr)
+    assert re.match(
+        r"nwave: --net: .*net\.py is not what .* began with, got the sha", result.stderr
+    )
 
 
 def test_another_run_of_a_file_needs_the_file(own: tuple[Path, str], tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_field_of_an_earlier_version_names_the_new_one(field: str) -> None:
         (choices_with("net", "chip") | {"chip": {"bits": 9}}, r"^chip\.profile: missing; chip\.bi"),
         (
             choices_with("data", "events") | {"data": {"kind": "events", "events": "lists"}},
-            r"^data\.events: the net conv gets frames, got 'lists': remove it, or use the net lif$",
+            r"^data\.events: the net conv gets frames, got 'lists': remove it, or use net lif$",
         ),
         (
             choices_with("task", "labels") | {"net": {"name": "lif", "population": 4}},
@@ -216,9 +216,7 @@ def test_a_resumed_run_keeps_its_choices() -> None:
         "net.neuron": "lif",
         "net.tau": 0.02,
     }.items():
-        words = (
-            rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove the option"
-        )
+        words = rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove"
         with pytest.raises(ValueError, match=words):
             config.check_same(nested(field, value))
 

@@ -240,7 +240,8 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
     assert not np.array_equal(inputs[0], inputs[2])
     config, data = data_of(choices, augment="none", center=False)
     assert config.option("data.augment") == {}
-    assert not (data.train.is_augmented or data.train.center or data.train.standardize)
+    train = data.train
+    assert [train.is_augmented, train.center, train.standardize] == [False] * 3
 
 
 @pytest.mark.parametrize(

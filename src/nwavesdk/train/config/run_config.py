@@ -138,7 +138,7 @@ class RunConfig(FrozenModel):
         )
         yield (
             self.option("data.events", "frames") == "lists" and net.name != "lif",
-            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use the net lif",
+            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use net lif",
         )
         if not isinstance(net, Lif):
             return
