@@ -133,7 +133,8 @@ def fold_sets(choices: Choices, seed: int = 0, *, is_augmented: bool = False) ->
 def frame_series(series: Series, *, is_augmented: bool) -> Series:
     """The sequences of a run with one step per frame, and changed only where that is wanted."""
     augmentation = series.augmentation if is_augmented else None
-    return replace(series, hold=1, encoder=None, as_lists=False, augmentation=augmentation)
+    frame_input = replace(series.input, hold=1, encoder="current", as_lists=False)
+    return replace(series, input=frame_input, augmentation=augmentation)
 
 
 def measure_cnn(sets: Sets, seed: int, epochs: int | None) -> Result:

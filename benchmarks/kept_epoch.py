@@ -39,7 +39,6 @@ from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.fit.checkpoint import read_checkpoint
 from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.tasks import TrainingTask
 
@@ -161,7 +160,7 @@ def train(choices: Mapping[str, Any]) -> dict[str, Any]:
         epochs: list[Weights] = []
 
         def store_weights(_: Mapping[str, float]) -> None:
-            state = read_checkpoint(run.folder.checkpoint)["state_dict"]
+            state = torch.load(run.folder.checkpoint, weights_only=True)["state_dict"]
             epochs.append({name.removeprefix("net."): value for name, value in state.items()})
 
         run.train(store_weights)

@@ -97,7 +97,7 @@ def rows_of(series: Series, frames: int | None, most: int | None = None) -> tupl
         return step_rows(series, most)
     chosen = evenly(len(series), most)
     rows = np.stack([resampled(series.input_of(int(i)), frames).ravel() for i in chosen])
-    return rows, series.labels[chosen]
+    return rows, series.recordings.labels[chosen]
 
 
 def step_rows(series: Series, most: int | None) -> tuple[Rows, Labels]:
@@ -108,7 +108,7 @@ def step_rows(series: Series, most: int | None) -> tuple[Rows, Labels]:
     labels: list[Labels] = []
     for index in range(len(series)):
         frames = np.pad(series.input_of(index), ((CONTEXT, CONTEXT), (0, 0)))
-        target = series.recordings.targets[index][: series.length].astype(np.int64)
+        target = series.recordings.targets[index][: series.input.length].astype(np.int64)
         valid = np.flatnonzero(target != PADDING_LABEL)
         # Another phase in each recording, so that all steps are seen.
         steps = np.roll(valid, -index)[evenly(len(valid), per_recording)]

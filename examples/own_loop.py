@@ -12,7 +12,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.data import Augmentation, Batch, Series, Standard, choose_split, load_digits
+from nwavesdk.data import (
+    Augmentation,
+    Batch,
+    NetInput,
+    Series,
+    Standard,
+    choose_split,
+    load_digits,
+)
 from nwavesdk.loss import membrane_readout, rate_excess_loss
 from nwavesdk.net import record
 from nwavesdk.optim import weight_decay_groups
@@ -28,8 +36,8 @@ def load() -> tuple[Series, Series]:
     """The spoken digits to learn from, which change in each epoch, and those to validate on."""
     digits = load_digits()
     indices = choose_split(digits.keys, digits.labels, digits.classes).indices
-    standard = Standard.fit(digits.take(indices.train))
-    train, val = (Series(digits.take(part), standard) for part in (indices.train, indices.val))
+    scaled = NetInput(standard=Standard.fit(digits.take(indices.train)))
+    train, val = (Series(digits.take(part), scaled) for part in (indices.train, indices.val))
     return replace(train, augmentation=CHANGES), val
 
 

@@ -110,7 +110,7 @@ def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
         for layer in layers:
             layer.spike_grad = parse(cell.state)
         x = data.train.whole().x
-        labels = torch.from_numpy(data.train.labels)
+        labels = torch.from_numpy(data.train.recordings.labels)
         optimizer = torch.optim.AdamW(net.parameters(), 4e-3)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(cell.net))
         for batch in torch.split(order, 64):
@@ -130,7 +130,7 @@ def measure_cell(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
     result = gradient_fidelity(
         build_net_of_cell(cell, data),
         data.val.whole().x[chosen],
-        torch.from_numpy(data.val.labels)[chosen],
+        torch.from_numpy(data.val.recordings.labels)[chosen],
         loss_by_recording,
         ThresholdNoise(cell.shape, cell.width),
         candidates(),

@@ -66,7 +66,7 @@ def recommend_on_one_batch(net: SpikingSequential, data: RunData, seed: int) -> 
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
     batch = order[:BATCH]
     x = data.train.whole().x[batch]
-    labels = torch.from_numpy(data.train.labels)[batch]
+    labels = torch.from_numpy(data.train.recordings.labels)[batch]
     candidates = [fast_sigmoid(slope) for slope in SLOPES]
     scan = scan_slopes(net, x, lambda spk, _: mean_loss(spk, labels), candidates)
     return [advice.surrogate for advice in scan.recommend()]
@@ -77,9 +77,9 @@ def train_net(
 ) -> list[dict[str, float]]:
     """Train the net and return loss and validation accuracy of each epoch."""
     x = data.train.whole().x
-    labels = torch.from_numpy(data.train.labels)
+    labels = torch.from_numpy(data.train.recordings.labels)
     val = data.val.whole().x
-    val_labels = torch.from_numpy(data.val.labels)
+    val_labels = torch.from_numpy(data.val.recordings.labels)
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
     steps = epochs * -(-len(x) // BATCH)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.3)

@@ -139,4 +139,4 @@ def choices(tones: Path) -> dict[str, Any]:
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no pictures of runs, which take longer than the training; shared runs have them."""
     if find_spec("matplotlib"):
-        monkeypatch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+        monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")

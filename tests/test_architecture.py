@@ -45,6 +45,7 @@ MODULES = [name for name in PATHS if name != "nwavesdk"]
 PEERS = {"snntorch", "spikingjelly", "norse", "sinabs"}
 EXTRAS = {
     "PIL",
+    "jinja2",
     "lightning",
     "matplotlib",
     "neurobench",

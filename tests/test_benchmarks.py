@@ -3,11 +3,24 @@
 import importlib
 import json
 import math
+import sys
 
 import pytest
 import torch
 
-from benchmarks import busy, cases, child, compare, delays, growth, results, slopes, table, timed
+from benchmarks import (
+    busy,
+    cases,
+    child,
+    compare,
+    course,
+    delays,
+    growth,
+    results,
+    slopes,
+    table,
+    timed,
+)
 from benchmarks.nets.__main__ import time_lines
 from benchmarks.nets.cases import ConvNet, RecurrentNet
 from benchmarks.peers import NAMES, forms
@@ -19,6 +32,7 @@ from nwavesdk.analysis.bench import (
 )
 from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
+from nwavesdk.data import folder, formats
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
 from nwavesdk.train.data.load import load_run_data
@@ -423,3 +437,35 @@ def test_busy_times_each_case_next_to_processes_that_end(monkeypatch):
     assert list(means) == ["layer/2x8x4/fast_sigmoid/fixed", "epoch of the main job"]
     assert 0 < means["layer/2x8x4/fast_sigmoid/fixed"] < 1000
     assert means["epoch of the main job"] == 1000
+
+
+def names_of(functions):
+    return {function.name for function in functions}
+
+
+def test_a_course_has_the_functions_that_run_and_those_that_call_others(tones):
+    traced = course.trace(lambda: formats.open_source(tones, folder.Faults(tones, "raise")))
+    ran, callers, passing = (
+        names_of(traced.functions(name)) for name in ("ran", "calls", "hands-over")
+    )
+    assert {"open_source", "_find_files", "list_files"} <= ran
+    assert not [name for name in ran if name.endswith(">")]
+    assert "open_source" in passing
+    assert passing < callers < ran
+    assert sys.getprofile() is None
+    assert any(
+        "data/formats.py  open_source" in line
+        for line in course.list_lines(traced.functions("ran"))
+    )
+    n_long, n_all = course.long_share(["train"])
+    assert 0 <= n_long < n_all
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_pictures")
+def test_the_course_of_a_run_goes_from_the_command_to_the_report():
+    traced = course.trace_training()
+    files = {function.file.split("/")[0] for function in traced.ran}
+    assert files == set(course.PACKAGES)
+    assert next(iter(traced.ran)).file == "cli/app.py"
+    assert {"train_run", "write_report"} <= names_of(traced.functions("hands-over"))

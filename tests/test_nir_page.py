@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[1] / "docs/nir.md"
 def test_the_first_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line as it is, but training is short and its report has empty pictures."""
     pytest.importorskip("lightning")
-    monkeypatch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+    monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
     monkeypatch.chdir(tmp_path)
     block = re.search(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     assert block is not None

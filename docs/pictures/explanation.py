@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from nwavesdk.analysis import SlopeScan, scan_slopes
-from nwavesdk.data import Series, Standard, choose_split, load_digits
+from nwavesdk.data import NetInput, Series, Standard, choose_split, load_digits
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential, prepare_net
 from nwavesdk.loss import membrane_cross_entropy
 from nwavesdk.surrogate import Surrogate, atan, fast_sigmoid
@@ -102,7 +102,7 @@ def scan_digits(net: SpikingSequential, surrogates: list[Surrogate]) -> SlopeSca
     digits = load_digits()
     split = choose_split(digits.keys, digits.labels, digits.classes).indices
     recordings = digits.take(split.train)
-    x, y, lengths = Series(recordings, Standard.fit(recordings)).batch(range(64))
+    x, y, lengths = Series(recordings, NetInput(standard=Standard.fit(recordings))).batch(range(64))
     return scan_slopes(
         net,
         x,

@@ -9,9 +9,8 @@ from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import ARRAYS, INDEX
 from nwavesdk.train import RunConfig
-from nwavesdk.train.apply.prediction_files import SUFFIXES
-from nwavesdk.train.fit.checkpoint import CHECKPOINT_KEYS, OTHER_KEYS
-from nwavesdk.train.run_folder import METRICS, Result, RunFolder
+from nwavesdk.train.apply.predictions import SUFFIXES
+from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["RESULT", "format_pages"]
 
@@ -76,7 +75,8 @@ checkpoints and chip files cannot run code. The file of `--net FILE.py` is code,
 |---|---|
 $folder
 | `pictures/*.png` | the plots of the report |
-| `tensorboard/` | the same curves for TensorBoard, if it is installed |
+| `tensorboard/` | the same curves for TensorBoard |
+| `.lock` | locked by the process that trains the run; empty |
 
 `nwave predict` and `load_run` read `$config` and `$model` alone. With `--folds`, each folder
 `fold-N` is such a run; `nwave compare` and `nwave tune` also make one folder for each run.
@@ -119,12 +119,14 @@ and of the identity of the run, so that the file of another run is rejected.
 
 ## `$checkpoint`
 
-In the format of `torch.save`, read with `weights_only=True`. Its keys:
-$checkpoint_keys. Some runs also have $other_keys. `nwave train --resume` reads it.
+A checkpoint of Lightning, in the format of `torch.save`, read with `weights_only=True`. Its key
+`run` is the identity of the run, and `callbacks` has the metrics of all epochs and the weights of
+the selected one. `nwave train --resume` reads it.
 
 ## `$metrics`
 
-One row for each epoch. All runs have the columns $metrics_columns. Classes add
+One row for each epoch. All runs have the columns `epoch`, `train_loss`, `train_rate`,
+`val_loss`, `learning_rate` and `seconds`. Classes add
 `train_accuracy` and `val_accuracy`, values `train_r2` and `val_r2`. `rate_N` is the
 firing rate of neuron layer N, and `grad_N` the norm of the gradient of synapse N.
 
@@ -212,9 +214,6 @@ def _files() -> str:
         "facts": _fields("Facts"),
         "net_file": _fields("NetFileConfig"),
         "arithmetic": _fields("ArithmeticConfig"),
-        "checkpoint_keys": _listed(sorted(CHECKPOINT_KEYS)),
-        "other_keys": _listed(sorted(OTHER_KEYS)),
-        "metrics_columns": _listed(sorted(METRICS)),
         "results": "\n".join(_result_rows()),
         "suffixes": _listed(SUFFIXES),
         "arrays": _listed(ARRAYS),
@@ -244,8 +243,7 @@ def _fields(definition: str) -> str:
 
 
 def _result_rows() -> list[str]:
-    bare = dict.fromkeys(re.sub("^(val|test)_", "", name) for name in Result.model_fields)
-    rows = [f"| `{name}` | {RESULT[name]} |" for name in bare]
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in RESULT.items()]
     return ["| name | meaning |", "|---|---|", *rows]
 
 

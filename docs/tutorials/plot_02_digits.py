@@ -17,14 +17,14 @@ become batches, how a net is built from synapses and neurons, and what to do bef
 import matplotlib.pyplot as plt
 import torch
 
-from nwavesdk.data import Series, Standard, choose_split, load_digits
+from nwavesdk.data import NetInput, Series, Standard, choose_split, load_digits
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential, prepare_net
 from nwavesdk.loss import membrane_readout
 
 digits = load_digits()
 split = choose_split(digits.keys, digits.labels, digits.classes).indices
-standard = Standard.fit(digits.take(split.train))
-train, val = (Series(digits.take(part), standard) for part in (split.train, split.val))
+scaled = NetInput(standard=Standard.fit(digits.take(split.train)))
+train, val = (Series(digits.take(part), scaled) for part in (split.train, split.val))
 print(f"{len(train)} recordings to train on, {len(val)} to validate on")
 
 # %%

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from nwavesdk.analysis import compare_pairs, derivative_shape, scan_slopes
-from nwavesdk.data import Series, Standard, choose_split, load_digits
+from nwavesdk.data import NetInput, Series, Standard, choose_split, load_digits
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import membrane_cross_entropy, membrane_readout
 from nwavesdk.surrogate import atan, fast_sigmoid
@@ -38,9 +38,9 @@ axes.legend(loc="upper left")
 
 digits = load_digits()
 split = choose_split(digits.keys, digits.labels, digits.classes).indices
-standard = Standard.fit(digits.take(split.train))
-train = Series(digits.take(split.train), standard)
-val = Series(digits.take(split.val), standard).whole()
+scaled = NetInput(standard=Standard.fit(digits.take(split.train)))
+train = Series(digits.take(split.train), scaled)
+val = Series(digits.take(split.val), scaled).whole()
 batches = [train.batch(range(start, start + 64)) for start in range(0, 512, 64)]
 
 

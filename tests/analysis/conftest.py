@@ -29,6 +29,6 @@ def finished_in_turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str
             on_finished(cell)
 
     monkeypatch.setattr(cells, "finish_on_processes", finish)
-    monkeypatch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+    monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
     yield finished
     torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ pytest.importorskip("lightning")
 
 from examples import small_data
 from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
-from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.data import NetInput, Recordings, Series, Standard
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData, load_run_data
@@ -31,8 +31,9 @@ def made(
     """The sets and the config of recordings that were never in a file; sets follow each other."""
     edges = np.cumsum((0, *sizes))
     standard = Standard(np.zeros(recordings.n_features), np.ones(recordings.n_features))
+    scaled = NetInput(standard=standard)
     sets = [
-        Series(recordings.take(np.arange(start, end)), standard) for start, end in pairwise(edges)
+        Series(recordings.take(np.arange(start, end)), scaled) for start, end in pairwise(edges)
     ]
     facts = Facts(
         task=recordings.task,

@@ -14,7 +14,7 @@ from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.fit.checkpoint import EveryEpoch
+from train.runs import stop_after
 
 
 @pytest.fixture
@@ -23,16 +23,19 @@ def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return {
         "seed": 3,
-        "data": {"source": str(tones), "sample_rate": 8000},
-        "net": {"hidden": [10], "population": 3, "dt": 5e-3, "dropout": 0.3},
-        "chip": {"profile": "h1v1", "duration": 0.3},
-        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05, "sharpness": 100},
+        "data": {"source": str(tones), "sample_rate": 8000, "duration": 0.3},
+        "net": {
+            "name": "chip",
+            "hidden": [10],
+            "population": 3,
+            "dt": 5e-3,
+            "dropout": 0.3,
+            "sharpness": 100,
+        },
+        "chip": {"profile": "h1v1"},
+        "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05},
         "machine": {"accelerator": "cpu"},
     }
-
-
-class BrokenOffError(Exception):
-    """Stands for an interrupt."""
 
 
 def weights(batch: RunBatch) -> list[torch.Tensor]:
@@ -42,7 +45,7 @@ def weights(batch: RunBatch) -> list[torch.Tensor]:
 
 
 def test_weights_are_the_latest_and_the_batch_stays_the_same(
-    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    choices: dict[str, Any], tmp_path: Path
 ) -> None:
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     begun = RunBatch.open(tmp_path / "run")
@@ -55,16 +58,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
         "front end (1)",
         "hidden 1 (4)",
     ]
-    original = EveryEpoch.on_train_epoch_end
-
-    def stop(self: Any, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        raise BrokenOffError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EveryEpoch, "on_train_epoch_end", stop)
-        with pytest.raises(BrokenOffError):
-            run.train()
+    stop_after(run, 1)
     broken = RunBatch.open(tmp_path / "run")
     assert broken.weights == "checkpoint"
     assert any(not torch.equal(a, b) for a, b in zip(weights(begun), weights(broken), strict=True))

@@ -52,7 +52,7 @@ def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_pat
     from nwavesdk.train import load
     from train.runs import small_choices, write_untrained
 
-    write_untrained(tmp_path / "run", small_choices(tones) | {"net_file": "conv", "net": {}})
+    write_untrained(tmp_path / "run", small_choices(tones) | {"net": {"name": "conv"}})
     same_origin = ("--adapt", tones / "low", "--adapt", tones / "high" / "1.wav")
     content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, "--json"))
     assert content["adapted_to"] == [str(tones / "low"), str(tones / "high" / "1.wav")]
@@ -154,7 +154,7 @@ def test_a_note_names_recordings_that_are_cut(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Nothing to predict: got no recording"),
+        ((), "Nothing to predict or to adapt to: got no recording"),
         (("NONE.wav",), "NONE.wav does not exist: check the name"),
         (("--out", "a.txt"), "--out: expected a name that ends in .csv, .npz, .json, got 'a.txt'"),
         (("--out", "RUN/result.json"), "--out: "),
@@ -170,7 +170,7 @@ def test_errors_are_one_line(run: Path, words: tuple[str, ...], message: str) ->
 def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
     from nwavesdk.cli.predict import _lines
     from nwavesdk.train import Prediction
-    from nwavesdk.train.apply.prediction_files import prediction_json, write_predictions
+    from nwavesdk.train.apply.predictions import prediction_json, write_predictions
 
     labels = np.array([0, 0, 1, 1, 1, 0])
     shares = np.eye(2, dtype=np.float32)[labels]

@@ -19,6 +19,7 @@ from nwavesdk.data.source import Item, Sample
 from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
+from nwavesdk.train.apply.blocks import batch_of
 from nwavesdk.train.apply.given import Given
 from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained
@@ -56,7 +57,7 @@ def test_the_look_ahead_of_a_run_is_told(run: Path) -> None:
     trained = load(run)
     assert _about(trained)["look_ahead"] == 0
     assert late_lines(trained) == []
-    late = replace(trained, net_input=replace(trained.net_input, look_ahead=4))
+    late = replace(trained, input=replace(trained.input, look_ahead=4))
     assert _about(late)["look_ahead"] == 4
     assert late_lines(late) == ["the output of a step is the class of 4 steps before"]
 
@@ -92,8 +93,7 @@ def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
 
         sound = soundfile.read("a.wav", dtype="float32")
         frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
-        (expected,) = ([*run.net_input.blocks(Given("a", frames))],)
-        x = torch.from_numpy(np.concatenate(expected))[None]
+        x = batch_of([Given("a", frames)], run.input).x
         assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
         (prediction,) = run.predict("a.wav")
         assert capsys.readouterr().out == f"{prediction.class_name}\n"

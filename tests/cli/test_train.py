@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,8 +130,6 @@ def test_a_hint_names_what_centering_takes_from_a_net(
 def test_result_and_report_say_if_validation_was_clearly_better_earlier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from nwavesdk.train.report.write import _course
-
     configs = {keep: RunConfig.of({"learning": {"keep": keep}}) for keep in ("last", "best")}
     course = {"epochs": 60, "seconds": 9.0, "seed": 0, "val_loss": 0.43}
     result = {**course, "lowest_loss": 0.24, "lowest_loss_epoch": 12}
@@ -142,8 +139,6 @@ def test_result_and_report_say_if_validation_was_clearly_better_earlier(
     )
     monkeypatch.setattr(RunFolder, "read_config", lambda _: configs["last"])
     assert train._loss_lines(Path("run"), result) == [note]
-    run = SimpleNamespace(result=result, config=configs["last"])
-    assert _course(run) == f"60 epochs in 9 s, seed 0. Note: {note}."
     # Neither chance, nor a result of an earlier version, nor the best epoch has a note.
     assert not train._loss_lines(Path("run"), {**result, "lowest_loss": 0.4})
     assert not train._loss_lines(Path("run"), course)

@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.data import Augmentation, LogMel, Recordings, Series, Standard
+from nwavesdk.data import Augmentation, LogMel, NetInput, Recordings, Series, Standard
 from nwavesdk.data.augment import AUGMENTATIONS, AugmentedKind
 from nwavesdk.data.batches import (
     PADDING_LABEL,
     BatchOrder,
     batches_of,
-    encoder_of,
-    latency_spikes,
-    rate_spikes,
 )
 from nwavesdk.data.binning import sort_pairs
 from nwavesdk.data.features import EventBins
@@ -39,8 +36,10 @@ def recordings(lengths: tuple[int, ...] = LENGTHS, **fields: Any) -> Recordings:
     )
 
 
-def series(part: Recordings, **choices: Any) -> Series:
-    return Series(part, Standard.fit(part), **choices)
+def series(
+    part: Recordings, augmentation: Augmentation | None = None, seed: int = 0, **choices: Any
+) -> Series:
+    return Series(part, NetInput(standard=Standard.fit(part), **choices), augmentation, seed)
 
 
 def test_recordings_are_held_and_padded_to_the_longest_of_the_batch() -> None:
@@ -49,7 +48,7 @@ def test_recordings_are_held_and_padded_to_the_longest_of_the_batch() -> None:
     assert one.lengths.tolist() == [6, 10, 4, 8]
     x, y, lengths = one.batch([2, 0])
     assert (x.shape, y.tolist(), lengths.tolist()) == ((2, 6, 3), [0, 0], [4, 6])
-    scaled = one.standard.apply(part.frames[2])
+    scaled = one.input.standard.apply(part.frames[2])
     np.testing.assert_array_equal(x[0], np.pad(np.repeat(scaled, 2, axis=0), ((0, 2), (0, 0))))
 
 
@@ -60,7 +59,7 @@ def test_a_held_image_is_once_in_memory(dtype: Any) -> None:
     one = series(images, hold=5)
     x = one.batch([2, 0]).x
     assert (x.shape, x.dtype, x.stride(1)) == ((2, 5, 3), torch.float32, 0)
-    scaled = [one.standard.apply(images.frames[index]) for index in (2, 0)]
+    scaled = [one.input.standard.apply(images.frames[index]) for index in (2, 0)]
     np.testing.assert_array_equal(x, np.repeat(scaled, 5, axis=1).astype(np.float32))
     assert one.input_of(2).shape == (5, 3)
 
@@ -72,7 +71,7 @@ def test_a_held_image_is_once_in_memory(dtype: Any) -> None:
         ((1, 1), {"hold": 1}),
         ((1, 1), {"hold": 5, "look_ahead": 2}),
         ((1, 1), {"hold": 5, "length": 2, "pads_to_length": True}),
-        ((1, 1), {"hold": 5, "encoder": latency_spikes}),
+        ((1, 1), {"hold": 5, "encoder": "latency"}),
     ],
 )
 def test_other_steps_are_apart_in_memory(lengths: tuple[int, ...], choices: dict[str, Any]) -> None:
@@ -111,26 +110,35 @@ def test_values_of_steps_are_held_and_padded_with_0() -> None:
 VALUES = np.random.default_rng(0).random((2, 50)).astype(np.float32)
 
 
+UNCHANGED = Standard(np.zeros(50, np.float32), np.ones(50, np.float32))
+
+
+def spikes_of(
+    values: np.ndarray, encoder: Any = "rate", hold: int = 4000, key: str = "image", seed: int = 0
+) -> np.ndarray:
+    net_input = NetInput(standard=UNCHANGED, encoder=encoder, hold=hold, seed=seed)
+    return net_input.scaled(values, key)
+
+
 def test_random_spikes_have_the_rate_of_their_value_and_depend_on_seed_and_key() -> None:
-    spikes = rate_spikes(VALUES[:1], "image", 4000, seed=0)
+    spikes = spikes_of(VALUES[:1])
     assert {*spikes.ravel().tolist()} == {0.0, 1.0}
     # Five standard deviations of a mean of 4,000 draws.
     np.testing.assert_allclose(spikes.mean(0), VALUES[0], atol=5 * 0.5 / np.sqrt(4000))
-    np.testing.assert_array_equal(spikes, rate_spikes(VALUES[:1], "image", 4000, seed=0))
+    np.testing.assert_array_equal(spikes, spikes_of(VALUES[:1]))
     for key, seed in (("image", 1), ("other", 0)):
-        assert (spikes != rate_spikes(VALUES[:1], key, 4000, seed=seed)).any()
+        assert (spikes != spikes_of(VALUES[:1], key=key, seed=seed)).any()
 
 
 @pytest.mark.parametrize("name", ["rate", "latency"])
 def test_an_encoder_makes_the_steps_of_each_frame_and_0_never_spikes(name: Any) -> None:
-    encoder: Any = encoder_of(name, 3)
-    assert encoder(VALUES, "image", 5).shape == (10, 50)
-    assert not encoder(np.zeros((1, 3), np.float32), "image", 10).any()
-    part = replace(recordings(), frames=(VALUES[:1, :3],) * 4)
-    unchanged = Standard(np.zeros(3, np.float32), np.ones(3, np.float32))
-    x, _, lengths = Series(part, unchanged, hold=5, encoder=encoder).whole()
+    assert spikes_of(VALUES, name, 5).shape == (10, 50)
+    assert not spikes_of(np.zeros((1, 50), np.float32), name, 10).any()
+    part = replace(recordings(), frames=(VALUES[:1],) * 4)
+    net_input = NetInput(standard=UNCHANGED, hold=5, encoder=name, seed=3)
+    x, _, lengths = Series(part, net_input).whole()
     assert lengths.tolist() == [5] * 4
-    np.testing.assert_array_equal(x[1], encoder(VALUES[:1, :3], "1", 5))
+    np.testing.assert_array_equal(x[1], spikes_of(VALUES[:1], name, 5, "1", seed=3))
 
 
 def order_of(one: Series, epoch: int = 0, seed: int = 0, size: int = 4, **of: Any) -> list[int]:
@@ -226,7 +234,7 @@ def test_lists_of_events_are_the_frames(choices: dict[str, Any]) -> None:
     part = event_recordings().take(np.array([2, 0, 1]))
     own = Standard(np.zeros(3, np.float32), np.full(3, 2, np.float32))
     dense, lists = (
-        Series(part, own, **choices, augmentation=MOVES, as_lists=as_lists)
+        Series(part, NetInput(standard=own, as_lists=as_lists, **choices), MOVES)
         for as_lists in (False, True)
     )
     for indices in ([1, 0], range(3, 12)):  # of recordings, and of changed ones
@@ -295,7 +303,8 @@ def test_targets_follow_changed_recordings(task: str) -> None:
     part = recordings(lengths, task=task, targets=places if task == "labels" else frames)
     own = Standard(np.zeros(1, np.float32), np.ones(1, np.float32))
     moves = Augmentation("series", shift=0.5, speed=0.4)
-    one = Series(replace(part, frames=frames), own, hold=3, length=9, augmentation=moves)
+    net_input = NetInput(standard=own, hold=3, length=9)
+    one = Series(replace(part, frames=frames), net_input, moves)
     tolerance, padding = (0.5, PADDING_LABEL) if task == "labels" else (1e-5, 0)
     for epoch in range(5):
         batch = one.batch([one.variation_index(index, epoch) for index in range(2)])
@@ -326,7 +335,7 @@ def test_a_centered_recording_has_the_mean_0_and_its_padding_is_0() -> None:
     assert not x[2, 2:].any()
     # The deviation is that of the training set, and the mean that of the frames that are left.
     left = part.frames[1][:4]
-    expected = (left - left.mean(0)) / one.standard.deviation
+    expected = (left - left.mean(0)) / one.input.standard.deviation
     np.testing.assert_allclose(x[1], expected, atol=1e-5)
     # It is centered after it changes.
     changed = varied(recordings((20, 30)), center=True)
@@ -340,9 +349,9 @@ def test_a_standardized_recording_has_the_deviation_1(center: bool) -> None:
     one = series(part, center=center, standardize=True)
     for index, own in enumerate(part.frames):
         # Relative to each other, features keep the deviations of the training set.
-        relative = (own - own.mean(0)) / one.standard.deviation
-        mean = own.mean(0) if center else one.standard.mean
-        expected = (own - mean) / one.standard.deviation / np.sqrt(np.square(relative).mean())
+        relative = (own - own.mean(0)) / one.input.standard.deviation
+        mean = own.mean(0) if center else one.input.standard.mean
+        expected = (own - mean) / one.input.standard.deviation / np.sqrt(np.square(relative).mean())
         x = one.input_of(index)
         np.testing.assert_allclose(x, expected, atol=1e-5)
         assert np.sqrt(x.var(0).mean()) == pytest.approx(1.0, abs=1e-5)
@@ -354,7 +363,7 @@ def test_small_recordings_are_enlarged_and_constant_ones_are_not(size: float) ->
     wave = np.sin(np.arange(20, dtype=np.float32))[:, None] * np.ones(3, np.float32)
 
     def scaled(frames: np.ndarray) -> np.ndarray:
-        return one.standard.of_recording(frames, center=True, standardize=True).apply(frames)
+        return one.input.scaled(frames, "")
 
     assert np.sqrt(scaled(size * wave).var(0).mean()) == pytest.approx(1.0, abs=1e-5)
     # Values near 100 differ by the noise of rounding alone.
@@ -399,7 +408,7 @@ def steady_series(kind: AugmentedKind, varying: np.ndarray, steady: np.ndarray) 
     least_change = LEAST_CHANGE if kind == "sound" else 0.0
     standard = replace(Standard.fit(part), least_change=least_change)
     strengths = {name: STRONG.get(name, 0.4) for name in AUGMENTATIONS[kind]}
-    return Series(part, standard, augmentation=Augmentation.of(kind, strengths))
+    return Series(part, NetInput(standard=standard), Augmentation.of(kind, strengths))
 
 
 LOG_MEL = LogMel(RATE)
@@ -422,7 +431,7 @@ def test_a_steady_recording_is_the_same_in_training_and_in_use(
 ) -> None:
     one = steady_series(kind, varying, steady)
     if kind != "image":
-        one = replace(one, center=center, standardize=standardize)
+        one = replace(one, input=replace(one.input, center=center, standardize=standardize))
     for epoch in range(5):
         in_training = one.input_of(one.variation_index(1, epoch))
         # Its length may change.

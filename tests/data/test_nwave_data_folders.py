@@ -10,6 +10,7 @@ import pytest
 
 from data.conftest import tone, write
 from nwavesdk.data import (
+    NetInput,
     Series,
     SplitChoice,
     Standard,
@@ -93,7 +94,13 @@ def test_the_default_series_have_a_hundred_steps() -> None:
     assert [len(part) for part in split] == [2100, 450, 450]
     length = fit_length(split.train)
     assert (length, fit_hold(length)) == (25, 4)
-    series = Series(split.test, Standard.fit(split.train), fit_hold(length), length, True)
+    net_input = NetInput(
+        standard=Standard.fit(split.train),
+        hold=fit_hold(length),
+        length=length,
+        pads_to_length=True,
+    )
+    series = Series(split.test, net_input)
     assert series.whole().x.shape == (450, 100, 13)
 
 

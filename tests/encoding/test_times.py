@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nwavesdk.data.batches import latency_spikes
+from nwavesdk.data import NetInput, Standard
 from nwavesdk.encoding import (
     LatencyEncoder,
     PhaseEncoder,
@@ -38,7 +38,9 @@ def test_latencies_are_decoded_within_half_a_step(T):
 
 
 def test_images_of_data_sets_have_the_same_latencies():
-    spikes = latency_spikes(VALUES.numpy(), "image", 30)
+    standard = Standard(np.zeros(VALUES.shape[1], np.float32), np.ones(VALUES.shape[1], np.float32))
+    net_input = NetInput(standard=standard, encoder="latency", hold=30)
+    spikes = net_input.scaled(VALUES.numpy(), "image")
     assert np.array_equal(spikes, encode_latency(VALUES, 30)[0].numpy())
 
 

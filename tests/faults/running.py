@@ -236,7 +236,7 @@ def _replace(setting: Setting) -> None:
     patch.setattr("nwavesdk.analysis.cells.multiprocessing.get_context", lambda *_: fork)
     patch.setattr("nwavesdk.solvers.sparse.tuner.tune", lambda _: shipped_table())
     if not setting.draws:
-        patch.setattr("nwavesdk.train.report.write.render_png", lambda *_: PNG)
+        patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: PNG)
 
 
 def count_operations(setting: Setting, root: Path) -> None:

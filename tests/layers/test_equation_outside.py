@@ -110,7 +110,7 @@ def test_a_model_file_holds_it(own, tmp_path):
         net[1].log_tau_a += 1
     standard = Standard(np.zeros(5, np.float32), np.ones(5, np.float32))
     save_model(tmp_path / "model.safetensors", net, standard)
-    load_model(tmp_path / "model.safetensors", other, 5)
+    load_model(tmp_path / "model.safetensors", other)
     for each in (net, other):
         prepare_net(each)
     assert torch.equal(net(x)[1], other(x)[1])

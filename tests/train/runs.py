@@ -1,10 +1,12 @@
 """Small runs for tests: their choices, runs that break off, and what they leave behind."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 if TYPE_CHECKING:
     from nwavesdk.train import Run
@@ -37,7 +39,7 @@ def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch")
     return {
         "seed": 3,
         "data": {"source": str(tones), "sample_rate": 8000, "duration": 0.3},
-        "net": {"hidden": [10], "population": 3, "dt": 5e-3, "sharpness": 100},
+        "net": {"name": "chip", "hidden": [10], "population": 3, "dt": 5e-3, "sharpness": 100},
         "chip": {"profile": profile, "training": training},
         "learning": {"epochs": 3, "batch_size": 8, "rate": 0.05},
         "machine": {"accelerator": "cpu"},
@@ -60,19 +62,18 @@ class StopError(Exception):
 
 def stop_after(run: "Run", epochs: int) -> None:
     """Train and break off after the checkpoint of an epoch, as an interrupt would."""
-    from nwavesdk.train.fit.checkpoint import EveryEpoch
 
-    original = EveryEpoch.on_train_epoch_end
-
-    def write_and_stop(self: Any, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch + 1 == epochs:
+    def stop(row: Mapping[str, float]) -> None:
+        if row["epoch"] == epochs:
             raise StopError
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EveryEpoch, "on_train_epoch_end", write_and_stop)
-        with pytest.raises(StopError):
-            run.train()
+    with pytest.raises(StopError):
+        run.train(stop)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run."""
+    return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True))
 
 
 def model_bytes(folder: Path) -> bytes:

@@ -1,11 +1,20 @@
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+pytest.importorskip("lightning")
+
 from nwavesdk.internal.files import FileError, FileWriteError, draft_of
-from nwavesdk.train import BrokenRunError, RunConfig, RunFolder
+from nwavesdk.train import BrokenRunError, CompletedConfig, Run, RunFolder
+
+
+@cache
+def config_of(seed: int = 0) -> CompletedConfig:
+    """The config of a run on the digits."""
+    return Run.prepare("run", {"seed": seed, "data": {"limit": 30}}).config
+
 
 RESULT = {
     "test_accuracy": 1.0,
@@ -23,28 +32,22 @@ RESULT = {
 METRICS = "epoch,train_loss,train_accuracy,train_rate,val_loss,val_accuracy\n1,1,1,1,1,1\n"
 
 
-def test_the_folder_of_a_cross_validation_names_a_fold(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "fold-1").begin(RunConfig())
-    with pytest.raises(ValueError, match=r"holds no run .*: it has the folds .*/fold-1\.$"):
-        RunFolder(tmp_path).read_config()
-
-
 def test_a_new_or_empty_folder_is_accepted(tmp_path: Path) -> None:
-    RunFolder(tmp_path).begin(RunConfig())
-    RunFolder(tmp_path / "a" / "b").begin(RunConfig())
-    assert RunFolder(tmp_path / "a" / "b").read_config() == RunConfig()
+    RunFolder(tmp_path).begin(config_of())
+    RunFolder(tmp_path / "a" / "b").begin(config_of())
+    assert RunFolder(tmp_path / "a" / "b").read_config() == config_of()
 
 
 def test_a_folder_with_a_run_is_rejected_and_untouched(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.begin(RunConfig.of({"seed": 1}))
+    folder.begin(config_of(1))
     with pytest.raises(
-        ValueError, match=r"run already holds an unfinished run: add --resume to continue it"
+        ValueError, match=r"run already holds an unfinished run: add --resume, or choose"
     ):
-        folder.begin(RunConfig.of({"seed": 2}))
+        folder.begin(config_of(2))
     folder.write_result(RESULT)
     with pytest.raises(ValueError, match=r"run already holds a finished run: choose another --out"):
-        folder.begin(RunConfig.of({"seed": 2}))
+        folder.begin(config_of(2))
     assert folder.read_config().seed == 1
     assert folder.read_result() == RESULT
     assert {path.name for path in folder.path.iterdir()} == {"config.json", "result.json"}
@@ -55,9 +58,9 @@ def test_a_folder_with_other_files_is_rejected_and_untouched(tmp_path: Path) -> 
     with pytest.raises(
         ValueError, match="is in use and holds no run: choose a new or empty folder"
     ):
-        RunFolder(tmp_path).begin(RunConfig())
+        RunFolder(tmp_path).begin(config_of())
     with pytest.raises(ValueError, match="is in use"):
-        RunFolder(tmp_path / "thesis.tex").begin(RunConfig())
+        RunFolder(tmp_path / "thesis.tex").begin(config_of())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -72,11 +75,11 @@ def test_of_two_processes_that_begin_a_run_one_succeeds(
         real(self)
         if not calls:
             calls.append(self)
-            first.begin(RunConfig.of({"seed": 1}))
+            first.begin(config_of(1))
 
     monkeypatch.setattr(RunFolder, "check_free", late)
     with pytest.raises(ValueError, match="already holds an unfinished run"):
-        second.begin(RunConfig.of({"seed": 2}))
+        second.begin(config_of(2))
     assert first.read_config().seed == 1
 
 
@@ -89,11 +92,11 @@ def test_drafts_of_killed_writes_count_as_nothing_and_are_removed(tmp_path: Path
     folder = RunFolder(tmp_path)
     draft_of(folder.config).write_text("half")
     draft_of(folder.checkpoint).write_text("half")
-    folder.begin(RunConfig())
+    folder.begin(config_of())
     folder.pictures.mkdir()
     draft_of(folder.pictures / "rates.png").write_text("half")
     with folder.lock():
-        assert {path.name for path in tmp_path.iterdir()} == {"config.json", "pictures"}
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json", "pictures"}
         assert not list(folder.pictures.iterdir())
 
 
@@ -106,18 +109,18 @@ def test_a_process_whose_draft_is_removed_by_the_owner_learns_of_the_run(
 
     def late(path: Path, *_: object, **__: object) -> None:
         monkeypatch.setattr(run_folder, "write_atomically", write)
-        RunFolder(tmp_path).begin(RunConfig.of({"seed": 1}))
+        RunFolder(tmp_path).begin(config_of(1))
         raise FileWriteError(2, "No such file or directory", str(path))
 
     monkeypatch.setattr(run_folder, "write_atomically", late)
     with pytest.raises(ValueError, match="already holds an unfinished run"):
-        RunFolder(tmp_path).begin(RunConfig.of({"seed": 2}))
+        RunFolder(tmp_path).begin(config_of(2))
     assert RunFolder(tmp_path).read_config().seed == 1
 
 
 def test_one_process_trains_a_run(tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    RunFolder(tmp_path).begin(RunConfig())
+    RunFolder(tmp_path).begin(config_of())
     first, second = RunFolder(tmp_path).lock(), RunFolder(tmp_path).lock()
     with first, pytest.raises(BrokenRunError, match=r"another process trains the run in .*: wait"):
         second.__enter__()
@@ -127,15 +130,15 @@ def test_one_process_trains_a_run(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file/run is in use and holds no run"):
-        RunFolder(tmp_path / "file" / "run").begin(RunConfig())
-    with pytest.raises(FileError, match=r"n cannot be used \(File name too long\)"):
-        RunFolder(tmp_path / ("n" * 300)).begin(RunConfig())
-    with pytest.raises(FileError, match=r"cannot be used \(.*embedded null"):
-        RunFolder(tmp_path / "a\0b").begin(RunConfig())
+    with pytest.raises(
+        FileError, match=r"file/run/config\.json cannot be written \(Not a directory\)"
+    ):
+        RunFolder(tmp_path / "file" / "run").begin(config_of())
+    with pytest.raises(FileError, match=r"cannot be written \(File name too long\)"):
+        RunFolder(tmp_path / ("n" * 300)).begin(config_of())
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileWriteError, match="link cannot be written"):
-        RunFolder(tmp_path / "link").begin(RunConfig())
+    with pytest.raises(FileNotFoundError, match="link"):
+        RunFolder(tmp_path / "link").begin(config_of())
 
 
 def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
@@ -150,26 +153,6 @@ def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
             folder.read_result()
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"val_loss": None}, r"is not the result of a run \(val_loss: "),
-        ({"test_accuracy": 2}, "test_accuracy: .*at most 1"),
-        ({"rates": "none"}, "rates: .*a tuple"),
-        ({"rates": [0.5]}, "expected a number for each layer"),
-        ({"best_epoch": 3}, "best_epoch: expected at most 2, the epochs, got 3"),
-        ({"more": 3}, "more: .*no entry of this name"),
-    ],
-)
-def test_a_result_that_is_not_one_is_named(
-    tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
-    folder = RunFolder(tmp_path)
-    folder.write_result({**RESULT, **changes})
-    with pytest.raises(FileError, match=words):
-        folder.read_result()
-
-
 @pytest.mark.parametrize("text", ["", "[1]", json.dumps(RESULT)])
 def test_a_result_without_its_checksum_is_damaged(tmp_path: Path, text: str) -> None:
     folder = RunFolder(tmp_path)
@@ -181,8 +164,7 @@ def test_a_result_without_its_checksum_is_damaged(tmp_path: Path, text: str) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected a table with epoch"),
-        ("epoch,train_loss\n1,2\n", "expected a table with epoch"),
+        ("", "expected a row for each epoch"),
         (METRICS.replace("\n1", "\n2"), "expected a row for each epoch"),
         (METRICS.replace(",1\n", "\n"), "float"),
         (METRICS.replace(",1\n", ",1,1\n"), "float"),
@@ -200,11 +182,11 @@ def test_metrics_that_are_none_are_named(tmp_path: Path, text: str, words: str) 
     assert folder.read_metrics()[0]["epoch"] == 1
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"learning": {"epochs": 3}}])
-def test_a_result_of_another_run_is_rejected(tmp_path: Path, change: dict[str, Any]) -> None:
-    """Also after the config was edited; the place of the data may change."""
+def test_a_result_of_another_run_is_rejected(tmp_path: Path) -> None:
+    """Also after the config was edited; the worker processes may change."""
     folders = [RunFolder(tmp_path / name) for name in ("first", "second", "moved")]
-    configs = [RunConfig(), RunConfig.of(change), RunConfig.of({"data": {"source": "elsewhere"}})]
+    machine = config_of().machine.model_copy(update={"workers": 2})
+    configs = [config_of(), config_of(1), config_of().model_copy(update={"machine": machine})]
     for folder, config in zip(folders, configs, strict=True):
         folder.begin(config)
     folders[0].write_result(RESULT)

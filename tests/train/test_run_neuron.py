@@ -39,8 +39,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_constants(
     assert learned != pytest.approx(1.0, rel=1e-3)
     assert layer.constant("tau").item() == pytest.approx(0.01)
     page = (tmp_path / "whole" / "report.html").read_text()
-    assert "KLIFLayer, tau = 0.01, k = 1, threshold = 1" in page
-    assert f"<tr><th>k, learned by each hidden layer</th><td>{learned:.4g}</td></tr>" in page
+    assert f"tau=0.01, k={learned:.4g} (learned), threshold=1" in page
 
 
 def test_scaled_weights_learn_and_decay_as_others_do() -> None:

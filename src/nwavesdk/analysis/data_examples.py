@@ -58,8 +58,8 @@ def data_picture(config: CompletedConfig, data: RunData) -> DataPicture:
     train = data.train
     has_classes = config.task.name == "classification"
     chosen = choose_examples(
-        train.labels,
-        train.lengths - train.look_ahead,
+        train.recordings.labels,
+        train.lengths - train.input.look_ahead,
         len(facts.classes) if has_classes else 0,
         *([MOST_WITH_CHANNELS] if bank else []),
     )
@@ -73,7 +73,7 @@ def data_picture(config: CompletedConfig, data: RunData) -> DataPicture:
         classes=facts.classes,
         examples=tuple(examples),
         feature_text=describe_features(config),
-        lengths=data.map(lambda series: series.lengths - series.look_ahead).as_dict(),
+        lengths=data.map(lambda series: series.lengths - series.input.look_ahead).as_dict(),
         step=step_seconds(config),
         counts=count_classes(data),
         groups=groups,
@@ -115,7 +115,7 @@ def _example(config: CompletedConfig, train: Series, index: int, sample: Sample 
     target = None if has_class else recordings.targets[index]
     if target is not None and target.ndim == 2:
         # As long as the input; labels are drawn along the whole recording.
-        target = target[: train.length].repeat(train.hold, axis=0)
+        target = target[: train.input.length].repeat(train.input.hold, axis=0)
     # Paths of one folder differ in their ends.
     key = recordings.keys[index]
     key = key if len(key) <= MOST_LETTERS else f"…{key[1 - MOST_LETTERS :]}"

@@ -69,10 +69,10 @@ def data_report(
         "count": len({key for series in data for key in series.recordings.keys}),
         "recordings": data.map(len).as_dict(),
         "lengths": _summarize(
-            np.concatenate([series.lengths - series.look_ahead for series in data]), config
+            np.concatenate([series.lengths - series.input.look_ahead for series in data]), config
         ),
         "lengths_by_set": {
-            part: _summarize(series.lengths - series.look_ahead, config)
+            part: _summarize(series.lengths - series.input.look_ahead, config)
             for part, series in data.as_dict().items()
         },
         "features": _n_values(config),

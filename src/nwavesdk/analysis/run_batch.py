@@ -15,10 +15,9 @@ from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import CompletedConfig, Run, RunFolder
 from nwavesdk.train.data.load import load_run_data
-from nwavesdk.train.fit.checkpoint import damaged_checkpoint, read_checkpoint
+from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.fit.learner import lengths_of
-from nwavesdk.train.fit.model_file import check_tensors
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
@@ -147,15 +146,9 @@ def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, 
     if use_initial or not folder.checkpoint.is_file():
         return run.first_network(mismatch=has_mismatch), "initial"
     net = run.network(mismatch=has_mismatch)
-    state = read_checkpoint(folder.checkpoint)["state_dict"]
-    is_double = run.config.machine.precision == "64-true"
-    expected = {
-        f"net.{name}": value.double() if is_double else value
-        for name, value in net.state_dict().items()
-    }
+    state = AtomicCheckpointIO(folder.identity).load_checkpoint(folder.checkpoint)["state_dict"]
     try:
-        check_tensors(state, expected)
-    except ValueError as error:
-        raise damaged_checkpoint(folder.checkpoint, error) from None
-    net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
+        net.load_state_dict({name.removeprefix("net."): value for name, value in state.items()})
+    except Exception as error:  # a damaged file can raise anything
+        raise damaged_checkpoint(folder.checkpoint, error) from error
     return net, "checkpoint"

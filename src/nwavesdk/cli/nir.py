@@ -258,7 +258,7 @@ def export_nir(
         "bytes": len(content),
         "dt": dt,
         "discretization": discretization,
-        "look_ahead": trained.net_input.look_ahead,
+        "look_ahead": trained.input.look_ahead,
         "notes": list(exported.notes),
         "check": _check_content(found),
     }

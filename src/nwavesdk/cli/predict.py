@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["predict_run"]
 
 # Rows of the table, and letters of the steps of a recording, that a terminal gets.
-MOST_ROWS = 40
-MOST_LETTERS = 100
+MAX_ROWS = 40
+MAX_LETTERS = 100
 
 
 def _check_out(path: Path) -> None:
-    from nwavesdk.train.apply.prediction_files import check_suffix
+    from nwavesdk.train.apply.predictions import check_suffix
 
     check_suffix(path)
     check_target(path)
@@ -82,17 +82,13 @@ def predict_run(
     as_json: Json = False,
 ) -> None:
     """Predict class, classes of steps or values for recordings; the data of RUN are not needed."""
-    from dataclasses import replace
-
     from nwavesdk.data.folder import SKIP_REMEDY
     from nwavesdk.internal.files import FileError
     from nwavesdk.train import load
-    from nwavesdk.train.apply.prediction_files import prediction_json, write_predictions
+    from nwavesdk.train.apply.predictions import prediction_json, write_predictions
 
     check_spares_run("--out", out, run)
-    trained = load(run, net)
-    if max_seconds is not None:
-        trained = replace(trained, max_seconds=max_seconds)
+    trained = load(run, net, max_seconds=max_seconds)
     skipped: list[tuple[str, str]] = []
     try:
         if adapt:
@@ -102,33 +98,35 @@ def predict_run(
         )
     except FileError as error:
         raise ValueError(str(error).replace(SKIP_REMEDY, "--on-error skip leaves it out")) from None
-    _note_skipped(skipped)
-    _note_cut(predictions)
+    faults = [f"skipped: {file} {fault}" for file, fault in skipped]
+    for note in _first_lines(faults, "--json lists all of them"):
+        print_note(note)
     if not predictions:
         raise ValueError(f"none of the {len(skipped)} recordings can be used: see the lines above.")
+    _note_cut(predictions)
     if out is not None:
         write_predictions(out, predictions)
-    content = {
+    report = {
         "run": run,
         "task": trained.task.name,
         "classes": trained.classes,
-        "predictions": [prediction_json(one, in_full=False) for one in predictions],
+        "predictions": [prediction_json(prediction, in_full=False) for prediction in predictions],
         "skipped": skipped,
         "adapted_to": adapt or [],
         "out": out,
     }
-    print_report(as_json, content, _lines(predictions, out))
+    print_report(as_json, report, _lines(predictions, out))
 
 
-def _note_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    for file, fault in skipped[:MOST_ROWS]:
-        print_note(f"skipped: {file} {fault}")
-    if len(skipped) > MOST_ROWS:
-        print_note(f"and {len(skipped) - MOST_ROWS:,} more; --json lists all of them")
+def _first_lines(lines: Sequence[str], remedy: str) -> list[str]:
+    """As many lines as a terminal can show, and the number of the others."""
+    n_hidden = len(lines) - MAX_ROWS
+    rest = [f"and {n_hidden:,} more; {remedy}"] if n_hidden > 0 else []
+    return [*lines[:MAX_ROWS], *rest]
 
 
 def _note_cut(predictions: Sequence["Prediction"]) -> None:
-    cut = [one for one in predictions if one.is_cut]
+    cut = [prediction for prediction in predictions if prediction.is_cut]
     if cut:
         print_note(
             f"{len(cut):,} of {len(predictions):,} recordings, such as {cut[0].key}, are longer "
@@ -139,57 +137,44 @@ def _note_cut(predictions: Sequence["Prediction"]) -> None:
 
 def _lines(predictions: Sequence["Prediction"], out: Path | None) -> list[str]:
     """The table, as far as a terminal can show it, and where the rest is."""
-    shown = predictions[:MOST_ROWS]
     first = predictions[0]
-    is_class = first.task == "classification"
-    width = max(len("file"), *(len(one.key) for one in shown))
-    names = max([len("class"), *map(len, first.classes)])
-    lines = [f"{'file':<{width}}  {'class':<{names}}  probability  next best"] if is_class else []
-    for one in shown:
-        text = _class_text(one, names) if is_class else _step_text(one)
-        lines.append(f"{one.key:<{width}}  {text}{_spike_text(one)}")
-    n_hidden = len(predictions) - len(shown)
-    if n_hidden:
-        remedy = "" if out is not None else "; --out FILE.csv writes all of them"
-        lines.append(f"and {n_hidden:,} more{remedy}")
+    width = max(len("file"), *(len(prediction.key) for prediction in predictions[:MAX_ROWS]))
+    class_width = max(map(len, ("class", *first.classes)))
+    rows = [
+        f"{prediction.key:<{width}}  {_text(prediction, class_width)}{_spike_text(prediction)}"
+        for prediction in predictions
+    ]
+    lines = _first_lines(rows, f"--out {out or 'FILE.csv'} writes all of them")
+    if not first.is_per_step:
+        lines.insert(0, f"{'file':<{width}}  {'class':<{class_width}}  probability  next best")
     if out is not None:
         lines.append(f"written to {out}")
-    elif predictions[0].task in ("regression", "pattern"):
+    elif not first.classes:
         lines.append("--out FILE.csv writes the values of all steps")
     return lines
+
+
+def _text(prediction: "Prediction", class_width: int) -> str:
+    """Class, probability and the class that comes next; classes of steps; or ranges of values."""
+    if not prediction.is_per_step:
+        (name, share), *others = prediction.ranking
+        next_best = [f"{other} {other_share:.3f}" for other, other_share in others[:1]]
+        return f"{name:<{class_width}}  {share:>11.3f}  {''.join(next_best)}"
+    if not prediction.classes:
+        values = prediction.predicted
+        ranges = zip(values.min(axis=0), values.max(axis=0), values.mean(axis=0), strict=True)
+        texts = [f"{low:.4g} to {high:.4g}, mean {mean:.4g}" for low, high, mean in ranges]
+        return f"{prediction.steps} steps: {'; '.join(texts)}"
+    spans = prediction.spans()
+    text = ", ".join(f"{name} {first}" + f"-{last}" * (last > first) for name, first, last in spans)
+    if len(text) <= MAX_LETTERS:
+        return text
+    return f"{text[:MAX_LETTERS].rpartition(', ')[0]}, … ({len(spans)} spans)"
 
 
 def _spike_text(prediction: "Prediction") -> str:
     if prediction.spikes is None or prediction.counts is None:
         return ""
-    names: Sequence[Any] = prediction.classes or range(1, len(prediction.counts) + 1)
-    counts = (f"{name} {count}" for name, count in zip(names, prediction.counts, strict=True))
+    names = prediction.classes or range(1, len(prediction.counts) + 1)
+    counts = [f"{name} {count}" for name, count in zip(names, prediction.counts, strict=True)]
     return f"  spikes: {', '.join(counts)}"
-
-
-def _class_text(prediction: "Prediction", width: int) -> str:
-    """Class, probability and the class that comes next."""
-    (name, share), *others = prediction.ranking
-    next_best = f"{others[0][0]} {others[0][1]:.3f}" if others else ""
-    return f"{name:<{width}}  {share:>11.3f}  {next_best}"
-
-
-def _step_text(prediction: "Prediction") -> str:
-    """The classes of steps, or the range of values."""
-    if prediction.task == "labels":
-        spans = prediction.spans()
-        text = ", ".join(
-            f"{name} {first}" if first == last else f"{name} {first}-{last}"
-            for name, first, last in spans[:MOST_LETTERS]
-        )
-        if len(text) <= MOST_LETTERS and len(spans) <= MOST_LETTERS:
-            return text
-        return f"{text[:MOST_LETTERS].rpartition(', ')[0]}, … ({len(spans)} spans)"
-    values = prediction.predicted
-    columns = (
-        f"{least:.4g} to {largest:.4g}, mean {mean:.4g}"
-        for least, largest, mean in zip(
-            values.min(axis=0), values.max(axis=0), values.mean(axis=0), strict=True
-        )
-    )
-    return f"{prediction.steps} steps: " + "; ".join(columns)

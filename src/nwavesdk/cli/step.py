@@ -60,8 +60,7 @@ def export_step(
 
 def _about(trained: "TrainedRun") -> dict[str, Any]:
     """What a reader of the file needs to know of the run; docs/export.md lists the fields."""
-    net_input = trained.net_input
-    encoder = net_input.encoder
+    net_input = trained.input
     return {
         "dt": trained.dt,
         "task": trained.task.name,
@@ -74,7 +73,7 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
         "center": net_input.center,
         "standardize": net_input.standardize,
         "least_change": trained.standard.least_change,
-        "encoder": "current" if encoder is None else type(encoder).__name__.lower(),
+        "encoder": net_input.encoder,
         "hold": net_input.hold,
         "length": net_input.length,
         "pads_to_length": net_input.pads_to_length,
@@ -106,5 +105,5 @@ def _describe_features(features: "Features") -> dict[str, Any]:
 
 def late_lines(trained: "TrainedRun") -> list[str]:
     """What to know of the outputs of a run that looks ahead; nothing of other runs."""
-    steps = trained.net_input.look_ahead
+    steps = trained.input.look_ahead
     return [f"the output of a step is the class of {steps} steps before"] if steps else []

@@ -84,7 +84,7 @@ def train_run(
 
 def _begin(out: Path, choices: dict[str, Any], as_json: bool) -> None:
     from nwavesdk.train import Run
-    from nwavesdk.train.fit.processes import is_first_process
+    from nwavesdk.train.fit.machine import is_first_process
 
     run = Run.new(out, choices)
     if is_first_process():

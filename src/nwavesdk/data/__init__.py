@@ -1,6 +1,6 @@
 """Where recordings come from, and how they become the `[B, T, F]` of a net.
 
-Batches are imported on first use: everything else is imported without torch.
+Batches and their input are imported on first use: everything else is imported without torch.
 """
 
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ __all__ = [
     "LogMel",
     "NWaveDataGen",
     "NWaveDataloaderConfig",
+    "NetInput",
     "RecordingError",
     "Recordings",
     "Sample",
@@ -57,6 +58,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nwavesdk.data.batches import Batch, Series
+    from nwavesdk.data.batches import Batch, NetInput, Series
 else:
-    __getattr__, __dir__ = import_on_use(__name__, {"nwavesdk.data.batches": ["Batch", "Series"]})
+    __getattr__, __dir__ = import_on_use(
+        __name__, {"nwavesdk.data.batches": ["Batch", "NetInput", "Series"]}
+    )

@@ -1,7 +1,8 @@
-"""Batches of recordings: padded to the longest one, with the number of steps of each.
+"""Recordings as the input of a net, and batches of it: padded to the longest recording.
 
-A batch is made when it is needed, from frames that may lie in a file. So neither the padding nor
-the time steps for which a frame is held take memory for the whole data set.
+`NetInput` has the rules by which frames become the input, in training and in use. A batch is made
+when it is needed, from frames that may lie in a file. So neither the padding nor the time steps for
+which a frame is held take memory for the whole data set.
 """
 
 import math
@@ -19,7 +20,15 @@ from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data.augment import Augmentation, Varied
 from nwavesdk.data.binning import collate_events, sort_pairs
-from nwavesdk.data.recordings import Array, Frames, Indices, Recordings, Standard, generator_of
+from nwavesdk.data.recordings import (
+    Array,
+    Frames,
+    Indices,
+    Recordings,
+    Standard,
+    generator_of,
+    moments_of,
+)
 from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.processes import die_with_the_parent
@@ -28,12 +37,9 @@ __all__ = [
     "PADDING_LABEL",
     "Batch",
     "BatchOrder",
-    "Encoder",
+    "NetInput",
     "Series",
     "batches_of",
-    "encoder_of",
-    "latency_spikes",
-    "rate_spikes",
 ]
 
 # The class of steps that have none, as those after the end of a recording.
@@ -42,54 +48,98 @@ PADDING_LABEL = -1
 # Batches whose recordings are sorted by length before they are batched.
 BATCHES_SORTED = 16
 
-# From frames `[L, F]`, the key of their recording and a number of steps per frame to `[T, F]`.
-Encoder = Callable[[Frames, str, int], Frames]
 
-
-def rate_spikes(frames: Frames, key: str, hold: int, *, seed: int) -> Frames:
-    """Spikes with the values as their probabilities, independent in every step.
-
-    A recording has the same spikes in every epoch and on every machine, which
-    `nwavesdk.encoding.encode_rate` with torch's generators does not promise.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetInput:
+    """From the frames of a recording to the input of a net.
 
     Args:
-        frames: Values from 0 to 1, `[L, F]`.
-        key: The key of the recording.
-        hold: Time steps per frame.
-        seed: Seed of the spikes.
+        standard: The scale of the features, measured on the training set.
+        hold: Time steps for which a frame is held.
+        length: Frames after which a recording is cut; None cuts none.
+        pads_to_length: Whether a shorter recording continues with zeros, the mean frame of the
+            training set, to `length` frames, and these count as steps of the recording.
+        encoder: How the values of an image become its input. `"current"` holds them. `"rate"` makes
+            spikes with the values, from 0 to 1, as their probabilities, independent in every step.
+            `"latency"` makes one spike for each value above 0, the larger the value, the earlier;
+            `nwavesdk.encoding.encode_latency` has the formula.
+        seed: Seed of random spikes. A recording has the same spikes in every epoch and on every
+            machine, which torch's generators do not promise.
+        as_lists: Whether a batch of events is a sparse tensor: the list of those that there are.
+        center: Whether the mean of each feature over the recording is subtracted from it, in place
+            of the mean of the training set.
+        standardize: Whether a recording gets the deviation 1 over all steps and features, about
+            their means. One factor for all features keeps their proportions. A constant recording
+            keeps its size.
+        look_ahead: Zero steps that follow a recording. The class of a step is learned so many steps
+            later, and the first steps have none.
 
     Example:
-        >>> rate_spikes(np.array([[0.0, 1.0]], np.float32), "image", 3, seed=0).tolist()
-        [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+        >>> standard = Standard(np.ones(2, np.float32), np.full(2, 2, np.float32))
+        >>> net_input = NetInput(standard=standard, hold=3, length=10, look_ahead=1)
+        >>> net_input.n_steps(np.array([7, 12]))
+        array([22, 31])
+        >>> net_input.scaled(np.array([[1, 3], [5, 1]], np.float32), "a.wav").tolist()
+        [[0.0, 1.0], [2.0, 0.0]]
     """
-    probabilities = np.repeat(frames, hold, axis=0)
-    drawn = generator_of(seed, key).random(probabilities.shape)
-    return (drawn < probabilities).astype(np.float32)
 
+    standard: Standard
+    hold: int = 1
+    length: int | None = None
+    pads_to_length: bool = False
+    encoder: Literal["current", "rate", "latency"] = "current"
+    seed: int = 0
+    as_lists: bool = False
+    center: bool = False
+    standardize: bool = False
+    look_ahead: int = 0
 
-def latency_spikes(frames: Frames, key: str, hold: int) -> Frames:  # noqa: ARG001  # an `Encoder`
-    """One spike for each value above 0: the larger the value, the earlier.
+    def n_steps(self, n_frames: Any) -> Any:
+        """Time steps of a recording with a number of frames, with the steps that follow it.
 
-    `nwavesdk.encoding.encode_latency` has the formula; values outside of 0 to 1 count as the nearer
-    of both.
+        Args:
+            n_frames: A number, or an array of numbers.
+        """
+        shortest = self.length or 0 if self.pads_to_length else 0
+        return np.clip(n_frames, shortest, self.length) * self.hold + self.look_ahead
 
-    Example:
-        >>> latency_spikes(np.array([[1.0, 0.5, 0.0]], np.float32), "image", 3).tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
-    """
-    return encode_latency(torch.from_numpy(frames).clamp(0, 1), hold).flatten(0, 1).numpy()
+    def scale_of(self, frames: Frames) -> Standard:
+        """The scale of a recording: that of the training set, or with its own mean or deviation.
 
+        Args:
+            frames: The whole recording, cut, `[L, F]`.
+        """
+        standard = self.standard
+        if not (self.center or self.standardize):
+            return standard
+        recording_mean, spread = moments_of([frames], len(frames))
+        mean = recording_mean.astype(np.float32) if self.center else standard.mean
+        if not self.standardize:
+            return Standard(mean, standard.deviation)
 
-def encoder_of(name: Literal["current", "rate", "latency"], seed: int) -> Encoder | None:
-    """How the values of an image become its input; None for a constant current.
+        # The deviation over all features, in units of the training set.
+        factor = math.sqrt(np.square(spread / standard.deviation).mean()) or 1.0
+        least = standard.least_change * math.sqrt(np.square(1 / standard.deviation).mean())
+        return Standard(mean, (standard.deviation * max(factor, least)).astype(np.float32))
 
-    Args:
-        name: Its name in a config.
-        seed: Seed of random spikes.
-    """
-    return {"current": None, "rate": partial(rate_spikes, seed=seed), "latency": latency_spikes}[
-        name
-    ]
+    def scaled(self, frames: Frames, key: str) -> Frames:
+        """The frames of a recording on the scale of the net, `[L, F]`; or the spikes of an encoder.
+
+        The steps of an encoder are complete, `[T, F]`. Other frames are not held yet.
+
+        Args:
+            frames: The whole recording, cut, `[L, F]`.
+            key: Its name, which decides random spikes.
+        """
+        frames = self.scale_of(frames).apply(frames)
+        if self.encoder == "current":
+            return frames
+        if self.encoder == "latency":
+            values = torch.from_numpy(frames).clamp(0, 1)
+            return encode_latency(values, self.hold).flatten(0, 1).numpy()
+        probabilities = np.repeat(frames, self.hold, axis=0)
+        drawn = generator_of(self.seed, key).random(probabilities.shape)
+        return (drawn < probabilities).astype(np.float32)
 
 
 class Batch(NamedTuple):
@@ -106,7 +156,8 @@ class Batch(NamedTuple):
     Example:
         >>> from nwavesdk.data import load_digits
         >>> digits = load_digits().limit(30)
-        >>> x, y, lengths = Series(digits, Standard.fit(digits)).batch([0, 3])
+        >>> digit_input = NetInput(standard=Standard.fit(digits))
+        >>> x, y, lengths = Series(digits, digit_input).batch([0, 3])
         >>> x.shape, y, lengths
         (torch.Size([2, 19, 13]), tensor([1, 2]), tensor([19, 14]))
     """
@@ -122,49 +173,25 @@ class Series:
 
     Args:
         recordings: A training, validation or test set.
-        standard: The scale, measured on the training set.
-        hold: Time steps for which a frame is held.
-        length: Frames after which a recording is cut; None keeps all.
-        pads_to_length: Whether a shorter recording continues with zeros, the mean frame of the
-            training set, to `length` frames, and these count as steps of the recording.
-        encoder: How an image becomes an input; None for other recordings.
-        as_lists: Whether the input of events is a sparse tensor: the list of those that there are.
-        center: Whether the mean of each feature over the recording is subtracted from it, in place
-            of the mean of the training set.
-        standardize: Whether a recording is divided by its own deviation.
-        look_ahead: Zero steps that follow a recording. The class of a step stands so many steps
-            later, and the first steps have none.
+        input: How their frames become the input of the net.
         augmentation: How recordings change in training; None for other sets.
         seed: Seed of these changes.
 
     Example:
         >>> from nwavesdk.data import load_digits
         >>> digits = load_digits().limit(30)
-        >>> series = Series(digits, Standard.fit(digits), hold=4)
+        >>> series = Series(digits, NetInput(standard=Standard.fit(digits), hold=4))
         >>> digits.lengths[:3], series.lengths[:3], series.input_of(0).shape
         (array([19, 18, 23]), array([76, 72, 92]), (76, 13))
     """
 
     recordings: Recordings
-    standard: Standard
-    hold: int = 1
-    length: int | None = None
-    pads_to_length: bool = False
-    encoder: Encoder | None = None
-    as_lists: bool = False
-    center: bool = False
-    standardize: bool = False
-    look_ahead: int = 0
+    input: NetInput
     augmentation: Augmentation | None = None
     seed: int = 0
 
     def __len__(self) -> int:
         return len(self.recordings)
-
-    @property
-    def labels(self) -> Indices:
-        """Class index of each recording, `[B]`."""
-        return self.recordings.labels
 
     @property
     def is_augmented(self) -> bool:
@@ -174,21 +201,16 @@ class Series:
     @cached_property
     def lengths(self) -> Indices:
         """Time steps of each recording, `[B]`, before changes, with those that follow it."""
-        return self._n_steps(self.recordings.lengths)
-
-    def _n_steps(self, n_frames: Indices) -> Indices:
-        """Time steps of recordings with these numbers of frames, `[B]`."""
-        shortest = self.length or 0 if self.pads_to_length else 0
-        return n_frames.clip(shortest, self.length) * self.hold + self.look_ahead
+        return np.asarray(self.input.n_steps(self.recordings.lengths))
 
     def input_of(self, index: int) -> Frames:
-        """The input of one recording, `[T, F]`, without padding to other recordings.
+        """The input of one recording, `[T, F]`, without padding and without steps that follow it.
 
         Args:
             index: See `batch`.
         """
         frames = self._scaled(index % len(self), self._varied(index))
-        return frames if self.encoder is not None else np.repeat(frames, self.hold, axis=0)
+        return np.repeat(frames, self._hold, axis=0)
 
     def batch(self, indices: Sequence[int] | Indices) -> Batch:
         """The recordings at some indices, in that order.
@@ -197,10 +219,14 @@ class Series:
             indices: Those of recordings. `variation_index` returns that of a changed one.
         """
         varied = [self._varied(int(index)) for index in indices]
-        lengths = self._n_steps(np.array([recording.steps for recording in varied], np.int64))
+        lengths = self.input.n_steps(np.array([recording.steps for recording in varied], np.int64))
         steps = int(lengths.max())
         places = np.asarray(indices, np.int64) % len(self)
-        x = self._lists(varied, steps) if self.as_lists else self._dense(places, varied, steps)
+        x = (
+            self._lists(varied, steps)
+            if self.input.as_lists
+            else self._dense(places, varied, steps)
+        )
         return Batch(x, self._targets(places, varied, steps), torch.from_numpy(lengths))
 
     def variation_index(self, index: int, epoch: int) -> int:
@@ -216,31 +242,30 @@ class Series:
         """A recording before it is scaled and held, cut, and changed if the index wants it."""
         variation, place = divmod(index, len(self))
         recordings = self.recordings
-        frames: Any = recordings.frames
         varied = Varied(
-            frames.bins[place].pairs if recordings.are_events else frames[place],
+            recordings.stored[place].pairs if recordings.are_events else recordings.frames[place],
             int(recordings.lengths[place]),
             recordings.targets[place] if len(recordings.targets) else None,
             recordings.feature_shape or (recordings.n_features,),
             recordings.are_events,
-        ).cut(self.length)
+        ).cut(self.input.length)
 
         if variation and self.augmentation is not None:
             generator = np.random.default_rng([self.seed, variation, place])
-            varied = self.augmentation.change(varied, generator).cut(self.length)
+            varied = self.augmentation.change(varied, generator).cut(self.input.length)
         return varied
 
+    @property
+    def _hold(self) -> int:
+        """Steps for which frames are still held: the spikes of an encoder are all steps."""
+        return self.input.hold if self.input.encoder == "current" else 1
+
     def _scaled(self, place: int, varied: Varied) -> Frames:
-        """The frames of a recording, `[L, F]`, as the net gets them; or the steps of an encoder."""
-        frames = varied.frames
-        scale = self.standard.of_recording(frames, center=self.center, standardize=self.standardize)
-        frames = scale.apply(frames)
-        key = self.recordings.keys[place]
-        return frames if self.encoder is None else self.encoder(frames, key, self.hold)
+        return self.input.scaled(varied.frames, self.recordings.keys[place])
 
     def _dense(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
         """The input of a batch, `[B, T, F]`."""
-        hold = 1 if self.encoder is not None else self.hold
+        hold = self._hold
         # As many frames as the steps begin.
         shape = (len(varied), math.ceil(steps / hold), self.recordings.n_features)
         frames = _padded(map(self._scaled, places, varied), np.zeros(shape, np.float32))
@@ -252,15 +277,15 @@ class Series:
     def _lists(self, varied: Sequence[Varied], steps: int) -> Tensor:
         """The events of a batch, sparse `[B, T, F]`."""
         n_places = self.recordings.n_features
+        hold = self.input.hold
         pairs = [recording.values for recording in varied]
-        if self.hold > 1:
-            held = np.arange(self.hold)
+        if hold > 1:
             pairs = [
-                sort_pairs(events[:, :1] * self.hold + held, events[:, 1:], n_places)
+                sort_pairs(events[:, :1] * hold + np.arange(hold), events[:, 1:], n_places)
                 for events in pairs
             ]
         # Events have one scale, and 0 stays 0.
-        return collate_events(pairs, steps, n_places) / float(self.standard.deviation[0])
+        return collate_events(pairs, steps, n_places) / float(self.input.standard.deviation[0])
 
     def _targets(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
         """The target of a batch; see `Batch`."""
@@ -272,8 +297,10 @@ class Series:
             if recordings.task == "labels"
             else np.zeros((len(varied), steps, recordings.n_targets), np.float32)
         )
-        targets = (np.repeat(np.asarray(changed.target), self.hold, axis=0) for changed in varied)
-        return _padded(targets, y, self.look_ahead)
+        targets = (
+            np.repeat(np.asarray(changed.target), self.input.hold, axis=0) for changed in varied
+        )
+        return _padded(targets, y, self.input.look_ahead)
 
     def whole(self) -> Batch:
         """All recordings as one batch.
@@ -290,7 +317,7 @@ class Series:
         return self.batch(np.arange(len(self)))
 
     def take(self, indices: Indices) -> "Series":
-        """The recordings at some indices, on the same scale."""
+        """The recordings at some indices, with the same input."""
         return replace(self, recordings=self.recordings.take(indices))
 
 
@@ -318,7 +345,7 @@ def batches_of(
         on_start: Called in each of these processes when it begins; a function that can be pickled.
     """
     checks: Any = torch.sparse.check_sparse_tensor_invariants
-    if workers and series.as_lists and not checks.is_enabled():
+    if workers and series.input.as_lists and not checks.is_enabled():
         # torch warns when it receives a sparse tensor from a worker, unless this is explicit.
         checks.disable()
     # An element is its index, because `Series.batch` makes batches. Indices of `BatchOrder` are

@@ -29,6 +29,7 @@ __all__ = [
     "fit_length",
     "generator_of",
     "hash_order",
+    "moments_of",
     "target_at",
 ]
 
@@ -237,7 +238,7 @@ class Standard:
         Args:
             recordings: The training set only.
         """
-        mean, deviation = _moments(recordings.frames, int(recordings.lengths.sum()))
+        mean, deviation = moments_of(recordings.frames, int(recordings.lengths.sum()))
         deviation[deviation == 0] = 1
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
@@ -245,32 +246,10 @@ class Standard:
         """Frames `[L, F]` on the scale of the training set."""
         return (frames - self.mean) / self.deviation
 
-    def of_recording(self, frames: Frames, *, center: bool, standardize: bool) -> "Standard":
-        """The scale of one recording, by its own mean and its own deviation.
-
-        Args:
-            frames: The recording, `[L, F]`.
-            center: Whether each feature gets the mean 0 over the recording.
-            standardize: Whether the recording gets the deviation 1 over all steps and features,
-                about their means. One factor for all features keeps their proportions. A constant
-                recording keeps its size.
-        """
-        if not (center or standardize):
-            return self
-        recording_mean, spread = _moments([frames], len(frames))
-        mean = recording_mean.astype(np.float32) if center else self.mean
-        if not standardize:
-            return Standard(mean, self.deviation)
-
-        # The deviation over all features, in units of the training set.
-        factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
-        least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
-        return Standard(mean, (self.deviation * max(factor, least)).astype(np.float32))
-
 
 def standardized(frames: Frames) -> Frames:
     """Each feature of a recording `[L, F]` with its mean 0 and deviation 1; 0 if it is constant."""
-    mean, deviation = _moments([frames], len(frames))
+    mean, deviation = moments_of([frames], len(frames))
     return np.asarray((frames - mean) / np.where(deviation > 0, deviation, np.inf), np.float32)
 
 
@@ -279,12 +258,12 @@ def is_standardized(values: Frames) -> bool:
 
     Constant features are ignored.
     """
-    mean, deviation = _moments([values], len(values))
+    mean, deviation = moments_of([values], len(values))
     distance = np.maximum(np.abs(mean), np.abs(deviation - 1))
     return bool(np.all((distance < STANDARDIZED_WITHIN) | (deviation == 0)))
 
 
-def _moments(recordings: Sequence[Frames], n_frames: int) -> tuple[Array, ...]:
+def moments_of(recordings: Sequence[Frames], n_frames: int) -> tuple[Array, ...]:
     """The mean and the deviation of each feature over all frames of recordings.
 
     The deviation of a feature that is constant, such as a silent mel band, is 0.

@@ -12,7 +12,6 @@ __all__ = [
     "BrokenRunError",
     "CompletedConfig",
     "LiveInput",
-    "LiveRun",
     "Prediction",
     "Run",
     "RunConfig",
@@ -24,7 +23,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nwavesdk.train.apply.live import LiveInput
     from nwavesdk.train.apply.predictions import Prediction
-    from nwavesdk.train.apply.trained import LiveRun, TrainedRun, load
+    from nwavesdk.train.apply.trained import TrainedRun, load
     from nwavesdk.train.config import CompletedConfig, RunConfig
     from nwavesdk.train.run import Run
     from nwavesdk.train.run_folder import BrokenRunError, RunFolder
@@ -37,13 +36,13 @@ else:
             "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],
-            "nwavesdk.train.apply.trained": ["LiveRun", "TrainedRun", "load"],
+            "nwavesdk.train.apply.trained": ["TrainedRun", "load"],
         },
     )
 
     # Configs and folders need no extra: `nwave --help` works without.
     NEEDED = {
-        **dict.fromkeys(("LiveRun", "TrainedRun", "load"), ("safetensors",)),
+        **dict.fromkeys(("TrainedRun", "load"), ("safetensors",)),
         "Run": ("lightning", "safetensors", "tensorboard", "matplotlib"),
     }
 

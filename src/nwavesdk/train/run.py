@@ -24,7 +24,7 @@ from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.fit.course import OnEpoch, train_run
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
-from nwavesdk.train.fit.machine import check_machine, default_threads
+from nwavesdk.train.fit.machine import check_machine, default_threads, is_first_process
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import NetChoice, load_function, match_page
 from nwavesdk.train.fit.network import (
@@ -33,7 +33,6 @@ from nwavesdk.train.fit.network import (
     network_of_run,
     warn_of_constants,
 )
-from nwavesdk.train.fit.processes import is_first_process
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
@@ -281,13 +280,7 @@ class Run:
             ValueError: If the file is missing or damaged.
         """
         net = self.network(deployed=True, mismatch=mismatch)
-        scales = load_model(
-            self.folder.model,
-            net,
-            self.n_features,
-            self.folder.identity,
-            self.config.facts.n_targets,
-        )
+        scales = load_model(self.folder.model, net, self.folder.identity)
         return net, self.task.scaled(scales.targets)
 
     def train(self, on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ def finish_here(study: Study, cells: list[Cell] | None = None) -> None:
     """Finish cells in this process and without pictures, which is faster."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+        patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
         for cell in study.missing() if cells is None else cells:
             run_cell(study.job(cell))
     for cell in study.untested() if cells is None else cells:

@@ -16,7 +16,7 @@ def finish_here(study: FoldStudy) -> None:
     """Finish folds in this process and without pictures, which is faster."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+        patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
         for fold in study.missing():
             run_fold(study.job(fold))
     torch.set_num_threads(threads)

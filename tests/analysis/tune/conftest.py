@@ -33,7 +33,7 @@ def finish_here(search: SearchFolder[Any]) -> None:
     """Finish all trials in this process and without pictures, which is faster."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+        patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
         pending = search.unfinished()
         while trial := (pending.pop(0) if pending else search.begin_trial()):
             search.end_trial(trial, *search.work(search.job(trial), lambda *_: None))

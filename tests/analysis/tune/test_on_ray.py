@@ -58,7 +58,7 @@ def test_the_command_gives_the_trials_of_one_process(
 ) -> None:
     """Also with a trial that crashes, and again without work when all trials have ended."""
     # The pictures of the winner take long; those of the trials are drawn in the process of Ray.
-    monkeypatch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+    monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
     file, out = tmp_path / "tune.toml", tmp_path / "search"
     file.write_text(toml(content(seed=config.search.seed)))
     words = ["tune", str(file), "--out", str(out), "--json"]

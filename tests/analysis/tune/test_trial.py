@@ -23,7 +23,7 @@ class StopError(BaseException):
 
 @pytest.fixture
 def job(content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("nwavesdk.train.report.write.render_png", lambda *_: b"")
+    monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
     given = content()
     given["run"]["learning"]["epochs"] = 4
     search = Search(tmp_path, TuneConfig.of(given).completed())

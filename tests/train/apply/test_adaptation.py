@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.data import Batch
 from nwavesdk.layers import LIFLayer, SpikingSequential, StepBatchNorm, TimeBatchNorm
-from nwavesdk.train.apply import adaptation
 from nwavesdk.train.apply.adaptation import TRAINING_WEIGHT, adapted_net
 
 # Norms of ours and of torch, in the order of the net.
@@ -33,6 +33,11 @@ def recordings(*lengths: int) -> list[Tensor]:
     return [torch.rand(length, 3) * 2 + 0.5 for length in lengths]
 
 
+def batch_of(given: list[Tensor]) -> Batch:
+    lengths = torch.tensor([len(x) for x in given])
+    return Batch(nn.utils.rnn.pad_sequence(given, batch_first=True), lengths, lengths)
+
+
 def outputs_of(net: nn.Module, given: list[Tensor]) -> Tensor:
     """The outputs in all steps of all recordings, `[steps, C]`."""
     return torch.cat([net(x[None])[0][0] for x in given])
@@ -46,7 +51,7 @@ def mixed(trained: Tensor, new: Tensor, count: int) -> Tensor:
 def test_each_norm_adapts_to_what_the_norms_before_it_give(lengths: tuple[int, ...]) -> None:
     net = net_with_norms()
     given = recordings(*lengths)
-    adapted = adapted_net(net, given)
+    adapted = adapted_net(net, [batch_of(given)])
     for index in NORMS:
         x = outputs_of(SpikingSequential(*adapted[:index]).eval(), given)
         for statistic, new in (("running_mean", x.mean(0)), ("running_var", x.var(0))):
@@ -54,13 +59,12 @@ def test_each_norm_adapts_to_what_the_norms_before_it_give(lengths: tuple[int, .
             torch.testing.assert_close(getattr(adapted[index], statistic), expected)
 
 
-def test_recordings_in_several_batches_are_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_in_several_batches_are_as_in_one() -> None:
     # Files in the order of their classes: most of the variance is between batches.
     given = [x + 2 * (n // 3) for n, x in enumerate(recordings(*range(60, 69)))]
     net = net_with_norms()
-    whole = adapted_net(net, given)
-    monkeypatch.setattr(adaptation, "MOST_STEPS", 200)
-    parts = adapted_net(net, given)
+    whole = adapted_net(net, [batch_of(given)])
+    parts = adapted_net(net, [batch_of(given[:3]), batch_of(given[3:6]), batch_of(given[6:])])
     for index in NORMS:
         for statistic in ("running_mean", "running_var"):
             got, expected = (getattr(one[index], statistic) for one in (parts, whole))
@@ -71,7 +75,7 @@ def test_the_given_net_stays_and_the_copy_is_ready() -> None:
     net = net_with_norms()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     momenta = [net[index].momentum for index in NORMS]
-    adapted = adapted_net(net, recordings(5, 8))
+    adapted = adapted_net(net, [batch_of(recordings(5, 8))])
     assert not any(module.training for module in adapted.modules())
     assert [adapted[index].momentum for index in NORMS] == momenta
     for name, value in net.state_dict().items():
@@ -87,7 +91,7 @@ def test_a_change_of_all_charges_is_undone() -> None:
     known = [torch.randn(50, 2) for _ in range(400)]
     net = SpikingSequential(norm).eval()
     changed = [3 * x + 5 for x in known]
-    adapted = adapted_net(net, changed)
+    adapted = adapted_net(net, [batch_of(changed)])
     assert (outputs_of(net, changed) - outputs_of(net, known)).abs().mean() > 4
     assert (outputs_of(adapted, changed) - outputs_of(net, known)).abs().mean() < 0.4
 
@@ -107,7 +111,7 @@ class Backwards(nn.Module):
 
 def test_norms_adapt_in_the_order_of_their_calls() -> None:
     given = [4 * torch.randn(30, 2) + 1 for _ in range(2000)]
-    adapted = adapted_net(Backwards().eval(), given)
+    adapted = adapted_net(Backwards().eval(), [batch_of(given)])
     outputs = torch.cat([adapted(x[None])[0] for x in given])
     assert outputs.mean().abs() < 0.1
     assert (outputs.std() - 1).abs() < 0.1
@@ -127,17 +131,23 @@ class Loop(nn.Module):
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        (SpikingSequential(nn.Linear(3, 2), LIFLayer(2, 5e-3, 1.0, dt=1e-3)), "has no batch norm"),
-        (SpikingSequential(nn.BatchNorm1d(3, track_running_stats=False)), "has no batch norm"),
-        (SpikingSequential(StepBatchNorm(3, 20)), "has a StepBatchNorm, whose statistics"),
-        (Loop(), "calls a batch norm several times for a recording"),
+        (
+            SpikingSequential(nn.Linear(3, 2), LIFLayer(2, 5e-3, 1.0, dt=1e-3)),
+            "got 0 calls of 0 batch norms",
+        ),
+        (
+            SpikingSequential(nn.BatchNorm1d(3, track_running_stats=False)),
+            "got 0 calls of 0 batch norms",
+        ),
+        (SpikingSequential(StepBatchNorm(3, 20)), "batch norms and a StepBatchNorm, expected"),
+        (Loop(), "got 8 calls of 1 batch norms, expected"),
     ],
 )
 def test_other_nets_cannot_adapt(net: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        adapted_net(net.eval(), recordings(5, 8))
+        adapted_net(net.eval(), [batch_of(recordings(5, 8))])
 
 
 def test_values_beyond_the_norms_are_an_error() -> None:
     with pytest.raises(ValueError, match="have values that are too large for the batch norms"):
-        adapted_net(net_with_norms(), [*recordings(5, 8), torch.full((5, 3), 1e30)])
+        adapted_net(net_with_norms(), [batch_of([*recordings(5, 8), torch.full((5, 3), 1e30)])])

@@ -12,10 +12,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.train.config.sections import NetConfig
-
-from nwavesdk.data import Events, Recordings, Series, Standard
-from nwavesdk.data.batches import latency_spikes
+from nwavesdk.data import Events, NetInput, Recordings, Series, Standard
 from nwavesdk.data.features import (
     EventFeatures,
     ImageFeatures,
@@ -26,18 +23,21 @@ from nwavesdk.data.features import (
 from nwavesdk.data.front_end import LogMel
 from nwavesdk.layers import prepare_net
 from nwavesdk.presets import lif
-from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, blocks, load
+from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, load
+from nwavesdk.train.apply import blocks
 from nwavesdk.train.apply.adaptation import adapted_net
-from nwavesdk.train.apply.blocks import NetInput
-from nwavesdk.train.apply.given import Given
-from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.apply.blocks import batch_of
+from nwavesdk.train.apply.given import Given, read_recordings
+from nwavesdk.train.config.facts import Facts, Origin
+from nwavesdk.train.config.recipes import complete
+from nwavesdk.train.fit.arithmetic import current_arithmetic
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.tasks import Classification, OutputLayer, Regression, StepLabels
+from nwavesdk.train.fit.tasks import task_of
 from train.runs import chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
 
-NET = NetConfig(hidden=(12,), population=3, dropout=0.0)
+POPULATION = 3
 
 
 @pytest.fixture(scope="module")
@@ -57,44 +57,58 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def untrained(task: str, kind: Any, features: Any, n_features: int, **fields: Any) -> TrainedRun:
+# What is found in the data of each kind.
+FOUND = {
+    "sound": {"hold": 1, "sample_rate": 8000},
+    "series": {"hold": 1, "add_standardized": False},
+    "image": {"steps": 1},
+    "events": {"hold": 1, "bin": 0.01},
+    "pattern": {},
+}
+
+
+def untrained(task: str, kind: str, features: Any, n_features: int, **fields: Any) -> TrainedRun:
     """A run with random weights, for what needs no training."""
-    is_readout = task != "classification"
-    population = 1 if is_readout else NET.population
-    output = OutputLayer(2, population, is_readout, NET.tau, NET.dt)
-    targets = Standard(np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
-    learned: Any = {
-        "classification": Classification(output, 25.0),
-        "labels": StepLabels(output, 5.0),
-        "regression": Regression(output, targets),
-    }[task]
-    torch.manual_seed(1)
-    recordings = (1, 1, 1)
+    has_values = task in ("regression", "pattern")
+    names = ("hold", "encoder", "center", "standardize", "look_ahead")
+    inputs = {name: fields.pop(name) for name in names if name in fields}
     facts = Facts(
-        task=task, classes=(), n_features=n_features, fingerprint="", recordings=recordings
-    )
-    net = lif.build((n_features,), 2, RunConfig(net=NET, facts=facts))
-    with torch.no_grad():
-        net[0].weight.mul_(4)
-    standard = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
-    inputs = {name: fields.pop(name) for name in INPUTS if name in fields}
-    return TrainedRun(
-        net=net.eval(),
-        task=learned,
-        classes=() if task == "regression" else ("a", "b"),
-        kind=kind,
-        features=features,
-        net_input=NetInput(standard, **inputs),
-        steps=None,
-        pads=False,
-        dt=NET.dt,
-        max_seconds=600,
+        classes=() if has_values else ("a", "b"),
+        n_targets=2 if has_values else 0,
+        feature_shape=(n_features,),
+        n_features=n_features,
+        fingerprint="",
+        recordings=(1, 1, 1),
+        typical_steps=1,
+        split_by="recording",
+        split_reason="",
+        split_version=1,
+        begun_with=Origin.current(),
         **fields,
     )
+    net: dict[str, Any] = {"name": "lif", "hidden": [12]}
+    choices: dict[str, Any] = {
+        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]},
+        "task": {"name": task},
+        "net": net | ({"population": POPULATION} if task == "classification" else {}),
+        "learning": {"epochs": 1, "batch_size": 1},
+    }
+    config = complete(RunConfig.of(choices), facts, current_arithmetic())
+    targets = Standard(np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
+    torch.manual_seed(1)
+    model = lif.build((n_features,), 2, config)
+    with torch.no_grad():
+        model[0].weight.mul_(4)
+    standard = Standard(np.zeros(n_features, np.float32), np.ones(n_features, np.float32))
+    return TrainedRun(
+        config=config,
+        net=model.eval(),
+        task=task_of(config).scaled(targets),
+        features=features,
+        input=NetInput(standard=standard, **inputs),
+        max_seconds=600,
+    )
 
-
-# Choices of `untrained` that belong to the input of the net.
-INPUTS = ("hold", "encoder", "center", "standardize", "look_ahead")
 
 SERIES = untrained("classification", "series", SeriesFeatures(), 3)
 DOUBLED = untrained("classification", "series", SeriesFeatures(add_standardized=True), 6)
@@ -212,13 +226,12 @@ def test_new_files_are_read_with_the_columns_and_missing_values_of_the_run(tmp_p
         file.write_text("\n".join(["time,x,y,z", *rows]))
     choices: dict[str, Any] = {
         "data": {"source": str(data), "columns": "z,x", "missing": "interpolate"},
-        "net_file": "lif",
-        "net": {"hidden": [4]},
+        "net": {"name": "lif", "hidden": [4]},
         "machine": {"accelerator": "cpu"},
     }
     write_untrained(tmp_path / "run", choices)
     run = load(tmp_path / "run")
-    assert run.feature_names == ("z", "x")
+    assert run.config.facts.feature_names == ("z", "x")
     values = series(9)
     rows = [f"13:00,{y},{z},{x}" for x, y, z in values]
     rows[4] = f"?,{values[4, 1]},,{values[4, 0]}"
@@ -242,7 +255,7 @@ def test_the_table_of_sets_of_a_run_is_not_a_recording(tmp_path: Path) -> None:
         rows.append(f"{file.relative_to(data)},{'train' if n < 8 else 'test'}")
     table.write_text("\n".join(rows))
     choices = {"data": {"source": str(data), "split": str(table)}}
-    choices |= {"net_file": "lif", "net": {"hidden": [4]}}
+    choices |= {"net": {"name": "lif", "hidden": [4]}}
     write_untrained(tmp_path / "run", choices | {"machine": {"accelerator": "cpu"}})
     run = load(tmp_path / "run")
     keys = [one.key for one in run.predict(data)]
@@ -272,9 +285,7 @@ FORMS: dict[str, Callable[[], tuple[TrainedRun, Any]]] = {
     "sound": lambda: (untrained("labels", "sound", SOUND, 6), noise(1.0)),
     "events": lambda: (EVENTS, CAMERA),
     "image": lambda: (
-        untrained(
-            "classification", "image", ImageFeatures((2, 3)), 6, hold=90, encoder=latency_spikes
-        ),
+        untrained("classification", "image", ImageFeatures((2, 3)), 6, hold=90, encoder="latency"),
         np.random.default_rng(0).uniform(size=(2, 3)),
     ),
 }
@@ -288,7 +299,7 @@ def test_blocks_of_a_long_recording_are_one_call(
     has_spikes = not run.task.output.is_readout
     whole = run.predict(recording, spikes=has_spikes)[0]
     assert whole.steps > 80
-    monkeypatch.setattr(blocks, "MOST_STEPS", 7)
+    monkeypatch.setattr(blocks, "MAX_STEPS", 7)
     longest = []
     forward = type(run.net).forward
 
@@ -303,10 +314,10 @@ def test_blocks_of_a_long_recording_are_one_call(
 
 def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     run, recording = FORMS["centered"]()
-    monkeypatch.setattr(blocks, "MOST_STEPS", 7)
-    x = np.concatenate(list(run.net_input.blocks(Given("", recording))))
+    monkeypatch.setattr(blocks, "MAX_STEPS", 7)
+    x = batch_of([Given("", recording)], run.input).x[0].numpy()
     one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), "")
-    expected = Series(one, run.standard, center=True, standardize=True).input_of(0)
+    expected = Series(one, run.input).input_of(0)
     np.testing.assert_array_equal(x, expected)
     assert np.abs(x.mean(0)).max() < 1e-5
 
@@ -315,16 +326,15 @@ def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.Monkey
 def test_one_call_of_the_net_gives_the_same(form: str) -> None:
     run, recording = FORMS[form]()
     predicted = run.predict(recording)[0]
-    given = next(run._reader.read([recording], []))
-    x = np.concatenate(list(run.net_input.blocks(given)))
+    x = batch_of(list(read_recordings(run, recording, [], "raise")), run.input).x.to_dense()
     prepare_net(run.net)
     decoder = run.task.decoder()
     prepare_net(decoder)
     with torch.inference_mode():
-        outputs = decoder(*run.net(torch.from_numpy(x)[None]))
+        outputs = decoder(*run.net(x))
     expected = run.task.predict(outputs)[0]
-    if run.net_input.look_ahead:
-        expected = expected[run.net_input.look_ahead :]
+    if run.input.look_ahead:
+        expected = expected[run.input.look_ahead :]
     np.testing.assert_array_equal(predicted.predicted, expected)
 
 
@@ -344,7 +354,7 @@ def test_spikes_are_counted_by_class() -> None:
     assert one.spikes is not None
     assert len(one.spikes) == one.counts.sum() > 0
     assert one.spikes[:, 0].max() < 60
-    of_class = one.spikes[:, 1] // NET.population
+    of_class = one.spikes[:, 1] // POPULATION
     np.testing.assert_array_equal(np.bincount(of_class, minlength=2), one.counts)
     run = untrained("labels", "series", SeriesFeatures(), 3)
     with pytest.raises(
@@ -357,7 +367,7 @@ def test_spikes_are_counted_by_class() -> None:
 def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of `--net conv`, which has batch norms, with its initial weights."""
     folder = tmp_path_factory.mktemp("conv") / "run"
-    choices = small_choices(tones) | {"net_file": "conv", "net": {}}
+    choices = small_choices(tones) | {"net": {"name": "conv"}}
     write_untrained(folder, choices)
     return folder
 
@@ -369,12 +379,9 @@ def test_a_run_adapts_to_recordings_and_stays(conv_run: Path, tones: Path) -> No
     adapted = run.adapt(files)
     for got, expected in zip(run.predict(files), before, strict=True):
         assert_same(got, expected)
-    inputs = [
-        torch.from_numpy(np.concatenate(list(run.net_input.blocks(given))))
-        for given in run._reader.read(files, [])
-    ]
-    assert len({len(x) for x in inputs}) > 1
-    again = replace(run, net=adapted_net(run.net, inputs)).predict(files)
+    batch = batch_of(list(read_recordings(run, files, [], "raise")), run.input)
+    assert len(batch.lengths.unique()) > 1
+    again = replace(run, net=adapted_net(run.net, [batch])).predict(files)
     for got, expected, old in zip(adapted.predict(files), again, before, strict=True):
         assert_same(got, expected)
         assert got.probabilities is not None
@@ -388,34 +395,28 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     assert adapted.predict(noise(0.3))[0].probabilities is not None
     with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: give"):
         run.adapt(noise(0.3))
-    with pytest.raises(ValueError, match="The net has no batch norm to adapt: train with"):
+    with pytest.raises(ValueError, match="The net cannot adapt, got 0 calls of 0 batch norms"):
         SERIES.adapt([series(9), series(12)])
     with pytest.warns(UserWarning, match=r"skipped 1 files of the data: .*none\.wav"):
         run.adapt([*(tones / "low" / f"{n}.wav" for n in "01"), "none.wav"], on_error="skip")
     # A file that is given twice is one recording.
     twice = [tones / "low" / "0.wav", tones / "low" / "0.wav", tones / "none.wav"]
-    with pytest.raises(ValueError, match="got 1 and 1 that cannot be used: give a folder or"):
+    with pytest.raises(ValueError, match="got 1: give a folder or several files"):
         run.adapt(twice, skipped := [], on_error="skip")
     assert [file for file, _ in skipped] == [str(tones / "none.wav")]
 
 
 def test_patterns_are_generated_without_recordings() -> None:
-    run = untrained(
-        "regression", "series", NoiseFeatures(0, 4), 4, patterns=(("y.npz/0", 30), ("y.npz/1", 20))
-    )
-    run = replace(run, task=_Pattern(run.task.output, run.task.targets))
+    patterns = (("y.npz/0", 30), ("y.npz/1", 20))
+    run = untrained("pattern", "pattern", NoiseFeatures(0, 4), 4, patterns=patterns)
     first, second = run.predict()
     assert (first.key, first.predicted.shape) == ("y.npz/0", (30, 2))
     assert not np.array_equal(first.predicted[:20], second.predicted)
     assert_same(run.predict()[0], first)
     with pytest.raises(ValueError, match="generates a pattern and has no input, got recordings"):
         run.predict(series(9, 4))
-    with pytest.raises(ValueError, match="generates a pattern and has no input to adapt to"):
+    with pytest.raises(ValueError, match="generates a pattern and has no input, got recordings"):
         run.adapt([series(9, 4), series(9, 4)])
-
-
-class _Pattern(Regression):
-    name = "pattern"
 
 
 def test_spans_and_times() -> None:
@@ -433,7 +434,9 @@ def test_a_net_for_colors_takes_a_gray_image() -> None:
     run = untrained("classification", "image", ImageFeatures((2, 3, 3)), 18)
     gray = np.random.default_rng(0).random((2, 3)).astype(np.float32)
     assert_same(run.predict(gray)[0], run.predict(np.repeat(gray[..., None], 3, axis=2))[0])
-    with pytest.raises(ValueError, match="recording 0 is an image of 3×2 values, expected 2×3 as"):
+    with pytest.raises(
+        ValueError, match=r"recording 0 is an image of the shape \(3, 2, 3\), expected"
+    ):
         run.predict(gray.T)
 
 
@@ -463,8 +466,8 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
         lambda _: np.full((4, 3), np.nan),
         r"recording 0 has nan at index \[0, 0\], expected finite",
     ),
-    (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\], expected \[T, features\]"),
-    (SERIES, lambda _: [], "Nothing to predict: got no recording, expected files or arrays"),
+    (SERIES, lambda _: np.zeros(4), r"recording 0 has the shape \[4\], expected an array \[T"),
+    (SERIES, lambda _: [], "Nothing to predict or to adapt to: got no recording, expected fi"),
     (SOUND_RUN, text_file, r"a\.wav cannot be read as sound .*: repair or remove it"),
     (
         SOUND_RUN,
@@ -474,12 +477,12 @@ BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (
         IMAGE_RUN,
         lambda _: np.zeros((3, 2)),
-        "recording 0 is an image of 3×2 values, expected 2×3",
+        r"recording 0 is an image of the shape \(3, 2\), expected \(2, 3\)",
     ),
     (
         EVENTS,
         lambda _: Events(np.zeros(1), np.zeros(1, np.int64), (4, 4), 1.0),
-        "recording 0 is from a sensor of 4×4 values, expected 2×3 as in training",
+        r"recording 0 is from a sensor of shape \(4, 4\), expected \(2, 3\)",
     ),
 ]
 
@@ -554,17 +557,13 @@ def test_runs_that_cannot_be_loaded_are_errors(finished: Path, tmp_path: Path) -
     (tmp_path / "model.safetensors").write_bytes(model[:-8] + bytes(8))
     with pytest.raises(ValueError, match=r"model\.safetensors .*: remove it; `nwave train --resum"):
         load(tmp_path)
-    config.write_text(text.replace('"sample_rate": 8000', '"sample_rate": null'))
-    with pytest.raises(ValueError, match=r"config\.json has no data\.sample_rate: restore it"):
-        load(tmp_path)
-    config.write_text('{"data": {"source": "words"}}')
-    with pytest.raises(ValueError, match=r"has no facts in its config\.json: the run has not beg"):
-        load(tmp_path)
 
 
 def test_sums_are_those_of_the_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = load(finished)
-    assert run.arithmetic == Run.open(finished).config.arithmetic
+    arithmetic = run.config.arithmetic
+    assert arithmetic == Run.open(finished).config.arithmetic
     monkeypatch.setattr(torch, "set_num_threads", threads := MagicMock())
-    replace(SERIES, arithmetic=run.arithmetic).predict(series(5))
-    assert threads.call_args_list[0].args == (run.arithmetic.threads,)
+    config = SERIES.config.model_copy(update={"arithmetic": arithmetic})
+    replace(SERIES, config=config).predict(series(5))
+    assert threads.call_args_list[0].args == (arithmetic.threads,)

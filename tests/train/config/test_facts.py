@@ -59,5 +59,5 @@ def test_a_run_resumes_with_other_versions_on_another_machine(
     words = f"nwave: note: the run began with {now}: the last bits of its weights may differ"
     assert [line.startswith(words) for line in notes] == [True]
     # The checkpoint and the seals of other files are still those of the run.
-    AtomicCheckpointIO(run.config).load_checkpoint(run.folder.checkpoint)
+    AtomicCheckpointIO(run.folder.identity).load_checkpoint(run.folder.checkpoint)
     assert run.folder.identity == RunFolder(finished).identity

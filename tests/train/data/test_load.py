@@ -166,7 +166,7 @@ def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(tones:
     assert gain == float(f"{1 / np.quantile(data.train.whole().x / gain, 0.99):.3g}")
     assert 10 <= sum(map(len, data)) <= 15
     for series in data:
-        assert len(set(np.bincount(series.labels))) == 1
+        assert len(set(np.bincount(series.recordings.labels))) == 1
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
     config, data = data_of(choices, augment="none", center=False)
     assert config.option("data.augment") == {}
     train = data.train
-    assert [train.is_augmented, train.center, train.standardize] == [False] * 3
+    assert [train.is_augmented, train.input.center, train.input.standardize] == [False] * 3
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_speaker_is_in_one_set(spoken: Path) -> None:
         recordings.keys, recordings.labels, recordings.classes, choice=SplitChoice("speaker")
     )
     split = chosen.indices.map(recordings.take)
-    assert np.array_equal(split.test.labels, data.test.labels)
+    assert np.array_equal(split.test.labels, data.test.recordings.labels)
     speakers = [set(speakers_of(part.keys)) for part in split]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 8
     by_recording, others = data_of(spoken, bands=4, split="recording")

@@ -15,14 +15,21 @@ import torch
 
 pytest.importorskip("lightning")
 
+from tensorboard.summary.writer.record_writer import RecordWriter
+
 from cli.command import json_object, nwave
 from nwavesdk.layers import prepare_net
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
-from nwavesdk.train.fit.checkpoint import read_checkpoint
 from nwavesdk.train.fit.model_file import load_model
-from nwavesdk.train.fit.progress import EventLog
-from train.runs import metrics, metrics_without_time, model_bytes, patient_choices, stop_after
+from train.runs import (
+    metrics,
+    metrics_without_time,
+    model_bytes,
+    patient_choices,
+    read_checkpoint,
+    stop_after,
+)
 
 
 def begin_here(choices: dict[str, Any], out: Path) -> None:
@@ -62,13 +69,11 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
     choices["machine"]["threads"] = 1
     Run.new(whole, RunConfig.of(choices)).train()
     before = kill_after(choices, killed, epochs=2)
-    checkpoint = read_checkpoint(killed / "checkpoint.ckpt")
+    checkpoint = read_checkpoint(killed)
     assert 1 <= checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] < 12
     Run.open(killed).train()
     assert model_bytes(killed) == model_bytes(whole)
-    expected, got = (
-        read_checkpoint(folder / "checkpoint.ckpt")["state_dict"] for folder in (whole, killed)
-    )
+    expected, got = (read_checkpoint(folder)["state_dict"] for folder in (whole, killed))
     for name, weights in expected.items():
         assert torch.equal(weights, got[name])
     assert metrics_without_time(killed) == metrics_without_time(whole)
@@ -158,16 +163,29 @@ def test_a_finished_run_is_never_trained_again(finished: Path, tmp_path: Path) -
 
 
 def test_logs_that_cannot_be_written_are_reported_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    choices: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "tensorboard").write_text("in the way")
-    log = EventLog(tmp_path / "tensorboard")
-    for step in range(3):
-        log.log_metrics({"train_loss": 0.5}, step)
-    log.finalize("success")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "the run goes on without logs for TensorBoard" in line
-    assert "tensorboard: File exists" in line
+    write = RecordWriter.write
+    written = []
+
+    def write_until_the_disk_is_full(self: RecordWriter, data: bytes) -> None:
+        if len(written) == 5:
+            raise OSError(28, "No space left on device")
+        written.append(data)
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", write_until_the_disk_is_full)
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run.train()
+    assert run.folder.finished
+    errors = capsys.readouterr().err
+    assert errors.count("the run goes on without logs for TensorBoard (") == 1
+    assert "No space left on device" in errors
+    assert "Traceback" not in errors
 
 
 def test_logs_are_those_that_tensorboard_reads(finished: Path) -> None:
@@ -190,14 +208,14 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     assert int(lowest["epoch"]) == result["lowest_loss_epoch"]
     assert result["lowest_loss"] == pytest.approx(float(lowest["val_loss"]), rel=1e-5)
     net = run.network()
-    load_model(run.folder.model, net, run.n_features, run.folder.identity)
+    load_model(run.folder.model, net, run.folder.identity)
     net.eval()
     prepare_net(net)
     spk, _ = net(run.data.val.whole().x)
-    labels = torch.from_numpy(run.data.val.labels)
-    loss = rate_cross_entropy(spk, labels, 3, run.config.learning.sharpness)
+    labels = torch.from_numpy(run.data.val.recordings.labels)
+    loss = rate_cross_entropy(spk, labels, 3, run.config.net.sharpness)
     assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
-    checkpoint = read_checkpoint(run.folder.checkpoint)
+    checkpoint = read_checkpoint(stopped_early)
     selected = checkpoint["callbacks"]["Selection"]["weights"]
     for name, weights in net.state_dict().items():
         assert torch.equal(weights, selected[f"net.{name}"])

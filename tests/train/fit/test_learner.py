@@ -5,17 +5,16 @@ import pytest
 pytest.importorskip("lightning")
 
 import torch
-from nwavesdk.train.config.sections import LearningConfig
 from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.loss import rate_excess_loss
 from nwavesdk.net import prepare_net
 from nwavesdk.net.recording import record_spikes
+from nwavesdk.train.config.learning import CompletedLearning
 from nwavesdk.train.fit.learner import (
     EpochMeans,
     Learner,
-    Selection,
     seed_generators,
     spike_cost,
 )
@@ -49,7 +48,8 @@ def test_means_over_an_epoch_count_decisions_and_begin_again() -> None:
     means.add({"loss": torch.tensor(1.0), "rate": torch.tensor(0.5)}, 3)
     means.add({"loss": torch.tensor(5.0), "rate": torch.tensor(0.5)}, 1)
     means.add({"grad": torch.tensor(2.0, requires_grad=True)})
-    trainer = SimpleNamespace(world_size=1)
+    strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)  # noqa: ARG005
+    trainer = SimpleNamespace(strategy=strategy)
     taken = {name: mean.item() for name, mean in means.take(trainer).items()}  # type: ignore[arg-type]  # what it reads
     assert taken == {"loss": 2.0, "rate": 0.5, "grad": 2.0}
     means.add({"loss": torch.tensor(4.0)}, 2)
@@ -61,7 +61,7 @@ def test_the_rate_may_rise_for_one_step(
     warmup: float, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = SpikingSequential(LIFSynapse(2, 4), LIFLayer(4, 10e-3))
-    model = Learner(net, TASK, LearningConfig(warmup=warmup), seed=0)
+    model = Learner(net, TASK, CompletedLearning(epochs=1, batch_size=1, warmup=warmup), seed=0)
     trainer = SimpleNamespace(estimated_stepping_batches=steps)
     monkeypatch.setattr(Learner, "trainer", trainer)
     config = model.configure_optimizers()
@@ -76,7 +76,7 @@ def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
     """Decay would pull a learned time constant, stored as its logarithm, to 1 s."""
     hidden = SpikingSequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
     net = nn.Sequential(hidden, LIFLayer(4, 10e-3, learn_taus=True), LIFSynapse(4, 4))
-    model = Learner(net, TASK, LearningConfig(weight_decay=0.5), seed=0)
+    model = Learner(net, TASK, CompletedLearning(epochs=1, batch_size=1, weight_decay=0.5), seed=0)
     decay_of = {
         id(parameter): group["weight_decay"]
         for group in model._parameter_groups()
@@ -86,19 +86,6 @@ def test_a_run_decays_weights_and_leaves_all_else_alone() -> None:
     assert {name for name, decay in decays.items() if decay} == {"0.0.weight", "2.weight"}
     assert decays["1.log_taus"] == 0
     assert set(decays.values()) == {0.0, 0.5}
-
-
-@pytest.mark.parametrize(("keeps_last", "kept"), [(False, 1), (True, 2)])
-def test_the_best_or_the_last_epoch_is_kept(keeps_last: bool, kept: int) -> None:
-    selection = Selection("accuracy", None, keeps_last=keeps_last)
-    module = nn.Linear(1, 1)
-    for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
-        nn.init.constant_(module.weight, epoch)
-        metrics = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(1.0)}
-        trainer = SimpleNamespace(callback_metrics=metrics, current_epoch=epoch)
-        selection.on_train_epoch_end(trainer, module)  # type: ignore[arg-type]  # what it reads
-    assert selection.epoch == kept
-    assert selection.weights["weight"].item() == kept
 
 
 def test_spikes_cost_more_as_a_run_goes_on_and_those_of_the_output_nothing() -> None:
@@ -112,12 +99,13 @@ def test_spikes_cost_more_as_a_run_goes_on_and_those_of_the_output_nothing() -> 
     assert recording.spiking["3"].any()
     assert recording.hidden == ["1"]
     hidden = [recording.rates()["1"]]
-    learning = LearningConfig(most_spikes=0.01, spike_cost=0.5)
+    learning = CompletedLearning(epochs=1, batch_size=1, most_spikes=0.01, spike_cost=0.5)
     full = 0.5 * rate_excess_loss([recording.spiking["1"]], 0.01, lengths)
     assert full > 0
     costs = [spike_cost(hidden, learning, progress, 27) for progress in (0.0, 0.5, 1.0)]
     assert torch.allclose(torch.stack(costs), full * torch.tensor([0, 0.5, 1]))  # type: ignore[arg-type]  # tensors
-    assert spike_cost(hidden, LearningConfig(), 1.0, 27) == 0.0
+    unbounded = CompletedLearning(epochs=1, batch_size=1, most_spikes=None)
+    assert spike_cost(hidden, unbounded, 1.0, 27) == 0.0
     assert spike_cost([], learning, 1.0, 27) == 0.0
 
 

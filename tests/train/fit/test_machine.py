@@ -8,14 +8,12 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.train.config.sections import MachineConfig
-
 from cli.command import nwave
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.fit.checkpoint import read_checkpoint
+from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.learner import Learner
-from nwavesdk.train.fit.machine import check_machine, check_precision
-from train.runs import model_bytes, stop_after
+from nwavesdk.train.fit.machine import check_machine, check_processes
+from train.runs import model_bytes, read_checkpoint, stop_after
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -42,7 +40,7 @@ def test_a_run_in_16_bits_learns_and_resumes(
     if precision == "bf16-mixed":  # a run resumes as one in 32 bits does
         return
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
-    checkpoint = read_checkpoint(tmp_path / "broken" / "checkpoint.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "broken")
     assert checkpoint["MixedPrecision"]["scale"] > 1
     Run.open(tmp_path / "broken").train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
@@ -54,17 +52,19 @@ def test_a_precision_that_a_device_does_not_have_is_an_error(
     machine = "nwavesdk.train.fit.machine."
     monkeypatch.setattr(machine + "_cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    words = r"precision: got 'bf16-mixed', but this GPU has no bfloat16: use --precision 16-mixed"
+    words = r"precision: got 'bf16-mixed', which this GPU \(cuda\) does not have: use --precision"
     for accelerator in ("auto", "gpu", "cuda"):
         with pytest.raises(ValueError, match=words):
             check_machine(MachineConfig(accelerator=accelerator, precision="bf16-mixed"))
-    check_precision(MachineConfig(accelerator="cpu", precision="bf16-mixed"))
-    check_precision(MachineConfig(precision="16-mixed"))
+    check_processes(MachineConfig(accelerator="cpu", precision="bf16-mixed"))
+    check_processes(MachineConfig(precision="16-mixed"))
 
     monkeypatch.setattr(machine + "_cuda_devices", lambda: 0)
     monkeypatch.setattr(machine + "_mps_devices", lambda: 1)
-    with pytest.raises(ValueError, match=r"this GPU \(mps\) has no float64: use --precision 32"):
-        check_precision(MachineConfig(precision="64-true"))
+    with pytest.raises(
+        ValueError, match=r"'64-true', which this GPU \(mps\) does not have: use --precision 32"
+    ):
+        check_processes(MachineConfig(precision="64-true"))
 
 
 def test_a_run_does_not_go_on_where_its_precision_is_missing(
@@ -76,8 +76,8 @@ def test_a_run_does_not_go_on_where_its_precision_is_missing(
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     monkeypatch.setattr("nwavesdk.train.fit.machine._cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
-    with pytest.raises(ValueError, match="this GPU has no bfloat16"):
+    with pytest.raises(ValueError, match=r"this GPU \(cuda\) does not have"):
         run.train()
     result = nwave("train", "--out", tmp_path / "run", "--resume")
     assert result.exit_code == 2
-    assert "--precision: got 'bf16-mixed', but this GPU has no bfloat16" in result.stderr
+    assert "--precision: got 'bf16-mixed', which this GPU (cuda) does not have" in result.stderr

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nwavesdk.train.config.net_choice import NetFileConfig
 from torch import nn
 
 from nwavesdk.train.config import RunConfig
+from nwavesdk.train.config.net_choice import NetFileConfig
 from train.runs import model_bytes, stop_after
 
 pytest.importorskip("lightning")

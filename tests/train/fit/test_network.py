@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from nwavesdk.train.config.sections import ChipConfig, NetConfig
 
 from nwavesdk.chip import load_profile
 from nwavesdk.layers import LILayer, NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.config.sections import ChipConfig, NetConfig
 from nwavesdk.train.fit.network import build_run_network, has_recurrence, nearest_tau_note
 
 

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("lightning")
 
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.fit.progress import N_LINES, EpochLines, History
+from nwavesdk.train.fit.progress import N_LINES, History
 
 
 def printed_epochs(text: str) -> list[int]:
@@ -22,19 +23,22 @@ def printed_epochs(text: str) -> list[int]:
     ("n_epochs", "first", "last"), [(3, 1, 3), (20, 1, 20), (188, 1, 188), (188, 101, 163)]
 )
 def test_a_log_gets_at_most_twenty_lines_and_the_first_and_the_last_epoch(
-    n_epochs: int, first: int, last: int, capsys: pytest.CaptureFixture[str]
+    n_epochs: int, first: int, last: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From `first`, where a run is resumed, to `last`, where its patience ends it."""
-    history = History(Path("metrics.csv"))
-    lines = EpochLines(history, "accuracy")
+    history = History(tmp_path / "metrics.csv", "accuracy")
+    names = ("train_loss", "train_accuracy", "train_rate", "val_loss", "val_accuracy")
     trainer: Any = SimpleNamespace(
-        max_epochs=n_epochs, is_global_zero=True, progress_bar_callback=None
+        max_epochs=n_epochs,
+        progress_bar_callback=None,
+        callback_metrics=dict.fromkeys(names, torch.tensor(0.5)),
+        optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])],
     )
-    names = ("train_loss", "train_accuracy", "train_rate", "val_loss", "val_accuracy", "seconds")
     for epoch in range(first, last + 1):
-        history.rows.append({"epoch": epoch, **dict.fromkeys(names, 0.5)})
-        lines.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]  # the module is not used
-    lines.on_train_end(trainer, None)  # type: ignore[arg-type]  # as above
+        trainer.current_epoch = epoch - 1
+        history.on_train_epoch_start()
+        history.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]  # the module is not used
+    history.on_train_end(trainer, None)  # type: ignore[arg-type]  # as above
     epochs = printed_epochs(capsys.readouterr().err)
     assert epochs == sorted(set(epochs))
     assert (epochs[0], epochs[-1]) == (first, last)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nwavesdk.train.config.sections import ChipConfig, LearningConfig, NetConfig
 from torch.nn.functional import cross_entropy
 
-from nwavesdk.data import Recordings, Series, Standard
+from nwavesdk.data import NetInput, Recordings, Series, Standard
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import correlation, mse, r2
 from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.config.sections import ChipConfig, LearningConfig, NetConfig
 from nwavesdk.train.fit.tasks import (
     TASKS,
     Classification,
@@ -52,7 +52,7 @@ def series_of(task: Any, targets: tuple[Any, ...], n_classes: int) -> Series:
     labels = np.zeros(len(targets), np.int64)
     recordings = Recordings(frames, labels, classes, keys, "", task=task, targets=targets)
     scale = Standard(np.zeros(1, np.float32), np.ones(1, np.float32))
-    return Series(recordings, scale)
+    return Series(recordings, NetInput(standard=scale))
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -13,7 +13,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.metrics import count_operations
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.report import summary
+from nwavesdk.train.report import task_reports
 from nwavesdk.train.report.costs import count_on_series
 
 
@@ -39,7 +39,7 @@ def test_counts_in_small_batches_are_those_of_one(
     run = Run.open(finished)
     net = run.model()
     whole = count_on_series(net, run.data.test)
-    monkeypatch.setattr("nwavesdk.train.report.costs.MOST_VALUES", 1)
+    monkeypatch.setattr("nwavesdk.train.report.costs.MAX_VALUES", 1)
     assert count_on_series(net, run.data.test).effective_macs == pytest.approx(whole.effective_macs)
 
 
@@ -47,11 +47,11 @@ def test_the_report_begins_with_a_summary(finished: Path) -> None:
     text = RunFolder(finished).report.read_text()
     cards = text[text.index('<div class="cards">') : text.index('<table class="facts">')]
     result = RunFolder(finished).read_result()
-    for part in ("Against a linear classifier", "How sparse", "What confuses it"):
+    for part in ("Accuracy against a linear model", "How sparse", "What confuses it"):
         assert part in cards
     assert f"{100 * result['hidden_rate']:.1f} %" in cards
     assert "95 % interval" in text
-    for heading in ("Accuracy by class", "Layers", "Operations"):
+    for heading in ("Accuracy by class", "Measures", "Layers", "Operations"):
         assert f"<h2>{heading}</h2>" in text
 
 
@@ -72,18 +72,19 @@ def test_the_report_has_the_notes_on_the_data(finished: Path, tmp_path: Path) ->
     ("tally", "expected"),
     [
         ([[5, 0], [0, 5]], "No errors on the test set."),
-        ([[4, 1], [0, 5]], "It is the only error."),
-        ([[4, 1], [3, 2]], "3 of 4 errors. Next: a for b (1)."),
+        ([[4, 1], [3, 2]], "Errors of this kind: 3 of 4."),
     ],
 )
-def test_the_report_says_what_a_net_confuses(tally: list[list[int]], expected: str) -> None:
+def test_the_report_describes_what_a_net_confuses(
+    tally: list[list[int]], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_reports, "_recordings_of", lambda *_: "")
     run: Any = SimpleNamespace(
         facts=SimpleNamespace(classes=("a", "b")),
         evaluation=SimpleNamespace(tally=torch.tensor(tally)),
         part="test",
     )
-    card = summary._confusions(run)
-    assert card is not None
+    card, _ = task_reports._confusions(run, "recordings")
     assert card.text == expected
 
 

@@ -6,29 +6,37 @@ import pytest
 import torch
 
 from nwavesdk.surrogate import atan, fast_sigmoid, sigmoid
-from nwavesdk.train.report.page import SLIDER_FACTORS, Page
+from nwavesdk.train.report.page import (
+    SLIDER_FACTORS,
+    Card,
+    Details,
+    FactList,
+    Page,
+    Picture,
+    Table,
+    course_plot,
+    gradient_plot,
+    surrogate_plot,
+)
 
 ARMS = {"fast_sigmoid": fast_sigmoid(), "atan <3>": atan(alpha=3.0), "sigmoid": sigmoid()}
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    page = Page("A & B", "What <is> shown.")
-    page.add_table(
-        "Numbers",
-        "Sortable.",
-        ["name", "value"],
-        [["b", 0.25], ["a", 10.0], ["c", -1.5], ["d", float("nan")]],
-    )
-    page.add_curves(ARMS)
     z = torch.sin(torch.arange(60) / 5)
-    page.add_trace(ARMS, z, (z > 0).float(), 1e-3)
-    page.add_courses(
-        {
-            "accuracy": {"x": [[0.1, 0.5, 0.8]], "y": [[0.2, 0.4], [0.3, float("nan")]]},
-            "loss": {"x": [[2, 1]]},
-        }
-    )
+    courses = {
+        "loss": {"x </script>": [[2, 1]]},
+        "accuracy": {"x": [[0.1, 0.5, 0.8]], "y": [[0.2, 0.4], [0.3, float("nan")]]},
+    }
+    rows = [["b", 0.25], ["a", 10.0], ["c", -1.5], ["d", float("nan")]]
+    sections = [
+        Table("Numbers", "Sortable.", ["name", "value"], rows),
+        surrogate_plot(ARMS),
+        gradient_plot(ARMS, z, (z > 0).float(), 1e-3),
+        course_plot(courses),
+    ]
+    page = Page(title="A & B", summary="What <is> shown.", sections=sections)
     file = tmp_path_factory.mktemp("page") / "page.html"
     page.write(file)
     return file
@@ -41,26 +49,41 @@ def test_a_page_is_one_file_and_escapes_texts(path):
     assert "https://" not in text
 
 
-def test_a_page_without_plots_and_tables_has_no_script(tmp_path):
-    page = Page("Run <1>", "A summary.", headline=("97 %", "test accuracy"))
-    page.add_facts({"seed & co": "<0>"})
-    page.add_picture("A picture.", b"light", b"dark")
-    page.add_details("config.json", '{"a":\n"</pre>"}')
+def test_a_page_without_plots_and_tables_has_no_script(tmp_path, monkeypatch):
+    monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda draw, _: draw)
+    page = Page(
+        title="Run <1>",
+        summary="A summary.",
+        headline=("97 %", "test accuracy"),
+        sections=[
+            FactList({"seed & co": "<0>"}),
+            Picture("name", "A picture.", b"PNG"),
+            Details("config.json", '{"a":\n"</pre>"}'),
+        ],
+    )
     page.write(tmp_path / "run.html")
+    assert (tmp_path / "pictures" / "name.png").read_bytes() == b"PNG"
     text = (tmp_path / "run.html").read_text()
     assert "<script" not in text
     assert "97 % <small>test accuracy</small>" in text
     assert "<tr><th>seed &amp; co</th><td>&lt;0&gt;</td></tr>" in text
     assert text.count("data:image/png;base64,") == 2
-    assert "{&quot;a&quot;:\n&quot;&lt;/pre&gt;&quot;}" in text
+    assert "{&#34;a&#34;:\n&#34;&lt;/pre&gt;&#34;}" in text
 
 
 def test_a_page_shows_all_letters_of_a_name(tmp_path):
     name = "a\x1b\r\u202e\udcff"
-    page = Page(name, name, headline=(name, name))
-    page.add_facts({name: name})
-    page.add_details(name, name)
-    page.add_table(name, name, [name], [[name]])
+    page = Page(
+        title=name,
+        summary=name,
+        headline=(name, name),
+        cards=[Card(name, name, name)],
+        sections=[
+            FactList({name: name}),
+            Details(name, name),
+            Table(name, name, [name], [[name]]),
+        ],
+    )
     page.write(tmp_path / "new" / "run.html")
     text = (tmp_path / "new" / "run.html").read_bytes().decode()
     assert r"<title>a\x1b\r\u202e\udcff</title>" in text
@@ -110,7 +133,7 @@ def page(browser, path, request):
 
 def test_it_fits_its_window_and_draws_everything(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
-    for part, count in (("curves", 1 + len(ARMS)), ("trace", 3), ("courses", 3)):
+    for part, count in (("curves", 1 + len(ARMS)), ("trace", 3), ("courses", 1)):
         assert page.locator(f"section[data-plot={part}] svg path").count() == count
 
 
@@ -142,8 +165,9 @@ def test_tables_sort_up_and_down_by_number(page):
 
 def test_another_quantity_is_drawn(page):
     section = page.locator("section[data-plot=courses]")
-    section.locator("select").select_option("loss")
-    assert section.locator("svg path").count() == 1
+    assert section.locator("option").all_text_contents() == ["loss", "accuracy"]
+    section.locator("select").select_option("accuracy")
+    assert section.locator("svg path").count() == 3
 
 
 def test_curves_relative_to_their_peaks(page):
@@ -163,8 +187,8 @@ def test_dark_is_dark(page):
 
 def test_more_curves_than_colors_differ_by_dashes(browser, tmp_path):
     """In the plot and in its key."""
-    many = Page("Many", "")
-    many.add_curves({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
+    plot = surrogate_plot({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
+    many = Page(title="Many", summary="", sections=[plot])
     many.write(tmp_path / "many.html")
     page = browser.new_page()
     page.goto((tmp_path / "many.html").as_uri())

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ pytest.importorskip("matplotlib")
 
 from nwavesdk.plot.theme import DARK, LIGHT, render_png
 from nwavesdk.train.report.pictures import (
+    LayerTrace,
     confusion_matrix,
     learning_curves,
     membrane_traces,
@@ -14,16 +17,16 @@ from nwavesdk.train.report.pictures import (
 T, N = 20, 6
 
 
-def trace(silent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def trace(silent: bool = False) -> LayerTrace:
     draw = np.random.default_rng(0)
     u = draw.uniform(-0.5, 0.9 if silent else 1.5, (T, N)).astype(np.float32)
     s = (u > 1).astype(np.float32)
-    return s, u, u - s
+    return LayerTrace("hidden 1", 1.0, s, u, u - s)
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_colors_are_those_of_the_theme(theme: object) -> None:
-    picture = render_png(lambda t: membrane_traces([trace()], 1e-3, [1.0], t), theme)
+    picture = render_png(lambda t: membrane_traces([trace()], 1e-3, t), theme)
     from io import BytesIO
 
     from matplotlib.image import imread
@@ -35,8 +38,10 @@ def test_colors_are_those_of_the_theme(theme: object) -> None:
 
 
 def test_the_raster_shows_every_spike_once() -> None:
-    s = trace()[0]
-    figure = spike_raster(np.ones((T, 3), np.float32), [s, s], 2e-3, ("a", "b", "c"), 1, LIGHT)
+    layers = [trace(), trace()]
+    s = layers[0].spikes
+    x = np.ones((T, 3), np.float32)
+    figure = spike_raster(x, layers, 2e-3, LIGHT, classes=("a", "b", "c"), label=1)
     for raster in (figure.axes[2], figure.axes[4]):
         places = raster.collections[0].get_offsets()
         got = {(round(time / 2 - 0.5), round(neuron)) for time, neuron in places}
@@ -47,8 +52,9 @@ def test_the_raster_shows_every_spike_once() -> None:
 
 
 def test_traces_show_membranes_threshold_and_spikes() -> None:
-    s, u, v = trace()
-    figure = membrane_traces([(s, u, v)], 1e-3, [1.0], LIGHT)
+    layer = trace()
+    s, u, v = layer[2:]
+    figure = membrane_traces([layer], 1e-3, LIGHT)
     threshold, before, after = figure.axes[0].lines
     counts = s.sum(0)
     chosen = next(n for n in range(N) if np.array_equal(before.get_ydata(), u[:, n]))
@@ -60,23 +66,18 @@ def test_traces_show_membranes_threshold_and_spikes() -> None:
 
 
 def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
-    s, u, v = trace(silent=True)
-    render_png(
-        lambda theme: membrane_traces(
-            [(s, u, v), (s[:, :1], u[:, :1], v[:, :1])], 1e-3, [1.0, 1.0], theme
-        ),
-        LIGHT,
-    )
-    render_png(
-        lambda theme: spike_raster(np.zeros((T, 1), np.float32), [s], 1e-3, ("a", "b"), 0, theme),
-        LIGHT,
-    )
+    layer = trace(silent=True)
+    single = LayerTrace("output", 1.0, *(values[:, :1] for values in layer[2:]))
+    render_png(lambda theme: membrane_traces([layer, single], 1e-3, theme), LIGHT)
+    x = np.zeros((T, 1), np.float32)
+    render_png(lambda theme: spike_raster(x, [layer], 1e-3, theme, classes=("a", "b")), LIGHT)
 
 
 @pytest.mark.parametrize(("value", "scale"), [(0.5, "log"), (0.0, "linear")])
 def test_one_epoch_has_a_picture(value: float, scale: str) -> None:
     names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "rate_1", "rate_2")
-    figure = learning_curves([{"epoch": 1, **dict.fromkeys(names, value)}], 1, LIGHT)
+    history = [{"epoch": 1, **dict.fromkeys(names, value)}]
+    figure = learning_curves(history, 1, "accuracy", ("a", "b"), LIGHT)
     assert figure.axes[0].get_yscale() == scale
     render_png(lambda _: figure, LIGHT)
 
@@ -88,10 +89,8 @@ def test_class_names_may_be_long() -> None:
 
 def test_the_confusion_matrix_counts_errors() -> None:
     figure = confusion_matrix(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
-    assert figure.axes[0].get_title() == "3 errors in 10 test recordings"
+    assert figure.axes[0].get_title() == "errors: 3 of 10 test recordings"
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "1", "2", "3"]
-    figure = confusion_matrix(np.array([[4, 1], [0, 5]]), ("no", "yes"), LIGHT)
-    assert figure.axes[0].get_title() == "1 error in 10 test recordings"
 
 
 def test_any_name_of_a_class_can_be_drawn() -> None:
@@ -101,6 +100,6 @@ def test_any_name_of_a_class_can_be_drawn() -> None:
         assert len(shown.get_text()) < 40
         assert shown.get_text().isprintable()
     render_png(lambda _: figure, LIGHT)
-    s, _, _ = trace()
     x = np.zeros((T, 1), np.float32)
-    render_png(lambda theme: spike_raster(x, [s], 1e-3, names, 1, theme), LIGHT)
+    draw = partial(spike_raster, x, [trace()], 1e-3, classes=names, label=1)
+    render_png(draw, LIGHT)

@@ -16,7 +16,7 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.report.page import Page
+from nwavesdk.train.report.page import Page, Table, course_plot, gradient_plot, surrogate_plot
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["comparison_json", "comparison_lines", "write_comparison"]
@@ -126,40 +126,45 @@ def _seeds_text(study: Study) -> str:
 
 def _write_page(study: Study, path: Path) -> None:
     surrogates = {arm: parse(surrogate) for arm, surrogate in study.arms.items()}
-    page = Page(
-        f"{len(study.arms)} surrogates, {_seeds_text(study)}",
-        "For a given seed, all arms share initial weights, order of data, dropout and mismatch. "
-        "Spikes of a forward pass do not depend on the surrogate, only what the net learns does.",
-    )
-    _add_tables(page, study)
-    page.add_courses(_courses(study))
-    page.add_curves(surrogates)
     run = Run.open(study.cells[0].path, study.choices.get("net", {}).get("page"))
     net = run.model().eval()
     with ChipInstance(None).on(net), prepared(net):
-        page.add_trace(surrogates, *busiest_neuron(net, run.data.val.whole().x))
-    page.add_table(
+        trace = busiest_neuron(net, run.data.val.whole().x)
+    measure = MEASURE_TEXTS[study.measure]
+    cells = Table(
         "Cells",
         "All runs. Equal hashes mean weights that are equal bit by bit.",
-        ["surrogate", "seed", f"test {MEASURE_TEXTS[study.measure]}", "weights"],
+        ["surrogate", "seed", f"test {measure}", "weights"],
         [
             [cell.arm, cell.seed, cell.result[f"test_{study.measure}"], cell.weights_sha256[:12]]
             for cell in study.cells
         ],
     )
+    page = Page(
+        title=f"{len(study.arms)} surrogates, {_seeds_text(study)}",
+        summary="For a given seed, all arms share initial weights, order of data, dropout and "
+        "mismatch. Spikes of a forward pass do not depend on the surrogate, only what the net "
+        "learns does.",
+        sections=[
+            _arms(study, measure),
+            _differences(study),
+            course_plot(_courses(study)),
+            surrogate_plot(surrogates),
+            gradient_plot(surrogates, *trace),
+            cells,
+        ],
+    )
     page.write(path)
 
 
-def _add_tables(page: Page, study: Study) -> None:
-    """Add the tables of arms and of differences."""
-
+def _arms(study: Study, measure: str) -> Table:
     def mean_over_cells(arm: str, key: str) -> float:
         """Mean over layers, then over seeds."""
         return fmean(fmean(cell.result[key]) for cell in study.cells if cell.arm == arm)
 
-    page.add_table(
+    return Table(
         "Arms",
-        f"Test {MEASURE_TEXTS[study.measure]} over seeds with its 95 % interval (Student's t); on "
+        f"Test {measure} over seeds with its 95 % interval (Student's t); on "
         "the test set, the mean rate and the shares of neurons that never fire or fire nearly "
         "always.",
         ["surrogate", "mean", "low", "high", "rate", "dead", "saturated"],
@@ -171,7 +176,10 @@ def _add_tables(page: Page, study: Study) -> None:
             for arm, s in study.summaries().items()
         ],
     )
-    page.add_table(
+
+
+def _differences(study: Study) -> Table:
+    return Table(
         "Differences",
         "Paired by seed. Intervals hold for all pairs jointly (Bonferroni), p values are corrected "
         "for the number of pairs (Holm).",

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ from nwavesdk.analysis.folds.study import Fold, FoldStudy
 from nwavesdk.analysis.statistics import Summary
 from nwavesdk.analysis.tested import MEASURE_TEXTS
 from nwavesdk.internal.files import one_line, write_atomically
-from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
 from nwavesdk.train import RunFolder
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.report.page import Page
+from nwavesdk.train.report.page import Details, FactList, Page, Picture, Table, course_plot
 from nwavesdk.train.report.pictures import confusion_matrix
 from nwavesdk.train.run_folder import lock
 
@@ -135,23 +135,25 @@ def _write_page(study: FoldStudy, path: Path) -> None:
     by = f"by {facts.split_by}"
     is_share = study.measure == "accuracy"
     headline = f"{100 * summary.mean:.2f} %" if is_share else f"{summary.mean:.4f}"
+    texts = {
+        **{measure_text(name): _summary_text(value) for name, value in summaries.items()},
+        "folds": f"{study.n_folds}, {by}",
+        "split of the first fold": facts.split_reason,
+        "training time of all folds": f"{sum(f.result['seconds'] for f in study.folds):.1f} s",
+    }
     page = Page(
-        f"{study.n_folds} folds {by}",
-        f"Each fold is a separate run, in the folder next to this page. {_tested_text(study)}",
+        title=f"{study.n_folds} folds {by}",
+        summary="Each fold is a separate run, in the folder next to this page. "
+        f"{_tested_text(study)}",
         headline=(headline, f"mean {label}"),
+        sections=[
+            FactList(texts),
+            *_pictures(study, summary),
+            _table(study),
+            course_plot(_courses(study), "One line per fold."),
+            Details(study.file.name, json.dumps(study.content(), indent=2)),
+        ],
     )
-    page.add_facts(
-        {
-            **{measure_text(name): _summary_text(value) for name, value in summaries.items()},
-            "folds": f"{study.n_folds}, {by}",
-            "split of the first fold": facts.split_reason,
-            "training time of all folds": f"{sum(f.result['seconds'] for f in study.folds):.1f} s",
-        }
-    )
-    _add_pictures(page, study, summary)
-    _add_table(page, study)
-    page.add_courses(_courses(study), "One line per fold.")
-    page.add_details(study.file.name, json.dumps(study.content(), indent=2))
     page.write(path)
 
 
@@ -162,26 +164,19 @@ def _tested_text(study: FoldStudy) -> str:
     return f"Together, their test sets are all {total:,} recordings, each of them once."
 
 
-def _add_pictures(page: Page, study: FoldStudy, summary: Summary) -> None:
+def _pictures(study: FoldStudy, summary: Summary) -> list[Picture]:
     names = [_short_name(fold) for fold in study.folds]
     values = [fold.result[study.headline] for fold in study.folds]
     label = measure_text(study.headline)
-    drawings: dict[str, Draw] = {
-        "folds": lambda theme: fold_values(values, names, label, summary, theme)
-    }
+    draw = partial(fold_values, values, names, label, summary)
+    pictures = [Picture("folds", CAPTIONS["folds"], draw)]
     confusion = study.confusion()
     if len(confusion):
         facts = study.folds[0].facts
         decisions = "steps" if study.folds[0].config.task.name == "labels" else "recordings"
-        drawings["confusion_matrix"] = lambda theme: confusion_matrix(
-            confusion, facts.classes, theme, decisions
-        )
-    folder = study.path / "pictures"
-    folder.mkdir(exist_ok=True)
-    for name, draw in drawings.items():
-        light = render_png(draw, LIGHT)
-        write_atomically(folder / f"{name}.png", light)
-        page.add_picture(CAPTIONS[name], light, render_png(draw, DARK))
+        draw = partial(confusion_matrix, confusion, facts.classes, decisions=decisions)
+        pictures.append(Picture("confusion_matrix", CAPTIONS["confusion_matrix"], draw))
+    return pictures
 
 
 def _short_name(fold: Fold) -> str:
@@ -190,7 +185,7 @@ def _short_name(fold: Fold) -> str:
     return tested[0] if len(tested) == 1 else str(fold.number)
 
 
-def _add_table(page: Page, study: FoldStudy) -> None:
+def _table(study: FoldStudy) -> Table:
     names = [*study.summaries(), *(["val_" + study.measure] if study.has_test else [])]
     has_tested = any(fold.facts.tested for fold in study.folds)
     columns = [
@@ -212,7 +207,7 @@ def _add_table(page: Page, study: FoldStudy) -> None:
                 *(result["epochs"], result["best_epoch"], result["seconds"]),
             ]
         )
-    page.add_table("Folds", "All runs, with the recordings of each set.", columns, rows)
+    return Table("Folds", "All runs, with the recordings of each set.", columns, rows)
 
 
 def _courses(study: FoldStudy) -> dict[str, dict[str, list[list[float]]]]:

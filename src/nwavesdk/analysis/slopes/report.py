@@ -19,7 +19,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import Page
+from nwavesdk.train.report.page import Page, Table, gradient_plot, surrogate_plot
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
@@ -222,30 +222,34 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         report: The report.
         batch: The batch that was scanned.
     """
-    page = Page(
-        "How much gradient reaches each layer",
-        f"{len(batch.y)} training recordings, {batch.weights} weights, "
-        f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
-        "one forward pass.",
-    )
-    page.add_table(
+    recommended = Table(
         "Recommended",
         "For each layer, with the reason.",
         ["layer", "surrogate", "reason"],
         [[one.layer, surrogate_label(one.surrogate), one.reason] for one in report.advice],
     )
-    _add_candidates(page, report)
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
-    page.add_curves(shown)
     with prepared(batch.net, seed=batch.chip):
-        page.add_trace(shown, *busiest_neuron(batch.net, batch.x))
+        trace = busiest_neuron(batch.net, batch.x)
+    page = Page(
+        title="How much gradient reaches each layer",
+        summary=f"{len(batch.y)} training recordings, {batch.weights} weights, "
+        f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
+        "one forward pass.",
+        sections=[
+            recommended,
+            _candidates(report),
+            surrogate_plot(shown),
+            gradient_plot(shown, *trace),
+        ],
+    )
     page.write(path)
 
 
-def _add_candidates(page: Page, report: SlopeReport) -> None:
-    """Add the table of all candidates."""
-    page.add_table(
+def _candidates(report: SlopeReport) -> Table:
+    """The table of all candidates."""
+    return Table(
         "Candidates",
         "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "
         f"that receive at least {report.scan.usable_share:g} of the average in the last layer, "

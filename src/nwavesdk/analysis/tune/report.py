@@ -12,10 +12,9 @@ from nwavesdk.analysis.tune.proposals import LEAST_IMPORTANCE, importance
 from nwavesdk.analysis.tune.study import Search, Trial
 from nwavesdk.analysis.tune.winner import winner_folder
 from nwavesdk.internal.files import one_line, write_atomically
-from nwavesdk.plot.theme import DARK, LIGHT, Draw, render_png
 from nwavesdk.train import BrokenRunError, RunFolder
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.report.page import Page
+from nwavesdk.train.report.page import Cell, Details, FactList, Page, Picture, Table
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["check_any_finished", "search_json", "search_lines", "trial_line", "write_search"]
@@ -153,52 +152,54 @@ def _write_page(search: Search, content: Mapping[str, Any], path: Path) -> None:
             "Trials are compared on the validation set. The test set was read once, by the best "
             "trial, whose run and report are in the folder winner."
         )
-    page = Page(f"Search of {len(content['trials'])} trials", tested, headline=headline)
     space = search.config.space
-    page.add_facts(
-        {
-            "trials": _counts(content),
-            f"best trial {best['number']}, validation {text}": f"{best[measure]:.4f}",
-            **{name: space[name].text(value) for name, value in best["values"].items()},
-            "importance": _importance_text(content),
-        }
+    facts = {
+        "trials": _counts(content),
+        f"best trial {best['number']}, validation {text}": f"{best[measure]:.4f}",
+        **{name: space[name].text(value) for name, value in best["values"].items()},
+        "importance": _importance_text(content),
+    }
+    page = Page(
+        title=f"Search of {len(content['trials'])} trials",
+        summary=tested,
+        headline=headline,
+        sections=[
+            FactList(facts),
+            *_pictures(search, content, f"validation {text}"),
+            _table(search, content, text),
+            Details(search.file.name, json.dumps(search.content(), indent=2)),
+        ],
     )
-    _add_pictures(page, search, content, f"validation {text}")
-    _add_table(page, search, content, text)
-    page.add_details(search.file.name, json.dumps(search.content(), indent=2))
     page.write(path)
 
 
-def _add_pictures(page: Page, search: Search, content: Mapping[str, Any], label: str) -> None:
+def _pictures(search: Search, content: Mapping[str, Any], label: str) -> list[Picture]:
     best = _place_of(content, content["best"])
     space, tried = search.config.space, search.tried()
     shares, n_finished = content["importance"], content["importance_trials"]
-    drawings: dict[str, tuple[str, Draw]] = {
-        "parallel_coordinates": (
+    pictures = [
+        Picture(
+            "parallel_coordinates",
             "Each line is a trial: its values, and at the right its score. A dashed line is a "
             "trial that was stopped early, with the score of its last epoch. Crashed trials are "
             "left out.",
             partial(parallel_coordinates, space, tried, best, label),
         )
-    }
+    ]
     if shares:
         caption = (
             "How much each field decides whether a trial is among the best tenth (PED-ANOVA of "
             f"Optuna), from {n_finished} finished trials. With few trials, this is mostly noise."
         )
-        drawings["importance"] = (caption, partial(importance_bars, shares, n_finished))
-    folder = search.path / "pictures"
-    folder.mkdir(exist_ok=True)
-    for name, (caption, draw) in drawings.items():
-        light = render_png(draw, LIGHT)
-        write_atomically(folder / f"{name}.png", light)
-        page.add_picture(caption, light, render_png(draw, DARK))
+        draw = partial(importance_bars, shares, n_finished)
+        pictures.append(Picture("importance", caption, draw))
+    return pictures
 
 
-def _add_table(page: Page, search: Search, content: Mapping[str, Any], text: str) -> None:
+def _table(search: Search, content: Mapping[str, Any], text: str) -> Table:
     space = search.config.space
     nan = float("nan")
-    rows: list[list[str | int | float]] = [
+    rows: list[list[Cell]] = [
         [
             trial["number"],
             trial["state"],
@@ -211,7 +212,7 @@ def _add_table(page: Page, search: Search, content: Mapping[str, Any], text: str
         for trial in content["trials"]
     ]
     columns = ["trial", "state", f"validation {text}", "validation loss", "epochs", *space, "error"]
-    page.add_table(
+    return Table(
         "Trials",
         "All trials. The score of a stopped trial is that of its last epoch.",
         columns,

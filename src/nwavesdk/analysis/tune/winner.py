@@ -39,8 +39,8 @@ def finish_winner(search: Search, trial: Trial) -> RunFolder:
         write_first(winner.config, tested.json_text().encode())
     if not winner.checkpoint.is_file():
         of_trial = RunFolder(trial.path).checkpoint
-        checkpoint = AtomicCheckpointIO(config).load_checkpoint(of_trial)
-        AtomicCheckpointIO(tested).save_checkpoint(checkpoint, winner.checkpoint)
+        checkpoint = AtomicCheckpointIO(config.identity()).load_checkpoint(of_trial)
+        AtomicCheckpointIO(tested.identity()).save_checkpoint(checkpoint, winner.checkpoint)
     page = search.choices(search.values(trial)).get("net", {}).get("page")
     Run.open(Path(winner.path), page).train()
     return winner

@@ -5,42 +5,43 @@ Each one is read as the data of the run were: same rate, same features, same sen
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import (
-    Layout,
-    check_layout,
-    filled_note,
-    numbered_columns_note,
-)
+from nwavesdk.data.consistency import Layout, check_layout, filled_note, numbered_columns_note
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
-from nwavesdk.data.features import (
-    ChipFeatures,
-    EventBins,
-    EventFeatures,
-    Features,
-    ImageFeatures,
-    SeriesFeatures,
-)
+from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
-from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.reading import RecordingError, checked
 from nwavesdk.data.recordings import Frames
-from nwavesdk.data.source import Events, Item, Kind, Sample, Source
-from nwavesdk.internal.checks import shown, whole_number
+from nwavesdk.data.source import Events, Item, Kind, Sample
+from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
+from nwavesdk.train.config.fields import is_table
+from nwavesdk.train.data.inputs import series_options, warn_of_skipped
 
-__all__ = ["Given", "GivenReader", "GivenRecording", "as_list", "as_mono"]
+if TYPE_CHECKING:
+    from nwavesdk.train.apply.trained import TrainedRun
+
+__all__ = ["Given", "GivenRecording", "as_mono", "read_recordings"]
 
 # The path of a file or a folder; or a recording in memory.
 GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
+
+# What a recording in memory is, by kind.
+IN_MEMORY: dict[Kind, str] = {
+    "sound": "samples [n], (samples, rate)",
+    "series": "an array [T, features]",
+    "image": "an array [H, W] or [H, W, colors]",
+    "events": "nwavesdk.data.Events(times, places, shape, duration)",
+}
 
 
 class Given(NamedTuple):
@@ -50,181 +51,164 @@ class Given(NamedTuple):
         key: Its name.
         frames: Its frames, or bins of its events.
         is_cut: Whether the front end has left out its end.
-        n_filled: Missing values that were interpolated.
     """
 
     key: str
     frames: Frames | EventBins
     is_cut: bool = False
-    n_filled: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class GivenReader:
-    """Reads recordings for a trained run.
+def read_recordings(
+    run: "TrainedRun",
+    recordings: GivenRecording | Sequence[GivenRecording],
+    skipped: list[tuple[str, str]] | None,
+    on_error: Literal["raise", "skip"],
+) -> Iterator[Given]:
+    """The frames of each recording; one is in memory at a time.
 
     Args:
-        kind: What the recordings of the run are.
-        features: How they become frames.
-        n_features: Features of a frame.
-        sample_rate: Rate of sound in memory without its own rate [Hz]; None without sound.
-        max_seconds: Length above which a sound is an error [s].
-        feature_names: Names of the features of a series in the data of the run; empty if unknown.
-        split_table: The table of sets of the run, which may be among the recordings.
-        series: What the run reads of the files of a series.
+        run: The run.
+        recordings: Paths and recordings in memory, one or several; none if the run generates a
+            pattern, which gets its frozen noise.
+        skipped: Receives name and fault of each file that is left out; if None, they give a
+            warning.
+        on_error: Whether a file that cannot be used is an error, or is left out.
+
+    Raises:
+        FileError: If a recording cannot be used.
+        ValueError: If a folder cannot be used, or if there is nothing to read.
+        TypeError: If a recording is neither a path nor values.
     """
+    given = _as_list(recordings)
+    if run.task.name == "pattern":
+        yield from _noise_of_patterns(run, given)
+    elif not given:
+        raise ValueError(
+            "Nothing to predict or to adapt to: got no recording, expected files or arrays."
+        )
+    faults = Faults(Path(), on_error, [] if skipped is None else skipped)
+    filled: list[int] = []
+    for index, recording in enumerate(given):
+        items: Sequence[Item] = ()
+        with _reporting(faults):
+            items, read = _open(run, f"recording {index}", recording, faults)
+        for item in items:
+            with _reporting(faults):
+                sample = read(item)
+                read_recording = _given(run, item, sample)
+                filled.append(sample.n_filled)
+                yield read_recording
+    for note in filled_note(filled):
+        warnings.warn(note, stacklevel=2)
+    if skipped is None:
+        warn_of_skipped(faults.skipped)
 
-    kind: Kind
-    features: Features
-    n_features: int
-    sample_rate: int | None
-    max_seconds: float
-    feature_names: tuple[str, ...] = ()
-    split_table: Path | None = None
-    series: SeriesOptions = ALL_COLUMNS
 
-    def read(
-        self,
-        given: Sequence[GivenRecording],
-        skipped: list[tuple[str, str]],
-        on_error: Literal["raise", "skip"] = "raise",
-    ) -> Iterator[Given]:
-        """The frames of each recording; one is in memory at a time.
+def _noise_of_patterns(run: "TrainedRun", given: Sequence[GivenRecording]) -> Iterator[Given]:
+    """The frozen noise that each pattern is generated from."""
+    if given:
+        raise ValueError(
+            "This run generates a pattern and has no input, got recordings: leave them out."
+        )
+    for key, n_frames in run.config.facts.patterns:
+        target = np.zeros((n_frames, 1), np.float32)
+        sample = Sample(target, target)  # whose length is that of the noise
+        yield Given(key, run.features(Item(key, Path(key)), sample).frames)
 
-        Args:
-            given: Paths and recordings in memory.
-            skipped: Receives name and fault of each file that is left out.
-            on_error: Whether a file that cannot be used is an error, or is left out.
 
-        Raises:
-            FileError: If a recording cannot be used.
-            ValueError: If a folder cannot be used.
-            TypeError: If a recording is neither a path nor values.
-        """
-        filled: list[int] = []
-        for index, recording in enumerate(given):
-            try:
-                if isinstance(recording, (str, Path)):
-                    reads = self._open(Path(recording), skipped, on_error)
-                else:
-                    reads = iter([self._in_memory(f"recording {index}", recording)])
-            except FileError as fault:
-                _report(fault, skipped, on_error)
-                continue
-            for read in reads:
-                try:
-                    one = read()
-                except FileError as fault:
-                    _report(fault, skipped, on_error)
-                    continue
-                filled.append(one.n_filled)
-                yield one
-        for note in filled_note(filled):
+@contextmanager
+def _reporting(faults: Faults) -> Iterator[None]:
+    """Report the fault of a file, unless it is one of a folder that was reported."""
+    try:
+        yield
+    except FileError as fault:
+        if SKIP_REMEDY in fault.remedy:
+            raise
+        faults.report(str(fault.path), fault)
+
+
+def _open(
+    run: "TrainedRun", name: str, recording: GivenRecording, faults: Faults
+) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
+    """A recording in memory, or those of a path, and the function that reads one of them."""
+    if not isinstance(recording, str | Path):
+        return [Item(name, Path(name))], partial(_sample_of, run, recording)
+    path = Path(recording)
+    if not path.exists():
+        raise FileError(path, "does not exist", "check the name")
+    split = run.config.option("data.split", "auto")
+    table = Path(split) if is_table(split) else None  # which is not a recording
+    path_faults = replace(faults, root=path, skipped=[], table=table)
+    # Files with many series have no columns to choose.
+    has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
+    source = open_source(
+        path,
+        path_faults,
+        max_seconds=run.max_seconds,
+        has_table=True,
+        series=series_options(run.config) if has_columns else ALL_COLUMNS,
+    )
+    faults.skipped += [(f"{printable(path)}/{file}", fault) for file, fault in path_faults.skipped]
+    if source.kind != run.kind:
+        problem = f"holds {source.kind}, expected {run.kind} like the data of the run"
+        raise FileError(path, problem, "leave it out, or convert it")
+    if path.is_dir():
+        items = [replace(item, key=f"{path.as_posix()}/{item.key}") for item in source.items]
+        return items, source.read
+    # The path may be one of the two files of a format.
+    return [item for item in source.items if item.path == path] or source.items, source.read
+
+
+def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
+    """A recording as frames, if its shape is that of the recordings of the run."""
+    features = run.features
+    values = sample.values
+    if isinstance(features, EventFeatures) and isinstance(values, Events):
+        shape, sensor = values.shape, features.shape
+        if len(shape) != len(sensor) or np.any(np.greater(shape, sensor)):
+            problem = f"is from a sensor of shape {shape}, expected {sensor} or smaller"
+            raise RecordingError(item.path, problem, "pass a recording like those of the run")
+    featured = features(item, replace(sample, target=None))
+
+    copies = getattr(features, "copies", 1)
+    width = run.config.facts.n_features // copies
+    layout = Layout(width, 0, run.config.facts.feature_names, "the data of the run")
+    check_layout(item, featured, sample.names, copies, layout)
+    if not isinstance(featured.frames, EventBins):
+        for note in numbered_columns_note([item.path.name], [featured.frames], width):
             warnings.warn(note, stacklevel=2)
 
-    def _open(
-        self, path: Path, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
-    ) -> Iterator[Callable[[], Given]]:
-        """The recordings of a path, which are read when they are called."""
-        if not path.exists():
-            raise FileError(path, "does not exist", "check the name")
-        has_table = self.split_table is not None and self.split_table.is_file()
-        faults = Faults(path, on_error, table=self.split_table if has_table else None)
-        # Files with many series have no columns to choose.
-        has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
-        series = self.series if has_columns else ALL_COLUMNS
-        source = open_source(
-            path, faults, max_seconds=self.max_seconds, has_table=True, series=series
-        )
-        skipped += [(f"{printable(path)}/{file}", fault) for file, fault in faults.skipped]
-        if source.kind != self.kind:
-            what = f"holds {source.kind}, expected {self.kind} like the data of the run"
-            raise FileError(path, what, "leave it out, or convert it")
-        items = source.items
-        if path.is_file():  # perhaps one of the two files of a format
-            items = tuple(item for item in items if item.path == path) or items
-        prefix = f"{path.as_posix()}/" if path.is_dir() else ""
-        return (partial(self._read, prefix + item.key, source, item) for item in items)
-
-    def _read(self, key: str, source: Source, item: Item) -> Given:
-        sample = source.read(item)
-        values = sample.values
-        if isinstance(values, np.ndarray):
-            for note in numbered_columns_note([item.path.name], [values], values.shape[1]):
-                warnings.warn(note, stacklevel=2)
-        return self._given(key, item, replace(sample, target=None))
-
-    def _in_memory(self, key: str, recording: object) -> Callable[[], Given]:
-        item = Item(key, Path(key))
-        # A table of pandas or polars has names.
-        columns = getattr(recording, "columns", ()) if self.kind == "series" else ()
-        sample = Sample(self._checked(item, recording), names=tuple(map(str, columns)))
-        return partial(self._given, key, item, sample)
-
-    def _given(self, key: str, item: Item, sample: Sample) -> Given:
-        """A recording as frames, if its shape is that of the recordings of the run."""
-        values = sample.values
-        if isinstance(self.features, ImageFeatures):
-            got = np.shape(values)  # type: ignore[arg-type]  # an image
-            expected = self.features.shape
-            # A net for colors takes gray images, too.
-            _check_shape(item, "an image", got, expected[:2] if len(got) == 2 else expected)
-        if isinstance(self.features, EventFeatures) and isinstance(values, Events):
-            is_inside = len(values.shape) == len(self.features.shape) and all(
-                map(int.__le__, values.shape, self.features.shape)
-            )
-            if not is_inside:
-                _check_shape(item, "from a sensor", values.shape, self.features.shape)
-        featured = self.features(item, sample)
-        copies = self.features.copies if isinstance(self.features, SeriesFeatures) else 1
-        layout = Layout(self.n_features // copies, 0, self.feature_names, "the data of the run")
-        check_layout(item, featured, sample.names, copies, layout)
-        return Given(key, featured.frames, self._is_cut(sample), sample.n_filled)
-
-    def _is_cut(self, sample: Sample) -> bool:
-        """Whether the front end leaves out the end of a recording, as that of a chip does."""
-        if not isinstance(self.features, ChipFeatures) or not isinstance(sample.values, tuple):
-            return False
-        samples, rate = sample.values
-        config = self.features.config
-        return config.steps(len(samples) / rate) > config.T
-
-    def _checked(self, item: Item, recording: object) -> Any:
-        """A recording in memory as the values of a `Sample`."""
-        if self.kind == "events":
-            if isinstance(recording, Events):
-                return recording
-            raise TypeError(
-                f"{item.key} is {_name_of(recording)}, expected Events or a path: make them with "
-                "nwavesdk.data.Events(times, places, shape, duration)."
-            )
-        if self.kind == "sound":
-            return self._checked_sound(item, recording)
-        if not hasattr(recording, "__array__"):
-            raise TypeError(f"{item.key} is {_name_of(recording)}, expected an array or a path.")
-        values = checked(item.path, np.asarray(recording))
-        if values.ndim < 2:
-            expected = "[T, features]" if self.kind == "series" else "[H, W]"
-            what = f"has the shape {list(values.shape)}, expected {expected}"
-            raise RecordingError(item.path, what, "pass values of this shape")
-        return values
-
-    def _checked_sound(self, item: Item, recording: object) -> tuple[Samples, int]:
-        rate = self.sample_rate
-        if isinstance(recording, tuple) and len(recording) == 2:
-            recording, rate = recording
-            limits = {"least": LOWEST_RATE, "most": HIGHEST_RATE}
-            rate = whole_number(item.key, "sample rate", rate, **limits)
-        if not hasattr(recording, "__array__"):
-            raise TypeError(
-                f"{item.key} is {_name_of(recording)}, expected samples [n], (samples, rate) or a "
-                "path."
-            )
-        assert rate is not None
-        return checked(item.path, as_mono(recording)), rate
+    is_cut = (
+        isinstance(features, ChipFeatures)
+        and isinstance(values, tuple)
+        and features.config.steps(len(values[0]) / values[1]) > features.config.T
+    )
+    return Given(item.key, featured.frames, is_cut)
 
 
-def as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
+def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
+    """A recording in memory."""
+    kind = run.kind
+    if kind == "events" and isinstance(recording, Events):
+        return Sample(recording)
+    rate = None
+    if kind == "sound" and isinstance(recording, tuple) and len(recording) == 2:
+        recording, rate = recording
+        rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)
+    if kind == "events" or not hasattr(recording, "__array__"):
+        got = type(recording).__name__
+        raise TypeError(f"{item.key} is {got}, expected {IN_MEMORY[kind]} or a path.")
+    if kind == "sound":
+        return Sample((checked(item.path, as_mono(recording)), rate or run.sample_rate))
+    values = checked(item.path, np.asarray(recording))
+    if values.ndim < 2:
+        problem = f"has the shape {list(values.shape)}, expected {IN_MEMORY[kind]}"
+        raise RecordingError(item.path, problem, "pass values of this shape")
+    # A table of pandas or polars has names.
+    return Sample(values, names=tuple(map(str, getattr(recording, "columns", ()))))
+
+
+def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
     """Recordings as a list, also if there is only one."""
     is_sound = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
     if isinstance(given, (str, Path, Events)) or is_sound or hasattr(given, "__array__"):
@@ -251,28 +235,3 @@ def as_mono(block: Any) -> Samples:
             "average its channels, or take one."
         )
     return samples.astype(np.float32)
-
-
-def _report(
-    fault: FileError, skipped: list[tuple[str, str]], on_error: Literal["raise", "skip"]
-) -> None:
-    if on_error == "raise":
-        if SKIP_REMEDY in str(fault):  # of a folder
-            raise fault
-        raise type(fault)(fault.path, fault.what, f"{fault.remedy}; {SKIP_REMEDY}") from None
-    skipped.append((printable(fault.path), fault.what))
-
-
-def _check_shape(item: Item, what: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if got != expected:
-        sizes = ["×".join(map(str, shape)) for shape in (got, expected)]
-        fault = f"is {what} of {sizes[0]} values, expected {sizes[1]} as in training"
-        raise FileError(item.path, fault, "pass a recording like those of the run")
-
-
-def _name_of(value: object) -> str:
-    return (
-        f"{type(value).__name__} {shown(value)}"
-        if isinstance(value, (int, float))
-        else (type(value).__name__)
-    )

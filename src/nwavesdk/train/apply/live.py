@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nwavesdk.data import Frames, FrontEnd, LogMel, Standard
+from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
 from nwavesdk.train.apply.given import as_mono
 
@@ -23,31 +23,21 @@ class LiveInput:
 
     Args:
         front_end: From sound to frames.
-        standard: The scale of the frames.
+        net_input: From frames to the input of the net, on one scale for all recordings.
         sample_rate: Rate of the sound [Hz].
-        hold: Time steps for each frame.
-        length: The sound is padded at its end to a multiple of this number of frames.
 
     Example:
+        >>> from nwavesdk.data import Standard
         >>> standard = Standard(np.zeros(32, np.float32), np.ones(32, np.float32))
-        >>> stream = LiveInput(LogMel(16_000), standard, sample_rate=16_000)
+        >>> stream = LiveInput(LogMel(16_000), NetInput(standard=standard), sample_rate=16_000)
         >>> steps = stream.push(np.zeros(1600, np.float32))  # 100 ms: frames of 25 ms, every 10 ms
         >>> steps.shape, stream.finish().shape
         (torch.Size([8, 1, 32]), torch.Size([0, 1, 32]))
     """
 
-    def __init__(
-        self,
-        front_end: FrontEnd | LogMel,
-        standard: Standard,
-        sample_rate: int,
-        hold: int = 1,
-        length: int = 1,
-    ) -> None:
+    def __init__(self, front_end: FrontEnd | LogMel, net_input: NetInput, sample_rate: int) -> None:
         self._whole = front_end
-        self._standard = standard
-        self._hold = hold
-        self._length = length
+        self._net_input = net_input
         self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._front_end = front_end.stream()
         self._n_frames = 0
@@ -67,7 +57,7 @@ class LiveInput:
             ValueError: If the sound has ended, is not mono, or has samples that are not finite or
                 too large to be filtered.
         """
-        return self._net_input(self._frames(as_mono(block)))
+        return self._held(self._frames(as_mono(block)))
 
     def finish(self) -> Tensor:
         """The steps from the end of the sound to the end of the recording, as `push` returns them.
@@ -77,9 +67,25 @@ class LiveInput:
         one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
-        missing = -self._n_frames % self._length if self._n_frames else self._length
+        front_end = self._whole
+        net_input = self._net_input
+        if isinstance(front_end, FrontEnd):
+            # The filters go on in silence: one sample more, because steps differ by one.
+            length = n_silent = front_end.config.T
+            samples = length * front_end.config.sim_time_s * front_end.config.sample_rate
+            n_samples = math.ceil(samples) + 1
+        else:
+            # Training pads a sound that is shorter than a window to a window.
+            length = net_input.length or 1 if net_input.pads_to_length else 1
+            n_silent = int(self._n_frames == 0)
+            n_samples = front_end.width
+        missing = -self._n_frames % length if self._n_frames else length
+        silent = self._front_end.push(np.zeros(n_samples, np.float32))
+        padding = np.zeros((missing, frames.shape[1]), np.float32)
+        n_silent = min(missing, n_silent)
+        padding[:n_silent] = net_input.standard.apply(silent[:n_silent])
         self._has_ended = True
-        return self._net_input(np.concatenate([frames, self._padding(missing)]))
+        return self._held(np.concatenate([frames, padding]))
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
@@ -93,29 +99,13 @@ class LiveInput:
                 "full scale 1: scale it."
             )
         self._n_frames += len(frames)
-        return self._standard.apply(frames)
+        return self._net_input.standard.apply(frames)
 
-    def _padding(self, count: int) -> Frames:
-        """The frames with which training pads a recording."""
-        front_end = self._whole
-        if isinstance(front_end, FrontEnd):
-            # The filters go on in silence: one sample more, because steps differ by one.
-            samples = count * front_end.config.sim_time_s * front_end.config.sample_rate
-            silent = self._front_end.push(np.zeros(math.ceil(samples) + 1, np.float32))
-            return self._standard.apply(silent[:count])
-        padding = np.zeros((count, front_end.bands), np.float32)
-        if not self._n_frames:
-            # Training pads a sound that is shorter than a window to a window.
-            silent = self._front_end.push(np.zeros(front_end.width, np.float32))
-            padding[0] = self._standard.apply(silent[:1])
-        return padding
-
-    def _net_input(self, frames: Frames) -> Tensor:
-        return torch.from_numpy(np.repeat(frames, self._hold, axis=0)).unsqueeze(1)
+    def _held(self, frames: Frames) -> Tensor:
+        return torch.from_numpy(np.repeat(frames, self._net_input.hold, axis=0)).unsqueeze(1)
 
 
 def rate_of(front_end: FrontEnd | LogMel) -> int:
     """Rate of the sound that a front end takes [Hz]."""
-    if isinstance(front_end, FrontEnd):
-        return front_end.config.sample_rate
-    return front_end.sample_rate
+    settings = front_end.config if isinstance(front_end, FrontEnd) else front_end
+    return settings.sample_rate

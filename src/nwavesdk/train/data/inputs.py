@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from nwavesdk.chip import Profile
-from nwavesdk.data import NWaveDataloaderConfig, Recordings, Series, Standard
+from nwavesdk.data import NetInput, NWaveDataloaderConfig, Series, Standard
 from nwavesdk.data.augment import Augmentation
-from nwavesdk.data.batches import encoder_of
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
 from nwavesdk.data.formats import ALL_COLUMNS
 from nwavesdk.data.front_end import LEAST_CHANGE
@@ -27,10 +26,8 @@ __all__ = [
     "channel_options",
     "constant_note",
     "features_of",
-    "input_options",
+    "net_input_of",
     "outlier_note",
-    "scale_of_kind",
-    "series_of",
     "series_options",
     "skipped_note",
     "warn_of_skipped",
@@ -115,53 +112,31 @@ def series_options(config: RunConfig) -> SeriesOptions:
     )
 
 
-def scale_of_kind(standard: Standard, kind: str) -> Standard:
-    """The scale of features with the change below which a recording of this kind is steady."""
-    return replace(standard, least_change=LEAST_CHANGE) if kind == "sound" else standard
-
-
-def series_of(
-    config: RunConfig,
-    recordings: Recordings,
-    standard: Standard,
-    *,
-    augmentation: Augmentation | None = None,
-    seed: int = 0,
-) -> Series:
-    """A set of a run as the input of its net.
+def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
+    """How the frames of a run become the input of its net.
 
     Args:
         config: The config of the run; what is found in the data is there.
-        recordings: The set.
         standard: The scale of the features.
-        augmentation: How recordings change in training; None for other sets.
-        seed: Seed of these changes.
     """
-    return Series(
-        recordings,
-        standard,
-        **input_options(config),
-        as_lists=config.option("data.events") == "lists",
-        augmentation=augmentation,
-        seed=seed,
-    )
-
-
-def input_options(config: RunConfig) -> dict[str, Any]:
-    """How the frames of a run become the input of its net, apart from their scale."""
     data = config.data
     held = data if isinstance(data, kinds.Held) else None
     own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
     image = data if isinstance(data, kinds.Images) else None
-    return {
-        "hold": (held.hold if held else image.steps if image else 1) or 1,
-        "length": held.length if held else None,
-        "pads_to_length": held is not None and held.padding == "zeros",
-        "encoder": encoder_of(image.encoder, config.seed) if image else None,
-        "center": own_scale.center,
-        "standardize": own_scale.standardize,
-        "look_ahead": config.option("task.look_ahead", 0),
-    }
+    if data.kind == "sound":
+        standard = replace(standard, least_change=LEAST_CHANGE)
+    return NetInput(
+        standard=standard,
+        hold=(held.hold if held else image.steps if image else 1) or 1,
+        length=held.length if held else None,
+        pads_to_length=held is not None and held.padding == "zeros",
+        encoder=image.encoder if image else "current",
+        seed=config.seed,
+        as_lists=config.option("data.events") == "lists",
+        center=own_scale.center,
+        standardize=own_scale.standardize,
+        look_ahead=config.option("task.look_ahead", 0),
+    )
 
 
 def augmentation_of_run(config: RunConfig) -> Augmentation | None:
@@ -212,7 +187,7 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
             "all steps of all training recordings are the same, so a net learns nothing from them: "
             "look at them with nwave data. Transparent pixels of images count as black."
         )
-    if not train.center:
+    if not train.input.center:
         return None
     places = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
     if not places:

@@ -16,8 +16,7 @@ from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
-    scale_of_kind,
-    series_of,
+    net_input_of,
     skipped_note,
     warn_of_skipped,
 )
@@ -229,8 +228,9 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
         )
 
     seed = stream_seed(config.seed, "augment")
-    train = series_of(config, parts.train, standard, augmentation=augmentation, seed=seed)
-    val, test = (series_of(config, part, standard) for part in (parts.val, parts.test))
+    net_input = net_input_of(config, standard)
+    train = Series(parts.train, net_input, augmentation, seed)
+    val, test = (Series(part, net_input) for part in (parts.val, parts.test))
     skipped = skipped_note(split.recordings.skipped)
     notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
     return RunData(train, val, test, standard, split.loaded.is_cached, notes)
@@ -255,7 +255,7 @@ def _scale(config: RunConfig, train: Recordings) -> Standard:
     if config.data.kind in ("events", "pattern"):
         mean_square = np.mean(standard.deviation**2 + standard.mean**2)
         return Standard(zeros, np.full_like(zeros, np.sqrt(mean_square)))
-    return scale_of_kind(standard, config.data.kind)
+    return standard
 
 
 def check_batch_memory(batch_size: int, data: RunData) -> None:

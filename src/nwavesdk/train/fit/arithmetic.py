@@ -29,13 +29,8 @@ def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
 
 @contextlib.contextmanager
 def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
-    """Compute with the threads and crossovers with which a run began.
-
-    Runs that were begun before these were recorded use the current ones.
-    """
-    if config is None:
-        yield
-        return
+    """Compute with the threads and crossovers with which a run began; None changes nothing."""
+    config = config or current_arithmetic()
     threads = torch.get_num_threads()
     table = crossover.chosen_table()
     cores = os.cpu_count() or 1
@@ -46,6 +41,7 @@ def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
             "new run.",
             stacklevel=3,
         )
+
     try:
         torch.set_num_threads(config.threads)
         crossover.use_table(config.table())

@@ -54,8 +54,9 @@ class Evaluation:
     @property
     def saturated(self) -> tuple[float, ...]:
         """Fraction of each layer's neurons that fired in more than `SATURATED` of steps."""
-        layers = self.neuron_rates.values()
-        return tuple((rates > SATURATED).double().mean().item() for rates in layers)
+        return tuple(
+            (rates > SATURATED).double().mean().item() for rates in self.neuron_rates.values()
+        )
 
     def named_measures(self, part: str) -> dict[str, float]:
         """The measures with the name of the set, as in `test_accuracy`."""
@@ -86,54 +87,47 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
     weight = next(net.parameters())
     decoder = task.decoder().to(weight.device, weight.dtype)
     batches = [
-        _evaluate_batch(net, decoder, task, batch, series.look_ahead)
+        _evaluate_batch(net, decoder, task, batch, series.input.look_ahead)
         for batch in batches_of(series, batch_size)
     ]
     net.train(was_training)
-    tally = torch.stack([batch.tally for batch in batches]).sum(dim=0)
+
+    predicted, targets, lengths, tallies, fired = zip(*batches, strict=True)
+    tally = torch.stack(tallies).sum(dim=0)
     return Evaluation(
-        predicted=torch.cat([batch.predicted for batch in batches]),
-        targets=torch.cat([batch.targets for batch in batches]),
-        lengths=torch.cat([batch.lengths for batch in batches]),
+        predicted=torch.cat(predicted),
+        targets=torch.cat(targets),
+        lengths=torch.cat(lengths),
         tally=tally,
         measures=task.measures(tally),
         neuron_rates={
-            name: sum((batch.fired[name] for batch in batches[1:]), first) / len(series)
-            for name, first in batches[0].fired.items()
+            name: torch.stack([rates[name] for rates in fired]).sum(0) / len(series)
+            for name in fired[0]
         },
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _EvaluatedBatch:
-    """As `Evaluation`; `fired` has each layer's spikes per step, summed over recordings, `[N]`."""
-
-    predicted: Tensor
-    targets: Tensor
-    lengths: Tensor
-    tally: Tensor
-    fired: dict[str, Tensor]
-
-
 def _evaluate_batch(
     net: nn.Module, decoder: nn.Module, task: TrainingTask, batch: Batch, look_ahead: int
-) -> _EvaluatedBatch:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    """Predictions, targets, decisions per recording, tally, and spikes as of `_mean_spikes`."""
     device = next(net.parameters()).device
     lengths = lengths_of(batch)
     on_device = None if lengths is None else lengths.to(device)
     with prepared(net), prepared(decoder):
         recording = record_spikes(net, batch.x.to(device), lengths=on_device)
         outputs = decoder(recording.spk, recording.mem, on_device)
-    predicted = task.predict(outputs).cpu()
-    fired = {name: _mean_spikes(spk, on_device).cpu() for name, spk in recording.spiking.items()}
-    tally = task.tally(outputs, batch.y.to(device), on_device)
-    is_per_step = predicted.ndim > 1
-    if is_per_step:
+
+    predicted, targets = task.predict(outputs).cpu(), batch.y
+    decisions = torch.ones_like(batch.y)
+    if predicted.ndim > 1:  # a decision per step
         is_valid = valid_steps(batch.lengths, batch.x.shape[1])
         is_valid[:, :look_ahead] = False
         decisions = batch.lengths - look_ahead
-        return _EvaluatedBatch(predicted[is_valid], batch.y[is_valid], decisions, tally, fired)
-    return _EvaluatedBatch(predicted, batch.y, torch.ones_like(batch.y), tally, fired)
+        predicted, targets = predicted[is_valid], batch.y[is_valid]
+    tally = task.tally(outputs, batch.y.to(device), on_device)
+    fired = {name: _mean_spikes(spk, on_device).cpu() for name, spk in recording.spiking.items()}
+    return predicted, targets, decisions, tally, fired
 
 
 def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:

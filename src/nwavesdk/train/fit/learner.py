@@ -1,11 +1,11 @@
-"""Steps of training and validation, and the best epoch's weights."""
+"""Steps of training and validation."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch
@@ -16,13 +16,11 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
 from nwavesdk.train.config.learning import ChipConfig, CompletedLearning
-from nwavesdk.train.fit.checkpoint import check_like
-from nwavesdk.train.fit.model_file import check_tensors
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask
 
-__all__ = ["Learner", "Selection", "lengths_of", "spike_cost"]
+__all__ = ["Learner", "lengths_of", "spike_cost"]
 
 
 class Learner(LightningModule):
@@ -75,17 +73,7 @@ class Learner(LightningModule):
         self.latest: dict[str, Tensor] = {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check weights and schedules, and restore the schedules.
-
-        The signs are kept until weights are loaded.
-        """
-        check_tensors(checkpoint["state_dict"], self.state_dict())
-        expected: dict[str, Any] = {}
-        self.on_save_checkpoint(expected)
-        if checkpoint.get("reached") is not None:
-            expected["reached"] = 0.0
-        for name, like in expected.items():
-            check_like(checkpoint[name], like, name)
+        """Restore the schedules; the signs are kept until weights are loaded."""
         self._resumed_signs = checkpoint.get("annealing")
         if self.surrogate_annealing is not None:
             self.surrogate_annealing.load_state_dict(checkpoint["surrogate_schedule"])
@@ -103,14 +91,12 @@ class Learner(LightningModule):
         """Let several processes share the statistics of batch norms."""
         if self.trainer.world_size == 1:
             return
-        modules = self.net.named_modules()
-        norms = {name: m for name, m in modules if hasattr(m, "num_batches_tracked")}
-        for name, norm in norms.items():
-            if isinstance(norm, TimeBatchNorm):
-                norm.is_synchronized = True
-            elif self.trainer.is_global_zero:
+        for name, module in self.net.named_modules():
+            if isinstance(module, TimeBatchNorm):
+                module.is_synchronized = True
+            elif hasattr(module, "num_batches_tracked") and self.trainer.is_global_zero:
                 print_line(
-                    f"nwave: note: {name} ({type(norm).__name__}) has the statistics of each "
+                    f"nwave: note: {name} ({type(module).__name__}) has the statistics of each "
                     "process, not of the whole batch: TimeBatchNorm would have these."
                 )
 
@@ -195,11 +181,8 @@ class Learner(LightningModule):
         """Log the means of the epoch and the measures of the whole validation set."""
         tally = self._val_tally
         assert tally is not None
-        if self.trainer.world_size > 1:
-            of_all = self.trainer.strategy.reduce(tally.to(self.device), reduce_op="sum")
-            assert isinstance(of_all, Tensor)
-            tally = of_all.cpu()
-        measures = self.task.measures(tally)
+        tally = self.trainer.strategy.reduce(tally.to(self.device), reduce_op="sum")
+        measures = self.task.measures(tally.cpu())
         logged: dict[str, Any] = {f"val_{name}": value for name, value in measures.items()}
         logged |= self._means.take(self.trainer)
         self.log_dict(logged, sync_dist=True)  # they are equal in all processes
@@ -281,10 +264,7 @@ class EpochMeans:
         """The means over the batches of all processes, and begin again."""
         sums = torch.stack([*map(torch.as_tensor, self._sums.values())])
         weights = torch.tensor(list(self._weights.values())).to(sums)
-        if trainer.world_size > 1:
-            both = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
-            assert isinstance(both, Tensor)
-            sums, weights = both
+        sums, weights = trainer.strategy.reduce(torch.stack([sums, weights]), reduce_op="sum")
         means = dict(zip(self._sums, sums / weights, strict=True))
         self._sums.clear()
         self._weights.clear()
@@ -328,59 +308,3 @@ def lengths_of(batch: Batch) -> Tensor | None:
     """Steps of each recording, `[B]`; None if the batch has no padding, which takes less time."""
     has_padding = bool((batch.lengths < batch.x.shape[1]).any())
     return batch.lengths if has_padding else None
-
-
-class Selection(Callback):
-    """Keeps the weights of the best or of the last epoch, and ends a run that no longer improves.
-
-    The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. The weights that are kept are part of the checkpoint, so that one file
-    holds the whole state of a run. (Lightning's EarlyStopping forgets on resuming that it had
-    decided to stop.)
-
-    Args:
-        measure: The score; see `TrainingTask.score`.
-        patience: Epochs without improvement after which the run ends; None never ends it early.
-        keeps_last: Whether each epoch replaces the one before, not only a better one.
-
-    Attributes:
-        epoch: The epoch that is kept, from 0; -1 before the first.
-        score: Its score on the validation set and its negative validation loss.
-        weights: Its weights, on the CPU.
-    """
-
-    def __init__(self, measure: str, patience: int | None, *, keeps_last: bool = False) -> None:
-        self.measure = measure
-        self.keeps_last = keeps_last
-        self.patience = patience
-        self.epoch = -1
-        self.score = (-1.0, 0.0)
-        self.weights: dict[str, Tensor] = {}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Stop a resumed run that had already decided to stop."""
-        self._stop_without_improvement(trainer, trainer.current_epoch - 1)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare this epoch with the one that is kept."""
-        metrics = trainer.callback_metrics
-        score = (metrics[f"val_{self.measure}"].item(), -metrics["val_loss"].item())
-        if self.keeps_last or score > self.score or self.epoch < 0:
-            self.epoch = trainer.current_epoch
-            self.score = score
-            weights = pl_module.state_dict().items()
-            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
-        self._stop_without_improvement(trainer, trainer.current_epoch)
-
-    def _stop_without_improvement(self, trainer: Trainer, epoch: int) -> None:
-        if self.patience is not None and epoch - self.epoch >= self.patience:
-            trainer.should_stop = True
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "score": list(self.score), "weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epoch = state_dict["epoch"]
-        self.weights = state_dict["weights"]
-        measure, negative_loss = state_dict["score"]
-        self.score = (measure, negative_loss)

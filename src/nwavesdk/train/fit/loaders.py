@@ -1,16 +1,23 @@
 """The batches of a run, for Lightning."""
 
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from nwavesdk.data import Batch
 from nwavesdk.data.batches import BatchOrder, batches_of
+from nwavesdk.presets import LAYERED
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.data.load import RunData
+from nwavesdk.train.fit.net_file import load_module
 from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = ["Loaders"]
+
+# Recordings per validation batch if training draws chips; small, so that it uses several.
+VAL_BATCH = 16
 
 
 class Loaders(LightningDataModule):
@@ -18,53 +25,41 @@ class Loaders(LightningDataModule):
 
     Args:
         data: The data.
-        batch_size: Recordings per batch.
-        seed: The run's seed.
-        val_batch_size: Recordings per batch of the validation set. [`batch_size`]
-        workers: Processes that make batches.
-        on_start: Called in each of these processes; see `batches_of`.
-        has_batch_norm: Whether the net may have batch norm; see `BatchOrder`.
-
-    Attributes:
-        first_epoch: Epochs before the one that the training begins with: those of a checkpoint.
+        config: The config of the run.
     """
 
-    def __init__(
-        self,
-        data: RunData,
-        batch_size: int,
-        seed: int,
-        val_batch_size: int | None = None,
-        workers: int = 0,
-        on_start: Callable[[], object] | None = None,
-        *,
-        has_batch_norm: bool = False,
-    ) -> None:
+    def __init__(self, data: RunData, config: CompletedConfig) -> None:
         super().__init__()
         self.data = data
-        self.batch_size = batch_size
-        self.val_batch_size = val_batch_size or batch_size
-        self.seed = seed
-        self.workers = workers
-        self.on_start = on_start
-        self.has_batch_norm = has_batch_norm
+        self.config = config
         self.first_epoch = 0
+        self.is_layered = config.net.name in LAYERED
+        on_start = None if self.is_layered else partial(load_module, config.page)
+        self._batches_of = partial(batches_of, workers=config.machine.workers, on_start=on_start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch with which a resumed run begins."""
+        assert self.trainer is not None
+        return {"first_epoch": self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.first_epoch = state_dict["first_epoch"]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Every recording, in an order that is a function of the seed and the epoch."""
-        trainer = self.trainer
-        assert trainer is not None
+        assert self.trainer is not None
+        batch_size = self.config.learning.batch_size
         order = BatchOrder(
             self.data.train,
-            self.batch_size,
-            stream_seed(self.seed, "order"),
-            trainer.world_size,
-            trainer.global_rank,
-            has_batch_norm=self.has_batch_norm,
+            batch_size,
+            stream_seed(self.config.seed, "order"),
+            self.trainer.world_size,
+            self.trainer.global_rank,
+            has_batch_norm=not self.is_layered,  # a page may have batch norms
         )
         # Workers read their first batches before Lightning sets the epoch of a resumed run.
         order.set_epoch(self.first_epoch)
-        return batches_of(self.data.train, self.batch_size, order, self.workers, self.on_start)
+        return self._batches_of(self.data.train, batch_size, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation set in its order, or the share of this process.
@@ -72,14 +67,17 @@ class Loaders(LightningDataModule):
         Raises:
             ValueError: If there are more processes than recordings.
         """
-        trainer = self.trainer
-        assert trainer is not None
-        n, world = len(self.data.val), trainer.world_size
+        assert self.trainer is not None
+        n, world = len(self.data.val), self.trainer.world_size
         if n < world:
             raise ValueError(
                 f"machine.devices: got {world} processes for {n} recordings of the validation set, "
                 "expected at least one each: use fewer --devices or --nodes."
             )
+
+        chip = self.config.chip
+        draws_chips = chip is not None and chip.training == "mismatch"
+        batch_size = VAL_BATCH if draws_chips else self.config.learning.batch_size
         # Each recording once: `DistributedSampler` would give some to two processes.
-        share = range(trainer.global_rank, n, world)
-        return batches_of(self.data.val, self.val_batch_size, share, self.workers, self.on_start)
+        share = range(self.trainer.global_rank, n, world)
+        return self._batches_of(self.data.val, batch_size, share)

@@ -1,9 +1,10 @@
 """The machine of a run: its devices and processes, and the precision of its numbers."""
 
 import os
-from typing import Literal
 
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from lightning.pytorch.plugins import MixedPrecision
 
@@ -11,80 +12,60 @@ from nwavesdk.train.config.learning import MachineConfig
 
 __all__ = [
     "check_machine",
-    "check_precision",
     "check_processes",
     "default_threads",
+    "is_first_process",
     "precision_plugins",
 ]
+
+
+def is_first_process() -> bool:
+    """Whether this process prints and writes; it started the others, or torchrun did."""
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 def check_machine(machine: MachineConfig) -> None:
     """Reject what this machine does not have, before anything is written.
 
     Raises:
-        ValueError: If there is no such accelerator, if it has fewer devices than requested, if it
-            lacks the precision, if the CPU would run more processes than it has cores, or if
-            torchrun started others.
+        ValueError: If there is no such accelerator, if it has fewer devices than requested, or if
+            the CPU would run more processes than it has cores; see also `check_processes`.
     """
     cuda, mps = _cuda_devices(), _mps_devices()
-    available = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(machine.accelerator)
-    if available is not None and available < machine.devices:
+    # Each process has the whole data and net. Two are allowed anywhere, to try data-parallel runs.
+    cpu = max(2, os.cpu_count() or 1)
+    by_name = {"gpu": cuda or mps, "cuda": cuda, "mps": mps, "cpu": cpu}
+    available = by_name.get(machine.accelerator, cuda or mps or cpu)
+    if available < machine.devices:
         raise ValueError(
             f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), "
             f"but this machine has {available}: use --accelerator cpu or auto, or fewer --devices."
         )
-    # Each process has the whole data and net. Two are allowed anywhere, to try data-parallel runs.
-    most = max(2, os.cpu_count() or 1)
-    if _device_kind(machine) == "cpu" and machine.devices > most:
-        raise ValueError(
-            f"machine.devices: got {machine.devices} processes for {os.cpu_count()} cores, "
-            f"expected at most {most}: use fewer --devices."
-        )
     check_processes(machine)
-    check_precision(machine)
 
 
 def check_processes(machine: MachineConfig) -> None:
-    """Reject processes of torchrun that are not those of a run.
+    """Reject processes that are not those of the run, and a precision that its device lacks.
 
     Raises:
-        ValueError: If their number differs, or if there are several machines without torchrun.
+        ValueError: If torchrun started other processes, or none for several machines, or if the
+            device does not have the precision.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        if machine.nodes > 1:
-            raise ValueError(
-                f"machine.nodes: got {machine.nodes}, but torchrun has not started this process: "
-                "give the command to torchrun on each machine, as in docs/scaling.md, or leave it "
-                "out."
-            )
-        return
-    per_node = int(os.environ["LOCAL_WORLD_SIZE"])
-    nodes = int(os.environ["WORLD_SIZE"]) // per_node
-    if (nodes, per_node) != (machine.nodes, machine.devices):
+    if TorchElasticEnvironment.detect():
+        TorchElasticEnvironment().validate_settings(machine.devices, machine.nodes)
+    elif machine.nodes > 1:
         raise ValueError(
-            f"machine.nodes: torchrun started {per_node} process(es) on each of {nodes} "
-            f"machine(s), got --devices {machine.devices} and --nodes {machine.nodes}: give "
-            f"--devices {per_node} --nodes {nodes}, or change --nproc-per-node and --nnodes."
+            f"machine.nodes: got {machine.nodes}, but torchrun has not started this process: give "
+            "the command to torchrun on each machine, as in docs/scaling.md, or leave it out."
         )
 
-
-def check_precision(machine: MachineConfig) -> None:
-    """Reject a precision that the device of a run does not have.
-
-    Raises:
-        ValueError: If it does not.
-    """
     kind = _device_kind(machine)
     lacks_bfloat16 = kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-    if machine.precision == "bf16-mixed" and lacks_bfloat16:
+    lacking = {"bf16-mixed": lacks_bfloat16, "64-true": kind == "mps"}
+    if lacking.get(machine.precision):
         raise ValueError(
-            "machine.precision: got 'bf16-mixed', but this GPU has no bfloat16: use --precision "
-            "16-mixed or 32-true."
-        )
-    if machine.precision == "64-true" and kind == "mps":
-        raise ValueError(
-            "machine.precision: got '64-true', but this GPU (mps) has no float64: use --precision "
-            "32-true, or --accelerator cpu."
+            f"machine.precision: got {machine.precision!r}, which this GPU ({kind}) does not have: "
+            "use --precision 32-true, or --accelerator cpu."
         )
 
 
@@ -102,7 +83,7 @@ def precision_plugins(machine: MachineConfig) -> list[MixedPrecision]:
     return [MixedPrecision("16-mixed", "cpu")] if is_float16_on_cpu else []
 
 
-def _device_kind(machine: MachineConfig) -> Literal["cpu", "cuda", "mps"]:
+def _device_kind(machine: MachineConfig) -> str:
     """The kind of device that Lightning takes."""
     if machine.accelerator in ("cpu", "cuda", "mps"):
         return machine.accelerator

@@ -426,7 +426,7 @@ def class_counts(train: Series, n_classes: int) -> npt.NDArray[np.int64]:
         return np.bincount(recordings.labels, minlength=n_classes)
     counts = np.zeros(n_classes, np.int64)
     for target in recordings.targets:
-        classes = target[: train.length].astype(np.int64)
+        classes = target[: train.input.length].astype(np.int64)
         counts += np.bincount(classes[classes >= 0], minlength=n_classes)
     return counts
 
@@ -434,5 +434,5 @@ def class_counts(train: Series, n_classes: int) -> npt.NDArray[np.int64]:
 def fit_targets(train: Series) -> Standard:
     """Mean and deviation of each value over all steps of a training set."""
     recordings = train.recordings
-    values = tuple(target[: train.length] for target in recordings.targets)
+    values = tuple(target[: train.input.length] for target in recordings.targets)
     return Standard.fit(replace(recordings, frames=values, targets=()))  # type: ignore[arg-type]  # values, not classes

@@ -1,28 +1,48 @@
-"""What describes the net of a finished run: costs of an inference, and scores of simple models."""
+"""What describes the net of a finished run: costs of an inference, and scores of simple models.
 
-from collections.abc import Sequence
+A net is judged against the largest class and a linear model. The linear model is ridge regression,
+to one number per class for classes, with the penalty that is best on the validation set. Its inputs
+are the mean and the deviation over time of each feature, or, for targets of each step, the features
+of the step.
+"""
+
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from nwavesdk.data import Indices, Series
+from nwavesdk.data.recordings import ROUNDING
+from nwavesdk.data.source import Task
 from nwavesdk.internal.files import one_line
-from nwavesdk.metrics import OperationCounter, Operations
+from nwavesdk.metrics import OperationCounter, Operations, r2
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.tasks import TrainingTask
-from nwavesdk.train.report.simple_models import simple_scores
 
-__all__ = ["MOST_VALUES", "cost_fields", "count_on_series", "counted_recordings", "describe_run"]
+__all__ = ["MAX_VALUES", "count_on_series", "counted_recordings", "describe_run", "simple_scores"]
 
-# Recordings on which operations are counted, so that it takes about a second.
-MOST_RECORDINGS = 256
-# Of different lengths, they do not run together.
-MOST_OF_DIFFERENT_LENGTHS = 64
+# Recordings on which operations are counted, so that it takes about a second; those of different
+# lengths do not run together.
+MAX_COUNTED = 256
+MAX_OF_DIFFERENT_LENGTHS = 64
 # Values of a batch of inputs: 64 MB.
-MOST_VALUES = 2**24
+MAX_VALUES = 2**24
+
+# Rows of the training set that the linear model is fitted to, so that it takes about a second.
+MAX_RECORDINGS = 3000
+MAX_STEPS = 200_000
+# Inputs and recordings do not both exceed this number: the model solves a system of the smaller
+# one.
+MAX_SYSTEM = 1500
+# Penalties, relative to the variance of an input.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+# Weights and offset of a linear model.
+Linear = tuple[Tensor, Tensor]
 
 
 def describe_run(
@@ -30,7 +50,7 @@ def describe_run(
 ) -> tuple[dict[str, Any], Operations | None]:
     """The fields of `result.json` that follow from the net, and its operations.
 
-    What fails is reported and left out, because the run is finished.
+    If one of them fails, this is reported and all are left out, because the run is finished.
 
     Args:
         data: The data of the run.
@@ -40,19 +60,29 @@ def describe_run(
         reads_test: Whether the evaluated set is the test set, not the validation set.
     """
     evaluated = data.test if reads_test else data.val
-    fields: dict[str, Any] = {}
-    operations = None
     try:
         operations = count_on_series(net, evaluated)
-        n_hidden = len(evaluation.rates) - (not task.output.is_readout)
-        fields |= cost_fields(operations, evaluation.rates, n_hidden)
-        n_classes = len(evaluated.recordings.classes)
-        fields |= simple_scores(data.train, data.val, evaluated, task.name, n_classes)
+        scores = simple_scores(data.train, data.val, evaluated, task.name)
     except Exception as error:  # whatever a net of the user raises
         print_line(
             "nwave: warning: the run is finished, but costs of the net or scores of simple models "
             f"are missing ({one_line(error)})."
         )
+        return {}, None
+
+    rates = list(evaluation.neuron_rates.values())
+    hidden = rates if task.output.is_readout else rates[:-1]
+    fields = {
+        "dense_macs": round(operations.dense, 1),
+        "effective_macs": round(operations.effective_macs, 1),
+        "effective_acs": round(operations.effective_acs, 1),
+        "neuron_updates": round(operations.updates, 1),
+        "counted_recordings": operations.recordings,
+        "not_counted": list(operations.not_counted),
+        **scores,
+    }
+    if hidden:
+        fields["hidden_rate"] = round(torch.cat(hidden).mean().item(), 6)
     return fields, operations
 
 
@@ -65,7 +95,7 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
     """
     indices = counted_recordings(series)
     largest = int(series.lengths.max()) * series.recordings.n_features
-    per_batch = max(1, MOST_VALUES // largest)
+    per_batch = max(1, MAX_VALUES // largest)
     counter = OperationCounter(net)
     device = next(net.parameters()).device
     for first in range(0, len(indices), per_batch):
@@ -83,31 +113,94 @@ def counted_recordings(series: Series) -> Indices:
         series: The set.
     """
     has_one_length = bool((series.lengths == series.lengths[0]).all())
-    most = MOST_RECORDINGS if has_one_length else MOST_OF_DIFFERENT_LENGTHS
-    indices = np.linspace(0, len(series) - 1, min(most, len(series))).astype(np.int64)
+    limit = MAX_COUNTED if has_one_length else MAX_OF_DIFFERENT_LENGTHS
+    indices = np.linspace(0, len(series) - 1, min(limit, len(series))).astype(np.int64)
     return indices[np.argsort(-series.lengths[indices], kind="stable")]
 
 
-def cost_fields(operations: Operations, rates: Sequence[float], n_hidden: int) -> dict[str, Any]:
-    """The fields of `result.json` about costs.
+def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> dict[str, float]:
+    """The scores of simple models on the set on which the net was evaluated.
 
     Args:
-        operations: What was counted.
-        rates: The rate of each layer that spikes, over the whole set.
-        n_hidden: How many of these layers are hidden.
+        train: The training set.
+        val: The validation set.
+        evaluated: The set on which scores are measured.
+        task: What is learned.
+
+    Returns:
+        `majority_accuracy` and `linear_accuracy`, or `linear_r2`.
     """
-    spiking = [layer.neurons for layer in operations.layers if layer.rate is not None]
-    hidden: dict[str, float] = {}
-    if n_hidden and len(spiking) == len(rates):
-        sizes = spiking[:n_hidden]
-        fired = sum(size * rate for size, rate in zip(sizes, rates[:n_hidden], strict=True))
-        hidden["hidden_rate"] = round(fired / sum(sizes), 6)
-    return {
-        **hidden,
-        "dense_macs": round(operations.dense, 1),
-        "effective_macs": round(operations.effective_macs, 1),
-        "effective_acs": round(operations.effective_acs, 1),
-        "neuron_updates": round(operations.updates, 1),
-        "counted_recordings": operations.recordings,
-        "not_counted": list(operations.not_counted),
-    }
+    x, y = _rows(train, task, is_fitted_to=True)
+    x_val, y_val = _rows(val, task)
+    x_test, y_test = _rows(evaluated, task)
+    n_classes = len(train.recordings.classes)
+    models = _ridge(x, one_hot(y, n_classes) if n_classes else y)
+    best = max(models, key=lambda model: _score(model, x_val, y_val))
+    score = round(_score(best, x_test, y_test), 6)
+    if not n_classes:
+        return {"linear_r2": score}
+    majority = (y_test == y.bincount().argmax()).double().mean().item()
+    return {"majority_accuracy": round(majority, 6), "linear_accuracy": score}
+
+
+def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> tuple[Tensor, Tensor]:
+    """Inputs [R, D] in float64, and classes [R] or values [R, D']; to fit to, at most a part."""
+    recordings, n_rows = series.recordings, len(series)
+    if is_fitted_to and task == "classification":
+        is_wide = 2 * recordings.n_features > MAX_SYSTEM
+        n_rows = min(n_rows, MAX_SYSTEM if is_wide else MAX_RECORDINGS)
+    elif is_fitted_to:
+        n_steps = recordings.lengths.clip(0, series.input.length).mean()
+        n_rows = min(n_rows, max(1, int(MAX_STEPS / n_steps)))
+
+    indices = np.linspace(0, len(series) - 1, n_rows).astype(np.int64)
+    frames = (np.asarray(recordings.frames[int(index)][: series.input.length]) for index in indices)
+    if task == "classification":
+        x = torch.from_numpy(np.stack([_moments(part) for part in frames]))
+        return x, torch.from_numpy(recordings.labels[indices])
+    x = torch.from_numpy(np.concatenate(list(frames))).double()
+    targets = [recordings.targets[int(index)][: series.input.length] for index in indices]
+    y = torch.from_numpy(np.concatenate(targets))
+    if task == "labels":
+        return x[y >= 0], y[y >= 0].long()
+    return x, y
+
+
+def _moments(frames: np.ndarray) -> np.ndarray:
+    """Mean and deviation of each feature of a recording, `[2 F]`, in float64."""
+    mean = frames.mean(0, dtype=np.float64)
+    deviation = frames.std(0, dtype=np.float64)
+    # Rounding errors depend on the number of steps, which may differ by class: of a constant, and
+    # of a recording with the mean 0.
+    has_mean = np.abs(mean) > ROUNDING * deviation
+    has_deviation = deviation > ROUNDING * np.abs(mean)
+    return np.concatenate([np.where(has_mean, mean, 0), np.where(has_deviation, deviation, 0)])
+
+
+def _ridge(x: Tensor, y: Tensor) -> list[Linear]:
+    """For each penalty, the model that minimizes the squared error plus the penalty."""
+    mean, scale = x.mean(0), x.std(0, correction=0)
+    # An input that differs by rounding errors alone is a constant, and gets no scale.
+    scale = torch.where(scale > ROUNDING * mean.abs(), scale, torch.inf)
+    inputs, center = (x - mean) / scale, y.double().mean(0)
+
+    # Of two systems with the same solution, the smaller one.
+    is_wide = x.shape[1] > len(x)
+    gram = inputs @ inputs.T if is_wide else inputs.T @ inputs
+    right = y - center if is_wide else inputs.T @ (y - center)
+    models = []
+    for penalty in PENALTIES:
+        ridge = penalty * len(x) * torch.eye(len(gram), dtype=torch.float64)
+        solution = torch.linalg.solve(gram + ridge, right)
+        weights = (inputs.T @ solution if is_wide else solution) / scale[:, None]
+        models.append((weights, center - mean @ weights))
+    return models
+
+
+def _score(model: Linear, x: Tensor, y: Tensor) -> float:
+    """The accuracy of classes, or R² of values, the mean over outputs."""
+    weights, offset = model
+    outputs = x @ weights + offset
+    if y.is_floating_point():
+        return r2(outputs[None], y[None].double()).mean().item()
+    return (outputs.argmax(1) == y).double().mean().item()

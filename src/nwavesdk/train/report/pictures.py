@@ -1,6 +1,8 @@
 """The pictures of a run, each a function from arrays to a figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nwavesdk.data import Indices
-from nwavesdk.net.layer_names import layer_names
 from nwavesdk.plot import recordings
 from nwavesdk.plot.theme import Theme, label_text
 
 __all__ = [
-    "Trace",
+    "LayerTrace",
     "confusion_matrix",
     "draw_input",
     "learning_curves",
@@ -23,158 +24,118 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float32]
-# Spikes s, u = z + threshold (of LIF neurons, the membrane before reset) and membrane after reset v
-# of a layer, each `[T, N]`.
-Trace = tuple[Array, Array, Array]
-
-# Bands up to which each one has its frequency next to a raster.
-MOST_BANDS_NAMED = 8
 
 # A confusion matrix of more classes shows colors without numbers.
-MOST_CLASSES_WITH_COUNTS = 24
-
+MAX_CLASSES_WITH_COUNTS = 24
 # Classes up to which each one has its name next to a confusion matrix.
-MOST_NAMES = 50
-
-
+MAX_NAMED_CLASSES = 50
 # Length of the part of a recording that membrane traces show [s]: spikes stay apart.
 TRACE_SECONDS = 0.15
 
 # Titles of the measures that are drawn over the epochs.
 SCORE_TITLES = {"accuracy": "Accuracy", "r2": "R²"}
 # R² of a net that has not learned yet can be far below 0, where it says nothing.
-LOWEST_R2 = -1.0
+MIN_R2 = -1.0
+
+
+class LayerTrace(NamedTuple):
+    """What a layer that spikes does in one recording.
+
+    Args:
+        name: Name of the layer.
+        threshold: Its threshold; the mean over its neurons.
+        spikes: Spikes, `[T, N]`.
+        before: z + threshold, `[T, N]`; of LIF neurons, the membrane before reset.
+        after: The membrane after reset, `[T, N]`.
+    """
+
+    name: str
+    threshold: float
+    spikes: Array
+    before: Array
+    after: Array
 
 
 def learning_curves(
-    history: Sequence[dict[str, float]],
+    history: Sequence[Mapping[str, float]],
     best_epoch: int,
+    measure: str,
+    layers: Sequence[str],
     theme: Theme,
-    measure: str = "accuracy",
-    *,
-    has_output: bool = True,
-    layers: Sequence[str] = (),
 ) -> Figure:
     """Draw loss, score and firing rates over the epochs of a run.
 
     Args:
         history: The metrics of each epoch, as in `metrics.csv`.
         best_epoch: The epoch whose weights are kept, from 1.
-        theme: Colors.
         measure: The score: `"accuracy"` or `"r2"`.
-        has_output: See `layer_names`.
-        layers: Names of the layers that spike. [`layer_names`]
+        layers: Names of the layers that spike.
+        theme: Colors.
     """
+    curves = {
+        "Loss": {"train_loss": "training", "val_loss": "validation"},
+        SCORE_TITLES[measure]: {f"train_{measure}": "training", f"val_{measure}": "validation"},
+        "Firing rate [spikes per step and neuron]": {
+            f"rate_{depth}": name for depth, name in enumerate(layers, 1)
+        },
+    }
+    epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(10, 3.2))
-    loss, score, rate = figure.subplots(1, 3)
-    n_layers = sum(name.startswith("rate_") for name in history[0])
-    names = layers or layer_names(n_layers, has_output=has_output)
-    rates = {f"rate_{k}": name for k, name in enumerate(names, 1)}
-    columns = {"train_loss": "training", "val_loss": "validation"}
-    _plot_columns(loss, history, columns, theme)
-    # The loss may be 0, such as that of values that never change.
-    has_logarithm = any(row[column] > 0 for row in history for column in columns)
-    loss.set(title="Loss", yscale="log" if has_logarithm else "linear")
-    columns = {f"train_{measure}": "training", f"val_{measure}": "validation"}
-    _plot_columns(score, history, columns, theme)
-    score.set_title(SCORE_TITLES[measure])
-    lowest = min(row[column] for row in history for column in columns)
-    if measure == "r2" and lowest < LOWEST_R2:
-        score.set_ylim(LOWEST_R2, 1.05)
-    _plot_columns(rate, history, rates, theme)
-    rate.set(title="Firing rate [spikes per step and neuron]", ylim=(0, None))
-    for axes in (loss, score, rate):
+    loss, score, rate = panels = figure.subplots(1, 3)
+    for axes, (title, columns) in zip(panels, curves.items(), strict=True):
+        for hue, (column, label) in zip(cycle(theme.hues), columns.items(), strict=False):
+            values = [row[column] for row in history]
+            axes.plot(epochs, values, color=hue, label=label, linewidth=1.6, marker=".")
         axes.axvline(best_epoch, color=theme.ink, linewidth=0.8, linestyle=":")
-        axes.set_xlabel("epoch")
+        axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
         axes.legend()
-    score.annotate(
-        "kept",
-        (best_epoch, 0.02),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4, 0),
-        textcoords="offset points",
-        rotation=90,
-        ha="right",
-        fontsize=8,
-    )
+
+    # The loss may be 0, such as that of values that never change.
+    if any(row[column] > 0 for row in history for column in curves["Loss"]):
+        loss.set_yscale("log")
+    if measure == "r2" and score.get_ylim()[0] < MIN_R2:
+        score.set_ylim(MIN_R2, 1.05)
+    rate.set_ylim(0, None)
     return figure
-
-
-def _plot_columns(
-    axes: Axes, history: Sequence[dict[str, float]], columns: dict[str, str], theme: Theme
-) -> None:
-    """Plot columns of the history, given as column name and label."""
-    epochs = [row["epoch"] for row in history]
-    marker = "o" if len(history) == 1 else ""
-    hues = theme.hues * len(columns)
-    for (column, label), hue in zip(columns.items(), hues, strict=False):
-        values = [row[column] for row in history]
-        axes.plot(epochs, values, color=hue, label=label, linewidth=1.6, marker=marker)
 
 
 def spike_raster(
     x: Array,
-    spikes: Sequence[Array],
+    layers: Sequence[LayerTrace],
     dt: float,
-    classes: Sequence[str],
-    label: int,
     theme: Theme,
     *,
-    has_output: bool = True,
-    layers: Sequence[str] = (),
-    bands: Sequence[float] = (),
+    classes: Sequence[str] = (),
+    label: int = 0,
 ) -> Figure:
     """Draw one recording: the input at the top, the spikes of each layer below.
 
     Args:
         x: Input, `[T, F]`.
-        spikes: Spikes of each neuron layer, by depth, `[T, N]`; the last layer has one group of
-            neurons per class.
+        layers: The layers that spike, by depth.
         dt: Time step [s].
-        classes: Name of each class; none if recordings have no class.
-        label: The true class.
         theme: Colors.
-        has_output: See `layer_names`.
-        layers: Names of the layers that spike. [`layer_names`]
-        bands: Center of the frequency band of each feature [Hz], if they are known.
+        classes: Name of each class, if the last layer has a group of neurons for each.
+        label: The true class.
     """
-    names = [label_text(name) for name in classes]
-    layers = layers or layer_names(len(spikes), has_output=has_output)
-    figure = Figure(figsize=(9, 2.2 + 2.1 * len(spikes)))
-    axes = figure.subplots(1 + len(spikes), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
+    figure = Figure(figsize=(9, 2.2 + 2.1 * len(layers)))
+    axes = figure.subplots(1 + len(layers), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     duration = len(x) * dt * 1e3
     draw_input(axes[0, 0], x, duration, theme)
-    if len(bands):
-        shown = range(0, len(bands), 1 + len(bands) // MOST_BANDS_NAMED)
-        axes[0, 0].set_yticks(shown, [f"{bands[band]:,.0f}" for band in shown])
-        axes[0, 0].set_ylabel("center of the band [Hz]")
-    time_label = "time [ms]"
-    recording = f"A recording of '{names[label]}'" if names else "A recording"
-    axes[0, 0].set_title(f"{recording}: input features, scaled")
     axes[0, 1].axis("off")
-    for depth, (layer, (raster, rates)) in enumerate(zip(spikes, axes[1:], strict=True), 1):
-        hue = theme.hues[(depth - 1) % len(theme.hues)]
-        recordings.raster(layer, raster, dt=dt, color=hue)
-        recordings.rates(layer, rates, color=hue)
-        raster.set(xlabel="")
+
+    for layer, (raster, rates), hue in zip(layers, axes[1:], cycle(theme.hues), strict=False):
+        recordings.raster(layer.spikes, raster, dt=dt, color=hue)
+        recordings.rates(layer.spikes, rates, color=hue)
+        raster.set(xlabel="", title=f"{layer.name}: {layer.spikes.mean():.3f} spikes per step")
         rates.set(xlabel="", ylabel="", yticks=[])
-        rate = f"{layer.mean():.3f} spikes per step and neuron"
-        title = f"{layers[depth - 1]}: {layer.shape[1]} neurons, {rate}"
-        if names and has_output and depth == len(spikes):
-            predicted, counts = _mark_classes((raster, rates), layer, names, label, theme)
-            if len(names) <= MOST_CLASSES_WITH_COUNTS:
-                by_class = zip(names, counts, strict=True)
-                texts = [f"{name} {count}" for name, count in by_class]
-                time_label += f"\noutput spikes: {', '.join(texts)}"
-            verdict = "correct" if predicted == label else "wrong"
-            title += f"; predicted '{names[predicted]}' ({verdict}), band: true class"
-        raster.set_title(title)
-    highest = max(float(layer.mean(0).max()) for layer in spikes)
-    axes[-1, 0].set(xlabel=time_label, xlim=(0, duration))
-    # All panels of rates share this axis.
-    axes[-1, 1].set(xlabel="spikes per step", xlim=(0, 1.05 * highest or 1.0))
+    if classes:
+        _mark_classes(axes[-1], layers[-1].spikes, classes, label, theme)
+
+    axes[-1, 0].set(xlabel="time [ms]", xlim=(0, duration))
+    axes[-1, 1].set_xlabel("spikes per step")
     return figure
 
 
@@ -198,96 +159,78 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
         vmin=-largest,
         vmax=largest,
     )
-    axes.set_ylabel("feature")
+    axes.set(ylabel="feature", title="input features, scaled")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _mark_classes(
-    both_axes: Sequence[Axes], layer: Array, classes: Sequence[str], label: int, theme: Theme
-) -> tuple[int, list[int]]:
-    """Mark the neurons of each class; return the class with the most spikes, and all counts."""
-    size = layer.shape[1] // len(classes)
-    for axes in both_axes:
-        for edge in range(size, layer.shape[1], size):
-            axes.axhline(edge - 0.5, color=theme.faint, linewidth=0.6)
-        low = label * size - 0.5
-        axes.axhspan(low, low + size, color=theme.hues[0], alpha=0.15, linewidth=0)
-    centers = np.arange(len(classes)) * size + (size - 1) / 2
-    both_axes[0].set_yticks(centers, classes)
-    both_axes[0].set_ylabel("class")
-    counts = layer.sum(0).reshape(len(classes), size).sum(1)
-    return int(counts.argmax()), [int(count) for count in counts]
+    panels: Sequence[Axes], spikes: Array, classes: Sequence[str], label: int, theme: Theme
+) -> None:
+    """Mark the neurons of each class, and write which class has the most spikes."""
+    size = spikes.shape[1] // len(classes)
+    first = label * size - 0.5
+    for axes in panels:
+        axes.axhspan(first, first + size, color=theme.hues[0], alpha=0.15, linewidth=0)
+
+    raster = panels[0]
+    centers = (np.arange(len(classes)) + 0.5) * size - 0.5
+    raster.set_yticks(centers, [label_text(name) for name in classes])
+    raster.set_ylabel("class")
+    counts = spikes.sum(0).reshape(len(classes), size).sum(1)
+    predicted = label_text(classes[int(counts.argmax())])
+    raster.set_title(f"{raster.get_title('left')}; predicted '{predicted}', band: true class")
 
 
-def membrane_traces(
-    layers: Sequence[Trace],
-    dt: float,
-    thresholds: Sequence[float],
-    theme: Theme,
-    *,
-    has_output: bool = True,
-    names: Sequence[str] = (),
-) -> Figure:
+def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Figure:
     """Draw membranes and spikes of a busy and an average neuron of each layer, in a short part.
 
     Args:
-        layers: The neuron layers by depth.
+        layers: The layers that spike, by depth.
         dt: Time step [s].
-        thresholds: The threshold of each layer.
         theme: Colors.
-        has_output: See `layer_names`.
-        names: Names of the layers. [`layer_names`]
     """
-    names = names or layer_names(len(layers), has_output=has_output)
     figure = Figure(figsize=(10, 0.8 + 2.0 * len(layers)))
     axes = figure.subplots(len(layers), 2, sharex=True, squeeze=False)
-    rows = zip(names, layers, thresholds, axes, strict=True)
-    for name, (s, u, v), threshold, row in rows:
-        for panel, neuron in zip(row, _busy_and_average(s), strict=True):
-            spikes, before = s[:, neuron], u[:, neuron]
+    for layer, row in zip(layers, axes, strict=True):
+        for panel, neuron in zip(row, _busy_and_average(layer.spikes), strict=True):
+            spikes = layer.spikes[:, neuron]
             recordings.membranes(
-                v[:, neuron],
+                layer.after[:, neuron],
                 panel,
                 spikes=spikes,
-                before=before,
-                threshold=threshold,
+                before=layer.before[:, neuron],
+                threshold=layer.threshold,
                 dt=dt,
                 theme=theme,
             )
-            title = f"{name}, neuron {neuron}: {int(spikes.sum())} spikes in {len(s)} steps"
-            panel.set_title(title)
-            panel.set(xlabel="", ylabel="")
+            title = f"{layer.name}, neuron {neuron}: {int(spikes.sum())} spikes"
+            panel.set(xlabel="", ylabel="", title=title)
         row[0].set_ylabel("membrane")
-    begin, end = _busiest_part([s for s, _, _ in layers], dt)
+
+    begin, end = _busiest_part(layers[-1].spikes, dt)
     for panel in axes[-1]:
         panel.set(xlabel="time [ms]", xlim=(begin * dt * 1e3, end * dt * 1e3))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure
 
 
-def _busiest_part(layers: Sequence[Array], dt: float) -> tuple[int, int]:
-    """First step and end of the part of `TRACE_SECONDS` with the most spikes of the last layer."""
-    n_steps = len(layers[0])
-    length = min(n_steps, max(100, round(TRACE_SECONDS / dt)))
-    counts = np.concatenate([[0], layers[-1].sum(1).cumsum()])
-    begin = int((counts[length:] - counts[: n_steps + 1 - length]).argmax())
+def _busiest_part(spikes: Array, dt: float) -> tuple[int, int]:
+    """First step and end of the part of `TRACE_SECONDS` with the most spikes of a layer."""
+    length = min(len(spikes), max(100, round(TRACE_SECONDS / dt)))
+    begin = int(np.convolve(spikes.sum(1), np.ones(length), "valid").argmax())
     return begin, begin + length
 
 
-def _busy_and_average(s: Array) -> tuple[int, int]:
+def _busy_and_average(spikes: Array) -> tuple[int, int]:
     """Of the neurons that spike, the one at the upper quartile and the median one."""
-    counts = s.sum(0)
+    counts = spikes.sum(0)
     order = np.argsort(-counts, kind="stable")
     n_active = max(int((counts > 0).sum()), 1)
     return int(order[n_active // 4]), int(order[n_active // 2])
 
 
 def confusion_matrix(
-    counts: Indices,
-    classes: Sequence[str],
-    theme: Theme,
-    decisions: str = "test recordings",
+    counts: Indices, classes: Sequence[str], theme: Theme, decisions: str = "test recordings"
 ) -> Figure:
     """Draw counts by true and predicted class; the color is the fraction of the true class.
 
@@ -297,43 +240,25 @@ def confusion_matrix(
         theme: Colors.
         decisions: What is counted.
     """
-    names = [label_text(name) for name in classes]
     side = float(np.clip(1.6 + 0.42 * len(classes), 3.4, 12))
     figure = Figure(figsize=(side + 0.6, side))
     axes = figure.subplots()
     # Errors are few: with the square root of the fraction as color, a single one is still visible.
-    shade = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
-    axes.imshow(shade, cmap=theme.ramp, vmin=0, vmax=1)
-    if len(classes) <= MOST_CLASSES_WITH_COUNTS:
-        _write_counts(axes, counts, shade, theme)
-    errors = int(counts.sum() - np.trace(counts))
-    axes.set(
-        title=f"{errors} {'error' if errors == 1 else 'errors'} in {counts.sum()} {decisions}",
-        xlabel="predicted class",
-        ylabel="true class",
-    )
+    shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
+    axes.imshow(shades, cmap=theme.ramp, vmin=0, vmax=1)
+    if len(classes) <= MAX_CLASSES_WITH_COUNTS:
+        for true, predicted in np.argwhere(counts > 0):
+            color = theme.paper if shades[true, predicted] > 0.5 else theme.ink
+            text = str(counts[true, predicted])
+            axes.text(predicted, true, text, ha="center", va="center", fontsize=8, color=color)
+
+    title = f"errors: {counts.sum() - np.trace(counts)} of {counts.sum()} {decisions}"
+    axes.set(title=title, xlabel="predicted class", ylabel="true class")
     # Of many classes, some have their names.
-    places = np.arange(0, len(classes), 1 + len(classes) // MOST_NAMES)
-    shown = [names[place] for place in places]
-    axes.set_xticks(places, shown, rotation=0 if max(map(len, shown)) <= 3 else 60)
-    axes.set_yticks(places, shown)
+    shown = range(0, len(classes), 1 + len(classes) // MAX_NAMED_CLASSES)
+    names = [label_text(classes[label]) for label in shown]
+    axes.set_xticks(shown, names, rotation=0 if max(map(len, names)) <= 3 else 60)
+    axes.set_yticks(shown, names)
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
     return figure
-
-
-def _write_counts(
-    axes: Axes, counts: Indices, shade: npt.NDArray[np.float64], theme: Theme
-) -> None:
-    for row, column in np.argwhere(counts > 0):
-        red, green, blue, _ = theme.ramp(float(shade[row, column]))
-        is_bright = 0.3 * red + 0.59 * green + 0.11 * blue > 0.55
-        axes.text(
-            column,
-            row,
-            str(counts[row, column]),
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="#14181d" if is_bright else "#ffffff",
-        )

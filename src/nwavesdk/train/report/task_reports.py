@@ -2,46 +2,51 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nwavesdk.data import Series
 from nwavesdk.data.source import Task
-from nwavesdk.layers import H1v1Frontend, H1v2Frontend, find_edges
+from nwavesdk.layers import H1v1Frontend, H1v2Frontend
 from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.intervals import accuracy_interval
-from nwavesdk.net.layer_names import layer_names, module_layer_names
-from nwavesdk.plot.theme import Draw
+from nwavesdk.net.layer_names import module_layer_names
+from nwavesdk.plot.theme import label_text
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
-from nwavesdk.train.report.pictures import confusion_matrix
-from nwavesdk.train.report.prediction_pictures import (
-    Example,
-    label_bands,
-    value_courses,
-    value_scatter,
-)
+from nwavesdk.train.report.page import Card, Page, Picture, Section, Table
+from nwavesdk.train.report.pictures import Array, confusion_matrix
+from nwavesdk.train.report.prediction_pictures import label_bands, value_courses, value_scatter
 from nwavesdk.train.run_folder import RunFolder
 
-__all__ = ["REPORTS", "FinishedRun", "Table", "TaskReport"]
-
-# A heading, a text, names of columns, and rows; see `Page.add_table`.
-Table = tuple[str, str, Sequence[str], Sequence[Sequence[str | int | float]]]
-
+__all__ = ["MAX_STEPS_DRAWN", "MEASURE_NAMES", "TASK_PAGES", "FinishedRun"]
 
 # Steps of a recording that pictures show: more would be narrower than a pixel.
-MOST_STEPS_DRAWN = 20_000
+MAX_STEPS_DRAWN = 20_000
+# Rows of the table of confused classes, and recordings named in a row.
+MAX_PAIRS = 20
+MAX_NAMED_RECORDINGS = 4
 
-FRONT_ENDS = (H1v1Frontend, H1v2Frontend)
+MEASURE_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1, macro",
+    "r2": "R²",
+    "mse": "mean squared error",
+    "correlation": "correlation",
+    "loss": "loss",
+}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FinishedRun:
     """A run with its results.
 
@@ -77,12 +82,11 @@ class FinishedRun:
     @property
     def layer_titles(self) -> list[str]:
         """Names of the layers that spike, by depth."""
-        n_layers, net = len(self.result["rates"]), find_edges(self.net)
-        if self.config.chip is None or len(net.layers) != n_layers:
-            return layer_names(n_layers, has_output=not self.task.output.is_readout)
-        has_front_end = any(isinstance(edge.module, FRONT_ENDS) for edge in net.edges)
-        modules = [name.removeprefix("net.") for name in net.layers]
-        return list(module_layer_names(modules, has_front_end=has_front_end).values())
+        modules = [name.removeprefix("net.") for name in self.evaluation.neuron_rates]
+        has_front_end = any(isinstance(m, H1v1Frontend | H1v2Frontend) for m in self.net.modules())
+        has_output = not self.task.output.is_readout
+        names = module_layer_names(modules, has_front_end=has_front_end, has_output=has_output)
+        return list(names.values())
 
     @property
     def part(self) -> str:
@@ -91,244 +95,186 @@ class FinishedRun:
 
     @property
     def evaluated(self) -> Series:
-        """That set."""
+        """The recordings of this set."""
         return self.data.test if self.config.data.test else self.data.val
 
     @property
     def source(self) -> str:
-        """The name of the data."""
-        source = self.config.data.source
-        return "spoken digits" if source == "digits" else source
+        """The data and the use of the test set."""
+        source, n_test = self.config.data.source, self.facts.recordings[2]
+        if self.config.data.test:
+            return f"{source}; {n_test:,} test recordings, used once"
+        command = f"`nwave eval {self.folder.path.name}`"
+        return f"{source}; the test set was not read (--no-test); {command} reads it"
 
 
-@dataclass(frozen=True, eq=False)
-class TaskReport:
-    """What a report shows about the task.
-
-    Args:
-        headline: The most important number, and its name.
-        summary: What was learned from which data.
-        facts: Numbers, by name.
-        pictures: Captions and pictures, by the name of their file.
-        tables: Tables.
-        raster_classes: Classes of a recording, which the spike raster marks.
-    """
-
-    headline: tuple[str, str]
-    summary: str
-    facts: dict[str, str]
-    pictures: dict[str, tuple[str, Draw]]
-    tables: tuple[Table, ...] = ()
-    raster_classes: tuple[str, ...] = ()
-
-
-def _report_classes(run: FinishedRun) -> TaskReport:
-    classes = run.facts.classes
-    counts = run.evaluation.tally.numpy()
-    caption = f"All recordings of the {run.part} set by true class and predicted class."
-    decisions = f"{run.part} recordings"
-    return TaskReport(
-        headline=_accuracy_headline(run, f"{run.part} accuracy"),
-        summary=f"{len(classes)} classes of {run.source}; {_use_of_test(run)}.",
-        facts=_class_facts(run, "accuracy"),
-        pictures={
-            "confusion_matrix": (
-                caption,
-                lambda theme: confusion_matrix(counts, classes, theme, decisions),
-            )
-        },
-        raster_classes=classes,
-    )
-
-
-def _report_step_labels(run: FinishedRun) -> TaskReport:
-    classes = run.facts.classes
-    evaluation = run.evaluation
-    counts = evaluation.tally.numpy()
-    index = _usual_recording(evaluation)
-    predicted, target = (
-        values[:MOST_STEPS_DRAWN].numpy() for values in evaluation.recording(index)
-    )
-    x = run.evaluated.batch([index]).x[0].to_dense()[: len(predicted)].numpy()
-    dt = run.config.net.dt
-    decisions = f"steps of the {run.part} set"
-    name = "accuracy, of all steps"
-    return TaskReport(
-        headline=_accuracy_headline(run, f"of the steps of the {run.part} set are right"),
-        summary=f"A class for each step, {len(classes)} classes, from {run.source}; "
-        f"{_use_of_test(run)}. {_look_ahead_text(run.config.option('task.look_ahead', 0))}",
-        facts=_class_facts(run, name),
-        pictures={
-            "step_labels": (
-                f"A recording of the {run.part} set with the classes of its steps.",
-                lambda theme: label_bands(x, predicted, target, dt, classes, theme),
+def _page_of_classes(run: FinishedRun) -> Page:
+    """The page of a task with a class for each recording, or for each step."""
+    unit = "recording" if run.task.name == "classification" else "step"
+    classes, tally = run.facts.classes, run.evaluation.tally
+    low, high = accuracy_interval(*_right_decisions(run.evaluation))
+    accuracy = f"{100 * run.evaluation.measures['accuracy']:.2f} %"
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    summary = f"A class for each {unit}, {len(classes)} classes, from {run.source}."
+    pictures = [
+        Picture(
+            "confusion_matrix",
+            f"All {unit}s of the {run.part} set by true class and predicted class.",
+            partial(
+                confusion_matrix,
+                tally.numpy(),
+                classes,
+                decisions=f"{unit}s of the {run.part} set",
             ),
-            "confusion_matrix": (
-                f"All steps of the {run.part} set by true class and predicted class.",
-                lambda theme: confusion_matrix(counts, classes, theme, decisions),
-            ),
-        },
-    )
-
-
-def _look_ahead_text(steps: int) -> str:
-    if not steps:
-        return "The class of a step depends on no later step."
-    return f"The net gives the class of a step {steps} steps later, so it depends on these, too."
-
-
-def _report_values(run: FinishedRun) -> TaskReport:
-    return _report_of_values(
-        run,
-        summary=f"{_values_text(run)} for each step from {run.source}; {_use_of_test(run)}.",
-        headline_name=f"R² on the {run.part} set",
-    )
-
-
-def _report_pattern(run: FinishedRun) -> TaskReport:
-    return _report_of_values(
-        run,
-        summary=f"A pattern of {_values_text(run)} for each step, {run.source}, from "
-        "noise that is always the same. Training, validation and test set are this same pattern: "
-        "the numbers describe how well the net reproduces it, not how it would do on other data.",
-        headline_name="R² on the pattern that it was trained on",
-    )
-
-
-def _report_of_values(run: FinishedRun, summary: str, headline_name: str) -> TaskReport:
-    evaluation, task = run.evaluation, run.task
-    assert isinstance(task, Regression)
-    by_output = task.output_measures(evaluation.tally)
-    measures = [
-        {name: values[output].item() for name, values in by_output.items()}
-        for output in range(run.facts.n_targets)
+        )
     ]
-    examples = _examples(evaluation)
-    dt = run.config.net.dt
-    predicted, target = evaluation.predicted.numpy(), evaluation.targets.numpy()
-    rows = [[output + 1, *values.values()] for output, values in enumerate(measures)]
-    table = (
-        "Outputs",
-        f"Each value of a step, on the {run.part} set.",
-        ("output", "R²", "mean squared error", "correlation"),
+    if unit == "step":
+        later = run.config.option("task.look_ahead", 0) or "no"
+        summary += f" The class of a step depends on {later} later steps."
+        pictures.insert(0, _picture_of_labels(run))
+
+    # The share of a class without recordings is not a number, and sorted last.
+    totals = tally.sum(1)
+    shares = tally.diagonal().double() / totals
+    rows = [
+        (classes[label], shares[label].item(), int(totals[label]))
+        for label in shares.argsort(stable=True).tolist()
+    ]
+    by_class = Table(
+        "Accuracy by class",
+        f"Share of each class of the {run.part} set that is right, the lowest first.",
+        ("class", "accuracy", f"{unit}s"),
         rows,
     )
-    return TaskReport(
-        headline=(f"{evaluation.measures['r2']:.3f}", headline_name),
+    card, tables = _confusions(run, f"{unit}s")
+    return Page(
+        title=f"Run {run.folder.path.name}",
         summary=summary,
-        facts=_value_facts(run),
-        pictures={
-            "predictions": (
-                "Prediction and target over time: the recordings with the highest, the median and "
-                f"the lowest R² of the {run.part} set.",
-                lambda theme: value_courses(examples, dt, theme),
-            ),
-            "scatter": (
-                f"Prediction over target, steps of the {run.part} set. Dashed: perfect.",
-                lambda theme: value_scatter(predicted, target, measures, theme),
-            ),
-        },
-        tables=(table,) if len(rows) > 1 else (),
+        headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}"),
+        cards=[card],
+        sections=[*pictures, by_class, *tables],
     )
 
 
-def _values_text(run: FinishedRun) -> str:
-    count = run.facts.n_targets
-    return f"{count} value{'s' * (count > 1)}"
+def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
+    """The most frequent confusion, and a table of the most frequent ones if there are errors."""
+    classes = run.facts.classes
+    errors = run.evaluation.tally.clone().fill_diagonal_(0)
+    if not errors.any():
+        return Card("What confuses it", "nothing", f"No errors on the {run.part} set."), []
+    pairs = sorted(errors.nonzero().tolist(), key=lambda pair: -int(errors[tuple(pair)]))
+    rows = [
+        (classes[t], classes[p], int(errors[t, p]), _recordings_of(run, t, p))
+        for t, p in pairs[:MAX_PAIRS]
+    ]
+
+    true_name, predicted_name, count, _ = rows[0]
+    text = f"Errors of this kind: {count:,} of {int(errors.sum()):,}."
+    card = Card("What confuses it", f"{true_name} taken for {predicted_name}", text)
+    columns = ("class", "taken for", units, "such as")
+    return card, [Table("Most confused classes", f"Errors on the {run.part} set.", columns, rows)]
 
 
-def _accuracy_headline(run: FinishedRun, name: str) -> tuple[str, str]:
-    low, high = (100 * end for end in _accuracy_interval(run.evaluation))
-    return (
-        f"{100 * run.evaluation.measures['accuracy']:.2f} %",
-        f"{name}; 95 % interval {low:.1f} to {high:.1f} %",
+def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:
+    """Names of some recordings of one class in which another one was predicted."""
+    evaluation = run.evaluation
+    is_pair = (evaluation.targets == true) & (evaluation.predicted == predicted)
+    indices = np.unique(_owners(evaluation)[is_pair].numpy())
+    names = [run.evaluated.recordings.keys[index] for index in indices[:MAX_NAMED_RECORDINGS]]
+    return ", ".join([*names, *("…" if len(indices) > len(names) else "")])
+
+
+def _owners(evaluation: Evaluation) -> Tensor:
+    """The recording of each decision."""
+    return torch.arange(len(evaluation.lengths)).repeat_interleave(evaluation.lengths)
+
+
+def _right_decisions(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+    """Right decisions, and all decisions that have a class, of each recording, `[R]`."""
+    owners, n_recordings = _owners(evaluation), len(evaluation.lengths)
+    is_labeled = evaluation.targets >= 0
+    is_right = is_labeled & (evaluation.predicted == evaluation.targets)
+    right = owners.bincount(is_right.double(), n_recordings)
+    return right, owners.bincount(is_labeled.double(), n_recordings)
+
+
+def _picture_of_labels(run: FinishedRun) -> Picture:
+    """The classes of the steps of the recording of median accuracy."""
+    right, labeled = _right_decisions(run.evaluation)
+    shares = right / labeled.clamp(min=1)
+    usual = int(shares.argsort(stable=True)[len(shares) // 2])
+    predicted, target = (
+        values[:MAX_STEPS_DRAWN].numpy() for values in run.evaluation.recording(usual)
+    )
+    x = run.evaluated.batch([usual]).x[0].to_dense()[: len(predicted)].numpy()
+    share = 100 * shares[usual].item()
+    return Picture(
+        "step_labels",
+        f"The recording of median accuracy in the {run.part} set: {share:.1f} % of its steps.",
+        partial(label_bands, x, predicted, target, run.config.net.dt, run.facts.classes),
     )
 
 
-def _accuracy_interval(evaluation: Evaluation) -> tuple[float, float]:
-    """The interval over the recordings of the set."""
-    is_right = (evaluation.predicted == evaluation.targets).double()
-    is_labeled = (evaluation.targets >= 0).double()
-    sizes = evaluation.lengths.tolist()
-    right, labeled = (
-        torch.stack([part.sum() for part in torch.split(values, sizes)])
-        for values in (is_right * is_labeled, is_labeled)
-    )
-    return accuracy_interval(right, labeled)
+def _page_of_values(run: FinishedRun) -> Page:
+    """The page of a task with values for each step."""
+    evaluation, task, count = run.evaluation, run.task, run.facts.n_targets
+    assert isinstance(task, Regression)
+    summary = f"{count} value{'s' * (count > 1)} for each step, from {run.source}."
+    score = f"R² on the {run.part} set"
+    if task.name == "pattern":
+        summary = (
+            f"A pattern: {summary} Its input is noise that is always the same. Training, "
+            "validation and test set are this same pattern: the numbers describe how well the net "
+            "reproduces it, not how it would do on other data."
+        )
+        score = "R² on the pattern that it was trained on"
 
-
-def _use_of_test(run: FinishedRun) -> str:
-    if not run.config.data.test:
-        text = "the test set was not read, and all numbers are those of the validation set"
-        if run.config.learning.keep == "best":
-            text += ", on which the epoch was selected"
-        return text
-    return f"{run.facts.recordings[2]:,} test recordings, used once"
-
-
-def _class_facts(run: FinishedRun, name: str) -> dict[str, str]:
-    labels = {"accuracy": name, "balanced_accuracy": "balanced accuracy", "f1": "F1, macro"}
-    return _measure_facts(run, labels)
-
-
-def _value_facts(run: FinishedRun) -> dict[str, str]:
-    labels = {
-        "r2": "R²",
-        "mse": "mean squared error [unit of the target squared]",
-        "correlation": "correlation",
+    measures = {
+        MEASURE_NAMES[name]: values.tolist()
+        for name, values in task.output_measures(evaluation.tally).items()
     }
-    return _measure_facts(run, labels)
+    rows = list(zip(range(1, count + 1), *measures.values(), strict=True))
+    text = f"Each value of a step, on the {run.part} set."
+    outputs = Table("Outputs", text, ("output", *measures), rows)
+    predicted, target = evaluation.predicted.numpy(), evaluation.targets.numpy()
+    pictures: list[Section] = [
+        Picture(
+            "predictions",
+            "Prediction and target over time: the recordings with the highest, the median and "
+            f"the lowest R² of the {run.part} set.",
+            partial(value_courses, _examples(run), run.config.net.dt),
+        ),
+        Picture(
+            "scatter",
+            f"Prediction over target, steps of the {run.part} set. Dashed: perfect.",
+            partial(value_scatter, predicted, target, measures["R²"]),
+        ),
+    ]
+    return Page(
+        title=f"Run {run.folder.path.name}",
+        summary=summary,
+        headline=(f"{evaluation.measures['r2']:.3f}", score),
+        sections=[*pictures, outputs] if count > 1 else pictures,
+    )
 
 
-def _measure_facts(run: FinishedRun, labels: Mapping[str, str]) -> dict[str, str]:
-    """The measures of the test and of the validation set; the first one has the epoch."""
-    result = run.result
-    facts: dict[str, str] = {}
-    if not run.config.data.test:
-        command = f"`nwave eval {run.folder.path.name}` reads it"
-        facts["test set"] = f"not read (--no-test); {command}"
-    for measure, label in labels.items():
-        for part, word in (("test", "test"), ("val", "validation")):
-            if f"{part}_{measure}" in result:
-                facts[f"{word} {label}"] = f"{result[f'{part}_{measure}']:.4g}"
-    first = f"validation {next(iter(labels.values()))}"
-    facts[first] += f" (epoch {result['best_epoch']} of {result['epochs']})"
-    return facts
-
-
-def _usual_recording(evaluation: Evaluation) -> int:
-    """The recording of median accuracy."""
-    shares = []
-    for index in range(len(evaluation.lengths)):
-        predicted, target = evaluation.recording(index)
-        is_labeled = target >= 0
-        right = (predicted == target)[is_labeled].double()
-        shares.append(right.sum().item() / max(len(right), 1))
-    return int(np.argsort(shares, kind="stable")[len(shares) // 2])
-
-
-def _examples(evaluation: Evaluation) -> list[Example]:
-    """The recordings with the highest, the median and the lowest R²; one if there is one."""
-    scores = []
-    for index in range(len(evaluation.lengths)):
-        predicted, target = evaluation.recording(index)
-        scores.append(r2(predicted[None], target[None]).mean().item())
-    order = np.argsort(scores, kind="stable")
-    chosen = {int(order[-1]): "best", int(order[len(order) // 2]): "median"}
-    chosen.setdefault(int(order[0]), "worst")
-    names = chosen if len(order) > 1 else {0: "the recording"}
-    examples = []
-    for index, name in names.items():
-        predicted, target = evaluation.recording(index)
-        course = predicted[:MOST_STEPS_DRAWN].numpy()
-        aim = target[:MOST_STEPS_DRAWN].numpy()
-        examples.append(Example(name, course, aim, scores[index]))
+def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
+    """Predictions and targets of the recordings with the highest, median and lowest R², by name."""
+    recordings = [run.evaluation.recording(index) for index in range(len(run.evaluated))]
+    scores = [r2(predicted[None], target[None]).mean().item() for predicted, target in recordings]
+    order = np.argsort(scores, kind="stable").tolist()
+    examples = {}
+    for index in (order[-1], order[len(order) // 2], order[0]):
+        name = f"{label_text(run.evaluated.recordings.keys[index])}: R² = {scores[index]:.3f}"
+        predicted, target = (values[:MAX_STEPS_DRAWN].numpy() for values in recordings[index])
+        examples[name] = predicted, target
     return examples
 
 
-REPORTS: Mapping[Task, Callable[[FinishedRun], TaskReport]] = {
-    "classification": _report_classes,
-    "labels": _report_step_labels,
-    "regression": _report_values,
-    "pattern": _report_pattern,
+TASK_PAGES: Mapping[Task, Callable[[FinishedRun], Page]] = {
+    "classification": _page_of_classes,
+    "labels": _page_of_classes,
+    "regression": _page_of_values,
+    "pattern": _page_of_values,
 }
+"""What each task adds to the report: summary, headline, cards, pictures and tables."""

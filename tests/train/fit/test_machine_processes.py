@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.train.config.sections import MachineConfig
 from safetensors.torch import load_file
 
+from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.machine import check_processes
-from nwavesdk.train.fit.processes import LOST_PROCESS, _watch, is_lost_process, other_processes
 from tolerances import GRADIENT, assert_close
 
-PROGRAM = str(Path(__file__).parent / "command_line.py")
+PROGRAM = str(Path(__file__).parents[1] / "command_line.py")
 COMMAND = (sys.executable, PROGRAM)
 WORDS = (
     *("--accelerator", "cpu", "--threads", "1", "--dropout", "0", "--net", "lif"),
@@ -73,7 +71,7 @@ def test_two_processes_train_to_the_weights_of_one(
 
 @pytest.mark.slow
 def test_batch_norms_of_two_processes_are_those_of_one(tones: Path, tmp_path: Path) -> None:
-    page = Path(__file__).parent / "norm_net.py"
+    page = Path(__file__).parents[1] / "norm_net.py"
     more = ("--net", f"{page}:build", "--augment", "none")
     words = ["--accelerator", "cpu", "--threads", "1", "--epochs", "1", "--bands", "12", *more]
     for name, size in {"two": ("8", "--devices", "2"), "one": ("16",)}.items():
@@ -98,8 +96,9 @@ def test_a_lost_process_ends_the_run_which_resumes(
     os.kill(process.pid if victim == "first" else other, signal.SIGKILL)
     _, errors = process.communicate(timeout=SECONDS)
     if victim == "other":
-        assert process.returncode == 2
-        assert errors.rstrip().splitlines()[-1] == f"nwave: {LOST_PROCESS}"
+        # Lightning kills the first process if it does not notice the loss before.
+        assert process.returncode in (2, -signal.SIGKILL)
+        assert "another process of the run ended" in errors or "terminated with code -9" in errors
     wait_for(lambda: not Path(f"/proc/{other}").exists())
     train(tones, out, "--batch-size", "8", "--devices", "2", "--resume")
     assert_same_weights(out, two_processes)
@@ -142,61 +141,8 @@ def test_processes_of_torchrun_must_be_those_of_the_run(monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match=r"nodes: got 2, but torchrun has not started this"):
         check_processes(MachineConfig(nodes=2))
     check_processes(MachineConfig(devices=2))
-    for name, value in {"RUN_ID": "x", "WORLD": "4", "LOCAL": "2"}.items():
-        name = {"RUN_ID": "TORCHELASTIC_RUN_ID", "WORLD": "WORLD_SIZE"}.get(
-            name, "LOCAL_WORLD_SIZE"
-        )
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "4")
     check_processes(MachineConfig(devices=2, nodes=2))
-    with pytest.raises(ValueError, match=r"started 2 process.* each of 2 .*give --devices 2 --nod"):
-        check_processes(MachineConfig(devices=4))
-
-
-def test_no_processes_are_started_where_others_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.train.fit.processes._start", lambda _: pytest.fail("started"))
-    with other_processes(1):
-        assert "LOCAL_RANK" not in os.environ
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with other_processes(2):
-        assert os.environ["LOCAL_RANK"] == "1"
-
-
-def test_the_others_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-
-    def start(rank: int) -> Any:
-        code = "import os, time; assert os.environ['LOCAL_RANK'] == '0'; time.sleep(60)"
-        started.append((rank, subprocess.Popen([sys.executable, "-S", "-c", code])))
-        return started[-1][1]
-
-    monkeypatch.setattr("nwavesdk.train.fit.processes._start", start)
-
-    def fail() -> None:
-        assert os.environ["WORLD_SIZE"] == "3"
-        raise KeyError
-
-    with pytest.raises(KeyError), other_processes(3):
-        fail()
-    assert [rank for rank, _ in started] == [1, 2]
-    assert [process.returncode for _, process in started] == [-signal.SIGKILL] * 2
-    assert "LOCAL_RANK" not in os.environ
-
-
-def test_a_process_that_waits_for_a_lost_one_is_ended(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    codes: list[int] = []
-    monkeypatch.setattr("nwavesdk.train.fit.processes.SECONDS_TO_FAIL", 0.01)
-    monkeypatch.setattr(os, "_exit", codes.append)
-    lost = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(3)"])
-    lost.wait()
-    _watch([lost], threading.Event())
-    assert codes == [2]
-    assert capsys.readouterr().err == f"nwave: {LOST_PROCESS}\n"
-
-
-def test_errors_of_an_exchange_are_told_from_others() -> None:
-    assert is_lost_process(torch.distributed.DistNetworkError("timeout"))
-    text = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error: reset by peer"
-    assert is_lost_process(RuntimeError(text))
-    assert not is_lost_process(RuntimeError("training diverged"))
+    with pytest.raises(ValueError, match=r"devices=3.*num_nodes=1.*not match the world size \(4\)"):
+        check_processes(MachineConfig(devices=3))

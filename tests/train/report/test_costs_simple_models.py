@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from nwavesdk.data import Series
+from nwavesdk.data import NetInput, Series
 from nwavesdk.data.recordings import Recordings, Standard
 from nwavesdk.data.recordings import standardized as standardize
-from nwavesdk.train.report.simple_models import simple_scores
+from nwavesdk.train.report.costs import simple_scores
 
 F = 4
 
@@ -21,7 +21,8 @@ def series_of(frames, labels=None, targets=(), task="classification"):
         task=task,
         targets=targets,
     )
-    return Series(recordings, Standard(np.zeros(F, np.float32), np.ones(F, np.float32)))
+    standard = Standard(np.zeros(F, np.float32), np.ones(F, np.float32))
+    return Series(recordings, NetInput(standard=standard))
 
 
 def noise(count, seed, steps=30):
@@ -38,7 +39,7 @@ def classes(count, seed):
 
 
 def test_a_linear_classifier_sees_deviations():
-    scores = simple_scores(classes(80, 0), classes(20, 1), classes(40, 2), "classification", 2)
+    scores = simple_scores(classes(80, 0), classes(20, 1), classes(40, 2), "classification")
     assert scores == {"majority_accuracy": 0.75, "linear_accuracy": 1.0}
 
 
@@ -51,12 +52,12 @@ def test_rounding_errors_say_nothing(standardized):
         waves = [np.sin(np.arange(20 + 7 * label))[:, None].repeat(F, 1) for label in labels]
         frames = [standardize(wave.astype(np.float32)) for wave in waves]
     series = series_of(frames, labels)
-    assert simple_scores(series, series, series, "classification", 2)["linear_accuracy"] == 0.5
+    assert simple_scores(series, series, series, "classification")["linear_accuracy"] == 0.5
 
 
 def test_more_inputs_than_recordings_are_solved_too():
     few = classes(6, 0)
-    assert simple_scores(few, few, few, "classification", 2)["linear_accuracy"] == 1
+    assert simple_scores(few, few, few, "classification")["linear_accuracy"] == 1
 
 
 def test_unlabeled_steps_do_not_count():
@@ -66,7 +67,7 @@ def test_unlabeled_steps_do_not_count():
         target[::3] = -1
         frame[::3] = 1e3
     series = series_of(frames, targets=labels, task="labels")
-    scores = simple_scores(series, series, series, "labels", 2)
+    scores = simple_scores(series, series, series, "labels")
     assert scores["linear_accuracy"] > 0.9
     assert 0.4 < scores["majority_accuracy"] < 0.6
 
@@ -75,6 +76,6 @@ def test_a_linear_target_has_an_r2_of_one():
     frames = noise(6, 0)
     targets = [(frame[:, :2] * 3 + 1).astype(np.float32) for frame in frames]
     series = series_of(frames, targets=targets, task="regression")
-    assert simple_scores(series, series, series, "regression", 0) == {
+    assert simple_scores(series, series, series, "regression") == {
         "linear_r2": pytest.approx(1, abs=1e-4)
     }
