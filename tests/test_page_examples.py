@@ -13,7 +13,7 @@ PAGES = {
     page: EXAMPLE.findall(page.read_text(encoding="utf-8"))
     for pattern in ("explanation/*.md", "how-to/*.md", "losses.md")
     for page in sorted(DOCS.glob(pattern))
-    if page.stem != "kernels"  # excerpts of kernels, which tests/cli/test_kernels.py compares
+    if page.stem != "kernels"  # excerpts of kernels, which tests/cli compares
 }
 
 

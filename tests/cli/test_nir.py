@@ -46,8 +46,8 @@ def test_export_refuses_what_nir_does_not_have_and_names_options_of_the_command(
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"net": {"neuron": "adlif"}}, "write one step by --torch or --onnx; docs/nir.md lists"),
-        (None, "nwave export RUN writes it for the chip, --torch or --onnx one step"),
+        ({"net": {"neuron": "adlif"}}, "write one step by --torch or --onnx, or"),
+        (None, "or the net of a run for a chip without --nir"),
     ],
 )
 def test_a_run_that_nir_cannot_hold_is_refused_with_what_the_command_can_write(
@@ -60,7 +60,7 @@ def test_a_run_that_nir_cannot_hold_is_refused_with_what_the_command_can_write(
     write_untrained(run, choices)
     refused = nwave("export", run, "--nir", tmp_path / "n.nir", "--discretization", "exact")
     assert refused.exit_code == 2
-    assert remedy.replace("RUN", str(run)) in refused.stderr
+    assert remedy in refused.stderr
 
 
 @pytest.mark.parametrize("preset", ["lif", "conv", "delay"])
@@ -178,15 +178,18 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
     ("words", "match"),
     [
         (("import", "FILE"), "--dt: missing"),
-        (("import", "FILE", "--dt", "nan"), "--dt: expected a finite number (got 'nan')"),
+        (("import", "FILE", "--dt", "nan"), "--dt: expected at most 1000000 (got 'nan')"),
         (("import", "FILE", "--dt", 1e-3), "--discretization: missing"),
-        (("import", "FILE", *DT, "--allow", "all"), "--allow: got 'all', expected soft-reset or"),
-        (("import", "FILE", *DT, "--input-shape", "2,x"), "--input-shape: got '2,x', expected one"),
+        (
+            ("import", "FILE", *DT, "--allow", "all"),
+            "allow must be one of 'soft-reset', 'delayed-reset', got 'all'",
+        ),
+        (("import", "FILE", *DT, "--input-shape", "2,x"), "--input-shape: got '2,x', expected up"),
         (("import", "nothing.nir", *DT), "nothing.nir does not exist: check the name"),
         (("import", "FILE", *DT, "--source", "norse"), "graph.nir: nwavesdk has written the graph"),
         (("nir", "show", "FILE", *DT), "check: "),
         (("nir", "check", "FILE", *DT, "--net", "n.py:build"), "has no effect without --against"),
-        (("nir", "check", "FILE", *DT, "--against", "no-run"), "--against: no-run"),
+        (("nir", "check", "FILE", *DT, "--against", "no-run"), "no-run holds no run"),
         (("nir", "check", "FILE", *DT, "--against", ".", "--seed", 0), "--seed: has no effect"),
         (("export", "no-run", *SOFT), "--allow: has no effect without --nir"),
         (("export", "no-run", "--nir", "x.nir", "--chip", "h1v1"), "has no effect with"),

@@ -133,9 +133,9 @@ def test_a_step_that_differs_is_not_written(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--torch", "a", "--onnx", "b"], "--onnx: has no effect with --torch: leave one of"),
-        (["--torch", "a", "--nir", "b"], "--torch: has no effect with --nir: leave one of"),
-        (["--onnx", "a", "--chip", "h1v1"], "--chip: has no effect with --onnx: leave one of"),
+        (["--torch", "a", "--onnx", "b"], "--onnx: has no effect with --torch: leave it out"),
+        (["--torch", "a", "--nir", "b"], "--torch: has no effect with --nir: leave it out"),
+        (["--onnx", "a", "--chip", "h1v1"], "--chip: has no effect with --onnx: leave it out"),
         (["--onnx", "a", "--allow", "soft-reset"], "--allow: has no effect without --nir"),
         (["--torch", "no-run/config.json"], "--torch: no-run/config.json belongs to the run"),
     ],

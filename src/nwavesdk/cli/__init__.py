@@ -5,13 +5,10 @@ Commands import torch and everything else that is heavy when they run, so that h
 
 # Importing a module registers its commands.
 from nwavesdk.cli import (
-    bench,
+    catalogue,
     deploy,
-    evaluate,
     inspect,
-    kernels,
-    net,
-    neurons,
+    machine,
     nir,
     predict,
     train,
@@ -21,14 +18,11 @@ from nwavesdk.cli.app import app, main
 
 __all__ = [
     "app",
-    "bench",
+    "catalogue",
     "deploy",
-    "evaluate",
     "inspect",
-    "kernels",
+    "machine",
     "main",
-    "net",
-    "neurons",
     "nir",
     "predict",
     "train",

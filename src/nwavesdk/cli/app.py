@@ -1,44 +1,57 @@
 """The root of the command `nwave`, and what its commands share: options and output."""
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, wraps
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nwavesdk import __version__
-from nwavesdk.cli.errors import OneLineGroup, leave_standard_output, open_standard_streams
+import nwavesdk
+from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
+from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import check_folder, check_target, printable
+from nwavesdk.internal.imports import require
+from nwavesdk.internal.processes import FOUND, LOCAL, check_address
 
 __all__ = [
     "Json",
     "NetFile",
     "NoPlot",
+    "Ray",
+    "RayCommand",
     "RunPath",
+    "aligned",
     "app",
+    "check_combinations",
     "check_spares_run",
     "checked_option",
     "file_option",
     "folder_option",
     "main",
-    "no_plot_option",
-    "picture_lines",
+    "picture_file",
     "picture_option",
     "print_report",
+    "record_table",
     "split_commas",
+    "step_shape",
 ]
 
-# Studies and scans of more parts than this are a mistake.
-MOST_PARTS = 100
+# Lists of more parts, and shapes with more axes or values, are a mistake.
+MAX_PARTS = 100
+MAX_AXES = 4
+MAX_VALUES = 2_000_000
 
 app = typer.Typer(
     name="nwave",
     cls=OneLineGroup,
     help="Spiking neural networks with surrogate gradients: train, evaluate, inspect, deploy.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -55,90 +68,8 @@ NetFile = Annotated[
         help="The file that builds the net, of a run that was trained with one.",
     ),
 ]
+NoPlot = Annotated[bool, typer.Option("--no-plot", help="Write no picture.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-
-
-def checked_option(
-    *names: str,
-    checks: Sequence[Callable[[Any], None]] = (),
-    excludes: Sequence[str] = (),
-    **settings: Any,
-) -> Any:
-    """An option whose value is checked before any work.
-
-    Args:
-        names: The option as typed, if it differs from the parameter.
-        checks: Functions that raise a ValueError if the value is bad.
-        excludes: Parameters of options that have no effect together with this one. The option that
-            comes last on the command line rejects the other, so each names the other.
-        settings: Further arguments of `typer.Option`.
-    """
-
-    def check(context: typer.Context, value: Any) -> Any:
-        if not value:
-            return value
-        if str(value).startswith("--"):
-            raise typer.BadParameter(f"got {shown(str(value))}, expected a name (or ./ before it)")
-        for check_value in checks:
-            try:
-                check_value(value)
-            except ValueError as error:
-                raise typer.BadParameter(str(error)) from None
-        for name in excludes:
-            if context.params.get(name):
-                other = f"--{name.replace('_', '-')}"
-                raise typer.BadParameter(f"has no effect with {other}: leave one of them out")
-        return value
-
-    return typer.Option(*names, callback=check, **settings)
-
-
-def file_option(help_text: str, excludes: Sequence[str] = ("no_plot",)) -> Any:
-    """An option that names a file to write."""
-    return checked_option(metavar="FILE", help=help_text, checks=[_check_file], excludes=excludes)
-
-
-def picture_option(help_text: str) -> Any:
-    """An option that names a picture to write."""
-    checks = [_check_png, _check_file]
-    return checked_option(metavar="FILE", help=help_text, checks=checks, excludes=["no_plot"])
-
-
-def folder_option(help_text: str, *names: str) -> Any:
-    """An option that names a folder to write; `names` are as in `checked_option`."""
-    return checked_option(*names, metavar="DIR", help=help_text, checks=[check_folder])
-
-
-def no_plot_option(help_text: str) -> Any:
-    """The option that turns off the picture, and the page, of a command."""
-    return checked_option("--no-plot", help=help_text, excludes=["plot", "page"])
-
-
-NoPlot = Annotated[bool, no_plot_option("Write no picture.")]
-
-
-def _check_file(path: Path) -> None:
-    check_target(path)
-
-
-def _check_png(path: Path) -> None:
-    if path.suffix.lower() != ".png":
-        raise ValueError(
-            f"pictures are PNG files, got {str(path)!r}, expected a name that ends in .png"
-        )
-
-
-def check_spares_run(option: str, path: Path | None, run: Path) -> None:
-    """Reject an output that would replace a file of a run.
-
-    Raises:
-        ValueError: If it would; the text names the option.
-    """
-    from nwavesdk.train import RunFolder
-
-    files = vars(RunFolder(Path(os.path.realpath(run)))).values()
-    if path is not None and Path(os.path.realpath(path)) in files:
-        raise ValueError(f"{option}: {path} belongs to the run, expected another file.")
 
 
 def main() -> None:
@@ -152,25 +83,128 @@ def _print_version(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        print(__version__)
+        print(nwavesdk.__version__)
         raise typer.Exit
 
 
-def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
-    """Print a result: `content` as JSON with paths as text, or `lines`."""
-    text = "\n".join(map(printable, lines))
-    try:
-        print(json.dumps(content, default=os.fspath) if as_json else text, flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        raise
-    except OSError as error:
-        leave_standard_output()  # it still holds the text, which Python would write at the end
-        raise OSError(error.errno, error.strerror, "standard output") from None
+def checked_option(
+    help: str, *names: str, checks: Sequence[Callable[[Any], None]] = (), **settings: Any
+) -> Any:
+    """An option whose value is checked before any work.
+
+    Args:
+        help: The line of the help.
+        names: The option as typed, if it differs from the parameter.
+        checks: Functions that raise a ValueError if the value is bad.
+        settings: Further arguments of `typer.Option`.
+    """
+
+    def check_value(value: Any) -> Any:
+        if value is None:
+            return None
+        if str(value).startswith("--"):
+            raise typer.BadParameter(f"got {shown(str(value))}, expected a name (or ./ before it)")
+        try:
+            for check in checks:
+                check(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return typer.Option(*names, callback=check_value, help=help, **settings)
 
 
-def picture_lines(picture: Path | None) -> list[str]:
-    """The line of a report that names its picture, if there is one."""
-    return [] if picture is None else [f"drawn in {picture}"]
+def _check_png(path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise ValueError(
+            f"pictures are PNG files, got {str(path)!r}, expected a name that ends in .png"
+        )
+
+
+# Options that name a file, a picture or a folder to write.
+file_option = partial(checked_option, metavar="FILE", checks=[check_target])
+picture_option = partial(checked_option, metavar="FILE", checks=[_check_png, check_target])
+folder_option = partial(checked_option, metavar="DIR", checks=[check_folder])
+
+Ray = Annotated[
+    str | None,
+    checked_option(
+        "Run on Ray: on this machine, or on the cluster at HOST:PORT or that Ray finds (auto). All "
+        "its machines must see the files.",
+        "--ray",
+        metavar="[ADDRESS]",
+        checks=[check_address],
+    ),
+]
+
+Command = Callable[..., Any]
+
+
+def check_combinations(
+    *exclusive: Sequence[str], needs: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Reject options without effect before a command begins.
+
+    Args:
+        exclusive: Options as typed, of which a call may have one.
+        needs: The option or argument without which another option has no effect.
+    """
+    rules = [
+        (option, "with", other) for group in exclusive for other, option in combinations(group, 2)
+    ]
+    rules += [(option, "without", other) for option, other in (needs or {}).items()]
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def checked(**values: Any) -> Any:
+            for option, word, other in rules:
+                if _is_given(option, values) and _is_given(other, values) == (word == "with"):
+                    raise ValueError(f"{option}: has no effect {word} {other}: leave it out.")
+            return command(**values)
+
+        return checked
+
+    return decorate
+
+
+def _is_given(option: str, values: Mapping[str, Any]) -> bool:
+    value = values[option.strip("-").replace("-", "_").lower()]
+    return value is not None and value is not False
+
+
+class RayCommand(SectionedCommand):
+    """A command whose option `--ray` takes an address or none, which typer itself cannot have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command; `--ray` alone means this machine."""
+        return super().parse_args(ctx, _with_address(args))
+
+
+def _with_address(words: list[str]) -> list[str]:
+    """The words with an address in each `--ray` that no address follows.
+
+    Example:
+        >>> _with_address(["--ray", "--json", "--ray", "host:6379", "--ray", "runs/chip"])
+        ['--ray=local', '--json', '--ray', 'host:6379', '--ray=local', 'runs/chip']
+    """
+    # A word with a colon is an address, even if there is a mistake in it.
+    return [
+        f"--ray={LOCAL}"
+        if word == "--ray" and following not in (FOUND, LOCAL) and ":" not in following
+        else word
+        for word, following in pairwise([*words, ""])
+    ]
+
+
+def check_spares_run(option: str, path: Path | None, run: Path) -> None:
+    """Reject an output that would replace a file of a run.
+
+    Raises:
+        ValueError: If it would; the text names the option.
+    """
+    files = vars(nwavesdk.train.RunFolder(Path(os.path.realpath(run)))).values()
+    if path is not None and Path(os.path.realpath(path)) in files:
+        raise ValueError(f"{option}: {path} belongs to the run, expected another file.")
 
 
 def split_commas(option: str, text: str) -> list[str]:
@@ -181,23 +215,82 @@ def split_commas(option: str, text: str) -> list[str]:
         text: Its value.
 
     Raises:
-        ValueError: If a part is empty, or if there are more than `MOST_PARTS`.
+        ValueError: If a part is empty, or if there are more than `MAX_PARTS`.
 
     Example:
         >>> split_commas("--surrogates", "fast_sigmoid, s2nn(4,1)")
         ['fast_sigmoid', 's2nn(4,1)']
     """
-    parts = [""]
-    depth = 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    parts = [part.strip() for part in parts]
+    # A part is of parentheses, the last of which may be open, and of other letters.
+    parts = [part.strip() for part in re.findall(r"((?:\([^)]*\)?|[^,(])*),", f"{text},")]
     if not all(parts):
         raise ValueError(f"{option}: got {shown(text)}, expected a name between all commas.")
-    if len(parts) > MOST_PARTS:
-        raise ValueError(f"{option}: got {len(parts)} names, expected at most {MOST_PARTS}.")
+    if len(parts) > MAX_PARTS:
+        raise ValueError(f"{option}: got {len(parts)} names, expected at most {MAX_PARTS}.")
     return parts
+
+
+def step_shape(option: str, text: str) -> tuple[int, ...]:
+    """The shape of a step of the input, as in `2,34,34`.
+
+    Args:
+        option: The option as typed, for the error.
+        text: Its value.
+
+    Raises:
+        ValueError: If it is not a shape, or is too large.
+    """
+    is_shape = re.fullmatch(
+        rf"\s*\d{{1,7}}\s*(,\s*\d{{1,7}}\s*){{,{MAX_AXES - 1}}}", text, re.ASCII
+    )
+    sizes = tuple(map(int, text.split(","))) if is_shape else (0,)
+    if not 1 <= math.prod(sizes) <= MAX_VALUES:
+        raise ValueError(
+            f"{option}: got {shown(text)}, expected up to {MAX_AXES} sizes from 1 with a product "
+            f"of at most {MAX_VALUES:,}, as in 40 or 2,34,34."
+        )
+    return sizes
+
+
+def picture_file(plot: Path | None, no_plot: bool, default: Path) -> Path | None:
+    """The file of the picture of a command: of `--plot` or the default; None with `--no-plot`.
+
+    Raises:
+        ModuleNotFoundError: If the package that draws is not installed.
+    """
+    if no_plot:
+        return None
+    require("matplotlib", "train")
+    return plot or default
+
+
+def aligned(rows: Iterable[Sequence[object]]) -> list[str]:
+    """Rows as lines with columns of equal width; numbers have four digits.
+
+    Example:
+        >>> aligned([("name", "peak"), ("atan", 1 / 3), ("linear", None)])
+        ['name    peak', 'atan    0.3333', 'linear  none']
+    """
+    cells = [[_cell_text(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def record_table(records: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
+    """Records as lines; `columns` has the head and the key of each column."""
+    rows = [[record[key] for key in columns.values()] for record in records]
+    return aligned([[*columns], *rows])
+
+
+def _cell_text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "none" if value is None else str(value)
+
+
+def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print a result: `content` as JSON with paths as text, or `lines` and where it is drawn."""
+    if content.get("plot") is not None:
+        lines = [*lines, f"drawn in {content['plot']}"]
+    text = "\n".join(map(printable, lines))
+    print(json.dumps(content, default=os.fspath) if as_json else text, flush=True)

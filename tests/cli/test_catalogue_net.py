@@ -54,14 +54,14 @@ def test_layers_are_those_for_the_kind(words: tuple[str, ...], n_layers: int) ->
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("conf",), "PRESET: unknown net 'conf', did you mean 'conv'?: expected one of lif, "),
-        (("conv", "--inputs", "4,x"), "--inputs: got '4,x', expected up to 3 sizes from 1 with "),
-        (("conv", "--inputs", "9,9,9,9"), "--inputs: got '9,9,9,9', expected up to 3 sizes "),
-        (("conv", "--inputs", "9999999"), "--inputs: got '9999999', expected up to 3 sizes "),
-        (("conv", "--classes", "4"), "--classes: has no effect without --inputs: give both."),
-        (("conv", "--kind", "image"), "--kind: has no effect without --inputs: give both."),
-        (("conv", "--inputs", "4", "--kind", "sounds"), "--kind: got 'sounds', expected one of so"),
-        (("--inputs", "4"), "--inputs: has no effect without the name of a net: name one."),
+        (("conf",), "PRESET: 'conf' is not one of 'lif', "),
+        (("conv", "--inputs", "4,x"), "--inputs: got '4,x', expected up to 4 sizes from 1 with "),
+        (("conv", "--inputs", "9,9,9,9,9"), "--inputs: got '9,9,9,9,9', expected up to 4 sizes "),
+        (("conv", "--inputs", "9999999"), "--inputs: got '9999999', expected up to 4 sizes "),
+        (("conv", "--classes", "4"), "--classes: has no effect without --inputs: leave it out."),
+        (("conv", "--kind", "image"), "--kind: has no effect without --inputs: leave it out."),
+        (("conv", "--inputs", "4", "--kind", "sounds"), "--kind: 'sounds' is not one of '"),
+        (("--inputs", "4"), "--inputs: has no effect without PRESET: leave it out."),
     ],
 )
 def test_errors_are_one_line(words: tuple[str, ...], line: str) -> None:

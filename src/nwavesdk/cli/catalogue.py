@@ -1,0 +1,299 @@
+"""What the library has: `nwave net`, `neurons`, `kernels` and `surrogates`."""
+
+import re
+from pathlib import Path
+from textwrap import wrap
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+import nwavesdk
+from nwavesdk.cli.app import (
+    Json,
+    NoPlot,
+    aligned,
+    app,
+    check_combinations,
+    folder_option,
+    picture_file,
+    picture_option,
+    print_report,
+    record_table,
+    step_shape,
+)
+from nwavesdk.internal.imports import require
+from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, text
+from nwavesdk.train.config.run_config import UNIONS
+
+__all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
+
+Kind = Literal["sound", "series", "image", "events", "features"]
+KINDS = get_args(Kind)
+DEFAULT_FOR = {"patterns": "lif", "lists of events": "lif", "--chip": "chip"}
+
+DTYPE = "float32"  # of the kernels
+
+# Head and key of the columns of `nwave surrogates`.
+SHAPE_COLUMNS = {
+    "name and defaults": "call",
+    "peak": "peak",
+    "area": "area",
+    "width": "half_width",
+    "derivative at z = u − threshold": "formula",
+}
+
+
+@app.command("net")
+@check_combinations(
+    needs={"--inputs": "PRESET", "--classes": "--inputs", "--kind": "--inputs"},
+)
+def print_net(
+    preset: Annotated[
+        PresetName | None,
+        typer.Argument(metavar="PRESET", help="Print the page of this net. [list all]"),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,N…]",
+            help="Print its layers for steps of this shape instead, as in 40 or 2,34,34.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="Classes; with --inputs. [10]"),
+    ] = None,
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            metavar="|".join(KINDS),
+            help="What the recordings are; with --inputs. [by the shape: sound, image, events]",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print a net of `nwave train --net NAME` as a page of Python to copy and change.
+
+    `nwave net conv > net.py`, change net.py, and `nwave train --net net.py:build` trains it.
+    """
+    if preset is None:
+        _list_presets(as_json)
+    elif inputs is None:
+        page = text(preset)
+        content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": page}
+        print_report(as_json, content, page.splitlines())
+    else:
+        _print_layers(preset, step_shape("--inputs", inputs), classes or 10, kind, as_json)
+
+
+def _list_presets(as_json: bool) -> None:
+    defaults = [*((kind, "conv") for kind in KINDS), *DEFAULT_FOR.items()]
+    _, models = UNIONS["net"]
+    presets = [
+        {
+            "preset": name,
+            "description": DESCRIPTIONS[name],
+            "default_for": [kind for kind, preset in defaults if preset == name],
+            "options": sorted(models[name].model_fields.keys() - {"name"}),
+        }
+        for name in NAMES
+    ]
+    rows = []
+    for facts in presets:
+        options = [f"--{option.replace('_', '-')}" for option in facts["options"]]
+        rows += [
+            (facts["preset"], facts["description"]),
+            ("", f"default for {', '.join(facts['default_for']) or 'no data'}"),
+            ("", ", ".join(options)),
+        ]
+    lines = ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
+    print_report(as_json, {"presets": presets}, aligned(rows) + lines)
+
+
+def _print_layers(
+    preset: PresetName,
+    inputs: tuple[int, ...],
+    classes: int,
+    kind: Kind | None,
+    as_json: bool,
+) -> None:
+    from nwavesdk.analysis.layer_table import layer_lines, layer_rows
+    from nwavesdk.train.fit.network import build_preset
+
+    layers = layer_rows(build_preset(preset, inputs, classes, kind), inputs)
+    content = {
+        "preset": preset,
+        "inputs": inputs,
+        "classes": classes,
+        "parameters": sum(layer.parameters for layer in layers),
+        "layers": [vars(layer) for layer in layers],
+    }
+    print_report(as_json, content, layer_lines(layers))
+
+
+@app.command("neurons")
+def list_neurons(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="This neuron only; FILE.py:NAME is one of your own. [all]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        folder_option("Draw each neuron to a PNG in this folder.", "--output", "--out"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the neurons with equation, constants, states, solvers and sources, and draw them.
+
+    A picture shows the response to a constant drive and to a burst, the firing rates, and the
+    derivatives along the burst. The drives are found by trying.
+    """
+    from nwavesdk.analysis.neurons import neuron_facts
+    from nwavesdk.layers.catalogue import available_neurons
+
+    neurons = list(available_neurons().values()) if name is None else [_chosen_neuron(name)]
+    pictures = {} if output is None else _draw(neurons, output)
+    facts = [{**neuron_facts(neuron), "plot": pictures.get(neuron.name)} for neuron in neurons]
+
+    lines = [line for neuron in facts for line in _neuron_lines(neuron)]
+    lines += [f"drawn in {picture}" for picture in pictures.values()]
+    print_report(as_json, {"neurons": facts, "output": output}, lines)
+
+
+def _chosen_neuron(name: str) -> Any:
+    """The neuron of a name in the catalogue, or of FILE.py:NAME, whose file is run.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from nwavesdk.layers.catalogue import CataloguedNeuron, find_neuron, plain_name
+    from nwavesdk.train.config.nets import NetPage
+    from nwavesdk.train.fit.net_file import load_layer
+
+    if re.search(r"\.py(:|$)", name) is None:
+        return find_neuron(name)
+    layer: Any = load_layer(NetPage.parse(name))
+    return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)
+
+
+def _draw(neurons: list[Any], folder: Path) -> dict[str, Path]:
+    """Draw neurons; return the picture of each name."""
+    require("matplotlib", "train")
+    from nwavesdk.analysis import neuron_picture
+    from nwavesdk.analysis.neurons import neuron_responses
+
+    pictures = {neuron.name: folder / f"{neuron.name}.png" for neuron in neurons}
+    for neuron in neurons:
+        neuron_picture.plot_neuron(pictures[neuron.name], neuron, neuron_responses(neuron))
+    return pictures
+
+
+def _neuron_lines(neuron: dict[str, Any]) -> list[str]:
+    """A neuron as a block of lines, with a table of its input, states and constants."""
+    values = [(neuron["input"], "input", "")]
+    values += [(state, "state", f"{state['start']:g}") for state in neuron["states"]]
+    values += [(value, value["kind"], _default_text(value)) for value in neuron["constants"]]
+    rows = [
+        (value["name"], kind, default, value["unit"], value["text"])
+        for value, kind, default in values
+    ]
+    table = aligned([("name", "kind", "default", "unit", "meaning"), *rows])
+    return [
+        f"{neuron['name']}  {neuron['layer']}: {neuron['summary']}",
+        *(f"    {line}" for line in neuron["equation"]),
+        *(f"  {line}" for line in table),
+        f"  solvers: {', '.join(neuron['solvers'])}",
+        *wrap(f"  sources: {neuron['sources']}", 100, subsequent_indent="    "),
+        "",
+    ]
+
+
+def _default_text(constant: dict[str, Any]) -> str:
+    if constant["argument"] is None:
+        return "the chip's"
+    return "no default" if constant["default"] is None else f"{constant['default']:.4g}"
+
+
+@app.command("kernels")
+def list_kernels(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A neuron that `nwave neurons` lists, or FILE.py:NAME. [lif]"
+        ),
+    ] = "lif",
+    surrogate: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The surrogate of backward. [fast_sigmoid]"),
+    ] = "fast_sigmoid",
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="The kernels of GPUs (Triton), not of CPUs (numba).")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print their source.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the kernels that the library generates for a neuron and a surrogate, in float32.
+
+    They are those of the serial solver with a gradient of the charge, not of the constants.
+    Nothing is compiled.
+    """
+    from nwavesdk.dynamics import program_of
+    from nwavesdk.solvers.cpu import render as cpu_texts
+    from nwavesdk.solvers.gpu import render as gpu_texts
+
+    neuron = _chosen_neuron(name)
+    chosen = nwavesdk.surrogate.parse(surrogate)
+    program = program_of(neuron.page.neuron)
+    adjoint = program.adjoint(False)
+    used = chosen if adjoint.uses_surrogate else None
+    arguments = () if used is None else (type(used), len(used.constants))
+    texts = gpu_texts if gpu else cpu_texts
+    sources = {
+        "forward": texts.render_forward(program.step, DTYPE),
+        "backward": texts.render_backward(adjoint, DTYPE, *arguments),
+    }
+
+    lengths = {direction: len(source.splitlines()) for direction, source in sources.items()}
+    content = {
+        "saved": program.step.saved,
+        "uses_surrogate": adjoint.uses_surrogate,
+        "name": neuron.name,
+        "surrogate": used and nwavesdk.surrogate.text(used),
+        "machine": "gpu" if gpu else "cpu",
+        "kernels": sources if show else lengths,
+    }
+    lines = [
+        f"{neuron.name} with {content['surrogate'] or 'no surrogate'}: numbers of 4 bytes saved of "
+        f"each step and neuron: {program.step.saved}",
+        *aligned((direction, f"{length} lines") for direction, length in lengths.items()),
+        "--show prints the source.",
+    ]
+    if show:
+        lines = "\n".join(sources.values()).splitlines()
+    print_report(as_json, content, lines)
+
+
+@app.command("surrogates")
+@check_combinations(["--no-plot", "--plot"])
+def list_surrogates(
+    plot: Annotated[Path | None, picture_option("File of the picture. [surrogates.png]")] = None,
+    no_plot: NoPlot = False,
+    as_json: Json = False,
+) -> None:
+    """List the surrogates with formula, defaults, peak and area, and draw them."""
+    picture = picture_file(plot, no_plot, Path("surrogates.png"))
+    shapes = nwavesdk.analysis.catalogue_shapes()
+    if picture is not None:
+        from nwavesdk.analysis.pictures import plot_derivatives
+
+        plot_derivatives(picture)
+
+    records = []
+    for shape in shapes:
+        defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
+        records.append({**shape, "call": f"{shape['name']}({defaults})"})
+    lines = [*record_table(records, SHAPE_COLUMNS), "Width: the full width at half height."]
+    print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)
