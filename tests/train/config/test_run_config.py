@@ -154,10 +154,8 @@ def test_the_file_gives_the_config_back(preset: PresetName, tmp_path: Path) -> N
         ("data.hold", None, r"data\.hold: missing"),
         ("chip.gain", None, r"chip\.gain: missing"),
         ("learning.epochs", None, r"learning\.epochs: expected a whole number"),
-        ("facts.profile", '{"name": "h1v2"}', r"facts\.profile: expected a profile"),
         ("facts", None, r"facts: expected a dictionary"),
         ("arithmetic.threads", 0, r"arithmetic\.threads: expected at least 1"),
-        ("arithmetic.crossovers", {}, r"arithmetic\.crossovers: .*forward: missing"),
         ("net", [], r"net: expected a dictionary"),
     ],
 )

@@ -75,11 +75,9 @@ RENAMED = {
     "chip.duration": "data.duration",
 }
 
-# The class of a union, which pydantic names as if it were a section; and the place of an error that
-# names its field itself.
+# The class of a union, which pydantic names as if it were a section.
 TAGS = "|".join(name for _, models in UNIONS.values() for name in models)
-TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=[.:])"
-NAMED_TWICE = rf"\b({'|'.join(UNIONS)})[.\w]*: (?=\1\.)"
+TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=\.)"
 
 # The kind of data that the net of a chip gets, by what the files hold.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
@@ -183,8 +181,7 @@ class RunConfig(FrozenModel):
         try:
             return super().of(_with_tags(content), owner)
         except ValueError as error:
-            text = re.sub(TAGGED, r"\1", str(error))
-            raise ValueError(re.sub(NAMED_TWICE, "", text)) from None
+            raise ValueError(re.sub(TAGGED, r"\1", str(error))) from None
 
     def option(self, field: str, default: Any = None) -> Any:
         """The value of a field that only some kinds of data, tasks or nets have.
