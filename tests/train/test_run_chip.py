@@ -127,20 +127,19 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
     assert not any(seed % 2 for seed in training + validation)
 
 
-def test_only_plain_training_ignores_the_bits(choices: dict[str, Any], tmp_path: Path) -> None:
-    for training in ("plain", "hardware", "mismatch"):
-        choices["chip"]["training"] = training
-        run = Run.new(tmp_path / training, choices)
-        assert run.network()[0].quantization_bits == (None if training == "plain" else 5)
-        assert run.network(deployed=True)[0].quantization_bits == 5
-
-
-def test_mismatch_of_weights_is_that_of_the_chip(choices: dict[str, Any], tmp_path: Path) -> None:
-    choices["chip"]["profile"] = "h1v1"
-    run = Run.new(tmp_path / "run", choices)
-    for net, stddev in ((run.network(mismatch=True), 0.02), (run.network(), None)):
-        synapses = [m for m in net if hasattr(m, "nb_inputs")]
-        assert [m.stddev for m in synapses] == [stddev] * len(synapses)
+@pytest.mark.parametrize("training", ["plain", "hardware", "mismatch"])
+def test_the_net_has_the_bits_and_the_mismatch_of_its_training(
+    choices: dict[str, Any], tmp_path: Path, training: str
+) -> None:
+    choices["chip"] = {"profile": "h1v1", "training": training}
+    run = Run.prepare(tmp_path / training, choices)
+    for net, bits, stddev in (
+        (run.network(), None if training == "plain" else 5, None),
+        (run.network(deployed=True), 5, None),
+        (run.network(mismatch=True), 5, 0.02),
+    ):
+        synapses = [module for module in net if hasattr(module, "nb_inputs")]
+        assert {(m.quantization_bits, m.stddev) for m in synapses} == {(bits, stddev)}
 
 
 def test_a_run_keeps_the_profile_with_which_it_began(

@@ -60,23 +60,27 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert group == {"params": list(net.parameters()), "weight_decay": learning.weight_decay}
 
 
-@pytest.mark.parametrize("neuron", ["lif", "klif"])
-def test_a_run_with_taus_below_a_step_warns_once(
-    choices: dict[str, Any], tmp_path: Path, neuron: str
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        *(
+            (
+                {"neuron": neuron, "tau": 2e-3, "dt": 5e-3},
+                r"shorter than the step of 0\.005 s in 2 of 2 .*, or lower --dt\.$",
+            )
+            for neuron in ("lif", "klif")
+        ),
+        (
+            {"neuron": "adlif", "constants": {"tau_w": 100}},
+            r"longer than 1,000 steps of 0\.001 s in 1 of 2 layers \(.*: tau_w of 100 s\), but",
+        ),
+    ],
+)
+def test_a_run_with_time_constants_of_another_unit_warns_once(
+    choices: dict[str, Any], tmp_path: Path, net: dict[str, Any], words: str
 ) -> None:
-    choices["net"] |= {"neuron": neuron, "tau": 2e-3, "dt": 5e-3}
-    with pytest.warns(UserWarning, match="shorter than the step of 0.005 s in 2 of 2 layers") as w:
+    choices["net"] |= net
+    with pytest.warns(UserWarning, match=words) as caught:
         run = Run.new(tmp_path / "run", choices)
-    (warning,) = w
-    assert str(warning.message).endswith("(--tau, or in the file of the net), or lower --dt.")
     run.network()
-
-
-def test_a_run_with_a_constant_in_milliseconds_warns_once(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
-    choices["net"] |= {"neuron": "adlif", "constants": {"tau_w": 100}, "hidden": [4]}
-    match = r"longer than 1,000 steps of 0\.001 s in 1 of 2 layers \(.*: tau_w of 100 s\), but they"
-    with pytest.warns(UserWarning, match=match) as caught:
-        Run.new(tmp_path / "run", choices)
     assert len(caught) == 1

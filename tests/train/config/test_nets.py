@@ -43,7 +43,10 @@ def config_of(**net: Any) -> CompletedConfig:
         ({"neuron": "li"}, r"^net\.neuron: li is a read-out"),
         ({"neuron": "h1v1"}, r"^net\.neuron: h1v1 is the neuron of a chip: .* --chip h1v1"),
         ({"neuron": "izhikevich", "tau": 0.03}, r"^net\.tau: izhikevich neurons have no constant"),
-        ({"neuron": "adlif", "constants": "tau_a=1"}, r"got 'tau_a', which adlif lacks, did you mean 'tau_w'"),
+        (
+            {"neuron": "adlif", "constants": "tau_a=1"},
+            r"got 'tau_a', which adlif lacks, did you mean 'tau_w'",
+        ),
         ({"neuron": "adlif", "learn": "kappa"}, r"got 'kappa', which adlif lacks: it has tau, "),
         ({"neuron": "adlif", "constants": "a=1"}, r"above -1 and below 1, got 1"),
         ({"neuron": "adlif", "constants": "tau_w=1e8"}, r"^net.*: dt / tau_w must be from"),
@@ -81,29 +84,34 @@ def test_all_constants_are_recorded() -> None:
     assert config_of().option("net.constants") == {}
 
 
-def test_the_net_has_the_neuron_in_hidden_layers_only() -> None:
-    net = lif.build(
-        (3,), 2, config_of(neuron="adlif", constants="tau_w=0.1", learn="a,b", population=2)
-    )
-    *hidden, output = (module for module in net if isinstance(module, NeuronLayer))
-    assert [type(layer).__name__ for layer in hidden] == ["AdLIFLayer"] * 2
+@pytest.mark.parametrize(
+    ("net", "constants", "learned"),
+    [
+        (
+            {"neuron": "adlif", "constants": "tau_w=0.2", "learn": "a,b"},
+            {"tau_w": 0.2, "tau": 0.015},
+            {"logit_a", "logit_b"},
+        ),
+        (
+            {"constants": "tau=0.02", "learn": ("tau", "threshold"), "threshold": 0.5},
+            {"tau": 0.02, "threshold": 0.5},
+            {"log_taus", "thresholds"},
+        ),
+    ],
+)
+def test_only_hidden_layers_have_the_neuron_and_its_constants(
+    net: dict[str, Any], constants: dict[str, float], learned: set[str]
+) -> None:
+    built = lif.build((3,), 2, config_of(**net, population=2))
+    *hidden, output = (module for module in built if isinstance(module, NeuronLayer))
+    assert len(hidden) == 2
     for layer in hidden:
-        assert layer.constant("tau_w").item() == pytest.approx(0.1)
-        assert {name for name, _ in layer.named_parameters()} == {"logit_a", "logit_b"}
+        assert {name: layer.constant(name).item() for name in constants} == pytest.approx(constants)
+        assert {name for name, _ in layer.named_parameters()} == learned
     assert isinstance(output, LIFLayer)
     assert output.features == (4,)
-    assert not list(output.parameters())
-
-
-def test_constants_of_lif_neurons_leave_the_output_layer_alone() -> None:
-    config = config_of(constants="tau=0.02", learn=("tau", "threshold"), threshold=0.5)
-    net = lif.build((3,), 2, config)
-    *hidden, output = (module for module in net if isinstance(module, NeuronLayer))
-    for layer in hidden:
-        assert layer.constant("tau").item() == pytest.approx(0.02)
-        assert layer.constant("threshold").item() == 0.5
-        assert {name for name, _ in layer.named_parameters()} == {"log_taus", "thresholds"}
     assert output.constant("tau").item() == pytest.approx(0.01)
+    assert not list(output.parameters())
 
 
 def test_initial_weights_suit_the_units_of_the_neuron() -> None:
