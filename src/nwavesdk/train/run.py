@@ -113,9 +113,9 @@ class Run:
         check_machine(config.machine)
         if config.net.name == "file":
             load_function(config.net.page)  # its errors come before the data are read
-        if config.net.name == "lif" and config.option("net.neuron") != "lif":
-            config = fill(config, {"net": {"charge_gain": hidden_gain(config.net)}})
         choices, facts, data = begin_data(config)
+        if choices.net.name == "lif" and choices.net.neuron != "lif":
+            choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
 
         # The net is not built before it is known to fit the memory.
         threads = config.machine.threads or default_threads(config.machine)
