@@ -9,7 +9,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.presets import lif
-from nwavesdk.train import Run, RunConfig
+from nwavesdk.train import Run
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import Classification, OutputLayer
@@ -24,12 +24,12 @@ def _no_pictures() -> None:
 def test_a_resumed_run_ends_with_the_same_weights_and_constants(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    choices["net"] |= {"neuron": "klif", "constants": {"tau": 0.01}, "learn": ["k"]}
-    whole = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    choices["net"] |= {"neuron": "klif", "constants": "tau=0.01", "learn": "k"}
+    whole = Run.new(tmp_path / "whole", choices)
     result = whole.train()
     assert result is not None
     assert result["test_accuracy"] > 0.6  # three tones in noise: chance is 0.33
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     resumed = Run.open(tmp_path / "broken")
     resumed.train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
@@ -43,7 +43,8 @@ def test_a_resumed_run_ends_with_the_same_weights_and_constants(
 
 
 def test_scaled_weights_learn_and_decay_as_others_do() -> None:
-    config = sample_config("lif", (3,), 2, hidden=[5], neuron="adlif", learn=["a"], charge_gain=10)
+    net = {"hidden": [5], "neuron": "adlif", "learn": ["a"], "charge_gain": 10}
+    config = sample_config("lif", (3,), 2, **net)
     learning = config.learning
     task = Classification(OutputLayer(n_outputs=2, population=10, tau=10e-3, dt=1e-3), 25.0)
     model = Learner(lif.build((3,), 2, config), task, learning, 0, charge_gain=10)
@@ -60,25 +61,27 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert (group["lr"], group["weight_decay"]) == (learning.rate, learning.weight_decay)
 
 
-@pytest.mark.parametrize("neuron", ["lif", "klif"])
-def test_a_run_with_taus_below_a_step_warns_once(
-    choices: dict[str, Any], tmp_path: Path, neuron: str
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        *(
+            (
+                {"neuron": neuron, "tau": 2e-3, "dt": 5e-3},
+                r"from 1 to 1,000 steps of 0\.005 s, got 1: tau.* of 0\.002 s; 4: taus of",
+            )
+            for neuron in ("lif", "klif")
+        ),
+        (
+            {"neuron": "adlif", "constants": {"tau_w": 100}},
+            r"steps of 0\.001 s, got .*: tau_w of 100 s: ",
+        ),
+    ],
+)
+def test_a_run_with_time_constants_of_another_unit_warns_once(
+    choices: dict[str, Any], tmp_path: Path, net: dict[str, Any], words: str
 ) -> None:
-    choices["net"] |= {"neuron": neuron, "tau": 2e-3, "dt": 5e-3}
-    config = RunConfig.of(choices)
-    words = (
-        r"from 1 to 1,000 steps of 0\.005 s, got 1: tau.* of 0\.002 s; 4: taus of 0\.002 s: change"
-    )
+    choices["net"] |= net
     with pytest.warns(UserWarning, match=words) as caught:
-        run = Run.new(tmp_path / "run", config)
-    assert len(caught) == 1
+        run = Run.new(tmp_path / "run", choices)
     run.network()
-
-
-def test_a_run_with_a_constant_in_milliseconds_warns_once(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
-    choices["net"] |= {"neuron": "adlif", "constants": {"tau_w": 100}, "hidden": [4]}
-    with pytest.warns(UserWarning, match=r"steps of 0\.001 s, got .*: tau_w of 100 s: ") as caught:
-        Run.new(tmp_path / "run", RunConfig.of(choices))
     assert len(caught) == 1
