@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -280,18 +280,6 @@ class CompletedConfig(RunConfig):
                 f"{name}: a resumed run keeps its choices, got {got!r}, expected {expected!r}: "
                 "remove the option, or begin a new run."
             )
-
-    def difference(self, other: "CompletedConfig", ignored: Set[str] = frozenset()) -> str | None:
-        """Name of the first choice in which another config differs, or None.
-
-        Args:
-            other: The other config.
-            ignored: Choices that do not count, with all that they hold.
-        """
-        for name, _, _ in differences(self.model_dump(), other.model_dump()):
-            if not any(f"{name}.".startswith(f"{prefix}.") for prefix in ignored):
-                return name
-        return None
 
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
