@@ -8,6 +8,7 @@ import pytest
 from cli.command import json_object, nwave
 from nwavesdk.presets import page_path
 from nwavesdk.train import RunFolder
+from train.runs import difference
 
 pytest.importorskip("lightning")
 
@@ -135,7 +136,7 @@ def test_another_run_of_a_file_needs_the_file(own: tuple[Path, str], tmp_path: P
     assert result.stderr.startswith("nwave: --net: missing, the recorded net is from a file: pass")
     assert nwave("train", *options, "--net", own[1]).exit_code == 0
     recorded, again = (RunFolder(path).read_config() for path in (own[0], tmp_path / "run"))
-    assert again.difference(recorded) is None
+    assert difference(again, recorded) is None
 
 
 def test_a_file_that_is_missing_or_wrong_is_one_line(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Small runs for tests: their choices, runs that break off, and what they leave behind."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from nwavesdk.train import Run
+    from nwavesdk.train import CompletedConfig, Run
 
 
 def small_choices(tones: Path) -> dict[str, Any]:
@@ -91,3 +91,14 @@ def metrics_without_time(folder: Path) -> list[dict[str, str]]:
     return [
         {name: value for name, value in row.items() if name != "seconds"} for row in metrics(folder)
     ]
+
+
+def difference(
+    config: "CompletedConfig", other: "CompletedConfig", ignored: Iterable[str] = ()
+) -> str | None:
+    """The name of the first field in which two configs differ, or None."""
+    from nwavesdk.internal.model import differences
+
+    names = [name for name, _, _ in differences(config.model_dump(), other.model_dump())]
+    is_ignored = tuple(f"{name}." for name in ignored)
+    return next((name for name in names if not f"{name}.".startswith(is_ignored)), None)

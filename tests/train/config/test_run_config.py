@@ -18,6 +18,7 @@ from nwavesdk.train import RunConfig
 from nwavesdk.train.config import MOVABLE, CompletedConfig, fields_of, merge_choices
 from nwavesdk.train.config.run_config import RENAMED, UNIONS
 from nwavesdk.train.fit.network import sample_config
+from train.runs import difference
 
 CLASSES = [(section, name) for section, (_, models) in UNIONS.items() for name in models]
 
@@ -96,9 +97,12 @@ def test_a_field_of_an_earlier_version_names_the_new_one(field: str) -> None:
         ({"learning": {"rate": 1e300}}, r"learning\.rate: .*at most 1000"),
         ({"learning": {"weight_decay": 1e300}}, r"weight_decay: .*at most 1000"),
         ({"seed": -1}, r"seed: .*at least 0 \(got -1\)"),
-        ({"net": {"name": "cnv"}}, r"^net\.name: expected one of conv, lif, .*, got 'cnv'$"),
-        ({"data": {"kind": ["sound"]}}, r"^data\.kind: expected one of .*, got \['sound'\]$"),
-        ({"task": {"name": "sorting"}}, r"^task\.name: expected one of .*, got 'sorting'$"),
+        (
+            {"net": {"name": "cnv"}},
+            r"^net\.name: got 'cnv', expected one of conv, .* mean 'conv'\?$",
+        ),
+        ({"data": {"kind": ["sound"]}}, r"^data\.kind: got \['sound'\], expected one of "),
+        ({"task": {"name": "sorting"}}, r"^task\.name: got 'sorting', expected one of "),
         ({"net": [1]}, r"^net: expected a dictionary"),
         ({"task": {"name": "labels"}}, r"^task\.name: the spoken digits have a class per rec"),
         (choices_with("data", "series") | {"task": {"name": "pattern"}, "chip": {}}, "^chip.prof"),
@@ -142,7 +146,7 @@ def test_the_file_gives_the_config_back(preset: PresetName, tmp_path: Path) -> N
     again = CompletedConfig.read(tmp_path / "config.json")
     assert again == config
     assert again.identity() == config.identity()
-    assert again.difference(config) is None
+    assert difference(again, config) is None
     # Its choices begin the same run again.
     assert RunConfig.of(again.choices()).model_dump() == config.choices()
 
@@ -195,7 +199,7 @@ def test_only_fields_that_may_move_leave_the_identity_unchanged() -> None:
     for field, value in (moved | changed).items():
         config = CompletedConfig.of(with_field(content, field, value))
         expected = None if field in moved else field
-        assert config.difference(CompletedConfig.of(content), MOVABLE) == expected
+        assert difference(config, CompletedConfig.of(content), MOVABLE) == expected
         assert (config.identity() == identity) == (field in moved)
 
 
