@@ -45,7 +45,7 @@ def test_json_is_one_object_with_the_predictions_of_the_api(run: Path, files: li
         assert list(got["probabilities"]) == ["high", "low", "middle"]
         assert list(got["probabilities"].values()) == one.probabilities.tolist()
         assert got["spike_counts"] == one.counts.tolist()
-        assert "spikes" not in got
+        assert got["spikes"] == one.spikes.tolist()
 
 
 def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_files_that_cannot_be_used_are_skipped_and_listed(
     content = json_object(nwave(*words, "--on-error", "skip", "--json"))
     assert len(content["predictions"]) == 1
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / f"{n}.wav") for n in "ab"]
-    notes = nwave(*words, "--on-error", "skip").stderr.splitlines()
-    assert notes[0].startswith(f"skipped: {tmp_path}/a.wav cannot be read as sound")
+    (note,) = nwave(*words, "--on-error", "skip").stderr.splitlines()
+    assert note.startswith(f"skipped 2 files of the data: {tmp_path}/a.wav cannot be read as sound")
     result = nwave("predict", run, tmp_path / "a.wav", "--on-error", "skip")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("nwave: none of the 1 recordings can be used")
@@ -154,7 +154,7 @@ def test_a_note_names_recordings_that_are_cut(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Nothing to predict or to adapt to: got no recording"),
+        ((), " got 0 recordings, expected files or arrays."),
         (("NONE.wav",), "NONE.wav does not exist: check the name"),
         (("--out", "a.txt"), "--out: expected a name that ends in .csv, .npz, .json, got 'a.txt'"),
         (("--out", "RUN/result.json"), "--out: "),
@@ -175,21 +175,17 @@ def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
     labels = np.array([0, 0, 1, 1, 1, 0])
     shares = np.eye(2, dtype=np.float32)[labels]
     steps = Prediction("x", "labels", 6, ("P", "QRS"), labels, shares, 0.5)
-    assert _lines([steps], None) == ["x     P 0-1, QRS 2-4, P 5"]
+    assert _lines([steps], None)[1] == "x     P 0-1, QRS 2-4, P 5"
     many = Prediction("x", "labels", 999, ("P", "QRS"), np.arange(999) % 2, None, None)
-    assert _lines([many], None)[0].endswith(", … (999 spans)")
-    assert len(_lines([many], None)[0]) < 130
-    assert prediction_json(steps, in_full=False)["spans"] == [
-        ["P", 0, 1],
-        ["QRS", 2, 4],
-        ["P", 5, 5],
-    ]
+    assert _lines([many], None)[1].endswith(", … (999 spans)")
+    assert len(_lines([many], None)[1]) < 130
+    assert prediction_json(steps)["spans"] == [("P", 0, 1), ("QRS", 2, 4), ("P", 5, 5)]
     values = Prediction(
         "y", "regression", 3, (), np.array([[1.0], [2], [6]], np.float32), None, None
     )
-    assert _lines([values], None) == [
-        "y     3 steps: 1 to 6, mean 3",
-        "--out FILE.csv writes the values of all steps",
+    assert [line.split() for line in _lines([values], None)] == [
+        ["file", "value", "1"],
+        ["y", "1", "to", "6"],
     ]
     write_predictions(tmp_path / "x.csv", [steps])
     rows = list(csv.reader((tmp_path / "x.csv").read_text().splitlines()))

@@ -10,13 +10,14 @@ from nwavesdk.cli.app import (
     Json,
     NetFile,
     RunPath,
+    aligned,
     app,
     check_spares_run,
     checked_option,
     print_report,
 )
 from nwavesdk.cli.errors import print_note
-from nwavesdk.internal.files import check_target
+from nwavesdk.internal.files import FileError, check_target
 
 if TYPE_CHECKING:
     from nwavesdk.train import Prediction
@@ -82,10 +83,9 @@ def predict_run(
     as_json: Json = False,
 ) -> None:
     """Predict class, classes of steps or values for recordings; the data of RUN are not needed."""
-    from nwavesdk.data.folder import SKIP_REMEDY
-    from nwavesdk.internal.files import FileError
     from nwavesdk.train import load
     from nwavesdk.train.apply.predictions import prediction_json, write_predictions
+    from nwavesdk.train.data.inputs import skipped_note
 
     check_spares_run("--out", out, run)
     trained = load(run, net, max_seconds=max_seconds)
@@ -97,12 +97,11 @@ def predict_run(
             trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes)
         )
     except FileError as error:
-        raise ValueError(str(error).replace(SKIP_REMEDY, "--on-error skip leaves it out")) from None
-    faults = [f"skipped: {file} {fault}" for file, fault in skipped]
-    for note in _first_lines(faults, "--json lists all of them"):
-        print_note(note)
+        raise ValueError(str(error).replace('on_error="skip"', "--on-error skip")) from None
+    if skipped:
+        print_note(skipped_note(skipped))
     if not predictions:
-        raise ValueError(f"none of the {len(skipped)} recordings can be used: see the lines above.")
+        raise ValueError(f"none of the {len(skipped)} recordings can be used: see the line above.")
     _note_cut(predictions)
     if out is not None:
         write_predictions(out, predictions)
@@ -110,19 +109,12 @@ def predict_run(
         "run": run,
         "task": trained.task.name,
         "classes": trained.classes,
-        "predictions": [prediction_json(prediction, in_full=False) for prediction in predictions],
+        "predictions": list(map(prediction_json, predictions)),
         "skipped": skipped,
         "adapted_to": adapt or [],
         "out": out,
     }
     print_report(as_json, report, _lines(predictions, out))
-
-
-def _first_lines(lines: Sequence[str], remedy: str) -> list[str]:
-    """As many lines as a terminal can show, and the number of the others."""
-    n_hidden = len(lines) - MAX_ROWS
-    rest = [f"and {n_hidden:,} more; {remedy}"] if n_hidden > 0 else []
-    return [*lines[:MAX_ROWS], *rest]
 
 
 def _note_cut(predictions: Sequence["Prediction"]) -> None:
@@ -137,44 +129,41 @@ def _note_cut(predictions: Sequence["Prediction"]) -> None:
 
 def _lines(predictions: Sequence["Prediction"], out: Path | None) -> list[str]:
     """The table, as far as a terminal can show it, and where the rest is."""
-    first = predictions[0]
-    width = max(len("file"), *(len(prediction.key) for prediction in predictions[:MAX_ROWS]))
-    class_width = max(map(len, ("class", *first.classes)))
-    rows = [
-        f"{prediction.key:<{width}}  {_text(prediction, class_width)}{_spike_text(prediction)}"
-        for prediction in predictions
-    ]
-    lines = _first_lines(rows, f"--out {out or 'FILE.csv'} writes all of them")
-    if not first.is_per_step:
-        lines.insert(0, f"{'file':<{width}}  {'class':<{class_width}}  probability  next best")
+    records = [_record(prediction) for prediction in predictions[:MAX_ROWS]]
+    lines = aligned([[*records[0]], *(tuple(record.values()) for record in records)])
+    n_hidden = len(predictions) - MAX_ROWS
+    if n_hidden > 0:
+        lines.append(f"and {n_hidden:,} more; --out {out or 'FILE.csv'} writes all of them")
     if out is not None:
         lines.append(f"written to {out}")
-    elif not first.classes:
-        lines.append("--out FILE.csv writes the values of all steps")
     return lines
 
 
-def _text(prediction: "Prediction", class_width: int) -> str:
-    """Class, probability and the class that comes next; classes of steps; or ranges of values."""
+def _record(prediction: "Prediction") -> dict[str, str]:
+    """A row of the table, by column: a class, the classes of steps, or ranges of values."""
+    record = {"file": prediction.key}
     if not prediction.is_per_step:
         (name, share), *others = prediction.ranking
-        next_best = [f"{other} {other_share:.3f}" for other, other_share in others[:1]]
-        return f"{name:<{class_width}}  {share:>11.3f}  {''.join(next_best)}"
-    if not prediction.classes:
+        record["class"] = name
+        record["probability"] = f"{share:.3f}"
+        record["next best"] = "".join(f"{other} {rest:.3f}" for other, rest in others[:1])
+    elif prediction.classes:
+        record["classes of steps"] = _span_text(prediction)
+    else:
         values = prediction.predicted
-        ranges = zip(values.min(axis=0), values.max(axis=0), values.mean(axis=0), strict=True)
-        texts = [f"{low:.4g} to {high:.4g}, mean {mean:.4g}" for low, high, mean in ranges]
-        return f"{prediction.steps} steps: {'; '.join(texts)}"
+        for column, (low, high) in enumerate(zip(values.min(0), values.max(0), strict=True), 1):
+            record[f"value {column}"] = f"{low:.4g} to {high:.4g}"
+
+    if prediction.counts is not None:
+        names = prediction.classes or range(1, len(prediction.counts) + 1)
+        counts = zip(names, prediction.counts, strict=True)
+        record["spikes"] = ", ".join(f"{name} {count}" for name, count in counts)
+    return record
+
+
+def _span_text(prediction: "Prediction") -> str:
     spans = prediction.spans()
     text = ", ".join(f"{name} {first}" + f"-{last}" * (last > first) for name, first, last in spans)
     if len(text) <= MAX_LETTERS:
         return text
     return f"{text[:MAX_LETTERS].rpartition(', ')[0]}, … ({len(spans)} spans)"
-
-
-def _spike_text(prediction: "Prediction") -> str:
-    if prediction.spikes is None or prediction.counts is None:
-        return ""
-    names = prediction.classes or range(1, len(prediction.counts) + 1)
-    counts = [f"{name} {count}" for name, count in zip(names, prediction.counts, strict=True)]
-    return f"  spikes: {', '.join(counts)}"

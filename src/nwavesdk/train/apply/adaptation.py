@@ -6,7 +6,6 @@ Recordings of the speaker show them, and need no classes.
 """
 
 import copy
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nwavesdk.data import Batch
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
-from nwavesdk.net.preparation import prepared
+from nwavesdk.train.apply.blocks import run_net
 
 __all__ = ["adapted_net"]
 
@@ -30,16 +29,16 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 @torch.no_grad()
-def adapted_net(net: Net, batches: Sequence[Batch]) -> Net:
+def adapted_net(net: Net, batch: Batch) -> Net:
     """A copy of a net whose batch norms have statistics of some recordings.
 
-    The norms adapt one after the other, from the input to the output, each to what the norms before
-    it give. With n recordings, a mean or a variance is `(n · new + 20 · trained) / (n + 20)`, where
-    `new` is that of all their steps.
+    The norms adapt in one call of the net, from the input to the output, each to what the norms
+    before it give. With n recordings, a mean or a variance is `(n · new + 20 · trained) / (n +
+    20)`, where `new` is that of all their steps.
 
     Args:
         net: A trained net, in `eval()`.
-        batches: The recordings, at least two, with any targets.
+        batch: The recordings, at least two, with any targets.
 
     Returns:
         The copy, in `eval()`.
@@ -53,68 +52,40 @@ def adapted_net(net: Net, batches: Sequence[Batch]) -> Net:
         arXiv:1603.04779. Schneider et al., "Improving robustness against common corruptions by
         covariate shift adaptation", 2020, arXiv:2006.16971 (the weight of the training set).
     """
-    n_recordings = sum(len(batch.lengths) for batch in batches)
+    n_recordings = len(batch.lengths)
     if n_recordings < MIN_RECORDINGS:
         raise ValueError(
             f"The net needs at least {MIN_RECORDINGS} recordings to adapt to, got {n_recordings}: "
             "give a folder or several files, about as many of each class."
         )
-    net = copy.deepcopy(net).eval()
+    trial = copy.deepcopy(net).eval()
     share = n_recordings / (n_recordings + TRAINING_WEIGHT)
-    for name in _names_in_order(net, batches[0]):
-        statistics = _statistics(net.get_submodule(name))
-        for trained, new in zip(statistics, _measure(name, net, batches), strict=True):
-            trained.lerp_(new.to(trained), share)
-        if not all(bool(statistic.isfinite().all()) for statistic in statistics):
-            raise ValueError(
-                "The recordings to adapt to have values that are too large for the batch norms of "
-                "the net: leave such recordings out."
-            )
-    return net
+    called: list[Any] = []
 
+    def normalize_as_adapted(norm: Any, args: Any, options: Any, _: Tensor) -> Any:
+        """The output of a norm, after its call in `train()` has updated its statistics."""
+        called.append(norm)
+        return norm.eval().forward(*args, **options)
 
-def _statistics(norm: Any) -> list[Tensor]:
-    """Running mean and variance of a batch norm, `[C]`; none of other modules."""
-    is_norm = isinstance(norm, TimeBatchNorm | _BatchNorm) and norm.running_mean is not None
-    return [norm.running_mean, norm.running_var] if is_norm else []
+    for module in trial.modules():
+        norm: Any = module
+        if isinstance(norm, TimeBatchNorm | _BatchNorm) and norm.running_mean is not None:
+            norm.train().momentum = share
+            norm.register_forward_hook(normalize_as_adapted, with_kwargs=True)
+    run_net(trial, batch, batch.x.shape[1])
 
-
-def _run(net: nn.Module, batch: Batch) -> None:
-    has_padding = bool((batch.lengths < batch.x.shape[1]).any())
-    with prepared(net):
-        net(batch.x.to_dense(), batch.lengths if has_padding else None)
-
-
-def _names_in_order(net: nn.Module, batch: Batch) -> list[str]:
-    """The names of the norms in the order of their calls."""
-    names: list[str] = []
-    net = copy.deepcopy(net)
-    for name, module in net.named_modules():
-        if _statistics(module):
-            module.register_forward_pre_hook(lambda *_, name=name: names.append(name))
-    _run(net, batch)
-    has_steps = any(isinstance(module, StepBatchNorm) for module in net.modules())
-    if has_steps or not names or len(set(names)) < len(names):
+    has_steps = any(isinstance(module, StepBatchNorm) for module in trial.modules())
+    if has_steps or not called or len(set(called)) < len(called):
         raise ValueError(
-            f"The net cannot adapt, got {len(names)} calls of {len(set(names))} batch norms"
+            f"The net cannot adapt, got {len(called)} calls of {len(set(called))} batch norms"
             f"{' and a StepBatchNorm' * has_steps}, expected TimeBatchNorm or BatchNorm, each "
             "called once with a whole sequence: train with `nwave train --net conv`."
         )
-    return names
-
-
-def _measure(name: str, net: nn.Module, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of what a norm gets in all steps of all batches, float64 `[C]`."""
-    net = copy.deepcopy(net)
-    norm: Any = net.get_submodule(name).train()
-    norm.momentum = 1.0  # the running statistics are those of the last batch
-    measured = []
-    for batch in batches:
-        _run(net, batch)
-        measured.append(torch.stack(_statistics(norm)).double())
-    means, variances = torch.stack(measured, dim=1)
-    steps = torch.stack([batch.lengths.sum() for batch in batches]).double()
-    weights = (steps / steps.sum())[:, None]
-    mean = (weights * means).sum(0)
-    # The variance within batches, and the variance between them.
-    return mean, (weights * (variances + (means - mean).square())).sum(0)
+    if not all(bool((norm.running_mean + norm.running_var).isfinite().all()) for norm in called):
+        raise ValueError(
+            "The recordings to adapt to have values that are too large for the batch norms of the "
+            "net: leave such recordings out."
+        )
+    adapted = copy.deepcopy(net).eval()
+    adapted.load_state_dict(trial.state_dict())
+    return adapted

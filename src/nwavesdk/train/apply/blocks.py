@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.data import Batch, NetInput, Recordings, Series
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.loading import EventFrames
-from nwavesdk.layers.lengths import fill_padding, sum_over_steps
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.apply.given import Given
 from nwavesdk.train.apply.predictions import Prediction
@@ -28,7 +27,7 @@ from nwavesdk.train.fit.tasks import Classification, StepLabels
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
 
-__all__ = ["MAX_STEPS", "batch_of", "batched", "predict_recordings"]
+__all__ = ["MAX_STEPS", "batch_of", "batched", "predict_recordings", "run_net"]
 
 # Steps of all recordings of a batch together, and of a block of a long recording.
 MAX_STEPS = 4096
@@ -66,6 +65,31 @@ def batch_of(recordings: Sequence[Given], net_input: NetInput) -> Batch:
     return series.batch(range(len(series)))
 
 
+def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
+    """The outputs of a net for a batch, in blocks of steps.
+
+    Args:
+        net: The net; its state changes.
+        batch: One recording, or several of at most `block_steps` steps.
+        block_steps: Steps of a call.
+
+    Returns:
+        Spikes and membranes of the output layer, `[B, T, N]`; of one block, what the net returns.
+    """
+    x, _, lengths = batch
+    n_steps = x.shape[1]
+    padded = lengths if bool((lengths < n_steps).any()) else None
+    outputs = []
+    with prepared(net):
+        for first in range(0, n_steps, block_steps):
+            block = x.narrow_copy(1, first, min(block_steps, n_steps - first))
+            outputs.append(net(block.to_dense(), padded))
+
+    if len(outputs) == 1:
+        return outputs[0]
+    return [torch.cat(blocks, dim=1) for blocks in zip(*outputs, strict=True)]
+
+
 def predict_recordings(
     run: "TrainedRun", recordings: Iterable[Given], *, spikes: bool
 ) -> Iterator[Prediction]:
@@ -76,72 +100,54 @@ def predict_recordings(
         recordings: Their frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
-    task = run.task
-    net_input = run.input
-    for batch in batched(recordings, net_input):
-        x, _, lengths = batch_of(batch, net_input)
+    look_ahead = run.input.look_ahead
+    for given in batched(recordings, run.input):
+        batch = batch_of(given, run.input)
+        block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
         with use_arithmetic(run.config.arithmetic), torch.inference_mode():
-            outputs, fired, events = _run_net(run, x, lengths, spikes=spikes)
-        counts = fired.reshape(len(batch), task.output.n_outputs, -1).sum(dim=2).long()
+            # A copy, because the net of the run may have a state: that of live sound.
+            spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
+            outputs = run.task.decoder()(spk, mem, batch.lengths)
 
-        for index, (given, length) in enumerate(zip(batch, lengths.tolist(), strict=True)):
+        for index, recording in enumerate(given):
+            n_steps = int(batch.lengths[index])
             output = outputs[index]
             if output.ndim > 1:  # of each step
-                output = output[net_input.look_ahead : length]
-            probabilities = None
-            if isinstance(task, Classification | StepLabels):
-                probabilities = task.probabilities(output).numpy()
-            n_frames = given.frames.shape[0]
-            yield Prediction(
-                key=given.key,
-                task=task.name,
-                steps=length - net_input.look_ahead,
-                classes=run.classes,
-                predicted=task.predict(output).numpy(),
-                probabilities=probabilities,
-                step_seconds=run.step_seconds,
-                counts=None if task.output.is_readout else counts[index].numpy(),
-                spikes=events[events[:, 0] == index, 1:].numpy() if spikes else None,
-                is_cut=given.is_cut or n_frames > (net_input.length or n_frames),
-            )
+                output = output[look_ahead:n_steps]
+            fired = spk[index, :n_steps] if spikes else None
+            yield _prediction(run, recording, n_steps - look_ahead, output, fired)
 
 
-def _run_net(
-    run: "TrainedRun", x: Tensor, lengths: Tensor, *, spikes: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a batch `[B, T, F]`, of which only a single recording may have more than one block.
+def _prediction(
+    run: "TrainedRun", given: Given, steps: int, output: Tensor, fired: Tensor | None
+) -> Prediction:
+    """The prediction for a recording.
 
-    Returns:
-        Outputs of each recording, `[B, C]`, or of its steps, `[B, T, D]`; spikes of each output
-        neuron, `[B, N]`; and recording, step and neuron of each spike, int32 `[n, 3]`.
+    Args:
+        run: The run.
+        given: The recording.
+        steps: Its time steps.
+        output: The output for the recording, `[C]`, or for its steps, `[T, D]`.
+        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not asked for.
     """
-    output = run.task.output
-    # A copy, because the net of the run may have a state: that of live sound.
-    net, decoder = copy.deepcopy(run.net), run.task.decoder()
-    fired = torch.zeros(len(x), output.n_neurons, dtype=torch.float64)
-    outputs: list[Tensor] = []
-    events = [torch.zeros(0, 3, dtype=torch.int32)]
-    decides_by_rates = isinstance(run.task, Classification) and not output.is_readout
-    n_steps = x.shape[1]
-    block_steps = n_steps if output.is_given else min(n_steps, MAX_STEPS)
+    task = run.task
+    probabilities = counts = events = None
+    if isinstance(task, Classification | StepLabels):
+        probabilities = task.probabilities(output).numpy()
+    if fired is not None:
+        events = fired.nonzero().int().numpy()
+        counts = fired.sum(dim=0).reshape(task.output.n_outputs, -1).sum(dim=1).long().numpy()
 
-    with prepared(net), prepared(decoder):
-        for first in range(0, n_steps, block_steps):
-            block = x.narrow_copy(1, first, min(block_steps, n_steps - first)).to_dense()
-            valid = (lengths - first).clamp(max=block.shape[1])
-            padded = valid if bool((valid < block.shape[1]).any()) else None
-            spk, mem = net(block, padded)
-            if not output.is_readout:
-                fired += sum_over_steps(spk, padded)
-            if not decides_by_rates:
-                outputs.append(decoder(spk, mem, padded))
-            if spikes:
-                event = fill_padding(spk, padded).nonzero() + torch.tensor([0, first, 0])
-                events.append(event.int())
-
-        if decides_by_rates:
-            # The decoder divides by the steps and is linear in the spikes: that of their sum, as
-            # one step, over the number of steps is that of the sequence.
-            summed = fired[:, None].float()
-            outputs = [decoder(summed, summed) / lengths[:, None]]
-    return torch.cat(outputs, dim=1), fired, torch.cat(events)
+    n_frames = given.frames.shape[0]
+    return Prediction(
+        key=given.key,
+        task=task.name,
+        steps=steps,
+        classes=run.classes,
+        predicted=task.predict(output).numpy(),
+        probabilities=probabilities,
+        step_seconds=run.step_seconds,
+        counts=counts,
+        spikes=events,
+        is_cut=given.is_cut or n_frames > (run.input.length or n_frames),
+    )

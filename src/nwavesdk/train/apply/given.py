@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import Layout, check_layout, filled_note, numbered_columns_note
+from nwavesdk.data.consistency import Layout, check_layout, filled_note
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
-from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures
+from nwavesdk.data.features import ChipFeatures, EventBins
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
-from nwavesdk.data.reading import RecordingError, checked
+from nwavesdk.data.reading import checked
 from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Kind, Sample
 from nwavesdk.internal.checks import whole_number
@@ -80,12 +80,13 @@ def read_recordings(
         TypeError: If a recording is neither a path nor values.
     """
     given = _as_list(recordings)
-    if run.task.name == "pattern":
-        yield from _noise_of_patterns(run, given)
-    elif not given:
-        raise ValueError(
-            "Nothing to predict or to adapt to: got no recording, expected files or arrays."
-        )
+    is_pattern = run.task.name == "pattern"
+    if bool(given) == is_pattern:
+        expected = "none, because it generates a pattern" if is_pattern else "files or arrays"
+        raise ValueError(f"{run.name} got {len(given)} recordings, expected {expected}.")
+    if is_pattern:
+        yield from _noise_of_patterns(run)
+
     faults = Faults(Path(), on_error, [] if skipped is None else skipped)
     filled: list[int] = []
     for index, recording in enumerate(given):
@@ -95,21 +96,16 @@ def read_recordings(
         for item in items:
             with _reporting(faults):
                 sample = read(item)
-                read_recording = _given(run, item, sample)
+                yield _given(run, item, sample)
                 filled.append(sample.n_filled)
-                yield read_recording
     for note in filled_note(filled):
         warnings.warn(note, stacklevel=2)
     if skipped is None:
         warn_of_skipped(faults.skipped)
 
 
-def _noise_of_patterns(run: "TrainedRun", given: Sequence[GivenRecording]) -> Iterator[Given]:
+def _noise_of_patterns(run: "TrainedRun") -> Iterator[Given]:
     """The frozen noise that each pattern is generated from."""
-    if given:
-        raise ValueError(
-            "This run generates a pattern and has no input, got recordings: leave them out."
-        )
     for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
         sample = Sample(target, target)  # whose length is that of the noise
@@ -162,22 +158,13 @@ def _open(
 def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
     """A recording as frames, if its shape is that of the recordings of the run."""
     features = run.features
-    values = sample.values
-    if isinstance(features, EventFeatures) and isinstance(values, Events):
-        shape, sensor = values.shape, features.shape
-        if len(shape) != len(sensor) or np.any(np.greater(shape, sensor)):
-            problem = f"is from a sensor of shape {shape}, expected {sensor} or smaller"
-            raise RecordingError(item.path, problem, "pass a recording like those of the run")
     featured = features(item, replace(sample, target=None))
-
     copies = getattr(features, "copies", 1)
     width = run.config.facts.n_features // copies
     layout = Layout(width, 0, run.config.facts.feature_names, "the data of the run")
     check_layout(item, featured, sample.names, copies, layout)
-    if not isinstance(featured.frames, EventBins):
-        for note in numbered_columns_note([item.path.name], [featured.frames], width):
-            warnings.warn(note, stacklevel=2)
 
+    values = sample.values
     is_cut = (
         isinstance(features, ChipFeatures)
         and isinstance(values, tuple)
@@ -200,12 +187,9 @@ def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
         raise TypeError(f"{item.key} is {got}, expected {IN_MEMORY[kind]} or a path.")
     if kind == "sound":
         return Sample((checked(item.path, as_mono(recording)), rate or run.sample_rate))
-    values = checked(item.path, np.asarray(recording))
-    if values.ndim < 2:
-        problem = f"has the shape {list(values.shape)}, expected {IN_MEMORY[kind]}"
-        raise RecordingError(item.path, problem, "pass values of this shape")
     # A table of pandas or polars has names.
-    return Sample(values, names=tuple(map(str, getattr(recording, "columns", ()))))
+    names = tuple(map(str, getattr(recording, "columns", ())))
+    return Sample(checked(item.path, np.atleast_1d(np.asarray(recording))), names=names)
 
 
 def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
@@ -220,18 +204,13 @@ def as_mono(block: Any) -> Samples:
     """Samples as float32 `[samples]`; integers are rejected: their full scale is not known.
 
     Raises:
-        TypeError: If the samples are not floating numbers.
-        ValueError: If they are not mono.
+        ValueError: If the samples are not floating numbers, or not mono.
     """
     samples = np.asarray(block)
-    if samples.dtype.kind != "f":
-        raise TypeError(
-            f"A block of sound has floating samples with full scale 1, got {samples.dtype}: divide "
-            "by the full scale, as in block / 32768."
-        )
-    if samples.ndim != 1:
+    if samples.dtype.kind != "f" or samples.ndim != 1:
         raise ValueError(
-            f"A block of sound is mono [samples], got an array of shape {list(samples.shape)}: "
-            "average its channels, or take one."
+            f"A block of sound is mono, floating samples [n] with full scale 1, got {samples.dtype} "
+            f"of shape {list(samples.shape)}: divide integers by their full scale, as in block / "
+            "32768, and average channels."
         )
     return samples.astype(np.float32)

@@ -1,7 +1,5 @@
 """Sound that comes in blocks as the input of a trained run's net, step by step."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,7 +9,7 @@ from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
 from nwavesdk.train.apply.given import as_mono
 
-__all__ = ["LiveInput", "rate_of"]
+__all__ = ["LiveInput"]
 
 
 class LiveInput:
@@ -36,9 +34,10 @@ class LiveInput:
     """
 
     def __init__(self, front_end: FrontEnd | LogMel, net_input: NetInput, sample_rate: int) -> None:
+        settings = front_end.config if isinstance(front_end, FrontEnd) else front_end
         self._whole = front_end
         self._net_input = net_input
-        self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
+        self._resampling = ResamplingStream(sample_rate, settings.sample_rate)
         self._front_end = front_end.stream()
         self._n_frames = 0
         self._has_ended = False
@@ -53,9 +52,8 @@ class LiveInput:
             `[steps, 1, F]`: a step is a batch of one, `net(x)` with x `[1, F]`.
 
         Raises:
-            TypeError: If the samples are not floating numbers.
-            ValueError: If the sound has ended, is not mono, or has samples that are not finite or
-                too large to be filtered.
+            ValueError: If the sound has ended, or has samples that are not floating numbers, not
+                mono, not finite or too large to be filtered.
         """
         return self._held(self._frames(as_mono(block)))
 
@@ -67,24 +65,22 @@ class LiveInput:
         one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
+        self._has_ended = True
         front_end = self._whole
         net_input = self._net_input
         if isinstance(front_end, FrontEnd):
-            # The filters go on in silence: one sample more, because steps differ by one.
+            # The filters go on in silence: one step more, because steps differ by a sample.
             length = n_silent = front_end.config.T
-            samples = length * front_end.config.sim_time_s * front_end.config.sample_rate
-            n_samples = math.ceil(samples) + 1
+            n_samples = int(front_end.config.first_samples(np.array(length + 1)))
         else:
             # Training pads a sound that is shorter than a window to a window.
             length = net_input.length or 1 if net_input.pads_to_length else 1
             n_silent = int(self._n_frames == 0)
             n_samples = front_end.width
         missing = -self._n_frames % length if self._n_frames else length
-        silent = self._front_end.push(np.zeros(n_samples, np.float32))
+        silent = self._front_end.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
         padding = np.zeros((missing, frames.shape[1]), np.float32)
-        n_silent = min(missing, n_silent)
-        padding[:n_silent] = net_input.standard.apply(silent[:n_silent])
-        self._has_ended = True
+        padding[: len(silent)] = net_input.standard.apply(silent)
         return self._held(np.concatenate([frames, padding]))
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
@@ -103,9 +99,3 @@ class LiveInput:
 
     def _held(self, frames: Frames) -> Tensor:
         return torch.from_numpy(np.repeat(frames, self._net_input.hold, axis=0)).unsqueeze(1)
-
-
-def rate_of(front_end: FrontEnd | LogMel) -> int:
-    """Rate of the sound that a front end takes [Hz]."""
-    settings = front_end.config if isinstance(front_end, FrontEnd) else front_end
-    return settings.sample_rate

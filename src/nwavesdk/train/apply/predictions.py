@@ -51,7 +51,7 @@ class Prediction:
         step_seconds: Time from a step to the next one in the recording [s]; None if steps have no
             duration, as those of series and images.
         counts: Output spikes of each class or value, `[C]` or `[D]`; None if the outputs of the net
-            are membranes.
+            are membranes, or spikes were not asked for.
         spikes: Step and output neuron of each spike, int32 `[n, 2]`, in the order of steps; None if
             they were not asked for.
         is_cut: Whether the recording is longer, and only its first T steps were used, as in
@@ -114,13 +114,6 @@ class Prediction:
         order = np.lexsort((is_other, -self.scores))
         return [(self.classes[i], float(self.scores[i])) for i in order]
 
-    @property
-    def times(self) -> npt.NDArray[np.float64] | None:
-        """When each step begins [s], `[T]`; None if steps have no duration."""
-        if self.step_seconds is None:
-            return None
-        return np.arange(self.steps, dtype=np.float64) * self.step_seconds
-
     def spans(self) -> list[Span]:
         """The classes of steps, those in a row together: name, first and last step."""
         changes = np.flatnonzero(np.diff(self.predicted)) + 1
@@ -164,39 +157,30 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     write_atomically(path, formats[path.suffix.lower()](predictions))
 
 
-def prediction_json(prediction: Prediction, *, in_full: bool) -> dict[str, Any]:
-    """A prediction for JSON.
-
-    Args:
-        prediction: The prediction.
-        in_full: Whether to include what there is for each step, and each spike. Otherwise values
-            are summed up by their least, mean and largest one.
-    """
+def prediction_json(prediction: Prediction) -> dict[str, Any]:
+    """A prediction for JSON: class or values of the recording or of each step, and each spike."""
+    scores = prediction.scores.tolist()
     content: dict[str, Any] = {
         "file": prediction.key,
         "steps": prediction.steps,
         "is_cut": prediction.is_cut,
         "step_seconds": prediction.step_seconds,
     }
-    scores = prediction.scores
-    if prediction.task == "classification":
-        content["class"], content["probability"] = prediction.ranking[0]
-        content["probabilities"] = dict(zip(prediction.classes, scores.tolist(), strict=True))
+    if not prediction.is_per_step:
+        content["class"] = prediction.class_name
+        content["probabilities"] = dict(zip(prediction.classes, scores, strict=True))
     elif prediction.classes:
-        content["spans"] = [list(span) for span in prediction.spans()]
+        content |= {"spans": prediction.spans(), "probabilities": scores}
     else:
-        content |= {name: getattr(scores, name)(axis=0).tolist() for name in ("min", "mean", "max")}
-    if in_full and prediction.is_per_step:
-        content["probabilities" if prediction.classes else "values"] = scores.tolist()
+        content["values"] = scores
     if prediction.spikes is not None and prediction.counts is not None:
         content["spike_counts"] = prediction.counts.tolist()
-        content["spikes"] = prediction.spikes.tolist() if in_full else None
-    return {name: value for name, value in content.items() if value is not None}
+        content["spikes"] = prediction.spikes.tolist()
+    return content
 
 
 def _json_bytes(predictions: Sequence[Prediction]) -> bytes:
-    objects = [prediction_json(prediction, in_full=True) for prediction in predictions]
-    return (json.dumps(objects) + "\n").encode()
+    return (json.dumps(list(map(prediction_json, predictions))) + "\n").encode()
 
 
 def _csv_bytes(predictions: Sequence[Prediction]) -> bytes:
@@ -214,8 +198,9 @@ def _columns(prediction: Prediction) -> dict[str, Sequence[object]]:
     columns: dict[str, Sequence[object]] = {"file": [prediction.key] * len(scores)}
     if prediction.is_per_step:
         columns["step"] = range(prediction.steps)
-        if prediction.times is not None:
-            columns["time [s]"] = np.char.mod("%.9g", prediction.times).tolist()
+        if prediction.step_seconds is not None:
+            times = np.arange(prediction.steps) * prediction.step_seconds
+            columns["time [s]"] = np.char.mod("%.9g", times).tolist()
     else:
         columns["steps"] = [prediction.steps]
     names = [f"value {column}" for column in range(1, scores.shape[1] + 1)]

@@ -7,7 +7,7 @@ Design requirements:
   run is that of `nwave eval`.
 - Memory does not grow with the length of a recording, apart from its samples and its predictions:
   the net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
-  `adapt` holds the inputs of all its recordings, and runs each of them in one call.
+  `adapt` runs all its recordings in one call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,9 +29,9 @@ from nwavesdk.data.source import Kind
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import printable
 from nwavesdk.train.apply.adaptation import adapted_net
-from nwavesdk.train.apply.blocks import batch_of, batched, predict_recordings
+from nwavesdk.train.apply.blocks import batch_of, predict_recordings
 from nwavesdk.train.apply.given import GivenRecording, read_recordings
-from nwavesdk.train.apply.live import LiveInput, rate_of
+from nwavesdk.train.apply.live import LiveInput
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.fields import MAX_SECONDS
@@ -132,8 +132,8 @@ class TrainedRun:
         the run do not change.
 
         Args:
-            recordings: See `predict`; at least two, whose inputs are in memory together. A file
-                that is given twice counts once.
+            recordings: See `predict`; at least two, which the net runs in one call. A file that is
+                given twice counts once.
             skipped: Receives name and fault of each file that is left out; without it, they give a
                 warning.
             on_error: See `predict`.
@@ -142,8 +142,8 @@ class TrainedRun:
             The same run with another net.
 
         Raises:
-            ValueError: If a recording cannot be used, if there are fewer than two, or if the net
-                has no batch norm that can adapt.
+            ValueError: If a recording cannot be used, if there are fewer than two, if the run
+                generates a pattern, or if the net has no batch norm that can adapt.
 
         Example:
             ```python
@@ -151,11 +151,13 @@ class TrainedRun:
             for_ann.predict("ann/new.wav")[0].class_name
             ```
         """
+        if self.task.name == "pattern":
+            raise ValueError(f"{self.name} cannot adapt: it generates a pattern and has no input.")
         given = read_recordings(self, recordings, skipped, on_error)
         by_name = {recording.key: recording for recording in given}
-        batches = [batch_of(part, self.input) for part in batched(by_name.values(), self.input)]
+        batch = batch_of(list(by_name.values()), self.input)
         with use_arithmetic(self.config.arithmetic):
-            return replace(self, net=adapted_net(self.net, batches))
+            return replace(self, net=adapted_net(self.net, batch))
 
     def predictions(
         self,
@@ -192,32 +194,9 @@ class TrainedRun:
         return self.config.data.source_kind
 
     @property
-    def steps(self) -> int:
-        """Time steps of a recording of the run.
-
-        Of each one, if they are padded to one length; otherwise, nine of ten in the training set
-        have at most these.
-        """
-        if isinstance(self.features, ChipFeatures):
-            return self.features.config.T
-        if self.pads and self.input.length is not None:
-            return self.input.length * self.hold
-        return self.config.facts.typical_steps
-
-    @property
-    def pads(self) -> bool:
-        """Whether a shorter recording is padded to `steps`: for a chip and `--padding zeros`."""
-        return self.input.pads_to_length or isinstance(self.features, ChipFeatures)
-
-    @property
     def dt(self) -> float:
         """Time step of the net [s]."""
         return self.config.net.dt
-
-    @property
-    def hold(self) -> int:
-        """Time steps of the net for each frame."""
-        return self.input.hold
 
     @property
     def standard(self) -> Standard:
@@ -243,7 +222,8 @@ class TrainedRun:
                 f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
                 "--data FOLDER --level as_is`."
             )
-        return rate_of(self.front_end)
+        rate: int = self.config.data.sample_rate  # type: ignore[union-attr]  # of sound
+        return rate
 
     @property
     def frame_seconds(self) -> float | None:
@@ -257,7 +237,7 @@ class TrainedRun:
     @property
     def step_seconds(self) -> float | None:
         """Time from a step of the net to the next one [s]; None if steps have no duration."""
-        return None if self.frame_seconds is None else self.frame_seconds / self.hold
+        return None if self.frame_seconds is None else self.frame_seconds / self.input.hold
 
     def stream(self, sample_rate: int | None = None) -> LiveInput:
         """The input of the net for a sound that begins now.
@@ -270,30 +250,23 @@ class TrainedRun:
             ValueError: If there is no sound of this rate, if the run was trained on something other
                 than sound, or if it scales each recording by its loudest sample or its mean.
         """
-        run_rate = self.sample_rate
-        front_end = self.front_end
-        assert front_end is not None
-        settings = {
-            "level 'peak'": self.config.option("data.level") == "peak",
-            "center true": self.input.center,
-            "standardize true": self.input.standardize,
-        }
-        got = [f"data.{setting}" for setting, is_on in settings.items() if is_on]
-        if got:
-            options = "" if isinstance(front_end, FrontEnd) else " --no-center"
-            raise ValueError(
-                f"{self.name} scales each recording by its loudest sample, its mean or its "
-                f"deviation, known only at the end of the sound (got {', '.join(got)}): train with "
-                f"`nwave train --level as_is{options}`."
-            )
         rate = whole_number(
             "TrainedRun.stream",
             "sample_rate",
-            run_rate if sample_rate is None else sample_rate,
+            self.sample_rate if sample_rate is None else sample_rate,
             least=LOWEST_RATE,
             most=HIGHEST_RATE,
         )
-        return LiveInput(front_end, self.input, rate)
+        level = self.config.option("data.level")
+        if level == "peak" or self.input.center or self.input.standardize:
+            raise ValueError(
+                f"{self.name} scales each recording by its loudest sample, its mean or its "
+                f"deviation, known only at the end of the sound (got data.level {level!r}, center "
+                f"{self.input.center}, standardize {self.input.standardize}): train with `nwave "
+                "train --level as_is`, and without a chip also `--no-center`."
+            )
+        assert self.front_end is not None  # the run has a sample rate
+        return LiveInput(self.front_end, self.input, rate)
 
 
 def load(
