@@ -9,7 +9,7 @@ from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import ARRAYS, INDEX
 from nwavesdk.train import RunConfig
-from nwavesdk.train.apply.predictions import SUFFIXES
+from nwavesdk.train.apply.predictions import WRITERS
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["RESULT", "format_pages"]
@@ -215,7 +215,7 @@ def _files() -> str:
         "net_file": _fields("NetFileConfig"),
         "arithmetic": _fields("ArithmeticConfig"),
         "results": "\n".join(_result_rows()),
-        "suffixes": _listed(SUFFIXES),
+        "suffixes": _listed(WRITERS),
         "arrays": _listed(ARRAYS),
         "index": INDEX,
     }

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from textwrap import shorten
+from typing import Annotated, Literal
 
 import typer
 
+import nwavesdk
 from nwavesdk.cli.app import (
     Json,
     NetFile,
@@ -18,9 +20,6 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.internal.files import FileError, check_target
-
-if TYPE_CHECKING:
-    from nwavesdk.train import Prediction
 
 __all__ = ["predict_run"]
 
@@ -83,26 +82,26 @@ def predict_run(
     as_json: Json = False,
 ) -> None:
     """Predict class, classes of steps or values for recordings; the data of RUN are not needed."""
-    from nwavesdk.train import load
     from nwavesdk.train.apply.predictions import prediction_json, write_predictions
-    from nwavesdk.train.data.inputs import skipped_note
 
     check_spares_run("--out", out, run)
-    trained = load(run, net, max_seconds=max_seconds)
+    trained = nwavesdk.train.load(run, net, max_seconds=max_seconds)
     skipped: list[tuple[str, str]] = []
     try:
         if adapt:
             trained = trained.adapt(adapt, skipped, on_error=on_error)
-        predictions = list(
-            trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes)
-        )
+        predictions = trained.predict(files or [], skipped, on_error=on_error, spikes=spikes)
     except FileError as error:
         raise ValueError(str(error).replace('on_error="skip"', "--on-error skip")) from None
-    if skipped:
-        print_note(skipped_note(skipped))
     if not predictions:
         raise ValueError(f"none of the {len(skipped)} recordings can be used: see the line above.")
-    _note_cut(predictions)
+    cut = [prediction for prediction in predictions if prediction.is_cut]
+    if cut:
+        print_note(
+            f"{len(cut):,} of {len(predictions):,} recordings, such as {cut[0].key}, are longer "
+            f"than those of the run: only their first {cut[0].steps:,} steps were used, as in "
+            "training. Split them to get more."
+        )
     if out is not None:
         write_predictions(out, predictions)
     report = {
@@ -117,29 +116,18 @@ def predict_run(
     print_report(as_json, report, _lines(predictions, out))
 
 
-def _note_cut(predictions: Sequence["Prediction"]) -> None:
-    cut = [prediction for prediction in predictions if prediction.is_cut]
-    if cut:
-        print_note(
-            f"{len(cut):,} of {len(predictions):,} recordings, such as {cut[0].key}, are longer "
-            f"than those of the run: only their first {cut[0].steps:,} steps were used, as in "
-            "training. Split them to get more."
-        )
-
-
-def _lines(predictions: Sequence["Prediction"], out: Path | None) -> list[str]:
+def _lines(predictions: "Sequence[nwavesdk.train.Prediction]", out: Path | None) -> list[str]:
     """The table, as far as a terminal can show it, and where the rest is."""
     records = [_record(prediction) for prediction in predictions[:MAX_ROWS]]
     lines = aligned([[*records[0]], *(tuple(record.values()) for record in records)])
-    n_hidden = len(predictions) - MAX_ROWS
-    if n_hidden > 0:
-        lines.append(f"and {n_hidden:,} more; --out {out or 'FILE.csv'} writes all of them")
+    if len(predictions) > MAX_ROWS:
+        lines.append(f"and {len(predictions) - MAX_ROWS:,} more; --out FILE.csv writes all of them")
     if out is not None:
         lines.append(f"written to {out}")
     return lines
 
 
-def _record(prediction: "Prediction") -> dict[str, str]:
+def _record(prediction: "nwavesdk.train.Prediction") -> dict[str, str]:
     """A row of the table, by column: a class, the classes of steps, or ranges of values."""
     record = {"file": prediction.key}
     if not prediction.is_per_step:
@@ -148,7 +136,8 @@ def _record(prediction: "Prediction") -> dict[str, str]:
         record["probability"] = f"{share:.3f}"
         record["next best"] = "".join(f"{other} {rest:.3f}" for other, rest in others[:1])
     elif prediction.classes:
-        record["classes of steps"] = _span_text(prediction)
+        spans = ", ".join(f"{name} {first}-{last}" for name, first, last in prediction.spans())
+        record["classes of steps"] = shorten(spans, MAX_LETTERS, placeholder=" …")
     else:
         values = prediction.predicted
         for column, (low, high) in enumerate(zip(values.min(0), values.max(0), strict=True), 1):
@@ -156,14 +145,6 @@ def _record(prediction: "Prediction") -> dict[str, str]:
 
     if prediction.counts is not None:
         names = prediction.classes or range(1, len(prediction.counts) + 1)
-        counts = zip(names, prediction.counts, strict=True)
-        record["spikes"] = ", ".join(f"{name} {count}" for name, count in counts)
+        for label, count in zip(names, prediction.counts, strict=True):
+            record[f"spikes {label}"] = str(count)
     return record
-
-
-def _span_text(prediction: "Prediction") -> str:
-    spans = prediction.spans()
-    text = ", ".join(f"{name} {first}" + f"-{last}" * (last > first) for name, first, last in spans)
-    if len(text) <= MAX_LETTERS:
-        return text
-    return f"{text[:MAX_LETTERS].rpartition(', ')[0]}, … ({len(spans)} spans)"

@@ -9,7 +9,7 @@ from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
 from nwavesdk.train.apply.given import as_mono
 
-__all__ = ["LiveInput"]
+__all__ = ["LiveInput", "rate_of"]
 
 
 class LiveInput:
@@ -34,13 +34,11 @@ class LiveInput:
     """
 
     def __init__(self, front_end: FrontEnd | LogMel, net_input: NetInput, sample_rate: int) -> None:
-        settings = front_end.config if isinstance(front_end, FrontEnd) else front_end
         self._whole = front_end
         self._net_input = net_input
-        self._resampling = ResamplingStream(sample_rate, settings.sample_rate)
+        self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._front_end = front_end.stream()
         self._n_frames = 0
-        self._has_ended = False
 
     def push(self, block: npt.NDArray[np.floating]) -> Tensor:
         """The steps that the next block completes.
@@ -52,8 +50,9 @@ class LiveInput:
             `[steps, 1, F]`: a step is a batch of one, `net(x)` with x `[1, F]`.
 
         Raises:
-            ValueError: If the sound has ended, or has samples that are not floating numbers, not
-                mono, not finite or too large to be filtered.
+            ValueError: If samples are not floating numbers, not mono, not finite or too large to
+                be filtered.
+            RuntimeError: If `finish` has ended the sound.
         """
         return self._held(self._frames(as_mono(block)))
 
@@ -65,18 +64,16 @@ class LiveInput:
         one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
-        self._has_ended = True
-        front_end = self._whole
         net_input = self._net_input
-        if isinstance(front_end, FrontEnd):
+        if isinstance(self._whole, FrontEnd):
             # The filters go on in silence: one step more, because steps differ by a sample.
-            length = n_silent = front_end.config.T
-            n_samples = int(front_end.config.first_samples(np.array(length + 1)))
+            length = n_silent = self._whole.config.T
+            n_samples = int(self._whole.config.first_samples(np.array(length + 1)))
         else:
             # Training pads a sound that is shorter than a window to a window.
             length = net_input.length or 1 if net_input.pads_to_length else 1
             n_silent = int(self._n_frames == 0)
-            n_samples = front_end.width
+            n_samples = self._whole.width
         missing = -self._n_frames % length if self._n_frames else length
         silent = self._front_end.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
         padding = np.zeros((missing, frames.shape[1]), np.float32)
@@ -85,8 +82,6 @@ class LiveInput:
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
-        if self._has_ended:
-            raise ValueError("The sound has ended: call TrainedRun.stream() for another one.")
         with np.errstate(over="ignore", invalid="ignore"):
             frames = self._front_end.push(self._resampling.push(samples, last=last))
         if not np.isfinite(frames).all():
@@ -99,3 +94,10 @@ class LiveInput:
 
     def _held(self, frames: Frames) -> Tensor:
         return torch.from_numpy(np.repeat(frames, self._net_input.hold, axis=0)).unsqueeze(1)
+
+
+def rate_of(front_end: FrontEnd | LogMel) -> int:
+    """Rate of the sound that a front end takes [Hz]."""
+    return (
+        front_end.config.sample_rate if isinstance(front_end, FrontEnd) else front_end.sample_rate
+    )

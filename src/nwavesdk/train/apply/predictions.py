@@ -19,21 +19,14 @@ from nwavesdk.data.source import Task
 from nwavesdk.internal.files import write_atomically
 
 __all__ = [
-    "SUFFIXES",
+    "WRITERS",
     "Prediction",
-    "Span",
     "check_suffix",
     "prediction_json",
     "write_predictions",
 ]
 
-SUFFIXES = (".csv", ".npz", ".json")
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-
-# A class, and the first and the last step of those in a row that have it.
-Span = tuple[str, int, int]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +68,11 @@ class Prediction:
     task: Task
     steps: int
     classes: tuple[str, ...]
-    predicted: Integers | Floats
-    probabilities: Floats | None
+    predicted: Array
+    probabilities: Array | None
     step_seconds: float | None
-    counts: Integers | None = None
-    spikes: npt.NDArray[np.int32] | None = None
+    counts: Array | None = None
+    spikes: Array | None = None
     is_cut: bool = False
 
     @property
@@ -88,9 +81,9 @@ class Prediction:
         return self.task != "classification"
 
     @property
-    def scores(self) -> Floats:
+    def scores(self) -> Array:
         """The probabilities of classes; or the values, if there are no classes."""
-        return self.predicted if self.probabilities is None else self.probabilities  # type: ignore[return-value]  # values
+        return self.predicted if self.probabilities is None else self.probabilities
 
     @property
     def class_name(self) -> str:
@@ -109,12 +102,11 @@ class Prediction:
     @property
     def ranking(self) -> list[tuple[str, float]]:
         """Classes of the recording with their probabilities, the most probable first."""
+        pairs = zip(self.classes, self.scores.tolist(), strict=True)
         # Of equal probabilities, which rounding can make, the predicted class comes first.
-        is_other = np.arange(len(self.classes)) != self.predicted
-        order = np.lexsort((is_other, -self.scores))
-        return [(self.classes[i], float(self.scores[i])) for i in order]
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0] != self.class_name))
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[tuple[str, int, int]]:
         """The classes of steps, those in a row together: name, first and last step."""
         changes = np.flatnonzero(np.diff(self.predicted)) + 1
         borders = [0, *changes.tolist(), self.steps]
@@ -130,8 +122,8 @@ def check_suffix(path: Path) -> None:
     Raises:
         ValueError: If it is one.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"expected a name that ends in {', '.join(SUFFIXES)}, got {str(path)!r}")
+    if path.suffix.lower() not in WRITERS:
+        raise ValueError(f"expected a name that ends in {', '.join(WRITERS)}, got {str(path)!r}")
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -145,7 +137,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     - `.json`: a list with an object for each recording.
 
     Args:
-        path: The file; its name ends in one of `SUFFIXES`.
+        path: The file; its name ends in one of `WRITERS`.
         predictions: At least one.
 
     Raises:
@@ -153,8 +145,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
         FileWriteError: If it cannot be written.
     """
     check_suffix(path)
-    formats = {".csv": _csv_bytes, ".npz": _npz_bytes, ".json": _json_bytes}
-    write_atomically(path, formats[path.suffix.lower()](predictions))
+    write_atomically(path, WRITERS[path.suffix.lower()](predictions))
 
 
 def prediction_json(prediction: Prediction) -> dict[str, Any]:
@@ -234,3 +225,7 @@ def _npz_bytes(predictions: Sequence[Prediction]) -> bytes:
     known = {name: array for name, array in arrays.items() if array is not None}
     np.savez_compressed(content, **known)
     return content.getvalue()
+
+
+# How predictions are written, by the end of the name of the file.
+WRITERS = {".csv": _csv_bytes, ".npz": _npz_bytes, ".json": _json_bytes}

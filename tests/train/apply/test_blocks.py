@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nwavesdk.data import Batch
 from nwavesdk.layers import LIFLayer, SpikingSequential, StepBatchNorm, TimeBatchNorm
-from nwavesdk.train.apply.adaptation import TRAINING_WEIGHT, adapted_net
+from nwavesdk.train.apply.blocks import TRAINING_WEIGHT, adapted_net
 
 # Norms of ours and of torch, in the order of the net.
 NORMS = (1, 3, 6)
