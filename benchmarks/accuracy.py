@@ -132,7 +132,7 @@ def measure_row(one: DevelopmentSet, data: Path | str, seeds: int, threads: int)
     results = row["seeds"] if row["command"] == command else []
     for seed in set(range(seeds)) - {result["seed"] for result in results}:
         numbers = run_numbers(
-            train(one, data, seed, threads), outputs_spike=one.net_options.get("preset") == "lif"
+            train(one, data, seed, threads), outputs_spike=one.net_options.get("name") == "lif"
         )
         results = sorted([*results, {"seed": seed, **numbers}], key=lambda result: result["seed"])
         store(one.name, command=command, seeds=results)
@@ -146,7 +146,8 @@ def measure_baselines(
     results = read_row(one.name)["baselines"]
     done = {(result["method"], result["seed"]) for result in results}
     # A net of ours has no part in the features.
-    choices = {"data": one.choices(data)["data"]}
+    sections = one.choices(data)
+    choices = {name: sections[name] for name in ("data", "task") if name in sections}
     for method in methods:
         for seed in range(seeds if baselines.METHODS[method] else 1):
             if (method, seed) in done:

@@ -25,7 +25,7 @@ from nwavesdk.cli.app import split_commas
 from nwavesdk.cli.options import DATA_FIELDS, add_run_choices
 from nwavesdk.data import Series, Split
 from nwavesdk.train import RunConfig
-from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.data.load import complete_data
 
 __all__ = ["METHODS", "fold_sets", "mean_line", "measure"]
 
@@ -110,20 +110,19 @@ def fold_sets(choices: Choices, seed: int = 0, *, is_augmented: bool = False) ->
     while True:
         fold = {"fold": number} if has_folds else {}
         config = RunConfig.of({**choices, "seed": seed, "data": {**data, **fold}})
-        completed, loaded = load_run_data(config)
-        facts = completed.facts
-        assert facts is not None
-        if facts.task not in ("classification", "labels"):
+        completed, loaded = complete_data(config)
+        facts, task = completed.facts, completed.task.name
+        if task not in ("classification", "labels"):
             raise ValueError(
-                f"data.source: the task is {facts.task}, but the baselines have classes: expected "
+                f"data.source: the task is {task}, but the baselines have classes: expected "
                 "recordings with a class for each recording or step."
             )
         yield Sets(
             series=loaded.map(partial(frame_series, is_augmented=is_augmented)),
-            kind=facts.kind or "sound",
+            kind=completed.data.source_kind,
             shape=facts.feature_shape or (facts.n_features,),
             n_classes=len(facts.classes),
-            is_per_step=facts.task == "labels",
+            is_per_step=task == "labels",
         )
         if number >= facts.n_folds or not has_folds:
             return
@@ -179,7 +178,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(help=__doc__)
-@add_run_choices("data.source", "data.task", *DATA_FIELDS, "data.folds", "data.leave_one_out")
+@add_run_choices(
+    *("data.source", *DATA_FIELDS, "data.folds", "data.leave_one_out"),
+    *("task.name", "task.look_ahead"),
+)
 def main(
     choices: dict[str, Any],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 3,

@@ -24,12 +24,13 @@ class DevelopmentSet:
         name: The name of its table row.
         kind: What its recordings are: `"sound"`, `"series"`, `"labels"`, `"events"`, `"image"`.
         path: Its place in the folder of all data; `digits` is built in.
-        data_options: Other choices for `nwave train`, as fields of `data`: the split, how far a
-            class looks ahead, or random changes.
-        net_options: Fields of `net`, such as the preset, if they are not those that
-            `nwave train` finds.
+        data_options: Other choices for `nwave train`, as fields of `data`: the split, or
+            augmentation.
+        net_options: Fields of `net`, such as its name, if they are not those that `nwave train`
+            finds.
         learning_options: Fields of `learning`, such as the epochs, if they are not those of the
             recipe.
+        task_options: Fields of `task`, such as how far a class looks ahead.
         goal: The accuracy to reach [%]; None without one.
         baseline: What the goal is compared with.
         fold: The fold on which choices are made, of a set with cross-validation.
@@ -42,6 +43,7 @@ class DevelopmentSet:
     data_options: Mapping[str, Any] = field(default_factory=dict)
     net_options: Mapping[str, Any] = field(default_factory=dict)
     learning_options: Mapping[str, Any] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
     goal: float | None = None
     baseline: str = ""
     fold: int | None = None
@@ -49,10 +51,15 @@ class DevelopmentSet:
 
     def options(self) -> list[str]:
         """The options of `nwave train` besides `--data`, `--out` and `--seed`."""
-        fields = {**self.net_options, **self.data_options, **self.learning_options}
+        fields = {
+            **self.net_options,
+            **self.data_options,
+            **self.task_options,
+            **self.learning_options,
+        }
         words = []
         for name, value in fields.items():
-            option = "net" if name == "preset" else name.replace("_", "-")
+            option = "net" if name == "name" else name.replace("_", "-")
             words += [f"--{option}", _option_text(value)]
         return words
 
@@ -64,6 +71,7 @@ class DevelopmentSet:
         """
         sections = {
             "data": {"source": str(data), **self.data_options},
+            "task": dict(self.task_options),
             "net": dict(self.net_options),
             "learning": dict(self.learning_options),
         }
@@ -110,7 +118,7 @@ SETS: tuple[DevelopmentSet, ...] = (
         "ecg-ahead",
         "labels",
         "ecg-qtdb.npz",
-        {"look_ahead": 80},
+        task_options={"look_ahead": 80},
         goal=87.0,
         baseline="published SRNN 85.9, which sees no later step",
     ),
@@ -138,7 +146,7 @@ SETS: tuple[DevelopmentSet, ...] = (
         "image",
         "fashion-mnist",
         {"augment": {"flip": 0.5, "rotate": 3, "zoom": 0.03, "move": 0.6}},
-        {"preset": "adlif", "hidden": (1024, 1024), "dropout": 0.2},
+        {"name": "adlif", "hidden": (1024, 1024), "dropout": 0.2},
         {"batch_size": 256, "epochs": 60},
         goal=91.0,
         baseline="dense nets of one hidden layer 89–90",
@@ -149,7 +157,7 @@ SETS: tuple[DevelopmentSet, ...] = (
         "image",
         "fashion-mnist",
         {"steps": 12, "augment": {"flip": 0.5, "erase": 0.43}},
-        {"preset": "conv"},
+        {"name": "conv"},
         {"epochs": 18},
         goal=92.5,
         baseline="dense nets of one hidden layer 89–90",

@@ -168,14 +168,13 @@ def equal_cnn(run: Run, least: float, seed: int = 0) -> tuple[nn.Module, float, 
         seed: Seed of weights, order and dropout.
     """
     facts = run.config.facts
-    assert facts is not None
     parts = run.data.train, run.data.val, run.test_set
     train, val, test = (frame_series(part, is_augmented=False) for part in parts)
     shape = facts.feature_shape or (facts.n_features,)
     for width in WIDTHS:
         torch.manual_seed(seed)
         net = net_for(
-            facts.kind or "sound", shape, len(facts.classes), is_per_step=False, width=width
+            run.config.data.source_kind, shape, len(facts.classes), is_per_step=False, width=width
         )
         learned = learn(net, train, val, seed)
         print(f"CNN of width {width:g}: validation accuracy {learned.validation:.4f}", flush=True)

@@ -20,7 +20,7 @@ from torch import nn
 
 from nwavesdk.layers import ALIFLayer, LIFSynapse, LILayer, SpikingSequential
 from nwavesdk.surrogate import multi_gaussian
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
@@ -30,7 +30,7 @@ TAU = 20
 TAU_THRESHOLD = 7
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> nn.Module:
     """The net, whose scores `[B, T, classes]` are membranes of leaky integrators.
 
     Args:

@@ -25,7 +25,7 @@ from nwavesdk.loss import membrane_readout, rate_excess_loss
 from nwavesdk.net import record
 from nwavesdk.optim import weight_decay_groups
 from nwavesdk.presets import conv
-from nwavesdk.train import RunConfig
+from nwavesdk.train.fit.network import sample_config
 
 EPOCHS, BATCH, PEAK_RATE = 3, 64, 1e-2
 MOST_SPIKES, SPIKE_COST = 0.05, 0.2  # bound of the rates of hidden layers, and its weight
@@ -61,8 +61,8 @@ def main() -> None:
     """Train, and print the accuracy and the rates of the layers on the validation set."""
     torch.manual_seed(0)
     train, val = load()
-    net_choices = {"dt": 10e-3, "surrogate": "fast_sigmoid(5)", "dropout": 0.1}
-    net = conv.build((13,), 10, RunConfig.of({"net": net_choices}))
+    config = sample_config("conv", (13,), 10, "features", dropout=0.1)
+    net = conv.build((13,), 10, config)
 
     steps = EPOCHS * (len(train) // BATCH)
     optimizer = torch.optim.AdamW(weight_decay_groups(net, 1e-2), PEAK_RATE)

@@ -17,13 +17,13 @@ from nwavesdk.layers import (
     TemporalConv,
 )
 from nwavesdk.surrogate import parse
-from nwavesdk.train import RunConfig
+from nwavesdk.train import CompletedConfig
 
 HIDDEN = 64
 TAU = 50e-3  # time constant [s]: five steps of most data
 
 
-def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
+def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> nn.Module:
     """Build the net of a run.
 
     Args:

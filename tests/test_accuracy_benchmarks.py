@@ -17,6 +17,7 @@ from benchmarks.development import SETS, DevelopmentSet, chosen_sets, find_data
 from examples.small_data import FORMATS
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices
 from nwavesdk.train import RunConfig
+from nwavesdk.train.config import merge_choices
 
 svm = pytest.importorskip("benchmarks.svm", reason="needs scikit-learn", exc_type=ImportError)
 
@@ -231,8 +232,11 @@ def test_options_of_a_set_give_the_config_of_its_choices(one) -> None:
     def train(choices: dict[str, Any]) -> None:
         configs.append(RunConfig.of(choices))
 
-    app(["--data", "digits", *one.options()], standalone_mode=False)
-    assert configs == [RunConfig.of(one.choices("digits"))]
+    kind, task = ("series", "labels") if one.kind == "labels" else (one.kind, "classification")
+    words = ["--data", "here", "--kind", kind, "--task", task, *one.options()]
+    app(words, standalone_mode=False)
+    tags = {"data": {"kind": kind}, "task": {"name": task}}
+    assert configs == [RunConfig.of(merge_choices(one.choices("here"), tags))]
 
 
 def test_the_page_has_the_line_of_every_set() -> None:
@@ -283,11 +287,11 @@ def test_a_study_of_defaults_reads_no_test_set_and_tabulates_validation(
     tmp_path, monkeypatch
 ) -> None:
     settings = [{"learning.rate": 1e-3}, {"learning.rate": 2e-3}]
-    cells = recipe.cells_of({ONE: "here"}, settings, {"learning.epochs": 3}, 2, tmp_path)
+    cells = recipe.cells_of({ONE: "digits"}, settings, {"learning.epochs": 3}, 2, tmp_path)
     assert len({cell.path for cell in cells}) == 4
     for cell in cells:
         data = cell.choices["data"]
-        assert data == {"source": "here", "folds": 2, "fold": 1, "test": False}
+        assert data == {"source": "digits", "folds": 2, "fold": 1, "test": False}
         assert RunConfig.of(cell.choices).learning.epochs == 3
     monkeypatch.setattr(
         recipe.Cell,

@@ -35,7 +35,7 @@ from nwavesdk.cli.app import split_commas
 from nwavesdk.data import folder, formats
 from nwavesdk.surrogate import parse
 from nwavesdk.train import RunConfig
-from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.data.load import complete_data
 from research import RESULTS, slope_study, which_surrogate
 from research import fidelity_study as fidelity
 
@@ -277,7 +277,7 @@ def test_fidelity_is_measured_and_tabulated(monkeypatch):
     monkeypatch.setattr(fidelity, "WIDTHS", (0.3,))
     monkeypatch.setattr(fidelity, "SHAPES", ("normal",))
     monkeypatch.setattr(fidelity, "SAMPLES", 60)
-    _, parts = load_run_data(RunConfig.of({"data": {"limit": 100, "hold": 1}}))
+    _, parts = complete_data(RunConfig.of({"data": {"limit": 100, "hold": 1}}))
     rows = [
         fidelity.measure_cell(fidelity.Cell(1, "initial", net, "normal", 0.3), parts, quick=False)
         for net in range(2)

@@ -8,8 +8,10 @@ from typing import Any
 from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import ARRAYS, INDEX
-from nwavesdk.train import RunConfig
+from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.apply.predictions import WRITERS
+from nwavesdk.train.config.facts import ArithmeticConfig, Facts
+from nwavesdk.train.config.nets import NetPage
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["RESULT", "format_pages"]
@@ -83,18 +85,18 @@ $folder
 
 ## `$config`
 
-JSON. The keys `data`, `net`, `chip`, `learning` and `machine` are the choices in
+JSON. The keys `task`, `data`, `net`, `chip`, `learning` and `machine` are the choices in
 [choices of a run](config.md), and `seed` is their seed. The other keys follow.
 
 ### `facts`
 
 $facts
 
-### `net_file`
+### `page`
 
-The file of the net; null if layers are built from options.
+The Python file that builds the net: the page of a preset, or the file of `--net`.
 
-$net_file
+$page
 
 ### `arithmetic`
 
@@ -211,9 +213,9 @@ def _files() -> str:
     names = {key: path.name for key, path in vars(folder).items() if key != "path"}
     tables = {
         "folder": "\n".join(_folder_rows(names)),
-        "facts": _fields("Facts"),
-        "net_file": _fields("NetFileConfig"),
-        "arithmetic": _fields("ArithmeticConfig"),
+        "facts": _fields(Facts),
+        "page": _fields(NetPage),
+        "arithmetic": _fields(ArithmeticConfig),
         "results": "\n".join(_result_rows()),
         "suffixes": _listed(WRITERS),
         "arrays": _listed(ARRAYS),
@@ -232,9 +234,9 @@ def _folder_rows(names: dict[str, str]) -> list[str]:
     return [f"| `{names[key]}` | {rows[key]} |" for key in kept]
 
 
-def _fields(definition: str) -> str:
+def _fields(model: type[FrozenModel]) -> str:
     """A table of the fields of a part of a config, from their descriptions."""
-    fields = RunConfig.model_json_schema()["$defs"][definition]["properties"]
+    fields = model.model_json_schema()["properties"]
     rows = [
         f"| `{name}` | {as_markdown(facts.get('description', ''))} |"
         for name, facts in fields.items()

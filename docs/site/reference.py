@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 from docs.site.docstrings import as_markdown
 from docs.site.formats import format_pages
 from nwavesdk.cli.app import app
+from nwavesdk.internal.model import FrozenModel
 from nwavesdk.surrogate import available
-from nwavesdk.train import RunConfig
+from nwavesdk.train.config.learning import ChipConfig, LearningConfig, MachineConfig
+from nwavesdk.train.config.run_config import UNIONS
 
 __all__ = ["PACKAGES", "package_page", "reference_pages"]
 
@@ -21,7 +23,7 @@ PACKAGES = {
     "nwavesdk.surrogate": "Surrogates",
     "nwavesdk.net": "Containers of layers",
     "nwavesdk.presets": "The nets of `nwave train --net NAME`",
-    "nwavesdk.init": "First weights",
+    "nwavesdk.init": "Initial weights",
     "nwavesdk.loss": "Losses",
     "nwavesdk.optim": "Schedules, and search with `HPOWrapper`",
     "nwavesdk.encoding": "Encoders and decoders",
@@ -40,6 +42,13 @@ PACKAGES = {
 
 # Modules with public names of a package that has none itself: each needs another library.
 MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "neurobench", "neurobench_eval")}
+
+# Sections of a config that have one class.
+SECTIONS: dict[str, type[FrozenModel]] = {
+    "chip": ChipConfig,
+    "learning": LearningConfig,
+    "machine": MachineConfig,
+}
 
 
 def reference_pages() -> dict[str, str | bytes]:
@@ -126,33 +135,46 @@ def _commands() -> str:
 
 
 def _config() -> str:
-    """A table of the fields of each section of a config."""
+    """A table of the fields of each class of each section of a config."""
     lines = [
         "# Choices of a run",
         "",
         "The fields of `config.json`. Each is an option of `nwave train`, `section.field` in the",
         "file of `nwave tune`, and in Python a key of `RunConfig.of`. A recipe fills what is not",
-        "given: see `docs/recipes.md`.",
+        "given: see `docs/recipes.md`. `task.name`, `data.kind` and `net.name` decide which other",
+        "fields their sections have.",
         "",
     ]
-    schema = RunConfig.model_json_schema()
-    for section in ("data", "net", "chip", "learning", "machine"):
-        definition = schema["$defs"][f"{section.capitalize()}Config"]
-        lines += [
-            f"## {section}",
-            "",
-            "| field | values | default | meaning |",
-            "|---|---|---|---|",
-        ]
-        lines += [_field_row(field, facts) for field, facts in definition["properties"].items()]
-        lines.append("")
+    for section, (tag, models) in UNIONS.items():
+        lines += [f"## {section}", ""]
+        for name, model in models.items():
+            lines += [f"### {tag} = {name}", "", f"{_first_sentence(model.__doc__)}", ""]
+            lines += _field_table(model)
+    for section, model in SECTIONS.items():
+        lines += [f"## {section}", "", *_field_table(model)]
     return "\n".join(lines)
 
 
+def _field_table(model: type[FrozenModel]) -> list[str]:
+    """The lines of a table of the fields of a class."""
+    fields = model.model_json_schema()["properties"]
+    # The heading names the class, and a class rejects a field that is always null.
+    chosen = {
+        field: facts
+        for field, facts in fields.items()
+        if "const" not in facts and facts.get("type") != "null"
+    }
+    rows = [_field_row(field, facts) for field, facts in chosen.items()]
+    if not rows:
+        return []
+    return ["| field | values | default | meaning |", "|---|---|---|---|", *rows, ""]
+
+
 def _field_row(field: str, facts: dict[str, Any]) -> str:
-    default = facts.get("default", "")
+    default = facts.get("default")
+    default_text = facts.get("default_text", "") if default is None else f"`{default}`"
     meaning = as_markdown(facts.get("description", ""))
-    cells = [f"`{field}`", _values(facts), f"`{default}`", meaning]
+    cells = [f"`{field}`", _values(facts), default_text, meaning]
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 

@@ -71,8 +71,8 @@ axes.legend(ncols=2)
 #
 # ## Same seeds, three surrogates
 #
-# A seed decides the first weights and the order of the batches. All surrogates get the same seeds,
-# so that they can be compared seed by seed.
+# A seed decides the initial weights and the order of the batches. All surrogates get the same
+# seeds, so that they can be compared seed by seed.
 
 
 def train_once(surrogate, seed, epochs=4):

@@ -58,9 +58,9 @@ axes[2].set(xlabel="time [s]", yticks=range(6), yticklabels=SEGMENTS, ylabel="se
 # They differ in the hidden layer alone. All have 64 neurons with membrane time constants from 20 to
 # 320 ms. `layer_topology="RC"` connects the neurons of a layer with each other, one step later.
 # AdLIF neurons have a second, slower state: membrane and spikes drive it, and it works against the
-# membrane. They take a current where LIF neurons take a charge, so their first weights are larger:
-# `charge_gain` measures by how much. The read-out forgets within a few steps, so the memory must be
-# in the hidden layer.
+# membrane. They take a current where LIF neurons take a charge, so their initial weights are
+# larger: `charge_gain` measures by how much. The read-out forgets within a few steps, so the memory
+# must be in the hidden layer.
 
 taus = 0.02 * 16 ** torch.linspace(0, 1, 64)
 gain = charge_gain(lambda n: AdLIFLayer(n, tau=80e-3, tau_w=200e-3, a=0.1, dt=DT))

@@ -23,7 +23,7 @@ from nwavesdk.train import load
 content = """
 [run]
 data.source = "digits"
-net.preset = "lif"
+net.name = "lif"
 net.hidden = [64]
 learning.epochs = 9
 

@@ -36,11 +36,10 @@ def test_parts_are_whole_tiles_and_all_chips(n_chips: int, per_tile: int) -> Non
 def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
     seeds, tile = tuple(range(1, 12, 2)), Tile(8, 2)
     whole = chip_run.count_right(seeds, tile).tolist()
-    net = chip_run.run.config.net_file
     threads = torch.get_num_threads()
     parts = [
         count_part(
-            Part(chip_run.run.folder.path, net, seeds[first:last], tile, current_arithmetic())
+            Part(chip_run.run.folder.path, None, seeds[first:last], tile, current_arithmetic())
         )
         for first, last in ((0, 4), (4, 6))
     ]

@@ -17,7 +17,7 @@ from nwavesdk.data import RecordingError
 from nwavesdk.data.recordings import standardized
 from nwavesdk.plot.theme import LIGHT
 from nwavesdk.train import RunConfig
-from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.data.load import complete_data
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,9 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def load(source: Path, chip: str | None = None, **choices: Any) -> Any:
     sections: dict[str, Any] = {"data": {"source": str(source), **choices}}
     if chip is not None:
-        sections |= {"chip": {"profile": chip, "duration": 0.3}, "net": {"dt": 5e-3}}
-    return load_run_data(RunConfig.of(sections))
+        sections["data"]["duration"] = 0.3
+        sections |= {"chip": {"profile": chip}, "net": {"dt": 5e-3}}
+    return complete_data(RunConfig.of(sections))
 
 
 def test_filters_waveforms_and_channels_of_a_chip(tones: Path, tmp_path: Path) -> None:

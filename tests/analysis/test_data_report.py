@@ -10,14 +10,16 @@ pytest.importorskip("lightning")
 from examples import small_data
 from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
 from nwavesdk.data import NetInput, Recordings, Series, Standard
-from nwavesdk.train import RunConfig
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.data.load import RunData, load_run_data
+from nwavesdk.train import CompletedConfig, RunConfig
+from nwavesdk.train.config.data import Pattern
+from nwavesdk.train.config.run_config import UNIONS
+from nwavesdk.train.data.load import RunData, complete_data
+from nwavesdk.train.fit.network import sample_config
 
 
-def report_of(source: Path, choices: dict[str, Any] | None = None) -> dict[str, Any]:
-    config, data = load_run_data(RunConfig.of({"data": {"source": str(source), **(choices or {})}}))
-    return data_report(config, data)
+def report_of(source: Path, **choices: dict[str, Any]) -> dict[str, Any]:
+    data = {"source": str(source), **choices.pop("data", {})}
+    return data_report(*complete_data(RunConfig.of({"data": data, **choices})))
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +27,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NWAVESDK_CACHE", str(tmp_path / "cache"))
 
 
-def made(
-    recordings: Recordings, config: RunConfig, sizes: tuple[int, int, int]
-) -> tuple[RunConfig, RunData]:
+def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[CompletedConfig, RunData]:
     """The sets and the config of recordings that were never in a file; sets follow each other."""
     edges = np.cumsum((0, *sizes))
     standard = Standard(np.zeros(recordings.n_features), np.ones(recordings.n_features))
@@ -35,17 +35,24 @@ def made(
     sets = [
         Series(recordings.take(np.arange(start, end)), scaled) for start, end in pairwise(edges)
     ]
-    facts = Facts(
-        task=recordings.task,
-        kind="series",
-        classes=recordings.classes,
-        n_features=recordings.n_features,
-        n_targets=recordings.n_targets,
-        fingerprint="0",
-        recordings=sizes,
-        split_reason="split by recording",
-    )
-    return config.model_copy(update={"facts": facts}), RunData(*sets, standard)
+    config = sample_config("conv", (recordings.n_features,), 1, "series")
+    facts = {
+        "classes": recordings.classes,
+        "n_targets": recordings.n_targets,
+        "recordings": sizes,
+        "split_reason": "split by recording",
+    }
+    changes = {
+        "task": UNIONS["task"][1][recordings.task](),
+        "data": Pattern() if recordings.task == "pattern" else config.data,
+        "facts": config.facts.model_copy(update=facts),
+    }
+    return config.model_copy(update=changes), RunData(*sets, standard)
+
+
+def config_of(kind: str, shape: tuple[int, ...], choices: dict[str, Any]) -> CompletedConfig:
+    config = sample_config("conv", shape, 2, kind)
+    return config.model_copy(update={"data": config.data.model_copy(update=choices)})
 
 
 def series_of(lengths: list[int], **fields: Any) -> Recordings:
@@ -60,7 +67,7 @@ def series_of(lengths: list[int], **fields: Any) -> Recordings:
 def test_recordings_of_each_class_and_set_are_counted() -> None:
     labels = np.array([0, 0, 1, 0, 1, 1])
     recordings = series_of([5, 7, 9, 1, 1, 1], labels=labels, classes=("no", "yes"))
-    report = data_report(*made(recordings, RunConfig(), (3, 2, 1)))
+    report = data_report(*made(recordings, (3, 2, 1)))
     assert report["per_class"] == {
         "train": {"no": 2, "yes": 1},
         "val": {"no": 1, "yes": 1},
@@ -85,7 +92,7 @@ def test_recordings_of_each_class_and_set_are_counted() -> None:
 def test_steps_are_counted_if_they_have_classes() -> None:
     targets = tuple(np.array(row) for row in ([0, 0, 1], [1, -1, 1], [2, 2, 2]))
     recordings = series_of([3, 3, 3], classes=("P", "Q", "R"), targets=targets, task="labels")
-    report = data_report(*made(recordings, RunConfig(), (1, 1, 1)))
+    report = data_report(*made(recordings, (1, 1, 1)))
     assert report["counted"] == "steps"
     assert report["per_class"]["train"] == {"P": 2, "Q": 1, "R": 0}
     assert report["per_class"]["val"] == {"P": 0, "Q": 2, "R": 0}
@@ -98,14 +105,14 @@ def test_steps_are_counted_if_they_have_classes() -> None:
 def test_recordings_of_one_step_have_no_plural() -> None:
     targets = tuple(np.ones((1, 3), np.float32) for _ in range(3))
     recordings = series_of([1, 1, 1], targets=targets, task="regression")
-    report = data_report(*made(recordings, RunConfig(), (1, 1, 1)), is_task_given=True)
+    report = data_report(*made(recordings, (1, 1, 1)), is_task_given=True)
     assert data_lines(report)[2] == "lengths: all have 1 step"
 
 
 def test_values_have_no_classes() -> None:
     targets = tuple(np.ones((4, 3), np.float32) for _ in range(3))
     recordings = series_of([4, 4, 4], targets=targets, task="regression")
-    report = data_report(*made(recordings, RunConfig(), (1, 1, 1)), is_task_given=True)
+    report = data_report(*made(recordings, (1, 1, 1)), is_task_given=True)
     assert (report["classes"], report["per_class"], report["targets"]) == ([], {}, 3)
     lines = data_lines(report)
     assert lines[1] == "task: regression, 3 values per step (--task)"
@@ -118,7 +125,7 @@ def test_values_have_no_classes() -> None:
 def test_a_pattern_in_all_sets_is_one_recording() -> None:
     targets = tuple(np.ones((4, 3), np.float32) for _ in range(3))
     patterns = series_of([4] * 3, targets=targets, task="pattern")
-    config, data = made(patterns, RunConfig(), (1, 1, 1))
+    config, data = made(patterns, (1, 1, 1))
     report = data_report(config, RunData(data.train, data.train, data.train, data.standard))
     lines = data_lines(report)
     assert (report["count"], lines[0]) == (1, "1 recording of series, 0 skipped")
@@ -127,39 +134,30 @@ def test_a_pattern_in_all_sets_is_one_recording() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "n_features", "shape", "choices", "text"),
+    ("kind", "shape", "choices", "text"),
     [
-        ("sound", 32, (32,), {"hold": 1}, "32 log-mel bands of 25 ms every 10 ms, scaled"),
-        ("series", 1, (), {"hold": 5}, "1 value, scaled, each for 5 steps"),
+        ("sound", (32,), {"hold": 1}, "32 log-mel bands of 25 ms every 10 ms, scaled"),
+        ("series", (1,), {"hold": 5}, "1 value, scaled, each for 5 steps"),
         (
-            *("series", 4, (), {"add_standardized": True}),
+            *("series", (4,), {"add_standardized": True}),
             "2 values, scaled by the set and by the recording",
         ),
-        ("features", 13, (), {"hold": 4}, "13 features, scaled, each for 4 steps"),
-        ("events", 2312, (2, 34, 34), {"bin": 3e-3}, "events at 2,312 places, bins of 3 ms"),
-        ("image", 784, (28, 28), {"hold": 100}, "784 pixels as constant currents, scaled"),
+        ("features", (13,), {"hold": 4}, "13 features, scaled, each for 4 steps"),
+        ("events", (2, 34, 34), {"bin": 3e-3}, "events at 2,312 places, bins of 3 ms"),
+        ("image", (28, 28), {"steps": 100}, "784 pixels as constant currents, scaled"),
         (
             "image",
-            75,
             (5, 5, 3),
             {"encoder": "rate"},
             "25 pixels of 3 colors as probabilities of spikes",
         ),
-        ("image", 4, (2, 2, 1), {"encoder": "latency"}, "4 pixels as times of spikes"),
+        ("image", (2, 2, 1), {"encoder": "latency"}, "4 pixels as times of spikes"),
     ],
 )
 def test_features_are_described(
-    kind: str, n_features: int, shape: tuple[int, ...], choices: dict[str, Any], text: str
+    kind: str, shape: tuple[int, ...], choices: dict[str, Any], text: str
 ) -> None:
-    facts = Facts(
-        kind=kind,
-        classes=("a", "b"),
-        n_features=n_features,
-        feature_shape=shape,
-        fingerprint="0",
-        recordings=(1, 1, 1),
-    )
-    assert describe_features(RunConfig.of({"data": choices, "facts": facts})) == text
+    assert describe_features(config_of(kind, shape, choices)) == text
 
 
 @pytest.mark.parametrize(
@@ -174,13 +172,12 @@ def test_features_are_described(
 def test_the_length_of_a_step_follows_from_the_recording(
     kind: str, choices: dict[str, Any], seconds: float | None
 ) -> None:
-    facts = Facts(kind=kind, classes=(), n_features=1, fingerprint="0", recordings=(1, 1, 1))
-    assert step_seconds(RunConfig.of({"data": choices, "facts": facts})) == seconds
+    assert step_seconds(config_of(kind, (1,), choices)) == seconds
 
 
 def test_groups_of_each_set_are_counted() -> None:
     recordings = series_of([4] * 5, groups=("a", "a", "b", "c", "b"))
-    report = data_report(*made(recordings, RunConfig(), (3, 1, 1)))
+    report = data_report(*made(recordings, (3, 1, 1)))
     assert (report["group_name"], report["groups"]) == ("groups", {"train": 2, "val": 1, "test": 1})
     assert data_lines(report)[6].split() == ["train", "3", "2"]
 
@@ -190,7 +187,7 @@ def test_a_table_of_many_classes_has_a_line_for_each(count: int) -> None:
     names = tuple(f"class_{index}_{'x' * 300}" for index in range(count))
     labels = np.arange(3 * count) % count
     recordings = series_of([1] * (3 * count), labels=labels, classes=names)
-    lines = data_lines(data_report(*made(recordings, RunConfig(), (count, count, count))))[5:]
+    lines = data_lines(data_report(*made(recordings, (count, count, count))))[5:]
     assert max(map(len, lines)) < 300
     if count == 8:
         assert len(lines) == 4
@@ -204,7 +201,7 @@ def test_a_table_of_many_classes_has_a_line_for_each(count: int) -> None:
 
 
 def test_a_folder_of_sound(tones: Path) -> None:
-    report = report_of(tones, {"bands": 12})
+    report = report_of(tones, data={"bands": 12})
     assert (report["kind"], report["task"], report["cached"]) == ("sound", "classification", False)
     assert report["recordings"] == {"train": 36, "val": 6, "test": 6}
     assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
@@ -212,11 +209,11 @@ def test_a_folder_of_sound(tones: Path) -> None:
     assert 0.22 < seconds["min"] < seconds["median"] < seconds["max"] < 0.35
     assert report["feature_text"].startswith("12 log-mel bands of 25 ms every 10 ms, scaled")
     assert report["groups"] == {}
-    assert report_of(tones, {"bands": 12})["cached"]
+    assert report_of(tones, data={"bands": 12})["cached"]
 
 
 def test_steps_after_a_recording_are_not_a_part_of_it(tmp_path: Path) -> None:
     data = small_data.make_npz_labels(tmp_path / "labels")
-    without, later = (report_of(data, {"look_ahead": steps}) for steps in (0, 7))
+    without, later = (report_of(data, task={"look_ahead": steps}) for steps in (0, 7))
     assert later["lengths"] == without["lengths"]
     assert later["lengths_by_set"] == without["lengths_by_set"]

@@ -18,7 +18,7 @@ from nwavesdk.data import Batch
 from nwavesdk.layers import Dropout, LIFLayer, LIFSynapse, SpikingSequential, prepare_net
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.surrogate import atan
-from nwavesdk.train.config.sections import LearningConfig
+from nwavesdk.train.config.learning import CompletedLearning
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.tasks import Classification, OutputLayer
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*LeafSpec.*deprecated.*",
     "ignore:.*have no `val_dataloader`.*",
 )
-LEARNING = LearningConfig(epochs=2, batch_size=8)
-TASK = Classification(OutputLayer(2, 2, False, 10e-3, 1e-3), LEARNING.sharpness)
+LEARNING = CompletedLearning(epochs=2, batch_size=8)
+TASK = Classification(OutputLayer(n_outputs=2, population=2, tau=10e-3, dt=1e-3), 25.0)
 
 
 def spikes_of(spk, mem, labels):  # noqa: ARG001

@@ -9,20 +9,21 @@ from nwavesdk.analysis import health_remedies, memory
 from nwavesdk.analysis.health import Finding
 from nwavesdk.analysis.remedies import with_remedies
 from nwavesdk.presets import NAMES
-from nwavesdk.train import RunConfig
-from nwavesdk.train.config.net_choice import NetFileConfig
+from nwavesdk.train.config.nets import File, NetPage
+from nwavesdk.train.fit.network import sample_config
 
 NAME = {"1": "hidden 1 (1)"}
 KINDS = sorted({*health_remedies.REMEDIES, *memory.REMEDIES})
 
 
-def config_of(preset):
+def config_of(preset, most_spikes=None, **net):
     if preset == "own":
-        file = NetFileConfig(file="/some/net.py", function="build", sha256="0" * 64)
-        return RunConfig.of({"net_file": file.model_dump()})
-    if preset == "chip":
-        return RunConfig.of({"chip": {"profile": "h1v2"}})
-    return RunConfig.of({"net": {"preset": preset}} if preset else {})
+        page = NetPage(file="/some/net.py", function="build", sha256="0" * 64)
+        changes = {"net": File(page=page), "page": page}
+        return sample_config("lif", (12,), 3).model_copy(update=changes)
+    config = sample_config(preset, (12,), 3, **net)
+    learning = config.learning.model_copy(update={"most_spikes": most_spikes})
+    return config.model_copy(update={"learning": learning})
 
 
 def remedy_of(kind, preset, value=3.0, config=None, rate=0.0, score=0.5):
@@ -33,24 +34,20 @@ def remedy_of(kind, preset, value=3.0, config=None, rate=0.0, score=0.5):
     return found.remedy
 
 
-@pytest.fixture(scope="module")
-def options():
-    lines = nwave("train", "--help").stdout.splitlines()
-    return {line.split()[0] for line in lines if line.startswith("  --")}
-
-
-def test_each_remedy_names_options_of_train_or_the_file(options):
+@pytest.mark.parametrize("preset", [*NAMES, "own"])
+def test_each_remedy_names_options_of_train_or_the_file(preset):
+    net = ["--chip", "h1v2"] if preset == "chip" else ["--net", preset] if preset in NAMES else []
+    lines = nwave("train", *net, "--help").stdout.splitlines()
+    options = {line.split()[0] for line in lines if line.startswith("  --")}
     for kind in KINDS:
-        for preset in (None, *NAMES, "own"):
-            remedy = remedy_of(kind, preset)
-            named = set(re.findall(r"(?<!\S)--[a-z-]+", remedy))
-            assert named or "in net.py" in remedy, (kind, preset)
-            assert named <= options, (kind, preset, named - options)
-            assert not remedy.endswith("."), (kind, preset)
+        remedy = remedy_of(kind, preset)
+        named = set(re.findall(r"(?<!\S)--[a-z-]+", remedy))
+        assert named or "in net.py" in remedy, kind
+        assert named <= options, (kind, named - options)
+        assert not remedy.endswith("."), kind
 
 
 def test_a_remedy_is_an_option_only_where_the_net_reads_it():
-    assert remedy_of("leaks away", None) == "train again with --tau 0.03"
     assert remedy_of("leaks away", "lif") == "train again with --tau 0.03"
     assert remedy_of("leaks away", "conv") == (
         "train again with other taus in a copy of the net (nwave net conv > net.py, then "
@@ -59,12 +56,13 @@ def test_a_remedy_is_an_option_only_where_the_net_reads_it():
     assert remedy_of("leaks away", "own") == "train again with other taus in net.py"
     assert "--threshold 0.4" in remedy_of("dead", "conv")
     assert "--threshold" not in remedy_of("dead", "chip")
-    assert "--first-weights driven" in remedy_of("dead", "lif")
+    drawn = config_of("lif", first_weights="drawn")
+    assert "--first-weights driven" in remedy_of("dead", "lif", config=drawn)
     assert "--first-weights" not in remedy_of("dead", "own")
 
 
 def test_a_remedy_has_the_surrogate_of_the_finding():
-    config = RunConfig.of({"net": {"surrogate": "atan(alpha=5)"}})
+    config = config_of("lif", surrogate="atan(alpha=5)")
     for kind in ("vanishing", "exploding", "starved", "exploding over time"):
         finding = Finding(kind, "1", 1.0, "text", "", "atan(alpha=0.7)")
         (found,) = with_remedies((finding,), config, NAME, {"1": 0.0}, 0.5)
@@ -72,7 +70,7 @@ def test_a_remedy_has_the_surrogate_of_the_finding():
 
 
 def test_no_remedy_of_dead_neurons_raises_rates_against_the_bound():
-    bounded = RunConfig.of({"net": {"preset": "conv"}, "learning": {"most_spikes": 0.04}})
+    bounded = config_of("conv", most_spikes=0.04)
     # The bound decides the rate of the layer.
     assert remedy_of("dead", "conv", config=bounded, rate=0.038) == (
         "train again with a higher bound, --most-spikes 0.08; the bound of rates, 0.04, leaves "
@@ -83,7 +81,7 @@ def test_no_remedy_of_dead_neurons_raises_rates_against_the_bound():
 
 
 def test_dead_neurons_of_a_net_that_has_learned_need_no_remedy():
-    bounded = RunConfig.of({"net": {"preset": "conv"}, "learning": {"most_spikes": 0.04}})
+    bounded = config_of("conv", most_spikes=0.04)
     assert remedy_of("dead", "conv", config=bounded, rate=0.038, score=0.99) == (
         "none is needed, the neurons that fire have learned the training set; the bound of rates, "
         "0.04, leaves some silent"

@@ -32,7 +32,7 @@ data.source = "/nothing/there"
         (["tune.toml", "--out", "new", "--ray=nowhere"], "--ray: got 'nowhere', expected local"),
         (
             ["bad.toml", "--out", "new"],
-            "bad.toml has a mistake in search.trals",
+            "bad.toml has a mistake: search.trals",
         ),
     ],
 )

@@ -369,7 +369,7 @@ NO_PART: list[Any] = []
         (
             NO_PART,
             {"pattern": "(a)/"},
-            "3 recordings have no speaker, such as 'b/1.wav': set --spe",
+            r"3 recordings have no speaker, such as 'b/1.wav': correct '\(a\)/' of --spe",
         ),
         (NO_PART, {"pattern": "(./)"}, "Class 'a' has 1 speakers, too few for 3 sets with every"),
         (

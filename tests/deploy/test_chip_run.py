@@ -13,7 +13,7 @@ from nwavesdk.deploy.chip_run import series_picture
 from nwavesdk.deploy.chip_series import ChipSeries
 from nwavesdk.plot.theme import LIGHT
 from nwavesdk.train import RunConfig
-from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.data.load import complete_data
 from train.runs import chip_choices, write_untrained
 
 
@@ -21,7 +21,7 @@ def test_a_test_set_that_is_not_wanted_is_read_by_tests_only(tones: Path, tmp_pa
     folder = tmp_path / "tones"
     shutil.copytree(tones, folder)
     choices = chip_choices(folder)
-    _, data = load_run_data(RunConfig.of(choices))
+    _, data = complete_data(RunConfig.of(choices))
     choices["data"]["test"] = False
     write_untrained(tmp_path / "run", choices)
     (folder / data.test.recordings.keys[0]).write_bytes(b"not a wav")

@@ -1,5 +1,6 @@
 """NeuroBench's own metrics on nets of ours, against loops over recordings and our counter."""
 
+import importlib
 import itertools
 import warnings
 
@@ -23,8 +24,7 @@ from nwavesdk.layers import (
 from nwavesdk.metrics import count_operations
 from nwavesdk.net import find_edges
 from nwavesdk.presets import NAMES
-from nwavesdk.presets import __getattr__ as preset
-from nwavesdk.train import RunConfig
+from nwavesdk.train.fit.network import sample_config
 
 pytestmark = pytest.mark.interop
 
@@ -145,22 +145,25 @@ def test_a_convolution_counts_as_a_loop_over_its_windows():
 
 
 def config_of(name):
-    sections = {"net": {"hidden": [12], "dropout": 0.0}}
-    if name == "chip":
-        sections |= {"chip": {"profile": "h1v2", "training": "hardware"}}
-    return RunConfig.of(sections)
+    options = {} if name in ("conv", "delay") else {"hidden": [12]}
+    config = sample_config(name, (16,), 3, dropout=0.0, **options)
+    if config.chip is None:
+        return config
+    hardware = config.chip.model_copy(update={"training": "hardware"})
+    return config.model_copy(update={"chip": hardware})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_numbers_of_each_preset_are_ours(name):
-    net = on_reference(preset(name).build((16,), 3, config_of(name)))
+    page = importlib.import_module(f"nwavesdk.presets.{name}")
+    net = on_reference(page.build((16,), 3, config_of(name)))
     # Values, zeros among them; of each net, spikes follow.
     x = torch.relu(2 * torch.randn(3, 12, 16))
     found = measured(net, x)
     ours = count_operations(net, x)
     assert ours.not_counted == ()
     assert ours.activation_sparsity < 1
-    assert operations(found) == own_operations(net, x)
+    assert operations(found) == pytest.approx(own_operations(net, x), rel=1e-12)
     assert found["ActivationSparsity"] == pytest.approx(ours.activation_sparsity, rel=1e-12)
     assert 0 < found["MembraneUpdates"] <= ours.updates
     weights = [edge.stored_weight() for edge in find_edges(net).edges]

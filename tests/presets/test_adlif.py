@@ -5,14 +5,13 @@ import torch
 
 from nwavesdk.layers import AdLIFLayer, prepare_net
 from nwavesdk.presets import adlif, recurrent
-from nwavesdk.train import RunConfig
+from nwavesdk.train.fit.network import sample_config
 
 
 @pytest.mark.parametrize("page", [adlif, recurrent])
 def test_slow_neurons_of_a_new_net_fire_about_as_often_as_fast_ones(page):
     torch.manual_seed(0)
-    config = RunConfig.of({"net": {"hidden": [200], "dt": 0.01, "dropout": 0.0}})
-    net = page.build((6,), 4, config)
+    net = page.build((6,), 4, sample_config("adlif", (6,), 4, "series", hidden=[200]))
     (layer,) = [module for module in net if isinstance(module, AdLIFLayer)]
     layer.solver = "reference"  # no test waits for its kernel
     prepare_net(net)

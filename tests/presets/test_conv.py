@@ -1,7 +1,5 @@
 """The page `conv`: its layers follow the kind, the size and the length of the recordings."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
@@ -9,13 +7,15 @@ from torch import nn
 from nwavesdk.layers import LIFLayer, TemporalConv, prepare_net
 from nwavesdk.net import SpikingSequential
 from nwavesdk.presets import conv
-from nwavesdk.train import RunConfig
-from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.fit.network import sample_config
 
 
-def net_for(inputs: tuple[int, ...], **facts: Any) -> SpikingSequential:
-    known = Facts(classes=("a", "b"), n_features=1, fingerprint="0", recordings=(1, 1, 1), **facts)
-    return conv.build(inputs, 2, RunConfig().model_copy(update={"facts": known}))
+def net_for(
+    inputs: tuple[int, ...], kind: str, *, task: str = "classification", typical_steps: int = 100
+) -> SpikingSequential:
+    config = sample_config("conv", inputs, 2, kind, task=task)
+    facts = config.facts.model_copy(update={"typical_steps": typical_steps})
+    return conv.build(inputs, 2, config.model_copy(update={"facts": facts}))
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def net_for(inputs: tuple[int, ...], **facts: Any) -> SpikingSequential:
 def test_layers_for_a_class_see_a_part_of_a_long_series(
     n_steps: int, expected: list[tuple[int, int]]
 ) -> None:
-    net = net_for((3,), kind="series", typical_steps=n_steps)
+    net = net_for((3,), "series", typical_steps=n_steps)
     convs = [module for module in net.modules() if isinstance(module, TemporalConv)]
-    assert [(one.taps, one.dilation) for one in convs] == expected
+    assert [(synapse.taps, synapse.dilation) for synapse in convs] == expected
 
 
 def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
-    net = net_for((3,), kind="series", task="labels", typical_steps=1296)
+    net = net_for((3,), "series", task="labels", typical_steps=1296)
     convs = [module for module in net.modules() if isinstance(module, TemporalConv)]
-    assert [(one.taps, one.dilation) for one in convs] == [(9, 1), (9, 12), (9, 149)]
-    assert sum(one.past_steps for one in convs) >= 1290
+    assert [(synapse.taps, synapse.dilation) for synapse in convs] == [(9, 1), (9, 12), (9, 149)]
+    assert sum(synapse.past_steps for synapse in convs) >= 1290
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
 def test_layers_over_an_image_follow_its_size(
     inputs: tuple[int, ...], expected: list[tuple[int, int]]
 ) -> None:
-    net = net_for(inputs, kind="image")
+    net = net_for(inputs, "image")
     layers = [module for module in net.modules() if isinstance(module, LIFLayer)]
     assert [layer.features[1:] for layer in layers] == expected
     prepare_net(net)
@@ -70,14 +70,14 @@ def test_layers_over_an_image_follow_its_size(
 
 
 def test_layers_over_events_have_strides_and_no_pool() -> None:
-    net = net_for((2, 34, 34), kind="events")
+    net = net_for((2, 34, 34), "events")
     layers = [module for module in net.modules() if isinstance(module, LIFLayer)]
     assert [layer.features for layer in layers] == [(32, 15, 15), (64, 7, 7), (64, 5, 5)]
     assert not any(isinstance(module, nn.MaxPool2d) for module in net.modules())
 
 
 def test_the_read_out_of_series_gets_the_spikes_of_all_layers() -> None:
-    net = net_for((3,), kind="series", typical_steps=100).eval()
+    net = net_for((3,), "series", typical_steps=100).eval()
     inner = [module for module in net.modules() if isinstance(module, LIFLayer)]
     scores = net[-1]
     spikes: list[torch.Tensor] = []
@@ -87,7 +87,7 @@ def test_the_read_out_of_series_gets_the_spikes_of_all_layers() -> None:
     net[-2].register_forward_hook(lambda _, inputs, __: given.append(inputs[0]))
     with torch.no_grad():
         net(10 * torch.randn(2, 30, 3))
-    assert [one.shape[-1] for one in spikes] == [128, 64, 64]
+    assert [spk.shape[-1] for spk in spikes] == [128, 64, 64]
     assert scores.in_features == 256
-    assert all(one.any() for one in spikes)
+    assert all(spk.any() for spk in spikes)
     assert torch.equal(given[0].view(2, 30, 256), torch.cat(spikes, -1))

@@ -9,8 +9,9 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.presets import lif
-from nwavesdk.train import Run, RunConfig
+from nwavesdk.train import Run
 from nwavesdk.train.fit.learner import Learner
+from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import Classification, OutputLayer
 from train.runs import model_bytes, stop_after
 
@@ -23,12 +24,12 @@ def _no_pictures() -> None:
 def test_a_resumed_run_ends_with_the_same_weights_and_constants(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    choices["net"] |= {"neuron": "klif", "neuron_options": "tau=0.01,learn=k"}
-    whole = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    choices["net"] |= {"neuron": "klif", "constants": "tau=0.01", "learn": "k"}
+    whole = Run.new(tmp_path / "whole", choices)
     result = whole.train()
     assert result is not None
     assert result["test_accuracy"] > 0.6  # three tones in noise: chance is 0.33
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     resumed = Run.open(tmp_path / "broken")
     resumed.train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
@@ -42,11 +43,10 @@ def test_a_resumed_run_ends_with_the_same_weights_and_constants(
 
 
 def test_scaled_weights_learn_and_decay_as_others_do() -> None:
-    config = RunConfig.of(
-        {"net": {"hidden": [5], "neuron": "adlif", "neuron_options": "learn=a", "charge_gain": 10}}
-    )
+    net = {"hidden": [5], "neuron": "adlif", "learn": ["a"], "charge_gain": 10}
+    config = sample_config("lif", (3,), 2, **net)
     learning = config.learning
-    task = Classification(OutputLayer(2, 10, False, 10e-3, 1e-3), learning.sharpness)
+    task = Classification(OutputLayer(n_outputs=2, population=10, tau=10e-3, dt=1e-3), 25.0)
     model = Learner(lif.build((3,), 2, config), task, learning, 0, charge_gain=10)
     others, scaled, constants = model._parameter_groups()
     assert others["params"] == [model.net[-2].weight]
@@ -55,29 +55,33 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert scaled["lr"] * scaled["weight_decay"] == learning.rate * learning.weight_decay
     assert constants["params"] == [model.net[1].logit_a]
     assert constants["weight_decay"] == 0
-    net = lif.build((3,), 2, RunConfig())
+    net = lif.build((3,), 2, sample_config("lif", (3,), 2))
     (group,) = Learner(net, task, learning, 0)._parameter_groups()
-    assert group == {"params": list(net.parameters()), "weight_decay": learning.weight_decay}
+    assert group["params"] == [*net.parameters()]
+    assert (group["lr"], group["weight_decay"]) == (learning.rate, learning.weight_decay)
 
 
-@pytest.mark.parametrize("neuron", ["lif", "klif"])
-def test_a_run_with_taus_below_a_step_warns_once(
-    choices: dict[str, Any], tmp_path: Path, neuron: str
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        *(
+            (
+                {"neuron": neuron, "tau": 2e-3, "dt": 5e-3},
+                r"from 1 to 1,000 steps of 0\.005 s, got 1: tau.* of 0\.002 s; 4: taus of",
+            )
+            for neuron in ("lif", "klif")
+        ),
+        (
+            {"neuron": "adlif", "constants": {"tau_w": 100}},
+            r"steps of 0\.001 s, got .*: tau_w of 100 s: ",
+        ),
+    ],
+)
+def test_a_run_with_time_constants_of_another_unit_warns_once(
+    choices: dict[str, Any], tmp_path: Path, net: dict[str, Any], words: str
 ) -> None:
-    choices["net"] |= {"neuron": neuron, "tau": 2e-3, "dt": 5e-3}
-    config = RunConfig.of(choices)
-    with pytest.warns(UserWarning, match="shorter than the step of 0.005 s in 2 of 2 layers") as w:
-        run = Run.new(tmp_path / "run", config)
-    (warning,) = w
-    assert str(warning.message).endswith("(--tau, or in the file of the net), or lower --dt.")
+    choices["net"] |= net
+    with pytest.warns(UserWarning, match=words) as caught:
+        run = Run.new(tmp_path / "run", choices)
     run.network()
-
-
-def test_a_run_with_a_constant_in_milliseconds_warns_once(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
-    choices["net"] |= {"neuron": "adlif", "neuron_options": {"tau_w": 100}, "hidden": [4]}
-    match = r"longer than 1,000 steps of 0\.001 s in 1 of 2 layers \(.*: tau_w of 100 s\), but they"
-    with pytest.warns(UserWarning, match=match) as caught:
-        Run.new(tmp_path / "run", RunConfig.of(choices))
     assert len(caught) == 1

@@ -41,6 +41,7 @@ __all__ = [
     "finish_on_processes",
     "finish_on_ray",
     "log_beside",
+    "open_cell",
     "run_cell",
 ]
 
@@ -146,6 +147,11 @@ def check_unchanged(cells: Sequence[AnyCell], most: int = 1) -> None:
         load_run_data(RunFolder(cell.path).read_config())
 
 
+def open_cell(path: Path, choices: Mapping[str, Any]) -> Run:
+    """The run of a cell that has begun, with the file of its net, if its choices name one."""
+    return Run.open(path, choices.get("net", {}).get("page"))
+
+
 def run_cell(job: Job) -> None:
     """Finish the run of one cell: begin it, resume it, or leave it unchanged if it is finished."""
     path, choices, threads = job
@@ -154,7 +160,7 @@ def run_cell(job: Job) -> None:
     if folder.complete:
         return
     if folder.config.is_file():
-        Run.open(folder.path, choices.get("net", {}).get("page")).train()
+        open_cell(folder.path, choices).train()
     else:
         Run.new(folder.path, choices).train()
 
@@ -164,7 +170,7 @@ def evaluate_cell(job: Job) -> None:
     path, choices, threads = job
     torch.set_num_threads(threads)
     if not file_of_test(Path(path)).is_file():
-        write_tested(Run.open(Path(path), choices.get("net", {}).get("page")))
+        write_tested(open_cell(Path(path), choices))
 
 
 def finish_on_processes(

@@ -19,7 +19,7 @@ from nwavesdk.data.source import Sample
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.plot.theme import LIGHT, render_png
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.data import Filtered
+from nwavesdk.train.config.data import Files, Filtered
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
 from nwavesdk.train.data.inputs import channel_options, series_options
 from nwavesdk.train.data.load import RunData
@@ -38,7 +38,7 @@ def plot_data(path: Path, config: CompletedConfig, data: RunData) -> None:
 
     Args:
         path: The file. Its folder is made if it does not exist.
-        config: The config, completed by `load_run_data`.
+        config: The config of a run.
         data: The sets.
 
     Raises:
@@ -92,16 +92,17 @@ def _bank_of(config: CompletedConfig) -> FilterBank | None:
 
 def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | None]:
     """The content of recordings; None for those of which there are features or targets only."""
-    if config.data.kind == "features" or config.task.name == "pattern":
+    data = config.data
+    if not isinstance(data, Files):
         return [None] * len(keys)
-    path = Path(config.data.source)
+    path = Path(data.source)
     source = open_source(
         path,
         # What cannot be used is known already.
         Faults(path, "skip"),
         task=config.task.name,
         max_seconds=config.option("data.max_seconds", MAX_SECONDS),
-        has_table=is_table(config.option("data.split", "auto")),
+        has_table=is_table(data.split),
         series=series_options(config),
     )
     items = {item.key: item for item in source.items}

@@ -43,7 +43,7 @@ def data_report(
     """What a data set holds.
 
     Args:
-        config: The config, completed by `load_run_data`.
+        config: The config of a run.
         data: The sets.
         is_task_given: Whether the task was asked for, rather than found in the data.
 
@@ -51,8 +51,9 @@ def data_report(
         The content of the JSON object that `nwave data --json` prints.
 
     Example:
-        >>> from nwavesdk.train.data.load import load_run_data
-        >>> report = data_report(*load_run_data(CompletedConfig.of({"data": {"limit": 30}})))
+        >>> from nwavesdk.train import RunConfig
+        >>> from nwavesdk.train.data.load import complete_data
+        >>> report = data_report(*complete_data(RunConfig.of({"data": {"limit": 30}})))
         >>> report["recordings"], report["features"], report["lengths"]["steps"]
         ({'train': 10, 'val': 10, 'test': 10}, 13, {'min': 8.0, 'median': 18.0, 'max': 35.0})
     """
@@ -60,9 +61,10 @@ def data_report(
     groups, group_name = count_groups(config, data)
     counts = count_classes(data)
     names = facts.classes
+    is_digits = config.data.kind == "features"
     return {
         "path": config.data.source,
-        "kind": config.data.source_kind,
+        "kind": "features" if is_digits else config.data.source_kind,
         "task": config.task.name,
         "task_found_by": "--task" if is_task_given else TASK_SIGNS[config.task.name],
         # A single pattern is in all sets.
@@ -100,7 +102,7 @@ def step_seconds(config: CompletedConfig) -> float | None:
     """How much of a recording a time step of the net gets [s], or None if it is not known.
 
     Args:
-        config: The config, completed by `load_run_data`.
+        config: The config of a run.
     """
     if config.data.kind == "filtered":
         return config.net.dt
@@ -205,8 +207,9 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     """The report for a terminal.
 
     Example:
-        >>> from nwavesdk.train.data.load import load_run_data
-        >>> report = data_report(*load_run_data(CompletedConfig.of({"data": {"limit": 30}})))
+        >>> from nwavesdk.train import RunConfig
+        >>> from nwavesdk.train.data.load import complete_data
+        >>> report = data_report(*complete_data(RunConfig.of({"data": {"limit": 30}})))
         >>> for line in data_lines(report)[:4]:
         ...     print(line)
         30 spoken digits, 0 skipped

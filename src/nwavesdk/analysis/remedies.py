@@ -77,10 +77,10 @@ def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float
 
 def _net_option(config: CompletedConfig, name: str, value: float, argument: str) -> str:
     """An option of the net, or where to change the argument of its layers if it has none."""
-    if config.net.name != "file" and name in type(config.net).model_fields:
-        return f"--{name} {value:.2g}"
     if config.net.name == "file":
         return f"other {argument} in {printable(Path(config.page.file).name)}"
+    if name in type(config.net).model_fields:
+        return f"--{name} {value:.2g}"
     return (
         f"other {argument} in a copy of the net (nwave net {config.net.name} > net.py, then "
         "--net net.py:build)"

@@ -214,7 +214,12 @@ def choose_split(
     if choice.pattern is not None:
         names["speaker"] = match_speakers(keys, choice.pattern)
         known = ("speaker",)
-    recordings = _Named(names, labels if classes else np.zeros(len(keys), np.int64), titles)
+    recordings = _Named(
+        names,
+        labels if classes else np.zeros(len(keys), np.int64),
+        titles,
+        "set" if choice.pattern is None else f"correct {choice.pattern!r} of",
+    )
 
     # What may be kept together, the best first; if it is requested, nothing else will do.
     nouns = NOUNS.get(choice.leave_one_out or choice.by, known)
@@ -267,11 +272,13 @@ class _Named:
             their speakers if they do not follow from the file names.
         labels: Class index of each recording.
         titles: What each class is called in errors.
+        remedy: What to do with `--speaker-pattern` if a speaker is missing.
     """
 
     names: dict[KeptTogether, Sequence[str]]
     labels: Indices
     titles: Sequence[str]
+    remedy: str
 
     def names_of(self, level: KeptTogether, indices: Indices) -> tuple[str, ...]:
         """The speaker, the group or the key of some recordings, empty if it is not known."""
@@ -308,10 +315,10 @@ class _Named:
             names = self.names_of(level, indices)
             try:
                 if "" in names:
-                    key = self.names["recording"][indices[names.index("")]]
                     raise CannotSplitError(
-                        f"{names.count('')} recordings have no {level}, such as '{printable(key)}'",
-                        "set --speaker-pattern, or name groups in a table",
+                        f"{names.count('')} recordings have no {level}, such as "
+                        f"'{printable(self.names['recording'][indices[names.index('')]])}'",
+                        f"{self.remedy} --speaker-pattern, or name groups in a table",
                     )
                 set_of = assign(names, labels, self.titles, goals, level, start, are_folds)
                 break

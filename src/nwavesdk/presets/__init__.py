@@ -1,12 +1,12 @@
 """Presets: nets of `nwave train --net NAME`, each one page of Python to copy and change.
 
 A page has `build(inputs, classes, config)`, as the file of a user's net. `nwave net NAME` prints
-it. Pages are imported on first use, so that the command line need not load torch.
+it. `nwavesdk.presets` imports no page, so that the command line need not load torch.
 
 Example:
     >>> from nwavesdk.presets import lif
-    >>> from nwavesdk.train import RunConfig
-    >>> net = lif.build((40,), 12, RunConfig.of({"net": {"hidden": [64]}}))
+    >>> from nwavesdk.train.fit.network import sample_config
+    >>> net = lif.build((40,), 12, sample_config("lif", (40,), 12, hidden=[64]))
     >>> sum(parameter.numel() for parameter in net.parameters())
     10240
 """
@@ -14,9 +14,7 @@ Example:
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
-
-from nwavesdk.internal.imports import import_on_use
+from typing import Literal, get_args
 
 __all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path", "text"]
 
@@ -38,16 +36,6 @@ DESCRIPTIONS: Mapping[PresetName, str] = {
 
 LAYERED: frozenset[PresetName] = frozenset({"lif", "chip"})
 """Presets whose nets are plain stacks of synapses and neurons on flat frames, for deploy tools."""
-
-if TYPE_CHECKING:
-    from nwavesdk.presets import adlif as adlif
-    from nwavesdk.presets import chip as chip
-    from nwavesdk.presets import conv as conv
-    from nwavesdk.presets import delay as delay
-    from nwavesdk.presets import lif as lif
-    from nwavesdk.presets import recurrent as recurrent
-else:
-    __getattr__, __dir__ = import_on_use(__name__, {}, modules=NAMES)
 
 
 def text(name: PresetName) -> str:

@@ -4,13 +4,13 @@ The front end has one neuron per channel of the chip's filter bank. Outputs are 
 neurons, also for values of each step: nothing on a chip reads a membrane.
 """
 
+import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import nn
 
-from nwavesdk.chip import Profile
 from nwavesdk.layers import Dropout, SpikingSequential, family_of
 from nwavesdk.surrogate import parse
 from nwavesdk.train import CompletedConfig
@@ -37,50 +37,38 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     chip, profile = config.chip, config.facts.chip
     if chip is None or profile is None:
         raise ValueError("chip.profile: missing, the net is for a chip: expected h1v1 or h1v2.")
+    largest, core = max(net.hidden, default=0), max(profile.cores)
+    if net.recurrent and largest > core:
+        raise ValueError(
+            f"net.recurrent: a recurrent layer must be on one core, got {largest} neurons, "
+            f"expected at most {core} on {profile.name}: lower --hidden, or use --no-recurrent."
+        )
+
     family = family_of(profile)
     has_mismatch = chip.training == "mismatch"
     bits = None if chip.training == "plain" else chip.bits
-    weights: dict[str, Any] = {"quantization_bits": bits, "profile": profile}
+    weights: dict[str, Any] = {"quantization_bits": bits}
     if has_mismatch and profile.number("synapse_mismatch"):
         weights["stddev"] = profile.number("synapse_mismatch")
-
-    def neurons(count: int, **recurrence: Any) -> nn.Module:
-        layer: nn.Module = family.layer(
-            count,
-            net.tau,
-            net.dt,
-            parse(net.surrogate),
-            ileak_mismatch=has_mismatch,
-            profile=profile,
-            **recurrence,
-        )
-        return layer
-
-    recurrence: dict[str, Any] = {}
-    if net.recurrent:
-        _check_cores(net.hidden, profile)
-        # Of the settings of weights, layers have the profile already.
-        recurrence = {**weights, "layer_topology": "RC"}
-        del recurrence["profile"]
-    n_channels = torch.Size(inputs).numel()
-    n_outputs = classes * net.population
+    neurons: Any = partial(
+        family.layer,
+        taus=net.tau,
+        dt=net.dt,
+        spike_grad=parse(net.surrogate),
+        ileak_mismatch=has_mismatch,
+        profile=profile,
+    )
+    recurrence = {**weights, "layer_topology": "RC"} if net.recurrent else {}
+    sizes = [math.prod(inputs), *net.hidden, classes * net.population]
     layers = [neurons(size, **recurrence) for size in net.hidden]
-    layers.append(neurons(n_outputs))
-    modules = [family.frontend(n_channels, **weights), neurons(n_channels)]
-    sizes = pairwise((n_channels, *net.hidden, n_outputs))
-    for (n_in, n_out), layer in zip(sizes, layers, strict=True):
+    layers.append(neurons(sizes[-1]))
+
+    modules: list[nn.Module] = [
+        family.frontend(sizes[0], **weights, profile=profile),
+        neurons(sizes[0]),
+    ]
+    for (n_inputs, n_neurons), layer in zip(pairwise(sizes), layers, strict=True):
         if net.dropout:
             modules.append(Dropout(net.dropout))
-        modules += [family.synapse(n_in, n_out, **weights), layer]
+        modules += [family.synapse(n_inputs, n_neurons, **weights, profile=profile), layer]
     return SpikingSequential(*modules)
-
-
-def _check_cores(hidden: tuple[int, ...], profile: Profile) -> None:
-    largest = max(profile.cores)
-    for size in hidden:
-        if size > largest:
-            raise ValueError(
-                f"net.recurrent: a recurrent layer must be on one core, got {size} neurons, "
-                f"expected at most {largest} on {profile.name}: lower --hidden, or use "
-                "--no-recurrent."
-            )

@@ -13,14 +13,18 @@ step.
 """
 
 import math
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, TemporalConv, TimeBatchNorm
+from nwavesdk.layers import SpikingSequential, TemporalConv
 from nwavesdk.net import Branches
-from nwavesdk.surrogate import parse
+from nwavesdk.presets.blocks import (
+    LONGEST,
+    SHORTEST,
+    has_target_per_step,
+    lif_block,
+    read_out,
+)
 from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
@@ -30,20 +34,16 @@ Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [st
 
 # Layers over bands and pixels. A first layer has many neurons: a few rare spikes per band or pixel
 # would lose much of its level. Spikes are pooled.
-OVER_BANDS = ((56, 5, 2, 1), (16, 5, 2, 1))
-OVER_EVENTS = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
-OVER_IMAGES = ((32, 3, 1, 2), (48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
-FIRST_OVER_LARGE_IMAGES = (32, 3, 2, 2)  # a stride
-FIRST_OVER_TINY_IMAGES = (32, 3, 1, 1)  # no pool
+OVER_BANDS: tuple[Layer, ...] = ((56, 5, 2, 1), (16, 5, 2, 1))
+OVER_EVENTS: tuple[Layer, ...] = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
+LATER_OVER_IMAGES: tuple[Layer, ...] = ((48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
 SMALL_IMAGE = (12, 48)  # least and most pixels of its sides
-SOUND_MEMORY = [(48, 4, 4), (48, 3, 8)]
+SOUND_MEMORY: list[Memory] = [(48, 4, 4), (48, 3, 8)]
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
-SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
-LONGEST_PER_STEP = 0.3  # the same, where each step has a target [s]
-NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
+LONGEST_PER_STEP = 0.3  # time constant, where each step has a target [s]
 SERIES_DISTANCES = (8, 16)  # of the taps of later layers [steps]
 SHORT_SERIES = 56  # steps: what three layers see; shorter series have two layers
-MOST_GROWTH = 16  # of the distance of taps, from layer to layer
+MAX_GROWTH = 16  # of the distance of taps, from layer to layer
 
 
 def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
@@ -54,29 +54,32 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    modules, n_inputs = look(inputs, config)
-    plan = memory_plan(inputs, config)
-    joins = not has_places(inputs, config) or has_target_per_step(config)
+    # Neighbors in a step belong together: bands and pixels, not values of a series.
+    has_places = len(inputs) > 1 or config.data.kind == "sound"
+    modules, n_inputs = over_places(inputs, config) if has_places else ([], inputs[0])
+    if has_target_per_step(config):
+        plan = step_plan(config.facts.typical_steps)
+    elif has_places:
+        plan = SOUND_MEMORY if len(inputs) == 1 else []
+    else:
+        plan = series_plan(config.facts.typical_steps)
+
+    joins = has_target_per_step(config) or not has_places
     modules += over_time(n_inputs, plan, config, joins=joins)
     widths = [width for width, _, _ in plan] or [n_inputs]
     n_features = sum(widths) if joins else widths[-1]
     return SpikingSequential(*modules, *read_out(n_features, classes, config))
 
 
-def look(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[nn.Module], int]:
-    """The layers over bands or pixels, and how many values a step has after them.
-
-    The values of a series have no order to convolve over: it has no such layers.
-    """
-    if not has_places(inputs, config):
-        return [], inputs[0]
+def over_places(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[nn.Module], int]:
+    """The layers over bands or pixels, and how many values a step has after them."""
     modules, (n_channels, *sizes) = as_channels(inputs)
     has_bands = len(sizes) == 1
     is_image = not has_bands and config.data.kind == "image"
-    layers = OVER_BANDS if has_bands else over_image(sizes) if is_image else OVER_EVENTS
-    for n_outputs, width, stride, pool in layers:
+    layers = OVER_BANDS if has_bands else OVER_EVENTS
+    for n_outputs, width, stride, pool in over_image(sizes) if is_image else layers:
         kernel = [min(width, size) for size in sizes]
-        # What an image shows may reach its edge.
+        # An object in an image may reach its edge.
         padding = [(k - 1) // 2 if is_image else 0 for k in kernel]
         conv = TemporalConv(
             n_channels,
@@ -101,19 +104,9 @@ def look(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[nn.Modu
 def over_image(sizes: list[int]) -> tuple[Layer, ...]:
     """The layers over the pixels of an image, by its height and width."""
     least, most = SMALL_IMAGE
-    if max(sizes) > most:
-        return (FIRST_OVER_LARGE_IMAGES, *OVER_IMAGES[1:])
-    if min(sizes) < least:
-        return (FIRST_OVER_TINY_IMAGES, *OVER_IMAGES[1:])
-    return OVER_IMAGES
-
-
-def memory_plan(inputs: tuple[int, ...], config: CompletedConfig) -> list[Memory]:
-    """The layers over time."""
-    if has_places(inputs, config) and not has_target_per_step(config):
-        return SOUND_MEMORY if len(inputs) == 1 else []
-    n_steps = config.facts.typical_steps
-    return step_plan(n_steps) if has_target_per_step(config) else series_plan(n_steps)
+    stride = 2 if max(sizes) > most else 1
+    pool = 1 if stride == 1 and min(sizes) < least else 2
+    return ((32, 3, stride, pool), *LATER_OVER_IMAGES)
 
 
 def over_time(
@@ -155,24 +148,14 @@ def step_plan(n_steps: int) -> list[Memory]:
     """
     n_gaps = max(2.0, n_steps / 8)
     distances = [n_gaps - 1]
-    if n_gaps - 1 > MOST_GROWTH:
+    if n_gaps - 1 > MAX_GROWTH:
         growth = (math.sqrt(4 * n_gaps - 3) - 1) / 2
         distances = [growth, growth**2]
     return [(SERIES_WIDTH, 9, round(distance)) for distance in (1, *distances)]
 
 
-def has_places(inputs: tuple[int, ...], config: CompletedConfig) -> bool:
-    """Whether neighbors in a step belong together: bands and pixels, not values of a series."""
-    return len(inputs) > 1 or config.data.kind == "sound"
-
-
-def has_target_per_step(config: CompletedConfig) -> bool:
-    """Whether the net learns a class or values for each step, not a class for the recording."""
-    return config.task.name != "classification"
-
-
 def as_channels(inputs: tuple[int, ...]) -> tuple[list[nn.Module], tuple[int, ...]]:
-    """What brings the channels of a step to the front, and its shape then."""
+    """The modules that bring the channels of a step to the front, and its shape then."""
     if len(inputs) < 3:
         return [nn.Unflatten(1, (1, inputs[0]))], (1, *inputs)
     *sizes, last = inputs
@@ -190,23 +173,5 @@ class ChannelsFirst(nn.Module):
 
 def spiking(synapse: nn.Module, shape: tuple[int, ...], config: CompletedConfig) -> list[nn.Module]:
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
-    net: Any = config.net
-    norm = TimeBatchNorm(shape[0])
-    nn.init.constant_(norm.weight, NORM_SCALE)
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
-    shortest = max(SHORTEST, net.dt)
-    taus = torch.empty(shape).uniform_(math.log(shortest), math.log(longest)).exp()
-    neurons = LIFLayer(
-        shape, taus, net.threshold, net.reset, dt=net.dt, spike_grad=parse(net.surrogate)
-    )
-    dropout = [nn.Dropout(net.dropout)] if net.dropout else []
-    return [synapse, norm, neurons, *dropout]
-
-
-def read_out(n_features: int, outputs: int, config: CompletedConfig) -> list[nn.Module]:
-    """From spikes to scores or values; where each step has a target, they are integrated."""
-    scores = nn.Linear(n_features, outputs)
-    if has_target_per_step(config):
-        dt = config.net.dt
-        return [scores, LILayer(outputs, tau=10 * dt, dt=dt, learn=("tau",))]
-    return [TimeBatchNorm(n_features), scores]
+    return lif_block(synapse, shape, config.net, max(SHORTEST, config.net.dt), longest)

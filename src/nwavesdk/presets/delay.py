@@ -8,20 +8,14 @@ has a weight for each step that it sees. Where each step has a target, the score
 """
 
 import math
-from typing import Any
 
-import torch
-from torch import nn
-
-from nwavesdk.layers import DelayedSynapse, LIFLayer, LILayer, SpikingSequential, TimeBatchNorm
-from nwavesdk.surrogate import parse
+from nwavesdk.layers import DelayedSynapse, SpikingSequential
+from nwavesdk.presets.blocks import flat, lif_block, read_out
 from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
 WIDTH = 64  # neurons of each layer
-SHORTEST, LONGEST = 0.01, 0.1  # time constants [s]
-NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
 REACH = 0.2  # longest delay, as a fraction of a typical recording
 
 
@@ -33,22 +27,9 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    net: Any = config.net
     max_delay = max(1, round(REACH * config.facts.typical_steps))
-    modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
-    n_features = math.prod(inputs)
-    for _ in range(2):
-        synapse = DelayedSynapse(n_features, WIDTH, max_delay=max_delay)
-        norm = TimeBatchNorm(WIDTH)
-        nn.init.constant_(norm.weight, NORM_SCALE)
-        taus = torch.empty(WIDTH).uniform_(math.log(SHORTEST), math.log(LONGEST)).exp()
-        surrogate = parse(net.surrogate)
-        neurons = LIFLayer(WIDTH, taus, net.threshold, net.reset, dt=net.dt, spike_grad=surrogate)
-        modules += [synapse, norm, neurons]
-        modules += [nn.Dropout(net.dropout)] if net.dropout else []
-        n_features = WIDTH
-    scores = nn.Linear(WIDTH, classes)
-    if config.task.name != "classification":
-        integrator = LILayer(classes, tau=10 * net.dt, dt=net.dt, learn=("tau",))
-        return SpikingSequential(*modules, scores, integrator)
-    return SpikingSequential(*modules, TimeBatchNorm(WIDTH), scores)
+    modules = flat(inputs)
+    for n_inputs in (math.prod(inputs), WIDTH):
+        synapse = DelayedSynapse(n_inputs, WIDTH, max_delay=max_delay)
+        modules += lif_block(synapse, (WIDTH,), config.net)
+    return SpikingSequential(*modules, *read_out(WIDTH, classes, config))

@@ -4,9 +4,9 @@ The neurons are LIF neurons or those of `--neuron`. For a class per recording, t
 population of LIF neurons per class; for outputs of each step, it is a read-out.
 """
 
+import math
 from typing import Any
 
-import torch
 from torch import nn
 
 from nwavesdk.init.drive import charge_gain
@@ -19,6 +19,7 @@ from nwavesdk.layers import (
     SpikingSequential,
 )
 from nwavesdk.layers.catalogue import find_neuron
+from nwavesdk.presets.blocks import flat, has_target_per_step
 from nwavesdk.surrogate import parse
 from nwavesdk.train import CompletedConfig
 
@@ -42,36 +43,34 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
         a read-out.
     """
     net: Any = config.net
-    has_population = config.task.name == "classification"
     topology = "RC" if net.recurrent else "FF"
     layers: list[NeuronLayer] = [hidden_layer(net, size, topology) for size in net.hidden]
-    readout = LILayer(classes, tau=net.tau, dt=net.dt)
-    layers.append(_population(net, classes) if has_population else readout)
+    gains = [hidden_gain(net)] * len(layers)
+    if has_target_per_step(config):
+        layers.append(LILayer(classes, tau=net.tau, dt=net.dt))
+        gains.append(READOUT_GAIN)
+    else:
+        population = LIFLayer(
+            classes * net.population,
+            net.tau,
+            net.threshold,
+            net.reset,
+            dt=net.dt,
+            spike_grad=parse(net.surrogate),
+        )
+        layers.append(population)
+        gains.append(1.0)
 
-    gains = [hidden_gain(net)] * len(net.hidden) + [1.0 if has_population else READOUT_GAIN]
-    modules: list[nn.Module] = [nn.Flatten()] if len(inputs) > 1 else []
-    n_inputs = torch.Size(inputs).numel()
+    modules: list[nn.Module] = flat(inputs)
+    n_inputs = math.prod(inputs)
     for depth, (layer, gain) in enumerate(zip(layers, gains, strict=True)):
         synapse = LIFSynapse(n_inputs, layer.features[0])
-        with torch.no_grad():
-            synapse.weight.mul_(gain)
+        synapse.weight.data *= gain
         if depth and net.dropout:
             modules.append(Dropout(net.dropout))
         modules += [synapse, layer]
         n_inputs = layer.features[0]
     return SpikingSequential(*modules)
-
-
-def _population(net: Any, classes: int) -> NeuronLayer:
-    """A population of LIF neurons per class."""
-    return LIFLayer(
-        classes * net.population,
-        net.tau,
-        thresholds=net.threshold,
-        reset_mechanism=net.reset,
-        dt=net.dt,
-        spike_grad=parse(net.surrogate),
-    )
 
 
 def hidden_layer(net: Any, size: int, topology: str = "FF") -> NeuronLayer:
@@ -105,8 +104,6 @@ def hidden_gain(net: Any) -> float:
 
     Neurons other than LIF take charges in other units, such as mV.
     """
-    if net.charge_gain is not None:
-        return float(net.charge_gain)
-    if net.neuron == "lif":
-        return 1.0
-    return charge_gain(lambda size: hidden_layer(net, size))
+    if net.charge_gain is None and net.neuron != "lif":
+        return charge_gain(lambda size: hidden_layer(net, size))
+    return float(net.charge_gain or 1.0)

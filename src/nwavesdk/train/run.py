@@ -13,6 +13,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
+from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
@@ -82,7 +83,8 @@ class Run:
 
         Args:
             path: The folder.
-            config: The choices; or a mapping, as `RunConfig.of` takes it.
+            config: The choices; or a mapping, as `RunConfig.of` takes it; or the config of another
+                run, to begin one with the same choices.
 
         Raises:
             TypeError: If the config is something else.
@@ -102,6 +104,8 @@ class Run:
     @classmethod
     def prepare(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> "Run":
         """Check all that a new run needs, and write nothing; see `new`."""
+        if isinstance(config, CompletedConfig):
+            config = config.choices()
         if isinstance(config, Mapping):
             config = RunConfig.of(config)
         if not isinstance(config, RunConfig):
@@ -112,9 +116,9 @@ class Run:
         check_machine(config.machine)
         if config.net.name == "file":
             load_function(config.net.page)  # its errors come before the data are read
-        if config.net.name == "lif" and config.option("net.neuron") != "lif":
-            config = fill(config, {"net": {"charge_gain": hidden_gain(config.net)}})
         choices, facts, data = begin_data(config)
+        if choices.net.name == "lif" and choices.net.neuron != "lif":
+            choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
 
         # The net is not built before it is known to fit the memory.
         threads = config.machine.threads or default_threads(config.machine)
@@ -123,6 +127,7 @@ class Run:
         threads = config.machine.threads or run._default_threads(threads)
         run = cls(run.folder, complete(choices, facts, current_arithmetic(threads)), data)
         warn_of_constants(run.network())
+        run._check_schedule()
         return run if run._can_begin(config) else run._with_drawn_weights()
 
     @classmethod
@@ -139,6 +144,17 @@ class Run:
         folder = RunFolder(path)
         config = match_page(folder.read_config(), net, folder.path)
         return cls(folder, config, load_run_data(config))
+
+    def _check_schedule(self) -> None:
+        """Apply the schedule of the surrogate to the net, which rejects what it cannot change."""
+        schedule = self.config.learning.surrogate_schedule
+        if schedule is None:
+            return
+        epochs = self.config.learning.epochs
+        try:
+            SurrogateAnnealing(self.network(), epochs, **schedule.model_dump())
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"learning.surrogate_schedule: {error}") from None
 
     def _can_begin(self, given: RunConfig) -> bool:
         """Whether recordings can drive the initial weights, if they are to."""

@@ -258,8 +258,9 @@ class RunFolder:
         Raises:
             FileError: If the file is missing, damaged, or belongs to another run.
         """
+        identity = self.identity  # an error of the config names its file
         with reading(self.result, "is not the result of a run"):
-            return read_sealed(self.result, self.identity)
+            return read_sealed(self.result, identity)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the numbers with a checksum, which marks the run as finished."""

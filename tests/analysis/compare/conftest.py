@@ -31,8 +31,7 @@ def study_choices(tones: Path) -> dict[str, Any]:
     """Choices of a run that takes a second, with dropout."""
     return {
         "data": {"source": str(tones), "bands": 12, "hold": 1},
-        "net_file": "lif",
-        "net": {"hidden": [24], "population": 3, "dropout": 0.2},
+        "net": {"name": "lif", "hidden": [24], "population": 3, "dropout": 0.2},
         "learning": {"epochs": 2, "batch_size": 8, "rate": 0.02},
         "machine": {"accelerator": "cpu"},
     }

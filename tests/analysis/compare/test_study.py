@@ -1,6 +1,5 @@
 """Studies: paired bit by bit, resumable, and the same on every kind of worker."""
 
-import json
 import multiprocessing
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from nwavesdk.analysis.compare import Study
 from nwavesdk.analysis.tested import file_of_test, read_tested
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.config import merge_choices
 from nwavesdk.train.run_folder import lock
 
 
@@ -61,11 +61,13 @@ def test_arms_of_a_seed_are_paired(finished_study: Study) -> None:
 def test_arms_are_paired_under_mismatch(study_choices: dict[str, Any], tmp_path: Path) -> None:
     choices = {
         **study_choices,
-        "chip": {"profile": "h1v1", "duration": 0.3, "training": "mismatch"},
-        "data": {"source": study_choices["data"]["source"], "sample_rate": 8000},
-        "net": {**study_choices["net"], "dt": 5e-3},
+        "chip": {"profile": "h1v1", "training": "mismatch"},
+        "data": {
+            **{"source": study_choices["data"]["source"], "sample_rate": 8000},
+            "duration": 0.3,
+        },
+        "net": {**study_choices["net"], "name": "chip", "dt": 5e-3},
     }
-    del choices["net_file"]  # a chip has its own net
     study = Study.open(tmp_path / "study", ARMS, 1, choices, threads=1)
     finish_here(study)
     assert_paired(study)
@@ -96,22 +98,8 @@ def test_the_measure_is_known_before_the_first_cell_has_finished(
     assert study.measure == "accuracy"
 
 
-def test_cells_are_split_like_those_that_have_begun(
-    study_choices: dict[str, Any], tmp_path: Path
-) -> None:
-    """Also in a study of an earlier version, whose runs were split by recording."""
-    study = two_arms(tmp_path / "study", study_choices)
-    assert "split" not in study.job(study.cells[1])[1]["data"]
-    begun = RunFolder(study.cells[0].path)
-    config = Run.new(begun.path, RunConfig.of(study.job(study.cells[0])[1])).config.model_dump()
-    del config["data"]["split"]
-    begun.config.write_text(json.dumps(config))
-    assert study.job(study.cells[1])[1]["data"]["split"] == "recording"
-
-
 def test_threads_are_those_of_the_study(finished_study: Study) -> None:
     config = RunFolder(finished_study.cells[0].path).read_config()
-    assert config.arithmetic is not None
     assert config.arithmetic.threads == 1
 
 
@@ -206,7 +194,9 @@ def test_a_study_that_cannot_run_leaves_nothing_behind(
     study_choices: dict[str, Any], tmp_path: Path, section: str, choices: dict[str, Any]
 ) -> None:
     """So that the same command with a correct option begins the study."""
-    merged = {**study_choices, section: {**study_choices.get(section, {}), **choices}}
+    of_chip = {"data": {"source": study_choices["data"]["source"]}}
+    begun = of_chip if section == "chip" else study_choices
+    merged = merge_choices(begun, {section: choices})
     with pytest.raises((ValueError, FileNotFoundError), match=r"nothing/there|memory"):
         two_arms(tmp_path / "study", merged)
     assert not (tmp_path / "study").exists()

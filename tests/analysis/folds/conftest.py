@@ -27,8 +27,7 @@ def fold_choices(tones: Path) -> dict[str, Any]:
     """Three folds of a run that takes a second."""
     return {
         "data": {"source": str(tones), "bands": 8, "hold": 1, "folds": 3},
-        "net_file": "lif",
-        "net": {"hidden": [12], "population": 2},
+        "net": {"name": "lif", "hidden": [12], "population": 2},
         "learning": {"epochs": 1, "batch_size": 16, "rate": 0.02},
         "machine": {"accelerator": "cpu"},
     }

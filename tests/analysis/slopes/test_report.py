@@ -11,7 +11,7 @@ from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes.report import SlopeReport, plot_slopes, write_page
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.surrogate import fast_sigmoid
-from nwavesdk.train import RunConfig
+from nwavesdk.train.fit.network import sample_config
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def batch(tmp_path_factory):
         chip=None,
         loss=lambda spk, _: (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum(),
         pictures=tmp_path_factory.mktemp("pictures"),
-        config=RunConfig(),
+        config=sample_config("lif", (5,), 3),
         has_readout=False,
         evaluate=lambda: None,
     )

@@ -59,7 +59,7 @@ def content(tones: Path, net_file: Path) -> Content:
         return {
             "run": {
                 "data": {"source": str(tones), "bands": 12, "hold": 1, "center": False},
-                "net_file": f"{net_file}:build",
+                "net": {"page": f"{net_file}:build"},
                 "learning": {"epochs": 2, "batch_size": 16},
             },
             "search": {"trials": 3, "max_concurrent": 1, "scheduler": "none", **search},

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
@@ -67,10 +68,11 @@ def test_paths_are_absolute_and_defaults_are_those_of_the_docs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("def build(inputs, classes, config): ...")
-    Path("tune.toml").write_text(f'[run]\ndata.source = "sounds"\nnet_file = "net.py"\n{SPACE}')
+    np.savez("sounds.npz", x=np.ones((4, 3, 2)), y=[0, 0, 1, 1])
+    Path("tune.toml").write_text(f'[run]\ndata.source = "sounds.npz"\nnet.page = "net.py"\n{SPACE}')
     config = TuneConfig.read(Path("tune.toml"))
-    assert config.run["data"]["source"] == str(tmp_path / "sounds")
-    assert config.run["net_file"]["file"] == str(tmp_path / "net.py")
+    assert config.run["data"]["source"] == str(tmp_path / "sounds.npz")
+    assert config.run["net"]["page"]["file"] == str(tmp_path / "net.py")
     assert (config.search.trials, config.search.scheduler, config.search.threads) == (20, "asha", 1)
     assert TuneConfig.of(config.model_dump(mode="json")).completed() == config
 
@@ -82,6 +84,6 @@ def test_the_example_is_a_search() -> None:
 
 def test_fixed_fields_exist() -> None:
     fields = _run_fields()
-    assert {"learning.rate", "net.tau", "chip.bits", "net_file"} <= set(fields)
+    assert {"learning.rate", "net.tau", "chip.bits", "net.page"} <= set(fields)
     assert set(FIXED_FIELDS) <= set(fields)
     assert all(any(name.startswith(f"{section}.") for name in fields) for section in FIXED_SECTIONS)

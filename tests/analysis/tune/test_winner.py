@@ -55,4 +55,4 @@ def test_a_winner_whose_test_was_interrupted_is_finished(
 
 
 def net_of(search: Search) -> str:
-    return f"{search.config.run['net_file']['file']}:build"
+    return f"{search.config.run['net']['page']['file']}:build"

@@ -1,198 +1,128 @@
-"""Tests of the net and the defaults that a run gets by the kind of its data."""
+"""The defaults that a run gets by the kind of its data, its task and its net."""
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from nwavesdk.presets import NAMES, USES, page_path
+pytest.importorskip("lightning")
+
 from nwavesdk.train import RunConfig
+from nwavesdk.train.config import merge_choices
 from nwavesdk.train.config.recipes import (
-    LEAST_EPOCHS,
-    MOST_EPOCHS,
+    MAX_EPOCHS,
+    MIN_BATCH,
+    MIN_EPOCHS,
     SCHEDULES,
-    STEP_SCHEDULES,
-    DataKind,
-    complete_config,
-    complete_schedule,
+    apply_recipe,
+    complete,
+    fill,
+    schedule_of,
 )
+from nwavesdk.train.fit.network import sample_config
 
-KINDS = get_args(DataKind)
-
-
-def completed(choices: dict[str, Any], kind: DataKind = "sound") -> RunConfig:
-    return complete_config(RunConfig.of(choices), kind, "classification")[0]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_a_net_whose_page_is_recorded(kind: DataKind) -> None:
-    config, reason = complete_config(RunConfig.of({}), kind, "classification")
-    assert config.net.preset in NAMES
-    assert reason == f"for {kind}"
-    assert config.net_file is not None
-    assert config.net_file.file == str(page_path(config.net.preset).resolve())
+KINDS = ("sound", "series", "image", "events", "features")
+CHIP = {"chip": {"profile": "h1v2"}}
+LIF = {"net": {"name": "lif"}}
 
 
-def test_choices_of_the_user_come_first() -> None:
-    choices = {"net": {"dt": 5e-3}, "learning": {"rate": 1e-4, "clip": 3.0}, "data": {"bands": 24}}
-    config = completed(choices)
-    assert config.net.dt == 5e-3
-    assert config.learning.rate == 1e-4
-    assert config.learning.clip == 3.0
-    assert config.data.bands == 24
-    assert config.learning.most_spikes is not None  # of the recipe
-    # A default that is given stays, too.
-    assert completed({"data": {"center": False}}).data.center is False
-    assert completed({}).data.center is True
-
-
-def test_only_centered_sound_is_standardized_by_default() -> None:
-    assert completed({}).data.standardize is True
-    assert completed({"data": {"center": False}}).data.standardize is False
-    both = {"data": {"center": False, "standardize": True}}
-    assert completed(both).data.standardize is True
-    assert completed({"data": {"standardize": False}}).data.center is True
-    config, _ = complete_config(RunConfig.of({}), "series", "classification")
-    assert config.data.standardize is False
-
-
-def test_only_nets_of_pages_may_get_series_twice() -> None:
-    assert completed({}, "series").data.add_standardized is None  # found in the data
-    given = {"data": {"add_standardized": False}}
-    assert completed(given, "series").data.add_standardized is False
-    labels, _ = complete_config(RunConfig.of({}), "series", "labels")
-    assert labels.data.add_standardized is False
-    assert completed({"net": {"preset": "lif"}}, "series").data.add_standardized is False
-    for kind in set(KINDS) - {"series"}:
-        assert completed({}, kind).data.add_standardized is False
-
-
-def test_events_of_one_axis_get_more_bins_and_do_not_move() -> None:
-    camera, _ = complete_config(RunConfig.of({}), "events", "classification")
-    assert camera.data.steps == 15
-    assert camera.data.augment == {"move": 2, "drop": 0.3, "speed": 0.1}
-    given = RunConfig.of({"data": {"augment": {"move": 1}}})
-    for config, changes in ((RunConfig.of({}), {"drop": 0.3, "speed": 0.1}), (given, {"move": 1})):
-        done, _ = complete_config(config, "events", "classification", has_one_axis=True)
-        assert done.data.steps is None  # 100
-        assert done.data.augment == changes
-
-
-def test_a_step_of_sound_is_a_frame() -> None:
-    assert completed({}).net.dt == 10e-3
-    config = completed({"data": {"hop": 5e-3}})
-    assert config.net.dt == 5e-3
-    assert config.data.hold == 1
+def choices_of(kind: str, choices: dict[str, Any], task: str = "classification") -> RunConfig:
+    source = "digits" if kind == "features" else "recordings"
+    needed = {"data": {"kind": kind, "source": source}, "task": {"name": task}}
+    return RunConfig.of(merge_choices(needed, choices))
 
 
 @pytest.mark.parametrize(
-    ("option", "others"),
+    ("kind", "choices", "expected"),
     [
-        ({"tau": 0.02}, "lif"),
-        ({"hidden": [64]}, "lif or adlif or recurrent"),
-        ({"population": 4}, "lif"),
-        ({"recurrent": True}, "lif"),
-        ({"neuron": "adlif"}, "lif"),
+        # Choices of the user come first, also one that is the default of its class.
+        ("sound", {"learning": {"rate": 1e-4}}, {"learning.rate": 1e-4, "learning.clip": 1.0}),
+        ("sound", {"data": {"bands": 24}}, {"data.bands": 24, "learning.most_spikes": 0.04}),
+        ("sound", {"net": {"dt": 10e-3}, "data": {"hop": 5e-3}}, {"net.dt": 10e-3}),
+        # A step of sound is a frame.
+        ("sound", {}, {"net.dt": 10e-3, "data.hold": 1}),
+        ("sound", {"data": {"hop": 5e-3}}, {"net.dt": 5e-3, "data.hold": 1}),
+        # Only centered sound is standardized.
+        ("sound", {}, {"data.center": True, "data.standardize": True}),
+        ("sound", {"data": {"center": False}}, {"data.standardize": False}),
+        ("sound", {"data": {"center": False, "standardize": True}}, {"data.standardize": True}),
+        ("sound", {"data": {"standardize": False}}, {"data.center": True}),
+        ("series", {}, {"data.standardize": False}),
+        # Only nets of pages may get series twice; None is found in the data.
+        ("series", {}, {"data.add_standardized": None}),
+        ("series", {"data": {"add_standardized": False}}, {"data.add_standardized": False}),
+        ("series", LIF, {"data.add_standardized": False}),
+        ("labels", {}, {"data.add_standardized": False}),
+        # The end of the cycle is kept, unless patience ends it.
+        ("sound", {}, {"learning.keep": "last"}),
+        ("sound", {"learning": {"patience": 3}}, {"learning.keep": "best"}),
+        ("sound", LIF, {"learning.keep": "best"}),
+        # A chip, patterns and lists of events have their own nets.
+        ("sound", CHIP, {"net.name": "chip", "data.kind": "filtered", "data.augment": {}}),
+        ("series", CHIP, {"net.name": "chip", "data.kind": "channels"}),
+        ("pattern", {}, {"net.name": "lif", "data.kind": "pattern", "net.recurrent": True}),
+        ("events", {"data": {"events": "lists"}}, {"net.name": "lif"}),
+        # Targets of steps limit the augmentation of recordings.
+        ("labels", {}, {"data.augment": {"speed": 0.15}}),
+        ("regression", {}, {"data.augment": {}}),
+        ("events", {}, {"data.augment": {"move": 2, "drop": 0.3, "speed": 0.1}, "data.steps": 15}),
     ],
 )
-def test_an_option_of_another_net_names_it_and_does_not_choose_it(
-    option: dict[str, Any], others: str
+def test_a_run_has_the_defaults_of_its_kind_its_task_and_its_net(
+    kind: str, choices: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    match = (
-        rf"net\.{next(iter(option))}: has no effect on --net conv, the default for sound, got "
-        rf".*: remove it, or choose a net that reads it: --net {others}\.$"
-    )
-    with pytest.raises(ValueError, match=match):
-        completed({"net": option})
-    assert completed({"net": option, "net_file": "lif"}).net.preset == "lif"
+    is_task = kind not in KINDS
+    given = choices_of("series", choices, kind) if is_task else choices_of(kind, choices)
+    config = apply_recipe(given)
+    assert {field: config.option(field) for field in expected} == expected
 
 
-def test_a_chip_and_a_pattern_have_their_own_nets() -> None:
-    chip = completed({"chip": {"profile": "h1v2"}})
-    assert chip.net.preset == "chip"
-    assert chip.data.center is False
-    assert chip.data.standardize is False
-    pattern, _ = complete_config(RunConfig.of({}), "series", "pattern")
-    assert pattern.net.preset == "lif"
-
-
-@pytest.mark.parametrize("preset", NAMES)
-def test_options_that_a_net_does_not_use_are_rejected(preset: str) -> None:
-    options = {"population": 3, "charge_gain": 2.0, "recurrent": True}
-    unused = next((name for name in options if name not in USES[preset]), None)  # type: ignore[index]  # a name
-    chip = {"chip": {"profile": "h1v2"}} if preset == "chip" else {}
-    if unused is None:
-        completed({"net_file": preset, "net": options, **chip})
-        return
-    choices = {"net_file": preset, "net": {unused: options[unused]}, **chip}
-    if preset == "chip":
-        with pytest.raises(ValueError, match=f"net.{unused}: "):
-            completed(choices)
-        return
-    match = rf"net\.{unused}: has no effect on --net {preset}, .*nwave net {preset} > net\.py"
-    with pytest.raises(ValueError, match=match):
-        completed(choices)
-
-
-def test_the_logit_of_a_spike_is_rejected_for_nets_that_give_scores() -> None:
-    sharpness = {"learning": {"sharpness": 10.0}}
-    with pytest.raises(ValueError, match=r"learning\.sharpness: has no effect on --net conv"):
-        completed(sharpness)
-    assert completed({**sharpness, "net": {"preset": "lif"}}).learning.sharpness == 10.0
+@pytest.mark.parametrize(
+    ("data", "augment"),
+    [({}, {"drop": 0.3, "speed": 0.1}), ({"augment": {"move": 1}}, {"move": 1})],
+)
+def test_events_of_one_axis_get_more_bins_and_do_not_move(
+    data: dict[str, Any], augment: dict[str, float]
+) -> None:
+    config = apply_recipe(choices_of("events", {"data": data}), has_one_axis=True)
+    assert config.option("data.steps") is None  # 100
+    assert config.option("data.augment") == augment
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_train", [3, 20, 300, 2_000, 60_000])
-def test_sets_of_all_sizes_get_about_the_same_number_of_updates(
-    kind: DataKind, n_train: int
+def test_sets_of_all_sizes_get_about_the_same_number_of_updates(kind: str, n_train: int) -> None:
+    schedule = schedule_of(choices_of(kind, {}))
+    assert schedule is SCHEDULES[kind]
+    batch_size = schedule.batch_size(n_train)
+    assert MIN_BATCH <= batch_size <= schedule.max_batch
+    epochs = schedule.epochs(n_train, batch_size)
+    assert MIN_EPOCHS <= epochs <= MAX_EPOCHS
+    if MIN_EPOCHS < epochs < MAX_EPOCHS:
+        assert epochs * -(-n_train // batch_size) == pytest.approx(schedule.updates, rel=0.1)
+
+
+@pytest.mark.parametrize("task", ["labels", "regression", "pattern"])
+def test_tasks_with_outputs_of_each_step_have_their_own_schedules(task: str) -> None:
+    config = choices_of("series", {"net": {"name": "conv"}}, task)
+    assert schedule_of(config) is SCHEDULES[task]
+
+
+@pytest.mark.parametrize(
+    ("net", "learning", "epochs", "batch_size"),
+    [
+        ("conv", {"epochs": 3, "batch_size": 7}, 3, 7),
+        ("conv", {"batch_size": 10}, 15, 10),
+        ("lif", {}, 20, 64),
+        ("lif", {"epochs": 3}, 3, 64),
+    ],
+)
+def test_a_schedule_that_is_given_is_kept(
+    net: str, learning: dict[str, int], epochs: int, batch_size: int
 ) -> None:
-    config = complete_schedule(completed({}, kind), kind, "classification", n_train)
-    schedule = SCHEDULES[kind]
-    batch_size = config.learning.batch_size
-    assert schedule.smallest_batch <= batch_size <= schedule.largest_batch
-    epochs = config.learning.epochs
-    assert LEAST_EPOCHS <= epochs <= MOST_EPOCHS
-    if LEAST_EPOCHS < epochs < MOST_EPOCHS:
-        updates = epochs * -(-n_train // batch_size)
-        assert updates == pytest.approx(schedule.updates, rel=0.1)
-
-
-def test_the_end_of_the_cycle_is_kept_unless_patience_ends_it() -> None:
-    assert completed({}).learning.keep == "last"
-    assert completed({"learning": {"patience": 3}}).learning.keep == "best"
-    with pytest.raises(ValueError, match=r"learning\.patience: has no effect with keep=\"last\""):
-        RunConfig.of({"learning": {"patience": 3, "keep": "last"}})
-
-
-def test_a_schedule_that_is_given_is_kept() -> None:
-    config = completed({"learning": {"epochs": 3, "batch_size": 7}})
-    kept = complete_schedule(config, "sound", "classification", 1_000).learning
-    assert kept.epochs == 3
-    assert kept.batch_size == 7
-    config = completed({"learning": {"batch_size": 10}})
-    of_batch = complete_schedule(config, "sound", "classification", 1_000)
-    assert of_batch.learning.epochs == round(SCHEDULES["sound"].updates / 100)
-
-
-def test_layers_keep_their_own_schedule() -> None:
-    config = completed({"net_file": "lif", "net": {"hidden": [8]}})
-    assert complete_schedule(config, "sound", "classification", 10) is config
-    assert config.learning.epochs == 20
-
-
-def test_tasks_with_outputs_of_each_step_have_their_own_schedules() -> None:
-    labels, values = (
-        complete_schedule(completed({}, "series"), "series", task, 600).learning
-        for task in ("labels", "regression")
-    )
-    assert labels.batch_size == values.batch_size == 16
-    n_batches = 38
-    assert labels.epochs == round(STEP_SCHEDULES["labels"].updates / n_batches)
-    assert values.epochs == round(STEP_SCHEDULES["regression"].updates / n_batches)
-    assert labels.epochs < values.epochs
-
-
-def test_targets_of_steps_limit_the_changes_of_recordings() -> None:
-    labels, _ = complete_config(RunConfig.of({}), "series", "labels")
-    assert labels.data.augment.keys() == {"speed"}
-    values, _ = complete_config(RunConfig.of({}), "series", "regression")
-    assert values.data.augment == {}
+    """The other values follow from the number of recordings, or are those of layers."""
+    sample = sample_config("conv", (40,), 2)
+    facts = sample.facts.model_copy(update={"recordings": (1_000, 1, 1)})
+    choices = apply_recipe(choices_of("sound", {"net": {"name": net}, "learning": learning}))
+    filled = fill(choices, {"data": {"hold": 1, "sample_rate": 8_000}})
+    config = complete(filled, facts, sample.arithmetic)
+    assert (config.learning.epochs, config.learning.batch_size) == (epochs, batch_size)

@@ -24,6 +24,18 @@ def test_outputs_have_the_deviation_of_independent_charges() -> None:
     assert outputs[:, 200:].std().item() == pytest.approx(1, abs=0.02)
 
 
+def test_scores_of_each_step_are_averaged_over_valid_steps() -> None:
+    scores = torch.randn(2, 5, 3)
+    decoder = ClassDecoder(3, 25.0, takes_scores=True)
+    got = decoder(scores, scores, torch.tensor([5, 2]))
+    torch.testing.assert_close(got, torch.stack([scores[0].mean(0), scores[1, :2].mean(0)]))
+    torch.testing.assert_close(decoder(scores, scores), scores.mean(1))
+    decision = scores[:, 0]
+    assert decoder(decision, decision) is decision
+    spk = spikes(N=6)
+    assert torch.equal(decoder(spk, 0 * spk), rate_logits(spk, 3, 25.0))
+
+
 def test_padding_does_not_change_logits() -> None:
     spk = spikes(B=3, T=12, N=6)
     lengths = torch.tensor([12, 5, 8])

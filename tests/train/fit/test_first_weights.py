@@ -74,7 +74,7 @@ def test_a_gain_that_is_given_has_its_effect(choices: dict[str, Any], tmp_path: 
     choices["net"]["charge_gain"] = 3
     assert new_run(choices, tmp_path).config.net.first_weights == "drawn"
     choices["net"]["first_weights"] = "driven"
-    with pytest.raises(ValueError, match=r"^net\.charge_gain: .*driven first weights, got 3"):
+    with pytest.raises(ValueError, match=r"^net\.first_weights: .* charge_gain replaces it"):
         new_run(choices, tmp_path / "both")
 
 
@@ -84,8 +84,7 @@ def silent(tmp_path: Path) -> dict[str, Any]:
     np.savez(file, x=np.zeros((12, 9, 2), np.float32), y=np.arange(12) % 2)
     return {
         "data": {"source": str(file)},
-        "net_file": "lif",
-        "net": {"hidden": [4]},
+        "net": {"name": "lif", "hidden": [4]},
         "learning": {"epochs": 1},
     }
 
@@ -107,7 +106,7 @@ def test_what_cannot_drive_weights_leaves_them_drawn_with_a_note(
 def test_driven_weights_that_were_asked_for_are_an_error_before_the_folder(tmp_path: Path) -> None:
     choices = silent(tmp_path)
     choices["net"]["first_weights"] = "driven"
-    words = r"^net\.first_weights: the recordings .* is silent\): give --first-weights drawn\.$"
+    words = r"^net\.first_weights: the recordings .* is silent\): use --first-weights drawn\.$"
     with pytest.raises(ValueError, match=words):
         new_run(choices, tmp_path)
     assert not (tmp_path / "run").exists()

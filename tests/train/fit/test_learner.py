@@ -21,7 +21,7 @@ from nwavesdk.train.fit.learner import (
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import Classification, OutputLayer
 
-TASK = Classification(OutputLayer(2, 2, False, 10e-3, 1e-3), 25.0)
+TASK = Classification(OutputLayer(n_outputs=2, population=2, tau=10e-3, dt=1e-3), 25.0)
 
 
 def test_streams_differ_by_seed_use_and_place() -> None:

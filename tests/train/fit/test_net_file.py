@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from nwavesdk.train.config import RunConfig
-from nwavesdk.train.config.net_choice import NetFileConfig
+from nwavesdk.layers import LIFLayer
+from nwavesdk.train.config import CompletedConfig, RunConfig
+from nwavesdk.train.config.nets import NetPage
 from train.runs import model_bytes, stop_after
 
 pytest.importorskip("lightning")
 
 from nwavesdk.train import Run, load
 from nwavesdk.train.fit.net_file import NetFileError, load_function, load_module
+from nwavesdk.train.fit.network import FileNet
 
 HEAD = """
 import torch
@@ -62,11 +64,11 @@ def write(folder: Path, text: str) -> str:
     return f"{file}:build"
 
 
-def choices_of(tones: Path, net_file: object) -> dict[str, Any]:
+def choices_of(tones: Path, page: str) -> dict[str, Any]:
     """A run that takes a second; the mean of a tone is all that there is to learn from it."""
     return {
         "seed": 3,
-        "net_file": net_file,
+        "net": {"page": page},
         "data": {"source": str(tones), "bands": 12, "center": False, "augment": {}},
         "learning": {"epochs": 2, "batch_size": 8, "rate": 0.02},
         "machine": {"accelerator": "cpu"},
@@ -99,15 +101,11 @@ def test_nets_that_spike_or_end_in_a_read_out_learn(tones: Path, tmp_path: Path,
 def test_a_run_keeps_text_and_hash_of_the_file(scored: tuple[Path, str]) -> None:
     run, net = scored
     assert (run / "net.py").read_text() == SCORES
-    config = RunConfig.read(run / "config.json")
-    assert config.net_file == NetFileConfig.of(net)
+    config = CompletedConfig.read(run / "config.json")
+    assert config.page == NetPage.parse(net)
     # The hash is part of what seals weights and result.
-    other = config.model_copy(
-        update={"net_file": config.net_file.model_copy(update={"sha256": "0" * 64})}
-    )
-    moved = config.model_copy(
-        update={"net_file": config.net_file.model_copy(update={"file": "/elsewhere/net.py"})}
-    )
+    other = config.model_copy(update={"page": config.page.model_copy(update={"sha256": "0" * 64})})
+    moved = config.model_copy(update={"page": config.page.model_copy(update={"file": "/net.py"})})
     assert other.identity() != config.identity()
     assert moved.identity() == config.identity()
 
@@ -139,18 +137,16 @@ def test_the_file_is_given_again_and_compared(scored: tuple[Path, str], tmp_path
     for opened in (Run.open, load):
         with pytest.raises(ValueError, match=r"--net: missing, .* expected --net net\.py:build"):
             opened(run)
-        with pytest.raises(ValueError, match=r"is not the file of .*, got SHA-256 .*…, expected"):
+        with pytest.raises(ValueError, match=r"began with net\.py:build, SHA-256 .*…, got net"):
             opened(run, write(tmp_path, SCORES + "\n"))
-    with pytest.raises(ValueError, match="another function than that of .*, got Scores, expected"):
+    with pytest.raises(ValueError, match=r"began with net\.py:build, .* got net\.py:Scores"):
         load(run, net.replace(":build", ":Scores"))
     # The same text may be elsewhere.
     load(run, write(tmp_path, SCORES))
 
 
-def test_a_run_without_a_file_takes_none(finished: Path, scored: tuple[Path, str]) -> None:
-    with pytest.raises(
-        ValueError, match=r"--net: .* has a net of layers .*, got '.*net\.py:build': leave"
-    ):
+def test_a_run_of_a_preset_takes_no_file(finished: Path, scored: tuple[Path, str]) -> None:
+    with pytest.raises(ValueError, match=r"--net: .* began with lif\.py:build, .*, got net\.py:bu"):
         load(finished, scored[1])
 
 
@@ -162,7 +158,7 @@ def test_nothing_runs_the_copy_of_a_run(scored: tuple[Path, str], tmp_path: Path
 
 
 def test_a_changed_file_is_not_run(tmp_path: Path) -> None:
-    chosen = NetFileConfig.of(write(tmp_path, "raise SystemExit\n"))
+    chosen = NetPage.parse(write(tmp_path, "raise SystemExit\n"))
     write(tmp_path, "raise SystemExit(2)\n")
     with pytest.raises(ValueError, match=r"has changed: got SHA-256 .*…, expected .*…: restore"):
         load_function(chosen)
@@ -171,9 +167,9 @@ def test_a_changed_file_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x = 1\n", r"net\.py:1: the function build is missing, expected def build\(inputs, cla"),
-        ("build = 3\n", r"net\.py:1: the function build is of type int, expected def build"),
-        ("x = 1\ndef build(a): pass\n", r"net\.py:2: got build\(a\), expected build\(inputs, c"),
+        ("x = 1\n", r"net\.py:1: got None, expected def build\(inputs, classes, config\): write"),
+        ("build = 3\n", r"net\.py:1: got 3, expected def build\(inputs, classes, config\): write"),
+        ("x = 1\ndef build(a): pass\n", r"net\.py:2: got build\(a\), expected def build\(inputs"),
         ("x = 1\nx = = 2\n", r"net\.py:2: the file failed \(SyntaxError: "),
         ("x = 1\n1 / 0\n", r"net\.py:2: the file failed \(ZeroDivisionError: "),
         ("import no_such\n", r"net\.py:1: the file failed \(ModuleNotFoundError: "),
@@ -181,7 +177,7 @@ def test_a_changed_file_is_not_run(tmp_path: Path) -> None:
 )
 def test_a_file_that_does_not_work_is_one_line(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(NetFileError, match=words) as caught:
-        load_function(NetFileConfig.of(write(tmp_path, text)))
+        load_function(NetPage.parse(write(tmp_path, text)))
     assert "\n" not in str(caught.value)
 
 
@@ -196,14 +192,17 @@ BUILD = "def build(inputs, classes, config):\n"
         ("    return Scores(5, classes)", r"net\.py:15: the net failed for an input of shape \[2,"),
         (
             "    return Scores(inputs[0], classes + 1)",
-            r"net\.py:19: the net must return scores \[B, 3\] or .*, got scores of shape \[2, 4\]",
+            r"net\.py:19: the net must return scores \[B, T, 3\], or .*; got the shapes \[2, 4\]",
         ),
         (
             "    return SpikingSequential(LIFSynapse(inputs[0], 7), LIFLayer(7, 1e-2))",
-            r"N a multiple of 3, got spk, mem of shapes \[2, \d+, 7\] and",
+            r"N a multiple of 3; got the shapes \[2, \d+, 7\] and",
         ),
         ("    return nn.Linear(inputs[0], classes)", r"net\.py:19: the net has no layer that spik"),
-        ("    return nn.LSTM(inputs[0], classes)", r"net\.py:19: .* spk, mem .*, got "),
+        (
+            "    return nn.LSTM(inputs[0], classes)",
+            r"net\.py:19: the net failed .* `spk, mem`",
+        ),
     ],
 )
 def test_a_net_that_does_not_fit_is_one_line_and_no_folder(
@@ -216,46 +215,21 @@ def test_a_net_that_does_not_fit_is_one_line_and_no_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_options_of_layers_are_errors(tmp_path: Path) -> None:
-    net = write(tmp_path, SCORES)
-    for field, value in {"hidden": (256, 256), "population": 5, "neuron": "lif"}.items():
-        with pytest.raises(ValueError, match=rf"net\.{field}: has no effect on the net of --net"):
-            RunConfig.of({"net_file": net, "net": {field: value}})
-    RunConfig.of({"net_file": net, "net": {"tau": 5e-3}, "chip": {"profile": "h1v2"}})
-
-
-@pytest.mark.parametrize(
-    ("text", "field", "is_read"),
-    [
-        (SCORES, "surrogate", False),
-        (SCORES, "dropout", False),
-        (READOUT, "surrogate", False),
-        (READOUT, "tau", True),
-        (READOUT.replace("config.net.tau", "config.model_dump()['net']['tau']"), "tau", True),
-    ],
-)
-def test_an_option_that_the_file_does_not_read_is_an_error(
-    tones: Path, tmp_path: Path, text: str, field: str, is_read: bool
-) -> None:
-    value = {"surrogate": "atan", "dropout": 0.05, "tau": 20e-3}[field]
-    choices = choices_of(tones, write(tmp_path, text))
-    run = partial(Run.new, tmp_path / "run", RunConfig.of({**choices, "net": {field: value}}))
-    if is_read:
-        assert getattr(run().config.net, field) == value
-        return
-    words = rf"^net\.{field}: has no effect on the net of --net, which does not read config\.net\."
-    with pytest.raises(ValueError, match=words):
-        run()
-    assert not (tmp_path / "run").exists()
+def test_a_net_from_a_file_reads_the_options_of_layers(tones: Path, tmp_path: Path) -> None:
+    choices = choices_of(tones, write(tmp_path, READOUT))
+    choices["net"] |= {"tau": 20e-3, "hidden": [8]}
+    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    (layer,) = [m for m in run.network().modules() if isinstance(m, LIFLayer)]
+    assert layer.taus.item() == pytest.approx(20e-3)
 
 
 def test_a_file_of_another_name_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"got 'net\.txt', expected one of lif, .*, or a Python file"
     ):
-        RunConfig.of({"net_file": "net.txt"})
+        RunConfig.of({"net": {"page": "net.txt"}})
     with pytest.raises(ValueError, match="does not exist"):
-        RunConfig.of({"net_file": str(tmp_path / "missing.py")})
+        RunConfig.of({"net": {"page": str(tmp_path / "missing.py")}})
 
 
 def read_pickle(content: bytes) -> None:
@@ -264,7 +238,7 @@ def read_pickle(content: bytes) -> None:
 
 
 def test_a_spawned_process_reads_pickles_of_its_classes(tmp_path: Path) -> None:
-    chosen = NetFileConfig.of(write(tmp_path, SCORES))
+    chosen = NetPage.parse(write(tmp_path, SCORES))
     module = load_module(chosen)
     assert sys.modules[module.__name__] is module
     content = pickle.dumps(module.Scores(3, 2))
@@ -274,14 +248,12 @@ def test_a_spawned_process_reads_pickles_of_its_classes(tmp_path: Path) -> None:
 
 
 def test_steps_have_the_shape_of_frames() -> None:
-    from nwavesdk.train.fit.net_file import FileNet
-
     class Pooled(nn.Module):
         def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
             assert lengths is not None
             return x.sum(dim=(3, 4))
 
-    net = FileNet(Pooled(), (2, 3, 4), 2, decides_once=False, place="net.py:1")
+    net = FileNet(Pooled(), (2, 3, 4), "net.py:1")
     scores, again = net(torch.ones(5, 6, 24), torch.tensor([6, 5, 4, 3, 2]))
     assert again is scores
     assert (scores == 12).all()
@@ -289,28 +261,26 @@ def test_steps_have_the_shape_of_frames() -> None:
 
 
 def test_a_module_of_the_user_gets_a_memory_for_each_step() -> None:
-    from nwavesdk.train.fit.net_file import FileNet
-
     class Viewed(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             rows = x.view(5 * 6, 2, 3, 4).clamp_(0)
             return rows.sum(dim=(2, 3)).view(5, 6, 2)
 
-    net = FileNet(Viewed(), (2, 3, 4), 2, decides_once=False, place="net.py:1")
+    net = FileNet(Viewed(), (2, 3, 4), "net.py:1")
     held = torch.ones(5, 1, 24).expand(-1, 6, -1)
     assert (net(held)[0] == 12).all()
 
 
 def test_the_page_prints_the_example() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     example = (root / "examples" / "own_net.py").read_text(encoding="utf-8")
     assert f"```python\n{example}```\n" in (root / "docs" / "own-net.md").read_text("utf-8")
 
 
 def test_the_example_trains_on_spoken_digits(tmp_path: Path) -> None:
-    example = Path(__file__).parents[2] / "examples" / "own_net.py"
+    example = Path(__file__).parents[3] / "examples" / "own_net.py"
     choices = {
-        "net_file": f"{example}:build",
+        "net": {"page": f"{example}:build"},
         "data": {"limit": 40, "hold": 1},
         "learning": {"epochs": 1},
         "machine": {"accelerator": "cpu"},

@@ -1,7 +1,6 @@
 """Runs of presets: their page is that of the package, for every kind of data and task."""
 
 import hashlib
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,18 @@ from examples import small_data
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.net import record
 from nwavesdk.presets import page_path, text
-from nwavesdk.train import Run, RunConfig, load, net_choice
-from nwavesdk.train.config.recipes import complete_config
+from nwavesdk.train import Run, RunConfig, load
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.fit import net_file
 from nwavesdk.train.fit.learner import lengths_of
-from nwavesdk.train.fit.net_file import FileNet
+from nwavesdk.train.fit.network import FileNet
 from train.runs import write_untrained
 
 
 def choices_of(source: Path, preset: str, **data: Any) -> dict[str, Any]:
     return {
         "seed": 3,
-        "net": {"preset": preset},
+        "net": {"name": preset},
         "data": {"source": str(source), **data},
         "learning": {"epochs": 2, "batch_size": 8},
         "machine": {"accelerator": "cpu"},
@@ -46,19 +46,18 @@ def changed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The page of `conv` in another version of the library."""
     page = tmp_path / "conv.py"
     page.write_text(f"{text('conv')}# newer\n")
-    monkeypatch.setattr(net_choice, "page_path", lambda _: page)
+    monkeypatch.setattr(net_file, "page_path", lambda _: page)
     return page
 
 
 def test_a_run_records_the_page_and_needs_no_file(conv_run: Path) -> None:
-    config = RunConfig.read(conv_run / "config.json")
+    config = CompletedConfig.read(conv_run / "config.json")
     page = page_path("conv").read_bytes()
-    assert config.net.preset == "conv"
-    assert config.net_file is not None
-    assert config.net_file.sha256 == hashlib.sha256(page).hexdigest()
+    assert config.net.name == "conv"
+    assert config.page.sha256 == hashlib.sha256(page).hexdigest()
     assert 0 <= Run.open(conv_run).test()["test_accuracy"] <= 1
     assert isinstance(load(conv_run, net="conv").net, FileNet)
-    with pytest.raises(ValueError, match=r"has another net, got lif, expected conv: leave --net"):
+    with pytest.raises(ValueError, match=r"began with conv\.py:build, .*, got lif\.py:build"):
         load(conv_run, net="lif")
 
 
@@ -72,12 +71,14 @@ def test_the_page_in_the_folder_of_a_run_is_not_run(conv_run: Path, tmp_path: Pa
 
 
 def test_a_run_of_another_page_names_the_way_on(conv_run: Path, changed_page: Path) -> None:
-    words = r"--net: the page of conv has changed since .*run began, got SHA-256 .*: give the text "
-    with pytest.raises(ValueError, match=rf"{words}of the run, --net .*run/net\.py:build \(net=\)"):
+    words = (
+        r"--net: .*run began with conv\.py:build, SHA-256 .*: pass --net .*run/net\.py:build \(net="
+    )
+    with pytest.raises(ValueError, match=words):
         load(conv_run)
     (conv_run / "net.py").write_bytes(page_path("conv").read_bytes())
     load(conv_run, net=f"{conv_run / 'net.py'}:build")
-    with pytest.raises(ValueError, match=r"is not the file of .*run, got SHA-256"):
+    with pytest.raises(ValueError, match=r"run began with conv\.py:build"):
         load(conv_run, net=f"{changed_page}:build")
 
 
@@ -129,17 +130,20 @@ def test_presets_learn_from_each_kind_of_data(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
-        ({"net_file": "chip"}, "net.preset: --net chip is for a chip, got none: add --chip h1v2"),
         (
-            {"net_file": "conv", "chip": {"profile": "h1v2"}},
-            "net.preset: no chip can have --net conv, got --chip h1v2: leave one of them out",
+            {"net": {"name": "chip"}},
+            r"net\.name: the net of a chip needs one, got none: add chip\.",
         ),
         (
-            {"net_file": "conv", "data": {"events": "lists"}},
-            "data.events: --net conv gets frames, got 'lists': leave it out, or use --net lif",
+            {"net": {"name": "conv"}, "chip": {"profile": "h1v2"}, "data": {"kind": "sound"}},
+            r"chip\.profile: the net conv is not for a chip: remove one of them",
+        ),
+        (
+            {"net": {"name": "conv"}, "data": {"kind": "events", "events": "lists"}},
+            r"data(\.events)?: the net conv gets frames, got 'lists': remove it, or use lif",
         ),
     ],
 )
 def test_a_net_that_cannot_be_is_one_line(choices: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
-        complete_config(RunConfig.of(choices), "events", "classification")
+    with pytest.raises(ValueError, match=f"^{words}"):
+        RunConfig.of({"task": {"name": "classification"}, **choices})

@@ -1,6 +1,5 @@
 """Tasks: losses by hand, padding, class weights, measures of batches, and predictions."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import NetInput, Recordings, Series, Standard
+from nwavesdk.data.source import Task
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import correlation, mse, r2
-from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.sections import ChipConfig, LearningConfig, NetConfig
+from nwavesdk.presets import PresetName
+from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import (
     TASKS,
     Classification,
@@ -20,22 +20,15 @@ from nwavesdk.train.fit.tasks import (
     Regression,
     StepLabels,
     class_counts,
-    fit_targets,
     task_of,
 )
 
-READOUT = OutputLayer(3, 1, True, 10e-3, 1e-3)
+READOUT = OutputLayer(n_outputs=3, is_readout=True, tau=10e-3, dt=1e-3)
 TARGETS = Standard(np.array([5.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
-REGRESSION = Regression(OutputLayer(2, 1, True, 10e-3, 1e-3), TARGETS)
+REGRESSION = Regression(
+    OutputLayer(n_outputs=2, is_readout=True, tau=10e-3, dt=1e-3), targets=TARGETS
+)
 LENGTHS = torch.tensor([7, 3])
-
-
-def facts(task: str, **changes: Any) -> Facts:
-    content = {"task": task, "n_features": 4, "fingerprint": "", "recordings": (1, 1, 1)}
-    content |= {"classes": ("a", "b"), "n_targets": 0}
-    if task in ("regression", "pattern"):
-        content |= {"classes": (), "n_targets": 2}
-    return Facts.of(content | changes)
 
 
 def values_of(seed: int = 0, T: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,33 +49,20 @@ def series_of(task: Any, targets: tuple[Any, ...], n_classes: int) -> Series:
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
-def test_a_task_has_the_output_layer_of_its_run(task: Any) -> None:
-    net, chip = NetConfig(population=4), ChipConfig(profile="h1v2")
-    for chosen, is_chip in ((None, False), (chip, True)):
-        config = SimpleNamespace(
-            net=net,
-            net_file=None,
-            chip=chosen,
-            facts=facts(task),
-            learning=LearningConfig(),
-        )
-        output = task_of(config).output  # type: ignore[arg-type]  # the fields that it reads
-        assert output.n_outputs == 2
-        has_population = task == "classification" or is_chip
-        assert output.is_readout == (not has_population)
-        assert output.n_neurons == (8 if has_population else 2)
-
-
-def test_values_of_a_chip_need_an_even_population() -> None:
-    with pytest.raises(ValueError, match=r"net\.population: .* got 5: use an even number"):
-        Regression.output_layer(
-            NetConfig(population=5), ChipConfig(profile="h1v2"), facts("regression")
-        )
+@pytest.mark.parametrize("net", ["lif", "chip", "conv"])
+def test_a_task_has_the_output_layer_of_its_run(task: Task, net: PresetName) -> None:
+    has_population = net == "chip" or (net == "lif" and task == "classification")
+    options = {"population": 4} if has_population else {}
+    output = task_of(sample_config(net, (16,), 2, task=task, **options)).output
+    assert output.n_outputs == 2
+    assert output.is_readout == (not has_population)
+    assert output.is_given == (net == "conv")
+    assert output.n_neurons == (8 if has_population else 2)
 
 
 def test_the_loss_of_classes_is_that_of_the_rates() -> None:
     spk, y = (torch.rand(6, 10, 12) < 0.2).float(), torch.randint(0, 3, (6,))
-    task = Classification(OutputLayer(3, 4, False, 10e-3, 1e-3), 25.0)
+    task = Classification(OutputLayer(n_outputs=3, population=4, tau=10e-3, dt=1e-3), 25.0)
     outputs = task.decoder()(spk, spk)
     assert torch.equal(task.loss(outputs, y), rate_cross_entropy(spk, y, 3, 25.0))
 
@@ -148,6 +128,7 @@ def test_the_mean_batch_score_is_r2_of_the_training_set() -> None:
 
 def test_the_scale_is_that_of_all_steps() -> None:
     targets = (np.array([[1.0], [3.0]], np.float32), np.array([[8.0]], np.float32))
-    scale = fit_targets(series_of("regression", targets, 0))
+    scale = REGRESSION.fitted(series_of("regression", targets, 0)).targets
+    assert scale is not None
     assert scale.mean.tolist() == [4.0]
     assert scale.deviation.tolist() == pytest.approx([np.std([1, 3, 8])])

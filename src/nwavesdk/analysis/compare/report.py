@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from nwavesdk.analysis.cells import open_cell
 from nwavesdk.analysis.compare.study import Study
 from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.analysis.tested import MEASURE_TEXTS
@@ -14,7 +15,7 @@ from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.layers import ChipInstance
 from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
-from nwavesdk.train import Run, RunFolder
+from nwavesdk.train import RunFolder
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import Page, Table, course_plot, gradient_plot, surrogate_plot
 from nwavesdk.train.run_folder import lock
@@ -126,7 +127,7 @@ def _seeds_text(study: Study) -> str:
 
 def _write_page(study: Study, path: Path) -> None:
     surrogates = {arm: parse(surrogate) for arm, surrogate in study.arms.items()}
-    run = Run.open(study.cells[0].path, study.choices.get("net", {}).get("page"))
+    run = open_cell(study.cells[0].path, study.choices)
     net = run.model().eval()
     with ChipInstance(None).on(net), prepared(net):
         trace = busiest_neuron(net, run.data.val.whole().x)

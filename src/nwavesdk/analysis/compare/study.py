@@ -61,12 +61,6 @@ class Cell:
         return result
 
     @property
-    def is_tested(self) -> bool:
-        """Whether the test set has been read; runs of earlier versions did that themselves."""
-        folder = RunFolder(self.path)
-        return file_of_test(self.path).is_file() or folder.read_config().data.test
-
-    @property
     def weights_sha256(self) -> str:
         """Hash of the file of the selected weights.
 
@@ -184,7 +178,7 @@ class Study:
 
     def untested(self) -> list[Cell]:
         """Finished cells whose test set has not been read."""
-        return [cell for cell in self.cells if not cell.is_tested]
+        return [cell for cell in self.cells if not file_of_test(cell.path).is_file()]
 
     @cached_property
     def measure(self) -> str:

@@ -35,8 +35,6 @@ FIXED_FIELDS = {
 }
 FIXED_SECTIONS = {
     "machine": "it does not belong to the net or its learning",
-    "arithmetic": "a run records it",
-    "facts": "a run records them",
 }
 
 
@@ -110,9 +108,6 @@ class TuneConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_run(self) -> Self:
-        for name in ("facts", "arithmetic"):
-            if name in self.run:
-                raise ValueError(f"run.{name}: a run records it: leave it out")
         data, machine = self.run.get("data"), self.run.get("machine")
         for name in ("folds", "leave_one_out", "fold"):
             if isinstance(data, Mapping) and data.get(name) is not None:
@@ -158,7 +153,7 @@ class TuneConfig(FrozenModel):
 
     @classmethod
     def read(cls, path: Path) -> "TuneConfig":
-        """Read a file, make its paths absolute, and try the ends of the space.
+        """Read a file, make its paths absolute, look at the data, and try the ends of the space.
 
         Raises:
             FileError: If the file is missing or is not that of a search; one line names the field.
@@ -172,15 +167,18 @@ class TuneConfig(FrozenModel):
             what, colon, remedy = str(error).rstrip(".").rpartition(": ")
             if ": " not in what:  # "field: what" without a remedy
                 what, remedy = f"{what}{colon}{remedy}", "correct it"
-            raise FileError(path, f"has a mistake in {what}", remedy) from None
+            raise FileError(path, f"has a mistake: {what}", remedy) from None
 
     def completed(self) -> "TuneConfig":
-        """The config with absolute paths, when every choice and end of the space is a run's.
+        """The config with absolute paths, the kind of the data and the task.
+
+        Every choice and end of the space is then that of a run.
 
         Raises:
             ValueError: If one is not; the text names the field.
         """
         first = {field: dimension.samples()[0] for field, dimension in self.space.items()}
+        # The files are looked at once: a search records what they hold.
         run = RunConfig.of(merged_choices(self.run, first)).given()
         for field, dimension in self.space.items():
             for value in dimension.samples()[1:]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from nwavesdk.analysis.cells import Job
+from nwavesdk.analysis.cells import Job, open_cell
 from nwavesdk.analysis.tested import first_measure
 from nwavesdk.analysis.tune.folder import Ended, Report
 from nwavesdk.internal.files import FileWriteError, one_line
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.run_folder import BusyError
 
@@ -60,11 +60,7 @@ def _finish_run(folder: RunFolder, choices: Mapping[str, Any], report: Report) -
     if folder.complete:
         return
     is_begun = folder.config.is_file()
-    run = (
-        Run.open(folder.path, choices.get("net", {}).get("page"))
-        if is_begun
-        else Run.new(folder.path, RunConfig.of(choices))
-    )
+    run = open_cell(folder.path, choices) if is_begun else Run.new(folder.path, choices)
     reported = 0
 
     def report_row(row: Mapping[str, float]) -> None:

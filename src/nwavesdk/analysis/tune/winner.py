@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from nwavesdk.analysis.cells import open_cell
 from nwavesdk.analysis.tune.study import Search, Trial
-from nwavesdk.train import Run, RunFolder
+from nwavesdk.train import RunFolder
 from nwavesdk.train.data.load import config_with_test
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO
 from nwavesdk.train.run_folder import write_first
@@ -41,6 +42,5 @@ def finish_winner(search: Search, trial: Trial) -> RunFolder:
         of_trial = RunFolder(trial.path).checkpoint
         checkpoint = AtomicCheckpointIO(config.identity()).load_checkpoint(of_trial)
         AtomicCheckpointIO(tested.identity()).save_checkpoint(checkpoint, winner.checkpoint)
-    page = search.choices(search.values(trial)).get("net", {}).get("page")
-    Run.open(Path(winner.path), page).train()
+    open_cell(Path(winner.path), search.choices(search.values(trial))).train()
     return winner

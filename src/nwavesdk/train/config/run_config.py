@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import model_validator
 
-from nwavesdk.internal.checks import shown
+from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
@@ -74,11 +75,9 @@ RENAMED = {
     "chip.duration": "data.duration",
 }
 
-# The class of a union, which pydantic names as if it were a section; and the place of an error that
-# names its field itself.
+# The class of a union, which pydantic names as if it were a section.
 TAGS = "|".join(name for _, models in UNIONS.values() for name in models)
-TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=[.:])"
-NAMED_TWICE = rf"\b({'|'.join(UNIONS)})[.\w]*: (?=\1\.)"
+TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=\.)"
 
 # The kind of data that the net of a chip gets, by what the files hold.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
@@ -112,7 +111,21 @@ class RunConfig(FrozenModel):
         return self
 
     def _conflicts(self) -> Iterator[tuple[bool, str]]:
-        net, chip = self.net, self.chip
+        net, chip, kind, task = self.net, self.chip, self.data.kind, self.task.name
+        yield (
+            kind == "features" and task != "classification",
+            f"task.name: the spoken digits have a class per recording, got {task!r}: remove it",
+        )
+        yield (
+            (kind == "pattern") != (task == "pattern"),
+            f"data.kind: a pattern is a series for the task pattern, got {kind!r} for {task!r}: "
+            "remove it",
+        )
+        yield (
+            kind in CHIP_KINDS.values() and chip is None,
+            f"data.kind: a chip filters these recordings, got {kind!r} without a chip: remove it, "
+            "or add chip.profile (--chip h1v2)",
+        )
         yield (
             net.name == "chip" and chip is None,
             "net.name: the net of a chip needs one, got none: add chip.profile (--chip h1v2)",
@@ -123,13 +136,20 @@ class RunConfig(FrozenModel):
         )
         yield (
             self.option("data.events", "frames") == "lists" and net.name != "lif",
-            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use lif",
+            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use net lif",
+        )
+        yield (
+            net.name == "chip"
+            and self.task.name in ("regression", "pattern")
+            and net.population % 2 == 1,
+            "net.population: on a chip, one half of the neurons of a value adds and the other half "
+            f"subtracts, got {self.option('net.population')}: use an even number",
         )
         if not isinstance(net, Lif):
             return
         default = Lif.model_fields["population"].default
         yield (
-            net.population != default and self.task.name != "classification",
+            net.population != default and task != "classification",
             f"net.population: each output is the membrane of one neuron, got {net.population}: "
             "remove it",
         )
@@ -168,8 +188,7 @@ class RunConfig(FrozenModel):
         try:
             return super().of(_with_tags(content), owner)
         except ValueError as error:
-            text = re.sub(TAGGED, r"\1", str(error))
-            raise ValueError(re.sub(NAMED_TWICE, "", text)) from None
+            raise ValueError(re.sub(TAGGED, r"\1", str(error))) from None
 
     def option(self, field: str, default: Any = None) -> Any:
         """The value of a field that only some kinds of data, tasks or nets have.
@@ -193,6 +212,12 @@ class CompletedConfig(RunConfig):
     """The config of a run that has begun: all choices, what was found in the data, and facts.
 
     `complete` makes it, and a run stores it.
+
+    Example:
+        >>> from nwavesdk.train import Run
+        >>> config = Run.prepare("runs/digits", {"data": {"limit": 30}}).config
+        >>> config.data.hold, config.learning.batch_size, config.facts.recordings
+        (1, 4, (10, 10, 10))
     """
 
     learning: CompletedLearning
@@ -233,12 +258,23 @@ class CompletedConfig(RunConfig):
         """Reject choices that differ from those of this run.
 
         Raises:
-            ValueError: If a choice is out of range, or differs; the text names the first one.
+            ValueError: If a choice differs; the text names the first one.
         """
+        for section, given in choices.items():
+            if not isinstance(given, Mapping):
+                self._check_same_choice({section: given})
+                continue
+            for field, value in given.items():
+                self._check_same_choice({section: {field: value}})
+
+    def _check_same_choice(self, choice: Choices) -> None:
         recorded = self.choices()
-        changed = RunConfig.of(merge_choices(recorded, choices)).model_dump()
-        if "constants" in recorded["net"]:  # the others are defaults
-            changed["net"]["constants"] = recorded["net"]["constants"] | changed["net"]["constants"]
+        changed = merge_choices(recorded, choice)
+        with suppress(ValueError):  # a choice that is wrong in this run differs, too
+            changed = RunConfig.of(changed).model_dump()
+            if "constants" in recorded["net"]:  # the others are defaults
+                given = changed["net"]["constants"]
+                changed["net"]["constants"] = recorded["net"]["constants"] | given
         for name, got, expected in differences(changed, recorded):
             raise ValueError(
                 f"{name}: a resumed run keeps its choices, got {got!r}, expected {expected!r}: "
@@ -331,13 +367,14 @@ def _with_tags(content: object) -> object:
     _check_renamed(choices)
 
     data, task, net = (dict(choices[name]) for name in sections)
+    _check_tags({"data": data, "task": task, "net": net})
     if "kind" not in data or "name" not in task:
         found_kind, found_task = _look(data, task)
         data.setdefault("kind", found_kind)
         task.setdefault("name", found_task)
     if task["name"] == "pattern":
-        data["kind"] = "pattern"
-    elif choices.get("chip"):
+        data["kind"] = "pattern" if data["kind"] == "series" else data["kind"]
+    elif choices.get("chip") is not None:
         data["kind"] = _chip_kind(data["kind"])
     if "name" not in net:
         net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
@@ -348,7 +385,7 @@ def _with_tags(content: object) -> object:
 
 def default_net(data: Choices, task: Choices, chip: object) -> str:
     """The net of a run that is given none."""
-    if chip:
+    if chip is not None:
         return "chip"
     return "lif" if task["name"] == "pattern" or data.get("events") == "lists" else "conv"
 
@@ -388,6 +425,17 @@ def _check_renamed(choices: Choices) -> None:
             raise ValueError(f"{field}: has another name now: use {remedy}")
 
 
+def _check_tags(choices: Choices) -> None:
+    """Reject kinds of data, tasks and nets that do not exist."""
+    for section, (tag, models) in UNIONS.items():
+        fields = choices[section]
+        if tag in fields and fields[tag] not in list(models):
+            raise ValueError(
+                f"{section}.{tag}: got {shown(fields[tag])}, expected one of {', '.join(models)}"
+                f"{close_name(fields[tag], models)}"
+            )
+
+
 def _check_effects(choices: Choices) -> None:
     """Reject fields that act on other kinds of data, other tasks or other nets.
 
@@ -395,8 +443,6 @@ def _check_effects(choices: Choices) -> None:
     """
     for section, (tag, models) in UNIONS.items():
         fields = choices[section]
-        if fields[tag] not in models:
-            continue
         for field in fields.keys() - models[fields[tag]].model_fields:
             owners = [name for name, model in models.items() if field in model.model_fields]
             if owners:
@@ -408,5 +454,5 @@ def _check_effects(choices: Choices) -> None:
 
 def _described(section: str, name: str) -> str:
     texts = {"net": f"the net {name}", "task": f"the task {name}"}
-    kinds = {"filtered": "sound for a chip", "channels": "series for a chip"}
+    kinds = {"filtered": "sound for a chip", "channels": "series for a chip", "image": "images"}
     return texts.get(section, kinds.get(name, name))

@@ -145,7 +145,7 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     net = (run.network if is_resumed else run.first_network)(mismatch=mismatch)
     task = run.fitted_task()
     gain = hidden_gain(config.net) if config.net.name == "lif" else 1.0
-    model = Learner(net, task, config.learning, config.seed, chip, gain)
+    model = Learner(net, task, config.learning, config.seed, chip=chip, charge_gain=gain)
     if config.machine.precision == "64-true":
         # Lightning does so after it has loaded a checkpoint, which then loses digits.
         model.double()

@@ -1,6 +1,6 @@
 """What follows a net on the host: from the spikes or the membranes of its output layer to outputs.
 
-`nwavesdk.encoding.RateDecoder` is another one. A decoder is causal and has no weights. Each is
+`nwavesdk.encoding.RateDecoder` is a third decoder. A decoder is causal and has no weights. Each is
 called as `decoder(spk, mem, lengths)`, with spikes and membranes of the output layer, `[B, T, N]`,
 and the steps of each recording, `[B]`, or None.
 """
@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from nwavesdk.layers.lengths import sum_over_steps
 from nwavesdk.loss import rate_logits
 
-__all__ = [
-    "ClassDecoder",
-    "GivenDecoder",
-    "MembraneDecoder",
-]
+__all__ = ["ClassDecoder", "MembraneDecoder"]
 
 
 class ClassDecoder(nn.Module):
@@ -25,39 +21,22 @@ class ClassDecoder(nn.Module):
     Args:
         n_classes: Number of populations.
         sharpness: Logit per spike and step; see `nwavesdk.loss.rate_logits`.
+        takes_scores: Whether the net may return scores instead of spikes, as one tensor that is
+            both `spk` and `mem`.
     """
 
-    def __init__(self, n_classes: int, sharpness: float) -> None:
+    def __init__(self, n_classes: int, sharpness: float, *, takes_scores: bool = False) -> None:
         super().__init__()
         self.n_classes = n_classes
         self.sharpness = sharpness
-
-    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Logits `[B, C]`."""
-        return rate_logits(spk, self.n_classes, self.sharpness, lengths)
-
-
-class GivenDecoder(nn.Module):
-    """Outputs of a net that the user built: what it gives itself, or the rates of its spikes.
-
-    A net gives scores as one tensor that is both `spk` and `mem`.
-
-    Args:
-        of_spikes: The decoder of a net that spikes, for one decision per recording; None for
-            outputs of each step, which are the membranes.
-    """
-
-    def __init__(self, of_spikes: nn.Module | None = None) -> None:
-        super().__init__()
-        self.of_spikes = of_spikes
+        self.takes_scores = takes_scores
 
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Outputs `[B, C]`, the mean over valid steps for scores of each step; or `[B, T, D]`."""
-        if self.of_spikes is None or mem.ndim == 2:
+        """Logits `[B, C]`; for scores of each step, their mean over valid steps."""
+        if mem is not spk or not self.takes_scores:
+            return rate_logits(spk, self.n_classes, self.sharpness, lengths)
+        if mem.ndim == 2:
             return mem
-        if mem is not spk:
-            outputs: Tensor = self.of_spikes(spk, mem, lengths)
-            return outputs
         if lengths is None:
             return mem.mean(dim=1)
         return sum_over_steps(mem, lengths) / lengths[:, None]
@@ -72,13 +51,13 @@ class MembraneDecoder(nn.Module):
     an output has the deviation of a charge, whatever tau and dt are.
 
     Args:
-        tau: Time constant of the read-out [s].
+        tau: Time constant of the read-out [s]; 0 for membranes that are the outputs.
         dt: Time step [s].
     """
 
     def __init__(self, tau: float, dt: float) -> None:
         super().__init__()
-        self.scale = math.sqrt(-math.expm1(-2 * dt / tau))
+        self.scale = math.sqrt(-math.expm1(-2 * dt / tau)) if tau else 1.0
 
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Outputs `[B, T, N]`."""

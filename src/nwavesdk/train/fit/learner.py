@@ -1,7 +1,6 @@
 """Steps of training and validation."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,6 +46,7 @@ class Learner(LightningModule):
         task: TrainingTask,
         learning: CompletedLearning,
         seed: int,
+        *,
         chip: ChipConfig | None = None,
         charge_gain: float = 1.0,
     ) -> None:
@@ -67,6 +67,8 @@ class Learner(LightningModule):
             if schedule is None
             else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
         )
+        edges = find_edges(net).edges
+        self._synapses = [edge.module for edge in edges if isinstance(edge.module, Synapse)]
         self._last_val_loss: float | None = None  # the metric of a plateau
         self._val_tally: Tensor | None = None
         self._means = EpochMeans()
@@ -110,26 +112,26 @@ class Learner(LightningModule):
         if self.sign_annealing is not None:
             self.sign_annealing.step(self.net, self.current_epoch + 1)
         if self.surrogate_annealing is not None:
-            metric = self._last_val_loss if self.surrogate_annealing.form == "plateau" else None
-            self.surrogate_annealing.step(self.net, self.current_epoch + 1, metric)
+            self.surrogate_annealing.step(self.net, self.current_epoch + 1, self._last_val_loss)
 
     def on_train_epoch_end(self) -> None:
-        """Keep the validation loss of the epoch for plateaus."""
+        """Store the validation loss of the epoch for plateaus."""
         if self.surrogate_annealing is not None and self.surrogate_annealing.form == "plateau":
             self._last_val_loss = self.trainer.callback_metrics["val_loss"].item()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        place = (self.current_epoch, batch_idx, self.global_rank)
+        step = (self.current_epoch, batch_idx, self.global_rank)
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
         # run draws other numbers of times than one that was not interrupted.
-        seed_generators(stream_seed(self.seed, "dropout", *place), self.device)
-        outputs, loss, recording = self._run(batch, "mismatch", *place)
-        rates = recording.rates()
-        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
-        hidden = [rates[name] for name in recording.hidden]
-        cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
+        seed_generators(stream_seed(self.seed, "dropout", *step), self.device)
+        outputs, loss, recording = self._run(batch, "mismatch", *step)
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
+
+        rates = recording.rates()
+        hidden = [rates[name] for name in recording.hidden]
+        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+        cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
         self.latest = {
             "loss": (loss + cost).detach(),
             self.task.batch_score_name: score,
@@ -137,8 +139,8 @@ class Learner(LightningModule):
         }
         self._means.add({f"train_{name}": value for name, value in self.latest.items()}, weight)
         for logger in self.loggers:
-            of_step = {f"train_{name}_step": value.item() for name, value in self.latest.items()}
-            logger.log_metrics(of_step, self.global_step)
+            metrics = {f"train_{name}_step": value.item() for name, value in self.latest.items()}
+            logger.log_metrics(metrics, self.global_step)
         return loss * self._share(weight) + cost
 
     def _share(self, weight: int) -> float:
@@ -170,10 +172,10 @@ class Learner(LightningModule):
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
         outputs, loss, recording = self._run(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
-        by_depth = enumerate(recording.rates().values(), 1)
-        rates = {f"rate_{depth}": rate for depth, rate in by_depth}
+        rates = enumerate(recording.rates().values(), 1)
+        metrics = {"val_loss": loss, **{f"rate_{depth}": rate for depth, rate in rates}}
         _, weight = self.task.batch_score(outputs, batch.y, lengths)
-        self._means.add({"val_loss": loss, **rates}, weight)
+        self._means.add(metrics, weight)
         tally = self.task.tally(outputs, batch.y, lengths)
         self._val_tally = tally if self._val_tally is None else self._val_tally + tally
 
@@ -196,50 +198,34 @@ class Learner(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with one cycle of the learning rate over the whole run; only weights decay."""
-        learning = self.learning
         groups = self._parameter_groups()
-        optimizer = torch.optim.AdamW(groups, learning.rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        # torch divides by 0 if the rate rises for exactly one step.
-        is_one_step = learning.warmup * steps == 1
-        warmup = learning.warmup * (1 + 1e-9) if is_one_step else learning.warmup
-        rates = [group.get("lr", learning.rate) for group in groups]
+        steps, warmup = int(self.trainer.estimated_stepping_batches), self.learning.warmup
+        if warmup * steps == 1:
+            warmup *= 1 + 1e-9  # torch divides by 0 if the rate rises for exactly one step
+        optimizer = torch.optim.AdamW(groups)
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, rates, total_steps=steps, pct_start=warmup
+            optimizer, [group["lr"] for group in groups], total_steps=steps, pct_start=warmup
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate and weight decay; most nets of options have one group.
+        """Parameters by learning rate and weight decay; most nets have two groups.
 
         Weights that are larger by the gain learn as they would without it.
         """
-        gain = self.charge_gain
-        hidden = self._synapses[:-1] if gain != 1 else ()
+        hidden = self._synapses[:-1] if self.charge_gain != 1 else ()
         scaled = {id(weight) for synapse in hidden for weight in synapse.parameters()}
-        groups: list[dict[str, Any]] = []
+        groups = []
         for group in weight_decay_groups(self, self.learning.weight_decay):
-            parameters, decay = group["params"], group["weight_decay"]
-            groups += [
-                {"params": [p for p in parameters if id(p) not in scaled], "weight_decay": decay},
-                {
-                    "params": [p for p in parameters if id(p) in scaled],
-                    "lr": self.learning.rate * gain,
-                    "weight_decay": decay / gain,
-                },
-            ]
+            for is_scaled, gain in ((False, 1.0), (True, self.charge_gain)):
+                parameters = [p for p in group["params"] if (id(p) in scaled) == is_scaled]
+                rate, decay = self.learning.rate * gain, group["weight_decay"] / gain
+                groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
         return [group for group in groups if group["params"]]
 
-    @cached_property
-    def _synapses(self) -> list[Synapse]:
-        """The synapses by depth."""
-        return [
-            edge.module for edge in find_edges(self.net).edges if isinstance(edge.module, Synapse)
-        ]
-
-    def _run(self, batch: Batch, use: str, *place: int) -> tuple[Tensor, Tensor, SpikeRecording]:
-        """Outputs, loss of the task, and the record; `use` and `place` choose the chip."""
-        seed = chip_seed(self.seed, use, *place, drawn=False) if self.draws_mismatch else None
+    def _run(self, batch: Batch, use: str, *step: int) -> tuple[Tensor, Tensor, SpikeRecording]:
+        """Outputs, loss of the task, and the record; `use` and `step` choose the chip."""
+        seed = chip_seed(self.seed, use, *step, drawn=False) if self.draws_mismatch else None
         lengths = lengths_of(batch)
         with prepared(self.net, seed), prepared(self.decoder):
             recording = record_spikes(self.net, batch.x, lengths=lengths)
@@ -256,9 +242,10 @@ class EpochMeans:
 
     def add(self, metrics: Mapping[str, Tensor], weight: int = 1) -> None:
         """Add the metrics of a batch with so many decisions."""
+        weight = max(weight, 1)
         for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * max(weight, 1)
-            self._weights[name] = self._weights.get(name, 0.0) + max(weight, 1)
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight
+            self._weights[name] = self._weights.get(name, 0.0) + weight
 
     def take(self, trainer: Trainer) -> dict[str, Tensor]:
         """The means over the batches of all processes, and begin again."""

@@ -18,7 +18,7 @@ from typing import Any
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.layers.equation import EquationLayer
-from nwavesdk.presets import NAMES
+from nwavesdk.presets import NAMES, page_path
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.nets import NetPage
 
@@ -30,6 +30,7 @@ __all__ = [
     "load_module",
     "located",
     "match_page",
+    "place_of",
 ]
 
 # What `build` gets.
@@ -57,67 +58,58 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
     Raises:
         ValueError: If a file is missing or is not the file of the run.
     """
-    recorded, name = config.page, config.net.name
-    if given in NAMES and given != name:
-        raise ValueError(
-            f"--net: {printable(run)} has the net {name}, got {given}: remove --net (net=), or "
-            "begin a new run."
-        )
-    if isinstance(given, Mapping):
-        page = NetPage.of(given)
-    elif given is not None and given != name:
-        try:
-            page = NetPage.parse(os.fspath(given))
-        except ValueError as error:
-            raise ValueError(f"--net: {error}") from None
-    elif name != "file":
-        page = NetPage.of_preset(name)
-    else:
+    recorded = config.page
+    if given is None and config.net.name == "file":
         raise ValueError(
             f"--net: missing, {printable(run)} has a net from a file, expected --net "
             f"{recorded.name} (net=), with the SHA-256 {recorded.sha256[:12]}…: pass the file, "
             f"whose text is in {printable(run / 'net.py')}."
         )
-    for field in ("sha256", "function"):
-        got, expected = getattr(page, field), getattr(recorded, field)
-        if got != expected:
-            raise ValueError(
-                f"--net: {printable(page.file)} is not what {printable(run)} began with, got the "
-                f"{field} {shown(got)}, expected {shown(expected)}: pass --net "
-                f"{printable(run / 'net.py')}:{recorded.function} (net=), or begin a new run."
-            )
+    if isinstance(given, Mapping):
+        page = NetPage.of(given)
+    else:
+        name = os.fspath(given or config.net.name)
+        try:
+            page = NetPage.parse(str(page_path(name)) if name in NAMES else name)
+        except ValueError as error:
+            raise ValueError(f"--net: {error}") from None
+    if (page.sha256, page.function) != (recorded.sha256, recorded.function):
+        raise ValueError(
+            f"--net: {printable(run)} began with {recorded.name}, SHA-256 {recorded.sha256[:12]}…, "
+            f"got {page.name}, SHA-256 {page.sha256[:12]}…: pass --net "
+            f"{printable(run / 'net.py')}:{recorded.function} (net=), or begin a new run."
+        )
     return config.model_copy(update={"page": page})
 
 
-def load_function(net_file: NetPage) -> Callable[..., Any]:
+def place_of(page: NetPage, function: object) -> str:
+    """The file and the line of a function of it, for errors; the first line of anything else."""
+    line = function.__code__.co_firstlineno if inspect.isfunction(function) else 1
+    return f"{printable(page.file)}:{line}"
+
+
+def load_function(page: NetPage) -> Callable[..., Any]:
     """The function of the file that builds the net.
 
     Raises:
         NetFileError: If it is missing or takes other arguments.
         ValueError: If the file has changed.
     """
-    module = load_module(net_file)
-    name = net_file.function
-    function = vars(module).get(name)
-    if not inspect.isfunction(function):
-        problem = "is missing" if function is None else f"is of type {type(function).__name__}"
-        raise NetFileError(
-            f"{printable(net_file.file)}:1: the function {name} {problem}, expected def "
-            f"{name}{ARGUMENTS}: add it, or name another one, as in --net FILE.py:NAME."
-        )
-    signature = inspect.signature(function)
+    name = page.function
+    function: Callable[..., Any] | None = vars(load_module(page)).get(name)
     try:
+        signature = inspect.signature(function)  # type: ignore[arg-type]  # as below
         signature.bind((), 0, None)
-    except TypeError:
-        line = function.__code__.co_firstlineno
+    except (TypeError, ValueError):
+        got = f"{name}{signature}" if inspect.isfunction(function) else shown(function)
         raise NetFileError(
-            f"{printable(net_file.file)}:{line}: got {name}{signature}, expected "
-            f"{name}{ARGUMENTS}: change its parameters."
+            f"{place_of(page, function)}: got {got}, expected def {name}{ARGUMENTS}: write this "
+            "function, or name another one, as in --net FILE.py:NAME."
         ) from None
-    return function
+    return function  # type: ignore[return-value]  # None has no signature
 
 
-def load_layer(net_file: NetPage) -> type[EquationLayer]:
+def load_layer(page: NetPage) -> type[EquationLayer]:
     """The layer of the file that `neuron` made; its name is the `function` of the config.
 
     Raises:
@@ -126,20 +118,20 @@ def load_layer(net_file: NetPage) -> type[EquationLayer]:
     """
     layers = {
         name: value
-        for name, value in vars(load_module(net_file)).items()
+        for name, value in vars(load_module(page)).items()
         if isinstance(value, type) and issubclass(value, EquationLayer) and hasattr(value, "page")
     }
-    name = net_file.function
+    name = page.function
     if name not in layers:
         known = f"one of {', '.join(layers)}" if layers else "a function under @neuron"
         raise NetFileError(
-            f"{printable(net_file.file)}:1: there is no layer {name}, expected {known}: name it, "
+            f"{printable(page.file)}:1: there is no layer {name}, expected {known}: name it, "
             "as in FILE.py:NAME."
         )
     return layers[name]
 
 
-def load_module(net_file: NetPage) -> ModuleType:
+def load_module(page: NetPage) -> ModuleType:
     """The module of the file, registered under a name of its hash.
 
     Pickles of its classes can be read in any process that has called this.
@@ -148,29 +140,34 @@ def load_module(net_file: NetPage) -> ModuleType:
         NetFileError: If the file raises.
         ValueError: If the file has changed.
     """
-    name = f"nwave_net_{net_file.sha256[:16]}"
+    name = f"nwave_net_{page.sha256[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    content = net_file.content()
+    content = page.content()
     module = ModuleType(name)
-    module.__file__ = net_file.file
+    module.__file__ = page.file
     sys.modules[name] = module
     try:
-        exec(compile(content, net_file.file, "exec"), vars(module))
+        exec(compile(content, page.file, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-        default = f"{printable(net_file.file)}:{line or 1}"
-        raise located(error, net_file, "the file failed", default) from error
+        line = error.lineno if isinstance(error, SyntaxError) else 1
+        raise located(error, page, "the file failed", f"{printable(page.file)}:{line}") from error
     return module
 
 
-def located(
-    error: Exception | SystemExit, net_file: NetPage, what: str, default: str
-) -> NetFileError:
-    """An error with the last line of the file that led to it."""
+def located(error: BaseException, page: NetPage, problem: str, place: str) -> NetFileError:
+    """An error with the last line of the file that led to it.
+
+    Args:
+        error: The error.
+        page: The file.
+        problem: What failed.
+        place: File and line, for an error that came from elsewhere.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == net_file.file]
-    place = f"{printable(net_file.file)}:{lines[-1]}" if lines else default
+    lines = [frame.lineno for frame in frames if frame.filename == page.file]
+    if lines:
+        place = f"{printable(page.file)}:{lines[-1]}"
     reason = one_line(error) if isinstance(error, Exception) else str(error)
-    return NetFileError(f"{place}: {what} ({type(error).__name__}: {reason}).")
+    return NetFileError(f"{place}: {problem} ({type(error).__name__}: {reason}).")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import load_profile
-from nwavesdk.internal.files import one_line, printable
+from nwavesdk.internal.files import one_line
 from nwavesdk.layers import ChipInstance, NeuronLayer, SpikingSequential
 from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import record
@@ -20,7 +20,7 @@ from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import apply_recipe, complete, fill
 from nwavesdk.train.fit.arithmetic import current_arithmetic
-from nwavesdk.train.fit.net_file import NetFileError, load_function, located
+from nwavesdk.train.fit.net_file import NetFileError, load_function, located, place_of
 
 __all__ = [
     "FileNet",
@@ -32,32 +32,29 @@ __all__ = [
     "warn_of_constants",
 ]
 
+# Values of fields whose values are found in the data, for a config without data.
+FOUND = {
+    "hold": 1,
+    "steps": 8,
+    "sample_rate": 16_000,
+    "bin": 1e-3,
+    "add_standardized": False,
+}
+
 
 class FileNet(nn.Module):
     """The net of a file, from the inputs of a run to its outputs.
 
     Args:
-        net: What `build` returned.
+        net: The net that `build` returned.
         inputs: Shape of one step.
-        n_outputs: Number of classes, or of values per step.
-        decides_once: Whether there is one decision per recording, not one per step.
         place: File and line of `build`, for errors.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        inputs: tuple[int, ...],
-        n_outputs: int,
-        *,
-        decides_once: bool,
-        place: str,
-    ) -> None:
+    def __init__(self, net: nn.Module, inputs: tuple[int, ...], place: str) -> None:
         super().__init__()
         self.net = net
         self.inputs = inputs
-        self.n_outputs = n_outputs
-        self.decides_once = decides_once
         self.place = place
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -66,51 +63,13 @@ class FileNet(nn.Module):
         Args:
             x: Frames, [B, T, F].
             lengths: Number of steps of each recording, int64 [B], or None.
-
-        Raises:
-            NetFileError: If the net returns something else.
         """
         sequence = x.reshape(*x.shape[:2], *self.inputs)
         if not takes_held(self.net):
             sequence = sequence.contiguous()  # a user's module may need a memory for each step
         options = {"lengths": lengths} if takes_argument(type(self.net), "lengths") else {}
         outputs = self.net(sequence, **options)
-        pair = outputs if isinstance(outputs, tuple) else (outputs, outputs)
-        if len(pair) != 2 or not all(isinstance(value, Tensor) for value in pair):
-            raise self._wrong(type(outputs).__name__)
-        spk, mem = pair
-        if spk is mem:
-            self._check_scores(spk, x)
-        else:
-            self._check_spikes(spk, mem, x)
-        return spk, mem
-
-    def _check_scores(self, scores: Tensor, x: Tensor) -> None:
-        per_step = (*x.shape[:2], self.n_outputs)
-        per_recording = (len(x), self.n_outputs)
-        expected = (per_step, per_recording) if self.decides_once else (per_step,)
-        if tuple(scores.shape) not in expected:
-            raise self._wrong(f"scores of shape {list(scores.shape)}")
-
-    def _check_spikes(self, spk: Tensor, mem: Tensor, x: Tensor) -> None:
-        is_sequence = spk.ndim == 3 and spk.shape[:2] == x.shape[:2] and spk.shape == mem.shape
-        n_neurons = spk.shape[-1] if spk.ndim else 0
-        fits = n_neurons % self.n_outputs == 0 if self.decides_once else n_neurons == self.n_outputs
-        if not (is_sequence and n_neurons and fits):
-            raise self._wrong(f"spk, mem of shapes {list(spk.shape)} and {list(mem.shape)}")
-
-    def _wrong(self, got: str) -> NetFileError:
-        count = self.n_outputs
-        if self.decides_once:
-            expected = (
-                f"scores [B, {count}] or [B, T, {count}], or spk, mem [B, T, N] with N a multiple "
-                f"of {count}"
-            )
-        else:
-            expected = f"outputs [B, T, {count}], or spk, mem of this shape"
-        return NetFileError(
-            f"{self.place}: the net must return {expected}, got {got}: change its last module."
-        )
+        return outputs if isinstance(outputs, tuple) else (outputs, outputs)
 
 
 # The net of a run: a stack of layers, or what a page or a file builds.
@@ -134,48 +93,61 @@ def network_of_run(
         NetFileError: If the file, its function or its net does not work.
     """
     facts = config.facts
-    build = load_function(config.page)
-    place = f"{printable(config.page.file)}:{build.__code__.co_firstlineno}"
     n_outputs = len(facts.classes) or facts.n_targets
     is_layered = config.net.name in LAYERED
     # Frames of images and events are flat in a net of layers.
     inputs = (facts.n_features,) if is_layered else facts.feature_shape or (facts.n_features,)
-    try:
-        net = build(inputs, n_outputs, _as_trained(config, deployed=deployed, mismatch=mismatch))
-    except (Exception, SystemExit) as error:
-        if config.net.name != "file" and isinstance(error, ValueError):
-            raise NetFileError(f"--net {config.net.name}: {one_line(error)}") from error
-        raise located(error, config.page, f"{config.page.function} failed", place) from error
+    trained = _as_trained(config, deployed=deployed, mismatch=mismatch)
+    net, place = _build(trained, inputs, n_outputs)
     if is_layered:
         assert isinstance(net, SpikingSequential)
         return net
-    if not isinstance(net, nn.Module):
-        raise NetFileError(
-            f"{place}: {config.page.function} returned {type(net).__name__}, expected a "
-            "torch.nn.Module: return the net."
-        )
-    decides_once = config.task.name == "classification"
-    file_net = FileNet(net, inputs, n_outputs, decides_once=decides_once, place=place)
-    _try(file_net, config)
+    file_net = FileNet(net, inputs, place)
+    _try(file_net, config, n_outputs)
     if not mismatch:
         ChipInstance(None).hold(file_net)
     return file_net
 
 
+def _build(
+    config: CompletedConfig, inputs: tuple[int, ...], n_outputs: int
+) -> tuple[nn.Module, str]:
+    """The net that the page of a config builds, and the file and line of its function."""
+    page, preset = config.page, config.net.name
+    build = load_function(page)
+    place = place_of(page, build)
+    try:
+        net = build(inputs, n_outputs, config)
+    except (Exception, SystemExit) as error:
+        if preset != "file" and isinstance(error, ValueError):
+            raise NetFileError(f"--net {preset}: {one_line(error)}") from error
+        raise located(error, page, f"{page.function} failed", place) from error
+    if not isinstance(net, nn.Module):
+        raise NetFileError(
+            f"{place}: {page.function} returned {type(net).__name__}, expected a torch.nn.Module: "
+            "return the net."
+        )
+    return net, place
+
+
 def _as_trained(config: CompletedConfig, *, deployed: bool, mismatch: bool) -> CompletedConfig:
     """The config with the training that a page for a chip builds its net for."""
-    if config.chip is None:
+    chip = config.chip
+    if chip is None:
         return config
-    training = config.chip.training
-    if mismatch:
-        training = "mismatch"
-    elif deployed or training != "plain":
-        training = "hardware"
-    return config.model_copy(update={"chip": config.chip.model_copy(update={"training": training})})
+    training = "plain" if chip.training == "plain" and not deployed else "hardware"
+    chip = chip.model_copy(update={"training": "mismatch" if mismatch else training})
+    return config.model_copy(update={"chip": chip})
 
 
 def sample_config(
-    preset: PresetName, inputs: tuple[int, ...], classes: int, kind: str | None = None, **net: Any
+    preset: PresetName,
+    inputs: tuple[int, ...],
+    classes: int,
+    kind: str | None = None,
+    *,
+    task: str = "classification",
+    **net: Any,
 ) -> CompletedConfig:
     """The config of a run of a preset with its defaults for inputs of this shape, without data.
 
@@ -183,29 +155,27 @@ def sample_config(
         preset: Its name.
         inputs: Shape of one step: bands of sound, values of a series, pixels of an image, or places
             of events.
-        classes: Number of classes.
+        classes: Number of classes, or of values for regression.
         kind: What the recordings are; None takes sound for one axis, events for [2, H, W], and
             otherwise images.
+        task: What the net learns.
         net: Options of the net.
     """
     is_polarized = len(inputs) == 3 and inputs[0] == 2
     if kind is None:
         kind = "sound" if len(inputs) == 1 else "events" if is_polarized else "image"
-    choices: dict[str, Any] = {
-        "data": {"kind": kind, "source": "digits"},
-        "task": {"name": "classification"},
+    chip = {"profile": "h1v2", "gain": 1.0, "bits": 4} if preset == "chip" else None
+    choices = {
+        "data": {"kind": kind},
+        "task": {"name": task},
         "net": {"name": preset, **net},
+        "chip": chip,
     }
-    if preset == "chip":
-        choices["chip"] = {"profile": "h1v2"}
     config = apply_recipe(RunConfig.of(choices))
-    found = {"hold": 1, "sample_rate": 16_000, "bin": 1e-3, "add_standardized": False}
-    fields = type(config.data).model_fields
-    data = {name: value for name, value in found.items() if name in fields}
-    chip = {"gain": 1.0, "bits": 4} if config.chip is not None else {}
+    has_classes = task in ("classification", "labels")
     facts = Facts(
-        classes=tuple(map(str, range(classes))),
-        n_targets=0,
+        classes=tuple(map(str, range(classes))) if has_classes else (),
+        n_targets=0 if has_classes else classes,
         n_features=math.prod(inputs),
         feature_shape=inputs if len(inputs) > 1 else (),
         fingerprint="",
@@ -214,11 +184,11 @@ def sample_config(
         split_by="recording",
         split_reason="",
         split_version=1,
-        profile=None if config.chip is None else load_profile(config.chip.profile).to_json(),
+        profile=load_profile("h1v2").to_json() if chip else None,
         begun_with=Origin.current(),
     )
-    filled = fill(config, {"data": data, **({"chip": chip} if chip else {})})
-    return complete(filled, facts, current_arithmetic())
+    found = {name: FOUND[name] for name in config.data.found}
+    return complete(fill(config, {"data": found}), facts, current_arithmetic())
 
 
 def build_preset(
@@ -229,17 +199,17 @@ def build_preset(
     Raises:
         NetFileError: If the preset has no net for these inputs.
     """
-    config = sample_config(preset, inputs, classes, kind)
-    try:
-        net: nn.Module = load_function(config.page)(inputs, classes, config)
-    except ValueError as error:
-        raise NetFileError(f"--net {preset}: {one_line(error)}") from None
+    net, _ = _build(sample_config(preset, inputs, classes, kind), inputs, classes)
     return net
 
 
 @torch.no_grad()
-def _try(net: FileNet, config: CompletedConfig) -> None:
-    """Run silence of two lengths through the net, which also creates lazy parameters."""
+def _try(net: FileNet, config: CompletedConfig, n_outputs: int) -> None:
+    """Run silence of two lengths through the net, which also creates lazy parameters.
+
+    Raises:
+        NetFileError: If the net fails, does not spike, or returns outputs of other shapes.
+    """
     n_steps = config.facts.typical_steps
     x = torch.zeros(2, n_steps, config.facts.n_features)
     lengths = torch.tensor([n_steps, max(1, n_steps - 1)])
@@ -247,18 +217,35 @@ def _try(net: FileNet, config: CompletedConfig) -> None:
     try:
         with torch.random.fork_rng(devices=[]), prepared(net):
             recording = record(net, x, lengths=lengths)
-    except NetFileError:
-        raise
     except Exception as error:
-        shape = [2, n_steps, *net.inputs]
-        what = f"the net failed for an input of shape {shape}"
-        raise located(error, config.page, what, net.place) from error
+        problem = f"the net failed for an input of shape {[2, n_steps, *net.inputs]}"
+        raise located(error, config.page, problem, net.place) from error
+    net.train()
     if not recording.spiking:
         raise NetFileError(
             f"{net.place}: the net has no layer that spikes, got {type(net.net).__name__}, "
             "expected at least one neuron layer of nwavesdk: add one, such as LIFLayer."
         )
-    net.train()
+    decides_once = config.task.name == "classification"
+    if not _fits(recording.spk, recording.mem, [2, n_steps], n_outputs, decides_once):
+        raise NetFileError(
+            f"{net.place}: the net must return scores [B, T, {n_outputs}], or spk, mem of this "
+            f"shape; for a class per recording also scores [B, {n_outputs}], or spk, mem [B, T, N] "
+            f"with N a multiple of {n_outputs}; got the shapes {list(recording.spk.shape)} and "
+            f"{list(recording.mem.shape)}: change its last module."
+        )
+
+
+def _fits(
+    spk: Tensor, mem: Tensor, sequence: list[int], n_outputs: int, decides_once: bool
+) -> bool:
+    """Whether outputs for steps `[B, T]` are scores, or spikes and membranes, of the task."""
+    shape = list(spk.shape)
+    if decides_once and spk is mem and shape == [sequence[0], n_outputs]:
+        return True
+    has_populations = decides_once and spk is not mem and shape != []
+    population = max(1, shape[-1] // n_outputs) if has_populations else 1
+    return shape == [*sequence, population * n_outputs] and spk.shape == mem.shape
 
 
 def nearest_tau_note(config: CompletedConfig) -> str | None:
@@ -267,11 +254,10 @@ def nearest_tau_note(config: CompletedConfig) -> str | None:
     Args:
         config: The config of a run.
     """
-    profile = config.facts.chip
-    if profile is None or not profile.tau_profiles or config.net.name != "chip":
+    profile, tau = config.facts.chip, config.option("net.tau")
+    if config.net.name != "chip" or profile is None or not profile.tau_profiles:
         return None
-    tau = config.option("net.tau")
-    nearest = min(profile.tau_profiles, key=lambda one: abs(math.log(one / tau)))
+    nearest = min(profile.tau_profiles, key=lambda value: abs(math.log(value / tau)))
     if math.isclose(nearest, tau, rel_tol=0.01):
         return None
     return (
@@ -283,26 +269,16 @@ def nearest_tau_note(config: CompletedConfig) -> str | None:
 def warn_of_constants(net: nn.Module) -> None:
     """Warn once if time constants of a net are shorter than a step, or probably in milliseconds."""
     layers = {name: m for name, m in net.named_modules() if isinstance(m, NeuronLayer)}
-    short = {name: layer.short_constants() for name, layer in layers.items()}
-    long = {name: layer.long_constants() for name, layer in layers.items()}
-    raise_them = (
-        "whose neurons forget each input within a step: raise them (--tau, or in the file of the "
-        "net), or lower --dt."
-    )
-    in_seconds = "but they are in seconds: 20 ms are 20e-3."
-    for fault, constants, remedy in (
-        ("shorter than the step", short, raise_them),
-        ("longer than 1,000 steps", long, in_seconds),
-    ):
-        texts = [
-            f"{name}: {', '.join(f'{argument} of {tau:.4g} s' for argument, tau in taus.items())}"
-            for name, taus in constants.items()
-            if taus
-        ]
-        if texts:
-            dt = next(layers[name].dt for name, taus in constants.items() if taus)
-            warnings.warn(
-                f"time constants are {fault} of {dt:.4g} s in {len(texts)} of {len(layers)} layers "
-                f"({'; '.join(texts)}), {remedy}",
-                stacklevel=3,
-            )
+    faults = [
+        f"{name}: {argument} of {tau:.4g} s"
+        for name, layer in layers.items()
+        for constants in (layer.short_constants(), layer.long_constants())
+        for argument, tau in constants.items()
+    ]
+    if faults:
+        dt = next(iter(layers.values())).dt
+        warnings.warn(
+            f"time constants are in seconds, expected from 1 to 1,000 steps of {dt:.4g} s, got "
+            f"{'; '.join(faults)}: change them (--tau, or in the file of the net), or --dt.",
+            stacklevel=3,
+        )

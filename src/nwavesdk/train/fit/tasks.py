@@ -1,12 +1,15 @@
 """The tasks of a run, one class each: output layer, loss, score, measures and predictions.
 
 Nothing else asks which task a run has. A task is data plus pure functions; what it takes from the
-training set, the scale of the targets or the weights of the classes, is added by `fitted`.
+training set, the scale of the targets or the weights of the classes, is added by `fitted`. A
+further task is three things: its fields in `train/config/learning.py`, a subclass of `TrainingTask`
+in `TASKS`, and a function in `train/report/task_reports.py` for what the report shows.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +24,7 @@ from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from nwavesdk.metrics.values import correlation_of, mse_of, r2_of, value_sums
 from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.fit.decoders import (
-    ClassDecoder,
-    GivenDecoder,
-    MembraneDecoder,
-)
+from nwavesdk.train.fit.decoders import ClassDecoder, MembraneDecoder
 
 __all__ = [
     "TASKS",
@@ -36,7 +35,6 @@ __all__ = [
     "StepLabels",
     "TrainingTask",
     "class_counts",
-    "fit_targets",
     "task_of",
 ]
 
@@ -49,7 +47,7 @@ VALUE_PER_SPIKE = 2.0
 UNBALANCED = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputLayer:
     """The output layer of a net.
 
@@ -57,28 +55,32 @@ class OutputLayer:
         n_outputs: Number of outputs: classes, or values of a step.
         population: Neurons of each output.
         is_readout: Whether its neurons only integrate, and their membranes are the outputs.
+        is_given: Whether the net is built by a page or a file and may return scores.
         tau: Membrane time constant [s].
         dt: Time step [s].
-        is_given: Whether the net is one that a file of the user builds, which may give scores.
     """
 
     n_outputs: int
-    population: int
-    is_readout: bool
+    population: int = 1
+    is_readout: bool = False
+    is_given: bool = False
     tau: float
     dt: float
-    is_given: bool = False
 
     @classmethod
     def of(cls, config: CompletedConfig) -> "OutputLayer":
         """The output layer of a run."""
-        net: Any = config.net
-        n_outputs = len(config.facts.classes) or config.facts.n_targets
-        if net.name not in LAYERED:
-            return cls(n_outputs, 1, True, net.dt, net.dt, is_given=True)
-        is_readout = net.name == "lif" and config.task.name != "classification"
-        population = 1 if is_readout else net.population
-        return cls(n_outputs, population, is_readout, net.tau, net.dt)
+        is_given = config.net.name not in LAYERED
+        is_per_step = config.task.name != "classification"
+        is_readout = is_given or (config.net.name == "lif" and is_per_step)
+        return cls(
+            n_outputs=len(config.facts.classes) or config.facts.n_targets,
+            population=1 if is_readout else config.option("net.population"),
+            is_readout=is_readout,
+            is_given=is_given,
+            tau=config.option("net.tau", config.net.dt),
+            dt=config.net.dt,
+        )
 
     @property
     def n_neurons(self) -> int:
@@ -92,42 +94,41 @@ class OutputLayer:
             scale: Output per spike and step, for neurons that spike.
             is_signed: Whether an output can be negative, for neurons that spike.
         """
-        if self.is_given:
-            return GivenDecoder()
         if self.is_readout:
-            return MembraneDecoder(self.tau, self.dt)
+            return MembraneDecoder(0.0 if self.is_given else self.tau, self.dt)
         return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
 
 
-class TrainingTask(Protocol):
+@dataclass(frozen=True, eq=False)
+class TrainingTask(ABC):
     """What a net learns.
+
+    Args:
+        output: The output layer.
+        targets: The scale of the targets; None for classes, and until `fitted`.
 
     Attributes:
         name: Its name in configs.
-        is_recurrent: Whether hidden layers are recurrent unless the config decides.
-        score: The measure whose highest value on the validation set selects the epoch.
-        batch_score_name: The measure that `batch_score` gives.
-        output: The output layer.
-        targets: The scale of the targets, or None for classes.
+        batch_score_name: The measure that `batch_score` returns.
     """
 
     name: ClassVar[Task]
-    is_recurrent: ClassVar[bool]
     batch_score_name: ClassVar[str]
 
-    @property
-    def score(self) -> str: ...
-
-    @property
-    def output(self) -> OutputLayer: ...
-
-    @property
-    def targets(self) -> Standard | None: ...
+    output: OutputLayer
+    targets: Standard | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, config: CompletedConfig) -> Self:
         """The task of a run, before it is fitted; `task_of` chooses the class."""
+        return cls(OutputLayer.of(config))
 
+    @property
+    def score(self) -> str:
+        """The measure whose highest value on the validation set selects the epoch."""
+        return self.batch_score_name
+
+    @abstractmethod
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         """The task with what it takes from the training set.
 
@@ -136,119 +137,119 @@ class TrainingTask(Protocol):
             is_balanced: Whether rare classes get larger weights.
         """
 
-    def advice(self, train: Series) -> str | None:
+    def advice(self, train: Series) -> str | None:  # noqa: ARG002
         """What to know about the training set before a run, or None."""
+        return None
 
     def scaled(self, targets: Standard | None) -> Self:
         """The task with a scale of the targets that was fitted earlier."""
+        return replace(self, targets=targets)
 
+    @abstractmethod
     def decoder(self) -> nn.Module:
         """A decoder of outputs; see `nwavesdk.train.fit.decoders`."""
 
+    @abstractmethod
     def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The loss of a batch, a scalar.
 
         Args:
-            outputs: What the decoder gives.
+            outputs: What the decoder returns.
             y: Targets of the batch; see `Batch`.
             lengths: Steps of each recording, `[B]`; None for all.
         """
 
+    @abstractmethod
     def batch_score(
         self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, int]:
         """The score of a training batch, and its weight in the mean over batches."""
 
+    @abstractmethod
     def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Sums of a batch from which the measures follow; those of batches are added."""
 
+    @abstractmethod
     def measures(self, tally: Tensor) -> dict[str, float]:
         """The measures of all batches in a tally."""
 
+    @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Classes, int64 `[B]` or `[B, T]`; or values in the units of the targets, `[B, T, D]`."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Classes:
-    """What tasks with classes share.
+class _Classes(TrainingTask):
+    """A task with classes; a step or recording without one has the label -1.
 
     Args:
-        output: The output layer.
         sharpness: Logit per spike and step.
         weights: Weight of each class in the loss; None for equal ones.
         smoothing: Probability that the loss expects of the wrong classes together.
     """
 
-    is_recurrent: ClassVar[bool] = False
-    batch_score_name: ClassVar[str] = "accuracy"
+    batch_score_name = "accuracy"
 
-    output: OutputLayer
     sharpness: float
     weights: tuple[float, ...] | None = None
     smoothing: float = 0.0
+
+    @classmethod
+    def of(cls, config: CompletedConfig) -> Self:
+        sharpness = config.option("net.sharpness", 1.0)  # of nets with spikes as outputs
+        smoothing = config.option("task.label_smoothing")
+        return cls(OutputLayer.of(config), sharpness, smoothing=smoothing)
 
     @property
     def score(self) -> str:
         return "accuracy" if self.weights is None else "balanced_accuracy"
 
-    @property
-    def targets(self) -> Standard | None:
-        return None
-
-    @property
-    def n_classes(self) -> int:
-        return self.output.n_outputs
-
-    @classmethod
-    def of(cls, config: CompletedConfig) -> Self:
-        net: Any = config.net
-        task: Any = config.task
-        sharpness = getattr(net, "sharpness", 1.0)  # of nets with spikes as outputs
-        return cls(OutputLayer.of(config), sharpness, smoothing=task.label_smoothing)
-
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         if not is_balanced:
             return self
-        counts = class_counts(train, self.n_classes)
+        counts = class_counts(train, self.output.n_outputs)
         # n / (C n_c); a class that the training set lacks has no weight.
-        weights = counts.sum() / (self.n_classes * np.maximum(counts, 1)) * (counts > 0)
+        weights = counts.sum() / (len(counts) * np.maximum(counts, 1)) * (counts > 0)
         return replace(self, weights=tuple(weights.tolist()))
 
     def advice(self, train: Series) -> str | None:
         """A note on classes that are not balanced, if the loss does not make up for it."""
-        counts = class_counts(train, self.n_classes)
-        present = counts[counts > 0]
-        if self.weights is not None or present.max() <= UNBALANCED * present.min():
+        counts = class_counts(train, self.output.n_outputs)
+        present = np.flatnonzero(counts)
+        most, fewest = (int(present[pick(counts[present])]) for pick in (np.argmax, np.argmin))
+        if self.weights is not None or counts[most] <= UNBALANCED * counts[fewest]:
             return None
-        names = train.recordings.classes
-        most, fewest = (
-            int(counts.argmax()),
-            int(np.where(counts > 0, counts, counts.max()).argmin()),
-        )
+        names, shares = train.recordings.classes, counts / counts.sum()
         return (
-            f"the classes are not balanced: of the training set, {counts[most] / counts.sum():.1%} "
-            f"are {names[most]!r} and {counts[fewest] / counts.sum():.1%} {names[fewest]!r}. "
-            "Balanced accuracy and F1 are in the result; --class-weights balanced makes errors in "
-            "rare classes cost more."
+            f"the classes are not balanced: of the training set, {shares[most]:.1%} are "
+            f"{names[most]!r} and {shares[fewest]:.1%} {names[fewest]!r}. Balanced accuracy and F1 "
+            "are in the result; --class-weights balanced makes errors in rare classes cost more."
         )
 
-    def scaled(self, targets: Standard | None) -> Self:
-        del targets
-        return self
+    def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Mean cross-entropy of all decisions with a class, multiplied by its weight."""
+        is_labeled = y >= 0
+        if not is_labeled.any():
+            return 0.0 * outputs.sum()
+        logits, classes = outputs[is_labeled], y[is_labeled]
+        if self.weights is None:
+            return cross_entropy(logits, classes, label_smoothing=self.smoothing)
+        weights = logits.new_tensor(self.weights)[classes]
+        errors = cross_entropy(logits, classes, reduction="none", label_smoothing=self.smoothing)
+        return (weights * errors).mean()
 
     def batch_score(
-        self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None
+        self,
+        outputs: Tensor,
+        y: Tensor,
+        lengths: Tensor | None = None,  # noqa: ARG002
     ) -> tuple[Tensor, int]:
-        del lengths
-        is_labeled = y >= 0
-        is_right = (self.predict(outputs) == y)[is_labeled].float()
+        is_right = (self.predict(outputs) == y)[y >= 0].float()
         return is_right.sum() / max(len(is_right), 1), len(is_right)
 
-    def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Decisions by true and predicted class, `[C, C]`."""
-        del lengths
-        return confusion_matrix(self.predict(outputs).cpu(), y.cpu(), self.n_classes)
+        return confusion_matrix(self.predict(outputs).cpu(), y.cpu(), self.output.n_outputs)
 
     def measures(self, tally: Tensor) -> dict[str, float]:
         """Accuracy, balanced accuracy and F1; see `nwavesdk.metrics`."""
@@ -265,15 +266,6 @@ class _Classes:
         """Probability of each class, in the shape of the outputs."""
         return outputs.float().softmax(dim=-1)
 
-    def _cross_entropy(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """Mean over decisions, each multiplied by the weight of its class."""
-        smoothing = self.smoothing
-        if self.weights is None:
-            return cross_entropy(logits, classes, label_smoothing=smoothing)
-        weights = logits.new_tensor(self.weights)[classes]
-        errors = cross_entropy(logits, classes, reduction="none", label_smoothing=smoothing)
-        return (weights * errors).mean()
-
 
 class Classification(_Classes):
     """A class for each recording: the population that fires most, over all of its steps."""
@@ -281,13 +273,8 @@ class Classification(_Classes):
     name: ClassVar[Task] = "classification"
 
     def decoder(self) -> nn.Module:
-        decoder = ClassDecoder(self.n_classes, self.sharpness)
-        return GivenDecoder(decoder) if self.output.is_given else decoder
-
-    def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Cross-entropy of the firing rates; see `nwavesdk.loss.rate_cross_entropy`."""
-        del lengths
-        return self._cross_entropy(outputs, y)
+        output = self.output
+        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=output.is_given)
 
 
 class StepLabels(_Classes):
@@ -298,51 +285,20 @@ class StepLabels(_Classes):
     def decoder(self) -> nn.Module:
         return self.output.step_decoder(self.sharpness, is_signed=False)
 
-    def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy over all steps that have a class."""
-        del lengths
-        is_labeled = y >= 0
-        if not is_labeled.any():
-            return 0.0 * outputs.sum()
-        return self._cross_entropy(outputs[is_labeled], y[is_labeled])
 
-
-@dataclass(frozen=True, eq=False)
-class Regression:
+class Regression(TrainingTask):
     """Values of each step: the membranes of a read-out, or filtered rates of signed populations.
 
-    The net learns targets without units, `(target - mean) / deviation`.
-
-    Args:
-        output: The output layer.
-        targets: Mean and deviation of the targets of the training set; None until `fitted`.
+    The net learns targets without units, `(target - mean) / deviation`, with mean and deviation
+    over all steps of the training set.
     """
 
     name: ClassVar[Task] = "regression"
-    is_recurrent: ClassVar[bool] = False
-    batch_score_name: ClassVar[str] = "r2"
+    batch_score_name = "r2"
 
-    output: OutputLayer
-    targets: Standard | None = None
-
-    @property
-    def score(self) -> str:
-        return "r2"
-
-    @classmethod
-    def of(cls, config: CompletedConfig) -> Self:
-        return cls(OutputLayer.of(config))
-
-    def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
-        del is_balanced  # there are no classes
-        return replace(self, targets=fit_targets(train))
-
-    def advice(self, train: Series) -> str | None:
-        del train
-        return None
-
-    def scaled(self, targets: Standard | None) -> Self:
-        return replace(self, targets=targets)
+    def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:  # noqa: ARG002
+        values: Any = tuple(target[: train.input.length] for target in train.recordings.targets)
+        return self.scaled(Standard.fit(replace(train.recordings, frames=values, targets=())))
 
     def decoder(self) -> nn.Module:
         # The decoder takes the mean of each half.
@@ -394,15 +350,13 @@ class Regression:
     def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of the targets, `[D]`, with the dtype and device of a tensor."""
         assert self.targets is not None, "fitted() or scaled() comes first"
-        mean, deviation = self.targets.mean, self.targets.deviation
-        return like.new_tensor(mean), like.new_tensor(deviation)
+        return like.new_tensor(self.targets.mean), like.new_tensor(self.targets.deviation)
 
 
 class Pattern(Regression):
     """Values of each step from frozen noise: one pattern, which all sets share."""
 
     name: ClassVar[Task] = "pattern"
-    is_recurrent: ClassVar[bool] = True
 
 
 TASKS: Mapping[Task, type[TrainingTask]] = {
@@ -420,19 +374,10 @@ def task_of(config: CompletedConfig) -> TrainingTask:
 
 
 def class_counts(train: Series, n_classes: int) -> npt.NDArray[np.int64]:
-    """Recordings of each class, or frames of each class if frames have classes, `[C]`."""
+    """Recordings of each class, or steps of each class if steps have classes, `[C]`."""
     recordings = train.recordings
-    if recordings.task == "classification":
-        return np.bincount(recordings.labels, minlength=n_classes)
-    counts = np.zeros(n_classes, np.int64)
-    for target in recordings.targets:
-        classes = target[: train.input.length].astype(np.int64)
-        counts += np.bincount(classes[classes >= 0], minlength=n_classes)
-    return counts
-
-
-def fit_targets(train: Series) -> Standard:
-    """Mean and deviation of each value over all steps of a training set."""
-    recordings = train.recordings
-    values = tuple(target[: train.input.length] for target in recordings.targets)
-    return Standard.fit(replace(recordings, frames=values, targets=()))  # type: ignore[arg-type]  # values, not classes
+    labels = [recordings.labels]
+    if recordings.task == "labels":
+        labels = [target[: train.input.length].astype(np.int64) for target in recordings.targets]
+    counts = [np.bincount(classes[classes >= 0], minlength=n_classes) for classes in labels]
+    return sum(counts, start=np.zeros(n_classes, np.int64))

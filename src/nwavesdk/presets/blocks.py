@@ -1,0 +1,85 @@
+"""Building blocks that the pages of nets share: neurons behind batch norm, and the read-out."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nwavesdk.layers import LIFLayer, LILayer, TimeBatchNorm
+from nwavesdk.surrogate import parse
+from nwavesdk.train import CompletedConfig
+
+__all__ = [
+    "LONGEST",
+    "NORM_SCALE",
+    "SHORTEST",
+    "dropout",
+    "flat",
+    "has_target_per_step",
+    "lif_block",
+    "mixed_taus",
+    "read_out",
+]
+
+SHORTEST, LONGEST = 0.01, 0.1  # time constants of membranes [s]
+NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
+
+
+def flat(inputs: tuple[int, ...]) -> list[nn.Module]:
+    """The module that makes a step of this shape flat, if it has several axes."""
+    return [nn.Flatten()] if len(inputs) > 1 else []
+
+
+def lif_block(
+    synapse: nn.Module,
+    shape: tuple[int, ...],
+    net: Any,
+    shortest: float = SHORTEST,
+    longest: float = LONGEST,
+) -> list[nn.Module]:
+    """A synapse, batch norm, and LIF neurons of this shape with mixed time constants [s].
+
+    Args:
+        synapse: The synapse, which may be a convolution.
+        shape: Shape of the neurons, with channels first.
+        net: The section `net` of the config.
+        shortest: The shortest time constant [s].
+        longest: The longest time constant [s].
+    """
+    norm = TimeBatchNorm(shape[0])
+    nn.init.constant_(norm.weight, NORM_SCALE)
+    taus = mixed_taus(shape, shortest, longest)
+    surrogate = parse(net.surrogate)
+    neurons = LIFLayer(shape, taus, net.threshold, net.reset, dt=net.dt, spike_grad=surrogate)
+    return [synapse, norm, neurons, *dropout(net)]
+
+
+def mixed_taus(
+    shape: tuple[int, ...], shortest: float = SHORTEST, longest: float = LONGEST
+) -> Tensor:
+    """Time constants [s], log-uniform between two bounds, of this shape."""
+    return torch.empty(shape).uniform_(math.log(shortest), math.log(longest)).exp()
+
+
+def dropout(net: Any) -> list[nn.Module]:
+    """The dropout of the config, if it has any."""
+    return [nn.Dropout(net.dropout)] if net.dropout else []
+
+
+def has_target_per_step(config: CompletedConfig) -> bool:
+    """Whether the net learns a class or values for each step, not a class for the recording."""
+    return config.task.name != "classification"
+
+
+def read_out(n_inputs: int, n_outputs: int, config: CompletedConfig) -> list[nn.Module]:
+    """From spikes to scores or values in each step.
+
+    For a class per recording, which is the largest mean over time, batch norm brings rare spikes
+    to a deviation of one. Where each step has a target, an integrator adds up the scores.
+    """
+    scores = nn.Linear(n_inputs, n_outputs)
+    if not has_target_per_step(config):
+        return [TimeBatchNorm(n_inputs), scores]
+    dt = config.net.dt
+    return [scores, LILayer(n_outputs, tau=10 * dt, dt=dt, learn=("tau",))]
