@@ -45,7 +45,7 @@ def expected_events(
         parts = parts if spk is not mem else (parts[0], parts[0])
         probability, best = run.task.probabilities(run.task.decoder()(*parts))[0].max(dim=0)
         # A frame of 25 ms is complete at its end; the next one comes 10 ms later.
-        seconds = 25e-3 + 10e-3 * ((end - 1) // run.hold)
+        seconds = 25e-3 + 10e-3 * ((end - 1) // run.input.hold)
         is_free = not events or seconds - events[-1][0] >= dead - 1e-6
         if probability >= threshold and is_free:
             events.append((seconds, run.classes[best]))

@@ -9,7 +9,7 @@ from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import ARRAYS, INDEX
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.apply.predictions import SUFFIXES
+from nwavesdk.train.apply.predictions import WRITERS
 from nwavesdk.train.config.facts import ArithmeticConfig, Facts
 from nwavesdk.train.config.nets import NetPage
 from nwavesdk.train.run_folder import RunFolder
@@ -217,7 +217,7 @@ def _files() -> str:
         "page": _fields(NetPage),
         "arithmetic": _fields(ArithmeticConfig),
         "results": "\n".join(_result_rows()),
-        "suffixes": _listed(SUFFIXES),
+        "suffixes": _listed(WRITERS),
         "arrays": _listed(ARRAYS),
         "index": INDEX,
     }

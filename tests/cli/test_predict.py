@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +44,10 @@ def test_json_is_one_object_with_the_predictions_of_the_api(run: Path, files: li
         assert list(got["probabilities"]) == ["high", "low", "middle"]
         assert list(got["probabilities"].values()) == one.probabilities.tolist()
         assert got["spike_counts"] == one.counts.tolist()
-        assert "spikes" not in got
+        assert got["spikes"] == one.spikes.tolist()
 
 
+@pytest.mark.filterwarnings("default:skipped")
 def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_path: Path) -> None:
     from nwavesdk.train import load
     from train.runs import small_choices, write_untrained
@@ -109,6 +109,7 @@ def test_many_recordings_do_not_flood_the_terminal(run: Path, tones: Path) -> No
     assert len(json_object(nwave("predict", run, tones, "--json"))["predictions"]) == 48
 
 
+@pytest.mark.filterwarnings("default:skipped")
 def test_files_that_cannot_be_used_are_skipped_and_listed(
     run: Path, files: list[Path], tmp_path: Path
 ) -> None:
@@ -122,8 +123,9 @@ def test_files_that_cannot_be_used_are_skipped_and_listed(
     content = json_object(nwave(*words, "--on-error", "skip", "--json"))
     assert len(content["predictions"]) == 1
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / f"{n}.wav") for n in "ab"]
-    notes = nwave(*words, "--on-error", "skip").stderr.splitlines()
-    assert notes[0].startswith(f"skipped: {tmp_path}/a.wav cannot be read as sound")
+    (note,) = nwave(*words, "--on-error", "skip").stderr.splitlines()
+    words = f"nwave: warning: skipped 2 files of the data: {tmp_path}/a.wav cannot be read as sound"
+    assert note.startswith(words)
     result = nwave("predict", run, tmp_path / "a.wav", "--on-error", "skip")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("nwave: none of the 1 recordings can be used")
@@ -137,24 +139,23 @@ def test_a_long_sound_can_be_allowed(run: Path, tmp_path: Path) -> None:
     assert nwave("predict", run, tmp_path / "a.wav", "--max-seconds", 1).exit_code == 0
 
 
-def test_a_note_names_recordings_that_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    from nwavesdk.cli.predict import _note_cut
-    from nwavesdk.train import Prediction
+def test_a_note_names_recordings_that_are_cut(tones: Path, tmp_path: Path) -> None:
+    from train.runs import small_choices, write_untrained
 
-    shares = np.array([0.2, 0.8], np.float32)
-    short = Prediction("a.wav", "classification", 50, ("x", "y"), np.int64(1), shares, None)
-    _note_cut([short, short])
-    assert not capsys.readouterr().err
-    _note_cut([short, replace(short, key="b.wav", is_cut=True)])
-    note = capsys.readouterr().err
-    assert note.startswith("1 of 2 recordings, such as b.wav, are longer than those of the run")
-    assert "only their first 50 steps were used, as in training" in note
+    choices = small_choices(tones)
+    choices["data"] |= {"padding": "zeros", "length": 10}
+    write_untrained(tmp_path / "run", choices)
+    soundfile.write(tmp_path / "a.wav", np.ones(800), 8000)
+    soundfile.write(tmp_path / "b.wav", np.ones(8000), 8000)
+    note = nwave("predict", tmp_path / "run", tmp_path / "a.wav", tmp_path / "b.wav").stderr
+    assert f"1 of 2 recordings, such as {tmp_path}/b.wav, are longer than those of the run" in note
+    assert "only their first 10 steps were used, as in training" in note
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "Nothing to predict or to adapt to: got no recording"),
+        ((), " got 0 recordings, expected files or arrays, and none for a run that generates"),
         (("NONE.wav",), "NONE.wav does not exist: check the name"),
         (("--out", "a.txt"), "--out: expected a name that ends in .csv, .npz, .json, got 'a.txt'"),
         (("--out", "RUN/result.json"), "--out: "),
@@ -175,21 +176,17 @@ def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
     labels = np.array([0, 0, 1, 1, 1, 0])
     shares = np.eye(2, dtype=np.float32)[labels]
     steps = Prediction("x", "labels", 6, ("P", "QRS"), labels, shares, 0.5)
-    assert _lines([steps], None) == ["x     P 0-1, QRS 2-4, P 5"]
+    assert _lines([steps], None)[1] == "x     P 0-1, QRS 2-4, P 5-5"
     many = Prediction("x", "labels", 999, ("P", "QRS"), np.arange(999) % 2, None, None)
-    assert _lines([many], None)[0].endswith(", … (999 spans)")
-    assert len(_lines([many], None)[0]) < 130
-    assert prediction_json(steps, in_full=False)["spans"] == [
-        ["P", 0, 1],
-        ["QRS", 2, 4],
-        ["P", 5, 5],
-    ]
+    assert _lines([many], None)[1].endswith(" …")
+    assert len(_lines([many], None)[1]) < 130
+    assert prediction_json(steps)["spans"] == [("P", 0, 1), ("QRS", 2, 4), ("P", 5, 5)]
     values = Prediction(
         "y", "regression", 3, (), np.array([[1.0], [2], [6]], np.float32), None, None
     )
-    assert _lines([values], None) == [
-        "y     3 steps: 1 to 6, mean 3",
-        "--out FILE.csv writes the values of all steps",
+    assert [line.split() for line in _lines([values], None)] == [
+        ["file", "value", "1"],
+        ["y", "1", "to", "6"],
     ]
     write_predictions(tmp_path / "x.csv", [steps])
     rows = list(csv.reader((tmp_path / "x.csv").read_text().splitlines()))

@@ -43,9 +43,9 @@ def test_export_writes_one_step_of_a_run(run: Path, tmp_path: Path) -> None:
     assert result["check"]["spikes"] > 0
     function, about = read_torch(path.read_bytes())
     trained = load(run)
-    assert about["mean"] == list(map(float, trained.standard.mean))
+    assert about["mean"] == list(map(float, trained.input.standard.mean))
     assert about["classes"] == list(trained.classes)
-    assert about["dt"] == trained.dt
+    assert about["dt"] == trained.config.net.dt
     outputs, states = function(
         torch.zeros(7, *about["input"]),
         [torch.zeros(7, *state["shape"]) for state in about["states"]],
@@ -105,7 +105,7 @@ def test_the_description_has_the_settings_of_each_kind(tones: Path, tmp_path: Pa
     assert isinstance(run.features, ChipFeatures)
     settings = _about(run)["features"]
     assert settings.items() >= {"front_end": "filter_bank", "count": 16, "level": "peak"}.items()
-    assert settings["steps"] == run.steps
+    assert settings["steps"] == run.features.config.T
     others = {
         ImageFeatures((3, 4)): {"shape": (3, 4)},
         EventFeatures((2, 5, 6), 1e-3): {"shape": (2, 5, 6), "bin": 1e-3},

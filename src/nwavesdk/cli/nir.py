@@ -254,7 +254,7 @@ def export_nir(
         )
     trained, model, shape = open_net(run, net)
     options: dict[str, Any] = {
-        "dt": trained.dt,
+        "dt": trained.config.net.dt,
         "discretization": discretization,
         "allow": _allowed(allow),
     }
@@ -264,7 +264,7 @@ def export_nir(
         raise ValueError(f"--nir: {error.fault}: {_remedy(error.fault)}.") from None
     result = nir.check(exported.graph, net=model, **options)
     facts = {
-        "dt": trained.dt,
+        "dt": trained.config.net.dt,
         "discretization": discretization,
         "look_ahead": trained.input.look_ahead,
         "notes": exported.notes,

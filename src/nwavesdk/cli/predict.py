@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from textwrap import shorten
+from typing import Annotated, Literal
 
 import typer
 
+import nwavesdk
 from nwavesdk.cli.app import (
     Json,
     NetFile,
     RunPath,
+    aligned,
     app,
     check_spares_run,
     checked_option,
     print_report,
 )
 from nwavesdk.cli.errors import print_note
-from nwavesdk.internal.files import check_target
-
-if TYPE_CHECKING:
-    from nwavesdk.train import Prediction
+from nwavesdk.internal.files import FileError, check_target
 
 __all__ = ["predict_run"]
 
@@ -82,50 +82,19 @@ def predict_run(
     as_json: Json = False,
 ) -> None:
     """Predict class, classes of steps or values for recordings; the data of RUN are not needed."""
-    from nwavesdk.data.folder import SKIP_REMEDY
-    from nwavesdk.internal.files import FileError
-    from nwavesdk.train import load
     from nwavesdk.train.apply.predictions import prediction_json, write_predictions
 
     check_spares_run("--out", out, run)
-    trained = load(run, net, max_seconds=max_seconds)
+    trained = nwavesdk.train.load(run, net, max_seconds=max_seconds)
     skipped: list[tuple[str, str]] = []
     try:
         if adapt:
             trained = trained.adapt(adapt, skipped, on_error=on_error)
-        predictions = list(
-            trained.predictions(files or [], skipped, on_error=on_error, spikes=spikes)
-        )
+        predictions = trained.predict(files or [], skipped, on_error=on_error, spikes=spikes)
     except FileError as error:
-        raise ValueError(str(error).replace(SKIP_REMEDY, "--on-error skip leaves it out")) from None
-    faults = [f"skipped: {file} {fault}" for file, fault in skipped]
-    for note in _first_lines(faults, "--json lists all of them"):
-        print_note(note)
+        raise ValueError(str(error).replace('on_error="skip"', "--on-error skip")) from None
     if not predictions:
-        raise ValueError(f"none of the {len(skipped)} recordings can be used: see the lines above.")
-    _note_cut(predictions)
-    if out is not None:
-        write_predictions(out, predictions)
-    report = {
-        "run": run,
-        "task": trained.task.name,
-        "classes": trained.classes,
-        "predictions": [prediction_json(prediction, in_full=False) for prediction in predictions],
-        "skipped": skipped,
-        "adapted_to": adapt or [],
-        "out": out,
-    }
-    print_report(as_json, report, _lines(predictions, out))
-
-
-def _first_lines(lines: Sequence[str], remedy: str) -> list[str]:
-    """As many lines as a terminal can show, and the number of the others."""
-    n_hidden = len(lines) - MAX_ROWS
-    rest = [f"and {n_hidden:,} more; {remedy}"] if n_hidden > 0 else []
-    return [*lines[:MAX_ROWS], *rest]
-
-
-def _note_cut(predictions: Sequence["Prediction"]) -> None:
+        raise ValueError(f"none of the {len(skipped)} recordings can be used: see the line above.")
     cut = [prediction for prediction in predictions if prediction.is_cut]
     if cut:
         print_note(
@@ -133,48 +102,49 @@ def _note_cut(predictions: Sequence["Prediction"]) -> None:
             f"than those of the run: only their first {cut[0].steps:,} steps were used, as in "
             "training. Split them to get more."
         )
+    if out is not None:
+        write_predictions(out, predictions)
+    report = {
+        "run": run,
+        "task": trained.task.name,
+        "classes": trained.classes,
+        "predictions": list(map(prediction_json, predictions)),
+        "skipped": skipped,
+        "adapted_to": adapt or [],
+        "out": out,
+    }
+    print_report(as_json, report, _lines(predictions, out))
 
 
-def _lines(predictions: Sequence["Prediction"], out: Path | None) -> list[str]:
+def _lines(predictions: "Sequence[nwavesdk.train.Prediction]", out: Path | None) -> list[str]:
     """The table, as far as a terminal can show it, and where the rest is."""
-    first = predictions[0]
-    width = max(len("file"), *(len(prediction.key) for prediction in predictions[:MAX_ROWS]))
-    class_width = max(map(len, ("class", *first.classes)))
-    rows = [
-        f"{prediction.key:<{width}}  {_text(prediction, class_width)}{_spike_text(prediction)}"
-        for prediction in predictions
-    ]
-    lines = _first_lines(rows, f"--out {out or 'FILE.csv'} writes all of them")
-    if not first.is_per_step:
-        lines.insert(0, f"{'file':<{width}}  {'class':<{class_width}}  probability  next best")
+    records = [_record(prediction) for prediction in predictions[:MAX_ROWS]]
+    lines = aligned([[*records[0]], *(tuple(record.values()) for record in records)])
+    if len(predictions) > MAX_ROWS:
+        lines.append(f"and {len(predictions) - MAX_ROWS:,} more; --out FILE.csv writes all of them")
     if out is not None:
         lines.append(f"written to {out}")
-    elif not first.classes:
-        lines.append("--out FILE.csv writes the values of all steps")
     return lines
 
 
-def _text(prediction: "Prediction", class_width: int) -> str:
-    """Class, probability and the class that comes next; classes of steps; or ranges of values."""
+def _record(prediction: "nwavesdk.train.Prediction") -> dict[str, str]:
+    """A row of the table, by column: a class, the classes of steps, or ranges of values."""
+    record = {"file": prediction.key}
     if not prediction.is_per_step:
         (name, share), *others = prediction.ranking
-        next_best = [f"{other} {other_share:.3f}" for other, other_share in others[:1]]
-        return f"{name:<{class_width}}  {share:>11.3f}  {''.join(next_best)}"
-    if not prediction.classes:
+        record["class"] = name
+        record["probability"] = f"{share:.3f}"
+        record["next best"] = "".join(f"{other} {rest:.3f}" for other, rest in others[:1])
+    elif prediction.classes:
+        spans = ", ".join(f"{name} {first}-{last}" for name, first, last in prediction.spans())
+        record["classes of steps"] = shorten(spans, MAX_LETTERS, placeholder=" …")
+    else:
         values = prediction.predicted
-        ranges = zip(values.min(axis=0), values.max(axis=0), values.mean(axis=0), strict=True)
-        texts = [f"{low:.4g} to {high:.4g}, mean {mean:.4g}" for low, high, mean in ranges]
-        return f"{prediction.steps} steps: {'; '.join(texts)}"
-    spans = prediction.spans()
-    text = ", ".join(f"{name} {first}" + f"-{last}" * (last > first) for name, first, last in spans)
-    if len(text) <= MAX_LETTERS:
-        return text
-    return f"{text[:MAX_LETTERS].rpartition(', ')[0]}, … ({len(spans)} spans)"
+        for column, (low, high) in enumerate(zip(values.min(0), values.max(0), strict=True), 1):
+            record[f"value {column}"] = f"{low:.4g} to {high:.4g}"
 
-
-def _spike_text(prediction: "Prediction") -> str:
-    if prediction.spikes is None or prediction.counts is None:
-        return ""
-    names = prediction.classes or range(1, len(prediction.counts) + 1)
-    counts = [f"{name} {count}" for name, count in zip(names, prediction.counts, strict=True)]
-    return f"  spikes: {', '.join(counts)}"
+    if prediction.counts is not None:
+        names = prediction.classes or range(1, len(prediction.counts) + 1)
+        for label, count in zip(names, prediction.counts, strict=True):
+            record[f"spikes {label}"] = str(count)
+    return record

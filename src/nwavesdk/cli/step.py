@@ -49,7 +49,7 @@ def open_net(
     trained = nwavesdk.train.load(run, net)
     if isinstance(trained.net, FileNet):
         return trained, trained.net.net, trained.net.inputs
-    return trained, trained.net, (len(trained.standard.mean),)
+    return trained, trained.net, (len(trained.input.standard.mean),)
 
 
 def write_export(
@@ -83,7 +83,7 @@ def write_export(
     write_atomically(out, content)
     report = {"path": out, "bytes": len(content), "check": check_json(check), **facts}
     lines = [
-        f"{out}: {len(content):,} bytes, steps of {trained.dt:g} s",
+        f"{out}: {len(content):,} bytes, steps of {trained.config.net.dt:g} s",
         *lines,
         "its input is that of the net: frames on the scale of the run, each held as in it",
         *late_lines(trained),
@@ -108,17 +108,17 @@ def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
     """What a reader of the file needs to know of the run; docs/export.md lists the fields."""
     net_input = trained.input
     return {
-        "dt": trained.dt,
+        "dt": trained.config.net.dt,
         "task": trained.task.name,
         "classes": list(trained.classes),
         "kind": trained.kind,
         "features": _describe_features(trained.features),
         "frame_seconds": trained.frame_seconds,
-        "mean": [float(value) for value in trained.standard.mean],
-        "deviation": [float(value) for value in trained.standard.deviation],
+        "mean": [float(value) for value in trained.input.standard.mean],
+        "deviation": [float(value) for value in trained.input.standard.deviation],
         "center": net_input.center,
         "standardize": net_input.standardize,
-        "least_change": trained.standard.least_change,
+        "least_change": trained.input.standard.least_change,
         "encoder": net_input.encoder,
         "hold": net_input.hold,
         "length": net_input.length,

@@ -237,10 +237,10 @@ class EventFeatures(Features):
     shape: tuple[int, ...]
     bin: float
 
-    def featured(self, _: Item, sample: Sample) -> Featured:
+    def featured(self, item: Item, sample: Sample) -> Featured:
         events: Any = sample.values
         steps = count_steps(events, self.bin)
-        pairs = bin_events(fit_shape(events, self.shape), self.bin, steps)
+        pairs = bin_events(fit_shape(events, self.shape, item.path), self.bin, steps)
         return Featured(EventBins(pairs, (steps, int(np.prod(self.shape)))), sample.target)
 
 

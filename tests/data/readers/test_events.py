@@ -94,16 +94,21 @@ def test_hostile_bin(read, data, words):
 # Structured arrays
 
 
+FILE = Path("a.npy")
+
+
 def test_shapes_of_recordings_are_joined(read):
     kinds = {"t": "i8", "x": "i4", "y": "i4"}
     first = read(read_structured_npy, structured(kinds, (0, 1, 4), (3, 2, 0)))
     second = read(read_structured_npy, structured(kinds, (0, 6, 1)))
     shape = join_shapes([first.shape, second.shape])
     assert shape == (5, 7)
-    assert fit_shape(first, shape).places.tolist() == [4 * 7 + 1, 2]
-    assert fit_shape(second, shape).places.tolist() == [1 * 7 + 6]
-    with pytest.raises(ValueError, match="do not fit"):
-        fit_shape(second, (5, 6))
+    assert fit_shape(first, shape, FILE).places.tolist() == [4 * 7 + 1, 2]
+    assert fit_shape(second, shape, FILE).places.tolist() == [1 * 7 + 6]
+    with pytest.raises(
+        ValueError, match=r"a\.npy is from a sensor of shape .*expected \(5, 6\) or"
+    ):
+        fit_shape(second, (5, 6), FILE)
     with pytest.raises(ValueError, match="need the same axes"):
         join_shapes([(5, 7), (7,)])
 

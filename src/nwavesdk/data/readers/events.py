@@ -16,7 +16,7 @@ import numpy as np
 
 from nwavesdk.data.decoding import MOST_SECONDS
 from nwavesdk.data.readers.isolation import decode
-from nwavesdk.data.reading import Array, reading
+from nwavesdk.data.reading import Array, RecordingError, reading
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.imports import require
 
@@ -178,20 +178,29 @@ def join_shapes(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(np.max(distinct, axis=0).tolist())
 
 
-def fit_shape(events: Events, shape: tuple[int, ...]) -> Events:
+def fit_shape(events: Events, shape: tuple[int, ...], path: Path) -> Events:
     """The same events on a sensor that is at least as large.
 
+    Args:
+        events: The events.
+        shape: Size of the sensor.
+        path: The file that an error names.
+
     Raises:
-        ValueError: If it is smaller, or has other axes.
+        RecordingError: If the sensor is smaller, or has other axes.
 
     Example:
         >>> events = Events(np.zeros(2), np.array([1, 2]), (2, 2), 0.0)
-        >>> fit_shape(events, (2, 3)).places.tolist()
+        >>> fit_shape(events, (2, 3), Path("a.npy")).places.tolist()
         [1, 3]
     """
     if events.shape == shape:
         return events
     if len(shape) != len(events.shape) or any(map(int.__lt__, shape, events.shape)):
-        raise ValueError(f"fit_shape: events of {events.shape} do not fit into {shape}.")
+        raise RecordingError(
+            path,
+            f"is from a sensor of shape {events.shape}, expected {shape} or smaller",
+            "pass a recording like those of the run",
+        )
     places = np.ravel_multi_index(np.unravel_index(events.places, events.shape), shape)
     return Events(events.times, places, shape, events.duration)

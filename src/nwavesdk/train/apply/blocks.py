@@ -1,37 +1,50 @@
-"""A pass of recordings through a trained net in blocks of steps, which bounds its memory.
+"""Recordings in a trained net: its predictions, and the adaptation of its batch norms.
 
 Recordings that are short run in batches. A long one runs in blocks: the states of the net are kept
 from block to block, so its spikes are those of one call, up to the rounding of the products, whose
 order of sums may depend on the number of rows. A net that the user built runs in one call, because
 it may look at all steps.
+
+What a speaker, a microphone or a sensor changes in a net is, for a large part, the mean and the
+variance of its charges. A batch norm removes those of the training set, not those of a new speaker.
+Recordings of the speaker show them, and need no classes.
 """
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nwavesdk.data import Batch, NetInput, Recordings, Series
 from nwavesdk.data.features import EventBins
 from nwavesdk.data.loading import EventFrames
-from nwavesdk.layers.lengths import fill_padding, sum_over_steps
+from nwavesdk.layers.norms import TimeBatchNorm
+from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.apply.given import Given
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.fit.arithmetic import use_arithmetic
-from nwavesdk.train.fit.tasks import Classification, StepLabels
 
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
 
-__all__ = ["MAX_STEPS", "batch_of", "batched", "predict_recordings"]
+__all__ = ["adapted_net", "batch_of", "predict_recordings"]
 
 # Steps of all recordings of a batch together, and of a block of a long recording.
 MAX_STEPS = 4096
+
+# The training set counts as much as so many recordings: a few of them may not have all classes.
+TRAINING_WEIGHT = 20
+
+# One recording does not show how much recordings differ.
+MIN_RECORDINGS = 2
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def batched(recordings: Iterable[Given], net_input: NetInput) -> Iterator[list[Given]]:
@@ -66,6 +79,31 @@ def batch_of(recordings: Sequence[Given], net_input: NetInput) -> Batch:
     return series.batch(range(len(series)))
 
 
+def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
+    """The outputs of a net for a batch, in blocks of steps.
+
+    Args:
+        net: The net; its state changes.
+        batch: One recording, or several of at most `block_steps` steps.
+        block_steps: Steps of a call.
+
+    Returns:
+        Spikes and membranes of the output layer, `[B, T, N]`; of one block, what the net returns.
+    """
+    x, _, lengths = batch
+    n_steps = x.shape[1]
+    padded = lengths if bool((lengths < n_steps).any()) else None
+    outputs = []
+    with prepared(net):
+        for first in range(0, n_steps, block_steps):
+            block = x.narrow_copy(1, first, min(block_steps, n_steps - first))
+            outputs.append(net(block.to_dense(), padded))
+
+    if len(outputs) == 1:
+        return outputs[0]
+    return [torch.cat(blocks, dim=1) for blocks in zip(*outputs, strict=True)]
+
+
 def predict_recordings(
     run: "TrainedRun", recordings: Iterable[Given], *, spikes: bool
 ) -> Iterator[Prediction]:
@@ -76,72 +114,114 @@ def predict_recordings(
         recordings: Their frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
-    task = run.task
-    net_input = run.input
-    for batch in batched(recordings, net_input):
-        x, _, lengths = batch_of(batch, net_input)
+    for given in batched(recordings, run.input):
+        batch = batch_of(given, run.input)
+        block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
         with use_arithmetic(run.config.arithmetic), torch.inference_mode():
-            outputs, fired, events = _run_net(run, x, lengths, spikes=spikes)
-        counts = fired.reshape(len(batch), task.output.n_outputs, -1).sum(dim=2).long()
+            # A copy, because the net of the run may have a state: that of live sound.
+            spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
+            outputs = run.task.decoder()(spk, mem, batch.lengths)
 
-        for index, (given, length) in enumerate(zip(batch, lengths.tolist(), strict=True)):
+        for index, recording in enumerate(given):
+            n_steps = int(batch.lengths[index])
             output = outputs[index]
             if output.ndim > 1:  # of each step
-                output = output[net_input.look_ahead : length]
-            probabilities = None
-            if isinstance(task, Classification | StepLabels):
-                probabilities = task.probabilities(output).numpy()
-            n_frames = given.frames.shape[0]
-            yield Prediction(
-                key=given.key,
-                task=task.name,
-                steps=length - net_input.look_ahead,
-                classes=run.classes,
-                predicted=task.predict(output).numpy(),
-                probabilities=probabilities,
-                step_seconds=run.step_seconds,
-                counts=None if task.output.is_readout else counts[index].numpy(),
-                spikes=events[events[:, 0] == index, 1:].numpy() if spikes else None,
-                is_cut=given.is_cut or n_frames > (net_input.length or n_frames),
-            )
+                output = output[run.input.look_ahead : n_steps]
+            fired = spk[index, :n_steps] if spikes else None
+            yield _prediction(run, recording, n_steps - run.input.look_ahead, output, fired)
 
 
-def _run_net(
-    run: "TrainedRun", x: Tensor, lengths: Tensor, *, spikes: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a batch `[B, T, F]`, of which only a single recording may have more than one block.
+def _prediction(
+    run: "TrainedRun", given: Given, steps: int, output: Tensor, fired: Tensor | None
+) -> Prediction:
+    """The prediction for a recording.
+
+    Args:
+        run: The run.
+        given: The recording.
+        steps: Its time steps.
+        output: The output for the recording, `[C]`, or for its steps, `[T, D]`.
+        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not asked for.
+    """
+    task: Any = run.task
+    probabilities = task.probabilities(output).numpy() if run.classes else None
+    counts = events = None
+    if fired is not None:
+        events = fired.nonzero().int().numpy()
+        counts = fired.sum(dim=0).reshape(task.output.n_outputs, -1).sum(dim=1).long().numpy()
+
+    return Prediction(
+        key=given.key,
+        task=task.name,
+        steps=steps,
+        classes=run.classes,
+        predicted=task.predict(output).numpy(),
+        probabilities=probabilities,
+        step_seconds=run.step_seconds,
+        counts=counts,
+        spikes=events,
+        is_cut=given.is_cut or 0 < (run.input.length or 0) < given.frames.shape[0],
+    )
+
+
+@torch.no_grad()
+def adapted_net(net: Net, batch: Batch) -> Net:
+    """A copy of a net whose batch norms have statistics of some recordings.
+
+    The norms adapt in one call of the net, from the input to the output, each to what the norms
+    before it give. With n recordings, a mean or a variance is `(n · new + 20 · trained) / (n +
+    20)`, where `new` is that of all their steps.
+
+    Args:
+        net: A trained net, in `eval()`.
+        batch: The recordings, at least two, with any targets.
 
     Returns:
-        Outputs of each recording, `[B, C]`, or of its steps, `[B, T, D]`; spikes of each output
-        neuron, `[B, N]`; and recording, step and neuron of each spike, int32 `[n, 3]`.
+        The copy, in `eval()`.
+
+    Raises:
+        ValueError: If there are fewer than two recordings, if the net has no norm that can adapt,
+            or calls one several times for a recording, or if values are too large.
+
+    References:
+        Li et al., "Revisiting batch normalization for practical domain adaptation", 2016,
+        arXiv:1603.04779. Schneider et al., "Improving robustness against common corruptions by
+        covariate shift adaptation", 2020, arXiv:2006.16971 (the weight of the training set).
     """
-    output = run.task.output
-    # A copy, because the net of the run may have a state: that of live sound.
-    net, decoder = copy.deepcopy(run.net), run.task.decoder()
-    fired = torch.zeros(len(x), output.n_neurons, dtype=torch.float64)
-    outputs: list[Tensor] = []
-    events = [torch.zeros(0, 3, dtype=torch.int32)]
-    decides_by_rates = isinstance(run.task, Classification) and not output.is_readout
-    n_steps = x.shape[1]
-    block_steps = n_steps if output.is_given else min(n_steps, MAX_STEPS)
+    n_recordings = len(batch.lengths)
+    if n_recordings < MIN_RECORDINGS:
+        raise ValueError(
+            f"The net needs at least {MIN_RECORDINGS} recordings to adapt to, got {n_recordings}: "
+            "give a folder or several files, about as many of each class."
+        )
+    trial = copy.deepcopy(net).eval()
+    share = n_recordings / (n_recordings + TRAINING_WEIGHT)
+    called: list[Any] = []
 
-    with prepared(net), prepared(decoder):
-        for first in range(0, n_steps, block_steps):
-            block = x.narrow_copy(1, first, min(block_steps, n_steps - first)).to_dense()
-            valid = (lengths - first).clamp(max=block.shape[1])
-            padded = valid if bool((valid < block.shape[1]).any()) else None
-            spk, mem = net(block, padded)
-            if not output.is_readout:
-                fired += sum_over_steps(spk, padded)
-            if not decides_by_rates:
-                outputs.append(decoder(spk, mem, padded))
-            if spikes:
-                event = fill_padding(spk, padded).nonzero() + torch.tensor([0, first, 0])
-                events.append(event.int())
+    def normalize_as_adapted(norm: Any, args: Any, options: Any, _: Tensor) -> Any:
+        """The output of a norm, after its call in `train()` has updated its statistics."""
+        called.append(norm)
+        return norm.eval().forward(*args, **options)
 
-        if decides_by_rates:
-            # The decoder divides by the steps and is linear in the spikes: that of their sum, as
-            # one step, over the number of steps is that of the sequence.
-            summed = fired[:, None].float()
-            outputs = [decoder(summed, summed) / lengths[:, None]]
-    return torch.cat(outputs, dim=1), fired, torch.cat(events)
+    for module in trial.modules():
+        norm: Any = module
+        if isinstance(norm, TimeBatchNorm | _BatchNorm) and norm.running_mean is not None:
+            norm.train().momentum = share
+            norm.register_forward_hook(normalize_as_adapted, with_kwargs=True)
+    run_net(trial, batch, batch.x.shape[1])
+
+    has_steps = any(isinstance(module, StepBatchNorm) for module in trial.modules())
+    if has_steps or not called or len(set(called)) < len(called):
+        raise ValueError(
+            f"The net cannot adapt, got {len(called)} calls of {len(set(called))} batch norms"
+            f"{' and a StepBatchNorm' * has_steps}, expected TimeBatchNorm or BatchNorm, each "
+            "called once with a whole sequence: train with `nwave train --net conv`."
+        )
+    if not all(bool((norm.running_mean + norm.running_var).isfinite().all()) for norm in called):
+        raise ValueError(
+            "The recordings to adapt to have values that are too large for the batch norms of the "
+            "net: leave such recordings out."
+        )
+    adapted = copy.deepcopy(net).eval()
+    adapted.load_state_dict(trial.state_dict())
+    return adapted

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import Layout, check_layout, filled_note, numbered_columns_note
+from nwavesdk.data.consistency import Layout, check_layout, filled_note
 from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
-from nwavesdk.data.features import ChipFeatures, EventBins, EventFeatures
+from nwavesdk.data.features import ChipFeatures, EventBins
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
-from nwavesdk.data.reading import RecordingError, checked
+from nwavesdk.data.reading import checked
 from nwavesdk.data.recordings import Frames
-from nwavesdk.data.source import Events, Item, Kind, Sample
+from nwavesdk.data.source import Events, Item, Sample
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
 from nwavesdk.train.config.fields import is_table
@@ -34,14 +34,6 @@ __all__ = ["Given", "GivenRecording", "as_mono", "read_recordings"]
 
 # The path of a file or a folder; or a recording in memory.
 GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
-
-# What a recording in memory is, by kind.
-IN_MEMORY: dict[Kind, str] = {
-    "sound": "samples [n], (samples, rate)",
-    "series": "an array [T, features]",
-    "image": "an array [H, W] or [H, W, colors]",
-    "events": "nwavesdk.data.Events(times, places, shape, duration)",
-}
 
 
 class Given(NamedTuple):
@@ -70,8 +62,7 @@ def read_recordings(
         run: The run.
         recordings: Paths and recordings in memory, one or several; none if the run generates a
             pattern, which gets its frozen noise.
-        skipped: Receives name and fault of each file that is left out; if None, they give a
-            warning.
+        skipped: Receives name and fault of each file that is left out; they also give a warning.
         on_error: Whether a file that cannot be used is an error, or is left out.
 
     Raises:
@@ -80,13 +71,16 @@ def read_recordings(
         TypeError: If a recording is neither a path nor values.
     """
     given = _as_list(recordings)
-    if run.task.name == "pattern":
-        yield from _noise_of_patterns(run, given)
-    elif not given:
+    is_pattern = run.task.name == "pattern"
+    if bool(given) == is_pattern:
         raise ValueError(
-            "Nothing to predict or to adapt to: got no recording, expected files or arrays."
+            f"{run.name} got {len(given)} recordings, expected files or arrays, and none for a run "
+            "that generates a pattern."
         )
-    faults = Faults(Path(), on_error, [] if skipped is None else skipped)
+    if is_pattern:
+        yield from _noise_of_patterns(run)
+
+    faults = Faults(Path(), on_error)
     filled: list[int] = []
     for index, recording in enumerate(given):
         items: Sequence[Item] = ()
@@ -95,21 +89,17 @@ def read_recordings(
         for item in items:
             with _reporting(faults):
                 sample = read(item)
-                read_recording = _given(run, item, sample)
+                yield _given(run, item, sample)
                 filled.append(sample.n_filled)
-                yield read_recording
     for note in filled_note(filled):
         warnings.warn(note, stacklevel=2)
-    if skipped is None:
-        warn_of_skipped(faults.skipped)
+    warn_of_skipped(faults.skipped)
+    if skipped is not None:
+        skipped += faults.skipped
 
 
-def _noise_of_patterns(run: "TrainedRun", given: Sequence[GivenRecording]) -> Iterator[Given]:
+def _noise_of_patterns(run: "TrainedRun") -> Iterator[Given]:
     """The frozen noise that each pattern is generated from."""
-    if given:
-        raise ValueError(
-            "This run generates a pattern and has no input, got recordings: leave them out."
-        )
     for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
         sample = Sample(target, target)  # whose length is that of the noise
@@ -137,8 +127,12 @@ def _open(
     if not path.exists():
         raise FileError(path, "does not exist", "check the name")
     split = run.config.option("data.split", "auto")
-    table = Path(split) if is_table(split) else None  # which is not a recording
-    path_faults = replace(faults, root=path, skipped=[], table=table)
+    path_faults = replace(
+        faults,
+        root=path,
+        skipped=[],
+        table=Path(split) if is_table(split) else None,  # which is not a recording
+    )
     # Files with many series have no columns to choose.
     has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
     source = open_source(
@@ -150,11 +144,13 @@ def _open(
     )
     faults.skipped += [(f"{printable(path)}/{file}", fault) for file, fault in path_faults.skipped]
     if source.kind != run.kind:
-        problem = f"holds {source.kind}, expected {run.kind} like the data of the run"
-        raise FileError(path, problem, "leave it out, or convert it")
+        raise FileError(
+            path,
+            f"holds {source.kind}, expected {run.kind} like the data of the run",
+            "leave it out, or convert it",
+        )
     if path.is_dir():
-        items = [replace(item, key=f"{path.as_posix()}/{item.key}") for item in source.items]
-        return items, source.read
+        return [replace(item, key=f"{path}/{item.key}") for item in source.items], source.read
     # The path may be one of the two files of a format.
     return [item for item in source.items if item.path == path] or source.items, source.read
 
@@ -162,22 +158,17 @@ def _open(
 def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
     """A recording as frames, if its shape is that of the recordings of the run."""
     features = run.features
-    values = sample.values
-    if isinstance(features, EventFeatures) and isinstance(values, Events):
-        shape, sensor = values.shape, features.shape
-        if len(shape) != len(sensor) or np.any(np.greater(shape, sensor)):
-            problem = f"is from a sensor of shape {shape}, expected {sensor} or smaller"
-            raise RecordingError(item.path, problem, "pass a recording like those of the run")
     featured = features(item, replace(sample, target=None))
-
     copies = getattr(features, "copies", 1)
-    width = run.config.facts.n_features // copies
-    layout = Layout(width, 0, run.config.facts.feature_names, "the data of the run")
+    layout = Layout(
+        run.config.facts.n_features // copies,
+        0,
+        run.config.facts.feature_names,
+        "the data of the run",
+    )
     check_layout(item, featured, sample.names, copies, layout)
-    if not isinstance(featured.frames, EventBins):
-        for note in numbered_columns_note([item.path.name], [featured.frames], width):
-            warnings.warn(note, stacklevel=2)
 
+    values = sample.values
     is_cut = (
         isinstance(features, ChipFeatures)
         and isinstance(values, tuple)
@@ -188,24 +179,18 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
 
 def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     """A recording in memory."""
-    kind = run.kind
-    if kind == "events" and isinstance(recording, Events):
-        return Sample(recording)
-    rate = None
-    if kind == "sound" and isinstance(recording, tuple) and len(recording) == 2:
-        recording, rate = recording
+    if run.kind == "sound":
+        samples, rate = recording if isinstance(recording, tuple) else (recording, run.sample_rate)
         rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)
-    if kind == "events" or not hasattr(recording, "__array__"):
-        got = type(recording).__name__
-        raise TypeError(f"{item.key} is {got}, expected {IN_MEMORY[kind]} or a path.")
-    if kind == "sound":
-        return Sample((checked(item.path, as_mono(recording)), rate or run.sample_rate))
-    values = checked(item.path, np.asarray(recording))
-    if values.ndim < 2:
-        problem = f"has the shape {list(values.shape)}, expected {IN_MEMORY[kind]}"
-        raise RecordingError(item.path, problem, "pass values of this shape")
+        return Sample((checked(item.path, as_mono(samples)), rate))
+    if run.kind == "events":
+        if not isinstance(recording, Events):
+            got = type(recording).__name__
+            raise TypeError(f"{item.key} is {got}, expected nwavesdk.data.Events or a path.")
+        return Sample(recording)
     # A table of pandas or polars has names.
-    return Sample(values, names=tuple(map(str, getattr(recording, "columns", ()))))
+    names = tuple(map(str, getattr(recording, "columns", ())))
+    return Sample(checked(item.path, np.atleast_1d(np.asarray(recording))), names=names)
 
 
 def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
@@ -220,18 +205,13 @@ def as_mono(block: Any) -> Samples:
     """Samples as float32 `[samples]`; integers are rejected: their full scale is not known.
 
     Raises:
-        TypeError: If the samples are not floating numbers.
-        ValueError: If they are not mono.
+        ValueError: If the samples are not floating numbers, or not mono.
     """
     samples = np.asarray(block)
-    if samples.dtype.kind != "f":
-        raise TypeError(
-            f"A block of sound has floating samples with full scale 1, got {samples.dtype}: divide "
-            "by the full scale, as in block / 32768."
-        )
-    if samples.ndim != 1:
+    if samples.dtype.kind != "f" or samples.ndim != 1:
         raise ValueError(
-            f"A block of sound is mono [samples], got an array of shape {list(samples.shape)}: "
-            "average its channels, or take one."
+            f"A block of sound is {samples.dtype} of shape {list(samples.shape)}, expected mono, "
+            "floating samples [n] with full scale 1: divide integers by their full scale, as in "
+            "block / 32768, and average channels."
         )
     return samples.astype(np.float32)

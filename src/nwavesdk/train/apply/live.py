@@ -1,7 +1,5 @@
 """Sound that comes in blocks as the input of a trained run's net, step by step."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -41,7 +39,6 @@ class LiveInput:
         self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._front_end = front_end.stream()
         self._n_frames = 0
-        self._has_ended = False
 
     def push(self, block: npt.NDArray[np.floating]) -> Tensor:
         """The steps that the next block completes.
@@ -53,9 +50,9 @@ class LiveInput:
             `[steps, 1, F]`: a step is a batch of one, `net(x)` with x `[1, F]`.
 
         Raises:
-            TypeError: If the samples are not floating numbers.
-            ValueError: If the sound has ended, is not mono, or has samples that are not finite or
-                too large to be filtered.
+            ValueError: If samples are not floating numbers, not mono, not finite or too large to
+                be filtered.
+            RuntimeError: If `finish` has ended the sound.
         """
         return self._held(self._frames(as_mono(block)))
 
@@ -67,30 +64,24 @@ class LiveInput:
         one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
-        front_end = self._whole
         net_input = self._net_input
-        if isinstance(front_end, FrontEnd):
-            # The filters go on in silence: one sample more, because steps differ by one.
-            length = n_silent = front_end.config.T
-            samples = length * front_end.config.sim_time_s * front_end.config.sample_rate
-            n_samples = math.ceil(samples) + 1
+        if isinstance(self._whole, FrontEnd):
+            # The filters go on in silence: one step more, because steps differ by a sample.
+            length = n_silent = self._whole.config.T
+            n_samples = int(self._whole.config.first_samples(np.array(length + 1)))
         else:
             # Training pads a sound that is shorter than a window to a window.
             length = net_input.length or 1 if net_input.pads_to_length else 1
             n_silent = int(self._n_frames == 0)
-            n_samples = front_end.width
+            n_samples = self._whole.width
         missing = -self._n_frames % length if self._n_frames else length
-        silent = self._front_end.push(np.zeros(n_samples, np.float32))
+        silent = self._front_end.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
         padding = np.zeros((missing, frames.shape[1]), np.float32)
-        n_silent = min(missing, n_silent)
-        padding[:n_silent] = net_input.standard.apply(silent[:n_silent])
-        self._has_ended = True
+        padding[: len(silent)] = net_input.standard.apply(silent)
         return self._held(np.concatenate([frames, padding]))
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
-        if self._has_ended:
-            raise ValueError("The sound has ended: call TrainedRun.stream() for another one.")
         with np.errstate(over="ignore", invalid="ignore"):
             frames = self._front_end.push(self._resampling.push(samples, last=last))
         if not np.isfinite(frames).all():
@@ -107,5 +98,6 @@ class LiveInput:
 
 def rate_of(front_end: FrontEnd | LogMel) -> int:
     """Rate of the sound that a front end takes [Hz]."""
-    settings = front_end.config if isinstance(front_end, FrontEnd) else front_end
-    return settings.sample_rate
+    return (
+        front_end.config.sample_rate if isinstance(front_end, FrontEnd) else front_end.sample_rate
+    )

@@ -19,21 +19,14 @@ from nwavesdk.data.source import Task
 from nwavesdk.internal.files import write_atomically
 
 __all__ = [
-    "SUFFIXES",
+    "WRITERS",
     "Prediction",
-    "Span",
     "check_suffix",
     "prediction_json",
     "write_predictions",
 ]
 
-SUFFIXES = (".csv", ".npz", ".json")
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-
-# A class, and the first and the last step of those in a row that have it.
-Span = tuple[str, int, int]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +44,7 @@ class Prediction:
         step_seconds: Time from a step to the next one in the recording [s]; None if steps have no
             duration, as those of series and images.
         counts: Output spikes of each class or value, `[C]` or `[D]`; None if the outputs of the net
-            are membranes.
+            are membranes, or spikes were not asked for.
         spikes: Step and output neuron of each spike, int32 `[n, 2]`, in the order of steps; None if
             they were not asked for.
         is_cut: Whether the recording is longer, and only its first T steps were used, as in
@@ -75,11 +68,11 @@ class Prediction:
     task: Task
     steps: int
     classes: tuple[str, ...]
-    predicted: Integers | Floats
-    probabilities: Floats | None
+    predicted: Array
+    probabilities: Array | None
     step_seconds: float | None
-    counts: Integers | None = None
-    spikes: npt.NDArray[np.int32] | None = None
+    counts: Array | None = None
+    spikes: Array | None = None
     is_cut: bool = False
 
     @property
@@ -88,9 +81,9 @@ class Prediction:
         return self.task != "classification"
 
     @property
-    def scores(self) -> Floats:
+    def scores(self) -> Array:
         """The probabilities of classes; or the values, if there are no classes."""
-        return self.predicted if self.probabilities is None else self.probabilities  # type: ignore[return-value]  # values
+        return self.predicted if self.probabilities is None else self.probabilities
 
     @property
     def class_name(self) -> str:
@@ -109,19 +102,11 @@ class Prediction:
     @property
     def ranking(self) -> list[tuple[str, float]]:
         """Classes of the recording with their probabilities, the most probable first."""
+        pairs = zip(self.classes, self.scores.tolist(), strict=True)
         # Of equal probabilities, which rounding can make, the predicted class comes first.
-        is_other = np.arange(len(self.classes)) != self.predicted
-        order = np.lexsort((is_other, -self.scores))
-        return [(self.classes[i], float(self.scores[i])) for i in order]
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0] != self.class_name))
 
-    @property
-    def times(self) -> npt.NDArray[np.float64] | None:
-        """When each step begins [s], `[T]`; None if steps have no duration."""
-        if self.step_seconds is None:
-            return None
-        return np.arange(self.steps, dtype=np.float64) * self.step_seconds
-
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[tuple[str, int, int]]:
         """The classes of steps, those in a row together: name, first and last step."""
         changes = np.flatnonzero(np.diff(self.predicted)) + 1
         borders = [0, *changes.tolist(), self.steps]
@@ -137,8 +122,8 @@ def check_suffix(path: Path) -> None:
     Raises:
         ValueError: If it is one.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"expected a name that ends in {', '.join(SUFFIXES)}, got {str(path)!r}")
+    if path.suffix.lower() not in WRITERS:
+        raise ValueError(f"expected a name that ends in {', '.join(WRITERS)}, got {str(path)!r}")
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -152,7 +137,7 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     - `.json`: a list with an object for each recording.
 
     Args:
-        path: The file; its name ends in one of `SUFFIXES`.
+        path: The file; its name ends in one of `WRITERS`.
         predictions: At least one.
 
     Raises:
@@ -160,43 +145,33 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
         FileWriteError: If it cannot be written.
     """
     check_suffix(path)
-    formats = {".csv": _csv_bytes, ".npz": _npz_bytes, ".json": _json_bytes}
-    write_atomically(path, formats[path.suffix.lower()](predictions))
+    write_atomically(path, WRITERS[path.suffix.lower()](predictions))
 
 
-def prediction_json(prediction: Prediction, *, in_full: bool) -> dict[str, Any]:
-    """A prediction for JSON.
-
-    Args:
-        prediction: The prediction.
-        in_full: Whether to include what there is for each step, and each spike. Otherwise values
-            are summed up by their least, mean and largest one.
-    """
+def prediction_json(prediction: Prediction) -> dict[str, Any]:
+    """A prediction for JSON: class or values of the recording or of each step, and each spike."""
+    scores = prediction.scores.tolist()
     content: dict[str, Any] = {
         "file": prediction.key,
         "steps": prediction.steps,
         "is_cut": prediction.is_cut,
         "step_seconds": prediction.step_seconds,
     }
-    scores = prediction.scores
-    if prediction.task == "classification":
-        content["class"], content["probability"] = prediction.ranking[0]
-        content["probabilities"] = dict(zip(prediction.classes, scores.tolist(), strict=True))
+    if not prediction.is_per_step:
+        content["class"] = prediction.class_name
+        content["probabilities"] = dict(zip(prediction.classes, scores, strict=True))
     elif prediction.classes:
-        content["spans"] = [list(span) for span in prediction.spans()]
+        content |= {"spans": prediction.spans(), "probabilities": scores}
     else:
-        content |= {name: getattr(scores, name)(axis=0).tolist() for name in ("min", "mean", "max")}
-    if in_full and prediction.is_per_step:
-        content["probabilities" if prediction.classes else "values"] = scores.tolist()
+        content["values"] = scores
     if prediction.spikes is not None and prediction.counts is not None:
         content["spike_counts"] = prediction.counts.tolist()
-        content["spikes"] = prediction.spikes.tolist() if in_full else None
-    return {name: value for name, value in content.items() if value is not None}
+        content["spikes"] = prediction.spikes.tolist()
+    return content
 
 
 def _json_bytes(predictions: Sequence[Prediction]) -> bytes:
-    objects = [prediction_json(prediction, in_full=True) for prediction in predictions]
-    return (json.dumps(objects) + "\n").encode()
+    return (json.dumps(list(map(prediction_json, predictions))) + "\n").encode()
 
 
 def _csv_bytes(predictions: Sequence[Prediction]) -> bytes:
@@ -214,8 +189,9 @@ def _columns(prediction: Prediction) -> dict[str, Sequence[object]]:
     columns: dict[str, Sequence[object]] = {"file": [prediction.key] * len(scores)}
     if prediction.is_per_step:
         columns["step"] = range(prediction.steps)
-        if prediction.times is not None:
-            columns["time [s]"] = np.char.mod("%.9g", prediction.times).tolist()
+        if prediction.step_seconds is not None:
+            times = np.arange(prediction.steps) * prediction.step_seconds
+            columns["time [s]"] = np.char.mod("%.9g", times).tolist()
     else:
         columns["steps"] = [prediction.steps]
     names = [f"value {column}" for column in range(1, scores.shape[1] + 1)]
@@ -249,3 +225,7 @@ def _npz_bytes(predictions: Sequence[Prediction]) -> bytes:
     known = {name: array for name, array in arrays.items() if array is not None}
     np.savez_compressed(content, **known)
     return content.getvalue()
+
+
+# How predictions are written, by the end of the name of the file.
+WRITERS = {".csv": _csv_bytes, ".npz": _npz_bytes, ".json": _json_bytes}

@@ -5,18 +5,17 @@ Design requirements:
 - Only `config.json` and `model.safetensors` are read.
 - A recording becomes the input of the net as in training, and the prediction for a recording of the
   run is that of `nwave eval`.
-- Memory does not grow with the length of a recording, apart from its samples and its predictions:
-  the net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
-  `adapt` holds the inputs of all its recordings, and runs each of them in one call.
+- Memory does not grow with the length of a recording, apart from its input and its outputs: the
+  net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
+  `adapt` runs all its recordings in one call.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
-from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE
+from nwavesdk.data import FrontEnd, LogMel, NetInput
 from nwavesdk.data.features import (
     ChipFeatures,
     EventFeatures,
@@ -26,10 +25,8 @@ from nwavesdk.data.features import (
     NoiseFeatures,
 )
 from nwavesdk.data.source import Kind
-from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import printable
-from nwavesdk.train.apply.adaptation import adapted_net
-from nwavesdk.train.apply.blocks import batch_of, batched, predict_recordings
+from nwavesdk.train.apply.blocks import adapted_net, batch_of, predict_recordings
 from nwavesdk.train.apply.given import GivenRecording, read_recordings
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
@@ -44,9 +41,6 @@ from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["TrainedRun", "load"]
-
-# Name and fault of each file that was left out.
-Skipped = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -80,15 +74,15 @@ class TrainedRun:
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
-        outputs = f"{len(self.classes)} classes" if self.classes else "values"
         return (
-            f"TrainedRun {self.name}: {self.task.name} of {self.kind}, {outputs}, "
-            f"{n_parameters:,} parameters"
+            f"TrainedRun {self.name}: {self.task.name} of {self.kind}, {len(self.classes)} "
+            f"classes, {n_parameters:,} parameters"
         )
 
     def predict(
         self,
         recordings: GivenRecording | Sequence[GivenRecording] = (),
+        skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
         spikes: bool = False,
@@ -103,6 +97,7 @@ class TrainedRun:
                 the run, and `Events`. If a series is a table with names of columns, such as a
                 DataFrame, they must be in the order of those of the run. Nothing generates the
                 pattern of a run that learned one.
+            skipped: Receives name and fault of each file that is left out.
             on_error: Whether a file that cannot be used is an error (`"raise"`), or is left out
                 with a warning (`"skip"`).
             spikes: Whether to return the output spikes.
@@ -115,12 +110,18 @@ class TrainedRun:
                 and `spikes` are asked for.
             TypeError: If a recording is none of these.
         """
-        return list(self.predictions(recordings, on_error=on_error, spikes=spikes))
+        if spikes and self.task.output.is_readout:
+            raise ValueError(
+                "The outputs of this net are membranes or scores, which do not spike: leave the "
+                "spikes out."
+            )
+        frames = read_recordings(self, recordings, skipped, on_error)
+        return list(predict_recordings(self, frames, spikes=spikes))
 
     def adapt(
         self,
         recordings: GivenRecording | Sequence[GivenRecording],
-        skipped: Skipped | None = None,
+        skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> "TrainedRun":
@@ -132,18 +133,17 @@ class TrainedRun:
         the run do not change.
 
         Args:
-            recordings: See `predict`; at least two, whose inputs are in memory together. A file
-                that is given twice counts once.
-            skipped: Receives name and fault of each file that is left out; without it, they give a
-                warning.
+            recordings: See `predict`; at least two, which the net runs in one call. A file that is
+                given twice counts once.
+            skipped: See `predict`.
             on_error: See `predict`.
 
         Returns:
             The same run with another net.
 
         Raises:
-            ValueError: If a recording cannot be used, if there are fewer than two, or if the net
-                has no batch norm that can adapt.
+            ValueError: If a recording cannot be used, if there are fewer than two, if the run
+                generates a pattern, or if the net has no batch norm that can adapt.
 
         Example:
             ```python
@@ -151,35 +151,13 @@ class TrainedRun:
             for_ann.predict("ann/new.wav")[0].class_name
             ```
         """
+        if self.task.name == "pattern":
+            raise ValueError(f"{self.name} cannot adapt: it generates a pattern and has no input.")
         given = read_recordings(self, recordings, skipped, on_error)
         by_name = {recording.key: recording for recording in given}
-        batches = [batch_of(part, self.input) for part in batched(by_name.values(), self.input)]
+        batch = batch_of(list(by_name.values()), self.input)
         with use_arithmetic(self.config.arithmetic):
-            return replace(self, net=adapted_net(self.net, batches))
-
-    def predictions(
-        self,
-        recordings: GivenRecording | Sequence[GivenRecording],
-        skipped: Skipped | None = None,
-        *,
-        on_error: Literal["raise", "skip"] = "raise",
-        spikes: bool = False,
-    ) -> Iterator[Prediction]:
-        """`predict` for more recordings than the memory holds: one batch of them is in it.
-
-        Args:
-            recordings: See `predict`.
-            skipped: See `adapt`.
-            on_error: See `predict`.
-            spikes: See `predict`.
-        """
-        if spikes and self.task.output.is_readout:
-            raise ValueError(
-                "The outputs of this net are membranes or scores, which do not spike: leave the "
-                "spikes out."
-            )
-        given = read_recordings(self, recordings, skipped, on_error)
-        return predict_recordings(self, given, spikes=spikes)
+            return replace(self, net=adapted_net(self.net, batch))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -192,57 +170,24 @@ class TrainedRun:
         return self.config.data.source_kind
 
     @property
-    def steps(self) -> int:
-        """Time steps of a recording of the run.
+    def front_end(self) -> FrontEnd | LogMel:
+        """From sound to frames.
 
-        Of each one, if they are padded to one length; otherwise, nine of ten in the training set
-        have at most these.
+        Raises:
+            ValueError: If the run was trained on something else.
         """
         if isinstance(self.features, ChipFeatures):
-            return self.features.config.T
-        if self.pads and self.input.length is not None:
-            return self.input.length * self.hold
-        return self.config.facts.typical_steps
-
-    @property
-    def pads(self) -> bool:
-        """Whether a shorter recording is padded to `steps`: for a chip and `--padding zeros`."""
-        return self.input.pads_to_length or isinstance(self.features, ChipFeatures)
-
-    @property
-    def dt(self) -> float:
-        """Time step of the net [s]."""
-        return self.config.net.dt
-
-    @property
-    def hold(self) -> int:
-        """Time steps of the net for each frame."""
-        return self.input.hold
-
-    @property
-    def standard(self) -> Standard:
-        """The scale of the features."""
-        return self.input.standard
-
-    @property
-    def front_end(self) -> FrontEnd | LogMel | None:
-        """From sound to frames; None if the run was not trained on sound."""
-        if isinstance(self.features, ChipFeatures):
             return FrontEnd(self.features.config)
-        return self.features.log_mel if isinstance(self.features, LogMelFeatures) else None
+        if isinstance(self.features, LogMelFeatures):
+            return self.features.log_mel
+        raise ValueError(
+            f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
+            "--data FOLDER --level as_is`."
+        )
 
     @property
     def sample_rate(self) -> int:
-        """Rate of the sound that the run was trained on [Hz].
-
-        Raises:
-            ValueError: If it was trained on something else.
-        """
-        if self.front_end is None:
-            raise ValueError(
-                f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
-                "--data FOLDER --level as_is`."
-            )
+        """Rate of the sound that the run was trained on [Hz]; see `front_end`."""
         return rate_of(self.front_end)
 
     @property
@@ -252,12 +197,14 @@ class TrainedRun:
             return self.features.log_mel.hop
         if isinstance(self.features, EventFeatures):
             return self.features.bin
-        return self.dt if isinstance(self.features, (ChipFeatures, NoiseFeatures)) else None
+        return (
+            self.config.net.dt if isinstance(self.features, (ChipFeatures, NoiseFeatures)) else None
+        )
 
     @property
     def step_seconds(self) -> float | None:
         """Time from a step of the net to the next one [s]; None if steps have no duration."""
-        return None if self.frame_seconds is None else self.frame_seconds / self.hold
+        return None if self.frame_seconds is None else self.frame_seconds / self.input.hold
 
     def stream(self, sample_rate: int | None = None) -> LiveInput:
         """The input of the net for a sound that begins now.
@@ -270,29 +217,20 @@ class TrainedRun:
             ValueError: If there is no sound of this rate, if the run was trained on something other
                 than sound, or if it scales each recording by its loudest sample or its mean.
         """
-        run_rate = self.sample_rate
         front_end = self.front_end
-        assert front_end is not None
-        settings = {
-            "level 'peak'": self.config.option("data.level") == "peak",
-            "center true": self.input.center,
-            "standardize true": self.input.standardize,
-        }
-        got = [f"data.{setting}" for setting, is_on in settings.items() if is_on]
-        if got:
-            options = "" if isinstance(front_end, FrontEnd) else " --no-center"
+        if (
+            self.config.option("data.level") == "peak"
+            or self.input.center
+            or self.input.standardize
+        ):
             raise ValueError(
                 f"{self.name} scales each recording by its loudest sample, its mean or its "
-                f"deviation, known only at the end of the sound (got {', '.join(got)}): train with "
-                f"`nwave train --level as_is{options}`."
+                "deviation, known only at the end of the sound (got level "
+                f"{self.config.option('data.level')}, center {self.input.center}, standardize "
+                f"{self.input.standardize}): train with `nwave train --level as_is`, and without a "
+                "chip also `--no-center`."
             )
-        rate = whole_number(
-            "TrainedRun.stream",
-            "sample_rate",
-            run_rate if sample_rate is None else sample_rate,
-            least=LOWEST_RATE,
-            most=HIGHEST_RATE,
-        )
+        rate = rate_of(front_end) if sample_rate is None else sample_rate
         return LiveInput(front_end, self.input, rate)
 
 
@@ -323,10 +261,9 @@ def load(
     """
     folder = RunFolder(Path(path))
     config = match_page(folder.read_config(), net, folder.path)
-    facts = config.facts
     run_net = network_of_run(config, deployed=True)
     scales = load_model(folder.model, run_net, folder.identity)
-    features = features_of(config, facts.chip)
+    features = features_of(config, config.facts.chip)
     if isinstance(features, FeatureOptions):
         features = features.features(config.data.source_kind)
     return TrainedRun(

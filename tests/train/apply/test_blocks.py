@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nwavesdk.data import Batch
 from nwavesdk.layers import LIFLayer, SpikingSequential, StepBatchNorm, TimeBatchNorm
-from nwavesdk.train.apply.adaptation import TRAINING_WEIGHT, adapted_net
+from nwavesdk.train.apply.blocks import TRAINING_WEIGHT, adapted_net
 
 # Norms of ours and of torch, in the order of the net.
 NORMS = (1, 3, 6)
@@ -51,7 +51,7 @@ def mixed(trained: Tensor, new: Tensor, count: int) -> Tensor:
 def test_each_norm_adapts_to_what_the_norms_before_it_give(lengths: tuple[int, ...]) -> None:
     net = net_with_norms()
     given = recordings(*lengths)
-    adapted = adapted_net(net, [batch_of(given)])
+    adapted = adapted_net(net, batch_of(given))
     for index in NORMS:
         x = outputs_of(SpikingSequential(*adapted[:index]).eval(), given)
         for statistic, new in (("running_mean", x.mean(0)), ("running_var", x.var(0))):
@@ -59,23 +59,11 @@ def test_each_norm_adapts_to_what_the_norms_before_it_give(lengths: tuple[int, .
             torch.testing.assert_close(getattr(adapted[index], statistic), expected)
 
 
-def test_recordings_in_several_batches_are_as_in_one() -> None:
-    # Files in the order of their classes: most of the variance is between batches.
-    given = [x + 2 * (n // 3) for n, x in enumerate(recordings(*range(60, 69)))]
-    net = net_with_norms()
-    whole = adapted_net(net, [batch_of(given)])
-    parts = adapted_net(net, [batch_of(given[:3]), batch_of(given[3:6]), batch_of(given[6:])])
-    for index in NORMS:
-        for statistic in ("running_mean", "running_var"):
-            got, expected = (getattr(one[index], statistic) for one in (parts, whole))
-            torch.testing.assert_close(got, expected, rtol=5e-3, atol=1e-4)
-
-
 def test_the_given_net_stays_and_the_copy_is_ready() -> None:
     net = net_with_norms()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     momenta = [net[index].momentum for index in NORMS]
-    adapted = adapted_net(net, [batch_of(recordings(5, 8))])
+    adapted = adapted_net(net, batch_of(recordings(5, 8)))
     assert not any(module.training for module in adapted.modules())
     assert [adapted[index].momentum for index in NORMS] == momenta
     for name, value in net.state_dict().items():
@@ -91,7 +79,7 @@ def test_a_change_of_all_charges_is_undone() -> None:
     known = [torch.randn(50, 2) for _ in range(400)]
     net = SpikingSequential(norm).eval()
     changed = [3 * x + 5 for x in known]
-    adapted = adapted_net(net, [batch_of(changed)])
+    adapted = adapted_net(net, batch_of(changed))
     assert (outputs_of(net, changed) - outputs_of(net, known)).abs().mean() > 4
     assert (outputs_of(adapted, changed) - outputs_of(net, known)).abs().mean() < 0.4
 
@@ -111,7 +99,7 @@ class Backwards(nn.Module):
 
 def test_norms_adapt_in_the_order_of_their_calls() -> None:
     given = [4 * torch.randn(30, 2) + 1 for _ in range(2000)]
-    adapted = adapted_net(Backwards().eval(), [batch_of(given)])
+    adapted = adapted_net(Backwards().eval(), batch_of(given))
     outputs = torch.cat([adapted(x[None])[0] for x in given])
     assert outputs.mean().abs() < 0.1
     assert (outputs.std() - 1).abs() < 0.1
@@ -145,9 +133,9 @@ class Loop(nn.Module):
 )
 def test_other_nets_cannot_adapt(net: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        adapted_net(net.eval(), [batch_of(recordings(5, 8))])
+        adapted_net(net.eval(), batch_of(recordings(5, 8)))
 
 
 def test_values_beyond_the_norms_are_an_error() -> None:
     with pytest.raises(ValueError, match="have values that are too large for the batch norms"):
-        adapted_net(net_with_norms(), [batch_of([*recordings(5, 8), torch.full((5, 3), 1e30)])])
+        adapted_net(net_with_norms(), batch_of([*recordings(5, 8), torch.full((5, 3), 1e30)]))
