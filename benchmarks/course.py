@@ -207,7 +207,7 @@ def make_sounds(folder: Path) -> None:
 
 def train(folder: Path) -> None:
     """Train on new sounds by the command, which must succeed; its output is dropped."""
-    from nwavesdk.cli import main as nwave
+    from nwavesdk.cli.app import app as nwave
 
     make_sounds(folder / "sounds")
     words = ["train", "--out", str(folder / "run"), "--data", str(folder / "sounds")]

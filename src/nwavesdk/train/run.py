@@ -99,9 +99,9 @@ class Run:
         trainer_of(config.machine, logger=False)
         if config.net.name == "file":
             load_function(config.net.page)  # its errors come before the data are read
-        if config.net.name == "lif" and config.option("net.neuron") != "lif":
-            config = fill(config, {"net": {"charge_gain": hidden_gain(config.net)}})
         choices, facts, data = begin_data(config)
+        if choices.net.name == "lif" and choices.net.neuron != "lif":
+            choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
 
         # Each process has its share of the threads of torch.
         threads = max(1, torch.get_num_threads() // config.machine.devices)

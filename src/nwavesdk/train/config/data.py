@@ -303,8 +303,10 @@ class Channels(Files):
     kind: Literal["channels"] = "channels"
 
 
-class Pattern(AnyData):
+class Pattern(Held, AnyData):
     """Targets without an input: the patterns that a net learns to generate from noise."""
+
+    found: ClassVar[tuple[str, ...]] = ("hold",)
 
     kind: Literal["pattern"] = "pattern"
 

@@ -123,6 +123,8 @@ def _layers(config: RunConfig) -> dict[str, Any]:
     defaults["net"] = {"recurrent": config.task.name == "pattern"}
     if config.net.name == "lif":
         defaults["net"]["first_weights"] = "driven" if config.can_drive else "drawn"
+    if config.chip is not None and config.data.kind == "pattern":
+        defaults["data"]["hold"] = 1
     if config.data.kind == "image":
         defaults["data"]["steps"] = 100
     if config.data.kind == "series":
@@ -187,7 +189,10 @@ def apply_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
         augmentation.pop("move", None)
     if augmentation:
         recipe["data"]["augment"] = augmentation
-    return RunConfig.of(merge_choices(recipe, config.given()))
+    choices = merge_choices(recipe, config.given())
+    if isinstance(config.net, Layers):
+        choices["net"]["constants"] = all_constants(config.net)
+    return RunConfig.of(choices)
 
 
 def fill(config: RunConfig, found: Choices) -> RunConfig:
@@ -222,7 +227,5 @@ def complete(config: RunConfig, facts: "Facts", arithmetic: "ArithmeticConfig") 
         found["learning"] = {"batch_size": batch_size, "epochs": epochs}
     choices = fill(config, found).given()
     net = config.net
-    if isinstance(net, Layers):
-        choices["net"]["constants"] = all_constants(net)
     page = net.page if net.name == "file" else NetPage.of_preset(net.name)
     return CompletedConfig.of({**choices, "page": page, "arithmetic": arithmetic, "facts": facts})
