@@ -33,7 +33,7 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     refused = nwave("train", "--out", out, "--data", tones, "--json")
     assert refused.exit_code == 2
-    assert "already holds a finished run: choose another --out" in json_object(refused)["error"]
+    assert "already holds a run: add --resume" in json_object(refused)["error"]
     resumed = nwave("train", "--out", out, "--resume", "--json")
     assert resumed.exit_code == 0
     assert "is finished: nothing to resume" in resumed.stderr

@@ -1,7 +1,6 @@
 """A run computes with the threads and crossovers with which it began."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from nwavesdk.solvers.sparse import crossover
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.config.facts import ArithmeticConfig
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from train.runs import model_bytes, stop_after
 
@@ -115,11 +113,3 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     gathered.clear()
     Run.open(tmp_path / "broken").test()
     assert gathered
-
-
-def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    torch.set_num_threads(2)
-    with pytest.warns(UserWarning, match="began with 3 threads, this machine has 2 cores"):  # noqa: SIM117
-        with use_arithmetic(ArithmeticConfig(threads=3, crossovers=NEVER.content())):
-            assert torch.get_num_threads() == 3

@@ -97,9 +97,7 @@ def write_tested(run: Run) -> None:
     tested = Tested.of(
         {
             "measures": test.named_measures("test"),
-            "rates": test.rates,
-            "dead": test.dead,
-            "saturated": test.saturated,
+            **test.layers(),
             "confusion": confusion,
         }
     )

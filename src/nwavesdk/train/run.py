@@ -6,9 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
@@ -19,12 +18,13 @@ from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
 from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import constant_note, outlier_note
-from nwavesdk.train.data.load import RunData, begin_data, check_batch_memory, load_run_data
+from nwavesdk.train.data.load import RunData, begin_data, load_run_data
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
-from nwavesdk.train.fit.course import OnEpoch, train_run
+from nwavesdk.train.fit.checkpoint import OnEpoch
+from nwavesdk.train.fit.course import train_run
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
-from nwavesdk.train.fit.machine import check_machine, default_threads, is_first_process
+from nwavesdk.train.fit.machine import trainer_of
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import NetChoice, load_function, match_page
 from nwavesdk.train.fit.network import (
@@ -40,7 +40,7 @@ from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["Run"]
 
-WEIGHT_BYTES = 4  # of float32
+VALUE_BYTES = 4  # of float32
 
 # A batch with fewer updates of neurons is that of a small net.
 SMALL_BATCH = 2**20
@@ -57,9 +57,6 @@ class Run:
     Attributes:
         task: What the net learns, before it is fitted to the training set.
 
-    Raises:
-        ValueError: If the weights of the net do not fit the memory.
-
     Example:
         >>> run = Run.prepare("runs/digits", {"data": {"limit": 30}})
         >>> run.n_features, run.data.map(len)
@@ -74,8 +71,6 @@ class Run:
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
-        if self._sizes:
-            self._require_memory(WEIGHT_BYTES * self._n_weights, "weights")
 
     @classmethod
     def new(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> "Run":
@@ -93,12 +88,9 @@ class Run:
             ModuleNotFoundError: If an extra is missing.
         """
         # Further processes join the run that the first one began.
-        is_first = is_first_process()
-        if is_first:
-            RunFolder(path).check_free()
+        rank_zero_only(RunFolder(path).check_free)()
         run = cls.prepare(path, config)
-        if is_first:
-            run.folder.begin(run.config)
+        rank_zero_only(run.folder.begin)(run.config)
         return run
 
     @classmethod
@@ -106,29 +98,27 @@ class Run:
         """Check all that a new run needs, and write nothing; see `new`."""
         if isinstance(config, CompletedConfig):
             config = config.choices()
-        if isinstance(config, Mapping):
-            config = RunConfig.of(config)
         if not isinstance(config, RunConfig):
-            raise TypeError(
-                f"config must be a RunConfig, got {type(config).__name__}: pass RunConfig.of(...), "
-                "or a mapping of its fields."
-            )
-        check_machine(config.machine)
+            config = RunConfig.of(config)
+        trainer_of(config.machine, logger=False)
         if config.net.name == "file":
             load_function(config.net.page)  # its errors come before the data are read
         choices, facts, data = begin_data(config)
         if choices.net.name == "lif" and choices.net.neuron != "lif":
             choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
 
+        # Each process has its share of the threads of torch.
+        threads = max(1, torch.get_num_threads() // config.machine.devices)
+        arithmetic = current_arithmetic(config.machine.threads or threads)
+        run = cls(RunFolder(path), complete(choices, facts, arithmetic), data)
         # The net is not built before it is known to fit the memory.
-        threads = config.machine.threads or default_threads(config.machine)
-        run = cls(RunFolder(path), complete(choices, facts, current_arithmetic(threads)), data)
-        run._require_memory_to_train()
-        threads = config.machine.threads or run._default_threads(threads)
-        run = cls(run.folder, complete(choices, facts, current_arithmetic(threads)), data)
+        run._require_memory()
+        if config.machine.threads is None and run._is_small:
+            run.config = complete(choices, facts, current_arithmetic(threads=1))
         warn_of_constants(run.network())
         run._check_schedule()
-        return run if run._can_begin(config) else run._with_drawn_weights()
+        run._check_first_weights(must_drive=config.option("net.first_weights") == "driven")
+        return run
 
     @classmethod
     def open(cls, path: str | Path, net: NetChoice | None = None) -> "Run":
@@ -156,69 +146,55 @@ class Run:
         except (TypeError, ValueError) as error:
             raise ValueError(f"learning.surrogate_schedule: {error}") from None
 
-    def _can_begin(self, given: RunConfig) -> bool:
-        """Whether recordings can drive the initial weights, if they are to."""
+    def _check_first_weights(self, *, must_drive: bool) -> None:
+        """Draw the initial weights if the recordings cannot drive them, unless they must."""
         try:
             self.first_network()
         except CannotDriveError as error:
-            if given.option("net.first_weights") == "driven":
+            if must_drive:
                 raise ValueError(
                     f"net.first_weights: the recordings cannot drive them ({error}): use "
                     "--first-weights drawn."
                 ) from error
-            if is_first_process():
-                print_line(
-                    f"nwave: note: the recordings cannot drive the initial weights ({error}): "
-                    "they are drawn."
-                )
+            print_line(
+                f"nwave: note: the recordings cannot drive the initial weights ({error}): they "
+                "are drawn."
+            )
+            net = self.config.net.model_copy(update={"first_weights": "drawn"})
+            self.config = self.config.model_copy(update={"net": net})
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether the net is so small that its operations would wait for further threads."""
+        if self.config.net.name == "file":
             return False
-        return True
+        typical = torch.zeros(1, self.config.facts.typical_steps, self.n_features)
+        updates = count_operations(self.network(), typical).updates
+        return updates * self.config.learning.batch_size < SMALL_BATCH
 
-    def _with_drawn_weights(self) -> "Run":
-        net = self.config.net.model_copy(update={"first_weights": "drawn"})
-        return Run(self.folder, self.config.model_copy(update={"net": net}), self.data)
-
-    def _default_threads(self, threads: int) -> int:
-        """One thread for a small net: its many short operations would wait for the others."""
-        if threads == 1 or self.config.net.name == "file":
-            return threads
-        train = self.data.train
-        typical = np.argsort(train.lengths, kind="stable")[len(train) // 2]
-        x, _, lengths = train.batch([int(typical)])
-        updates = count_operations(self.network(), x, lengths).updates
-        is_small = updates * self.config.learning.batch_size < SMALL_BATCH
-        return 1 if is_small else threads
-
-    @property
-    def _sizes(self) -> tuple[int, ...]:
-        """Neurons of each layer of a net of layers; the size of other nets is known when built."""
-        net: Any = self.config.net
-        if net.name not in LAYERED:
-            return ()
-        return (self.n_features, *net.hidden, self.task.output.n_neurons)
-
-    @property
-    def _n_weights(self) -> int:
-        return sum(n_in * n_out for n_in, n_out in pairwise(self._sizes))
-
-    def _require_memory_to_train(self) -> None:
+    def _require_memory(self) -> None:
         """Reject a net and a batch that cannot be trained here, before they are allocated."""
-        check_batch_memory(self.config.learning.batch_size, self.data)
-        if not self._sizes:
-            return
+        net: Any = self.config.net
+        batch = min(self.config.learning.batch_size, len(self.data.train))
+        n_steps = max(int(part.lengths.max()) for part in self.data if len(part))
+        # The size of other nets than those of layers is known when they are built.
+        hidden = (*net.hidden, self.task.output.n_neurons) if net.name in LAYERED else ()
+        sizes = (self.n_features, *hidden)
         # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
-        needed = 9 * WEIGHT_BYTES * self._n_weights
-        if self.config.machine.accelerator == "cpu" or not CUDAAccelerator.is_available():
-            batch = min(self.config.learning.batch_size, len(self.data.train))
-            n_steps = int(self.data.train.lengths.max())
+        values = 9 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+        values += batch * n_steps * self.n_features
+        if self.config.machine.accelerator == "cpu" or not torch.cuda.is_available():
             # Of each neuron and step: charge, saved membrane and spike.
-            needed += 3 * WEIGHT_BYTES * batch * n_steps * sum(self._sizes[1:])
-        self._require_memory(needed, "weights and a batch")
+            values += 3 * batch * n_steps * sum(hidden)
 
-    def _require_memory(self, needed_bytes: int, what: str) -> None:
-        sizes = "–".join(map(str, self._sizes[:8])) + ("–…" if len(self._sizes) > 8 else "")
-        remedy = "lower --hidden, --population or --batch-size"
-        require_memory("net", f"{what} of {sizes} neurons", needed_bytes, remedy)
+        neurons = "–".join(map(str, sizes[:8])) + ("–…" if len(sizes) > 8 else "")
+        require_memory(
+            "net",
+            f"a batch of {batch:,} sequences of {n_steps:,} steps and a net of {neurons} neurons",
+            VALUE_BYTES * values,
+            "lower --batch-size, --hidden or --population, or use shorter recordings (--length, "
+            "--hold)",
+        )
 
     def net_line(self) -> str:
         """The net of the run in one line: name, parameters and schedule."""
@@ -283,8 +259,8 @@ class Run:
             ValueError: If the file is missing or damaged.
         """
         net = self.network(deployed=True, mismatch=mismatch)
-        scales = load_model(self.folder.model, net, self.folder.identity)
-        return net, self.task.scaled(scales.targets)
+        _, targets = load_model(self.folder.model, net, self.folder.identity)
+        return net, self.task.scaled(targets)
 
     def train(self, on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
         """Train, from the checkpoint if there is one; test once; write model, result and report.
@@ -305,7 +281,7 @@ class Run:
                 processes than its own.
             SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
-        self._require_memory_to_train()
+        self._require_memory()
         return train_run(self, on_epoch)
 
     @cached_property
@@ -327,5 +303,5 @@ class Run:
         return {
             **test.named_measures("test"),
             "recordings": len(test.lengths),
-            "rates": list(test.rates),
+            "rates": test.layers()["rates"],
         }

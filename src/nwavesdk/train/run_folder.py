@@ -16,7 +16,6 @@ from nwavesdk.internal.files import (
     one_line,
     printable,
     read_bytes,
-    reason_of,
     remove_drafts,
     write_atomically,
 )
@@ -83,10 +82,9 @@ def is_free(folder: Path) -> bool:
     Raises:
         OSError: If it cannot be read.
     """
-    try:
-        return not os.path.lexists(folder) or all(map(is_draft, folder.iterdir()))
-    except NotADirectoryError:
-        return False
+    if not os.path.lexists(folder):
+        return True
+    return folder.is_dir() and all(map(is_draft, folder.iterdir()))
 
 
 def write_first(file: Path, content: bytes) -> None:
@@ -98,11 +96,11 @@ def write_first(file: Path, content: bytes) -> None:
     """
     try:
         write_atomically(file, content, replace=False)
-    except OSError as error:
+    except FileWriteError as error:
         # The process that was first may have removed the draft of this one.
         if file.is_file():
             raise FileExistsError(error.errno, "File exists", str(file)) from error
-        raise FileWriteError(error.errno, reason_of(error), str(file.parent)) from error
+        raise
 
 
 @contextlib.contextmanager
@@ -117,7 +115,7 @@ def lock(file: Path, activity: str) -> Iterator[None]:
 
     Raises:
         BusyError: If another process has the lock.
-        FileWriteError: If the folder cannot be written.
+        OSError: If the folder cannot be written.
     """
     try:
         owned = FileLock(file.with_name(".lock")).acquire(timeout=0)
@@ -126,8 +124,6 @@ def lock(file: Path, activity: str) -> Iterator[None]:
             f"another process {activity} in {printable(file.parent)}: "
             "wait until it has ended, or stop it."
         ) from None
-    except OSError as error:
-        raise FileWriteError(error.errno, reason_of(error), str(file)) from error
 
     with owned:
         for folder in (file.parent, file.parent / "pictures"):
@@ -210,10 +206,8 @@ class RunFolder:
         if is_free(self.path):
             return
         state = "is in use and holds no run: choose a new or empty folder for --out"
-        if self.finished:
-            state = "already holds a finished run: choose another --out"
-        elif self.config.is_file():
-            state = "already holds an unfinished run: add --resume, or choose another --out"
+        if self.config.is_file():
+            state = "already holds a run: add --resume to finish it, or choose another --out"
         raise ValueError(f"{printable(self.path)} {state}.")
 
     def begin(self, config: CompletedConfig) -> None:
@@ -221,14 +215,11 @@ class RunFolder:
 
         Raises:
             ValueError: If the folder is not free.
+            FileExistsError: If another process began a run in it at the same time.
             FileWriteError: If the disk is full or the folder cannot be made.
         """
         self.check_free()
-        try:
-            write_first(self.config, config.json_text().encode())
-        except FileExistsError:
-            self.check_free()
-            raise
+        write_first(self.config, config.json_text().encode())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Own the run while it is trained; see `lock`."""

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +10,9 @@ import torch
 pytest.importorskip("safetensors")
 pytest.importorskip("lightning")
 
-from lightning.pytorch import LightningModule
-from torch import nn
-
 from nwavesdk.internal.files import FileError, FileWriteError
 from nwavesdk.train import BrokenRunError, Run, RunConfig
-from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, Selection
+from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO
 from train.runs import stop_after
 
 
@@ -61,6 +57,25 @@ def test_a_truncated_checkpoint_is_an_error(
         match=r"checkpoint\.ckpt is damaged or not the checkpoint of this run .*begin a new run",
     ):
         AtomicCheckpointIO("run").load_checkpoint(file)
+
+
+def test_a_flipped_bit_in_the_weights_of_a_checkpoint_is_an_error(
+    checkpoint: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "checkpoint.ckpt"
+    file.write_bytes(checkpoint)
+    state = torch.load(file, weights_only=True)
+    weights = state["state_dict"]["net.0.weight"].numpy().tobytes()
+    index = checkpoint.index(weights) + len(weights) // 2
+    damaged = bytearray(checkpoint)
+    damaged[index] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(
+        FileError, match=r"checkpoint\.ckpt is damaged .*\(the checksum of \S+ is wrong\)"
+    ):
+        AtomicCheckpointIO(state["run"]).load_checkpoint(file)
+    file.write_bytes(checkpoint)
+    AtomicCheckpointIO(state["run"]).load_checkpoint(file)
 
 
 def test_a_checkpoint_belongs_to_its_run_and_has_all_that_was_written(tmp_path: Path) -> None:
@@ -146,18 +161,3 @@ def test_what_cannot_be_written_is_an_error_before_training(
         file.unlink()
         if kept:
             kept.rename(file)
-
-
-@pytest.mark.parametrize(("keeps_last", "kept"), [(False, 1), (True, 2)])
-def test_the_best_or_the_last_epoch_is_kept(keeps_last: bool, kept: int) -> None:
-    selection = Selection("accuracy", keeps_last=keeps_last)
-    module = LightningModule()
-    module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
-    module.register_parameter("weight", nn.Parameter(torch.zeros(1)))
-    for epoch, accuracy in enumerate((0.5, 0.9, 0.7)):
-        nn.init.constant_(module.weight, epoch)
-        metrics = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(1.0)}
-        trainer = SimpleNamespace(callback_metrics=metrics, current_epoch=epoch)
-        selection.on_train_epoch_end(trainer, module)  # type: ignore[arg-type]  # what it reads
-    assert selection.epoch == kept
-    assert selection.weights["weight"].item() == kept

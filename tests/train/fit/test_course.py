@@ -216,7 +216,7 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     loss = rate_cross_entropy(spk, labels, 3, run.config.net.sharpness)
     assert loss.item() == pytest.approx(float(best["val_loss"]), rel=1e-3, abs=1e-5)
     checkpoint = read_checkpoint(stopped_early)
-    selected = checkpoint["callbacks"]["Selection"]["weights"]
+    selected = checkpoint["callbacks"]["History"]["weights"]
     for name, weights in net.state_dict().items():
         assert torch.equal(weights, selected[f"net.{name}"])
     assert not torch.equal(selected["net.0.weight"], checkpoint["state_dict"]["net.0.weight"])

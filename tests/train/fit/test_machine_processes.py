@@ -16,7 +16,7 @@ pytest.importorskip("lightning")
 from safetensors.torch import load_file
 
 from nwavesdk.train.config.learning import MachineConfig
-from nwavesdk.train.fit.machine import check_processes
+from nwavesdk.train.fit.machine import trainer_of
 from tolerances import GRADIENT, assert_close
 
 PROGRAM = str(Path(__file__).parents[1] / "command_line.py")
@@ -139,10 +139,8 @@ def wait_for(condition: Any) -> Any:
 
 def test_processes_of_torchrun_must_be_those_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"nodes: got 2, but torchrun has not started this"):
-        check_processes(MachineConfig(nodes=2))
-    check_processes(MachineConfig(devices=2))
+        trainer_of(MachineConfig(nodes=2), logger=False)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    check_processes(MachineConfig(devices=2, nodes=2))
     with pytest.raises(ValueError, match=r"devices=3.*num_nodes=1.*not match the world size \(4\)"):
-        check_processes(MachineConfig(devices=3))
+        trainer_of(MachineConfig(devices=3), logger=False)

@@ -262,16 +262,16 @@ def load(
     folder = RunFolder(Path(path))
     config = match_page(folder.read_config(), net, folder.path)
     run_net = network_of_run(config, deployed=True)
-    scales = load_model(folder.model, run_net, folder.identity)
+    standard, targets = load_model(folder.model, run_net, folder.identity)
     features = features_of(config, config.facts.chip)
     if isinstance(features, FeatureOptions):
         features = features.features(config.data.source_kind)
     return TrainedRun(
         config=config,
         net=run_net.eval(),
-        task=task_of(config).scaled(scales.targets),
+        task=task_of(config).scaled(targets),
         features=features,
-        input=net_input_of(config, scales.standard),
+        input=net_input_of(config, standard),
         max_seconds=max_seconds or config.option("data.max_seconds", MAX_SECONDS),
         name=printable(path),
     )

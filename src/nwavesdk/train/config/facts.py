@@ -21,9 +21,6 @@ __all__ = ["ArithmeticConfig", "Facts", "Origin"]
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 
-# Another version of these may change the last bits of the weights.
-NUMERIC_PACKAGES = ("nwavesdk", "torch", "numpy", "numba")
-
 
 class ArithmeticConfig(FrozenModel):
     """What decides the order of sums on a CPU and so the last bits of the weights.
@@ -88,19 +85,6 @@ class Origin(FrozenModel):
             f"NumPy {self.numpy}, numba {self.numba}; {self.system}, {self.machine}, "
             f"{self.cores} core{'s' * (self.cores != 1)}"
         )
-
-    def changed_versions(self, now: "Origin") -> list[str]:
-        """The packages that decide numbers and have another version now, with both versions.
-
-        Args:
-            now: The origin of a run that would begin now.
-        """
-        versions = {name: (getattr(self, name), getattr(now, name)) for name in NUMERIC_PACKAGES}
-        return [
-            f"{name} {before}, now {after}"
-            for name, (before, after) in versions.items()
-            if before != after
-        ]
 
 
 class Facts(FrozenModel):

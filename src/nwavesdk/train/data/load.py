@@ -9,7 +9,6 @@ from nwavesdk.chip import Profile
 from nwavesdk.data import Frames, Recordings, Series, Split, Standard, fit_hold, fit_length
 from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import EventFeatures, SeriesFeatures
-from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import Choices, CompletedConfig, RunConfig, merge_choices
 from nwavesdk.train.config.facts import Facts, Origin
@@ -27,7 +26,6 @@ from nwavesdk.train.fit.seeds import stream_seed
 __all__ = [
     "RunData",
     "begin_data",
-    "check_batch_memory",
     "complete_data",
     "config_with_test",
     "load_run_data",
@@ -256,19 +254,6 @@ def _scale(config: RunConfig, train: Recordings) -> Standard:
         mean_square = np.mean(standard.deviation**2 + standard.mean**2)
         return Standard(zeros, np.full_like(zeros, np.sqrt(mean_square)))
     return standard
-
-
-def check_batch_memory(batch_size: int, data: RunData) -> None:
-    """Reject sequences of which the memory cannot hold a batch."""
-    batch_size = min(batch_size, len(data.train))
-    longest = max(int(part.lengths.max()) for part in data if len(part))
-    n_features = data.train.recordings.n_features
-    require_memory(
-        "data",
-        f"{batch_size:,} sequences of {longest:,} steps and {n_features:,} features",
-        4.0 * batch_size * longest * n_features,
-        "use shorter recordings or smaller batches (--length, --hold, --bands, --batch-size)",
-    )
 
 
 def _fit_gain(x: Frames) -> float:

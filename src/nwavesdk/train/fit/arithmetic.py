@@ -1,8 +1,6 @@
 """What decides the order of sums on a CPU: the threads and the crossovers of a run."""
 
 import contextlib
-import os
-import warnings
 from collections.abc import Iterator
 
 import torch
@@ -31,17 +29,7 @@ def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
 def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
     """Compute with the threads and crossovers with which a run began; None changes nothing."""
     config = config or current_arithmetic()
-    threads = torch.get_num_threads()
-    table = crossover.chosen_table()
-    cores = os.cpu_count() or 1
-    if config.threads > max(threads, cores):
-        warnings.warn(
-            f"the run began with {config.threads} threads, this machine has {cores} cores: it "
-            f"continues with {config.threads} threads for the same weights, more slowly than a "
-            "new run.",
-            stacklevel=3,
-        )
-
+    threads, table = torch.get_num_threads(), crossover.chosen_table()
     try:
         torch.set_num_threads(config.threads)
         crossover.use_table(config.table())

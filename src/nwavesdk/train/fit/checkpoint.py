@@ -1,32 +1,23 @@
-"""The checkpoint of a run after each epoch, the epoch that it keeps, and when that ends a run.
+"""The file with the state of a run, written after each epoch.
 
-The file is written completely or not at all, reading it cannot run code, and it belongs to its run.
+It is written completely or not at all, reading it cannot run code, and it belongs to its run.
 """
 
 import io
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from torch import Tensor
 
 from nwavesdk.internal.files import FileError, one_line, write_atomically
 
-__all__ = [
-    "AtomicCheckpointIO",
-    "EpochCheckpoint",
-    "Patience",
-    "Selection",
-    "damaged_checkpoint",
-]
+__all__ = ["AtomicCheckpointIO", "OnEpoch", "damaged_checkpoint"]
 
-# The metric that `Patience` watches: the number of the epoch that `Selection` keeps.
-KEPT_EPOCH = "kept_epoch"
+# What is called with the metrics of an epoch.
+OnEpoch = Callable[[Mapping[str, float]], None]
 
 
 def damaged_checkpoint(path: Path, error: Exception) -> FileError:
@@ -43,10 +34,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Args:
         identity: Identity of the run, which its checkpoints carry; see `RunConfig.identity`.
+        on_epoch: Called with the metrics of the epoch when its checkpoint is written.
     """
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, on_epoch: OnEpoch | None = None) -> None:
         self.identity = identity
+        self.on_epoch = on_epoch
 
     def save_checkpoint(
         self,
@@ -58,6 +51,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save({**checkpoint, "run": self.identity}, buffer)
         write_atomically(Path(path), buffer.getvalue())
+        if self.on_epoch is not None:
+            self.on_epoch(checkpoint["callbacks"]["History"]["rows"][-1])
 
     def load_checkpoint(
         self,
@@ -72,88 +67,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         try:
             checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
+            # torch does not compare the checksums that its zip file has.
+            with ZipFile(path) as archive:
+                if (name := archive.testzip()) is not None:
+                    raise ValueError(f"the checksum of {name} is wrong")
             if checkpoint.pop("run") != self.identity:
                 raise ValueError("config.json describes another run")
         except Exception as error:  # a damaged file can raise anything
             raise damaged_checkpoint(Path(path), error) from error
         return checkpoint
-
-
-class EpochCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoint of the last epoch.
-
-    Args:
-        path: The file, which each epoch replaces.
-        on_saved: Called whenever it is written.
-    """
-
-    def __init__(self, path: Path, on_saved: Callable[[], None]) -> None:
-        super().__init__(
-            path.parent.absolute(),
-            path.stem,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
-        self.on_saved = on_saved
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
-        self.on_saved()
-
-
-class Selection(Callback):
-    """Keeps the weights of the best or of the last epoch.
-
-    The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. Its weights are part of the checkpoint, so that one file holds the
-    whole state of a run. (Lightning's ModelCheckpoint compares one number, and would keep them in
-    a second file, whose score it forgets in a run that was moved.)
-
-    Args:
-        measure: The score; see `TrainingTask.score`.
-        keeps_last: Whether each epoch replaces the one before, not only a better one.
-
-    Attributes:
-        epoch: The epoch that is kept, from 0; -1 before the first.
-        score: Its score on the validation set and its negative validation loss.
-        weights: Its weights, on the CPU.
-    """
-
-    def __init__(self, measure: str, *, keeps_last: bool = False) -> None:
-        self.measure = measure
-        self.keeps_last = keeps_last
-        self.epoch = -1
-        self.score = (-math.inf, 0.0)
-        self.weights: dict[str, Tensor] = {}
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare this epoch with the one that is kept."""
-        metrics = trainer.callback_metrics
-        score = (metrics[f"val_{self.measure}"].item(), -metrics["val_loss"].item())
-        if self.keeps_last or score > self.score or self.epoch < 0:
-            self.epoch = trainer.current_epoch
-            self.score = score
-            weights = pl_module.state_dict().items()
-            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
-        pl_module.log(KEPT_EPOCH, float(self.epoch), logger=False, sync_dist=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "score": self.score, "weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        vars(self).update(state_dict)
-
-
-class Patience(EarlyStopping):
-    """Ends a run whose best epoch is not replaced any more.
-
-    Args:
-        patience: Epochs without a better one after which the run ends.
-    """
-
-    def __init__(self, patience: int) -> None:
-        super().__init__(KEPT_EPOCH, patience=patience, mode="max")
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Stop a resumed run that had already decided to stop, which Lightning forgets."""
-        trainer.should_stop = self.wait_count >= self.patience

@@ -41,22 +41,18 @@ class Evaluation:
     measures: dict[str, float]
     neuron_rates: dict[str, Tensor]
 
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """Mean firing rate of each layer [spikes per step and neuron]."""
-        return tuple(rates.mean().item() for rates in self.neuron_rates.values())
+    def layers(self) -> dict[str, list[float]]:
+        """Numbers of each layer, by depth.
 
-    @property
-    def dead(self) -> tuple[float, ...]:
-        """Fraction of each layer's neurons that never fired."""
-        return tuple((rates == 0).double().mean().item() for rates in self.neuron_rates.values())
-
-    @property
-    def saturated(self) -> tuple[float, ...]:
-        """Fraction of each layer's neurons that fired in more than `SATURATED` of steps."""
-        return tuple(
-            (rates > SATURATED).double().mean().item() for rates in self.neuron_rates.values()
-        )
+        `rates` are spikes per step and neuron; `dead` and `saturated` are the fractions of neurons
+        that never fired, and that fired in more than `SATURATED` of steps.
+        """
+        rates = self.neuron_rates.values()
+        return {
+            "rates": [layer.mean().item() for layer in rates],
+            "dead": [(layer == 0).double().mean().item() for layer in rates],
+            "saturated": [(layer > SATURATED).double().mean().item() for layer in rates],
+        }
 
     def named_measures(self, part: str) -> dict[str, float]:
         """The measures with the name of the set, as in `test_accuracy`."""
@@ -71,7 +67,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size: int) -> Evaluation:
-    """Run a set through a net without dropout, on the device of the net.
+    """Run a set through a net in `eval()`, without dropout, on the device of the net.
 
     Args:
         net: A net from input `[B, T, F]` to the output layer of the task.
@@ -82,52 +78,41 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
     Returns:
         Predictions in the order of the set.
     """
-    was_training = net.training
     net.eval()
     weight = next(net.parameters())
     decoder = task.decoder().to(weight.device, weight.dtype)
-    batches = [
-        _evaluate_batch(net, decoder, task, batch, series.input.look_ahead)
-        for batch in batches_of(series, batch_size)
-    ]
-    net.train(was_training)
+    results = []
+    for loaded in batches_of(series, batch_size):
+        batch = Batch(*[value.to(weight.device) for value in loaded])
+        lengths = lengths_of(batch)
+        with prepared(net), prepared(decoder):
+            recording = record_spikes(net, batch.x, lengths=lengths)
+            outputs = decoder(recording.spk, recording.mem, lengths)
 
-    predicted, targets, lengths, tallies, fired = zip(*batches, strict=True)
+        predicted, targets = task.predict(outputs), batch.y
+        n_decisions = torch.ones_like(batch.lengths)
+        if predicted.ndim > 1:  # a decision per step
+            is_valid = valid_steps(batch.lengths, batch.x.shape[1])
+            is_valid[:, : series.input.look_ahead] = False
+            n_decisions = is_valid.sum(dim=1)
+            predicted, targets = predicted[is_valid], targets[is_valid]
+        tally = task.tally(outputs, batch.y, lengths)
+        fired = {name: _mean_spikes(spk, lengths) for name, spk in recording.spiking.items()}
+        results.append((predicted, targets, n_decisions, tally, fired))
+
+    all_predicted, all_targets, all_lengths, tallies, all_fired = zip(*results, strict=True)
     tally = torch.stack(tallies).sum(dim=0)
     return Evaluation(
-        predicted=torch.cat(predicted),
-        targets=torch.cat(targets),
-        lengths=torch.cat(lengths),
+        predicted=torch.cat(all_predicted).cpu(),
+        targets=torch.cat(all_targets).cpu(),
+        lengths=torch.cat(all_lengths).cpu(),
         tally=tally,
         measures=task.measures(tally),
         neuron_rates={
-            name: torch.stack([rates[name] for rates in fired]).sum(0) / len(series)
-            for name in fired[0]
+            name: torch.stack([rates[name] for rates in all_fired]).sum(0).cpu() / len(series)
+            for name in all_fired[0]
         },
     )
-
-
-def _evaluate_batch(
-    net: nn.Module, decoder: nn.Module, task: TrainingTask, batch: Batch, look_ahead: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """Predictions, targets, decisions per recording, tally, and spikes as of `_mean_spikes`."""
-    device = next(net.parameters()).device
-    lengths = lengths_of(batch)
-    on_device = None if lengths is None else lengths.to(device)
-    with prepared(net), prepared(decoder):
-        recording = record_spikes(net, batch.x.to(device), lengths=on_device)
-        outputs = decoder(recording.spk, recording.mem, on_device)
-
-    predicted, targets = task.predict(outputs).cpu(), batch.y
-    decisions = torch.ones_like(batch.y)
-    if predicted.ndim > 1:  # a decision per step
-        is_valid = valid_steps(batch.lengths, batch.x.shape[1])
-        is_valid[:, :look_ahead] = False
-        decisions = batch.lengths - look_ahead
-        predicted, targets = predicted[is_valid], batch.y[is_valid]
-    tally = task.tally(outputs, batch.y.to(device), on_device)
-    fired = {name: _mean_spikes(spk, on_device).cpu() for name, spk in recording.spiking.items()}
-    return predicted, targets, decisions, tally, fired
 
 
 def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:

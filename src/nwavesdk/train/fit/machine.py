@@ -1,22 +1,36 @@
-"""The machine of a run: its devices and processes, and the precision of its numbers."""
+"""The machine of a run: Lightning's Trainer with its devices, processes and precision."""
 
+import contextlib
+import logging
 import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins import MixedPrecision
 
+from nwavesdk.internal.files import one_line
 from nwavesdk.train.config.learning import MachineConfig
+from nwavesdk.train.fit.progress import report_lost_log
 
-__all__ = [
-    "check_machine",
-    "check_processes",
-    "default_threads",
-    "is_first_process",
-    "precision_plugins",
-]
+__all__ = ["is_first_process", "quiet_lightning", "trainer_of"]
+
+# Lightning's warnings that do not apply: data are in memory, and checkpoints may be moved.
+QUIET = (
+    "does not have many workers",
+    "LeafSpec.*deprecated",  # a torch that is newer than Lightning
+    "Checkpoint directory .* exists",
+    "The dirpath has changed",
+    "AMP with fp16 is not supported on CPU",
+)
 
 
 def is_first_process() -> bool:
@@ -24,77 +38,79 @@ def is_first_process() -> bool:
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
-def check_machine(machine: MachineConfig) -> None:
-    """Reject what this machine does not have, before anything is written.
+def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
+    """Lightning's Trainer for the machine of a run.
+
+    Args:
+        machine: The devices, processes and precision of the run.
+        options: Other arguments of the Trainer.
 
     Raises:
-        ValueError: If there is no such accelerator, if it has fewer devices than requested, or if
-            the CPU would run more processes than it has cores; see also `check_processes`.
-    """
-    cuda, mps = _cuda_devices(), _mps_devices()
-    # Each process has the whole data and net. Two are allowed anywhere, to try data-parallel runs.
-    cpu = max(2, os.cpu_count() or 1)
-    by_name = {"gpu": cuda or mps, "cuda": cuda, "mps": mps, "cpu": cpu}
-    available = by_name.get(machine.accelerator, cuda or mps or cpu)
-    if available < machine.devices:
-        raise ValueError(
-            f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), "
-            f"but this machine has {available}: use --accelerator cpu or auto, or fewer --devices."
-        )
-    check_processes(machine)
-
-
-def check_processes(machine: MachineConfig) -> None:
-    """Reject processes that are not those of the run, and a precision that its device lacks.
-
-    Raises:
-        ValueError: If torchrun started other processes, or none for several machines, or if the
-            device does not have the precision.
+        ValueError: If this machine lacks the devices or their precision, if the CPU would run more
+            processes than it has cores, or if torchrun started other processes than those of the
+            run, or none for several machines.
     """
     if TorchElasticEnvironment.detect():
         TorchElasticEnvironment().validate_settings(machine.devices, machine.nodes)
     elif machine.nodes > 1:
         raise ValueError(
-            f"machine.nodes: got {machine.nodes}, but torchrun has not started this process: give "
-            "the command to torchrun on each machine, as in docs/scaling.md, or leave it out."
+            f"machine.nodes: got {machine.nodes}, but torchrun has not started this process: pass "
+            "the command to torchrun on each machine, as in docs/scaling.md, or remove it."
         )
 
-    kind = _device_kind(machine)
+    try:
+        with quiet_lightning():
+            trainer = Trainer(
+                accelerator=machine.accelerator,
+                devices=machine.devices,
+                num_nodes=machine.nodes,
+                precision=machine.precision,
+                **options,
+            )
+        kind = _device_kind(trainer)
+        # Each process has the whole data and net. Two may run anywhere, to try data-parallel runs.
+        if kind == "cpu" and machine.devices > max(2, os.cpu_count() or 1):
+            raise MisconfigurationException(f"it has {os.cpu_count()} cores")
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"machine.accelerator: got {machine.accelerator!r} with {machine.devices} device(s), "
+            f"which this machine does not have ({one_line(error)}): use --accelerator cpu or auto, "
+            "or fewer --devices."
+        ) from error
+
     lacks_bfloat16 = kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     lacking = {"bf16-mixed": lacks_bfloat16, "64-true": kind == "mps"}
     if lacking.get(machine.precision):
         raise ValueError(
-            f"machine.precision: got {machine.precision!r}, which this GPU ({kind}) does not have: "
-            "use --precision 32-true, or --accelerator cpu."
+            f"machine.precision: got {machine.precision!r}, which this GPU ({kind}) does not "
+            "have: use --precision 32-true, or --accelerator cpu."
         )
+    if machine.precision == "16-mixed" and kind == "cpu":
+        # By the name alone, Lightning computes in bfloat16.
+        trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu")
+    return trainer
 
 
-def default_threads(machine: MachineConfig) -> int:
-    """Threads of each process: those of torch, or the share of a process in them."""
-    return max(1, torch.get_num_threads() // machine.devices)
+def _device_kind(trainer: Trainer) -> str:
+    return trainer.strategy.root_device.type
 
 
-def precision_plugins(machine: MachineConfig) -> list[MixedPrecision]:
-    """What Lightning needs in place of the name of a precision: float16 on a CPU.
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's advice, and keep standard output free for the result."""
+    with contextlib.ExitStack() as stack:
+        for name in ("pytorch", "fabric"):
+            logger = logging.getLogger(f"lightning.{name}")
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.WARNING)
 
-    By that name alone, Lightning would compute in bfloat16.
-    """
-    is_float16_on_cpu = machine.precision == "16-mixed" and _device_kind(machine) == "cpu"
-    return [MixedPrecision("16-mixed", "cpu")] if is_float16_on_cpu else []
-
-
-def _device_kind(machine: MachineConfig) -> str:
-    """The kind of device that Lightning takes."""
-    if machine.accelerator in ("cpu", "cuda", "mps"):
-        return machine.accelerator
-    if _cuda_devices():
-        return "cuda"
-    return "mps" if _mps_devices() else "cpu"
-
-
-def _cuda_devices() -> int:
-    return CUDAAccelerator.auto_device_count() if CUDAAccelerator.is_available() else 0
-
-
-def _mps_devices() -> int:
-    return MPSAccelerator.auto_device_count() if MPSAccelerator.is_available() else 0
+        stack.enter_context(warnings.catch_warnings())
+        for advice in QUIET:
+            warnings.filterwarnings("ignore", message=f".*{advice}")
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        stack.enter_context(mock.patch.object(threading, "excepthook", report_lost_log))
+        # Lightning's launcher changes variables, and would change the threads of the run.
+        stack.enter_context(
+            mock.patch.dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads()))
+        )
+        yield

@@ -4,7 +4,6 @@ It is written completely or not at all. Reading it cannot run code, and detects 
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save
@@ -15,19 +14,7 @@ from nwavesdk.internal.files import FileError, read_bytes, write_atomically
 from nwavesdk.internal.formats import UNSEALED, check_seal, read_tensors, seal
 from nwavesdk.train.run_folder import reading
 
-__all__ = ["Scales", "load_model", "save_model"]
-
-
-class Scales(NamedTuple):
-    """What a model file holds next to the weights.
-
-    Attributes:
-        standard: The scale of the inputs.
-        targets: The scale of the targets, if they are values.
-    """
-
-    standard: Standard
-    targets: Standard | None = None
+__all__ = ["load_model", "save_model"]
 
 
 def save_model(
@@ -58,7 +45,7 @@ def save_model(
     write_atomically(path, seal(save(content, {"sha256": UNSEALED}), owner))
 
 
-def load_model(path: Path, net: nn.Module, owner: str = "") -> Scales:
+def load_model(path: Path, net: nn.Module, owner: str = "") -> tuple[Standard, Standard | None]:
     """Read weights into `net`.
 
     Args:
@@ -67,7 +54,7 @@ def load_model(path: Path, net: nn.Module, owner: str = "") -> Scales:
         owner: Identity of the run that wrote the file.
 
     Returns:
-        The scales of its inputs and targets.
+        The scale of its inputs, and of its targets if they are values.
 
     Raises:
         FileError: If the file is missing or damaged, or belongs to another network or run.
@@ -90,4 +77,4 @@ def load_model(path: Path, net: nn.Module, owner: str = "") -> Scales:
             if f"{name}.mean" in tensors
         }
         net.load_state_dict({name.removeprefix("net."): value for name, value in tensors.items()})
-        return Scales(**scales)
+        return scales["standard"], scales.get("targets")

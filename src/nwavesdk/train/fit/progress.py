@@ -15,8 +15,11 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from nwavesdk.internal.files import printable, write_atomically
+from nwavesdk.train.config.learning import LearningConfig
+from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = [
     "EventLog",
@@ -30,41 +33,61 @@ __all__ = [
 N_LINES = 20
 
 
+@rank_zero_only
 def print_line(line: str) -> None:
-    """Print progress on standard error; a run does not end because nobody can read it."""
+    """Print progress of the first process on standard error, if anybody can read it."""
     with suppress(OSError, ValueError):
         print(printable(line), file=sys.stderr, flush=True)
 
 
 class History(Callback):
-    """Collects the metrics of each epoch, writes all to a table, and prints some.
+    """Collects the metrics of each epoch, and keeps the weights of the best or of the last one.
 
-    They are part of the checkpoint, so a run that is killed and resumed has each epoch once.
-    (Lightning's CSVLogger removes the rows of earlier epochs when a run resumes.) About `N_LINES`
-    epochs get a line, the first and the last one among them; on a terminal only the last one.
+    The best epoch has the highest score of the task on the validation set and, among equals, the
+    lowest validation loss. All of it is part of the checkpoint, so one file holds the whole state
+    of a run, and a run that is killed and resumed has each epoch once. (Lightning's CSVLogger
+    removes the rows of earlier epochs when a run resumes, and its ModelCheckpoint compares one
+    number and keeps weights in a second file.) About `N_LINES` epochs get a printed line, the first
+    and the last one among them; on a terminal only the last one.
 
     Args:
         path: `metrics.csv`, written after each epoch.
-        score: The measure to print, such as `"accuracy"`.
+        task: The task, for its score and for the measure to print.
+        learning: Which epoch is kept, and after how many epochs without a better one a run ends.
 
     Attributes:
         rows: The metrics of each epoch: `epoch` (from 1), `train_…`, `val_…`, `rate_…` [spikes per
             step and neuron], `grad_…`, `learning_rate`, `seconds`.
+        weights: The weights of the epoch that is kept, on the CPU.
         epoch_start: When the current epoch began [s]; 0 before the first one of this process.
     """
 
-    def __init__(self, path: Path, score: str) -> None:
+    def __init__(self, path: Path, task: TrainingTask, learning: LearningConfig) -> None:
         self.path = path
-        self.score = score
+        self.task = task
+        self.learning = learning
         self.rows: list[dict[str, float]] = []
+        self.weights: dict[str, Tensor] = {}
         self.epoch_start = 0.0
         self.last_printed = 0.0
+
+    @property
+    def kept(self) -> int:
+        """Index of the epoch that is kept."""
+        if self.learning.keep == "last":
+            return len(self.rows) - 1
+        scores = [(row[f"val_{self.task.score}"], -row["val_loss"]) for row in self.rows]
+        return scores.index(max(scores))
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        """Stop a resumed run that had already decided to stop, which Lightning forgets."""
+        self._stop_if_over(trainer)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.epoch_start = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Add the metrics of this epoch, and print its line if it is due."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the metrics and, if this epoch is kept, the weights; print its line if it is due."""
         measured = {
             name: trainer.callback_metrics[name].item()
             for name in sorted(trainer.callback_metrics)
@@ -78,11 +101,20 @@ class History(Callback):
         }
         self.rows.append(row)
         self.write()
+        if self.kept == len(self.rows) - 1:
+            weights = pl_module.state_dict().items()
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights}
+        self._stop_if_over(trainer)
 
         interval = math.ceil((trainer.max_epochs or 1) / N_LINES)
         is_due = self.last_printed == 0 or row["epoch"] % interval == 0
         if is_due and not isinstance(trainer.progress_bar_callback, StepBar):
             self.print_latest(trainer.max_epochs)
+
+    def _stop_if_over(self, trainer: Trainer) -> None:
+        patience = self.learning.patience
+        if patience is not None and self.rows and len(self.rows) - 1 - self.kept >= patience:
+            trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Print the metrics of the last epoch, if they are not printed yet."""
@@ -106,7 +138,7 @@ class History(Callback):
     @rank_zero_only
     def print_latest(self, n_epochs: int | None) -> None:
         """Print the line of the latest epoch."""
-        row, score = self.rows[-1], self.score
+        row, score = self.rows[-1], self.task.batch_score_name
         self.last_printed = row["epoch"]
         print_line(
             f"epoch {row['epoch']:>3}/{n_epochs}  loss {row['train_loss']:.4f}  "
@@ -116,10 +148,10 @@ class History(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
+        self.rows, self.weights = state_dict["rows"], state_dict["weights"]
 
 
 class StepBar(TQDMProgressBar):

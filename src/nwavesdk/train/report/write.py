@@ -136,7 +136,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
 def _layers(run: FinishedRun) -> Table:
     """The layers that spike."""
     evaluation = run.evaluation
-    shares = zip(evaluation.rates, evaluation.dead, evaluation.saturated, strict=True)
+    shares = zip(*evaluation.layers().values(), strict=True)
     layers = zip(run.layer_titles, evaluation.neuron_rates.items(), shares, strict=True)
     return Table(
         "Layers",
