@@ -9,7 +9,7 @@ from typer.testing import Result
 
 from cli.command import json_object, nwave
 from nwavesdk.cli import train
-from nwavesdk.train import RunConfig, RunFolder
+from nwavesdk.train import Run, RunConfig, RunFolder
 
 
 def test_train_prints_one_object_and_its_progress(
@@ -39,8 +39,66 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(
     assert json_object(resumed) == json_object(first)
     changed = nwave("train", "--out", out, "--resume", "--epochs", 9)
     assert changed.exit_code == 2
-    assert "--epochs: a resumed run keeps its own choices, got 9, expected 2" in changed.stderr
+    assert "--epochs: a resumed run keeps its choices, got 9, expected 2" in changed.stderr
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.fixture
+def _untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs begin, and are not trained."""
+    monkeypatch.setattr(Run, "train", lambda _: None)
+
+
+@pytest.mark.usefixtures("_untrained")
+@pytest.mark.parametrize("fixture", ["run", "chip_run"])
+def test_the_config_of_a_run_begins_the_same_run_again(
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    recorded = RunFolder(request.getfixturevalue(fixture)).config
+    before = RunFolder(recorded.parent).read_config()
+    for name, options, changed in (
+        ("same", (), None),
+        ("seed", ("--seed", 9), "seed"),
+        ("rate", ("--learning-rate", 0.001), "learning.rate"),
+    ):
+        result = nwave("train", "--out", tmp_path / name, "--config", recorded, *options)
+        assert result.exit_code == 0, result.output
+        after = RunFolder(tmp_path / name).read_config()
+        assert after.difference(before) == changed
+        assert after.difference(before, {changed or "facts.begun_with"}) is None
+
+
+@pytest.mark.usefixtures("_untrained")
+def test_the_config_of_a_run_gives_its_data_to_another_net(run: Path, tmp_path: Path) -> None:
+    options = ("--config", run / "config.json", "--net", "conv")
+    result = nwave("train", "--out", tmp_path / "run", *options)
+    assert result.exit_code == 0, result.output
+    after = RunFolder(tmp_path / "run").read_config()
+    assert after.net.name == "conv"
+    assert after.difference(RunFolder(run).read_config(), {"net", "page"}) is None
+
+
+@pytest.mark.usefixtures("_untrained")
+def test_the_same_options_resume_a_run_and_another_is_one_line(tones: Path, tmp_path: Path) -> None:
+    words = ["train", "--out", tmp_path / "run"]
+    options = ["--data", tones, "--net", "lif", "--neuron", "adlif", "--hidden", "8", "--bands", 12]
+    options += ["--constants", "tau_w=0.2", "--learn", "a", "--no-test", "--augment", "shift=0.1"]
+    assert nwave(*words, *options).exit_code == 0
+    for same in ([], options):
+        result = nwave(*words, "--resume", *same)
+        assert result.exit_code == 0, result.output
+    for other, named in (
+        (["--constants", "tau_w=0.3"], "--constants"),
+        (["--neuron", "lif"], "--neuron"),
+        (["--learn", "b"], "--learn"),
+        (["--net", "conv"], "--net"),
+        (["--task", "labels"], "--task"),
+        (["--augment", "none"], "--augment"),
+    ):
+        result = nwave(*words, "--resume", *options, *other)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"nwave: {named}: ")
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_many_classes_take_one_line() -> None:
@@ -61,7 +119,8 @@ def test_many_classes_take_one_line() -> None:
 def test_a_hint_names_what_centering_takes_from_a_net(
     monkeypatch: pytest.MonkeyPatch, center: bool, measure: str, linear: float, is_hinted: bool
 ) -> None:
-    config = RunConfig.of({"data": {"source": "here", "center": center}})
+    data = {"kind": "sound", "source": "here", "center": center}
+    config = RunConfig.of({"data": data, "task": {"name": "classification"}})
     monkeypatch.setattr(RunFolder, "read_config", lambda _: config)
     lines = train._centering_lines(Path("run"), {measure: 0.5, "linear_accuracy": linear})
     assert any("--no-center" in line for line in lines) == is_hinted

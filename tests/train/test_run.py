@@ -21,11 +21,10 @@ def test_a_run_writes_everything_that_is_promised(finished: Path) -> None:
     assert result["seed"] == 3
     assert [row["epoch"] for row in metrics(finished)] == ["1", "2", "3"]
     config = folder.read_config()
-    assert config.facts is not None
     assert config.facts.classes == ("high", "low", "middle")
-    assert config.data.sample_rate == 8000
-    assert config.data.hold == 1
-    assert config.data.length is None  # nothing is cut, and padding is masked
+    assert config.option("data.sample_rate") == 8000
+    assert config.option("data.hold") == 1
+    assert config.option("data.length") is None  # nothing is cut, and padding is masked
     for picture in ("learning_curves", "spike_raster", "membrane_traces", "confusion_matrix"):
         assert (folder.pictures / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     page = folder.report.read_text()
@@ -43,24 +42,23 @@ def test_the_same_seed_gives_the_same_weights(
     finished: Path, choices: dict[str, Any], tmp_path: Path
 ) -> None:
     torch.manual_seed(17)  # the state of torch's generator has no effect
-    run = Run.new(tmp_path / "again", RunConfig.of(choices))
+    run = Run.new(tmp_path / "again", choices)
     result = run.train()
     assert result == RunFolder(tmp_path / "again").read_result()
     assert model_bytes(tmp_path / "again") == model_bytes(finished)
-    other = Run.new(tmp_path / "other", RunConfig.of({**choices, "seed": 4}))
+    other = Run.new(tmp_path / "other", {**choices, "seed": 4})
     assert not torch.equal(other.network()[0].weight, run.network()[0].weight)
 
 
-def test_a_run_takes_a_text_as_its_path_but_only_a_config(
+def test_a_run_takes_a_text_as_its_path_and_choices_or_a_config(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
     path = str(tmp_path / "run")
-    for given, kind in ((choices, "dict"), (path, "str")):
-        with pytest.raises(TypeError, match=rf"config must be a RunConfig, got {kind}: give RunCo"):
-            Run.new(path, given)
+    with pytest.raises(TypeError, match="config must be a RunConfig, got str: pass RunConfig"):
+        Run.new(path, path)  # type: ignore[arg-type]  # what is tested
     begun = Run.new(path, RunConfig.of(choices))
     assert Run.open(path).folder.path == begun.folder.path == tmp_path / "run"
-    assert RunFolder(path).read_config() == begun.config
+    assert RunFolder(path).read_config() == begun.config == Run.prepare("other", choices).config
 
 
 def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> None:
@@ -71,7 +69,7 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
         for index in range(3):
             soundfile.write(source / name / f"{index}.wav", torch.randn(2000).numpy() / 9, 8000)
     choices["data"]["source"] = str(source)
-    Run.new(tmp_path / "run", RunConfig.of(choices))
+    Run.new(tmp_path / "run", choices)
     Run.open(tmp_path / "run")
     soundfile.write(source / "a" / "0.wav", torch.randn(2000).numpy() / 9, 8000)
     with pytest.raises(
@@ -80,36 +78,43 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
         Run.open(tmp_path / "run")
 
 
-def test_bad_data_leave_no_folder(choices: dict[str, Any], tmp_path: Path) -> None:
-    choices["data"]["source"] = str(tmp_path / "none")
-    with pytest.raises(ValueError, match="none does not exist"):
-        Run.new(tmp_path / "run", RunConfig.of(choices))
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_net_that_memory_cannot_hold_is_an_error_before_anything_is_written(
-    choices: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("section", "change", "words"),
+    [
+        ("data", {"source": "none"}, "none does not exist"),
+        (
+            "net",
+            {"hidden": [100_000] * 100},
+            r"net: weights of \d+–100000–.*neurons need .* GB of memory.*: lower --hid",
+        ),
+        ("net", {"hidden": [50_000] * 2}, "net: weights and a batch of .* need 9.* GB of memory"),
+        (
+            "data",
+            {"padding": "zeros", "length": 10**6, "hold": 10**4},
+            r"data: 8 sequences of 10,000,000,000 steps and 12 features need 3,840.0 GB",
+        ),
+        (
+            "learning",
+            {"surrogate_schedule": "linear(alpha, 1, 2)"},
+            r"^learning\.surrogate_schedule: .*no parameter 'alpha'",
+        ),
+        (
+            "learning",
+            {"surrogate_schedule": "linear(slope, 0, 2)"},
+            r"^learning\.surrogate_schedule: .*slope must be a finite",
+        ),
+        pytest.param(
+            "machine",
+            {"accelerator": "cuda"},
+            r"got 'cuda' with 1 device.*but this machine has 0: use --accelerator cpu",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_trained_is_an_error_before_anything_is_written(
+    section: str, change: dict[str, Any], words: str, choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    choices["net"]["hidden"] = [100_000] * 100
-    with pytest.raises(
-        ValueError,
-        match=r"net: weights of \d+–100000–.*neurons need .* GB of memory.*: lower --hid",
-    ):
-        Run.new(tmp_path / "run", RunConfig.of(choices))
-    choices["net"]["hidden"] = [4]
-    run = Run.new(tmp_path / "run", RunConfig.of(choices))
-    run._sizes = (16, 50_000, 50_000, 3)  # held, but not trained
-    with pytest.raises(ValueError, match="net: weights and a batch of .* need 90.* GB of memory"):
-        run.train()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_accelerator_is_an_error_before_anything_is_written(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
-    choices["machine"]["accelerator"] = "cuda"
-    with pytest.raises(
-        ValueError, match=r"got 'cuda' with 1 device.*but this machine has 0: use --accelerator cpu"
-    ):
-        Run.new(tmp_path / "run", RunConfig.of(choices))
+    choices[section] |= change
+    with pytest.raises(ValueError, match=words):
+        Run.new(tmp_path / "run", choices)
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ pytest.importorskip("lightning")
 from nwavesdk.solvers.sparse import crossover
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.crossover import CrossoverTable
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.config.facts import ArithmeticConfig
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from train.runs import model_bytes, stop_after
@@ -35,9 +35,8 @@ def test_a_run_records_its_arithmetic_and_restores_the_settings(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
     crossover.use_table(ALWAYS)
-    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run = Run.new(tmp_path / "run", choices)
     recorded = RunFolder(tmp_path / "run").read_config().arithmetic
-    assert recorded is not None
     assert recorded == run.config.arithmetic == current_arithmetic(recorded.threads)
     assert recorded.table() == ALWAYS
     text = (tmp_path / "run" / "config.json").read_text()
@@ -59,8 +58,7 @@ def test_chosen_threads_are_those_of_the_run(
 ) -> None:
     current = torch.get_num_threads()
     monkeypatch.setattr("os.cpu_count", lambda: current + 1)
-    chosen = Run.prepare(tmp_path, RunConfig.of({**choices, "machine": {"threads": current + 1}}))
-    assert chosen.config.arithmetic is not None
+    chosen = Run.prepare(tmp_path, {**choices, "machine": {"threads": current + 1}})
     assert chosen.config.arithmetic.threads == current + 1
     with use_arithmetic(chosen.config.arithmetic):
         assert torch.get_num_threads() == current + 1
@@ -70,14 +68,13 @@ def test_a_small_net_takes_one_thread_and_a_large_one_all(
     choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(2)
-    small = Run.prepare(tmp_path, RunConfig.of(choices)).config
-    assert small.arithmetic is not None
+    small = Run.prepare(tmp_path, choices).config
     assert small.arithmetic.threads == small.machine.threads == 1
     small.check_same({"machine": {"threads": 1}})
     with pytest.raises(ValueError, match="machine.threads: .*, expected 1:"):
         small.check_same({"machine": {"threads": 2}})
     monkeypatch.setattr("nwavesdk.train.run.SMALL_BATCH", 1)
-    assert Run.prepare(tmp_path, RunConfig.of(choices)).config.machine.threads == 2
+    assert Run.prepare(tmp_path, choices).config.machine.threads == 2
 
 
 def test_a_resumed_run_keeps_its_table_and_threads(
@@ -86,8 +83,8 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     """It stops after an epoch, and continues where table and number of threads are others."""
     crossover.use_table(ALWAYS)
     choices = {**choices, "machine": {"threads": 2}}
-    Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 1)
+    Run.new(tmp_path / "whole", choices).train()
+    stop_after(Run.new(tmp_path / "broken", choices), 1)
 
     table = tmp_path / "table.toml"
     table.write_text(NEVER.toml())
@@ -110,7 +107,6 @@ def test_a_resumed_run_keeps_its_table_and_threads(
     monkeypatch.setattr("nwavesdk.layers.synapse.product_within", record_product)
     monkeypatch.setattr(sparse, "gather_product", record_gather)
     run = Run.open(tmp_path / "broken")
-    assert run.config.arithmetic is not None
     run.train()
     assert gathered
     assert seen == {(run.config.arithmetic.threads, True)}
@@ -127,19 +123,3 @@ def test_more_threads_than_cores_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match="began with 3 threads, this machine has 2 cores"):  # noqa: SIM117
         with use_arithmetic(ArithmeticConfig(threads=3, crossovers=NEVER.content())):
             assert torch.get_num_threads() == 3
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"threads": 0}, "arithmetic.threads"),
-        (
-            {"crossovers": {**NEVER.content(), "min_work": -1}},
-            "arithmetic.crossovers: .*min_work: expected ",
-        ),
-        ({"crossovers": {}}, "arithmetic.crossovers: .*forward: missing"),
-    ],
-)
-def test_a_damaged_record_is_rejected(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        RunConfig.of({"arithmetic": {"threads": 2, "crossovers": NEVER.content(), **change}})

@@ -15,7 +15,7 @@ from nwavesdk.deploy import find_violations
 from nwavesdk.layers import H1v1Layer, H1v2Layer
 from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.fit import learner
 from nwavesdk.train.fit.evaluation import evaluate_net
 from train.runs import chip_choices, model_bytes, stop_after
@@ -43,8 +43,7 @@ def trained(
     def train(profile: str, training: str) -> tuple[Path, dict[str, Any]]:
         if (profile, training) not in runs:
             folder = tmp_path_factory.mktemp("chip") / "run"
-            config = RunConfig.of(chip_choices(tones, profile, training))
-            result = Run.new(folder, config).train()
+            result = Run.new(folder, chip_choices(tones, profile, training)).train()
             assert result is not None
             runs[profile, training] = folder, result
         return runs[profile, training]
@@ -73,7 +72,6 @@ def test_a_trained_net_keeps_to_its_chip(
     page = RunFolder(folder).report.read_text()
     assert "of its 25 numbers are assumed" in page
     assert run.config.chip is not None
-    assert run.config.facts is not None
     assert run.config.chip.gain is not None
     assert run.config.facts.split_by == "recording"  # these file names do not name speakers
     assert run.data.train.whole().x.shape[1:] == (60, 16)
@@ -95,7 +93,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
 ) -> None:
     """The schedule of the signs and the drawn chips continue where they were."""
     whole, _ = trained("h1v2", "mismatch")
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     Run.open(tmp_path / "broken").train()
     assert model_bytes(tmp_path / "broken") == model_bytes(whole)
 
@@ -119,7 +117,7 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
     monkeypatch.setattr(learner, "prepared", record_seed)
     monkeypatch.setattr("nwavesdk.train.fit.loaders.VAL_BATCH", 2)
     monkeypatch.setattr(SignAnnealing, "step", record_step)
-    Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    Run.new(tmp_path / "run", choices).train()
     assert epochs == [1, 2, 3]
     training, validation = seeds[True], seeds[False]
     assert len(set(training)) == len(training) >= 3
@@ -132,14 +130,14 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
 def test_only_plain_training_ignores_the_bits(choices: dict[str, Any], tmp_path: Path) -> None:
     for training in ("plain", "hardware", "mismatch"):
         choices["chip"]["training"] = training
-        run = Run.new(tmp_path / training, RunConfig.of(choices))
+        run = Run.new(tmp_path / training, choices)
         assert run.network()[0].quantization_bits == (None if training == "plain" else 5)
         assert run.network(deployed=True)[0].quantization_bits == 5
 
 
 def test_mismatch_of_weights_is_that_of_the_chip(choices: dict[str, Any], tmp_path: Path) -> None:
     choices["chip"]["profile"] = "h1v1"
-    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run = Run.new(tmp_path / "run", choices)
     for net, stddev in ((run.network(mismatch=True), 0.02), (run.network(), None)):
         synapses = [m for m in net if hasattr(m, "nb_inputs")]
         assert [m.stddev for m in synapses] == [stddev] * len(synapses)
@@ -153,7 +151,7 @@ def test_a_run_keeps_the_profile_with_which_it_began(
     profile.write_text(text.replace("value = 1.66", "value = 1.0"))
     choices["chip"]["profile"] = str(profile)
     choices["learning"]["epochs"] = 1
-    Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+    Run.new(tmp_path / "run", choices).train()
     profile.write_text(text.replace("value = 1.66", "value = 0.1"))
     net = Run.open(tmp_path / "run").model()
     assert net[0].profile.number("weight_limit") == 1.0

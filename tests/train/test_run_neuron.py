@@ -9,8 +9,9 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.presets import lif
-from nwavesdk.train import Run, RunConfig
+from nwavesdk.train import Run
 from nwavesdk.train.fit.learner import Learner
+from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import Classification, OutputLayer
 from train.runs import model_bytes, stop_after
 
@@ -23,12 +24,12 @@ def _no_pictures() -> None:
 def test_a_resumed_run_ends_with_the_same_weights_and_constants(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    choices["net"] |= {"neuron": "klif", "neuron_options": "tau=0.01,learn=k"}
-    whole = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    choices["net"] |= {"neuron": "klif", "constants": "tau=0.01", "learn": "k"}
+    whole = Run.new(tmp_path / "whole", choices)
     result = whole.train()
     assert result is not None
     assert result["test_accuracy"] > 0.6  # three tones in noise: chance is 0.33
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     resumed = Run.open(tmp_path / "broken")
     resumed.train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
@@ -42,11 +43,10 @@ def test_a_resumed_run_ends_with_the_same_weights_and_constants(
 
 
 def test_scaled_weights_learn_and_decay_as_others_do() -> None:
-    config = RunConfig.of(
-        {"net": {"hidden": [5], "neuron": "adlif", "neuron_options": "learn=a", "charge_gain": 10}}
-    )
+    net = {"hidden": [5], "neuron": "adlif", "learn": ["a"], "charge_gain": 10}
+    config = sample_config("lif", (3,), 2, **net)
     learning = config.learning
-    task = Classification(OutputLayer(2, 10, False, 10e-3, 1e-3), learning.sharpness)
+    task = Classification(OutputLayer(2, 10, False, 10e-3, 1e-3), 25.0)
     model = Learner(lif.build((3,), 2, config), task, learning, 0, charge_gain=10)
     others, scaled, constants = model._parameter_groups()
     assert others["params"] == [model.net[-2].weight]
@@ -55,7 +55,7 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert scaled["lr"] * scaled["weight_decay"] == learning.rate * learning.weight_decay
     assert constants["params"] == [model.net[1].logit_a]
     assert constants["weight_decay"] == 0
-    net = lif.build((3,), 2, RunConfig())
+    net = lif.build((3,), 2, sample_config("lif", (3,), 2))
     (group,) = Learner(net, task, learning, 0)._parameter_groups()
     assert group == {"params": list(net.parameters()), "weight_decay": learning.weight_decay}
 
@@ -65,9 +65,8 @@ def test_a_run_with_taus_below_a_step_warns_once(
     choices: dict[str, Any], tmp_path: Path, neuron: str
 ) -> None:
     choices["net"] |= {"neuron": neuron, "tau": 2e-3, "dt": 5e-3}
-    config = RunConfig.of(choices)
     with pytest.warns(UserWarning, match="shorter than the step of 0.005 s in 2 of 2 layers") as w:
-        run = Run.new(tmp_path / "run", config)
+        run = Run.new(tmp_path / "run", choices)
     (warning,) = w
     assert str(warning.message).endswith("(--tau, or in the file of the net), or lower --dt.")
     run.network()
@@ -76,8 +75,8 @@ def test_a_run_with_taus_below_a_step_warns_once(
 def test_a_run_with_a_constant_in_milliseconds_warns_once(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    choices["net"] |= {"neuron": "adlif", "neuron_options": {"tau_w": 100}, "hidden": [4]}
+    choices["net"] |= {"neuron": "adlif", "constants": {"tau_w": 100}, "hidden": [4]}
     match = r"longer than 1,000 steps of 0\.001 s in 1 of 2 layers \(.*: tau_w of 100 s\), but they"
     with pytest.warns(UserWarning, match=match) as caught:
-        Run.new(tmp_path / "run", RunConfig.of(choices))
+        Run.new(tmp_path / "run", choices)
     assert len(caught) == 1

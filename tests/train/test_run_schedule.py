@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.train import Run, RunConfig
+from nwavesdk.train import Run
 from train.runs import model_bytes, stop_after
 
 
@@ -38,10 +38,10 @@ def test_a_resumed_run_ends_with_the_same_weights(
 
     monkeypatch.setattr(SurrogateAnnealing, "step", record_value)
     choices["learning"] |= {"epochs": epochs, "surrogate_schedule": form}
-    Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
+    Run.new(tmp_path / "whole", choices).train()
     expected = list(values)
     values.clear()
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     Run.open(tmp_path / "broken").train()
     assert values == expected
     assert expected[0] == 2

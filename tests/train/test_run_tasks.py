@@ -13,7 +13,7 @@ from nwavesdk.data import Series
 from nwavesdk.deploy.chip_run import ChipRun
 from nwavesdk.layers import LILayer
 from nwavesdk.train import Run, RunConfig, RunFolder, load
-from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.data.load import complete_data
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.model_file import load_model
 from train.runs import metrics, model_bytes, stop_after
@@ -63,17 +63,14 @@ def choices_of(task: str, folder: Path, chip: str = "") -> dict[str, Any]:
     file = folder / f"{task}.npz"
     WRITERS[task](file)
     choices: dict[str, Any] = {
-        "data": {"source": str(file), "hold": 1},
-        "net_file": "lif",
-        "net": {"hidden": [12], "dropout": 0.0, "tau": 5e-3},
+        "data": {"source": str(file)},
+        "net": {"name": "lif", "hidden": [12], "dropout": 0.0, "tau": 5e-3},
         "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
         "machine": {"accelerator": "cpu"},
     }
     if chip:
         choices["chip"] = {"profile": chip}
-        del choices["net_file"]
-        choices["net"] |= {"population": 4}
-        del choices["data"]["hold"]
+        choices["net"] |= {"name": "chip", "population": 4}
     return choices
 
 
@@ -91,7 +88,7 @@ def test_a_run_reports_is_evaluated_and_resumes(
 ) -> None:
     task, _, chip = case.partition(" on ")
     choices = choices_of(task, tmp_path, chip)
-    run = Run.new(tmp_path / "whole", RunConfig.of(choices))
+    run = Run.new(tmp_path / "whole", choices)
     assert run.task.name == task
     result = run.train()
     assert result == RunFolder(tmp_path / "whole").read_result()
@@ -112,7 +109,7 @@ def test_a_run_reports_is_evaluated_and_resumes(
         with pytest.raises(ValueError, match="got a run for pattern, expected classification"):
             ChipRun.open(tmp_path / "whole").series(2, 0, 0.9)
     monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     Run.open(tmp_path / "broken").train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
 
@@ -121,7 +118,7 @@ def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("regression", tmp_path)
     choices["learning"] |= {"epochs": 12, "rate": 0.05}
-    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run = Run.new(tmp_path / "run", choices)
     result = run.train()
     assert result is not None
     assert result["test_r2"] > 0.5
@@ -140,7 +137,7 @@ def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
 ) -> None:
     monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("labels", tmp_path)
-    choices["data"]["look_ahead"] = 12
+    choices["task"] = {"look_ahead": 12}
     choices["net"]["tau"] = 2e-3
     choices["learning"] |= {"epochs": 12, "rate": 0.05}
     # The input tells the class of twelve steps before, which is an independent one.
@@ -148,7 +145,7 @@ def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
     x = np.zeros((30, 80, 2), np.float32)
     x[:, 12:] = np.eye(2)[y[:, :-12]]
     np.savez(tmp_path / "labels.npz", x=x, y=y)
-    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run = Run.new(tmp_path / "run", choices)
     result = run.train()
     assert result is not None
     assert result["test_accuracy"] > 0.8
@@ -174,8 +171,8 @@ def test_unbalanced_classes_are_noted_or_weighted(
     choices = choices_of("labels", tmp_path)
     choices["learning"] |= {"epochs": 2}
     if is_balanced:
-        choices["learning"]["class_weights"] = "balanced"
-    result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
+        choices["task"] = {"class_weights": "balanced"}
+    result = Run.new(tmp_path / "run", choices).train()
     assert result is not None
     notes = [line for line in capsys.readouterr().err.splitlines() if "note: the classes" in line]
     assert len(notes) == (not is_balanced)
@@ -192,7 +189,7 @@ def test_no_test_leaves_the_test_set_unread(
     choices = choices_of("labels", tmp_path)
     choices["data"]["test"] = False
     choices["learning"]["epochs"] = 1
-    run = Run.new(tmp_path / "run", RunConfig.of(choices))
+    run = Run.new(tmp_path / "run", choices)
     batch = Series.batch
 
     def unreadable(self: Series, indices: Any) -> Any:
@@ -218,9 +215,9 @@ def test_a_run_with_workers_resumes_to_the_bits_of_one_without(
 ) -> None:
     monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("regression", tmp_path)
-    Run.new(tmp_path / "whole", RunConfig.of(choices)).train()
+    Run.new(tmp_path / "whole", choices).train()
     choices["machine"] |= {"workers": 1}
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 2)
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
     Run.open(tmp_path / "broken").train()
     names = ("train_loss", "val_loss")
     rows = [metrics(tmp_path / run) for run in ("whole", "broken")]
@@ -238,7 +235,9 @@ def test_frames_in_the_cache_are_those_of_one_task(
     write_labels(file)
     shapes = {"labels": (T,), "regression": (T, 1)}
     for task in (first, *shapes):
-        _, data = load_run_data(RunConfig.of({"data": {"source": str(file), "task": task}}))
+        _, data = complete_data(
+            RunConfig.of({"data": {"source": str(file)}, "task": {"name": task}})
+        )
         assert data.train.recordings.targets[0].shape == shapes[task]
 
 
@@ -246,25 +245,5 @@ def test_frames_in_the_cache_are_those_of_one_task(
 def test_a_limit_counts_recordings_of_every_task(task: str, tmp_path: Path) -> None:
     choices = choices_of(task, tmp_path)
     choices["data"]["limit"] = 10
-    config, _ = load_run_data(RunConfig.of(choices))
-    assert config.facts is not None
+    config, _ = complete_data(RunConfig.of(choices))
     assert sum(config.facts.recordings) == 10
-
-
-@pytest.mark.parametrize(
-    ("task", "section", "choice", "reason"),
-    [
-        ("regression", "learning", {"class_weights": "balanced"}, "values have no classes"),
-        ("pattern", "learning", {"class_weights": "balanced"}, "values have no classes"),
-        ("labels", "net", {"population": 4}, "each output is the membrane of one neuron"),
-        ("regression", "net", {"population": 4}, "each output is the membrane of one neuron"),
-        ("regression", "data", {"look_ahead": 3}, "what is learned is regression, not a class for"),
-    ],
-)
-def test_choices_without_an_effect_on_a_task_are_rejected(
-    task: str, section: str, choice: dict[str, Any], reason: str, tmp_path: Path
-) -> None:
-    choices = choices_of(task, tmp_path)
-    choices[section] |= choice
-    with pytest.raises(ValueError, match=rf"{section}\.{next(iter(choice))}: {reason}"):
-        load_run_data(RunConfig.of(choices))

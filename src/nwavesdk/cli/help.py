@@ -120,11 +120,12 @@ def _chosen(words: Sequence[str]) -> Chosen:
     net = values.get("--net")
     if net is not None and net not in NAMES:
         net = "file"
+    task = _known("task", values.get("--task"))
     return Chosen(
-        kind=_known("data", values.get("--kind")),
-        task=_known("task", values.get("--task")),
+        kind="pattern" if task == "pattern" else _known("data", values.get("--kind")),
+        task=task,
         net=net,
-        has_chip="--chip" in values,
+        has_chip="--chip" in values or net == "chip",
     )
 
 

@@ -21,7 +21,7 @@ from nwavesdk.cli.app import (
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.help import SectionedCommand
 from nwavesdk.cli.options import RUN_FIELDS, add_run_choices, surrogate_texts
-from nwavesdk.train.config import CompletedConfig, fields_of, merge_choices
+from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
 
@@ -69,7 +69,7 @@ def train_run(
     command continues what was killed.
     """
     if config is not None:
-        choices = merge_choices(CompletedConfig.read(config).choices(), choices)
+        choices = _with_recorded(CompletedConfig.read(config).choices(), choices)
     if resume:
         choices = _with_recorded_folds(out, choices)
     data = choices.get("data", {})
@@ -154,10 +154,23 @@ def _with_recorded_folds(out: Path, choices: dict[str, Any]) -> dict[str, Any]:
         return choices
     from nwavesdk.analysis.folds import FoldStudy
 
-    recorded = FoldStudy.recorded_choices(out) or {}
-    if "page" in recorded.get("net", {}) and "page" not in choices.get("net", {}):
-        raise ValueError("--net: missing, the folds have a net from a file: pass that file.")
-    return merge_choices(recorded, choices)
+    return _with_recorded(FoldStudy.recorded_choices(out) or {}, choices)
+
+
+def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
+    """Recorded choices and those that are given; of another task or net, only those are kept.
+
+    A file of a net that is recorded is not run, because its record may come from anywhere.
+    """
+    for section in ("task", "net"):
+        fields = choices.get(section, {})
+        name = "file" if "page" in fields else fields.get("name")
+        if name not in (None, recorded.get(section, {}).get("name")):
+            recorded = {**recorded, section: {}}
+    merged = merge_choices(recorded, choices)
+    if "page" in merged.get("net", {}) and "page" not in choices.get("net", {}):
+        raise ValueError("--net: missing, the recorded net is from a file: pass that file.")
+    return merged
 
 
 def _print_fold(study: Any, fold: Any) -> None:

@@ -148,7 +148,7 @@ def _describe_one(details: Any, name: str) -> str:
     parts = [printable(part)[:100] for part in (name, *details["loc"]) if part != ""]
     place = ".".join(parts)[:300]
     is_ours = details["type"] == "value_error"
-    if is_ours and not place:
+    if is_ours and (not place or message.startswith(f"{parts[0]}.")):
         # A validator of the whole model names the fields and what they got itself.
         return message
     # The name of a class keeps its form.

@@ -13,6 +13,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 from nwavesdk.data import Series
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
+from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
@@ -123,6 +124,7 @@ class Run:
         threads = config.machine.threads or run._default_threads(threads)
         run = cls(run.folder, complete(choices, facts, current_arithmetic(threads)), data)
         warn_of_constants(run.network())
+        run._check_schedule()
         return run if run._can_begin(config) else run._with_drawn_weights()
 
     @classmethod
@@ -139,6 +141,17 @@ class Run:
         folder = RunFolder(path)
         config = match_page(folder.read_config(), net, folder.path)
         return cls(folder, config, load_run_data(config))
+
+    def _check_schedule(self) -> None:
+        """Apply the schedule of the surrogate to the net, which rejects what it cannot change."""
+        schedule = self.config.learning.surrogate_schedule
+        if schedule is None:
+            return
+        epochs = self.config.learning.epochs
+        try:
+            SurrogateAnnealing(self.network(), epochs, **schedule.model_dump())
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"learning.surrogate_schedule: {error}") from None
 
     def _can_begin(self, given: RunConfig) -> bool:
         """Whether recordings can drive the initial weights, if they are to."""

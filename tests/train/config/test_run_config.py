@@ -1,15 +1,85 @@
-"""The config of a run: validation, its file, and what a resumed run may not change."""
+"""The config of a run: which fields belong together, its file, and what a resumed run keeps."""
 
 import json
 import subprocess
 import sys
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest.importorskip("lightning")
+
+from nwavesdk.presets import NAMES, PresetName
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import absolute_choice
+from nwavesdk.train.config import MOVABLE, CompletedConfig, fields_of, merge_choices
+from nwavesdk.train.config.run_config import RENAMED, UNIONS
+from nwavesdk.train.fit.network import sample_config
+
+CLASSES = [(section, name) for section, (_, models) in UNIONS.items() for name in models]
+
+
+def choices_with(section: str, name: str) -> dict[str, Any]:
+    """Choices whose section has this class."""
+    tag, _ = UNIONS[section]
+    choices: dict[str, dict[str, Any]] = {
+        "data": {"kind": "series", "source": "recordings"},
+        "task": {"name": "classification"},
+        "net": {"name": "conv"},
+    }
+    choices[section][tag] = name
+    if name in ("filtered", "channels", "chip"):
+        choices |= {"chip": {"profile": "h1v2"}, "net": {"name": "chip"}}
+    elif name == "file":
+        choices["net"]["page"] = {"file": "net.py", "sha256": "0" * 64}
+    elif name == "features":
+        choices["data"]["source"] = "digits"
+    elif name == "pattern":
+        choices["task"]["name"] = "pattern"
+    return choices
+
+
+def nested(field: str, value: Any) -> dict[str, Any]:
+    """Choices with one field, named with dots."""
+    for name in reversed(field.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def with_field(content: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
+    """A copy of a nested mapping with one field, named with dots."""
+    copy = deepcopy(content)
+    *sections, name = field.split(".")
+    reduce(getitem, sections, copy)[name] = value
+    return copy
+
+
+@pytest.mark.parametrize(("section", "name"), CLASSES)
+def test_fields_of_other_classes_are_rejected_by_one_line_with_their_owners(
+    section: str, name: str
+) -> None:
+    choices = choices_with(section, name)
+    config = RunConfig.of(choices)
+    tag, models = UNIONS[section]
+    assert getattr(getattr(config, section), tag) == name
+    for field in fields_of(section).keys() - models[name].model_fields.keys():
+        owners = ", ".join(owner for owner, model in models.items() if field in model.model_fields)
+        with pytest.raises(ValueError, match=rf"^{section}\.{field}: has no effect on ") as caught:
+            RunConfig.of(merge_choices(choices, nested(f"{section}.{field}", 1)))
+        assert str(caught.value).endswith(f", got 1: remove it; it is for {owners}")
+
+
+@pytest.mark.parametrize("field", RENAMED)
+def test_a_field_of_an_earlier_version_names_the_new_one(field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: has another name now: use ") as caught:
+        RunConfig.of(nested(field, 1))
+    new = [word for word in str(caught.value).split() if "." in word and ":" not in word]
+    assert new
+    for section, _, name in (word.partition(".") for word in new):
+        assert name in fields_of(section)
 
 
 @pytest.mark.parametrize(
@@ -18,76 +88,45 @@ from nwavesdk.train.config import absolute_choice
         ({"learning": {"epochs": 0}}, r"learning\.epochs: .*at least 1 \(got 0\)"),
         ({"learning": {"rate": float("nan")}}, r"learning\.rate: .*finite.*\(got nan\)"),
         ({"learning": {"epoch": 3}}, r"learning\.epoch: .*no entry of this name \(got 3\)"),
-        ({"net": {"dropout": 1.0}}, r"net\.dropout: .*less than 1 \(got 1\.0\)"),
-        ({"net": {"tau": 0}}, r"net\.tau: .*at least 1e-06"),
-        ({"net": {"hidden": ["many"]}}, r"net\.hidden\.0: .*whole number.*\(got 'many'\)"),
-        (
-            {"net": {"surrogate": "tan"}},
-            r"net\.surrogate: unknown surrogate 'tan'.*: expected a name",
-        ),
-        (
-            {"learning": {"surrogate_schedule": "slope"}},
-            r"surrogate_schedule: expected a form with parameter",
-        ),
-        (
-            {"learning": {"surrogate_schedule": "quick(slope, 1, 2)"}},
-            r"surrogate_schedule\.form: .*'linear'",
-        ),
-        (
-            {"learning": {"surrogate_schedule": "linear(alpha, 1, 2)"}},
-            r"surrogate_schedule: .*no parameter 'alpha'",
-        ),
-        (
-            {"learning": {"surrogate_schedule": "linear(slope, 0, 2)"}},
-            r"surrogate_schedule: .*slope must be a finite",
-        ),
-        (
-            {"machine": {"accelerator": "abacus"}},
-            r"machine\.accelerator: .*'cpu'.*\(got 'abacus'\)",
-        ),
-        ({"seed": -1}, r"seed: .*at least 0 \(got -1\)"),
-        ({"data": {"source": "f", "window": 25}}, r"data\.window: .*at most 1 \(got 25\)"),
-        ({"net": {"hidden": [2**70]}}, r"net\.hidden\.0: .*at most 100000"),
-        ({"net": {"hidden": [1e300]}}, r"net\.hidden\.0: .*\(got 1e\+300\)"),
-        ({"net": {"hidden": [4, ""]}}, r"net\.hidden\.1: .*\(got ''\)"),
-        ({"net": {"hidden": [1] * 1001}}, r"net\.hidden: .*at most 1000 items"),
-        ({"net": {"population": 10**6}}, r"net\.population: .*at most 100000"),
-        ({"net": {"tau": 1e300}}, r"net\.tau: .*at most 10000"),
-        ({"net": {"tau": 1e-300}}, r"net\.tau: .*at least 1e-06"),
-        ({"net": {"tau": 1e-3, "dt": 1}}, r"^net\.tau: .* got 1 s / 0\.001 s = 1e\+03$"),
-        (
-            {"net": {"tau": 20}},
-            r"^net\.tau: time constants are in seconds, got 20 s, .*for 20 ms, use 0\.02$",
-        ),
-        ({"net": {"tau": 1e3, "dt": 1e-5}}, r"^net\.tau: .* got 1e-05 s / 1000 s = 1e-08$"),
-        ({"net": {"tau": True}}, r"net\.tau: expected a number, not a bool \(got True\)"),
-        (
-            {"net": {"dt": 0.5, "tau": 1}, "chip": {"profile": "h1v1", "duration": 0.2}},
-            r"^chip\.duration: 0\.2 s hold no time step of net\.dt \(got 0\.5 s\): raise it",
-        ),
-        (
-            {"net": {"dt": 1e-5}, "chip": {"profile": "h1v1"}},
-            r"^net\.dt: a time step of 1e-05 s holds no sample at 16000 Hz: raise it",
-        ),
-        ({"net": {"threshold": 1e38}}, r"net\.threshold: .*at most 1000000"),
-        ({"net": {"surrogate": "x" * 501}}, r"net\.surrogate: .*at most 500 characters"),
-        ({"net": {"surrogate": "-" * 499 + "1"}}, r"net\.surrogate: "),
+        ({"colour": 3}, r"^colour: .*no entry of this name \(got 3\)"),
+        ({"machine": {"accelerator": "abacus"}}, r"machine\.accelerator: .*'cpu'.*'abacus'\)"),
+        ({"machine": {"devices": 10**6}}, r"machine\.devices: .*at most 1024"),
         ({"learning": {"epochs": 10**9}}, r"learning\.epochs: .*at most 100000"),
         ({"learning": {"batch_size": 10**9}}, r"learning\.batch_size: .*at most 1000000"),
         ({"learning": {"rate": 1e300}}, r"learning\.rate: .*at most 1000"),
         ({"learning": {"weight_decay": 1e300}}, r"weight_decay: .*at most 1000"),
-        ({"learning": {"surrogate_schedule": "linear(slope,1,1e9)"}}, r"schedule\.end: .*1000000"),
-        *(
-            ({"learning": {"surrogate_schedule": text}}, "surrogate_schedule: expected a form with")
-            for text in (
-                "(" * 199,
-                "linear(slope, " + "-" * 450 + "1, 2)",
-                "linear(slope, 1, 2)" * 100,
-                "linear(slope, 1, 2, start=3)",
-                "\0",
-            )
+        ({"seed": -1}, r"seed: .*at least 0 \(got -1\)"),
+        ({"net": {"name": "cnv"}}, r"^net\.name: expected one of conv, lif, .*, got 'cnv'$"),
+        ({"data": {"kind": ["sound"]}}, r"^data\.kind: expected one of .*, got \['sound'\]$"),
+        ({"task": {"name": "sorting"}}, r"^task\.name: expected one of .*, got 'sorting'$"),
+        ({"net": [1]}, r"^net: expected a dictionary"),
+        ({"task": {"name": "labels"}}, r"^task\.name: the spoken digits have a class per rec"),
+        (choices_with("data", "series") | {"task": {"name": "pattern"}, "chip": {}}, "^chip.prof"),
+        ({"data": {"kind": "filtered"}}, r"^data\.kind: a chip filters .* without a chip: remove"),
+        ({"data": {"kind": "pattern"}}, r"^data\.kind: a pattern is a series for the task"),
+        ({"net": {"name": "chip"}}, r"^net\.name: the net of a chip needs one, got none: add"),
+        ({"chip": {"profile": "h1v2"}}, r"^chip\.profile: a chip takes sound, .* got features: r"),
+        (
+            choices_with("net", "chip") | {"net": {"name": "lif"}},
+            r"^chip\.profile: the net lif is not for a chip: remove one of them$",
         ),
-        ({"machine": {"devices": 10**6}}, r"machine\.devices: .*at most 1024"),
+        (
+            choices_with("net", "chip") | {"chip": {"profile": "h1v2", "training": "some"}},
+            r"^chip\.training: ",
+        ),
+        (choices_with("net", "chip") | {"chip": {"bits": 9}}, r"^chip\.profile: missing; chip\.bi"),
+        (
+            choices_with("data", "events") | {"data": {"kind": "events", "events": "lists"}},
+            r"^data\.events: the net conv gets frames, got 'lists': remove it, or use net lif$",
+        ),
+        (
+            choices_with("task", "labels") | {"net": {"name": "lif", "population": 4}},
+            r"^net\.population: each output is the membrane of one neuron, got 4: remove it$",
+        ),
+        (
+            {"net": {"name": "lif", "neuron": "adlif", "first_weights": "driven"}},
+            r"^net\.first_weights: .* neurons other than LIF cannot drive weights.*: remove it$",
+        ),
     ],
 )
 def test_a_bad_choice_is_one_line_that_names_it(choices: dict[str, Any], words: str) -> None:
@@ -96,96 +135,92 @@ def test_a_bad_choice_is_one_line_that_names_it(choices: dict[str, Any], words: 
     assert "\n" not in str(caught.value)
 
 
-def test_the_file_gives_the_config_back(tmp_path: Path) -> None:
-    config = RunConfig.of({"seed": 7, "net": {"hidden": [5], "surrogate": "atan(3)"}})
+@pytest.mark.parametrize("preset", NAMES)
+def test_the_file_gives_the_config_back(preset: PresetName, tmp_path: Path) -> None:
+    config = sample_config(preset, (16,), 2)
     (tmp_path / "config.json").write_text(config.json_text())
-    assert RunConfig.read(tmp_path / "config.json") == config
-
-
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"seed": ')
-    with pytest.raises(ValueError, match=r"config\.json is not the config of a run"):
-        RunConfig.read(tmp_path / "config.json")
-    (tmp_path / "config.json").write_text('{"seed": 1, "colour": "red"}')
-    with pytest.raises(ValueError, match=r"config\.json is not the config of a run: colour"):
-        RunConfig.read(tmp_path / "config.json")
-
-
-def test_a_surrogate_is_written_in_full_and_can_be_read_again() -> None:
-    config = RunConfig.of({"net": {"surrogate": "fast_sigmoid"}})
-    assert config.net.surrogate == "fast_sigmoid(slope=25.0)"
-    assert RunConfig.of({"net": {"surrogate": config.net.surrogate}}) == config
-
-
-def test_a_schedule_is_read_from_text_and_from_the_file(tmp_path: Path) -> None:
-    text = "plateau(slope, 5, 25, patience=2)"
-    config = RunConfig.of({"learning": {"surrogate_schedule": text}})
-    assert config.learning.surrogate_schedule is not None
-    assert config.learning.surrogate_schedule.model_dump() == {
-        "form": "plateau",
-        "parameter": "slope",
-        "start": 5.0,
-        "end": 25.0,
-        "patience": 2,
-        "stages": 5,
-    }
-    (tmp_path / "config.json").write_text(config.json_text())
-    assert RunConfig.read(tmp_path / "config.json") == config
-    config.check_same({"learning": {"surrogate_schedule": text}})
-    with pytest.raises(ValueError, match="a resumed run keeps"):
-        config.check_same({"learning": {"surrogate_schedule": "plateau(slope, 5, 26)"}})
-
-
-def test_a_resumed_run_keeps_its_choices() -> None:
-    config = RunConfig.of({"seed": 1, "learning": {"epochs": 5}})
-    config.check_same({})
-    config.check_same({"seed": 1, "learning": {"epochs": 5}, "net": {"surrogate": "fast_sigmoid"}})
-    with pytest.raises(
-        ValueError, match=r"learning\.epochs: a resumed run keeps.*got 6, expected 5"
-    ):
-        config.check_same({"learning": {"epochs": 6}})
-    with pytest.raises(ValueError, match=r"seed: a resumed run keeps.*got 2, expected 1"):
-        config.check_same({"seed": 2})
-    with pytest.raises(ValueError, match=r"learning\.epochs: .*at least 1"):
-        config.check_same({"learning": {"epochs": 0}})
+    again = CompletedConfig.read(tmp_path / "config.json")
+    assert again == config
+    assert again.identity() == config.identity()
+    assert again.difference(config) is None
+    # Its choices begin the same run again.
+    assert RunConfig.of(again.choices()).model_dump() == config.choices()
 
 
 @pytest.mark.parametrize(
-    ("chip", "message"),
+    ("field", "value", "words"),
     [
-        ({"profile": "h1v2", "training": "some"}, "chip.training"),
-        ({"profile": "h1v2", "bits": 9}, "chip.bits"),
-        (
-            {"training": "plain"},
-            r"^chip.profile: missing, .* expected h1v1, h1v2 or a file\.$",
-        ),
+        ("colour", "red", r"colour: expected no entry of this name \(got 'red'\)"),
+        ("data.hold", None, r"data\.hold: missing"),
+        ("chip.gain", None, r"chip\.gain: missing"),
+        ("learning.epochs", None, r"learning\.epochs: expected a whole number"),
+        ("facts.profile", '{"name": "h1v2"}', r"facts\.profile: expected a profile"),
+        ("facts", None, r"facts: expected a dictionary"),
+        ("arithmetic.threads", 0, r"arithmetic\.threads: expected at least 1"),
+        ("arithmetic.crossovers", {}, r"arithmetic\.crossovers: .*forward: missing"),
+        ("net", [], r"net: expected a dictionary"),
     ],
 )
-def test_a_wrong_choice_of_a_chip_is_named(chip: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        RunConfig.of({"chip": chip})
+def test_a_config_with_a_damaged_field_is_one_line(
+    field: str, value: Any, words: str, tmp_path: Path
+) -> None:
+    preset: PresetName = "chip" if field.startswith("chip") else "lif"
+    content = sample_config(preset, (16,), 2).model_dump(mode="json")
+    (tmp_path / "config.json").write_text(json.dumps(with_field(content, field, value)))
+    match = rf"config\.json is not the config of a run: {words}[^\n]*$"
+    with pytest.raises(ValueError, match=match):
+        CompletedConfig.read(tmp_path / "config.json")
 
 
-def test_given_choices_replace_the_defaults_of_a_chip() -> None:
-    config = RunConfig.of({"chip": {"profile": "h1v2"}, "net": {"hidden": [7]}})
-    assert config.net.hidden == (7,)
-    assert config.net.tau != RunConfig().net.tau
-    assert RunConfig.of({}).net == RunConfig().net
+def test_a_file_that_is_not_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(ValueError, match=r"config\.json is not the config of a run: it "):
+        CompletedConfig.read(tmp_path / "config.json")
 
 
-def test_a_damaged_profile_is_named(tmp_path: Path) -> None:
-    facts = {"classes": ["a"], "n_features": 1, "fingerprint": "", "recordings": [1, 1, 1]}
-    content = {"facts": {**facts, "profile": '{"name": "h1v2"}'}}
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    message = "config.json is not the config of a run: facts.profile: expected a profile"
-    with pytest.raises(ValueError, match=message):
-        RunConfig.read(tmp_path / "config.json")
+def test_only_fields_that_may_move_leave_the_identity_unchanged() -> None:
+    page = {"file": "/net.py", "function": "build", "sha256": "0" * 64}
+    content = sample_config("lif", (16,), 2).model_dump(mode="json")
+    content |= {"net": {"name": "file", "page": page}, "page": dict(page)}
+    identity = CompletedConfig.of(content).identity()
+    moved = {
+        "data.source": "/elsewhere",
+        "net.page.file": "/other.py",
+        "page.file": "/other.py",
+        "machine.accelerator": "cpu",
+        "machine.workers": 2,
+        "facts.split_reason": "by chance",
+        "facts.begun_with": content["facts"]["begun_with"] | {"torch": "9.0"},
+    }
+    changed = {"seed": 1, "net.tau": 0.02, "facts.fingerprint": "f", "page.sha256": "1" * 64}
+    assert moved.keys() == MOVABLE
+    for field, value in (moved | changed).items():
+        config = CompletedConfig.of(with_field(content, field, value))
+        expected = None if field in moved else field
+        assert config.difference(CompletedConfig.of(content), MOVABLE) == expected
+        assert (config.identity() == identity) == (field in moved)
+
+
+def test_a_resumed_run_keeps_its_choices() -> None:
+    config = sample_config("lif", (16,), 2, neuron="adlif", constants="tau_w=0.2", learn="a")
+    same = {"neuron": "AdLIFLayer", "constants": "tau_w=0.2,a=0.02", "learn": ["a"], "dt": 1e-3}
+    for choices in ({}, {"seed": 0, "net": same}, {"net": {"surrogate": "fast_sigmoid(25)"}}):
+        config.check_same(choices)
+    for field, value in {
+        "seed": 2,
+        "learning.epochs": 6,
+        "learning.patience": 0,
+        "task.name": "regression",
+        "net.constants.tau_w": 0.3,
+        "net.learn": ("b",),
+        "net.neuron": "lif",
+        "net.tau": 0.02,
+    }.items():
+        words = rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove"
+        with pytest.raises(ValueError, match=words):
+            config.check_same(nested(field, value))
 
 
 def test_the_config_loads_neither_torch_nor_numba() -> None:
     code = "import sys, nwavesdk.train.config; assert not {'torch', 'numba'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_name_of_a_chip_may_have_capitals() -> None:
-    assert absolute_choice("chip.profile", "H1v2") == "h1v2"

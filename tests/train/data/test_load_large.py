@@ -22,9 +22,9 @@ with open("/proc/self/status") as file:
 resource.setrlimit(resource.RLIMIT_DATA, (n_taken + 2**28,) * 2)
 split.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
 data = {"source": sys.argv[1], "hold": 1}
-net = {"hidden": [4], "population": 1}
+net = {"name": "lif", "hidden": [4], "population": 1}
 learning = {"epochs": 1, "batch_size": 4}
-choices = {"data": data, "net_file": "lif", "net": net, "learning": learning}
+choices = {"data": data, "net": net, "learning": learning}
 choices["machine"] = {"accelerator": "cpu", "threads": 1}
 run = Run.new(Path(sys.argv[2]), RunConfig.of(choices))
 values = sum(int(part.lengths.sum()) * 1000 for part in run.data)

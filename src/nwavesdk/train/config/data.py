@@ -187,7 +187,7 @@ class Features(OwnScale, Held, Recordings):
     kind: Literal["features"] = "features"
     source: Literal["digits"] = AnyData.model_fields["source"]  # type: ignore[assignment]  # a field
     split: Literal["auto", "recording"] = Recordings.model_fields["split"]  # type: ignore[assignment]  # as above
-    leave_one_out: None = None
+    leave_one_out: None = Recordings.model_fields["leave_one_out"]  # type: ignore[assignment]  # as above
 
 
 class Sound(OwnScale, Held, Files):

@@ -204,8 +204,8 @@ class LearningConfig(FrozenModel):
     def _check_patience(self) -> Self:
         if self.patience is not None and self.keep == "last" and "keep" in self.model_fields_set:
             raise ValueError(
-                f'learning.patience: has no effect with keep="last", got {self.patience}: remove '
-                'it, or keep="best"'
+                f"learning.patience: has no effect with keep 'last', got {self.patience}: remove "
+                "it, or use keep 'best'"
             )
         return self
 

@@ -146,7 +146,7 @@ def _pages(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
     }
     if kind == "image":
         defaults["data"]["steps"] = 8
-    else:
+    elif kind != "pattern":
         defaults["data"]["hold"] = 1
     if kind == "events" and data.bin is None and not has_one_axis:  # type: ignore[union-attr]  # of events
         defaults["data"]["steps"] = 15

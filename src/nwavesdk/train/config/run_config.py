@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -112,7 +113,21 @@ class RunConfig(FrozenModel):
         return self
 
     def _conflicts(self) -> Iterator[tuple[bool, str]]:
-        net, chip = self.net, self.chip
+        net, chip, kind, task = self.net, self.chip, self.data.kind, self.task.name
+        yield (
+            kind == "features" and task != "classification",
+            f"task.name: the spoken digits have a class per recording, got {task!r}: remove it",
+        )
+        yield (
+            (kind == "pattern") != (task == "pattern"),
+            f"data.kind: a pattern is a series for the task pattern, got {kind!r} for {task!r}: "
+            "remove it",
+        )
+        yield (
+            kind in CHIP_KINDS.values() and chip is None,
+            f"data.kind: a chip filters these recordings, got {kind!r} without a chip: remove it, "
+            "or add chip.profile (--chip h1v2)",
+        )
         yield (
             net.name == "chip" and chip is None,
             "net.name: the net of a chip needs one, got none: add chip.profile (--chip h1v2)",
@@ -123,13 +138,13 @@ class RunConfig(FrozenModel):
         )
         yield (
             self.option("data.events", "frames") == "lists" and net.name != "lif",
-            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use lif",
+            f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use net lif",
         )
         if not isinstance(net, Lif):
             return
         default = Lif.model_fields["population"].default
         yield (
-            net.population != default and self.task.name != "classification",
+            net.population != default and task != "classification",
             f"net.population: each output is the membrane of one neuron, got {net.population}: "
             "remove it",
         )
@@ -233,12 +248,23 @@ class CompletedConfig(RunConfig):
         """Reject choices that differ from those of this run.
 
         Raises:
-            ValueError: If a choice is out of range, or differs; the text names the first one.
+            ValueError: If a choice differs; the text names the first one.
         """
+        for section, given in choices.items():
+            if not isinstance(given, Mapping):
+                self._check_same_choice({section: given})
+                continue
+            for field, value in given.items():
+                self._check_same_choice({section: {field: value}})
+
+    def _check_same_choice(self, choice: Choices) -> None:
         recorded = self.choices()
-        changed = RunConfig.of(merge_choices(recorded, choices)).model_dump()
-        if "constants" in recorded["net"]:  # the others are defaults
-            changed["net"]["constants"] = recorded["net"]["constants"] | changed["net"]["constants"]
+        changed = merge_choices(recorded, choice)
+        with suppress(ValueError):  # a choice that is wrong in this run differs, too
+            changed = RunConfig.of(changed).model_dump()
+            if "constants" in recorded["net"]:  # the others are defaults
+                given = changed["net"]["constants"]
+                changed["net"]["constants"] = recorded["net"]["constants"] | given
         for name, got, expected in differences(changed, recorded):
             raise ValueError(
                 f"{name}: a resumed run keeps its choices, got {got!r}, expected {expected!r}: "
@@ -336,7 +362,7 @@ def _with_tags(content: object) -> object:
         data.setdefault("kind", found_kind)
         task.setdefault("name", found_task)
     if task["name"] == "pattern":
-        data["kind"] = "pattern"
+        data["kind"] = "pattern" if data["kind"] == "series" else data["kind"]
     elif choices.get("chip"):
         data["kind"] = _chip_kind(data["kind"])
     if "name" not in net:
@@ -395,8 +421,10 @@ def _check_effects(choices: Choices) -> None:
     """
     for section, (tag, models) in UNIONS.items():
         fields = choices[section]
-        if fields[tag] not in models:
-            continue
+        if fields[tag] not in list(models):  # it may be something that is not hashable
+            raise ValueError(
+                f"{section}.{tag}: expected one of {', '.join(models)}, got {shown(fields[tag])}"
+            )
         for field in fields.keys() - models[fields[tag]].model_fields:
             owners = [name for name, model in models.items() if field in model.model_fields]
             if owners:
@@ -408,5 +436,5 @@ def _check_effects(choices: Choices) -> None:
 
 def _described(section: str, name: str) -> str:
     texts = {"net": f"the net {name}", "task": f"the task {name}"}
-    kinds = {"filtered": "sound for a chip", "channels": "series for a chip"}
+    kinds = {"filtered": "sound for a chip", "channels": "series for a chip", "image": "images"}
     return texts.get(section, kinds.get(name, name))

@@ -90,7 +90,7 @@ def channel_options(data: kinds.Filtered, dt: float, profile: Profile) -> NWaveD
     if not 1 / data.sample_rate <= dt <= data.duration * (1 + 1e-9):
         raise ValueError(
             f"net.dt: expected at least a sample ({1 / data.sample_rate:.3g} s) and at most "
-            f"data.duration ({data.duration:g} s), got {dt:g} s."
+            f"the duration ({data.duration:g} s), got {dt:g} s."
         )
     return NWaveDataloaderConfig(
         data.source,
