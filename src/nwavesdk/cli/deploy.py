@@ -128,7 +128,7 @@ def _export_chip(
     lines = [
         f"{path}: {content['bytes']:,} bytes; after reading it back, all {n_spikes:,} spikes of "
         "the validation set are equal",
-        f"of the chip as designed: test {measures_text(tested, 'test')}"
+        f"of the chip as designed: {measures_text(tested)}"
         if tested
         else "the test accuracy of this net is not known: nwave eval tests a run",
     ]

@@ -23,9 +23,10 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
     record_table,
+    split_commas,
 )
 from nwavesdk.cli.help import SectionedCommand
-from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.cli.options import DATA_FIELDS, add_run_choices
 from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
 
@@ -136,7 +137,7 @@ def eval_run(
     recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
     content = {"run": run, **result, f"recorded_{score}": recorded}
     lines = [
-        f"test {measures_text(result, 'test')} on {result['recordings']} recordings (recorded: "
+        f"{measures_text(result)} on {result['recordings']} recordings (recorded: "
         f"{'none' if recorded is None else format(recorded, '.4f')})"
     ]
     if neurobench:
@@ -207,7 +208,7 @@ def scan_run(
     from nwavesdk.analysis.run_batch import RunBatch
     from nwavesdk.analysis.slopes.report import SlopeReport, plot_slopes, write_page
 
-    texts = [] if surrogates is None else surrogate_texts("--surrogates", surrogates)
+    texts = [] if surrogates is None else split_commas("--surrogates", surrogates)
     recommended = None if kind is None else type(nwavesdk.surrogate.parse(kind))
     check_spares_run("--page", page, run)
     batch = RunBatch.open(run, recordings, net)

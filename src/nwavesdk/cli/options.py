@@ -8,23 +8,22 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import wraps
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
-from nwavesdk.cli.app import split_commas
-from nwavesdk.cli.help import SECTIONS
+from nwavesdk.cli.help import CHOOSERS, SECTIONS
 from nwavesdk.presets import NAMES
 from nwavesdk.train.config import RunConfig, fields_of
+from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = [
     "DATA_FIELDS",
     "RUN_FIELDS",
     "add_run_choices",
     "name_options",
-    "surrogate_texts",
 ]
 
 
@@ -50,26 +49,10 @@ RUN_FIELDS = [
 # Options of a run whose names differ from those of their fields.
 OPTION_NAMES = {
     "data.source": "data",
-    "data.test": "no_test",
     "task.name": "task",
     "chip.profile": "chip",
     "net.name": "net",
     "learning.rate": "learning_rate",
-}
-
-# Help and form of the options that choose a class.
-CHOOSERS = {
-    "data.kind": ("What a recording is. [found in the data]", "sound|series|image|events"),
-    "task.name": (
-        "What the net learns: a class per recording, a class per step (labels), values per step "
-        "(regression), or values per step without an input (pattern). [found in the data]",
-        "classification|labels|regression|pattern",
-    ),
-    "net.name": (
-        "Net of the library, or a Python file and its function build(inputs, classes, config); "
-        "`nwave net` lists the first. [conv; lif for patterns and lists of events]",
-        f"{'|'.join(NAMES)}|FILE.py:build",
-    ),
 }
 
 Command = Callable[..., Any]
@@ -91,12 +74,8 @@ def add_run_choices(*fields: str) -> Callable[[Command], Command]:
             given = {field: values.pop(name) for name, field in field_of.items()}
             try:
                 return command(choices=_nested(given), **values)
-            except (ValueError, RuntimeError) as error:
-                text = name_options(str(error), fields)
-                is_ours = type(error).__module__.startswith("nwavesdk.")
-                if text == str(error) or not (is_ours or isinstance(error, ValueError)):
-                    raise
-                raise ValueError(text) from error
+            except (ValueError, BrokenRunError) as error:
+                raise ValueError(name_options(str(error), fields)) from error
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():
@@ -131,7 +110,7 @@ def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
         fields = choices.setdefault(section, {}) if section else choices
         if field == "net.name" and value not in NAMES:
             name = "page"
-        fields[name] = not value if field == "data.test" else value
+        fields[name] = value
     return choices
 
 
@@ -142,15 +121,12 @@ def _parameter(field: str) -> inspect.Parameter:
     info: FieldInfo = model.model_fields[name]
     value_type = _value_type(info.annotation)
     kind = value_type if value_type in (int, float, bool) else str
-    if field in CHOOSERS:
-        description, metavar = CHOOSERS[field]
-    else:
-        printed: Any = info.json_schema_extra
-        description, metavar = str(info.description), printed["metavar"]
+    printed: Any = info.json_schema_extra
+    description, metavar = CHOOSERS.get(field) or (info.description, printed["metavar"])
     if get_origin(value_type) is Literal and not metavar:
         metavar = "|".join(get_args(value_type))
     typed = _typed(field)
-    if kind is bool and field != "data.test":
+    if kind is bool:
         typed = f"{typed}/--no-{typed[2:]}"
     option = typer.Option(
         typed, metavar=metavar or None, help=description, rich_help_panel=SECTIONS.get(section)
@@ -165,9 +141,9 @@ def _parameter(field: str) -> inspect.Parameter:
 
 def _value_type(annotation: Any) -> Any:
     """The type of a value that is given: without `None` and without limits."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+        return _value_type(get_args(annotation)[0])
+    return annotation
 
 
 def name_options(text: str, fields: Sequence[str]) -> str:
@@ -181,39 +157,15 @@ def name_options(text: str, fields: Sequence[str]) -> str:
         >>> name_options('on_error="skip" leaves it out', ["data.on_error"])
         '--on-error skip leaves it out'
     """
-    typed = {field: _typed(field) for field in fields} | {"net.page": "--net"}
+    typed = {"net.page": "--net", "net.surrogate": "--surrogates"}
+    typed |= {field: _typed(field) for field in fields}
     place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
     if re.match(place, text):
         text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
     # Remedies name fields in the middle of a line. Those that could be words of it stay.
-    for field in fields:
+    for field, option in typed.items():
         name = field.rpartition(".")[2]
         if "_" in name:
-            word = rf'(?<![\w/.]){name}(?![\w/]|\.\w)(="(?P<value>\w+)")?'
-            text = re.sub(word, partial(_typed_word, typed[field]), text)
+            text = re.sub(rf'\b{name}="(\w+)"', rf"{option} \1", text)
+            text = re.sub(rf"(?<![\w/.]){name}(?![\w/]|\.\w)", option, text)
     return text
-
-
-def _typed_word(option: str, match: re.Match[str]) -> str:
-    return option if match["value"] is None else f"{option} {match['value']}"
-
-
-def surrogate_texts(option: str, text: str) -> list[str]:
-    """The surrogates that a value names.
-
-    Args:
-        option: The option as typed, for the error.
-        text: Its value: surrogates between commas.
-
-    Raises:
-        ValueError: If one is missing or unknown; the text names the option.
-    """
-    from nwavesdk.surrogate import parse
-
-    texts = split_commas(option, text)
-    for surrogate in texts:
-        try:
-            parse(surrogate)
-        except ValueError as error:
-            raise ValueError(f"{option}: {error}") from None
-    return texts
