@@ -10,8 +10,7 @@ pytest.importorskip("lightning")
 
 from cli.command import nwave
 from examples import small_data
-from nwavesdk.cli.help import default_text, runs_of
-from nwavesdk.cli.options import OPTION_NAMES
+from nwavesdk.cli.options import OPTION_NAMES, default_text, runs_of
 from nwavesdk.cli.train import train_run
 from nwavesdk.presets import NAMES
 from nwavesdk.train import RunConfig

@@ -121,7 +121,7 @@ def test_many_classes_take_one_line() -> None:
 def test_a_hint_names_what_centering_takes_from_a_net(
     center: bool, measured: dict[str, float], linear: float, is_hinted: bool
 ) -> None:
-    score = [*measured][0].removeprefix("val_")
+    score = next(iter(measured)).removeprefix("val_")
     result = {**measured, **LOSSES, f"linear_{score}": linear}
     text = "\n".join(train._notes(result, config_of(center=center)))
     assert ("try --no-center" in text) == is_hinted

@@ -11,7 +11,6 @@ from nwavesdk.cli.app import (
     NetFile,
     NoPlot,
     Ray,
-    RayCommand,
     RunPath,
     app,
     check_combinations,
@@ -135,7 +134,7 @@ def _export_chip(
     print_report(as_json, content, lines)
 
 
-@app.command("chips", cls=RayCommand)
+@app.command("chips")
 @check_combinations(["--no-plot", "--plot"])
 def draw_chips(
     run: RunPath,

@@ -1,7 +1,6 @@
 """Commands that inspect data and runs: `nwave data`, `eval`, `slopes` and `diagnose`."""
 
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +24,10 @@ from nwavesdk.cli.app import (
     record_table,
     split_commas,
 )
-from nwavesdk.cli.help import SectionedCommand
-from nwavesdk.cli.options import DATA_FIELDS, add_run_choices
+from nwavesdk.cli.options import DATA_FIELDS, MORE, SectionedCommand, add_run_choices
 from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
+from nwavesdk.train.config import merge_choices
 
 __all__ = ["diagnose_run", "eval_run", "inspect_data", "scan_run"]
 
@@ -59,7 +58,7 @@ MEMORY_COLUMNS = {
 }
 
 
-@app.command("data", cls=SectionedCommand)
+@app.command("data", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(
     "task.name",
     "task.look_ahead",
@@ -92,18 +91,17 @@ def inspect_data(
     from nwavesdk.train.data.load import complete_data
 
     picture = picture_file(plot, no_plot, Path("data.png"))
-    source = str(path) if str(path) == "digits" else os.path.realpath(path)
-    data_choices = {**choices.get("data", {}), "source": source}
+    data_choices = {**choices.get("data", {}), "source": str(path)}
     if {"folds", "leave_one_out"} & data_choices.keys():
         data_choices.setdefault("fold", 1)
-    # No net is made: the smallest one fits on every chip.
-    smallest = {"hidden": (1,), "population": 1} if choices.get("chip") else {}
-    net = {**choices.get("net", {}), **smallest}
+    if "chip" in choices:
+        # No net is made: the smallest one fits on every chip.
+        choices = merge_choices(choices, {"net": {"hidden": (1,), "population": 1}})
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
-        choices = {**choices, "data": data_choices, "net": net}
-        config, data = complete_data(nwavesdk.train.RunConfig.of(choices))
+        given = nwavesdk.train.RunConfig.of({**choices, "data": data_choices})
+        config, data = complete_data(given)
     report = nwavesdk.analysis.data_report(config, data, is_task_given="task" in choices)
     if picture is not None:
         from nwavesdk.analysis.data_examples import plot_data

@@ -1,7 +1,8 @@
 """Options of a command that are fields of a config, passed to the command as one mapping.
 
 The options of a run are generated from the classes of `RunConfig`: type and help. The config
-validates values and names the field in an error.
+validates values and names the field in an error. The help of a command lists the options by section
+of the config, with the defaults of what the command line chooses.
 """
 
 import inspect
@@ -13,17 +14,24 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
-from nwavesdk.cli.help import CHOOSERS, SECTIONS
 from nwavesdk.presets import NAMES
-from nwavesdk.train.config import RunConfig, fields_of
+from nwavesdk.train.config import RunConfig, fields_of, merge_choices
+from nwavesdk.train.config.nets import AnyNet
+from nwavesdk.train.config.recipes import recipe_of
 from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = [
     "DATA_FIELDS",
+    "MORE",
     "RUN_FIELDS",
+    "Command",
+    "SectionedCommand",
     "add_run_choices",
+    "default_text",
     "name_options",
+    "runs_of",
 ]
 
 
@@ -54,6 +62,41 @@ OPTION_NAMES = {
     "net.name": "net",
     "learning.rate": "learning_rate",
 }
+
+# Sections of the help, in their order, by the section of the config; others come first.
+SECTIONS = {
+    "data": "Data",
+    "task": "Task",
+    "net": "Net",
+    "chip": "Chip",
+    "learning": "Learning",
+    "machine": "Machine",
+}
+
+# Help and form of the options that choose a class of the config, or the chip.
+CHOOSERS = {
+    "data.kind": ("What a recording is. [found in the data]", "sound|series|image|events"),
+    "task.name": (
+        "What the net learns: a class per recording, a class per step (labels), values per step "
+        "(regression), or values per step without an input (pattern). [found in the data]",
+        "classification|labels|regression|pattern",
+    ),
+    "net.name": (
+        "Net of the library, or a Python file and its function build(inputs, classes, config); "
+        "`nwave net` lists the first. [conv; lif for patterns and lists of events]",
+        f"{'|'.join(NAMES)}|FILE.py:build",
+    ),
+    "chip.profile": (
+        "Train for this chip; FILE is a TOML profile. [none]",
+        "h1v1|h1v2|FILE",
+    ),
+}
+
+KINDS = ("sound", "series", "image", "events")
+MORE = (
+    "More options: put --kind sound|series|image|events, --net NAME, --task labels or --chip h1v2 "
+    "before --help."
+)
 
 Command = Callable[..., Any]
 
@@ -169,3 +212,109 @@ def name_options(text: str, fields: Sequence[str]) -> str:
             text = re.sub(rf'\b{name}="(\w+)"', rf"{option} \1", text)
             text = re.sub(rf"(?<![\w/.]){name}(?![\w/]|\.\w)", option, text)
     return text
+
+
+class SectionedCommand(TyperCommand):
+    """A command whose help lists its options by section: their `rich_help_panel`.
+
+    Of the options of a run, it shows those that the data, the task and the net on the command line
+    have, with their defaults.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the options for the help, which is written before they have values."""
+        ctx.meta["options"], _, _ = self.make_parser(ctx).parse_args(list(args))
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options to the help."""
+        fields = getattr(self.callback, "fields", {})
+        runs = runs_of(ctx.meta["options"]) if fields else {}
+        titles = ("Arguments", "Options", *SECTIONS.values())
+        sections: dict[str, list[Any]] = {title: [] for title in titles}
+        parameter: Any
+        for parameter in self.get_params(ctx):
+            name, text = parameter.get_help_record(ctx)
+            default = default_text(fields.get(parameter.name, ""), runs)
+            if default is None:
+                continue
+            title = getattr(parameter, "rich_help_panel", None)
+            title = title or f"{parameter.param_type_name.title()}s"
+            sections[title].append((name, f"{text} [{default}]" if default else text))
+
+        for title, lines in sections.items():
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines)
+
+
+def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
+    """What a command line begins, before the data are known: a config for each kind of data.
+
+    Args:
+        options: The values of `kind`, `task`, `net` and `chip` that are given.
+
+    Raises:
+        ValueError: If they do not go together.
+    """
+    net, task = options.get("net"), options.get("task") or "classification"
+    choices: dict[str, Any] = {"task": {"name": task}, "net": {}}
+    if net in NAMES:
+        choices["net"] = {"name": net}
+    elif net is not None:
+        choices["net"] = {"page": {"file": "net.py", "sha256": "0" * 64}}
+
+    kinds: tuple[str, ...] = KINDS
+    if options.get("chip") or net == "chip":
+        choices["chip"] = {"profile": "h1v2"}
+        kinds = ("sound",)
+    if task == "pattern":
+        kinds = ("series",)
+    if "kind" in options:
+        kinds = (options["kind"],)
+    runs = {}
+    for kind in kinds:
+        config = RunConfig.of({**choices, "data": {"kind": kind}})
+        run = RunConfig.of(merge_choices(recipe_of(config), config.given()))
+        if not options.keys() & {"net", "chip"}:
+            # The help is of any net; the form of this one is a default, too.
+            shared = run.net.model_dump(include=set(AnyNet.model_fields))
+            run = run.model_copy(update={"net": AnyNet(**shared)})
+        runs[kind] = run
+    return runs
+
+
+def default_text(field: str, runs: Mapping[str, RunConfig]) -> str | None:
+    """The default for the help, by kind of data where kinds differ.
+
+    Args:
+        field: The field, as `name` or `section.name`; empty for options that are not of a run.
+        runs: See `runs_of`.
+
+    Returns:
+        The text, which is empty where the option itself has one; None if a run has no such field.
+    """
+    section, _, name = field.rpartition(".")
+    if not field or field in CHOOSERS:
+        return ""
+    kinds_of: dict[str, list[str]] = {}
+    for kind, config in runs.items():
+        values = getattr(config, section) if section else config
+        if name not in getattr(type(values), "model_fields", {}):
+            return None
+        kinds_of.setdefault(_value_text(values, name), []).append(kind)
+    if len(kinds_of) == 1:
+        return next(iter(kinds_of))
+    return "; ".join(f"{', '.join(kinds)}: {text}" for text, kinds in kinds_of.items())
+
+
+def _value_text(values: Any, name: str) -> str:
+    """The value of a field; where the data decide, a text says how."""
+    value = getattr(values, name)
+    if value in (None, (), {}):
+        return str(type(values).model_fields[name].json_schema_extra["default_text"])
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+import nwavesdk
 from nwavesdk.cli.app import (
     Json,
     Ray,
-    RayCommand,
     app,
     check_combinations,
     folder_option,
@@ -20,8 +20,7 @@ from nwavesdk.cli.app import (
     split_commas,
 )
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.help import SectionedCommand
-from nwavesdk.cli.options import RUN_FIELDS, add_run_choices
+from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
@@ -38,7 +37,7 @@ MEASURES = {
 }
 
 
-@app.command("train", cls=SectionedCommand)
+@app.command("train", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(
     "seed",
     *RUN_FIELDS,
@@ -113,10 +112,9 @@ def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
 
 def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
     """Begin and train a run; its result in the first process."""
-    from nwavesdk.train import Run
     from nwavesdk.train.fit.machine import is_first_process
 
-    run = Run.new(out, choices)
+    run = nwavesdk.train.Run.new(out, choices)
     facts = run.config.facts
     if is_first_process():
         if facts.classes:
@@ -134,16 +132,15 @@ def _classes_line(classes: Sequence[str]) -> str:
 
 def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
     """Continue a run, unless it is finished; its result in the first process."""
-    from nwavesdk.train import Run, RunFolder
     from nwavesdk.train.fit.net_file import match_page
 
-    folder = RunFolder(out)
+    folder = nwavesdk.train.RunFolder(out)
     net = dict(choices.get("net", {}))
     given = net.pop("page", None) or net.pop("name", None)
     config = match_page(folder.read_config(), given, out)
     config.check_same({**choices, "net": net})
     if not folder.complete:
-        return Run.open(out, given).train()
+        return nwavesdk.train.Run.open(out, given).train()
     print_note(f"{out} is finished: nothing to resume, nothing changed.")
     return folder.read_result()
 
@@ -151,17 +148,16 @@ def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
 def _train_folds(out: Path, choices: Choices, jobs: int | None, as_json: bool) -> None:
     """All folds of a cross-validation, and their report."""
     from nwavesdk.analysis import cells
-    from nwavesdk.analysis.folds import FoldStudy
-    from nwavesdk.analysis.folds.report import folds_json, folds_lines, write_folds
-    from nwavesdk.analysis.folds.study import run_fold
+    from nwavesdk.analysis.folds import report, study
 
     threads = choices.get("machine", {}).get("threads", 1)
-    study = FoldStudy.open(out, choices, threads)
-    n_jobs = jobs or (1 if study.uses_gpu else _default_jobs(threads))
-    on_finished = partial(_print_cell, study, study.n_folds)
-    cells.finish_on_processes(study, study.missing(), n_jobs, on_finished, run_fold)
-    report = write_folds(study)
-    print_report(as_json, folds_json(study), [*folds_lines(study), f"look at {report}"])
+    folds = study.FoldStudy.open(out, choices, threads)
+    n_jobs = jobs or (1 if folds.uses_gpu else _default_jobs(threads))
+    on_finished = partial(_print_cell, folds, folds.n_folds)
+    cells.finish_on_processes(folds, folds.missing(), n_jobs, on_finished, study.run_fold)
+    page = report.write_folds(folds)
+    lines = [*report.folds_lines(folds), f"look at {page}"]
+    print_report(as_json, report.folds_json(folds), lines)
 
 
 def _default_jobs(threads: int) -> int:
@@ -175,14 +171,9 @@ def _print_cell(study: Any, n_cells: int, cell: Any) -> None:
 
 
 def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    from nwavesdk.train import RunFolder
-
-    config = RunFolder(out).read_config()
-    measures = measures_text(result)
-    if not config.data.test:
-        measures += f"; the test set is not read: nwave eval {out} reads it"
+    config = nwavesdk.train.RunFolder(out).read_config()
     return [
-        measures,
+        measures_text(result),
         *_notes(result, config),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
     ]
@@ -235,7 +226,7 @@ def measures_text(result: Mapping[str, Any]) -> str:
     return "; ".join(texts)
 
 
-@app.command("compare", cls=RayCommand)
+@app.command("compare", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(*RUN_FIELDS)
 @check_combinations(["--ray", "--jobs"])
 def compare_surrogates(
@@ -273,12 +264,7 @@ def compare_surrogates(
     """
     choices["machine"] = {"accelerator": "cpu"}
     from nwavesdk.analysis import cells
-    from nwavesdk.analysis.compare import Study
-    from nwavesdk.analysis.compare.report import (
-        comparison_json,
-        comparison_lines,
-        write_comparison,
-    )
+    from nwavesdk.analysis.compare import Study, report
 
     study = Study.open(out, split_commas("--surrogates", surrogates), seeds, choices, threads)
     finish = partial(cells.finish_on_processes, jobs=jobs or _default_jobs(threads))
@@ -289,6 +275,6 @@ def compare_surrogates(
     # Nothing has read the test set so far.
     if untested := study.untested():
         finish(study, untested, on_finished=lambda _: None, work=cells.evaluate_cell)
-    report = write_comparison(study)
-    lines = [*comparison_lines(study), f"look at {report}"]
-    print_report(as_json, comparison_json(study), lines)
+    page = report.write_comparison(study)
+    lines = [*report.comparison_lines(study), f"look at {page}"]
+    print_report(as_json, report.comparison_json(study), lines)
