@@ -262,5 +262,5 @@ def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -
     """Print a result: `content` as JSON with paths as text, or `lines` and where it is drawn."""
     if content.get("plot") is not None:
         lines = [*lines, f"drawn in {content['plot']}"]
-    text = "\n".join(map(printable, lines))
-    print(json.dumps(content, default=os.fspath) if as_json else text, flush=True)
+    lines = [json.dumps(content, default=os.fspath)] if as_json else map(printable, lines)
+    print("\n".join(lines), flush=True)

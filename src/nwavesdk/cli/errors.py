@@ -97,8 +97,7 @@ class OneLineGroup(TyperGroup):
         words = list(sys.argv[1:] if args is None else args)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = self._run(words)
-        sys.exit(code)
+            sys.exit(self._run(words))
 
     def _run(self, words: list[str]) -> Any:
         try:

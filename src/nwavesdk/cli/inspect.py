@@ -150,28 +150,18 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
 
     model, task = run.trained()
     comparison = compare_counts(model, run.test_set, task)
-    rows = [
-        (
-            row.name,
-            f"{row.harness:,.10g}",
-            f"{row.ours:,.10g}",
-            f"differ {row.note}" if row.differs else "equal",
-        )
-        for row in comparison.rows
-    ]
-    lines = aligned([("NeuroBench", "harness", "ours", ""), *rows])
-    lines.append(f"of {comparison.recordings} recordings; operations and updates are per recording")
-    if comparison.not_counted:
-        lines.append(f"not counted by either: {', '.join(comparison.not_counted)}")
+    rows = [(f"NeuroBench, {comparison.recordings} recordings", "harness", "ours", "")]
+    numbers = {}
+    for row in comparison.rows:
+        numbers[row.name] = {"harness": row.harness, "ours": row.ours, "differ": row.differs}
+        note = f"differ {row.note}" if row.differs else "equal"
+        rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", note))
     content = {
         "recordings": comparison.recordings,
         "not_counted": comparison.not_counted,
-        "numbers": {
-            row.name: {"harness": row.harness, "ours": row.ours, "differ": row.differs}
-            for row in comparison.rows
-        },
+        "numbers": numbers,
     }
-    return content, lines
+    return content, aligned(rows)
 
 
 @app.command("slopes")
@@ -302,8 +292,6 @@ def diagnose_run(
     if any(sparsity.values()):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sparsity.items())
         lines.append(f"Connections of weight 0: {shares}.")
-    if recorded.uncovered:
-        lines.append(f"Not examined, without neurons: {', '.join(recorded.uncovered)}.")
     print_report(as_json, content, lines)
 
 

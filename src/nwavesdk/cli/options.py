@@ -147,13 +147,12 @@ def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of options that were given, by section and field."""
     choices: dict[str, Any] = {}
     for field, value in given.items():
-        if value is None:
-            continue
+        if field == "net.name" and value not in (None, *NAMES):
+            field = "net.page"
         section, _, name = field.rpartition(".")
-        fields = choices.setdefault(section, {}) if section else choices
-        if field == "net.name" and value not in NAMES:
-            name = "page"
-        fields[name] = value
+        if value is not None:
+            fields = choices.setdefault(section, {}) if section else choices
+            fields[name] = value
     return choices
 
 

@@ -152,16 +152,12 @@ def _train_folds(out: Path, choices: Choices, jobs: int | None, as_json: bool) -
 
     threads = choices.get("machine", {}).get("threads", 1)
     folds = study.FoldStudy.open(out, choices, threads)
-    n_jobs = jobs or (1 if folds.uses_gpu else _default_jobs(threads))
+    n_jobs = jobs or (1 if folds.uses_gpu else (os.cpu_count() or 1) // threads)
     on_finished = partial(_print_cell, folds, folds.n_folds)
     cells.finish_on_processes(folds, folds.missing(), n_jobs, on_finished, study.run_fold)
     page = report.write_folds(folds)
     lines = [*report.folds_lines(folds), f"look at {page}"]
     print_report(as_json, report.folds_json(folds), lines)
-
-
-def _default_jobs(threads: int) -> int:
-    return max(1, (os.cpu_count() or 1) // threads)
 
 
 def _print_cell(study: Any, n_cells: int, cell: Any) -> None:
@@ -267,7 +263,8 @@ def compare_surrogates(
     from nwavesdk.analysis.compare import Study, report
 
     study = Study.open(out, split_commas("--surrogates", surrogates), seeds, choices, threads)
-    finish = partial(cells.finish_on_processes, jobs=jobs or _default_jobs(threads))
+    n_jobs = jobs or (os.cpu_count() or 1) // threads
+    finish = partial(cells.finish_on_processes, jobs=n_jobs)
     if ray:
         finish = partial(cells.finish_on_ray, address=ray)
     if missing := study.missing():
