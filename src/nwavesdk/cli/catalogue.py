@@ -35,7 +35,7 @@ SHAPE_COLUMNS = {
     "name and defaults": "call",
     "peak": "peak",
     "area": "area",
-    "width": "half_width",
+    "width at half height": "half_width",
     "derivative at z = u − threshold": "formula",
 }
 
@@ -281,5 +281,5 @@ def list_surrogates(
     for shape in shapes:
         defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
         records.append({**shape, "call": f"{shape['name']}({defaults})"})
-    lines = [*record_table(records, SHAPE_COLUMNS), "Width: the full width at half height."]
+    lines = record_table(records, SHAPE_COLUMNS)
     print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)

@@ -111,6 +111,7 @@ class OneLineGroup(TyperGroup):
             return _report("interrupted", words, INTERRUPTED)
         except SystemExit as end:
             # A run ends like this, and has printed how to continue it.
+            # Lightning ends an interrupt with a code of its own.
             is_interrupt = isinstance(end.__context__, KeyboardInterrupt)
             return _report("", words, INTERRUPTED if is_interrupt else end.code)
         except Exception as error:
@@ -165,7 +166,8 @@ def _usage_text(error: Any) -> str:
         text = f"{name}: {error.message or 'missing'}"
         if isinstance(error.__cause__, ValidationError):  # typer checks types by pydantic
             text = describe_errors(error.__cause__, name=name)
-    return f"{text} (see `{error.ctx.command_path} --help`)."
+    command = error.ctx.command_path if error.ctx else "nwave"
+    return f"{text} (see `{command} --help`)."
 
 
 def checked_words(words: Sequence[str]) -> list[str]:
