@@ -167,10 +167,9 @@ def _print_cell(study: Any, n_cells: int, cell: Any) -> None:
 
 
 def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    config = nwavesdk.train.RunFolder(out).read_config()
     return [
         measures_text(result),
-        *_notes(result, config),
+        *_notes(result, nwavesdk.train.RunFolder(out).read_config()),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
     ]
 
@@ -263,8 +262,7 @@ def compare_surrogates(
     from nwavesdk.analysis.compare import Study, report
 
     study = Study.open(out, split_commas("--surrogates", surrogates), seeds, choices, threads)
-    n_jobs = jobs or (os.cpu_count() or 1) // threads
-    finish = partial(cells.finish_on_processes, jobs=n_jobs)
+    finish = partial(cells.finish_on_processes, jobs=jobs or (os.cpu_count() or 1) // threads)
     if ray:
         finish = partial(cells.finish_on_ray, address=ray)
     if missing := study.missing():
