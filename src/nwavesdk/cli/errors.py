@@ -162,7 +162,7 @@ def _usage_text(error: Any) -> str:
         close = get_close_matches(f"--{SYNONYMS.get(word, word)}", names, n=1, cutoff=0.7)
         text += "".join(f", did you mean {name}?" for name in close)
     elif isinstance(error, typer.BadParameter):
-        name = error.param.get_error_hint().replace("'", "")  # type: ignore[union-attr]  # typer sets it
+        name = error.param.get_error_hint().partition(" / ")[0].strip("'")  # type: ignore[union-attr]  # typer sets it
         text = f"{name}: {error.message or 'missing'}"
         if isinstance(error.__cause__, ValidationError):  # typer checks types by pydantic
             text = describe_errors(error.__cause__, name=name)

@@ -278,7 +278,7 @@ def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
         if not options.keys() & {"net", "chip"}:
             # The help is of any net; the form of this one is a default, too.
             shared = run.net.model_dump(include=set(AnyNet.model_fields))
-            run = run.model_copy(update={"net": AnyNet(**shared)})
+            run = run.model_copy(update={"net": AnyNet.model_construct(**shared)})
         runs[kind] = run
     return runs
 
