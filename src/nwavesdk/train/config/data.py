@@ -56,7 +56,7 @@ class AnyData(FrozenModel):
         metavar="digits|PATH",
     )
     test: bool = choice(
-        True, "Test the net once; --no-test leaves the test set unread, as long as choices are made."
+        True, "Test the net once; --no-test leaves the test set unread, while choices are made."
     )
 
     @field_validator("source")
