@@ -45,7 +45,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("train", "--out", "{}/run", "--resume"), "(no config.json): leave it out to begin"),
+        (("train", "--out", "{}/run", "--resume"), "(no config.json): give the folder of"),
         (("eval", "{}/run"), "holds no run (no config.json)"),
         (("train", "--out", "{}/run", "--data", "{}/none"), "does not exist, expected a folder"),
         (
@@ -55,11 +55,11 @@ def test_version() -> None:
         (("train", "--out", "{}/run", "--surrogate", "tan"), "unknown surrogate 'tan'"),
         (
             ("train", "--out", "{}/run", "--split", "speaker"),
-            "the spoken digits do not name their speakers",
+            "--split: expected 'auto' or 'recording' (got 'speaker')",
         ),
         (
             ("compare", "--out", "{}/run", "--split", "some"),
-            "--split: expected one of auto, folder, speaker, group, recording or the name of",
+            "--split: expected 'auto' or 'recording' (got 'some')",
         ),
         (
             ("surrogates", "--plot", "{}/x.svg"),
@@ -70,7 +70,7 @@ def test_version() -> None:
             "--hold: expected at least 1",
         ),
         (
-            ("train", "--out", "{}/run", "--hidden", "a,b"),
+            ("train", "--out", "{}/run", "--net", "lif", "--hidden", "a,b"),
             "--hidden: expected a whole number",
         ),
         (
@@ -78,12 +78,12 @@ def test_version() -> None:
             "--hidden: expected a whole number",
         ),
         (
-            ("train", "--out", "{}/run", "--hidden", "١٢"),
+            ("train", "--out", "{}/run", "--net", "lif", "--hidden", "١٢"),
             "--hidden: expected a whole number",
         ),
         (
             ("train", "--out", "{}/run", "--accelerator", "cpu", "--devices", "1000"),
-            "--devices: got 1000 processes",
+            "got 'cpu' with 1000 device(s), but this machine has",
         ),
     ],
 )

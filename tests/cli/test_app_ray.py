@@ -3,7 +3,7 @@
 import pytest
 
 from cli.command import nwave
-from nwavesdk.cli.app import _with_address
+from nwavesdk.cli.errors import checked_words
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from nwavesdk.cli.app import _with_address
     ],
 )
 def test_an_address_is_taken_only_if_it_is_one(words: list[str], expected: list[str]) -> None:
-    assert _with_address(words) == expected
+    assert checked_words(words) == expected
 
 
 @pytest.mark.parametrize(

@@ -115,15 +115,14 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path):
         (["--neuron", "adlf"], "--neuron: unknown neuron 'adlf', did you mean 'adlif'."),
         (["--neuron", "li"], "--neuron: li is a read-out, which does not spike"),
         (["--neuron", "h1v1"], "--neuron: h1v1 is the neuron of a chip.*with --chip h1v1"),
-        (["--neuron", "adlif", "--chip", "h1v1"], "--neuron: a net for a chip has the neurons of"),
-        (["--neuron-options", "learn=tau", "--chip", "h1v1"], "--neuron-options: a net for a chip"),
-        (["--neuron", "qif", "--neuron-options", "taw=1"], "--neuron-options: .*mean 'tau'"),
+        (["--neuron", "qif", "--constants", "taw=1"], "--constants: .*mean 'tau'"),
+        (["--neuron", "qif", "--learn", "taw"], "--learn: .*mean 'tau'"),
         (["--neuron", "izhikevich", "--tau", "0.02"], "--tau: .*no constant tau, got 0.02"),
-        (["--neuron", "adlif", "--neuron-options", "a=2"], "--neuron-options: .*below 1, got 2"),
+        (["--neuron", "adlif", "--constants", "a=2"], "--constants: .*below 1, got 2"),
     ],
 )
 def test_a_wrong_neuron_of_a_run_is_one_line(words: list[str], error: str, tmp_path: Path):
-    result = nwave("train", "--out", tmp_path / "run", *words)
+    result = nwave("train", "--out", tmp_path / "run", "--net", "lif", *words)
     assert result.exit_code == 2
     assert re.search(error, result.stderr), result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -36,7 +36,7 @@ def test_export_refuses_what_nir_does_not_have_and_names_options_of_the_command(
     refused = nwave("export", run, "--nir", path, "--discretization", "exact")
     assert refused.exit_code == 2
     assert "got a reset by subtraction, expected one to a value" in refused.stderr
-    assert "train with --reset zero, or allow it with --allow soft-reset: other" in refused.stderr
+    assert "train with --reset zero, or pass --allow soft-reset" in refused.stderr
     assert "reset_mechanism" not in refused.stderr
     assert not path.exists()
     missing = nwave("export", run, "--nir", path)
@@ -46,7 +46,7 @@ def test_export_refuses_what_nir_does_not_have_and_names_options_of_the_command(
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"net": {"neuron": "adlif"}}, "write one step by --torch or --onnx, or"),
+        ({"net": {"name": "lif", "neuron": "adlif"}}, "write one step by --torch or --onnx, or"),
         (None, "or the net of a run for a chip without --nir"),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_run_with_a_reset_to_zero_is_exported_for_all_readers(
     tones: Path, tmp_path: Path, preset: str
 ) -> None:
     data = {"source": str(tones), "bands": 12}
-    write_untrained(tmp_path / "run", {"data": data, "net": {"preset": preset, "reset": "zero"}})
+    write_untrained(tmp_path / "run", {"data": data, "net": {"name": preset, "reset": "zero"}})
     method = ("--nir", tmp_path / "net.nir", "--discretization", "exact", "--json")
     written = json_object(nwave("export", tmp_path / "run", *method))
     assert written["check"]["equal"]
@@ -132,7 +132,7 @@ def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) ->
     assert (out / "net.nir").read_bytes() == graph.read_bytes()
     again = nwave("import", graph, *DT, "--out", out)
     assert again.exit_code == 2
-    assert "net.py exists: choose another folder for --out" in again.stderr
+    assert "imported has a file net.py or net.nir: choose another folder" in again.stderr
     report = json_object(nwave("import", graph, *DT, "--json"))
     assert report["layers"]["lif_1"] == "LIFLayer"
     assert report["parameters"] == 12 * 8 + 8 * 8 + 8 * 3

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave
-from nwavesdk.cli.step import _about, late_lines
+from nwavesdk.cli.step import _about, write_export
 from nwavesdk.data.features import ChipFeatures, EventFeatures, ImageFeatures, NoiseFeatures
 from nwavesdk.data.source import Item, Sample
 from nwavesdk.interop.step import StepCheck
@@ -53,13 +54,18 @@ def test_export_writes_one_step_of_a_run(run: Path, tmp_path: Path) -> None:
     assert [tensor.shape[0] for tensor in (*outputs, *states)] == [7] * 4
 
 
-def test_the_look_ahead_of_a_run_is_told(run: Path) -> None:
+def test_the_look_ahead_of_a_run_is_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained = load(run)
     assert _about(trained)["look_ahead"] == 0
-    assert late_lines(trained) == []
     late = replace(trained, input=replace(trained.input, look_ahead=4))
     assert _about(late)["look_ahead"] == 4
-    assert late_lines(late) == ["the output of a step is the class of 4 steps before"]
+    equal = SimpleNamespace(is_equal=True)
+    for exported, is_late in ((trained, False), (late, True)):
+        write_export(tmp_path / "net", b"", equal, exported, {}, [], False)
+        output = capsys.readouterr().out
+        assert ("the output of a step is the class of 4 steps before" in output) == is_late
 
 
 @pytest.mark.interop

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,41 +110,55 @@ def test_many_classes_take_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("center", "measure", "linear", "is_hinted"),
+    ("center", "measured", "linear", "is_hinted"),
     [
-        (True, "test_accuracy", 0.7, True),
-        (True, "val_accuracy", 0.7, True),  # with --no-test
-        (True, "test_accuracy", 0.59, False),
-        (False, "test_accuracy", 0.7, False),
+        (True, {"val_accuracy": 0.9, "test_accuracy": 0.5}, 0.7, True),
+        (True, {"val_accuracy": 0.5}, 0.7, True),  # with --no-test
+        (True, {"val_accuracy": 0.5}, 0.59, False),
+        (False, {"val_accuracy": 0.5}, 0.7, False),
+        (True, {"val_r2": 0.5, "test_r2": 0.5}, 0.9, True),
     ],
 )
 def test_a_hint_names_what_centering_takes_from_a_net(
-    monkeypatch: pytest.MonkeyPatch, center: bool, measure: str, linear: float, is_hinted: bool
+    center: bool, measured: dict[str, float], linear: float, is_hinted: bool
 ) -> None:
+    score = next(iter(measured)).removeprefix("val_")
+    result = {**measured, **LOSSES, f"linear_{score}": linear}
+    text = "\n".join(train._notes(result, config_of(center=center)))
+    assert ("try --no-center" in text) == is_hinted
+    assert f"a linear model has {train.MEASURES[score]} {linear:.4f}" in text
+
+
+LOSSES = {"val_loss": 0.2, "lowest_loss": 0.2, "lowest_loss_epoch": 12}
+
+
+def config_of(center: bool = False, keep: str = "last") -> Any:
     data = {"kind": "sound", "source": "here", "center": center}
-    config = RunConfig.of({"data": data, "task": {"name": "classification"}})
-    monkeypatch.setattr(RunFolder, "read_config", lambda _: config)
-    lines = train._centering_lines(Path("run"), {measure: 0.5, "linear_accuracy": linear})
-    assert any("--no-center" in line for line in lines) == is_hinted
-    assert train._centering_lines(Path("run"), {"test_r2": 0.5, "linear_r2": 0.9}) == []
+    task = {"name": "classification"}
+    return RunConfig.of({"data": data, "task": task, "learning": {"keep": keep}})
 
 
-def test_result_and_report_say_if_validation_was_clearly_better_earlier(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    configs = {keep: RunConfig.of({"learning": {"keep": keep}}) for keep in ("last", "best")}
-    course = {"epochs": 60, "seconds": 9.0, "seed": 0, "val_loss": 0.43}
-    result = {**course, "lowest_loss": 0.24, "lowest_loss_epoch": 12}
+def test_result_and_report_say_if_validation_was_clearly_better_earlier() -> None:
+    result = {"val_accuracy": 0.5, **LOSSES, "val_loss": 0.43, "lowest_loss": 0.24}
     note = (
         "the validation loss was clearly lower after epoch 12 (0.2400) than after the last one, "
         "which is kept (0.4300): try fewer --epochs, or --keep best"
     )
-    monkeypatch.setattr(RunFolder, "read_config", lambda _: configs["last"])
-    assert train._loss_lines(Path("run"), result) == [note]
+    assert train._notes(result, config_of()) == [note]
     # Neither chance nor the best epoch has a note.
-    assert not train._loss_lines(Path("run"), {**result, "lowest_loss": 0.4})
-    monkeypatch.setattr(RunFolder, "read_config", lambda _: configs["best"])
-    assert not train._loss_lines(Path("run"), result)
+    assert not train._notes({**result, "lowest_loss": 0.4}, config_of())
+    assert not train._notes(result, config_of(keep="best"))
+
+
+def test_the_notes_of_a_run_for_a_chip_have_its_cost_and_what_the_chip_changed() -> None:
+    counts = {"hidden_rate": 0.04, "effective_macs": 5.0, "effective_acs": 1200.0}
+    result = {"val_accuracy": 0.9, **LOSSES, **counts, "dense_macs": 9000.0}
+    assert train._notes({**result, "projected_accuracy": 0.8}, config_of()) == [
+        "hidden layers fire in 4.0 % of steps, 1,205 synaptic operations per recording (dense: "
+        "9,000 MACs)",
+        "moving the weights to values that the chip can hold changed the validation accuracy from "
+        "0.9000 to 0.8000: see --training",
+    ]
 
 
 def test_series_of_one_step_train_with_notes_on_outliers_and_centering(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ pytest.importorskip("lightning")
 
 CONFIG = """
 [run]
-data.source = "/nothing/there"
+data = { source = "/nothing/there", kind = "sound" }
+task.name = "classification"
 [space]
 "learning.rate" = { low = 1e-3, high = 1e-1, log = true }
 """

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,18 +14,17 @@ import typer
 
 import nwavesdk
 from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
-from nwavesdk.cli.help import SectionedCommand
+from nwavesdk.cli.options import Command
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import check_folder, check_target, printable
 from nwavesdk.internal.imports import require
-from nwavesdk.internal.processes import FOUND, LOCAL, check_address
+from nwavesdk.internal.processes import check_address
 
 __all__ = [
     "Json",
     "NetFile",
     "NoPlot",
     "Ray",
-    "RayCommand",
     "RunPath",
     "aligned",
     "app",
@@ -43,8 +42,7 @@ __all__ = [
     "step_shape",
 ]
 
-# Lists of more parts, and shapes with more axes or values, are a mistake.
-MAX_PARTS = 100
+# Shapes with more axes or values are a mistake.
 MAX_AXES = 4
 MAX_VALUES = 2_000_000
 
@@ -137,8 +135,6 @@ Ray = Annotated[
     ),
 ]
 
-Command = Callable[..., Any]
-
 
 def check_combinations(
     *exclusive: Sequence[str], needs: Mapping[str, str] | None = None
@@ -172,30 +168,6 @@ def _is_given(option: str, values: Mapping[str, Any]) -> bool:
     return value is not None and value is not False
 
 
-class RayCommand(SectionedCommand):
-    """A command whose option `--ray` takes an address or none, which typer itself cannot have."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words of the command; `--ray` alone means this machine."""
-        return super().parse_args(ctx, _with_address(args))
-
-
-def _with_address(words: list[str]) -> list[str]:
-    """The words with an address in each `--ray` that no address follows.
-
-    Example:
-        >>> _with_address(["--ray", "--json", "--ray", "host:6379", "--ray", "runs/chip"])
-        ['--ray=local', '--json', '--ray', 'host:6379', '--ray=local', 'runs/chip']
-    """
-    # A word with a colon is an address, even if there is a mistake in it.
-    return [
-        f"--ray={LOCAL}"
-        if word == "--ray" and following not in (FOUND, LOCAL) and ":" not in following
-        else word
-        for word, following in pairwise([*words, ""])
-    ]
-
-
 def check_spares_run(option: str, path: Path | None, run: Path) -> None:
     """Reject an output that would replace a file of a run.
 
@@ -215,7 +187,7 @@ def split_commas(option: str, text: str) -> list[str]:
         text: Its value.
 
     Raises:
-        ValueError: If a part is empty, or if there are more than `MAX_PARTS`.
+        ValueError: If a part is empty.
 
     Example:
         >>> split_commas("--surrogates", "fast_sigmoid, s2nn(4,1)")
@@ -225,8 +197,6 @@ def split_commas(option: str, text: str) -> list[str]:
     parts = [part.strip() for part in re.findall(r"((?:\([^)]*\)?|[^,(])*),", f"{text},")]
     if not all(parts):
         raise ValueError(f"{option}: got {shown(text)}, expected a name between all commas.")
-    if len(parts) > MAX_PARTS:
-        raise ValueError(f"{option}: got {len(parts)} names, expected at most {MAX_PARTS}.")
     return parts
 
 
@@ -292,5 +262,5 @@ def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -
     """Print a result: `content` as JSON with paths as text, or `lines` and where it is drawn."""
     if content.get("plot") is not None:
         lines = [*lines, f"drawn in {content['plot']}"]
-    text = "\n".join(map(printable, lines))
-    print(json.dumps(content, default=os.fspath) if as_json else text, flush=True)
+    lines = [json.dumps(content, default=os.fspath)] if as_json else map(printable, lines)
+    print("\n".join(lines), flush=True)

@@ -28,9 +28,6 @@ from nwavesdk.train.config.run_config import UNIONS
 __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
 
 Kind = Literal["sound", "series", "image", "events", "features"]
-KINDS = get_args(Kind)
-DEFAULT_FOR = {"patterns": "lif", "lists of events": "lif", "--chip": "chip"}
-
 DTYPE = "float32"  # of the kernels
 
 # Head and key of the columns of `nwave surrogates`.
@@ -38,7 +35,7 @@ SHAPE_COLUMNS = {
     "name and defaults": "call",
     "peak": "peak",
     "area": "area",
-    "width": "half_width",
+    "width at half height": "half_width",
     "derivative at z = u − threshold": "formula",
 }
 
@@ -66,7 +63,7 @@ def print_net(
     kind: Annotated[
         Kind | None,
         typer.Option(
-            metavar="|".join(KINDS),
+            metavar="|".join(get_args(Kind)),
             help="What the recordings are; with --inputs. [by the shape: sound, image, events]",
         ),
     ] = None,
@@ -87,25 +84,14 @@ def print_net(
 
 
 def _list_presets(as_json: bool) -> None:
-    defaults = [*((kind, "conv") for kind in KINDS), *DEFAULT_FOR.items()]
     _, models = UNIONS["net"]
-    presets = [
-        {
-            "preset": name,
-            "description": DESCRIPTIONS[name],
-            "default_for": [kind for kind, preset in defaults if preset == name],
-            "options": sorted(models[name].model_fields.keys() - {"name"}),
-        }
-        for name in NAMES
-    ]
-    rows = []
-    for facts in presets:
-        options = [f"--{option.replace('_', '-')}" for option in facts["options"]]
-        rows += [
-            (facts["preset"], facts["description"]),
-            ("", f"default for {', '.join(facts['default_for']) or 'no data'}"),
-            ("", ", ".join(options)),
-        ]
+    presets, rows = [], []
+    for name in NAMES:
+        description = DESCRIPTIONS[name]
+        options = sorted(models[name].model_fields.keys() - {"name"})
+        typed = [f"--{option.replace('_', '-')}" for option in options]
+        presets.append({"preset": name, "description": description, "options": options})
+        rows += [(name, description), ("", ", ".join(typed))]
     lines = ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
     print_report(as_json, {"presets": presets}, aligned(rows) + lines)
 
@@ -179,15 +165,15 @@ def _chosen_neuron(name: str) -> Any:
     return CataloguedNeuron(plain_name(layer.__name__), layer, layer.page)
 
 
-def _draw(neurons: list[Any], folder: Path) -> dict[str, Path]:
+def _draw(chosen: list[Any], folder: Path) -> dict[str, Path]:
     """Draw neurons; return the picture of each name."""
     require("matplotlib", "train")
-    from nwavesdk.analysis import neuron_picture
-    from nwavesdk.analysis.neurons import neuron_responses
+    from nwavesdk.analysis import neuron_picture, neurons
 
-    pictures = {neuron.name: folder / f"{neuron.name}.png" for neuron in neurons}
-    for neuron in neurons:
-        neuron_picture.plot_neuron(pictures[neuron.name], neuron, neuron_responses(neuron))
+    pictures = {neuron.name: folder / f"{neuron.name}.png" for neuron in chosen}
+    for neuron in chosen:
+        responses = neurons.neuron_responses(neuron)
+        neuron_picture.plot_neuron(pictures[neuron.name], neuron, responses)
     return pictures
 
 
@@ -295,5 +281,5 @@ def list_surrogates(
     for shape in shapes:
         defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
         records.append({**shape, "call": f"{shape['name']}({defaults})"})
-    lines = [*record_table(records, SHAPE_COLUMNS), "Width: the full width at half height."]
+    lines = record_table(records, SHAPE_COLUMNS)
     print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)

@@ -11,7 +11,6 @@ from nwavesdk.cli.app import (
     NetFile,
     NoPlot,
     Ray,
-    RayCommand,
     RunPath,
     app,
     check_combinations,
@@ -128,14 +127,14 @@ def _export_chip(
     lines = [
         f"{path}: {content['bytes']:,} bytes; after reading it back, all {n_spikes:,} spikes of "
         "the validation set are equal",
-        f"of the chip as designed: test {measures_text(tested, 'test')}"
+        f"of the chip as designed: {measures_text(tested)}"
         if tested
         else "the test accuracy of this net is not known: nwave eval tests a run",
     ]
     print_report(as_json, content, lines)
 
 
-@app.command("chips", cls=RayCommand)
+@app.command("chips")
 @check_combinations(["--no-plot", "--plot"])
 def draw_chips(
     run: RunPath,

@@ -24,15 +24,30 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from nwavesdk.cli.help import write_commands
 from nwavesdk.internal.files import FileWriteError, printable
-from nwavesdk.internal.processes import TERMINATED
+from nwavesdk.internal.processes import FOUND, LOCAL
 
-__all__ = ["OneLineGroup", "error_text", "open_standard_streams", "print_note"]
+__all__ = [
+    "OneLineGroup",
+    "checked_words",
+    "error_text",
+    "open_standard_streams",
+    "print_note",
+]
 
 USER_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT ended
 CLOSED_PIPE = 128 + 13  # the same for SIGPIPE
+
+# Groups of the help of `nwave`, in their order, with their commands.
+GROUPS = {
+    "Train": ("train", "tune", "compare"),
+    "Use": ("eval", "predict"),
+    "Look into": ("data", "net", "neurons", "surrogates", "diagnose", "slopes"),
+    "Chip": ("check", "map", "chips"),
+    "Exchange": ("export", "import", "nir"),
+    "This machine": ("info", "bench", "kernels", "tune-kernels"),
+}
 
 # Names that other libraries give to options.
 SYNONYMS = {
@@ -67,21 +82,26 @@ class OneLineGroup(TyperGroup):
     """The root command: it runs a command and ends each error of the user in one line."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # typer passes it
-        """Write the commands to the help by group."""
-        write_commands(self.commands, formatter)
+        """Write each group of commands, with the first clause of their descriptions."""
+        width = max(map(len, self.commands))
+        for title, names in GROUPS.items():
+            lines = []
+            for name in names:
+                description, _, _ = self.commands[name].get_short_help_str(1000).partition(";")
+                lines.append((name.ljust(width), f"{description.rstrip('.')}."))
+            with formatter.section(title):
+                formatter.write_dl(lines)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run the command that the words name, and exit with its code."""
         words = list(sys.argv[1:] if args is None else args)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = self._run(words)
-        sys.exit(code)
+            sys.exit(self._run(words))
 
-    def _run(self, words: list[str]) -> int:
+    def _run(self, words: list[str]) -> Any:
         try:
-            _check_words(words)
-            with self.make_context("nwave", list(words) or ["--help"]) as context:
+            with self.make_context("nwave", checked_words(words) or ["--help"]) as context:
                 self.invoke(context)
         except typer.Exit as end:
             return end.exit_code
@@ -91,10 +111,9 @@ class OneLineGroup(TyperGroup):
             return _report("interrupted", words, INTERRUPTED)
         except SystemExit as end:
             # A run ends like this, and has printed how to continue it.
+            # Lightning ends an interrupt with a code of its own.
             is_interrupt = isinstance(end.__context__, KeyboardInterrupt)
-            if not is_interrupt and end.code != TERMINATED:
-                raise
-            return _report("", words, INTERRUPTED if is_interrupt else TERMINATED)
+            return _report("", words, INTERRUPTED if is_interrupt else end.code)
         except Exception as error:
             text = error_text(error)
             if text is None or sys.flags.dev_mode:
@@ -111,8 +130,10 @@ def error_text(error: Exception) -> str | None:
     elif isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(text)
     ):
-        reason = text or type(error).__name__
-        text = f"memory does not suffice ({reason}): use a smaller net, batch or set of recordings."
+        text = (
+            f"memory does not suffice ({text or 'MemoryError'}): use a smaller net, batch or set "
+            "of recordings."
+        )
     elif isinstance(error, OSError) and error.strerror and not isinstance(error, FileWriteError):
         name = os.fsdecode(error.filename or "standard output or a file")
         text = f"{name} cannot be used ({error.strerror}): check its name, permissions and disk."
@@ -134,44 +155,47 @@ def _usage_text(error: Any) -> str:
 
     from nwavesdk.internal.model import describe_errors
 
-    command = error.ctx.command_path if error.ctx else "nwave"
-    parameter = getattr(error, "param", None)
+    text = error.message[:1].lower() + error.message[1:].rstrip(".")
     if type(error).__name__ == "NoSuchOption":
-        text = f"no such option: {error.option_name}{_suggestion(error)}"
-    elif parameter is None:
-        message = error.format_message()
-        text = message[:1].lower() + message[1:]
-    else:
-        is_argument = parameter.param_type_name == "argument"
-        name = parameter.metavar if is_argument else max(parameter.opts, key=len)
+        word = error.option_name.lstrip("-")
+        names = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
+        close = get_close_matches(f"--{SYNONYMS.get(word, word)}", names, n=1, cutoff=0.7)
+        text += "".join(f", did you mean {name}?" for name in close)
+    elif isinstance(error, typer.BadParameter):
+        name = error.param.get_error_hint().partition(" / ")[0].strip("'")  # type: ignore[union-attr]  # typer sets it
         text = f"{name}: {error.message or 'missing'}"
         if isinstance(error.__cause__, ValidationError):  # typer checks types by pydantic
             text = describe_errors(error.__cause__, name=name)
-    return f"{text.rstrip('.')} (see `{command} --help`)."
+    command = error.ctx.command_path if error.ctx else "nwave"
+    return f"{text} (see `{command} --help`)."
 
 
-def _suggestion(error: Any) -> str:
-    """The option that a mistyped one probably means; often none."""
-    word = error.option_name.lstrip("-").lower().replace("_", "-")
-    names = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
-    close = get_close_matches(f"--{SYNONYMS.get(word, word)}", names, n=1, cutoff=0.7)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-def _check_words(words: Sequence[str]) -> None:
-    """Reject empty values, which would name the current folder or nothing.
+def checked_words(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with an address in each `--ray` that none follows.
 
     Raises:
-        ValueError: If there is one; the text names its option.
+        ValueError: If a value is empty, which would name the current folder or nothing; the text
+            names its option.
+
+    Example:
+        >>> checked_words(["--ray", "--json", "--ray", "host:6379", "--ray", "runs/chip"])
+        ['--ray=local', '--json', '--ray', 'host:6379', '--ray=local', 'runs/chip']
     """
     for before, word in pairwise(["nwave", *words]):
         if not word or (word.startswith("--") and word.endswith("=")):
             raise ValueError(
                 f"{word.rstrip('=') or before}: an empty text follows, expected a value."
             )
+    # A word with a colon is an address, even if there is a mistake in it.
+    return [
+        f"--ray={LOCAL}"
+        if word == "--ray" and following not in (FOUND, LOCAL) and ":" not in following
+        else word
+        for word, following in pairwise([*words, ""])
+    ]
 
 
-def _report(text: str, words: Sequence[str], code: int) -> int:
+def _report(text: str, words: Sequence[str], code: Any) -> Any:
     """Print an error and return the exit code."""
     with suppress(OSError):
         if text:

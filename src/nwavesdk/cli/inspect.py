@@ -1,7 +1,6 @@
 """Commands that inspect data and runs: `nwave data`, `eval`, `slopes` and `diagnose`."""
 
 import math
-import os
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,11 +22,12 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
     record_table,
+    split_commas,
 )
-from nwavesdk.cli.help import SectionedCommand
-from nwavesdk.cli.options import DATA_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.cli.options import DATA_FIELDS, MORE, SectionedCommand, add_run_choices
 from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
+from nwavesdk.train.config import merge_choices
 
 __all__ = ["diagnose_run", "eval_run", "inspect_data", "scan_run"]
 
@@ -58,7 +58,7 @@ MEMORY_COLUMNS = {
 }
 
 
-@app.command("data", cls=SectionedCommand)
+@app.command("data", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(
     "task.name",
     "task.look_ahead",
@@ -91,18 +91,17 @@ def inspect_data(
     from nwavesdk.train.data.load import complete_data
 
     picture = picture_file(plot, no_plot, Path("data.png"))
-    source = str(path) if str(path) == "digits" else os.path.realpath(path)
-    data_choices = {**choices.get("data", {}), "source": source}
+    data_choices = {**choices.get("data", {}), "source": str(path)}
     if {"folds", "leave_one_out"} & data_choices.keys():
         data_choices.setdefault("fold", 1)
-    # No net is made: the smallest one fits on every chip.
-    smallest = {"hidden": (1,), "population": 1} if choices.get("chip") else {}
-    net = {**choices.get("net", {}), **smallest}
+    if "chip" in choices:
+        # No net is made: the smallest one fits on every chip.
+        choices = merge_choices(choices, {"net": {"hidden": (1,), "population": 1}})
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
-        choices = {**choices, "data": data_choices, "net": net}
-        config, data = complete_data(nwavesdk.train.RunConfig.of(choices))
+        given = nwavesdk.train.RunConfig.of({**choices, "data": data_choices})
+        config, data = complete_data(given)
     report = nwavesdk.analysis.data_report(config, data, is_task_given="task" in choices)
     if picture is not None:
         from nwavesdk.analysis.data_examples import plot_data
@@ -136,7 +135,7 @@ def eval_run(
     recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
     content = {"run": run, **result, f"recorded_{score}": recorded}
     lines = [
-        f"test {measures_text(result, 'test')} on {result['recordings']} recordings (recorded: "
+        f"{measures_text(result)} on {result['recordings']} recordings (recorded: "
         f"{'none' if recorded is None else format(recorded, '.4f')})"
     ]
     if neurobench:
@@ -151,28 +150,18 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
 
     model, task = run.trained()
     comparison = compare_counts(model, run.test_set, task)
-    rows = [
-        (
-            row.name,
-            f"{row.harness:,.10g}",
-            f"{row.ours:,.10g}",
-            f"differ {row.note}" if row.differs else "equal",
-        )
-        for row in comparison.rows
-    ]
-    lines = aligned([("NeuroBench", "harness", "ours", ""), *rows])
-    lines.append(f"of {comparison.recordings} recordings; operations and updates are per recording")
-    if comparison.not_counted:
-        lines.append(f"not counted by either: {', '.join(comparison.not_counted)}")
+    rows = [(f"NeuroBench, {comparison.recordings} recordings", "harness", "ours", "")]
+    numbers = {}
+    for row in comparison.rows:
+        numbers[row.name] = {"harness": row.harness, "ours": row.ours, "differ": row.differs}
+        note = f"differ {row.note}" if row.differs else "equal"
+        rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", note))
     content = {
         "recordings": comparison.recordings,
         "not_counted": comparison.not_counted,
-        "numbers": {
-            row.name: {"harness": row.harness, "ours": row.ours, "differ": row.differs}
-            for row in comparison.rows
-        },
+        "numbers": numbers,
     }
-    return content, lines
+    return content, aligned(rows)
 
 
 @app.command("slopes")
@@ -207,7 +196,7 @@ def scan_run(
     from nwavesdk.analysis.run_batch import RunBatch
     from nwavesdk.analysis.slopes.report import SlopeReport, plot_slopes, write_page
 
-    texts = [] if surrogates is None else surrogate_texts("--surrogates", surrogates)
+    texts = [] if surrogates is None else split_commas("--surrogates", surrogates)
     recommended = None if kind is None else type(nwavesdk.surrogate.parse(kind))
     check_spares_run("--page", page, run)
     batch = RunBatch.open(run, recordings, net)
@@ -303,8 +292,6 @@ def diagnose_run(
     if any(sparsity.values()):
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sparsity.items())
         lines.append(f"Connections of weight 0: {shares}.")
-    if recorded.uncovered:
-        lines.append(f"Not examined, without neurons: {', '.join(recorded.uncovered)}.")
     print_report(as_json, content, lines)
 
 

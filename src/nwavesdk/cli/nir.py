@@ -48,6 +48,13 @@ Allow = Annotated[
 
 PAGE_NAME, GRAPH_NAME = "net.py", "net.nir"
 
+# What to do about a net that NIR has no nodes for.
+REMEDY = (
+    "of a reset by subtraction, train with --reset zero, or pass --allow soft-reset, with which "
+    "other readers reset to 0; of anything else, write one step by --torch or --onnx, or the net "
+    "of a run for a chip without --nir (docs/nir.md lists the runs that NIR can hold)"
+)
+
 # The text has no name or text of the file in it: a page is code.
 PAGE = '''"""A net that `nwave import` has read from a NIR graph.
 
@@ -147,10 +154,9 @@ def _write_page(folder: Path, file: Path, options: dict[str, Any]) -> Path:
         FileError: If the folder has one of them.
     """
     graph, page = folder / GRAPH_NAME, folder / PAGE_NAME
-    for path in (page, graph):
-        if path.exists():
-            raise FileError(path, "exists", "choose another folder for --out")
-
+    if page.exists() or graph.exists():
+        problem = f"has a file {PAGE_NAME} or {GRAPH_NAME}"
+        raise FileError(folder, problem, "choose another folder for --out")
     content = file.read_bytes()
     digest = sha256(content).hexdigest()
     text = PAGE.format(page=PAGE_NAME, graph=GRAPH_NAME, sha256=digest, **options)
@@ -261,7 +267,7 @@ def export_nir(
     try:
         exported = nir.export_net(model, input_shape=shape, **options)
     except NoNodeError as error:
-        raise ValueError(f"--nir: {error.fault}: {_remedy(error.fault)}.") from None
+        raise ValueError(f"--nir: {error.fault}: {REMEDY}.") from None
     result = nir.check(exported.graph, net=model, **options)
     facts = {
         "dt": trained.config.net.dt,
@@ -271,16 +277,3 @@ def export_nir(
     }
     lines = [f"for readers that solve it as {discretization}", *exported.notes]
     write_export(out, nir.graph_bytes(exported.graph), result, trained, facts, lines, as_json)
-
-
-def _remedy(fault: str) -> str:
-    """What to do about a net that NIR has no nodes for."""
-    if "reset by subtraction" in fault:
-        return (
-            "train with --reset zero, or allow it with --allow soft-reset: other readers than "
-            "nwavesdk will then reset to 0"
-        )
-    return (
-        "write one step by --torch or --onnx, or the net of a run for a chip without --nir; "
-        "docs/nir.md lists the runs that NIR can hold"
-    )

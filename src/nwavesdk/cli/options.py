@@ -1,30 +1,37 @@
 """Options of a command that are fields of a config, passed to the command as one mapping.
 
 The options of a run are generated from the classes of `RunConfig`: type and help. The config
-validates values and names the field in an error.
+validates values and names the field in an error. The help of a command lists the options by section
+of the config, with the defaults of what the command line chooses.
 """
 
 import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import wraps
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
-from nwavesdk.cli.app import split_commas
-from nwavesdk.cli.help import SECTIONS
 from nwavesdk.presets import NAMES
-from nwavesdk.train.config import RunConfig, fields_of
+from nwavesdk.train.config import RunConfig, fields_of, merge_choices
+from nwavesdk.train.config.nets import AnyNet
+from nwavesdk.train.config.recipes import recipe_of
+from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = [
     "DATA_FIELDS",
+    "MORE",
     "RUN_FIELDS",
+    "Command",
+    "SectionedCommand",
     "add_run_choices",
+    "default_text",
     "name_options",
-    "surrogate_texts",
+    "runs_of",
 ]
 
 
@@ -50,14 +57,23 @@ RUN_FIELDS = [
 # Options of a run whose names differ from those of their fields.
 OPTION_NAMES = {
     "data.source": "data",
-    "data.test": "no_test",
     "task.name": "task",
     "chip.profile": "chip",
     "net.name": "net",
     "learning.rate": "learning_rate",
 }
 
-# Help and form of the options that choose a class.
+# Sections of the help, in their order, by the section of the config; others come first.
+SECTIONS = {
+    "data": "Data",
+    "task": "Task",
+    "net": "Net",
+    "chip": "Chip",
+    "learning": "Learning",
+    "machine": "Machine",
+}
+
+# Help and form of the options that choose a class of the config, or the chip.
 CHOOSERS = {
     "data.kind": ("What a recording is. [found in the data]", "sound|series|image|events"),
     "task.name": (
@@ -70,7 +86,17 @@ CHOOSERS = {
         "`nwave net` lists the first. [conv; lif for patterns and lists of events]",
         f"{'|'.join(NAMES)}|FILE.py:build",
     ),
+    "chip.profile": (
+        "Train for this chip; FILE is a TOML profile. [none]",
+        "h1v1|h1v2|FILE",
+    ),
 }
+
+KINDS = ("sound", "series", "image", "events")
+MORE = (
+    "More options: put --kind sound|series|image|events, --net NAME, --task labels or --chip h1v2 "
+    "before --help."
+)
 
 Command = Callable[..., Any]
 
@@ -91,12 +117,8 @@ def add_run_choices(*fields: str) -> Callable[[Command], Command]:
             given = {field: values.pop(name) for name, field in field_of.items()}
             try:
                 return command(choices=_nested(given), **values)
-            except (ValueError, RuntimeError) as error:
-                text = name_options(str(error), fields)
-                is_ours = type(error).__module__.startswith("nwavesdk.")
-                if text == str(error) or not (is_ours or isinstance(error, ValueError)):
-                    raise
-                raise ValueError(text) from error
+            except (ValueError, BrokenRunError) as error:
+                raise ValueError(name_options(str(error), fields)) from error
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():
@@ -125,13 +147,12 @@ def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of options that were given, by section and field."""
     choices: dict[str, Any] = {}
     for field, value in given.items():
-        if value is None:
-            continue
+        if field == "net.name" and value not in (None, *NAMES):
+            field = "net.page"
         section, _, name = field.rpartition(".")
-        fields = choices.setdefault(section, {}) if section else choices
-        if field == "net.name" and value not in NAMES:
-            name = "page"
-        fields[name] = not value if field == "data.test" else value
+        if value is not None:
+            fields = choices.setdefault(section, {}) if section else choices
+            fields[name] = value
     return choices
 
 
@@ -142,15 +163,12 @@ def _parameter(field: str) -> inspect.Parameter:
     info: FieldInfo = model.model_fields[name]
     value_type = _value_type(info.annotation)
     kind = value_type if value_type in (int, float, bool) else str
-    if field in CHOOSERS:
-        description, metavar = CHOOSERS[field]
-    else:
-        printed: Any = info.json_schema_extra
-        description, metavar = str(info.description), printed["metavar"]
+    printed: Any = info.json_schema_extra
+    description, metavar = CHOOSERS.get(field) or (info.description, printed["metavar"])
     if get_origin(value_type) is Literal and not metavar:
         metavar = "|".join(get_args(value_type))
     typed = _typed(field)
-    if kind is bool and field != "data.test":
+    if kind is bool:
         typed = f"{typed}/--no-{typed[2:]}"
     option = typer.Option(
         typed, metavar=metavar or None, help=description, rich_help_panel=SECTIONS.get(section)
@@ -165,9 +183,9 @@ def _parameter(field: str) -> inspect.Parameter:
 
 def _value_type(annotation: Any) -> Any:
     """The type of a value that is given: without `None` and without limits."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(annotation) in (Union, types.UnionType, Annotated):
+        return _value_type(get_args(annotation)[0])
+    return annotation
 
 
 def name_options(text: str, fields: Sequence[str]) -> str:
@@ -181,39 +199,121 @@ def name_options(text: str, fields: Sequence[str]) -> str:
         >>> name_options('on_error="skip" leaves it out', ["data.on_error"])
         '--on-error skip leaves it out'
     """
-    typed = {field: _typed(field) for field in fields} | {"net.page": "--net"}
+    typed = {"net.page": "--net", "net.surrogate": "--surrogates"}
+    typed |= {field: _typed(field) for field in fields}
     place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
     if re.match(place, text):
         text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
     # Remedies name fields in the middle of a line. Those that could be words of it stay.
-    for field in fields:
+    for field, option in typed.items():
         name = field.rpartition(".")[2]
         if "_" in name:
-            word = rf'(?<![\w/.]){name}(?![\w/]|\.\w)(="(?P<value>\w+)")?'
-            text = re.sub(word, partial(_typed_word, typed[field]), text)
+            text = re.sub(rf'\b{name}="(\w+)"', rf"{option} \1", text)
+            text = re.sub(rf"(?<![\w/.]){name}(?![\w/]|\.\w)", option, text)
     return text
 
 
-def _typed_word(option: str, match: re.Match[str]) -> str:
-    return option if match["value"] is None else f"{option} {match['value']}"
+class SectionedCommand(TyperCommand):
+    """A command whose help lists its options by section: their `rich_help_panel`.
+
+    Of the options of a run, it shows those that the data, the task and the net on the command line
+    have, with their defaults.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the options for the help, which is written before they have values."""
+        ctx.meta["options"], _, _ = self.make_parser(ctx).parse_args(list(args))
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options to the help."""
+        fields = getattr(self.callback, "fields", {})
+        runs = runs_of(ctx.meta["options"]) if fields else {}
+        titles = ("Arguments", "Options", *SECTIONS.values())
+        sections: dict[str, list[Any]] = {title: [] for title in titles}
+        parameter: Any
+        for parameter in self.get_params(ctx):
+            name, text = parameter.get_help_record(ctx)
+            default = default_text(fields.get(parameter.name, ""), runs)
+            if default is None:
+                continue
+            title = getattr(parameter, "rich_help_panel", None)
+            title = title or f"{parameter.param_type_name.title()}s"
+            sections[title].append((name, f"{text} [{default}]" if default else text))
+
+        for title, lines in sections.items():
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines)
 
 
-def surrogate_texts(option: str, text: str) -> list[str]:
-    """The surrogates that a value names.
+def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
+    """What a command line begins, before the data are known: a config for each kind of data.
 
     Args:
-        option: The option as typed, for the error.
-        text: Its value: surrogates between commas.
+        options: The values of `kind`, `task`, `net` and `chip` that are given.
 
     Raises:
-        ValueError: If one is missing or unknown; the text names the option.
+        ValueError: If they do not go together.
     """
-    from nwavesdk.surrogate import parse
+    net, task = options.get("net"), options.get("task") or "classification"
+    choices: dict[str, Any] = {"task": {"name": task}, "net": {}}
+    if net in NAMES:
+        choices["net"] = {"name": net}
+    elif net is not None:
+        choices["net"] = {"page": {"file": "net.py", "sha256": "0" * 64}}
 
-    texts = split_commas(option, text)
-    for surrogate in texts:
-        try:
-            parse(surrogate)
-        except ValueError as error:
-            raise ValueError(f"{option}: {error}") from None
-    return texts
+    kinds: tuple[str, ...] = KINDS
+    if options.get("chip") or net == "chip":
+        choices["chip"] = {"profile": "h1v2"}
+        kinds = ("sound",)
+    if task == "pattern":
+        kinds = ("series",)
+    if "kind" in options:
+        kinds = (options["kind"],)
+    runs = {}
+    for kind in kinds:
+        config = RunConfig.of({**choices, "data": {"kind": kind}})
+        run = RunConfig.of(merge_choices(recipe_of(config), config.given()))
+        if not options.keys() & {"net", "chip"}:
+            # The help is of any net; the form of this one is a default, too.
+            shared = run.net.model_dump(include=set(AnyNet.model_fields))
+            run = run.model_copy(update={"net": AnyNet.model_construct(**shared)})
+        runs[kind] = run
+    return runs
+
+
+def default_text(field: str, runs: Mapping[str, RunConfig]) -> str | None:
+    """The default for the help, by kind of data where kinds differ.
+
+    Args:
+        field: The field, as `name` or `section.name`; empty for options that are not of a run.
+        runs: See `runs_of`.
+
+    Returns:
+        The text, which is empty where the option itself has one; None if a run has no such field.
+    """
+    section, _, name = field.rpartition(".")
+    if not field or field in CHOOSERS:
+        return ""
+    kinds_of: dict[str, list[str]] = {}
+    for kind, config in runs.items():
+        values = getattr(config, section) if section else config
+        if name not in getattr(type(values), "model_fields", {}):
+            return None
+        kinds_of.setdefault(_value_text(values, name), []).append(kind)
+    if len(kinds_of) == 1:
+        return next(iter(kinds_of))
+    return "; ".join(f"{', '.join(kinds)}: {text}" for text, kinds in kinds_of.items())
+
+
+def _value_text(values: Any, name: str) -> str:
+    """The value of a field; where the data decide, a text says how."""
+    value = getattr(values, name)
+    if value in (None, (), {}):
+        return str(type(values).model_fields[name].json_schema_extra["default_text"])
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

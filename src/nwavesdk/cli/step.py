@@ -11,7 +11,7 @@ import nwavesdk
 from nwavesdk.cli.app import print_report
 from nwavesdk.internal.files import printable, write_atomically
 
-__all__ = ["check_json", "export_step", "late_lines", "open_net", "write_export"]
+__all__ = ["check_json", "export_step", "open_net", "write_export"]
 
 
 def export_step(
@@ -86,22 +86,17 @@ def write_export(
         f"{out}: {len(content):,} bytes, steps of {trained.config.net.dt:g} s",
         *lines,
         "its input is that of the net: frames on the scale of the run, each held as in it",
-        *late_lines(trained),
         f"read by other code, on random input: {check}",
     ]
+    if steps := trained.input.look_ahead:
+        lines.append(f"the output of a step is the class of {steps} steps before")
     print_report(as_json, report, lines)
 
 
 def check_json(check: Any) -> dict[str, Any]:
     """A comparison of two nets; its notes are elsewhere in a report."""
-    facts = {**vars(check), "equal": check.is_equal}
-    return {name: value for name, value in facts.items() if name != "notes"}
-
-
-def late_lines(trained: "nwavesdk.train.TrainedRun") -> list[str]:
-    """What to know of the outputs of a run that looks ahead; nothing of other runs."""
-    steps = trained.input.look_ahead
-    return [f"the output of a step is the class of {steps} steps before"] if steps else []
+    facts = {name: value for name, value in vars(check).items() if name != "notes"}
+    return {**facts, "equal": check.is_equal}
 
 
 def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:

@@ -2,34 +2,42 @@
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import nwavesdk
 from nwavesdk.cli.app import (
     Json,
     Ray,
-    RayCommand,
     app,
     check_combinations,
     folder_option,
     print_report,
+    split_commas,
 )
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.help import SectionedCommand
-from nwavesdk.cli.options import RUN_FIELDS, add_run_choices, surrogate_texts
+from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_surrogates", "measures_text", "train_run"]
 
-LONGEST_LIST = 100  # letters of the names of classes on the screen
-CLEARLY_BETTER = 0.1  # difference of two accuracies that is worth a hint
+MAX_LETTERS = 100  # of the names of classes on the screen
+CLEARLY_BETTER = 0.1  # difference of two measures that is worth a hint
+
+# Measures that are printed, with their names.
+MEASURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "r2": "R²",
+    "correlation": "correlation",
+}
 
 
-@app.command("train", cls=SectionedCommand)
+@app.command("train", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(
     "seed",
     *RUN_FIELDS,
@@ -71,90 +79,19 @@ def train_run(
     if config is not None:
         choices = _with_recorded(CompletedConfig.read(config).choices(), choices)
     if resume:
-        choices = _with_recorded_folds(out, choices)
+        from nwavesdk.analysis.folds import FoldStudy
+
+        choices = _with_recorded(FoldStudy.recorded_choices(out) or {}, choices)
     data = choices.get("data", {})
     if (data.get("folds") or data.get("leave_one_out")) and not data.get("fold"):
         _train_folds(out, choices, jobs, as_json)
-    elif jobs is not None:
+        return
+    if jobs is not None:
         raise ValueError("--jobs: has no effect on a single run: remove it, or add --folds.")
-    elif resume:
-        _resume(out, choices, as_json)
-    else:
-        _begin(out, choices, as_json)
 
-
-def _begin(out: Path, choices: dict[str, Any], as_json: bool) -> None:
-    from nwavesdk.train import Run
-    from nwavesdk.train.fit.machine import is_first_process
-
-    run = Run.new(out, choices)
-    if is_first_process():
-        if classes := run.config.facts.classes:
-            print_note(_classes_line(classes))
-        print_note(run.config.facts.split_reason)
-        print_note(run.net_line())
-    result = run.train()
+    result = _resume(out, choices) if resume else _begin(out, choices)
     if result is not None:
-        _print_result(out, result, as_json)
-
-
-def _resume(out: Path, choices: dict[str, Any], as_json: bool) -> None:
-    from nwavesdk.train import Run, RunFolder
-    from nwavesdk.train.fit.net_file import match_page
-
-    folder = RunFolder(out)
-    if not folder.config.is_file():
-        raise ValueError(
-            f"--resume: {out} holds no run (no config.json): remove it to begin one, or pass the "
-            "folder of an earlier `nwave train`."
-        )
-    net = dict(choices.get("net", {}))
-    given = net.pop("page", None) or net.pop("name", None)
-    config = match_page(folder.read_config(), given, out)
-    config.check_same({**choices, "net": net})
-    if folder.complete:
-        result: dict[str, Any] | None = folder.read_result()
-        print_note(f"{out} is finished: nothing to resume, nothing changed.")
-    else:
-        result = Run.open(out, given).train()
-    if result is not None:
-        _print_result(out, result, as_json)
-
-
-def _classes_line(classes: Sequence[str]) -> str:
-    """The classes in one line, which shows immediately if a folder was wrongly taken for one."""
-    names = textwrap.shorten(", ".join(classes), LONGEST_LIST, placeholder=" …")
-    return f"{len(classes)} classes: {names}"
-
-
-def _train_folds(out: Path, choices: dict[str, Any], jobs: int | None, as_json: bool) -> None:
-    """All folds of a cross-validation, and their report."""
-    from nwavesdk.analysis import cells
-    from nwavesdk.analysis.folds import FoldStudy
-    from nwavesdk.analysis.folds.report import folds_json, folds_lines, write_folds
-    from nwavesdk.analysis.folds.study import run_fold
-
-    threads = choices.get("machine", {}).get("threads", 1)
-    study = FoldStudy.open(out, choices, threads)
-    if missing := study.missing():
-        n_jobs = jobs or (1 if study.uses_gpu else max(1, (os.cpu_count() or 1) // threads))
-        print_fold = partial(_print_fold, study)
-        cells.finish_on_processes(study, missing, n_jobs, print_fold, run_fold)
-    report = write_folds(study)
-    lines = [*folds_lines(study), f"look at {report}"]
-    print_report(as_json, folds_json(study), lines)
-
-
-def _with_recorded_folds(out: Path, choices: dict[str, Any]) -> dict[str, Any]:
-    """The choices of the cross-validation in a folder, if it holds one, and those that are given.
-
-    Given choices that differ are an error later on.
-    """
-    if not (out / "folds.json").is_file():
-        return choices
-    from nwavesdk.analysis.folds import FoldStudy
-
-    return _with_recorded(FoldStudy.recorded_choices(out) or {}, choices)
+        print_report(as_json, {"run": out, **result}, _result_lines(out, result))
 
 
 def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
@@ -173,113 +110,118 @@ def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
     return merged
 
 
-def _print_fold(study: Any, fold: Any) -> None:
-    n_finished = study.n_folds - len(study.missing())
-    score = fold.result[study.headline]
-    print_note(f"{n_finished}/{study.n_folds}  {fold.name}: {score:.4f}")
+def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
+    """Begin and train a run; its result in the first process."""
+    from nwavesdk.train.fit.machine import is_first_process
+
+    run = nwavesdk.train.Run.new(out, choices)
+    facts = run.config.facts
+    if is_first_process():
+        if facts.classes:
+            print_note(_classes_line(facts.classes))
+        print_note(facts.split_reason)
+        print_note(run.net_line())
+    return run.train()
 
 
-def _print_result(out: Path, result: dict[str, Any], as_json: bool) -> None:
-    validation = measures_text(result, "val")
-    tested = measures_text(result, "test")
-    lines = [
-        f"test {tested}, validation {validation}"
-        if tested
-        else f"validation {validation}; the test set is not read: nwave eval {out} reads it",
-        *_comparison_lines(result),
-        *_centering_lines(out, result),
-        *_loss_lines(out, result),
-        *_cost_lines(out, result),
-        *_projection_lines(result),
+def _classes_line(classes: Sequence[str]) -> str:
+    """The classes in one line, which shows immediately if a folder was wrongly taken for one."""
+    names = textwrap.shorten(", ".join(classes), MAX_LETTERS, placeholder=" …")
+    return f"{len(classes)} classes: {names}"
+
+
+def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
+    """Continue a run, unless it is finished; its result in the first process."""
+    from nwavesdk.train.fit.net_file import match_page
+
+    folder = nwavesdk.train.RunFolder(out)
+    net = dict(choices.get("net", {}))
+    given = net.pop("page", None) or net.pop("name", None)
+    config = match_page(folder.read_config(), given, out)
+    config.check_same({**choices, "net": net})
+    if not folder.complete:
+        return nwavesdk.train.Run.open(out, given).train()
+    print_note(f"{out} is finished: nothing to resume, nothing changed.")
+    return folder.read_result()
+
+
+def _train_folds(out: Path, choices: Choices, jobs: int | None, as_json: bool) -> None:
+    """All folds of a cross-validation, and their report."""
+    from nwavesdk.analysis import cells
+    from nwavesdk.analysis.folds import report, study
+
+    threads = choices.get("machine", {}).get("threads", 1)
+    folds = study.FoldStudy.open(out, choices, threads)
+    n_jobs = jobs or (1 if folds.uses_gpu else (os.cpu_count() or 1) // threads)
+    on_finished = partial(_print_cell, folds, folds.n_folds)
+    cells.finish_on_processes(folds, folds.missing(), n_jobs, on_finished, study.run_fold)
+    page = report.write_folds(folds)
+    lines = [*report.folds_lines(folds), f"look at {page}"]
+    print_report(as_json, report.folds_json(folds), lines)
+
+
+def _print_cell(study: Any, n_cells: int, cell: Any) -> None:
+    """Print that a run of a study is finished."""
+    n_finished = n_cells - len(study.missing())
+    print_note(f"{n_finished}/{n_cells}  {cell.name}: {measures_text(cell.result)}")
+
+
+def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
+    return [
+        measures_text(result),
+        *_notes(result, nwavesdk.train.RunFolder(out).read_config()),
         f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
     ]
-    print_report(as_json, {"run": out, **result}, lines)
 
 
-def _comparison_lines(result: dict[str, Any]) -> list[str]:
-    """What simple models reach on the same set; nothing for runs of earlier versions."""
-    if "linear_r2" in result:
-        return [f"a linear model has R² {result['linear_r2']:.4f}"]
-    if "linear_accuracy" not in result:
-        return []
-    majority = result["majority_accuracy"]
-    return [
-        f"a linear classifier has accuracy {result['linear_accuracy']:.4f}, the largest class "
-        f"{majority:.4f}"
-    ]
-
-
-def _centering_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    """What to try if the mean of a recording is more useful than what the net gets of it."""
-    from nwavesdk.train import RunFolder
-
-    net = result.get("test_accuracy", result.get("val_accuracy"))
-    if net is None or result.get("linear_accuracy", 0) < net + CLEARLY_BETTER:
-        return []
-    if not RunFolder(out).read_config().option("data.center"):
-        return []
-    return [
-        "the linear classifier uses the mean of each recording, which the net does not get: try "
-        "--no-center"
-    ]
-
-
-def _loss_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    """Whether validation was clearly better before the epoch that is kept."""
-    from nwavesdk.train import RunFolder
+def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
+    """What to compare the measures of a run with, its cost, and what to try."""
     from nwavesdk.train.run_folder import loss_note
 
-    note = loss_note(result, RunFolder(out).read_config())
-    return [] if note is None else [note]
+    score = "r2" if "val_r2" in result else "accuracy"
+    title, before = MEASURES[score], result[f"val_{score}"]
+    notes = [loss_note(result, config)]
 
-
-def _projection_lines(result: dict[str, Any]) -> list[str]:
-    """What it changed that weights were moved to values of the chip; nothing for other runs."""
-    if (after := result.get("projected_accuracy")) is not None:
-        before, title = result["val_accuracy"], "accuracy"
-        change = f"{100 * (after - before):+.1f} points"
-    elif (after := result.get("projected_r2")) is not None:
-        before, title = result["val_r2"], "R²"
-        change = f"{after - before:+.4f}"
-    else:
-        return []
-    return [
-        f"moving the weights to values that the chip can hold changed the validation {title} by "
-        f"{change.replace('-', '−')}, from {before:.4f} to {after:.4f}: see --training"
-    ]
-
-
-def _cost_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    """The net and what an inference costs; nothing for runs of earlier versions."""
-    if "dense_macs" not in result:
-        return []
-    from nwavesdk.train import RunFolder
-    from nwavesdk.train.config import net_name
-
-    synaptic = result["effective_macs"] + result["effective_acs"]
-    name = net_name(RunFolder(out).read_config())
-    texts = [f"net {name}: {result['parameters']:,} parameters"]
+    linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
+    if linear is not None:
+        notes.append(f"a linear model has {title} {linear:.4f}")
+        is_better = linear >= result.get(f"test_{score}", before) + CLEARLY_BETTER
+        if is_better and config.option("data.center"):
+            notes.append(
+                "the linear model uses the mean of each recording, which the net does not get: "
+                "try --no-center"
+            )
     if "hidden_rate" in result:
-        texts.append(f"hidden layers fire in {100 * result['hidden_rate']:.1f} % of steps")
-    texts.append(
-        f"{synaptic:,.0f} synaptic operations per recording (dense: {result['dense_macs']:,.0f} "
-        "MACs)"
-    )
-    return [", ".join(texts)]
+        n_operations = result["effective_macs"] + result["effective_acs"]
+        notes.append(
+            f"hidden layers fire in {100 * result['hidden_rate']:.1f} % of steps, "
+            f"{n_operations:,.0f} synaptic operations per recording (dense: "
+            f"{result['dense_macs']:,.0f} MACs)"
+        )
+    after = result.get(f"projected_{score}")
+    if after is not None:
+        notes.append(
+            "moving the weights to values that the chip can hold changed the validation "
+            f"{title} from {before:.4f} to {after:.4f}: see --training"
+        )
+    return [note for note in notes if note is not None]
 
 
-def measures_text(result: dict[str, Any], part: str) -> str:
-    """The measures of a set in `result.json`, with their names; empty if it was not read."""
-    names = {"accuracy": "accuracy", "r2": "R²", "correlation": "correlation"}
-    accuracy, balanced = result.get(f"{part}_accuracy"), result.get(f"{part}_balanced_accuracy")
-    # With balanced classes, both are the same.
-    if accuracy is not None and balanced is not None and abs(accuracy - balanced) >= 0.005:
-        names["balanced_accuracy"] = "balanced accuracy"
-    measured = {name: result.get(f"{part}_{measure}") for measure, name in names.items()}
-    return ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
+def measures_text(result: Mapping[str, Any]) -> str:
+    """The measures in `result.json`, with their sets and names."""
+    texts = []
+    for part, part_title in {"test": "test", "val": "validation"}.items():
+        values = [
+            f"{title} {result[f'{part}_{name}']:.4f}"
+            for name, title in MEASURES.items()
+            if f"{part}_{name}" in result
+        ]
+        if values:
+            texts.append(f"{part_title} {', '.join(values)}")
+    return "; ".join(texts)
 
 
-@app.command("compare", cls=RayCommand)
+@app.command("compare", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(*RUN_FIELDS)
 @check_combinations(["--ray", "--jobs"])
 def compare_surrogates(
@@ -317,36 +259,17 @@ def compare_surrogates(
     """
     choices["machine"] = {"accelerator": "cpu"}
     from nwavesdk.analysis import cells
-    from nwavesdk.analysis.compare import Study
-    from nwavesdk.analysis.compare.report import (
-        comparison_json,
-        comparison_lines,
-        write_comparison,
-    )
+    from nwavesdk.analysis.compare import Study, report
 
-    study = Study.open(out, surrogate_texts("--surrogates", surrogates), seeds, choices, threads)
-    n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-    finish = (
-        partial(cells.finish_on_ray, address=ray)
-        if ray
-        else partial(cells.finish_on_processes, jobs=n_jobs)
-    )
+    study = Study.open(out, split_commas("--surrogates", surrogates), seeds, choices, threads)
+    finish = partial(cells.finish_on_processes, jobs=jobs or (os.cpu_count() or 1) // threads)
+    if ray:
+        finish = partial(cells.finish_on_ray, address=ray)
     if missing := study.missing():
-        finish(study, missing, on_finished=partial(_print_cell, study))
+        finish(study, missing, on_finished=partial(_print_cell, study, len(study.cells)))
     # Nothing has read the test set so far.
     if untested := study.untested():
-        finish(study, untested, on_finished=_ignore, work=cells.evaluate_cell)
-    report = write_comparison(study)
-    lines = [*comparison_lines(study), f"look at {report}"]
-    print_report(as_json, comparison_json(study), lines)
-
-
-def _print_cell(study: Any, cell: Any) -> None:
-    n_cells = len(study.cells)
-    n_finished = n_cells - len(study.missing())
-    score = cell.result[f"val_{study.measure}"]
-    print_note(f"{n_finished}/{n_cells}  {cell.name}: {score:.4f} on the validation set")
-
-
-def _ignore(cell: Any) -> None:
-    """The test of a cell takes a second and has no line of progress."""
+        finish(study, untested, on_finished=lambda _: None, work=cells.evaluate_cell)
+    page = report.write_comparison(study)
+    lines = [*report.comparison_lines(study), f"look at {page}"]
+    print_report(as_json, report.comparison_json(study), lines)

@@ -8,7 +8,6 @@ import typer
 from nwavesdk.cli.app import (
     Json,
     Ray,
-    RayCommand,
     app,
     check_combinations,
     folder_option,
@@ -21,7 +20,7 @@ from nwavesdk.internal.processes import LOCAL
 __all__ = ["tune_run"]
 
 
-@app.command("tune", cls=RayCommand)
+@app.command("tune")
 @check_combinations(needs={"--threads": "CONFIG"})
 def tune_run(
     config: Annotated[

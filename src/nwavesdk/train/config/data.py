@@ -55,7 +55,9 @@ class AnyData(FrozenModel):
         "Spoken digits, or a folder or file with recordings; docs/data.md lists the formats.",
         metavar="digits|PATH",
     )
-    test: bool = choice(True, "Leave the test set unread, as long as choices are made.")
+    test: bool = choice(
+        True, "Test the net once; --no-test leaves the test set unread, while choices are made."
+    )
 
     @field_validator("source")
     @classmethod
@@ -106,6 +108,7 @@ class Recordings(AnyData):
         "Augmentation of training recordings, by name and strength, as in shift=0.1,noise=10, or "
         "none; docs/augmentation.md lists it.",
         metavar="NAME=VALUE,…|none",
+        default_text="by kind and task; none for a chip",
     )
 
     @field_validator("split")
