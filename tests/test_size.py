@@ -19,9 +19,9 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2300,
-    "train presets": 5023,
-    "analysis": 4490,
-    "cli": 1422,
+    "train presets": 3677,
+    "analysis": 4432,
+    "cli": 1046,
     "internal": 487,
     "solvers": 4088,
     "layers": 2764,
@@ -30,12 +30,12 @@ MAX_STATEMENTS = {
     "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 31442
+MAX_STATEMENTS_OF_TESTS = 31231
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
-# They were 12.8 and 14.0 when `data` had twice as many statements: imports, fields and other short
-# statements were the larger part of what went.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.04, TESTS: 14.13}
+# They were 12.8 and 14.0 before `data`, `train` and `cli` lost half, a quarter and a quarter of their
+# statements: imports, fields and other short statements were the larger part of what went.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.14, TESTS: 14.17}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
