@@ -64,6 +64,7 @@ SYNONYMS = {
     "lr": "learning-rate",
     "model": "net",
     "network": "net",
+    "neuron-options": "constants",
     "output": "out",
     "units": "hidden",
     "wd": "weight-decay",
