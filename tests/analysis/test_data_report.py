@@ -44,7 +44,7 @@ def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[Completed
     }
     changes = {
         "task": UNIONS["task"][1][recordings.task](),
-        "data": Pattern() if recordings.task == "pattern" else config.data,
+        "data": Pattern(hold=1) if recordings.task == "pattern" else config.data,
         "facts": config.facts.model_copy(update=facts),
     }
     return config.model_copy(update=changes), RunData(*sets, standard)

@@ -83,7 +83,7 @@ def test_version() -> None:
         ),
         (
             ("train", "--out", "{}/run", "--accelerator", "cpu", "--devices", "1000"),
-            "got 'cpu' with 1000 device(s), but this machine has",
+            "got 'cpu' with 1000 device(s), which this machine does not have",
         ),
     ],
 )

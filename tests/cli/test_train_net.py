@@ -65,7 +65,7 @@ def test_a_run_is_resumed_with_its_own_file_only(own: tuple[Path, str], tmp_path
     (tmp_path / "other.py").write_text(TEXT.replace("12", "13"))
     result = nwave("train", "--out", own[0], "--resume", "--net", tmp_path / "other.py")
     assert result.exit_code == 2
-    assert re.match(r"nwave: --net: .*other\.py is not what .* began with, got the", result.stderr)
+    assert re.match(r"nwave: --net: .* began with net\.py:build, SHA-256 .*, got o", result.stderr)
     result = nwave("train", "--out", own[0], "--resume")
     assert result.stderr.startswith("nwave: --net: missing, ")
 
@@ -101,7 +101,7 @@ def test_commands_need_no_file_for_a_preset(of_preset: Path, tones: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("eval", "--net", "lif"), r"--net: .* has the net conv, got lif: remove --net"),
+        (("eval", "--net", "lif"), r"--net: .* began with conv\.py:build, .* got lif\.py:build"),
         (
             ("eval", "--net", "cnv"),
             r"--net: got 'cnv', expected one of lif, .*, or a Python file .*, did you mean 'conv'",
@@ -125,7 +125,7 @@ def test_a_run_of_layers_takes_no_file(run: Path, own: tuple[Path, str]) -> None
     result = nwave("eval", run, "--net", own[1])
     assert result.exit_code == 2
     assert re.match(
-        r"nwave: --net: .*net\.py is not what .* began with, got the sha", result.stderr
+        r"nwave: --net: .* began with lif\.py:build, SHA-256 .*, got net\.py", result.stderr
     )
 
 
@@ -146,7 +146,9 @@ def test_a_file_that_is_missing_or_wrong_is_one_line(tmp_path: Path) -> None:
     assert re.match(r"nwave: --net: got 'net\.txt', expected one of lif, ", other.stderr)
     (tmp_path / "net.py").write_text("def build():\n    return 3\n")
     wrong = nwave("train", "--out", tmp_path / "run", "--net", tmp_path / "net.py")
-    assert re.match(r"nwave: .*net\.py:1: got build\(\), expected build\(inputs, ", wrong.stderr)
+    assert re.match(
+        r"nwave: .*net\.py:1: got build\(\), expected def build\(inputs, ", wrong.stderr
+    )
 
 
 def test_a_net_that_is_not_of_a_chip_is_not_exported(tones: Path, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def byte_damage(content: bytes, seed: str, n_places: int = 24) -> Iterator[tuple
     """Cut, flipped, doubled, emptied, overwritten content, and that of other formats."""
     choice = random.Random(seed)
     size = len(content)
+    if not size:  # such as a lock
+        return
     cuts = {
         0,
         1,

@@ -31,7 +31,7 @@ EXECUTED = "code-of-a-file-was-here"
 HELPFUL = re.compile(
     r"\b(expected|see|copy|align|must|should|choose|give|set|use|check|name|restore|remove|repair|free|change|"
     r"lower|raise|leave|begin|add|write|run|export|train|separate|unset|correct|call|pass|put|"
-    r"install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume|wait|"
+    r"save|install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume|wait|"
     r"not permitted|unexpected|maximum)\b",
     re.IGNORECASE,
 )

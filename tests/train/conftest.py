@@ -12,10 +12,14 @@ from train.runs import patient_choices, small_choices
 def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of the fixture `choices`."""
     pytest.importorskip("lightning")
-    from nwavesdk.train import Run, RunConfig
+    from nwavesdk.plot.theme import render_png
+    from nwavesdk.train import Run
 
     folder = tmp_path_factory.mktemp("shared") / "run"
-    Run.new(folder, RunConfig.of(small_choices(tones))).train()
+    # Whichever test is first may draw no pictures.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nwavesdk.train.report.page.render_png", render_png)
+        Run.new(folder, small_choices(tones)).train()
     return folder
 
 
@@ -23,10 +27,10 @@ def finished(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stopped_early(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that its patience ended."""
     pytest.importorskip("lightning")
-    from nwavesdk.train import Run, RunConfig
+    from nwavesdk.train import Run
 
     folder = tmp_path_factory.mktemp("shared") / "patient"
-    Run.new(folder, RunConfig.of(patient_choices(tones))).train()
+    Run.new(folder, patient_choices(tones)).train()
     return folder
 
 

@@ -124,7 +124,7 @@ def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result["test_r2"] > 0.5
     assert isinstance(run.model()[-1], LILayer)
     net, folder = run.network(), run.folder
-    targets = load_model(folder.model, net, folder.identity).targets
+    _, targets = load_model(folder.model, net, folder.identity)
     assert targets is not None
     assert targets.mean.tolist() == pytest.approx([100, 100], abs=5)
     variance = float((targets.deviation**2).mean())

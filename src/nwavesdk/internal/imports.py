@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 from nwavesdk.internal.checks import close_name
@@ -58,6 +58,8 @@ def install_hint(package: str, extra: str) -> str:
 
 def missing_packages() -> dict[str, list[str]]:
     """The packages of each extra of `nwavesdk` that are not installed on this platform."""
+    from importlib import metadata  # takes time to import
+
     missing: dict[str, list[str]] = {}
     for requirement in metadata.requires("nwavesdk") or []:
         match = _OPTIONAL.match(requirement)

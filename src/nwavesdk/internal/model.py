@@ -34,7 +34,8 @@ __all__ = [
 class FrozenModel(BaseModel):
     """Base of all models: fields cannot be set again, and unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A schema is built when it is first used: the command line shows its help without most of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     # Not a validator of each field, with which a field could not discriminate a union.
     @model_validator(mode="before")

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from nwavesdk.internal.files import (
     FileError,
     FileWriteError,
@@ -45,6 +43,7 @@ class BrokenRunError(RuntimeError):
 
     Example:
         >>> from tempfile import TemporaryDirectory
+        >>> from nwavesdk.train import Run
         >>> with TemporaryDirectory() as path:
         ...     folder = RunFolder(Path(path, "run"))
         ...     folder.begin(Run.prepare("run", {"data": {"limit": 30}}).config)
@@ -117,6 +116,8 @@ def lock(file: Path, activity: str) -> Iterator[None]:
         BusyError: If another process has the lock.
         OSError: If the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # takes time to import
+
     try:
         owned = FileLock(file.with_name(".lock")).acquire(timeout=0)
     except Timeout:

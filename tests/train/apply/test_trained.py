@@ -62,7 +62,7 @@ FOUND = {
     "series": {"hold": 1, "add_standardized": False},
     "image": {"steps": 1},
     "events": {"hold": 1, "bin": 0.01},
-    "pattern": {},
+    "pattern": {"hold": 1},
 }
 
 

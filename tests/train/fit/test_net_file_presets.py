@@ -140,7 +140,7 @@ def test_presets_learn_from_each_kind_of_data(name: str, tmp_path: Path) -> None
         ),
         (
             {"net": {"name": "conv"}, "data": {"kind": "events", "events": "lists"}},
-            r"data(\.events)?: the net conv gets frames, got 'lists': remove it, or use lif",
+            r"data(\.events)?: the net conv gets frames, got 'lists': remove it, or use net lif",
         ),
     ],
 )

@@ -162,6 +162,8 @@ def sample_config(
         net: Options of the net.
     """
     is_polarized = len(inputs) == 3 and inputs[0] == 2
+    if task == "pattern":
+        kind = "series"
     if kind is None:
         kind = "sound" if len(inputs) == 1 else "events" if is_polarized else "image"
     chip = {"profile": "h1v2", "gain": 1.0, "bits": 4} if preset == "chip" else None
