@@ -19,10 +19,10 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2300,
-    "train presets": 3677,
+    "train presets": 3679,
     "analysis": 4432,
     "cli": 1046,
-    "internal": 487,
+    "internal": 488,
     "solvers": 4088,
     "layers": 2764,
     "interop": 2488,
@@ -30,11 +30,11 @@ MAX_STATEMENTS = {
     "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 31231
+MAX_STATEMENTS_OF_TESTS = 31236
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
-# They were 12.8 and 14.0 before `data`, `train` and `cli` lost half, a quarter and a quarter of their
-# statements: imports, fields and other short statements were the larger part of what went.
+# They were 12.8 and 14.0 before `data`, `train` and `cli` lost up to half of their statements:
+# imports, fields and other short statements were the larger part of what went.
 MAX_NODES_PER_STATEMENT = {SOURCE: 13.14, TESTS: 14.17}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

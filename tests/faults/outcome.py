@@ -31,8 +31,8 @@ EXECUTED = "code-of-a-file-was-here"
 HELPFUL = re.compile(
     r"\b(expected|see|copy|align|must|should|choose|give|set|use|check|name|restore|remove|repair|free|change|"
     r"lower|raise|leave|begin|add|write|run|export|train|separate|unset|correct|call|pass|put|"
-    r"save|install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume|wait|"
-    r"not permitted|unexpected|maximum)\b",
+    r"save|install|between|at least|at most|one of|missing|try|convert|record|shorten|quote|resume|"
+    r"wait|not permitted|unexpected|maximum)\b",
     re.IGNORECASE,
 )
 # Lines that a command prints on its way, before the line of an error.

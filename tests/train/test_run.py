@@ -85,7 +85,7 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
         (
             "net",
             {"hidden": [100_000] * 100},
-            r"net: a batch .* and a net of \d+–100000–.* need .* GB of memory.*: lower --batch-size, --hid",
+            r"net: a batch .* and a net of \d+–100000–.* need .* GB.*: lower --batch-size, --hid",
         ),
         ("net", {"hidden": [50_000] * 2}, "net: a batch of .* a net of .* need .* GB of memory"),
         (
