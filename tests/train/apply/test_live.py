@@ -174,7 +174,7 @@ def test_a_long_sound_is_several_recordings_and_the_last_one_is_padded(
     rest = stream.finish()
     assert (len(x) + len(rest)) % steps_of(run) == 0
     assert len(rest) < steps_of(run)
-    with pytest.raises(RuntimeError, match="Input after last input"):
+    with pytest.raises(ValueError, match="The sound has ended"):
         stream.push(noise(0.1))
 
 

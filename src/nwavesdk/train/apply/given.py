@@ -190,7 +190,10 @@ def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
         return Sample(recording)
     # A table of pandas or polars has names.
     names = tuple(map(str, getattr(recording, "columns", ())))
-    return Sample(checked(item.path, np.atleast_1d(np.asarray(recording))), names=names)
+    values = checked(item.path, np.asarray(recording))
+    if values.ndim == 0:
+        raise FileError(item.path, "is a single number", "pass values of the shape [T, features]")
+    return Sample(values, names=names)
 
 
 def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:

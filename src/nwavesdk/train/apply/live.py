@@ -39,6 +39,7 @@ class LiveInput:
         self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._front_end = front_end.stream()
         self._n_frames = 0
+        self._has_ended = False
 
     def push(self, block: npt.NDArray[np.floating]) -> Tensor:
         """The steps that the next block completes.
@@ -51,8 +52,7 @@ class LiveInput:
 
         Raises:
             ValueError: If samples are not floating numbers, not mono, not finite or too large to
-                be filtered.
-            RuntimeError: If `finish` has ended the sound.
+                be filtered, or if `finish` has ended the sound.
         """
         return self._held(self._frames(as_mono(block)))
 
@@ -82,6 +82,9 @@ class LiveInput:
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
+        if self._has_ended:
+            raise ValueError("The sound has ended: call TrainedRun.stream() for another one.")
+        self._has_ended = last
         with np.errstate(over="ignore", invalid="ignore"):
             frames = self._front_end.push(self._resampling.push(samples, last=last))
         if not np.isfinite(frames).all():

@@ -158,7 +158,7 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
         "step_seconds": prediction.step_seconds,
     }
     if not prediction.is_per_step:
-        content["class"] = prediction.class_name
+        content |= {"class": prediction.class_name, "probability": max(scores)}
         content["probabilities"] = dict(zip(prediction.classes, scores, strict=True))
     elif prediction.classes:
         content |= {"spans": prediction.spans(), "probabilities": scores}
