@@ -34,7 +34,7 @@ def test_missing_packages_are_listed_by_extra(monkeypatch: pytest.MonkeyPatch) -
         "never-there; (sys_platform == 'plan9') and extra == 'dev'",
         f"not-here; (sys_platform == '{sys.platform}') and extra == 'dev'",
     ]
-    monkeypatch.setattr("nwavesdk.internal.imports.metadata.requires", lambda _: requirements)
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: requirements)
     assert missing_packages() == {"train": ["surely-not-installed"], "dev": ["not-here"]}
 
 
