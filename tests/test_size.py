@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 31236
+MAX_STATEMENTS_OF_TESTS = 31238
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before `data`, `train` and `cli` lost up to half of their statements:
