@@ -112,6 +112,8 @@ class RunConfig(FrozenModel):
 
     def _conflicts(self) -> Iterator[tuple[bool, str]]:
         net, chip, kind, task = self.net, self.chip, self.data.kind, self.task.name
+
+        # Data and task.
         yield (
             kind == "features" and task != "classification",
             f"task.name: the spoken digits have a class per recording, got {task!r}: remove it",
@@ -121,6 +123,8 @@ class RunConfig(FrozenModel):
             f"data.kind: a pattern is a series for the task pattern, got {kind!r} for {task!r}: "
             "remove it",
         )
+
+        # The chip.
         yield (
             kind in CHIP_KINDS.values() and chip is None,
             f"data.kind: a chip filters these recordings, got {kind!r} without a chip: remove it, "
@@ -134,6 +138,8 @@ class RunConfig(FrozenModel):
             net.name not in ("chip", "file") and chip is not None,
             f"chip.profile: the net {net.name} is not for a chip: remove one of them",
         )
+
+        # The net.
         yield (
             self.option("data.events", "frames") == "lists" and net.name != "lif",
             f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use net lif",
@@ -145,6 +151,7 @@ class RunConfig(FrozenModel):
             "net.population: on a chip, one half of the neurons of a value adds and the other half "
             f"subtracts, got {self.option('net.population')}: use an even number",
         )
+
         if not isinstance(net, Lif):
             return
         default = Lif.model_fields["population"].default
