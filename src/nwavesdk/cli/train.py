@@ -174,8 +174,10 @@ def finish_study(study: Any, executor: Any, as_json: bool) -> None:
     from nwavesdk.analysis.study.report import result_of, write_report
 
     def print_cell(cell: Any) -> None:
-        fault = f"crashed: {study.errors[cell.name]}" if cell.name in study.errors else ""
-        print_note(f"{cell.name}: {fault or measures_text(cell.numbers)}")
+        text = measures_text(cell.numbers)
+        if cell.arm == "stopped":
+            text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
+        print_note(f"{cell.name}: {study.errors.get(cell.name, text)}")
 
     study.finish(executor, print_cell)
     page = write_report(study)

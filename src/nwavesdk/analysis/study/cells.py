@@ -18,7 +18,6 @@ from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.run_folder import BusyError
 
 __all__ = [
@@ -84,7 +83,8 @@ class Cell:
         if not self.folder.config.is_file():
             return {}
         facts = self.folder.read_config().facts
-        return {"recordings": list(facts.recordings), "tested": list(facts.tested)}
+        tested = {"tested": list(facts.tested)} if facts.tested else {}
+        return {"recordings": list(facts.recordings), **tested}
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -144,7 +144,9 @@ def run_cell(job: Job, report: Report) -> float:
 
             def report_row(row: Mapping[str, float]) -> None:
                 if row["epoch"] < last:
-                    report(int(row["epoch"]), row[f"val_{first_measure(row)}"])
+                    # As in metrics.csv, so that a resumed run reports the same number.
+                    score = float(f"{row[f'val_{first_measure(row)}']:.6g}")
+                    report(int(row["epoch"]), score)
 
             for row in folder.read_metrics() if folder.metrics.is_file() else []:
                 report_row(row)
@@ -189,19 +191,22 @@ def log_beside(path: Path) -> Iterator[None]:
     log: TextIO = io.StringIO()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        log = open(  # noqa: SIM115  # closed with the process, also if the disk is full
+        log = open(  # noqa: SIM115  # closed below
             path.with_suffix(".log"), "a", 1, errors="backslashreplace", opener=open_log
         )
-    with contextlib.redirect_stderr(log):
-        try:
+    try:
+        with contextlib.redirect_stderr(log):
             yield
-        except BusyError:
-            raise
-        except Exception as error:  # whatever a net or a loss raises
-            if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
-                raise BrokenRunError(one_line(error)) from None
-            for line in traceback.format_exc().splitlines():
-                print_line(line)
-            is_clear = isinstance(error, ValueError | OSError | BrokenRunError)
-            kind = "" if is_clear else f"{type(error).__name__}: "
-            raise CrashError(f"{kind}{one_line(error)}") from None
+    except BusyError:
+        raise
+    except Exception as error:  # whatever a net or a loss raises
+        if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
+            raise BrokenRunError(one_line(error)) from None
+        with contextlib.suppress(OSError):
+            traceback.print_exc(file=log)
+        is_clear = isinstance(error, ValueError | OSError | BrokenRunError)
+        kind = "" if is_clear else f"{type(error).__name__}: "
+        raise CrashError(f"{kind}{one_line(error)}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            log.close()

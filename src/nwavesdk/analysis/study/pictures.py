@@ -1,10 +1,12 @@
 """The pictures of studies: the number of every cell by arm, and those of Optuna."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nwavesdk.analysis.statistics import Summary
@@ -46,12 +48,17 @@ def draw_optuna(plot: Callable[..., Any], study: Any, label: str, theme: Theme) 
         label: The score in words.
         theme: Colors.
     """
-    figure: Figure = plot(study, target=lambda trial: trial.value, target_name=label).figure
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of functions that may change
+        figure: Figure = plot(study, target_name=label).figure
     pyplot.close(figure)  # of which pyplot keeps a list
-    # Optuna has a style of its own.
+    # Optuna has a style of its own, with dark lines for high scores.
+    scores = LinearSegmentedColormap.from_list("scores", [theme.faint, theme.hues[0]])
     figure.set_facecolor(theme.paper)
     for axes in figure.axes:
         axes.set_facecolor(theme.paper)
         axes.grid(color=theme.faint)
         axes.tick_params(labelcolor=theme.ink)
+        for lines in axes.collections:
+            lines.set_cmap(scores)
     return figure

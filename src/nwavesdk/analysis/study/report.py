@@ -4,6 +4,7 @@ A study names its cells, tables and pictures; nothing here asks which kind of st
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,31 +116,35 @@ def write_report(study: Reported) -> Path:
 def _courses(study: Reported) -> dict[str, dict[str, list[list[float]]]]:
     """For each quantity and arm, the values over epochs of every run."""
     courses: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
-    for cell in study.cells:
-        epochs = cell.metrics()
-        for name in epochs[0] if epochs else ():
-            if name.startswith(QUANTITIES):
-                courses[name][cell.arm].append([epoch[name] for epoch in epochs])
+    for prefix in QUANTITIES:
+        for cell in study.cells:
+            epochs = cell.metrics()
+            for name in epochs[0] if epochs else ():
+                if name.startswith(prefix):
+                    courses[name][cell.arm].append([epoch[name] for epoch in epochs])
     return courses
 
 
 def _cell_table(study: Reported) -> Table:
-    results = [cell.numbers for cell in study.cells]
-    names = dict.fromkeys(name for result in results for name in result if name.startswith(COLUMNS))
-    rows: list[list[Value]] = [
-        [
-            *(cell.name, cell.arm),
-            *map(_text, cell.values.values()),
-            *(float(result.get(name, "nan")) for name in names),
-            study.errors.get(cell.name, "")[:300],
-        ]
-        for cell, result in zip(study.cells, results, strict=True)
-    ]
-    columns = ["run", "arm", *study.cells[0].values, *names, "error"]
+    """A row for each cell; what it lacks is empty."""
+    rows: list[dict[str, Value]] = []
+    for cell in study.cells:
+        texts = {**cell.values, **cell.facts, "error": study.errors.get(cell.name, "")[:300]}
+        numbers = {name: n for name, n in cell.numbers.items() if name.startswith(COLUMNS)}
+        rows.append({"run": cell.name, **{n: _text(v) for n, v in texts.items()}, **numbers})
+    columns = dict.fromkeys(name for row in rows for name in row)
+    empty: dict[str, Value] = {
+        name: math.nan if name.startswith(COLUMNS) else "" for name in columns
+    }
     return Table(
-        "Runs", "A run that has not finished has the numbers of its last epoch.", columns, rows
+        "Runs",
+        "A run that has not finished has the numbers of its last epoch.",
+        [*columns],
+        [[*{**empty, **row}.values()] for row in rows],
     )
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -97,14 +97,19 @@ class Search:
                 if is_new:
                     optuna.create_study(storage=storage, study_name="", direction="maximize")
                 study = optuna.load_study(storage=storage, study_name="", pruner=pruner)
-                seed = sha256(f"{settings.seed}/{len(study.trials)}".encode()).digest()[:4]
-                study.sampler = optuna.samplers.TPESampler(
-                    seed=int.from_bytes(seed), constant_liar=True
-                )
+                study.sampler = self.sampler(len(study.trials))
         except Exception as error:  # a damaged journal can raise anything
             fault = f"is not the journal of a search ({one_line(error)})"
             raise FileError(self.journal, fault, "restore it") from None
         return study
+
+    def sampler(self, n_trials: int) -> Any:
+        """What proposes values after so many trials."""
+        seed = sha256(f"{self.settings.seed}/{n_trials}".encode()).digest()[:4]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of options that may change
+            samplers = require("optuna.samplers", "hpo")
+            return samplers.TPESampler(seed=int.from_bytes(seed), constant_liar=True)
 
     @property
     def trials(self) -> list[Any]:
@@ -161,16 +166,16 @@ class Search:
 
         def end(trial: Any, future: Future[Any]) -> None:
             try:
-                self.study.tell(trial, future.result())
+                ended = self.study.tell(trial, future.result())
             except optuna.TrialPruned:
-                self.study.tell(trial, state=states.PRUNED)
+                ended = self.study.tell(trial, state=states.PRUNED)
             except CrashError as error:
                 trial.set_user_attr(ERROR, str(error))
-                self.study.tell(trial, state=states.FAIL)
+                ended = self.study.tell(trial, state=states.FAIL)
             except BrokenRunError as error:
-                path = self.path_of(trial).name
-                raise BrokenRunError(f"{path}: {error} The same command continues.") from error
-            on_ended(trial)
+                name = self.path_of(trial).name
+                raise BrokenRunError(f"{name}: {error} The same command continues.") from error
+            on_ended(ended)
 
         with lock(self.file, "works on the search"):
             self._queue_interrupted()

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json, parse_toml
 from nwavesdk.internal.imports import require
-from nwavesdk.internal.model import FrozenModel
+from nwavesdk.internal.model import FrozenModel, expect
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config import fields_of, merge_choices
 
@@ -32,7 +32,10 @@ FIXED_FIELDS = {
 # A share of a range that no step of a grid hits by chance.
 INSIDE = 0.381966
 
-Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[
+    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)],
+    expect("a finite number"),
+]
 
 
 class Dimension(FrozenModel):
@@ -48,7 +51,7 @@ class Dimension(FrozenModel):
         step: Distance between numbers, counted from `low`.
     """
 
-    choices: Annotated[list[Any], Field(min_length=1, max_length=1000)] | None = None
+    choices: Annotated[list[JsonValue], Field(min_length=1, max_length=1000)] | None = None
     low: Number | None = None
     high: Number | None = None
     log: bool = False

@@ -39,7 +39,14 @@ from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.config import merge_choices
 from nwavesdk.train.data.load import load_run_data
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.report.page import Picture, Section, Table, gradient_plot, surrogate_plot
+from nwavesdk.train.report.page import (
+    FactList,
+    Picture,
+    Section,
+    Table,
+    gradient_plot,
+    surrogate_plot,
+)
 from nwavesdk.train.report.pictures import confusion_matrix
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
@@ -272,13 +279,17 @@ class Study:
         label = self.score.replace("_", " ")
         draw = partial(draw_values, self.values(self.score), self.summaries(self.score), label)
         caption = f"The {label} of each run, the mean of each arm and its 95 % interval."
-        sections: list[Section] = [Picture("values", caption, draw)]
+        first = self.cells[0]
+        facts = first.folder.read_config().facts
+        sections: list[Section] = [
+            Picture("values", caption, draw),
+            FactList({"split of the first run": facts.split_reason}),
+        ]
         surrogates = {
             cell.arm: parse(cell.values["net.surrogate"])
             for cell in self.cells
             if "net.surrogate" in cell.values
         }
-        first = self.cells[0]
         if surrogates:
             run = open_cell(first.path, self.choices)
             net = run.model().eval()
@@ -288,8 +299,7 @@ class Study:
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:
-            classes = first.folder.read_config().facts.classes
-            draw_all = partial(confusion_matrix, confusion, classes, decisions="decisions")
+            draw_all = partial(confusion_matrix, confusion, facts.classes, decisions="decisions")
             caption = "All decisions by true and predicted class, each in one fold."
             sections.append(Picture("confusion_matrix", caption, draw_all))
         return sections

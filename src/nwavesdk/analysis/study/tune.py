@@ -1,11 +1,18 @@
 """`nwave tune`: a search of the choices of runs, and the test of the best one."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.analysis.study.cells import Cell, first_measure, run_cell, test_cell
+from nwavesdk.analysis.study.cells import (
+    MEASURES,
+    Cell,
+    first_measure,
+    run_cell,
+    test_cell,
+)
 from nwavesdk.analysis.study.executors import Executor, ignore
 from nwavesdk.analysis.study.pictures import draw_optuna
 from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
@@ -105,17 +112,22 @@ class RunSearch(Search):
 
     @property
     def tables(self) -> dict[str, Table]:
-        """The best trial: its values and its measures."""
+        """The best trial: its values and its scores."""
         cell = self.best_cell
-        numbers = {n: v for n, v in cell.numbers.items() if n.startswith(("test_", "val_"))}
-        row = {"run": cell.name, **{n: str(v) for n, v in cell.values.items()}, **numbers}
+        score = first_measure(cell.numbers)
+        row: dict[str, Any] = {"run": cell.name}
+        for name, value in cell.values.items():
+            row[name] = value if isinstance(value, int | float | str) else json.dumps(value)
+        for name in (f"val_{score}", f"test_{score}"):
+            if name in cell.numbers:
+                row[name] = cell.numbers[name]
         return {"best": Table("Best trial", self.summary, [*row], [[*row.values()]])}
 
     @property
     def sections(self) -> list[Section]:
         """The trials as parallel coordinates, and which fields decide."""
         plots = require("optuna.visualization.matplotlib", "hpo")
-        label = self.headline[1].partition(" of ")[0]
+        label = f"validation {MEASURES[first_measure(self.best_cell.numbers)]}"
         lines = "Each line is a finished trial: its score, and its values."
         pictures = {plots.plot_parallel_coordinate: lines}
         n_finished = sum(cell.arm == "finished" for cell in self.cells)
@@ -179,9 +191,9 @@ class RunSearch(Search):
             )
         return self.cell(best)
 
-    def finish(self, executor: Executor, on_ended: Callable[[Any], None]) -> None:
+    def finish(self, executor: Executor, on_ended: Callable[[Cell], None]) -> None:
         """Run all trials that have not ended, then test the best one; see `Search.finish`."""
-        super().finish(executor, on_ended)
+        super().finish(executor, lambda trial: on_ended(self.cell(trial)))
         if self.has_test and not self.best_cell.test_file.is_file():
             with lock(self.file, "works on the search"):
                 test_cell(self.job(self.best), ignore)
