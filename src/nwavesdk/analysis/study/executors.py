@@ -193,7 +193,7 @@ class RayCluster:
             num_gpus=self._gpus,
             max_concurrency=2,
             max_restarts=RETRIES,
-            max_task_retries=RETRIES,
+            max_task_retries=-1,  # as often as the process is started again
         )(_Worker).remote
         return self
 

@@ -174,7 +174,7 @@ class Search:
                 ended = self.study.tell(trial, state=states.FAIL)
             except BrokenRunError as error:
                 name = self.path_of(trial).name
-                raise BrokenRunError(f"{name}: {error} The same command continues.") from error
+                raise BrokenRunError(f"{name}: {error}") from error
             on_ended(ended)
 
         with lock(self.file, "works on the search"):
