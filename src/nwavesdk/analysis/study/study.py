@@ -8,7 +8,6 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -177,7 +176,7 @@ class Study:
 
     def job(self, cell: Cell) -> Job:
         """What a process needs to run a cell."""
-        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads
+        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads, None
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished, or lack files."""
@@ -200,23 +199,21 @@ class Study:
             BrokenRunError: The first error of a cell, with its name; other cells are killed, and
                 the same command continues them. Also if another process works on the study.
         """
+        if not self.missing() and not self.untested():
+            return
 
-        def end(cell: Cell, future: Future[Any]) -> None:
+        def end(cell: Cell, result: Callable[[], Any]) -> None:
             try:
-                future.result()
+                result()
             except (BrokenRunError, CrashError) as error:
                 raise BrokenRunError(f"{cell.name}: {error}") from error
             if not cell.test_file.is_file():
                 on_finished(cell)
 
-        def jobs(cells: Sequence[Cell]) -> list[tuple[Cell, Job]]:
-            return [(cell, self.job(cell)) for cell in cells]
-
-        if not self.missing() and not self.untested():
-            return
-        with lock(self.file, "works on the study"), executor:
-            finish_all(executor, run_cell, jobs(self.missing()), end)
-            finish_all(executor, test_cell, jobs(self.untested()), end)
+        with lock(self.file, "works on the study"), executor as workers:
+            missing, untested = self.missing(), self.untested()
+            finish_all(workers, run_cell, [(cell, self.job(cell)) for cell in missing], end)
+            finish_all(workers, test_cell, [(cell, self.job(cell)) for cell in untested], end)
 
     @cached_property
     def score(self) -> str:
