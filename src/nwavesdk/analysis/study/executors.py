@@ -106,11 +106,7 @@ def on_processes(jobs: int) -> Iterator[Workers]:
     Args:
         jobs: How many run at a time.
     """
-    # A server that has imported this package forks a process in milliseconds. This process would
-    # fork its thread pools, too.
-    has_server = "forkserver" in multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
-    context.set_forkserver_preload(["nwavesdk.train.run"])
+    context = multiprocessing.get_context("spawn")  # A fork would inherit thread pools.
     with ProcessPoolExecutor(jobs, context, initializer=die_with_the_parent) as pool:
         try:
             yield Workers(jobs, pool.submit)
