@@ -77,7 +77,7 @@ def draw_data(
     indices = choose_examples(data.train, has_classes=config.task.name == "classification")
     heights = [0.5 + ROW_HEIGHT * len(indices), SUMMARY_HEIGHT]
     figure = Figure(figsize=(12, sum(heights)))
-    examples, summary = figure.subfigures(2, 1, height_ratios=heights)
+    examples, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     examples.suptitle(fill(f"Input of the net: {report['feature_text']}", 120), fontsize=10)
     _draw_examples(examples, config, data.train, indices, theme)
 
@@ -273,7 +273,7 @@ def _draw_lengths(
     low, high = steps.min(), steps.max()
     # Lengths are whole numbers: a bin holds equally many of them.
     width = max(1, -(-(high - low + 1) // MAX_BINS))
-    edges = np.arange(low, high + width + 1, width) - 0.5
+    edges = [edge - 0.5 for edge in range(low, high + width + 1, width)]
     axes.hist([*lengths.values()], edges, stacked=True, color=theme.hues[:3])
     axes.set_title(fill(f"Lengths: {describe_lengths(report['lengths'])}", 65))
     axes.set(xlabel="length [steps of the net]", ylabel="recordings", xlim=(low - 3, high + 3))
