@@ -195,12 +195,9 @@ def _correlation_time(cur: Tensor, is_valid: Tensor, dt: float) -> float:
     pairs = is_valid[:, 1:]
     both = (deviation[:, :-1] * deviation[:, 1:]).where(pairs, 0).sum()
     size = ((deviation[:, :-1].square() + deviation[:, 1:].square()) / 2).where(pairs, 0).sum()
-    if not size:
-        return float("inf")
-    r = float(both / size)
-    if r <= 0:
-        return 0.0
-    return float("inf") if r >= 1 else float(-dt / torch.tensor(r, dtype=torch.float64).log())
+    # A charge that never changes has no size: it is correlated completely.
+    r = (both / size).nan_to_num(nan=1.0).clamp(0.0, 1.0)
+    return float((dt / r.log()).abs())
 
 
 def _findings(memory: LayerMemory, limits: MemoryLimits) -> Iterator[tuple[str, float, str]]:

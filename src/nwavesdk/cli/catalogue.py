@@ -1,5 +1,6 @@
 """What the library has: `nwave net`, `neurons`, `kernels` and `surrogates`."""
 
+import math
 import re
 from pathlib import Path
 from textwrap import wrap
@@ -30,7 +31,13 @@ __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
 Kind = Literal["sound", "series", "image", "events", "features"]
 DTYPE = "float32"  # of the kernels
 
-# Head and key of the columns of `nwave surrogates`.
+# Head and key of the columns of `nwave net --inputs` and of `nwave surrogates`.
+LAYER_COLUMNS = {
+    "name": "name",
+    "module": "kind",
+    "output of a step": "output",
+    "parameters": "parameters",
+}
 SHAPE_COLUMNS = {
     "name and defaults": "call",
     "peak": "peak",
@@ -103,18 +110,30 @@ def _print_layers(
     kind: Kind | None,
     as_json: bool,
 ) -> None:
-    from nwavesdk.analysis.layer_table import layer_lines, layer_rows
+    from nwavesdk.analysis.layer_table import layer_records
     from nwavesdk.train.fit.network import build_preset
 
-    layers = layer_rows(build_preset(preset, inputs, classes, kind), inputs)
+    layers = layer_records(build_preset(preset, inputs, classes, kind), inputs)
+    n_parameters = sum(layer["parameters"] for layer in layers)
+    n_neurons = sum(math.prod(layer["output"] or (0,)) for layer in layers if layer["spikes"])
     content = {
         "preset": preset,
         "inputs": inputs,
         "classes": classes,
-        "parameters": sum(layer.parameters for layer in layers),
-        "layers": [vars(layer) for layer in layers],
+        "parameters": n_parameters,
+        "layers": layers,
     }
-    print_report(as_json, content, layer_lines(layers))
+    shown = [
+        {
+            **layer,
+            "output": list(layer["output"] or ()),
+            "parameters": f"{layer['parameters']:>10,}",
+        }
+        for layer in layers
+    ]
+    lines = record_table(shown, LAYER_COLUMNS)
+    lines.append(f"{n_parameters:,} parameters, {n_neurons:,} neurons that spike")
+    print_report(as_json, content, lines)
 
 
 @app.command("neurons")

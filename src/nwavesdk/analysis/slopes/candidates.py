@@ -79,23 +79,22 @@ def name_candidates(
         candidates = dict(zip(names, candidates, strict=True))
     if not candidates:
         raise ValueError("there is no candidate: give at least one surrogate.")
-    named: dict[str, tuple[Surrogate, ...]] = {}
-    for name, candidate in candidates.items():
-        chosen = (
-            (candidate,) * len(current) if isinstance(candidate, Surrogate) else tuple(candidate)
-        )
-        for surrogate in chosen:
-            if not isinstance(surrogate, Surrogate):
-                raise TypeError(
-                    f"a candidate is a surrogate, or one for each layer, got {surrogate!r} in "
-                    f"{name!r}."
-                )
+
+    named = {
+        name: (chosen,) * len(current) if isinstance(chosen, Surrogate) else tuple(chosen)
+        for name, chosen in candidates.items()
+    }
+    for name, chosen in named.items():
+        other = next((entry for entry in chosen if not isinstance(entry, Surrogate)), None)
+        if other is not None:
+            raise TypeError(
+                f"a candidate is a surrogate, or one for each layer, got {other!r} in {name!r}."
+            )
         if len(chosen) != len(current):
             raise ValueError(
                 f"candidate {name!r} has {len(chosen)} surrogates, the net has {len(current)} "
                 "neuron layers."
             )
-        named[name] = chosen
     return named
 
 
