@@ -1,5 +1,6 @@
 """The picture of `nwave data`: some recordings, what a net gets of them, lengths and sets."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -44,12 +45,9 @@ SHARE_OF_SPIKES = 0.9
 EVENT_PICTURES = 6
 EVENT_STEPS = 200
 
-# Bars of the histogram of lengths; classes and steps of labels with more names have none.
+# Bars of the histogram of lengths, and classes of which an axis has the names.
 MAX_BINS = 30
 MAX_NAMES = 40
-
-# The lowest gain of a filter that is drawn [dB].
-LOWEST_GAIN = -40
 
 
 def plot_data(path: Path, config: CompletedConfig, data: RunData, report: dict[str, Any]) -> None:
@@ -79,14 +77,14 @@ def draw_data(
     figure = Figure(figsize=(12, sum(heights)))
     examples, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     examples.suptitle(fill(f"Input of the net: {report['feature_text']}", 120), fontsize=10)
-    _draw_examples(examples, config, data.train, indices, theme)
+    _draw_examples(examples, config, data.train, indices, bank, theme)
 
-    lengths, counts, *response = summary.subplots(1, 2 if bank is None else 3)
-    _draw_lengths(lengths, lengths_of(data), report, theme)
-    _draw_counts(counts, report, theme)
+    panels = summary.subplots(1, 2 if bank is None else 3)
+    _draw_lengths(panels[0], lengths_of(data), report, theme)
+    _draw_counts(panels[1], report, theme)
     summary.legend(loc="outside lower center", ncols=3)
     if bank is not None:
-        _draw_response(response[0], bank, theme)
+        _draw_response(panels[2], bank, theme)
     return figure
 
 
@@ -135,26 +133,31 @@ def _draw_examples(
     config: CompletedConfig,
     train: Series,
     indices: Sequence[int],
+    bank: FilterBank | None,
     theme: Theme,
 ) -> None:
     """A row for each recording: what was recorded, the input of the net, and the target."""
-    keys = train.recordings.keys
-    samples = _read_again(config, [keys[index] for index in indices])
+    recordings = train.recordings
+    step = step_seconds(config)
     has_targets = config.task.name != "classification"
+    samples = _read_again(config, [recordings.keys[index] for index in indices])
     n_columns = 1 + (samples[0] is not None) + has_targets
     grid = figure.subplots(len(indices), n_columns, squeeze=False)
     for row, index, sample in zip(grid, indices, samples, strict=True):
-        *recorded, axes = row[:-1] if has_targets else row
-        label = train.recordings.labels[index]
         # Paths of one folder differ in their ends.
-        title = keys[index][-40:] if has_targets else config.facts.classes[label]
-        title = label_text(title, 40)
-        if sample is not None:
-            title += f": {draw_recording(recorded[0], sample, config.data.source_kind, theme)}"
-        row[0].set_title(title)
-        _draw_input(axes, config, train.input_of(index), theme)
+        name = recordings.keys[index][-40:]
         if has_targets:
             _draw_target(row[-1], config, train, index, theme)
+        else:
+            name = config.facts.classes[recordings.labels[index]]
+        title = label_text(name, 40)
+        if sample is not None:
+            title += f": {draw_recording(row[0], sample, config.data.source_kind, theme)}"
+        row[0].set_title(title)
+        axes = row[-1 - has_targets]
+        draw_series(axes, train.input_of(index), step, theme, "input of the net")
+        if bank is not None:
+            axes.set_yticks(range(0, bank.count, 3), [f"{hz:,.0f} Hz" for hz in bank.centers[::3]])
 
     for column in grid.T:
         panels = [axes for axes in column if axes.get_xlabel()]  # with an axis of time
@@ -190,18 +193,18 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
 def _draw_events(axes: Axes, events: Events, theme: Theme) -> None:
     """Draw events as pictures of a sensor with pixels, or as marks over time without."""
     duration = events.duration or 1.0
-    has_polarities = len(events.shape) > 1 and events.shape[0] <= 2
-    has_pixels = len(events.shape) == 2 + has_polarities
+    n_axes = len(events.shape)
+    has_polarities = n_axes > 1 and events.shape[0] <= 2
+    has_pixels = n_axes - has_polarities == 2
     n_frames = EVENT_PICTURES if has_pixels else EVENT_STEPS
     frame = np.clip(events.times * n_frames / duration, 0, n_frames - 1).astype(np.int64)
-    size = int(np.prod(events.shape))
+    size = math.prod(events.shape)
     counts = np.bincount(frame * size + events.places, minlength=n_frames * size)
-    frames = counts.reshape(n_frames, *events.shape)
     if has_pixels:
+        frames = counts.reshape(n_frames, *events.shape)
         plot.event_frames(frames, axes, dt=duration / n_frames, theme=theme)
     else:
-        frames = frames.reshape(n_frames, -1)
-        draw_series(axes, frames, duration / n_frames, theme, "channel")
+        draw_series(axes, counts.reshape(n_frames, -1), duration / n_frames, theme, "channel")
 
 
 def draw_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name: str) -> None:
@@ -232,37 +235,24 @@ def draw_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name:
         )
     else:
         axes.set_prop_cycle(color=theme.hues)
-        marker = "" if n_steps > 1 else "o"
-        axes.plot((np.arange(n_steps) + 0.5) * unit, values, linewidth=1.0, marker=marker)
+        time = (np.arange(n_steps) + 0.5) * unit
+        axes.plot(time, values, linewidth=1.0, drawstyle="steps-mid", marker="o" * (n_steps == 1))
     axes.set_ylabel(name)
     axes.locator_params("y", nbins=4)
     axes.locator_params("x", integer=dt is None)
     label_time(axes, n_steps, unit, dt)
 
 
-def _draw_input(axes: Axes, config: CompletedConfig, frames: Array, theme: Theme) -> None:
-    draw_series(axes, frames, step_seconds(config), theme, "input of the net")
-    bank = _bank_of(config)
-    if bank is not None:
-        axes.set_ylabel("band [Hz]")
-        axes.set_yticks(range(0, bank.count, 3), [f"{center:,.0f}" for center in bank.centers[::3]])
-
-
 def _draw_target(
     axes: Axes, config: CompletedConfig, train: Series, index: int, theme: Theme
 ) -> None:
-    """Draw values as a series, and classes of steps as a line over their names."""
+    """Draw the target of each step: values, or a line over the names of classes."""
     target = train.recordings.targets[index][: train.input.length]
-    target = target.repeat(train.input.hold, axis=0).astype(np.float32)
-    if target.ndim == 2:
-        draw_series(axes, target, step_seconds(config), theme, "target")
-        return
-    target[target < 0] = np.nan  # steps without a class
-    draw_series(axes, target[:, None], step_seconds(config), theme, "class")
-    axes.lines[0].set_drawstyle("steps-mid")
-    names = [label_text(name, 12) for name in config.facts.classes]
-    if len(names) <= MAX_NAMES // 4:
-        axes.set_yticks(range(len(names)), names)
+    target = target.reshape(len(target), -1).repeat(train.input.hold, axis=0)
+    draw_series(axes, target, step_seconds(config), theme, "target")
+    names = ["none", *(label_text(name, 12) for name in config.facts.classes)]
+    if 1 < len(names) <= MAX_NAMES // 4:
+        axes.set_yticks(range(-1, len(names) - 1), names)
 
 
 def _draw_lengths(
@@ -286,18 +276,15 @@ def _draw_counts(axes: Axes, report: dict[str, Any], theme: Theme) -> None:
     below = np.zeros(len(names))
     for (part, size), hue in zip(report["recordings"].items(), theme.hues, strict=False):
         counts = np.array([*report["per_class"].get(part, {"all": size}).values()])
-        groups = report["groups"].get(part)
-        label = f"{part}: {counts.sum():,}"
-        label += "" if groups is None else f" of {groups:,} {report['group_name']}"
+        n_groups = report["groups"].get(part)
+        groups = "" if n_groups is None else f" of {n_groups:,} {report['group_name']}"
+        label = f"{part}: {counts.sum():,}{groups}"
         axes.bar(range(len(names)), counts, bottom=below, color=hue, label=label)
         below += counts
-    axes.set(title=f"{report['counted'].capitalize()} in each set", ylabel=report["counted"])
+    axes.set(title=f"{report['counted'].capitalize()} in each set", xlabel="class")
     axes.locator_params(integer=True)
-    if len(names) > MAX_NAMES:
-        axes.set_xlabel(f"class, 0 to {len(names) - 1}")
-        return
-    is_long = sum(map(len, names)) > 60
-    axes.set_xticks(range(len(names)), names, rotation=90 * is_long)
+    if len(names) <= MAX_NAMES:
+        axes.set_xticks(range(len(names)), names, rotation=90 * (sum(map(len, names)) > 60))
 
 
 def _draw_response(axes: Axes, bank: FilterBank, theme: Theme) -> None:
@@ -305,11 +292,8 @@ def _draw_response(axes: Axes, bank: FilterBank, theme: Theme) -> None:
     highest = bank.sample_rate / 2
     frequencies = np.geomspace(bank.edges[0, 0] / 3, 0.9999 * highest, 1500)
     gains = 20 * np.log10(np.maximum(bank.response(frequencies), 1e-6))
-    axes.set_prop_cycle(color=theme.hues)
-    axes.plot(frequencies, gains.T, linewidth=1.2)
-    axes.axhline(-3, color=theme.ink, linewidth=0.8, linestyle="--", zorder=0)
+    axes.semilogx(frequencies, gains.T, color=theme.hues[0], linewidth=1.2)
     axes.set_title(f"{bank.count} Butterworth filters of order {bank.order}")
-    axes.set(xlabel="frequency [Hz]", xscale="log", xlim=(frequencies[0], highest))
-    axes.set(ylabel="gain [dB]", ylim=(LOWEST_GAIN, 2))
+    axes.set(xlabel="frequency [Hz]", ylabel="gain [dB]", ylim=(-40, 2))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid()

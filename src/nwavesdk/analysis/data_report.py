@@ -6,7 +6,6 @@ import numpy as np
 
 from nwavesdk.analysis.text_table import text_table
 from nwavesdk.data import Indices, Recordings
-from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig
@@ -146,8 +145,7 @@ def describe_features(config: CompletedConfig) -> str:
 
 def _n_values(config: CompletedConfig) -> int:
     """Values of a recording in a step; the net may get each of them twice."""
-    features = SeriesFeatures(bool(config.option("data.add_standardized")))
-    return config.facts.n_features // features.copies
+    return config.facts.n_features // (1 + bool(config.option("data.add_standardized")))
 
 
 def _count_classes(recordings: Recordings) -> dict[str, int]:
@@ -222,13 +220,15 @@ def data_lines(report: dict[str, Any]) -> list[str]:
 
 def describe_lengths(lengths: dict[str, Any]) -> str:
     """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6 s)"`."""
-    low, median, high = (f"{value:,.0f}" for value in lengths["steps"].values())
-    noun = "step" if high == "1" else "steps"
-    text = f"{low} to {high} steps, median {median}" if low != high else f"all have {low} {noun}"
+    text = _describe_range(lengths["steps"], "{:,.0f}", "steps")
     if lengths["seconds"] is None:
         return text
-    low, median, high = (f"{value:.3g} s" for value in lengths["seconds"].values())
-    return f"{text} ({low} to {high}, median {median})" if low != high else f"{text} ({low})"
+    return f"{text} ({_describe_range(lengths['seconds'], '{:.3g}', 's')})"
+
+
+def _describe_range(values: dict[str, float], form: str, unit: str) -> str:
+    low, median, high = map(form.format, values.values())
+    return f"all {low} {unit}" if low == high else f"{low} to {high} {unit}, median {median}"
 
 
 def _table(report: dict[str, Any]) -> list[str]:

@@ -45,19 +45,19 @@ def plot_neuron(path: Path, neuron: CataloguedNeuron, responses: NeuronResponses
 def draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme) -> Figure:
     """Draw the step with the rates below it, and the burst with the derivatives below it."""
     n_rows = MEMBRANE_ROW + len(neuron.states) - 1
-    n_below = 0 if responses.rates is None else ROWS_BELOW
+    n_below = ROWS_BELOW * (len(responses.rates) > 0)
     figure = Figure(figsize=(9, 1.3 + ROW_HEIGHT * (n_rows + n_below)))
     values = ", ".join(f"{name}={value:.4g}" for name, value in responses.constants.items())
     figure.suptitle(f"{neuron.name}: {neuron.summary}\n{values}", fontsize=9)
 
-    step, burst = figure.subfigures(1, 2, squeeze=False)[0]
-    curves: list[Curve] = []
+    left, right = figure.subfigures(1, 2, squeeze=False)[0]
     if n_below:
-        step, below = step.subfigures(2, 1, squeeze=False, height_ratios=(n_rows, n_below))[:, 0]
+        heights = (n_rows, n_below)
+        left, below = left.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_rates(below.subplots(), neuron, responses, theme)
-        curves = _derivatives(responses.burst)
-    _draw_record(step, "Constant drive", neuron, responses.step, [], theme)
-    _draw_record(burst, "Burst", neuron, responses.burst, curves, theme)
+    _draw_record(left, "Constant drive", neuron, responses.step, [], theme)
+    curves = _derivatives(responses.burst) if n_below else []
+    _draw_record(right, "Burst", neuron, responses.burst, curves, theme)
     return figure
 
 
@@ -80,36 +80,37 @@ def _draw_record(
     theme: Theme,
 ) -> None:
     """The membrane, and a row for each other state and for each derivative."""
-    states = {state.name: state for state in neuron.states[1:]}
     curves = [
-        (_with_unit(name, state.unit), f"{name}: {state.text}", record.states[name][0, :, 0])
-        for name, state in states.items()
+        (
+            _with_unit(state.name, state.unit),
+            f"{state.name}: {state.text}",
+            record.states[state.name][0, :, 0],
+        )
+        for state in neuron.states[1:]
     ]
     curves += derivatives
     heights = [MEMBRANE_ROW, *[1.0] * len(curves)]
     grid = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)
     membrane, *others = grid[:, 0]
-    _draw_membrane(membrane, neuron, record, theme)
-    assert record.cur is not None
-    drive = f"{title}: {record.cur.count_nonzero()} inputs of {record.cur.max():.3g}"
-    membrane.set_title(drive if record.is_readout else f"{drive}, {record.spk.sum():.0f} spikes")
-
+    _draw_membrane(membrane, title, neuron, record, theme)
     time = 1e3 * STEP * (torch.arange(record.spk.shape[1]) + 0.5)
     for axes, curve, hue in zip(others, curves, cycle(theme.hues[1:]), strict=False):
         name, description, values = curve
         axes.plot(time, values, color=hue, linewidth=1.3)
-        axes.set_ylabel(name)
         axes.set_title(description.rstrip("."), fontsize=8)
+        axes.set_ylabel(name)
         axes.grid(axis="y")
     grid[-1, 0].set_xlabel("time [ms]")
     figure.align_ylabels()
 
 
-def _draw_membrane(axes: Axes, neuron: CataloguedNeuron, record: Record, theme: Theme) -> None:
+def _draw_membrane(
+    axes: Axes, title: str, neuron: CataloguedNeuron, record: Record, theme: Theme
+) -> None:
     """The first state with its threshold, spikes above it and inputs below it."""
     state = neuron.states[0]
     v = record.states[state.name][0, :, 0]
-    u, threshold = threshold_of(neuron, record) or (None, None)
+    u, threshold = threshold_of(neuron, record)
     if u is not None and threshold is not None:
         low, high = torch.cat([v, threshold]).aminmax()
         u = u.clamp(max=float(high + PEAK * (high - low)))
@@ -117,15 +118,20 @@ def _draw_membrane(axes: Axes, neuron: CataloguedNeuron, record: Record, theme: 
     plot.membranes(v, axes, spikes=spikes, before=u, threshold=threshold, dt=STEP, theme=theme)
 
     assert record.cur is not None
-    times = 1e3 * STEP * (record.cur[0, :, 0].nonzero() + 0.5)
-    heights = torch.full_like(times, 0.02)
+    x = record.cur[0, :, 0]
+    times = 1e3 * STEP * (x.nonzero() + 0.5)
     below = axes.get_xaxis_transform()
+    heights = torch.full_like(times, 0.02)
     axes.plot(times, heights, "|", color=theme.hues[2], transform=below, label="input")
     axes.legend(loc="upper right", fontsize=7)
+    count = "" if spikes is None else f", {spikes.sum():.0f} spikes"
+    axes.set_title(f"{title}: {len(times)} inputs of {x.max():.3g}{count}")
     axes.set(xlabel="", ylabel=_with_unit(state.name, state.unit))
 
 
-def threshold_of(neuron: CataloguedNeuron, record: Record) -> tuple[Tensor, Tensor] | None:
+def threshold_of(
+    neuron: CataloguedNeuron, record: Record
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
     """The membrane before the reset and the threshold of each step [T], if they are known.
 
     They are known if the argument of the spike is `u - ...`, or anything minus `threshold`.
@@ -136,25 +142,22 @@ def threshold_of(neuron: CataloguedNeuron, record: Record) -> tuple[Tensor, Tens
     while membrane is not None and nodes[membrane].op == "-":
         membrane = nodes[membrane].inputs[0]
     if step.z is None or membrane is None or membrane == step.z:
-        return None
+        return None, None
 
     z = record.z[0, :, 0]
     if step.names.get(membrane) == "u":
         u = record.u[0, :, 0]
         return u, u - z
     constant = neuron.constants.get("threshold")
-    if constant is None or constant.default is None:
-        return None
-    is_threshold = nodes[step.z].inputs == (membrane, step.input("threshold"))
-    threshold = torch.full_like(z, constant.default)
-    return (z + threshold, threshold) if is_threshold else None
+    level = None if constant is None else constant.default
+    if level is None or nodes[step.z].inputs != (membrane, step.input("threshold")):
+        return None, None
+    return z + level, torch.full_like(z, level)
 
 
 def _draw_rates(
     axes: Axes, neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme
 ) -> None:
-    assert responses.drives is not None
-    assert responses.rates is not None
     axes.plot(responses.drives, responses.rates, color=theme.hues[0], linewidth=1.5)
     factors = {f"least for {REGULAR_SPIKES} spikes": 1.0, "drawn above": STEP_FACTOR}
     for (name, factor), style in zip(factors.items(), (":", "--"), strict=True):

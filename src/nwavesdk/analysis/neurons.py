@@ -59,16 +59,16 @@ class NeuronResponses:
         step: Record of a constant input that begins and ends, with its charges.
         burst: Record of a few input spikes in a row, with its charges. Its surrogate suits the
             unit of the membrane.
-        drives: Constant inputs, or None for a read-out.
-        rates: The firing rate at each [1/s], or None.
+        drives: Constant inputs; none for a read-out.
+        rates: The firing rate at each [1/s].
     """
 
     constants: dict[str, float]
     drive: float
     step: Record
     burst: Record
-    drives: Tensor | None = None
-    rates: Tensor | None = None
+    drives: Tensor
+    rates: Tensor
 
 
 # Runs x [T, N] from rest.
@@ -121,7 +121,7 @@ def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
     run = partial(_run, neuron, constants)
     if neuron.page.neuron.is_readout:
         step, burst = (run(shape(WINDOWS[0])) for shape in (_step, _burst))
-        return NeuronResponses(constants, 1.0, step, burst)
+        return NeuronResponses(constants, 1.0, step, burst, torch.empty(0), torch.empty(0))
     drive, window = _regular_drive(neuron, run)
     drives = torch.linspace(0, RATES_FACTOR * drive, RATES)
     settled = run(drives.expand(2 * window, RATES)).spk[0, window:]
