@@ -9,9 +9,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from nwavesdk.analysis.health import Health, Limits, examine_recording
+from nwavesdk.analysis.health import Health, Limits, examine
 from nwavesdk.analysis.run_batch import decoded_loss
-from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.data import Batch
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.masks import copy_module
@@ -101,14 +100,14 @@ class HealthCallback(Callback):
             loss = decoded_loss(pl_module.task, copy.deepcopy(pl_module.decoder))
         assert isinstance(pl_module.net, nn.Module)
         net = copy_module(pl_module.net).eval()
-        recorded = RecordedPass(
-            net, x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
-        )
-        health = examine_recording(
-            recorded.recording,
-            recorded.charge_gradients(),
-            self.limits,
-            self._rates(net, batches),
+        health = examine(
+            net,
+            x,
+            lambda spk, mem: loss(spk, mem, *targets),
+            seed=self.seed,
+            lengths=lengths,
+            limits=self.limits,
+            rates=self._rates(net, batches),
         )
 
         before = self.found[max(self.found)].findings if self.found else ()

@@ -87,9 +87,7 @@ class RunBatch:
         order = torch.randperm(len(train), generator=generator)
         batch = train.batch(order[: recordings or config.learning.batch_size].numpy())
         lengths = lengths_of(batch)
-        is_balanced = config.option("task.class_weights") == "balanced"
-        task = run.task.fitted(train, is_balanced=is_balanced)
-        loss = decoded_loss(task, task.decoder())
+        task = run.fitted_task()
         return cls(
             net=run_net.eval(),
             x=batch.x.to_dense(),  # lists of events have no gradient
@@ -97,7 +95,7 @@ class RunBatch:
             lengths=lengths,
             weights=weights,
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
-            loss=partial(loss, y=batch.y, lengths=lengths),
+            loss=partial(decoded_loss(task, task.decoder()), y=batch.y, lengths=lengths),
             pictures=Path(".") if is_config else path / "pictures",
             config=config,
             has_readout=task.output.is_readout,
@@ -139,9 +137,8 @@ def busiest_neuron(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, float]:
         net: Any module that `nwavesdk.net.record` takes.
         x: Input [B, T, *features]; its first sequence counts.
     """
-    name, busiest = next(iter(record(net, x[:1]).spiking.items()))
-    z = busiest.z[0].flatten(1)
-    spk = busiest.spk[0].flatten(1)
+    name, first = next(iter(record(net, x[:1]).spiking.items()))
+    z, spk = (values[0].flatten(1) for values in (first.z, first.spk))
     neuron = int(spk.sum(0).argmax())
     layer = net.get_submodule(name)
     assert isinstance(layer, NeuronLayer)

@@ -128,20 +128,17 @@ class RecordedPass:
             raise ValueError(
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
-        outputs, totals = self._output_gradients
-        received = dict(outputs)
-        totals = dict(totals)
-        behind = dict(totals)
-        index = len(self.records)
-        for place in reversed(range(len(self._layers))):
-            name, record = self._layers[place]
-            is_readout = name not in self.recording.spiking
-            index -= not is_readout
-            surrogate = None if is_readout else chosen[index]
+        gradients, behind = self._output_gradients
+        received = dict(gradients)
+        totals = dict(behind)
+        behind = dict(behind)
+        by_name = dict(zip(self.names, chosen, strict=True))
+        for place, (name, record) in reversed([*enumerate(self._layers)]):
             grad_spk = received.get(id(record.spk))
             grad_mem = None if record.is_readout else received.get(id(record.mem))
             if grad_spk is None and grad_mem is None:
                 grad_spk = torch.zeros_like(record.spk)
+            surrogate = by_name.get(name)  # a read-out has none
             charge, recurrent = record.charge_gradient(grad_spk, grad_mem, surrogate)
             assert record.cur is not None
             weights = self._add_gradients(record.cur, charge, place, received)
@@ -150,10 +147,9 @@ class RecordedPass:
                 # A module that is used twice feeds two layers.
                 totals[key] = totals[key] + grad if key in totals else grad
                 behind[key] = totals[key]
-            if is_readout:
-                continue
-            yield LayerGradient(index, charge, behind)
-            behind = {}
+            if surrogate is not None:
+                yield LayerGradient(self.names.index(name), charge, behind)
+                behind = {}
 
     def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
         """∂L/∂(input charge) of all layers, by their names; see `gradients`."""
