@@ -121,7 +121,7 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
 ) -> None:
     drawn_to: list[Path] = []
     monkeypatch.setattr(
-        "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn_to.append(path)
+        "nwavesdk.analysis.data_picture.plot_data", lambda path, *_: drawn_to.append(path)
     )
     chip = ("--chip", "h1v1", "--duration", 0.3, "--dt", 0.01)
     words = ("data", tones, *chip, "--sample-rate", 8000)
@@ -155,7 +155,7 @@ def test_data_reads_what_train_reads(
 ) -> None:
     drawn: list[Path] = []
     monkeypatch.setattr(
-        "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn.append(path)
+        "nwavesdk.analysis.data_picture.plot_data", lambda path, *_: drawn.append(path)
     )
     words = ("data", tones, "--bands", 12, "--task", "classification", "--split", "recording")
     report = json_object(nwave(*words, "--plot", tmp_path / "a.png", "--json"))

@@ -219,16 +219,16 @@ def data_lines(report: dict[str, Any]) -> list[str]:
 
 
 def describe_lengths(lengths: dict[str, Any]) -> str:
-    """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6 s)"`."""
-    text = _describe_range(lengths["steps"], "{:,.0f}", "steps")
-    if lengths["seconds"] is None:
-        return text
-    return f"{text} ({_describe_range(lengths['seconds'], '{:.3g}', 's')})"
+    """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6)"`."""
+    steps, seconds = lengths["steps"], lengths["seconds"]
+    text = _describe_range(steps, "{:,.0f}", "step" if steps["max"] == 1 else "steps")
+    text = f"all have {text}" if steps["min"] == steps["max"] else text
+    return text if seconds is None else f"{text} ({_describe_range(seconds, '{:.3g}', 's')})"
 
 
 def _describe_range(values: dict[str, float], form: str, unit: str) -> str:
     low, median, high = map(form.format, values.values())
-    return f"all {low} {unit}" if low == high else f"{low} to {high} {unit}, median {median}"
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, median {median}"
 
 
 def _table(report: dict[str, Any]) -> list[str]:

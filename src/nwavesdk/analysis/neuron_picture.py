@@ -163,7 +163,10 @@ def _draw_rates(
     for (name, factor), style in zip(factors.items(), (":", "--"), strict=True):
         axes.axvline(factor * responses.drive, color=theme.ink, linestyle=style, label=name)
     axes.set(title="Firing rate", ylabel="spikes per second", ylim=(0, None))
-    axes.set(xlabel=_with_unit("constant drive", neuron.input.unit), xlim=(0, responses.drives[-1]))
+    axes.set(
+        xlabel=_with_unit("constant drive", neuron.input.unit),
+        xlim=(0, float(responses.drives[-1])),
+    )
     axes.legend(fontsize=7)
     axes.grid(axis="y")
 
