@@ -70,7 +70,9 @@ def draw_data(
     config: CompletedConfig, data: RunData, report: dict[str, Any], theme: Theme
 ) -> Figure:
     """Draw a data set; see `plot_data`."""
-    bank = _bank_of(config)
+    bank = None
+    if config.facts.chip is not None and isinstance(config.data, Filtered):
+        bank = channel_options(config.data, config.net.dt, config.facts.chip).bank
     # Examples are of the training set: nothing else of the test set is looked at than its sizes.
     indices = choose_examples(data.train, has_classes=config.task.name == "classification")
     heights = [0.5 + ROW_HEIGHT * len(indices), SUMMARY_HEIGHT]
@@ -100,14 +102,6 @@ def choose_examples(train: Series, has_classes: bool) -> list[int]:
         groups = [order[[place]] for place in range(len(order))]
     places = np.linspace(0, len(groups) - 1, min(MAX_EXAMPLES, len(groups))).round().astype(int)
     return [int(groups[place][len(groups[place]) // 2]) for place in places]
-
-
-def _bank_of(config: CompletedConfig) -> FilterBank | None:
-    """The filters of the chip, if recordings pass them."""
-    profile = config.facts.chip
-    if profile is None or not isinstance(config.data, Filtered):
-        return None
-    return channel_options(config.data, config.net.dt, profile).bank
 
 
 def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | None]:

@@ -348,7 +348,12 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
     for kind, text in of_neurons.items():
         share: float = getattr(layer, kind)
         if share > limits.few:
-            yield kind, share, f"{share:.0%} {text}{_describe_channels(kind, layer)}"
+            pixels = ""
+            if kind == "dead" and layer.channels is not None:
+                # The neurons are pixels of channels.
+                dead = f"{layer.dead_channels} of which never fire"
+                pixels = f" (pixels of {layer.channels} channels, {dead})"
+            yield kind, share, f"{share:.0%} {text}{pixels}"
     factors = (
         ("", layer.depth, limits.depth, "its gradient is {:.1e} times that of the last layer"),
         (
@@ -358,28 +363,17 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
             "its gradient in the first quarter of the steps is {:.1e} times that in the third",
         ),
     )
-    if layer.growth is not None and layer.growth**layer.steps > limits.loop:
-        yield "recurrent gain", layer.growth, _describe_loop(layer)
+    growth = layer.growth
+    if growth is not None and growth**layer.steps > limits.loop:
+        gain = "" if layer.loop_gain is None else f" gain {layer.loop_gain:.2g}"
+        yield (
+            "recurrent gain",
+            growth,
+            f"recurrent loop{gain}: gradients grow by {growth:.3g} per step, "
+            f"{growth**layer.steps:.1e} times in {layer.steps:.0f} steps",
+        )
     for suffix, factor, limit, text in factors:
         if factor < 1 / limit:
             yield f"vanishing{suffix}", factor, text.format(factor)
         if factor > limit and math.isfinite(layer.norm):
             yield f"exploding{suffix}", factor, text.format(factor)
-
-
-def _describe_channels(kind: str, layer: LayerHealth) -> str:
-    """How many channels are dead as a whole, in a layer whose neurons are pixels of channels."""
-    if kind != "dead" or layer.channels is None:
-        return ""
-    return f" (pixels of {layer.channels} channels, {layer.dead_channels} of which never fire)"
-
-
-def _describe_loop(layer: LayerHealth) -> str:
-    assert layer.growth is not None
-    gain = "recurrent loop"
-    if layer.loop_gain is not None:
-        gain = f"recurrent loop gain {layer.loop_gain:.2g}"
-    return (
-        f"{gain}: gradients grow by {layer.growth:.3g} per step, "
-        f"{layer.growth**layer.steps:.1e} times in {layer.steps:.0f} steps"
-    )

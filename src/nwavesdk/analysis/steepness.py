@@ -99,10 +99,8 @@ def change_gain(
     """
     arguments = [_arguments(record) for record in records]
     now = _mean_log_gain([record.surrogate for record in records], arguments)
-    present = _steepness(surrogate)
-    base = surrogate if present else fast_sigmoid()
-    steepness = _steepness(base)
-    assert steepness is not None
+    base = surrogate if _steepness(surrogate) else fast_sigmoid()
+    steepness = _steepness(base) or 1.0
     errors = []
     for value in _VALUES:
         candidate = with_steepness(base, value / steepness)

@@ -302,18 +302,17 @@ def _advice(scan: SlopeScan, layer: int, row: int) -> Advice:
 
 def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] | None) -> Advice:
     """The advice for the last layer, whose gradient comes from the loss whatever its surrogate."""
-    row = row_before
-    if row is None:
+    if row_before is None:
         row = _candidate_rows(scan, kind or type(scan.current[-1]))[0]
-    is_only = row_before is None
-    action = (
-        "is the only one and keeps its surrogate"
-        if is_only
-        else f"takes the surrogate of layer {scan.layers[-2]}"
-    )
+        surrogate = scan.current[-1]
+        action = "is the only one and keeps its surrogate"
+    else:
+        row = row_before
+        surrogate = scan.surrogates[row][-1]
+        action = f"takes the surrogate of layer {scan.layers[-2]}"
     return Advice(
         layer=scan.layers[-1],
-        surrogate=scan.current[-1] if is_only else scan.surrogates[row][-1],
+        surrogate=surrogate,
         share=1.0,
         share_now=math.nan if scan.current_row is None else 1.0,
         transfer=math.nan,
