@@ -1,16 +1,18 @@
 """The modules of a net with the shapes of their outputs and their parameters."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nwavesdk.analysis.text_table import text_table
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.preparation import prepared
 
-__all__ = ["layer_records"]
+__all__ = ["layer_lines", "layer_records"]
 
 # Recordings and steps of the input that shapes are measured with. Modules without time see both as
 # one dimension; no layer of a usual net has 3 × 7 features first.
@@ -54,6 +56,18 @@ def layer_records(net: nn.Module, inputs: Sequence[int]) -> list[dict[str, Any]]
         }
         for name, module in leaves.items()
     ]
+
+
+def layer_lines(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The records of `layer_records` as lines, and the sums of neurons and parameters."""
+    rows = [["name", "module", "output of a step", "parameters"]]
+    for record in records:
+        shape = "" if record["output"] is None else str(list(record["output"]))
+        rows.append([record["name"], record["kind"], shape, f"{record['parameters']:,}"])
+    n_parameters = sum(record["parameters"] for record in records)
+    n_neurons = sum(math.prod(record["output"] or (0,)) for record in records if record["spikes"])
+    total = f"{n_parameters:,} parameters, {n_neurons:,} neurons that spike"
+    return [*text_table(rows), total]
 
 
 def _step_shape(output: Tensor) -> tuple[int, ...]:

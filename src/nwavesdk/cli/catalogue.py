@@ -1,6 +1,5 @@
 """What the library has: `nwave net`, `neurons`, `kernels` and `surrogates`."""
 
-import math
 import re
 from pathlib import Path
 from textwrap import wrap
@@ -31,13 +30,7 @@ __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
 Kind = Literal["sound", "series", "image", "events", "features"]
 DTYPE = "float32"  # of the kernels
 
-# Head and key of the columns of `nwave net --inputs` and of `nwave surrogates`.
-LAYER_COLUMNS = {
-    "name": "name",
-    "module": "kind",
-    "output of a step": "output",
-    "parameters": "parameters",
-}
+# Head and key of the columns of `nwave surrogates`.
 SHAPE_COLUMNS = {
     "name and defaults": "call",
     "peak": "peak",
@@ -110,30 +103,18 @@ def _print_layers(
     kind: Kind | None,
     as_json: bool,
 ) -> None:
-    from nwavesdk.analysis.layer_table import layer_records
+    from nwavesdk.analysis.layer_table import layer_lines, layer_records
     from nwavesdk.train.fit.network import build_preset
 
     layers = layer_records(build_preset(preset, inputs, classes, kind), inputs)
-    n_parameters = sum(layer["parameters"] for layer in layers)
-    n_neurons = sum(math.prod(layer["output"] or (0,)) for layer in layers if layer["spikes"])
     content = {
         "preset": preset,
         "inputs": inputs,
         "classes": classes,
-        "parameters": n_parameters,
+        "parameters": sum(layer["parameters"] for layer in layers),
         "layers": layers,
     }
-    shown = [
-        {
-            **layer,
-            "output": list(layer["output"] or ()),
-            "parameters": f"{layer['parameters']:>10,}",
-        }
-        for layer in layers
-    ]
-    lines = record_table(shown, LAYER_COLUMNS)
-    lines.append(f"{n_parameters:,} parameters, {n_neurons:,} neurons that spike")
-    print_report(as_json, content, lines)
+    print_report(as_json, content, layer_lines(layers))
 
 
 @app.command("neurons")
