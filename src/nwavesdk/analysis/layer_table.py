@@ -62,7 +62,7 @@ def layer_lines(records: Sequence[dict[str, Any]]) -> list[str]:
     """The records of `layer_records` as lines, and the sums of neurons and parameters."""
     rows = [["name", "module", "output of a step", "parameters"]]
     for record in records:
-        shape = "" if record["output"] is None else str(list(record["output"]))
+        shape = str([*(record["output"] or ())])
         rows.append([record["name"], record["kind"], shape, f"{record['parameters']:,}"])
     n_parameters = sum(record["parameters"] for record in records)
     n_neurons = sum(math.prod(record["output"] or (0,)) for record in records if record["spikes"])

@@ -111,7 +111,9 @@ class SlopeReport:
         heads = [f"layer {name}" for name in self.scan.layers[:-1]]
         table = [["", *heads, "last, norm", "usable, least"]]
         for name, scan, row in self.results():
-            shares = [percent(share) for share in scan.share[row, :-1]]
+            shares = [
+                percent(share) if math.isfinite(share) else "none" for share in scan.share[row, :-1]
+            ]
             mark = " *" if self.is_current(scan, row) else ""
             usable = f"{100 * scan.usable[row].min():.0f} %"
             table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
