@@ -93,7 +93,7 @@ def _neuron_section(neuron: CataloguedNeuron) -> str:
 {equation}
 ```
 
-![{name}: a constant drive, firing rates, a burst and derivatives](neuron-{name}.png)
+![{name}: a constant drive, firing rates, a burst, derivatives](neuron-{name}.png){{ width=720 }}
 
 | constant | kind | default | unit | meaning |
 |---|---|---|---|---|
