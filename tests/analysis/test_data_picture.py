@@ -202,13 +202,13 @@ def test_an_empty_recording_and_silence_can_be_drawn() -> None:
 def test_a_long_waveform_keeps_its_peaks() -> None:
     samples = np.zeros(160_000, np.float32)
     samples[77_777] = 0.9
+    samples[123] = -0.8
     axes = panel()
     draw_recording(axes, Sample((samples, 16_000)), "sound", LIGHT)
     time, values = axes.lines[0].get_data()
-    assert values.max() == pytest.approx(0.9)
-    assert time[values.argmax()] == pytest.approx(1e3 * 77_777.5 / 16_000)
-    png = render_png(lambda _: axes.figure, LIGHT)
-    assert png.startswith(b"\x89PNG")
+    assert len(time) <= 3000
+    assert (values.max(), values.min()) == (np.float32(0.9), np.float32(-0.8))
+    assert time[values.argmax()] == pytest.approx(1e3 * 77_777 / 16_000, abs=10)
 
 
 @pytest.mark.parametrize(

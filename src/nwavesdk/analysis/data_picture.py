@@ -36,9 +36,10 @@ MAX_EXAMPLES = 6
 ROW_HEIGHT = 1.5
 SUMMARY_HEIGHT = 3.1
 
-# A series of more columns is drawn as an image instead of lines, and one whose values are mostly 0
-# and 1 as spikes.
+# A series of more columns is drawn as an image instead of lines, a line of more points as ranges,
+# and a series whose values are mostly 0 and 1 as spikes.
 MAX_LINES = 8
+MAX_POINTS = 3000
 SHARE_OF_SPIKES = 0.9
 
 # Parts of a recording of events: pictures of a sensor with pixels, steps of one without.
@@ -229,12 +230,23 @@ def draw_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name:
         )
     else:
         axes.set_prop_cycle(color=theme.hues)
-        time = (np.arange(n_steps) + 0.5) * unit
-        axes.plot(time, values, linewidth=1.0, drawstyle="steps-mid", marker="o" * (n_steps == 1))
+        points = _thinned(values)
+        time = (np.arange(len(points)) + 0.5) * n_steps * unit / len(points)
+        axes.plot(time, points, linewidth=1.0, drawstyle="steps-mid", marker="o" * (n_steps == 1))
     axes.set_ylabel(name)
     axes.locator_params("y", nbins=4)
     axes.locator_params("x", integer=dt is None)
     label_time(axes, n_steps, unit, dt)
+
+
+def _thinned(values: Array) -> Array:
+    """A series of up to `MAX_POINTS` steps: of a longer one, the range of each of many pieces."""
+    if len(values) <= MAX_POINTS:
+        return values
+    n_pieces = MAX_POINTS // 2
+    starts = np.arange(n_pieces) * len(values) // n_pieces
+    ranges = [np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)]
+    return np.stack(ranges, axis=1).reshape(MAX_POINTS, -1)
 
 
 def _draw_target(
