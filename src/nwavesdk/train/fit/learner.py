@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from nwavesdk.data import Batch
 from nwavesdk.layers import Synapse, TimeBatchNorm, find_edges
@@ -17,7 +19,7 @@ from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_group
 from nwavesdk.train.config.learning import ChipConfig, CompletedLearning
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.tasks import Objective
 
 __all__ = ["Learner", "lengths_of", "spike_cost"]
 
@@ -30,7 +32,7 @@ class Learner(LightningModule):
 
     Args:
         net: A net from input `[B, T, F]` to the output layer of the task.
-        task: The task, fitted to the training set.
+        task: The task, fitted to the training set, or another objective.
         learning: How weights are learned.
         seed: The run's seed; dropout has its own stream of random numbers in every step.
         chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
@@ -43,7 +45,7 @@ class Learner(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        task: TrainingTask,
+        task: Objective,
         learning: CompletedLearning,
         seed: int,
         *,
@@ -132,10 +134,11 @@ class Learner(LightningModule):
         hidden = [rates[name] for name in recording.hidden]
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
         cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
+        spiking = [rate.detach() for rate in rates.values()] or [torch.zeros_like(loss)]
         self.latest = {
             "loss": (loss + cost).detach(),
             self.task.batch_score_name: score,
-            "rate": torch.stack([rate.detach() for rate in rates.values()]).mean(),
+            "rate": torch.stack(spiking).mean(),
         }
         self._means.add({f"train_{name}": value for name, value in self.latest.items()}, weight)
         for logger in self.loggers:
@@ -197,16 +200,21 @@ class Learner(LightningModule):
                 self._means.add({f"grad_{depth}": torch.stack(norms).norm()})
 
     def configure_optimizers(self) -> Any:
-        """AdamW with one cycle of the learning rate over the whole run; only weights decay."""
-        groups = self._parameter_groups()
-        steps, warmup = int(self.trainer.estimated_stepping_batches), self.learning.warmup
+        """The optimizer, in which only weights decay, and the course of the learning rate."""
+        optimizer = self.optimizer_of(self._parameter_groups())
+        schedule = self.schedule_of(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_of(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """AdamW for groups of parameters that have their learning rate and weight decay."""
+        return torch.optim.AdamW(groups)
+
+    def schedule_of(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        """One cycle of the learning rate over all steps of the run."""
+        rates, warmup = [group["lr"] for group in optimizer.param_groups], self.learning.warmup
         if warmup * steps == 1:
             warmup *= 1 + 1e-9  # torch divides by 0 if the rate rises for exactly one step
-        optimizer = torch.optim.AdamW(groups)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [group["lr"] for group in groups], total_steps=steps, pct_start=warmup
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return OneCycleLR(optimizer, rates, total_steps=steps, pct_start=warmup)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters by learning rate and weight decay; most nets have two groups.
