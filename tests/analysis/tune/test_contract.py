@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from analysis.tune.nets import Other
+from analysis.hpo.nets import Other
 from nwavesdk.analysis.tune.contract import build_model, check_output, import_builder
 from nwavesdk.analysis.tune.namespaces import TrialConfig, read_trial_config
 

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from analysis.hpo.nets import Other, build
 from analysis.tune.conftest import finish_here
-from analysis.tune.nets import Other, build
 from nwavesdk.analysis.tune import Dimension
 from nwavesdk.analysis.tune.wrapper import HPOWrapper
 from nwavesdk.train import BrokenRunError

@@ -82,7 +82,7 @@ def test_a_checkpoint_belongs_to_its_run_and_has_all_that_was_written(tmp_path: 
     file = tmp_path / "checkpoint.ckpt"
     AtomicCheckpointIO("one run").save_checkpoint({"weights": torch.ones(2)}, file)
     assert AtomicCheckpointIO("one run").load_checkpoint(file)["weights"].tolist() == [1, 1]
-    with pytest.raises(FileError, match=r"checkpoint of this run \(config\.json describes another"):
+    with pytest.raises(FileError, match=r"checkpoint of this run \(it was written with other"):
         AtomicCheckpointIO("another run").load_checkpoint(file)
     with pytest.raises(FileError, match=r"none\.ckpt is damaged .*not found"):
         AtomicCheckpointIO("one run").load_checkpoint(tmp_path / "none.ckpt")

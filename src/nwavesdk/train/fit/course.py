@@ -113,7 +113,15 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     net = (run.network if is_resumed else run.first_network)(mismatch=mismatch)
     task = run.fitted_task()
     gain = config.option("net.charge_gain") or 1.0
-    model = Learner(net, task, config.learning, config.seed, chip=chip, charge_gain=gain)
+    model = Learner(
+        net,
+        task,
+        config.learning,
+        config.seed,
+        anneals_signs=chip is not None and chip.training != "plain",
+        draws_mismatch=mismatch,
+        charge_gain=gain,
+    )
     if config.machine.precision == "64-true":
         # Lightning does so after it has loaded a checkpoint, which then loses digits.
         model.double()

@@ -16,7 +16,7 @@ from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
-from nwavesdk.train.config.learning import ChipConfig, CompletedLearning
+from nwavesdk.train.config.learning import CompletedLearning
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 from nwavesdk.train.fit.tasks import Objective
@@ -35,9 +35,9 @@ class Learner(LightningModule):
         task: The task, fitted to the training set, or another objective.
         learning: How weights are learned.
         seed: The run's seed; dropout has its own stream of random numbers in every step.
-        chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
-            signs and a range, and every batch draws another chip; the chips of the validation set
-            are the same in each epoch.
+        anneals_signs: Whether `SignAnnealing` gives weights shared signs and a range.
+        draws_mismatch: Whether every batch draws another chip; the chips of the validation set are
+            the same in each epoch.
         charge_gain: Factor of the learning rates of the synapses to hidden layers, whose initial
             weights are larger by it.
     """
@@ -49,7 +49,8 @@ class Learner(LightningModule):
         learning: CompletedLearning,
         seed: int,
         *,
-        chip: ChipConfig | None = None,
+        anneals_signs: bool = False,
+        draws_mismatch: bool = False,
         charge_gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -59,8 +60,7 @@ class Learner(LightningModule):
         self.charge_gain = charge_gain
         self.learning = learning
         self.seed = seed
-        self.draws_mismatch = chip is not None and chip.training == "mismatch"
-        anneals_signs = chip is not None and chip.training != "plain"
+        self.draws_mismatch = draws_mismatch
         self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
         self._resumed_signs: dict[str, Any] | None = None
         schedule = learning.surrogate_schedule

@@ -1,0 +1,3 @@
+"""Search over the config of a net that a function builds, on NWAVE's data."""
+
+__all__: list[str] = []

@@ -1,0 +1,80 @@
+"""The flat config of `HPOWrapper`: every key that no trial reads is one line."""
+
+from typing import Any, get_args
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.analysis.hpo.namespaces import LOSSES, LossName, check_keys, read_trial_config
+
+REGRESSION = {"loss.name": "mse", "data.task": "regression"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"modle.hidden": 3}, "modle: expected no entry of this name"),
+        ({"hidden": 3}, "hidden: expected no entry of this name"),
+        ({3: 1}, "3: expected no entry of this name"),
+        ({"optim.rate": 3}, "optim.rate: expected no entry of this name"),
+        ({"data.batchsize": 3}, "data.batchsize: expected no entry of this name"),
+        ({"data.batch_size": 0}, "data.batch_size: expected at least 1"),
+        ({"data.sim_time_s": 1.0}, "sim_time_s: expected at least a sample"),
+        ({"optim.lr": 0.0}, "optim.lr: expected at least 1e-12"),
+        ({"optim.name": "rmsprop"}, "optim.name: expected 'adamw', 'adam' or 'sgd'"),
+        ({"trainer.epochs": 1.5}, "trainer.epochs: expected a whole number"),
+        ({"loss.name": "cross_entrpy"}, "loss.name: expected 'cross_entropy', "),
+        ({"loss.mse_share": 0.1}, "loss: mse_share: has no effect on the loss cross_entropy"),
+        ({"metric.name": "r2"}, "got 'cross_entropy', 'r2' and 'classification', expected them"),
+        ({"loss.name": "mse"}, "got 'mse', 'r2' and 'classification', expected them for one task"),
+    ],
+)
+def test_a_mistake_is_one_line(config: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        read_trial_config({**config, **changes})
+    assert str(caught.value).startswith("HPOWrapper: config: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_data_are_asked_for() -> None:
+    with pytest.raises(ValueError, match="HPOWrapper: config: data: missing"):
+        read_trial_config({"model.hidden": 8})
+
+
+@pytest.mark.parametrize(
+    ("fixed", "varying", "words"),
+    [
+        ({}, ["optim.lr", "data.split"], "data.split cannot vary, because scores"),
+        ({"optim.momentum": 0.9}, [], "optim.momentum has no effect with optim.name = None"),
+        ({"optim.momentum": 0.9, "optim.name": "sgd"}, [], ""),
+        ({"optim.momentum": 0.9}, ["optim.name"], ""),
+        ({"sched.name": "cosine"}, ["sched.warmup"], "has no effect with sched.name = 'cosine'"),
+        ({"early_stop.min_delta": 0.1}, [], "no effect with early_stop.patience = None"),
+        ({"early_stop.min_delta": 0.1, "early_stop.patience": 3}, [], ""),
+    ],
+)
+def test_keys_that_no_trial_acts_on(fixed: dict[str, Any], varying: list[str], words: str) -> None:
+    if not words:
+        check_keys(fixed, varying)
+        return
+    with pytest.raises(ValueError, match=words):
+        check_keys(fixed, varying)
+
+
+def test_the_builder_gets_model_and_nwave(config: dict[str, Any]) -> None:
+    trial = read_trial_config({**config, "nwave.stddev": 0.1})
+    assert trial.model_cfg == {"hidden": 8, "nwave": {"stddev": 0.1}}
+    assert read_trial_config(config).model_cfg == {"hidden": 8}
+    assert trial.metric_name == "accuracy"
+    assert read_trial_config({**config, **REGRESSION}).metric_name == "r2"
+
+
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_every_loss_takes_its_options(config: dict[str, Any], name: LossName) -> None:
+    task = REGRESSION if name == "mse" else {"loss.name": name}
+    computed = {"spk", "mem", "targets", "num_classes", "lengths"}
+    loss = read_trial_config({**config, **task, "loss.topology": 0.1}).loss
+    options = {f"loss.{option}": 1.0 for option in loss.parameters - computed}
+    assert read_trial_config({**config, **task, **options}).loss.name == name
+    assert [*LOSSES] == [*get_args(LossName)]
