@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.hpo.namespaces import LOSSES, LossName, check_keys, read_trial_config
+from nwavesdk.analysis.hpo.namespaces import LOSSES, LossName, check_config, read_trial_config
 
 REGRESSION = {"loss.name": "mse", "data.task": "regression"}
 
@@ -25,7 +25,7 @@ REGRESSION = {"loss.name": "mse", "data.task": "regression"}
         ({"optim.name": "rmsprop"}, "optim.name: expected 'adamw', 'adam' or 'sgd'"),
         ({"trainer.epochs": 1.5}, "trainer.epochs: expected a whole number"),
         ({"loss.name": "cross_entrpy"}, "loss.name: expected 'cross_entropy', "),
-        ({"loss.mse_share": 0.1}, "loss: mse_share: has no effect on the loss cross_entropy"),
+        ({"loss.mse_share": 0.1}, "loss.mse_share: has no effect on the loss cross_entropy"),
         ({"metric.name": "r2"}, "got 'cross_entropy', 'r2' and 'classification', expected them"),
         ({"loss.name": "mse"}, "got 'mse', 'r2' and 'classification', expected them for one task"),
     ],
@@ -43,30 +43,41 @@ def test_data_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixed", "varying", "words"),
+    ("fixed", "samples", "words"),
     [
-        ({}, ["optim.lr", "data.split"], "data.split cannot vary, because scores"),
-        ({"optim.momentum": 0.9}, [], "optim.momentum has no effect with optim.name = None"),
-        ({"optim.momentum": 0.9, "optim.name": "sgd"}, [], ""),
-        ({"optim.momentum": 0.9}, ["optim.name"], ""),
-        ({"sched.name": "cosine"}, ["sched.warmup"], "has no effect with sched.name = 'cosine'"),
-        ({"early_stop.min_delta": 0.1}, [], "no effect with early_stop.patience = None"),
-        ({"early_stop.min_delta": 0.1, "early_stop.patience": 3}, [], ""),
+        ({}, {"data.split": ["auto"]}, "data.split cannot vary, because scores"),
+        ({"optim.momentum": 0.9}, {}, "optim.momentum has no effect with optim.name = None"),
+        ({"sched.name": "cosine"}, {"sched.warmup": [0.1]}, "effect with sched.name = 'cosine'"),
+        ({"early_stop.min_delta": 0.1}, {}, "no effect with early_stop.patience = None"),
+        ({}, {"optim.lr": [0.1, -1.0]}, "optim.lr: expected at least 1e-12"),
+        ({"optim.lr": -1.0}, {}, "optim.lr: expected at least 1e-12"),
     ],
 )
-def test_keys_that_no_trial_acts_on(fixed: dict[str, Any], varying: list[str], words: str) -> None:
-    if not words:
-        check_keys(fixed, varying)
-        return
-    with pytest.raises(ValueError, match=words):
-        check_keys(fixed, varying)
+def test_all_that_trials_may_get_is_checked(
+    config: dict[str, Any], fixed: dict[str, Any], samples: dict[str, list[Any]], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        check_config({**config, **fixed}, samples)
+    assert str(caught.value).startswith("HPOWrapper: ")
 
 
-def test_the_builder_gets_model_and_nwave(config: dict[str, Any]) -> None:
-    trial = read_trial_config({**config, "nwave.stddev": 0.1})
-    assert trial.model_cfg == {"hidden": 8, "nwave": {"stddev": 0.1}}
-    assert read_trial_config(config).model_cfg == {"hidden": 8}
-    assert trial.metric_name == "accuracy"
+@pytest.mark.parametrize(
+    ("fixed", "samples"),
+    [
+        ({"optim.momentum": 0.9, "optim.name": "sgd"}, {"optim.lr": [0.1, 0.2]}),
+        ({"optim.momentum": 0.9}, {"optim.name": ["adam", "sgd"]}),
+        ({"early_stop.min_delta": 0.1, "early_stop.patience": 3}, {}),
+    ],
+)
+def test_keys_may_act_in_some_trials(
+    config: dict[str, Any], fixed: dict[str, Any], samples: dict[str, list[Any]]
+) -> None:
+    first = {name: values[0] for name, values in samples.items()}
+    assert check_config({**config, **fixed}, samples) == first
+
+
+def test_the_metric_is_that_of_the_task(config: dict[str, Any]) -> None:
+    assert read_trial_config(config).metric_name == "accuracy"
     assert read_trial_config({**config, **REGRESSION}).metric_name == "r2"
 
 

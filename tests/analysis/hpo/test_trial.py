@@ -118,7 +118,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_trial(
 
 
 def test_a_net_that_diverges_ends_the_trial(config: dict[str, Any], tmp_path: Path) -> None:
-    config |= {"optim.name": "sgd", "optim.lr": 1e3, "loss.weight_magnitude": 1e38}
+    config |= {"optim.name": "sgd", "optim.lr": 1e3, "loss.weight_magnitude": 1e6}
     with pytest.raises(RuntimeError, match="training diverged; lower the"):
         train_one_trial(config, build, tmp_path)
 
@@ -129,7 +129,7 @@ def test_optimizers_and_schedules(config: dict[str, Any], optimizer: str, schedu
     config |= {"optim.name": optimizer, "sched.name": schedule, "optim.weight_decay": 0.1}
     if optimizer == "sgd":
         config["optim.momentum"] = 0.5
-    learner, _ = open_trial(read_trial_config(config), build)
+    _, learner, _ = open_trial(config, build)
     groups = learner._parameter_groups()
     made: Any = learner.optimizer_of(groups)
     assert type(made).__name__.lower() == optimizer
@@ -181,6 +181,18 @@ def test_damaged_files_and_another_config_are_errors(
         train_one_trial(config, build, tmp_path)
 
 
+@pytest.mark.parametrize("nwave", [{}, {"stddev": 0.1}])
+def test_the_builder_gets_model_and_nwave(config: dict[str, Any], nwave: dict[str, Any]) -> None:
+    got = []
+
+    def build_and_keep(model_cfg: dict[str, Any]) -> nn.Module:
+        got.append(model_cfg)
+        return build(model_cfg)
+
+    open_trial(config | {f"nwave.{key}": value for key, value in nwave.items()}, build_and_keep)
+    assert got == [{"hidden": 8, **({"nwave": nwave} if nwave else {})}]
+
+
 def fails(cfg: dict[str, Any]) -> nn.Module:
     raise KeyError(cfg["hidden"])
 
@@ -188,7 +200,7 @@ def fails(cfg: dict[str, Any]) -> nn.Module:
 @pytest.mark.parametrize(
     ("builder", "words"),
     [
-        (lambda _: Other(lambda x: (x, x, x)), r"too many values.*\(spk, mem\), \[2, 5, N\] each"),
+        (lambda _: Other(lambda x: (x, x, x)), r"too many values.*\(spk, mem\), \[B, T, N\] each"),
         (lambda _: Other(lambda x: (x, None)), "NoneType"),
         (lambda _: Other(lambda x: x), r"shape \[5, 16\] and \[5, 16\].* N = 3, or a multiple"),
         (lambda _: Other(lambda x: (x[..., :3], x)), r"\[2, 5, 3\] and \[2, 5, 16\]"),

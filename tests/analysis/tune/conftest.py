@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.tune import Dimension, Search, TuneConfig
+from nwavesdk.analysis.tune import Search, TuneConfig
 from nwavesdk.analysis.tune.folder import SearchFolder
 from nwavesdk.analysis.tune.proposals import propose
 
@@ -94,18 +94,3 @@ def finished_search(config: TuneConfig, tmp_path_factory: pytest.TempPathFactory
     search = Search.open(tmp_path_factory.mktemp("search"), config)
     finish_here(search)
     return search
-
-
-@pytest.fixture
-def wrapper_config(tones: Path) -> dict[str, Any]:
-    """The config of a search with `HPOWrapper` whose trials take a fraction of a second."""
-    return {
-        "data.data_parent": str(tones),
-        "data.sample_rate": 8000,
-        "data.recording_duration_s": 0.2,
-        "data.sim_time_s": 5e-3,
-        "data.batch_size": 16,
-        "model.hidden": 8,
-        "optim.lr": Dimension.of({"low": 1e-3, "high": 0.1, "log": True}),
-        "trainer.epochs": 2,
-    }

@@ -5,7 +5,7 @@ early_stop.`; their keys are assumed.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -13,11 +13,9 @@ from pydantic import ConfigDict, Field, model_validator
 from nwavesdk import loss as losses
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config.fields import Epochs, Scale, Share
+from nwavesdk.train.config.fields import Epochs, Moderate, Scale, Share
 
-__all__ = ["LOSSES", "TrialConfig", "check_keys", "read_trial_config"]
-
-Real = Annotated[float, Field(allow_inf_nan=False)]
+__all__ = ["LOSSES", "TrialConfig", "check_config", "read_trial_config"]
 
 
 LossName = Literal[
@@ -51,12 +49,8 @@ LOSSES: dict[LossName, Callable[..., Any]] = {
     "mse": _membrane_mse,
 }
 
-# What is maximized, by task; the first one of a task is its default.
-METRICS = {
-    "accuracy": "classification",
-    "accuracy_population": "classification",
-    "r2": "regression",
-}
+# What is maximized on the validation set.
+MetricName = Literal["accuracy", "accuracy_population", "r2"]
 
 
 class Loss(FrozenModel):
@@ -65,26 +59,13 @@ class Loss(FrozenModel):
     model_config = ConfigDict(extra="allow")
 
     name: LossName = "cross_entropy"
-    topology: Real = 0.0
-    weight_magnitude: Real = 0.0
+    topology: Moderate = 0.0
+    weight_magnitude: Moderate = 0.0
 
     @property
     def parameters(self) -> set[str]:
         """The parameters of the loss."""
         return {*inspect.signature(LOSSES[self.name]).parameters}
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        options = self.parameters - {"spk", "mem", "targets", "num_classes", "lengths"}
-        if unknown := (self.model_extra or {}).keys() - options:
-            raise ValueError(f"{min(unknown)}: has no effect on the loss {self.name}: remove it")
-        return self
-
-
-class Metric(FrozenModel):
-    """`metric.*`: what is maximized on the validation set."""
-
-    name: Literal["accuracy", "accuracy_population", "r2"] | None = None
 
 
 class Optim(FrozenModel):
@@ -115,7 +96,7 @@ class EarlyStop(FrozenModel):
     """`early_stop.*`: when a trial ends that no longer improves."""
 
     patience: Epochs | None = None
-    min_delta: Annotated[Real, Field(ge=0)] = 0.0
+    min_delta: Annotated[Moderate, Field(ge=0)] = 0.0
 
 
 class TrialConfig(FrozenModel):
@@ -135,7 +116,7 @@ class TrialConfig(FrozenModel):
 
     model: Annotated[dict[str, Any], Field(default_factory=dict)]
     loss: Loss = Loss()
-    metric: Metric = Metric()
+    metric: Annotated[dict[Literal["name"], MetricName], Field(default_factory=dict)]
     optim: Optim = Optim()
     sched: Sched = Sched()
     nwave: Annotated[dict[str, Any], Field(default_factory=dict)]
@@ -149,18 +130,19 @@ class TrialConfig(FrozenModel):
         return "classification" if "num_classes" in self.loss.parameters else "regression"
 
     @property
-    def metric_name(self) -> str:
+    def metric_name(self) -> MetricName:
         """The metric that is chosen, or the default of the task."""
-        return self.metric.name or next(name for name in METRICS if METRICS[name] == self.task)
-
-    @property
-    def model_cfg(self) -> dict[str, Any]:
-        """The argument of the builder."""
-        return {**self.model, **({"nwave": self.nwave} if self.nwave else {})}
+        return self.metric.get("name", "accuracy" if self.task == "classification" else "r2")
 
     @model_validator(mode="after")
-    def _check_task(self) -> Self:
-        if len({self.task, METRICS[self.metric_name], self.data.task}) > 1:
+    def _check(self) -> Self:
+        options = self.loss.parameters - {"spk", "mem", "targets", "num_classes", "lengths"}
+        if unknown := (self.loss.model_extra or {}).keys() - options:
+            raise ValueError(
+                f"loss.{min(unknown)}: has no effect on the loss {self.loss.name}: remove it"
+            )
+        metric_task = "regression" if self.metric_name == "r2" else "classification"
+        if not self.task == metric_task == self.data.task:
             raise ValueError(
                 f"loss.name, metric.name, data.task: got {self.loss.name!r}, {self.metric_name!r} "
                 f"and {self.data.task!r}, expected them for one task: change one of them"
@@ -182,36 +164,45 @@ FIXED_KEYS = {
     "trainer.seed",
 }
 
-# Keys that act only with another key, or only with one value of it.
-ACTS_WITH = {
-    "optim.momentum": ("optim.name", "sgd"),
-    "sched.warmup": ("sched.name", "one_cycle"),
-    "early_stop.min_delta": ("early_stop.patience", None),
+# Keys that do not act if another key has one of some values, or is not given.
+INACTIVE = {
+    "optim.momentum": ("optim.name", (None, "adamw", "adam")),
+    "sched.warmup": ("sched.name", (None, "none", "cosine")),
+    "early_stop.min_delta": ("early_stop.patience", (None,)),
 }
 
 
-def check_keys(fixed: Mapping[str, Any], varying: Collection[str]) -> None:
-    """Reject keys that cannot vary, and keys that no trial acts on.
+def check_config(fixed: Mapping[str, Any], samples: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Check all that trials may get.
 
     Args:
         fixed: The values that all trials have, by `namespace.key`.
-        varying: The keys of the others.
+        samples: All choices, or the ends, of the others.
+
+    Returns:
+        The first sample of each.
 
     Raises:
-        ValueError: If there is one; the text names it.
+        ValueError: If a key is unknown, cannot vary or does not act, or a value is out of its
+            range; the text names it.
     """
-    for key in FIXED_KEYS.intersection(varying):
+    for key in FIXED_KEYS & samples.keys():
         raise ValueError(
             f"HPOWrapper: {key} cannot vary, because scores on other data, metrics or seeds are "
             "not comparable: pass one value."
         )
-    for key, (other, value) in ACTS_WITH.items():
-        acts = other in varying or fixed.get(other) == value if value else other in fixed
-        if key in {*fixed, *varying} and not acts:
+    for key, (other, values) in INACTIVE.items():
+        is_given = key in {*fixed, *samples}
+        if is_given and other not in samples and fixed.get(other) in values:
             raise ValueError(
                 f"HPOWrapper: {key} has no effect with {other} = {fixed.get(other)!r}: remove it, "
                 f"or set {other}."
             )
+    first = {name: values[0] for name, values in samples.items()}
+    changes = [{name: value} for name, values in samples.items() for value in values]
+    for change in changes or [{}]:
+        read_trial_config({**fixed, **first, **change})
+    return first
 
 
 def read_trial_config(config: Mapping[str, Any]) -> TrialConfig:

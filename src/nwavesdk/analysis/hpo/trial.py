@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
 
 from nwavesdk.analysis.hpo.namespaces import LOSSES, TrialConfig, read_trial_config
+from nwavesdk.analysis.study.executors import Report, ignore
 from nwavesdk.data import NetInput, NWaveDataGen, Series, Split, Standard
 from nwavesdk.data.batches import batches_of
 from nwavesdk.internal.checks import shown
@@ -40,7 +41,6 @@ __all__ = [
     "BEST",
     "SCORE",
     "ModelBuilder",
-    "Report",
     "evaluate_best",
     "open_trial",
     "train_one_trial",
@@ -56,19 +56,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam,
 # What builds the net of a trial from the keys of `model.*`.
 ModelBuilder = Callable[[dict[str, Any]], nn.Module]
 
-# What is called with the number of an epoch and its score; it may end the trial.
-Report = Callable[[int, float], None]
-
-
-def ignore_report(epoch: int, score: float) -> None:
-    """Report to nobody."""
-
 
 def train_one_trial(
     config: Mapping[str, Any],
     model_builder: ModelBuilder,
     folder: str | Path,
-    report: Report = ignore_report,
+    report: Report = ignore,
 ) -> float:
     """Train a net with one choice of all values; continue after an interruption.
 
@@ -94,8 +87,8 @@ def train_one_trial(
         FileError: If the checkpoint is damaged or was written with another config.
         FileWriteError: If the disk is full.
     """
-    trial, run = read_trial_config(config), RunFolder(folder)
-    learner, data = open_trial(trial, model_builder)
+    trial, learner, data = open_trial(config, model_builder)
+    run = RunFolder(folder)
 
     def report_row(row: Mapping[str, float]) -> None:
         if row["epoch"] < trial.trainer.epochs:
@@ -105,11 +98,20 @@ def train_one_trial(
     if run.checkpoint.is_file():
         for row in run.read_metrics():
             report_row(row)
-    loaders = Loaders(data, batch_size=trial.data.batch_size, seed=trial.data.seed)
-    checkpoints = AtomicCheckpointIO(str(trial), report_row)
-    patience, least_gain = trial.early_stop.patience, trial.early_stop.min_delta
-    stop = Patience(SCORE, least_gain, patience or trial.trainer.epochs, mode="max")
-    history = fit(learner, loaders, run, checkpoints=checkpoints, machine=MACHINE, callbacks=[stop])
+    stop = Patience(
+        SCORE,
+        trial.early_stop.min_delta,
+        trial.early_stop.patience or trial.trainer.epochs,
+        mode="max",
+    )
+    history = fit(
+        learner,
+        Loaders(data, batch_size=trial.data.batch_size, seed=trial.data.seed),
+        run,
+        checkpoints=AtomicCheckpointIO(str(trial), report_row),
+        machine=MACHINE,
+        callbacks=[stop],
+    )
     learner.load_state_dict(history.weights)
     best = {"model": learner.net.state_dict(), "epoch": history.kept + 1}
     AtomicCheckpointIO(str(trial)).save_checkpoint(best, run.path / BEST)
@@ -122,14 +124,13 @@ def evaluate_best(
     """The score of the best epoch of a trial on the test set.
 
     Raises:
-        FileError: If `best.pt` is missing, damaged, or of another trial.
+        FileError: If `best.pt` is missing, damaged, or of another model.
     """
-    trial, file = read_trial_config(config), Path(folder, BEST)
-    learner, data = open_trial(trial, model_builder)
-    best = AtomicCheckpointIO(str(trial)).load_checkpoint(file)
+    trial, learner, data = open_trial(config, model_builder)
+    file = Path(folder, BEST)
     try:
-        learner.net.load_state_dict(best["model"])
-    except RuntimeError as error:
+        learner.net.load_state_dict(torch.load(file, weights_only=True)["model"])
+    except Exception as error:  # a damaged file can raise anything
         raise damaged_checkpoint(file, error) from error
 
     with quiet_lightning():
@@ -139,12 +140,16 @@ def evaluate_best(
     return measures[SCORE]
 
 
-def open_trial(trial: TrialConfig, model_builder: ModelBuilder) -> tuple[Learner, Split[Series]]:
-    """The net of a trial with its initial weights, ready to be trained, and its data.
+def open_trial(
+    config: Mapping[str, Any], model_builder: ModelBuilder
+) -> tuple[TrialConfig, Learner, Split[Series]]:
+    """The choices of a trial, its net with its initial weights, ready to be trained, and its data.
 
     Raises:
-        ValueError: If the data cannot be used, the builder fails, or the model has other outputs.
+        ValueError: If a key or value is not valid, the data cannot be used, the builder fails, or
+            the model has other outputs.
     """
+    trial = read_trial_config(config)
     torch.manual_seed(stream_seed(trial.trainer.seed, "weights"))
     generator = NWaveDataGen(trial.data)
     recordings = generator.channels
@@ -164,7 +169,8 @@ def open_trial(trial: TrialConfig, model_builder: ModelBuilder) -> tuple[Learner
         keep="best",
     )
     task = TrialObjective(trial, net, n_outputs)
-    return TrialLearner(net, task, learning, trial.trainer.seed, draws_mismatch=True), data
+    learner = TrialLearner(net, task, learning, trial.trainer.seed, draws_mismatch=True)
+    return trial, learner, data
 
 
 def build_model(
@@ -182,20 +188,20 @@ def build_model(
         ValueError: If the builder fails or returns something else, or the model fails or does not
             have the outputs that loss and metric need.
     """
-    B, T = x.shape[:2]
+    model_cfg = {**trial.model, **({"nwave": trial.nwave} if trial.nwave else {})}
     try:
-        model = model_builder(trial.model_cfg)
+        model = model_builder(model_cfg)
         with torch.no_grad(), torch.random.fork_rng(devices=[]), prepared(model, 0):
             spk, mem = model.eval()(x)
         N = max(spk.shape[-1], 1) if trial.metric_name == "accuracy_population" else n_outputs
-        if not spk.shape == mem.shape == (B, T, N) or N % n_outputs:
+        if not spk.shape == mem.shape == (*x.shape[:2], N) or N % n_outputs:
             raise ValueError(f"it returned outputs of shape {[*spk.shape]} and {[*mem.shape]}")
     except Exception as error:  # whatever a user's code raises
         raise ValueError(
-            f"HPOWrapper: model_builder({shown(trial.model_cfg)}) failed, or its model for an "
+            f"HPOWrapper: model_builder({shown(model_cfg)}) failed, or its model for an "
             f"input of shape {[*x.shape]} ({type(error).__name__}: {one_line(error)}): expected a "
-            f"torch.nn.Module that returns (spk, mem), [{B}, {T}, N] each with N = {n_outputs}, or "
-            'a multiple of it with metric.name "accuracy_population".'
+            f"torch.nn.Module that returns (spk, mem), [B, T, N] each with N = {n_outputs}, or a "
+            'multiple of it with metric.name "accuracy_population".'
         ) from error
     return model.train()
 
@@ -255,17 +261,18 @@ class TrialObjective(Objective):
         return loss
 
     def batch_score(
-        self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None
+        self,
+        outputs: Tensor,
+        y: Tensor,
+        lengths: Tensor | None = None,  # noqa: ARG002
     ) -> tuple[Tensor, int]:
-        measures = self.measures(self.tally(outputs, y, lengths))
-        return torch.tensor(measures["score"]), len(y)
+        return torch.tensor(self.measures(self.tally(outputs, y))["score"]), len(y)
 
     def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """The sums of `value_sums`, or the numbers of right and of all recordings."""
-        spk, mem = outputs.detach()
         if self.trial.metric_name == "r2":
-            return value_sums(mem, y)
-        is_right = correct_recordings(spk, y, self.n_outputs)
+            return value_sums(outputs[1].detach(), y)
+        is_right = correct_recordings(outputs[0], y, self.n_outputs)
         return torch.stack([is_right.sum(), torch.tensor(len(y))])
 
     def measures(self, tally: Tensor) -> dict[str, float]:
