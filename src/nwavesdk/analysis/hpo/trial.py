@@ -95,9 +95,8 @@ def train_one_trial(
             # As in metrics.csv, so that a trial that continues reports the same number.
             report(int(row["epoch"]), float(f"{row[SCORE]:.6g}"))
 
-    if run.checkpoint.is_file():
-        for row in run.read_metrics():
-            report_row(row)
+    for row in run.read_metrics() if run.metrics.is_file() else []:
+        report_row(row)
     stop = Patience(
         SCORE,
         trial.early_stop.min_delta,
@@ -156,8 +155,9 @@ def open_trial(
     unscaled = NetInput(standard=Standard(np.zeros(1, np.float32), np.ones(1, np.float32)))
     data = generator.split.indices.map(lambda indices: Series(recordings.take(indices), unscaled))
     n_outputs = len(recordings.classes) or recordings.n_targets
-    batch = next(iter(batches_of(data.val, trial.data.batch_size)))
-    net = build_model(model_builder, trial, batch.x, n_outputs)
+    x = next(iter(batches_of(data.val, trial.data.batch_size))).x
+    net = build_model(model_builder, trial, x, n_outputs)
+    task = TrialObjective(trial, net, n_outputs)
     learning = CompletedLearning(
         epochs=trial.trainer.epochs,
         batch_size=trial.data.batch_size,
@@ -168,7 +168,6 @@ def open_trial(
         most_spikes=None,
         keep="best",
     )
-    task = TrialObjective(trial, net, n_outputs)
     learner = TrialLearner(net, task, learning, trial.trainer.seed, draws_mismatch=True)
     return trial, learner, data
 

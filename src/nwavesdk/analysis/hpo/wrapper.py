@@ -203,8 +203,9 @@ def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job, repor
     path, config, threads = job
     torch.set_num_threads(threads)
     with log_beside(Path(path)):
-        score = train(config, model_builder, Path(path), report)
-        return finite_number("HPOWrapper", "score", score)
+        return finite_number(
+            "HPOWrapper", "score", train(config, model_builder, Path(path), report)
+        )
 
 
 def read_arguments(
