@@ -1,24 +1,17 @@
 """The layer over Ray: its errors, and tasks that wait for a lost machine."""
 
 import os
-import sys
 from typing import Any
 
 import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis import cluster
-from nwavesdk.analysis.cluster import (
-    check_code,
-    cpus,
-    finish_tasks,
-    join_ray,
-    wait_while_busy,
-)
+from nwavesdk.analysis.study import RayCluster
+from nwavesdk.analysis.study.cluster import join_ray, require_cpus
+from nwavesdk.analysis.study.executors import Report, ignore
 from nwavesdk.internal.processes import check_address
 from nwavesdk.train import BrokenRunError
-from nwavesdk.train.run_folder import BusyError
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "10.0.0.1:6379", "head-1:6379", "[::1]:80"])
@@ -35,7 +28,7 @@ def test_other_texts_are_errors(address: str) -> None:
 
 
 class Machines:
-    """What `cpus` reads of Ray."""
+    """What `require_cpus` reads of Ray."""
 
     def __init__(self, *sizes: float) -> None:
         self.sizes = sizes
@@ -50,62 +43,23 @@ class Machines:
 
 
 def test_a_task_needs_a_machine_that_is_large_enough() -> None:
-    assert cpus(Machines(2.0, 4.0), 4) == 6
+    assert require_cpus(Machines(2.0, 4.0), 4) == 6
     with pytest.raises(ValueError, match="the largest machine .* has 4 CPUs, got 5: use fewer"):
-        cpus(Machines(2.0, 4.0), 5)
+        require_cpus(Machines(2.0, 4.0), 5)
 
 
-def test_a_busy_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
-    calls = iter([BusyError("busy"), BusyError("busy"), None])
-
-    def work(job: int) -> int:
-        if (error := next(calls)) is not None:
-            raise error
-        return job + 1
-
-    assert wait_while_busy(work, 3) == 4
-    monkeypatch.setattr(cluster, "LOST_SECONDS", -1.0)
-    calls = iter([BusyError("busy")])
-    with pytest.raises(BusyError):
-        wait_while_busy(work, 3)
-
-
-def half(job: int) -> float:
-    """A task; one of its jobs fails."""
-    if job == 3:
-        raise ValueError("three is odd")
-    return job / 2
-
-
-def priority(job: int) -> int:
-    """The priority of the process of a task; Ray adds to it by default."""
-    del job
+def priority(job: int, report: Report) -> int:  # noqa: ARG001
+    """The priority of the process of a job; Ray adds to it by default."""
     return os.nice(0)
 
 
 @pytest.mark.hpo
 @pytest.mark.usefixtures("local_ray")
-def test_tasks_return_or_raise_what_their_functions_do() -> None:
+def test_jobs_have_the_usual_priority() -> None:
     before = os.environ.get("PYTHONPATH")
-    with join_ray() as ray:
-        check_code(ray, half, 1)
-        assert os.environ.get("PYTHONPATH") == before
-        module = type(sys)("no_such_module")
-        exec("def work(): pass", vars(module))
-        sys.modules["no_such_module"] = module
-        try:
-            with pytest.raises(BrokenRunError, match="cannot import .*no_such_module"):
-                check_code(ray, module.work, 1)
-        finally:
-            del sys.modules["no_such_module"]
-    ended = {task.place: task.result for task in finish_tasks(half, [2, 3, 4], 1)}
-    assert ended[0]() == 1.0
-    assert ended[2]() == 2.0
-    with pytest.raises(ValueError, match="^three is odd$"):
-        ended[1]()
-    priorities = [task.result() for task in finish_tasks(priority, [0, 1], 1)]
-    assert priorities == [os.nice(0)] * 2
+    with RayCluster("local", 1) as cluster:
+        assert cluster.call(priority, 0, ignore) == os.nice(0)
+    assert os.environ.get("PYTHONPATH") == before
 
 
 @pytest.mark.hpo
