@@ -33,7 +33,6 @@ from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.course import fit
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.loaders import Loaders
-from nwavesdk.train.fit.machine import quiet_lightning, trainer_of
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import Objective
 
@@ -48,8 +47,6 @@ __all__ = [
 
 # The file of the best epoch, and the column of `metrics.csv` with the score.
 BEST, SCORE = "best.pt", "val_score"
-
-MACHINE = MachineConfig(accelerator="cpu")
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 
@@ -108,7 +105,7 @@ def train_one_trial(
         Loaders(data, batch_size=trial.data.batch_size, seed=trial.data.seed),
         run,
         checkpoints=AtomicCheckpointIO(str(trial), report_row),
-        machine=MACHINE,
+        machine=MachineConfig(accelerator="cpu"),
         callbacks=[stop],
     )
     learner.load_state_dict(history.weights)
@@ -132,11 +129,14 @@ def evaluate_best(
     except Exception as error:  # a damaged file can raise anything
         raise damaged_checkpoint(file, error) from error
 
-    with quiet_lightning():
-        tester = trainer_of(MACHINE, logger=False, enable_progress_bar=False)
-        batches = batches_of(data.test, trial.data.batch_size)
-        (measures,) = tester.validate(learner, batches, verbose=False)
-    return measures[SCORE]
+    learner.eval()
+    batches = enumerate(batches_of(data.test, trial.data.batch_size))
+    with torch.no_grad():
+        tallies = [
+            learner.task.tally(learner.run_batch(batch, "test", index)[0], batch.y)
+            for index, batch in batches
+        ]
+    return learner.task.measures(torch.stack(tallies).sum(0))["score"]
 
 
 def open_trial(
@@ -187,7 +187,7 @@ def build_model(
         ValueError: If the builder fails or returns something else, or the model fails or does not
             have the outputs that loss and metric need.
     """
-    model_cfg = {**trial.model, **({"nwave": trial.nwave} if trial.nwave else {})}
+    model_cfg = {**trial.model, **({"nwave": {**trial.nwave}} if trial.nwave else {})}
     try:
         model = model_builder(model_cfg)
         with torch.no_grad(), torch.random.fork_rng(devices=[]), prepared(model, 0):

@@ -127,7 +127,7 @@ class Learner(LightningModule):
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
         # run draws other numbers of times than one that was not interrupted.
         seed_generators(stream_seed(self.seed, "dropout", *step), self.device)
-        outputs, loss, recording = self._run(batch, "mismatch", *step)
+        outputs, loss, recording = self.run_batch(batch, "mismatch", *step)
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
 
         rates = recording.rates()
@@ -173,7 +173,7 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
-        outputs, loss, recording = self._run(batch, "validation", batch_idx, self.global_rank)
+        outputs, loss, recording = self.run_batch(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
         rates = enumerate(recording.rates().values(), 1)
         metrics = {"val_loss": loss, **{f"rate_{depth}": rate for depth, rate in rates}}
@@ -231,7 +231,9 @@ class Learner(LightningModule):
                 groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
         return [group for group in groups if group["params"]]
 
-    def _run(self, batch: Batch, use: str, *step: int) -> tuple[Tensor, Tensor, SpikeRecording]:
+    def run_batch(
+        self, batch: Batch, use: str, *step: int
+    ) -> tuple[Tensor, Tensor, SpikeRecording]:
         """Outputs, loss of the task, and the record; `use` and `step` choose the chip."""
         seed = chip_seed(self.seed, use, *step, drawn=False) if self.draws_mismatch else None
         lengths = lengths_of(batch)
