@@ -20,6 +20,7 @@ from nwavesdk.analysis.hpo.trial import (
     train_one_trial,
 )
 from nwavesdk.internal.files import FileError
+from nwavesdk.loss import tet_loss, topology_loss, weight_magnitude_loss
 from nwavesdk.metrics import accuracy, r2
 
 # Options of a trial that change each step of it.
@@ -109,6 +110,8 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_trial(
     give_scores(monkeypatch, *scores)
     assert train_one_trial(config, build, tmp_path) == pytest.approx(0.5)
     assert scores_of(tmp_path) == pytest.approx(scores[:n_epochs])
+    last, best, _ = weights_of(tmp_path)
+    assert last != best or n_epochs < 4
     assert weights_of(tmp_path)[-1] in (2, 3)
     # It ended before its folder was complete: the trial is not trained further.
     (tmp_path / "best.pt").unlink()
@@ -127,9 +130,11 @@ def test_a_net_that_diverges_ends_the_trial(config: dict[str, Any], tmp_path: Pa
 @pytest.mark.parametrize("schedule", ["none", "cosine"])
 def test_optimizers_and_schedules(config: dict[str, Any], optimizer: str, schedule: str) -> None:
     config |= {"optim.name": optimizer, "sched.name": schedule, "optim.weight_decay": 0.1}
+    config["trainer.clip"] = 0.5
     if optimizer == "sgd":
         config["optim.momentum"] = 0.5
     _, learner, _ = open_trial(config, build)
+    assert (learner.draws_mismatch, learner.learning.clip) == (True, 0.5)
     groups = learner._parameter_groups()
     made: Any = learner.optimizer_of(groups)
     assert type(made).__name__.lower() == optimizer
@@ -147,6 +152,21 @@ def test_optimizers_and_schedules(config: dict[str, Any], optimizer: str, schedu
             0.01 * (1 + torch.tensor(step * torch.pi / 4).cos().item()) for step in range(4)
         ]
     assert rates == pytest.approx(expected)
+
+
+def test_losses_on_weights_are_added(config: dict[str, Any]) -> None:
+    net = build({"hidden": 8})
+    y, outputs = torch.tensor([0, 1]), torch.rand(2, 2, 5, 3)
+
+    def loss(**weights: float) -> float:
+        changes = {f"loss.{name}": weight for name, weight in weights.items()}
+        trial = read_trial_config({**config, "loss.name": "tet", **changes})
+        return TrialObjective(trial, net, 3).loss(outputs, y).item()
+
+    assert loss() == pytest.approx(tet_loss(outputs[1], y).item())
+    added = 2 * topology_loss(net) + 3 * weight_magnitude_loss(net)
+    assert loss(topology=2, weight_magnitude=3) == pytest.approx(loss() + added.item())
+    assert loss(mse_share=0.5) == pytest.approx(tet_loss(outputs[1], y, mse_share=0.5).item())
 
 
 def test_the_score_is_that_of_the_metric(config: dict[str, Any]) -> None:
