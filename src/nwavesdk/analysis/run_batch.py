@@ -21,7 +21,7 @@ from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.tasks import Objective
 
 __all__ = ["RunBatch", "busiest_neuron", "decoded_loss"]
 
@@ -114,7 +114,7 @@ class RunBatch:
         )
 
 
-def decoded_loss(task: TrainingTask, decoder: nn.Module) -> Callable[..., Tensor]:
+def decoded_loss(task: Objective, decoder: nn.Module) -> Callable[..., Tensor]:
     """The loss of a task as `loss(spk, mem, y, lengths)`, from what a net returns.
 
     Args:

@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from analysis.study.conftest import Content, Here
+from analysis.here import Here
+from analysis.study.conftest import Content
 from nwavesdk.analysis.study import RunSearch, TuneConfig
 from nwavesdk.analysis.study.cells import run_cell
 

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("lightning")
 pytest.importorskip("optuna")
 
-from analysis.study.conftest import CRASHES, Content, Here
+from analysis.here import Here
+from analysis.study.conftest import CRASHES, Content
 from nwavesdk.analysis.study import RunSearch, TuneConfig
 from nwavesdk.analysis.study.cells import Course, CrashError, run_cell
 from nwavesdk.analysis.study.search import Search, state_of

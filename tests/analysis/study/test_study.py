@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from analysis.study.conftest import ARMS, Here
+from analysis.here import Here
+from analysis.study.conftest import ARMS
 from cli.command import json_object, nwave
 from nwavesdk.analysis import summarize
 from nwavesdk.analysis.study import (

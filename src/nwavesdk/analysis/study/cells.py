@@ -25,6 +25,7 @@ __all__ = [
     "Course",
     "CrashError",
     "Job",
+    "PausedError",
     "first_measure",
     "log_beside",
     "open_cell",
@@ -128,8 +129,8 @@ def open_cell(path: Path, choices: Mapping[str, Any]) -> Run:
     return Run.open(path, choices.get("net", {}).get("page"))
 
 
-class _PausedError(Exception):
-    """The run has reached the epoch until which it was asked for."""
+class PausedError(Exception):
+    """A cell has reached the epoch until which it is trained for now."""
 
 
 def run_cell(job: Job) -> Course:
@@ -141,7 +142,7 @@ def run_cell(job: Job) -> Course:
     path, choices, threads, until = job
     torch.set_num_threads(threads)
     folder = RunFolder(path)
-    with log_beside(folder.path), contextlib.suppress(_PausedError):
+    with log_beside(folder.path), contextlib.suppress(PausedError):
         if not folder.complete:
             is_begun = folder.config.is_file()
             run = open_cell(folder.path, choices) if is_begun else Run.new(path, choices)
@@ -151,7 +152,7 @@ def run_cell(job: Job) -> Course:
 
             def pause(row: Mapping[str, float]) -> None:
                 if row["epoch"] in pauses:
-                    raise _PausedError
+                    raise PausedError
 
             if not folder.metrics.is_file() or len(folder.read_metrics()) not in pauses:
                 run.train(pause)
