@@ -15,8 +15,7 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +25,7 @@ import typer
 
 from benchmarks.development import DevelopmentSet, chosen_sets, find_data
 from benchmarks.results import ROOT, write
-from nwavesdk.analysis.study import Processes
+from nwavesdk.analysis.study import on_processes
 from nwavesdk.analysis.study.cells import run_cell
 from nwavesdk.analysis.study.executors import finish_all
 from nwavesdk.analysis.study.study import begin_study
@@ -225,17 +224,17 @@ def main(
     begin_study(folder / "study.json", {"source": folder.name})
     cells = cells_of(places, settings, fixed, seeds, folder)
     missing = [cell for cell in cells if not RunFolder(cell.path).complete]
-    with Processes(jobs or os.cpu_count() or 1) as executor:
-        pairs = [(cell, (str(cell.path), cell.choices, 1)) for cell in missing]
-        finish_all(executor, run_cell, pairs, print_cell)
+    with on_processes(jobs or os.cpu_count() or 1) as workers:
+        pairs = [(cell, (str(cell.path), cell.choices, 1, None)) for cell in missing]
+        finish_all(workers, run_cell, pairs, print_cell)
     file = RESULTS / f"{name or '-'.join(axes) or 'defaults'}.json"
     write(file, {"vary": axes, "set": fixed, "seeds": seeds, "runs": results_of(cells)})
     print(*table(cells), sep="\n")
 
 
-def print_cell(cell: Cell, ended: Future[float]) -> None:
+def print_cell(cell: Cell, result: Callable[[], object]) -> None:
     """Print the score of a finished cell."""
-    ended.result()  # or its error
+    result()  # or its error
     print(f"{cell.name}: {100 * cell.numbers()['validation']:.2f} %", file=sys.stderr, flush=True)
 
 

@@ -11,7 +11,6 @@ pytest.importorskip("lightning")
 
 from nwavesdk.analysis import chip_parts
 from nwavesdk.analysis.chip_parts import Part, count_on_ray, count_part, part_sizes
-from nwavesdk.analysis.study.executors import ignore
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import Tile
 from nwavesdk.train.fit.arithmetic import current_arithmetic
@@ -40,8 +39,7 @@ def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
     threads = torch.get_num_threads()
     parts = [
         count_part(
-            Part(chip_run.run.folder.path, None, seeds[first:last], tile, current_arithmetic()),
-            ignore,
+            Part(chip_run.run.folder.path, None, seeds[first:last], tile, current_arithmetic())
         )
         for first, last in ((0, 4), (4, 6))
     ]

@@ -5,15 +5,14 @@ so rounding may depend on which chips share one. Threads and crossovers are thos
 that asks.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.study.executors import RayCluster, Report, finish_all
+from nwavesdk.analysis.study.executors import finish_all, on_ray
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import Count, Tile
 from nwavesdk.internal.files import printable
@@ -54,9 +53,9 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
         arithmetic = current_arithmetic()
         counts: dict[int, Tensor] = {}
 
-        def end(first: int, future: Future[list[int]]) -> None:
+        def end(first: int, result: Callable[[], list[int]]) -> None:
             try:
-                counts[first] = torch.tensor(future.result())
+                counts[first] = torch.tensor(result())
             except (ValueError, OSError) as error:
                 raise BrokenRunError(f"{printable(folder)}: {error}") from error
 
@@ -64,14 +63,14 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
             (first, Part(folder, page, tuple(seeds[first : first + size]), tile, arithmetic))
             for first, size in part_sizes(len(seeds), tile.chips)
         ]
-        with RayCluster(address, arithmetic.threads) as cluster:
-            finish_all(cluster, count_part, parts, end)
+        with on_ray(address, arithmetic.threads) as workers:
+            finish_all(workers, count_part, parts, end)
         return torch.cat([counts[first] for first, _ in parts])
 
     return count
 
 
-def count_part(part: Part, report: Report) -> list[int]:  # noqa: ARG001
+def count_part(part: Part) -> list[int]:
     """The counts of the chips of a part."""
     chip_run = ChipRun.open(part.run, net=part.net)
     with use_arithmetic(part.arithmetic):

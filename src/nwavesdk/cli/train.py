@@ -153,12 +153,12 @@ def _choices_of_study(out: Path) -> Choices:
 
 def _train_folds(out: Path, choices: Choices, jobs: int | None, as_json: bool) -> None:
     """All folds of a cross-validation, and their report."""
-    from nwavesdk.analysis.study import Processes, cross_validate
+    from nwavesdk.analysis.study import cross_validate, on_processes
 
     threads = choices.get("machine", {}).get("threads", 1)
     folds = cross_validate(out, choices, threads)
     n_jobs = 1 if _uses_gpu(choices) else max(1, (os.cpu_count() or 1) // threads)
-    finish_study(folds, Processes(jobs or n_jobs), as_json)
+    finish_study(folds, on_processes(jobs or n_jobs), as_json)
 
 
 def _uses_gpu(choices: Choices) -> bool:
@@ -279,9 +279,9 @@ def compare_run(
     defaults are those of nwave train.
     """
     choices["machine"] = {"accelerator": "cpu"}
-    from nwavesdk.analysis.study import Processes, RayCluster, compare_surrogates
+    from nwavesdk.analysis.study import compare_surrogates, on_processes, on_ray
 
     arms = split_commas("--surrogates", surrogates)
     study = compare_surrogates(out, arms, seeds, choices, threads)
     n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-    finish_study(study, RayCluster(ray, threads) if ray else Processes(n_jobs), as_json)
+    finish_study(study, on_ray(ray, threads) if ray else on_processes(n_jobs), as_json)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -49,7 +49,7 @@ def tune_run(
     Trials run side by side, and bad ones stop early. They are compared on the validation set. The
     same command continues a search that was killed; trials that have ended are not repeated.
     """
-    from nwavesdk.analysis.study import Processes, RayCluster, RunSearch, TuneConfig
+    from nwavesdk.analysis.study import RunSearch, TuneConfig, on_processes, on_ray
 
     if resume and out is not None and not (out / "tune.json").is_file():
         raise ValueError(
@@ -73,7 +73,7 @@ def tune_run(
 
     search = RunSearch.open(Path(folder), content)
     n_jobs = settings.max_concurrent or max(1, (os.cpu_count() or 1) // settings.threads)
-    executor: Any = Processes(n_jobs)
+    executor = on_processes(n_jobs)
     if ray:
-        executor = RayCluster(ray, settings.threads, int(search.uses_gpu), settings.max_concurrent)
+        executor = on_ray(ray, settings.threads, int(search.uses_gpu), settings.max_concurrent)
     finish_study(search, executor, as_json)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from analysis.hpo.conftest import Here
+from analysis.here import Here
 from analysis.hpo.nets import Other, build
 from nwavesdk.analysis.hpo.wrapper import HPOWrapper, read_arguments
 from nwavesdk.analysis.study.search_file import Dimension
@@ -32,7 +32,7 @@ def domain(name: str, *arguments: Any) -> Any:
 @pytest.fixture
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials run in this process, in place of Ray."""
-    monkeypatch.setattr("nwavesdk.analysis.hpo.wrapper.RayCluster", Here)
+    monkeypatch.setattr("nwavesdk.analysis.hpo.wrapper.on_ray", lambda *_, **__: Here())
 
 
 def make(config: dict[str, Any], out: Path, **options: Any) -> HPOWrapper:
@@ -181,7 +181,7 @@ def test_ray_gives_the_trials_of_this_process(
     result = make(config, tmp_path / "ray", max_concurrent=1).fit()
     lines = capfd.readouterr().err.splitlines()
     here = make(config, tmp_path / "here", max_concurrent=1)
-    here.finish(Here(), lambda _: None)  # type: ignore[arg-type]  # an executor of tests
+    here.finish(Here(), lambda _: None)
     expected = here.result()
     assert expected == result.__class__(
         **{**vars(result), "best_checkpoint": expected.best_checkpoint}

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 pytest.importorskip("lightning")
 
+from analysis.here import Here
 from nwavesdk.analysis.study import RunSearch, Study, TuneConfig, compare_surrogates, cross_validate
 
 ARMS = ["fast_sigmoid", "fast_sigmoid(slope=25)", "atan"]
@@ -30,40 +30,11 @@ def build(inputs, classes, config):
 """
 
 
-class Here:
-    """Runs jobs in this process, one after another and without pictures, which is faster.
-
-    Attributes:
-        called: The names of the functions and the folders of their jobs.
-    """
-
-    jobs = 1
-
-    def __init__(self) -> None:
-        self.called: list[tuple[str, str]] = []
-
-    def __enter__(self) -> "Here":
-        self.threads = torch.get_num_threads()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.threads)
-
-    def call(self, work: Any, job: Any, on_report: Callable[[int, float], None]) -> Any:
-        self.called.append((work.__name__, Path(job[0]).name))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
-            return work(job, on_report)
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     """Commands run their cells in this process."""
     executor = Here()
-    for name in ("Processes", "RayCluster"):
+    for name in ("on_processes", "on_ray"):
         monkeypatch.setattr(f"nwavesdk.analysis.study.{name}", lambda *_: executor)
     monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
     return executor
@@ -90,7 +61,7 @@ def fold_choices(choices: dict[str, Any]) -> dict[str, Any]:
 def comparison(choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Two identical arms and another one, two seeds."""
     study = compare_surrogates(tmp_path_factory.mktemp("study"), ARMS, 2, choices, threads=1)
-    study.finish(Here())  # type: ignore[arg-type]  # it is used like an executor
+    study.finish(Here())
     return study
 
 
@@ -98,7 +69,7 @@ def comparison(choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 def folds(fold_choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished cross-validation."""
     study = cross_validate(tmp_path_factory.mktemp("folds"), fold_choices, threads=1)
-    study.finish(Here())  # type: ignore[arg-type]  # as above
+    study.finish(Here())
     return study
 
 
@@ -133,7 +104,7 @@ def search(content: Content, tmp_path_factory: pytest.TempPathFactory) -> RunSea
     """A finished search of four trials, one of which crashed."""
     config = TuneConfig.of(content(seed=_seed_of(content))).completed()
     search = RunSearch.open(tmp_path_factory.mktemp("search"), config)
-    search.finish(Here(), lambda _: None)  # type: ignore[arg-type]  # as above
+    search.finish(Here(), lambda _: None)
     return search
 
 

@@ -7,9 +7,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.study import RayCluster
+from nwavesdk.analysis.study import on_ray
 from nwavesdk.analysis.study.cluster import join_ray, require_cpus
-from nwavesdk.analysis.study.executors import Report, ignore
 from nwavesdk.internal.processes import check_address
 from nwavesdk.train import BrokenRunError
 
@@ -48,7 +47,7 @@ def test_a_task_needs_a_machine_that_is_large_enough() -> None:
         require_cpus(Machines(2.0, 4.0), 5)
 
 
-def priority(job: int, report: Report) -> int:  # noqa: ARG001
+def priority(job: int) -> int:  # noqa: ARG001
     """The priority of the process of a job; Ray adds to it by default."""
     return os.nice(0)
 
@@ -57,8 +56,8 @@ def priority(job: int, report: Report) -> int:  # noqa: ARG001
 @pytest.mark.usefixtures("local_ray")
 def test_jobs_have_the_usual_priority() -> None:
     before = os.environ.get("PYTHONPATH")
-    with RayCluster("local", 1) as cluster:
-        assert cluster.call(priority, 0, ignore) == os.nice(0)
+    with on_ray("local", 1) as workers:
+        assert workers.submit(priority, 0).result() == os.nice(0)
     assert os.environ.get("PYTHONPATH") == before
 
 

@@ -1,9 +1,9 @@
-"""Executors: what they return and raise, what the driver hears, and processes that are lost."""
+"""Executors: what they return and raise, further jobs of a cell, and processes that are lost."""
 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,97 +11,90 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.study import Processes, RayCluster
-from nwavesdk.analysis.study.executors import MAX_BUSY_SECONDS, Report, _Worker, finish_all
+from nwavesdk.analysis.study import on_processes, on_ray
+from nwavesdk.analysis.study.executors import (
+    MAX_BUSY_SECONDS,
+    Executor,
+    Work,
+    Workers,
+    _work_if_free,
+    finish_all,
+)
 from nwavesdk.train import BrokenRunError
 from nwavesdk.train.run_folder import BusyError
 
 
-def halve(job: int, report: Report) -> float:
-    """Jobs of 3 fail; others report their epochs."""
+def halve(job: int) -> float:
+    """Jobs of 3 fail."""
     if job == 3:
         raise ValueError("three is odd")
-    for epoch in range(1, job + 1):
-        report(epoch, job / epoch)
     return job / 2
 
 
-def die(job: int, report: Report) -> None:  # noqa: ARG001
+def die(job: int) -> None:  # noqa: ARG001
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class StopError(Exception):
-    """What ends a job from the outside."""
+def wait_if_even(job: int) -> None:
+    if job % 2:
+        raise ValueError("three is odd")
+    time.sleep(job)
 
 
-def check(executor: Any) -> None:
-    """Jobs of an executor: results, an error, a job that is stopped, and all epochs."""
+def check(executor: Executor) -> None:
+    """Results, an error, and a further job of a cell."""
     ended: dict[str, Any] = {}
-    heard: list[tuple[str, int, float]] = []
 
-    def end(name: str, future: Future[Any]) -> None:
-        ended[name] = future.exception() or future.result()
+    def end(name: str, result: Callable[[], float]) -> int | None:
+        try:
+            ended[name] = result()
+        except ValueError as error:
+            ended[name] = str(error)
+        return 6 if ended[name] == 4.0 else None
 
-    def hear(name: str, epoch: int, score: float) -> None:
-        heard.append((name, epoch, score))
-        if name == "stopped" and epoch == 2:
-            raise StopError
-
-    cells = [("two", 2), ("wrong", 3), ("stopped", 1000), ("four", 4)]
-    with executor:
-        finish_all(executor, halve, iter(cells), end, hear)
-    assert (ended["two"], ended["four"]) == (1.0, 2.0)
-    assert str(ended["wrong"]) == "three is odd"
-    assert isinstance(ended["stopped"], StopError)
-    assert [report for report in heard if report[0] == "four"] == [
-        ("four", epoch, 4 / epoch) for epoch in (1, 2, 3, 4)
-    ]
-    assert len([report for report in heard if report[0] == "stopped"]) == 2
+    with executor as workers:
+        finish_all(workers, halve, iter([("two", 2), ("wrong", 3), ("eight", 8)]), end)
+    assert ended == {"two": 1.0, "wrong": "three is odd", "eight": 3.0}
 
 
 def test_processes() -> None:
-    check(Processes(2))
+    check(on_processes(2))
 
 
 @pytest.mark.hpo
-@pytest.mark.cluster
 @pytest.mark.usefixtures("local_ray")
 def test_ray() -> None:
-    check(RayCluster("local", 1))
+    check(on_ray("local", 1))
 
 
 def test_a_killed_process_and_a_wrong_end_stop_all() -> None:
-    def end(_: object, future: Future[Any]) -> None:
-        future.result()
+    def end(_: object, result: Callable[[], object]) -> None:
+        result()
 
     begun = time.monotonic()
-    lost = "was killed, perhaps because memory .* fewer --jobs"
-    with pytest.raises(BrokenRunError, match=lost), Processes(2) as executor:
-        finish_all(executor, die, [(1, 1), (2, 2)], end)
-    with pytest.raises(ValueError, match="three is odd"), Processes(2) as executor:
-        finish_all(executor, halve, [(1, 10**9), (2, 3)], end)
-    assert time.monotonic() - begun < 60
+    lost = r"a process of the study was lost \(.*perhaps because memory .* fewer --jobs"
+    with pytest.raises(BrokenRunError, match=lost), on_processes(2) as workers:
+        finish_all(workers, die, [(1, 1), (2, 2)], end)
+    with pytest.raises(ValueError, match="three is odd"), on_processes(2) as workers:
+        finish_all(workers, wait_if_even, [(1, 1000), (2, 3)], end)
+    assert time.monotonic() - begun < 200
 
 
 def test_cells_are_taken_when_a_process_is_free() -> None:
     """So that a proposal knows the results before it."""
     ended: list[int] = []
 
-    class Direct:
-        jobs = 1
-
-        def call(self, work: Any, job: int, report: Report) -> float:
-            return work(job, report)
-
-        def stop(self) -> None:
-            pass
+    def submit(work: Work, job: int) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(job))
+        return future
 
     def cells() -> Iterator[tuple[int, int]]:
         for number in (2, 4, 6):
             assert len(ended) == number // 2 - 1
             yield number, number
 
-    finish_all(Direct(), halve, cells(), lambda cell, _: ended.append(cell))  # type: ignore[arg-type]
+    finish_all(Workers(1, submit), halve, cells(), lambda cell, _: ended.append(cell))
     assert ended == [2, 4, 6]
 
 
@@ -115,12 +108,12 @@ def test_a_busy_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     free_at = MAX_BUSY_SECONDS / 2
 
-    def work(job: int, report: Report) -> int:  # noqa: ARG001
+    def work(job: int) -> int:
         if now[0] < free_at:
             raise BusyError("busy")
         return job + 1
 
-    assert _Worker().work(work, 3) == 4
+    assert _work_if_free(work, 3) == 4
     free_at = 10 * MAX_BUSY_SECONDS
     with pytest.raises(BusyError):
-        _Worker().work(work, 3)
+        _work_if_free(work, 3)

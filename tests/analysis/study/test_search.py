@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("lightning")
 pytest.importorskip("optuna")
 
-from analysis.study.conftest import CRASHES, Content, Here
+from analysis.here import Here
+from analysis.study.conftest import CRASHES, Content
 from nwavesdk.analysis.study import RunSearch, TuneConfig
-from nwavesdk.analysis.study.cells import CrashError, run_cell
+from nwavesdk.analysis.study.cells import Course, CrashError, run_cell
 from nwavesdk.analysis.study.search import Search, state_of
 from nwavesdk.analysis.study.search_file import SearchConfig
 from nwavesdk.internal.files import FileError
@@ -21,16 +22,15 @@ from nwavesdk.train import BrokenRunError, Run
 pytestmark = pytest.mark.hpo
 
 
-def square(job: Any, report: Any) -> float:
-    """A trial of ten epochs, whose score is known."""
-    path, values, _ = job
+def square(job: Any) -> Course:
+    """A trial of ten epochs, whose scores are known."""
+    path, values, _, until = job
     Path(path).mkdir(exist_ok=True)
     x = values["x"]
     if x > 0.9:
         raise CrashError("too large")
-    for epoch in range(1, 10):
-        report(epoch, x * epoch)
-    return x * 10
+    n_epochs = min(until or 10, 10)
+    return [x * epoch for epoch in range(1, n_epochs + 1)], n_epochs == 10
 
 
 def make(path: Path, work: Any = square, **settings: Any) -> Search:
@@ -52,7 +52,7 @@ def make(path: Path, work: Any = square, **settings: Any) -> Search:
 def finish(search: Search) -> list[int]:
     """Finish a search in this process; the numbers of its trials in the order of their ends."""
     ended: list[Any] = []
-    search.finish(Here(), ended.append)  # type: ignore[arg-type]  # it is used like an executor
+    search.finish(Here(), ended.append)
     return [trial.user_attrs["run"] for trial in ended]
 
 
@@ -74,7 +74,7 @@ def test_a_worse_trial_is_stopped_at_the_same_epoch(tmp_path: Path) -> None:
     finish(search)
     stopped = [trial for trial in search.trials if state_of(trial) == "stopped"]
     assert stopped
-    assert {max(trial.intermediate_values) for trial in stopped} <= {2, 4, 8}
+    assert {len(trial.intermediate_values) for trial in stopped} <= {2, 4, 8}
     best = search.best
     assert best is not None
     assert all(trial.params["x"] < best.params["x"] for trial in stopped)
@@ -89,11 +89,11 @@ def test_after_a_kill_no_trial_is_lost_or_run_twice(tmp_path: Path, cut: int) ->
     """Also if the kill has cut the last line of the journal."""
     begun: list[str] = []
 
-    def killed(job: Any, report: Any) -> float:
+    def killed(job: Any) -> Course:
         begun.append(Path(job[0]).name)
         if len(begun) in (3, 6):
             raise KilledError
-        return square(job, report)
+        return square(job)
 
     killed.__name__ = "square"
     ended = []
@@ -116,10 +116,10 @@ def test_after_a_kill_no_trial_is_lost_or_run_twice(tmp_path: Path, cut: int) ->
 
 
 def test_what_is_not_the_fault_of_a_trial_ends_the_search(tmp_path: Path) -> None:
-    def full(job: Any, report: Any) -> float:  # noqa: ARG001
+    def full(job: Any) -> Course:  # noqa: ARG001
         raise BrokenRunError("the disk is full.")
 
-    with pytest.raises(BrokenRunError, match=r"^trial-0: the disk is full\. The same command"):
+    with pytest.raises(BrokenRunError, match=r"^trial-0: the disk is full\."):
         finish(make(tmp_path / "search", full))
     assert [state_of(trial) for trial in make(tmp_path / "search").trials] == ["running"]
     assert finish(make(tmp_path / "search"))[0] == 0
@@ -149,12 +149,13 @@ def test_a_trial_is_the_run_of_its_values_and_only_the_best_is_tested(
     ]
     scores = [cell.numbers["val_accuracy"] for cell in search.cells if cell.arm == "finished"]
     assert best.numbers["val_accuracy"] == max(scores)
-    path, choices, threads = search.job(search.best)
+    path, choices, threads, _ = search.job(search.best)
     config = best.folder.read_config()
     assert best.values == {"learning.rate": config.learning.rate, "net.tau": 0.01}
     assert (config.machine.threads, config.data.test, threads) == (1, False, 1)
     alone = Run.new(tmp_path / "run", choices)
-    assert Here().call(run_cell, (path, choices, 1), print) == best.numbers["val_accuracy"]
+    course = Here().call(run_cell, (path, choices, 1, None))
+    assert course == ([row["val_accuracy"] for row in best.metrics()], True)
     alone.train()
     assert alone.folder.model.read_bytes() == best.folder.model.read_bytes()
 
@@ -176,32 +177,33 @@ def test_if_all_trials_crash_one_line_says_so(content: Content, tmp_path: Path) 
     search = RunSearch(tmp_path / "search", config)
     (tmp_path / "search").mkdir()
     with pytest.raises(BrokenRunError, match=r"all 2 trials crashed, trial 0 with: .*slow neurons"):
-        search.finish(Here(), lambda _: None)  # type: ignore[arg-type]  # as above
+        search.finish(Here(), lambda _: None)
 
 
-def test_an_interrupted_run_reports_its_epochs_again_and_not_the_last(
+def test_a_run_is_trained_until_its_next_comparison(search: RunSearch, tmp_path: Path) -> None:
+    _, choices, *_ = search.job(search.best)
+    choices = {**choices, "learning": {**choices["learning"], "epochs": 4}}
+    model = []
+    for name, stops in (("whole", [None]), ("parts", [1, 3, 3, 2, 4, None, 1])):
+        counts = []
+        for until in stops:
+            scores, is_over = Here().call(run_cell, (str(tmp_path / name), choices, 1, until))
+            counts.append(len(scores))
+            assert is_over == (len(scores) == 4)
+        assert counts == ([4] if name == "whole" else [1, 3, 3, 3, 4, 4, 4])
+        model.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert model[0] == model[1]
+    assert (tmp_path / "parts.log").read_text().count("epoch   4/4") == 1
+
+
+def test_an_error_of_a_run_is_one_line_and_whole_in_its_log(
     search: RunSearch, tmp_path: Path
 ) -> None:
-    _, choices, _ = search.job(search.best)
-    choices = {**choices, "learning": {**choices["learning"], "epochs": 4}}
-    reported: list[tuple[int, float]] = []
-
-    def stop(epoch: int, score: float) -> None:
-        reported.append((epoch, score))
-        if epoch == 2:
-            raise ValueError("stopped here")
-
-    job = (str(tmp_path / "run"), choices, 1)
-    with pytest.raises(CrashError, match="stopped here"):
-        Here().call(run_cell, job, stop)
-    first, reported[:] = list(reported), []
-    score = Here().call(run_cell, job, lambda *report: reported.append(report))
-    assert [epoch for epoch, _ in reported] == [1, 2, 3]
-    assert reported[:2] == first
-    reported.clear()
-    assert Here().call(run_cell, job, lambda *report: reported.append(report)) == score
-    assert not reported
-    assert "stopped here" in (tmp_path / "run.log").read_text()
+    _, choices, *_ = search.job(search.best)
+    choices = {**choices, "net": {**choices["net"], "tau": CRASHES}}
+    with pytest.raises(CrashError, match=r"RuntimeError: a net with slow neurons\)\.$"):
+        Here().call(run_cell, (str(tmp_path / "run"), choices, 1, None))
+    assert "Traceback" in (tmp_path / "run.log").read_text()
 
 
 def test_the_command(

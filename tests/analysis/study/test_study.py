@@ -1,12 +1,11 @@
 """Comparisons and folds: paired to the bit, continued, and refused where they cannot begin."""
 
+import contextlib
 import json
-import multiprocessing
 import shutil
+import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,17 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from analysis.study.conftest import ARMS, Here
+from analysis.here import Here
+from analysis.study.conftest import ARMS
 from cli.command import json_object, nwave
 from nwavesdk.analysis import summarize
 from nwavesdk.analysis.study import (
-    Processes,
-    RayCluster,
+    Cell,
     Study,
     compare_surrogates,
     cross_validate,
+    on_processes,
+    on_ray,
 )
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import BrokenRunError, Run
@@ -76,7 +77,7 @@ def test_arms_are_paired_under_mismatch(choices: dict[str, Any], tmp_path: Path)
     chip = {"profile": "h1v1", "training": "mismatch"}
     of_chip = {**choices, "chip": chip, "data": data, "net": net}
     study = compare_surrogates(tmp_path / "study", ARMS, 1, of_chip, threads=1)
-    study.finish(Here())  # type: ignore[arg-type]  # it is used like an executor
+    study.finish(Here())
     assert_paired(study)
 
 
@@ -105,13 +106,13 @@ def test_only_what_is_missing_is_run(
     study.cells[2].test_file.unlink()
     before = study.cells[0].folder.result.stat().st_mtime_ns
     executor, ended = Here(), []
-    study.finish(executor, ended.append)  # type: ignore[arg-type]  # as above
+    study.finish(executor, ended.append)
     one, two = study.cells[1].path.name, study.cells[2].path.name
     assert executor.called == [("run_cell", one), ("test_cell", one), ("test_cell", two)]
     assert ended == [study.cells[1]]
     assert study.cells[0].folder.result.stat().st_mtime_ns == before
     assert weights(study) == weights(finished)
-    study.finish(executor)  # type: ignore[arg-type]  # as above
+    study.finish(executor)
     assert len(executor.called) == 3
 
 
@@ -143,7 +144,7 @@ def test_folds_without_a_test_set_are_validated_only(
 def begin_runs(study: Study, *places: int) -> None:
     """Begin some cells and do not train them."""
     for place in places:
-        path, changed, _ = study.job(study.cells[place])
+        path, changed, *_ = study.job(study.cells[place])
         Run.new(path, changed)
 
 
@@ -163,37 +164,37 @@ def test_data_that_have_changed_are_refused(tmp_path: Path, reads_test: bool) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
-def test_a_killed_study_leaves_no_process_and_continues_to_the_same_bits(
+def test_a_killed_command_leaves_no_process_and_continues_to_the_same_bits(
     comparison: Study, choices: dict[str, Any], tmp_path: Path
 ) -> None:
     study = two_arms(tmp_path / "study", choices)
-    for _ in range(2):
-        kill_when(study, study.cells[0].folder.metrics.is_file)
-    study.finish(Processes(2))
+    words = ["--data", choices["data"]["source"], "--bands", "12", "--hold", "1", "--net", "lif"]
+    words += ["--hidden", "24", "--population", "3", "--dropout", "0.2", "--epochs", "2"]
+    words += ["--batch-size", "8", "--learning-rate", "0.02", "--surrogates", "fast_sigmoid,atan"]
+    words += ["--seeds", "1", "--jobs", "2", "--out", str(study.path)]
+    begin = "from nwavesdk.cli import main; main()"
+    command = subprocess.Popen([sys.executable, "-c", begin, "compare", *words])
+    deadline = time.monotonic() + 90
+    while not any(cell.folder.metrics.is_file() for cell in study.cells):
+        assert command.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    command.kill()
+    command.wait()
+
+    for cell in study.cells:
+        while cell.folder.config.is_file() and not is_free(cell):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    study.finish(Here())
     assert weights(study).items() <= weights(comparison).items()
 
 
-def kill_when(study: Study, is_time: Callable[[], bool]) -> None:
-    """Begin a study in a process, kill it, and wait until it has left no process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warns of forks with threads
-        process = multiprocessing.get_context("fork").Process(
-            target=study.finish, args=(Processes(1),)
-        )
-        process.start()
-    deadline = time.monotonic() + 90
-    while not is_time() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.join()
-    is_free = False
-    while not is_free:
-        try:
-            with lock(study.cells[0].folder.config, "trains"):
-                is_free = True
-        except BrokenRunError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+def is_free(cell: Cell) -> bool:
+    """Whether no process trains the run of a cell."""
+    with contextlib.suppress(BrokenRunError), cell.folder.lock():
+        return True
+    return False
 
 
 @pytest.mark.hpo
@@ -203,7 +204,7 @@ def test_ray_gives_the_same_weights(
     comparison: Study, choices: dict[str, Any], tmp_path: Path
 ) -> None:
     study = two_arms(tmp_path / "study", choices)
-    study.finish(RayCluster("local", 1))
+    study.finish(on_ray("local", 1))
     assert weights(study).items() <= weights(comparison).items()
 
 
@@ -265,7 +266,7 @@ def test_what_a_killed_begin_left_counts_as_nothing(
     draft.write_text("half")
     study = two_arms(tmp_path, choices)
     with lock(study.file, "works on the study"), pytest.raises(BrokenRunError, match="another pro"):
-        study.finish(Processes(1))
+        study.finish(on_processes(1))
     assert not draft.exists()
     study.file.write_text("{")
     with pytest.raises(FileError, match=r"study\.json is not JSON .*: restore or remove it"):
@@ -291,7 +292,7 @@ def test_an_error_of_a_cell_names_it(choices: dict[str, Any], tmp_path: Path) ->
     begin_runs(study, 0)
     study.cells[0].folder.config.write_text("{")
     with pytest.raises(BrokenRunError, match=r"^fast_sigmoid\(slope=25.0\), seed 0: .*config.json"):
-        study.finish(Here())  # type: ignore[arg-type]  # as above
+        study.finish(Here())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
 
 from nwavesdk.analysis.hpo.namespaces import LOSSES, TrialConfig, read_trial_config
-from nwavesdk.analysis.study.executors import Report, ignore
 from nwavesdk.data import NetInput, NWaveDataGen, Series, Split, Standard
 from nwavesdk.data.batches import batches_of
 from nwavesdk.internal.checks import shown
@@ -40,6 +39,7 @@ __all__ = [
     "BEST",
     "SCORE",
     "ModelBuilder",
+    "Report",
     "evaluate_best",
     "open_trial",
     "train_one_trial",
@@ -47,6 +47,9 @@ __all__ = [
 
 # The file of the best epoch, and the column of `metrics.csv` with the score.
 BEST, SCORE = "best.pt", "val_score"
+
+# What is called after each epoch with its number and its score; what it raises ends the trial.
+Report = Callable[[int, float], None]
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 
@@ -58,7 +61,7 @@ def train_one_trial(
     config: Mapping[str, Any],
     model_builder: ModelBuilder,
     folder: str | Path,
-    report: Report = ignore,
+    report: Report = lambda *_: None,
 ) -> float:
     """Train a net with one choice of all values; continue after an interruption.
 

@@ -1,5 +1,6 @@
 """`HPOWrapper`: the search of a user's net and its training on NWAVE's data."""
 
+import contextlib
 import json
 import os
 import warnings
@@ -17,12 +18,13 @@ from nwavesdk.analysis.hpo.trial import (
     BEST,
     SCORE,
     ModelBuilder,
+    Report,
     evaluate_best,
     open_trial,
     train_one_trial,
 )
-from nwavesdk.analysis.study.cells import Cell, Job, log_beside
-from nwavesdk.analysis.study.executors import RayCluster, Report
+from nwavesdk.analysis.study.cells import Cell, Course, Job, PausedError, log_beside
+from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
 from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
 from nwavesdk.analysis.study.study import begin_study
@@ -80,7 +82,7 @@ class HPOWrapper(Search):
         max_concurrent: Trials at a time; None for as many as the CPUs allow.
         scheduler: `"asha"` stops trials that are worse than others at the same epoch, or `"none"`.
         threads: Threads of each trial.
-        train: What trains one trial.
+        train: What trains one trial. It is called again after each comparison, and continues.
 
     Raises:
         ValueError: If a namespace or key is unknown, a value is out of its range, or the builder
@@ -157,7 +159,7 @@ class HPOWrapper(Search):
             self.validate()
         begin_study(self.file, self.content)
         n_jobs = self.settings.max_concurrent
-        self.finish(RayCluster(address, self.settings.threads, jobs=n_jobs), print_trial)
+        self.finish(on_ray(address, self.settings.threads, jobs=n_jobs), print_trial)
         return self.result()
 
     def result(self) -> HPOResult:
@@ -198,14 +200,25 @@ def print_trial(trial: Any) -> None:
     print_line(f"trial {trial.user_attrs[RUN]} {state_of(trial)}: {outcome}")
 
 
-def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job, report: Report) -> float:
-    """Finish one trial in its process."""
-    path, config, threads = job
+def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Course:
+    """Train one trial in its process, until its next comparison or its end.
+
+    Returns:
+        The scores of its epochs, at its end also the best one; and whether it has ended.
+    """
+    path, config, threads, until = job
     torch.set_num_threads(threads)
-    with log_beside(Path(path)):
-        return finite_number(
-            "HPOWrapper", "score", train(config, model_builder, Path(path), report)
-        )
+    scores: list[float] = []
+
+    def report(epoch: int, score: float) -> None:
+        scores.append(score)
+        if epoch == until:
+            raise PausedError
+
+    with log_beside(Path(path)), contextlib.suppress(PausedError):
+        best = train(config, model_builder, Path(path), report)
+        return [*scores, finite_number("HPOWrapper", "score", best)], True
+    return scores, False
 
 
 def read_arguments(

@@ -11,7 +11,6 @@ from typing import Any, TextIO
 
 import torch
 
-from nwavesdk.analysis.study.executors import Report
 from nwavesdk.analysis.study.search_file import flat
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
@@ -23,8 +22,10 @@ from nwavesdk.train.run_folder import BusyError
 __all__ = [
     "MEASURES",
     "Cell",
+    "Course",
     "CrashError",
     "Job",
+    "PausedError",
     "first_measure",
     "log_beside",
     "open_cell",
@@ -38,8 +39,12 @@ MEASURES = {"accuracy": "accuracy", "r2": "R²"}
 # Classes of the largest confusion matrix that is stored.
 MAX_CLASSES = 200
 
-# Path, choices in the form of `RunConfig.of`, and number of threads of a cell.
-Job = tuple[str, Mapping[str, Any], int]
+# Path, choices in the form of `RunConfig.of`, and number of threads of a cell; and the epoch until
+# which it is trained for now, or None.
+Job = tuple[str, Mapping[str, Any], int, int | None]
+
+# The score after each epoch so far, and whether there will be no further one.
+Course = tuple[list[float], bool]
 
 
 class CrashError(RuntimeError):
@@ -124,40 +129,40 @@ def open_cell(path: Path, choices: Mapping[str, Any]) -> Run:
     return Run.open(path, choices.get("net", {}).get("page"))
 
 
-def run_cell(job: Job, report: Report) -> float:
+class PausedError(Exception):
+    """A cell has reached the epoch until which it is trained for now."""
+
+
+def run_cell(job: Job) -> Course:
     """Finish the run of a cell: begin it, resume it, or leave it unchanged if it is finished.
 
-    Epochs from before an interruption are reported again. The last one is not, so that nothing ends
-    a run that has all of its epochs.
-
     Returns:
-        Its score on the validation set.
+        The scores of its epochs on the validation set, and whether it has finished.
     """
-    path, choices, threads = job
+    path, choices, threads, until = job
     torch.set_num_threads(threads)
     folder = RunFolder(path)
-    with log_beside(folder.path):
+    with log_beside(folder.path), contextlib.suppress(PausedError):
         if not folder.complete:
             is_begun = folder.config.is_file()
             run = open_cell(folder.path, choices) if is_begun else Run.new(path, choices)
+            # A run that has all of its epochs is finished, whatever it was asked for.
             last = run.config.learning.epochs
+            pauses = range(until or last, last)
 
-            def report_row(row: Mapping[str, float]) -> None:
-                if row["epoch"] < last:
-                    # As in metrics.csv, so that a resumed run reports the same number.
-                    score = float(f"{row[f'val_{first_measure(row)}']:.6g}")
-                    report(int(row["epoch"]), score)
+            def pause(row: Mapping[str, float]) -> None:
+                if row["epoch"] in pauses:
+                    raise PausedError
 
-            for row in folder.read_metrics() if folder.metrics.is_file() else []:
-                report_row(row)
-            run.train(report_row)
-        result = folder.read_result()
-    return float(result[f"val_{first_measure(result)}"])
+            if not folder.metrics.is_file() or len(folder.read_metrics()) not in pauses:
+                run.train(pause)
+    rows = folder.read_metrics()
+    return [row[f"val_{first_measure(row)}"] for row in rows], folder.complete
 
 
-def test_cell(job: Job, report: Report) -> None:  # noqa: ARG001
+def test_cell(job: Job) -> None:
     """Test the finished run of a cell, and store what it gave."""
-    path, choices, threads = job
+    path, choices, threads, _ = job
     torch.set_num_threads(threads)
     with log_beside(Path(path)):
         run = open_cell(Path(path), choices)

@@ -4,7 +4,6 @@ Design requirement: Ray prints nothing, reports no usage, and ends with the comm
 """
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -65,27 +64,32 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
     folders = [os.path.abspath(folder) for folder in (root, *sys.path) if folder]
     code = {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}}
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    # Ray prints about lost processes on standard output, where `--json` prints one object.
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            ray.init(
-                address,
-                logging_level="error",
-                log_to_driver=False,
-                runtime_env=code,
-                **(local if address == LOCAL else {}),
-            )
-        except Exception as error:  # of many kinds, and of none if its processes start slowly
-            fault = f"--ray: the cluster at {address} cannot be reached ({one_line(error)})"
-            remedy = "start it with `ray start --head`, or leave the address out"
-            if address == LOCAL:
-                fault = f"Ray did not start on this machine ({one_line(error)})"
-                remedy = "the same command tries again; other programs may keep the machine busy"
-            raise BrokenRunError(f"{fault}: {remedy}.") from error
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
+    try:
+        ray.init(
+            address,
+            logging_level="error",
+            log_to_driver=False,
+            runtime_env=code,
+            **(local if address == LOCAL else {}),
+        )
+    except Exception as error:  # of many kinds, and of none if its processes start slowly
+        fault = f"--ray: the cluster at {address} cannot be reached ({one_line(error)})"
+        remedy = "start it with `ray start --head`, or leave the address out"
+        if address == LOCAL:
+            fault = f"Ray did not start on this machine ({one_line(error)})"
+            remedy = "the same command tries again; other programs may keep the machine busy"
+        raise BrokenRunError(f"{fault}: {remedy}.") from error
+
+    # About lost processes, Ray prints on standard output whatever its options are, and a command
+    # with `--json` prints one object. The name is private; without it, Ray prints.
+    settings = vars(require("ray._private.worker", "hpo"))
+    before = settings.get("_worker_logs_enabled")
+    settings["_worker_logs_enabled"] = False
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+        settings["_worker_logs_enabled"] = before
 
 
 def require_cpus(ray: Any, threads: int) -> int:

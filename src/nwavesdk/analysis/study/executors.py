@@ -4,274 +4,155 @@ Design requirements:
 
 - A cell is the same function with the same number of threads everywhere, so that results are equal
   to the bit.
-- The process that asks, the driver, hears of each epoch before the next one begins. It ends a cell
-  by raising an error: a cell that is killed has lost nothing.
-- All processes end with the driver.
+- Nothing is kept in memory: a process that is killed has lost nothing, and all processes end with
+  the one that started them.
 """
 
 import contextlib
 import multiprocessing
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from multiprocessing.connection import Connection
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from nwavesdk.analysis.study.cluster import RETRIES, join_ray, require_cpus
 from nwavesdk.internal.files import one_line
-from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import die_with_the_parent
 from nwavesdk.train.run_folder import BrokenRunError, BusyError
 
-__all__ = ["Executor", "Processes", "RayCluster", "Report", "Work", "finish_all", "ignore"]
+__all__ = ["Executor", "Work", "Workers", "finish_all", "on_processes", "on_ray"]
 
 # Longest time in which the process of a lost machine ends, and its lock with it [s].
 MAX_BUSY_SECONDS = 60.0
 
-# How often the driver asks a process of Ray for its epochs [s].
-POLL_SECONDS = 0.1
-
-# What is called after each epoch with its number and its score.
-Report = Callable[[int, float], None]
-
 # What a process does with a job: a function of a module, or a `functools.partial` of one.
-Work = Callable[[Any, Report], Any]
+Work = Callable[[Any], Any]
 
 C = TypeVar("C")
 
 
-def ignore(epoch: int, score: float) -> None:
-    """A report to nobody."""
+class Workers(NamedTuple):
+    """Processes that run jobs.
+
+    Attributes:
+        jobs: How many run at a time.
+        submit: Begins a function on a job.
+    """
+
+    jobs: int
+    submit: Callable[[Work, Any], Future[Any]]
+
+
+# Starts the processes, and ends them.
+Executor = contextlib.AbstractContextManager[Workers]
 
 
 def finish_all(
-    executor: "Executor",
+    workers: Workers,
     work: Work,
     cells: Iterable[tuple[C, Any]],
-    on_end: Callable[[C, Future[Any]], None],
-    on_report: Callable[[C, int, float], None] = lambda *_: None,
+    on_end: Callable[[C, Callable[[], Any]], Any],
 ) -> None:
     """Run cells side by side; each is taken when a process is free for it.
 
     Args:
-        executor: Where they run; entered.
+        workers: Where they run.
         work: What a process does with the job of a cell.
         cells: Cells with their jobs.
-        on_end: Called with a cell and its result, or its error; what it raises ends all cells.
-        on_report: Called with a cell, the number of an epoch and its score, from a thread of the
-            cell; what it raises ends this cell.
+        on_end: Called with a cell and what returns its result, or raises its error. It returns a
+            further job of the cell, or None; what it raises ends all cells.
     """
-
-    def call(cell: C, job: Any) -> Any:
-        return executor.call(work, job, lambda *report: on_report(cell, *report))
-
     remaining = iter(cells)
     running: dict[Future[Any], C] = {}
-    with ThreadPoolExecutor(executor.jobs) as pool:
+    while True:
+        while len(running) < workers.jobs and (pair := next(remaining, None)):
+            running[workers.submit(work, pair[1])] = pair[0]
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            cell = running.pop(future)
+            if (job := on_end(cell, partial(_result_of, future))) is not None:
+                running[workers.submit(work, job)] = cell
+
+
+def _result_of(future: Future[Any]) -> Any:
+    """What a job returned.
+
+    Raises:
+        BrokenRunError: If its process was lost.
+        Exception: What the job raised.
+    """
+    try:
+        return future.result()
+    except Exception as error:
+        # Ray puts what a job raised into an error of its own, and the traceback into its text.
+        cause = getattr(error, "cause", None) or error
+        is_of_ray = type(cause).__module__.partition(".")[0] == "ray"
+        if not is_of_ray and not isinstance(cause, BrokenProcessPool):
+            raise cause from None
+        lost = f"{RETRIES + 1} times " if is_of_ray else ""
+        raise BrokenRunError(
+            f"a process of the study was lost {lost}({one_line(cause)[:200]}), perhaps because "
+            "memory did not suffice: the same command continues the study; give it fewer --jobs."
+        ) from None
+
+
+@contextlib.contextmanager
+def on_processes(jobs: int) -> Iterator[Workers]:
+    """Run jobs on processes of this machine.
+
+    Args:
+        jobs: How many run at a time.
+    """
+    context = multiprocessing.get_context("spawn")  # A fork would inherit thread pools.
+    with ProcessPoolExecutor(jobs, context, initializer=die_with_the_parent) as pool:
         try:
-            while True:
-                while len(running) < executor.jobs and (pair := next(remaining, None)):
-                    running[pool.submit(call, *pair)] = pair[0]
-                if not running:
-                    return
-                ended, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    on_end(running.pop(future), future)
+            yield Workers(jobs, pool.submit)
         except BaseException:
-            executor.stop()
+            # Their last epochs are on disk; waiting for the ends of their runs could take hours.
+            for process in multiprocessing.active_children():
+                process.kill()
             raise
 
 
-class Processes:
-    """Processes of this machine, while it is entered.
+@contextlib.contextmanager
+def on_ray(address: str, threads: int, gpus: int = 0, jobs: int | None = None) -> Iterator[Workers]:
+    """Run jobs as tasks of a Ray cluster, whose machines must all see the files of the jobs.
 
-    Args:
-        jobs: How many jobs run at a time.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        # A server that has imported this package forks a process in milliseconds. This process
-        # would fork its thread pools, too.
-        has_server = "forkserver" in multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
-        self._context.set_forkserver_preload(["nwavesdk.train.run"])
-        self._running: set[Any] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def call(self, work: Work, job: Any, on_report: Report) -> Any:
-        """What a function returns in another process; called from several threads.
-
-        Raises:
-            BrokenRunError: If the process was lost.
-            Exception: What the function or `on_report` raises; the process is then killed.
-        """
-        here, there = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(there, work, job))
-        self._running.add(process)
-        process.start()
-        there.close()
-        try:
-            while True:
-                name, content = here.recv()
-                if name == "result":
-                    return content
-                if name == "error":
-                    raise content
-                on_report(*content)
-                here.send(None)
-        except (EOFError, ConnectionError):
-            raise BrokenRunError(
-                "a process of the study was killed, perhaps because memory did not suffice: the "
-                "same command continues the study; give it fewer --jobs."
-            ) from None
-        finally:
-            process.kill()
-            process.join()
-            self._running.discard(process)
-
-    def stop(self) -> None:
-        """Kill all processes."""
-        for process in list(self._running):
-            process.kill()
-
-
-def _serve(connection: Connection, work: Work, job: Any) -> None:
-    """Work on a job, and send its epochs and its result or error to the driver."""
-    die_with_the_parent()
-
-    def report(epoch: int, score: float) -> None:
-        connection.send(("report", (epoch, score)))
-        connection.recv()
-
-    try:
-        answer = ("result", work(job, report))
-    except Exception as error:
-        answer = ("error", error)
-    connection.send(answer)
-
-
-class RayCluster:
-    """Processes of a Ray cluster, whose machines must all see the files of the jobs.
-
-    It is used like `Processes`. A job whose process or machine is lost runs again on another one.
+    A job whose process or machine is lost runs again on another one.
 
     Args:
         address: The cluster; see `join_ray`.
         threads: CPUs that each job occupies.
         gpus: GPUs that each job occupies.
-        jobs: How many jobs run at a time, at most; None for as many as the cluster has CPUs for.
+        jobs: How many run at a time, at most; None for as many as the cluster has CPUs for.
 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
-        ValueError: On entering, if no machine has as many CPUs.
-        BrokenRunError: On entering, if the cluster cannot be reached.
+        ValueError: If no machine has as many CPUs.
+        BrokenRunError: If the cluster cannot be reached.
     """
+    with join_ray(address) as ray:
+        n_cpus = require_cpus(ray, threads)
+        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": RETRIES}
+        task = ray.remote(**options)(_work_if_free)
 
-    def __init__(self, address: str, threads: int, gpus: int = 0, jobs: int | None = None) -> None:
-        self._address = address
-        self._threads = threads
-        self._gpus = gpus
-        self._max_jobs = jobs
-        self._workers: list[Any] = []
-        self._idle: list[Any] = []
+        def submit(work: Work, job: Any) -> Future[Any]:
+            future: Future[Any] = task.remote(work, job).future()
+            return future
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self._ray = stack.enter_context(join_ray(self._address))
-            n_cpus = require_cpus(self._ray, self._threads)
-            self._left = stack.pop_all()
-        self.jobs = self._max_jobs or n_cpus // self._threads
-        self._new_worker = self._ray.remote(
-            num_cpus=self._threads,
-            num_gpus=self._gpus,
-            max_concurrency=2,
-            max_restarts=RETRIES,
-            max_task_retries=RETRIES,
-        )(_Worker).remote
-        return self
+        yield Workers(jobs or n_cpus // threads, submit)
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._left.close()
 
-    def call(self, work: Work, job: Any, on_report: Report) -> Any:
-        """See `Processes.call`."""
-        if not self._idle:
-            worker = self._new_worker()
-            self._workers.append(worker)
-            self._idle.append(worker)
-        worker = self._idle.pop()
+def _work_if_free(work: Work, job: Any) -> Any:
+    """Work on a job, also if the process of a machine that was lost has not ended yet."""
+    deadline = time.monotonic() + MAX_BUSY_SECONDS
+    while True:
         try:
-            content = self._follow(worker, worker.work.remote(work, job), on_report)
-        except BaseException:
-            self._ray.kill(worker)
-            raise
-        self._idle.append(worker)
-        return content
-
-    def _follow(self, worker: Any, result: Any, on_report: Report) -> Any:
-        """Report the epochs of a job until it ends."""
-        ray, errors = self._ray, require("ray.exceptions", "hpo")
-        told = 0
-        try:
-            while not ray.wait([result], timeout=POLL_SECONDS)[0]:
-                for epoch, score in ray.get(worker.reports_after.remote(told)):
-                    on_report(epoch, score)
-                    told = epoch
-            return ray.get(result)
-        except errors.RayTaskError as error:
-            raise error.cause from None  # without the traceback in its text
-        except errors.RayError as error:
-            raise BrokenRunError(
-                f"a process of Ray was lost {RETRIES + 1} times, perhaps because memory did not "
-                f"suffice ({one_line(error)[:200]}): the same command continues."
-            ) from None
-
-    def stop(self) -> None:
-        """Kill all processes."""
-        for worker in self._workers:
-            self._ray.kill(worker)
-
-
-Executor = Processes | RayCluster
-
-
-class _Worker:
-    """A process of Ray: one thread works on a job, and another one answers the driver."""
-
-    def __init__(self) -> None:
-        self._reports: dict[int, float] = {}
-        self._told = 0
-        self._changed = threading.Condition()
-
-    def work(self, work: Work, job: Any) -> Any:
-        """Work on a job, also if the process of a machine that was lost has not ended yet."""
-        self._reports, self._told = {}, 0
-        deadline = time.monotonic() + MAX_BUSY_SECONDS
-        while True:
-            try:
-                return work(job, self._report)
-            except BusyError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
-
-    def _report(self, epoch: int, score: float) -> None:
-        """Wait until the driver has heard of an epoch."""
-        with self._changed:
-            self._reports[epoch] = score
-            self._changed.wait_for(lambda: self._told >= epoch)
-
-    def reports_after(self, told: int) -> list[tuple[int, float]]:
-        """The epochs after one that the driver has heard of."""
-        with self._changed:
-            self._told = told
-            self._changed.notify_all()
-            return sorted(report for report in self._reports.items() if report[0] > told)
+            return work(job)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)

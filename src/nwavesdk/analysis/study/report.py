@@ -6,53 +6,31 @@ A study names its cells, tables and pictures; nothing here asks which kind of st
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from nwavesdk.analysis.study.cells import Cell
+from nwavesdk.analysis.study.study import Study
+from nwavesdk.analysis.study.tune import RunSearch
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import Cell as Value
-from nwavesdk.train.report.page import Details, Page, Section, Table, course_plot
+from nwavesdk.train.report.page import Details, Page, Table, course_plot
 from nwavesdk.train.run_folder import lock
 
-__all__ = ["Reported", "result_of", "write_report"]
+__all__ = ["AnyStudy", "result_of", "write_report"]
 
 # Beginnings of the names of numbers that are in the table of cells, and of those that are plotted.
 COLUMNS = ("test_", "val_", "epochs", "seconds")
 QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
-class Reported(Protocol):
-    """What a report needs of a study.
-
-    Attributes:
-        path: Its folder.
-        file: The file that describes it.
-        content: The content of this file.
-        cells: Its runs, each with an arm.
-        errors: Why cells crashed, by name.
-        title: What it is.
-        summary: What its page shows, in a sentence or two.
-        headline: A number, and its name.
-        tables: What follows from the cells, by the key in `result.json`.
-        sections: Pictures and plots, below the tables.
-    """
-
-    path: Path
-    file: Path
-    content: Mapping[str, Any]
-    cells: Sequence[Cell]
-    errors: Mapping[str, str]
-    title: str
-    summary: str
-    headline: tuple[str, str]
-    tables: Mapping[str, Table]
-    sections: Sequence[Section]
+# Both have what a report needs: `path`, `file`, `content`, `cells`, `errors`,
+# `title`, `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
+AnyStudy = Study | RunSearch
 
 
-def result_of(study: Reported) -> dict[str, Any]:
+def result_of(study: AnyStudy) -> dict[str, Any]:
     """The content of `result.json`: all cells, and the tables; null where one is not defined.
 
     Raises:
@@ -76,7 +54,7 @@ def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in row.items()}
 
 
-def write_report(study: Reported) -> Path:
+def write_report(study: AnyStudy) -> Path:
     """Write `result.json`, `pictures` and `report.html` of a finished study.
 
     Returns:
@@ -113,7 +91,7 @@ def write_report(study: Reported) -> Path:
     return page
 
 
-def _courses(study: Reported) -> dict[str, dict[str, list[list[float]]]]:
+def _courses(study: AnyStudy) -> dict[str, dict[str, list[list[float]]]]:
     """For each quantity and arm, the values over epochs of every run."""
     courses: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for prefix in QUANTITIES:
@@ -125,8 +103,8 @@ def _courses(study: Reported) -> dict[str, dict[str, list[list[float]]]]:
     return courses
 
 
-def _cell_table(study: Reported) -> Table:
-    """A row for each cell; what it lacks is empty."""
+def _cell_table(study: AnyStudy) -> Table:
+    """A row for each cell; what one lacks is empty."""
     rows: list[dict[str, Value]] = []
     for cell in study.cells:
         texts = {**cell.values, **cell.facts, "error": study.errors.get(cell.name, "")[:300]}

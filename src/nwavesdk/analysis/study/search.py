@@ -12,13 +12,12 @@ import json
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.analysis.study.cells import CrashError, Job
+from nwavesdk.analysis.study.cells import Course, CrashError, Job
 from nwavesdk.analysis.study.executors import Executor, Work, finish_all
 from nwavesdk.analysis.study.search_file import SearchConfig
 from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
@@ -140,10 +139,15 @@ class Search:
         """The folder of a trial."""
         return self.path.absolute() / f"trial-{trial.user_attrs[RUN]}"
 
-    def job(self, trial: Any) -> Job:
-        """What a process needs to run a trial."""
-        values = self.values_of(trial)
-        return str(self.path_of(trial)), self.choices(values), self.settings.threads
+    def job(self, trial: Any, n_epochs: int = 0) -> Job:
+        """What a process needs to run a trial until its next comparison, after some epochs."""
+        settings, until = self.settings, None
+        if settings.scheduler == "asha":
+            until = settings.grace
+            while until <= n_epochs:
+                until *= settings.reduction
+        choices = self.choices(self.values_of(trial))
+        return str(self.path_of(trial)), choices, settings.threads, until
 
     def finish(self, executor: Executor, on_ended: Callable[[Any], None]) -> None:
         """Run all trials that have not ended.
@@ -156,32 +160,35 @@ class Search:
             BrokenRunError: If a trial cannot go on for a reason that is not its own, or another
                 process works on the search.
         """
-        optuna = require("optuna", "hpo")
-        states = optuna.trial.TrialState
-
-        def report(trial: Any, epoch: int, score: float) -> None:
-            trial.report(score, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        def end(trial: Any, future: Future[Any]) -> None:
-            try:
-                ended = self.study.tell(trial, future.result())
-            except optuna.TrialPruned:
-                ended = self.study.tell(trial, state=states.PRUNED)
-            except CrashError as error:
-                trial.set_user_attr(ERROR, str(error))
-                ended = self.study.tell(trial, state=states.FAIL)
-            except BrokenRunError as error:
-                name = self.path_of(trial).name
-                raise BrokenRunError(f"{name}: {error} The same command continues.") from error
-            on_ended(ended)
-
         with lock(self.file, "works on the search"):
             self._queue_interrupted()
-            if self._has_more():
-                with executor:
-                    finish_all(executor, self.work, self._remaining(), end, report)
+            if not self._has_more():
+                return
+            with executor as workers:
+                finish_all(workers, self.work, self._remaining(), partial(self._end, on_ended))
+
+    def _end(
+        self, on_ended: Callable[[Any], None], trial: Any, result: Callable[[], Course]
+    ) -> Job | None:
+        """Tell Optuna what a process has done of a trial; the next job if the trial goes on."""
+        states = require("optuna", "hpo").trial.TrialState
+        try:
+            scores, is_over = result()
+        except CrashError as error:
+            trial.set_user_attr(ERROR, str(error))
+            on_ended(self.study.tell(trial, state=states.FAIL))
+            return None
+        except BrokenRunError as error:
+            raise BrokenRunError(f"{self.path_of(trial).name}: {error}") from error
+
+        known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for epoch, score in enumerate(scores[len(known) :], len(known) + 1):
+            trial.report(score, epoch)
+        if not is_over and not trial.should_prune():
+            return self.job(trial, len(scores))
+        value, state = (scores[-1], None) if is_over else (None, states.PRUNED)
+        on_ended(self.study.tell(trial, value, state))
+        return None
 
     def _queue_interrupted(self) -> None:
         """Mark the trials of a killed process as failed, and queue their values again."""

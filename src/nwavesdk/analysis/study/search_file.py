@@ -72,7 +72,7 @@ class Dimension(FrozenModel):
     @property
     def distribution(self) -> Any:
         """The dimension in the terms of Optuna, which has texts of JSON in place of choices."""
-        kinds = require("optuna.distributions", "hpo")
+        kinds = require("optuna", "hpo").distributions
         if self.choices is not None:
             return kinds.CategoricalDistribution([json.dumps(choice) for choice in self.choices])
         if isinstance(self.low, int) and isinstance(self.high, int):

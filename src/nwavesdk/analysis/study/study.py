@@ -8,10 +8,10 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -64,7 +64,6 @@ FILE = "study.json"
 
 # Bounds exclude mistakes; a study of so many seeds would never end.
 MAX_SEEDS = 10_000
-MAX_THREADS = 1024
 
 
 def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) -> None:
@@ -121,6 +120,7 @@ def check_unchanged(folders: Sequence[RunFolder]) -> None:
         load_run_data(folder.read_config())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
     """The cells of a folder.
 
@@ -129,31 +129,21 @@ class Study:
         choices: What all cells share, in the form of `RunConfig.of`.
         cells: The cells.
         threads: Number of threads of each cell.
-        has_test: Whether cells are tested when all are finished, so that no choice, such as to end
-            the study early, depends on the test set.
         title: What it is.
         summary: What its report shows, in a sentence or two.
+        has_test: Whether cells are tested when all are finished, so that no choice, such as to end
+            the study early, depends on the test set.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        choices: Mapping[str, Any],
-        cells: Sequence[Cell],
-        *,
-        threads: int,
-        has_test: bool = True,
-        title: str,
-        summary: str,
-    ) -> None:
-        self.path = path
-        self.choices = choices
-        self.cells = cells
-        self.threads = threads
-        self.has_test = has_test
-        self.title = title
-        self.summary = summary
-        self.errors: dict[str, str] = {}  # the first error of a cell ends the study
+    path: Path
+    choices: Mapping[str, Any]
+    cells: Sequence[Cell]
+    threads: int
+    title: str
+    summary: str
+    has_test: bool = True
+
+    errors: ClassVar[Mapping[str, str]] = {}  # the first error of a cell ends the study
 
     @property
     def file(self) -> Path:
@@ -177,7 +167,7 @@ class Study:
 
     def job(self, cell: Cell) -> Job:
         """What a process needs to run a cell."""
-        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads
+        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads, None
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished, or lack files."""
@@ -200,23 +190,21 @@ class Study:
             BrokenRunError: The first error of a cell, with its name; other cells are killed, and
                 the same command continues them. Also if another process works on the study.
         """
+        if not self.missing() and not self.untested():
+            return
 
-        def end(cell: Cell, future: Future[Any]) -> None:
+        def end(cell: Cell, result: Callable[[], Any]) -> None:
             try:
-                future.result()
+                result()
             except (BrokenRunError, CrashError) as error:
                 raise BrokenRunError(f"{cell.name}: {error}") from error
             if not cell.test_file.is_file():
                 on_finished(cell)
 
-        def jobs(cells: Sequence[Cell]) -> list[tuple[Cell, Job]]:
-            return [(cell, self.job(cell)) for cell in cells]
-
-        if not self.missing() and not self.untested():
-            return
-        with lock(self.file, "works on the study"), executor:
-            finish_all(executor, run_cell, jobs(self.missing()), end)
-            finish_all(executor, test_cell, jobs(self.untested()), end)
+        with lock(self.file, "works on the study"), executor as workers:
+            for work, cells in ((run_cell, self.missing), (test_cell, self.untested)):
+                jobs = [(cell, self.job(cell)) for cell in cells()]
+                finish_all(workers, work, jobs, end)
 
     @cached_property
     def score(self) -> str:
@@ -334,7 +322,6 @@ def compare_surrogates(
             "commas."
         )
     whole_number("compare", "seeds", seeds, most=MAX_SEEDS)
-    whole_number("compare", "threads", threads, most=MAX_THREADS)
     if not choices.get("chip") and "page" not in choices.get("net", {}):
         choices = merge_choices({"net": {"name": "lif"}}, choices)
     choices = merge_choices(RunConfig.of(choices).given(), {"data": {"test": False}})
@@ -356,9 +343,9 @@ def compare_surrogates(
         for arm, folder, net in zip(arms, folders, nets, strict=True)
     ]
     study = Study(
-        path,
-        choices,
-        cells,
+        path=path,
+        choices=choices,
+        cells=cells,
         threads=threads,
         title=f"{len(arms)} surrogates, {seeds} seed{'s' * (seeds > 1)}",
         summary="For a given seed, all arms share initial weights, order of data, dropout and "
@@ -382,7 +369,6 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
         ValueError: If a choice is out of its range, the data cannot be used or not be divided into
             these folds, or the folder holds something else; nothing is written.
     """
-    whole_number("folds", "threads", threads, most=MAX_THREADS)
     config = RunConfig.of(merge_choices(choices, {"data": {"fold": 1}}))
     if config.machine.devices > 1:
         raise ValueError(
@@ -402,9 +388,9 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
     has_test = config.data.test
     tested = "No test set has been read: all numbers are of validation sets."
     study = Study(
-        path,
-        RunConfig.of(choices).given(),
-        cells,
+        path=path,
+        choices=RunConfig.of(choices).given(),
+        cells=cells,
         threads=threads,
         has_test=has_test,
         title=f"{n_folds} folds",

@@ -13,7 +13,7 @@ from nwavesdk.analysis.study.cells import (
     run_cell,
     test_cell,
 )
-from nwavesdk.analysis.study.executors import Executor, ignore
+from nwavesdk.analysis.study.executors import Executor
 from nwavesdk.analysis.study.pictures import draw_optuna
 from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
 from nwavesdk.analysis.study.search_file import TuneConfig, nested
@@ -196,4 +196,4 @@ class RunSearch(Search):
         super().finish(executor, lambda trial: on_ended(self.cell(trial)))
         if self.has_test and not self.best_cell.test_file.is_file():
             with lock(self.file, "works on the search"):
-                test_cell(self.job(self.best), ignore)
+                test_cell(self.job(self.best))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nwavesdk.analysis.bench.measure import Spread, time_in_turn
+from benchmarks.instrument.measure import Spread, time_in_turn
 from nwavesdk.internal.load import usable_cores
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 
@@ -80,20 +80,16 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def machine_limits(copy_bytes: int = COPY_BYTES, gemm_size: int = GEMM_SIZE) -> dict[str, Any]:
+def machine_limits() -> dict[str, Any]:
     """The speed of copies and of products of float32 matrices, with torch's threads.
 
-    Args:
-        copy_bytes: Size of the tensor.
-        gemm_size: Number of rows of the square matrices.
-
     Returns:
-        The arguments, and as spreads `copy_gb_s` (gigabytes read and written by a copy) and
+        Both sizes, and as spreads `copy_gb_s` (gigabytes read and written by a copy) and
         `gemm_gflop_s`.
     """
-    source = torch.ones(copy_bytes // 4)
+    source = torch.ones(COPY_BYTES // 4)
     target = torch.empty_like(source)
-    matrix = torch.randn(gemm_size, gemm_size)
+    matrix = torch.randn(GEMM_SIZE, GEMM_SIZE)
     product = torch.empty_like(matrix)
     samples = time_in_turn(
         {
@@ -103,8 +99,8 @@ def machine_limits(copy_bytes: int = COPY_BYTES, gemm_size: int = GEMM_SIZE) -> 
     )
     # Bytes or operations per millisecond, times 1e-6, are gigabytes or GFLOP per second.
     return {
-        "copy_bytes": copy_bytes,
-        "copy_gb_s": Spread.of([2e-6 * copy_bytes / ms for ms in samples["copy"]]).as_json(),
-        "gemm_size": gemm_size,
-        "gemm_gflop_s": Spread.of([2e-6 * gemm_size**3 / ms for ms in samples["gemm"]]).as_json(),
+        "copy_bytes": COPY_BYTES,
+        "copy_gb_s": Spread.of([2e-6 * COPY_BYTES / ms for ms in samples["copy"]]).as_json(),
+        "gemm_size": GEMM_SIZE,
+        "gemm_gflop_s": Spread.of([2e-6 * GEMM_SIZE**3 / ms for ms in samples["gemm"]]).as_json(),
     }

@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from analysis.study.conftest import Content, Here
+from analysis.here import Here
+from analysis.study.conftest import Content
 from nwavesdk.analysis.study import RunSearch, TuneConfig
 from nwavesdk.analysis.study.cells import run_cell
 
@@ -26,7 +27,7 @@ N_EPOCHS = 120
 DRIVER = """
 import sys
 from pathlib import Path
-from nwavesdk.analysis.study import RayCluster, RunSearch, TuneConfig
+from nwavesdk.analysis.study import RunSearch, TuneConfig, on_ray
 
 def note(cell):
     print(cell.name, cell.arm, flush=True)
@@ -34,7 +35,7 @@ def note(cell):
 if __name__ == "__main__":
     path = Path(sys.argv[1])
     search = RunSearch.open(path, TuneConfig.read(path / "tune.json"))
-    search.finish(RayCluster(sys.argv[2], 1, jobs=2), note)
+    search.finish(on_ray(sys.argv[2], 1, jobs=2), note)
 """
 
 
@@ -119,11 +120,10 @@ def check_trials(search: RunSearch) -> None:
     """All epochs are there, none was repeated, and models are those of one process to the bit."""
     here = Here()
     for trial in RunSearch(search.path, search.config).trials:
-        path, choices, threads = search.job(trial)
+        path, choices, threads, _ = search.job(trial)
         cell = search.cell(trial)
         assert [row["epoch"] for row in cell.metrics()] == [*range(1, N_EPOCHS + 1)]
         assert Path(f"{path}.log").read_text().count(f"{N_EPOCHS}/{N_EPOCHS}") == 1
-        with here:
-            here.call(run_cell, (f"{path}-here", choices, threads), lambda *_: None)
+        here.call(run_cell, (f"{path}-here", choices, threads, None))
         model = Path(f"{path}-here", "model.safetensors").read_bytes()
         assert model == cell.folder.model.read_bytes()

@@ -19,6 +19,8 @@ __all__ = [
     "Parity",
     "Spread",
     "compare_outcomes",
+    "difference_text",
+    "load_warning",
     "measure_contenders",
     "paired_ratios",
     "time_in_turn",
@@ -217,3 +219,19 @@ def measure_contenders(
             }
         rows.append(row)
     return rows
+
+
+def difference_text(row: dict[str, Any]) -> str:
+    """How a row without parity differs from its reference."""
+    parity = row["parity"]
+    return f"{parity['spikes_differ']} spikes, gradients by {parity['gradient_error']:.1e}"
+
+
+def load_warning(elsewhere: float | None) -> str | None:
+    """A warning if other processes used more of the cores than noise explains."""
+    if elsewhere is None or elsewhere < 0.05:
+        return None
+    return (
+        f"Other processes used {elsewhere:.0%} of the cores: these numbers are not reliable, "
+        "run again."
+    )

@@ -3,6 +3,7 @@
 Both run forward and backward. Each case also has calls that bound its time from below.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.analysis.bench.measure import Contender, Outcome
+from benchmarks.instrument.measure import Contender, Outcome
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net
 
 __all__ = [
     "BYTES",
     "LayerCase",
     "TrainingCase",
+    "add_lower_bound",
     "build_contender",
     "spike_count_loss",
 ]
@@ -179,6 +181,23 @@ class TrainingCase:
 def build_contender(case: LayerCase | TrainingCase, x: Tensor, target: Tensor) -> Contender:
     """The case on its fastest solver and on the reference, with its `draw_data`."""
     return Contender(case.build_call("auto", x, target), case.build_call("reference", x, target))
+
+
+def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict[str, Any]:
+    """Add a lower bound of the time, `floor_ms`, to a row; returns the row.
+
+    For a layer, it is the time of moving its `bytes` at the speed of a copy; for a training step,
+    that of its dense products.
+    """
+    times = row["times_ms"]
+    if isinstance(case, LayerCase) and not case.recurrent:
+        row["bytes"] = BYTES * math.prod(case.shape)
+        if "copy" in times:
+            # A copy moves 8 bytes per neuron-step.
+            row["floor_ms"] = times["copy"]["median"] * BYTES / 8
+    elif "products" in times:
+        row["floor_ms"] = times["products"]["median"]
+    return row
 
 
 def spike_count_loss(spikes: Tensor, labels: Tensor, time: int = 1) -> Tensor:
