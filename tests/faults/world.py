@@ -125,11 +125,10 @@ def _write_search(tones: str) -> None:
     path = Path("search")
     path.mkdir()
     if find_spec("optuna") is not None:
-        from nwavesdk.cli.tune import tune_run
+        from nwavesdk.cli.app import app
 
         Path("search.toml").write_text(SEARCH.replace("TONES", tones))
-        path.rmdir()
-        tune_run(config=Path("search.toml"), out=path)
+        app(["tune", "search.toml", "--out", "search"], standalone_mode=False)
         Path("search.toml").rename(path / "search.toml")
 
 
