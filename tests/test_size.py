@@ -19,10 +19,10 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2300,
-    "train presets": 3686,
-    "analysis": 4432,
-    "cli": 1046,
-    "internal": 488,
+    "train presets": 3687,
+    "analysis": 2702,
+    "cli": 1042,
+    "internal": 493,
     "solvers": 4088,
     "layers": 2764,
     "interop": 2488,
@@ -30,12 +30,12 @@ MAX_STATEMENTS = {
     "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 31238
+MAX_STATEMENTS_OF_TESTS = 30729
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
-# They were 12.8 and 14.0 before `data`, `train` and `cli` lost up to half of their statements:
-# imports, fields and other short statements were the larger part of what went.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.14, TESTS: 14.17}
+# They were 12.8 and 14.0 before `data`, `train`, `cli` and `analysis` lost up to half of their
+# statements: imports, fields and other short statements were the larger part of what went.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.22, TESTS: 14.21}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
