@@ -20,8 +20,16 @@ from nwavesdk.train.run_folder import lock
 
 __all__ = ["AnyStudy", "result_of", "write_report"]
 
-# Beginnings of the names of numbers that are in the table of cells, and of those that are plotted.
-COLUMNS = ("test_", "val_", "epochs", "seconds")
+# Numbers in the table of cells, and beginnings of the names of those that are plotted.
+COLUMNS = (
+    "test_accuracy",
+    "test_r2",
+    "val_accuracy",
+    "val_r2",
+    "val_loss",
+    "epochs",
+    "seconds",
+)
 QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
@@ -107,13 +115,12 @@ def _cell_table(study: AnyStudy) -> Table:
     """A row for each cell; what one lacks is empty."""
     rows: list[dict[str, Value]] = []
     for cell in study.cells:
-        texts = {**cell.values, **cell.facts, "error": cell.error[:300]}
-        numbers = {name: n for name, n in cell.numbers.items() if name.startswith(COLUMNS)}
+        error = {"error": cell.error[:300]} if cell.error else {}
+        texts = {**cell.values, **cell.facts, **error}
+        numbers = {name: cell.numbers[name] for name in COLUMNS if name in cell.numbers}
         rows.append({"run": cell.name, **{n: _text(v) for n, v in texts.items()}, **numbers})
     columns = dict.fromkeys(name for row in rows for name in row)
-    empty: dict[str, Value] = {
-        name: math.nan if name.startswith(COLUMNS) else "" for name in columns
-    }
+    empty: dict[str, Value] = {name: math.nan if name in COLUMNS else "" for name in columns}
     return Table(
         "Runs",
         "A run that has not finished has the numbers of its last epoch.",
