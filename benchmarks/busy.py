@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.fresh import run_child
-from nwavesdk.analysis.bench import LayerCase, TrainingCase, build_contender, prepare_timing
+from benchmarks.instrument import LayerCase, TrainingCase, build_contender, prepare_timing
 from nwavesdk.internal.load import usable_cores
 
 CASES: tuple[LayerCase | TrainingCase, ...] = (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import nwavesdk.layers
-from nwavesdk.analysis.bench import Contender, LayerCase, TrainingCase, compare_outcomes
+from benchmarks.instrument import Contender, LayerCase, TrainingCase, compare_outcomes
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.surrogate import available
 

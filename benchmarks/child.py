@@ -100,20 +100,6 @@ def epochs(solver: str, count: int) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in ("seconds", "val_accuracy")}
 
 
-def measure_with_this_tree() -> None:
-    """Load `nwavesdk.analysis.bench` from this tree, whatever commit the rest comes from."""
-    _alias_moved_modules()
-    folder = Path(__file__).parents[1] / "src" / "nwavesdk" / "analysis" / "bench"
-    name = "nwavesdk.analysis.bench"
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-
 def _alias_moved_modules() -> None:
     """Offer modules of older commits under the names that the instrument imports."""
     if importlib.util.find_spec("nwavesdk.solvers.allocator") is not None:
@@ -140,7 +126,7 @@ def main() -> None:
     elif job == "epochs":
         result = epochs(**arguments)
     elif job == "times":
-        measure_with_this_tree()
+        _alias_moved_modules()
         from benchmarks.compare import times
 
         result = times(**arguments)

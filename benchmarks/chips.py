@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks import results
-from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
+from benchmarks.instrument import Spread, prepare_timing, time_in_turn
 from nwavesdk.chip import load_profile
 from nwavesdk.deploy.chip_series import count_right, tile_for
 from nwavesdk.layers import SpikingSequential, family_of, prepare_net, project

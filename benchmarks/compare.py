@@ -11,7 +11,7 @@ import nwavesdk
 from benchmarks import cases
 from benchmarks.calls.cases import CASES as CALLS
 from benchmarks.calls.cases import NetCase
-from nwavesdk.analysis.bench import (
+from benchmarks.instrument import (
     LayerCase,
     Spread,
     TrainingCase,

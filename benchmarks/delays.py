@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
-from nwavesdk.analysis.bench import (
+from benchmarks.instrument import (
     Contender,
     Outcome,
     difference_text,

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import cases
-from nwavesdk.analysis.bench import RUNS, Spread
+from benchmarks.instrument import RUNS, Spread
 from nwavesdk.layers import SpikingSequential
 
 ROOT = Path(__file__).parents[1]

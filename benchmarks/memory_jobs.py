@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from benchmarks import cases
-from benchmarks.nets.cases import NETS, ConvNet, training_step
-from benchmarks.nets.peers import conv_step, recurrent_peers, recurrent_step
-from benchmarks.peers import forms, installed
-from nwavesdk.analysis.bench import (
+from benchmarks.instrument import (
     LayerCase,
     TrainingCase,
     prepare_timing,
     spike_count_loss,
 )
+from benchmarks.nets.cases import NETS, ConvNet, training_step
+from benchmarks.nets.peers import conv_step, recurrent_peers, recurrent_step
+from benchmarks.peers import forms, installed
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, detach_state, prepare_net
 
 DECAY = math.exp(-1 / cases.DECAY_TAU)

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import results
-from nwavesdk.analysis.bench import Spread, prepare_timing, time_in_turn
+from benchmarks.instrument import Spread, prepare_timing, time_in_turn
 from nwavesdk.dynamics import H1_PAGES, LIF_PAGES, Neuron
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.solvers import Problem, Spec, choose_solver, solve

@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.instrument import BYTES
 from benchmarks.peers import NAMES
-from nwavesdk.analysis.bench import BYTES
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 
 LABELS = {

@@ -15,7 +15,7 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,11 +25,14 @@ import typer
 
 from benchmarks.development import DevelopmentSet, chosen_sets, find_data
 from benchmarks.results import ROOT, write
-from nwavesdk.analysis.cells import Job, begin_study, finish_on_processes
+from nwavesdk.analysis.study import on_processes
+from nwavesdk.analysis.study.cells import run_cell
+from nwavesdk.analysis.study.executors import finish_all
+from nwavesdk.analysis.study.study import begin_study
 from nwavesdk.cli.app import split_commas
 from nwavesdk.train import RunFolder
 
-__all__ = ["RESULTS", "Cell", "RecipeStudy", "main", "merged", "parse_assignment", "table"]
+__all__ = ["RESULTS", "Cell", "main", "merged", "parse_assignment", "table"]
 
 RESULTS = ROOT / "benchmarks" / "results" / "recipe"
 RUNS = ROOT / "runs" / "recipe"
@@ -71,28 +74,6 @@ class Cell:
             "rate": max(result["rates"], default=0.0),
             "seconds": result["seconds"],
         }
-
-
-@dataclass(frozen=True)
-class RecipeStudy:
-    """The runs of a study.
-
-    Attributes:
-        path: Their folder.
-        threads: Threads of each run.
-    """
-
-    path: Path
-    threads: int
-
-    @property
-    def file(self) -> Path:
-        """The file that names the source text of the package."""
-        return self.path / "study.json"
-
-    def job(self, cell: Cell) -> Job:
-        """What a process needs to run a cell."""
-        return str(cell.path), cell.choices, self.threads
 
 
 def parse_assignment(text: str) -> tuple[str, list[Any]]:
@@ -239,19 +220,21 @@ def main(
     places = {one: place for one, place in found.items() if place is not None}
     for one in found.keys() - places.keys():
         print(f"{one.name}: {one.path} is not in {data_folder}: skipped", file=sys.stderr)
-    study = RecipeStudy(RUNS / source_hash(), threads=1)
-    begin_study(study.file, {"source": study.path.name}, lambda: None)
-    cells = cells_of(places, settings, fixed, seeds, study.path)
+    folder = RUNS / source_hash()
+    begin_study(folder / "study.json", {"source": folder.name})
+    cells = cells_of(places, settings, fixed, seeds, folder)
     missing = [cell for cell in cells if not RunFolder(cell.path).complete]
-    if missing:
-        finish_on_processes(study, missing, jobs or os.cpu_count() or 1, print_cell)
+    with on_processes(jobs or os.cpu_count() or 1) as workers:
+        pairs = [(cell, (str(cell.path), cell.choices, 1, None)) for cell in missing]
+        finish_all(workers, run_cell, pairs, print_cell)
     file = RESULTS / f"{name or '-'.join(axes) or 'defaults'}.json"
     write(file, {"vary": axes, "set": fixed, "seeds": seeds, "runs": results_of(cells)})
     print(*table(cells), sep="\n")
 
 
-def print_cell(cell: Cell) -> None:
+def print_cell(cell: Cell, result: Callable[[], object]) -> None:
     """Print the score of a finished cell."""
+    result()  # or its error
     print(f"{cell.name}: {100 * cell.numbers()['validation']:.2f} %", file=sys.stderr, flush=True)
 
 

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from benchmarks.instrument import machine_facts, machine_name
 from benchmarks.peers import versions
-from nwavesdk.analysis.bench import machine_facts, machine_name
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "results"

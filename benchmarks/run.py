@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks import compare, delays, fresh, growth, pictures, results, table, timed
 from benchmarks.calls import suite as calls
+from benchmarks.instrument import machine_limits, prepare_timing
 from benchmarks.peers import installed
-from nwavesdk.analysis.bench import machine_limits, prepare_timing
 from nwavesdk.internal.load import LoadMonitor
 
 SUITES: dict[str, Callable[..., Iterator[list[dict[str, Any]]]]] = {

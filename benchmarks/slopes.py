@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import results
-from nwavesdk.analysis.bench import Spread, paired_ratios, prepare_timing, time_in_turn
+from benchmarks.instrument import Spread, paired_ratios, prepare_timing, time_in_turn
 from nwavesdk.analysis.slopes import RecordedPass, scan_recorded_pass
 from nwavesdk.analysis.slopes.candidates import default_grid
 from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential, prepare_net

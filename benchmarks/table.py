@@ -9,8 +9,8 @@ from typing import Any
 
 from benchmarks import cases, delays, results
 from benchmarks.calls import table as calls
+from benchmarks.instrument import difference_text, load_warning
 from benchmarks.peers import NAMES
-from nwavesdk.analysis.bench import difference_text, load_warning
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "lower bound, ms", "target"]

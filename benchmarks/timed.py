@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks import cases
-from benchmarks.peers import forms, plain
-from nwavesdk.analysis.bench import (
+from benchmarks.instrument import (
     Contender,
     LayerCase,
     TrainingCase,
@@ -17,6 +16,7 @@ from nwavesdk.analysis.bench import (
     build_contender,
     measure_contenders,
 )
+from benchmarks.peers import forms, plain
 
 DECAY = math.exp(-1 / cases.DECAY_TAU)
 Peers = Mapping[str, ModuleType]

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks import results
-from nwavesdk.analysis.compare import summarize
+from nwavesdk.analysis import summarize
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.loss import rate_logits

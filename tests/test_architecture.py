@@ -69,7 +69,7 @@ TYPED_ONLY = {
     *(("layers", "nwavesdk.net", name) for name in OF_NETS),
     ("presets", "nwavesdk.train", "CompletedConfig"),
     *(
-        ("optim", "nwavesdk.analysis.tune", name)
+        ("optim", "nwavesdk.analysis.hpo", name)
         for name in ("HPOResult", "HPOWrapper", "train_one_trial")
     ),
 }

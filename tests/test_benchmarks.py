@@ -21,15 +21,15 @@ from benchmarks import (
     table,
     timed,
 )
-from benchmarks.nets.__main__ import time_lines
-from benchmarks.nets.cases import ConvNet, RecurrentNet
-from benchmarks.peers import NAMES, forms
-from nwavesdk.analysis.bench import (
+from benchmarks.instrument import (
     LayerCase,
     TrainingCase,
     build_contender,
     compare_outcomes,
 )
+from benchmarks.nets.__main__ import time_lines
+from benchmarks.nets.cases import ConvNet, RecurrentNet
+from benchmarks.peers import NAMES, forms
 from nwavesdk.analysis.shapes import derivative_shape
 from nwavesdk.cli.app import split_commas
 from nwavesdk.data import folder, formats

@@ -13,8 +13,8 @@ from benchmarks.calls import table as call_table
 from benchmarks.calls.cases import LayerCallCase, NetCase
 from benchmarks.calls.ways import LOOP, STEP, WHOLE, make_call
 from benchmarks.cases import contender_of
+from benchmarks.instrument import Contender, Outcome
 from benchmarks.peers import NAMES, plain
-from nwavesdk.analysis.bench import Contender, Outcome
 
 SIZES = (40, 16, 16, 4)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmarks import cases
 from benchmarks.calls import ways
 from benchmarks.calls.ways import LOOP, STEP, WHOLE, Call, Net, make_call
+from benchmarks.instrument import LayerCase
 from nwavesdk import layers
-from nwavesdk.analysis.bench import LayerCase
 from nwavesdk.layers import LIFLayer, NeuronLayer, SpikingSequential, prepare_net
 
 TAU = cases.DECAY_TAU * 1e-3

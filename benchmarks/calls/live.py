@@ -13,8 +13,8 @@ from benchmarks.calls import rivals
 from benchmarks.calls.cases import LIVE_RATE, NetCase
 from benchmarks.calls.ways import Net
 from benchmarks.cases import contender_of
+from benchmarks.instrument import compare_outcomes
 from benchmarks.peers import plain
-from nwavesdk.analysis.bench import compare_outcomes
 
 ROUNDS = 7
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from benchmarks.calls.cases import DECAY, LayerCallCase, NetCase
 from benchmarks.calls.loop import plain_loop
 from benchmarks.calls.ways import WHOLE, Call, Net, make_call
+from benchmarks.instrument import Outcome, compare_outcomes
 from benchmarks.peers import forms
-from nwavesdk.analysis.bench import Outcome, compare_outcomes
 from nwavesdk.layers import prepare_net
 from nwavesdk.surrogate import fast_sigmoid
 

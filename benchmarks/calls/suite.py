@@ -8,14 +8,14 @@ from benchmarks.calls import cases, live, rivals
 from benchmarks.calls.cases import LayerCallCase, NetCase
 from benchmarks.calls.ways import WHOLE, make_call
 from benchmarks.cases import contender_of
-from benchmarks.peers import plain
-from nwavesdk.analysis.bench import (
+from benchmarks.instrument import (
     Contender,
     Spread,
     compare_outcomes,
     paired_ratios,
     time_in_turn,
 )
+from benchmarks.peers import plain
 
 # Other load on the machine disturbs single runs, so there are many; long calls get fewer.
 FEWEST_RUNS = 15

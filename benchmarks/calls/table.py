@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.calls.cases import targets_of
+from benchmarks.instrument import difference_text
 from benchmarks.peers import NAMES
-from nwavesdk.analysis.bench import difference_text
 
 ORIGIN = (
     "Medians of {runs} or more interleaved runs, and of our time over that of others in each run; "

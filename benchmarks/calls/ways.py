@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.bench import Outcome
+from benchmarks.instrument import Outcome
 
 STEP, LOOP, WHOLE, LIVE = "step", "loop", "whole", "live"
 

@@ -10,10 +10,10 @@ import torch
 
 from benchmarks import cases as single
 from benchmarks.fresh import RETURN_MEMORY, run_child
+from benchmarks.instrument import compare_outcomes, prepare_timing, time_in_turn
 from benchmarks.nets import peers as forms
 from benchmarks.nets.cases import NETS, ConvNet, Net, RecurrentNet, firing_rates, training_step
 from benchmarks.peers import installed
-from nwavesdk.analysis.bench import compare_outcomes, prepare_timing, time_in_turn
 
 ROUNDS = 15
 # How many times faster than the fastest peer as it comes; time over that of convolutions and pools.

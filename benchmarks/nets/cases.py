@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.analysis.bench import Outcome, spike_count_loss
+from benchmarks.instrument import Outcome, spike_count_loss
 from nwavesdk.layers import (
     AdLIFLayer,
     LIFLayer,

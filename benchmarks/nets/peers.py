@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
 
+from benchmarks.instrument import spike_count_loss
 from benchmarks.nets.cases import TAU, ConvNet, Net, RecurrentNet
 from benchmarks.peers import PeerNeuron, decay_of, plain
 from benchmarks.peers.forms import CHUNK, over_time, scale_of
-from nwavesdk.analysis.bench import spike_count_loss
 
 FORMS = ("eager", "channels-last", "compiled")
 

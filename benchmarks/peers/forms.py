@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.analysis.bench import TrainingCase, spike_count_loss
+from benchmarks.instrument import TrainingCase, spike_count_loss
 
 CHUNK = 10
 

@@ -1,16 +1,17 @@
 """Pages of the gallery: each neuron and each surrogate, drawn by the library itself."""
 
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from nwavesdk.analysis import catalogue_shapes
-from nwavesdk.analysis.neuron_picture import plot_neuron
+from nwavesdk.analysis.neuron_picture import draw_neuron
 from nwavesdk.analysis.neurons import neuron_facts, neuron_responses
-from nwavesdk.analysis.pictures import plot_derivative, plot_derivatives
+from nwavesdk.analysis.pictures import draw_derivative, draw_derivatives
 from nwavesdk.layers.catalogue import CataloguedNeuron, available_neurons
-from nwavesdk.surrogate import available
+from nwavesdk.plot.theme import LIGHT, Theme, render_png
+from nwavesdk.surrogate import Surrogate, available
 
 __all__ = ["neuron_pages", "surrogate_pages"]
 
@@ -46,14 +47,12 @@ PEERS = {
 
 
 def neuron_pages() -> dict[str, str | bytes]:
-    """A page with all neurons, and two pictures of each."""
+    """A page with all neurons, and a picture of each."""
     pages: dict[str, str | bytes] = {}
     sections = []
     for name, neuron in available_neurons().items():
-        responses = neuron_responses(neuron)
-        for part in ("step", "burst"):
-            draw = partial(plot_neuron, neuron=neuron, responses=responses, part=part)
-            pages[f"gallery/neuron-{name}-{part}.png"] = _drawn(draw)
+        draw = partial(draw_neuron, neuron, neuron_responses(neuron))
+        pages[f"gallery/neuron-{name}.png"] = render_png(draw, LIGHT)
         sections.append(_neuron_section(neuron))
     pages["gallery/neurons.md"] = "\n".join([NEURONS_HEAD, *sections])
     return pages
@@ -67,9 +66,9 @@ under a burst, its firing rates, and the derivatives along the burst. A time con
 default is 20 ms here. [Neurons](../neurons.md) says which to choose,
 [Write your own neuron](../your-neuron.md) how to add one.
 
-A dot is the membrane in the step of a spike, before its reset. Peaks far above the threshold are
-cut. The dashed line is the threshold of each step: it moves if a state adds to it. Rates are those
-of a second window: a neuron that adapts until it is silent has the rate 0.
+Peaks far above the threshold are cut. The dashed line is the threshold of each step: it moves if a
+state adds to it. Rates are those of a second window: a neuron that adapts until it is silent has
+the rate 0.
 """
 
 
@@ -94,8 +93,7 @@ def _neuron_section(neuron: CataloguedNeuron) -> str:
 {equation}
 ```
 
-![Constant drive of {name}: membrane, states, firing rates](neuron-{name}-step.png){{ width=340 }}
-![Burst into {name}: membrane, states, derivatives](neuron-{name}-burst.png){{ width=340 }}
+![{name}: a constant drive, firing rates, a burst, derivatives](neuron-{name}.png){{ width=720 }}
 
 | constant | kind | default | unit | meaning |
 |---|---|---|---|---|
@@ -138,19 +136,33 @@ pictures below have a y axis each.
 
 def surrogate_pages() -> dict[str, str | bytes]:
     """A page with all surrogates, and the curve of each."""
-    overview = _drawn(lambda path: plot_derivatives(path, top=OVERVIEW_TOP))
-    pages: dict[str, str | bytes] = {"gallery/surrogates.png": overview}
+    pages: dict[str, str | bytes] = {
+        "gallery/surrogates.png": render_png(_draw_overview, LIGHT),
+    }
     sections = []
     classes = available()
     for shape in catalogue_shapes():
         name = shape["name"]
-        surrogate = classes[name]()
-        pages[f"gallery/surrogate-{name}.png"] = _drawn(
-            lambda path, surrogate=surrogate: plot_derivative(path, surrogate)
-        )
+        draw = partial(_draw_surrogate, classes[name]())
+        pages[f"gallery/surrogate-{name}.png"] = render_png(draw, LIGHT)
         sections.append(_surrogate_section(shape))
     pages["gallery/surrogates.md"] = "\n".join([SURROGATES_HEAD, *sections])
     return pages
+
+
+def _draw_overview(theme: Theme) -> Figure:
+    figure = draw_derivatives(theme)
+    for axes in figure.axes:
+        axes.set_ylim(0, OVERVIEW_TOP)
+    return figure
+
+
+def _draw_surrogate(surrogate: Surrogate, theme: Theme) -> Figure:
+    figure = Figure(figsize=(5, 2.6))
+    axes = figure.subplots()
+    draw_derivative(axes, surrogate, theme.hues[0])
+    axes.set(xlabel="z = u − threshold", ylabel="σ'(z)")
+    return figure
 
 
 def _surrogate_section(shape: dict[str, Any]) -> str:
@@ -169,11 +181,3 @@ def _surrogate_section(shape: dict[str, Any]) -> str:
 |---|---|---|---|
 | `{shape["formula"]}` | {peak} | {area} | {width} |
 """
-
-
-def _drawn(draw: Any) -> bytes:
-    """The PNG that a function writes to a path."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
-        draw(path)
-        return path.read_bytes()

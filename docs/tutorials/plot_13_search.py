@@ -1,5 +1,5 @@
 """
-# 13. Search hyper-parameters on Ray
+# 13. Search hyper-parameters
 
 You will write the file of a search, check it without running anything, start the search by one
 command, and read its result with the library. The search needs the extra `hpo`:
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from nwavesdk.analysis.tune import Search, TuneConfig
+from nwavesdk.analysis.study import RunSearch, TuneConfig
 from nwavesdk.train import load
 
 content = """
@@ -85,25 +85,25 @@ axes.set(xlabel="epoch", ylabel="trials that run it")
 # nwave tune search.toml --out runs/search --ray head:6379   # on a Ray cluster
 # ```
 #
-# Optuna proposes the trials, and Ray runs them side by side. They are compared on the validation
-# set. The test set is read once, by the winner. After a kill, the same command continues.
+# Optuna proposes the trials, which run side by side. They are compared on the validation set. The
+# test set is read once, by the best trial. After a kill, the same command continues.
 #
 # ## Read the result
 #
-# Each trial is an ordinary run, and so is the folder `winner`.
+# Each trial is an ordinary run.
 
 folder = Path("runs/search")
 if folder.exists():
-    search = Search.read(folder)
-    best = search.best()
-    print(best.name, search.values(best), f"{best.score:.4f} on the validation set")
-    print(load(folder / "winner").net)
+    search = RunSearch.open(folder, TuneConfig.read(folder / "tune.json"))
+    best = search.best_cell
+    print(best.name, best.values, " ".join(search.headline))
+    print(load(best.path).net)
 
     figure, axes = plt.subplots(figsize=(6, 2.5), layout="constrained")
-    for trial in search.trials:
-        scores = trial.course()
-        color = "tab:blue" if trial == best else "lightgray"
-        axes.plot(scores.keys(), scores.values(), ".-", color=color)
+    for cell in search.cells:
+        scores = [row["val_accuracy"] for row in cell.metrics()]
+        color = "tab:blue" if cell == best else "lightgray"
+        axes.plot(range(1, len(scores) + 1), scores, ".-", color=color)
     axes.set(xlabel="epoch", ylabel="validation accuracy")
 else:
     print("runs/search does not exist here: run the command first.")

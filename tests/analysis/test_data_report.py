@@ -82,10 +82,10 @@ def test_recordings_of_each_class_and_set_are_counted() -> None:
         "lengths: 1 to 9 steps, median 3",
         "input of the net: 2 values, scaled",
         "split by recording",
-        "           no     yes     all",
-        "train       2       1       3",
-        "val         1       1       2",
-        "test        0       1       1",
+        "     train  val  test",
+        "no       2    1     0",
+        "yes      1    1     1",
+        "all      3    2     1",
     ]
 
 
@@ -98,8 +98,13 @@ def test_steps_are_counted_if_they_have_classes() -> None:
     assert report["per_class"]["val"] == {"P": 0, "Q": 2, "R": 0}
     lines = data_lines(report)
     assert lines[1] == "task: labels (each step has a class)"
-    assert lines[5].split() == ["steps", "P", "Q", "R", "all"]
-    assert lines[6].split() == ["train", "2", "1", "0", "3"]
+    assert [line.split() for line in lines[5:]] == [
+        ["steps", "train", "val", "test"],
+        ["P", "2", "0", "0"],
+        ["Q", "1", "2", "0"],
+        ["R", "0", "0", "3"],
+        ["all", "3", "2", "3"],
+    ]
 
 
 def test_recordings_of_one_step_have_no_plural() -> None:
@@ -118,8 +123,9 @@ def test_values_have_no_classes() -> None:
     assert lines[1] == "task: regression, 3 values per step (--task)"
     assert lines[2] == "lengths: all have 4 steps"
     assert [line.split() for line in lines[5:]] == [
-        ["all"], ["train", "1"], ["val", "1"], ["test", "1"],
-    ]  # fmt: skip
+        ["train", "val", "test"],
+        ["all", "1", "1", "1"],
+    ]
 
 
 def test_a_pattern_in_all_sets_is_one_recording() -> None:
@@ -179,25 +185,22 @@ def test_groups_of_each_set_are_counted() -> None:
     recordings = series_of([4] * 5, groups=("a", "a", "b", "c", "b"))
     report = data_report(*made(recordings, (3, 1, 1)))
     assert (report["group_name"], report["groups"]) == ("groups", {"train": 2, "val": 1, "test": 1})
-    assert data_lines(report)[6].split() == ["train", "3", "2"]
+    assert data_lines(report)[-1].split() == ["groups", "2", "1", "1"]
 
 
-@pytest.mark.parametrize("count", [8, 9, 200])
-def test_a_table_of_many_classes_has_a_line_for_each(count: int) -> None:
+@pytest.mark.parametrize("count", [9, 200])
+def test_a_table_of_many_classes_is_cut(count: int) -> None:
     names = tuple(f"class_{index}_{'x' * 300}" for index in range(count))
     labels = np.arange(3 * count) % count
     recordings = series_of([1] * (3 * count), labels=labels, classes=names)
     lines = data_lines(data_report(*made(recordings, (count, count, count))))[5:]
     assert max(map(len, lines)) < 300
-    if count == 8:
-        assert len(lines) == 4
-        return
     assert lines[0].split() == ["train", "val", "test"]
     assert lines[1].split() == [f"class_0_{'x' * 15}…", "1", "1", "1"]
     assert lines[-1].split() == ["all", *[str(count)] * 3]
     if count == 200:
         assert len(lines) == 1 + 40 + 1 + 1
-        assert lines[-2].strip() == "and 160 more"
+        assert lines[-2].split() == ["and", "160", "more", *["160"] * 3]
 
 
 def test_a_folder_of_sound(tones: Path) -> None:

@@ -121,20 +121,20 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
 ) -> None:
     drawn_to: list[Path] = []
     monkeypatch.setattr(
-        "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn_to.append(path)
+        "nwavesdk.analysis.data_picture.plot_data", lambda path, *_: drawn_to.append(path)
     )
     chip = ("--chip", "h1v1", "--duration", 0.3, "--dt", 0.01)
     words = ("data", tones, *chip, "--sample-rate", 8000)
     result = nwave(*words)
     assert result.exit_code == 0
-    first, task, lengths, features, split, heads, train, *_, drawn = result.stdout.splitlines()
+    first, task, lengths, features, split, heads, high, *_, drawn = result.stdout.splitlines()
     assert first == "48 recordings of sound, 0 skipped"
     assert task == "task: classification (each recording has a class)"
     assert lengths == "lengths: all have 30 steps (0.3 s)"
     assert features == ("input of the net: 16 rectified channels, averaged over 10 ms, amplified")
     assert split.startswith("split by recording: 36 training, 6 validation and 6 test recordings")
-    assert heads.split() == ["high", "low", "middle", "all"]
-    assert train.split() == ["train", "12", "12", "12", "36"]
+    assert heads.split() == ["train", "val", "test"]
+    assert high.split() == ["high", "12", "2", "2"]
     assert drawn == "drawn in data.png"
     assert drawn_to == [Path("data.png")]
     report = json_object(nwave(*words, "--no-plot", "--json"))
@@ -155,7 +155,7 @@ def test_data_reads_what_train_reads(
 ) -> None:
     drawn: list[Path] = []
     monkeypatch.setattr(
-        "nwavesdk.analysis.data_examples.plot_data", lambda path, *_: drawn.append(path)
+        "nwavesdk.analysis.data_picture.plot_data", lambda path, *_: drawn.append(path)
     )
     words = ("data", tones, "--bands", 12, "--task", "classification", "--split", "recording")
     report = json_object(nwave(*words, "--plot", tmp_path / "a.png", "--json"))
@@ -208,7 +208,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result.stderr == ""
     assert "8 recordings of sound, 1 skipped" in result.stdout
     assert "split by speaker: 4 training, 2 validation and 2 test recordings" in result.stdout
-    assert "train       2       2       4         2" in result.stdout
+    assert "all           4    2     2\nspeakers      2    1     1" in result.stdout
     assert "skipped no/bad.wav: is empty (0 bytes)" in result.stdout
     assert nwave(*words, "--on-error", "ignore").exit_code == 2
 

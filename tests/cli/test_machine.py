@@ -1,4 +1,4 @@
-"""`nwave tune-kernels`; analysis/bench has its own tests."""
+"""`nwave info` and `nwave tune-kernels`."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -19,7 +19,7 @@ from nwavesdk.cli.options import (
     default_text,
     runs_of,
 )
-from nwavesdk.cli.train import compare_surrogates, train_run
+from nwavesdk.cli.train import compare_run, train_run
 from nwavesdk.presets import NAMES
 from nwavesdk.train import BrokenRunError, RunConfig
 from nwavesdk.train.config import fields_of
@@ -53,7 +53,7 @@ def test_data_and_compare_have_the_options_of_train_that_they_need() -> None:
     varied = {"seed", "net.surrogate", "learning.surrogate_schedule"}
     others = {"data.folds", "data.leave_one_out", "data.test"}
     of_machine = {f"machine.{name}" for name in fields_of("machine")}
-    assert fields_with_options(compare_surrogates) == of_train - varied - others - of_machine
+    assert fields_with_options(compare_run) == of_train - varied - others - of_machine
 
 
 @pytest.mark.parametrize(

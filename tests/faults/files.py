@@ -51,6 +51,13 @@ def _readers(world: World, run: str) -> list[Reader]:
     ]
 
 
+def _search_readers() -> list[Reader]:
+    return [
+        Reader(("tune", "search/search.toml", "--out", "search"), may_write=True),
+        Reader(("tune", "--out", "search", "--resume", "--json"), may_write=True),
+    ]
+
+
 def _graph_readers() -> list[Reader]:
     options = "graph.nir", "--dt", "0.001", "--discretization", "exact"
     return [Reader(("import", *options, "--json")), Reader(("nir", "check", *options))]
@@ -72,10 +79,7 @@ def subjects(world: World) -> dict[str, list[Reader]]:
         "half": [Reader(("train", "--out", "half", "--resume"), may_write=True)],
         "study": [Reader(("compare", *study), may_write=True)],
         "folds": [Reader(("train", "--out", "folds", "--resume", "--json"), may_write=True)],
-        "search": [
-            Reader(("tune", "search/search.toml", "--out", "search"), may_write=True),
-            Reader(("tune", "--out", "search", "--resume", "--json"), may_write=True),
-        ],
+        **({"search": _search_readers()} if find_spec("optuna") else {}),
         "tones": [
             Reader(("data", "tones", *_DATA, "--json")),
             Reader(("data", "tones", *_DATA_CHIP)),

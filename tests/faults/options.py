@@ -47,7 +47,6 @@ _CHIP = ("chip",)
 _RUN = ("run",)
 # A call of each command that succeeds and is quick. Add a line for a new command.
 BASES = {
-    "bench": Base(seconds=240),
     "chips": Base(_CHIP, ("--n", "2", "--no-plot"), _CHIP),
     "check": Base(_CHIP, (), _CHIP),
     "compare": Base((), (*_STUDY, "--seeds", "1"), ("study",), seconds=240),
@@ -71,8 +70,6 @@ BASES = {
 }
 # The package without which a command has one error only.
 NEEDS = {"import": "nir", "nir": "nir", "tune": "ray"}
-# Commands whose success takes a minute: only their errors are tried.
-SLOW = {"bench"}
 
 INTEGERS = (
     *("-1", "0", "1", str(2**31), str(2**70), "-" + str(2**70), "x", "", " ", "1e300", "nan"),
@@ -118,9 +115,8 @@ def option_cases(world: World) -> Iterator[Case]:
     for name, command in commands().items():
         yield from _wrong_words(world, name, command)
         for parameter in command.params:
-            if name not in SLOW:
-                for value in bad_values(parameter):
-                    yield _case(world, name, parameter, value)
+            for value in bad_values(parameter):
+                yield _case(world, name, parameter, value)
 
 
 @dataclass(frozen=True)
@@ -270,8 +266,7 @@ def _wrong_words(world: World, name: str, command: Any) -> Iterator[Case]:
     for label, given in wrong.items():
         full = f"options/{name}/{label}"
         yield Case(full, (name, *given), copy, must_fail=True, max_seconds=base.seconds)
-    if name not in SLOW:
-        for encoding in ("ascii", "latin-1"):
-            full = f"options/{name}/output-in-{encoding}"
-            yield Case(full, (name, *words), copy, encoding=encoding)
-        yield Case(f"options/{name}/json", (name, *words, "--json"), copy)
+    for encoding in ("ascii", "latin-1"):
+        full = f"options/{name}/output-in-{encoding}"
+        yield Case(full, (name, *words), copy, encoding=encoding)
+    yield Case(f"options/{name}/json", (name, *words, "--json"), copy)

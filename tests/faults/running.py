@@ -233,7 +233,7 @@ def _replace(setting: Setting) -> None:
 
     fork = multiprocessing.get_context("fork")
     patch = pytest.MonkeyPatch()  # never undone: the process runs one command
-    patch.setattr("nwavesdk.analysis.cells.multiprocessing.get_context", lambda *_: fork)
+    patch.setattr("nwavesdk.analysis.study.executors.multiprocessing.get_context", lambda *_: fork)
     patch.setattr("nwavesdk.solvers.sparse.tuner.tune", lambda _: shipped_table())
     if not setting.draws:
         patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: PNG)

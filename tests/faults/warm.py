@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 for module in (
     "lightning",
     "matplotlib.pyplot",
-    "nwavesdk.analysis.compare.report",
+    "nwavesdk.analysis.study.report",
     "nwavesdk.analysis.slopes.report",
     "nwavesdk.cli",
     "nwavesdk.data",

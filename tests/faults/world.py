@@ -3,7 +3,6 @@
 It is made once. Cases copy what they need from it and never write to it.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -122,27 +121,16 @@ trials = 2
 
 
 def _write_search(tones: str) -> None:
-    """A finished search, with its file; its values are not proposed, which needs an extra."""
-    from nwavesdk.analysis.tune import Search, TuneConfig
-    from nwavesdk.analysis.tune.folder import TrialRecord
-    from nwavesdk.analysis.tune.report import write_search
-    from nwavesdk.analysis.tune.winner import finish_winner
-
+    """A finished search, with its file, if the extra `hpo` is there to search."""
     path = Path("search")
     path.mkdir()
-    (path / "search.toml").write_text(SEARCH.replace("TONES", tones))
-    config = TuneConfig.read(path / "search.toml")
-    search = Search(path, config)
-    search.file.write_text(json.dumps(search.content(), indent=2) + "\n")
-    for number, surrogate in enumerate(("atan", "sigmoid")):
-        trial = search.trial(number)
-        values = {"learning.rate": 0.02, "net.surrogate": surrogate}
-        trial.write(TrialRecord(values=values))
-        search.end_trial(trial, *search.work(search.job(trial), lambda *_: None))
-    best = search.best()
-    assert best is not None
-    finish_winner(search, best)
-    write_search(search)
+    if find_spec("optuna") is not None:
+        from nwavesdk.cli.tune import tune_run
+
+        Path("search.toml").write_text(SEARCH.replace("TONES", tones))
+        path.rmdir()
+        tune_run(config=Path("search.toml"), out=path)
+        Path("search.toml").rename(path / "search.toml")
 
 
 def _write_graph(path: Path) -> None:

@@ -1,19 +1,18 @@
-"""Drawn chips of `nwave chips` in parts, one task of Ray for each, with the counts of one machine.
+"""Drawn chips of `nwave chips` in parts, one job on Ray for each, with the counts of one machine.
 
 A part has whole tiles of `nwavesdk.deploy.chip_series`: the chips of a tile are computed together,
 so rounding may depend on which chips share one. Threads and crossovers are those of the process
 that asks.
 """
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.cluster import finish_tasks
+from nwavesdk.analysis.study.executors import finish_all, on_ray
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import Count, Tile
 from nwavesdk.internal.files import printable
@@ -25,8 +24,8 @@ from nwavesdk.train.fit.net_file import NetChoice
 
 __all__ = ["count_on_ray", "count_part", "part_sizes"]
 
-# A task opens the run and its recordings, which takes as long as many chips.
-MOST_PARTS = 16
+# A job opens the run and its recordings, which takes as long as many chips.
+MAX_PARTS = 16
 
 
 class Part(NamedTuple):
@@ -40,11 +39,11 @@ class Part(NamedTuple):
 
 
 def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
-    """What counts for `ChipRun.series` as tasks of Ray; all machines must see run and recordings.
+    """What counts for `ChipRun.series` on Ray; all machines must see run and recordings.
 
     Args:
         chip_run: The run whose net is tested.
-        address: The cluster; see `nwavesdk.analysis.cluster.join_ray`.
+        address: The cluster; see `nwavesdk.analysis.study.cluster.join_ray`.
     """
     folder = chip_run.run.folder.path.absolute()
     config = chip_run.run.config
@@ -52,22 +51,21 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
 
     def count(seeds: Sequence[int], tile: Tile) -> Tensor:
         arithmetic = current_arithmetic()
-        parts: list[Part] = []
-        first = 0
-        for size in part_sizes(len(seeds), tile.chips):
-            chosen = tuple(seeds[first : first + size])
-            parts.append(Part(folder, page, chosen, tile, arithmetic))
-            first += size
         counts: dict[int, Tensor] = {}
-        with contextlib.closing(
-            finish_tasks(count_part, parts, arithmetic.threads, address)
-        ) as tasks:
-            for task in tasks:
-                try:
-                    counts[task.place] = torch.tensor(task.result())
-                except (ValueError, OSError) as error:
-                    raise BrokenRunError(f"{printable(folder)}: {error}") from error
-        return torch.cat([counts[place] for place in range(len(parts))])
+
+        def end(first: int, result: Callable[[], list[int]]) -> None:
+            try:
+                counts[first] = torch.tensor(result())
+            except (ValueError, OSError) as error:
+                raise BrokenRunError(f"{printable(folder)}: {error}") from error
+
+        parts = [
+            (first, Part(folder, page, tuple(seeds[first : first + size]), tile, arithmetic))
+            for first, size in part_sizes(len(seeds), tile.chips)
+        ]
+        with on_ray(address, arithmetic.threads) as workers:
+            finish_all(workers, count_part, parts, end)
+        return torch.cat([counts[first] for first, _ in parts])
 
     return count
 
@@ -80,13 +78,13 @@ def count_part(part: Part) -> list[int]:
     return counts
 
 
-def part_sizes(n_chips: int, per_tile: int) -> list[int]:
-    """Chips of each part: whole tiles, except for the rest in the last part.
+def part_sizes(n_chips: int, per_tile: int) -> list[tuple[int, int]]:
+    """The first chip and the size of each part: whole tiles, except for the rest in the last part.
 
     Example:
         >>> part_sizes(10, 4)
-        [4, 4, 2]
+        [(0, 4), (4, 4), (8, 2)]
     """
     n_tiles = -(-n_chips // per_tile)
-    size = -(-n_tiles // MOST_PARTS) * per_tile
-    return [min(size, n_chips - first) for first in range(0, n_chips, size)]
+    size = -(-n_tiles // MAX_PARTS) * per_tile
+    return [(first, min(size, n_chips - first)) for first in range(0, n_chips, size)]

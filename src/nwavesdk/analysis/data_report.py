@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.data import Indices, Recordings, Series, Split
-from nwavesdk.data.features import SeriesFeatures
+from nwavesdk.analysis.text_table import text_table
+from nwavesdk.data import Indices, Recordings
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig
@@ -13,11 +13,11 @@ from nwavesdk.train.config.data import Events, Filtered, Images, Pattern, Sound
 from nwavesdk.train.data.load import RunData
 
 __all__ = [
-    "count_classes",
-    "count_groups",
     "data_lines",
     "data_report",
     "describe_features",
+    "describe_lengths",
+    "lengths_of",
     "step_seconds",
 ]
 
@@ -29,12 +29,16 @@ TASK_SIGNS = {
     "pattern": "there are targets, but no inputs",
 }
 
-# A table of more classes has a line for each of them instead of a column.
-MOST_COLUMNS = 8
+# How the values of an image become the input of a net.
+ENCODINGS = {
+    "current": "as constant currents, scaled",
+    "rate": "as probabilities of spikes",
+    "latency": "as times of spikes",
+}
 
-# Lines of a table of classes, and letters of the name of a class.
-MOST_LINES = 40
-MOST_LETTERS = 24
+# Classes that the table lists, and letters of the name of a class.
+MAX_CLASSES = 40
+MAX_LETTERS = 24
 
 
 def data_report(
@@ -58,9 +62,9 @@ def data_report(
         ({'train': 10, 'val': 10, 'test': 10}, 13, {'min': 8.0, 'median': 18.0, 'max': 35.0})
     """
     facts = config.facts
-    groups, group_name = count_groups(config, data)
-    counts = count_classes(data)
-    names = facts.classes
+    sets = data.map(lambda series: series.recordings).as_dict()
+    groups, group_name = _count_groups(config, sets)
+    lengths = lengths_of(data)
     is_digits = config.data.kind == "features"
     return {
         "path": config.data.source,
@@ -68,25 +72,18 @@ def data_report(
         "task": config.task.name,
         "task_found_by": "--task" if is_task_given else TASK_SIGNS[config.task.name],
         # A single pattern is in all sets.
-        "count": len({key for series in data for key in series.recordings.keys}),
+        "count": len({key for recordings in sets.values() for key in recordings.keys}),
         "recordings": data.map(len).as_dict(),
-        "lengths": _summarize(
-            np.concatenate([series.lengths - series.input.look_ahead for series in data]), config
-        ),
-        "lengths_by_set": {
-            part: _summarize(series.lengths - series.input.look_ahead, config)
-            for part, series in data.as_dict().items()
-        },
+        "lengths": _summarize(np.concatenate([*lengths.values()]), config),
+        "lengths_by_set": {part: _summarize(steps, config) for part, steps in lengths.items()},
         "features": _n_values(config),
         "feature_shape": list(facts.feature_shape),
         "feature_text": describe_features(config),
         "targets": facts.n_targets,
-        "classes": list(names),
-        "per_class": {
-            part: dict(zip(names, count.tolist(), strict=True))
-            for part, count in counts.items()
-            if names
-        },
+        "classes": list(facts.classes),
+        "per_class": {part: _count_classes(recordings) for part, recordings in sets.items()}
+        if facts.classes
+        else {},
         "counted": "steps" if config.task.name == "labels" else "recordings",
         "split_by": facts.split_by,
         "split": facts.split_reason,
@@ -108,6 +105,11 @@ def step_seconds(config: CompletedConfig) -> float | None:
         return config.net.dt
     seconds: float | None = config.option("data.hop") or config.option("data.bin")
     return None if seconds is None else seconds / config.option("data.hold")
+
+
+def lengths_of(data: RunData) -> dict[str, Indices]:
+    """The length of each recording of each set [steps of the net]."""
+    return data.map(lambda series: series.lengths - series.input.look_ahead).as_dict()
 
 
 def describe_features(config: CompletedConfig) -> str:
@@ -132,12 +134,9 @@ def describe_features(config: CompletedConfig) -> str:
         case Events(bin=seconds):
             return f"events at {count} places, bins of {(seconds or 0) * 1e3:g} ms{hold}"
         case Images(encoder=encoder):
-            forms = {
-                "current": "as constant currents, scaled",
-                "rate": "as probabilities of spikes",
-                "latency": "as times of spikes",
-            }
-            return f"{_pixel_text(facts.feature_shape)} {forms[encoder]}"
+            height, width, *colors = facts.feature_shape
+            of_colors = f" of {colors[0]} colors" if colors > [1] else ""
+            return f"{height * width:,} pixels{of_colors} {ENCODINGS[encoder]}"
     n_values = _n_values(config)
     noun = "feature" if config.data.kind == "features" else "value"
     scales = " by the set and by the recording" if n_values < facts.n_features else ""
@@ -146,51 +145,35 @@ def describe_features(config: CompletedConfig) -> str:
 
 def _n_values(config: CompletedConfig) -> int:
     """Values of a recording in a step; the net may get each of them twice."""
-    features = SeriesFeatures(bool(config.option("data.add_standardized")))
-    return config.facts.n_features // features.copies
+    return config.facts.n_features // (1 + bool(config.option("data.add_standardized")))
 
 
-def _pixel_text(shape: tuple[int, ...]) -> str:
-    """As in `"784 pixels of 3 colors"`."""
-    height, width, *colors = shape
-    of_colors = f" of {colors[0]} colors" if colors and colors[0] > 1 else ""
-    return f"{height * width:,} pixels{of_colors}"
+def _count_classes(recordings: Recordings) -> dict[str, int]:
+    """Recordings of each class; steps, if each step has a class."""
+    labels = recordings.labels
+    if recordings.task == "labels":
+        labels = np.concatenate([labels[:0], *recordings.targets])
+    counts = np.bincount(labels[labels >= 0], minlength=len(recordings.classes))
+    return dict(zip(recordings.classes, counts.tolist(), strict=True))
 
 
-def count_classes(data: Split[Series]) -> dict[str, Indices]:
-    """Recordings of each class and set; steps, if each step has a class.
-
-    Without classes, there is one number: the recordings.
-    """
-    return {part: _count(series.recordings) for part, series in data.as_dict().items()}
-
-
-def _count(recordings: Recordings) -> Indices:
-    n_classes = max(1, len(recordings.classes))
-    if recordings.task != "labels":
-        return np.bincount(recordings.labels, minlength=n_classes)
-    counts = np.zeros(n_classes, np.int64)
-    for target in recordings.targets:
-        counts += np.bincount(target[target >= 0], minlength=n_classes)
-    return counts
-
-
-def count_groups(config: CompletedConfig, data: Split[Series]) -> tuple[dict[str, int], str]:
-    """Speakers or groups of each set, and which of both; none if they are not known."""
-    has_groups = any(series.recordings.groups for series in data)
-    names = data.map(lambda series: _groups_of(config, series.recordings))
-    if not has_groups and any("" in of_set for of_set in names):
-        return {}, ""
-    counts = names.map(lambda of_set: len(set(of_set) - {""}))
-    return counts.as_dict(), "groups" if has_groups else "speakers"
-
-
-def _groups_of(config: CompletedConfig, recordings: Recordings) -> tuple[str, ...]:
-    if recordings.groups:
-        return recordings.groups
-    pattern = config.option("data.speaker_pattern")
-    keys = recordings.keys
-    return speakers_of(keys) if pattern is None else match_speakers(keys, pattern)
+def _count_groups(
+    config: CompletedConfig, sets: dict[str, Recordings]
+) -> tuple[dict[str, int], str]:
+    """Groups or speakers of each set, and which of both; none if they are not known."""
+    groups = {part: recordings.groups for part, recordings in sets.items()}
+    noun = "groups"
+    if not any(groups.values()):
+        pattern = config.option("data.speaker_pattern")
+        keys = {part: recordings.keys for part, recordings in sets.items()}
+        groups = {
+            part: match_speakers(names, pattern) if pattern else speakers_of(names)
+            for part, names in keys.items()
+        }
+        noun = "speakers"
+        if any("" in names for names in groups.values()):
+            return {}, ""
+    return {part: len({*names} - {""}) for part, names in groups.items()}, noun
 
 
 def _summarize(steps: Indices, config: CompletedConfig) -> dict[str, Any]:
@@ -221,14 +204,13 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     kind += "s" * (report["count"] != 1)
     if report["kind"] in ("sound", "series", "events"):
         kind += f" of {report['kind']}"
-    found = report["task_found_by"]
     targets = f", {report['targets']} values per step" if report["targets"] else ""
     cache = "from the cache, " if report["cached"] else ""
     skipped = [f"skipped {entry['file']}: {entry['reason']}" for entry in report["skipped"]]
     return [
         f"{report['count']:,} {kind}, {cache}{len(skipped):,} skipped",
-        f"task: {report['task']}{targets} ({found})",
-        f"lengths: {_length_text(report['lengths'])}",
+        f"task: {report['task']}{targets} ({report['task_found_by']})",
+        f"lengths: {describe_lengths(report['lengths'])}",
         f"input of the net: {report['feature_text']}",
         report["split"],
         *_table(report),
@@ -236,54 +218,36 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _length_text(lengths: dict[str, Any]) -> str:
-    """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6 s)"`."""
-    low, median, high = (f"{value:,.0f}" for value in lengths["steps"].values())
-    noun = "step" if high == "1" else "steps"
-    text = f"{low} to {high} steps, median {median}" if low != high else f"all have {low} {noun}"
-    if lengths["seconds"] is None:
-        return text
-    low, median, high = (f"{value:.3g} s" for value in lengths["seconds"].values())
-    return f"{text} ({low} to {high}, median {median})" if low != high else f"{text} ({low})"
+def describe_lengths(lengths: dict[str, Any]) -> str:
+    """As in `"20 to 98 steps, median 60 (0.2 to 0.98 s, median 0.6)"`."""
+    steps, seconds = lengths["steps"], lengths["seconds"]
+    text = _describe_range(steps, "{:,.0f}", "step" if steps["max"] == 1 else "steps")
+    text = f"all have {text}" if steps["min"] == steps["max"] else text
+    return text if seconds is None else f"{text} ({_describe_range(seconds, '{:.3g}', 's')})"
+
+
+def _describe_range(values: dict[str, float], form: str, unit: str) -> str:
+    low, median, high = map(form.format, values.values())
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}, median {median}"
 
 
 def _table(report: dict[str, Any]) -> list[str]:
-    """What is in each set: classes as columns, or as lines if there are many."""
-    groups = report["groups"]
-    by_class = report["per_class"]
-    names = [_shorten(name) for name in report["classes"]]
-    heads = ["steps" if report["counted"] == "steps" else "", *names, "all"]
-    if groups:
-        heads.append(report["group_name"])
-    rows = [heads]
-    for part, recordings in report["recordings"].items():
-        counts = list(by_class[part].values()) if by_class else []
-        row = [part, *counts, sum(counts) if counts else recordings]
-        if groups:
-            row.append(groups[part])
-        rows.append([f"{cell:,}" if isinstance(cell, int) else cell for cell in row])
-    if len(names) > MOST_COLUMNS:
-        rows = _as_lines(rows, len(names))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_table_line(row, widths) for row in rows]
+    """What is in each set: a line for each class, for all of them, and for groups."""
+    sizes = report["recordings"]
+    names = report["classes"]
+    counts = [report["per_class"].get(part, {}) for part in sizes]
+    rows = [(_shortened(name), [count[name] for count in counts]) for name in names[:MAX_CLASSES]]
+    if others := names[MAX_CLASSES:]:
+        sums = [sum(count[name] for name in others) for count in counts]
+        rows.append((f"and {len(others):,} more", sums))
+
+    rows.append(("all", [sum(count.values()) for count in counts] if names else sizes.values()))
+    if report["groups"]:
+        rows.append((report["group_name"], report["groups"].values()))
+    head = ["steps" if report["counted"] == "steps" else "", *sizes]
+    return text_table([head, *([name, *map("{:,}".format, numbers)] for name, numbers in rows)])
 
 
-def _as_lines(rows: list[list[str]], n_classes: int) -> list[list[str]]:
-    """A table with one line per class, and no more than `MOST_LINES` of them."""
-    lines = [list(cells) for cells in zip(*rows, strict=True)]
-    n_more = n_classes - MOST_LINES
-    if n_more > 0:
-        note = [f"and {n_more:,} more", *[""] * (len(rows) - 1)]
-        lines[1 + MOST_LINES : 1 + n_classes] = [note]
-    return lines
-
-
-def _table_line(row: list[str], widths: list[int]) -> str:
-    first, *others = zip(row, widths, strict=True)
-    cells = [cell.rjust(max(6, width)) for cell, width in others]
-    return "  ".join([first[0].ljust(max(5, first[1])), *cells])
-
-
-def _shorten(name: str) -> str:
+def _shortened(name: str) -> str:
     text = printable(name)
-    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+    return text if len(text) <= MAX_LETTERS else f"{text[: MAX_LETTERS - 1]}…"

@@ -1,6 +1,7 @@
 """Diagnosis of a net: dead, saturated or starved neurons, vanishing or exploding gradients."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -229,8 +230,7 @@ def examine_recording(
             f"{', '.join(missing)}."
         )
     limits = limits or Limits()
-    lengths = recording.lengths
-    grads = {name: _valid_gradient(gradients[name], lengths) for name in records}
+    grads = {name: _valid_gradient(gradients[name], record) for name, record in records.items()}
     last = [*grads.values()][-1]
     neuron_rates = {name: record.neuron_rates() for name, record in records.items()}
     neuron_rates |= rates or {}
@@ -238,33 +238,42 @@ def examine_recording(
         _layer_health(name, records[name], neuron_rates[name], grad, last, limits)
         for name, grad in grads.items()
     ]
-    found: dict[str, list[tuple[str, float, str]]] = {}
+    problems = defaultdict(list)
     for layer in layers:
         for kind, value, text in _findings(layer, limits):
-            found.setdefault(kind, []).append((layer.layer, value, text))
-    findings = [one for kind, of in found.items() for one in _findings_of(kind, of, records)]
+            problems[kind].append((layer.layer, value, text))
+    findings = [
+        finding
+        for kind, entries in problems.items()
+        for finding in _findings_of(kind, entries, records)
+    ]
     return Health(tuple(layers), tuple(findings))
 
 
 def _findings_of(
-    kind: str, found: list[tuple[str, float, str]], records: dict[str, Record]
+    kind: str, entries: list[tuple[str, float, str]], records: dict[str, Record]
 ) -> Iterator[Finding]:
     """The findings of one kind, with the remedy for the first of these layers."""
     names = [*records]
-    first, value, _ = found[0]
+    first, value, _ = entries[0]
     # The gradient of the last layer comes from the loss, whatever its surrogate.
     before_last = names[names.index(first) : -1] or names[-1:]
     remedy, surrogate = remedy_of(kind, value, [records[name] for name in before_last])
-    for layer, number, text in found:
+    for layer, number, text in entries:
         yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)
 
 
-def _valid_gradient(gradient: Tensor, lengths: Tensor | None) -> Tensor:
+def _lengths_of(record: Record) -> Tensor:
+    """The number of valid steps of each recording, [B]."""
+    B, T = record.mem.shape[:2]
+    full = torch.full((B,), T, device=record.mem.device)
+    return full if record.lengths is None else record.lengths
+
+
+def _valid_gradient(gradient: Tensor, record: Record) -> Tensor:
     """The gradient as float64 [B, T, N], and 0 in padding."""
-    gradient = gradient.double().flatten(2)
-    if lengths is None:
-        return gradient
-    return gradient.where(valid_steps(lengths, gradient.shape[1])[..., None], 0)
+    is_valid = valid_steps(_lengths_of(record), gradient.shape[1])
+    return gradient.double().flatten(2).where(is_valid[..., None], 0)
 
 
 def _layer_health(
@@ -273,8 +282,7 @@ def _layer_health(
     """The numbers of a layer; `grad` and `last` are the gradients of it and of the last layer."""
     received = grad.abs().sum((0, 1))
     is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
-    early, late = _quarters(record.lengths, grad)
-    lengths = _lengths(record.lengths, grad)
+    lengths = _lengths_of(record)
     channels = record.spk.shape[2] if record.spk.ndim > 3 else None
     return LayerHealth(
         layer=name,
@@ -284,7 +292,7 @@ def _layer_health(
         starved=_share(is_starved),
         norm=float(grad.norm()),
         depth=_norm_ratio(grad, last),
-        time=_norm_ratio(early, late),
+        time=_norm_ratio(*_quarters(lengths, grad)),
         steps=float(lengths.double().mean()),
         loop_gain=record.loop_gain(),
         growth=_growth(record, lengths) if record.is_recurrent else None,
@@ -301,26 +309,20 @@ def _growth(record: Record, lengths: Tensor) -> float:
     grad_mem = torch.zeros_like(record.mem)
     direction = torch.randn(B, *record.mem.shape[2:], generator=generator)
     grad_mem[torch.arange(B), last] = direction.to(grad_mem)
-    charge = _valid_gradient(record.charge_gradient(None, grad_mem)[0], record.lengths)
+    charge = _valid_gradient(record.charge_gradient(None, grad_mem)[0], record)
     if not bool(charge.isfinite().all()):
         return math.inf
     steps_between = 2 * float((lengths // 4).double().mean())
-    ratio = _norm_ratio(*_quarters(record.lengths, charge))
+    ratio = _norm_ratio(*_quarters(lengths, charge))
     return ratio ** (1 / steps_between) if steps_between else math.nan
 
 
-def _quarters(lengths: Tensor | None, grad: Tensor) -> tuple[Tensor, Tensor]:
+def _quarters(lengths: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient in the first and in the third quarter of each recording, 0 elsewhere."""
     steps = torch.arange(grad.shape[1], device=grad.device)[:, None]
-    quarter = (_lengths(lengths, grad) // 4)[:, None, None]
+    quarter = (lengths // 4)[:, None, None]
     is_late = (steps >= 2 * quarter) & (steps < 3 * quarter)
     return grad.where(steps < quarter, 0), grad.where(is_late, 0)
-
-
-def _lengths(lengths: Tensor | None, grad: Tensor) -> Tensor:
-    """The number of valid steps of each recording, [B]."""
-    B, T = grad.shape[:2]
-    return torch.full((B,), T, device=grad.device) if lengths is None else lengths
 
 
 def _share(mask: Tensor) -> float:
@@ -346,7 +348,12 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
     for kind, text in of_neurons.items():
         share: float = getattr(layer, kind)
         if share > limits.few:
-            yield kind, share, f"{share:.0%} {text}{_describe_channels(kind, layer)}"
+            pixels = ""
+            if kind == "dead" and layer.channels is not None:
+                # The neurons are pixels of channels.
+                dead = f"{layer.dead_channels} of which never fire"
+                pixels = f" (pixels of {layer.channels} channels, {dead})"
+            yield kind, share, f"{share:.0%} {text}{pixels}"
     factors = (
         ("", layer.depth, limits.depth, "its gradient is {:.1e} times that of the last layer"),
         (
@@ -356,30 +363,17 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
             "its gradient in the first quarter of the steps is {:.1e} times that in the third",
         ),
     )
-    if layer.growth is not None and layer.growth**layer.steps > limits.loop:
-        yield "recurrent gain", layer.growth, _describe_loop(layer)
+    growth = layer.growth
+    if growth is not None and growth**layer.steps > limits.loop:
+        gain = "" if layer.loop_gain is None else f" gain {layer.loop_gain:.2g}"
+        yield (
+            "recurrent gain",
+            growth,
+            f"recurrent loop{gain}: gradients grow by {growth:.3g} per step, "
+            f"{growth**layer.steps:.1e} times in {layer.steps:.0f} steps",
+        )
     for suffix, factor, limit, text in factors:
         if factor < 1 / limit:
             yield f"vanishing{suffix}", factor, text.format(factor)
         if factor > limit and math.isfinite(layer.norm):
             yield f"exploding{suffix}", factor, text.format(factor)
-
-
-def _describe_channels(kind: str, layer: LayerHealth) -> str:
-    """How many channels are dead as a whole, in a layer whose neurons are pixels of channels."""
-    if kind != "dead" or layer.channels is None:
-        return ""
-    return f" (pixels of {layer.channels} channels, {layer.dead_channels} of which never fire)"
-
-
-def _describe_loop(layer: LayerHealth) -> str:
-    assert layer.growth is not None
-    gain = (
-        "recurrent loop"
-        if layer.loop_gain is None
-        else f"recurrent loop gain {layer.loop_gain:.2g}"
-    )
-    return (
-        f"{gain}: gradients grow by {layer.growth:.3g} per step, "
-        f"{layer.growth**layer.steps:.1e} times in {layer.steps:.0f} steps"
-    )

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from nwavesdk.analysis.health import Health, Limits, examine_recording
-from nwavesdk.analysis.slopes import RecordedPass
+from nwavesdk.analysis.health import Health, Limits, examine
+from nwavesdk.analysis.run_batch import decoded_loss
 from nwavesdk.data import Batch
 from nwavesdk.layers.lengths import mean_over_steps
 from nwavesdk.layers.masks import copy_module
@@ -79,11 +79,9 @@ class HealthCallback(Callback):
         trainer: Trainer,  # noqa: ARG002
         pl_module: LightningModule,  # noqa: ARG002
         batch: Any,
-        batch_idx: int,
+        batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Store the first batches of the epoch."""
-        if batch_idx == 0:
-            self._batches = []
         if sum(len(batch[0]) for batch in self._batches) < ENOUGH_RECORDINGS:
             self._batches.append(batch)
 
@@ -96,15 +94,22 @@ class HealthCallback(Callback):
         lengths = _lengths_of(batches[0])
         if lengths is not None:
             targets.append(lengths)
-        loss = self.loss or _learner_loss(pl_module)
+        loss = self.loss
+        if loss is None:
+            assert isinstance(pl_module, Learner)
+            loss = decoded_loss(pl_module.task, copy.deepcopy(pl_module.decoder))
         assert isinstance(pl_module.net, nn.Module)
         net = copy_module(pl_module.net).eval()
-        recorded = RecordedPass(
-            net, x, lambda spk, mem: loss(spk, mem, *targets), self.seed, lengths=lengths
+        health = examine(
+            net,
+            x,
+            lambda spk, mem: loss(spk, mem, *targets),
+            seed=self.seed,
+            lengths=lengths,
+            limits=self.limits,
+            rates=self._rates(net, batches),
         )
-        gradients = recorded.charge_gradients()
-        rates = self._rates(net, batches)
-        health = examine_recording(recorded.recording, gradients, self.limits, rates)
+
         before = self.found[max(self.found)].findings if self.found else ()
         known = {(finding.kind, finding.layer) for finding in before}
         for finding in health.findings:
@@ -112,11 +117,10 @@ class HealthCallback(Callback):
                 _log.warning("epoch %d, %s", trainer.current_epoch + 1, finding)
         self.found[trainer.current_epoch] = health
         for layer in health.layers:
-            name = layer.layer
-            for kind in ("dead", "saturated", "starved"):
-                pl_module.log(f"health_{kind}_{name}", getattr(layer, kind), sync_dist=True)
-            if layer.growth is not None:
-                pl_module.log(f"health_growth_{name}", layer.growth, sync_dist=True)
+            for kind in ("dead", "saturated", "starved", "growth"):
+                value = getattr(layer, kind)
+                if value is not None:
+                    pl_module.log(f"health_{kind}_{layer.layer}", value, sync_dist=True)
 
     @torch.no_grad()
     def _rates(self, net: nn.Module, batches: list[Any]) -> dict[str, Tensor]:
@@ -133,14 +137,3 @@ class HealthCallback(Callback):
 
 def _lengths_of(batch: Any) -> Tensor | None:
     return lengths_of(batch) if isinstance(batch, Batch) else None
-
-
-def _learner_loss(module: LightningModule) -> Loss:
-    assert isinstance(module, Learner)
-    task, decoder = module.task, copy.deepcopy(module.decoder)
-
-    def loss(spk: Tensor, mem: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        with prepared(decoder):
-            return task.loss(decoder(spk, mem, lengths), y, lengths)
-
-    return loss

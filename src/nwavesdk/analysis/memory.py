@@ -121,62 +121,55 @@ def examine_memory(
         [('leaks away', '1', 10)]
     """
     limits = limits or MemoryLimits()
-    found = []
-    findings = []
-    for name, record in recording.spiking.items():
-        layer = net.get_submodule(name)
-        assert isinstance(layer, NeuronLayer)
-        memory = _layer_memory(name, layer, record, limits)
-        if memory is None:
-            continue
-        found.append(memory)
-        findings += [
-            Finding(kind, name, value, f"layer {name}: {text}", REMEDIES[kind])
-            for kind, value, text in _findings(memory, limits)
-        ]
-    return tuple(found), tuple(findings)
+    layers = {name: net.get_submodule(name) for name in recording.spiking}
+    memories = [
+        _layer_memory(name, layer, recording.spiking[name], limits)
+        for name, layer in layers.items()
+        if isinstance(layer, NeuronLayer) and _time_constants(layer)
+    ]
+    findings = [
+        Finding(kind, memory.layer, value, f"layer {memory.layer}: {text}", REMEDIES[kind])
+        for memory in memories
+        for kind, value, text in _findings(memory, limits)
+    ]
+    return tuple(memories), tuple(findings)
+
+
+def _time_constants(layer: NeuronLayer) -> dict[str, Tensor]:
+    """The time constants of a layer by name, each float64 [N]."""
+    names = [constant.name for constant in layer.stored_constants if constant.kind.is_time]
+    return {name: layer.constant(name).double().expand(layer.features).flatten() for name in names}
 
 
 def _layer_memory(
     name: str, layer: NeuronLayer, record: Record, limits: MemoryLimits
-) -> LayerMemory | None:
-    """The memory of a layer; None if it has no time constants."""
-    of_time = [constant.name for constant in layer.stored_constants if constant.kind.is_time]
-    if not of_time:
-        return None
-    # [time constants, N]
-    values = torch.stack(
-        [layer.constant(one).double().expand(layer.features).flatten() for one in of_time]
-    )
+) -> LayerMemory:
+    taus = _time_constants(layer)
+    values = torch.stack([*taus.values()])
+    membrane = taus.get(MEMBRANE, torch.full_like(values[0], torch.nan))
     assert record.cur is not None, "the pass was recorded without charges"
     cur = record.cur.detach().double().flatten(2)
     B, T, _ = cur.shape
     lengths = torch.full((B,), T) if record.lengths is None else record.lengths
     is_valid = valid_steps(lengths, T)[..., None]
-    steps = float(lengths.double().mean())
+    duration = float(lengths.double().mean()) * layer.dt
+
     n_inputs = ((cur != 0) & is_valid).sum((0, 1))
     intervals = layer.dt * lengths.sum() / n_inputs  # infinite without an input
     has_inputs = n_inputs > 0
-    membrane = values[of_time.index(MEMBRANE)] if MEMBRANE in of_time else None
-    leaks, median, interval = 0.0, torch.nan, torch.nan
-    if membrane is not None:
-        # What is shorter than a step is another finding.
-        leaks_away = (intervals > limits.taus * membrane) & (membrane >= layer.dt)
-        leaks = float((has_inputs & leaks_away).double().mean())
-        median = float(membrane.median())
-    if bool(has_inputs.any()):
-        interval = float(intervals[has_inputs].mean())
+    # What is shorter than a step is another finding.
+    leaks_away = (intervals > limits.taus * membrane) & (membrane >= layer.dt)
     return LayerMemory(
         layer=name,
         dt=layer.dt,
-        recording=steps * layer.dt,
+        recording=duration,
         shortest=float(values.min()),
         longest=float(values.max()),
-        median=median,
+        median=float(membrane.median()),
         short=float((values < layer.dt * (1 - 1e-5)).any(0).double().mean()),
-        long=float((values > limits.recordings * steps * layer.dt).any(0).double().mean()),
-        leaks=leaks,
-        interval=interval,
+        long=float((values > limits.recordings * duration).any(0).double().mean()),
+        leaks=float((has_inputs & leaks_away).double().mean()),
+        interval=float(intervals[has_inputs].mean()),
         correlation=_correlation_time(cur, is_valid, layer.dt),
     )
 
@@ -195,12 +188,9 @@ def _correlation_time(cur: Tensor, is_valid: Tensor, dt: float) -> float:
     pairs = is_valid[:, 1:]
     both = (deviation[:, :-1] * deviation[:, 1:]).where(pairs, 0).sum()
     size = ((deviation[:, :-1].square() + deviation[:, 1:].square()) / 2).where(pairs, 0).sum()
-    if not size:
-        return float("inf")
-    r = float(both / size)
-    if r <= 0:
-        return 0.0
-    return float("inf") if r >= 1 else float(-dt / torch.tensor(r, dtype=torch.float64).log())
+    # A charge that never changes has no size: it is correlated completely.
+    r = (both / size).nan_to_num(nan=1.0).clamp(0.0, 1.0)
+    return float((dt / r.log()).abs())
 
 
 def _findings(memory: LayerMemory, limits: MemoryLimits) -> Iterator[tuple[str, float, str]]:

@@ -1,212 +1,175 @@
 """The picture of a neuron: step, burst, firing rates, and the derivatives along the burst."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
+from torch import Tensor
 
-from nwavesdk.analysis.neurons import REGULAR_SPIKES, STEP_FACTOR, NeuronResponses, Response
+from nwavesdk import plot
+from nwavesdk.analysis.neurons import REGULAR_SPIKES, STEP, STEP_FACTOR, NeuronResponses
 from nwavesdk.internal.files import write_atomically
+from nwavesdk.layers import Record
 from nwavesdk.layers.catalogue import CataloguedNeuron
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import text
 
-__all__ = ["plot_neuron"]
+__all__ = ["draw_neuron", "plot_neuron", "threshold_of"]
 
-Part = Literal["step", "burst"]
+# Name, description and values [T] of a curve.
+Curve = tuple[str, str, Tensor]
 
-# A part of the picture is a column of this width [inches].
-WIDTH = 4.5
+# Height of a row [inches]. The row of the membrane is as high as some of the others; below the
+# states are the rates, as high as two rows, or two derivatives.
 ROW_HEIGHT = 1.35
-# The first row, of the membrane, is this many times as high as the others.
 MEMBRANE_ROW = 1.8
-# Rows below those of the states: the rates, which take both, or two derivatives.
 ROWS_BELOW = 2
 # Peaks before a reset are cut at this share of the range of membrane and threshold above it.
 PEAK = 0.5
 
 
-def plot_neuron(
-    path: Path, neuron: CataloguedNeuron, responses: NeuronResponses, part: Part | None = None
-) -> None:
+def plot_neuron(path: Path, neuron: CataloguedNeuron, responses: NeuronResponses) -> None:
     """Write a PNG of what a neuron does.
 
     Args:
         path: The file. Its folder is made if it does not exist.
         neuron: The neuron.
         responses: What it does; see `neuron_responses`.
-        part: `"step"` for constant drives alone, or `"burst"`. [both, below name and constants]
     """
-
-    def draw(theme: Theme) -> Figure:
-        return _draw_neuron(neuron, responses, theme, part)
-
-    write_atomically(path, render_png(draw, LIGHT))
+    write_atomically(path, render_png(lambda theme: draw_neuron(neuron, responses, theme), LIGHT))
 
 
-def _draw_neuron(
-    neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme, part: Part | None = None
-) -> Figure:
-    """One part, or both side by side below a title."""
-    n_rows = len(responses.step.states) + (0 if responses.rates is None else ROWS_BELOW)
-    height = ROW_HEIGHT * (MEMBRANE_ROW + n_rows - 1)
-    if part is not None:
-        figure = Figure(figsize=(WIDTH, 0.7 + height))
-        _draw_part(figure, neuron, responses, part, theme)
-        return figure
-    figure = Figure(figsize=(2 * WIDTH, 1.3 + height))
+def draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme) -> Figure:
+    """Draw the step with the rates below it, and the burst with the derivatives below it."""
+    n_rows = MEMBRANE_ROW + len(neuron.states) - 1
+    n_below = ROWS_BELOW * (len(responses.rates) > 0)
+    figure = Figure(figsize=(9, 1.3 + ROW_HEIGHT * (n_rows + n_below)))
     values = ", ".join(f"{name}={value:.4g}" for name, value in responses.constants.items())
     figure.suptitle(f"{neuron.name}: {neuron.summary}\n{values}", fontsize=9)
-    columns = figure.subfigures(1, 2, squeeze=False)
-    _draw_part(columns[0, 0], neuron, responses, "step", theme)
-    _draw_part(columns[0, 1], neuron, responses, "burst", theme)
+
+    left, right = figure.subfigures(1, 2, squeeze=False)[0]
+    if n_below:
+        heights = (n_rows, n_below)
+        left, below = left.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+        _draw_rates(below.subplots(), neuron, responses, theme)
+    _draw_record(left, "Constant drive", neuron, responses.step, [], theme)
+    curves = _derivatives(responses.burst) if n_below else []
+    _draw_record(right, "Burst", neuron, responses.burst, curves, theme)
     return figure
 
 
-def _draw_part(
+def _derivatives(burst: Record) -> list[Curve]:
+    """The surrogate's derivative along the burst, and the gradient that it makes."""
+    slope = burst.surrogate.derivative(burst.z[0, :, 0])
+    gradient, _ = burst.charge_gradient(torch.ones_like(burst.spk))
+    return [
+        ("σ'(z)", f"Derivative of the spike, {text(burst.surrogate)}", slope),
+        ("∂spikes/∂x", "Derivative of the number of spikes by each charge", gradient[0, :, 0]),
+    ]
+
+
+def _draw_record(
     figure: FigureBase,
+    title: str,
     neuron: CataloguedNeuron,
-    responses: NeuronResponses,
-    part: Part,
+    record: Record,
+    derivatives: Sequence[Curve],
     theme: Theme,
 ) -> None:
-    """A row per state, and the rates or the derivatives below them."""
-    response = responses.step if part == "step" else responses.burst
-    n_states = len(response.states)
-    n_rows = n_states + (0 if responses.rates is None else ROWS_BELOW)
-    grid = figure.add_gridspec(n_rows, 1, height_ratios=[MEMBRANE_ROW, *[1.0] * (n_rows - 1)])
-    panels = [figure.add_subplot(grid[row]) for row in range(n_states)]
-    title = f"Constant drive of {response.x.max():.3g}"
-    if part == "burst":
-        title = f"Burst of {np.count_nonzero(response.x)} inputs of {response.x.max():.3g}"
-    count = "" if responses.rates is None else f": {response.spikes.sum():.0f} spikes"
-    _draw_membrane(panels[0], response, neuron, responses.dt, theme)
-    panels[0].set_title(title + count)
-    _draw_states(panels[1:], response, neuron, responses.dt, theme)
-    if responses.rates is not None and part == "burst":
-        panels += [figure.add_subplot(grid[row]) for row in range(n_states, n_rows)]
-        _draw_derivatives(panels[n_states:], responses, theme)
-    _share_time(panels, len(response.x) * responses.dt)
-    if responses.rates is not None and part == "step":
-        rates = figure.add_subplot(grid[n_states:])
-        _draw_rates(rates, responses, theme)
-        rates.set_xlabel(_with_unit("constant drive", neuron.input.unit))
+    """The membrane, and a row for each other state and for each derivative."""
+    curves = [
+        (
+            _with_unit(state.name, state.unit),
+            f"{state.name}: {state.text}",
+            record.states[state.name][0, :, 0],
+        )
+        for state in neuron.states[1:]
+    ]
+    curves += derivatives
+    heights = [MEMBRANE_ROW, *[1.0] * len(curves)]
+    grid = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)
+    membrane, *others = grid[:, 0]
+    _draw_membrane(membrane, title, neuron, record, theme)
+    time = 1e3 * STEP * (torch.arange(record.spk.shape[1]) + 0.5)
+    for axes, curve, hue in zip(others, curves, cycle(theme.hues[1:]), strict=False):
+        name, description, values = curve
+        axes.plot(time, values, color=hue, linewidth=1.3)
+        axes.set_title(description.rstrip("."), fontsize=8)
+        axes.set_ylabel(name)
+        axes.grid(axis="y")
+    grid[-1, 0].set_xlabel("time [ms]")
     figure.align_ylabels()
+
+
+def _draw_membrane(
+    axes: Axes, title: str, neuron: CataloguedNeuron, record: Record, theme: Theme
+) -> None:
+    """The first state with its threshold, spikes above it and inputs below it."""
+    state = neuron.states[0]
+    v = record.states[state.name][0, :, 0]
+    u, threshold = threshold_of(neuron, record)
+    if u is not None and threshold is not None:
+        low, high = torch.cat([v, threshold]).aminmax()
+        u = u.clamp(max=float(high + PEAK * (high - low)))
+    spikes = None if record.is_readout else record.spk[0, :, 0]
+    plot.membranes(v, axes, spikes=spikes, before=u, threshold=threshold, dt=STEP, theme=theme)
+
+    assert record.cur is not None
+    x = record.cur[0, :, 0]
+    times = 1e3 * STEP * (x.nonzero() + 0.5)
+    below = axes.get_xaxis_transform()
+    heights = torch.full_like(times, 0.02)
+    axes.plot(times, heights, "|", color=theme.hues[2], transform=below, label="input")
+    axes.legend(loc="upper right", fontsize=7)
+    count = "" if spikes is None else f", {spikes.sum():.0f} spikes"
+    axes.set_title(f"{title}: {len(times)} inputs of {x.max():.3g}{count}")
+    axes.set(xlabel="", ylabel=_with_unit(state.name, state.unit))
+
+
+def threshold_of(
+    neuron: CataloguedNeuron, record: Record
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """The membrane before the reset and the threshold of each step [T], if they are known.
+
+    They are known if the argument of the spike is `u - ...`, or anything minus `threshold`.
+    """
+    step = neuron.page.neuron.step
+    nodes = step.graph.nodes
+    membrane = step.z
+    while membrane is not None and nodes[membrane].op == "-":
+        membrane = nodes[membrane].inputs[0]
+    if step.z is None or membrane is None or membrane == step.z:
+        return None, None
+
+    z = record.z[0, :, 0]
+    if step.names.get(membrane) == "u":
+        u = record.u[0, :, 0]
+        return u, u - z
+    constant = neuron.constants.get("threshold")
+    level = None if constant is None else constant.default
+    if level is None or nodes[step.z].inputs != (membrane, step.input("threshold")):
+        return None, None
+    return z + level, torch.full_like(z, level)
+
+
+def _draw_rates(
+    axes: Axes, neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme
+) -> None:
+    axes.plot(responses.drives, responses.rates, color=theme.hues[0], linewidth=1.5)
+    factors = {f"least for {REGULAR_SPIKES} spikes": 1.0, "drawn above": STEP_FACTOR}
+    for (name, factor), style in zip(factors.items(), (":", "--"), strict=True):
+        axes.axvline(factor * responses.drive, color=theme.ink, linestyle=style, label=name)
+    axes.set(title="Firing rate", ylabel="spikes per second", ylim=(0, None))
+    axes.set(
+        xlabel=_with_unit("constant drive", neuron.input.unit),
+        xlim=(0, float(responses.drives[-1])),
+    )
+    axes.legend(fontsize=7)
+    axes.grid(axis="y")
 
 
 def _with_unit(name: str, unit: str) -> str:
     return f"{name} [{unit}]" if unit else f"{name} (no unit)"
-
-
-def _draw_membrane(
-    axes: Axes, response: Response, neuron: CataloguedNeuron, dt: float, theme: Theme
-) -> None:
-    """The first state with its threshold, spikes above it and inputs below it."""
-    v = next(iter(response.states.values()))
-    time = _time(response, dt)
-    at = np.flatnonzero(response.spikes)
-    peaks = v[at]
-    low, high = float(v.min()), float(v.max())
-    if response.u is not None and response.threshold is not None:
-        _draw_threshold(axes, time, response.threshold, theme)
-        low, high = min(low, response.threshold.min()), max(high, response.threshold.max())
-        peaks = np.minimum(response.u[at], high + PEAK * (high - low))
-        high = max([high, *peaks])
-        axes.plot(time[at], peaks, "o", color=theme.hues[0], markersize=2.5)
-    # In the step of a spike, the line goes up to the membrane before the reset, and down again.
-    line = np.insert(time, at, time[at]), np.insert(v, at, peaks)
-    axes.plot(*line, color=theme.hues[0], linewidth=1.3)
-    reach = (high - low) or 1.0
-    axes.vlines(time[at], high + 0.12 * reach, high + 0.24 * reach, color=theme.ink, linewidth=1.0)
-    inputs = time[response.x != 0]
-    axes.vlines(inputs, low - 0.2 * reach, low - 0.12 * reach, color=theme.hues[1], linewidth=1.0)
-    axes.text(inputs[0], low - 0.16 * reach, "input ", ha="right", va="center", fontsize=7)
-    axes.set_ylim(low - 0.24 * reach, high + 0.28 * reach)
-    axes.set_ylabel(_with_unit(neuron.states[0].name, neuron.states[0].unit))
-    axes.grid(axis="y")
-
-
-def _draw_threshold(axes: Axes, time: np.ndarray, threshold: np.ndarray, theme: Theme) -> None:
-    """The threshold of each step, with its name below its end."""
-    axes.plot(time, threshold, color=theme.ink, linewidth=0.8, linestyle="--")
-    axes.annotate(
-        "threshold",
-        (time[-1], threshold[-1]),
-        xytext=(0, -2),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        fontsize=7,
-    )
-
-
-def _draw_states(
-    panels: Sequence[Axes], response: Response, neuron: CataloguedNeuron, dt: float, theme: Theme
-) -> None:
-    """Each state after the first in its own panel."""
-    others = neuron.states[1:]
-    for axes, state, hue in zip(panels, others, theme.hues[2:] * len(others), strict=False):
-        axes.plot(_time(response, dt), response.states[state.name], color=hue, linewidth=1.3)
-        axes.set_ylabel(_with_unit(state.name, state.unit))
-        if state.text:
-            axes.set_title(f"{state.name}: {state.text.rstrip('.')}", fontsize=8)
-        axes.grid(axis="y")
-
-
-def _draw_rates(axes: Axes, responses: NeuronResponses, theme: Theme) -> None:
-    assert responses.drives is not None
-    assert responses.rates is not None
-    axes.plot(responses.drives, responses.rates, color=theme.hues[0], linewidth=1.5)
-    for drive, name in (
-        (responses.drive, f"least for {REGULAR_SPIKES} spikes"),
-        (STEP_FACTOR * responses.drive, "drawn above"),
-    ):
-        axes.axvline(drive, color=theme.ink, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            name,
-            (drive, 0.98),
-            xycoords=("data", "axes fraction"),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            rotation=90,
-            ha="right",
-            va="top",
-            fontsize=7,
-        )
-    axes.set_title("Firing rate")
-    axes.set(ylabel="spikes per second", xlim=(0, responses.drives[-1]))
-    axes.set_ylim(0, None)
-    axes.grid(axis="y")
-
-
-def _draw_derivatives(panels: Sequence[Axes], responses: NeuronResponses, theme: Theme) -> None:
-    """The surrogate's derivative along the burst, and the gradient that it makes."""
-    burst = responses.burst
-    assert burst.slope is not None
-    assert burst.gradient is not None
-    assert responses.surrogate is not None
-    slope, gradient = panels
-    time = _time(burst, responses.dt)
-    for axes, values, hue in ((slope, burst.slope, 1), (gradient, burst.gradient, 3)):
-        axes.plot(time, values, color=theme.hues[hue], linewidth=1.2)
-        axes.fill_between(time, values, color=theme.hues[hue], alpha=0.15, linewidth=0)
-        axes.grid(axis="y")
-    slope.set_ylabel("σ'(z)")
-    slope.set_title(f"Derivative of the spike, {text(responses.surrogate)}")
-    gradient.set_ylabel("∂spikes/∂x")
-    gradient.set_title("Derivative of the number of spikes by each charge")
-
-
-def _share_time(panels: Sequence[Axes], duration: float) -> None:
-    for axes in panels:
-        axes.set_xlim(0, 1e3 * duration)
-        axes.tick_params(labelbottom=axes is panels[-1])
-    panels[-1].set_xlabel("time [ms]")
-
-
-def _time(response: Response, dt: float) -> np.ndarray:
-    """The middle of each step [ms]."""
-    return 1e3 * dt * (np.arange(len(response.x)) + 0.5)

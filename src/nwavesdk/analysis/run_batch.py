@@ -21,8 +21,9 @@ from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
+from nwavesdk.train.fit.tasks import Objective
 
-__all__ = ["RunBatch", "busiest_neuron"]
+__all__ = ["RunBatch", "busiest_neuron", "decoded_loss"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,28 +72,22 @@ class RunBatch:
         Raises:
             ValueError: If there is no run, its data have changed, or another file built its net.
         """
-        if path.is_file():
+        is_config = path.is_file()
+        if is_config:
             config = match_page(CompletedConfig.read(path), net, path.parent)
             run = Run(RunFolder(path.parent), config, load_run_data(config))
-            pictures = Path(".")
         else:
             run = Run.open(path, net)
-            pictures = path / "pictures"
         config = run.config
         has_mismatch = config.chip is not None and config.chip.training == "mismatch"
-        run_net, weights = _load_net(run, has_mismatch, use_initial=path.is_file())
+        run_net, weights = _load_net(run, has_mismatch, use_initial=is_config)
+
+        train = run.data.train
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
-        order = torch.randperm(len(run.data.train), generator=generator)
-        batch = run.data.train.batch(order[: recordings or config.learning.batch_size].numpy())
-        is_balanced = config.option("task.class_weights") == "balanced"
-        task = run.task.fitted(run.data.train, is_balanced=is_balanced)
-        decoder = task.decoder()
+        order = torch.randperm(len(train), generator=generator)
+        batch = train.batch(order[: recordings or config.learning.batch_size].numpy())
         lengths = lengths_of(batch)
-
-        def loss(spk: Tensor, mem: Tensor) -> Tensor:
-            with prepared(decoder):
-                return task.loss(decoder(spk, mem, lengths), batch.y, lengths)
-
+        task = run.fitted_task()
         return cls(
             net=run_net.eval(),
             x=batch.x.to_dense(),  # lists of events have no gradient
@@ -100,13 +95,11 @@ class RunBatch:
             lengths=lengths,
             weights=weights,
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
-            loss=loss,
-            pictures=pictures,
+            loss=partial(decoded_loss(task, task.decoder()), y=batch.y, lengths=lengths),
+            pictures=Path(".") if is_config else path / "pictures",
             config=config,
             has_readout=task.output.is_readout,
-            evaluate=partial(
-                evaluate_net, run_net, task, run.data.train, config.learning.batch_size
-            ),
+            evaluate=partial(evaluate_net, run_net, task, train, config.learning.batch_size),
         )
 
     def layer_names(self, modules: Sequence[str]) -> dict[str, str]:
@@ -121,6 +114,21 @@ class RunBatch:
         )
 
 
+def decoded_loss(task: Objective, decoder: nn.Module) -> Callable[..., Tensor]:
+    """The loss of a task as `loss(spk, mem, y, lengths)`, from what a net returns.
+
+    Args:
+        task: The task, fitted to the training set.
+        decoder: From the spikes and membranes of the output layer to the outputs of the task.
+    """
+
+    def loss(spk: Tensor, mem: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        with prepared(decoder):
+            return task.loss(decoder(spk, mem, lengths), y, lengths)
+
+    return loss
+
+
 @torch.no_grad()
 def busiest_neuron(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, float]:
     """z, spikes and time step of the busiest neuron of the first spiking layer.
@@ -129,9 +137,8 @@ def busiest_neuron(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, float]:
         net: Any module that `nwavesdk.net.record` takes.
         x: Input [B, T, *features]; its first sequence counts.
     """
-    name, busiest = next(iter(record(net, x[:1]).spiking.items()))
-    z = busiest.z[0].flatten(1)
-    spk = busiest.spk[0].flatten(1)
+    name, first = next(iter(record(net, x[:1]).spiking.items()))
+    z, spk = (values[0].flatten(1) for values in (first.z, first.spk))
     neuron = int(spk.sum(0).argmax())
     layer = net.get_submodule(name)
     assert isinstance(layer, NeuronLayer)

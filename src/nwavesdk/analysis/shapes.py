@@ -11,8 +11,9 @@ from nwavesdk.surrogate import Surrogate, available
 
 __all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape"]
 
-# Share by which an area may still grow in the outer part of the grid.
-_AREA_GROWTH = 1e-3
+# The part of the grid from which on an area may grow by no more than a share.
+INNER = 28
+AREA_GROWTH = 1e-3
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,20 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     q, z, dz = _grid()
     height = surrogate.derivative(z)
     mass = height * dz
-    inner = q.abs() < 28
-    inner_area = torch.trapezoid(mass[inner], q[inner]).item()
-    inner = q.abs() < 35
-    area = torch.trapezoid(mass[inner], q[inner]).item()
-    is_finite = abs(area - inner_area) <= _AREA_GROWTH * abs(area)
+    area = torch.trapezoid(mass, q).item()
+    inner = q.abs() < INNER
+    growth = abs(area - torch.trapezoid(mass[inner], q[inner]).item())
+
+    # The interval around the peak is between two neighbors in the list of lower places.
     top = int(height.argmax())
-    width = _interval_width(z, height >= height[top] / 2, top)
-    return DerivativeShape(height[top].item(), area if is_finite else None, width)
+    lower = (height < height[top] / 2).nonzero().flatten()
+    end = int(torch.searchsorted(lower, top))
+    is_bounded = 0 < end < len(lower)
+    return DerivativeShape(
+        peak=height[top].item(),
+        area=area if growth <= AREA_GROWTH * abs(area) else None,
+        half_width=(z[lower[end] - 1] - z[lower[end - 1] + 1]).item() if is_bounded else None,
+    )
 
 
 @cache
@@ -73,15 +80,6 @@ def _grid() -> tuple[Tensor, Tensor, Tensor]:
     """q, z = sinh(q) / 1000 and, for the substitution, dz / dq = cosh(q) / 1000."""
     q = torch.linspace(-35.0, 35.0, 500_001, dtype=torch.float64)
     return q, torch.sinh(q) / 1000, torch.cosh(q) / 1000
-
-
-def _interval_width(z: Tensor, is_inside: Tensor, index: int) -> float | None:
-    """Width of the interval of `z` around an index, or None if it reaches an end of the grid."""
-    outside = (~is_inside).nonzero().flatten()
-    following = int(torch.searchsorted(outside, index))
-    if following in (0, len(outside)):
-        return None
-    return (z[outside[following] - 1] - z[outside[following - 1] + 1]).item()
 
 
 def catalogue_shapes() -> list[dict[str, Any]]:

@@ -58,11 +58,8 @@ def with_steepness(surrogate: Surrogate, factor: float) -> Surrogate:
 
 def is_steeper(surrogate: Surrogate, other: Surrogate) -> bool:
     """Whether a surrogate is of the same class as another one, with a larger slope or alpha."""
-    steepness = _steepness(surrogate)
-    than = _steepness(other)
-    if type(surrogate) is not type(other) or steepness is None or than is None:
-        return False
-    return steepness > than
+    is_same = type(surrogate) is type(other)
+    return is_same and (_steepness(surrogate) or 0.0) > (_steepness(other) or 0.0)
 
 
 def derivative_gain(surrogate: Surrogate, z: Tensor) -> float:
@@ -102,10 +99,8 @@ def change_gain(
     """
     arguments = [_arguments(record) for record in records]
     now = _mean_log_gain([record.surrogate for record in records], arguments)
-    present = _steepness(surrogate)
-    base = surrogate if present else fast_sigmoid()
-    steepness = _steepness(base)
-    assert steepness is not None
+    base = surrogate if _steepness(surrogate) else fast_sigmoid()
+    steepness = _steepness(base) or 1.0
     errors = []
     for value in _VALUES:
         candidate = with_steepness(base, value / steepness)

@@ -103,16 +103,16 @@ def _print_layers(
     kind: Kind | None,
     as_json: bool,
 ) -> None:
-    from nwavesdk.analysis.layer_table import layer_lines, layer_rows
+    from nwavesdk.analysis.layer_table import layer_lines, layer_records
     from nwavesdk.train.fit.network import build_preset
 
-    layers = layer_rows(build_preset(preset, inputs, classes, kind), inputs)
+    layers = layer_records(build_preset(preset, inputs, classes, kind), inputs)
     content = {
         "preset": preset,
         "inputs": inputs,
         "classes": classes,
-        "parameters": sum(layer.parameters for layer in layers),
-        "layers": [vars(layer) for layer in layers],
+        "parameters": sum(layer["parameters"] for layer in layers),
+        "layers": layers,
     }
     print_report(as_json, content, layer_lines(layers))
 

@@ -104,9 +104,9 @@ def inspect_data(
         config, data = complete_data(given)
     report = nwavesdk.analysis.data_report(config, data, is_task_given="task" in choices)
     if picture is not None:
-        from nwavesdk.analysis.data_examples import plot_data
+        from nwavesdk.analysis.data_picture import plot_data
 
-        plot_data(picture, config, data)
+        plot_data(picture, config, data, report)
     print_report(as_json, {**report, "plot": picture}, nwavesdk.analysis.data_lines(report))
 
 

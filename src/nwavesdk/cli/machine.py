@@ -1,4 +1,4 @@
-"""Commands about this machine: `nwave info`, `nwave bench` and `nwave tune-kernels`."""
+"""Commands about this machine: `nwave info` and `nwave tune-kernels`."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ from nwavesdk.cli.errors import print_note
 from nwavesdk.internal.files import check_target, write_atomically
 from nwavesdk.internal.imports import missing_packages
 
-__all__ = ["bench_machine", "print_info", "tune_kernels"]
+__all__ = ["print_info", "tune_kernels"]
 
 
 @app.command("info")
@@ -73,15 +73,6 @@ def _print_chip(source: str, as_json: bool) -> None:
         ]
     lines = [f"{profile.name}: * is assumed; put measured numbers in a profile of your own"]
     print_report(as_json, json.loads(profile.to_json()), lines + aligned(rows))
-
-
-@app.command("bench")
-def bench_machine(as_json: Json = False) -> None:
-    """Time layers and training steps on this machine, against a torch reference and its limits."""
-    from nwavesdk.analysis.bench import quick_lines, quick_report
-
-    report = quick_report()
-    print_report(as_json, report, quick_lines(report))
 
 
 @app.command("tune-kernels")

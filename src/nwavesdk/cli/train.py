@@ -3,7 +3,6 @@
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import nwavesdk
 from nwavesdk.cli.app import (
     Json,
     Ray,
+    aligned,
     app,
     check_combinations,
     folder_option,
@@ -21,9 +21,11 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
+from nwavesdk.internal.files import read_bytes
+from nwavesdk.internal.formats import parse_json
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
-__all__ = ["compare_surrogates", "measures_text", "train_run"]
+__all__ = ["compare_run", "finish_study", "measures_text", "train_run"]
 
 MAX_LETTERS = 100  # of the names of classes on the screen
 CLEARLY_BETTER = 0.1  # difference of two measures that is worth a hint
@@ -79,9 +81,7 @@ def train_run(
     if config is not None:
         choices = _with_recorded(CompletedConfig.read(config).choices(), choices)
     if resume:
-        from nwavesdk.analysis.folds import FoldStudy
-
-        choices = _with_recorded(FoldStudy.recorded_choices(out) or {}, choices)
+        choices = _with_recorded(_choices_of_study(out), choices)
     data = choices.get("data", {})
     if (data.get("folds") or data.get("leave_one_out")) and not data.get("fold"):
         _train_folds(out, choices, jobs, as_json)
@@ -145,25 +145,46 @@ def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
     return folder.read_result()
 
 
+def _choices_of_study(out: Path) -> Choices:
+    """The choices with which a cross-validation began in a folder; empty without one."""
+    file = out / "study.json"
+    return parse_json(read_bytes(file), file).get("choices", {}) if file.is_file() else {}
+
+
 def _train_folds(out: Path, choices: Choices, jobs: int | None, as_json: bool) -> None:
     """All folds of a cross-validation, and their report."""
-    from nwavesdk.analysis import cells
-    from nwavesdk.analysis.folds import report, study
+    from nwavesdk.analysis.study import cross_validate, on_processes
 
     threads = choices.get("machine", {}).get("threads", 1)
-    folds = study.FoldStudy.open(out, choices, threads)
-    n_jobs = jobs or (1 if folds.uses_gpu else (os.cpu_count() or 1) // threads)
-    on_finished = partial(_print_cell, folds, folds.n_folds)
-    cells.finish_on_processes(folds, folds.missing(), n_jobs, on_finished, study.run_fold)
-    page = report.write_folds(folds)
-    lines = [*report.folds_lines(folds), f"look at {page}"]
-    print_report(as_json, report.folds_json(folds), lines)
+    folds = cross_validate(out, choices, threads)
+    n_jobs = 1 if _uses_gpu(choices) else max(1, (os.cpu_count() or 1) // threads)
+    finish_study(folds, on_processes(jobs or n_jobs), as_json)
 
 
-def _print_cell(study: Any, n_cells: int, cell: Any) -> None:
-    """Print that a run of a study is finished."""
-    n_finished = n_cells - len(study.missing())
-    print_note(f"{n_finished}/{n_cells}  {cell.name}: {measures_text(cell.result)}")
+def _uses_gpu(choices: Choices) -> bool:
+    """Whether the runs of a study are on a GPU, which they would share."""
+    import torch
+
+    accelerator = choices.get("machine", {}).get("accelerator", "auto")
+    return accelerator != "cpu" and torch.cuda.is_available()
+
+
+def finish_study(study: Any, executor: Any, as_json: bool) -> None:
+    """Run what is missing of a study, with a line for each run; write and print its report."""
+    from nwavesdk.analysis.study.report import result_of, write_report
+
+    def print_cell(cell: Any) -> None:
+        text = measures_text(cell.numbers)
+        if cell.arm == "stopped":
+            text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
+        print_note(f"{cell.name}: {study.errors.get(cell.name, text)}")
+
+    study.finish(executor, print_cell)
+    page = write_report(study)
+    lines = [" ".join(study.headline)]
+    for table in study.tables.values():
+        lines += ["", table.heading, *aligned([table.columns, *table.rows])]
+    print_report(as_json, result_of(study), [*lines, f"look at {page}"])
 
 
 def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
@@ -224,7 +245,7 @@ def measures_text(result: Mapping[str, Any]) -> str:
 @app.command("compare", cls=SectionedCommand, epilog=MORE)
 @add_run_choices(*RUN_FIELDS)
 @check_combinations(["--ray", "--jobs"])
-def compare_surrogates(
+def compare_run(
     out: Annotated[
         Path,
         folder_option("Folder of the study; new, or a study to continue."),
@@ -258,18 +279,9 @@ def compare_surrogates(
     defaults are those of nwave train.
     """
     choices["machine"] = {"accelerator": "cpu"}
-    from nwavesdk.analysis import cells
-    from nwavesdk.analysis.compare import Study, report
+    from nwavesdk.analysis.study import compare_surrogates, on_processes, on_ray
 
-    study = Study.open(out, split_commas("--surrogates", surrogates), seeds, choices, threads)
-    finish = partial(cells.finish_on_processes, jobs=jobs or (os.cpu_count() or 1) // threads)
-    if ray:
-        finish = partial(cells.finish_on_ray, address=ray)
-    if missing := study.missing():
-        finish(study, missing, on_finished=partial(_print_cell, study, len(study.cells)))
-    # Nothing has read the test set so far.
-    if untested := study.untested():
-        finish(study, untested, on_finished=lambda _: None, work=cells.evaluate_cell)
-    page = report.write_comparison(study)
-    lines = [*report.comparison_lines(study), f"look at {page}"]
-    print_report(as_json, report.comparison_json(study), lines)
+    arms = split_commas("--surrogates", surrogates)
+    study = compare_surrogates(out, arms, seeds, choices, threads)
+    n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
+    finish_study(study, on_ray(ray, threads) if ray else on_processes(n_jobs), as_json)

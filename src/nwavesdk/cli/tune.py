@@ -1,7 +1,8 @@
 """`nwave tune`: the search of hyper-parameters."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,11 +12,10 @@ from nwavesdk.cli.app import (
     app,
     check_combinations,
     folder_option,
-    print_report,
 )
-from nwavesdk.cli.errors import print_note
+from nwavesdk.cli.train import finish_study
 from nwavesdk.internal.files import check_folder
-from nwavesdk.internal.processes import LOCAL
+from nwavesdk.train.config import merge_choices
 
 __all__ = ["tune_run"]
 
@@ -46,49 +46,34 @@ def tune_run(
 ) -> None:
     """Search the choices of `nwave train` that CONFIG names; test the best net once.
 
-    Trials run side by side on Ray, and bad ones stop early. They are compared on the validation
-    set. The same command continues a search that was killed; finished trials are not repeated.
+    Trials run side by side, and bad ones stop early. They are compared on the validation set. The
+    same command continues a search that was killed; trials that have ended are not repeated.
     """
-    from nwavesdk.analysis.tune import on_ray, report, winner
+    from nwavesdk.analysis.study import RunSearch, TuneConfig, on_processes, on_ray
 
-    address = ray or LOCAL
-    search = _open(config, out, resume, threads, address)
-    on_ray.finish_trials(
-        search, lambda trial: print_note(report.trial_line(search, trial)), address
-    )
-    best = report.check_any_finished(search)
-    if search.reads_test:
-        winner.finish_winner(search, best)
-    lines = [*report.search_lines(search), f"look at {report.write_search(search)}"]
-    print_report(as_json, report.search_json(search), lines)
-
-
-def _open(
-    config: Path | None, out: Path | None, resume: bool, threads: int | None, address: str
-) -> Any:
-    """Begin or continue the search that the words of the command name."""
-    from nwavesdk.analysis import cluster, tune
-
-    if config is None:
-        if not resume or out is None:
-            raise ValueError(
-                "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
-                "--resume to continue a search."
-            )
-        return tune.Search.read(out)
-
-    content = tune.TuneConfig.read(config)
+    if resume and out is not None and not (out / "tune.json").is_file():
+        raise ValueError(
+            f"--resume: {out} holds no search (no tune.json): remove --resume to begin one."
+        )
+    if config is None and (out is None or not resume):
+        raise ValueError(
+            "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR --resume "
+            "to continue a search."
+        )
+    content = TuneConfig.read(config or Path(out, "tune.json"))  # type: ignore[arg-type]  # above
     if threads is not None:
-        search = content.search.model_copy(update={"threads": threads})
-        content = content.model_copy(update={"search": search})
-    cluster.require_local_cpus(content.search.threads, address)
-
-    folder = out or content.search.out
+        content = TuneConfig.of(
+            merge_choices(content.model_dump(), {"search": {"threads": threads}})
+        )
+    settings = content.search
+    folder = out or settings.out
     if folder is None:
         raise ValueError("--out: missing, expected a folder for the search: give one.")
     check_folder(Path(folder))
-    if resume and not Path(folder, "tune.json").is_file():
-        raise ValueError(
-            f"--resume: {folder} holds no search: leave --resume out to begin one there."
-        )
-    return tune.Search.open(Path(folder), content)
+
+    search = RunSearch.open(Path(folder), content)
+    n_jobs = settings.max_concurrent or max(1, (os.cpu_count() or 1) // settings.threads)
+    executor = on_processes(n_jobs)
+    if ray:
+        executor = on_ray(ray, settings.threads, int(search.uses_gpu), settings.max_concurrent)
+    finish_study(search, executor, as_json)

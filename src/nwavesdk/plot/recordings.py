@@ -57,7 +57,7 @@ def raster(
     ax = wanted_axes("raster", ax, theme)
     layer = layer.reshape(len(layer), -1)
     step, neuron = np.nonzero(layer)
-    size = float(np.clip(600 / layer.shape[1], 1.5, 12))
+    size = float(np.clip(600 / layer.shape[1], 4, 12))
     hue = color or theme.hues[0]
     ax.scatter((step + 0.5) * unit, neuron, s=size, marker="|", color=hue, linewidths=0.9)
     ax.set(ylabel="neuron", ylim=(-0.5, layer.shape[1] - 0.5))

@@ -1,7 +1,6 @@
 """The surrogates that a scan compares: the default grid, and the names of candidates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 
 from nwavesdk.surrogate import ATan, FastSigmoid, Sigmoid, Surrogate, available
 
@@ -43,15 +42,12 @@ def surrogate_label(surrogate: Surrogate) -> str:
         >>> surrogate_label(FastSigmoid(25.0))
         'fast_sigmoid(slope=25)'
     """
-    name = next((name for name, kind in available().items() if kind is type(surrogate)), None)
-    if name is None or not is_dataclass(surrogate):
+    names = {kind: name for name, kind in available().items()}
+    name = names.get(type(surrogate))
+    if name is None:
         return repr(surrogate)
-    values = {field.name: getattr(surrogate, field.name) for field in fields(surrogate)}
-    parameters = (
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value!r}"
-        for key, value in values.items()
-    )
-    return f"{name}({', '.join(parameters)})"
+    parameters = ", ".join(f"{key}={value:g}" for key, value in surrogate.parameters.items())
+    return f"{name}({parameters})"
 
 
 def name_candidates(
@@ -79,29 +75,25 @@ def name_candidates(
         candidates = dict(zip(names, candidates, strict=True))
     if not candidates:
         raise ValueError("there is no candidate: give at least one surrogate.")
-    named: dict[str, tuple[Surrogate, ...]] = {}
-    for name, candidate in candidates.items():
-        chosen = (
-            (candidate,) * len(current) if isinstance(candidate, Surrogate) else tuple(candidate)
-        )
-        for surrogate in chosen:
-            if not isinstance(surrogate, Surrogate):
-                raise TypeError(
-                    f"a candidate is a surrogate, or one for each layer, got {surrogate!r} in "
-                    f"{name!r}."
-                )
+
+    named = {
+        name: (chosen,) * len(current) if isinstance(chosen, Surrogate) else tuple(chosen)
+        for name, chosen in candidates.items()
+    }
+    for name, chosen in named.items():
+        other = next((entry for entry in chosen if not isinstance(entry, Surrogate)), None)
+        if other is not None:
+            raise TypeError(
+                f"a candidate is a surrogate, or one for each layer, got {other!r} in {name!r}."
+            )
         if len(chosen) != len(current):
             raise ValueError(
                 f"candidate {name!r} has {len(chosen)} surrogates, the net has {len(current)} "
                 "neuron layers."
             )
-        named[name] = chosen
     return named
 
 
 def _candidate_name(candidate: Candidate) -> str:
-    if isinstance(candidate, Surrogate):
-        return surrogate_label(candidate)
-    return " | ".join(
-        surrogate_label(one) if isinstance(one, Surrogate) else repr(one) for one in candidate
-    )
+    chosen = [candidate] if isinstance(candidate, Surrogate) else candidate
+    return " | ".join(map(surrogate_label, chosen))

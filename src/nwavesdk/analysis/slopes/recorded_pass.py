@@ -128,32 +128,28 @@ class RecordedPass:
             raise ValueError(
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
-        outputs, totals = self._output_gradients
-        received = dict(outputs)
-        totals = dict(totals)
-        behind = dict(totals)
-        index = len(self.records)
-        for place in reversed(range(len(self._layers))):
-            name, record = self._layers[place]
-            is_readout = name not in self.recording.spiking
-            index -= not is_readout
-            surrogate = None if is_readout else chosen[index]
+        gradients, behind = self._output_gradients
+        received = dict(gradients)
+        totals = dict(behind)
+        behind = dict(behind)
+        by_name = dict(zip(self.names, chosen, strict=True))
+        for place, (name, record) in reversed([*enumerate(self._layers)]):
             grad_spk = received.get(id(record.spk))
             grad_mem = None if record.is_readout else received.get(id(record.mem))
             if grad_spk is None and grad_mem is None:
                 grad_spk = torch.zeros_like(record.spk)
+            surrogate = by_name.get(name)  # a read-out has none
             charge, recurrent = record.charge_gradient(grad_spk, grad_mem, surrogate)
-            weights = self._pass_back(place, charge, received) | self._recurrent_gradient(
-                name, recurrent
-            )
+            assert record.cur is not None
+            weights = self._add_gradients(record.cur, charge, place, received)
+            weights |= self._recurrent_gradient(name, recurrent)
             for key, grad in weights.items():
                 # A module that is used twice feeds two layers.
                 totals[key] = totals[key] + grad if key in totals else grad
                 behind[key] = totals[key]
-            if is_readout:
-                continue
-            yield LayerGradient(index, charge, behind)
-            behind = {}
+            if surrogate is not None:
+                yield LayerGradient(self.names.index(name), charge, behind)
+                behind = {}
 
     def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
         """∂L/∂(input charge) of all layers, by their names; see `gradients`."""
@@ -173,16 +169,6 @@ class RecordedPass:
             raise ValueError("the loss does not depend on the net's neuron layers.")
         return received, weights
 
-    def _pass_back(
-        self, place: int, charge: Tensor, received: dict[int, Tensor]
-    ) -> dict[str, Tensor]:
-        """Add the gradients of the spikes of earlier layers; return those of the weights."""
-        cur = self._layers[place][1].cur
-        assert cur is not None
-        if not cur.requires_grad:
-            return {}
-        return self._add_gradients(cur, charge, place, received)
-
     def _add_gradients(
         self, y: Tensor, grad: Tensor | None, place: int, received: dict[int, Tensor]
     ) -> dict[str, Tensor]:
@@ -199,7 +185,7 @@ class RecordedPass:
         """
         leaves = [leaf for _, record in self._layers[:place] for leaf in _outputs(record)]
         inputs = [*leaves, *self._parameters.values()]
-        if not inputs:
+        if not inputs or not y.requires_grad:
             return {}
         grads = torch.autograd.grad(y, inputs, grad, retain_graph=True, allow_unused=True)
         for leaf, part in zip(leaves, grads[: len(leaves)], strict=True):
@@ -217,6 +203,7 @@ class RecordedPass:
         trained = {k: p for k, p in edge.trained_parameters().items() if p.requires_grad}
         if not trained:
             return {}
+
         with torch.enable_grad():
             # The product gives a graph even where the effective weights are the weights.
             effective = edge.effective_weight() * 1

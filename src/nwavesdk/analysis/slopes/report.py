@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
-from nwavesdk.analysis.slopes.scan import Advice, Array, SlopeScan, percent, scan_recorded_pass
+from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, percent, scan_recorded_pass
+from nwavesdk.analysis.text_table import text_table
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
@@ -75,7 +76,7 @@ class SlopeReport:
         scan = scan_recorded_pass(recorded, surrogates)
         seconds = time.perf_counter() - start
         advice = scan.recommend(kind)
-        checked = scan_recorded_pass(recorded, {RECOMMENDED: [one.surrogate for one in advice]})
+        checked = scan_recorded_pass(recorded, {RECOMMENDED: [entry.surrogate for entry in advice]})
         return cls(scan, advice, checked, recorded.loss.item(), seconds, recorded.uncovered)
 
     def results(self) -> Iterator[tuple[str, SlopeScan, int]]:
@@ -101,24 +102,21 @@ class SlopeReport:
             "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
             RECOMMENDED: {
                 **_candidate_json(self.checked, 0),
-                "advice": [_advice_json(one) for one in self.advice],
+                "advice": [_advice_json(entry) for entry in self.advice],
             },
         }
 
     def lines(self) -> list[str]:
         """A table of the gradients' norms by layer, and the reasons of the recommendation."""
         heads = [f"layer {name}" for name in self.scan.layers[:-1]]
-        columns = [max(10, len(head) + 2) for head in heads]
-        heads += ["last, norm", "usable, least"]
-        width = max(map(len, (*self.scan.candidates, RECOMMENDED))) + 2
-        table = [" " * width + "".join(map(str.rjust, heads, [*columns, 15, 15]))]
+        table = [["", *heads, "last, norm", "usable, least"]]
         for name, scan, row in self.results():
-            *norms, last = scan.norm[row].tolist()
-            shares = [percent(norm / last) if last else "none" for norm in norms]
+            shares = [
+                percent(share) if math.isfinite(share) else "none" for share in scan.share[row, :-1]
+            ]
             mark = " *" if self.is_current(scan, row) else ""
             usable = f"{100 * scan.usable[row].min():.0f} %"
-            cells = "".join(map(str.rjust, shares, columns))
-            table.append(f"{name + mark:<{width}}{cells}{last:>15.3g}{usable:>15}")
+            table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
         notes = [
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
             "present surrogates.",
@@ -127,8 +125,8 @@ class SlopeReport:
         ]
         if self.uncovered:
             notes.append(f"Not examined, without neurons: {', '.join(self.uncovered)}.")
-        reasons = [f"{surrogate_label(one.surrogate)}: {one.reason}" for one in self.advice]
-        return [*table, *notes, "", *reasons]
+        reasons = [f"{surrogate_label(entry.surrogate)}: {entry.reason}" for entry in self.advice]
+        return [*text_table(table), *notes, "", *reasons]
 
 
 def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
@@ -143,13 +141,13 @@ def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
     }
 
 
-def _advice_json(one: Advice) -> dict[str, Any]:
+def _advice_json(entry: Advice) -> dict[str, Any]:
     keys = ("share", "share_now", "transfer", "usable")
     return {
-        "layer": one.layer,
-        "surrogate": surrogate_label(one.surrogate),
-        **{key: _finite_or_none(getattr(one, key)) for key in keys},
-        "reason": one.reason,
+        "layer": entry.layer,
+        "surrogate": surrogate_label(entry.surrogate),
+        **{key: _finite_or_none(getattr(entry, key)) for key in keys},
+        "reason": entry.reason,
     }
 
 
@@ -182,36 +180,31 @@ def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
     rows = scan.uniform_rows(type(report.advice[0].surrogate))
     rows.sort(key=lambda row: scan.surrogates[row][0].constants)
     figure = Figure(figsize=(11, 4))
-    by_layer, first, last = panels = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    depths = np.arange(1, len(scan.layers) + 1)
+    panels = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     for place, row in enumerate(rows):
         color = theme.ramp(0.25 + 0.75 * place / max(len(rows) - 1, 1))
         label = surrogate_label(scan.surrogates[row][0])
         label += ", now" if row == scan.current_row else ""
-        _draw_candidate(panels, scan, row, color=color, label=label, marker="o")
-    recommended = {"color": theme.hues[1], "linestyle": "--", "label": "recommended", "marker": "s"}
+        _draw_candidate(panels, scan, row, color=color, label=label)
+    recommended = {"color": theme.hues[1], "linestyle": "--", "label": RECOMMENDED}
     _draw_candidate(panels, report.checked, 0, **recommended)
-    by_layer.set(title="Norm of ∂L/∂charge by layer", xlabel="layer", xticks=depths)
-    by_layer.set_xticklabels(scan.layers)
-    by_layer.legend(fontsize=7)
-    first.set(title="First layer, by time", xlabel="step")
-    last.set(title="Last layer, by time", xlabel="step")
-    for axes in panels:
-        axes.set_yscale("log")
+
+    titles = ("Norm of ∂L/∂charge by layer", "First layer, by time", "Last layer, by time")
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set(title=title, xlabel="step", yscale="log")
         axes.grid(axis="y")
+    by_layer = panels[0]
+    by_layer.set_xticks(range(len(scan.layers)), scan.layers)
+    by_layer.set_xlabel("layer")
+    by_layer.legend(fontsize=7)
     return figure
 
 
 def _draw_candidate(panels: Sequence[Axes], scan: SlopeScan, row: int, **style: Any) -> None:
-    def visible(norms: Array) -> Array:
-        return np.where(norms > INVISIBLE_NORM, norms, np.nan)
-
-    by_layer, first, last = panels
-    depths = np.arange(1, len(scan.layers) + 1)
-    by_layer.plot(depths, visible(scan.norm[row]), linewidth=1.6, markersize=3, **style)
-    del style["marker"]
-    first.plot(visible(scan.by_time[row, 0]), linewidth=1.6, **style)
-    last.plot(visible(scan.by_time[row, -1]), linewidth=1.6, **style)
+    curves = (scan.norm[row], scan.by_time[row, 0], scan.by_time[row, -1])
+    for axes, norms, marker in zip(panels, curves, ("o", "", ""), strict=True):
+        visible = np.where(norms > INVISIBLE_NORM, norms, np.nan)
+        axes.plot(visible, marker=marker, linewidth=1.6, markersize=3, **style)
 
 
 def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
@@ -226,7 +219,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         "Recommended",
         "For each layer, with the reason.",
         ["layer", "surrogate", "reason"],
-        [[one.layer, surrogate_label(one.surrogate), one.reason] for one in report.advice],
+        [[entry.layer, surrogate_label(entry.surrogate), entry.reason] for entry in report.advice],
     )
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
@@ -263,7 +256,7 @@ def _candidates(report: SlopeReport) -> Table:
         [
             [
                 name + (" (now)" if report.is_current(scan, row) else ""),
-                *(scan.norm[row, :-1] / scan.norm[row, -1]).tolist(),
+                *scan.share[row, :-1].tolist(),
                 float(scan.norm[row, -1]),
                 float(scan.usable[row].min()),
             ]

@@ -92,9 +92,17 @@ class SlopeScan:
     usable_share: float = USABLE_SHARE
 
     @property
+    def share(self) -> Array:
+        """The norm in each layer as a multiple of that in the last, [C, L].
+
+        NaN where both are 0.
+        """
+        return _quotient(self.norm, self.norm[:, -1:])
+
+    @property
     def ratio(self) -> Array:
         """The norm in the first layer as a multiple of that in the last, [C]."""
-        return _quotient(self.norm[:, 0], self.norm[:, -1])
+        return self.share[:, 0]
 
     @property
     def transfer(self) -> Array:
@@ -265,28 +273,31 @@ def _advice(scan: SlopeScan, layer: int, row: int) -> Advice:
     surrogate = scan.surrogates[row][layer]
     current = scan.current[layer]
     transfer = float(scan.transfer[row, layer])
-    share = _share_of_last(scan, row, layer)
-    share_now = _share_of_last(scan, scan.current_row, layer)
+    share = float(scan.share[row, layer])
+    now = math.nan if scan.current_row is None else float(scan.share[scan.current_row, layer])
     at = f"{percent(share)} of the last layer's gradient at {surrogate_label(surrogate)}"
     if surrogate == current:
         at += ", its present surrogate"
     elif scan.current_row is not None:
         at = (
-            f"{percent(share_now)} of the last layer's gradient at {surrogate_label(current)}, "
+            f"{percent(now)} of the last layer's gradient at {surrogate_label(current)}, "
             f"{percent(share)} at {surrogate_label(surrogate)}"
         )
+    why = "no gradient arrives with any candidate: look for silent layers (nwave diagnose)"
+    if transfer > 0:
+        why = "every candidate loses some, and this one loses least"
     if transfer >= 1:
         why = "of the candidates without loss, this one lets the gradient grow least"
-    elif transfer > 0:
-        why = "every candidate loses some, and this one loses least"
-    else:
-        why = "no gradient arrives with any candidate: look for silent layers (nwave diagnose)"
-    reason = (
-        f"layer {scan.layers[layer]} receives {at}; this is {percent(transfer)} of the gradient in "
-        f"layer {scan.layers[layer + 1]}: {why}."
+    return Advice(
+        layer=scan.layers[layer],
+        surrogate=surrogate,
+        share=share,
+        share_now=now,
+        transfer=transfer,
+        usable=float(scan.usable[row, layer]),
+        reason=f"layer {scan.layers[layer]} receives {at}; this is {percent(transfer)} of the "
+        f"gradient in layer {scan.layers[layer + 1]}: {why}.",
     )
-    usable = float(scan.usable[row, layer])
-    return Advice(scan.layers[layer], surrogate, share, share_now, transfer, usable, reason)
 
 
 def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] | None) -> Advice:
@@ -294,15 +305,11 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
     if row_before is None:
         row = _candidate_rows(scan, kind or type(scan.current[-1]))[0]
         surrogate = scan.current[-1]
-        text = "is the only one and keeps its surrogate"
+        action = "is the only one and keeps its surrogate"
     else:
         row = row_before
         surrogate = scan.surrogates[row][-1]
-        text = f"takes the surrogate of layer {scan.layers[-2]}"
-    reason = (
-        f"layer {scan.layers[-1]}, the last, {text}: its gradient is that of the loss, and no "
-        "layer follows."
-    )
+        action = f"takes the surrogate of layer {scan.layers[-2]}"
     return Advice(
         layer=scan.layers[-1],
         surrogate=surrogate,
@@ -310,15 +317,9 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
         share_now=math.nan if scan.current_row is None else 1.0,
         transfer=math.nan,
         usable=float(scan.usable[row, -1]),
-        reason=reason,
+        reason=f"layer {scan.layers[-1]}, the last, {action}: its gradient is that of the loss, "
+        "and no layer follows.",
     )
-
-
-def _share_of_last(scan: SlopeScan, row: int | None, layer: int) -> float:
-    """Norm in a layer as a multiple of that in the last layer; NaN if it is not defined."""
-    if row is None or not scan.norm[row, -1]:
-        return math.nan
-    return float(scan.norm[row, layer] / scan.norm[row, -1])
 
 
 def percent(share: float) -> str:

@@ -33,7 +33,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     another, this is a copy, which a kill leaves half written.
 
     Args:
-        identity: Identity of the run, which its checkpoints carry; see `RunConfig.identity`.
+        identity: Text that differs between choices, which checkpoints carry; of a run, see
+            `CompletedConfig.identity`.
         on_epoch: Called with the metrics of the epoch when its checkpoint is written.
     """
 
@@ -72,7 +73,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 if (name := archive.testzip()) is not None:
                     raise ValueError(f"the checksum of {name} is wrong")
             if checkpoint.pop("run") != self.identity:
-                raise ValueError("config.json describes another run")
+                raise ValueError("it was written with other choices")
         except Exception as error:  # a damaged file can raise anything
             raise damaged_checkpoint(Path(path), error) from error
         return checkpoint

@@ -10,6 +10,7 @@ Design requirements:
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,11 +30,12 @@ from nwavesdk.internal.processes import TERMINATED, die_with_the_parent
 from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.train.config.facts import Origin
+from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, OnEpoch, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.learner import Learner
-from nwavesdk.train.fit.loaders import Loaders
+from nwavesdk.train.fit.loaders import Loaders, loaders_of_run
 from nwavesdk.train.fit.machine import is_first_process, quiet_lightning, trainer_of
 from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.fit.network import RunNet
@@ -42,12 +44,12 @@ from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.report.costs import describe_run
 from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.report.write import write_report
-from nwavesdk.train.run_folder import BrokenRunError
+from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
 if TYPE_CHECKING:
     from nwavesdk.train.run import Run
 
-__all__ = ["train_run"]
+__all__ = ["fit", "train_run"]
 
 LOST_PROCESS = (
     "another process of the run ended or does not answer (its own error, if it had time for one, "
@@ -111,12 +113,21 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     net = (run.network if is_resumed else run.first_network)(mismatch=mismatch)
     task = run.fitted_task()
     gain = config.option("net.charge_gain") or 1.0
-    model = Learner(net, task, config.learning, config.seed, chip=chip, charge_gain=gain)
+    model = Learner(
+        net,
+        task,
+        config.learning,
+        config.seed,
+        anneals_signs=chip is not None and chip.training != "plain",
+        draws_mismatch=mismatch,
+        charge_gain=gain,
+    )
     if config.machine.precision == "64-true":
         # Lightning does so after it has loaded a checkpoint, which then loses digits.
         model.double()
-    history = History(run.folder.metrics, task, config.learning)
-    _fit(run, model, history, on_epoch)
+    checkpoints = AtomicCheckpointIO(config.identity(), on_epoch)
+    loaders = loaders_of_run(run.data, config)
+    history = fit(model, loaders, run.folder, checkpoints=checkpoints, machine=config.machine)
     if not is_first_process():
         return None
 
@@ -130,11 +141,37 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     return _finish(run, net, task, history)
 
 
-def _fit(run: "Run", model: Learner, history: History, on_epoch: OnEpoch | None) -> None:
-    """Train until the last epoch, or until patience ends it."""
-    config, checkpoint = run.config, run.folder.checkpoint
+def fit(
+    model: Learner,
+    loaders: Loaders,
+    folder: RunFolder,
+    *,
+    checkpoints: AtomicCheckpointIO,
+    machine: MachineConfig,
+    callbacks: Sequence[Callback] = (),
+) -> History:
+    """Train from the checkpoint of the folder, if there is one, until the last epoch or patience.
+
+    Args:
+        model: The net with its task and how it learns.
+        loaders: The training and the validation set.
+        folder: Where the metrics, the checkpoint and the logs are written.
+        checkpoints: Reads and writes the checkpoint.
+        machine: The devices, processes and precision.
+        callbacks: Further callbacks of Lightning.
+
+    Returns:
+        The metrics of all epochs and the weights of the epoch that is kept.
+
+    Raises:
+        BrokenRunError: If another process of a data-parallel run ended.
+        FileError: If the checkpoint is damaged or was written with other choices.
+        FileWriteError: If the disk is full.
+    """
+    checkpoint = folder.checkpoint
+    history = History(folder.metrics, model.task, model.learning)
     # The bar ends before the history prints the last epoch.
-    callbacks: list[Callback] = [StepBar(leave=False)] if sys.stderr.isatty() else []
+    bar: list[Callback] = [StepBar(leave=False)] if sys.stderr.isatty() else []
     last_epoch = ModelCheckpoint(
         checkpoint.parent.absolute(),
         checkpoint.stem,
@@ -142,23 +179,23 @@ def _fit(run: "Run", model: Learner, history: History, on_epoch: OnEpoch | None)
         save_on_train_epoch_end=True,
     )
     trainer = trainer_of(
-        config.machine,
-        max_epochs=config.learning.epochs,
-        gradient_clip_val=config.learning.clip,
-        callbacks=[*callbacks, history, last_epoch],
-        plugins=[AtomicCheckpointIO(config.identity(), on_epoch)],
-        logger=EventLog(run.folder.path),
+        machine,
+        max_epochs=model.learning.epochs,
+        gradient_clip_val=model.learning.clip,
+        callbacks=[*bar, *callbacks, history, last_epoch],
+        plugins=[checkpoints],
+        logger=EventLog(folder.path),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders share sets between processes
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
-        default_root_dir=run.folder.path,
+        default_root_dir=folder.path,
     )
     resumed = checkpoint if checkpoint.is_file() else None
     try:
         with quiet_lightning():
-            trainer.fit(model, Loaders(run.data, config), ckpt_path=resumed)
+            trainer.fit(model, loaders, ckpt_path=resumed)
     except Exception as error:
         if isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error):
             raise BrokenRunError(LOST_PROCESS) from error
@@ -166,6 +203,7 @@ def _fit(run: "Run", model: Learner, history: History, on_epoch: OnEpoch | None)
         if resumed and not history.epoch_start and not isinstance(error, FileError | OSError):
             raise damaged_checkpoint(checkpoint, error) from error
         raise
+    return history
 
 
 def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> dict[str, Any]:

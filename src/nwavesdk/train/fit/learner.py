@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from nwavesdk.data import Batch
 from nwavesdk.layers import Synapse, TimeBatchNorm, find_edges
@@ -14,10 +16,10 @@ from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
-from nwavesdk.train.config.learning import ChipConfig, CompletedLearning
+from nwavesdk.train.config.learning import CompletedLearning
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.tasks import Objective
 
 __all__ = ["Learner", "lengths_of", "spike_cost"]
 
@@ -30,12 +32,12 @@ class Learner(LightningModule):
 
     Args:
         net: A net from input `[B, T, F]` to the output layer of the task.
-        task: The task, fitted to the training set.
+        task: The task, fitted to the training set, or another objective.
         learning: How weights are learned.
         seed: The run's seed; dropout has its own stream of random numbers in every step.
-        chip: The chip of the net. Depending on its `training`, `SignAnnealing` gives weights shared
-            signs and a range, and every batch draws another chip; the chips of the validation set
-            are the same in each epoch.
+        anneals_signs: Whether `SignAnnealing` gives weights shared signs and a range.
+        draws_mismatch: Whether every batch draws another chip; the chips of the validation set are
+            the same in each epoch.
         charge_gain: Factor of the learning rates of the synapses to hidden layers, whose initial
             weights are larger by it.
     """
@@ -43,11 +45,12 @@ class Learner(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        task: TrainingTask,
+        task: Objective,
         learning: CompletedLearning,
         seed: int,
         *,
-        chip: ChipConfig | None = None,
+        anneals_signs: bool = False,
+        draws_mismatch: bool = False,
         charge_gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -57,8 +60,7 @@ class Learner(LightningModule):
         self.charge_gain = charge_gain
         self.learning = learning
         self.seed = seed
-        self.draws_mismatch = chip is not None and chip.training == "mismatch"
-        anneals_signs = chip is not None and chip.training != "plain"
+        self.draws_mismatch = draws_mismatch
         self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
         self._resumed_signs: dict[str, Any] | None = None
         schedule = learning.surrogate_schedule
@@ -125,17 +127,18 @@ class Learner(LightningModule):
         # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
         # run draws other numbers of times than one that was not interrupted.
         seed_generators(stream_seed(self.seed, "dropout", *step), self.device)
-        outputs, loss, recording = self._run(batch, "mismatch", *step)
+        outputs, loss, recording = self.run_batch(batch, "mismatch", *step)
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
 
         rates = recording.rates()
         hidden = [rates[name] for name in recording.hidden]
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
         cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
+        spiking = [rate.detach() for rate in rates.values()] or [torch.zeros_like(loss)]
         self.latest = {
             "loss": (loss + cost).detach(),
             self.task.batch_score_name: score,
-            "rate": torch.stack([rate.detach() for rate in rates.values()]).mean(),
+            "rate": torch.stack(spiking).mean(),
         }
         self._means.add({f"train_{name}": value for name, value in self.latest.items()}, weight)
         for logger in self.loggers:
@@ -170,7 +173,7 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
-        outputs, loss, recording = self._run(batch, "validation", batch_idx, self.global_rank)
+        outputs, loss, recording = self.run_batch(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
         rates = enumerate(recording.rates().values(), 1)
         metrics = {"val_loss": loss, **{f"rate_{depth}": rate for depth, rate in rates}}
@@ -197,16 +200,21 @@ class Learner(LightningModule):
                 self._means.add({f"grad_{depth}": torch.stack(norms).norm()})
 
     def configure_optimizers(self) -> Any:
-        """AdamW with one cycle of the learning rate over the whole run; only weights decay."""
-        groups = self._parameter_groups()
-        steps, warmup = int(self.trainer.estimated_stepping_batches), self.learning.warmup
+        """The optimizer, in which only weights decay, and the course of the learning rate."""
+        optimizer = self.optimizer_of(self._parameter_groups())
+        schedule = self.schedule_of(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_of(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """AdamW for groups of parameters that have their learning rate and weight decay."""
+        return torch.optim.AdamW(groups)
+
+    def schedule_of(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        """One cycle of the learning rate over all steps of the run."""
+        rates, warmup = [group["lr"] for group in optimizer.param_groups], self.learning.warmup
         if warmup * steps == 1:
             warmup *= 1 + 1e-9  # torch divides by 0 if the rate rises for exactly one step
-        optimizer = torch.optim.AdamW(groups)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [group["lr"] for group in groups], total_steps=steps, pct_start=warmup
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return OneCycleLR(optimizer, rates, total_steps=steps, pct_start=warmup)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters by learning rate and weight decay; most nets have two groups.
@@ -223,7 +231,9 @@ class Learner(LightningModule):
                 groups.append({"params": parameters, "lr": rate, "weight_decay": decay})
         return [group for group in groups if group["params"]]
 
-    def _run(self, batch: Batch, use: str, *step: int) -> tuple[Tensor, Tensor, SpikeRecording]:
+    def run_batch(
+        self, batch: Batch, use: str, *step: int
+    ) -> tuple[Tensor, Tensor, SpikeRecording]:
         """Outputs, loss of the task, and the record; `use` and `step` choose the chip."""
         seed = chip_seed(self.seed, use, *step, drawn=False) if self.draws_mismatch else None
         lengths = lengths_of(batch)

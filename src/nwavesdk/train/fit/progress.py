@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nwavesdk.internal.files import printable, write_atomically
 from nwavesdk.train.config.learning import LearningConfig
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.tasks import Objective
 
 __all__ = [
     "EventLog",
@@ -62,7 +62,7 @@ class History(Callback):
         epoch_start: When the current epoch began [s]; 0 before the first one of this process.
     """
 
-    def __init__(self, path: Path, task: TrainingTask, learning: LearningConfig) -> None:
+    def __init__(self, path: Path, task: Objective, learning: LearningConfig) -> None:
         self.path = path
         self.task = task
         self.learning = learning

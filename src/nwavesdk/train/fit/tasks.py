@@ -29,6 +29,7 @@ from nwavesdk.train.fit.decoders import ClassDecoder, MembraneDecoder
 __all__ = [
     "TASKS",
     "Classification",
+    "Objective",
     "OutputLayer",
     "Pattern",
     "Regression",
@@ -99,51 +100,21 @@ class OutputLayer:
         return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingTask(ABC):
-    """What a net learns.
-
-    Args:
-        output: The output layer.
-        targets: The scale of the targets; None for classes, and until `fitted`.
+class Objective(ABC):
+    """What the training loop needs of a task: its loss and its score.
 
     Attributes:
         name: Its name in configs.
         batch_score_name: The measure that `batch_score` returns.
     """
 
-    name: ClassVar[Task]
+    name: ClassVar[str]
     batch_score_name: ClassVar[str]
-
-    output: OutputLayer
-    targets: Standard | None = field(default=None, kw_only=True)
-
-    @classmethod
-    def of(cls, config: CompletedConfig) -> Self:
-        """The task of a run, before it is fitted; `task_of` chooses the class."""
-        return cls(OutputLayer.of(config))
 
     @property
     def score(self) -> str:
         """The measure whose highest value on the validation set selects the epoch."""
         return self.batch_score_name
-
-    @abstractmethod
-    def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
-        """The task with what it takes from the training set.
-
-        Args:
-            train: The training set.
-            is_balanced: Whether rare classes get larger weights.
-        """
-
-    def advice(self, train: Series) -> str | None:  # noqa: ARG002
-        """What to know about the training set before a run, or None."""
-        return None
-
-    def scaled(self, targets: Standard | None) -> Self:
-        """The task with a scale of the targets that was fitted earlier."""
-        return replace(self, targets=targets)
 
     @abstractmethod
     def decoder(self) -> nn.Module:
@@ -172,6 +143,43 @@ class TrainingTask(ABC):
     @abstractmethod
     def measures(self, tally: Tensor) -> dict[str, float]:
         """The measures of all batches in a tally."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTask(Objective):
+    """What a net learns.
+
+    Args:
+        output: The output layer.
+        targets: The scale of the targets; None for classes, and until `fitted`.
+    """
+
+    name: ClassVar[Task]
+
+    output: OutputLayer
+    targets: Standard | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def of(cls, config: CompletedConfig) -> Self:
+        """The task of a run, before it is fitted; `task_of` chooses the class."""
+        return cls(OutputLayer.of(config))
+
+    @abstractmethod
+    def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
+        """The task with what it takes from the training set.
+
+        Args:
+            train: The training set.
+            is_balanced: Whether rare classes get larger weights.
+        """
+
+    def advice(self, train: Series) -> str | None:  # noqa: ARG002
+        """What to know about the training set before a run, or None."""
+        return None
+
+    def scaled(self, targets: Standard | None) -> Self:
+        """The task with a scale of the targets that was fitted earlier."""
+        return replace(self, targets=targets)
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:

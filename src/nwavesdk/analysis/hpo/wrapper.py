@@ -1,0 +1,256 @@
+"""`HPOWrapper`: the search of a user's net and its training on NWAVE's data."""
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+import torch
+
+from nwavesdk.analysis.hpo.namespaces import check_config
+from nwavesdk.analysis.hpo.trial import (
+    BEST,
+    SCORE,
+    ModelBuilder,
+    Report,
+    evaluate_best,
+    open_trial,
+    train_one_trial,
+)
+from nwavesdk.analysis.study.cells import Cell, Course, Job, PausedError, log_beside
+from nwavesdk.analysis.study.executors import on_ray
+from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
+from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
+from nwavesdk.analysis.study.study import begin_study
+from nwavesdk.internal.checks import finite_number
+from nwavesdk.internal.files import one_line, printable
+from nwavesdk.internal.imports import require
+from nwavesdk.internal.processes import LOCAL
+from nwavesdk.train import BrokenRunError
+from nwavesdk.train.fit.progress import print_line
+
+__all__ = ["HPOResult", "HPOWrapper"]
+
+# What trains one trial; see `train_one_trial`.
+TrainOneTrial = Callable[[Mapping[str, Any], ModelBuilder, Path, Report], float]
+
+
+@dataclass(frozen=True)
+class HPOResult:
+    """What a search gave.
+
+    Attributes:
+        best_config: The config of the best trial, by `namespace.key`.
+        best_score: Its best score on the validation set.
+        test_score: The score of its best epoch on the test set, which was read once.
+        best_checkpoint: The file with the weights of this epoch: `{"model": state_dict, "epoch"}`.
+        trials: A mapping for each trial: `number`, `state`, `config`, `scores` by epoch, `error`.
+    """
+
+    best_config: dict[str, Any]
+    best_score: float
+    test_score: float
+    best_checkpoint: Path
+    trials: list[dict[str, Any]]
+
+
+class HPOWrapper(Search):
+    """A search over the config of nets that a function builds, on NWAVE's data.
+
+    Trials run side by side on Ray, proposed by Optuna's sampler; ASHA stops bad ones early. The
+    state of each trial is on disk. A search that was killed is continued by the same call: trials
+    that have ended are not repeated. A trial that fails is recorded, and the search goes on.
+
+    Assumed: NWAVE documents the class, the namespaces, `model_builder(model_cfg) -> model` and that
+    outputs are checked; the arguments and the keys of the namespaces are ours.
+
+    Args:
+        model_builder: `model_builder(model_cfg) -> model`, or its import path `"module:function"`;
+            see `train_one_trial`.
+        config: Values by `namespace.key`. What varies is a domain of Ray Tune, such as
+            `tune.loguniform(1e-3, 1e-1)`. The namespaces are `model`, `loss`, `metric`, `optim`,
+            `sched`, `nwave`, `trainer`, `data` and `early_stop`.
+        out: Folder of the search; new, empty, or with the same search.
+        num_samples: Number of trials.
+        seed: Seed of the proposals.
+        max_concurrent: Trials at a time; None for as many as the CPUs allow.
+        scheduler: `"asha"` stops trials that are worse than others at the same epoch, or `"none"`.
+        threads: Threads of each trial.
+        train: What trains one trial. It is called again after each comparison, and continues.
+
+    Raises:
+        ValueError: If a namespace or key is unknown, a value is out of its range, or the builder
+            cannot be imported; nothing is written.
+
+    Example:
+        >>> from ray import tune  # doctest: +SKIP
+        >>> rates = tune.loguniform(1e-3, 1e-1)  # doctest: +SKIP
+        >>> config = {"data.data_parent": "words", "optim.lr": rates}  # doctest: +SKIP
+        >>> HPOWrapper("my_nets:build", config, "runs/hpo").fit().best_config  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model_builder: ModelBuilder | str,
+        config: Mapping[str, Any],
+        out: str | Path,
+        *,
+        num_samples: int = 20,
+        seed: int = 0,
+        max_concurrent: int | None = None,
+        scheduler: Literal["asha", "none"] = "asha",
+        threads: int = 1,
+        train: TrainOneTrial = train_one_trial,
+    ) -> None:
+        builder, fixed, space = read_arguments(model_builder, config)
+        search = {
+            "trials": num_samples,
+            "seed": seed,
+            "max_concurrent": max_concurrent,
+            "scheduler": scheduler,
+            "threads": threads,
+        }
+        self.model_builder = builder
+        self.first = check_config(fixed, {name: space[name].samples() for name in space})
+        # The processes of a cluster have other working folders.
+        fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
+        super().__init__(
+            Path(out),
+            file="hpo.json",
+            content={
+                "model_builder": f"{builder.__module__}:{getattr(builder, '__qualname__', '')}",
+                "config": fixed,
+                "space": {name: vars(dimension) for name, dimension in space.items()},
+                "search": search,
+            },
+            settings=SearchConfig.of(search, "HPOWrapper"),
+            space={name: dimension.distribution for name, dimension in space.items()},
+            work=partial(run_trial, builder, train),
+            choices=lambda values: {**fixed, **values},
+        )
+
+    def validate(self) -> None:
+        """Build the model of one choice of all values, and check its outputs on one batch.
+
+        Raises:
+            ValueError: If the data cannot be used, or the model has other outputs.
+        """
+        open_trial(self.choices(self.first), self.model_builder)
+
+    def fit(self, address: str = LOCAL) -> HPOResult:
+        """Run all trials that have not ended, and test the best one once.
+
+        Args:
+            address: The Ray cluster: `"local"`, `"auto"` or `"HOST:PORT"`. All its machines must
+                see the folder of the search and the data, and import the builder.
+
+        Raises:
+            ValueError: If the data cannot be used, the model has other outputs, or the folder holds
+                something else; nothing is written.
+            BrokenRunError: If all trials have crashed, or another process works on the search.
+        """
+        if not self.file.exists():
+            self.validate()
+        begin_study(self.file, self.content)
+        n_jobs = self.settings.max_concurrent
+        self.finish(on_ray(address, self.settings.threads, jobs=n_jobs), print_trial)
+        return self.result()
+
+    def result(self) -> HPOResult:
+        """What the search gave; the test set is read at the first call only.
+
+        Raises:
+            BrokenRunError: If no trial has finished.
+        """
+        best, trials = self.best, [self.description_of(trial) for trial in self.trials]
+        if best is None:
+            error = next((trial["error"] for trial in trials if trial["error"]), "none has begun")
+            raise BrokenRunError(
+                f"HPOWrapper: no trial of {printable(self.path)} has finished; the first error: "
+                f"{error.rstrip('.')}: correct the builder or the config, and begin a new search."
+            )
+        config, path = dict(self.choices(self.values_of(best))), self.path_of(best)
+        if "test_score" not in self.study.user_attrs:
+            score = evaluate_best(config, self.model_builder, path)
+            self.study.set_user_attr("test_score", score)
+        test_score = self.study.user_attrs["test_score"]
+        return HPOResult(config, best.value, test_score, path / BEST, trials)
+
+    def description_of(self, trial: Any) -> dict[str, Any]:
+        """A trial as `HPOResult.trials` has it."""
+        cell = Cell("", self.path_of(trial), {}, "")
+        return {
+            "number": trial.user_attrs[RUN],
+            "state": state_of(trial),
+            "config": self.choices(self.values_of(trial)),
+            "scores": [row[SCORE] for row in cell.metrics() if SCORE in row],
+            "error": trial.user_attrs.get(ERROR, ""),
+        }
+
+
+def print_trial(trial: Any) -> None:
+    """Print how a trial ended."""
+    outcome = trial.user_attrs.get(ERROR) or f"{trial.value:.4f} on the validation set"
+    print_line(f"trial {trial.user_attrs[RUN]} {state_of(trial)}: {outcome}")
+
+
+def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Course:
+    """Train one trial in its process, until its next comparison or its end.
+
+    Returns:
+        The scores of its epochs, at its end also the best one; and whether it has ended.
+    """
+    path, config, threads, until = job
+    torch.set_num_threads(threads)
+    scores: list[float] = []
+
+    def report(epoch: int, score: float) -> None:
+        scores.append(score)
+        if epoch == until:
+            raise PausedError
+
+    with log_beside(Path(path)), contextlib.suppress(PausedError):
+        best = train(config, model_builder, Path(path), report)
+        return [*scores, finite_number("HPOWrapper", "score", best)], True
+    return scores, False
+
+
+def read_arguments(
+    model_builder: Any, config: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], dict[str, Dimension]]:
+    """The function that builds a model, the fixed values of a config, and what varies.
+
+    Args:
+        model_builder: The function, or its import path.
+        config: Values and domains of Ray Tune.
+
+    Raises:
+        ValueError: If no other process can get the function, or a value is neither one that JSON
+            has nor a domain that Optuna can search.
+    """
+    to_optuna = require("ray.tune.search.optuna", "hpo").OptunaSearch.convert_search_space
+    to_json = require("optuna.distributions", "hpo").distribution_to_json
+    try:
+        if isinstance(model_builder, str):
+            model_builder = resolve_name(model_builder)
+        # `partial` rejects what cannot be called.
+        require("ray.cloudpickle", "hpo").dumps(partial(model_builder))
+        with warnings.catch_warnings(action="ignore"):  # of choices that `Dimension` writes as JSON
+            domains = {name: to_json(domain) for name, domain in to_optuna({**config}).items()}
+        space = {n: Dimension.of(json.loads(text)["attributes"]) for n, text in domains.items()}
+        fixed = {name: value for name, value in config.items() if name not in space}
+        return model_builder, json.loads(json.dumps(fixed, allow_nan=False)), space
+    except Exception as error:  # whatever the user's module raises
+        raise ValueError(
+            f"HPOWrapper: model_builder or config cannot be used ({type(error).__name__}: "
+            f"{one_line(error)}): expected a function model_builder(model_cfg) that other "
+            'processes can import or unpickle, or its path "module:function"; and a dict of values '
+            "that JSON has and of tune.choice, uniform, loguniform, quniform, randint, lograndint "
+            "or qrandint."
+        ) from error

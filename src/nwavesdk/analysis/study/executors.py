@@ -1,0 +1,158 @@
+"""Where the cells of a study run: in processes of this machine, or on a Ray cluster.
+
+Design requirements:
+
+- A cell is the same function with the same number of threads everywhere, so that results are equal
+  to the bit.
+- Nothing is kept in memory: a process that is killed has lost nothing, and all processes end with
+  the one that started them.
+"""
+
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from nwavesdk.analysis.study.cluster import RETRIES, join_ray, require_cpus
+from nwavesdk.internal.files import one_line
+from nwavesdk.internal.processes import die_with_the_parent
+from nwavesdk.train.run_folder import BrokenRunError, BusyError
+
+__all__ = ["Executor", "Work", "Workers", "finish_all", "on_processes", "on_ray"]
+
+# Longest time in which the process of a lost machine ends, and its lock with it [s].
+MAX_BUSY_SECONDS = 60.0
+
+# What a process does with a job: a function of a module, or a `functools.partial` of one.
+Work = Callable[[Any], Any]
+
+C = TypeVar("C")
+
+
+class Workers(NamedTuple):
+    """Processes that run jobs.
+
+    Attributes:
+        jobs: How many run at a time.
+        submit: Begins a function on a job.
+    """
+
+    jobs: int
+    submit: Callable[[Work, Any], Future[Any]]
+
+
+# Starts the processes, and ends them.
+Executor = contextlib.AbstractContextManager[Workers]
+
+
+def finish_all(
+    workers: Workers,
+    work: Work,
+    cells: Iterable[tuple[C, Any]],
+    on_end: Callable[[C, Callable[[], Any]], Any],
+) -> None:
+    """Run cells side by side; each is taken when a process is free for it.
+
+    Args:
+        workers: Where they run.
+        work: What a process does with the job of a cell.
+        cells: Cells with their jobs.
+        on_end: Called with a cell and what returns its result, or raises its error. It returns a
+            further job of the cell, or None; what it raises ends all cells.
+    """
+    remaining = iter(cells)
+    running: dict[Future[Any], C] = {}
+    while True:
+        while len(running) < workers.jobs and (pair := next(remaining, None)):
+            running[workers.submit(work, pair[1])] = pair[0]
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            cell = running.pop(future)
+            if (job := on_end(cell, partial(_result_of, future))) is not None:
+                running[workers.submit(work, job)] = cell
+
+
+def _result_of(future: Future[Any]) -> Any:
+    """What a job returned.
+
+    Raises:
+        BrokenRunError: If its process was lost.
+        Exception: What the job raised.
+    """
+    try:
+        return future.result()
+    except Exception as error:
+        # Ray puts what a job raised into an error of its own, and the traceback into its text.
+        cause = getattr(error, "cause", None) or error
+        is_of_ray = type(cause).__module__.partition(".")[0] == "ray"
+        if not is_of_ray and not isinstance(cause, BrokenProcessPool):
+            raise cause from None
+        lost = f"{RETRIES + 1} times " if is_of_ray else ""
+        raise BrokenRunError(
+            f"a process of the study was lost {lost}({one_line(cause)[:200]}), perhaps because "
+            "memory did not suffice: the same command continues the study; give it fewer --jobs."
+        ) from None
+
+
+@contextlib.contextmanager
+def on_processes(jobs: int) -> Iterator[Workers]:
+    """Run jobs on processes of this machine.
+
+    Args:
+        jobs: How many run at a time.
+    """
+    context = multiprocessing.get_context("spawn")  # A fork would inherit thread pools.
+    with ProcessPoolExecutor(jobs, context, initializer=die_with_the_parent) as pool:
+        try:
+            yield Workers(jobs, pool.submit)
+        except BaseException:
+            # Their last epochs are on disk; waiting for the ends of their runs could take hours.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+@contextlib.contextmanager
+def on_ray(address: str, threads: int, gpus: int = 0, jobs: int | None = None) -> Iterator[Workers]:
+    """Run jobs as tasks of a Ray cluster, whose machines must all see the files of the jobs.
+
+    A job whose process or machine is lost runs again on another one.
+
+    Args:
+        address: The cluster; see `join_ray`.
+        threads: CPUs that each job occupies.
+        gpus: GPUs that each job occupies.
+        jobs: How many run at a time, at most; None for as many as the cluster has CPUs for.
+
+    Raises:
+        ModuleNotFoundError: If Ray is not installed.
+        ValueError: If no machine has as many CPUs.
+        BrokenRunError: If the cluster cannot be reached.
+    """
+    with join_ray(address) as ray:
+        n_cpus = require_cpus(ray, threads)
+        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": RETRIES}
+        task = ray.remote(**options)(_work_if_free)
+
+        def submit(work: Work, job: Any) -> Future[Any]:
+            future: Future[Any] = task.remote(work, job).future()
+            return future
+
+        yield Workers(jobs or n_cpus // threads, submit)
+
+
+def _work_if_free(work: Work, job: Any) -> Any:
+    """Work on a job, also if the process of a machine that was lost has not ended yet."""
+    deadline = time.monotonic() + MAX_BUSY_SECONDS
+    while True:
+        try:
+            return work(job)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)

@@ -1,0 +1,218 @@
+"""A search: trials whose values Optuna proposes, in its journal, which only the driver writes.
+
+Design requirements:
+
+- After a kill, no trial is lost or run twice: trials that were running are marked as failed, and
+  their values are queued again with the number of their run, which continues.
+- Optuna does not store the state of its sampler. Its seed follows the number of trials, so that no
+  values repeat.
+"""
+
+import json
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from nwavesdk.analysis.study.cells import Course, CrashError, Job
+from nwavesdk.analysis.study.executors import Executor, Work, finish_all
+from nwavesdk.analysis.study.search_file import SearchConfig
+from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
+from nwavesdk.internal.imports import require
+from nwavesdk.train import BrokenRunError
+from nwavesdk.train.run_folder import lock
+
+__all__ = ["Search", "state_of"]
+
+# The user attributes of trials: the number of their run, and why they crashed.
+RUN, ERROR = "run", "error"
+
+STATES = {"COMPLETE": "finished", "PRUNED": "stopped", "FAIL": "crashed"}
+
+
+def state_of(trial: Any) -> str:
+    """How a trial ended: `"finished"`, `"stopped"` early or `"crashed"`; or `"running"`."""
+    return STATES.get(trial.state.name, "running")
+
+
+class Search:
+    """The trials of a folder.
+
+    Args:
+        path: The folder.
+        file: The name of the file that describes the search.
+        content: Everything on which results depend.
+        settings: How the space is searched.
+        space: A distribution of Optuna for each value; choices are texts of JSON.
+        work: What a process does with a trial; it returns the score, which is maximized.
+        choices: What it gets for the values of a trial.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        file: str,
+        content: Mapping[str, Any],
+        settings: SearchConfig,
+        space: Mapping[str, Any],
+        work: Work,
+        choices: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> None:
+        self.path = path
+        self.file = path / file
+        self.journal = path / "journal.log"
+        self.content = content
+        self.settings = settings
+        self.space = space
+        self.work = work
+        self.choices = choices
+
+    @cached_property
+    def study(self) -> Any:
+        """The study of Optuna.
+
+        Raises:
+            ModuleNotFoundError: If Optuna is not installed.
+            FileError: If the journal is damaged.
+        """
+        optuna = require("optuna", "hpo")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        is_new = not self.journal.exists()
+        settings = self.settings
+        pruner = optuna.pruners.NopPruner()
+        if settings.scheduler == "asha":
+            pruner = optuna.pruners.SuccessiveHalvingPruner(settings.grace, settings.reduction)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of features that may change
+                # The driver owns the folder, so a lock of threads suffices.
+                backend = optuna.storages.journal.JournalFileBackend
+                files = backend(str(self.journal), threading.Lock())
+                storage = optuna.storages.JournalStorage(files)
+                if is_new:
+                    optuna.create_study(storage=storage, study_name="", direction="maximize")
+                study = optuna.load_study(storage=storage, study_name="", pruner=pruner)
+                study.sampler = self.sampler(len(study.trials))
+        except Exception as error:  # a damaged journal can raise anything
+            fault = f"is not the journal of a search ({one_line(error)})"
+            raise FileError(self.journal, fault, "restore it") from None
+        return study
+
+    def sampler(self, n_trials: int) -> Any:
+        """What proposes values after so many trials."""
+        seed = sha256(f"{self.settings.seed}/{n_trials}".encode()).digest()[:4]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of options that may change
+            samplers = require("optuna.samplers", "hpo")
+            return samplers.TPESampler(seed=int.from_bytes(seed), constant_liar=True)
+
+    @property
+    def trials(self) -> list[Any]:
+        """The trials of Optuna in the order of their runs; of a run that was continued, the last.
+
+        Their `state`, `params`, `value` and `intermediate_values` (the score by epoch) are those of
+        Optuna; see `values_of` and `state_of`.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        by_run = {trial.user_attrs[RUN]: trial for trial in trials if RUN in trial.user_attrs}
+        return [by_run[run] for run in sorted(by_run)]
+
+    @property
+    def best(self) -> Any | None:
+        """The finished trial with the highest score; None if none has finished."""
+        finished = [trial for trial in self.trials if state_of(trial) == "finished"]
+        return max(finished, key=lambda trial: trial.value, default=None)
+
+    def values_of(self, trial: Any) -> dict[str, Any]:
+        """The values of a trial."""
+        return {
+            name: json.loads(trial.params[name]) if hasattr(dimension, "choices") else value
+            for name, dimension in self.space.items()
+            for value in [trial.params[name]]
+        }
+
+    def path_of(self, trial: Any) -> Path:
+        """The folder of a trial."""
+        return self.path.absolute() / f"trial-{trial.user_attrs[RUN]}"
+
+    def job(self, trial: Any, n_epochs: int = 0) -> Job:
+        """What a process needs to run a trial until its next comparison, after some epochs."""
+        settings, until = self.settings, None
+        if settings.scheduler == "asha":
+            until = settings.grace
+            while until <= n_epochs:
+                until *= settings.reduction
+        choices = self.choices(self.values_of(trial))
+        return str(self.path_of(trial)), choices, settings.threads, until
+
+    def finish(self, executor: Executor, on_ended: Callable[[Any], None]) -> None:
+        """Run all trials that have not ended.
+
+        Args:
+            executor: Where they run.
+            on_ended: Called with each trial that has ended.
+
+        Raises:
+            BrokenRunError: If a trial cannot go on for a reason that is not its own, or another
+                process works on the search.
+        """
+        with lock(self.file, "works on the search"):
+            self._queue_interrupted()
+            if not self._has_more():
+                return
+            with executor as workers:
+                finish_all(workers, self.work, self._remaining(), partial(self._end, on_ended))
+
+    def _end(
+        self, on_ended: Callable[[Any], None], trial: Any, result: Callable[[], Course]
+    ) -> Job | None:
+        """Tell Optuna what a process has done of a trial; the next job if the trial goes on."""
+        states = require("optuna", "hpo").trial.TrialState
+        try:
+            scores, is_over = result()
+        except CrashError as error:
+            trial.set_user_attr(ERROR, str(error))
+            on_ended(self.study.tell(trial, state=states.FAIL))
+            return None
+        except BrokenRunError as error:
+            raise BrokenRunError(f"{self.path_of(trial).name}: {error}") from error
+
+        known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        for epoch, score in enumerate(scores[len(known) :], len(known) + 1):
+            trial.report(score, epoch)
+        if not is_over and not trial.should_prune():
+            return self.job(trial, len(scores))
+        value, state = (scores[-1], None) if is_over else (None, states.PRUNED)
+        on_ended(self.study.tell(trial, value, state))
+        return None
+
+    def _queue_interrupted(self) -> None:
+        """Mark the trials of a killed process as failed, and queue their values again."""
+        if self.journal.exists():
+            # A kill may have cut the last line.
+            lines = read_bytes(self.journal).rpartition(b"\n")
+            if lines[2]:
+                write_atomically(self.journal, lines[0] + lines[1])
+        states = require("optuna", "hpo").trial.TrialState
+        latest = {trial.number for trial in self.trials}
+        for trial in self.study.get_trials(states=(states.RUNNING,)):
+            if trial.number in latest:
+                self.study.enqueue_trial(trial.params, user_attrs={RUN: trial.user_attrs[RUN]})
+            self.study.tell(trial.number, state=states.FAIL)
+
+    def _has_more(self) -> bool:
+        trials = self.trials
+        is_queued = any(trial.state.name == "WAITING" for trial in trials)
+        return is_queued or len(trials) < self.settings.trials
+
+    def _remaining(self) -> Iterator[tuple[Any, Job]]:
+        """The trials to run, each proposed when a process is free for it."""
+        while self._has_more():
+            trial = self.study.ask(dict(self.space))
+            if RUN not in trial.user_attrs:
+                trial.set_user_attr(RUN, len(self.trials))
+            yield trial, self.job(trial)

@@ -1,0 +1,229 @@
+"""The file of `nwave tune`: fixed choices of its runs, the space, and how it is searched."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.internal.files import FileError, read_bytes
+from nwavesdk.internal.formats import parse_json, parse_toml
+from nwavesdk.internal.imports import require
+from nwavesdk.internal.model import FrozenModel, expect
+from nwavesdk.train import RunConfig
+from nwavesdk.train.config import fields_of, merge_choices
+
+__all__ = ["COMPARED", "LUCKY", "Dimension", "SearchConfig", "TuneConfig", "nested"]
+
+# Fields that cannot vary, and why.
+COMPARED = "scores on other data or another split are not comparable"
+LUCKY = "the search would choose a lucky seed"
+FIXED_FIELDS = {
+    "data": [
+        *("source", "kind", "limit", "split", "speaker_pattern", "val_share", "test_share"),
+        *("folds", "leave_one_out", "fold", "test", "on_error", "max_seconds"),
+    ],
+    "task": ["name", "look_ahead"],
+    "machine": [*fields_of("machine")],
+}
+
+# A share of a range that no step of a grid hits by chance.
+INSIDE = 0.381966
+
+Number = Annotated[
+    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)],
+    expect("a finite number"),
+]
+
+
+class Dimension(FrozenModel):
+    """What a field may be: one of some choices, or a number from `low` to `high`.
+
+    Numbers are whole if both ends are written without a point.
+
+    Args:
+        choices: The choices, of any kind that JSON has.
+        low: The smallest number.
+        high: The largest number.
+        log: Whether the logarithm of the number is searched evenly.
+        step: Distance between numbers, counted from `low`.
+    """
+
+    choices: Annotated[list[JsonValue], Field(min_length=1, max_length=1000)] | None = None
+    low: Number | None = None
+    high: Number | None = None
+    log: bool = False
+    step: Number | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        is_range = self.low is not None and self.high is not None
+        has_range = self.low is not None or self.high is not None or self.log or self.step
+        if (self.choices is None) != is_range or (self.choices is not None and has_range):
+            raise ValueError(
+                "expected either choices, or a low and a high end, as in "
+                "{ low = 1e-3, high = 1e-1, log = true }"
+            )
+        _ = self.distribution  # Optuna checks the rest
+        return self
+
+    @property
+    def distribution(self) -> Any:
+        """The dimension in the terms of Optuna, which has texts of JSON in place of choices."""
+        kinds = require("optuna", "hpo").distributions
+        if self.choices is not None:
+            return kinds.CategoricalDistribution([json.dumps(choice) for choice in self.choices])
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            step = 1 if self.step is None else self.step
+            return kinds.IntDistribution(self.low, self.high, self.log, step)
+        return kinds.FloatDistribution(self.low, self.high, self.log, self.step)
+
+    def samples(self) -> list[Any]:
+        """Values that show whether a field takes the dimension: all choices, or ends and inside."""
+        if self.choices is not None:
+            return self.choices
+        low, high = self.low or 0, self.high or 0
+        inside = [] if isinstance(low, int) else [low + INSIDE * (high - low)]
+        return [low, high, *inside]
+
+
+class SearchConfig(FrozenModel):
+    """How a space is searched.
+
+    Args:
+        trials: Number of runs.
+        seed: Seed of the proposals.
+        out: Folder of the search.
+        max_concurrent: Trials at a time; None: as many as fit the CPUs.
+        scheduler: `"asha"` stops trials early that are worse than others at the same epoch.
+        grace: Epochs before the first such comparison.
+        reduction: Of the trials that reach a comparison, one of so many continues; the next
+            comparison comes after so many times the epochs.
+        threads: Threads of each trial.
+    """
+
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 20
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    out: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    max_concurrent: Annotated[int, Field(ge=1, le=1024)] | None = None
+    scheduler: Literal["asha", "none"] = "asha"
+    grace: Annotated[int, Field(ge=1, le=100_000)] = 1
+    reduction: Annotated[int, Field(ge=2, le=100)] = 3
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+class TuneConfig(FrozenModel):
+    """The content of the file of `nwave tune`.
+
+    Args:
+        run: Choices of all runs, in the form of `RunConfig.of`.
+        search: How the space is searched.
+        space: The fields that vary, as `section.field`.
+    """
+
+    run: Annotated[dict[str, Any], Field(default_factory=dict)]
+    search: SearchConfig = SearchConfig()
+    space: Annotated[dict[str, Dimension], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flatten_space(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or not isinstance(content.get("space"), Mapping):
+            return content
+        return {**content, "space": flat(content["space"])}
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        sections = ("data", "task", "net", "chip", "learning", "machine")
+        known = ["seed", *(f"{name}.{field}" for name in sections for field in fields_of(name))]
+        given = flat(self.run)
+        for name in self.space:
+            section, _, field = name.rpartition(".")
+            if name == "seed" or field in FIXED_FIELDS.get(section, ()):
+                reason = LUCKY if name == "seed" else COMPARED
+                raise ValueError(f"space.{name}: cannot vary, because {reason}: use [run]")
+            if name not in known:
+                raise ValueError(
+                    f"space.{name}: is not a field of a run{close_name(name, known)}: expected a "
+                    "field of config.json, such as learning.rate"
+                )
+            if name in given:
+                raise ValueError(
+                    f"space.{name}: is also in [run], got {shown(given[name])} there: leave one of "
+                    "them out"
+                )
+        for name in ("data.folds", "data.leave_one_out", "machine.threads", "machine.devices"):
+            if name in given:
+                raise ValueError(
+                    f"run.{name}: a trial is a single run on search.threads, got "
+                    f"{shown(given[name])}: leave it out"
+                )
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> "TuneConfig":
+        """Read a file in TOML, or the `tune.json` of a search, and complete it; see `completed`.
+
+        Raises:
+            FileError: If the file is missing or is not that of a search; one line names the field.
+        """
+        parse = parse_json if path.suffix == ".json" else parse_toml
+        content = parse(read_bytes(path), path)
+        try:
+            return cls.of(content).completed()
+        except FileError as error:
+            raise FileError(path, error.what, error.remedy) from None
+        except ValueError as error:
+            fault = f"has a mistake: {str(error).rstrip('.')}"
+            raise FileError(path, fault, "correct it") from None
+
+    def completed(self) -> "TuneConfig":
+        """The config with absolute paths, the kind of the data and the task.
+
+        Every choice and end of the space is then that of a run.
+
+        Raises:
+            ValueError: If one is not; the text names the field.
+        """
+        first = {name: dimension.samples()[0] for name, dimension in self.space.items()}
+        # The files are looked at once: a search records what they hold.
+        run = RunConfig.of(merge_choices(self.run, nested(first))).given()
+        for name, dimension in self.space.items():
+            for value in dimension.samples()[1:]:
+                RunConfig.of(merge_choices(run, nested({name: value})))
+        for name in first:
+            section, _, field = name.rpartition(".")
+            run[section].pop(field, None)
+        return self.model_copy(update={"run": run})
+
+
+def flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the full names of their fields, whether TOML read a dot as nesting or not.
+
+    Example:
+        >>> flat({"net": {"tau": {"low": 1e-3, "high": 1e-2}}, "seed": 1})
+        {'net.tau': {'low': 0.001, 'high': 0.01}, 'seed': 1}
+    """
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        is_section = isinstance(value, Mapping) and not value.keys() & Dimension.model_fields.keys()
+        inner = flat(value) if is_section else {"": value}
+        values |= {f"{name}.{field}".rstrip("."): content for field, content in inner.items()}
+    return values
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices of a run for values by the full names of their fields.
+
+    Example:
+        >>> nested({"net.tau": 0.02, "seed": 1})
+        {'net': {'tau': 0.02}, 'seed': 1}
+    """
+    choices: dict[str, Any] = {}
+    for name, value in values.items():
+        section, _, field = name.rpartition(".")
+        target = choices.setdefault(section, {}) if section else choices
+        target[field] = value
+    return choices

@@ -1,0 +1,411 @@
+"""A study: a folder, named cells, and a table of their results.
+
+A cell is an ordinary run with the choices of the study and its own changes. A comparison of
+surrogates and a cross-validation only make cells.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nwavesdk.analysis.run_batch import busiest_neuron
+from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
+from nwavesdk.analysis.study.cells import (
+    Cell,
+    CrashError,
+    Job,
+    first_measure,
+    open_cell,
+    run_cell,
+    test_cell,
+)
+from nwavesdk.analysis.study.executors import Executor, finish_all
+from nwavesdk.analysis.study.pictures import draw_values
+from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.files import printable, read_bytes
+from nwavesdk.internal.formats import parse_json
+from nwavesdk.internal.model import differences
+from nwavesdk.layers import ChipInstance
+from nwavesdk.net.preparation import prepared
+from nwavesdk.surrogate import parse
+from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
+from nwavesdk.train.config import merge_choices
+from nwavesdk.train.data.load import load_run_data
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.report.page import (
+    FactList,
+    Picture,
+    Section,
+    Table,
+    gradient_plot,
+    surrogate_plot,
+)
+from nwavesdk.train.report.pictures import confusion_matrix
+from nwavesdk.train.run_folder import is_free, lock, write_first
+
+__all__ = [
+    "FILE",
+    "Study",
+    "begin_study",
+    "check_unchanged",
+    "compare_surrogates",
+    "cross_validate",
+    "first_run",
+]
+
+FILE = "study.json"
+
+# Bounds exclude mistakes; a study of so many seeds would never end.
+MAX_SEEDS = 10_000
+
+
+def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) -> None:
+    """Write the file that describes a study, or compare it with the one that is there.
+
+    Args:
+        file: The file.
+        content: Everything on which results depend.
+        run: The first run, whose notes are printed, because all runs have a log of their own.
+
+    Raises:
+        ValueError: If the folder holds something else, or another study.
+        FileWriteError: If the file cannot be written.
+    """
+    if not file.exists():
+        check_free(file.parent)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            write_first(file, (json.dumps(content, indent=2) + "\n").encode())
+        for note in run.notes if run is not None else ():
+            print_line(f"nwave: note: {note}")
+    recorded = parse_json(read_bytes(file), file)
+    faults = differences(json.loads(json.dumps(content)), recorded)
+    texts = [f"{name}: got {got!r:.80}, expected {was!r:.80}" for name, got, was in faults]
+    if texts:
+        raise ValueError(
+            f"{printable(file.parent)} holds another study ({'; '.join(texts[:5])}): choose "
+            "another --out, or use the options with which it began."
+        )
+
+
+def check_free(folder: Path) -> None:
+    """Reject the folder of a new study that holds something else."""
+    if not is_free(folder):
+        raise ValueError(
+            f"{printable(folder)} is in use and is not a study: choose a new or empty folder for "
+            "--out."
+        )
+
+
+def check_unchanged(folders: Sequence[RunFolder]) -> None:
+    """Reject data that changed while a study was interrupted: its remaining cells would get others.
+
+    Two cells that have begun are compared, because a fold whose test set is not read has not read
+    all of the data. A cell that has begun but is not finished checks its data itself.
+
+    Args:
+        folders: Those of all cells.
+
+    Raises:
+        ValueError: If the data have changed.
+    """
+    begun = [folder for folder in folders if folder.config.is_file()]
+    for folder in begun[:2] if len(begun) < len(folders) else ():
+        load_run_data(folder.read_config())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """The cells of a folder.
+
+    Args:
+        path: The folder.
+        choices: What all cells share, in the form of `RunConfig.of`.
+        cells: The cells.
+        threads: Number of threads of each cell.
+        title: What it is.
+        summary: What its report shows, in a sentence or two.
+        has_test: Whether cells are tested when all are finished, so that no choice, such as to end
+            the study early, depends on the test set.
+    """
+
+    path: Path
+    choices: Mapping[str, Any]
+    cells: Sequence[Cell]
+    threads: int
+    title: str
+    summary: str
+    has_test: bool = True
+
+    errors: ClassVar[Mapping[str, str]] = {}  # the first error of a cell ends the study
+
+    @property
+    def file(self) -> Path:
+        """`study.json`: everything on which results depend."""
+        return self.path / FILE
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content of `study.json`."""
+        changes = {str(cell.path.relative_to(self.path)): cell.changes for cell in self.cells}
+        return {"choices": self.choices, "threads": self.threads, "cells": changes}
+
+    def begin(self, run: Run | None) -> None:
+        """Begin or continue the study; see `begin_study` and `check_unchanged`.
+
+        Args:
+            run: What `first_run` returned.
+        """
+        begin_study(self.file, self.content, run)
+        check_unchanged([cell.folder for cell in self.cells])
+
+    def job(self, cell: Cell) -> Job:
+        """What a process needs to run a cell."""
+        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads, None
+
+    def missing(self) -> list[Cell]:
+        """Cells that are not finished, or lack files."""
+        return [cell for cell in self.cells if not cell.folder.complete]
+
+    def untested(self) -> list[Cell]:
+        """Cells whose test is missing."""
+        return [cell for cell in self.cells if self.has_test and not cell.test_file.is_file()]
+
+    def finish(
+        self, executor: Executor, on_finished: Callable[[Cell], None] = lambda _: None
+    ) -> None:
+        """Run what is missing, then test it.
+
+        Args:
+            executor: Where cells run.
+            on_finished: Called with each cell that is finished.
+
+        Raises:
+            BrokenRunError: The first error of a cell, with its name; other cells are killed, and
+                the same command continues them. Also if another process works on the study.
+        """
+        if not self.missing() and not self.untested():
+            return
+
+        def end(cell: Cell, result: Callable[[], Any]) -> None:
+            try:
+                result()
+            except (BrokenRunError, CrashError) as error:
+                raise BrokenRunError(f"{cell.name}: {error}") from error
+            if not cell.test_file.is_file():
+                on_finished(cell)
+
+        with lock(self.file, "works on the study"), executor as workers:
+            for work, cells in ((run_cell, self.missing), (test_cell, self.untested)):
+                jobs = [(cell, self.job(cell)) for cell in cells()]
+                finish_all(workers, work, jobs, end)
+
+    @cached_property
+    def score(self) -> str:
+        """The number by which arms are compared, such as `test_accuracy`, by any finished cell."""
+        finished = (cell for cell in self.cells if cell.folder.complete)
+        part = "test" if self.has_test else "val"
+        return f"{part}_{first_measure(next(finished, self.cells[0]).numbers)}"
+
+    def values(self, name: str) -> dict[str, list[float]]:
+        """A number of all cells by arm, in the order of the cells; of layers, their mean."""
+        arms: dict[str, list[float]] = {}
+        for cell in self.cells:
+            arms.setdefault(cell.arm, []).append(float(np.mean(cell.numbers[name])))
+        return arms
+
+    def summaries(self, name: str) -> dict[str, Summary]:
+        """Mean and interval of a number, by arm."""
+        limits = limits_of(name.partition("_")[2])
+        return {arm: summarize(values, limits=limits) for arm, values in self.values(name).items()}
+
+    def pairs(self) -> list[Pair]:
+        """The difference of every two arms, paired by seed."""
+        return compare_pairs(self.values(self.score))
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The highest mean of an arm, and its name."""
+        means = self.summaries(self.score)
+        arm = max(means, key=lambda name: means[name].mean)
+        return f"{means[arm].mean:.4f}", f"mean {self.score.replace('_', ' ')} of {arm}"
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Means of all numbers, and differences of the score between arms."""
+        part = self.score.partition("_")[0]
+        first = self.cells[0].numbers
+        names = [name for name in first if name.startswith(f"{part}_")]
+        means = Table(
+            "Means",
+            "Over the runs of an arm, with the 95 % interval of Student's t.",
+            ["arm", "number", *Summary.__dataclass_fields__],
+            [
+                [arm, name, *vars(summary).values()]
+                for name in [*names, "rates", "dead", "saturated"]
+                for arm, summary in self.summaries(name).items()
+            ],
+        )
+        differences = Table(
+            "Differences",
+            "Paired by seed. Intervals hold for all pairs jointly (Bonferroni), p values are "
+            "corrected for the number of pairs (Holm).",
+            [*Pair.__dataclass_fields__, "conclusion"],
+            [[*vars(pair).values(), pair.conclusion] for pair in self.pairs()],
+        )
+        return {"means": means, **({"differences": differences} if differences.rows else {})}
+
+    @property
+    def sections(self) -> list[Section]:
+        """The number of each cell; of folds their confusion, of surrogates their derivatives."""
+        label = self.score.replace("_", " ")
+        draw = partial(draw_values, self.values(self.score), self.summaries(self.score), label)
+        caption = f"The {label} of each run, the mean of each arm and its 95 % interval."
+        first = self.cells[0]
+        facts = first.folder.read_config().facts
+        sections: list[Section] = [
+            Picture("values", caption, draw),
+            FactList({"split of the first run": facts.split_reason}),
+        ]
+        surrogates = {
+            cell.arm: parse(cell.values["net.surrogate"])
+            for cell in self.cells
+            if "net.surrogate" in cell.values
+        }
+        if surrogates:
+            run = open_cell(first.path, self.choices)
+            net = run.model().eval()
+            with ChipInstance(None).on(net), prepared(net):
+                trace = busiest_neuron(net, run.data.val.whole().x)
+            return [*sections, surrogate_plot(surrogates), gradient_plot(surrogates, *trace)]
+
+        confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
+        if confusion.size > 1:
+            draw_all = partial(confusion_matrix, confusion, facts.classes, decisions="decisions")
+            caption = "All decisions by true and predicted class, each in one fold."
+            sections.append(Picture("confusion_matrix", caption, draw_all))
+        return sections
+
+
+def compare_surrogates(
+    path: Path,
+    surrogates: Sequence[str],
+    seeds: int,
+    choices: Mapping[str, Any],
+    threads: int,
+) -> Study:
+    """Begin or continue a comparison: a cell for each surrogate and seed.
+
+    Cells of a seed share initial weights, order of data, dropout and mismatch.
+
+    Args:
+        path: The folder; new, empty, or with the same study.
+        surrogates: One for each arm, in the form of `nwave train --surrogate`. A surrogate may
+            occur twice.
+        seeds: Number of seeds; they count from 0.
+        choices: All other choices of a run, in the form of `RunConfig.of`.
+        threads: Number of threads of each run.
+
+    Raises:
+        ValueError: If a choice is out of its range, if there are fewer than two arms, if the data
+            cannot be used, or if the folder holds something else; nothing is written.
+    """
+    if len(surrogates) < 2:
+        raise ValueError(
+            f"a comparison needs at least two surrogates, got {list(surrogates)}: separate them by "
+            "commas."
+        )
+    whole_number("compare", "seeds", seeds, most=MAX_SEEDS)
+    if not choices.get("chip") and "page" not in choices.get("net", {}):
+        choices = merge_choices({"net": {"name": "lif"}}, choices)
+    choices = merge_choices(RunConfig.of(choices).given(), {"data": {"test": False}})
+
+    nets = [{"net": {"surrogate": surrogate}} for surrogate in surrogates]
+    configs = [RunConfig.of(merge_choices(choices, net)) for net in nets]
+    labels = [config.net.surrogate for config in configs]
+    folders = [
+        path / f"{index}-{re.sub(r'[^a-z0-9_.]+', '-', label.lower()).strip('-')}"
+        for index, label in enumerate(labels)
+    ]
+    # A repeated surrogate gets a number.
+    counts = [labels[: index + 1].count(label) for index, label in enumerate(labels)]
+    arms = [f"{label} #{n}" if n > 1 else label for label, n in zip(labels, counts, strict=True)]
+    # Seed by seed, so that an unfinished study has complete seeds.
+    cells = [
+        Cell(f"{arm}, seed {seed}", folder / f"seed-{seed}", {"seed": seed, **net}, arm)
+        for seed in range(seeds)
+        for arm, folder, net in zip(arms, folders, nets, strict=True)
+    ]
+    study = Study(
+        path=path,
+        choices=choices,
+        cells=cells,
+        threads=threads,
+        title=f"{len(arms)} surrogates, {seeds} seed{'s' * (seeds > 1)}",
+        summary="For a given seed, all arms share initial weights, order of data, dropout and "
+        "mismatch. Spikes of a forward pass do not depend on the surrogate, only what the net "
+        "learns does.",
+    )
+    # All cells have the same data: an error of each cell is one of the whole study.
+    study.begin(first_run(study.file, cells[0].path, configs[0]))
+    return study
+
+
+def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Study:
+    """Begin or continue a cross-validation: a cell for each fold.
+
+    Args:
+        path: The folder; new, empty, or with the same study.
+        choices: As in `RunConfig.of`, with `data.folds` or `data.leave_one_out`.
+        threads: Number of threads of each run.
+
+    Raises:
+        ValueError: If a choice is out of its range, the data cannot be used or not be divided into
+            these folds, or the folder holds something else; nothing is written.
+    """
+    config = RunConfig.of(merge_choices(choices, {"data": {"fold": 1}}))
+    if config.machine.devices > 1:
+        raise ValueError(
+            "machine.devices: folds run side by side, each on one device, got "
+            f"{config.machine.devices}: leave the option out."
+        )
+    run = first_run(path / FILE, path / "fold-1", config)
+    if run is not None:
+        n_folds = run.config.facts.n_folds
+    else:
+        n_folds = len(parse_json(read_bytes(path / FILE), path / FILE).get("cells", {}))
+
+    cells = [
+        Cell(f"fold {number}", path / f"fold-{number}", {"data": {"fold": number}}, "folds")
+        for number in range(1, n_folds + 1)
+    ]
+    has_test = config.data.test
+    tested = "No test set has been read: all numbers are of validation sets."
+    study = Study(
+        path=path,
+        choices=RunConfig.of(choices).given(),
+        cells=cells,
+        threads=threads,
+        has_test=has_test,
+        title=f"{n_folds} folds",
+        summary="Each recording is tested in one fold, whose net has not learned from it. Folds "
+        "share training recordings, so intervals are approximate."
+        if has_test
+        else tested,
+    )
+    study.begin(run)
+    return study
+
+
+def first_run(file: Path, path: Path, config: RunConfig) -> Run | None:
+    """The first run of a study that has not begun, which shows whether all can; None if it has."""
+    if file.exists():
+        return None
+    check_free(file.parent)
+    return Run.prepare(path, config)

@@ -1,0 +1,199 @@
+"""`nwave tune`: a search of the choices of runs, and the test of the best one."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nwavesdk.analysis.study.cells import (
+    MEASURES,
+    Cell,
+    first_measure,
+    run_cell,
+    test_cell,
+)
+from nwavesdk.analysis.study.executors import Executor
+from nwavesdk.analysis.study.pictures import draw_optuna
+from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
+from nwavesdk.analysis.study.search_file import TuneConfig, nested
+from nwavesdk.analysis.study.study import begin_study, check_unchanged, first_run
+from nwavesdk.internal.imports import require
+from nwavesdk.train import BrokenRunError, RunConfig, RunFolder
+from nwavesdk.train.config import merge_choices
+from nwavesdk.train.report.page import Picture, Section, Table
+from nwavesdk.train.run_folder import lock
+
+__all__ = ["RunSearch"]
+
+FILE = "tune.json"
+
+# Finished trials that are needed to compare fields: fewer give mostly noise.
+MIN_IMPORTANCE = 8
+
+
+class RunSearch(Search):
+    """A search whose trials are runs of `nwave train`; only the best one reads the test set.
+
+    Args:
+        path: The folder.
+        config: The content of the file of the search, with absolute paths.
+    """
+
+    def __init__(self, path: Path, config: TuneConfig) -> None:
+        self.config = config
+        content = config.model_dump(mode="json", exclude={"search": {"out"}})
+        content["space"] = {
+            name: dimension.model_dump(mode="json", exclude_defaults=True)
+            for name, dimension in config.space.items()
+        }
+        super().__init__(
+            path,
+            file=FILE,
+            content=content,
+            settings=config.search,
+            space={name: dimension.distribution for name, dimension in config.space.items()},
+            work=run_cell,
+            choices=self._choices,
+        )
+
+    @classmethod
+    def open(cls, path: Path, config: TuneConfig) -> "RunSearch":
+        """Begin or continue a search. The folder must be new, empty, or hold the same search.
+
+        Raises:
+            ValueError: If the data cannot be used or have changed since the search began, or the
+                folder holds something else; nothing is written.
+        """
+        search = cls(path, config)
+        samples = {name: dimension.samples()[0] for name, dimension in config.space.items()}
+        run = first_run(search.file, path / "trial-0", RunConfig.of(search.choices(samples)))
+        begin_study(search.file, search.content, run)
+        numbers = range(config.search.trials)
+        check_unchanged([RunFolder(path / f"trial-{number}") for number in numbers])
+        return search
+
+    def _choices(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The choices of the run of a trial, in the form of `RunConfig.of`."""
+        # A trial occupies CPUs, unless the file asks for a GPU.
+        run = merge_choices({"machine": {"accelerator": "cpu"}}, self.config.run)
+        fixed = {"data": {"test": False}, "machine": {"threads": self.settings.threads}}
+        return merge_choices(merge_choices(run, nested(values)), fixed)
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether each trial needs a GPU."""
+        return bool(self._choices({})["machine"]["accelerator"] != "cpu")
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the best trial is tested."""
+        return bool(self.config.run.get("data", {}).get("test", True))
+
+    @property
+    def title(self) -> str:
+        """How many trials ended, and how."""
+        states = [cell.arm for cell in self.cells]
+        counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+        return f"{len(states)} trials: {', '.join(counts)}"
+
+    @property
+    def summary(self) -> str:
+        """What has read the test set."""
+        tested = "was read once, by the best one" if self.has_test else "has not been read"
+        return f"Trials are compared on the validation set. The test set {tested}."
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The score of the best trial, on the test set if it is read."""
+        cell = self.best_cell
+        name = f"{'test' if self.has_test else 'val'}_{first_measure(cell.numbers)}"
+        return f"{cell.numbers[name]:.4f}", f"{name.replace('_', ' ')} of {cell.name}"
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The best trial: its values and its scores."""
+        cell = self.best_cell
+        score = first_measure(cell.numbers)
+        row: dict[str, Any] = {"run": cell.name}
+        for name, value in cell.values.items():
+            row[name] = value if isinstance(value, int | float | str) else json.dumps(value)
+        for name in (f"val_{score}", f"test_{score}"):
+            if name in cell.numbers:
+                row[name] = cell.numbers[name]
+        return {"best": Table("Best trial", self.summary, [*row], [[*row.values()]])}
+
+    @property
+    def sections(self) -> list[Section]:
+        """The trials as parallel coordinates, and which fields decide."""
+        plots = require("optuna.visualization.matplotlib", "hpo")
+        label = f"validation {MEASURES[first_measure(self.best_cell.numbers)]}"
+        lines = "Each line is a finished trial: its score, and its values."
+        pictures = {plots.plot_parallel_coordinate: lines}
+        n_finished = sum(cell.arm == "finished" for cell in self.cells)
+        if n_finished >= MIN_IMPORTANCE:
+            pictures[plots.plot_param_importances] = (
+                "How much each field decides whether a trial is among the best (PED-ANOVA of "
+                f"Optuna), from {n_finished} finished trials. With few of them, mostly noise."
+            )
+        return [
+            Picture(
+                plot.__name__.removeprefix("plot_"),
+                caption,
+                partial(draw_optuna, plot, self.study, label),
+            )
+            for plot, caption in pictures.items()
+        ]
+
+    def cell(self, trial: Any) -> Cell:
+        """The run of a trial; its arm is how it ended."""
+        name = f"trial {trial.user_attrs[RUN]}"
+        return Cell(name, self.path_of(trial), nested(self.values_of(trial)), state_of(trial))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The runs of all trials."""
+        return [self.cell(trial) for trial in self.trials]
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why trials crashed, by the name of their cell."""
+        return {
+            self.cell(trial).name: trial.user_attrs[ERROR]
+            for trial in self.trials
+            if ERROR in trial.user_attrs
+        }
+
+    @property
+    def best(self) -> Any | None:
+        """The finished trial with the best validation score, then loss; None without one."""
+
+        def rank(trial: Any) -> tuple[float, float]:
+            return trial.value, -self.cell(trial).folder.read_result()["val_loss"]
+
+        finished = [trial for trial in self.trials if state_of(trial) == "finished"]
+        return max(finished, key=rank, default=None)
+
+    @property
+    def best_cell(self) -> Cell:
+        """The run of the best trial.
+
+        Raises:
+            BrokenRunError: If all trials have crashed.
+        """
+        best = self.best
+        if best is None:
+            name, error = next(iter(self.errors.items()))
+            raise BrokenRunError(
+                f"all {len(self.errors)} trials crashed, {name} with: {error.rstrip('.')}: change "
+                "the file of the search, and give another --out; the log next to the folder of a "
+                "trial has the whole error."
+            )
+        return self.cell(best)
+
+    def finish(self, executor: Executor, on_ended: Callable[[Cell], None]) -> None:
+        """Run all trials that have not ended, then test the best one; see `Search.finish`."""
+        super().finish(executor, lambda trial: on_ended(self.cell(trial)))
+        if self.has_test and not self.best_cell.test_file.is_file():
+            with lock(self.file, "works on the search"):
+                test_cell(self.job(self.best))

@@ -1,0 +1,119 @@
+"""Executors: what they return and raise, further jobs of a cell, and processes that are lost."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+
+from nwavesdk.analysis.study import on_processes, on_ray
+from nwavesdk.analysis.study.executors import (
+    MAX_BUSY_SECONDS,
+    Executor,
+    Work,
+    Workers,
+    _work_if_free,
+    finish_all,
+)
+from nwavesdk.train import BrokenRunError
+from nwavesdk.train.run_folder import BusyError
+
+
+def halve(job: int) -> float:
+    """Jobs of 3 fail."""
+    if job == 3:
+        raise ValueError("three is odd")
+    return job / 2
+
+
+def die(job: int) -> None:  # noqa: ARG001
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_if_even(job: int) -> None:
+    if job % 2:
+        raise ValueError("three is odd")
+    time.sleep(job)
+
+
+def check(executor: Executor) -> None:
+    """Results, an error, and a further job of a cell."""
+    ended: dict[str, Any] = {}
+
+    def end(name: str, result: Callable[[], float]) -> int | None:
+        try:
+            ended[name] = result()
+        except ValueError as error:
+            ended[name] = str(error)
+        return 6 if ended[name] == 4.0 else None
+
+    with executor as workers:
+        finish_all(workers, halve, iter([("two", 2), ("wrong", 3), ("eight", 8)]), end)
+    assert ended == {"two": 1.0, "wrong": "three is odd", "eight": 3.0}
+
+
+def test_processes() -> None:
+    check(on_processes(2))
+
+
+@pytest.mark.hpo
+@pytest.mark.usefixtures("local_ray")
+def test_ray() -> None:
+    check(on_ray("local", 1))
+
+
+def test_a_killed_process_and_a_wrong_end_stop_all() -> None:
+    def end(_: object, result: Callable[[], object]) -> None:
+        result()
+
+    begun = time.monotonic()
+    lost = r"a process of the study was lost \(.*perhaps because memory .* fewer --jobs"
+    with pytest.raises(BrokenRunError, match=lost), on_processes(2) as workers:
+        finish_all(workers, die, [(1, 1), (2, 2)], end)
+    with pytest.raises(ValueError, match="three is odd"), on_processes(2) as workers:
+        finish_all(workers, wait_if_even, [(1, 1000), (2, 3)], end)
+    assert time.monotonic() - begun < 200
+
+
+def test_cells_are_taken_when_a_process_is_free() -> None:
+    """So that a proposal knows the results before it."""
+    ended: list[int] = []
+
+    def submit(work: Work, job: int) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(work(job))
+        return future
+
+    def cells() -> Iterator[tuple[int, int]]:
+        for number in (2, 4, 6):
+            assert len(ended) == number // 2 - 1
+            yield number, number
+
+    finish_all(Workers(1, submit), halve, cells(), lambda cell, _: ended.append(cell))
+    assert ended == [2, 4, 6]
+
+
+def test_a_busy_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of a machine that was lost may hold its lock a little longer."""
+    now = [0.0]
+    monkeypatch.setattr("nwavesdk.analysis.study.executors.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "nwavesdk.analysis.study.executors.time.sleep",
+        lambda seconds: now.__setitem__(0, now[0] + seconds),
+    )
+    free_at = MAX_BUSY_SECONDS / 2
+
+    def work(job: int) -> int:
+        if now[0] < free_at:
+            raise BusyError("busy")
+        return job + 1
+
+    assert _work_if_free(work, 3) == 4
+    free_at = 10 * MAX_BUSY_SECONDS
+    with pytest.raises(BusyError):
+        _work_if_free(work, 3)

@@ -1,0 +1,240 @@
+"""Searches: what a trial is, continued after a kill, stopped early, and with a damaged journal."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lightning")
+pytest.importorskip("optuna")
+
+from analysis.here import Here
+from analysis.study.conftest import CRASHES, Content
+from nwavesdk.analysis.study import RunSearch, TuneConfig
+from nwavesdk.analysis.study.cells import Course, CrashError, run_cell
+from nwavesdk.analysis.study.search import Search, state_of
+from nwavesdk.analysis.study.search_file import SearchConfig
+from nwavesdk.internal.files import FileError
+from nwavesdk.train import BrokenRunError, Run
+
+pytestmark = pytest.mark.hpo
+
+
+def square(job: Any) -> Course:
+    """A trial of ten epochs, whose scores are known."""
+    path, values, _, until = job
+    Path(path).mkdir(exist_ok=True)
+    x = values["x"]
+    if x > 0.9:
+        raise CrashError("too large")
+    n_epochs = min(until or 10, 10)
+    return [x * epoch for epoch in range(1, n_epochs + 1)], n_epochs == 10
+
+
+def make(path: Path, work: Any = square, **settings: Any) -> Search:
+    """A search of one number from 0 to 1."""
+    import optuna
+
+    path.mkdir(exist_ok=True)
+    return Search(
+        path,
+        file="search.json",
+        content={},
+        settings=SearchConfig(**{"trials": 12, "scheduler": "none", **settings}),
+        space={"x": optuna.distributions.FloatDistribution(0, 1)},
+        work=work,
+        choices=dict,
+    )
+
+
+def finish(search: Search) -> list[int]:
+    """Finish a search in this process; the numbers of its trials in the order of their ends."""
+    ended: list[Any] = []
+    search.finish(Here(), ended.append)
+    return [trial.user_attrs["run"] for trial in ended]
+
+
+def test_trials_end_as_finished_or_crashed_and_the_best_is_the_highest(tmp_path: Path) -> None:
+    search = make(tmp_path / "search")
+    assert finish(search) == list(range(12))
+    for trial in make(tmp_path / "search").trials:
+        x = trial.params["x"]
+        assert state_of(trial) == ("crashed" if x > 0.9 else "finished")
+        assert trial.user_attrs.get("error") == ("too large" if x > 0.9 else None)
+        assert x > 0.9 or trial.value == 10 * x
+    finished = [trial.value for trial in search.trials if state_of(trial) == "finished"]
+    assert search.best.value == max(finished)  # type: ignore[union-attr]
+    assert finish(make(tmp_path / "search")) == []
+
+
+def test_a_worse_trial_is_stopped_at_the_same_epoch(tmp_path: Path) -> None:
+    search = make(tmp_path / "search", scheduler="asha", grace=2, reduction=2, trials=20)
+    finish(search)
+    stopped = [trial for trial in search.trials if state_of(trial) == "stopped"]
+    assert stopped
+    assert {len(trial.intermediate_values) for trial in stopped} <= {2, 4, 8}
+    best = search.best
+    assert best is not None
+    assert all(trial.params["x"] < best.params["x"] for trial in stopped)
+
+
+class KilledError(BaseException):
+    """Stands for a kill of the driver."""
+
+
+@pytest.mark.parametrize("cut", [0, 10])
+def test_after_a_kill_no_trial_is_lost_or_run_twice(tmp_path: Path, cut: int) -> None:
+    """Also if the kill has cut the last line of the journal."""
+    begun: list[str] = []
+
+    def killed(job: Any) -> Course:
+        begun.append(Path(job[0]).name)
+        if len(begun) in (3, 6):
+            raise KilledError
+        return square(job)
+
+    killed.__name__ = "square"
+    ended = []
+    for _ in range(2):
+        search = make(tmp_path / "search", killed)
+        with pytest.raises(KilledError):
+            finish(search)
+        ended += [t.user_attrs["run"] for t in search.trials if state_of(t) != "running"]
+        if cut:
+            with search.journal.open("ab") as file:
+                file.write(b'{"op_code": 6, "wor'[:cut])
+    search = make(tmp_path / "search", killed)
+    values = [trial.params["x"] for trial in search.trials]
+    finish(search)
+    assert [trial.user_attrs["run"] for trial in search.trials] == list(range(12))
+    # A trial that was interrupted has its values and its folder again.
+    assert [trial.params["x"] for trial in search.trials][: len(values)] == values
+    assert sorted(begun) == sorted([*{f"trial-{n}" for n in range(12)}, "trial-2", "trial-4"])
+    assert len({trial.params["x"] for trial in search.trials}) == 12
+
+
+def test_what_is_not_the_fault_of_a_trial_ends_the_search(tmp_path: Path) -> None:
+    def full(job: Any) -> Course:  # noqa: ARG001
+        raise BrokenRunError("the disk is full.")
+
+    with pytest.raises(BrokenRunError, match=r"^trial-0: the disk is full\."):
+        finish(make(tmp_path / "search", full))
+    assert [state_of(trial) for trial in make(tmp_path / "search").trials] == ["running"]
+    assert finish(make(tmp_path / "search"))[0] == 0
+
+
+def test_a_damaged_journal_is_one_line(tmp_path: Path) -> None:
+    search = make(tmp_path / "search", trials=2)
+    finish(search)
+    search.journal.write_text("{}\n" + search.journal.read_text())
+    with pytest.raises(FileError, match=r"journal\.log is not the journal of a search .*: restore"):
+        finish(make(tmp_path / "search"))
+
+
+# Searches of runs
+
+
+def test_a_trial_is_the_run_of_its_values_and_only_the_best_is_tested(
+    search: RunSearch, tmp_path: Path
+) -> None:
+    states = [cell.arm for cell in search.cells]
+    assert sorted(states) == ["crashed", "finished", "finished", "finished"]
+    (error,) = search.errors.values()
+    assert error.endswith("RuntimeError: a net with slow neurons).")
+    best = search.best_cell
+    assert [cell.test_file.is_file() for cell in search.cells] == [
+        cell == best for cell in search.cells
+    ]
+    scores = [cell.numbers["val_accuracy"] for cell in search.cells if cell.arm == "finished"]
+    assert best.numbers["val_accuracy"] == max(scores)
+    path, choices, threads, _ = search.job(search.best)
+    config = best.folder.read_config()
+    assert best.values == {"learning.rate": config.learning.rate, "net.tau": 0.01}
+    assert (config.machine.threads, config.data.test, threads) == (1, False, 1)
+    alone = Run.new(tmp_path / "run", choices)
+    course = Here().call(run_cell, (path, choices, 1, None))
+    assert course == ([row["val_accuracy"] for row in best.metrics()], True)
+    alone.train()
+    assert alone.folder.model.read_bytes() == best.folder.model.read_bytes()
+
+
+def test_a_search_is_opened_again_by_its_file(search: RunSearch, content: Content) -> None:
+    again = RunSearch.open(search.path, TuneConfig.read(search.file))
+    assert again.best_cell == search.best_cell
+    other = TuneConfig.of(content(seed=search.settings.seed, trials=5)).completed()
+    with pytest.raises(
+        ValueError, match=r"holds another study \(search\.trials: got 5, expected 4"
+    ):
+        RunSearch.open(search.path, other)
+
+
+def test_if_all_trials_crash_one_line_says_so(content: Content, tmp_path: Path) -> None:
+    crashing = content(trials=2)
+    crashing["space"] = {"net.tau": {"choices": [CRASHES]}}
+    config = TuneConfig.of(crashing).completed()
+    search = RunSearch(tmp_path / "search", config)
+    (tmp_path / "search").mkdir()
+    with pytest.raises(BrokenRunError, match=r"all 2 trials crashed, trial 0 with: .*slow neurons"):
+        search.finish(Here(), lambda _: None)
+
+
+def test_a_run_is_trained_until_its_next_comparison(search: RunSearch, tmp_path: Path) -> None:
+    _, choices, *_ = search.job(search.best)
+    choices = {**choices, "learning": {**choices["learning"], "epochs": 4}}
+    model = []
+    for name, stops in (("whole", [None]), ("parts", [1, 3, 3, 2, 4, None, 1])):
+        counts = []
+        for until in stops:
+            scores, is_over = Here().call(run_cell, (str(tmp_path / name), choices, 1, until))
+            counts.append(len(scores))
+            assert is_over == (len(scores) == 4)
+        assert counts == ([4] if name == "whole" else [1, 3, 3, 3, 4, 4, 4])
+        model.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert model[0] == model[1]
+    assert (tmp_path / "parts.log").read_text().count("epoch   4/4") == 1
+
+
+def test_an_error_of_a_run_is_one_line_and_whole_in_its_log(
+    search: RunSearch, tmp_path: Path
+) -> None:
+    _, choices, *_ = search.job(search.best)
+    choices = {**choices, "net": {**choices["net"], "tau": CRASHES}}
+    with pytest.raises(CrashError, match=r"RuntimeError: a net with slow neurons\)\.$"):
+        Here().call(run_cell, (str(tmp_path / "run"), choices, 1, None))
+    assert "Traceback" in (tmp_path / "run.log").read_text()
+
+
+def test_the_command(
+    content: Content, search: RunSearch, tmp_path: Path, here: Here, capsys: Any
+) -> None:
+    del capsys
+    from cli.command import json_object, nwave
+
+    file, out = tmp_path / "tune.json", tmp_path / "search"
+    file.write_text(json.dumps(content(seed=search.settings.seed)))
+    done = nwave("tune", file, "--out", out, "--json")
+    assert done.exit_code == 0, done.output
+    result = json_object(done)
+    assert [cell["arm"] for cell in result["cells"]] == [cell.arm for cell in search.cells]
+    (best,) = result["best"]
+    assert best["run"] == search.best_cell.name
+    assert best["test_accuracy"] == search.best_cell.numbers["test_accuracy"]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("trial ")]
+    assert len(lines) == 4
+    assert len([line for line in lines if "slow neurons" in line]) == 1
+    n_called = len(here.called)
+    again = nwave("tune", "--out", out, "--resume", "--json")
+    assert json_object(again) == result
+    assert len(here.called) == n_called
+
+
+def test_damage_in_a_trial_is_an_error(search: RunSearch, tmp_path: Path) -> None:
+    from nwavesdk.analysis.study.report import write_report
+
+    shutil.copytree(search.path, tmp_path / "search")
+    copied = RunSearch.open(tmp_path / "search", search.config)
+    copied.best_cell.test_file.write_bytes(b"{")
+    with pytest.raises(FileError, match=r"test\.json is damaged.*: remove it; the same command"):
+        write_report(copied)
