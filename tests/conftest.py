@@ -1,6 +1,5 @@
 """Fixtures for all tests."""
 
-import gc
 import os
 import re
 from collections.abc import Iterator
@@ -52,16 +51,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             slow = [item for item in items if item.get_closest_marker(marker)]
             config.hook.pytest_deselected(items=slow)
             items[:] = [item for item in items if item not in slow]
-
-
-def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what is imported and collected, which stays."""
-    gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    """Collect all at the end, as always: C++ libraries report what remains."""
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ resource.setrlimit(resource.RLIMIT_DATA, (n_taken + 2**27,) * 2)
 split.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
 data = {"source": sys.argv[1], "hold": 1}
 net = {"name": "lif", "hidden": [4], "population": 1}
-learning = {"epochs": 1, "batch_size": 2}
+learning = {"epochs": 1, "batch_size": 4}
 choices = {"data": data, "net": net, "learning": learning}
 choices["machine"] = {"accelerator": "cpu", "threads": 1}
 run = Run.new(Path(sys.argv[2]), RunConfig.of(choices))
@@ -34,8 +34,8 @@ print(4 * values, run.train()["epochs"])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_a_data_set_larger_than_memory_is_trained_on(tmp_path: Path) -> None:
-    x = np.zeros((75, 1000, 1000), np.int8)
-    y = np.arange(75) % 2
+    x = np.zeros((150, 500, 1000), np.int8)
+    y = np.arange(150) % 2
     x[y == 1, ::10] = 1
     np.savez(tmp_path / "large.npz", x=x, y=y)
     del x
