@@ -69,6 +69,7 @@ def train_run(
         int | None,
         typer.Option(min=1, max=1024, help="Folds at a time. [cores / threads; GPU: 1]"),
     ] = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Train a spiking net on recordings; write weights, numbers and report.html to DIR.
@@ -84,10 +85,11 @@ def train_run(
         choices = _with_recorded(_choices_of_study(out), choices)
     data = choices.get("data", {})
     if (data.get("folds") or data.get("leave_one_out")) and not data.get("fold"):
-        _train_folds(out, choices, jobs, as_json)
+        _train_folds(out, choices, jobs, ray, as_json)
         return
-    if jobs is not None:
-        raise ValueError("--jobs: has no effect on a single run: remove it, or add --folds.")
+    for option, value in {"--jobs": jobs, "--ray": ray}.items():
+        if value is not None:
+            raise ValueError(f"{option}: has no effect on a single run: remove it, or add --folds.")
 
     result = _resume(out, choices) if resume else _begin(out, choices)
     if result is not None:
@@ -151,14 +153,18 @@ def _choices_of_study(out: Path) -> Choices:
     return parse_json(read_bytes(file), file).get("choices", {}) if file.is_file() else {}
 
 
-def _train_folds(out: Path, choices: Choices, jobs: int | None, as_json: bool) -> None:
+def _train_folds(
+    out: Path, choices: Choices, jobs: int | None, ray: str | None, as_json: bool
+) -> None:
     """All folds of a cross-validation, and their report."""
-    from nwavesdk.analysis.study import cross_validate, on_processes
+    from nwavesdk.analysis.study import cross_validate, on_processes, on_ray
 
     threads = choices.get("machine", {}).get("threads", 1)
     folds = cross_validate(out, choices, threads)
-    n_jobs = 1 if _uses_gpu(choices) else max(1, (os.cpu_count() or 1) // threads)
-    finish_study(folds, on_processes(jobs or n_jobs), as_json)
+    uses_gpu = _uses_gpu(choices)
+    n_jobs = jobs or (1 if uses_gpu else max(1, (os.cpu_count() or 1) // threads))
+    executor = on_ray(ray, threads, int(uses_gpu), jobs) if ray else on_processes(n_jobs)
+    finish_study(folds, executor, as_json)
 
 
 def _uses_gpu(choices: Choices) -> bool:
@@ -177,7 +183,7 @@ def finish_study(study: Any, executor: Any, as_json: bool) -> None:
         text = measures_text(cell.numbers)
         if cell.arm == "stopped":
             text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
-        print_note(f"{cell.name}: {study.errors.get(cell.name, text)}")
+        print_note(f"{cell.name}: {cell.error or text}")
 
     study.finish(executor, print_cell)
     page = write_report(study)

@@ -1,6 +1,8 @@
 """Processes that this library starts, and the addresses of clusters on which it starts them."""
 
 import ctypes
+import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -41,4 +43,7 @@ def die_with_the_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # it ended while this process imported
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -50,6 +50,7 @@ def weights_of(folder: Path) -> list[Any]:
     """The weights of the last and of the best epoch, as lists, and the number of the best one."""
     last = torch.load(folder / "checkpoint.ckpt", weights_only=True)["state_dict"]
     best = torch.load(folder / "best.pt", weights_only=True)
+    last = {name.removeprefix("net."): weight for name, weight in last.items()}
     weights = [{name: w.tolist() for name, w in state.items()} for state in (last, best["model"])]
     return [*weights, best["epoch"]]
 
@@ -182,6 +183,12 @@ def test_the_score_is_that_of_the_metric(config: dict[str, Any]) -> None:
         task = TrialObjective(read_trial_config({**config, **changes}), nn.Identity(), 3)
         tally = task.tally(outputs[:, :4], y[:4]) + task.tally(outputs[:, 4:], y[4:])
         assert task.measures(tally)["score"] == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_the_seed_of_the_data_orders_the_batches(config: dict[str, Any], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train_one_trial({**config, "data.seed": seed}, build, tmp_path / str(seed))
+    assert weights_of(tmp_path / "0") != weights_of(tmp_path / "1")
 
 
 def test_damaged_files_and_another_config_are_errors(

@@ -60,12 +60,14 @@ class Cell:
         path: Folder of the run.
         changes: What it changes in the choices of the study.
         arm: The cells with which it is averaged.
+        error: Why it crashed, in one line.
     """
 
     name: str
     path: Path
     changes: Mapping[str, Any]
     arm: str
+    error: str = ""
 
     @property
     def folder(self) -> RunFolder:

@@ -25,7 +25,7 @@ COLUMNS = ("test_", "val_", "epochs", "seconds")
 QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
-# Both have what a report needs: `path`, `file`, `content`, `cells`, `errors`,
+# Both have what a report needs: `path`, `file`, `content`, `cells`,
 # `title`, `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
 AnyStudy = Study | RunSearch
 
@@ -43,7 +43,7 @@ def result_of(study: AnyStudy) -> dict[str, Any]:
     cells = []
     for cell in study.cells:
         identity = {"name": cell.name, "arm": cell.arm, "run": str(cell.path)}
-        error = {"error": study.errors[cell.name]} if cell.name in study.errors else {}
+        error = {"error": cell.error} if cell.error else {}
         numbers = {name: value for name, value in cell.numbers.items() if name != "confusion"}
         cells.append({**identity, **cell.values, **cell.facts, **numbers, **error})
     return {"study": str(study.path), **tables, "cells": cells}
@@ -107,7 +107,7 @@ def _cell_table(study: AnyStudy) -> Table:
     """A row for each cell; what one lacks is empty."""
     rows: list[dict[str, Value]] = []
     for cell in study.cells:
-        texts = {**cell.values, **cell.facts, "error": study.errors.get(cell.name, "")[:300]}
+        texts = {**cell.values, **cell.facts, "error": cell.error[:300]}
         numbers = {name: n for name, n in cell.numbers.items() if name.startswith(COLUMNS)}
         rows.append({"run": cell.name, **{n: _text(v) for n, v in texts.items()}, **numbers})
     columns = dict.fromkeys(name for row in rows for name in row)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -142,8 +142,6 @@ class Study:
     title: str
     summary: str
     has_test: bool = True
-
-    errors: ClassVar[Mapping[str, str]] = {}  # the first error of a cell ends the study
 
     @property
     def file(self) -> Path:

@@ -148,21 +148,13 @@ class RunSearch(Search):
     def cell(self, trial: Any) -> Cell:
         """The run of a trial; its arm is how it ended."""
         name = f"trial {trial.user_attrs[RUN]}"
-        return Cell(name, self.path_of(trial), nested(self.values_of(trial)), state_of(trial))
+        values, error = nested(self.values_of(trial)), trial.user_attrs.get(ERROR, "")
+        return Cell(name, self.path_of(trial), values, state_of(trial), error)
 
     @property
     def cells(self) -> list[Cell]:
         """The runs of all trials."""
         return [self.cell(trial) for trial in self.trials]
-
-    @property
-    def errors(self) -> dict[str, str]:
-        """Why trials crashed, by the name of their cell."""
-        return {
-            self.cell(trial).name: trial.user_attrs[ERROR]
-            for trial in self.trials
-            if ERROR in trial.user_attrs
-        }
 
     @property
     def best(self) -> Any | None:
@@ -183,11 +175,11 @@ class RunSearch(Search):
         """
         best = self.best
         if best is None:
-            name, error = next(iter(self.errors.items()))
+            cell = self.cells[0]
             raise BrokenRunError(
-                f"all {len(self.errors)} trials crashed, {name} with: {error.rstrip('.')}: change "
-                "the file of the search, and give another --out; the log next to the folder of a "
-                "trial has the whole error."
+                f"all {len(self.cells)} trials crashed, {cell.name} with: "
+                f"{cell.error.rstrip('.')}: change the file of the search, and give another --out; "
+                "the log next to the folder of a trial has the whole error."
             )
         return self.cell(best)
 

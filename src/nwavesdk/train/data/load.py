@@ -9,8 +9,7 @@ from nwavesdk.chip import Profile
 from nwavesdk.data import Frames, Recordings, Series, Split, Standard, fit_hold, fit_length
 from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import EventFeatures, SeriesFeatures
-from nwavesdk.internal.files import printable
-from nwavesdk.train.config import Choices, CompletedConfig, RunConfig, merge_choices
+from nwavesdk.train.config import Choices, CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import (
@@ -27,7 +26,6 @@ __all__ = [
     "RunData",
     "begin_data",
     "complete_data",
-    "config_with_test",
     "load_run_data",
 ]
 
@@ -94,41 +92,6 @@ def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) ->
     warn_of_skipped(split.recordings.skipped)
     _check_unchanged(config, split.recordings)
     return _as_series(config, split)
-
-
-def config_with_test(config: CompletedConfig) -> CompletedConfig:
-    """The config of a run that left its test set unread, as that of a run which reads it.
-
-    Both have the same training and validation set, so the weights of one are those of the other.
-
-    Args:
-        config: The config of the run.
-
-    Raises:
-        ValueError: If the data have changed, or a file of the test set that cannot be used changes
-            the other sets.
-    """
-    unread = load_and_split(config)
-    _check_unchanged(config, unread.recordings)
-    tested = CompletedConfig.of(merge_choices(config.model_dump(), {"data": {"test": True}}))
-    whole = load_and_split(tested)
-    for name in ("train", "val"):
-        keys, keys_before = (
-            [split.recordings.keys[index] for index in split.split.indices.as_dict()[name]]
-            for split in (whole, unread)
-        )
-        if keys != keys_before:
-            raise ValueError(
-                f"{printable(config.data.source)} has files in the test set that cannot be used, "
-                f"without which the {name} set is another one: repair or remove them, and begin "
-                "again."
-            )
-    facts = {
-        "fingerprint": whole.recordings.fingerprint,
-        "recordings": tuple(map(len, whole.split.indices)),
-        "skipped": whole.recordings.skipped,
-    }
-    return CompletedConfig.of(merge_choices(tested.model_dump(), {"facts": facts}))
 
 
 def _check_unchanged(config: CompletedConfig, recordings: Recordings) -> None:
