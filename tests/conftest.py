@@ -36,9 +36,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.importorskip(package)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark doctests that need an extra, leave out slow tests, and group the others."""
+    """Mark doctests that need an extra, and leave out slow tests."""
     for extra, folder in DOCTESTS.items():
         is_missing = any(find_spec(package) is None for package in EXTRAS[extra])
         for item in items:
@@ -52,21 +51,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             slow = [item for item in items if item.get_closest_marker(marker)]
             config.hook.pytest_deselected(items=slow)
             items[:] = [item for item in items if item not in slow]
-    if config.pluginmanager.hasplugin("xdist"):
-        _group(items)
-
-
-def _group(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, tests of a file share a process, and all files that need Ray do."""
-    with_ray = {item.path for item in items if "local_ray" in getattr(item, "fixturenames", ())}
-    for item in items:
-        name = "ray" if item.path in with_ray else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    torch.manual_seed(0)
+    # Without a GPU, torch.manual_seed formats the call stack each time, for one that may come.
+    seed = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
+    seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -136,7 +127,9 @@ def choices(tones: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no pictures of runs, which take longer than the training; shared runs have them."""
-    if find_spec("matplotlib"):
-        monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
+def without_pictures() -> Iterator[None]:
+    """Draw no pictures of runs; runs that all tests share have them."""
+    from train.runs import no_pictures
+
+    with no_pictures():
+        yield

@@ -6,9 +6,8 @@ import importlib
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import nwavesdk
 
@@ -40,8 +39,6 @@ def dotted_name(path):
 
 
 PATHS = {dotted_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
-MODULES = [name for name in PATHS if name != "nwavesdk"]
 PEERS = {"snntorch", "spikingjelly", "norse", "sinabs"}
 EXTRAS = {
     "PIL",
@@ -80,6 +77,15 @@ TYPED_ONLY = {
 imported on first use and for types."""
 
 
+MODULES = [name for name in PATHS if name != "nwavesdk"]
+
+
+@cache
+def trees():
+    """The syntax trees of all modules, by name."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
+
+
 def package_of(module):
     return module.split(".")[1]
 
@@ -106,24 +112,29 @@ def nodes_at_run_time(tree):
             pending.extend(ast.iter_child_nodes(node))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_from_lower_layers_and_its_own_package(module):
-    package = package_of(module)
-    for imported, name in imported_names(ast.walk(TREES[module])):
-        top = imported.split(".")[0]
-        assert top not in PEERS
-        if top != "nwavesdk" or imported == "nwavesdk" or (package, imported, name) in TYPED_ONLY:
-            continue
-        other = package_of(imported)
-        if other != package:
-            assert LEVEL[other] < LEVEL[package], f"{module} imports {imported}"
-            private = (name or "").startswith("_")
-            assert not private, f"{module} imports the private {imported}.{name}"
+def wrong_import(module, imported, name):
+    """Whether a module may not import a name of another one."""
+    package, top = package_of(module), imported.split(".")[0]
+    if top != "nwavesdk" or imported == "nwavesdk" or (package, imported, name) in TYPED_ONLY:
+        return top in PEERS
+    other = package_of(imported)
+    is_private = (name or "").startswith("_")
+    return other != package and (LEVEL[other] >= LEVEL[package] or is_private)
+
+
+def test_modules_import_only_from_lower_layers_and_their_own_package():
+    wrong = [
+        f"{module} imports {imported} {name}"
+        for module in MODULES
+        for imported, name in imported_names(ast.walk(trees()[module]))
+        if wrong_import(module, imported, name)
+    ]
+    assert not wrong
 
 
 def test_there_is_no_import_circle():
     imports = {}
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         targets = set()
         for imported, name in imported_names(nodes_at_run_time(tree)):
             submodule = f"{imported}.{name}"
@@ -132,17 +143,16 @@ def test_there_is_no_import_circle():
     graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which lists the circle
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_starts_with_a_docstring(module):
-    assert ast.get_docstring(TREES[module])
+def test_a_module_starts_with_a_docstring():
+    assert not [name for name, tree in trees().items() if not ast.get_docstring(tree)]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_all_lists_existing_names_once(module):
-    loaded = importlib.import_module(module)
-    assert len(loaded.__all__) == len(set(loaded.__all__))
-    for name in loaded.__all__:
-        assert hasattr(loaded, name)
+def test_all_lists_existing_names_once():
+    for module in MODULES:
+        loaded = importlib.import_module(module)
+        assert len(loaded.__all__) == len(set(loaded.__all__)), module
+        missing = [name for name in loaded.__all__ if not hasattr(loaded, name)]
+        assert not missing, module
 
 
 HEAVY = ", ".join(

@@ -6,12 +6,11 @@ A part that is filled in at run time is `…`, and an owner, such as the class o
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "errors.md"
-TREES = [ast.parse(path.read_text()) for path in (ROOT / "src" / "nwavesdk").rglob("*.py")]
-CLASSES = {node.name for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 # Errors of our own whose first argument is a text, not a file.
 OWN_ERRORS = {"BrokenRunError", "CannotSplitError", "NetFileError", "PageError"}
 WARNINGS = {"warnings.warn", "_warn_once"}
@@ -21,6 +20,12 @@ OWNER = re.compile(
 )
 # A first cell of a table, which is a message.
 MESSAGE = re.compile(r"^\| `` (.+?) `` \|", re.MULTILINE)
+
+
+@cache
+def trees() -> list[ast.Module]:
+    """The syntax trees of all modules."""
+    return [ast.parse(path.read_text()) for path in (ROOT / "src" / "nwavesdk").rglob("*.py")]
 
 
 def template(text: ast.expr) -> str:
@@ -63,10 +68,12 @@ def texts_of_errors(tree: ast.Module) -> list[tuple[str, ast.expr]]:
 def messages_of_source() -> set[str]:
     """All messages that belong to the page."""
     found = set()
-    for name, text in (pair for tree in TREES for pair in texts_of_errors(tree)):
+    nodes = [node for tree in trees() for node in ast.walk(tree)]
+    classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    for name, text in (pair for tree in trees() for pair in texts_of_errors(tree)):
         message = template(text)
         first = re.match(r"\w*", message)[0]
-        is_named = first == "NAME" or (first in CLASSES and name != "text")
+        is_named = first == "NAME" or (first in classes and name != "text")
         is_own = name in OWN_ERRORS | WARNINGS
         if (is_named or is_own) and re.search("[a-z]{3}", message):
             found.add(without_remedy(message))
@@ -85,7 +92,7 @@ def test_the_page_of_errors_has_the_messages_of_the_source() -> None:
 def test_the_messages_of_the_command_are_in_the_source() -> None:
     table = PAGE.read_text().partition("## The command nwave")[2].partition("\n## ")[0]
     messages = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
-    nodes = [node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.expr)]
+    nodes = [node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.expr)]
     texts = "\n".join(filter(None, map(template, nodes)))
     of_typer = [message for message in messages if message.startswith("no such")]
     assert len(of_typer) == 2

@@ -89,6 +89,7 @@ PROGRAMS = sorted(
 )
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_examples_run(path, capsys, monkeypatch, tmp_path, request):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

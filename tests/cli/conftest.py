@@ -6,6 +6,7 @@ import pytest
 from typer.testing import Result
 
 from cli.command import nwave
+from train.runs import no_pictures
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,8 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "chip"
     sizes = ["--hidden", 10, "--population", 3, "--duration", 0.3, "--sample-rate", 8000]
     learning = ["--epochs", 2, "--batch-size", 8, "--learning-rate", 0.05]
-    result = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *sizes, *learning)
+    with no_pictures():
+        result = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *sizes, *learning)
     assert result.exit_code == 0, result.output
     return out
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -112,15 +113,13 @@ def test_any_other_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
-    code = (
-        "import sys, importlib.util as u; find = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name == 'lightning' else find(name, *rest)\n"
-        "from nwavesdk.cli import main; main()"
-    )
-    words = [sys.executable, "-c", code, "train", "--out", str(tmp_path / "run")]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str) -> object:
+        return None if name == "lightning" else find_spec(name)
+
+    monkeypatch.setattr("nwavesdk.train.find_spec", find)
+    result = nwave("train", "--out", tmp_path / "run")
+    assert result.exit_code == 2
     assert (
         result.stderr
         == "nwave: lightning is not installed: pip install '.[train]' in a clone of nwavesdk "

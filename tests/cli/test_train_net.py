@@ -8,7 +8,7 @@ import pytest
 from cli.command import json_object, nwave
 from nwavesdk.presets import page_path
 from nwavesdk.train import RunFolder
-from train.runs import difference
+from train.runs import difference, no_pictures
 
 pytest.importorskip("lightning")
 
@@ -32,7 +32,8 @@ def own(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, st
     (folder / "net.py").write_text(TEXT)
     net = f"{folder / 'net.py'}:build"
     options = ["--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8, "--net", net]
-    result = nwave("train", "--out", folder / "run", "--data", tones, *options)
+    with no_pictures():
+        result = nwave("train", "--out", folder / "run", "--data", tones, *options)
     assert result.exit_code == 0, result.output
     return folder / "run", net
 
@@ -75,7 +76,8 @@ def of_preset(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `--net conv`."""
     run = tmp_path_factory.mktemp("preset") / "run"
     options = ["--net", "conv", "--epochs", 1, "--batch-size", 16, "--bands", 16]
-    result = nwave("train", "--out", run, "--data", tones, *options)
+    with no_pictures():
+        result = nwave("train", "--out", run, "--data", tones, *options)
     assert result.exit_code == 0, result.output
     assert re.search(r"net conv for sound, [\d,]+ parameters; 1 epoch in batches of", result.stderr)
     return run

@@ -1,8 +1,6 @@
 """NWAVE's data generator: values, sets, faults, and a cache that several processes share."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 
 import nwavesdk
 from data.conftest import tone, write
+from forked import start_code
 from nwavesdk import NWaveDataGen, NWaveDataloaderConfig
 from nwavesdk.chip import load_profile
 from nwavesdk.data import FrontEnd, RecordingError
@@ -22,23 +21,12 @@ for needed in ("soundfile", "soxr", "scipy"):
     pytest.importorskip(needed)
 
 PROCESS = """
-import sys
-from nwavesdk.data import FrontEnd, NWaveDataGen
+import sys, warnings
+from nwavesdk.data import NWaveDataGen
+warnings.simplefilter("error")
 choices = dict(sample_rate=8000, recording_duration_s=0.4, sim_time_s=10e-3, progress=False)
 NWaveDataGen(data_parent=sys.argv[1], cache=sys.argv[2], **choices).dataloaders()
 """
-
-SLOW_PROCESS = PROCESS.replace(
-    "choices =",
-    """
-import time
-prepare = FrontEnd.prepare
-def wait_and_prepare(*arguments):
-    time.sleep(0.3)
-    return prepare(*arguments)
-FrontEnd.prepare = wait_and_prepare
-choices =""",
-)
 
 
 def build(folder: Path, fast: dict[str, Any], **choices: Any) -> NWaveDataGen:
@@ -46,10 +34,6 @@ def build(folder: Path, fast: dict[str, Any], **choices: Any) -> NWaveDataGen:
     data = NWaveDataGen(data_parent=folder, **{**fast, **choices})
     assert data.split
     return data
-
-
-def start(folder: Path, cache: Path, code: str = PROCESS) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-W", "error", "-c", code, folder, cache])
 
 
 def check_same(first: NWaveDataGen, second: NWaveDataGen) -> None:
@@ -335,7 +319,7 @@ def test_a_cache_that_cannot_be_used_gives_one_warning(
 
 
 def test_two_processes_write_the_same_cache(words: Path, fast: dict[str, Any]) -> None:
-    processes = [start(words, fast["cache"]) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    processes = [start_code(PROCESS, words, words, fast["cache"]) for _ in range(2)]
+    assert [process.finish().code for process in processes] == [0, 0]
     check_same(build(words, fast), build(words, fast, cache=False))
     assert len(list(fast["cache"].iterdir())) == 1

@@ -27,6 +27,7 @@ from nwavesdk.dynamics import (
 )
 from nwavesdk.surrogate import heaviside
 from oracle import page_function, surrogate
+from pairwise import pairwise
 
 DT = 0.1
 FACTOR = 0.5  # a number that a page captures
@@ -219,9 +220,12 @@ def check(page, T, detach, saves, tolerance=1e-12):
             assert error < tolerance, (i, error)
 
 
-@pytest.mark.parametrize("saves", SAVES)
-@pytest.mark.parametrize("detach", [False, True])
-@pytest.mark.parametrize("name", PAGES)
+CASES = pairwise(name=[*PAGES], detach=[False, True], saves=[*SAVES])
+
+
+@pytest.mark.parametrize(
+    ("name", "detach", "saves"), [case.values() for case in CASES], ids=lambda value: str(value)
+)
 def test_derived_gradients_equal_autograd(name, detach, saves):
     check(PAGES[name], 4, detach, saves)
 

@@ -275,6 +275,13 @@ def call_nwave(*words: str) -> None:
     main()
 
 
+def execute(code: str, *words: str) -> None:
+    """Run code as `python -c` does."""
+    sys.argv = ["-c", *words]
+    sys.path.insert(0, "")
+    exec(code, vars(sys.modules["__main__"]))
+
+
 def load_export(path: str) -> None:
     """Read a chip file and print what decides the spikes of its net."""
     from nwavesdk.deploy import load_export

@@ -209,7 +209,8 @@ def models():
     found = [FrozenModel]
     for model in found:  # which grows
         found += model.__subclasses__()
-    return [model for model in found[1:] if model.__module__.startswith("nwavesdk.")]
+    models = [*dict.fromkeys(found[1:])]  # a model with two bases is found twice
+    return [model for model in models if model.__module__.startswith("nwavesdk.")]
 
 
 OWN_LIST = []
@@ -224,7 +225,13 @@ def test_wrong_fields_of_a_model_end_in_one_line():
     texts = []
     checked = models()
     for model in checked:
-        for content in [{name: swap} for name in model.model_fields for swap in swaps] + swaps:
+        # A field that a base declares is tried with all values there, and with a few here.
+        contents = [
+            {name: swap}
+            for number, name in enumerate(model.model_fields)
+            for swap in (swaps if name in model.__annotations__ else swaps[number % 5 :: 5])
+        ]
+        for content in contents + swaps:
             try:
                 model.of(content)
             except ValueError as error:

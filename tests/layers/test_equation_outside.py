@@ -2,14 +2,13 @@
 
 import importlib
 import inspect
-import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from forked import run_code
 from layers.nets import drive
 from nwavesdk.data import Standard
 from nwavesdk.deploy import export, find_violations, place_layers
@@ -73,6 +72,14 @@ def resume(path):
 '''
 
 
+RESUME = """
+import sys, warnings
+warnings.simplefilter("error")
+import own_neurons
+own_neurons.resume(sys.argv[1])
+"""
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """The module of a user."""
@@ -92,10 +99,7 @@ def test_another_process_resumes_with_the_same_bits(own, tmp_path):
     torch.save({**stored, "x": x, "targets": targets}, path)
     losses, weights = own.train(net, optimizer, 3, x, targets)
 
-    code = f"import own_neurons; own_neurons.resume({str(path)!r})"
-    search = os.pathsep.join([str(tmp_path), *sys.path])
-    command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": search})
+    run_code(RESUME, tmp_path, path)
     for other_losses, other_weights in torch.load(f"{path}.resumed"):
         assert other_losses == losses
         assert other_weights.keys() == weights.keys()

@@ -8,7 +8,6 @@ import marshal
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import numba
 import pytest
 
+from forked import run_code
 from nwavesdk.internal.files import FileError, draft_of
 from nwavesdk.solvers import kernel_cache
 from nwavesdk.solvers.kernel_cache import (
@@ -35,10 +35,11 @@ root = pytest.mark.skipif(
 )
 
 PROGRAM = """
-import gc, sys, torch
+import gc, sys, warnings, torch
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers.cpu.native import NativeFunction
 from nwavesdk.surrogate import parse
+warnings.simplefilter("error")
 for text in sys.argv[1:]:
     layer = LIFLayer(8, 10e-3, spike_grad=parse(text))
     prepare_net(layer)
@@ -50,22 +51,18 @@ print(len(kernels) - hits, hits)
 """
 
 
-def run_program(cache: Path, *surrogates: str, warnings: str = "error") -> tuple[int, int, str]:
-    """Kernels that a new process compiled, kernels that it found on disk, and its warnings."""
-    done = subprocess.run(
-        [sys.executable, "-W", warnings, "-c", PROGRAM, *surrogates],
-        capture_output=True, text=True, check=True,
-        env={**os.environ, "NWAVESDK_CACHE": str(cache)},
-    )  # fmt: skip
-    compiled, loaded = map(int, done.stdout.split())
-    return compiled, loaded, done.stderr
+def run_program(cache: Path, *surrogates: str) -> tuple[int, int]:
+    """Kernels that a new process compiled, and kernels that it found on disk."""
+    outcome = run_code(PROGRAM, cache, *surrogates, NWAVESDK_CACHE=str(cache))
+    compiled, loaded = map(int, outcome.stdout.split())
+    return compiled, loaded
 
 
 @pytest.fixture(scope="module")
 def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the kernels of a LIF layer with the atan surrogate: steps and loops."""
     folder = tmp_path_factory.mktemp("cache")
-    assert run_program(folder, "atan")[:2] == (4, 0)
+    assert run_program(folder, "atan") == (4, 0)
     return folder
 
 
@@ -120,7 +117,7 @@ def set_trap(path: Path, marker: Path) -> None:
 def test_a_second_process_compiles_a_kernel_for_another_surrogate_and_none_for_other_slopes(
     cache: Path,
 ) -> None:
-    assert run_program(cache, "atan(7)", "atan(0.5)", "fast_sigmoid")[:2] == (1, 4)
+    assert run_program(cache, "atan(7)", "atan(0.5)", "fast_sigmoid") == (1, 4)
 
 
 def test_the_folder_is_private_and_the_only_one(

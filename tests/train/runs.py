@@ -1,7 +1,9 @@
 """Small runs for tests: their choices, runs that break off, and what they leave behind."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,15 @@ import torch
 
 if TYPE_CHECKING:
     from nwavesdk.train import CompletedConfig, Run
+
+
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """Draw no pictures of runs, which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("matplotlib"):
+            patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")
+        yield
 
 
 def small_choices(tones: Path) -> dict[str, Any]:

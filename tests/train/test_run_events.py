@@ -11,7 +11,7 @@ from examples import small_data as small
 from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.train import Run
-from train.runs import metrics_without_time, model_bytes, stop_after
+from train.runs import metrics_without_time, model_bytes, no_pictures, stop_after
 
 
 def choices_of(folder: Path, events: str) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run.new(tmp_path_factory.mktemp("run") / "lists", choices_of(folder, "lists"))
-    run.train()
+    with no_pictures():
+        run.train()
     return run.folder.path
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from contract import NEURONS, SURROGATES
+from forked import run_code, start_code
 from nwavesdk.solvers import Problem, Spec, solve
 from nwavesdk.solvers.cpu import threads
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_jobs
@@ -157,7 +158,7 @@ print(during < before / 3, during < after / 3, waits._thread)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork_the_child_runs_too():
+def test_after_a_fork_the_child_runs_too(tmp_path):
     """While threads spin, and while they sleep because the machine is busy."""
     code = """
 import os, torch
@@ -177,14 +178,11 @@ for busy in (False, True):
         os._exit(0 if torch.equal(layer(x)[0], expected) else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.split() == ["0", "0"]
+    assert run_code(code, tmp_path).stdout.split() == ["0", "0"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_in_the_workers_of_a_data_loader_and_of_a_pool():
+def test_in_the_workers_of_a_data_loader_and_of_a_pool(tmp_path):
     code = """
 import multiprocessing, torch
 from torch.utils.data import DataLoader, Dataset
@@ -202,15 +200,13 @@ class Data(Dataset):
     __getitem__ = lambda self, i: spikes(i)
 
 expected = [spikes(i) for i in range(4)]
-loaded = [float(v) for v in DataLoader(Data(), batch_size=None, num_workers=2)]
+fork = {"num_workers": 2, "multiprocessing_context": "fork"}
+loaded = [float(v) for v in DataLoader(Data(), batch_size=None, **fork)]
 with multiprocessing.get_context("fork").Pool(2) as pool:
     pooled = pool.map(spikes, range(4))
 print(loaded == expected == pooled, [spikes(i) for i in range(4)] == expected)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.split() == ["True", "True"]
+    assert run_code(code, tmp_path).stdout.split() == ["True", "True"]
 
 
 def test_processes_that_train_data_parallel_agree(tmp_path):
@@ -239,11 +235,8 @@ close = all(torch.allclose(a, p.grad, rtol=1e-4, atol=1e-6) for a, p in zip(mine
 print(close)
 dist.destroy_process_group()
 """
-    commands = [
-        [sys.executable, "-c", code, str(rank), str(tmp_path / "store")] for rank in range(2)
-    ]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-    assert [process.communicate(timeout=300)[0].strip() for process in started] == ["True", "True"]
+    started = [start_code(code, tmp_path, rank, tmp_path / "store") for rank in range(2)]
+    assert [process.finish().stdout.strip() for process in started] == ["True", "True"]
 
 
 def test_torch_s_team_is_found_among_those_of_other_packages(tmp_path):

@@ -71,7 +71,7 @@ def problems_near_the_threshold(draw):
     )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(problems_near_the_threshold())
 def test_no_counter_example_is_found(case):
     p, steps, seed = case

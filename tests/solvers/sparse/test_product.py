@@ -2,8 +2,6 @@
 
 import math
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from forked import run_code
 from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
 from nwavesdk.solvers.sparse import crossover, few_rows, many_rows
 from nwavesdk.solvers.sparse import product as sparse
@@ -214,7 +213,7 @@ def test_two_python_threads_at_once():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork_the_child_runs_too():
+def test_after_a_fork_the_child_runs_too(tmp_path):
     code = """
 import os, torch
 torch.set_num_threads(2)
@@ -228,10 +227,7 @@ if child == 0:
     os._exit(0 if same.all() else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.strip() == "0"
+    assert run_code(code, tmp_path).stdout.strip() == "0"
 
 
 def sparse_parts(monkeypatch, x, weight, **options):
@@ -490,11 +486,7 @@ for name in ("cache_misses", "cache_hits"):
 
 
 def compile_in_new_process(cache):
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        capture_output=True, text=True, check=True,
-        env={**os.environ, "NWAVESDK_CACHE": str(cache)},
-    )  # fmt: skip
+    return run_code(PROGRAM, cache, NWAVESDK_CACHE=str(cache))
 
 
 def test_another_process_repairs_damaged_code_and_the_next_compiles_nothing(tmp_path):
