@@ -30,7 +30,8 @@ def square(job: Any) -> Course:
     if x > 0.9:
         raise CrashError("too large")
     n_epochs = min(until or 10, 10)
-    return [x * epoch for epoch in range(1, n_epochs + 1)], n_epochs == 10
+    scores = [x * epoch for epoch in range(1, n_epochs + 1)]
+    return ([*scores, 10 * x], True) if n_epochs == 10 else (scores, False)
 
 
 def make(path: Path, work: Any = square, **settings: Any) -> Search:
@@ -155,7 +156,8 @@ def test_a_trial_is_the_run_of_its_values_and_only_the_best_is_tested(
     assert (config.machine.threads, config.data.test, threads) == (1, False, 1)
     alone = Run.new(tmp_path / "run", choices)
     course = Here().call(run_cell, (path, choices, 1, None))
-    assert course == ([row["val_accuracy"] for row in best.metrics()], True)
+    scores = [row["val_accuracy"] for row in best.metrics()]
+    assert course == ([*scores, best.numbers["val_accuracy"]], True)
     alone.train()
     assert alone.folder.model.read_bytes() == best.folder.model.read_bytes()
 
@@ -188,12 +190,26 @@ def test_a_run_is_trained_until_its_next_comparison(search: RunSearch, tmp_path:
         counts = []
         for until in stops:
             scores, is_over = Here().call(run_cell, (str(tmp_path / name), choices, 1, until))
-            counts.append(len(scores))
-            assert is_over == (len(scores) == 4)
+            counts.append(len(scores) - is_over)
+            assert is_over == (counts[-1] == 4)
         assert counts == ([4] if name == "whole" else [1, 3, 3, 3, 4, 4, 4])
         model.append((tmp_path / name / "model.safetensors").read_bytes())
     assert model[0] == model[1]
     assert (tmp_path / "parts.log").read_text().count("epoch   4/4") == 1
+
+
+def test_the_score_of_a_run_is_that_of_the_epoch_that_is_kept(
+    search: RunSearch, tmp_path: Path
+) -> None:
+    _, choices, *_ = search.job(search.best)
+    learning = {**choices["learning"], "epochs": 6, "keep": "best", "rate": 0.3}
+    for seed in range(20):
+        job = (str(tmp_path / f"{seed}"), {**choices, "learning": learning, "seed": seed}, 1, None)
+        scores, _ = Here().call(run_cell, job)
+        assert scores[-1] == max(scores)
+        if scores[-2] < scores[-1]:
+            return
+    raise AssertionError("the last epoch was the best one in all runs")
 
 
 def test_an_error_of_a_run_is_one_line_and_whole_in_its_log(

@@ -43,7 +43,8 @@ MAX_CLASSES = 200
 # which it is trained for now, or None.
 Job = tuple[str, Mapping[str, Any], int, int | None]
 
-# The score after each epoch so far, and whether there will be no further one.
+# The score after each epoch so far; and whether the cell has ended, then also the score of the
+# epoch that is kept.
 Course = tuple[list[float], bool]
 
 
@@ -139,7 +140,7 @@ def run_cell(job: Job) -> Course:
     """Finish the run of a cell: begin it, resume it, or leave it unchanged if it is finished.
 
     Returns:
-        The scores of its epochs on the validation set, and whether it has finished.
+        Its scores on the validation set, and whether it has finished; see `Course`.
     """
     path, choices, threads, until = job
     torch.set_num_threads(threads)
@@ -159,7 +160,8 @@ def run_cell(job: Job) -> Course:
             if not folder.metrics.is_file() or len(folder.read_metrics()) not in pauses:
                 run.train(pause)
     rows = folder.read_metrics()
-    return [row[f"val_{first_measure(row)}"] for row in rows], folder.complete
+    kept = [folder.read_result()] if folder.complete else []
+    return [row[f"val_{first_measure(row)}"] for row in [*rows, *kept]], folder.complete
 
 
 def test_cell(job: Job) -> None:
@@ -193,7 +195,8 @@ def log_beside(path: Path) -> Iterator[None]:
 
     def open_log(name: str, flags: int) -> int:
         # Neither through a link, nor waiting for the reader of a pipe.
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.open(name, flags, 0o666)
 
     log: TextIO = io.StringIO()
     with contextlib.suppress(OSError):

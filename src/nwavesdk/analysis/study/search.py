@@ -174,6 +174,7 @@ class Search:
         states = require("optuna", "hpo").trial.TrialState
         try:
             scores, is_over = result()
+            value = scores.pop() if is_over else None
         except CrashError as error:
             trial.set_user_attr(ERROR, str(error))
             on_ended(self.study.tell(trial, state=states.FAIL))
@@ -186,8 +187,7 @@ class Search:
             trial.report(score, epoch)
         if not is_over and not trial.should_prune():
             return self.job(trial, len(scores))
-        value, state = (scores[-1], None) if is_over else (None, states.PRUNED)
-        on_ended(self.study.tell(trial, value, state))
+        on_ended(self.study.tell(trial, value, None if is_over else states.PRUNED))
         return None
 
     def _queue_interrupted(self) -> None:
