@@ -25,14 +25,19 @@ task.name = "classification"
         ([], "CONFIG: missing, expected the TOML file of a search"),
         (["--out", "new"], "CONFIG: missing"),
         (["--out", "new", "--resume"], r"holds no search \(no tune.json\)"),
-        (["tune.toml"], "--out: missing, expected a folder for the search"),
+        pytest.param(
+            ["tune.toml"],
+            "--out: missing, expected a folder for the search",
+            marks=pytest.mark.hpo,
+        ),
         (["tune.toml", "--out", "new", "--resume"], "--resume: new holds no search"),
-        (["other.toml", "--out", "new"], "other.toml"),
+        pytest.param(["other.toml", "--out", "new"], "other.toml", marks=pytest.mark.hpo),
         (["tune.toml", "--out", "new", "--threads", "0"], "--threads: "),
         (["tune.toml", "--out", "new", "--ray=nowhere"], "--ray: got 'nowhere', expected local"),
-        (
+        pytest.param(
             ["bad.toml", "--out", "new"],
             "bad.toml has a mistake: search.trals",
+            marks=pytest.mark.hpo,
         ),
     ],
 )

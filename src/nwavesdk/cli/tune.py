@@ -15,6 +15,7 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.train import finish_study
 from nwavesdk.internal.files import check_folder
+from nwavesdk.internal.imports import require
 from nwavesdk.train.config import merge_choices
 
 __all__ = ["tune_run"]
@@ -60,6 +61,7 @@ def tune_run(
             "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR --resume "
             "to continue a search."
         )
+    require("optuna", "hpo")
     content = TuneConfig.read(config or Path(out, "tune.json"))  # type: ignore[arg-type]  # above
     if threads is not None:
         content = TuneConfig.of(

@@ -1,7 +1,5 @@
 """Executors: what they return and raise, further jobs of a cell, and processes that are lost."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -11,6 +9,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from analysis.study.jobs import die, halve, wait_if_even
 from nwavesdk.analysis.study import on_processes, on_ray
 from nwavesdk.analysis.study.executors import (
     MAX_BUSY_SECONDS,
@@ -22,23 +21,6 @@ from nwavesdk.analysis.study.executors import (
 )
 from nwavesdk.train import BrokenRunError
 from nwavesdk.train.run_folder import BusyError
-
-
-def halve(job: int) -> float:
-    """Jobs of 3 fail."""
-    if job == 3:
-        raise ValueError("three is odd")
-    return job / 2
-
-
-def die(job: int) -> None:  # noqa: ARG001
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def wait_if_even(job: int) -> None:
-    if job % 2:
-        raise ValueError("three is odd")
-    time.sleep(job)
 
 
 def check(executor: Executor) -> None:
@@ -73,7 +55,7 @@ def test_a_killed_process_and_a_wrong_end_stop_all() -> None:
 
     begun = time.monotonic()
     lost = r"a process of the study was lost \(.*perhaps because memory .* fewer --jobs"
-    with pytest.raises(BrokenRunError, match=lost), on_processes(2) as workers:
+    with pytest.raises(BrokenRunError, match=lost), on_processes(1) as workers:
         finish_all(workers, die, [(1, 1), (2, 2)], end)
     with pytest.raises(ValueError, match="three is odd"), on_processes(2) as workers:
         finish_all(workers, wait_if_even, [(1, 1000), (2, 3)], end)
