@@ -21,8 +21,6 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
-from nwavesdk.internal.files import read_bytes
-from nwavesdk.internal.formats import parse_json
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_run", "finish_study", "measures_text", "train_run"]
@@ -149,8 +147,12 @@ def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
 
 def _choices_of_study(out: Path) -> Choices:
     """The choices with which a cross-validation began in a folder; empty without one."""
-    file = out / "study.json"
-    return parse_json(read_bytes(file), file).get("choices", {}) if file.is_file() else {}
+    if not (out / "study.json").is_file():
+        return {}
+    from nwavesdk.analysis.study.study import read_study
+
+    choices: Choices = read_study(out / "study.json")["choices"]
+    return choices
 
 
 def _train_folds(
@@ -180,10 +182,10 @@ def finish_study(study: Any, executor: Any, as_json: bool) -> None:
     from nwavesdk.analysis.study.report import result_of, write_report
 
     def print_cell(cell: Any) -> None:
-        text = measures_text(cell.numbers)
+        text = cell.error or measures_text(cell.numbers)
         if cell.arm == "stopped":
             text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
-        print_note(f"{cell.name}: {cell.error or text}")
+        print_note(f"{cell.name}: {text}")
 
     study.finish(executor, print_cell)
     page = write_report(study)

@@ -54,7 +54,7 @@ def test_a_killed_process_and_a_wrong_end_stop_all() -> None:
         result()
 
     begun = time.monotonic()
-    lost = r"a process of the study was lost \(.*perhaps because memory .* fewer --jobs"
+    lost = r"a process of the study was lost \(.*perhaps because memory .* as with --jobs"
     with pytest.raises(BrokenRunError, match=lost), on_processes(1) as workers:
         finish_all(workers, die, [(1, 1), (2, 2)], end)
     with pytest.raises(ValueError, match="three is odd"), on_processes(2) as workers:

@@ -85,28 +85,30 @@ class KilledError(BaseException):
     """Stands for a kill of the driver."""
 
 
+def kill_at(begun: list[str], *counts: int) -> Any:
+    """A function like `square` whose driver is killed when so many jobs have begun."""
+
+    def work(job: Any) -> Course:
+        begun.append(Path(job[0]).name)
+        if len(begun) in counts:
+            raise KilledError
+        return square(job)
+
+    return work
+
+
 @pytest.mark.parametrize("cut", [0, 10])
 def test_after_a_kill_no_trial_is_lost_or_run_twice(tmp_path: Path, cut: int) -> None:
     """Also if the kill has cut the last line of the journal."""
     begun: list[str] = []
-
-    def killed(job: Any) -> Course:
-        begun.append(Path(job[0]).name)
-        if len(begun) in (3, 6):
-            raise KilledError
-        return square(job)
-
-    killed.__name__ = "square"
-    ended = []
+    work = kill_at(begun, 3, 6)
     for _ in range(2):
-        search = make(tmp_path / "search", killed)
+        search = make(tmp_path / "search", work)
         with pytest.raises(KilledError):
             finish(search)
-        ended += [t.user_attrs["run"] for t in search.trials if state_of(t) != "running"]
-        if cut:
-            with search.journal.open("ab") as file:
-                file.write(b'{"op_code": 6, "wor'[:cut])
-    search = make(tmp_path / "search", killed)
+        with search.journal.open("ab") as file:
+            file.write(b'{"op_code": 6, "wor'[:cut])
+    search = make(tmp_path / "search", work)
     values = [trial.params["x"] for trial in search.trials]
     finish(search)
     assert [trial.user_attrs["run"] for trial in search.trials] == list(range(12))
@@ -114,6 +116,43 @@ def test_after_a_kill_no_trial_is_lost_or_run_twice(tmp_path: Path, cut: int) ->
     assert [trial.params["x"] for trial in search.trials][: len(values)] == values
     assert sorted(begun) == sorted([*{f"trial-{n}" for n in range(12)}, "trial-2", "trial-4"])
     assert len({trial.params["x"] for trial in search.trials}) == 12
+
+
+def test_an_interrupted_trial_is_compared_at_the_epochs_of_all_others(tmp_path: Path) -> None:
+    """Not by the score with which it goes on."""
+    settings = {"scheduler": "asha", "grace": 1, "reduction": 3, "trials": 1}
+    with pytest.raises(KilledError):
+        finish(make(tmp_path / "search", kill_at([], 1), **settings))
+
+    def go_on(job: Any) -> Course:
+        # It had all of its epochs but the last when it was killed.
+        return square((*job[:3], max(job[3], 9)))
+
+    search = make(tmp_path / "search", go_on, **settings)
+    finish(search)
+    (trial,) = search.trials
+    x = trial.params["x"]
+    rungs = [trial.system_attrs[f"completed_rung_{number}"] for number in range(3)]
+    assert rungs == pytest.approx([x, 3 * x, 9 * x])
+    assert state_of(trial) == "finished"
+
+
+def test_a_folder_without_a_trial_is_an_error(tmp_path: Path) -> None:
+    """Its run would have other values than the trial."""
+    finish(make(tmp_path / "search", trials=1))
+    search = make(tmp_path / "search", trials=2)
+    search.path_of(type("Trial", (), {"user_attrs": {"run": 1}})).mkdir()
+    with pytest.raises(
+        FileError, match=r"journal\.log has no trial of the folder trial-1: restore"
+    ):
+        finish(search)
+
+
+def test_an_empty_journal_is_a_new_one(tmp_path: Path) -> None:
+    """A full disk, or a kill, may leave it."""
+    search = make(tmp_path / "search", trials=1)
+    search.journal.write_text("")
+    assert finish(search) == [0]
 
 
 def test_what_is_not_the_fault_of_a_trial_ends_the_search(tmp_path: Path) -> None:

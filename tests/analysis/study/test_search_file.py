@@ -87,6 +87,10 @@ def test_dots_in_names_may_nest_or_not() -> None:
         (f"[run]\ndata.folds = 5\n{SPACE}", "run.data.folds: a trial is a single run"),
         ('[space]\n"learning.rate" = { low = -1.0, high = 0.1 }', "learning.rate: expected at "),
         ('[space]\n"learning.epochs" = { low = 1.0, high = 8.0 }', "learning.epochs: .*whole"),
+        (
+            '[space]\n"learning.epochs" = { low = 1, high = 8, step = 0.5 }',
+            "learning.epochs: .*whole",
+        ),
         ('[space]\n"net.surrogate" = { choices = ["atan", "attan"] }', "net.surrogate: .*attan"),
     ],
 )

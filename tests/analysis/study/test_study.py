@@ -273,6 +273,20 @@ def test_what_a_killed_begin_left_counts_as_nothing(
         two_arms(tmp_path, choices)
 
 
+@pytest.mark.parametrize(
+    "content", ['{"choices": 3}', '{"choices": {"data": 3}, "cells": {}}', '{"cells": 3}']
+)
+def test_a_damaged_description_is_one_line(
+    fold_choices: dict[str, Any], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(FileError, match=r"study\.json does not describe a study: restore it"):
+        cross_validate(tmp_path, fold_choices, threads=1)
+    done = nwave("train", "--out", tmp_path, "--resume")
+    assert done.exit_code == 2
+    assert "does not describe a study" in done.stderr
+
+
 def test_a_study_that_begins_says_what_its_runs_say(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,7 +101,7 @@ class Cell:
         Raises:
             FileError: If a file is damaged.
         """
-        if not self.folder.complete:
+        if not self.folder.complete or self.error:
             epochs = self.metrics()
             return {**epochs[-1], "epochs": len(epochs)} if epochs else {}
         result = self.folder.read_result()
@@ -115,7 +115,8 @@ class Cell:
 
     def metrics(self) -> list[dict[str, float]]:
         """The metrics of each epoch so far."""
-        return self.folder.read_metrics() if self.folder.metrics.is_file() else []
+        is_known = self.folder.metrics.is_file() and not self.error
+        return self.folder.read_metrics() if is_known else []
 
 
 def first_measure(result: Mapping[str, Any]) -> str:

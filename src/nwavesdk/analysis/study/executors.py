@@ -66,26 +66,33 @@ def finish_all(
     """
     remaining = iter(cells)
     running: dict[Future[Any], C] = {}
+
+    def begin(cell: C, job: Any) -> None:
+        with _naming_losses():
+            running[workers.submit(work, job)] = cell
+
     while True:
         while len(running) < workers.jobs and (pair := next(remaining, None)):
-            running[workers.submit(work, pair[1])] = pair[0]
+            begin(*pair)
         if not running:
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             cell = running.pop(future)
             if (job := on_end(cell, partial(_result_of, future))) is not None:
-                running[workers.submit(work, job)] = cell
+                begin(cell, job)
 
 
 def _result_of(future: Future[Any]) -> Any:
-    """What a job returned.
-
-    Raises:
-        BrokenRunError: If its process was lost.
-        Exception: What the job raised.
-    """
-    try:
+    """What a job returned, or raised."""
+    with _naming_losses():
         return future.result()
+
+
+@contextlib.contextmanager
+def _naming_losses() -> Iterator[None]:
+    """Raise a BrokenRunError if a process was lost, and otherwise what its job raised."""
+    try:
+        yield
     except Exception as error:
         # Ray puts what a job raised into an error of its own, and the traceback into its text.
         cause = getattr(error, "cause", None) or error
@@ -95,7 +102,8 @@ def _result_of(future: Future[Any]) -> Any:
         lost = f"{RETRIES + 1} times " if is_of_ray else ""
         raise BrokenRunError(
             f"a process of the study was lost {lost}({one_line(cause)[:200]}), perhaps because "
-            "memory did not suffice: the same command continues the study; give it fewer --jobs."
+            "memory did not suffice: the same command continues; fewer runs at a time, as with "
+            "--jobs, have more memory each."
         ) from None
 
 

@@ -2,8 +2,8 @@
 
 Design requirements:
 
-- After a kill, no trial is lost or run twice: trials that were running are marked as failed, and
-  their values are queued again with the number of their run, which continues.
+- After a kill, no trial is lost or run twice: trials that were running go on, with their scores and
+  the comparisons that they have passed. Those that had not begun count as nothing.
 - Optuna does not store the state of its sampler. Its seed follows the number of trials, so that no
   values repeat.
 """
@@ -81,7 +81,7 @@ class Search:
         """
         optuna = require("optuna", "hpo")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        is_new = not self.journal.exists()
+        is_new = not self.journal.exists() or not self.journal.stat().st_size
         settings = self.settings
         pruner = optuna.pruners.NopPruner()
         if settings.scheduler == "asha":
@@ -97,6 +97,8 @@ class Search:
                     optuna.create_study(storage=storage, study_name="", direction="maximize")
                 study = optuna.load_study(storage=storage, study_name="", pruner=pruner)
                 study.sampler = self.sampler(len(study.trials))
+        except OSError:
+            raise
         except Exception as error:  # a damaged journal can raise anything
             fault = f"is not the journal of a search ({one_line(error)})"
             raise FileError(self.journal, fault, "restore it") from None
@@ -112,14 +114,14 @@ class Search:
 
     @property
     def trials(self) -> list[Any]:
-        """The trials of Optuna in the order of their runs; of a run that was continued, the last.
+        """The trials of Optuna that have begun, in the order of their runs.
 
         Their `state`, `params`, `value` and `intermediate_values` (the score by epoch) are those of
         Optuna; see `values_of` and `state_of`.
         """
         trials = self.study.get_trials(deepcopy=False)
-        by_run = {trial.user_attrs[RUN]: trial for trial in trials if RUN in trial.user_attrs}
-        return [by_run[run] for run in sorted(by_run)]
+        begun = [trial for trial in trials if RUN in trial.user_attrs]
+        return sorted(begun, key=lambda trial: trial.user_attrs[RUN])
 
     @property
     def best(self) -> Any | None:
@@ -161,8 +163,9 @@ class Search:
                 process works on the search.
         """
         with lock(self.file, "works on the search"):
-            self._queue_interrupted()
-            if not self._has_more():
+            self._repair()
+            states = [state_of(trial) for trial in self.trials]
+            if len(states) - states.count("running") == self.settings.trials:
                 return
             with executor as workers:
                 finish_all(workers, self.work, self._remaining(), partial(self._end, on_ended))
@@ -183,36 +186,39 @@ class Search:
             raise BrokenRunError(f"{self.path_of(trial).name}: {error}") from error
 
         known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        is_worse = False
         for epoch, score in enumerate(scores[len(known) :], len(known) + 1):
             trial.report(score, epoch)
-        if not is_over and not trial.should_prune():
+            # Optuna stores the scores of comparisons when it is asked.
+            is_worse = trial.should_prune()
+        if not is_over and not is_worse:
             return self.job(trial, len(scores))
         on_ended(self.study.tell(trial, value, None if is_over else states.PRUNED))
         return None
 
-    def _queue_interrupted(self) -> None:
-        """Mark the trials of a killed process as failed, and queue their values again."""
+    def _repair(self) -> None:
+        """Remove what a kill has left half written: a line of the journal, or a trial."""
         if self.journal.exists():
-            # A kill may have cut the last line.
             lines = read_bytes(self.journal).rpartition(b"\n")
             if lines[2]:
                 write_atomically(self.journal, lines[0] + lines[1])
         states = require("optuna", "hpo").trial.TrialState
-        latest = {trial.number for trial in self.trials}
         for trial in self.study.get_trials(states=(states.RUNNING,)):
-            if trial.number in latest:
-                self.study.enqueue_trial(trial.params, user_attrs={RUN: trial.user_attrs[RUN]})
-            self.study.tell(trial.number, state=states.FAIL)
-
-    def _has_more(self) -> bool:
-        trials = self.trials
-        is_queued = any(trial.state.name == "WAITING" for trial in trials)
-        return is_queued or len(trials) < self.settings.trials
+            if RUN not in trial.user_attrs:
+                self.study.tell(trial.number, state=states.FAIL)
 
     def _remaining(self) -> Iterator[tuple[Any, Job]]:
-        """The trials to run, each proposed when a process is free for it."""
-        while self._has_more():
+        """The trials to run: interrupted ones, then new ones, proposed when a process is free."""
+        optuna = require("optuna", "hpo")
+        for trial in self.trials:
+            if state_of(trial) == "running":
+                job = self.job(trial, len(trial.intermediate_values))
+                yield optuna.trial.Trial(self.study, trial._trial_id), job
+        while len(self.trials) < self.settings.trials:
             trial = self.study.ask(dict(self.space))
-            if RUN not in trial.user_attrs:
-                trial.set_user_attr(RUN, len(self.trials))
+            trial.set_user_attr(RUN, len(self.trials))
+            path = self.path_of(trial)
+            if path.exists():
+                fault = f"has no trial of the folder {path.name}"
+                raise FileError(self.journal, fault, f"restore it, or remove {path.name}")
             yield trial, self.job(trial)

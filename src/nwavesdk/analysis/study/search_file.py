@@ -72,12 +72,18 @@ class Dimension(FrozenModel):
         return self
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the numbers are whole."""
+        numbers = (self.low, self.high, self.step or 1)
+        return all(isinstance(number, int) for number in numbers)
+
+    @property
     def distribution(self) -> Any:
         """The dimension in the terms of Optuna, which has texts of JSON in place of choices."""
         kinds = require("optuna", "hpo").distributions
         if self.choices is not None:
             return kinds.CategoricalDistribution([json.dumps(choice) for choice in self.choices])
-        if isinstance(self.low, int) and isinstance(self.high, int):
+        if self.is_whole:
             step = 1 if self.step is None else self.step
             return kinds.IntDistribution(self.low, self.high, self.log, step)
         return kinds.FloatDistribution(self.low, self.high, self.log, self.step)
@@ -87,7 +93,7 @@ class Dimension(FrozenModel):
         if self.choices is not None:
             return self.choices
         low, high = self.low or 0, self.high or 0
-        inside = [] if isinstance(low, int) else [low + INSIDE * (high - low)]
+        inside = [] if self.is_whole else [low + INSIDE * (high - low)]
         return [low, high, *inside]
 
 

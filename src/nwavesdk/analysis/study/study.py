@@ -29,7 +29,7 @@ from nwavesdk.analysis.study.cells import (
 from nwavesdk.analysis.study.executors import Executor, finish_all
 from nwavesdk.analysis.study.pictures import draw_values
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import printable, read_bytes
+from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import differences
 from nwavesdk.layers import ChipInstance
@@ -58,6 +58,7 @@ __all__ = [
     "compare_surrogates",
     "cross_validate",
     "first_run",
+    "read_study",
 ]
 
 FILE = "study.json"
@@ -92,6 +93,20 @@ def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) 
             f"{printable(file.parent)} holds another study ({'; '.join(texts[:5])}): choose "
             "another --out, or use the options with which it began."
         )
+
+
+def read_study(file: Path) -> dict[str, Any]:
+    """The content of `study.json`.
+
+    Raises:
+        FileError: If it is damaged.
+    """
+    content = parse_json(read_bytes(file), file)
+    choices = content.get("choices")
+    parts = (choices, content.get("cells"), isinstance(choices, dict) and choices.get("data", {}))
+    if not all(isinstance(part, dict) for part in parts):
+        raise FileError(file, "does not describe a study", "restore it")
+    return content
 
 
 def check_free(folder: Path) -> None:
@@ -374,10 +389,8 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
             f"{config.machine.devices}: leave the option out."
         )
     run = first_run(path / FILE, path / "fold-1", config)
-    if run is not None:
-        n_folds = run.config.facts.n_folds
-    else:
-        n_folds = len(parse_json(read_bytes(path / FILE), path / FILE).get("cells", {}))
+    recorded = {} if run is not None else read_study(path / FILE)["cells"]
+    n_folds = len(recorded) if run is None else run.config.facts.n_folds
 
     cells = [
         Cell(f"fold {number}", path / f"fold-{number}", {"data": {"fold": number}}, "folds")
