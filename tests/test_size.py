@@ -20,8 +20,8 @@ TESTS = Path(__file__).parent
 MAX_STATEMENTS = {
     "data": 2300,
     "train presets": 3687,
-    "analysis": 2703,
-    "cli": 1042,
+    "analysis": 2729,
+    "cli": 1045,
     "internal": 493,
     "solvers": 4088,
     "layers": 2764,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 1029,
 }
 MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 30760
+MAX_STATEMENTS_OF_TESTS = 30803
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before `data`, `train`, `cli` and `analysis` lost up to half of their
