@@ -56,13 +56,15 @@ def tune_run(
         raise ValueError(
             f"--resume: {out} holds no search (no tune.json): remove --resume to begin one."
         )
-    if config is None and (out is None or not resume):
-        raise ValueError(
-            "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR --resume "
-            "to continue a search."
-        )
+    if config is None:
+        if out is None or not resume:
+            raise ValueError(
+                "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
+                "--resume to continue a search."
+            )
+        config = out / "tune.json"
     require("optuna", "hpo")
-    content = TuneConfig.read(config or Path(out, "tune.json"))  # type: ignore[arg-type]  # above
+    content = TuneConfig.read(config)
     if threads is not None:
         content = TuneConfig.of(
             merge_choices(content.model_dump(), {"search": {"threads": threads}})

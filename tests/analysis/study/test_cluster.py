@@ -1,4 +1,4 @@
-"""The layer over Ray: its errors, and tasks that wait for a lost machine."""
+"""Joining Ray: addresses, errors, and the priority of its processes."""
 
 import os
 from typing import Any

@@ -75,6 +75,7 @@ def write_report(study: AnyStudy) -> Path:
     content = json.dumps(result_of(study), indent=2) + "\n"
     courses = _courses(study)
     numbers, page = study.path / "result.json", study.path / "report.html"
+
     with lock(study.file, "works on the study"):
         write_atomically(numbers, content.encode())
         try:

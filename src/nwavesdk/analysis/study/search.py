@@ -3,7 +3,7 @@
 Design requirements:
 
 - After a kill, no trial is lost or run twice: trials that were running go on, with their scores and
-  the comparisons that they have passed. Those that had not begun count as nothing.
+  the comparisons that they have passed.
 - Optuna does not store the state of its sampler. Its seed follows the number of trials, so that no
   values repeat.
 """
@@ -47,7 +47,7 @@ class Search:
         content: Everything on which results depend.
         settings: How the space is searched.
         space: A distribution of Optuna for each value; choices are texts of JSON.
-        work: What a process does with a trial; it returns the score, which is maximized.
+        work: What a process does with a trial; it returns a `Course`, whose score is maximized.
         choices: What it gets for the values of a trial.
     """
 

@@ -18,7 +18,7 @@ from nwavesdk.train.config import fields_of, merge_choices
 
 __all__ = ["COMPARED", "LUCKY", "Dimension", "SearchConfig", "TuneConfig", "nested"]
 
-# Fields that cannot vary, and why.
+# Why some fields cannot vary, and these fields by section.
 COMPARED = "scores on other data or another split are not comparable"
 LUCKY = "the search would choose a lucky seed"
 FIXED_FIELDS = {
@@ -28,7 +28,9 @@ FIXED_FIELDS = {
     ],
     "task": ["name", "look_ahead"],
     "machine": [*fields_of("machine")],
+    "": ["seed"],
 }
+REASONS = {"machine": "it does not belong to the net or its learning", "": LUCKY}
 
 # A share of a range that no step of a grid hits by chance.
 INSIDE = 0.381966
@@ -149,8 +151,9 @@ class TuneConfig(FrozenModel):
         given = flat(self.run)
         for name in self.space:
             section, _, field = name.rpartition(".")
-            if name == "seed" or field in FIXED_FIELDS.get(section, ()):
-                reason = LUCKY if name == "seed" else COMPARED
+
+            if field in FIXED_FIELDS.get(section, ()):
+                reason = REASONS.get(section, COMPARED)
                 raise ValueError(f"space.{name}: cannot vary, because {reason}: use [run]")
             if name not in known:
                 raise ValueError(
@@ -162,6 +165,7 @@ class TuneConfig(FrozenModel):
                     f"space.{name}: is also in [run], got {shown(given[name])} there: leave one of "
                     "them out"
                 )
+
         for name in ("data.folds", "data.leave_one_out", "machine.threads", "machine.devices"):
             if name in given:
                 raise ValueError(
