@@ -1,6 +1,8 @@
 """`nwave train` and `nwave compare`."""
 
 import os
+import signal
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
+from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_run", "finish_study", "measures_text", "train_run"]
@@ -187,6 +190,8 @@ def finish_study(study: Any, executor: Any, as_json: bool) -> None:
             text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
         print_note(f"{cell.name}: {text}")
 
+    # So that processes and their semaphores end as after an interrupt.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     study.finish(executor, print_cell)
     page = write_report(study)
     lines = [" ".join(study.headline)]

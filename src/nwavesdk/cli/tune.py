@@ -52,17 +52,13 @@ def tune_run(
     """
     from nwavesdk.analysis.study import RunSearch, TuneConfig, on_processes, on_ray
 
-    if resume and out is not None and not (out / "tune.json").is_file():
-        raise ValueError(
-            f"--resume: {out} holds no search (no tune.json): remove --resume to begin one."
-        )
     if config is None:
         if out is None or not resume:
             raise ValueError(
                 "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
                 "--resume to continue a search."
             )
-        config = out / "tune.json"
+        config = _search_file(out)
     require("optuna", "hpo")
     content = TuneConfig.read(config)
     if threads is not None:
@@ -74,6 +70,8 @@ def tune_run(
     if folder is None:
         raise ValueError("--out: missing, expected a folder for the search: give one.")
     check_folder(Path(folder))
+    if resume:
+        _search_file(Path(folder))
 
     search = RunSearch.open(Path(folder), content)
     n_jobs = settings.max_concurrent or max(1, (os.cpu_count() or 1) // settings.threads)
@@ -81,3 +79,13 @@ def tune_run(
     if ray:
         executor = on_ray(ray, settings.threads, int(search.uses_gpu), settings.max_concurrent)
     finish_study(search, executor, as_json)
+
+
+def _search_file(folder: Path) -> Path:
+    """The file of the search that `--resume` continues."""
+    file = folder / "tune.json"
+    if not file.is_file():
+        raise ValueError(
+            f"--resume: {folder} holds no search (no tune.json): remove --resume to begin one."
+        )
+    return file

@@ -185,7 +185,7 @@ def test_cell(job: Job) -> None:
 
 @contextlib.contextmanager
 def log_beside(path: Path) -> Iterator[None]:
-    """Write what this process prints on standard error to `PATH.log`, and shorten its errors.
+    """Write what this process prints to `PATH.log`, and shorten its errors.
 
     A log that cannot be written costs nothing else.
 
@@ -206,7 +206,7 @@ def log_beside(path: Path) -> Iterator[None]:
             path.with_suffix(".log"), "a", 1, errors="backslashreplace", opener=open_log
         )
     try:
-        with contextlib.redirect_stderr(log):
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             yield
     except BusyError:
         raise
