@@ -309,3 +309,7 @@ def test_damage_in_a_trial_is_an_error(search: RunSearch, tmp_path: Path) -> Non
     copied.best_cell.test_file.write_bytes(b"{")
     with pytest.raises(FileError, match=r"test\.json is damaged.*: remove it; the same command"):
         write_report(copied)
+    shutil.copy(search.best_cell.test_file, copied.best_cell.test_file)
+    copied.cells[0].folder.metrics.unlink()
+    with pytest.raises(FileError, match=r"trial-0.metrics\.csv does not exist: .*writes it again"):
+        write_report(copied)

@@ -114,9 +114,12 @@ class Cell:
         return result
 
     def metrics(self) -> list[dict[str, float]]:
-        """The metrics of each epoch so far."""
-        is_known = self.folder.metrics.is_file() and not self.error
-        return self.folder.read_metrics() if is_known else []
+        """The metrics of each epoch so far; none of a cell that crashed.
+
+        Raises:
+            FileError: If they are missing or damaged.
+        """
+        return [] if self.error else self.folder.read_metrics()
 
 
 def first_measure(result: Mapping[str, Any]) -> str:
