@@ -279,8 +279,8 @@ def _findings_of(
     names = [*records]
     first, value, _ = layer_problems[0]
 
-    # Only the surrogates from the first layer to the last but one act on the gradients of these
-    # layers: the gradient of the last layer comes from the loss and does not depend on surrogates.
+    # The remedy concerns the layers from the first one with this problem to the last but one. The
+    # surrogate of the last layer scales the gradients of all layers, so not their ratios.
     before_last = names[names.index(first) : -1] or names[-1:]
     remedy, surrogate = remedy_of(kind, value, [records[name] for name in before_last])
 
@@ -370,7 +370,7 @@ def _share(mask: Tensor) -> float:
 
 
 def _norm_ratio(grad: Tensor, reference: Tensor) -> float:
-    """The norm of a gradient divided by the norm of the reference; not finite if the latter is 0."""
+    """The quotient of the norms of two gradients; infinite or NaN if the reference is 0."""
     return float(grad.norm() / reference.norm())
 
 
@@ -393,8 +393,10 @@ def _find_problems(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, fl
             pixels = ""
             if kind == "dead" and layer.channels is not None:
                 # The neurons are pixels of channels.
-                dead = f"{layer.dead_channels} of which never fire"
-                pixels = f" (pixels of {layer.channels} channels, {dead})"
+                pixels = (
+                    f" (pixels of {layer.channels} channels, {layer.dead_channels} of which never "
+                    "fire)"
+                )
             yield kind, share, f"{share:.0%} {text}{pixels}"
 
     growth = layer.growth

@@ -87,7 +87,7 @@ class HealthCallback(Callback):
             self._batches.append(batch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Examine the net, and log what is new."""
+        """Examine the net, and log new findings."""
         batches, self._batches = self._batches, []
         if not batches or trainer.current_epoch % self.every:
             return

@@ -39,11 +39,12 @@ REMEDIES = {
     "exploding": "training will be noisy: take spike_grad={surrogate}, {effect}; " + _LAYERWISE,
     "vanishing over time": (
         "the net does not learn from early steps: use longer taus or a loss that reads all steps, "
-        "then a surrogate that passes more, as spike_grad={surrogate}"
+        "then a surrogate that passes a larger gradient, such as spike_grad={surrogate}"
     ),
     "exploding over time": (
         "early steps dominate all others: lower recurrent weights, keep detach_reset=True, clip "
-        "gradients, or use a surrogate that passes less, as spike_grad={surrogate}"
+        "gradients, or use a surrogate that passes a smaller gradient, such as "
+        "spike_grad={surrogate}"
     ),
     "recurrent gain": (
         "keep max_loop_gain=1 (LIF and chip neurons have it), lower recurrent weights, shorten "

@@ -53,7 +53,7 @@ def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float
     learning = config.learning
     tau = config.option("net.tau", 0.0)
 
-    # The options, with values that follow from those of the run.
+    # The options, with new values that follow from the present values of the run.
     other = _surrogate(config, finding.surrogate)
     few = min(FEW_SPIKES, learning.most_spikes or 1)
     fewer = f"--most-spikes {few:g} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
