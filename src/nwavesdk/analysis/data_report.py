@@ -36,7 +36,7 @@ ENCODINGS = {
     "latency": "as times of spikes",
 }
 
-# The table lists this many classes, with names of up to so many letters.
+# Maximal number of classes in the table, and of letters of their names.
 MAX_CLASSES = 40
 MAX_LETTERS = 24
 

@@ -7,7 +7,8 @@
 3. `_findings_of` adds the remedy, which `nwavesdk.analysis.health_remedies` chooses.
 
 A new kind of finding therefore needs a number in `LayerHealth`, a limit in `Limits`, a description
-in `_find_problems` and a remedy in `REMEDIES`.
+in `_find_problems` and a remedy in `REMEDIES`. `nwavesdk.analysis.remedies` has its remedy for the
+command `nwave diagnose`, as options of `nwave train`.
 """
 
 import math
@@ -266,28 +267,6 @@ def examine_recording(
     return Health(tuple(layers), tuple(findings))
 
 
-def _findings_of(
-    kind: str, layer_problems: list[tuple[str, float, str]], records: dict[str, Record]
-) -> Iterator[Finding]:
-    """The findings of one kind. All have the remedy of the first layer with this problem.
-
-    Args:
-        kind: The kind of the problems.
-        layer_problems: Layer, value and description of each problem, from the first layer on.
-        records: The records of all layers.
-    """
-    names = [*records]
-    first, value, _ = layer_problems[0]
-
-    # The remedy concerns the layers from the first one with this problem to the last but one. The
-    # surrogate of the last layer scales the gradients of all layers, so not their ratios.
-    before_last = names[names.index(first) : -1] or names[-1:]
-    remedy, surrogate = remedy_of(kind, value, [records[name] for name in before_last])
-
-    for layer, number, text in layer_problems:
-        yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)
-
-
 def _lengths_of(record: Record) -> Tensor:
     """The number of valid steps of each recording, [B]."""
     B, T = record.mem.shape[:2]
@@ -411,12 +390,18 @@ def _find_problems(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, fl
 
     # Factors between two norms: suffix of the kind, factor, limit and description.
     factors = (
-        ("", layer.depth, limits.depth, "its gradient is {:.1e} times that of the last layer"),
+        (
+            "",
+            layer.depth,
+            limits.depth,
+            "its gradient is {:.1e} times the gradient of the last layer",
+        ),
         (
             " over time",
             layer.time,
             limits.time,
-            "its gradient in the first quarter of the steps is {:.1e} times that in the third",
+            "its gradient in the first quarter of the steps is {:.1e} times its gradient in the "
+            "third quarter",
         ),
     )
     for suffix, factor, limit, text in factors:
@@ -424,3 +409,25 @@ def _find_problems(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, fl
             yield f"vanishing{suffix}", factor, text.format(factor)
         if factor > limit and math.isfinite(layer.norm):
             yield f"exploding{suffix}", factor, text.format(factor)
+
+
+def _findings_of(
+    kind: str, layer_problems: list[tuple[str, float, str]], records: dict[str, Record]
+) -> Iterator[Finding]:
+    """The findings of one kind. All have the remedy of the first layer with this problem.
+
+    Args:
+        kind: The kind of the problems.
+        layer_problems: Layer, value and description of each problem, from the first layer on.
+        records: The records of all layers.
+    """
+    names = [*records]
+    first, value, _ = layer_problems[0]
+
+    # A remedy changes the surrogates of the first layer with this problem and of the layers behind
+    # it, except for the last layer: its surrogate scales all gradients, so not their ratios.
+    changed = names[names.index(first) : -1] or names[-1:]
+    remedy, surrogate = remedy_of(kind, value, [records[name] for name in changed])
+
+    for layer, number, text in layer_problems:
+        yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)

@@ -92,7 +92,8 @@ def _balanced(value: float, records: Sequence[Record]) -> tuple[str, str]:
     present = records[0].surrogate
     chosen, change = change_gain(present, records, 1 / growth)
     effect = (
-        f"under which the gradient of a layer is about {growth * change:.1g} times that of the next"
+        f"under which the gradient of a layer is about {growth * change:.1g} times the gradient of "
+        "the next layer"
     )
     if is_steeper(chosen, present) and change > 1:
         effect += ", but reaches fewer neurons; larger weights help, too"

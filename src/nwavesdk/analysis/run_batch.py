@@ -82,7 +82,8 @@ class RunBatch:
         has_mismatch = config.chip is not None and config.chip.training == "mismatch"
         run_net, weights = _load_net(run, has_mismatch, use_initial=is_config)
 
-        # The choice of recordings has a seed of its own, so that all commands examine the same.
+        # The choice of recordings depends on the run's seed only, so all commands examine the same
+        # recordings.
         train = run.data.train
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(train), generator=generator)

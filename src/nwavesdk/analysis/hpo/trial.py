@@ -207,7 +207,7 @@ def build_model(
         N = max(spk.shape[-1], 1) if trial.metric_name == "accuracy_population" else n_outputs
         if not spk.shape == mem.shape == (*x.shape[:2], N) or N % n_outputs:
             raise ValueError(f"it returned outputs of shape {[*spk.shape]} and {[*mem.shape]}")
-    except Exception as error:  # whatever a user's code raises
+    except Exception as error:  # a user's code can raise anything
         raise ValueError(
             f"HPOWrapper: model_builder({shown(model_cfg)}) failed, or its model for an "
             f"input of shape {[*x.shape]} ({type(error).__name__}: {one_line(error)}): expected a "

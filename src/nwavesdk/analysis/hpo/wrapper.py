@@ -231,7 +231,7 @@ def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Co
 def read_arguments(
     model_builder: Any, config: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], dict[str, Dimension]]:
-    """The function that builds a model, the fixed values of a config, and the space of the others.
+    """The function that builds a model, the fixed values of a config, and the space of the rest.
 
     Args:
         model_builder: The function, or its import path.
@@ -256,7 +256,7 @@ def read_arguments(
         space = {n: Dimension.of(json.loads(text)["attributes"]) for n, text in domains.items()}
         fixed = {name: value for name, value in config.items() if name not in space}
         return model_builder, json.loads(json.dumps(fixed, allow_nan=False)), space
-    except Exception as error:  # whatever the user's module raises
+    except Exception as error:  # a user's module can raise anything
         raise ValueError(
             f"HPOWrapper: model_builder or config cannot be used ({type(error).__name__}: "
             f"{one_line(error)}): expected a function model_builder(model_cfg) that other "

@@ -136,8 +136,8 @@ class RecordedPass:
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
 
-        # `received` has the gradients of the outputs of layers, `totals` the sums of the gradients
-        # of weights, and `behind` the weights whose gradient the next result has.
+        # `received` has the gradients of the outputs of layers, `totals` the gradients of weights
+        # so far, and `behind` the gradients of weights that belong to the next layer to report.
         gradients, behind = self._output_gradients
         received = dict(gradients)
         totals = dict(behind)
@@ -176,7 +176,7 @@ class RecordedPass:
         """∂L/∂(outputs of layers) by `id` of the tensor, ∂L/∂(weights behind the last layer)."""
         if not self.loss.requires_grad or self.loss.numel() != 1:
             raise ValueError(
-                "loss_fn(spk, mem) must return one number that depends on what the net returns."
+                "loss_fn(spk, mem) must return one number that depends on the outputs of the net."
             )
         received: dict[int, Tensor] = {}
         weights = self._add_gradients(self.loss, None, len(self._layers), received)

@@ -199,8 +199,7 @@ def log_beside(path: Path) -> Iterator[None]:
     If the log cannot be written, the output is lost, but the cell runs.
 
     Raises:
-        BrokenRunError: If the cell cannot continue because of its surroundings, such as a full
-            disk.
+        BrokenRunError: If the cell cannot continue because of its environment, such as a full disk.
         CrashError: If the cell itself failed; the log has the whole error.
     """
 

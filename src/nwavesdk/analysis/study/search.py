@@ -175,7 +175,7 @@ class Search:
             on_ended: Called with each trial that has ended.
 
         Raises:
-            BrokenRunError: If a trial cannot continue because of its surroundings, such as a full
+            BrokenRunError: If a trial cannot continue because of its environment, such as a full
                 disk, or another process works on the search.
         """
         with lock(self.file, "works on the search"):

@@ -104,7 +104,7 @@ def read_study(file: Path) -> dict[str, Any]:
     """
     content = parse_json(read_bytes(file), file)
     choices = content.get("choices")
-    # The parts that other code reads must be mappings.
+    # The settings, their section `data` and the cells are read elsewhere, and must be mappings.
     parts = (choices, content.get("cells"), isinstance(choices, dict) and choices.get("data", {}))
     if not all(isinstance(part, dict) for part in parts):
         raise FileError(file, "does not describe a study", "restore it")
