@@ -115,6 +115,7 @@ def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | N
     data = config.data
     if not isinstance(data, Files):
         return [None] * len(keys)
+
     path = Path(data.source)
     source = open_source(
         path,
@@ -124,6 +125,7 @@ def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | N
         has_table=is_table(data.split),
         series=series_options(config),
     )
+
     items = {item.key: item for item in source.items}
     return [source.read(items[key]) for key in keys]
 
@@ -155,6 +157,8 @@ def _draw_examples(
         if sample is not None:
             title += f": {draw_recording(row[0], sample, config.data.source_kind, theme)}"
         row[0].set_title(title)
+
+        # The input of the net is in the last panel, or in the panel before the target.
         axes = row[-1 - has_targets]
         draw_series(axes, train.input_of(index), step, theme, "input of the net")
         if bank is not None:
@@ -313,6 +317,7 @@ def _draw_counts(axes: Axes, report: dict[str, Any], theme: Theme) -> None:
 
     axes.set(title=f"{report['counted'].capitalize()} in each set", xlabel="class")
     axes.locator_params(integer=True)
+    # Long names do not fit next to each other.
     if len(names) <= MAX_NAMES:
         axes.set_xticks(range(len(names)), names, rotation=90 * (sum(map(len, names)) > 60))
 

@@ -167,6 +167,8 @@ def _count_groups(
     """Number of groups or speakers of each set, and the noun; both empty if they are not known."""
     groups = {part: recordings.groups for part, recordings in sets.items()}
     noun = "groups"
+
+    # Without groups, the names of files may name the speakers.
     if not any(groups.values()):
         pattern = config.option("data.speaker_pattern")
         keys = {part: recordings.keys for part, recordings in sets.items()}
@@ -177,6 +179,7 @@ def _count_groups(
         noun = "speakers"
         if any("" in names for names in groups.values()):
             return {}, ""
+
     return {part: len({*names} - {""}) for part, names in groups.items()}, noun
 
 
@@ -212,6 +215,7 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     targets = f", {report['targets']} values per step" if report["targets"] else ""
     cache = "from the cache, " if report["cached"] else ""
     skipped = [f"skipped {entry['file']}: {entry['reason']}" for entry in report["skipped"]]
+
     return [
         f"{report['count']:,} {kind}, {cache}{len(skipped):,} skipped",
         f"task: {report['task']}{targets} ({report['task_found_by']})",
@@ -249,6 +253,7 @@ def _table(report: dict[str, Any]) -> list[str]:
     rows.append(("all", [sum(count.values()) for count in counts] if names else sizes.values()))
     if report["groups"]:
         rows.append((report["group_name"], report["groups"].values()))
+
     head = ["steps" if report["counted"] == "steps" else "", *sizes]
     return text_table([head, *([name, *map("{:,}".format, numbers)] for name, numbers in rows)])
 

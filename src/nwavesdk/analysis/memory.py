@@ -127,6 +127,7 @@ def examine_memory(
         for name, layer in layers.items()
         if isinstance(layer, NeuronLayer) and _time_constants(layer)
     ]
+
     findings = [
         Finding(kind, memory.layer, value, f"layer {memory.layer}: {text}", REMEDIES[kind])
         for memory in memories

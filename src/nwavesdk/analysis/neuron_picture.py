@@ -57,6 +57,8 @@ def draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: The
         heights = (n_rows, n_below)
         left, below = left.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_rates(below.subplots(), neuron, responses, theme)
+
+    # A read-out, which has no rates, has no spikes to differentiate either.
     _draw_record(left, "Constant drive", neuron, responses.step, [], theme)
     curves = _derivatives(responses.burst) if n_below else []
     _draw_record(right, "Burst", neuron, responses.burst, curves, theme)

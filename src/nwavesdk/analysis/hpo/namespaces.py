@@ -204,7 +204,7 @@ def check_config(fixed: Mapping[str, Any], samples: Mapping[str, Sequence[Any]])
                 f"or set {other}."
             )
 
-    # Each sample is checked once, next to the first samples of all other keys.
+    # Check each sample together with the first samples of all other keys.
     first = {name: values[0] for name, values in samples.items()}
     changes = [{name: value} for name, values in samples.items() for value in values]
     for change in changes or [{}]:

@@ -181,10 +181,12 @@ class HPOWrapper(Search):
             )
 
         config, path = dict(self.choices(self.values_of(best))), self.path_of(best)
+        # Stored in the journal, so that later calls do not read the test set again.
         if "test_score" not in self.study.user_attrs:
             score = evaluate_best(config, self.model_builder, path)
             self.study.set_user_attr("test_score", score)
         test_score = self.study.user_attrs["test_score"]
+
         return HPOResult(config, best.value, test_score, path / BEST, trials)
 
     def description_of(self, trial: Any) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
 
 def _candidates(report: SlopeReport) -> Table:
-    """The table of all candidates."""
+    """The table of all candidates, with the recommendation in the last row."""
     return Table(
         "Candidates",
         "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "

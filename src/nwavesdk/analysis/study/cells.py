@@ -110,6 +110,7 @@ class Cell:
             try:
                 result |= read_sealed(self.test_file, self.folder.identity)
             except FileError as error:
+                # The test can be repeated, so the file need not be restored.
                 remedy = "remove it; the same command writes it again"
                 raise FileError(self.test_file, error.what, remedy) from None
         return result
@@ -180,6 +181,7 @@ def test_cell(job: Job) -> None:
     with log_beside(Path(path)):
         run = open_cell(Path(path), choices)
         net, task = run.trained()
+        # Results must not depend on the machine, so the test uses the arithmetic of the training.
         with use_arithmetic(run.config.arithmetic):
             test = evaluate_net(net, task, run.test_set, run.config.learning.batch_size)
 

@@ -61,7 +61,7 @@ def finish_all(
     cells: Iterable[tuple[C, Any]],
     on_end: Callable[[C, Callable[[], Any]], Any],
 ) -> None:
-    """Run cells next to each other. A cell is drawn from `cells` when a process is free for it.
+    """Run cells next to each other. The next cell is taken from `cells` when a process is free.
 
     Args:
         workers: The processes.
@@ -104,11 +104,11 @@ def _naming_losses() -> Iterator[None]:
     except Exception as error:
         # Ray wraps the error of a job in its own error, whose text has the traceback.
         cause = getattr(error, "cause", None) or error
-        is_of_ray = type(cause).__module__.partition(".")[0] == "ray"
-        if not is_of_ray and not isinstance(cause, BrokenProcessPool):
+        is_from_ray = type(cause).__module__.partition(".")[0] == "ray"
+        if not is_from_ray and not isinstance(cause, BrokenProcessPool):
             raise cause from None
 
-        lost = f"{RETRIES + 1} times " if is_of_ray else ""
+        lost = f"{RETRIES + 1} times " if is_from_ray else ""
         raise LostError(
             f"a process of the study was lost {lost}({one_line(cause)[:200]}), perhaps because "
             "memory did not suffice: the same command continues; fewer runs at a time, as with "

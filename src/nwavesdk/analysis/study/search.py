@@ -241,6 +241,7 @@ class Search:
 
     def _remaining(self) -> Iterator[tuple[Any, Job]]:
         """The trials to run: interrupted trials, then new ones, proposed when a process is free."""
+        # Trials that were running when the last process ended.
         optuna = require("optuna", "hpo")
         for trial in self.trials:
             if state_of(trial) == "running":
@@ -251,6 +252,7 @@ class Search:
             trial = self.study.ask(dict(self.space))
             trial.set_user_attr(RUN, len(self.trials))
             path = self.path_of(trial)
+            # A folder without a trial in the journal belongs to a journal that was lost.
             if path.exists():
                 fault = f"has no trial of the folder {path.name}"
                 raise FileError(self.journal, fault, f"restore it, or remove {path.name}")
