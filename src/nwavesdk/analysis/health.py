@@ -40,7 +40,7 @@ class Limits:
 
     Attributes:
         few: Share of a layer's neurons that may be dead, saturated or starved.
-        saturated: Spikes per step from which on a neuron is saturated.
+        saturated: A neuron is saturated if it fires in at least this share of the steps.
         starved: A neuron is starved if its gradient is smaller than this share of the average
             gradient of a neuron in the last layer.
         depth: Factor by which the gradient of a layer may differ from the gradient of the last
