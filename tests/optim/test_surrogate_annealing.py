@@ -201,7 +201,7 @@ def make(target=None, epochs=5, parameter="slope", start=1, end=2, **options):
         (
             {"target": build(parse("straight_through"))},
             TypeError,
-            "StraightThrough.* has no parameters",
+            "straight_through.* has no parameters",
         ),
         (
             {"target": build(parse("squarewave_fourier_series")), "parameter": "n"},
