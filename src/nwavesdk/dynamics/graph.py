@@ -16,54 +16,51 @@ differ between steps.
 import ast
 import contextlib
 import math
-import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 
+from nwavesdk.dynamics.operations import OPERATIONS
 from nwavesdk.dynamics.vocabulary import PageError, decay, held, spike
 from nwavesdk.internal.checks import close_name
 from nwavesdk.internal.files import printable
 
-__all__ = ["CONDITIONS", "Graph", "Node", "Step", "read_step"]
-
+__all__ = ["Graph", "Node", "Step", "read_step"]
 
 FUNCTIONS: dict[Any, tuple[str, int]] = {
     spike: ("spike", 1),
     held: ("held", 1),
     decay: ("decay", 1),
     abs: ("abs", 1),
+    torch.abs: ("abs", 1),
+    torch.exp: ("exp", 1),
+    torch.log: ("log", 1),
+    torch.sqrt: ("sqrt", 1),
+    torch.tanh: ("tanh", 1),
+    torch.sin: ("sin", 1),
+    torch.cos: ("cos", 1),
     torch.maximum: ("maximum", 2),
     torch.minimum: ("minimum", 2),
     torch.where: ("where", 3),
-    **{getattr(torch, name): (name, 1) for name in ("abs", "exp", "log", "sqrt", "tanh")},
-    **{getattr(torch, name): (name, 1) for name in ("sin", "cos")},
 }
 """What an equation may call, by the object that its name leads to, with the number of arguments."""
 
 OPERATORS: dict[type[ast.AST], str] = {
-    **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"},
-    **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="},
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
 }
-
-# Operations that are computed while a page is read if they are applied to numbers.
-FOLDED: dict[str, Callable[..., float]] = {
-    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv},
-    **{"neg": operator.neg, "**": math.pow, "maximum": max, "minimum": min, "abs": abs},
-    **{name: getattr(math, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos")},
-}
-
-COMPARISONS: dict[str, Callable[..., bool]] = {
-    **{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge},
-    **{"==": operator.eq, "!=": operator.ne},
-}
-
-# Operations whose result is true or false.
-CONDITIONS = {*COMPARISONS, "and", "or", "not"}
 
 
 class Node(NamedTuple):
@@ -99,14 +96,17 @@ class Graph:
 
         A `where` whose condition compares numbers becomes the branch that is taken.
         """
-        if op in FOLDED and all(self.nodes[i].op == "number" for i in inputs):
+        operation = OPERATIONS[op]
+        numbers = [self.number_of(i) for i in inputs]
+        if operation.on_numbers and not operation.is_condition and None not in numbers:
             with contextlib.suppress(ArithmeticError, ValueError):
-                return self.number(FOLDED[op](*(self.nodes[i].value for i in inputs)))
+                return self.number(operation.on_numbers(*numbers))
         if op == "where":
-            compared = self.nodes[inputs[0]]
-            numbers = [self.number_of(i) for i in compared.inputs]
-            if compared.op in COMPARISONS and None not in numbers:
-                return inputs[1] if COMPARISONS[compared.op](*numbers) else inputs[2]
+            condition = self.nodes[inputs[0]]
+            compare = OPERATIONS[condition.op].on_numbers
+            numbers = [self.number_of(i) for i in condition.inputs]
+            if compare and None not in numbers:
+                return inputs[1] if compare(*numbers) else inputs[2]
         key = (op, inputs, repr(value))  # by its text, 0.0 differs from -0.0
         if key not in self._index:
             self._index[key] = len(self.nodes)
@@ -115,7 +115,7 @@ class Graph:
             is_constant = value in self.constants if is_leaf else all(map(self.is_constant, inputs))
             # Backward decides whether the gradient of `held` flows, and a solver takes constants
             # as floating numbers: neither `held` nor a condition is constant.
-            self._is_constant.append(is_constant and op != "held" and op not in CONDITIONS)
+            self._is_constant.append(is_constant and op != "held" and not operation.is_condition)
         return self._index[key]
 
     def number(self, value: float) -> int:
@@ -126,10 +126,37 @@ class Graph:
         """Whether a node is made of constants and numbers alone."""
         return self._is_constant[node]
 
+    def is_condition(self, node: int) -> bool:
+        """Whether a node is true or false."""
+        return OPERATIONS[self.nodes[node].op].is_condition
+
     def number_of(self, node: int) -> float | None:
         """The number that a node is, or None."""
         n = self.nodes[node]
         return n.value if n.op == "number" and isinstance(n.value, float) else None
+
+    def plus(self, a: int, b: int) -> int:
+        """The sum of two nodes; without a sign where it would be a difference."""
+        if self.nodes[b].op == "neg":
+            return self.add("-", a, self.nodes[b].inputs[0])
+        if self.nodes[a].op == "neg":
+            return self.add("-", b, self.nodes[a].inputs[0])
+        return self.add("+", a, b)
+
+    def minus(self, a: int) -> int:
+        """The negative of a node."""
+        op, inputs, _ = self.nodes[a]
+        return inputs[0] if op == "neg" else self.add("neg", a)
+
+    def times(self, a: int, b: int) -> int:
+        """The product of two nodes, with its sign outside, and without factors of 1."""
+        for factor, other in ((a, b), (b, a)):
+            if self.number_of(factor) == 1:
+                return other
+            if self.number_of(factor) == -1:
+                return self.minus(other)
+        op, inputs, _ = self.nodes[a]
+        return self.minus(self.times(inputs[0], b)) if op == "neg" else self.add("*", a, b)
 
     def needed_for(self, nodes: list[int], known: frozenset[int] = frozenset()) -> list[int]:
         """The nodes that must be computed for `nodes`, in order; those in `known` are there."""
@@ -274,7 +301,7 @@ class _Reader:
             raise self.error(last, f"{reason}{', '.join(names)} after the step")
         if spike_node is not None and nodes[0] != spike_node:
             raise self.error(last, "the result of spike must be returned first, unchanged")
-        if any(self.graph.nodes[node].op in CONDITIONS for node in nodes):
+        if any(map(self.graph.is_condition, nodes)):
             raise self.error(last, "a comparison is not a value: use torch.where")
         for name, node in zip(self.inputs[1:], nodes[-K:], strict=True):
             number = self.graph.number_of(node)
@@ -331,8 +358,6 @@ class _Reader:
             value = statement.value
         else:
             raise self.impossible(statement)
-        if isinstance(targets[0], ast.Subscript):
-            raise self.in_place(statement, targets[0].value)
         if len(targets) != 1 or not isinstance(targets[0], ast.Name):
             raise self.error(statement, "assign to one name per line")
         node = self.expression(value)
@@ -364,7 +389,8 @@ class _Reader:
     def add(self, e: ast.expr, op: str, *inputs: int) -> int:
         """The node of an operation; one on numbers alone must have a finite result."""
         node = self.graph.add(op, *inputs)
-        if op in FOLDED and all(self.graph.number_of(i) is not None for i in inputs):
+        numbers = [self.graph.number_of(i) for i in inputs]
+        if None not in numbers and not self.graph.is_condition(node):
             number = self.graph.number_of(node)
             if number is None or not math.isfinite(number):
                 raise self.error(e, f"{ast.unparse(e)} is not a finite number: use other numbers")
@@ -372,25 +398,12 @@ class _Reader:
 
     def impossible(self, node: ast.AST) -> PageError:
         """The error of a kind of statement or expression that no page has."""
-        match node:
-            case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
-                result = ast.unparse(ast.BinOp(ast.Name(name), op, value))
-                return self.in_place(node, target, result)
-            case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed, attr=method))):
-                if method.endswith("_"):
-                    return self.in_place(node, changed)
-        what, remedy = _IMPOSSIBLE.get(type(node), (type(node).__name__, _ASSIGNMENTS))
-        return self.error(node, f"{what} is not possible in an equation: {remedy}")
-
-    def in_place(self, node: ast.AST, changed: ast.expr, result: str | None = None) -> PageError:
-        """The error of an operation that changes a value in place."""
-        name = ast.unparse(changed)
-        remedy = f"write {name} = {result or f'{name} * ..., or another expression'}"
-        return self.error(node, f"operations in place are not possible in an equation: {remedy}")
+        syntax, remedy = _IMPOSSIBLE.get(type(node), (type(node).__name__, _ASSIGNMENTS))
+        return self.error(node, f"{syntax} is not possible in an equation: {remedy}")
 
     def value(self, e: ast.expr) -> int:
         node = self.expression(e)
-        if self.graph.nodes[node].op in CONDITIONS:
+        if self.graph.is_condition(node):
             raise self.error(e, "a comparison is not a value: use torch.where(condition, a, b)")
         return node
 
@@ -423,10 +436,14 @@ class _Reader:
             raise self.error(e, f"{name} takes {count} argument{'s' * (count > 1)}, by position")
         if name == "where":
             condition = self.expression(e.args[0])
-            if self.graph.nodes[condition].op not in CONDITIONS:
+            if not self.graph.is_condition(condition):
                 raise self.error(e, "the first argument of where must be a comparison")
             return self.graph.add("where", condition, *map(self.value, e.args[1:]))
         arguments = [self.value(argument) for argument in e.args]
+        if name in ("maximum", "minimum"):
+            # At a tie, and for NaN, the first argument counts.
+            compared = arguments if name == "maximum" else arguments[::-1]
+            return self.graph.add("where", self.graph.add("<", *compared), *arguments[::-1])
         if name == "held" and self.graph.number_of(arguments[0]) is not None:
             return arguments[0]
         node = self.add(e, name, *arguments)
@@ -489,6 +506,7 @@ _INSTEAD = {
 
 # What no page has, with what to write instead.
 _IMPOSSIBLE: dict[type[ast.AST], tuple[str, str]] = {
+    ast.AugAssign: ("an operation in place", "write u = u + ..."),
     ast.If: ("if", _CHOICE),
     ast.IfExp: ("a choice by if", _CHOICE),
     ast.For: ("a loop", "write a line for each of its rounds"),

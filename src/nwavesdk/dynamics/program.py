@@ -291,7 +291,7 @@ class Program:
             return None
         value, constant = self._graph.nodes[z].inputs
         is_clamped = (
-            self._graph.nodes[value].op in ("where", "maximum", "minimum")
+            self._graph.nodes[value].op == "where"
             and node in self._graph.nodes[value].inputs
             and is_computed_from(self._graph, value, node)
         )
