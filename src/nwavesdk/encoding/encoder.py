@@ -5,9 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, backward_pass
 
 __all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence"]
