@@ -40,21 +40,25 @@ def test_the_gradient_of_rates_is_that_of_finite_differences():
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        ({"offsets": [0.1]}, ValueError, "got 2 layers, 1 offsets and 2 multipliers"),
+        (
+            {"offsets": [0.1]},
+            ValueError,
+            "offsets must be a rate or one per layer, got 1 rates for 2 layers",
+        ),
         (
             {"spikes_list": [], "offsets": [], "multipliers": []},
             ValueError,
-            "at least one layer, got 0 layers",
+            "at least one, got an empty list",
         ),
         (
             {"offsets": [0.1, 20.0]},
             ValueError,
-            "offset of layer 1 must be a rate from 0 to 1 in spikes per step, got 20",
+            "offsets of layer 1 must be a rate from 0 to 1 in spikes per step, got 20",
         ),
         (
             {"multipliers": [1.0, float("inf")]},
             ValueError,
-            "multiplier of layer 1 must be a finite number, got inf",
+            "each multiplier must be a finite number, got inf",
         ),
         (
             {"spikes_list": [torch.zeros(2, 3, 4), (1, 2)]},
@@ -66,7 +70,7 @@ def test_the_gradient_of_rates_is_that_of_finite_differences():
             ValueError,
             r"layer 0: got empty spikes of shape \[0, 3, 4\]",
         ),
-        ({"spikes_list": torch.zeros(2, 3, 4)}, TypeError, "got one tensor: put it in a list"),
+        ({"spikes_list": torch.zeros(2, 3, 4)}, ValueError, "at least one, got one tensor"),
         (
             {"spikes_list": [torch.zeros(2, 3, 4), torch.zeros(2)]},
             ValueError,
@@ -119,7 +123,7 @@ def test_images_have_a_rate_per_neuron():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"spikes_list": []}, "takes at least one layer, got an empty list"),
+        ({"spikes_list": []}, "at least one, got an empty list"),
         ({"lower": [0.1, 0.1]}, "lower must be a rate or one per layer, got 2 rates for 1 layers"),
         ({"lower": 0.5}, r"lower must be at most upper, got 0.5 and 0.3 for layer 0"),
         ({"upper": 30.0}, "upper must be a rate from 0 to 1 in spikes per step, got 30"),
@@ -156,7 +160,7 @@ def test_the_gradient_of_the_excess_ends_at_the_bound() -> None:
 @pytest.mark.parametrize(
     ("spikes", "most", "match"),
     [
-        ([], 0.1, "takes at least one layer, got an empty list"),
+        ([], 0.1, "at least one, got an empty list"),
         ([torch.zeros(1, 2, 3)], 0.0, "a bound must be above 0, got 0.0: raise it"),
         ([torch.zeros(1, 2, 3)], [0.1, 0.1], "got 2 rates for 1 layers"),
     ],

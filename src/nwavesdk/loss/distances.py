@@ -5,11 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from nwavesdk.internal.checks import positive_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers import LILayer, prepare_net
 from nwavesdk.layers.lengths import check_lengths, fill_padding
-from nwavesdk.loss.arguments import LossModule, check_spikes
+from nwavesdk.loss.arguments import LossModule, check_options, check_spikes
 
 __all__ = ["VanRossumDistance", "van_rossum_distance"]
 
@@ -68,8 +67,7 @@ def van_rossum_distance(
             f"{owner}: spikes have the shape {list(spk.shape)} and targets {list(targets.shape)}, "
             "expected [B, T, *features] of both."
         )
-    tau = positive_number(owner, "tau", tau, "s")
-    dt = positive_number(owner, "dt", dt, "s")
+    tau, dt = check_options(owner, tau=tau, dt=dt)
     dtype = torch.promote_types(spk.dtype, torch.float32)
     difference = spk.to(dtype) - targets.to(device=spk.device, dtype=dtype)
     if lengths is not None:
@@ -103,11 +101,7 @@ class VanRossumDistance(LossModule):
         tensor(0.)
     """
 
-    def __init__(self, tau: float = 10e-3, dt: float = 1e-3) -> None:
-        super().__init__()
-        self.tau = positive_number("VanRossumDistance", "tau", tau, "s")
-        self.dt = positive_number("VanRossumDistance", "dt", dt, "s")
+    function = staticmethod(van_rossum_distance)
 
-    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `van_rossum_distance`."""
-        return van_rossum_distance(spk, targets, self.tau, self.dt, lengths)
+    def __init__(self, tau: float = 10e-3, dt: float = 1e-3) -> None:
+        super().__init__(tau=tau, dt=dt)

@@ -1,11 +1,15 @@
 """Losses on the time of the first spike."""
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from nwavesdk.internal.checks import positive_number
 from nwavesdk.layers.lengths import sum_over_steps
-from nwavesdk.loss.arguments import LossModule, check_classes, check_outputs, check_targets
+from nwavesdk.loss.arguments import (
+    LossModule,
+    check_options,
+    check_outputs,
+    check_targets,
+    cross_entropy,
+)
 
 __all__ = ["FirstSpikeCrossEntropy", "first_spike_cross_entropy", "first_spike_steps"]
 
@@ -96,9 +100,8 @@ def first_spike_cross_entropy(
     owner = "first_spike_cross_entropy"
     spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
     check_targets(owner, targets, len(spk), num_classes)
-    scale = positive_number(owner, "scale", scale, "steps")
-    logits = first_spike_steps(spk, num_classes, lengths) / -scale
-    return cross_entropy(logits, targets.to(logits.device).long())
+    (scale,) = check_options(owner, scale=scale)
+    return cross_entropy(first_spike_steps(spk, num_classes, lengths) / -scale, targets)
 
 
 class FirstSpikeCrossEntropy(LossModule):
@@ -115,11 +118,7 @@ class FirstSpikeCrossEntropy(LossModule):
         tensor(0.5981)
     """
 
-    def __init__(self, num_classes: int | None = None, scale: float = 5.0) -> None:
-        super().__init__()
-        self.num_classes = check_classes("FirstSpikeCrossEntropy", num_classes)
-        self.scale = positive_number("FirstSpikeCrossEntropy", "scale", scale, "steps")
+    function = staticmethod(first_spike_cross_entropy)
 
-    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `first_spike_cross_entropy`."""
-        return first_spike_cross_entropy(spk, targets, self.num_classes, self.scale, lengths)
+    def __init__(self, num_classes: int | None = None, scale: float = 5.0) -> None:
+        super().__init__(num_classes=num_classes, scale=scale)
