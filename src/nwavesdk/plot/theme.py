@@ -5,16 +5,16 @@ import logging
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 
 from nwavesdk.internal.files import printable
 
@@ -105,53 +105,46 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         UserWarning: If no installed font has a letter: a box stands for it. Given once
             per process and set of letters.
     """
-    picture = _render(draw, theme, USUAL_FONTS)
-    if picture.missing:
-        fonts = (*USUAL_FONTS, *_fonts_with(picture.missing))
+    png, missing, others = _render(draw, theme, USUAL_FONTS)
+    if missing:
+        fonts = (*USUAL_FONTS, *_fonts_with(missing))
         with suppress(RuntimeError):  # a font is damaged
-            picture = _render(draw, theme, fonts)
-    for text, category in picture.warnings:
+            png, missing, others = _render(draw, theme, fonts)
+    for text, category in others.items():
         _warn_once(text, text, category)
-    if letters := picture.missing:
+    if missing:
         _warn_once(
-            letters,
-            f"pictures: no installed font has {len(letters)} of the letters in names, such as "
-            f"{letters[0]!r}: boxes stand for them. Install a font of this script, such as Noto "
+            missing,
+            f"pictures: no installed font has {len(missing)} of the letters in names, such as "
+            f"{missing[0]!r}: boxes stand for them. Install a font of this script, such as Noto "
             "Sans.",
         )
-    return picture.png
+    return png
 
 
-class _Picture(NamedTuple):
-    """A rendered picture.
+def _render(
+    draw: Draw, theme: Theme, fonts: tuple[str, ...]
+) -> tuple[bytes, str, dict[str, type[Warning]]]:
+    """Render a picture with some fonts: the first that has a letter draws it.
 
-    Attributes:
-        png: The file.
-        missing: The letters that no font has, in order.
-        warnings: Text and category of all other warnings.
+    Returns:
+        The file, the letters that no font has, and the text and category of other warnings.
     """
-
-    png: bytes
-    missing: str
-    warnings: list[tuple[str, type[Warning]]]
-
-
-def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> _Picture:
-    """Render a picture with some fonts: the first that has a letter draws it."""
     settings = {**_matplotlib_settings(theme), "font.family": list(fonts)}
     file = io.BytesIO()
     with rc_context(settings), _any_weight(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw(theme).savefig(file, format="png", dpi=144)
+
     missing = set()
-    others = []
+    others = {}
     for warning in caught:
         text = str(warning.message)
-        if found := re.match(r"Glyph (\d+) .*missing from (current )?font", text):
-            missing.add(chr(int(found[1])))
+        if glyph := re.match(r"Glyph (\d+) .*missing from (current )?font", text):
+            missing.add(chr(int(glyph[1])))
         else:
-            others.append((text, warning.category))
-    return _Picture(file.getvalue(), "".join(sorted(missing)), others)
+            others[text] = warning.category
+    return file.getvalue(), "".join(sorted(missing)), others
 
 
 def _warn_once(cause: str, text: str, category: type[Warning] = UserWarning) -> None:
@@ -175,31 +168,19 @@ def _any_weight() -> Iterator[None]:
 
 @cache
 def _fonts_with(letters: str) -> tuple[str, ...]:
-    """The fewest installed fonts that have these letters, as far as fonts have them."""
+    """The installed fonts that have some of these letters."""
     known = {font.fname for font in fontManager.ttflist}
     for path in set(findSystemFonts()) - known:  # installed after matplotlib listed its fonts
         with suppress(Exception):  # whatever a damaged font raises
             fontManager.addfont(path)
-    names = {font.name for font in fontManager.ttflist}
-    has = {name: _letters_of(name) for name in names if not name.startswith(FONT_OF_BOXES)}
-    wanted = {ord(letter) for letter in letters}
-    chosen: list[str] = []
-    while wanted:
-        best = max(sorted(has), key=lambda name: len(wanted & has[name]))
-        if not wanted & has[best]:
-            break
-        chosen.append(best)
-        wanted -= has[best]
-    return tuple(chosen)
 
-
-def _letters_of(name: str) -> Set[int]:
-    """The letters of the file that matplotlib takes for a font; none of a damaged one."""
-    with suppress(Exception), _any_weight():
-        family = FontProperties(family=name)
-        path = fontManager.findfont(family, fallback_to_default=False, rebuild_if_missing=False)
-        return get_font(path).get_charmap().keys()
-    return frozenset()
+    codes = set(map(ord, letters))
+    names = set()
+    for font in fontManager.ttflist:
+        with suppress(Exception):  # as above
+            if not codes.isdisjoint(get_font(font.fname).get_charmap()):
+                names.add(font.name)
+    return tuple(sorted(name for name in names if not name.startswith(FONT_OF_BOXES)))
 
 
 def _matplotlib_settings(theme: Theme) -> Any:
