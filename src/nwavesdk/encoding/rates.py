@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
-from nwavesdk.encoding.encoder import Encoder, check_bounds
+from nwavesdk.encoding.encoder import Encoder, check_bounds, require_steps
 from nwavesdk.internal.checks import positive_number, shown, whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, sum_over_steps
@@ -175,12 +175,7 @@ def _draw(
 
 
 def _mean_over_time(owner: str, spikes: Tensor, lengths: Tensor | None) -> Tensor:
-    require_floating(owner, spikes)
-    if spikes.ndim < 2 or not spikes.shape[1]:
-        raise ValueError(
-            f"{owner}: spikes have the shape {list(spikes.shape)}, expected [B, T, *features] with "
-            "at least one step."
-        )
+    spikes = require_steps(owner, spikes)
     if lengths is None:
         return sum_over_steps(spikes) / spikes.shape[1]
     lengths = check_lengths(owner, lengths, spikes)
