@@ -170,15 +170,12 @@ def _bisect_charges(
     """The charge of each channel with the nearest rate, and the rates at the limit."""
     low = torch.zeros_like(wanted)
     high = torch.full_like(wanted, limit)
-    rates_low = torch.zeros_like(wanted)
-    rates_high = highest = rates_for(high)
+    highest = rates_for(high)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        rates = rates_for(middle)
-        reached = rates >= wanted
-        high = torch.where(reached, middle, high)
-        rates_high = torch.where(reached, rates, rates_high)
-        low = torch.where(reached, low, middle)
-        rates_low = torch.where(reached, rates_low, rates)
+        is_reached = rates_for(middle) >= wanted
+        high = torch.where(is_reached, middle, high)
+        low = torch.where(is_reached, low, middle)
+    rates_low, rates_high = rates_for(low), rates_for(high)
     low_is_nearer = (wanted - rates_low).abs() < (rates_high - wanted).abs()
     return torch.where(low_is_nearer, low, high), highest
