@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from nwavesdk.dynamics.graph import read_step
 from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.reader import read_step
 from nwavesdk.dynamics.vocabulary import Kind, PageError
 from nwavesdk.internal.checks import finite_number
 

@@ -10,7 +10,7 @@ and the ON and OFF spikes of a step are the levels by which k rises or falls.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -268,7 +268,7 @@ class _Follower(StatefulEncoder):
     """Base of the modules: the state is the first value and the level."""
 
     _state_attributes = ("_first", "_level")
-    _levels_of: ClassVar[staticmethod[[Tensor, Tensor], Tensor]]
+    _levels_of: ClassVar[Any]  # `Levels`, as a static method
 
     def __init__(self, threshold: float) -> None:
         super().__init__()

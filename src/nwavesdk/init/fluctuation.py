@@ -43,7 +43,7 @@ class LayerFluctuation:
         synapse: Name of the synapse in the model.
         layer: Name of the neuron layer in the model.
         xi: Wanted distance of the membrane from threshold [standard deviations of the membrane].
-        xi_measured: This distance in the end, of the membranes that the charges make without spikes.
+        xi_measured: This distance in the end, measured as if there were no spikes.
         mean: Mean of the feed-forward weights.
         std: Standard deviation of the feed-forward weights.
         rate: Spikes per step and neuron.
