@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 from math import comb
 
-from nwavesdk.dynamics.graph import Graph, Step
-from nwavesdk.dynamics.operations import OPERATIONS
+from nwavesdk.dynamics.graph import OPERATIONS, Graph, Step
 
 __all__ = [
     "RESERVED",

@@ -13,12 +13,6 @@ from nwavesdk.loss.activity import (
     rate_bounds_loss,
     rate_excess_loss,
 )
-from nwavesdk.loss.distances import VanRossumDistance, van_rossum_distance
-from nwavesdk.loss.first_spikes import (
-    FirstSpikeCrossEntropy,
-    first_spike_cross_entropy,
-    first_spike_steps,
-)
 from nwavesdk.loss.membranes import (
     MembraneCrossEntropy,
     TETLoss,
@@ -37,6 +31,13 @@ from nwavesdk.loss.rates import (
     rate_cross_entropy,
     rate_logits,
     rate_mse,
+)
+from nwavesdk.loss.spike_times import (
+    FirstSpikeCrossEntropy,
+    VanRossumDistance,
+    first_spike_cross_entropy,
+    first_spike_steps,
+    van_rossum_distance,
 )
 from nwavesdk.loss.weights import topology_loss, weight_magnitude_loss
 

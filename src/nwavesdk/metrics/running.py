@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.imports import require
-from nwavesdk.metrics.readout import correct_recordings
+from nwavesdk.metrics.classes import correct_recordings
 
 if TYPE_CHECKING:
     from torchmetrics import MeanMetric

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.metrics.steps import select_steps
+from nwavesdk.metrics.classes import select_steps
 
 __all__ = [
     "correlation",

@@ -14,8 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from nwavesdk.internal.checks import choice, positive_number, whole_number
 from nwavesdk.layers.masks import is_pruned
 from nwavesdk.net.edges import Edge, dense_edges
-from nwavesdk.optim.annealed_weights import annealed_weights, attach
-from nwavesdk.optim.signed_blocks import SignedBlocks
+from nwavesdk.optim.annealed_weights import SignedBlocks, annealed_weights, attach
 
 __all__ = ["SignAnnealing"]
 

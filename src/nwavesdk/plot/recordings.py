@@ -11,8 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.plot.axes import Array, as_array, label_time, time_unit, wanted_axes
-from nwavesdk.plot.theme import LIGHT, Theme
+from nwavesdk.plot.theme import LIGHT, Array, Theme, as_array, label_time, time_unit, wanted_axes
 
 __all__ = ["event_frames", "membranes", "raster", "rates"]
 
