@@ -120,7 +120,6 @@ class Fluctuation:
             self.z_recurrent = torch.randn(N, N, generator=generator).to(self.threshold)
         self.std = torch.zeros_like(self.threshold)
         self.passes = 0
-        self.raised = 0.0
 
     def _mean_by_target(self, values: Tensor) -> Tensor:
         """The mean of a value of all neurons [N] over those of a target, [targets]."""
@@ -153,8 +152,9 @@ class Fluctuation:
         """The mean charge of a weight for a mean membrane of `mu_u` thresholds, [N]."""
         return (mu_u * self.charge_per_threshold).clamp(-self.limit, self.limit)
 
-    def default_xi(self, mu_u: float, share: float) -> float:
+    def default_xi(self, mu_u: float, alpha: float) -> float:
         """The smallest ξ of at least 2 for which the chip can hold the charges."""
+        share = 1.0 if self.z_recurrent is None else alpha
         std = self._std_for_unit_xi(mu_u, share)
         return max(_MIN_XI, float(std.max()) * _LIMIT_IN_STDS / self.limit)
 
@@ -199,8 +199,8 @@ class Fluctuation:
         self.passes += 1
         return self._mean_by_target(self.driven.rates(self.inputs))
 
-    def wake_dead_neurons(self, mu_u: float, max_dead: float) -> Tensor:
-        """Raise the mean of each dead neuron as little as wakes it; return the rates, [N].
+    def wake_dead_neurons(self, xi: float, mu_u: float, max_dead: float) -> LayerFluctuation:
+        """Raise the mean of each dead neuron as little as wakes it; return the layer's state.
 
         The search starts at `mu_u` and does nothing if at most `max_dead` of the neurons are dead.
         Neurons that stay dead keep the highest mean that was tried.
@@ -210,8 +210,8 @@ class Fluctuation:
         for _ in range(1 if self.z_recurrent is None else _RECURRENT_SEARCHES):
             if _dead_share(rates) > max_dead:
                 means, rates = self._search_means(means, rates, max_dead)
-        self.raised = float((means > mu_u).double().mean())
-        return rates
+        raised = float((means > mu_u).double().mean())
+        return self._report(xi, rates, raised)
 
     def _search_means(self, means: Tensor, rates: Tensor, max_dead: float) -> tuple[Tensor, Tensor]:
         highest = (self.limit / self.charge_per_threshold.abs()).clamp(max=_HIGHEST_MEAN)
@@ -233,8 +233,7 @@ class Fluctuation:
             awake = torch.where(fires, middle, awake)
         return awake, self.set_mean_and_run(awake)
 
-    def report(self, xi: float, rates: Tensor) -> LayerFluctuation:
-        """The state of the layer after the search."""
+    def _report(self, xi: float, rates: Tensor, raised: float) -> LayerFluctuation:
         driver = self.driven.driver
         weight = self.driven.edge.weight.detach()
         if is_pruned(driver, "weight"):
@@ -248,7 +247,7 @@ class Fluctuation:
             std=float(weight.std()),
             rate=float(rates.mean()),
             dead=_dead_share(rates),
-            raised=self.raised,
+            raised=raised,
             at_limit=share_at_limit(driver, weight),
             passes=self.passes,
         )
