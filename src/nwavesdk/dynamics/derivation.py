@@ -5,7 +5,7 @@ times a partial derivative. A contribution that flows through one branch of a `w
 choice along and is exactly 0 when the branch is not taken, whatever the partials of the branch are.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from math import comb
 
@@ -20,7 +20,7 @@ __all__ = [
     "gradient_input",
     "guarded_results",
     "is_computed_from",
-    "is_enough",
+    "sufficiency_test",
     "unused_name",
 ]
 
@@ -283,58 +283,17 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         *(i for n in step.results for i in graph.nodes[n].inputs),
     }
     few = [node for node in candidates if node in firsts]
-    leads_to = _Reachability(step)
+    is_enough = sufficiency_test(step)
     for size in range(len(step.states) + 2):
         chosen = candidates if comb(len(candidates), size) <= MAX_SETS else few
         costs = {
             given + more: _recall_cost(step, wanted, given + more)
             for more in combinations(chosen, size)
-            if leads_to.all_of(wanted, given + more)
+            if is_enough(wanted, given + more)
         }
         if costs:
             return min(costs, key=lambda saved: (costs[saved], saved))
     raise AssertionError("the charge and all states after the step are always enough")
-
-
-class _Reachability:
-    """Whether nodes can be computed in backward from a set of saved nodes.
-
-    `find_saved` asks thousands of times: each answer ends at the first node that is out of reach.
-    """
-
-    def __init__(self, step: Step) -> None:
-        graph = step.graph
-        self.inputs = [[i for i in n.inputs if not graph.is_constant(i)] for n in graph.nodes]
-        self.after_of = {
-            step.input(state): after for state, after in zip(step.states, step.after, strict=True)
-        }
-        self.charge = step.input(step.charge)
-
-    def all_of(self, wanted: Iterable[int], saved: Collection[int]) -> bool:
-        known = set(saved)
-        states: set[int] = set()
-        if not self._reaches(wanted, known, states):
-            return False
-        # A state before the step must follow from what the step before has saved, and from no
-        # further state.
-        recalled = [self.after_of[state] for state in states]
-        further: set[int] = set()
-        return self._reaches(recalled, set(saved), further) and not further
-
-    def _reaches(self, wanted: Iterable[int], known: set[int], states: set[int]) -> bool:
-        """Whether `wanted` can be computed; the states before the step that it takes are added."""
-        pending = [node for node in wanted if node not in known]
-        while pending:
-            node = pending.pop()
-            if node in known:
-                continue
-            if node == self.charge:
-                return False
-            known.add(node)
-            if node in self.after_of:
-                states.add(node)
-            pending += self.inputs[node]
-        return True
 
 
 def is_computed_from(graph: Graph, node: int, source: int) -> bool:
@@ -343,9 +302,37 @@ def is_computed_from(graph: Graph, node: int, source: int) -> bool:
     return all(graph.nodes[i].op != "input" or graph.is_constant(i) for i in needed)
 
 
-def is_enough(step: Step, wanted: Iterable[int], saved: Collection[int]) -> bool:
-    """Whether backward can compute the nodes `wanted` from what was saved."""
-    return _Reachability(step).all_of(wanted, saved)
+def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], bool]:
+    """A function of nodes `wanted` and `saved`: whether backward can compute the former.
+
+    A state before the step must follow from what the step before has saved, and from no further
+    state. `find_saved` asks thousands of times: each answer ends at the first node out of reach.
+    """
+    graph = step.graph
+    charge = step.input(step.charge)
+    after = dict(zip(map(step.input, step.states), step.after, strict=True))
+    inputs = [[i for i in node.inputs if not graph.is_constant(i)] for node in graph.nodes]
+
+    def needed_values(nodes: Iterable[int], saved: Collection[int]) -> Iterator[int]:
+        seen = set(saved)
+        pending = list(nodes)
+        while pending:
+            node = pending.pop()
+            if node not in seen:
+                seen.add(node)
+                yield node
+                pending += inputs[node]
+
+    def is_enough(wanted: Iterable[int], saved: Collection[int]) -> bool:
+        recalled = []
+        for node in needed_values(wanted, saved):
+            if node == charge:
+                return False
+            if node in after:
+                recalled.append(after[node])
+        return not any(node == charge or node in after for node in needed_values(recalled, saved))
+
+    return is_enough
 
 
 def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:

@@ -11,7 +11,7 @@ inputs, and returns the gradient times the partial derivative.
 import contextlib
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -248,15 +248,15 @@ class Graph:
         op, inputs, _ = self.nodes[a]
         return self.minus(self.times(inputs[0], b)) if op == "neg" else self.add("*", a, b)
 
-    def needed_for(self, nodes: list[int], known: frozenset[int] = frozenset()) -> list[int]:
+    def needed_for(self, nodes: Iterable[int], known: Collection[int] = ()) -> list[int]:
         """The nodes that must be computed for `nodes`, in order; those in `known` are there."""
         needed: set[int] = set()
-        pending = [node for node in nodes if node not in known]
+        pending = list(nodes)
         while pending:
             node = pending.pop()
-            if node not in needed:
+            if node not in needed and node not in known:
                 needed.add(node)
-                pending += [i for i in self.nodes[node].inputs if i not in known]
+                pending += self.nodes[node].inputs
         return sorted(needed)
 
 

@@ -17,7 +17,7 @@ from nwavesdk.dynamics.derivation import (
     gradient_input,
     guarded_results,
     is_computed_from,
-    is_enough,
+    sufficiency_test,
     unused_name,
 )
 from nwavesdk.dynamics.neuron import Neuron
@@ -268,7 +268,7 @@ class Program:
         found = self._find_saved(more, keeps_z)
         if len(found) < len(learning):
             return found
-        return learning if is_enough(self._step, self._wanted(more), learning) else found
+        return learning if sufficiency_test(self._step)(self._wanted(more), learning) else found
 
     def _find_saved(self, more: Sequence[int | None], keeps_z: bool) -> tuple[int, ...]:
         saved = find_saved(self._step, self._wanted(more))
