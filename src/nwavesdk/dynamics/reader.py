@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from nwavesdk.dynamics.graph import Graph, Step
+from nwavesdk.dynamics.graph import OPERATIONS, Graph, Step
 from nwavesdk.dynamics.vocabulary import PageError, decay, held, spike
 from nwavesdk.internal.checks import close_name
 from nwavesdk.internal.files import printable
@@ -233,7 +233,8 @@ class _Reader:
         """The node of an operation; one on numbers alone must have a finite result."""
         node = self.graph.add(op, *inputs)
         numbers = [self.graph.number_of(i) for i in inputs]
-        if None not in numbers and not self.graph.is_condition(node):
+        is_computed = OPERATIONS[op].on_numbers and not self.graph.is_condition(node)
+        if is_computed and None not in numbers:
             number = self.graph.number_of(node)
             if number is None or not math.isfinite(number):
                 raise self.error(e, f"{ast.unparse(e)} is not a finite number: use other numbers")
