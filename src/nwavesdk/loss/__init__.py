@@ -7,11 +7,13 @@ number of steps of each recording; padding never counts.
 from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
-from nwavesdk.loss.activity import (
+from nwavesdk.loss.limits import (
     RateBoundsLoss,
     firing_rate_target_mse_loss,
     rate_bounds_loss,
     rate_excess_loss,
+    topology_loss,
+    weight_magnitude_loss,
 )
 from nwavesdk.loss.membranes import (
     MembraneCrossEntropy,
@@ -39,7 +41,6 @@ from nwavesdk.loss.spike_times import (
     first_spike_steps,
     van_rossum_distance,
 )
-from nwavesdk.loss.weights import topology_loss, weight_magnitude_loss
 
 __all__ = [
     "CountCrossEntropy",
