@@ -265,10 +265,10 @@ class Program:
             z = self._step.z
             named = [n for n in self._step.names if not self._graph.is_constant(n)]
             more = [*self._constant_gradients, *self._step.after, z, *named]
-        found = self._find_saved(more, keeps_z)
-        if len(found) < len(learning):
-            return found
-        return learning if sufficiency_test(self._step)(self._wanted(more), learning) else found
+        saved = self._find_saved(more, keeps_z)
+        if len(saved) < len(learning):
+            return saved
+        return learning if sufficiency_test(self._step)(self._wanted(more), learning) else saved
 
     def _find_saved(self, more: Sequence[int | None], keeps_z: bool) -> tuple[int, ...]:
         saved = find_saved(self._step, self._wanted(more))

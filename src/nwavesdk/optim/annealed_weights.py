@@ -22,7 +22,7 @@ __all__ = ["AnnealedWeight", "SignedBlocks", "annealed_weights", "attach"]
 # |alpha · s| at the start of a block whose weights nearly agree; tanh of it is 0.96.
 _FIRMNESS = 2.0
 # Smallest |alpha · s| at the start. At 0 a block would have no weights, and no gradient for m.
-_LEAST_SIGN = 0.2
+_MIN_SIGN = 0.2
 # Smallest relative distance of a magnitude from 0 and from the limit at the start. Closer to these
 # ends the sigmoid hardly learns.
 _EDGE = 1e-3
@@ -77,7 +77,7 @@ class SignedBlocks(nn.Module):
         negative = block_sums((-weight).clamp(min=0), self.block, self.axis)
         mass = positive + negative
         balance = torch.where(mass == 0, mass, (positive - negative) / mass)
-        size = (_FIRMNESS * balance.abs()).clamp(min=_LEAST_SIGN) / self.alpha
+        size = (_FIRMNESS * balance.abs()).clamp(min=_MIN_SIGN) / self.alpha
         # Where a block agrees, its largest weight w needs tanh(alpha |s|) >= √(|w| / limit).
         share = (weight.abs() / self.limit).clamp(max=1 - _EDGE)
         needed = torch.atanh(block_peaks(share, self.block, self.axis).sqrt()) / self.alpha

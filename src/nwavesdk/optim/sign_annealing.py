@@ -292,8 +292,8 @@ def _guard_replaced(parameters: Iterable[nn.Parameter]) -> RemovableHandle:
 
     def check_optimizer(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
         alive = {id(parameter) for ref in replaced if (parameter := ref()) is not None}
-        held = (id(p) for group in optimizer.param_groups for p in group["params"])
-        if alive and not alive.isdisjoint(held):
+        optimized = (id(p) for group in optimizer.param_groups for p in group["params"])
+        if alive and not alive.isdisjoint(optimized):
             raise RuntimeError(
                 f"{type(optimizer).__name__} holds weights that SignAnnealing has replaced since, "
                 "and would train nothing: build SignAnnealing before the optimizer."
