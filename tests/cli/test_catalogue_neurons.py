@@ -42,6 +42,8 @@ def test_a_name_gives_that_neuron_in_detail_and_its_picture(tmp_path: Path):
 OWN_NEURONS = """\
 from nwavesdk.layers import Positive, TimeConstant, decay, held, neuron, spike
 
+print("not a part of the result")
+
 
 @neuron
 def DendriteLayer(x, v, d, *, tau: TimeConstant, threshold: Positive = 1.0):

@@ -1,6 +1,8 @@
 """`nwave train`, `nwave compare` and `nwave tune`."""
 
 import os
+import signal
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
 from nwavesdk.internal.files import check_folder
 from nwavesdk.internal.imports import require
+from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_run", "measures_text", "train_run", "tune_run"]
@@ -204,6 +207,8 @@ def finish_study(
             text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
         print_note(f"{cell.name}: {text}")
 
+    # So that processes and their semaphores end as after an interrupt.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     study.finish(executor, print_cell)
     page = write_report(study)
     lines = [" ".join(study.headline)]
@@ -342,17 +347,13 @@ def tune_run(
     """
     from nwavesdk.analysis.study import RunSearch, TuneConfig
 
-    if resume and out is not None and not (out / "tune.json").is_file():
-        raise ValueError(
-            f"--resume: {out} holds no search (no tune.json): remove --resume to begin one."
-        )
     if config is None:
         if out is None or not resume:
             raise ValueError(
                 "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
                 "--resume to continue a search."
             )
-        config = out / "tune.json"
+        config = _search_file(out)
     require("optuna", "hpo")
     content = TuneConfig.read(config)
     if threads is not None:
@@ -364,8 +365,20 @@ def tune_run(
     if folder is None:
         raise ValueError("--out: missing, expected a folder for the search: give one.")
     check_folder(Path(folder))
+    if resume:
+        _search_file(Path(folder))
 
     search = RunSearch.open(Path(folder), content)
     n_gpus = int(search.uses_gpu)
     jobs = settings.max_concurrent
     finish_study(search, as_json, threads=settings.threads, jobs=jobs, ray=ray, gpus=n_gpus)
+
+
+def _search_file(folder: Path) -> Path:
+    """The file of the search that `--resume` continues."""
+    file = folder / "tune.json"
+    if not file.is_file():
+        raise ValueError(
+            f"--resume: {folder} holds no search (no tune.json): remove --resume to begin one."
+        )
+    return file

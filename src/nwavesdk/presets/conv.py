@@ -174,4 +174,5 @@ class ChannelsFirst(nn.Module):
 def spiking(synapse: nn.Module, shape: tuple[int, ...], config: CompletedConfig) -> list[nn.Module]:
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
-    return lif_block(synapse, shape, config.net, max(SHORTEST, config.net.dt), longest)
+    shortest = max(SHORTEST, config.net.dt)
+    return lif_block(synapse, shape, config.net, shortest, max(shortest, longest))

@@ -255,7 +255,7 @@ def test_a_folder_of_something_else_is_refused(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     for begin in (two_arms, lambda *words: cross_validate(*words, threads=1)):
-        with pytest.raises(ValueError, match="is in use and is not a study"):
+        with pytest.raises(ValueError, match="other holds something else than this study"):
             begin(tmp_path / "other", fold_choices)
 
 

@@ -23,7 +23,7 @@ from nwavesdk.analysis.hpo.trial import (
     open_trial,
     train_one_trial,
 )
-from nwavesdk.analysis.study.cells import Cell, Course, Job, PausedError, log_beside
+from nwavesdk.analysis.study.cells import Course, Job, PausedError, log_beside
 from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
 from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
@@ -32,7 +32,7 @@ from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL
-from nwavesdk.train import BrokenRunError
+from nwavesdk.train import BrokenRunError, RunFolder
 from nwavesdk.train.fit.progress import print_line
 
 __all__ = ["HPOResult", "HPOWrapper"]
@@ -184,12 +184,13 @@ class HPOWrapper(Search):
 
     def description_of(self, trial: Any) -> dict[str, Any]:
         """A trial as `HPOResult.trials` has it."""
-        cell = Cell("", self.path_of(trial), {}, "")
+        folder = RunFolder(self.path_of(trial))
+        epochs = folder.read_metrics() if folder.metrics.is_file() else []
         return {
             "number": trial.user_attrs[RUN],
             "state": state_of(trial),
             "config": self.choices(self.values_of(trial)),
-            "scores": [row[SCORE] for row in cell.metrics() if SCORE in row],
+            "scores": [row[SCORE] for row in epochs if SCORE in row],
             "error": trial.user_attrs.get(ERROR, ""),
         }
 

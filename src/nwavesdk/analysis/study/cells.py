@@ -114,9 +114,12 @@ class Cell:
         return result
 
     def metrics(self) -> list[dict[str, float]]:
-        """The metrics of each epoch so far."""
-        is_known = self.folder.metrics.is_file() and not self.error
-        return self.folder.read_metrics() if is_known else []
+        """The metrics of each epoch so far; none of a cell that crashed.
+
+        Raises:
+            FileError: If they are missing or damaged.
+        """
+        return [] if self.error else self.folder.read_metrics()
 
 
 def first_measure(result: Mapping[str, Any]) -> str:
@@ -185,7 +188,7 @@ def test_cell(job: Job) -> None:
 
 @contextlib.contextmanager
 def log_beside(path: Path) -> Iterator[None]:
-    """Write what this process prints on standard error to `PATH.log`, and shorten its errors.
+    """Write what this process prints to `PATH.log`, and shorten its errors.
 
     A log that cannot be written costs nothing else.
 
@@ -206,7 +209,7 @@ def log_beside(path: Path) -> Iterator[None]:
             path.with_suffix(".log"), "a", 1, errors="backslashreplace", opener=open_log
         )
     try:
-        with contextlib.redirect_stderr(log):
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             yield
     except BusyError:
         raise

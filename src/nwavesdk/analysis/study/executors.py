@@ -22,10 +22,15 @@ from nwavesdk.internal.files import one_line
 from nwavesdk.internal.processes import die_with_the_parent
 from nwavesdk.train.run_folder import BrokenRunError, BusyError
 
-__all__ = ["Executor", "Work", "Workers", "finish_all", "on_processes", "on_ray"]
+__all__ = ["Executor", "LostError", "Work", "Workers", "finish_all", "on_processes", "on_ray"]
 
 # Longest time in which the process of a lost machine ends, and its lock with it [s].
 MAX_BUSY_SECONDS = 60.0
+
+
+class LostError(BrokenRunError):
+    """The process of a job ended without a result."""
+
 
 # What a process does with a job: a function of a module, or a `functools.partial` of one.
 Work = Callable[[Any], Any]
@@ -90,7 +95,7 @@ def _result_of(future: Future[Any]) -> Any:
 
 @contextlib.contextmanager
 def _naming_losses() -> Iterator[None]:
-    """Raise a BrokenRunError if a process was lost, and otherwise what its job raised."""
+    """Raise a LostError if a process was lost, and otherwise what its job raised."""
     try:
         yield
     except Exception as error:
@@ -100,7 +105,7 @@ def _naming_losses() -> Iterator[None]:
         if not is_of_ray and not isinstance(cause, BrokenProcessPool):
             raise cause from None
         lost = f"{RETRIES + 1} times " if is_of_ray else ""
-        raise BrokenRunError(
+        raise LostError(
             f"a process of the study was lost {lost}({one_line(cause)[:200]}), perhaps because "
             "memory did not suffice: the same command continues; fewer runs at a time, as with "
             "--jobs, have more memory each."

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nwavesdk.analysis.study.cells import Course, CrashError, Job
-from nwavesdk.analysis.study.executors import Executor, Work, finish_all
+from nwavesdk.analysis.study.executors import Executor, LostError, Work, finish_all
 from nwavesdk.analysis.study.search_file import SearchConfig
 from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
 from nwavesdk.internal.imports import require
@@ -27,8 +27,13 @@ from nwavesdk.train.run_folder import lock
 
 __all__ = ["Search", "state_of"]
 
-# The user attributes of trials: the number of their run, and why they crashed.
-RUN, ERROR = "run", "error"
+# The user attributes of trials: the number of their run, why they crashed, and how often their
+# process was lost.
+RUN, ERROR, LOSSES = "run", "error", "losses"
+
+# A trial whose process was lost so often counts as crashed: a search whose memory does not suffice
+# for it would never end.
+MAX_LOSSES = 3
 
 STATES = {"COMPLETE": "finished", "PRUNED": "stopped", "FAIL": "crashed"}
 
@@ -178,9 +183,14 @@ class Search:
         try:
             scores, is_over = result()
             value = scores.pop() if is_over else None
-        except CrashError as error:
-            trial.set_user_attr(ERROR, str(error))
-            on_ended(self.study.tell(trial, state=states.FAIL))
+        except (CrashError, LostError) as error:
+            losses = trial.user_attrs.get(LOSSES, 0) + isinstance(error, LostError)
+            trial.set_user_attr(LOSSES, losses)
+            if isinstance(error, CrashError) or losses == MAX_LOSSES:
+                trial.set_user_attr(ERROR, str(error))
+                on_ended(self.study.tell(trial, state=states.FAIL))
+            if isinstance(error, LostError):
+                raise
             return None
         except BrokenRunError as error:
             raise BrokenRunError(f"{self.path_of(trial).name}: {error}") from error

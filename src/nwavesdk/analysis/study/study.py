@@ -113,8 +113,8 @@ def check_free(folder: Path) -> None:
     """Reject the folder of a new study that holds something else."""
     if not is_free(folder):
         raise ValueError(
-            f"{printable(folder)} is in use and is not a study: choose a new or empty folder for "
-            "--out."
+            f"{printable(folder)} holds something else than this study: choose a new or empty "
+            "folder for --out."
         )
 
 
