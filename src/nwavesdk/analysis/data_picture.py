@@ -19,8 +19,7 @@ from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.plot.axes import label_time, time_unit
-from nwavesdk.plot.theme import LIGHT, Theme, label_text, render_png
+from nwavesdk.plot.theme import LIGHT, Theme, label_text, label_time, render_png, time_unit
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.data import Files, Filtered
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table

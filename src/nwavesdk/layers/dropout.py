@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared
 
 __all__ = ["Dropout"]

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import finite_number, positive_number, switch, whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.layout import place_rows, select_rows
 from nwavesdk.layers.lengths import check_lengths, valid_places
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.process_norms import normalize_over_processes, process_count
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import Noise
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import as_trainable, backward_pass
 from nwavesdk.layers.synapse import Synapse
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nwavesdk.chip import Noise
+from nwavesdk.layers.noise import Noise
 
 __all__ = [
     "DIVERGED",

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from nwavesdk.chip import Noise
 from nwavesdk.dynamics import Neuron, Page
 from nwavesdk.layers.layout import Layout
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
 from nwavesdk.solvers.cpu.parameters import ParameterValues
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import choice, shown, whole_number
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential

@@ -23,7 +23,7 @@ from nwavesdk.data.batches import batches_of
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import one_line
 from nwavesdk.loss import topology_loss, weight_magnitude_loss
-from nwavesdk.metrics.readout import correct_recordings
+from nwavesdk.metrics.classes import correct_recordings
 from nwavesdk.metrics.values import r2_of, value_sums
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import RunFolder

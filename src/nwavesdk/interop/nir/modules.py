@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
 

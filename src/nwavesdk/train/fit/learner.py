@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from nwavesdk.data import Batch
 from nwavesdk.layers import Synapse, TimeBatchNorm, find_edges
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
+from nwavesdk.loss.limits import rate_excess, rates_of_all_processes
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups

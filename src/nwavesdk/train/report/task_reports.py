@@ -13,7 +13,7 @@ from nwavesdk.data import Series
 from nwavesdk.data.source import Task
 from nwavesdk.layers import H1v1Frontend, H1v2Frontend
 from nwavesdk.metrics import Operations, r2
-from nwavesdk.metrics.intervals import accuracy_interval
+from nwavesdk.metrics.classes import accuracy_interval
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.plot.theme import label_text
 from nwavesdk.train.config import CompletedConfig
