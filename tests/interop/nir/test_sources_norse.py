@@ -64,7 +64,7 @@ def test_fault_of_1_1_0_time_constants_are_written_times_dt_and_the_batch_as_a_d
     graph = norse_export.to_nir(peer(), torch.zeros(1, 10), dt=DT)
     assert float(graph.nodes["1"].tau) == pytest.approx(DT / 50)
     assert list(graph.nodes["input"].input_type["input"]) == [1, 10]
-    with pytest.raises(ValueError, match=r"gets an input of shape \[1, 10\], expected \[10\]"):
+    with pytest.raises(ValueError, match=r"got an input of shape \[1, 10\], expected \[10\]"):
         from_nir(graph, dt=1e-6, discretization="euler")
 
 

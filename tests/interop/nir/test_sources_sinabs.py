@@ -65,7 +65,7 @@ def test_its_files_are_read_as_what_it_computes() -> None:
 def test_fault_of_3_1_3_subtraction_is_written_as_a_reset_to_zero() -> None:
     graph = exported(peer(), torch.rand(B, T, 10))
     assert not graph.nodes["1"].v_reset.any()
-    with pytest.raises(ValueError, match=r"neurons of sinabs subtract their threshold, which its"):
+    with pytest.raises(ValueError, match=r"a neuron that subtracts its threshold in sinabs"):
         from_nir(graph, **OPTIONS)
 
 

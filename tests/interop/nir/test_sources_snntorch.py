@@ -97,7 +97,7 @@ def test_fault_of_1_0_0_the_step_is_always_a_tenth_of_a_millisecond() -> None:
     torch.testing.assert_close(
         torch.as_tensor(graph.nodes["1"].tau), 1e-4 / (1 - torch.linspace(0.5, 0.95, 20))
     )
-    with pytest.raises(ValueError, match="shorter than the step of 0.001 s, for which Euler's"):
+    with pytest.raises(ValueError, match="from the step of 0.001 s on for Euler's"):
         from_nir(graph, dt=1e-3, discretization="euler")
 
 
