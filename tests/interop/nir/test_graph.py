@@ -61,7 +61,9 @@ def wrong() -> dict[str, Any]:
         ),
         "'n' (Scale): got scale": graph(text),
         "the edge 'input' -> 'n': got it twice": graph(lif, edges=twice),
-        "the edge 'n' -> 'nowhere': got 'nowhere', which is not a node": graph(lif, edges=lost),
+        "the graph: got an edge of 'nowhere', expected edges between 'input', 'n', 'output'": graph(
+            lif, edges=lost
+        ),
         "the graph: got 2 nodes Output, expected one": graph(lif, nodes=ends),
         "got nwavesdk_reset 'half' in its metadata": graph(odd),
         "got stride 1.5, expected whole numbers of at least 1": graph(stride),
@@ -146,7 +148,9 @@ def test_a_missing_shape_of_the_input_is_given() -> None:
 
     conv = chain(nir.Conv1d(None, np.ones((1, 2, 3)), 1, 0, 1, 1, np.zeros(1)), n_in=None)
     assert read(conv, input_shape=(2, 5)).shape_out == (1, 3)
-    with pytest.raises(ValueError, match=r"has no shape, got input_shape \[\]: give the shape"):
+    with pytest.raises(
+        ValueError, match=r"has the shape \[\], got input_shape \[\], expected the shape of a step"
+    ):
         read(conv)
     with pytest.raises(ValueError, match=r"has the shape \[2\], got input_shape \[3\]"):
         read(chain(lif()), input_shape=(3,))

@@ -1,6 +1,6 @@
 """`GraphDraft`: the nodes and edges of a NIR graph that is being written."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from nwavesdk.interop.nir.node import (
     shaped,
 )
 
-__all__ = ["INPUT", "GraphDraft", "Signal", "place_of", "refusal"]
+__all__ = ["INPUT", "Entry", "GraphDraft", "Signal", "unused_name"]
 
 INPUT, OUTPUT = "input", "output"
 
@@ -39,14 +39,14 @@ class Signal:
     shape: Shape
 
 
-def place_of(path: str) -> str:
-    """How errors name a module."""
-    return f"to_nir: module {shown(path)}" if path else "to_nir: the net"
-
-
-def refusal(path: str, got: str, expected: str, remedy: str) -> NodeError:
-    """The error of a module that has no exact node."""
-    return NodeError(place_of(path), got, expected, remedy)
+def unused_name(base: str, taken: Collection[str]) -> str:
+    """A name that is not taken: with a number where it is."""
+    number = 1
+    name = base
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    return name
 
 
 class GraphDraft:
@@ -79,60 +79,9 @@ class GraphDraft:
         self._cycles: dict[str, Signal] = {}
         self._lack_step: set[str] = set()
 
-    def add(
-        self,
-        kind: str,
-        path: str,
-        signal: Signal,
-        arrays: Mapping[str, Array],
-        settings: Mapping[str, Any] | None = None,
-    ) -> Signal:
-        """Add a node that gets a signal.
-
-        Args:
-            kind: Name of its class in `nir`.
-            path: Name of the module that it comes from.
-            signal: Its input.
-            arrays: Its parameters that are arrays.
-            settings: Its other parameters, as tuples.
-
-        Returns:
-            Its output.
-
-        Raises:
-            NodeError: If it does not take such an input.
-        """
-        return self.add_node(Node(kind, arrays, settings or {}, place_of(path)), path, signal)
-
-    def add_node(self, node: Node, path: str, signal: Signal) -> Signal:
-        """Add a node that gets a signal; its output."""
-        remedy = "put nn.Flatten before it, or give the input_shape of the net"
-        node = shaped(replace(node, remedy=remedy), signal.shape, [])
-        name = self.free_name(node.kind, path)
-        self.nodes[name] = node
-        self.connect(signal, name)
-        return Signal((name,), node.shape_out)
-
     def connect(self, signal: Signal, target: str) -> None:
         """Add edges from a signal to a node."""
         self._edges += [(source, target) for source in signal.names]
-
-    def delay(self, path: str, signal: Signal, steps: NDArray[np.int64] | int) -> Signal:
-        """A signal that arrives later; the same signal for no step."""
-        delays = np.asarray(steps, np.float64) * self.dt
-        if not delays.any():
-            return signal
-        return self.add("Delay", f"{path}_delay" if path else "", signal, {"delay": delays})
-
-    def free_name(self, kind: str, path: str) -> str:
-        base = path.replace(".", "_") or kind.lower()
-        base = f"{kind.lower()}_{base}" if base[0].isdigit() else base
-        name = base
-        number = 2
-        while name in self.nodes or name in (INPUT, OUTPUT):
-            name = f"{base}_{number}"
-            number += 1
-        return name
 
     # Cycles
 
@@ -142,24 +91,24 @@ class GraphDraft:
         self._cycles[marker] = Signal((), shape)
         return Signal((marker,), shape)
 
-    def end_cycle(
-        self, path: str, late: Signal, source: Signal, *, has_delay: bool = False
-    ) -> None:
+    def end_cycle(self, entry: "Entry", source: Signal, *, has_delay: bool = False) -> None:
         """Let a signal of the step before come from a signal.
 
         Args:
-            path: Name of the container.
-            late: As `begin_cycle` returned it.
-            source: The signal.
+            entry: The container, with the signal as `begin_cycle` returned it.
+            source: The signal that it comes from.
             has_delay: Whether it leads to a Delay, which takes the step.
 
         Raises:
             NodeError: If the shapes differ, or the cycle has no node.
         """
+        late = entry.signal
         if source.shape != late.shape or not self._cycles.keys().isdisjoint(source.names):
-            expected = f"{list(late.shape)}, the shape of the input, through at least one layer"
-            got = f"a feedback of shape {list(source.shape)}"
-            raise refusal(path, got, expected, "change the body or the feedback")
+            raise entry.refusal(
+                f"a feedback of shape {list(source.shape)}",
+                f"{list(late.shape)}, the shape of the input, through at least one layer",
+                "change the body or the feedback",
+            )
         self._cycles[late.names[0]] = source
         if not has_delay:
             self._lack_step.add(late.names[0])
@@ -172,7 +121,8 @@ class GraphDraft:
         if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
             return graph
         for marker in sorted(self._lack_step):
-            self._cycles[marker] = self.delay("step", self._cycles[marker], 1)
+            entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
+            self._cycles[marker] = entry.signal
         self._lack_step.clear()
         return self._written(output, metadata)[0]
 
@@ -198,6 +148,100 @@ class GraphDraft:
 
         graph = nir.NIRGraph(nodes, list(edges), metadata=dict(metadata))
         return graph, {edge for edge, is_late in edges.items() if is_late}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A module that is being written.
+
+    Attributes:
+        draft: The graph.
+        path: Name of the module.
+        module: The module.
+        signal: Its input.
+    """
+
+    draft: GraphDraft
+    path: str
+    module: Any
+    signal: Signal
+
+    @property
+    def place(self) -> str:
+        """How errors name the module."""
+        return f"to_nir: module {shown(self.path)}" if self.path else "to_nir: the net"
+
+    def refusal(self, got: str, expected: str, remedy: str) -> NodeError:
+        """The error of a module that has no exact node."""
+        return NodeError(self.place, got, expected, remedy)
+
+    def kinds(self) -> list[str]:
+        """The kinds of the nodes from which the input comes; "" for the input of the graph."""
+        nodes = self.draft.nodes
+        return [nodes[name].kind if name in nodes else "" for name in self.signal.names]
+
+    def add(
+        self, kind: str, arrays: Mapping[str, Array], settings: Mapping[str, Any] | None = None
+    ) -> Signal:
+        """Add a node that gets the signal.
+
+        Args:
+            kind: Name of its class in `nir`.
+            arrays: Its parameters that are arrays.
+            settings: Its other parameters, as tuples.
+
+        Returns:
+            Its output.
+
+        Raises:
+            NodeError: If it does not take such an input.
+        """
+        return self.add_node(Node(kind, arrays, settings or {}, self.place))
+
+    def add_node(self, node: Node) -> Signal:
+        """Add a node that gets the signal; its output."""
+        remedy = "put nn.Flatten before it, or give the input_shape of the net"
+        node = shaped(replace(node, remedy=remedy), self.signal.shape, [])
+        base = self.path.replace(".", "_") or node.kind.lower()
+        base = f"{node.kind.lower()}_{base}" if base[0].isdigit() else base
+        name = unused_name(base, {*self.draft.nodes, INPUT, OUTPUT})
+        self.draft.nodes[name] = node
+        self.draft.connect(self.signal, name)
+        return Signal((name,), node.shape_out)
+
+    def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "Entry":
+        """A part of the module that gets the signal some steps later.
+
+        Args:
+            suffix: What its name has after the name of the module.
+            steps: The steps; none adds no node.
+        """
+        part = replace(self, path=f"{self.path}_{suffix}" if self.path and suffix else self.path)
+        delays = np.asarray(steps, np.float64) * self.draft.dt
+        if not delays.any():
+            return part
+        delay = replace(part, path=f"{part.path}_delay" if part.path else "")
+        return replace(part, signal=delay.add("Delay", {"delay": delays}))
+
+    def inside(self, name: str, module: Any, signal: Signal) -> "Entry":
+        """A module of a container, and its input."""
+        return Entry(self.draft, f"{self.path}.{name}" if self.path else name, module, signal)
+
+    def total(self, parts: Sequence[Signal]) -> Signal:
+        """The sum of signals.
+
+        Raises:
+            NodeError: If they have different shapes.
+        """
+        first = parts[0]
+        for part in parts:
+            if part.shape != first.shape:
+                raise self.refusal(
+                    f"outputs of shapes {list(first.shape)} and {list(part.shape)} that are added",
+                    "equal shapes",
+                    "change the sizes of the modules",
+                )
+        return Signal(tuple(name for part in parts for name in part.names), first.shape)
 
 
 def _as_nir(node: Node, nir: Any) -> Any:

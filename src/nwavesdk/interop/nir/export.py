@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nwavesdk import __version__
 from nwavesdk.internal.checks import choice, positive_number, shown, whole_number
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.draft import INPUT, GraphDraft, Signal, place_of, refusal
+from nwavesdk.interop.nir.draft import INPUT, Entry, GraphDraft, Signal
 from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,
     DISCRETIZATIONS,
@@ -23,7 +23,7 @@ from nwavesdk.interop.nir.graph import (
 from nwavesdk.interop.nir.modules import Delay, SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import Form, form_of, nodes_of
 from nwavesdk.interop.nir.node import SUBTRACTION, Shape
-from nwavesdk.interop.nir.plain_nodes import WRITERS, sum_of
+from nwavesdk.interop.nir.plain_nodes import WRITERS
 from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
 from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
@@ -90,10 +90,11 @@ def export_net(
     shape = _input_shape(folded.net, input_shape)
 
     draft = GraphDraft(shape, dt, discretization)
-    walk = _Walk(draft, folded.kept, allowed, _last_module(folded.net))
-    signal = walk.add("", folded.net, Signal((INPUT,), shape))
+    walk = _Walk(folded.kept, allowed, _last_module(folded.net))
+    entry = Entry(draft, "", folded.net, Signal((INPUT,), shape))
+    signal = walk.add(entry)
     if not draft.nodes:
-        raise refusal("", type(net).__name__, "a net with at least one node", "add layers")
+        raise entry.refusal(type(net).__name__, "a net with at least one node", "add layers")
     metadata = {VERSION_KEY: __version__, DT_KEY: dt, DISCRETIZATION_KEY: discretization}
     if draft.input_shape != shape:
         metadata[INPUT_KEY] = np.array(shape)
@@ -163,75 +164,77 @@ class _Walk:
     """Adds the nodes of a net, module by module.
 
     Args:
-        draft: The graph.
         kept: For each norm that is not folded, the reason.
         allow: What is allowed that other readers do not know.
         last: The module whose output is the output of the net: as a LIF layer without reset, it is
             a read-out.
     """
 
-    def __init__(
-        self,
-        draft: GraphDraft,
-        kept: Mapping[str, str],
-        allow: frozenset[str],
-        last: nn.Module,
-    ) -> None:
-        self.draft = draft
+    def __init__(self, kept: Mapping[str, str], allow: frozenset[str], last: nn.Module) -> None:
         self.kept = kept
         self.allow = allow
         self.last = last
         self._paths: dict[int, str] = {}  # of modules with a state, by their id
 
-    def add(self, path: str, module: nn.Module, signal: Signal) -> Signal:
-        """Add a module that gets a signal; its output.
+    def add(self, entry: Entry) -> Signal:
+        """Add a module; its output.
 
         Raises:
             ValueError: If NIR has nothing that is exactly this module.
         """
+        module = entry.module
         if isinstance(module, NeuronLayer | PastSynapse | Delay):
-            other = self._paths.setdefault(id(module), path)
-            if other != path:
-                got = f"the layer that is also module {shown(other)}"
-                expected = "a separate layer, because nodes do not share their state"
-                raise refusal(path, got, expected, "build two layers")
-
+            path = self._paths.setdefault(id(module), entry.path)
+            if path != entry.path:
+                raise entry.refusal(
+                    f"the layer that is also module {shown(path)}",
+                    "a separate layer, because nodes do not share their state",
+                    "build two layers",
+                )
         form = form_of(module)
         if form is not None:
-            return self._neurons(path, form, module, signal)
+            return self._neurons(entry, form)
         if type(module) in WRITERS:
-            return WRITERS[type(module)](self.draft, path, module, signal)
+            return WRITERS[type(module)](entry)
         for kind, method in _CONTAINERS.items():
             if isinstance(module, kind) and _runs_as(module, kind):
-                result: Signal = method(self, path, module, signal)
-                return result
-        remedy = (
-            "use modules that docs/nir.md lists, in SpikingSequential, Residual, Branches and "
-            "Feedback, or write one step by nwave export --torch or --onnx"
+                signal: Signal = method(self, entry)
+                return signal
+        raise entry.refusal(
+            type(module).__name__,
+            "a module that is exactly nodes of NIR",
+            self.kept.get(
+                entry.path,
+                "use modules and containers that docs/nir.md lists, or write one step by "
+                "nwave export --torch or --onnx",
+            ),
         )
-        expected = "a module that is exactly nodes of NIR"
-        raise refusal(path, type(module).__name__, expected, self.kept.get(path, remedy))
 
-    def _neurons(self, path: str, form: Form, layer: Any, signal: Signal) -> Signal:
+    def _neurons(self, entry: Entry, form: Form) -> Signal:
         """The nodes of a layer of neurons, with its recurrent weights, which take one step."""
+        draft, layer, shape = entry.draft, entry.module, entry.signal.shape
         if layer.recurrent_delays is not None:
-            remedy = "leave recurrent_delays out, or use Feedback with a DelayedSynapse"
-            expected = "recurrent weights that act one step later"
-            raise refusal(path, "delays of recurrent weights", expected, remedy)
-        if layer.features != signal.shape:
-            got = f"an input of shape {list(signal.shape)}"
-            expected = f"that of the neurons, {list(layer.features)}"
-            raise refusal(path, got, expected, "give the input_shape of the net")
+            raise entry.refusal(
+                "delays of recurrent weights",
+                "recurrent weights that act one step later",
+                "leave recurrent_delays out, or use Feedback with a DelayedSynapse",
+            )
+        if layer.features != shape:
+            raise entry.refusal(
+                f"an input of shape {list(shape)}",
+                f"that of the neurons, {list(layer.features)}",
+                "give the input_shape of the net",
+            )
         is_recurrent = layer.layer_topology == "RC"
-        if is_recurrent and len(signal.shape) != 1:
-            got = f"recurrent weights of neurons {list(signal.shape)}"
-            expected = "neurons in one dimension, because NIR cannot restore others"
-            raise refusal(path, got, expected, "flatten the features before the layer")
-
-        nodes = nodes_of(form, layer, place_of(path), self.draft.dt, self.draft.discretization)
+        if is_recurrent and len(shape) != 1:
+            raise entry.refusal(
+                f"recurrent weights of neurons {list(shape)}",
+                "neurons in one dimension, because NIR cannot restore others",
+                "flatten the features before the layer",
+            )
+        nodes = nodes_of(form, layer, entry.place, draft.dt, draft.discretization)
         if nodes[0].reset == SUBTRACTION and SOFT_RESET not in self.allow:
-            raise refusal(
-                path,
+            raise entry.refusal(
                 "a reset by subtraction",
                 "one to a value, the only reset of NIR",
                 'train with reset_mechanism="zero", or allow it with --allow soft-reset '
@@ -239,87 +242,87 @@ class _Walk:
             )
         if len(nodes) == 2 and layer is self.last and not is_recurrent:
             nodes = nodes[:1]
-            self.draft.notes.append(
-                f"{path} (LIFLayer without reset) is a read-out: the graph gives its membrane"
+            draft.notes.append(
+                f"{entry.path} (LIFLayer without reset) is a read-out: the graph gives its membrane"
             )
-        entry, out = self.draft.free_name(nodes[0].kind, path), signal
-        names = [path, f"{path}_spikes" if path else ""]
-        for name, node in zip(names, nodes, strict=False):
-            out = self.draft.add_node(replace(node, module=path), name, out)
+        out = first = entry.add_node(replace(nodes[0], module=entry.path))
+        for node in nodes[1:]:
+            spikes = replace(entry.after("spikes", 0), signal=out)
+            out = spikes.add_node(replace(node, module=entry.path))
         if is_recurrent:
             # [from, to] becomes [to, from].
             matrix = layer.effective_recurrent_weights().detach().cpu().numpy().T.copy()
-            name = f"{path}_recurrent" if path else "recurrent"
-            self.draft.connect(self.draft.add("Linear", name, out, {"weight": matrix}), entry)
+            loop = replace(entry.after("recurrent", 0), signal=out)
+            draft.connect(loop.add("Linear", {"weight": matrix}), first.names[0])
         return out
 
-    def _in_order(self, path: str, net: nn.Module, signal: Signal) -> Signal:
+    def _in_order(self, entry: Entry) -> Signal:
         """The modules of a container that runs them one after the other."""
-        for name, module in net._modules.items():
-            assert module is not None
-            signal = self.add(_join(path, name), module, signal)
+        signal = entry.signal
+        for name, module in entry.module._modules.items():
+            signal = self.add(entry.inside(name, module, signal))
         return signal
 
-    def _residual(self, path: str, net: Residual, signal: Signal) -> Signal:
-        body = self.add(_join(path, "body"), net.body, signal)
+    def _residual(self, entry: Entry) -> Signal:
+        net, signal = entry.module, entry.signal
+        body = self.add(entry.inside("body", net.body, signal))
         if net.shortcut is not None:
-            signal = self.add(_join(path, "shortcut"), net.shortcut, signal)
-        return sum_of(path, [body, signal])
+            signal = self.add(entry.inside("shortcut", net.shortcut, signal))
+        return entry.total([body, signal])
 
-    def _branches(self, path: str, net: Branches, signal: Signal) -> Signal:
-        parts = []
-        for name, branch in net._modules.items():
-            assert branch is not None
-            parts.append(self.add(_join(path, name), branch, signal))
-        if net.join == "add":
-            return sum_of(path, parts)
+    def _branches(self, entry: Entry) -> Signal:
+        branches = entry.module._modules.items()
+        parts = [self.add(entry.inside(name, net, entry.signal)) for name, net in branches]
+        if entry.module.join == "add":
+            return entry.total(parts)
 
         # Each part as some rows of the whole, by a Linear of zeros and ones: NIR only adds.
         if any(len(part.shape) != 1 for part in parts):
-            got = "branches whose channels are concatenated"
-            expected = "features in one dimension, or join='add'"
-            raise refusal(path, got, expected, "flatten the branches first")
+            raise entry.refusal(
+                "branches whose channels are concatenated",
+                "features in one dimension, or join='add'",
+                "flatten the branches first",
+            )
         ends = np.cumsum([part.shape[0] for part in parts])
         rows = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
-        placed = [
-            self.draft.add("Linear", _join(path, f"join{number}"), part, {"weight": weight})
-            for number, (part, weight) in enumerate(zip(parts, rows, strict=True))
-        ]
-        return sum_of(path, placed)
+        joins = [entry.inside(f"join{i}", None, part) for i, part in enumerate(parts)]
+        pairs = zip(joins, rows, strict=True)
+        return entry.total([join.add("Linear", {"weight": weight}) for join, weight in pairs])
 
-    def _feedback(self, path: str, net: Feedback, signal: Signal) -> Signal:
-        late = self.draft.begin_cycle(signal.shape)
-        out = self.add(_join(path, "body"), net.body, sum_of(path, [signal, late]))
+    def _feedback(self, entry: Entry) -> Signal:
+        net, draft = entry.module, entry.draft
+        late = draft.begin_cycle(entry.signal.shape)
+        out = self.add(entry.inside("body", net.body, entry.total([entry.signal, late])))
         back = out
         if net.feedback is not None:
-            back = self.add(_join(path, "feedback"), net.feedback, out)
-        self.draft.end_cycle(path, late, back)
+            back = self.add(entry.inside("feedback", net.feedback, out))
+        draft.end_cycle(replace(entry, signal=late), back)
         return out
 
-    def _graph(self, path: str, net: SpikingGraph, signal: Signal) -> Signal:
+    def _graph(self, entry: Entry) -> Signal:
         """An imported graph."""
-        signals = {"input": signal}
+        net, draft = entry.module, entry.draft
+        signals = {"input": entry.signal}
         cycles: list[tuple[Signal, str, bool]] = []
         for name in (*net.order, "output"):
             module = net._modules.get(name)
-            takes_step = False
+            delayed = [source for source in net.sources[name] if (source, name) in net.delayed]
+            # A Delay in a cycle has given one of its steps to the edges into it.
+            takes_step = bool(delayed) and isinstance(module, Delay)
             parts = []
             for source in net.sources[name]:
-                if (source, name) not in net.delayed:
+                if source in delayed:
+                    parts.append(draft.begin_cycle(net.step_shape(source)))
+                    cycles.append((parts[-1], source, takes_step))
+                else:
                     parts.append(signals[source])
-                    continue
-                # A Delay in a cycle has given one of its steps to the edges into it.
-                takes_step = isinstance(module, Delay)
-                parts.append(self.draft.begin_cycle(net.step_shape(source)))
-                cycles.append((parts[-1], source, takes_step))
-            signals[name] = sum_of(path, parts)
-            if takes_step and isinstance(module, Delay):
-                steps = module.steps.cpu().numpy() + 1
-                signals[name] = self.draft.delay(_join(path, name), signals[name], steps)
-            elif module is not None:
-                signals[name] = self.add(_join(path, name), module, signals[name])
-        for late, source, has_delay in cycles:
-            self.draft.end_cycle(path, late, signals[source], has_delay=has_delay)
+            inside = entry.inside(name, module, entry.total(parts))
+            if takes_step:
+                signals[name] = inside.after("", module.steps.cpu().numpy() + 1).signal
+            else:
+                signals[name] = inside.signal if module is None else self.add(inside)
+        for late, source, takes_step in cycles:
+            draft.end_cycle(replace(entry, signal=late), signals[source], has_delay=takes_step)
         return signals["output"]
 
 
@@ -327,10 +330,6 @@ def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether a subclass of a container runs its modules as the container does."""
     names = ("forward", "_run_inside", "_run_modules")
     return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {

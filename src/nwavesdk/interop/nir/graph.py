@@ -122,8 +122,12 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
         ]
     twice = [edge for place, edge in enumerate(edges) if edge in edges[:place]]
     if twice:
-        place = f"NIR: the edge {twice[0][0]!r} -> {twice[0][1]!r}"
-        raise NodeError(place, "it twice", "it once", "remove one, or scale by 2 in a node")
+        raise NodeError(
+            f"NIR: the edge {twice[0][0]!r} -> {twice[0][1]!r}",
+            "it twice",
+            "it once",
+            "remove one, or scale by 2 in a node",
+        )
 
     metadata = getattr(graph, "metadata", None)
     return Graph(
@@ -151,15 +155,12 @@ def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -
             nodes[name] = node
             ends[key] = name, name
 
-    for source, target in graph.edges:
-        for end in (source, target):
-            if end not in ends:
-                place = f"NIR: the edge {source!r} -> {target!r}"
-                known = f"one of {', '.join(map(shown, ends))}"
-                raise NodeError(place, f"{shown(end)}, which is not a node", known)
-        edges.append((ends[source][1], ends[target][0]))
-
     title = f"NIR: the graph {shown(prefix[:-1])}" if prefix else "NIR: the graph"
+    unknown = {end for edge in graph.edges for end in edge} - ends.keys()
+    if unknown:
+        known = ", ".join(map(shown, ends))
+        raise NodeError(title, f"an edge of {shown(min(unknown))}", f"edges between {known}")
+    edges += [(ends[source][1], ends[target][0]) for source, target in graph.edges]
     terminals = []
     for kind in ("Input", "Output"):
         names = [key for key, node in graph.nodes.items() if type(node).__name__ == kind]
@@ -221,9 +222,12 @@ def _in_steps(node: Node, graph: Graph) -> Node:
     for key in node.arrays.keys() & {"tau", "tau_mem", "tau_syn"}:
         tau = float(node.arrays[key].min(initial=math.inf))
         if tau < shortest:
-            expected = f"times above 0 s, and from the step of {dt:g} s on for Euler's method"
-            remedy = 'use discretization="exact", or a smaller dt'
-            raise NodeError(node.place, f"{key} of {tau:g} s", expected, remedy)
+            raise NodeError(
+                node.place,
+                f"{key} of {tau:g} s",
+                f"times above 0 s, and from the step of {dt:g} s on for Euler's method",
+                'use discretization="exact", or a smaller dt',
+            )
     if node.kind != "Delay":
         return node
 
@@ -232,9 +236,12 @@ def _in_steps(node: Node, graph: Graph) -> Node:
     errors = np.abs(steps - whole)
     if (errors > 1e-4 * np.maximum(whole, 1)).any():
         worst = float(node.arrays["delay"].flat[int(np.argmax(errors))])
-        expected = f"a whole number of steps of {dt:g} s"
-        remedy = "choose a dt that divides it, or round the delay"
-        raise NodeError(node.place, f"a delay of {worst:g} s", expected, remedy)
+        raise NodeError(
+            node.place,
+            f"a delay of {worst:g} s",
+            f"a whole number of steps of {dt:g} s",
+            "choose a dt that divides it, or round the delay",
+        )
     return node.with_arrays(delay=whole)
 
 
@@ -268,9 +275,12 @@ def _search(graph: Graph, network: Any, networkx: Any) -> list[str]:
         elif target in path:
             cycle = path[path.index(target) :]
             if not any(n in graph.nodes and graph.nodes[n].kind in STATEFUL for n in cycle):
-                place = f"NIR: the cycle {' -> '.join([*cycle, target])}"
-                expected = "a neuron or a delay of at least one step in it"
-                raise NodeError(place, "values that are not defined", expected, "add one")
+                raise NodeError(
+                    f"NIR: the cycle {' -> '.join([*cycle, target])}",
+                    "values that are not defined",
+                    "a neuron or a delay of at least one step in it",
+                    "add one",
+                )
             graph.delayed.add((source, target))
             graph.notes.append(
                 f"{source} -> {target} closes a cycle: it passes on the value of the step before"
@@ -283,10 +293,10 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
     stated_in, stated_out = graph.shape_in, graph.shape_out
     graph.shape_in = given or stated_in
     if stated_in not in ((), graph.shape_in) or not graph.shape_in:
-        known = f"the shape {list(stated_in)}" if stated_in else "no shape"
         raise ValueError(
-            f"NIR: the input of the graph has {known}, got input_shape {list(given)}: give the "
-            "shape of a step, as in input_shape=(2, 34, 34), only if the graph does not have it."
+            f"NIR: the input of the graph has the shape {list(stated_in)}, got input_shape "
+            f"{list(given)}, expected the shape of a step, as in (2, 34, 34), in one of them: give "
+            "input_shape only if the graph has none."
         )
 
     shapes = {graph.input: graph.shape_in}
@@ -316,6 +326,9 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
 
 def _one_shape(name: str, shapes: set[Shape]) -> Shape:
     for first, second in pairwise(sorted(shapes)):
-        got = f"inputs of the shapes {list(first)} and {list(second)} that are added"
-        raise NodeError(f"NIR: node {shown(name)}", got, "equal shapes")
+        raise NodeError(
+            f"NIR: node {shown(name)}",
+            f"inputs of the shapes {list(first)} and {list(second)} that are added",
+            "equal shapes",
+        )
     return min(shapes)

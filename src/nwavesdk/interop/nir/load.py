@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nwavesdk.interop.nir.draft import unused_name
 from nwavesdk.interop.nir.graph import Graph
 from nwavesdk.interop.nir.modules import SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import layer_of
@@ -50,7 +51,13 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
     loops = _own_loops(graph)
     inside = set(loops.values())
     # No module can have the name of an attribute of a net; graphs with cycles have `last_step`.
-    taken = {"input", "output", "last_step", *dir(SpikingSequential()), *dir(SpikingGraph({}, {}))}
+    reserved = {
+        "input",
+        "output",
+        "last_step",
+        *dir(SpikingSequential()),
+        *dir(SpikingGraph({}, {})),
+    }
     modules: dict[str, str] = {}
     built: dict[str, nn.Module] = {}
     for name, node in graph.nodes.items():
@@ -60,7 +67,10 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
             module = _layer(graph, name, loops.get(name), spike_grad).to(dtype)
         else:
             module = module_of(node, dtype)
-        modules[name] = _free_name(name, taken)
+        base = name.replace(".", "_") or "node"
+        modules[name] = unused_name(
+            f"node_{base}" if base in reserved else base, {*reserved, *built}
+        )
         built[modules[name]] = module
 
     notes = [*graph.notes]
@@ -113,19 +123,6 @@ def _layer(graph: Graph, name: str, loop: str | None, spike_grad: Any) -> nn.Mod
         weight = graph.nodes[loop].arrays["weight"].T
         layer.recurrent_weights = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)))
     return layer
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    """A name that a module of torch can have."""
-    base = name.replace(".", "_") or "node"
-    base = f"node_{base}" if base in taken else base
-    unique = base
-    number = 2
-    while unique in taken:
-        unique = f"{base}_{number}"
-        number += 1
-    taken.add(unique)
-    return unique
 
 
 def _rounded(graph: Graph, dtype: torch.dtype) -> list[str]:

@@ -205,9 +205,12 @@ def nodes_of(
 
     amount = constants.get("amount")
     if amount is not None and (amount != threshold).any():
-        got = "neurons that subtract another amount than their threshold"
-        remedy = "import them without delayed-reset, or train neurons of nwavesdk"
-        raise NodeError(place, got, "the threshold, which the metadata can say", remedy)
+        raise NodeError(
+            place,
+            "neurons that subtract another amount than their threshold",
+            "the threshold, which the metadata can say",
+            "import them without delayed-reset, or train neurons of nwavesdk",
+        )
 
     kind, values = _membrane(constants, place, dt, discretization)
     if "rest" in constants:
@@ -225,12 +228,20 @@ def _membrane(
     # A decay that rounds to 1 is no leak.
     leaks = np.exp(-dt / np.stack(taus)) < 1
     if leaks.any() != leaks.all():
-        remedy = "divide the layer into two, as with Branches"
-        raise NodeError(place, "neurons with and without a leak in one layer", "one kind", remedy)
+        raise NodeError(
+            place,
+            "neurons with and without a leak in one layer",
+            "one kind",
+            "divide the layer into two, as with Branches",
+        )
     if not leaks.any():
         if len(taus) > 1 or _start(constants).any():
-            got = "neurons without a leak that have a current, a rest, or a reset to another value"
-            raise NodeError(place, got, "a leak, or a rest and a reset of 0", "shift the constants")
+            raise NodeError(
+                place,
+                "neurons without a leak that have a current, a rest, or a reset to another value",
+                "a leak, or a rest and a reset of 0",
+                "shift the constants",
+            )
         return "I", {"r": constants["gain"] / dt}
 
     def leak(tau: Array, gain: Array) -> tuple[Array, Array]:

@@ -179,8 +179,7 @@ def read_node(name: str, node: Any) -> Node:
     kind = type(node).__name__
     place = f"NIR: node {shown(name)} ({kind})"
     if kind not in ARRAYS:
-        known = ", ".join(ARRAYS)
-        raise NodeError(place, "a type that is not read", f"one of {known}", "replace the node")
+        raise NodeError(place, "a type that is not read", f"one of {', '.join(ARRAYS)}")
 
     arrays = {}
     rounding = 2.0**-52
@@ -232,8 +231,7 @@ def whole_numbers(place: str, key: str, value: Any) -> tuple[int, ...]:
     sizes = np.ravel(_numbers(place, key, value))
     is_whole = sizes.size and (sizes == sizes.round()).all()
     if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
-        expected = f"whole numbers of at least {smallest}"
-        raise NodeError(place, f"{key} {shown(value)}", expected)
+        raise NodeError(place, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
     return tuple(int(size) for size in sizes)
 
 
@@ -259,8 +257,9 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
         try:
             arrays[key] = np.broadcast_to(array, shape)
         except ValueError:
-            got = f"an input of shape {list(shape)}"
-            raise node.error(got, f"that of {key}, {list(array.shape)}") from None
+            raise node.error(
+                f"an input of shape {list(shape)}", f"that of {key}, {list(array.shape)}"
+            ) from None
     spread = [key for key, a in node.arrays.items() if a.shape != shape and key != "amount"]
     if spread:
         notes.append(
@@ -276,8 +275,10 @@ def _product(node: Node, shape: Shape) -> Shape:
     axes = AXES.get(node.kind, 0)
     (groups,) = node.settings.get("groups", (1,))
     if weight.ndim != axes + 2 or not weight.size or len(weight) % groups:
-        expected = f"{axes + 2} dimensions, the first a multiple of groups {groups}"
-        raise node.error(f"weight of shape {list(weight.shape)}", expected)
+        raise node.error(
+            f"weight of shape {list(weight.shape)}",
+            f"{axes + 2} dimensions, the first a multiple of groups {groups}",
+        )
 
     bias = node.arrays.get("bias")
     if bias is not None and bias.shape != weight.shape[:1]:
@@ -296,8 +297,10 @@ def _product(node: Node, shape: Shape) -> Shape:
 def _pool(node: Node, shape: Shape) -> Shape:
     kernel, _, padding, _ = node.window
     if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
-        got = f"padding {list(node.settings['padding'])}"
-        raise node.error(got, f"at most half of the kernel {list(kernel)}")
+        raise node.error(
+            f"padding {list(node.settings['padding'])}",
+            f"at most half of the kernel {list(kernel)}",
+        )
     return *shape[:1], *_positions(node, shape)
 
 
@@ -312,8 +315,10 @@ def _positions(node: Node, shape: Shape) -> Shape:
         )
     ]
     if not has_axes or min(positions) < 1:
-        expected = f"channels and at least the size of the kernel {list(kernel)}"
-        raise node.error(f"an input of shape {list(shape)}", expected)
+        raise node.error(
+            f"an input of shape {list(shape)}",
+            f"channels and at least the size of the kernel {list(kernel)}",
+        )
     return tuple(positions)
 
 
@@ -321,8 +326,10 @@ def _flatten(node: Node, shape: Shape) -> Shape:
     (start,), (end,) = node.settings["start_dim"], node.settings["end_dim"]
     first, last = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
     if not 0 <= first <= last < len(shape):
-        expected = f"dimensions for start_dim {start} and end_dim {end}"
-        raise node.error(f"an input of shape {list(shape)}", expected)
+        raise node.error(
+            f"an input of shape {list(shape)}",
+            f"dimensions for start_dim {start} and end_dim {end}",
+        )
     return *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]
 
 

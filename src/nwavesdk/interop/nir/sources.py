@@ -142,8 +142,12 @@ def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
 
 def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
     if SOFT_RESET not in allow:
-        remedy = f"read it with allow={{{SOFT_RESET!r}}} (--allow {SOFT_RESET})"
-        raise NodeError(node.place, got, "a reset to a value, the only one of NIR", remedy)
+        raise NodeError(
+            node.place,
+            got,
+            "a reset to a value, the only one of NIR",
+            f"read it with allow={{{SOFT_RESET!r}}} (--allow {SOFT_RESET})",
+        )
 
 
 def _at_threshold(node: Node) -> Node:
@@ -187,9 +191,12 @@ def _read_rockpool(node: Node, dt: float) -> Node:
     tau, r = _membrane_tau(node), node.arrays["r"]
     written = tau * np.exp(-dt / tau) / dt
     if not np.allclose(r, written, rtol=1e-3):
-        got = f"r of {r.flat[0]:.6g}"
-        expected = f"{written.flat[0]:.6g}, which Rockpool writes for a dt of {dt:g} s"
-        raise NodeError(node.place, got, expected, "give the dt of the net, or leave source out")
+        raise NodeError(
+            node.place,
+            f"r of {r.flat[0]:.6g}",
+            f"{written.flat[0]:.6g}, which Rockpool writes for a dt of {dt:g} s",
+            "give the dt of the net, or leave source out",
+        )
 
     share = -np.expm1(-dt / tau)
     if "tau_syn" in node.arrays:
