@@ -46,7 +46,6 @@ EXTRAS = {
     "lightning",
     "matplotlib",
     "neurobench",
-    "networkx",
     "nir",
     "nirtorch",
     "optuna",

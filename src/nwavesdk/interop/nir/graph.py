@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import networkx
 import numpy as np
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.internal.imports import require
 from nwavesdk.interop.nir.node import (
     STATEFUL,
     Node,
@@ -192,7 +192,6 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
         ValueError: If there is no node, shapes do not match, a time constant or a delay does not
             suit `dt`, a node is not connected, or a cycle has neither a neuron nor a delay in it.
     """
-    networkx = require("networkx", "interop")
     if not graph.nodes:
         raise NodeError("NIR: the graph", "only Input and Output", "a node between them", "add one")
     graph.nodes = {name: _in_steps(node, graph) for name, node in graph.nodes.items()}
@@ -209,8 +208,8 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
         if name != graph.output and not network.out_degree(name):
             raise NodeError(place, "no edge to another node", "one", remedy)
 
-    _cut_delays(graph, network, networkx)
-    order = _search(graph, network, networkx)
+    _cut_delays(graph, network)
+    order = _search(graph, network)
     _shape_nodes(graph, order, tuple(input_shape))
     return graph
 
@@ -245,7 +244,7 @@ def _in_steps(node: Node, graph: Graph) -> Node:
     return node.with_arrays(delay=whole)
 
 
-def _cut_delays(graph: Graph, network: Any, networkx: Any) -> None:
+def _cut_delays(graph: Graph, network: Any) -> None:
     """In a cycle, the edges into a Delay take one of its steps."""
     for name, node in graph.nodes.items():
         if node.kind != "Delay" or node.arrays["delay"].min(initial=math.inf) < 1:
@@ -257,7 +256,7 @@ def _cut_delays(graph: Graph, network: Any, networkx: Any) -> None:
             graph.nodes[name] = node.with_arrays(delay=node.arrays["delay"] - 1)
 
 
-def _search(graph: Graph, network: Any, networkx: Any) -> list[str]:
+def _search(graph: Graph, network: Any) -> list[str]:
     """An order in which each node follows its inputs; marks the edges that close a cycle.
 
     These are the back edges of a depth-first search from the input, edges in the order of the
