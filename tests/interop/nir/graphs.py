@@ -224,6 +224,13 @@ def nets() -> dict[str, nn.Module]:
             *(LIFSynapse(10, 10), LIFLayer(10, 1e-2, **zero)),
             feedback=LIFSynapse(10, 10, bias=True),
         ),
+        "feedback of a residual": Feedback(
+            Residual(LIFSynapse(10, 10), LIFLayer(10, 20e-3, **zero)),
+            feedback=LIFSynapse(10, 10, bias=True),
+        ),
+        "feedback of spikes without reset": Feedback(
+            *(LIFSynapse(10, 10), LIFLayer(10, 20e-3, **none)), feedback=LIFSynapse(10, 10)
+        ),
         "branch feedback": Feedback(
             Branches(LIFSynapse(10, 10), LIFSynapse(10, 10), join="add"),
             LIFLayer(10, 20e-3, **zero),

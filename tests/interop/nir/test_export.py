@@ -29,7 +29,7 @@ ZERO: dict[str, Any] = {"reset_mechanism": "zero"}
 SHORT = {"batch": 2, "steps": 30}
 NAMES = (
     *("dense", "no reset", "soft", "recurrent", "feedback", "residual feedback", "branches"),
-    "branch feedback",
+    *("branch feedback", "feedback of a residual", "feedback of spikes without reset"),
     *("norms", "delays", "taps", "images", "spike images", "image taps"),
 )
 
@@ -68,7 +68,9 @@ def test_a_cycle_that_readers_would_cut_elsewhere_gets_a_delay_of_one_step() -> 
         n: [m.delay[0] for m in g.nodes.values() if type(m).__name__ == "Delay"]
         for n, g in graphs.items()
     }
-    assert delays == {"feedback": [], "residual feedback": [], "branch feedback": [DT]}
+    late = {"branch feedback", "feedback of a residual"}
+    assert delays == {name: [DT] if name in late else [] for name in delays}
+    assert len(delays) == 5
 
 
 def test_time_constants_are_those_of_the_discretization() -> None:

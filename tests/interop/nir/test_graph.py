@@ -220,9 +220,9 @@ def refused() -> dict[str, tuple[Any, dict[str, Any]]]:
         "source must be one of": (chain(lif()), {"source": "lava"}),
         "are those of discretization='euler', got 'exact'": (chain(lif()), {"source": "norse"}),
         "allow='delayed-reset' takes source": (chain(lif()), {"allow": {"delayed-reset"}}),
-        "allow='soft-reset' has no effect with source='spikingjelly'": (
-            chain(lif()),
-            {"source": "spikingjelly", "allow": {"soft-reset"}, "discretization": "euler"},
+        "the graph: got an edge into Input": (
+            graph({"a": lif()}, [("input", "a"), ("a", "output"), ("a", "input")]),
+            {},
         ),
     }
 

@@ -1,6 +1,7 @@
 """`GraphDraft`: the nodes and edges of a NIR graph that is being written."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,8 +119,9 @@ class GraphDraft:
     def finish(self, output: Signal, metadata: Mapping[str, Any]) -> Any:
         """The `nir.NIRGraph` whose output is a signal."""
         graph, cuts = self._written(output, metadata)
-        if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
-            return graph
+        with suppress(NodeError):  # of a cycle that needs a Delay
+            if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
+                return graph
         for marker in sorted(self._lack_step):
             entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
             self._cycles[marker] = entry.signal
@@ -174,11 +176,6 @@ class Entry:
     def refusal(self, got: str, expected: str, remedy: str) -> NodeError:
         """The error of a module that has no exact node."""
         return NodeError(self.place, got, expected, remedy)
-
-    def kinds(self) -> list[str]:
-        """The kinds of the nodes from which the input comes; "" for the input of the graph."""
-        nodes = self.draft.nodes
-        return [nodes[name].kind if name in nodes else "" for name in self.signal.names]
 
     def add(
         self, kind: str, arrays: Mapping[str, Array], settings: Mapping[str, Any] | None = None

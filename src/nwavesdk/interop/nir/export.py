@@ -312,7 +312,7 @@ class _Walk:
             parts = []
             for source in net.sources[name]:
                 if source in delayed:
-                    parts.append(draft.begin_cycle(net.step_shape(source)))
+                    parts.append(draft.begin_cycle(net.shapes[source]))
                     cycles.append((parts[-1], source, takes_step))
                 else:
                     parts.append(signals[source])

@@ -198,7 +198,7 @@ class SpikingGraph(Container):
         self.sources = {name: tuple(names) for name, names in sources.items()}
         self.delayed = frozenset(delayed)
         self.shape = tuple(shape)
-        self._shapes = dict(shapes or {})
+        self.shapes = dict(shapes or {})
         if self.delayed:
             self.last_step = _Memory()
 
@@ -223,7 +223,7 @@ class SpikingGraph(Container):
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         names = sorted({source for source, _ in self.delayed})
         before = self.last_step.read("SpikingGraph", len(x)) or [
-            x.new_zeros(len(x), *self._shapes[name]) for name in names
+            x.new_zeros(len(x), *self.shapes[name]) for name in names
         ]
         outputs, results = self._run_modules(x, run, dict(zip(names, before, strict=True)))
         self.last_step.load_state_tensors([results[name][0] for name in names])
@@ -251,10 +251,6 @@ class SpikingGraph(Container):
             return results[ends[0]], results
         y = total("output")
         return (y, y), results
-
-    def step_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a step of the output of a module from which a delayed pair leads."""
-        return self._shapes[name]
 
     def connections(self) -> list[str]:
         """One line for each module and for the output: what they get.

@@ -204,7 +204,8 @@ def _add_pool(entry: Entry) -> Signal:
 
 def _add_max_pool(entry: Entry) -> Signal:
     """A window of spikes has a spike where their sum is above 0: a sum and a threshold."""
-    if entry.kinds() not in [[kind] for kind in SPIKING]:
+    nodes = [entry.draft.nodes.get(name) for name in entry.signal.names]
+    if len(nodes) != 1 or nodes[0] is None or nodes[0].kind not in SPIKING:
         raise entry.refusal(
             "a max pool of values that are not spikes",
             "spikes of one layer",

@@ -100,11 +100,6 @@ def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> Non
             f"discretization={convention.discretization!r}, got {discretization!r}: give the "
             "former, or leave source out."
         )
-    if SOFT_RESET in allow and convention.resets == "value" and not marked:
-        raise ValueError(
-            f"NIR: allow={SOFT_RESET!r} has no effect with source={source!r}, whose files have no "
-            "reset by subtraction: leave it out."
-        )
     _translate(graph, convention, allow)
 
 
@@ -121,7 +116,7 @@ def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
         if is_soft and "v_reset" in node.arrays:
             _require_soft(node, f"a neuron that subtracts its threshold in {source.title}", allow)
             amount = node.arrays["v_threshold"]
-            if DELAYED_RESET in allow:
+            if DELAYED_RESET in allow and node.kind != "IF":
                 amount = amount / (1 - dt / _membrane_tau(node))
             node = replace(node.with_arrays(amount=amount), reset=SUBTRACTION)
         graph.nodes[name] = _at_threshold(node) if source.spikes_at_threshold else node
