@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nwavesdk.interop.nir import check, from_nir
 from nwavesdk.layers import (
     CubaLIFLayer,
     DelayedSynapse,
@@ -19,6 +20,13 @@ from nwavesdk.layers import (
 from nwavesdk.net import Branches, Feedback, Residual, SpikingSequential
 
 DT = 1e-3
+
+
+def assert_reads(graph: Any, x: torch.Tensor, expected: torch.Tensor, **options: Any) -> None:
+    """Assert that the net of a graph gives the spikes of the library that has written it."""
+    assert expected.sum() > 100
+    assert torch.equal(from_nir(graph, **options)(x)[0], expected)
+    assert check(graph, **options, batch=2, steps=40).is_equal
 
 
 def neuron_values(kind: str, shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ step.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -129,7 +129,6 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
             "remove one, or scale by 2 in a node",
         )
 
-    metadata = getattr(graph, "metadata", None)
     return Graph(
         {name: read_node(name, node) for name, node in nodes.items()},
         edges,
@@ -139,7 +138,7 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
         shape_out,
         dt,
         discretization,
-        dict(metadata) if isinstance(metadata, Mapping) else {},
+        dict(graph.metadata),
     )
 
 

@@ -88,9 +88,8 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
     if not delayed and built and all(sources[after] == [before] for before, after in chain):
         return Loaded(SpikingSequential(OrderedDict(built)), modules, tuple(notes))
 
-    shapes_out = {graph.input: graph.shape_in}
-    shapes_out |= {name: node.shape_out for name, node in graph.nodes.items()}
-    shapes = {names[source]: shapes_out[source] for source, _ in delayed}
+    shapes = {to: graph.nodes[name].shape_out for name, to in modules.items()}
+    shapes["input"] = graph.shape_in
     pairs = [(names[source], names[target]) for source, target in delayed]
     net = SpikingGraph(built, sources, pairs, graph.shape_in, shapes)
     return Loaded(net, modules, tuple(notes))

@@ -168,7 +168,7 @@ class SpikingGraph(Container):
             input of the net. A module gets their sum.
         delayed: Pairs of a source and what it leads to that pass on the output of the step before.
         shape: Shape of a step of the input.
-        shapes: Shape of a step of the output of each module from which a delayed pair leads.
+        shapes: Shape of a step of the outputs from which delayed pairs lead, by name.
 
     Shape:
         `x` as `SpikingSequential`. Returns `spk, mem` of the module that alone leads to the output;

@@ -198,7 +198,7 @@ def read_node(name: str, node: Any) -> Node:
         is_name = key == "padding" and value in ("same", "valid")
         settings[key] = value if is_name else whole_numbers(place, key, getattr(node, key))
 
-    metadata = node.metadata if isinstance(getattr(node, "metadata", None), Mapping) else {}
+    metadata = node.metadata or {}
     reset = as_text(metadata.get(RESET_KEY, "value"))
     if reset not in ("value", SUBTRACTION):
         raise NodeError(place, f"{RESET_KEY} {shown(reset)} in its metadata", repr(SUBTRACTION))

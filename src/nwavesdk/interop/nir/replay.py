@@ -92,9 +92,9 @@ def replay(graph: Graph, x: Array) -> Replay:
 def _step_of(node: Node, B: int, graph: Graph) -> Step:
     """The step of a node, which holds its state."""
     if node.kind in STATEFUL:
-        return _Neurons(node, B, graph).step
+        return _neurons(node, B, graph)
     if node.kind == "Delay":
-        return _Delay(node, B).step
+        return _delay(node, B)
     if node.kind == "Threshold":
         threshold = node.arrays["threshold"]
         return lambda x: ((x > threshold).astype(np.float64), x - threshold)
@@ -102,56 +102,53 @@ def _step_of(node: Node, B: int, graph: Graph) -> Step:
     return lambda x: (function(node, x), x)
 
 
-class _Neurons:
-    """The state of the neurons of a node, and their step."""
+def _neurons(node: Node, B: int, graph: Graph) -> Step:
+    """The step of the neurons of a node, whose state are current and membrane."""
+    p, dt = node.arrays, graph.dt
+    current = np.zeros((B, *node.shape_in))
+    v = current + p.get("v_leak", p.get("v_reset", 0.0))
 
-    def __init__(self, node: Node, B: int, graph: Graph) -> None:
-        self.node = node
-        self.dt = graph.dt
-        self.is_exact = graph.discretization == "exact"
-        self.i = np.zeros((B, *node.shape_in))
-        self.v = self.i + node.arrays.get("v_leak", node.arrays.get("v_reset", 0.0))
-
-    def relax(self, value: Array, tau: Array, target: Array) -> Array:
+    def relax(value: Array, tau: Array, target: Array) -> Array:
         """One step of τ dv/dt = target - v."""
-        if self.is_exact:
-            return target + (value - target) * np.exp(-self.dt / tau)
-        return value + self.dt / tau * (target - value)
+        if graph.discretization == "exact":
+            return target + (value - target) * np.exp(-dt / tau)
+        return value + dt / tau * (target - value)
 
-    def step(self, x: Array) -> tuple[Array, Array]:
-        p = self.node.arrays
-        if self.node.kind in ("CubaLI", "CubaLIF"):
-            self.i = self.relax(self.i, p["tau_syn"], p["w_in"] * x)
-            self.v = self.relax(self.v, p["tau_mem"], p["v_leak"] + p["r"] * self.i)
-        elif self.node.kind in ("LI", "LIF"):
-            self.v = self.relax(self.v, p["tau"], p["v_leak"] + p["r"] * x)
+    def step(x: Array) -> tuple[Array, Array]:
+        """Spikes, and membrane minus threshold; of neurons without spikes, the membrane."""
+        nonlocal current, v
+        if node.kind in ("CubaLI", "CubaLIF"):
+            current = relax(current, p["tau_syn"], p["w_in"] * x)
+            u = relax(v, p["tau_mem"], p["v_leak"] + p["r"] * current)
+        elif node.kind in ("LI", "LIF"):
+            u = relax(v, p["tau"], p["v_leak"] + p["r"] * x)
         else:
-            self.v = self.v + self.dt * p["r"] * x
-        if self.node.kind not in SPIKING:
-            return self.v, self.v
+            u = v + dt * p["r"] * x
 
-        u = self.v
+        if node.kind not in SPIKING:
+            v = u
+            return u, u
         spikes = u > p["v_threshold"]
-        reset = p["v_reset"] if self.node.reset == "value" else u - p["amount"]
-        self.v = np.where(spikes, reset, u)
+        v = np.where(spikes, p["v_reset"] if node.reset == "value" else u - p["amount"], u)
         return spikes.astype(np.float64), u - p["v_threshold"]
 
+    return step
 
-class _Delay:
-    """The last inputs of a node Delay; each element waits its own number of steps."""
 
-    def __init__(self, node: Node, B: int) -> None:
-        self.steps = node.arrays["delay"].astype(np.int64)
-        length = int(self.steps.max(initial=0)) + 1
-        self.ring = np.zeros((length, B, *node.shape_in))
-        self.t = 0
+def _delay(node: Node, B: int) -> Step:
+    """The step of a node Delay; each element waits its own number of steps."""
+    steps = node.arrays["delay"].astype(np.int64)
+    # The last inputs, the newest one first.
+    past = np.zeros((int(steps.max(initial=0)) + 1, B, *node.shape_in))
 
-    def step(self, x: Array) -> tuple[Array, Array]:
-        length = len(self.ring)
-        self.ring[self.t % length] = x
-        places = np.broadcast_to((self.t - self.steps) % length, x.shape)
-        self.t += 1
-        return np.take_along_axis(self.ring, places[None], 0)[0], x
+    def step(x: Array) -> tuple[Array, Array]:
+        """The inputs of earlier steps."""
+        past[1:] = past[:-1].copy()
+        past[0] = x
+        places = np.broadcast_to(steps, x.shape)
+        return np.take_along_axis(past, places[None], 0)[0], x
+
+    return step
 
 
 def _product(node: Node, x: Array) -> Array:
