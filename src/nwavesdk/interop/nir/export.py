@@ -212,26 +212,8 @@ class _Walk:
 
     def _neurons(self, entry: Entry, form: Form) -> Signal:
         """The nodes of a layer of neurons, with its recurrent weights, which take one step."""
-        draft, layer, shape = entry.draft, entry.module, entry.signal.shape
-        if layer.recurrent_delays is not None:
-            raise entry.refusal(
-                "delays of recurrent weights",
-                "recurrent weights that act one step later",
-                "leave recurrent_delays out, or use Feedback with a DelayedSynapse",
-            )
-        if layer.features != shape:
-            raise entry.refusal(
-                f"an input of shape {list(shape)}",
-                f"that of the neurons, {list(layer.features)}",
-                "give the input_shape of the net",
-            )
-        is_recurrent = layer.layer_topology == "RC"
-        if is_recurrent and len(shape) != 1:
-            raise entry.refusal(
-                f"recurrent weights of neurons {list(shape)}",
-                "neurons in one dimension, because NIR cannot restore others",
-                "flatten the features before the layer",
-            )
+        draft, layer = entry.draft, entry.module
+        _check_layer(entry)
         nodes = nodes_of(form, layer, entry.place, draft.dt, draft.discretization)
         if nodes[0].reset == SUBTRACTION and SOFT_RESET not in self.allow:
             raise entry.refusal(
@@ -240,11 +222,13 @@ class _Walk:
                 'train with reset_mechanism="zero", or allow it with --allow soft-reset '
                 '(allow={"soft-reset"}): other readers will then reset to 0',
             )
+        is_recurrent = layer.layer_topology == "RC"
         if len(nodes) == 2 and layer is self.last and not is_recurrent:
             nodes = nodes[:1]
             draft.notes.append(
                 f"{entry.path} (LIFLayer without reset) is a read-out: the graph gives its membrane"
             )
+
         out = first = entry.add_node(replace(nodes[0], module=entry.path))
         for node in nodes[1:]:
             spikes = replace(entry.after("spikes", 0), signal=out)
@@ -324,6 +308,29 @@ class _Walk:
         for late, source, takes_step in cycles:
             draft.end_cycle(replace(entry, signal=late), signals[source], has_delay=takes_step)
         return signals["output"]
+
+
+def _check_layer(entry: Entry) -> None:
+    """Reject a layer of neurons whose input or recurrent weights NIR does not have."""
+    layer, shape = entry.module, entry.signal.shape
+    if layer.recurrent_delays is not None:
+        raise entry.refusal(
+            "delays of recurrent weights",
+            "recurrent weights that act one step later",
+            "leave recurrent_delays out, or use Feedback with a DelayedSynapse",
+        )
+    if layer.features != shape:
+        raise entry.refusal(
+            f"an input of shape {list(shape)}",
+            f"that of the neurons, {list(layer.features)}",
+            "give the input_shape of the net",
+        )
+    if layer.layer_topology == "RC" and len(shape) != 1:
+        raise entry.refusal(
+            f"recurrent weights of neurons {list(shape)}",
+            "neurons in one dimension, because NIR cannot restore others",
+            "flatten the features before the layer",
+        )
 
 
 def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nwavesdk.interop.nir.draft import unused_name
-from nwavesdk.interop.nir.graph import Graph
+from nwavesdk.interop.nir.graph import Edge, Graph
 from nwavesdk.interop.nir.modules import SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import layer_of
 from nwavesdk.interop.nir.node import SPIKING, STATEFUL
@@ -49,50 +49,48 @@ class Loaded:
 def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
     """Build the net of a graph."""
     loops = _own_loops(graph)
-    inside = set(loops.values())
+    notes = [
+        *graph.notes,
+        *(f"{synapse} becomes the recurrent weights of {name}" for name, synapse in loops.items()),
+        *_rounded(graph, dtype),
+    ]
     # No module can have the name of an attribute of a net; graphs with cycles have `last_step`.
-    reserved = {
-        "input",
-        "output",
-        "last_step",
-        *dir(SpikingSequential()),
-        *dir(SpikingGraph({}, {})),
-    }
+    reserved = {*dir(SpikingSequential()), *dir(SpikingGraph({}, {}))}
+    reserved |= {"input", "output", "last_step"}
     modules: dict[str, str] = {}
     built: dict[str, nn.Module] = {}
     for name, node in graph.nodes.items():
-        if name in inside:
+        if name in loops.values():
             continue
         if node.kind in STATEFUL | SPIKING:
             module = _layer(graph, name, loops.get(name), spike_grad).to(dtype)
         else:
             module = module_of(node, dtype)
         base = name.replace(".", "_") or "node"
-        modules[name] = unused_name(
-            f"node_{base}" if base in reserved else base, {*reserved, *built}
-        )
+        base = f"node_{base}" if base in reserved else base
+        modules[name] = unused_name(base, {*reserved, *built})
         built[modules[name]] = module
 
-    notes = [*graph.notes]
-    notes += [
-        f"{synapse} becomes the recurrent weights of {name}" for name, synapse in loops.items()
-    ]
-    notes += _rounded(graph, dtype)
-    names = {**modules, graph.input: "input", graph.output: "output"}
+    inside = set(loops.values())
     edges = [edge for edge in graph.edges if inside.isdisjoint(edge)]
+    return Loaded(_net_of(graph, edges, modules, built), modules, tuple(notes))
+
+
+def _net_of(
+    graph: Graph, edges: list[Edge], modules: Mapping[str, str], built: dict[str, nn.Module]
+) -> SpikingSequential | SpikingGraph:
+    """The net of the modules of a graph, by their names in the net."""
+    names = {**modules, graph.input: "input", graph.output: "output"}
     sources: dict[str, list[str]] = {name: [] for name in (*built, "output")}
     for source, target in edges:
         sources[names[target]].append(names[source])
-    delayed = [edge for edge in edges if edge in graph.delayed]
+    delayed = [(names[a], names[b]) for a, b in edges if (a, b) in graph.delayed]
     chain = pairwise(["input", *built, "output"])
     if not delayed and built and all(sources[after] == [before] for before, after in chain):
-        return Loaded(SpikingSequential(OrderedDict(built)), modules, tuple(notes))
-
+        return SpikingSequential(OrderedDict(built))
     shapes = {to: graph.nodes[name].shape_out for name, to in modules.items()}
     shapes["input"] = graph.shape_in
-    pairs = [(names[source], names[target]) for source, target in delayed]
-    net = SpikingGraph(built, sources, pairs, graph.shape_in, shapes)
-    return Loaded(net, modules, tuple(notes))
+    return SpikingGraph(built, sources, delayed, graph.shape_in, shapes)
 
 
 def _own_loops(graph: Graph) -> dict[str, str]:
