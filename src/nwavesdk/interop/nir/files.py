@@ -8,7 +8,6 @@ Design requirements:
 """
 
 import io
-import re
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,6 @@ NODE_KINDS = tuple(sorted([*ARRAYS, "Input", "NIRGraph", "Output"]))
 # Largest file that is read [bytes], and how deep its groups may nest.
 MAX_BYTES = 2**31
 MAX_DEPTH = 40
-
-# The path of the type of a node: that of the graph, and those of nodes in nested graphs.
-TYPE_PATH = re.compile(r"node((?:/nodes/[^/]+)*)/type")
 
 REMEDY = "write it again with nir.write"
 
@@ -87,31 +83,42 @@ def graph_bytes(graph: Any) -> bytes:
 
 def _check_content(path: Path, file: Any, h5py: Any) -> None:
     """Reject links, unknown nodes, and more data than the memory holds."""
-    sizes: list[int] = []
+    if "node" not in file or not isinstance(file["node"], h5py.Group):
+        raise FileError(path, "is not a NIR graph (it has no group 'node')", REMEDY)
+    # Not by `visititems_links` of h5py, which does not return from some damaged files.
+    size = _size_of(path, file, h5py, 0)
+    require_memory(printable(path), "its arrays", 3 * size, "use a smaller graph")
+    _check_kinds(path, file["node"], h5py)
 
-    def fault_of(name: str, link: Any) -> FileError | None:
-        """What is wrong with an entry of the file; h5py stops at the first fault."""
-        if name.count("/") >= MAX_DEPTH:
-            return FileError(path, f"nests more than {MAX_DEPTH} groups", REMEDY)
-        if not isinstance(link, h5py.HardLink):
-            return FileError(path, f"has a link at {shown(name)}, expected data", REMEDY)
-        entry = file[name]
-        if not isinstance(entry, h5py.Dataset):
-            return None
-        if entry.external:
-            return FileError(path, f"keeps {shown(name)} in another file", REMEDY)
-        sizes.append(entry.nbytes)
-        match = TYPE_PATH.fullmatch(name)
-        kind = as_text(entry[()]) if match else ""
-        if not match or kind in NODE_KINDS:
-            return None
-        node = match[1].removeprefix("/nodes/").replace("/nodes/", ".")
-        fault = f"has the node {shown(node)} of type {shown(kind)}, which is not in NIR 1.0"
+
+def _size_of(path: Path, group: Any, h5py: Any, depth: int) -> int:
+    """Bytes of all arrays in a group.
+
+    Raises:
+        FileError: If the group has links, or nests too deeply.
+    """
+    if depth > MAX_DEPTH:
+        raise FileError(path, f"nests more than {MAX_DEPTH} groups", REMEDY)
+    size = 0
+    for key in group:
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise FileError(path, f"has a link at {shown(key)}, expected data", REMEDY)
+        entry = group[key]
+        if isinstance(entry, h5py.Group):
+            size += _size_of(path, entry, h5py, depth + 1)
+        elif isinstance(entry, h5py.Dataset):
+            if entry.external:
+                raise FileError(path, f"keeps {shown(key)} in another file", REMEDY)
+            size += entry.nbytes
+    return size
+
+
+def _check_kinds(path: Path, node: Any, h5py: Any, name: str = "") -> None:
+    """Reject nodes that NIR does not have, by their name."""
+    kind = as_text(node["type"][()])
+    if kind not in NODE_KINDS:
+        fault = f"has the node {shown(name)} of type {shown(kind)}, which is not in NIR 1.0"
         known = f"expected one of {', '.join(NODE_KINDS)}; replace the node"
-        return FileError(path, fault, known)
-
-    fault = file.visititems_links(fault_of)
-    if fault is not None:
-        raise fault
-    remedy = "use a smaller graph"
-    require_memory(printable(path), "its arrays", 3 * sum(sizes), remedy)
+        raise FileError(path, fault, known)
+    for key, inner in node["nodes"].items() if kind == "NIRGraph" else ():
+        _check_kinds(path, inner, h5py, f"{name}.{key}" if name else key)
