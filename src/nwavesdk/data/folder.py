@@ -78,8 +78,8 @@ class Faults:
             texts = list(islice(others, MAX_OTHERS))
             if texts:
                 remedy += f"; at least {len(texts)} more cannot be used: {'; '.join(texts)}"
-            raise RecordingError(fault.path, fault.what, remedy) from None
-        self.skipped.append((printable(name), fault.what))
+            raise RecordingError(fault.path, fault.fault, remedy) from None
+        self.skipped.append((printable(name), fault.fault))
 
     def report_file(self, path: Path, problem: str) -> None:
         """Raise or collect what is wrong with a file or a folder inside the data folder.
@@ -123,7 +123,7 @@ def _faults_of(items: Iterable[Item], read: Callable[[Item], object]) -> Iterato
         try:
             read(item)
         except FileError as fault:
-            yield f"{printable(item.key)} {fault.what}"
+            yield f"{printable(item.key)} {fault.fault}"
 
 
 def visible_folders(root: Path) -> list[Path]:

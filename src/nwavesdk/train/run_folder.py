@@ -147,7 +147,7 @@ def reading(file: Path, fault: str) -> Iterator[None]:
     try:
         yield
     except FileError as error:
-        raise FileError(file, error.what, WRITTEN_AGAIN) from None
+        raise FileError(file, error.fault, WRITTEN_AGAIN) from None
     except (ValueError, TypeError, LookupError, RuntimeError, csv.Error) as error:
         raise FileError(file, f"{fault} ({one_line(error)})", WRITTEN_AGAIN) from None
 

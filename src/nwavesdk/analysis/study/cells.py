@@ -110,7 +110,7 @@ class Cell:
                 result |= read_sealed(self.test_file, self.folder.identity)
             except FileError as error:
                 remedy = "remove it; the same command writes it again"
-                raise FileError(self.test_file, error.what, remedy) from None
+                raise FileError(self.test_file, error.fault, remedy) from None
         return result
 
     def metrics(self) -> list[dict[str, float]]:

@@ -255,7 +255,7 @@ class CompletedConfig(RunConfig):
         try:
             return cls.of(parse_json(content, path))
         except FileError as error:
-            reason = f"it {error.what}"
+            reason = f"it {error.fault}"
         except (ValueError, TypeError) as error:
             reason = str(error)
         problem = f"is not the config of a run: {reason}"
