@@ -17,7 +17,7 @@ from nwavesdk.data.batches import (
 )
 from nwavesdk.data.binning import sort_pairs
 from nwavesdk.data.features import EventBins
-from nwavesdk.data.front_end import LEAST_CHANGE
+from nwavesdk.data.front_end import MIN_CHANGE
 from nwavesdk.data.loading import EventFrames
 
 LENGTHS = (3, 5, 2, 4)
@@ -405,7 +405,7 @@ def steady_series(kind: AugmentedKind, varying: np.ndarray, steady: np.ndarray) 
     frames = tuple(values.astype(np.float32) for values in (varying, steady))
     shape = (4, 5) if kind == "image" else ()
     part = Recordings(frames, np.arange(2), ("a", "b"), ("a", "b"), "", feature_shape=shape)
-    least_change = LEAST_CHANGE if kind == "sound" else 0.0
+    least_change = MIN_CHANGE if kind == "sound" else 0.0
     standard = replace(Standard.fit(part), least_change=least_change)
     strengths = {name: STRONG.get(name, 0.4) for name in AUGMENTATIONS[kind]}
     return Series(part, NetInput(standard=standard), Augmentation.of(kind, strengths))

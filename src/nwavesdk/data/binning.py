@@ -24,7 +24,7 @@ __all__ = ["bin_events", "collate_events", "count_steps", "sort_pairs", "to_fram
 HALF_NANOSECOND = 0.5e-9
 
 # The clocks of sensors count microseconds.
-SHORTEST_BIN = 1e-6
+MIN_BIN_SECONDS = 1e-6
 
 MAX_INT32 = 2**31 - 1
 
@@ -43,7 +43,9 @@ def count_steps(events: Events, bin_seconds: float) -> int:
         >>> count_steps(Events(np.array([0.0, 0.01]), np.array([0, 0]), (1,), 0.01), 1e-3)
         11
     """
-    seconds = finite_number("count_steps", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
+    seconds = finite_number(
+        "count_steps", "bin_seconds", bin_seconds, least=MIN_BIN_SECONDS, unit="s"
+    )
     return int((events.duration + HALF_NANOSECOND) // seconds) + 1
 
 
@@ -67,7 +69,9 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
         >>> bin_events(events, 1e-3, 10).tolist()
         [[0, 2], [0, 4], [1, 0]]
     """
-    seconds = finite_number("bin_events", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
+    seconds = finite_number(
+        "bin_events", "bin_seconds", bin_seconds, least=MIN_BIN_SECONDS, unit="s"
+    )
     steps = whole_number("bin_events", "steps", steps, most=MAX_INT32)
     n_places = whole_number(
         "bin_events", "places of the sensor", math.prod(events.shape), most=MAX_INT32

@@ -9,13 +9,13 @@ from zipfile import ZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import MOST_VALUES, RecordingError, checked, reading
+from nwavesdk.data.reading import MAX_VALUES, RecordingError, checked, reading
 from nwavesdk.internal.imports import require
 
 __all__ = [
-    "HIGHEST_RATE",
-    "LOWEST_RATE",
-    "MOST_SECONDS",
+    "MAX_RECORDING_SECONDS",
+    "MAX_SAMPLE_RATE",
+    "MIN_SAMPLE_RATE",
     "ResamplingStream",
     "Samples",
     "Sound",
@@ -31,11 +31,11 @@ Samples = npt.NDArray[np.float32]
 Sound = tuple[Samples, int]
 
 # Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
-LOWEST_RATE = 1_000
-HIGHEST_RATE = 1_000_000
+MIN_SAMPLE_RATE = 1_000
+MAX_SAMPLE_RATE = 1_000_000
 
 # Default of the longest allowed recording [s].
-MOST_SECONDS = 600.0
+MAX_RECORDING_SECONDS = 600.0
 
 # Data sizes of a wav from here on are not sizes: a recorder that writes to a pipe does not know the
 # size, and writes a number near 2^31 or 2^32.
@@ -48,7 +48,7 @@ PAGE_HEADER_BYTES = 27
 MAX_TARGET_VALUES = 2**25
 
 
-def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
+def read_sound(path: Path, max_seconds: float = MAX_RECORDING_SECONDS) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
@@ -78,13 +78,13 @@ def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
             rate: int = sound.samplerate
             if sound.format not in ("WAV", "WAVEX", "RF64", "FLAC", "OGG"):
                 raise ValueError(f"its format is {sound.format}, expected WAV, FLAC or OGG")
-            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise ValueError(
-                    f"its sample rate is {rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+                    f"its sample rate is {rate} Hz, expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
                 )
 
             # Two channels of the longest recording may be in memory.
-            if sound.frames > min(max_seconds * rate, 2 * MOST_VALUES / sound.channels):
+            if sound.frames > min(max_seconds * rate, 2 * MAX_VALUES / sound.channels):
                 raise ValueError(
                     f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                     f"cut it, or raise max_seconds; it has {sound.channels} channels"

@@ -52,7 +52,7 @@ VERSION = 2
 NOISE_RATE = 0.05
 
 # Rate that faster sound is resampled to [Hz]; speech has little above half of it.
-DEFAULT_HIGHEST_RATE = 16_000
+DEFAULT_MAX_SAMPLE_RATE = 16_000
 
 
 class EventBins(NamedTuple):
@@ -303,7 +303,7 @@ class FeatureOptions:
             case "sound":
                 rate = self.sample_rate
                 if rate is None:
-                    rate = min([DEFAULT_HIGHEST_RATE, *(rate for _, rate in values)])
+                    rate = min([DEFAULT_MAX_SAMPLE_RATE, *(rate for _, rate in values)])
                 return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
             case "image":
                 # If an image has colors, gray ones get them, too.

@@ -15,7 +15,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.data.decoding import MOST_SECONDS, read_sound, read_target
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, read_sound, read_target
 from nwavesdk.data.folder import (
     OTHER_SOUNDS,
     Faults,
@@ -123,7 +123,7 @@ def open_source(
     faults: Faults,
     *,
     task: Task | None = None,
-    max_seconds: float = MOST_SECONDS,
+    max_seconds: float = MAX_RECORDING_SECONDS,
     has_table: bool = False,
     series: SeriesOptions = ALL_COLUMNS,
 ) -> Source:

@@ -18,10 +18,10 @@ from nwavesdk.internal.imports import require
 if TYPE_CHECKING:
     from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
-__all__ = ["LEAST_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
+__all__ = ["MIN_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
 
 # The taper of a shorter window would be zero, or nearly so [samples].
-LEAST_WINDOW = 4
+MIN_WINDOW_SAMPLES = 4
 
 # Samples of a long sound whose windows and spectra are in memory together.
 BLOCK_SAMPLES = 2**18
@@ -31,7 +31,7 @@ SILENCE = 1e-4
 
 # Deviation of frames over time, root mean square over bands, below which a sound is steady
 # [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
-LEAST_CHANGE = 0.1
+MIN_CHANGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class LogMel:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
             finite_number("LogMel", name, getattr(self, name), above=0)
-        if self.width < LEAST_WINDOW or self.step < 1:
+        if self.width < MIN_WINDOW_SAMPLES or self.step < 1:
             raise ValueError(
                 f"LogMel: a window of {self.window:g} s and a hop of {self.hop:g} s have "
                 f"{self.width} and {self.step} samples at {self.sample_rate} Hz, expected at least "
-                f"{LEAST_WINDOW} and 1: raise them, or sample_rate."
+                f"{MIN_WINDOW_SAMPLES} and 1: raise them, or sample_rate."
             )
 
     @property
@@ -144,7 +144,7 @@ def is_steady(frames: Frames) -> bool:
     """
     # In float64, the sum of a long sound loses no digits.
     change = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return bool(np.vdot(change, change) < LEAST_CHANGE**2 * change.size)
+    return bool(np.vdot(change, change) < MIN_CHANGE**2 * change.size)
 
 
 class LogMelStream:

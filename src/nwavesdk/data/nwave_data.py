@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
-from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
@@ -311,7 +311,7 @@ def load_wav_folder(
     hop: float = 10e-3,
     level: Literal["peak", "as_is"] = "peak",
     on_error: Literal["raise", "skip"] = "raise",
-    max_seconds: float = MOST_SECONDS,
+    max_seconds: float = MAX_RECORDING_SECONDS,
 ) -> Recordings:
     """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from nwavesdk.internal.files import FileError, kind_of, one_line, reason_of
 
-__all__ = ["MOST_VALUES", "Array", "RecordingError", "checked", "digest_of", "reading"]
+__all__ = ["MAX_VALUES", "Array", "RecordingError", "checked", "digest_of", "reading"]
 
 # The most values of a recording: 512 MiB as float32, 4,000 frames of a camera with 128 x 128 pixels
 # and two polarities.
-MOST_VALUES = 2**27
+MAX_VALUES = 2**27
 
 # numpy's letters for the dtypes of real numbers: booleans, signed and unsigned integers, floats.
 NUMBER_KINDS = "biuf"
@@ -89,11 +89,11 @@ def checked(path: Path, values: Array) -> npt.NDArray[np.float32]:
     Raises:
         RecordingError: If they are not real numbers, none or too many, or not finite.
     """
-    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MOST_VALUES:
+    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MAX_VALUES:
         raise RecordingError(
             path,
             f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
-            f"{MOST_VALUES:,} integers or floats",
+            f"{MAX_VALUES:,} integers or floats",
             "convert or cut it",
         )
 

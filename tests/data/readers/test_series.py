@@ -222,7 +222,7 @@ def test_wrong_columns_and_values_are_an_error(
 
 
 def test_too_many_values_are_an_error(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MOST_VALUES", 5)
+    monkeypatch.setattr(reading, "MAX_VALUES", 5)
     fails(read, read_csv, b"1,2\n3,4\n5,6\n", r"shape \[3, 2\], expected 1 to 5 in")
     monkeypatch.setattr("nwavesdk.data.readers.series.MAX_CSV_BYTES", 5)
     fails(read, read_csv, b"1,2\n3,4\n", "8 bytes, expected at most 5")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 from nwavesdk.data.readers.isolation import decode
 from nwavesdk.data.reading import Array, RecordingError, reading
 from nwavesdk.data.source import Events, Sample
@@ -135,10 +135,10 @@ def gather_events(
             )
         # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
         times = ticks.astype(np.float64) / (1e6 if ticks.dtype.kind in "iu" else 1.0)
-        if not np.all(np.diff(times, prepend=0, append=MOST_SECONDS) >= 0):
+        if not np.all(np.diff(times, prepend=0, append=MAX_RECORDING_SECONDS) >= 0):
             raise ValueError(
                 f"its times from {times[0]:g} to {times[-1]:g} s are not in order, or not within "
-                f"0 to {MOST_SECONDS:g} s"
+                f"0 to {MAX_RECORDING_SECONDS:g} s"
             )
 
         axes = {name: columns[name] for name in "pyx" if name in columns}

@@ -61,7 +61,7 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
     Raises:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: If it is not an array of finite real numbers with at least one time step, it
-            is cut short, or it has more than `MOST_VALUES` values. Structured arrays are events,
+            is cut short, or it has more than `MAX_VALUES` values. Structured arrays are events,
             and not read here.
     """
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.consistency import Layout, check_layout, filled_note
-from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
+from nwavesdk.data.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
 from nwavesdk.data.features import ChipFeatures, EventBins
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
@@ -181,7 +181,9 @@ def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     """A recording in memory."""
     if run.kind == "sound":
         samples, rate = recording if isinstance(recording, tuple) else (recording, run.sample_rate)
-        rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)
+        rate = whole_number(
+            item.key, "sample rate", rate, least=MIN_SAMPLE_RATE, most=MAX_SAMPLE_RATE
+        )
         return Sample((checked(item.path, as_mono(samples)), rate))
     if run.kind == "events":
         if not isinstance(recording, Events):

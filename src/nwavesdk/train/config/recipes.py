@@ -26,8 +26,8 @@ MIN_BATCH = 4
 MIN_BATCHES = 8
 
 # Bounds of the rate of hidden layers, where it is not the default.
-MOST_SPIKES = {"image": 0.049, "series": 0.045}
-MOST_SPIKES_PER_STEP = 0.045
+MAX_SPIKES = {"image": 0.049, "series": 0.045}
+MAX_SPIKES_PER_STEP = 0.045
 
 # Nets of layers, which are not made of pages with batch norm.
 LAYERS: Choices = {
@@ -140,7 +140,7 @@ def _pages(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
     """
     data, kind = config.data, config.data.kind
     is_per_step = config.task.name != "classification"
-    bound = MOST_SPIKES_PER_STEP if is_per_step else MOST_SPIKES.get(kind)
+    bound = MAX_SPIKES_PER_STEP if is_per_step else MAX_SPIKES.get(kind)
     defaults: dict[str, Any] = {
         "data": {},
         "net": {},

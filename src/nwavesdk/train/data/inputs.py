@@ -13,7 +13,7 @@ from nwavesdk.data import NetInput, NWaveDataloaderConfig, Series, Standard
 from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
 from nwavesdk.data.formats import ALL_COLUMNS
-from nwavesdk.data.front_end import LEAST_CHANGE
+from nwavesdk.data.front_end import MIN_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.internal.files import printable
@@ -37,10 +37,10 @@ __all__ = [
 NOISE_CHANNELS = 100
 
 # Number of skipped files that a warning names.
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 # Values that are looked at for outliers.
-MOST_LOOKED_AT = 2**22
+MAX_INSPECTED_VALUES = 2**22
 
 # A feature has outliers if its deviation is this many times the range of nine tenths of its values:
 # ten times as much as of normally distributed values.
@@ -124,7 +124,7 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
     own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
     image = data if isinstance(data, kinds.Images) else None
     if data.kind == "sound":
-        standard = replace(standard, least_change=LEAST_CHANGE)
+        standard = replace(standard, least_change=MIN_CHANGE)
     return NetInput(
         standard=standard,
         hold=(held.hold if held else image.steps if image else 1) or 1,
@@ -161,8 +161,8 @@ def skipped_note(skipped: Sequence[tuple[str, str]]) -> str | None:
     """
     if not skipped:
         return None
-    first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
-    more = "; ..." if len(skipped) > MOST_NAMED else ""
+    first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MAX_NAMED])
+    more = "; ..." if len(skipped) > MAX_NAMED else ""
     return f"skipped {len(skipped)} files of the data: {first}{more}"
 
 
@@ -203,10 +203,10 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
     if recordings.task != "classification" or is_layered:
         return f"{note}: keep the mean with --no-center, or remove them if they are faults."
     labels = np.unique(recordings.labels[places])
-    names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MOST_NAMED]]
+    names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MAX_NAMED]]
     if len(names) == 1:
         return f"{note}, and learns that zeros are {names[0]}: remove them only if they are faults."
-    more = ", …" if len(labels) > MOST_NAMED else ""
+    more = ", …" if len(labels) > MAX_NAMED else ""
     return (
         f"{note}, so it cannot tell their classes apart ({', '.join(names)}{more}): keep the mean "
         "with --no-center, or remove them if they are faults."
@@ -224,7 +224,7 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
         return None
     recordings = train.recordings
     n_values = int(recordings.lengths.sum()) * recordings.n_features
-    every = math.ceil(n_values / MOST_LOOKED_AT)
+    every = math.ceil(n_values / MAX_INSPECTED_VALUES)
     # Features on the scale of a recording come after those of the data.
     n_features = recordings.n_features // (
         2 if getattr(config.data, "add_standardized", False) else 1
