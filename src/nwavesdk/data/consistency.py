@@ -15,7 +15,7 @@ from nwavesdk.data.recordings import Frames, Recordings
 from nwavesdk.data.source import Item, StepTarget
 from nwavesdk.internal.files import printable
 
-__all__ = ["Layout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
+__all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
 MIN_FLOAT_STEPS = 64
@@ -25,7 +25,7 @@ MIN_CLOCK_STEPS = 8
 CLOCK_ERROR = 0.02
 
 
-class Layout(NamedTuple):
+class RecordingLayout(NamedTuple):
     """What all recordings of a data set have in common.
 
     Args:
@@ -42,8 +42,12 @@ class Layout(NamedTuple):
 
 
 def check_layout(
-    item: Item, featured: Featured, names: tuple[str, ...], copies: int, expected: Layout | None
-) -> Layout:
+    item: Item,
+    featured: Featured,
+    names: tuple[str, ...],
+    copies: int,
+    expected: RecordingLayout | None,
+) -> RecordingLayout:
     """Compare a recording with those before it.
 
     Files may name the same columns differently, such as by a date, so only names that occur in both
@@ -63,7 +67,9 @@ def check_layout(
         RecordingError: If it has other features or columns, or the same ones in another order.
     """
     n_columns = 0 if featured.target is None else featured.target[:1].size
-    layout = Layout(featured.frames.shape[1] // copies, n_columns, names, printable(item.key))
+    layout = RecordingLayout(
+        featured.frames.shape[1] // copies, n_columns, names, printable(item.key)
+    )
     expected = expected or layout
     for count, noun, expected_count in (
         (layout.features, "features in a step", expected.features),

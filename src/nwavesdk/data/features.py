@@ -26,7 +26,7 @@ from nwavesdk.data.recordings import (
     standardized,
     target_at,
 )
-from nwavesdk.data.source import Item, Kind, Sample, StepTarget
+from nwavesdk.data.source import Item, RecordingKind, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
 
 if TYPE_CHECKING:
@@ -292,7 +292,7 @@ class FeatureOptions:
     bins: int = STEPS
     add_standardized: bool | None = False
 
-    def features(self, kind: Kind, values: Iterable[Any] = ()) -> Features:
+    def features(self, kind: RecordingKind, values: Iterable[Any] = ()) -> Features:
         """How recordings of a kind become frames.
 
         Args:

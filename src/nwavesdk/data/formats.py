@@ -33,7 +33,16 @@ from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, r
 from nwavesdk.data.readers.shd import open_shd
 from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.reading import reading
-from nwavesdk.data.source import PART_OF_WORD, PARTS, Item, Kind, Part, Sample, Source, Task
+from nwavesdk.data.source import (
+    PART_OF_WORD,
+    PARTS,
+    Item,
+    Part,
+    RecordingKind,
+    Sample,
+    Source,
+    Task,
+)
 from nwavesdk.internal.files import FileError, printable
 
 __all__ = [
@@ -55,7 +64,7 @@ EXPECTED = (
 
 # The kinds of recordings, and how a file with one of them is read, by the end of its name. Readers
 # of sounds also take the longest length [s], and those of series what is read of them.
-READERS: dict[Kind, dict[str, Callable[..., Sample]]] = {
+READERS: dict[RecordingKind, dict[str, Callable[..., Sample]]] = {
     "sound": dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus"),
         lambda path, max_seconds: Sample(read_sound(path, max_seconds)),
@@ -202,7 +211,7 @@ def _open(
     return _source_of_files(kind, "classification", items, max_seconds, series)
 
 
-def _find_kind(path: Path, files: Sequence[Path]) -> Kind:
+def _find_kind(path: Path, files: Sequence[Path]) -> RecordingKind:
     """What most files of a path are.
 
     Raises:
@@ -226,9 +235,13 @@ def _holds_events(path: Path) -> bool:
 
 
 def _source_of_files(
-    kind: Kind, task: Task, items: Sequence[Item], max_seconds: float, series: SeriesOptions
+    kind: RecordingKind,
+    task: Task,
+    items: Sequence[Item],
+    max_seconds: float,
+    series: SeriesOptions,
 ) -> Source:
-    arguments: dict[Kind, list[Any]] = {"sound": [max_seconds], "series": [series]}
+    arguments: dict[RecordingKind, list[Any]] = {"sound": [max_seconds], "series": [series]}
     choices = b"" if series == ALL_COLUMNS else repr(series).encode()  # decide the values, too
 
     def read(item: Item) -> Sample:

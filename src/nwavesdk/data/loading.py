@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwavesdk.data.binning import to_frames
-from nwavesdk.data.consistency import Layout, check_layout, notes_on
+from nwavesdk.data.consistency import RecordingLayout, check_layout, notes_on
 from nwavesdk.data.features import (
     VERSION,
     EventBins,
@@ -220,7 +220,7 @@ def _read(
 ) -> tuple[Iterator[Featured], dict[str, Any]]:
     """The frames of each usable recording, and facts that are complete after the last one."""
     # The layout of the first recording, or of the first one that has names of features.
-    expected: Layout | None = None
+    expected: RecordingLayout | None = None
     facts: dict[str, Any] = {"filled": {}, "names": (), "skipped": []}
 
     def read(item: Item) -> Featured:

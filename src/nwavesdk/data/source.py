@@ -19,8 +19,8 @@ __all__ = [
     "PART_OF_WORD",
     "Events",
     "Item",
-    "Kind",
     "Part",
+    "RecordingKind",
     "Sample",
     "Source",
     "StepTarget",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # What a recording is, before the front end.
-Kind = Literal["sound", "series", "image", "events"]
+RecordingKind = Literal["sound", "series", "image", "events"]
 
 # What a net learns: a class for each recording, a class for each step ("labels"), values for each
 # step, or values for each step without an input.
@@ -162,7 +162,7 @@ class Source:
         [(4, 1), (4, 1)]
     """
 
-    kind: Kind
+    kind: RecordingKind
     task: Task
     items: tuple[Item, ...]
     read: Callable[[Item], Sample]

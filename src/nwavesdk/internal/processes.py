@@ -9,11 +9,11 @@ import sys
 
 from nwavesdk.internal.checks import shown
 
-__all__ = ["FOUND", "LOCAL", "TERMINATED", "check_address", "die_with_the_parent"]
+__all__ = ["AUTO", "LOCAL", "TERMINATED", "check_address", "die_with_the_parent"]
 
 # Addresses of a Ray cluster of this machine alone, and of the cluster that Ray finds.
 LOCAL = "local"
-FOUND = "auto"
+AUTO = "auto"
 
 TERMINATED = 128 + 15  # exit code, as shells report a process that SIGTERM ended
 
@@ -29,9 +29,9 @@ def check_address(address: str) -> None:
     Example:
         >>> check_address("10.0.0.1:6379")
     """
-    if address not in (LOCAL, FOUND) and not HOST_AND_PORT.fullmatch(address):
+    if address not in (LOCAL, AUTO) and not HOST_AND_PORT.fullmatch(address):
         raise ValueError(
-            f"got {shown(address)}, expected {LOCAL} (this machine), {FOUND} (the cluster that "
+            f"got {shown(address)}, expected {LOCAL} (this machine), {AUTO} (the cluster that "
             "Ray finds) or HOST:PORT of a Ray cluster"
         )
 

@@ -21,7 +21,7 @@ from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, begin_data, load_run_data
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.fit.checkpoint import OnEpoch
-from nwavesdk.train.fit.course import train_run
+from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.fit.machine import trainer_of
@@ -282,7 +282,7 @@ class Run:
             SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
         self._require_memory()
-        return train_run(self, on_epoch)
+        return train_and_test(self, on_epoch)
 
     @cached_property
     def test_set(self) -> Series:

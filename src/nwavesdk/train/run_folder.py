@@ -27,7 +27,7 @@ __all__ = [
     "is_free",
     "lock",
     "loss_note",
-    "reading",
+    "reading_run_file",
     "write_first",
 ]
 
@@ -134,7 +134,7 @@ def lock(file: Path, activity: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(file: Path, fault: str) -> Iterator[None]:
+def reading_run_file(file: Path, fault: str) -> Iterator[None]:
     """Turn what a damaged file of a finished run raises into one line.
 
     Args:
@@ -251,7 +251,7 @@ class RunFolder:
             FileError: If the file is missing, damaged, or belongs to another run.
         """
         identity = self.identity  # an error of the config names its file
-        with reading(self.result, "is not the result of a run"):
+        with reading_run_file(self.result, "is not the result of a run"):
             return read_sealed(self.result, identity)
 
     def write_result(self, result: dict[str, Any]) -> None:
@@ -264,7 +264,7 @@ class RunFolder:
         Raises:
             FileError: If the file is missing or damaged.
         """
-        with reading(self.metrics, "does not hold the metrics of a run"):
+        with reading_run_file(self.metrics, "does not hold the metrics of a run"):
             table = csv.DictReader(read_bytes(self.metrics).decode().splitlines(), strict=True)
             rows = [{name: float(cell) for name, cell in row.items()} for row in table]
             if [row["epoch"] for row in rows] != [*range(1, len(rows) + 1)] or not rows:

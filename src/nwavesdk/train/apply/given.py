@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import Layout, check_layout, filled_note
+from nwavesdk.data.consistency import RecordingLayout, check_layout, filled_note
 from nwavesdk.data.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
 from nwavesdk.data.features import ChipFeatures, EventBins
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
@@ -160,7 +160,7 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
     features = run.features
     featured = features(item, replace(sample, target=None))
     copies = getattr(features, "copies", 1)
-    layout = Layout(
+    layout = RecordingLayout(
         run.config.facts.n_features // copies,
         0,
         run.config.facts.feature_names,

@@ -24,7 +24,7 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.source import Kind
+from nwavesdk.data.source import RecordingKind
 from nwavesdk.internal.files import printable
 from nwavesdk.train.apply.blocks import adapted_net, batch_of, predict_recordings
 from nwavesdk.train.apply.given import GivenRecording, read_recordings
@@ -165,7 +165,7 @@ class TrainedRun:
         return self.config.facts.classes
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> RecordingKind:
         """What a recording is; the built-in digits are series."""
         return self.config.data.source_kind
 

@@ -49,7 +49,7 @@ from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 if TYPE_CHECKING:
     from nwavesdk.train.run import Run
 
-__all__ = ["fit", "train_run"]
+__all__ = ["fit", "train_and_test"]
 
 LOST_PROCESS = (
     "another process of the run ended or does not answer (its own error, if it had time for one, "
@@ -57,7 +57,7 @@ LOST_PROCESS = (
 )
 
 
-def train_run(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
+def train_and_test(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
     """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
     owns_folder = is_first_process()
     if not owns_folder:

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # Values of fields whose values are found in the data, for a config without data.
-FOUND = {
+SAMPLE_VALUES = {
     "hold": 1,
     "steps": 8,
     "sample_rate": 16_000,
@@ -189,7 +189,7 @@ def sample_config(
         profile=load_profile("h1v2").to_json() if chip else None,
         begun_with=Origin.current(),
     )
-    found = {name: FOUND[name] for name in config.data.found}
+    found = {name: SAMPLE_VALUES[name] for name in config.data.found}
     return complete(fill(config, {"data": found}), facts, current_arithmetic())
 
 

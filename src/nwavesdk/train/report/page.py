@@ -26,9 +26,9 @@ __all__ = [
     "Cell",
     "Details",
     "FactList",
-    "Page",
     "Picture",
     "Plot",
+    "ReportPage",
     "Section",
     "Table",
     "course_plot",
@@ -124,7 +124,7 @@ Section = FactList | Table | Picture | Details | Plot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class ReportPage:
     """The content of a page.
 
     Args:

@@ -16,7 +16,7 @@ from nwavesdk.plot.theme import Theme, label_text
 
 __all__ = [
     "LayerTrace",
-    "confusion_matrix",
+    "confusion_picture",
     "draw_input",
     "learning_curves",
     "membrane_traces",
@@ -229,7 +229,7 @@ def _busy_and_average(spikes: Array) -> tuple[int, int]:
     return int(order[n_active // 4]), int(order[n_active // 2])
 
 
-def confusion_matrix(
+def confusion_picture(
     counts: Indices, classes: Sequence[str], theme: Theme, decisions: str = "test recordings"
 ) -> Figure:
     """Draw counts by true and predicted class; the color is the fraction of the true class.

@@ -22,8 +22,8 @@ from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
-from nwavesdk.train.report.page import Card, Page, Picture, Section, Table
-from nwavesdk.train.report.pictures import Array, confusion_matrix
+from nwavesdk.train.report.page import Card, Picture, ReportPage, Section, Table
+from nwavesdk.train.report.pictures import Array, confusion_picture
 from nwavesdk.train.report.prediction_pictures import label_bands, value_courses, value_scatter
 from nwavesdk.train.run_folder import RunFolder
 
@@ -108,7 +108,7 @@ class FinishedRun:
         return f"{source}; the test set was not read (--no-test); {command} reads it"
 
 
-def _page_of_classes(run: FinishedRun) -> Page:
+def _page_of_classes(run: FinishedRun) -> ReportPage:
     """The page of a task with a class for each recording, or for each step."""
     unit = "recording" if run.task.name == "classification" else "step"
     classes, tally = run.facts.classes, run.evaluation.tally
@@ -121,7 +121,7 @@ def _page_of_classes(run: FinishedRun) -> Page:
             "confusion_matrix",
             f"All {unit}s of the {run.part} set by true class and predicted class.",
             partial(
-                confusion_matrix,
+                confusion_picture,
                 tally.numpy(),
                 classes,
                 decisions=f"{unit}s of the {run.part} set",
@@ -147,7 +147,7 @@ def _page_of_classes(run: FinishedRun) -> Page:
         rows,
     )
     card, tables = _confusions(run, f"{unit}s")
-    return Page(
+    return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}"),
@@ -215,7 +215,7 @@ def _picture_of_labels(run: FinishedRun) -> Picture:
     )
 
 
-def _page_of_values(run: FinishedRun) -> Page:
+def _page_of_values(run: FinishedRun) -> ReportPage:
     """The page of a task with values for each step."""
     evaluation, task, count = run.evaluation, run.task, run.facts.n_targets
     assert isinstance(task, Regression)
@@ -250,7 +250,7 @@ def _page_of_values(run: FinishedRun) -> Page:
             partial(value_scatter, predicted, target, measures["R²"]),
         ),
     ]
-    return Page(
+    return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(f"{evaluation.measures['r2']:.3f}", score),
@@ -271,7 +271,7 @@ def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
     return examples
 
 
-TASK_PAGES: Mapping[Task, Callable[[FinishedRun], Page]] = {
+TASK_PAGES: Mapping[Task, Callable[[FinishedRun], ReportPage]] = {
     "classification": _page_of_classes,
     "labels": _page_of_classes,
     "regression": _page_of_values,
