@@ -79,6 +79,6 @@ def test_a_faulty_table_gives_one_line(tmp_path: Path, text: str, words: str) ->
 
 def test_a_file_that_the_data_do_not_have_is_an_error(tmp_path: Path) -> None:
     table = read_split_table(write(tmp_path, "file,part\na.wav,train\n\x1b[2J,val\n"))
-    words = r"split\.csv names '\\x1b\[2J', which is not a recording of the data: name paths inside"
+    words = r"split\.csv names '\\x1b\[2J', which is not a recording of the data: use paths inside"
     with pytest.raises(FileError, match=words):
         table.apply(items("a.wav"))

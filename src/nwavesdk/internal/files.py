@@ -274,8 +274,9 @@ def read_bytes(
         raise FileError(path, fault, "change its permissions or its name") from None
 
     if not is_file:
-        fault = f"is {kind_of(status.st_mode)}, expected a file"
-        raise FileError(path, fault, "pass the path of a file")
+        raise FileError(
+            path, f"is {kind_of(status.st_mode)}, expected a file", "pass the path of a file"
+        )
     if status.st_size > most:
         fault = f"is too large ({status.st_size:,} bytes, expected at most {most:,})"
         raise FileError(path, fault, remedy)

@@ -12,7 +12,7 @@ from nwavesdk.internal.imports import require
 
 __all__ = ["MAX_PIXELS", "read_image"]
 
-# The most pixels of an image, 4,096 x 4,096: 200 MB as float32 in three colors.
+# Largest number of pixels of an image, 4,096 x 4,096: 200 MB as float32 in three colors.
 MAX_PIXELS = 2**24
 
 
@@ -20,8 +20,8 @@ def read_image(path: Path) -> Sample:
     """The pixels of a PNG or a JPEG.
 
     Transparent pixels are composed on black. An image is turned as its EXIF orientation requires,
-    so that a net sees what a person sees. Gray images of 16 bits keep all of them; Pillow reads 8
-    bits of other images of 16.
+    as in a viewer. Gray images of 16 bits keep all bits; of color images of 16 bits, Pillow reads 8
+    bits.
 
     Args:
         path: The file.
