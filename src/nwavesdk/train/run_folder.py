@@ -31,15 +31,15 @@ __all__ = [
     "write_first",
 ]
 
-# The remedy for files of a finished run: they follow from its checkpoint.
+# The remedy for files of a finished run, which can be written again from its checkpoint.
 WRITTEN_AGAIN = "remove it; `nwave train --resume` writes it again"
 
-# Factor of the lowest validation loss from which on a loss is clearly higher.
+# A loss is clearly higher above this factor of the lowest validation loss.
 CLEAR = 1.2
 
 
 class BrokenRunError(RuntimeError):
-    """A run cannot begin or go on; the text says why, and what the user can do.
+    """A run cannot begin or continue; the text has the reason and the remedy.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -59,7 +59,7 @@ class BusyError(BrokenRunError):
 
 
 def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
-    """A sentence if validation was clearly better before the last epoch, which was kept.
+    """A note if the last epoch is kept, but the validation loss was clearly lower before, or None.
 
     Args:
         result: The content of `result.json`.
@@ -104,13 +104,13 @@ def write_first(file: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def lock(file: Path, activity: str) -> Iterator[None]:
-    """Be the only process that works on something, and remove what killed ones left half written.
+    """Hold the lock of a folder for this process, and remove drafts of killed processes.
 
     The lock ends with the process, however it ends.
 
     Args:
         file: The first file of its folder, which gets a file `.lock` that stays.
-        activity: What to lock, for the message, such as "trains the run".
+        activity: The locked activity, for the message, such as "trains the run".
 
     Raises:
         BusyError: If another process has the lock.
@@ -135,11 +135,11 @@ def lock(file: Path, activity: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading_run_file(file: Path, fault: str) -> Iterator[None]:
-    """Turn what a damaged file of a finished run raises into one line.
+    """Turn any error of a damaged file of a finished run into one line.
 
     Args:
         file: The file, which `nwave train --resume` writes again.
-        fault: What is wrong with it, such as "is not the result of a run".
+        fault: The fault of a damaged file, such as "is not the result of a run".
 
     Raises:
         FileError: If the file cannot be used.
@@ -160,7 +160,7 @@ class RunFolder:
 
     Attributes:
         config: The choices and the facts of the run, written first.
-        net: The text of the page or file that builds the net, if the run has one. Nothing reads it.
+        net: A copy of the page or file that builds the net. Nothing reads it.
         checkpoint: The state of the run, written after each epoch.
         metrics: Table with one row per epoch.
         model: The selected weights and the scale of the features.
@@ -234,14 +234,14 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise ValueError(
-                f"{printable(self.path)} holds no run (no config.json): give the folder of an "
+                f"{printable(self.path)} holds no run (no config.json): pass the folder of an "
                 "earlier `nwave train`, or one fold of a cross-validation, such as fold-1."
             )
         return CompletedConfig.read(self.config)
 
     @property
     def identity(self) -> str:
-        """Text that differs between runs: the seals of model and result cover it."""
+        """A text that identifies the run; the seals of model and result cover it."""
         return self.read_config().identity() if self.config.is_file() else ""
 
     def read_result(self) -> dict[str, Any]:

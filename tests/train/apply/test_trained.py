@@ -401,7 +401,7 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     # A file that is given twice is one recording.
     twice = [tones / "low" / "0.wav", tones / "low" / "0.wav", tones / "none.wav"]
     with (
-        pytest.raises(ValueError, match="got 1: give a folder or several files"),
+        pytest.raises(ValueError, match="got 1: pass a folder or several files"),
         pytest.warns(UserWarning, match="skipped 1 files"),
     ):
         run.adapt(twice, skipped := [], on_error="skip")

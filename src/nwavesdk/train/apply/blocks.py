@@ -1,13 +1,13 @@
 """Recordings in a trained net: its predictions, and the adaptation of its batch norms.
 
-Recordings that are short run in batches. A long one runs in blocks: the states of the net are kept
-from block to block, so its spikes are those of one call, up to the rounding of the products, whose
-order of sums may depend on the number of rows. A net that the user built runs in one call, because
+Short recordings run in batches. A long recording runs in blocks: the states of the net are kept
+from block to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums
+in a product may depend on the number of rows.) A net that the user built runs in one call, because
 it may look at all steps.
 
-What a speaker, a microphone or a sensor changes in a net is, for a large part, the mean and the
-variance of its charges. A batch norm removes those of the training set, not those of a new speaker.
-Recordings of the speaker show them, and need no classes.
+A new speaker, microphone or sensor changes mostly the mean and the variance of the charges in a
+net. A batch norm removes the mean and the variance of the training set, not of the new speaker.
+`adapted_net` takes them from recordings of the speaker, which need no classes.
 """
 
 import copy
@@ -38,17 +38,17 @@ __all__ = ["adapted_net", "batch_of", "predict_recordings"]
 # Steps of all recordings of a batch together, and of a block of a long recording.
 MAX_STEPS = 4096
 
-# The training set counts as much as so many recordings: a few of them may not have all classes.
+# Weight of the training set, in recordings: a few recordings may not have all classes.
 TRAINING_WEIGHT = 20
 
-# One recording does not show how much recordings differ.
+# A single recording does not show how much recordings differ.
 MIN_RECORDINGS = 2
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def batched(recordings: Iterable[Given], net_input: NetInput) -> Iterator[list[Given]]:
-    """Recordings in batches of at most `MAX_STEPS` steps with padding, or of a single recording."""
+    """Batches of at most `MAX_STEPS` steps with padding; a longer recording is a batch alone."""
     batch: list[Given] = []
     longest = 0
     for given in recordings:
@@ -88,7 +88,8 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
         block_steps: Steps of a call.
 
     Returns:
-        Spikes and membranes of the output layer, `[B, T, N]`; of one block, what the net returns.
+        Spikes and membranes of the output layer, `[B, T, N]`; for a single block, the outputs of
+        the net.
     """
     x, _, lengths = batch
     n_steps = x.shape[1]
@@ -111,21 +112,21 @@ def predict_recordings(
 
     Args:
         run: The run.
-        recordings: Their frames, of which one batch is in memory.
+        recordings: The recordings as frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
     for given in batched(recordings, run.input):
         batch = batch_of(given, run.input)
         block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
         with use_arithmetic(run.config.arithmetic), torch.inference_mode():
-            # A copy, because the net of the run may have a state: that of live sound.
+            # A copy, because the net of the run may have the state of live sound.
             spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)
 
         for index, recording in enumerate(given):
             n_steps = int(batch.lengths[index])
             output = outputs[index]
-            if output.ndim > 1:  # of each step
+            if output.ndim > 1:  # an output per step
                 output = output[run.input.look_ahead : n_steps]
             fired = spk[index, :n_steps] if spikes else None
             yield _prediction(run, recording, n_steps - run.input.look_ahead, output, fired)
@@ -141,7 +142,7 @@ def _prediction(
         given: The recording.
         steps: Its time steps.
         output: The output for the recording, `[C]`, or for its steps, `[T, D]`.
-        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not asked for.
+        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not requested.
     """
     task: Any = run.task
     probabilities = task.probabilities(output).numpy() if run.classes else None
@@ -166,11 +167,12 @@ def _prediction(
 
 @torch.no_grad()
 def adapted_net(net: Net, batch: Batch) -> Net:
-    """A copy of a net whose batch norms have statistics of some recordings.
+    """A copy of a net with batch norms that are adapted to some recordings.
 
-    The norms adapt in one call of the net, from the input to the output, each to what the norms
-    before it give. With n recordings, a mean or a variance is `(n · new + 20 · trained) / (n +
-    20)`, where `new` is that of all their steps.
+    The norms adapt in one call of the net, from the input to the output, each to charges behind the
+    adapted norms before it. With n recordings, a mean or a variance becomes
+    `(n · new + 20 · trained) / (n + 20)`, where `new` is the mean or the variance over all of their
+    steps.
 
     Args:
         net: A trained net, in `eval()`.
@@ -181,7 +183,7 @@ def adapted_net(net: Net, batch: Batch) -> Net:
 
     Raises:
         ValueError: If there are fewer than two recordings, if the net has no norm that can adapt,
-            or calls one several times for a recording, or if values are too large.
+            or calls a norm several times for a recording, or if values are too large.
 
     References:
         Li et al., "Revisiting batch normalization for practical domain adaptation", 2016,
@@ -192,8 +194,10 @@ def adapted_net(net: Net, batch: Batch) -> Net:
     if n_recordings < MIN_RECORDINGS:
         raise ValueError(
             f"The net needs at least {MIN_RECORDINGS} recordings to adapt to, got {n_recordings}: "
-            "give a folder or several files, about as many of each class."
+            "pass a folder or several files, about as many of each class."
         )
+
+    # In training mode, a norm takes the statistics of its input, and mixes them with a share.
     trial = copy.deepcopy(net).eval()
     share = n_recordings / (n_recordings + TRAINING_WEIGHT)
     called: list[Any] = []
@@ -210,6 +214,7 @@ def adapted_net(net: Net, batch: Batch) -> Net:
             norm.register_forward_hook(normalize_as_adapted, with_kwargs=True)
     run_net(trial, batch, batch.x.shape[1])
 
+    # Statistics are right only if each norm saw whole sequences once.
     has_steps = any(isinstance(module, StepBatchNorm) for module in trial.modules())
     if has_steps or not called or len(set(called)) < len(called):
         raise ValueError(
@@ -217,11 +222,14 @@ def adapted_net(net: Net, batch: Batch) -> Net:
             f"{' and a StepBatchNorm' * has_steps}, expected TimeBatchNorm or BatchNorm, each "
             "called once with a whole sequence: train with `nwave train --net conv`."
         )
+
     if not all(bool((norm.running_mean + norm.running_var).isfinite().all()) for norm in called):
         raise ValueError(
             "The recordings to adapt to have values that are too large for the batch norms of the "
-            "net: leave such recordings out."
+            "net: remove such recordings."
         )
+
+    # Only the statistics go into the copy, without the hooks.
     adapted = copy.deepcopy(net).eval()
     adapted.load_state_dict(trial.state_dict())
     return adapted

@@ -1,6 +1,6 @@
-"""Recordings that a trained run is given: files, folders and values in memory, as frames.
+"""Recordings for a trained run: files, folders and values in memory, as frames.
 
-Each one is read as the data of the run were: same rate, same features, same sensor.
+Recordings are read like the data of the run: with the same rate, features and sensor.
 """
 
 import warnings
@@ -42,7 +42,7 @@ class Given(NamedTuple):
     Attributes:
         key: Its name.
         frames: Its frames, or bins of its events.
-        is_cut: Whether the front end has left out its end.
+        is_cut: Whether the front end has cut its end.
     """
 
     key: str
@@ -60,10 +60,10 @@ def read_recordings(
 
     Args:
         run: The run.
-        recordings: Paths and recordings in memory, one or several; none if the run generates a
-            pattern, which gets its frozen noise.
-        skipped: Receives name and fault of each file that is left out; they also give a warning.
-        on_error: Whether a file that cannot be used is an error, or is left out.
+        recordings: Paths and recordings in memory, one or several; none for a run that generates a
+            pattern from its frozen noise.
+        skipped: Receives name and fault of each skipped file; there is also a warning.
+        on_error: Whether a file that cannot be used is an error, or is skipped.
 
     Raises:
         FileError: If a recording cannot be used.
@@ -77,6 +77,7 @@ def read_recordings(
             f"{run.name} got {len(given)} recordings, expected files or arrays, and none for a run "
             "that generates a pattern."
         )
+
     if is_pattern:
         yield from _noise_of_patterns(run)
 
@@ -91,6 +92,7 @@ def read_recordings(
                 sample = read(item)
                 yield _given(run, item, sample)
                 filled.append(sample.n_filled)
+
     for note in filled_note(filled):
         warnings.warn(note, stacklevel=2)
     warn_of_skipped(faults.skipped)
@@ -99,16 +101,16 @@ def read_recordings(
 
 
 def _noise_of_patterns(run: "TrainedRun") -> Iterator[Given]:
-    """The frozen noise that each pattern is generated from."""
+    """The frozen noise from which the net generates each pattern."""
     for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
-        sample = Sample(target, target)  # whose length is that of the noise
+        sample = Sample(target, target)  # the noise has the length of the target
         yield Given(key, run.features(Item(key, Path(key)), sample).frames)
 
 
 @contextmanager
 def _reporting(faults: Faults) -> Iterator[None]:
-    """Report the fault of a file, unless it is one of a folder that was reported."""
+    """Report the fault of a file, unless it is a fault in a folder that is reported already."""
     try:
         yield
     except FileError as fault:
@@ -120,20 +122,24 @@ def _reporting(faults: Faults) -> Iterator[None]:
 def _open(
     run: "TrainedRun", name: str, recording: GivenRecording, faults: Faults
 ) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
-    """A recording in memory, or those of a path, and the function that reads one of them."""
+    """A recording in memory, or the recordings of a path, and the function that reads an item."""
     if not isinstance(recording, str | Path):
         return [Item(name, Path(name))], partial(_sample_of, run, recording)
+
     path = Path(recording)
     if not path.exists():
         raise FileError(path, "does not exist", "check the name")
+
+    # The table of the run's split, which may be in the folder, is not a recording.
     split = run.config.option("data.split", "auto")
     path_faults = replace(
         faults,
         root=path,
         skipped=[],
-        table=Path(split) if is_table(split) else None,  # which is not a recording
+        table=Path(split) if is_table(split) else None,
     )
-    # Files with many series have no columns to choose.
+
+    # Columns can be chosen in files with one series, but not in files with many.
     has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
     source = open_source(
         path,
@@ -143,20 +149,22 @@ def _open(
         series=series_options(run.config) if has_columns else ALL_COLUMNS,
     )
     faults.skipped += [(f"{printable(path)}/{file}", fault) for file, fault in path_faults.skipped]
+
     if source.kind != run.kind:
         raise FileError(
             path,
             f"holds {source.kind}, expected {run.kind} like the data of the run",
-            "leave it out, or convert it",
+            "remove it, or convert it",
         )
+
     if path.is_dir():
         return [replace(item, key=f"{path}/{item.key}") for item in source.items], source.read
-    # The path may be one of the two files of a format.
+    # If the path is one of several files of a data set, only its recordings are used.
     return [item for item in source.items if item.path == path] or source.items, source.read
 
 
 def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
-    """A recording as frames, if its shape is that of the recordings of the run."""
+    """A recording as frames, if its shape fits the recordings of the run."""
     features = run.features
     featured = features(item, replace(sample, target=None))
     copies = getattr(features, "copies", 1)
@@ -185,11 +193,13 @@ def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
             item.key, "sample rate", rate, least=MIN_SAMPLE_RATE, most=MAX_SAMPLE_RATE
         )
         return Sample((checked(item.path, as_mono(samples)), rate))
+
     if run.kind == "events":
         if not isinstance(recording, Events):
             got = type(recording).__name__
             raise TypeError(f"{item.key} is {got}, expected nwavesdk.data.Events or a path.")
         return Sample(recording)
+
     # A table of pandas or polars has names.
     names = tuple(map(str, getattr(recording, "columns", ())))
     values = checked(item.path, np.asarray(recording))
@@ -207,7 +217,7 @@ def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenReco
 
 
 def as_mono(block: Any) -> Samples:
-    """Samples as float32 `[samples]`; integers are rejected: their full scale is not known.
+    """Samples as float32 `[samples]`; integers are rejected, because their full scale is unknown.
 
     Raises:
         ValueError: If the samples are not floating numbers, or not mono.
