@@ -28,7 +28,7 @@ SPLIT_VERSION = 2
 # A class with this many recordings or more gives at least one to a validation set.
 MIN_OF_CLASS = 4
 
-# How much larger a group may be than the smallest one that can be moved.
+# A group that is moved may be larger than the smallest movable group by this factor.
 MAX_LARGER = 1.5
 
 

@@ -253,7 +253,7 @@ class Series:
             int(recordings.lengths[unchanged]),
             recordings.targets[unchanged] if len(recordings.targets) else None,
             recordings.feature_shape or (recordings.n_features,),
-            recordings.are_events,
+            are_events=recordings.are_events,
         ).cut(self.input.length)
 
         if variation and self.augmentation is not None:
@@ -330,7 +330,7 @@ class Series:
 
 
 def _padded(recordings: Iterable[Array], batch: Array, first: int = 0) -> Tensor:
-    """A batch `[B, T, ...]` with the steps of each recording from a first one on."""
+    """A batch `[B, T, ...]` with the values of each recording, from step `first` on."""
     for padded, values in zip(batch, recordings, strict=True):
         padded[first : first + len(values)] = values
     return torch.from_numpy(batch)
@@ -411,9 +411,9 @@ class BatchOrder(DistributedSampler[int]):
         series: Series,
         batch_size: int,
         seed: int,
+        *,
         replicas: int = 1,
         rank: int = 0,
-        *,
         has_batch_norm: bool = False,
     ) -> None:
         indices: Any = range(len(series))  # its length is enough

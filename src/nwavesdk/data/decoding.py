@@ -173,9 +173,13 @@ def read_target(path: Path) -> Samples:
     """
     import torch
 
-    remedy = "write it with torch.save(tensor, path)"
     with (
-        reading(path, "a tensor", remedy, max_bytes=16 * MAX_TARGET_VALUES),
+        reading(
+            path,
+            "a tensor",
+            "write it with torch.save(tensor, path)",
+            max_bytes=16 * MAX_TARGET_VALUES,
+        ),
         torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]  # a class
     ):
         data = path.read_bytes()

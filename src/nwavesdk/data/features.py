@@ -266,7 +266,7 @@ class NoiseFeatures(Features):
         return Featured((drawn < NOISE_RATE).astype(np.float32), target)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
     """How recordings become frames, if not by a chip; None: the recordings decide the setting.
 

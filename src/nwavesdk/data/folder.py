@@ -33,7 +33,7 @@ OTHER_SOUNDS = frozenset(
 )
 
 # An addition to the remedy for a file that cannot be used.
-SKIP_REMEDY = 'on_error="skip" leaves it out'
+SKIP_REMEDY = 'on_error="skip" skips it'
 
 # An error of a file names the faults of at most this many other files.
 MAX_OTHERS = 4
@@ -129,7 +129,7 @@ def _faults_of(items: Iterable[Item], read: Callable[[Item], object]) -> Iterato
 
 
 def visible_folders(root: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones; none if it cannot be read."""
+    """The folders in a folder that are not hidden; empty if it cannot be read."""
     with suppress(OSError):
         return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return []
@@ -150,16 +150,16 @@ def check_parts(root: Path) -> None:
         if len(parts) > 1:
             raise ValueError(
                 f"Data folder {printable(folder)} has the folders {printable(', '.join(names))}, "
-                "which are not classes, expected only train, val and test at the top, all "
-                "different, for an official split, with class folders in each: rename or move "
-                "them, or name the sets in a table (--split FILE.csv)."
+                "which are not classes, expected class folders, or train, val and test at the "
+                "top with class folders in each: rename or move them, or name the sets in a table "
+                "(--split FILE.csv)."
             )
 
 
 def list_files(
     root: Path, faults: Faults, suffixes: Collection[str], others: Collection[str] = ()
 ) -> list[Path]:
-    """The recordings below a folder, in the order of their names, without hidden ones.
+    """The recordings below a folder, in the order of their names, without hidden files.
 
     Args:
         root: The folder.
@@ -185,7 +185,7 @@ def list_files(
 
 
 def _walk(root: Path, faults: Faults) -> Iterator[Path]:
-    """All files below a folder but hidden ones and the table of sets."""
+    """All files below a folder, except for hidden files and the table of sets."""
     table = faults.table or root
     listed = set(root.resolve().parents)
     entries = os.walk(
@@ -241,7 +241,7 @@ def list_classes(
         key = path.relative_to(root).as_posix()
         class_name, is_below, _ = key.partition("/")
         if is_below or has_table:
-            items.append(Item(key, path, None if has_table else class_name))
+            items.append(Item(key, path, class_name=None if has_table else class_name))
         else:
             faults.report_file(path, "is not in a class folder")
 

@@ -259,7 +259,14 @@ def _source_of_files(
         files = filter(None, (item.path, item.target))
         return b"".join(map(_digest_of_file, files)) + choices
 
-    return Source(kind, task, tuple(items), read, digest, limits=f"at most {max_seconds} s")
+    return Source(
+        kind=kind,
+        task=task,
+        items=tuple(items),
+        read=read,
+        digest=digest,
+        limits=f"at most {max_seconds} s",
+    )
 
 
 def _digest_of_file(path: Path) -> bytes:

@@ -293,7 +293,7 @@ class FrontEndStream:
         if self._waiting.shape[1]:
             rectified = np.concatenate([self._waiting, rectified], axis=1)
 
-        # The beginnings of the complete steps and the end of the last one, in the waiting samples.
+        # The beginnings of complete steps and the end of the last step, in the waiting samples.
         # A step has at least one sample.
         begins = self._config.first_samples(self._step + np.arange(rectified.shape[1] + 2))
         edges = begins[begins - begins[0] <= rectified.shape[1]] - begins[0]

@@ -255,7 +255,7 @@ def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) ->
                 raise ValueError(
                     f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
                     f"be skipped, such as {printable(item.key)}, which "
-                    f"{dict(faults.skipped)[printable(item.key)]}: repair them, or move them away."
+                    f"{dict(faults.skipped)[printable(item.key)]}: repair or remove them."
                 )
 
 

@@ -107,7 +107,7 @@ class NWaveDataloaderConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        SplitChoice(self.split, self.val, self.test)  # checks them
+        SplitChoice(self.split, val=self.val, test=self.test)  # checks them
         if self.sim_time_s * self.sample_rate < 1 or self.T < 1:
             raise ValueError(
                 f"sim_time_s: expected at least a sample ({1 / self.sample_rate:.3g} s) and at "
@@ -221,9 +221,9 @@ class NWaveDataGen:
             channels.keys,
             channels.labels,
             channels.classes,
-            channels.parts,
-            channels.groups,
-            SplitChoice(self.config.split, self.config.val, self.config.test),
+            parts=channels.parts,
+            groups=channels.groups,
+            choice=SplitChoice(self.config.split, val=self.config.val, test=self.config.test),
         )
 
     def dataloaders(self) -> "tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]":
@@ -358,5 +358,5 @@ def load_wav_folder(
     return load_recordings(
         open_source(folder, faults, max_seconds=max_seconds),
         faults,
-        FeatureOptions(sample_rate, bands, window, hop, level),
+        FeatureOptions(sample_rate=sample_rate, bands=bands, window=window, hop=hop, level=level),
     ).recordings

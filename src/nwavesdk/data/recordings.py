@@ -6,7 +6,7 @@ is larger than memory. `Standard` is the scale of their features.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
@@ -84,7 +84,8 @@ class Recordings:
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
         >>> keys = ("no/1", "yes/1")
-        >>> recordings = Recordings(frames, np.array([0, 1]), ("no", "yes"), keys, "made up")
+        >>> labels = np.array([0, 1])
+        >>> recordings = Recordings(frames, labels, ("no", "yes"), keys, fingerprint="none")
         >>> len(recordings), recordings.lengths, recordings.n_features
         (2, array([3, 5]), 2)
         >>> recordings.take(np.array([1])).keys
@@ -95,6 +96,7 @@ class Recordings:
     labels: Indices
     classes: tuple[str, ...]
     keys: tuple[str, ...]
+    _: KW_ONLY
     fingerprint: str
     sample_rate: int | None = None
     skipped: tuple[tuple[str, str], ...] = ()
@@ -223,7 +225,8 @@ class Standard:
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
         >>> keys = ("no/1", "yes/1")
-        >>> recordings = Recordings(frames, np.array([0, 1]), ("no", "yes"), keys, "made up")
+        >>> labels = np.array([0, 1])
+        >>> recordings = Recordings(frames, labels, ("no", "yes"), keys, fingerprint="none")
         >>> standard = Standard.fit(recordings)
         >>> standard.mean, standard.apply(np.ones((1, 2), np.float32)).round(2)
         (array([0.375, 0.375], dtype=float32), array([[1.29, 1.29]], dtype=float32))
@@ -302,7 +305,8 @@ def fit_length(train: Recordings) -> int:
     Example:
         >>> frames = tuple(np.zeros((length, 1), np.float32) for length in (50, 60, 70, 400))
         >>> keys = tuple("abcd")
-        >>> fit_length(Recordings(frames, np.zeros(4, np.int64), ("yes",), keys, "made up"))
+        >>> labels = np.zeros(4, np.int64)
+        >>> fit_length(Recordings(frames, labels, ("yes",), keys, fingerprint="none"))
         400
     """
     return int(np.quantile(train.lengths, 0.9, method="higher"))

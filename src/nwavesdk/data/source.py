@@ -133,7 +133,7 @@ class Sample:
     n_filled: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
     """The recordings of a data set.
 

@@ -7,7 +7,7 @@ one line.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from textwrap import shorten
@@ -109,6 +109,7 @@ class SplitChoice:
     """
 
     by: SplitKind = "auto"
+    _: KW_ONLY
     val: float = 0.15
     test: float = 0.15
     pattern: str | None = None
@@ -134,7 +135,7 @@ class SplitChoice:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ChosenSplit:
     """A split, and the reasons for it.
 
@@ -231,7 +232,7 @@ def choose_split(
     is_requested = choice.by in nouns or choice.pattern is not None
     levels = nouns if is_requested else (*nouns, "recording")
 
-    draft = _Draft(np.full(len(keys), "train"))
+    draft = _Draft(set_of=np.full(len(keys), "train"))
     if choice.by == "folder" or (any(parts) and choice.by in ("auto", "file")):
         draft = _official_draft(recordings, parts, choice)
     elif choice.folds or choice.leave_one_out:
@@ -247,11 +248,13 @@ def choose_split(
     sets = Split("train", "val", "test").map(lambda name: np.flatnonzero(draft.set_of == name))
     owners = recordings.names_of(by, np.arange(len(keys))) if by in ("speaker", "group") else ()
     tested = sorted({owners[i] for i in sets.test if owners and draft.n_folds})
-    chosen = ChosenSplit(sets, by, owners, draft.n_folds, tuple(tested), "")
+    chosen = ChosenSplit(
+        indices=sets, by=by, groups=owners, n_folds=draft.n_folds, tested=tuple(tested), line=""
+    )
     return replace(chosen, line=_describe(chosen, choice, draft.notes))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Draft:
     """Sets of recordings, of which the training set may still have to be divided.
 
@@ -327,7 +330,15 @@ class _Named:
                         f"'{printable(self.names['recording'][indices[names.index('')]])}'",
                         f"{self.remedy} --speaker-pattern, or name groups in a table",
                     )
-                set_of = assign(names, labels, self.titles, goals, level, start, are_folds)
+                set_of = assign(
+                    names,
+                    labels,
+                    self.titles,
+                    goals,
+                    noun=level,
+                    start=start,
+                    are_folds=are_folds,
+                )
                 break
             except CannotSplitError as error:
                 if level == levels[-1]:
@@ -362,7 +373,7 @@ def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoic
             f"data.split: {recordings.titles[int(train.argmin())]} has no recording in the "
             "training set of the official split: add some, or remove the class."
         )
-    return _Draft(set_of, "file" if choice.by == "file" else "folder")
+    return _Draft(set_of=set_of, by="file" if choice.by == "file" else "folder")
 
 
 def _fold_draft(recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTogether]) -> _Draft:
@@ -380,13 +391,19 @@ def _fold_draft(recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTo
     fold = (choice.fold or 0) - 1
     if fold not in order:
         raise ValueError(
-            f"data.fold: got fold {choice.fold} of {len(order)}, expected one from 1 on."
+            f"data.fold: got fold {choice.fold} of {len(order)}, expected 1 to {len(order)}."
         )
 
     # The validation set of each fold starts at another point in the order of hashes. Otherwise, the
     # same recordings would validate nearly all folds.
     start = Fraction(int(np.flatnonzero(order == fold)[0]), len(order))
-    return _Draft(np.where(fold_of == fold, "test", "train"), by, notes, len(order), start)
+    return _Draft(
+        set_of=np.where(fold_of == fold, "test", "train"),
+        by=by,
+        notes=notes,
+        n_folds=len(order),
+        start=start,
+    )
 
 
 def _complete(

@@ -90,8 +90,8 @@ def read_split_table(path: Path) -> SplitTable:
             is_complete = len(cells) == len(columns) and all(cells)
             if not is_complete or row.get("part", "train") not in PARTS or key in rows:
                 raise ValueError(
-                    f"line {reader.line_num}: expected another file and all columns, with a part "
-                    f"of {', '.join(PARTS)}, got '{','.join(cells)}'"
+                    f"line {reader.line_num}: expected each file once, all columns, and a part of "
+                    f"{', '.join(PARTS)}, got '{','.join(cells)}'"
                 )
             rows[key] = {FIELD_OF[name]: cell for name, cell in row.items()} | {"key": key}
 

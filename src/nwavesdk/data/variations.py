@@ -96,7 +96,7 @@ class Varied(NamedTuple):
 
         Args:
             axis: The first axis of `on_axes` that changes.
-            positions: New positions along this axis and the next ones, `[axes, n]`.
+            positions: New positions along this axis and the axes after it, `[axes, n]`.
         """
         axes = slice(axis, axis + len(positions))
         sizes = np.array([self.steps, *self.sensor])[axes, None]
@@ -169,8 +169,7 @@ def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Any:
 def change_gain(varied: Varied, generator: Generator, decibels: float) -> Any:
     """Log power with a changed loudness: ratios of power are differences of logarithms."""
     nepers = np.float32(decibels * np.log(10) / 10)
-    gain = nepers * generator.standard_normal(dtype=np.float32)
-    return varied.values + gain
+    return varied.values + nepers * generator.standard_normal(dtype=np.float32)
 
 
 def scale_features(varied: Varied, generator: Generator, deviation: float) -> Any:

@@ -87,7 +87,7 @@ class Run:
                 machine does not suffice; no folder is made.
             ModuleNotFoundError: If an extra is missing.
         """
-        # Further processes join the run that the first one began.
+        # Further processes join the run that the first process began.
         rank_zero_only(RunFolder(path).check_free)()
         run = cls.prepare(path, config)
         rank_zero_only(run.folder.begin)(run.config)

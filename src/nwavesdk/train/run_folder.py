@@ -70,7 +70,7 @@ def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
         return None
     return (
         f"the validation loss was clearly lower after epoch {result['lowest_loss_epoch']} "
-        f"({lowest:.4f}) than after the last one, which is kept ({result['val_loss']:.4f}): try "
+        f"({lowest:.4f}) than after the last epoch, which is kept ({result['val_loss']:.4f}): try "
         "fewer --epochs, or --keep best"
     )
 
@@ -96,7 +96,7 @@ def write_first(file: Path, content: bytes) -> None:
     try:
         write_atomically(file, content, replace=False)
     except FileWriteError as error:
-        # The process that was first may have removed the draft of this one.
+        # The first process may have removed the draft of this process.
         if file.is_file():
             raise FileExistsError(error.errno, "File exists", str(file)) from error
         raise

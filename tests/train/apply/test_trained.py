@@ -315,7 +315,7 @@ def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.Monkey
     run, recording = FORMS["centered"]()
     monkeypatch.setattr(blocks, "MAX_STEPS", 7)
     x = batch_of([Given("", recording)], run.input).x[0].numpy()
-    one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), "")
+    one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), fingerprint="")
     expected = Series(one, run.input).input_of(0)
     np.testing.assert_array_equal(x, expected)
     assert np.abs(x.mean(0)).max() < 1e-5
@@ -426,7 +426,15 @@ def test_patterns_are_generated_without_recordings() -> None:
 
 def test_spans_and_the_duration_of_steps() -> None:
     labels = np.array([0, 0, 1, 1, 1, 0])
-    one = Prediction("x", "labels", 6, ("P", "QRS"), labels, None, 0.5)
+    one = Prediction(
+        key="x",
+        task="labels",
+        steps=6,
+        classes=("P", "QRS"),
+        predicted=labels,
+        probabilities=None,
+        step_seconds=0.5,
+    )
     assert one.spans() == [("P", 0, 1), ("QRS", 2, 4), ("P", 5, 5)]
     with pytest.raises(ValueError, match="x has a prediction for each of its steps, not one class"):
         _ = one.class_name

@@ -21,7 +21,7 @@ def trace(silent: bool = False) -> LayerTrace:
     draw = np.random.default_rng(0)
     u = draw.uniform(-0.5, 0.9 if silent else 1.5, (T, N)).astype(np.float32)
     s = (u > 1).astype(np.float32)
-    return LayerTrace("hidden 1", 1.0, s, u, u - s)
+    return LayerTrace(name="hidden 1", threshold=1.0, spikes=s, before=u, after=u - s)
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

@@ -36,7 +36,7 @@ MAX_PLACES = 2**24
 # An event of a .bin has five bytes: x, y, then one bit of polarity and 23 bits of time [µs].
 BIN_BYTES = 5
 
-REMEDY = "write whole times in microseconds or floating ones in seconds, from 0, and places from 0"
+REMEDY = "write times from 0, as integers [µs] or floats [s], and places from 0"
 
 
 def read_bin(path: Path) -> Sample:
@@ -117,8 +117,8 @@ def gather_events(
 
     Args:
         path: Name of the file, for errors.
-        columns: Arrays `[n]`: `t` and `x` and, if known, `y` and `p`. Whole numbers of `t` are
-            microseconds, floating ones seconds.
+        columns: Arrays `[n]`: `t` and `x` and, if known, `y` and `p`. Integers in `t` are
+            microseconds, floats are seconds.
         sensor: Height and width, or the number of channels; None: the smallest that fits.
 
     Raises:

@@ -53,7 +53,7 @@ def open_idx(path: Path) -> Source:
         kind="image",
         task="classification",
         items=tuple(
-            Item(str(index), path, name_of[label], index=index)
+            Item(str(index), path, class_name=name_of[label], index=index)
             for index, label in enumerate(labels.tolist())
         ),
         read=lambda item: Sample(images[item.index] / np.float32(255)),

@@ -233,7 +233,7 @@ def _labels_of(outputs: Sequence[Array], is_named: bool) -> list[int]:
 
 
 def _texts_of(arrays: Arrays, name: str) -> list[Any]:
-    """The texts or integers in an array `[R]`, as texts; empty if there is none of this name."""
+    """The texts or integers in an array `[R]`, as texts; empty without an array of this name."""
     if name not in arrays:
         return []
     array = arrays[name]

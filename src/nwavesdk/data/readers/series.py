@@ -27,7 +27,7 @@ NUMBER = re.compile(
 )
 
 WRITE_NUMBERS = (
-    "write numbers such as -1.5, fill in missing ones (--missing interpolate), or choose columns "
+    "write numbers such as -1.5, fill in missing values (--missing interpolate), or choose columns "
     "(--columns x,y,z)"
 )
 
@@ -123,8 +123,8 @@ def _read_header(
     n_columns = len(next(rows, names))
     if len(names) != n_columns or not (names[0] or options.columns):
         raise ValueError(
-            f"its {n_columns} columns have the names {names}, expected one for each: "
-            "remove the numbers of rows (pandas: index=False), or choose the other columns"
+            f"its {n_columns} columns have the names {names}, expected a name per column: "
+            "remove the column of row numbers (pandas: index=False), or choose the other columns"
         )
     return names, n_columns, n_lines
 
@@ -162,7 +162,7 @@ def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -
 
 
 def _fill_missing(path: Path, values: Array, options: SeriesOptions) -> tuple[Array, int]:
-    """The values `[T, *features]`, linear over time at missing ones, and the number of these."""
+    """The values `[T, *features]` with missing values interpolated, and the number of these."""
     if options.missing == "error" or values.dtype.kind != "f":
         return values, 0
 

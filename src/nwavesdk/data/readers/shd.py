@@ -66,7 +66,7 @@ def open_shd(path: Path) -> Source:
             Item(
                 str(index),
                 path,
-                name_of[label],
+                class_name=name_of[label],
                 group=speakers[index] if speakers else None,
                 index=index,
             )

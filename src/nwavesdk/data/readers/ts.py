@@ -45,7 +45,7 @@ def open_ts(path: Path) -> Source:
                 raise ValueError(
                     f"line {number} ends {label!r:.40}, expected a colon and one of @classLabel"
                 )
-            items.append(Item(str(index), path, label, index=index))
+            items.append(Item(str(index), path, class_name=label, index=index))
             series.append(dimensions)
 
     # Most series decide the number of dimensions.

@@ -29,7 +29,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Prediction:
     """The prediction for a recording: its class, the class of each step, or values of each step.
 
@@ -117,10 +117,10 @@ class Prediction:
 
 
 def check_suffix(path: Path) -> None:
-    """Reject a name that ends like none of the formats.
+    """Reject a file name with an unknown suffix.
 
     Raises:
-        ValueError: If it does.
+        ValueError: If the suffix is not a key of `WRITERS`.
     """
     if path.suffix.lower() not in WRITERS:
         raise ValueError(f"expected a name that ends in {', '.join(WRITERS)}, got {str(path)!r}")

@@ -114,8 +114,8 @@ class TrainedRun:
         """
         if spikes and self.task.output.is_readout:
             raise ValueError(
-                "The outputs of this net are membranes or scores, which do not spike: remove the "
-                "request for spikes."
+                "The outputs of this net are membranes or scores, which do not spike: call "
+                "`predict` without `spikes`."
             )
         frames = read_recordings(self, recordings, skipped, on_error)
         return list(predict_recordings(self, frames, spikes=spikes))

@@ -66,7 +66,7 @@ def choice(
 
 
 def absolute_path(path: str) -> str:
-    """The path from the root, with links followed; a null byte is an error of the later read."""
+    """The path from the root, with links followed; the later read rejects a null byte."""
     return path if "\0" in path else os.path.realpath(path)
 
 

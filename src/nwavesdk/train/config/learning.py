@@ -173,7 +173,7 @@ class LearningConfig(FrozenModel):
     )
     warmup: float = choice(0.2, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
     clip: Scale | None = choice(
-        1.0, "Largest norm of a gradient; larger ones are scaled down.", default_text="none"
+        1.0, "Largest norm of a gradient; larger gradients are scaled down.", default_text="none"
     )
     most_spikes: Annotated[float, Field(gt=0, le=1)] | None = choice(
         0.04,

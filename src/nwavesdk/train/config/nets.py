@@ -227,7 +227,7 @@ class ChipNet(AnyNet):
 class NetPage(FrozenModel):
     """A Python file with a function that builds a net: a page of this package, or the user's file.
 
-    The hash is from the begin of the run; the file may have moved since then.
+    The hash was computed when the run began; the file may have moved since then.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
@@ -310,7 +310,7 @@ def find_hidden_neuron(name: str) -> "CataloguedNeuron":
     """The neuron of this name, which can be in a hidden layer.
 
     Raises:
-        ValueError: If there is none, or if it is a read-out or the neuron of a chip.
+        ValueError: If there is no such neuron, or if it is a read-out or the neuron of a chip.
     """
     from nwavesdk.layers.catalogue import find_neuron
 

@@ -20,7 +20,7 @@ __all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]
 MIN_EPOCHS = 10
 MAX_EPOCHS = 200
 
-# Least number of recordings of a batch, and of batches of an epoch.
+# Smallest number of recordings in a batch, and of batches in an epoch.
 MIN_BATCH = 4
 MIN_BATCHES = 8
 
@@ -52,7 +52,7 @@ FILE_FOR_CHIP: Choices = {
 class Schedule(NamedTuple):
     """Batch size and epochs by the number of recordings.
 
-    Sets of all sizes get about the same number of updates, so small ones get more epochs.
+    Sets of all sizes get about the same number of updates, so small sets get more epochs.
 
     Attributes:
         updates: Updates of the weights.

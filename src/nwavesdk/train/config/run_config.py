@@ -265,7 +265,7 @@ class CompletedConfig(RunConfig):
         """Reject choices that differ from the choices of this run.
 
         Raises:
-            ValueError: If a choice differs; the text names the first one.
+            ValueError: If a choice differs; the text names the first difference.
         """
         for section, given in choices.items():
             if not isinstance(given, Mapping):
@@ -423,7 +423,7 @@ def _check_renamed(choices: Choices) -> None:
         section, _, name = field.rpartition(".")
         fields = choices.get(section, {}) if section else choices
         if isinstance(fields, Mapping) and name in fields:
-            raise ValueError(f"{field}: has another name now: use {remedy}")
+            raise ValueError(f"{field}: was renamed: use {remedy}")
 
 
 def _check_tags(choices: Choices) -> None:

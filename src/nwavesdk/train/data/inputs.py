@@ -68,7 +68,13 @@ def features_of(config: RunConfig, profile: Profile | None) -> Features | Featur
             assert profile is not None
             return ChipFeatures(channel_options(data, config.net.dt, profile))
         case kinds.Sound():
-            return FeatureOptions(data.sample_rate, data.bands, data.window, data.hop, data.level)
+            return FeatureOptions(
+                sample_rate=data.sample_rate,
+                bands=data.bands,
+                window=data.window,
+                hop=data.hop,
+                level=data.level,
+            )
         case kinds.Series():
             return FeatureOptions(add_standardized=data.add_standardized)
         case kinds.Events():
@@ -222,7 +228,7 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
 
 
 def outlier_note(train: Series, config: RunConfig) -> str | None:
-    """A note on a feature whose scale a few values decide, such as -999 for missing ones, or None.
+    """A note on a feature whose scale a few values decide, such as -999 for missing, or None.
 
     Args:
         train: The training set.

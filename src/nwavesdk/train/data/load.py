@@ -199,7 +199,9 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     val, test = (Series(part, net_input) for part in (parts.val, parts.test))
     skipped = skipped_note(split.recordings.skipped)
     notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
-    return RunData(train, val, test, standard, split.loaded.is_cached, notes)
+    return RunData(
+        train, val, test, standard=standard, is_cached=split.loaded.is_cached, notes=notes
+    )
 
 
 def _scale(config: RunConfig, train: Recordings) -> Standard:

@@ -207,9 +207,9 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         recordings.keys,
         recordings.labels,
         recordings.classes if has_classes else (),
-        recordings.parts,
-        recordings.groups,
-        choice,
+        parts=recordings.parts,
+        groups=recordings.groups,
+        choice=choice,
     )
 
     if data.limit is not None and not limits_whole:
@@ -223,7 +223,7 @@ def _split_pattern(recordings: Recordings) -> ChosenSplit:
     """The pattern in all three sets: the net must reproduce it, and needs no other patterns."""
     indices = np.arange(len(recordings))
     return ChosenSplit(
-        Split(indices, indices, indices),
+        indices=Split(indices, indices, indices),
         by="recording",
         groups=(),
         n_folds=0,

@@ -19,7 +19,7 @@ __all__ = ["SATURATED", "Evaluation", "evaluate_net"]
 SATURATED = 0.9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
     """Predictions on one set, as one list of decisions: all recordings, one after the other.
 

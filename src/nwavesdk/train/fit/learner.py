@@ -261,7 +261,7 @@ class EpochMeans:
         self._weights: dict[str, float] = {}
 
     def add(self, metrics: Mapping[str, Tensor], weight: int = 1) -> None:
-        """Add the metrics of a batch with so many decisions."""
+        """Add the metrics of a batch; `weight` is its number of decisions."""
         weight = max(weight, 1)
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight

@@ -69,8 +69,8 @@ class Loaders(LightningDataModule):
             self.data.train,
             self.batch_size,
             self.seed,
-            self.trainer.world_size,
-            self.trainer.global_rank,
+            replicas=self.trainer.world_size,
+            rank=self.trainer.global_rank,
             has_batch_norm=self.has_batch_norm,
         )
 
@@ -79,7 +79,7 @@ class Loaders(LightningDataModule):
         return self._batches_of(self.data.train, self.batch_size, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation set in its order; of several processes, the share of this one.
+        """The validation set in its order, or the share of this process in it.
 
         Raises:
             ValueError: If there are more processes than recordings.

@@ -86,7 +86,7 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
 
 
 def location_of(page: NetPage, function: object) -> str:
-    """The file and the line of one of its functions, for errors; line 1 for other objects."""
+    """The file and the line of a function in it, for errors; line 1 for other objects."""
     line = function.__code__.co_firstlineno if inspect.isfunction(function) else 1
     return f"{printable(page.file)}:{line}"
 

@@ -30,7 +30,7 @@ __all__ = ["write_report"]
 NAN = float("nan")
 
 # The reason for the kept weights, by `learning.keep`.
-KEPT = {"best": "selected on the validation set", "last": "the last one"}
+KEPT = {"best": "selected on the validation set", "last": "the last epoch"}
 
 # The inputs of the linear model, unless they are the features of a step.
 LINEAR_INPUTS = {"classification": "mean and deviation over time of each feature"}
@@ -40,7 +40,7 @@ LINEAR_INPUTS = {"classification": "mean and deviation over time of each feature
 VALIDATED_ON = {
     "plain": "the weights as trained, before they were moved to values that the chip can hold",
     "hardware": "the chip as designed",
-    "mismatch": "drawn chips, a new one every few recordings, the same ones in each epoch",
+    "mismatch": "drawn chips: a new chip every few recordings, the same chips in each epoch",
 }
 
 
@@ -163,10 +163,10 @@ def _operations(run: FinishedRun) -> list[Table]:
 
     text = (
         f"Operations per recording, means over {operations.recordings:,} of the {run.part} set "
-        f"with {operations.steps:.0f} steps on average. Effective ones have an input and a weight "
-        "that are not 0 (definitions of NeuroBench): accumulations for spikes, multiplications "
-        f"for values. Neurons are updated {operations.updates:,.0f} times. Not counted: "
-        f"{', '.join(operations.not_counted) or 'nothing'}."
+        f"with {operations.steps:.0f} steps on average. Effective operations have an input and a "
+        "weight that are not 0 (definitions of NeuroBench): accumulations for spikes, "
+        f"multiplications for values. Neurons are updated {operations.updates:,.0f} times. Not "
+        f"counted: {', '.join(operations.not_counted) or 'nothing'}."
     )
     columns = ("weight", "dense", "effective", "of spikes", "input density", "missing connections")
     return [Table("Operations", text, columns, [astuple(edge) for edge in operations.edges])]
@@ -230,5 +230,7 @@ def _traces(run: FinishedRun, x: torch.Tensor) -> list[LayerTrace]:
             values[0].flatten(1).float().cpu().numpy()
             for values in (layer.spk, layer.z + threshold, layer.mem)
         )
-        traces.append(LayerTrace(title, threshold, spikes, before, after))
+        traces.append(
+            LayerTrace(name=title, threshold=threshold, spikes=spikes, before=before, after=after)
+        )
     return traces
