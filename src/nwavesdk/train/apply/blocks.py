@@ -26,8 +26,8 @@ from nwavesdk.data.loading import EventFrames
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.apply.given import Given
 from nwavesdk.train.apply.predictions import Prediction
+from nwavesdk.train.apply.recordings import FramedRecording
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 
 if TYPE_CHECKING:
@@ -47,31 +47,33 @@ MIN_RECORDINGS = 2
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def batched(recordings: Iterable[Given], net_input: NetInput) -> Iterator[list[Given]]:
+def batched(
+    recordings: Iterable[FramedRecording], net_input: NetInput
+) -> Iterator[list[FramedRecording]]:
     """Batches of at most `MAX_STEPS` steps with padding; a longer recording is a batch alone."""
-    batch: list[Given] = []
+    batch: list[FramedRecording] = []
     longest = 0
-    for given in recordings:
-        steps = int(net_input.n_steps(given.frames.shape[0]))
+    for recording in recordings:
+        steps = int(net_input.n_steps(recording.frames.shape[0]))
         longest = max(longest, steps)
         if batch and longest * (len(batch) + 1) > MAX_STEPS:
             yield batch
             batch, longest = [], steps
-        batch.append(given)
+        batch.append(recording)
     if batch:
         yield batch
 
 
-def batch_of(recordings: Sequence[Given], net_input: NetInput) -> Batch:
+def batch_of(recordings: Sequence[FramedRecording], net_input: NetInput) -> Batch:
     """The input of a net for recordings, as in training; sparse for events."""
-    frames: Any = tuple(given.frames for given in recordings)
+    frames: Any = tuple(recording.frames for recording in recordings)
     are_events = isinstance(frames[0], EventBins)
     series = Series(
         Recordings(
             frames=EventFrames(frames) if are_events else frames,
             labels=np.zeros(len(frames), np.int64),
             classes=(),
-            keys=tuple(given.key for given in recordings),
+            keys=tuple(recording.key for recording in recordings),
             fingerprint="",
         ),
         replace(net_input, as_lists=are_events),
@@ -106,7 +108,7 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
 
 
 def predict_recordings(
-    run: "TrainedRun", recordings: Iterable[Given], *, spikes: bool
+    run: "TrainedRun", recordings: Iterable[FramedRecording], *, spikes: bool
 ) -> Iterator[Prediction]:
     """The prediction for each recording, in their order.
 
@@ -115,15 +117,15 @@ def predict_recordings(
         recordings: The recordings as frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
-    for given in batched(recordings, run.input):
-        batch = batch_of(given, run.input)
+    for members in batched(recordings, run.input):
+        batch = batch_of(members, run.input)
         block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
         with use_arithmetic(run.config.arithmetic), torch.inference_mode():
             # A copy, because the net of the run may have the state of live sound.
             spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)
 
-        for index, recording in enumerate(given):
+        for index, recording in enumerate(members):
             n_steps = int(batch.lengths[index])
             output = outputs[index]
             if output.ndim > 1:  # an output per step
@@ -133,13 +135,13 @@ def predict_recordings(
 
 
 def _prediction(
-    run: "TrainedRun", given: Given, steps: int, output: Tensor, fired: Tensor | None
+    run: "TrainedRun", recording: FramedRecording, steps: int, output: Tensor, fired: Tensor | None
 ) -> Prediction:
     """The prediction for a recording.
 
     Args:
         run: The run.
-        given: The recording.
+        recording: The recording.
         steps: Its time steps.
         output: The output for the recording, `[C]`, or for its steps, `[T, D]`.
         fired: Output spikes in all steps of the net, `[T, N]`; None if they are not requested.
@@ -152,7 +154,7 @@ def _prediction(
         counts = fired.sum(dim=0).reshape(task.output.n_outputs, -1).sum(dim=1).long().numpy()
 
     return Prediction(
-        key=given.key,
+        key=recording.key,
         task=task.name,
         steps=steps,
         classes=run.classes,
@@ -161,7 +163,7 @@ def _prediction(
         step_seconds=run.step_seconds,
         counts=counts,
         spikes=events,
-        is_cut=given.is_cut or 0 < (run.input.length or 0) < given.frames.shape[0],
+        is_cut=recording.is_cut or 0 < (run.input.length or 0) < recording.frames.shape[0],
     )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
-from nwavesdk.train.apply.given import as_mono
+from nwavesdk.train.apply.recordings import as_mono
 
 __all__ = ["LiveInput", "rate_of"]
 

@@ -27,9 +27,9 @@ from nwavesdk.data.features import (
 from nwavesdk.data.source import RecordingKind
 from nwavesdk.internal.files import printable
 from nwavesdk.train.apply.blocks import adapted_net, batch_of, predict_recordings
-from nwavesdk.train.apply.given import GivenRecording, read_recordings
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
+from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.fields import MAX_SECONDS
 from nwavesdk.train.data.inputs import features_of, net_input_of
@@ -81,7 +81,7 @@ class TrainedRun:
 
     def predict(
         self,
-        recordings: GivenRecording | Sequence[GivenRecording] = (),
+        recordings: RecordingLike | Sequence[RecordingLike] = (),
         skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
@@ -122,7 +122,7 @@ class TrainedRun:
 
     def adapt(
         self,
-        recordings: GivenRecording | Sequence[GivenRecording],
+        recordings: RecordingLike | Sequence[RecordingLike],
         skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
@@ -156,8 +156,8 @@ class TrainedRun:
         if self.task.name == "pattern":
             raise ValueError(f"{self.name} cannot adapt: it generates a pattern and has no input.")
 
-        given = read_recordings(self, recordings, skipped, on_error)
-        by_name = {recording.key: recording for recording in given}
+        framed = read_recordings(self, recordings, skipped, on_error)
+        by_name = {recording.key: recording for recording in framed}
         batch = batch_of(list(by_name.values()), self.input)
         with use_arithmetic(self.config.arithmetic):
             return replace(self, net=adapted_net(self.net, batch))

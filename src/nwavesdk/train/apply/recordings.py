@@ -30,13 +30,13 @@ from nwavesdk.train.data.inputs import series_options, warn_of_skipped
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
 
-__all__ = ["Given", "GivenRecording", "as_mono", "read_recordings"]
+__all__ = ["FramedRecording", "RecordingLike", "as_mono", "read_recordings"]
 
 # The path of a file or a folder; or a recording in memory.
-GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
+RecordingLike = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
 
 
-class Given(NamedTuple):
+class FramedRecording(NamedTuple):
     """A recording as a net gets it.
 
     Attributes:
@@ -52,10 +52,10 @@ class Given(NamedTuple):
 
 def read_recordings(
     run: "TrainedRun",
-    recordings: GivenRecording | Sequence[GivenRecording],
+    recordings: RecordingLike | Sequence[RecordingLike],
     skipped: list[tuple[str, str]] | None,
     on_error: Literal["raise", "skip"],
-) -> Iterator[Given]:
+) -> Iterator[FramedRecording]:
     """The frames of each recording; one is in memory at a time.
 
     Args:
@@ -70,12 +70,12 @@ def read_recordings(
         ValueError: If a folder cannot be used, or if there is nothing to read.
         TypeError: If a recording is neither a path nor values.
     """
-    given = _as_list(recordings)
+    listed = _as_list(recordings)
     is_pattern = run.task.name == "pattern"
-    if bool(given) == is_pattern:
+    if bool(listed) == is_pattern:
         raise ValueError(
-            f"{run.name} got {len(given)} recordings, expected files or arrays, and none for a run "
-            "that generates a pattern."
+            f"{run.name} got {len(listed)} recordings, expected files or arrays, and none for a "
+            "run that generates a pattern."
         )
 
     if is_pattern:
@@ -83,14 +83,14 @@ def read_recordings(
 
     faults = Faults(Path(), on_error)
     filled: list[int] = []
-    for index, recording in enumerate(given):
+    for index, recording in enumerate(listed):
         items: Sequence[Item] = ()
         with _reporting(faults):
             items, read = _open(run, f"recording {index}", recording, faults)
         for item in items:
             with _reporting(faults):
                 sample = read(item)
-                yield _given(run, item, sample)
+                yield _framed(run, item, sample)
                 filled.append(sample.n_filled)
 
     for note in filled_note(filled):
@@ -100,12 +100,12 @@ def read_recordings(
         skipped += faults.skipped
 
 
-def _noise_of_patterns(run: "TrainedRun") -> Iterator[Given]:
+def _noise_of_patterns(run: "TrainedRun") -> Iterator[FramedRecording]:
     """The frozen noise from which the net generates each pattern."""
     for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
         sample = Sample(target, target)  # the noise has the length of the target
-        yield Given(key, run.features(Item(key, Path(key)), sample).frames)
+        yield FramedRecording(key, run.features(Item(key, Path(key)), sample).frames)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _reporting(faults: Faults) -> Iterator[None]:
 
 
 def _open(
-    run: "TrainedRun", name: str, recording: GivenRecording, faults: Faults
+    run: "TrainedRun", name: str, recording: RecordingLike, faults: Faults
 ) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
     """A recording in memory, or the recordings of a path, and the function that reads an item."""
     if not isinstance(recording, str | Path):
@@ -163,7 +163,7 @@ def _open(
     return [item for item in source.items if item.path == path] or source.items, source.read
 
 
-def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
+def _framed(run: "TrainedRun", item: Item, sample: Sample) -> FramedRecording:
     """A recording as frames, if its shape fits the recordings of the run."""
     features = run.features
     featured = features(item, replace(sample, target=None))
@@ -182,7 +182,7 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
         and isinstance(values, tuple)
         and features.config.steps(len(values[0]) / values[1]) > features.config.T
     )
-    return Given(item.key, featured.frames, is_cut)
+    return FramedRecording(item.key, featured.frames, is_cut)
 
 
 def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
@@ -208,12 +208,14 @@ def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     return Sample(values, names=names)
 
 
-def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
+def _as_list(recordings: RecordingLike | Sequence[RecordingLike]) -> list[RecordingLike]:
     """Recordings as a list, also if there is only one."""
-    is_sound = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
-    if isinstance(given, (str, Path, Events)) or is_sound or hasattr(given, "__array__"):
-        return [given]  # type: ignore[list-item]  # one of these
-    return list(given)  # type: ignore[arg-type]  # a sequence
+    is_sound = (
+        isinstance(recordings, tuple) and len(recordings) == 2 and isinstance(recordings[1], int)
+    )
+    if isinstance(recordings, (str, Path, Events)) or is_sound or hasattr(recordings, "__array__"):
+        return [recordings]  # type: ignore[list-item]  # one of these
+    return list(recordings)  # type: ignore[arg-type]  # a sequence
 
 
 def as_mono(block: Any) -> Samples:
