@@ -61,7 +61,7 @@ def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_pat
         assert list(got["probabilities"].values()) == one.probabilities.tolist()
     refused = nwave("predict", tmp_path / "run", *files, "--adapt", tones / "low" / "0.wav")
     assert refused.exit_code == 2
-    assert "needs at least 2 recordings to adapt to, got 1: give a folder" in refused.stderr
+    assert "needs at least 2 recordings to adapt to, got 1: pass a folder" in refused.stderr
     missing = ("--adapt", tmp_path / "none.wav", "--on-error", "skip", "--json")
     content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, *missing))
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / "none.wav")]

@@ -30,7 +30,7 @@ def test_links_hide_no_empty_class_and_no_set_twice(tmp_path: Path) -> None:
         fill(tmp_path, name)
     (tmp_path / "empty").mkdir()
     for link, target, fault in (
-        ("sets/val", "sets/test", "all different, for an official split"),
+        ("sets/val", "sets/test", "at the top, all different"),
         ("classes/c", "empty", r"has class folders without a .* \(c\)"),
     ):
         root = (tmp_path / link).parent

@@ -151,8 +151,8 @@ def check_parts(root: Path) -> None:
             raise ValueError(
                 f"Data folder {printable(folder)} has the folders {printable(', '.join(names))}, "
                 "which are not classes, expected class folders, or train, val and test at the "
-                "top with class folders in each: rename or move them, or name the sets in a table "
-                "(--split FILE.csv)."
+                "top, all different, with class folders in each: rename or move them, or name the "
+                "sets in a table (--split FILE.csv)."
             )
 
 
