@@ -86,9 +86,11 @@ def test_the_same_options_resume_a_run_and_another_is_one_line(tones: Path, tmp_
     options = ["--data", tones, "--net", "lif", "--neuron", "adlif", "--hidden", "8", "--bands", 12]
     options += ["--constants", "tau_w=0.2", "--learn", "a", "--no-test", "--augment", "shift=0.1"]
     assert nwave(*words, *options).exit_code == 0
+
     for same in ([], options):
         result = nwave(*words, "--resume", *same)
         assert result.exit_code == 0, result.output
+
     for other, named in (
         (["--constants", "tau_w=0.3"], "--constants"),
         (["--neuron", "lif"], "--neuron"),

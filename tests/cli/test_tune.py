@@ -1,4 +1,4 @@
-"""`nwave tune`: errors before any work; what it does is tested with `nwavesdk.analysis.study`."""
+"""`nwave tune`: errors before any work. The search is tested with `nwavesdk.analysis.study`."""
 
 import re
 import sys

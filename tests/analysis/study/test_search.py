@@ -1,4 +1,4 @@
-"""Searches: what a trial is, continued after a kill, stopped early, and with a damaged journal."""
+"""Searches: trials, early stops, a search after a kill, and a damaged journal."""
 
 import json
 import shutil
@@ -199,16 +199,19 @@ def test_a_trial_is_the_run_of_its_values_and_only_the_best_is_tested(
     assert sorted(states) == ["crashed", "finished", "finished", "finished"]
     (error,) = [cell.error for cell in search.cells if cell.error]
     assert error.endswith("RuntimeError: a net with slow neurons).")
+
     best = search.best_cell
     assert [cell.test_file.is_file() for cell in search.cells] == [
         cell == best for cell in search.cells
     ]
     scores = [cell.numbers["val_accuracy"] for cell in search.cells if cell.arm == "finished"]
     assert best.numbers["val_accuracy"] == max(scores)
+
     path, choices, threads, _ = search.job(search.best)
     config = best.folder.read_config()
     assert best.values == {"learning.rate": config.learning.rate, "net.tau": 0.01}
     assert (config.machine.threads, config.data.test, threads) == (1, False, 1)
+
     alone = Run.new(tmp_path / "run", choices)
     course = Here().call(run_cell, (path, choices, 1, None))
     scores = [row["val_accuracy"] for row in best.metrics()]
