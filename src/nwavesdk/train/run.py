@@ -262,8 +262,7 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        net, _ = self.trained(mismatch=mismatch)
-        return net
+        return self.trained(mismatch=mismatch)[0]
 
     def trained(self, *, mismatch: bool = False) -> tuple[RunNet, TrainingTask]:
         """The trained network and its task with the scale of the targets, read from their file.

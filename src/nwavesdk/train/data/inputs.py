@@ -158,8 +158,8 @@ def augmentation_of_run(config: RunConfig) -> Augmentation | None:
     strengths = config.option("data.augment")
     if not strengths:
         return None
-    kinds = {"features": "series", "filtered": "channels"}
-    kind: Any = kinds.get(config.data.kind, config.data.kind)
+    augmented_kinds = {"features": "series", "filtered": "channels"}
+    kind: Any = augmented_kinds.get(config.data.kind, config.data.kind)
     return Augmentation.of(kind, strengths)
 
 
