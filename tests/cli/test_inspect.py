@@ -202,7 +202,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refused = nwave(*words, "--json")
     assert refused.exit_code == 2
     assert (
-        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip leaves it out."
+        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip skips it."
         in json_object(refused)["error"]
     )
     result = nwave(*words, "--on-error", "skip")
@@ -247,7 +247,7 @@ def test_data_names_a_wrong_file_of_each_kind(
     assert rejected.stdout == ""
     (line,) = rejected.stderr.splitlines()
     assert f"{tmp_path / 'set' / 'no' / 'bad'}{suffix} " in line
-    assert line.endswith("--on-error skip leaves it out.")
+    assert line.endswith("--on-error skip skips it.")
     result = nwave(*words, "--on-error", "skip")
     assert result.exit_code == 0
     assert re.match(rf"6 (recordings of )?{kind}, 1 skipped", result.stdout)

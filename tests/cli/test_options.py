@@ -84,9 +84,9 @@ def test_errors_of_data_name_the_option(words: list[str], message: str, tones: P
 def test_errors_of_the_runs_of_a_study_name_the_option() -> None:
     @add_run_choices("data.on_error")
     def compare(choices: dict[str, Any]) -> None:
-        raise BrokenRunError(f'fold 2: {choices}; on_error="skip" leaves it out')
+        raise BrokenRunError(f'fold 2: {choices}; on_error="skip" skips it')
 
-    with pytest.raises(ValueError, match=r"^fold 2: \{\}; --on-error skip leaves it out$"):
+    with pytest.raises(ValueError, match=r"^fold 2: \{\}; --on-error skip skips it$"):
         compare(on_error=None)
 
 

@@ -61,7 +61,7 @@ def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_pat
         assert list(got["probabilities"].values()) == prediction.probabilities.tolist()
     refused = nwave("predict", tmp_path / "run", *files, "--adapt", tones / "low" / "0.wav")
     assert refused.exit_code == 2
-    assert "needs at least 2 recordings to adapt to, got 1: give a folder" in refused.stderr
+    assert "needs at least 2 recordings to adapt to, got 1: pass a folder" in refused.stderr
     missing = ("--adapt", tmp_path / "none.wav", "--on-error", "skip", "--json")
     content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, *missing))
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / "none.wav")]
@@ -124,7 +124,7 @@ def test_files_that_cannot_be_used_are_skipped_and_listed(
     result = nwave(*words)
     assert result.exit_code == 2
     assert "a.wav cannot be read as sound" in result.stderr
-    assert result.stderr.rstrip().endswith("; --on-error skip leaves it out.")
+    assert result.stderr.rstrip().endswith("; --on-error skip skips it.")
     assert result.stderr.count("\n") == 1
 
     content = json_object(nwave(*words, "--on-error", "skip", "--json"))
@@ -183,14 +183,36 @@ def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
 
     labels = np.array([0, 0, 1, 1, 1, 0])
     shares = np.eye(2, dtype=np.float32)[labels]
-    steps = Prediction("x", "labels", 6, ("P", "QRS"), labels, shares, 0.5)
+    steps = Prediction(
+        key="x",
+        task="labels",
+        steps=6,
+        classes=("P", "QRS"),
+        predicted=labels,
+        probabilities=shares,
+        step_seconds=0.5,
+    )
     assert _lines([steps], None)[1] == "x     P 0-1, QRS 2-4, P 5-5"
-    many = Prediction("x", "labels", 999, ("P", "QRS"), np.arange(999) % 2, None, None)
+    many = Prediction(
+        key="x",
+        task="labels",
+        steps=999,
+        classes=("P", "QRS"),
+        predicted=np.arange(999) % 2,
+        probabilities=None,
+        step_seconds=None,
+    )
     assert _lines([many], None)[1].endswith(" …")
     assert len(_lines([many], None)[1]) < 130
     assert prediction_json(steps)["spans"] == [("P", 0, 1), ("QRS", 2, 4), ("P", 5, 5)]
     values = Prediction(
-        "y", "regression", 3, (), np.array([[1.0], [2], [6]], np.float32), None, None
+        key="y",
+        task="regression",
+        steps=3,
+        classes=(),
+        predicted=np.array([[1.0], [2], [6]], np.float32),
+        probabilities=None,
+        step_seconds=None,
     )
     assert [line.split() for line in _lines([values], None)] == [
         ["file", "value", "1"],

@@ -21,7 +21,7 @@ from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
 from nwavesdk.train.apply.blocks import batch_of
-from nwavesdk.train.apply.given import Given
+from nwavesdk.train.apply.recordings import FramedRecording
 from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained
 
@@ -101,7 +101,7 @@ def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
 
         sound = soundfile.read("a.wav", dtype="float32")
         frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
-        x = batch_of([Given("a", frames)], run.input).x
+        x = batch_of([FramedRecording("a", frames)], run.input).x
         assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
         (prediction,) = run.predict("a.wav")
         assert capsys.readouterr().out == f"{prediction.class_name}\n"

@@ -143,7 +143,7 @@ def config_of(center: bool = False, keep: str = "last") -> Any:
 def test_result_and_report_say_if_validation_was_clearly_better_earlier() -> None:
     result = {"val_accuracy": 0.5, **LOSSES, "val_loss": 0.43, "lowest_loss": 0.24}
     note = (
-        "the validation loss was clearly lower after epoch 12 (0.2400) than after the last one, "
+        "the validation loss was clearly lower after epoch 12 (0.2400) than after the last epoch, "
         "which is kept (0.4300): try fewer --epochs, or --keep best"
     )
     assert train._notes(result, config_of()) == [note]

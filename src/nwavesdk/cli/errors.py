@@ -25,7 +25,7 @@ import typer
 from typer.core import TyperGroup
 
 from nwavesdk.internal.files import FileWriteError, printable
-from nwavesdk.internal.processes import FOUND, LOCAL
+from nwavesdk.internal.processes import AUTO, LOCAL
 
 __all__ = [
     "OneLineGroup",
@@ -196,7 +196,7 @@ def checked_words(words: Sequence[str]) -> list[str]:
     # A word with a colon is an address, even if there is a mistake in it.
     return [
         f"--ray={LOCAL}"
-        if word == "--ray" and following not in (FOUND, LOCAL) and ":" not in following
+        if word == "--ray" and following not in (AUTO, LOCAL) and ":" not in following
         else word
         for word, following in pairwise([*words, ""])
     ]

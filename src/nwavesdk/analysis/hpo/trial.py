@@ -115,9 +115,9 @@ def train_one_trial(
     )
 
     learner.load_state_dict(history.weights)
-    best = {"model": learner.net.state_dict(), "epoch": history.kept + 1}
+    best = {"model": learner.net.state_dict(), "epoch": history.kept_index + 1}
     AtomicCheckpointIO(str(trial)).save_checkpoint(best, run.path / BEST)
-    return history.rows[history.kept][SCORE]
+    return history.rows[history.kept_index][SCORE]
 
 
 def evaluate_best(

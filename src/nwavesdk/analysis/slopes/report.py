@@ -20,7 +20,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import Page, Table, gradient_plot, surrogate_plot
+from nwavesdk.train.report.page import ReportPage, Table, gradient_plot, surrogate_plot
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
@@ -233,7 +233,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
     with prepared(batch.net, seed=batch.chip):
         trace = busiest_neuron(batch.net, batch.x)
 
-    page = Page(
+    page = ReportPage(
         title="How much gradient reaches each layer",
         summary=f"{len(batch.y)} training recordings, {batch.weights} weights, "
         f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "

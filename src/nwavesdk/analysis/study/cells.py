@@ -112,7 +112,7 @@ class Cell:
             except FileError as error:
                 # The test can be repeated, so the file need not be restored.
                 remedy = "remove it; the same command writes it again"
-                raise FileError(self.test_file, error.what, remedy) from None
+                raise FileError(self.test_file, error.fault, remedy) from None
         return result
 
     def metrics(self) -> list[dict[str, float]]:

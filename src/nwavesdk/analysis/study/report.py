@@ -15,7 +15,7 @@ from nwavesdk.analysis.study.tune import RunSearch
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import Cell as Value
-from nwavesdk.train.report.page import Details, Page, Table, course_plot
+from nwavesdk.train.report.page import Details, ReportPage, Table, course_plot
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["AnyStudy", "result_of", "write_report"]
@@ -81,7 +81,7 @@ def write_report(study: AnyStudy) -> Path:
     with lock(study.file, "works on the study"):
         write_atomically(numbers, content.encode())
         try:
-            Page(
+            ReportPage(
                 title=study.title,
                 summary=study.summary,
                 headline=study.headline,

@@ -199,7 +199,7 @@ class TuneConfig(FrozenModel):
         try:
             return cls.of(content).completed()
         except FileError as error:
-            raise FileError(path, error.what, error.remedy) from None
+            raise FileError(path, error.fault, error.remedy) from None
         except ValueError as error:
             fault = f"has a mistake: {str(error).rstrip('.')}"
             raise FileError(path, fault, "correct it") from None

@@ -47,7 +47,7 @@ from nwavesdk.train.report.page import (
     gradient_plot,
     surrogate_plot,
 )
-from nwavesdk.train.report.pictures import confusion_matrix
+from nwavesdk.train.report.pictures import confusion_picture
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = [
@@ -313,7 +313,7 @@ class Study:
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:
-            draw_all = partial(confusion_matrix, confusion, facts.classes, decisions="decisions")
+            draw_all = partial(confusion_picture, confusion, facts.classes, decisions="decisions")
             caption = "All decisions by true and predicted class, each in one fold."
             sections.append(Picture("confusion_matrix", caption, draw_all))
         return sections
