@@ -1,25 +1,19 @@
-"""Sequences that are written or read part by part, as chunks of time run one after the other.
+"""Sequences that one side writes or reads as a whole, and the other part by part.
 
-Autograd sees one scalar per part, the token, in place of the part. So no part is stored twice, and
-gradients of parts are read from, or written to, one tensor of the whole sequence.
+Chunks of time run one after the other. Autograd sees one scalar, the token, in place of the
+sequence. So no part is stored twice, and the gradients of all parts are in one tensor.
 """
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nwavesdk.internal.tensors import is_list
 
-__all__ = [
-    "ForgottenPart",
-    "ForgottenSequence",
-    "StoredSequence",
-    "WrittenSequence",
-    "split_steps",
-]
+__all__ = ["ForgottenSequence", "StoredSequence", "split_steps"]
 
 
 def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
@@ -41,93 +35,38 @@ def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
     return parts
 
 
-class WrittenSequence:
-    """A sequence that is written part by part; `torch.cat` would store every part twice.
+class StoredSequence:
+    """A sequence that is written part by part and read as a whole; of spikes, a byte is stored.
 
-    Autograd sees one scalar per part, the token, in place of the part. The backward pass of the
-    whole sequence stores its gradient here, and the token of each part reads its piece from it.
+    Args:
+        T: Number of its steps.
     """
 
-    def __init__(self, first: Tensor, steps: int) -> None:
-        self.tensor = first.new_empty(first.shape[0], steps, *first.shape[2:])
+    def __init__(self, T: int) -> None:
+        self.shape = torch.Size([0, T])
+        self.token = torch.zeros(())
+        self.values: Tensor | None = None
+        self.dtype = torch.float32
         self.filled = 0
-        self.tokens: list[Tensor] = []
+        # The gradient of the sequence, from the backward pass of the whole to that of its parts.
         self.grad: Tensor | None = None
-        self.unread = 0
-
-    def write(self, steps: slice, part: Tensor) -> None:
-        """Store the values of some steps."""
-        self.tensor[:, steps] = part
 
     def append(self, part: Tensor) -> None:
         """Copy the part."""
-        self.tokens.append(_Append.apply(self, part))  # type: ignore[no-untyped-call]  # torch does not type it
+        self.token = _Append.apply(part, self.token, self)  # type: ignore[no-untyped-call]  # torch does not type it
 
-    def joined(self) -> Tensor:
-        """The sequence, with gradients for every part."""
-        whole: Tensor = _Join.apply(self, *self.tokens)  # type: ignore[no-untyped-call]  # as above
-        return whole
-
-
-class _Append(torch.autograd.Function):
-    """Part -> token. The gradient of the part is read from the gradient of the sequence."""
-
-    @staticmethod
-    def forward(ctx: Any, sequence: WrittenSequence, part: Tensor) -> Tensor:
-        ctx.sequence = sequence
-        ctx.steps = slice(sequence.filled, sequence.filled + part.shape[1])
-        sequence.write(ctx.steps, part)
-        sequence.filled += part.shape[1]
-        return part.new_empty(())
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[None, Tensor]:
-        sequence = ctx.sequence
-        grad = sequence.grad[:, ctx.steps]
-        sequence.unread -= 1
-        if not sequence.unread:
-            sequence.grad = None
-        return None, grad
-
-
-class _Join(torch.autograd.Function):
-    """Tokens -> the sequence, whose memory then belongs to the caller alone."""
-
-    @staticmethod
-    def forward(ctx: Any, sequence: WrittenSequence, *tokens: Tensor) -> Tensor:
-        ctx.sequence = sequence
-        ctx.count = len(tokens)
-        tensor = sequence.tensor
-        sequence.tensor = tokens[0]
-        return tensor
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        ctx.sequence.grad = grad
-        ctx.sequence.unread = ctx.count
-        return None, *[grad.new_empty(())] * ctx.count
-
-
-class StoredSequence(WrittenSequence):
-    """A sequence that is written part by part and read as a whole; of spikes, a byte is stored.
-
-    Autograd sees one scalar in place of the sequence.
-    """
-
-    def __init__(self, first: Tensor, steps: int) -> None:
-        super().__init__(first, steps)
-        self.dtype = first.dtype
-        self.tensor = self.tensor.bool()
-
-    def write(self, steps: slice, part: Tensor) -> None:
-        if self.tensor.dtype is torch.bool and not bool((part.bool() == part).all()):
-            self.tensor = self.tensor.to(self.dtype)
-        self.tensor[:, steps] = part
-
-    def token(self) -> Tensor:
-        """What autograd sees."""
-        token: Tensor = _Gather.apply(*self.tokens)  # type: ignore[no-untyped-call]  # as above
-        return token
+    def store(self, part: Tensor) -> slice:
+        """Store the values of the next steps; the steps."""
+        if self.values is None:
+            self.dtype = part.dtype
+            shape = (part.shape[0], self.shape[1], *part.shape[2:])
+            self.values = part.new_empty(shape, dtype=torch.bool)
+        if self.values.dtype is torch.bool and not bool((part.bool() == part).all()):
+            self.values = self.values.to(self.dtype)
+        steps = slice(self.filled, self.filled + part.shape[1])
+        self.values[:, steps] = part
+        self.filled = steps.stop
+        return steps
 
     def read(self, token: Tensor) -> Tensor:
         """The sequence, with gradient."""
@@ -135,17 +74,21 @@ class StoredSequence(WrittenSequence):
         return values
 
 
-class _Gather(torch.autograd.Function):
-    """Tokens of the parts -> the token of the sequence."""
+class _Append(torch.autograd.Function):
+    """Part -> the next token. The gradient of the part is read from that of the sequence."""
 
     @staticmethod
-    def forward(ctx: Any, *tokens: Tensor) -> Tensor:
-        ctx.count = len(tokens)
-        return tokens[0].new_zeros(())
+    def forward(ctx: Any, part: Tensor, _: Tensor, sequence: StoredSequence) -> Tensor:
+        ctx.sequence = sequence
+        ctx.steps = sequence.store(part)
+        return part.new_zeros(())
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        return tuple(grad for _ in range(ctx.count))
+    def backward(ctx: Any, grad_token: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad = ctx.sequence.grad[:, ctx.steps]
+        if ctx.steps.start == 0:  # The token of a part depends on that of the part before it.
+            ctx.sequence.grad = None
+        return grad, grad_token, None
 
 
 class _ReadStored(torch.autograd.Function):
@@ -154,12 +97,12 @@ class _ReadStored(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, sequence: StoredSequence) -> Tensor:  # noqa: ARG004
         ctx.sequence = sequence
-        return sequence.tensor.to(sequence.dtype, copy=True)
+        assert sequence.values is not None
+        return sequence.values.to(sequence.dtype, copy=True)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         ctx.sequence.grad = grad
-        ctx.sequence.unread = len(ctx.sequence.tokens)
         return grad.new_zeros(()), None
 
 
@@ -167,116 +110,84 @@ class ForgottenSequence:
     """A sequence that is computed whole, read part by part, forgotten, and computed again.
 
     It is computed within `torch.utils.checkpoint`, which computes it again when it is read in
-    backward. Autograd sees one scalar per part, the token. In backward, each part is read, and its
-    gradient is written in its place. The gradients of all parts are that of the sequence.
-
-    Args:
-        steps: Number of steps of a part.
+    backward. There, each part is read, and its gradient is written in its place. The gradients of
+    all parts are that of the sequence.
     """
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self) -> None:
         self.shape = torch.Size()
-        self.firsts = range(0)
-        self.tokens: tuple[Tensor, ...] = ()
+        self.token = torch.zeros(())
         self.values: Tensor | None = None
+        # Which steps of the values are not replaced by their gradient.
+        self.is_value = torch.ones(0, dtype=torch.bool)
         # Where autograd has saved the sequence; None if it needs no gradient.
         self.node: Any = None
-        # First steps of the parts that have been replaced by their gradients.
-        self.replaced: set[int] = set()
 
-    def split(self, y: Tensor) -> tuple[Tensor, ...]:
-        """The tokens of the sequence [B, T, *features]; the last call within the checkpoint."""
-        firsts = range(0, y.shape[1], self.steps)
+    def write(self, y: Tensor) -> Tensor:
+        """The token of the sequence [B, T, *features]; the last call within the checkpoint."""
         if self.node is None:
             self.shape = y.shape
-            self.firsts = firsts
             self.values = y.detach()
-        tokens: tuple[Tensor, ...] = _Split.apply(self, y, len(firsts))  # type: ignore[no-untyped-call]  # as above
-        return tokens
-
-    def parts(self) -> "list[ForgottenPart]":
-        """The sequence in parts."""
-        T = self.shape[1]
-        return [
-            ForgottenPart(self, first, min(self.steps, T - first), token)
-            for first, token in zip(self.firsts, self.tokens, strict=True)
-        ]
+            self.is_value = torch.ones(y.shape[1], dtype=torch.bool)
+        token: Tensor = _Forget.apply(y, self)  # type: ignore[no-untyped-call]  # as above
+        return token
 
     def forget(self) -> None:
         """Free the memory of the sequence until backward needs it."""
-        if self.tokens[0].requires_grad:
+        if self.token.requires_grad:
             self.values = None
 
-    def read(self, part: "ForgottenPart") -> Tensor:
-        """The values of a part."""
-        if part.first in self.replaced:  # by a backward pass that was not completed
-            self.values = None
-        if self.values is None:
+    def read(self, steps: slice, token: Tensor) -> Tensor:
+        """The values of some steps, with gradient."""
+        values: Tensor = _ReadPart.apply(token, self, steps)  # type: ignore[no-untyped-call]  # as above
+        return values
+
+    def part(self, steps: slice) -> Tensor:
+        """The values of some steps."""
+        # A backward pass that was not completed leaves gradients.
+        if self.values is None or not bool(self.is_value[steps].all()):
             (y,) = self.node.saved_tensors
             # A copy, because the operation that computed it may have saved it as well.
             self.values = y.detach().clone()
-            self.replaced.clear()
-        return self.values.narrow(1, part.first, part.steps)
-
-    def replace(self, part: "ForgottenPart", grad: Tensor) -> None:
-        """Write the gradient of a part in its place; whatever has read the part is done then."""
-        assert self.values is not None
-        self.values.narrow(1, part.first, part.steps).copy_(grad)
-        self.replaced.add(part.first)
+            self.is_value.fill_(True)
+        return self.values[:, steps]
 
     def gradient(self) -> Tensor:
         """The gradient of the sequence, which is free then."""
         grad = self.values
         assert grad is not None
-        for first in self.firsts:
-            if first not in self.replaced:  # nothing depends on it
-                grad.narrow(1, first, min(self.steps, self.shape[1] - first)).zero_()
+        grad[:, self.is_value] = 0  # Nothing depends on these steps.
         self.values = None
-        self.replaced.clear()
         return grad
 
 
-class ForgottenPart(NamedTuple):
-    """Some steps of the output of a norm, and the scalar that autograd sees in their place."""
-
-    source: ForgottenSequence
-    first: int
-    steps: int
-    token: Tensor
-
-    def read(self) -> Tensor:
-        """The values, with gradient."""
-        values: Tensor = _Read.apply(self.token, self)  # type: ignore[no-untyped-call]  # as above
-        return values
-
-
-class _Split(torch.autograd.Function):
-    """Sequence -> tokens. The gradients of the parts have been written to the sequence."""
+class _Forget(torch.autograd.Function):
+    """Sequence -> token. The gradients of the parts have been written to the sequence."""
 
     @staticmethod
-    def forward(ctx: Any, source: ForgottenSequence, y: Tensor, count: int) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, y: Tensor, sequence: ForgottenSequence) -> Tensor:
         ctx.save_for_backward(y)
         # Not a reference to each other, which would hold the graph until Python looks for cycles.
-        ctx.source = weakref.ref(source)
-        if source.node is None:  # else this is a later run
-            source.node = ctx
-        return tuple(y.new_zeros(()) for _ in range(count))
+        ctx.sequence = weakref.ref(sequence)
+        if sequence.node is None:  # else this is a later run
+            sequence.node = ctx
+        return y.new_zeros(())
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[None, Tensor, None]:
-        return None, ctx.source().gradient(), None
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+        return ctx.sequence().gradient(), None
 
 
-class _Read(torch.autograd.Function):
-    """Token -> part."""
-
-    @staticmethod
-    def forward(ctx: Any, token: Tensor, part: ForgottenPart) -> Tensor:  # noqa: ARG004
-        ctx.part = part
-        return part.source.read(part)
+class _ReadPart(torch.autograd.Function):
+    """Token -> part. Whatever has read the part is done when its gradient comes."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        ctx.part.source.replace(ctx.part, grad)
-        return grad.new_zeros(()), None
+    def forward(ctx: Any, token: Tensor, sequence: ForgottenSequence, steps: slice) -> Tensor:  # noqa: ARG004
+        ctx.sequence, ctx.steps = sequence, steps
+        return sequence.part(steps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        ctx.sequence.values[:, ctx.steps] = grad
+        ctx.sequence.is_value[ctx.steps] = False
+        return grad.new_zeros(()), None, None
