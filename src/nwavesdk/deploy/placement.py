@@ -3,15 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, combinations, count
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import ConfigDict, Field, StringConstraints
 from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
 from nwavesdk.net.layer_names import module_layer_names
 
-__all__ = ["Piece", "Placement", "place_layers", "place_stages"]
+__all__ = ["Count", "Name", "Piece", "Placement", "place_layers", "place_stages"]
+
+# Fields of the chip file. The largest chip of a profile has 64 cores of 1,024 neurons.
+Count = Annotated[int, Field(strict=True, ge=1, le=65536)]
+Index = Annotated[int, Field(strict=True, ge=0, lt=65536)]
+Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
 
 # A search ends after so many tries, which take some seconds. 20,000 random nets of up to seven
 # layers on three to seven cores needed at most 9,476.
@@ -36,11 +42,13 @@ class Piece:
         (Piece(layer='1', first=0, size=60, core=2, start=0),)
     """
 
-    layer: str
-    first: int
-    size: int
-    core: int
-    start: int
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    layer: Name
+    first: Index
+    size: Count
+    core: Index
+    start: Index
 
 
 @dataclass(frozen=True)
