@@ -3,10 +3,12 @@
 Every error is a ValueError that names the field, the module or the tensor.
 """
 
+import json
 import math
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, JsonValue, model_validator
@@ -62,6 +64,7 @@ class StoredTensor(NamedTuple):
 
 
 class _StoredWeights(FrozenModel):
+    weight_name: ClassVar = "weight"
     name: Name
     size: tuple[Count, ...]
     bits: Bits
@@ -88,6 +91,7 @@ class StoredSynapse(_StoredWeights):
 class StoredLayer(FrozenModel):
     """A neuron layer; `bits` are those of its recurrent weights, and `dt` is in seconds."""
 
+    weight_name: ClassVar = "recurrent_weights"
     kind: Literal["layer"]
     name: Name
     size: tuple[Count]
@@ -123,6 +127,11 @@ class Header(FrozenModel):
     placement: Annotated[tuple[Piece, ...], Field(max_length=4096)]
     about: dict[str, JsonValue]  # of limited depth
 
+    @cached_property
+    def chip(self) -> Profile:
+        """The chip of the profile."""
+        return Profile.from_json(json.dumps(self.profile))
+
     @property
     def layers(self) -> dict[str, StoredLayer]:
         """The neuron layers by name."""
@@ -151,19 +160,19 @@ class Header(FrozenModel):
         return self
 
 
-def check_placement(header: Header, chip: Profile) -> None:
+def check_placement(header: Header) -> None:
     """Check that each neuron has one place, and that no core holds more than it has.
 
     Raises:
         ValueError: If a piece is outside of its layer or core, or neurons are missing or overlap.
     """
-    layers, cores = header.layers, dict(enumerate(chip.cores))
+    layers, cores = header.layers, dict(enumerate(header.chip.cores))
     for piece in header.placement:
         if piece.layer not in layers or piece.start + piece.size > cores.get(piece.core, 0):
             raise ValueError(
                 f"placement: layer {shown(piece.layer)} on core {piece.core} from {piece.start} to "
                 f"{piece.start + piece.size - 1}, expected a layer of the net, within cores of "
-                f"{chip.cores} neurons"
+                f"{header.chip.cores} neurons"
             )
     by_core = sorted(header.placement, key=lambda piece: (piece.core, piece.start))
     for piece, following in pairwise(by_core):
