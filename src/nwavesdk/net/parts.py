@@ -20,19 +20,8 @@ def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
     """`x` [B, T, *features] in parts of `steps` steps; of a list of events, parts are lists."""
     if not is_list(x):
         return torch.split(x, steps, 1)
-    whole = x.coalesce()
-    step = whole.indices()[1]
-    parts = []
-    for first in range(0, x.shape[1], steps):
-        is_inside = (step >= first) & (step < first + steps)
-        indices = whole.indices()[:, is_inside]
-        indices[1] -= first
-        size = (x.shape[0], min(steps, x.shape[1] - first), *x.shape[2:])
-        part = torch.sparse_coo_tensor(
-            indices, whole.values()[is_inside], size, is_coalesced=True, check_invariants=False
-        )
-        parts.append(part)
-    return parts
+    events, T = x.coalesce(), x.shape[1]
+    return [events.narrow_copy(1, first, min(steps, T - first)) for first in range(0, T, steps)]
 
 
 class StoredSequence:
