@@ -181,9 +181,9 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         TypeError: If the module does not return a tensor, or two of them.
         ValueError: If a single step has too many dimensions, or a container has `time_first`.
     """
+    if isinstance(module, SelfPreparing) and not module._is_prepared:
+        raise _unprepared(module)
     if isinstance(module, NeuronLayer):
-        if not module._is_prepared:
-            raise _unprepared(module)
         run.restorers.append(module.state_restorer())
         if run.single_step:
             _check_step(module, x, len(module.features))
@@ -191,19 +191,16 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
             return call_module(module, x)  # type: ignore[no-any-return]  # layers return two tensors
         spk = module(x)[0] if is_watched(module) else module.spikes(x)
         return spk, spk
-    if isinstance(module, Container) and module.time_first:
-        # It gets [B, T, ...], and would take it for [T, B, ...] wherever it is called with hooks.
-        raise ValueError(
-            f"{type(module).__name__}: got time_first=True within another container, expected it "
-            "on the outermost one only: leave it out here."
-        )
-    if isinstance(module, Container) and not is_watched(module):
-        if not module._is_prepared:
-            raise _unprepared(module)
-        return module._run_inside(x, run)
-    if isinstance(module, Prepared) and not module._modules:
-        if not module._is_prepared:
-            raise _unprepared(module)
+    if isinstance(module, Container):
+        if module.time_first:
+            # It gets [B, T, ...], and would take it for [T, B, ...] where it is called with hooks.
+            raise ValueError(
+                f"{type(module).__name__}: got time_first=True within another container, expected "
+                "it on the outermost one only: leave it out here."
+            )
+        if not is_watched(module):
+            return module._run_inside(x, run)
+    elif isinstance(module, Prepared) and not module._modules:
         if _has_state(module):
             run.restorers.append(module.state_restorer())
         if run.lengths is None and not run.single_step:

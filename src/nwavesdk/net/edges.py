@@ -193,13 +193,9 @@ class Edge:
         if isinstance(module, _ConvTransposeNd):
             taps = map(_most_taps, module.kernel_size, module.stride, module.dilation)
             return int(module.in_channels) // int(module.groups) * math.prod(taps)
-        if isinstance(module, _ConvNd):
-            return math.prod(self.weight.shape[1:])
-        if isinstance(module, nn.Linear):
-            return int(module.in_features)
-        if self.is_recurrent:
-            return len(self.weight)
-        return int(getattr(module, "fan_in", 1))
+        return int(
+            module.fan_in if hasattr(module, "fan_in") else len(self.to_columns(self.weight))
+        )
 
     def to_columns(self, weight: Tensor) -> Tensor:
         """A tensor like `weight` as a matrix [inputs of a target, targets or output channels]."""

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -24,6 +23,7 @@ from nwavesdk.layers.norms import SequenceNorm, scale_and_shift
 from nwavesdk.layers.step_norms import StepNorm
 from nwavesdk.net.edges import Edge, find_edges
 from nwavesdk.net.sequential import SpikingSequential
+from nwavesdk.net.wiring import module_title
 
 __all__ = ["Folded", "fold"]
 
@@ -165,7 +165,7 @@ class _Folder:
         self._require_alone(norm, "it")
         scale, shift = _constant_scale_and_shift(norm)
         edge = self._synapse_before(chain, place)
-        title = self._title(edge.module)
+        title = module_title(edge.module_name, edge.module)
         self._require_alone(edge.module, title)
         self._require_plain_weight(edge, title)
         channels = edge.to_columns(edge.weight).shape[1]
@@ -178,18 +178,16 @@ class _Folder:
         self.done.add(norm)
         return self.names[edge.module]
 
-    def _title(self, module: nn.Module) -> str:
-        return f"{type(module).__name__} {self.names[module]!r}"
-
     def _synapse_before(self, chain: list[nn.Module], place: int) -> Edge:
         """The synapse of which the norm at `place` takes the output."""
         for module in reversed(chain[:place]):
             if module in self.edges:
                 return self.edges[module]
+            title = module_title(self.names[module], module)
             if isinstance(module, NeuronLayer):
-                raise _KeepError(f"it follows neurons, {self._title(module)}, and not a synapse")
+                raise _KeepError(f"it follows neurons, {title}, and not a synapse")
             if not isinstance(module, nn.Identity) and module not in self.done:
-                raise _KeepError(f"{self._title(module)} is between it and the synapse before it")
+                raise _KeepError(f"{title} is between it and the synapse before it")
         raise _KeepError("no synapse is before it in its container")
 
     def _require_alone(self, module: nn.Module, title: str) -> None:
@@ -245,24 +243,16 @@ def _fold_plain(edge: Edge, scale: Tensor, shift: Tensor) -> None:
     """Scale the weight of a synapse without a chip, and set its bias."""
     module: Any = edge.module
     weight = edge.weight
-    weight.copy_(weight.double() * _by_output(edge, scale))
+    weight.copy_(_scaled(edge, weight.double(), scale))
     if module.bias is None:
         module.bias = nn.Parameter(shift.to(weight.dtype), weight.requires_grad)
     else:
         module.bias.copy_(module.bias.double() * scale + shift)
 
 
-def _by_output(edge: Edge, scale: Tensor) -> Tensor:
-    """A factor per output, in a shape that multiplies the weight."""
-    weight = edge.weight
-    if isinstance(edge.module, _ConvTransposeNd):
-        # [C_in, C_out / groups, ...]: the channels of group g are the outputs of its inputs.
-        groups = edge.module.groups
-        factors = scale.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1)
-        return factors.reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
-    shape = [1] * weight.ndim
-    shape[edge.output_axis] = -1
-    return scale.reshape(shape)
+def _scaled(edge: Edge, weight: Tensor, scale: Tensor) -> Tensor:
+    """A tensor like the weight of an edge, times a factor for each output."""
+    return edge.from_columns(edge.to_columns(weight) * scale)
 
 
 @torch.no_grad()
@@ -282,7 +272,7 @@ def _fold_on_chip(edge: Edge, scale: Tensor, shift: Tensor, title: str) -> None:
         largest = float(shift.abs().max())
         raise _KeepError(f"{title} has no bias, and the norm adds up to {largest:.3g}")
     law = edge.profile.charge_law
-    weight = law.weight(law.charge(edge.weight.double()) * _by_output(edge, scale))
+    weight = law.weight(_scaled(edge, law.charge(edge.weight.double()), scale))
     limit = edge.profile.number("weight_limit")
     largest = float(weight.abs().max())
     if largest > limit:

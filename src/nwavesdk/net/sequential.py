@@ -169,39 +169,31 @@ def _run_in_order(
 ) -> tuple[Tensor, Tensor]:
     """Run modules one after the other; `is_last` says whether they end the net."""
     n_once = _count_once(modules, x, run)
-    if n_once == 0:
-        return _run_each(modules, x, run, is_last=is_last)
-    try:
-        y, _ = _run_each(modules[:n_once], x[:, :1], run, is_last=False)
-    except (RuntimeError, TypeError, ValueError):
-        return _run_each(modules, x, run, is_last=is_last)  # an error with the shape that was given
-    y = _repeat(y, x.shape[1])
-    if n_once == len(modules):
-        return y, y
-    return _run_each(modules[n_once:], y, run, before=modules[n_once - 1], is_last=is_last)
+    if n_once:
+        try:
+            y, _ = _run_each(modules[:n_once], x[:, :1], run, is_last=False)
+        except (RuntimeError, TypeError, ValueError):
+            n_once = 0  # an error with the shape that was given
+        else:
+            x = _repeat(y, x.shape[1])
+    return _run_each(modules, x, run, n_done=n_once, is_last=is_last)
 
 
 def _run_each(
-    modules: Sequence[nn.Module],
-    x: Tensor,
-    run: Pass,
-    *,
-    before: nn.Module | None = None,
-    is_last: bool,
+    modules: Sequence[nn.Module], x: Tensor, run: Pass, *, n_done: int = 0, is_last: bool
 ) -> tuple[Tensor, Tensor]:
-    """Run modules one after the other; `before` is the module from which the input comes."""
+    """Run modules one after the other, except for the first ones, which have run."""
     mem = x
-    last = len(modules) - 1
-    for i, module in enumerate(modules):
+    for i in range(n_done, len(modules)):
+        module = modules[i]
         try:
-            y, mem = run_module(module, x, run, is_last=is_last and i == last)
+            y, mem = run_module(module, x, run, is_last=is_last and i == len(modules) - 1)
         except (RuntimeError, ValueError) as error:
             first = module._first_module() if isinstance(module, Container) else module
-            if first is not None:
-                require_matching_sizes(before, first, x, error)
+            if i and first is not None:
+                require_matching_sizes(modules[i - 1], first, x, error)
             raise
         x = y
-        before = module
     return x, mem
 
 

@@ -41,7 +41,7 @@ def _features(module: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]] | No
 
 
 def require_matching_sizes(
-    before: nn.Module | None, module: nn.Module, x: Tensor, error: Exception
+    before: nn.Module, module: nn.Module, x: Tensor, error: Exception
 ) -> None:
     """Name both modules if the output of one does not fit the next one, which has raised `error`.
 
@@ -49,7 +49,7 @@ def require_matching_sizes(
         ValueError: If the sizes do not match.
     """
     wanted = _unmet_size(module, x)
-    if wanted is None or before is None:
+    if wanted is None:
         return
     raise ValueError(
         f"{_title(module)} takes {wanted}, but {_title(before)} before it gives "
