@@ -146,15 +146,15 @@ class Header(FrozenModel):
         names: set[str] = set()
         width = self.modules[0].size[0]
         for module in self.modules:
-            title = f"module {shown(module.name)} ({module.kind})"
+            label = f"module {shown(module.name)} ({module.kind})"
             if module.name in names:
-                raise ValueError(f"{title}: an earlier module has the same name")
+                raise ValueError(f"{label}: an earlier module has the same name")
             if module.kind == "frontend" and names:
-                raise ValueError(f"{title}: expected a front end only as the first module")
+                raise ValueError(f"{label}: expected a front end only as the first module")
             if module.size[0] != width:
-                raise ValueError(f"{title}: takes {module.size[0]} inputs, expected {width}")
+                raise ValueError(f"{label}: takes {module.size[0]} inputs, expected {width}")
             if module.kind == "layer" and (module.bits is None) != (module.topology == "FF"):
-                raise ValueError(f"{title}: expected bits if and only if it is recurrent (RC)")
+                raise ValueError(f"{label}: expected bits if and only if it is recurrent (RC)")
             names.add(module.name)
             width = module.size[-1]
         return self

@@ -169,10 +169,11 @@ def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
         synapse = _sender(charges, charge)
         if synapse is not None and wiring.targets.setdefault(synapse, name) != name:
             first = wiring.targets[synapse]
+            first_title = module_title(first, work.get_submodule(first))
             raise RuntimeError(
-                f"{module_title(synapse, work.get_submodule(synapse))} drives both "
-                f"{module_title(first, work.get_submodule(first))} and {module_title(name, layer)}, "
-                "expected one layer for each synapse: its weights cannot suit both."
+                f"{module_title(synapse, work.get_submodule(synapse))} drives both {first_title} "
+                f"and {module_title(name, layer)}, expected one layer for each synapse: its "
+                "weights cannot suit both."
             )
 
     prepare_net(work)
