@@ -192,8 +192,8 @@ def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], Header, dict[st
 def _damaged(path: Path, reason: object) -> FileError:
     reason = reason.what if isinstance(reason, FileError) else reason
     text = printable(reason)[:800].rstrip(".")  # It may repeat a text of the file.
-    what = f"is not a file of `nwave export`, or it is damaged ({text})"
-    return FileError(path, what, "restore it, or export the net again")
+    fault = f"is not a file of `nwave export`, or it is damaged ({text})"
+    return FileError(path, fault, "restore it, or export the net again")
 
 
 def load_export(path: str | Path) -> SpikingSequential:
@@ -214,8 +214,8 @@ def load_export(path: str | Path) -> SpikingSequential:
         >>> _ = export(net, path)
         >>> copy = load_export(path)
         >>> x = torch.rand(2, 50, 16)
-        >>> for each in (net, copy):
-        ...     prepare_net(each)
+        >>> for model in (net, copy):
+        ...     prepare_net(model)
         >>> torch.equal(net(x)[1], copy(x)[1])
         True
     """
@@ -259,6 +259,7 @@ def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
         "size": [stage.n_inputs] if stage.is_frontend else [stage.n_inputs, stage.n_neurons],
         "bits": int(stage.synapse.quantization_bits or bits),
     }
+
     layer = {
         "kind": "layer",
         "name": stage.name,
@@ -287,6 +288,7 @@ def _build_net(header: Header, tensors: Mapping[str, Tensor]) -> SpikingSequenti
             kind = family.frontend if entry.kind == "frontend" else family.synapse
             module = kind(*entry.size, **options).to(dtype)
         modules.append(module)
+
         if entry.bits is not None:  # A layer without recurrence has no weights.
             step = Quantizer(entry.bits, header.chip.number("weight_limit")).step
             weight = getattr(module, entry.weight_name)

@@ -143,6 +143,7 @@ class Header(FrozenModel):
         are_layers = [isinstance(module, StoredLayer) for module in self.modules]
         if not are_layers or are_layers != [False, True] * (len(are_layers) // 2):
             raise ValueError("modules: expected weights and layers to alternate, a layer last")
+
         names: set[str] = set()
         width = self.modules[0].size[0]
         for module in self.modules:
@@ -209,6 +210,7 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError(f"tensor {shown(min(missing))} is missing")
     if unknown := tensors.keys() - expected.keys():
         raise ValueError(f"tensor {shown(min(unknown))} belongs to no module")
+
     for name, tensor in tensors.items():
         expected[name].check(name, tensor)
     dtypes = {str(tensor.dtype) for tensor in tensors.values() if tensor.is_floating_point()}

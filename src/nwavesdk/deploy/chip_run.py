@@ -115,6 +115,7 @@ class ChipRun:
             "gain": config.chip.gain,
             "recording_s": config.option("data.duration"),
         }
+
         content = pack_net(self.net, self.profile, about)
         expected = self._validation_spikes(self.net)
         read_back = self._validation_spikes(unpack_net(content, path))
@@ -123,6 +124,7 @@ class ChipRun:
                 f"{printable(path)} is not written: the spikes of the exported net differ from "
                 "those of the trained net. This is a bug in nwavesdk, please report it."
             )
+
         write_atomically(path, content)
         return path, int(sum(spk.sum() for spk in expected))
 
@@ -163,6 +165,7 @@ class ChipRun:
                 f"recordings, got a run for {task}, expected classification: nwave eval tests the "
                 "chip as designed."
             )
+
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
         test = self.run.test_set.whole()
@@ -177,6 +180,7 @@ class ChipRun:
             test.lengths,
             count,
         )
+
         content = {
             "seed": series.seed,
             "designed": series.designed,
@@ -294,6 +298,7 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     width = 0.8 * float(np.diff(values).min()) if len(values) > 1 else 0.01
     colors = [theme.hues[0] if value >= series.wanted else theme.faint for value in values]
     axes.bar(values, chips, width, color=colors)
+
     for percent, style in ((5, ":"), (50, "-"), (95, "--")):
         value = series.quantile(percent / 100)
         label = f"{percent} % quantile {value:.3f}"
@@ -303,6 +308,7 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
         (series.designed, theme.hues[2], f"as designed {series.designed:.3f}"),
     ):
         axes.axvline(value, color=hue, linewidth=1.4, label=label)
+
     axes.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
     title = (
         f"{chips.sum()} chips of {label_text(chip)}: {series.share:.0%} reach the wanted accuracy"

@@ -43,7 +43,7 @@ MAX_TILE = 1 << 26
 MAX_DRAWN = 1 << 26
 
 # More chips would not change a quantile that anyone reads, and take minutes or hours.
-MOST_CHIPS = 100_000
+MAX_CHIPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,10 @@ def draw_series(
     n_classes = whole_number("draw_series", "n_classes", n_classes)
     if isinstance(labels, Tensor) and not labels.numel():
         raise ValueError("draw_series: got 0 recordings, expected at least 1.")
-    n = whole_number("draw_series", "n", n, most=MOST_CHIPS)
+    n = whole_number("draw_series", "n", n, most=MAX_CHIPS)
     seed = whole_number("draw_series", "seed", seed, least=0, most=2**32 - 1)
     wanted = finite_number("draw_series", "wanted", wanted, least=0, most=1)
+
     was_training = model.training
     start = time.perf_counter()
     seeds = [chip_seed(seed, "chips", i, drawn=True) for i in range(n)]
@@ -160,6 +161,7 @@ def draw_series(
             predicted = population_counts(model(x)[0], n_classes, lengths).argmax(1)
     finally:
         model.train(was_training)
+
     designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
     seconds = time.perf_counter() - start
@@ -258,6 +260,7 @@ def _check_recordings(
             f"count_right: got {len(seeds)} chips, {len(x)} recordings and {len(labels)} labels, "
             "expected at least 1 chip, and a label for each recording."
         )
+
     n_inputs = stages[0].n_inputs
     dtype = stages[0].synapse.weight.dtype
     if x.dtype != dtype or x.ndim != 3 or x.shape[2] != n_inputs or not x.shape[1]:

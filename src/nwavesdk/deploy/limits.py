@@ -93,6 +93,7 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     if neuron != chip.text("neuron"):
         text = f"neurons of kind {neuron}, expected {chip.text('neuron')}"
         yield Violation(stage.name, "neuron", None, neuron, text)
+
     for edge in stage.edges:
         built_for = edge.profile
         assert built_for is not None

@@ -137,6 +137,7 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
                 has_front_end = any(stage.is_frontend for stage in stages)
                 titles = module_layer_names(modules, has_front_end=has_front_end)
                 return Placement(chip.name, chip.cores, pieces, titles)
+
     sizes = ", ".join(
         f"{stage.name}: {stage.n_neurons}{' recurrent' if stage.is_recurrent else ''}"
         for stage in stages
@@ -156,6 +157,7 @@ def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
             f"the net does not fit on {chip.name}: it has {total} neurons, the chip has "
             f"{sum(chip.cores)} (cores of {_sum_text(chip.cores)}): make layers smaller."
         )
+
     for stage in stages:
         if stage.is_recurrent and stage.n_neurons > max(chip.cores):
             raise ValueError(

@@ -128,6 +128,7 @@ class Container(SelfPreparing):
         is_usual = type(x) is Tensor and x.layout is torch.strided and not x.is_nested
         if is_usual and isinstance(first, DenseSynapse):
             return  # which the synapse checks
+
         owner = type(self).__name__
         if is_list(x) and not torch.compiler.is_compiling():
             if isinstance(first, DenseSynapse) and first.takes_lists:
@@ -213,6 +214,7 @@ def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]
         if not inner._is_prepared:
             raise _unprepared(inner)
     run.restorers.extend(inner.state_restorer() for inner in inside)
+
     takes_lengths = takes_argument(type(module), "lengths")
     if not inside and not takes_lengths:
         if run.is_sequence(x):

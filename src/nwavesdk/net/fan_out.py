@@ -82,6 +82,7 @@ def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
         return _arriving(connections, delays, shape[0])
     if isinstance(module, DelayedSynapse):
         return _arriving(connections, module.delays.detach().cpu(), shape[0])
+
     if isinstance(module, TemporalConv):
         return _gradient_of_sum(lambda x: module.charge(x, connections), shape)
     if isinstance(module, _ConvNd):

@@ -1,7 +1,6 @@
 """One pass of any net, with a record of each neuron layer in it, or only with its spikes."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from nwavesdk.layers.lengths import mean_rate
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.layers.record import Record, Recording
+from nwavesdk.net.calls import replaced
 
 __all__ = ["SpikeRecording", "record", "record_spikes"]
 
@@ -141,20 +141,7 @@ def _run_with(
             are_steps[name] = are_steps.get(name, True) and cur.ndim < len(layer.features) + 2
         return output
 
-    restorers = [module.state_restorer() for module in prepared_modules(model, "record")]
-    try:
-        with _replaced_calls(model, run):
-            outputs = model(x) if lengths is None else model(x, lengths)
-    except BaseException:
-        for restore in restorers:
-            restore()
-        raise
-    spk, mem = outputs if isinstance(outputs, tuple) and len(outputs) == 2 else (outputs, outputs)
-    if not isinstance(spk, Tensor) or not isinstance(mem, Tensor):
-        raise TypeError(
-            f"record: {type(model).__name__} must return a tensor or `spk, mem`, got "
-            f"{type(outputs).__name__}."
-        )
+    spk, mem = _run_replaced(run, model, x, lengths)
     for name, calls in parts.items():
         if len(calls) > 1 and not are_steps[name]:
             raise RuntimeError(
@@ -165,21 +152,31 @@ def _run_with(
     return spk, mem, joined
 
 
-@contextlib.contextmanager
-def _replaced_calls(model: nn.Module, run: Callable[..., Any]) -> Iterator[None]:
-    """Within a `with` block, `run` runs the neuron layers, and nothing is checkpointed."""
-    layers = [(n, layer) for n, layer in model.named_modules() if isinstance(layer, NeuronLayer)]
-    nets = [module for module in model.modules() if getattr(module, "checkpoint", None)]
-    steps = [net.checkpoint for net in nets]
-    for name, layer in layers:
-        vars(layer)["forward"] = partial(run, name, layer, type(layer).forward)
-        vars(layer)["spikes"] = partial(run, name, layer, type(layer).spikes)
-    for net in nets:
-        vars(net)["checkpoint"] = None
+def _run_replaced(
+    run: Callable[..., Any], model: nn.Module, x: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One pass in which `run` runs each neuron layer, and nothing is checkpointed."""
+    restorers = [module.state_restorer() for module in prepared_modules(model, "record")]
+    changes: list[tuple[nn.Module, str, Any]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, NeuronLayer):
+            for key, method in (("forward", type(module).forward), ("spikes", type(module).spikes)):
+                changes.append((module, key, partial(run, name, module, method)))
+        elif getattr(module, "checkpoint", None):
+            changes.append((module, "checkpoint", None))
+
     try:
-        yield
-    finally:
-        for _, layer in layers:
-            del vars(layer)["forward"], vars(layer)["spikes"]
-        for net, length in zip(nets, steps, strict=True):
-            vars(net)["checkpoint"] = length
+        with replaced(changes):
+            outputs = model(x) if lengths is None else model(x, lengths)
+    except BaseException:
+        for restore in restorers:
+            restore()
+        raise
+
+    spk, mem = outputs if isinstance(outputs, tuple) and len(outputs) == 2 else (outputs, outputs)
+    if not isinstance(spk, Tensor) or not isinstance(mem, Tensor):
+        raise TypeError(
+            f"record: {type(model).__name__} must return a tensor or `spk, mem`, got "
+            f"{type(outputs).__name__}."
+        )
+    return spk, mem

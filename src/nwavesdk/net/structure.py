@@ -114,6 +114,7 @@ class Branches(Container):
             for module in self._modules.values()
             if module is not None
         ]
+
         axis = 2 if run.is_sequence(x) else 1
         shapes = [list(y.shape) for y in outputs]
         is_sum = self.join == "add"
@@ -124,6 +125,7 @@ class Branches(Container):
                 f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
                 f"equal {equal}: change the sizes of the branches."
             )
+
         y = sum(outputs[1:], outputs[0]) if is_sum else torch.cat(outputs, axis)
         return y, y
 

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.net.calls import replaced
 from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.net.sequential import SpikingSequential
@@ -217,19 +218,12 @@ def watch_calls(
         on_layer(layer, cur, solution.spikes)
         return problem, solution
 
-    layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
-    handles = [
-        module.register_forward_hook(hook, with_kwargs=True)
-        for module in model.modules()
-        if is_synapse(module)
-    ]
-    for layer in layers:
-        # Every kind of call ends in `_solve`. Torch's hooks do not see `spikes` and `record`.
-        vars(layer)["_solve"] = partial(solve, layer, layer._solve)
-    try:
+    with contextlib.ExitStack() as stack:
+        for module in model.modules():
+            if is_synapse(module):
+                stack.enter_context(module.register_forward_hook(hook, with_kwargs=True))
+            elif isinstance(module, NeuronLayer):
+                # Every kind of call ends in `_solve`. Hooks do not see `spikes` and `record`.
+                solved = partial(solve, module, module._solve)
+                stack.enter_context(replaced([(module, "_solve", solved)]))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer in layers:
-            del vars(layer)["_solve"]
