@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from nwavesdk.layers.prepare import (
     prepared_modules,
     self_preparing_modules,
 )
-from nwavesdk.net.parts import ForgottenSequence, StoredSequence, split_steps
+from nwavesdk.net.parts import ForgottenSequence, spikes_in_bytes, split_steps
 
 __all__ = ["RunModules", "run_in_chunks"]
 
@@ -33,10 +33,10 @@ RunModules = Callable[[Sequence[nn.Module], Tensor, Tensor | None, bool], tuple[
 """Runs modules in order: `(modules, x, lengths, is_last) -> (spk, mem)`."""
 
 Restorer = Callable[[], None]
-# The input of a piece, how a part of it is read, and what runs the piece on a part.
-Source = Tensor | StoredSequence | ForgottenSequence
+# The input of a piece, how a part of it is read, and what is called with spikes and membranes.
+Source = Tensor | ForgottenSequence
 Read = Callable[[Tensor], Tensor]
-RunPart = Callable[[Tensor], tuple[Tensor, Tensor]]
+End = Callable[[Tensor, Tensor], Tensor]
 
 
 def run_in_chunks(
@@ -126,54 +126,55 @@ class _Call:
         """Run piece after piece; pieces with and without norms take turns."""
         source: Source = x
         for piece in self.pieces[:-1]:
-            source = self._forget(piece, source) if piece.is_whole else self._store(piece, source)
+            if piece.is_whole:
+                source = self._forget(piece, source)
+            else:
+                # A piece may also end in a container, whose membranes nobody reads.
+                source = _join(tuple(spk for spk, _ in self._outputs(piece, source)))
 
-        runs = self._runs(self.pieces[-1], source)
-        outputs = [call_and_repeat(run, part, use_reentrant=False) for run, part in runs]
-        spk, mem = zip(*outputs, strict=True)
+        spk, mem = zip(*self._outputs(self.pieces[-1], source), strict=True)
         joined = _join(spk)
         return joined, joined if spk[0] is mem[0] else _join(mem)
 
     def _forget(self, piece: _Piece, source: Source) -> ForgottenSequence:
         """Run a piece on the whole sequence; only its input stays in memory."""
-        ((run, whole),) = self._runs(piece, source)
         output = ForgottenSequence()
-        output.token = call_and_repeat(
-            lambda whole: output.write(run(whole)[0]), whole, use_reentrant=False
-        )
+        (output.token,) = self._outputs(piece, source, lambda spk, _: output.write(spk))
         return output
 
-    def _store(self, piece: _Piece, source: Source) -> StoredSequence:
-        """Run a piece in chunks; its spikes stay in memory."""
-        output = StoredSequence(source.shape[1])
-        for run, part in self._runs(piece, source):
-            # A piece may also end in a container, whose membranes nobody reads.
-            output.append(call_and_repeat(run, part, use_reentrant=False)[0])
-        return output
-
-    def _runs(self, piece: _Piece, source: Source) -> Iterator[tuple[RunPart, Tensor]]:
-        """For each part of the source, the function that runs a piece, and its argument."""
+    def _outputs(self, piece: _Piece, source: Source, end: End | None = None) -> Iterator[Any]:
+        """Run a piece on each part of the source; `end` is the last call of a run."""
         stateful = prepared_modules(nn.ModuleList(piece.modules), "SpikingSequential")
         steps = source.shape[1] if piece.is_whole else self.steps
+        # The input of the net is saved unchanged: torch detects that a user has written to it.
+        packs = piece.is_whole and piece is not self.pieces[0]
         for i, (read, part) in enumerate(_parts(source, steps)):
             lengths = self.lengths
             if lengths is not None:
                 # A recording has 0 steps in the chunks after its end.
                 lengths = (lengths - i * steps).clamp(0, steps)
-            yield self._repeatable(piece, stateful, read, lengths), part
+            run = self._repeatable(piece, stateful, read, lengths, end)
+            with spikes_in_bytes() if packs else nullcontext():
+                outputs = call_and_repeat(run, part, use_reentrant=False)
+            yield outputs
         if isinstance(source, ForgottenSequence):
             source.forget()
 
     def _repeatable(
-        self, piece: _Piece, stateful: Sequence[Prepared], read: Read, lengths: Tensor | None
-    ) -> RunPart:
+        self,
+        piece: _Piece,
+        stateful: Sequence[Prepared],
+        read: Read,
+        lengths: Tensor | None,
+        end: End | None,
+    ) -> Callable[[Tensor], Any]:
         """A function that runs a piece from the states of now; later calls change nothing."""
         restorers = [module.state_restorer() for module in stateful]
         states = [module.state_tensors() for module in stateful]
         is_last = piece is self.pieces[-1]
         has_run = False
 
-        def run(part: Tensor) -> tuple[Tensor, Tensor]:
+        def run(part: Tensor) -> Any:
             nonlocal has_run
             context = self._as_in_forward(piece, restorers) if has_run else nullcontext()
             has_run = True
@@ -181,7 +182,8 @@ class _Call:
                 # Layers accept in backward only states that were loaded in it.
                 for module, tensors in zip(stateful, states, strict=True):
                     module.load_state_tensors(tensors)
-                return self.run_modules(piece.modules, read(part), lengths, is_last)
+                outputs = self.run_modules(piece.modules, read(part), lengths, is_last)
+                return outputs if end is None else end(*outputs)
 
         return run
 
@@ -223,13 +225,11 @@ def _fingerprint(net: nn.Module) -> list[int]:
 
 def _parts(source: Source, steps: int) -> Iterator[tuple[Read, Tensor]]:
     """The parts of a sequence: functions that read them, and what autograd sees of them."""
-    if isinstance(source, StoredSequence):
-        yield source.read, source.token
-    elif isinstance(source, ForgottenSequence):
+    if isinstance(source, ForgottenSequence):
         for first in range(0, source.shape[1], steps):
             yield partial(source.read, slice(first, first + steps)), source.token
     else:
-        for part in split_steps(source, steps):
+        for part in [source] if steps >= source.shape[1] else split_steps(source, steps):
             yield _read_tensor, part
 
 

@@ -1,8 +1,4 @@
-"""Sequences that one side writes or reads as a whole, and the other part by part.
-
-Chunks of time run one after the other. Autograd sees one scalar, the token, in place of the
-sequence. So no part is stored twice, and the gradients of all parts are in one tensor.
-"""
+"""Sequences between the parts of a net that run whole and those that run in chunks of time."""
 
 import weakref
 from collections.abc import Sequence
@@ -10,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from nwavesdk.internal.tensors import is_list
 
-__all__ = ["ForgottenSequence", "StoredSequence", "split_steps"]
+__all__ = ["ForgottenSequence", "spikes_in_bytes", "split_steps"]
 
 
 def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
@@ -24,83 +21,26 @@ def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
     return [events.narrow_copy(1, first, min(steps, T - first)) for first in range(0, T, steps)]
 
 
-class StoredSequence:
-    """A sequence that is written part by part and read as a whole; of spikes, a byte is stored.
-
-    Args:
-        T: Number of its steps.
-    """
-
-    def __init__(self, T: int) -> None:
-        self.shape = torch.Size([0, T])
-        self.token = torch.zeros(())
-        self.values: Tensor | None = None
-        self.dtype = torch.float32
-        self.filled = 0
-        # The gradient of the sequence, from the backward pass of the whole to that of its parts.
-        self.grad: Tensor | None = None
-
-    def append(self, part: Tensor) -> None:
-        """Copy the part."""
-        self.token = _Append.apply(part, self.token, self)  # type: ignore[no-untyped-call]  # torch does not type it
-
-    def store(self, part: Tensor) -> slice:
-        """Store the values of the next steps; the steps."""
-        if self.values is None:
-            self.dtype = part.dtype
-            shape = (part.shape[0], self.shape[1], *part.shape[2:])
-            self.values = part.new_empty(shape, dtype=torch.bool)
-        if self.values.dtype is torch.bool and not bool((part.bool() == part).all()):
-            self.values = self.values.to(self.dtype)
-        steps = slice(self.filled, self.filled + part.shape[1])
-        self.values[:, steps] = part
-        self.filled = steps.stop
-        return steps
-
-    def read(self, token: Tensor) -> Tensor:
-        """The sequence, with gradient."""
-        values: Tensor = _ReadStored.apply(token, self)  # type: ignore[no-untyped-call]  # as above
-        return values
+def spikes_in_bytes() -> saved_tensors_hooks:
+    """Within a `with` block, autograd saves a tensor of spikes as bytes."""
+    return saved_tensors_hooks(_pack, _unpack)
 
 
-class _Append(torch.autograd.Function):
-    """Part -> the next token. The gradient of the part is read from that of the sequence."""
-
-    @staticmethod
-    def forward(ctx: Any, part: Tensor, _: Tensor, sequence: StoredSequence) -> Tensor:
-        ctx.sequence = sequence
-        ctx.steps = sequence.store(part)
-        return part.new_zeros(())
-
-    @staticmethod
-    def backward(ctx: Any, grad_token: Tensor) -> tuple[Tensor, Tensor, None]:
-        grad = ctx.sequence.grad[:, ctx.steps]
-        if ctx.steps.start == 0:  # The token of a part depends on that of the part before it.
-            ctx.sequence.grad = None
-        return grad, grad_token, None
+def _pack(tensor: Tensor) -> Tensor | tuple[Tensor, torch.dtype]:
+    are_spikes = tensor.bool()
+    return (are_spikes, tensor.dtype) if bool((are_spikes == tensor).all()) else tensor
 
 
-class _ReadStored(torch.autograd.Function):
-    """Token -> sequence. The parts read their pieces from the gradient that is stored here."""
-
-    @staticmethod
-    def forward(ctx: Any, token: Tensor, sequence: StoredSequence) -> Tensor:  # noqa: ARG004
-        ctx.sequence = sequence
-        assert sequence.values is not None
-        return sequence.values.to(sequence.dtype, copy=True)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        ctx.sequence.grad = grad
-        return grad.new_zeros(()), None
+def _unpack(saved: Tensor | tuple[Tensor, torch.dtype]) -> Tensor:
+    return saved if isinstance(saved, Tensor) else saved[0].to(saved[1])
 
 
 class ForgottenSequence:
     """A sequence that is computed whole, read part by part, forgotten, and computed again.
 
     It is computed within `torch.utils.checkpoint`, which computes it again when it is read in
-    backward. There, each part is read, and its gradient is written in its place. The gradients of
-    all parts are that of the sequence.
+    backward. Autograd sees one scalar, the token, in its place. In backward, each part is read, and
+    its gradient is written in its place, so that all of them are in one tensor.
     """
 
     def __init__(self) -> None:
@@ -118,7 +58,7 @@ class ForgottenSequence:
             self.shape = y.shape
             self.values = y.detach()
             self.is_value = torch.ones(y.shape[1], dtype=torch.bool)
-        token: Tensor = _Forget.apply(y, self)  # type: ignore[no-untyped-call]  # as above
+        token: Tensor = _Forget.apply(y, self)  # type: ignore[no-untyped-call]  # torch does not type it
         return token
 
     def forget(self) -> None:
