@@ -133,7 +133,7 @@ def _plain_window(module: Any) -> tuple[int, int] | None:
     size, stride, padding = map(_pair, (module.kernel_size, module.stride, module.padding))
     is_plain_pool = (
         not module.ceil_mode
-        and tuple(padding) == (0, 0)
+        and padding == (0, 0)
         and _pair(getattr(module, "dilation", 1)) == (1, 1)
         and not getattr(module, "return_indices", False)
         and getattr(module, "divisor_override", None) is None

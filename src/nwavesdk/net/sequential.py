@@ -183,10 +183,11 @@ def _run_each(
 ) -> tuple[Tensor, Tensor]:
     """Run modules one after the other, except for the first ones, which have run."""
     mem = x
-    for i in range(n_done, len(modules)):
+    last = len(modules) - 1
+    for i in range(n_done, last + 1):
         module = modules[i]
         try:
-            y, mem = run_module(module, x, run, is_last=is_last and i == len(modules) - 1)
+            y, mem = run_module(module, x, run, is_last=is_last and i == last)
         except (RuntimeError, ValueError) as error:
             first = module._first_module() if isinstance(module, Container) else module
             if i and first is not None:
