@@ -52,9 +52,6 @@ class Residual(Container):
         _require_module("Residual", "shortcut", shortcut)
         self.shortcut = shortcut
 
-    def _first_module(self) -> nn.Module | None:
-        return self.body._first_module()
-
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         y, _ = run_module(self.body, x, run, is_last=False)
         skipped = x
@@ -117,18 +114,19 @@ class Branches(Container):
             for module in self._modules.values()
             if module is not None
         ]
+
         axis = 2 if run.is_sequence(x) else 1
         shapes = [list(y.shape) for y in outputs]
-        for shape in shapes[1:]:
-            others = shape[:axis] + shape[axis + 1 :]
-            fits = others == shapes[0][:axis] + shapes[0][axis + 1 :]
-            if not fits or (self.join == "add" and shape != shapes[0]):
-                what = "outputs" if self.join == "add" else "all dimensions but the channels"
-                raise ValueError(
-                    f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
-                    f"equal {what}: change the sizes of the branches."
-                )
-        y = torch.cat(outputs, axis) if self.join == "concatenate" else sum(outputs[1:], outputs[0])
+        is_sum = self.join == "add"
+        fixed = shapes if is_sum else [shape[:axis] + shape[axis + 1 :] for shape in shapes]
+        if any(sizes != fixed[0] for sizes in fixed):
+            equal = "outputs" if is_sum else "all dimensions but the channels"
+            raise ValueError(
+                f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
+                f"equal {equal}: change the sizes of the branches."
+            )
+
+        y = sum(outputs[1:], outputs[0]) if is_sum else torch.cat(outputs, axis)
         return y, y
 
     def extra_repr(self) -> str:
@@ -243,9 +241,6 @@ class Feedback(Container):
         _require_module("Feedback", "feedback", feedback)
         self.feedback = feedback
         self.memory = _Memory()
-
-    def _first_module(self) -> nn.Module | None:
-        return self.body._first_module()
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         run.restorers.append(self.memory.state_restorer())

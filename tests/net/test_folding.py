@@ -1,4 +1,4 @@
-"""Images in a net: channels-last from the first convolution on, with torch's results."""
+"""Modules without time in a net: images, channels-last from the first convolution on."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from nwavesdk.layers import LIFLayer, SpikingSequential, TimeBatchNorm, prepare_net
 from nwavesdk.layers.layout import is_channels_last
-from nwavesdk.net.images import as_module_runs_fastest, run_on_images
+from nwavesdk.net.folding import as_module_runs_fastest, run_on_images
 
 
 def conv_net(**options):
