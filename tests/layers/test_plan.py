@@ -25,7 +25,7 @@ from nwavesdk.layers import (
     detach_state,
     prepare_net,
 )
-from nwavesdk.layers.plan import MOST_PLANS
+from nwavesdk.layers.plan import MAX_PLANS
 from nwavesdk.surrogate import atan, custom
 
 TAU = 10e-3
@@ -275,11 +275,11 @@ def test_hooks_on_saved_tensors_may_be_disabled():
 
 def test_a_layer_keeps_a_limited_number_of_plans():
     layer = LIFLayer(N, TAU)
-    for B in range(1, 2 * MOST_PLANS):
+    for B in range(1, 2 * MAX_PLANS):
         prepare_net(layer)
         layer(torch.rand(B, N))
-        assert len(layer._plans) <= MOST_PLANS
-    assert len(layer._plans) == MOST_PLANS
+        assert len(layer._plans) <= MAX_PLANS
+    assert len(layer._plans) == MAX_PLANS
 
 
 def test_copies_and_pickles_carry_no_plan():

@@ -217,11 +217,6 @@ def watch_calls(
         received = args[0] if args else next(iter(kwargs.values()))
         on_synapse(module, received, charge)
 
-    def solve(layer: NeuronLayer, call: Callable[..., Any], cur: Tensor, **options: bool) -> Any:
-        problem, solution = call(cur, **options)
-        on_layer(layer, cur, solution.spikes)
-        return problem, solution
-
     layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
     handles = [
         module.register_forward_hook(hook, with_kwargs=True)
@@ -229,12 +224,12 @@ def watch_calls(
         if is_synapse(module)
     ]
     for layer in layers:
-        # Every kind of call ends in `_solve`. Torch's hooks do not see `spikes` and `record`.
-        vars(layer)["_solve"] = partial(solve, layer, layer._solve)
+        # Torch's hooks do not see `spikes` and `record`.
+        layer.on_call = on_layer
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
         for layer in layers:
-            del vars(layer)["_solve"]
+            layer.on_call = None

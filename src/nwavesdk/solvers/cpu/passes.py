@@ -22,7 +22,14 @@ from nwavesdk.solvers.cpu.loops import (
 from nwavesdk.solvers.cpu.native import KernelCall, backward_steps, forward_steps
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
-from nwavesdk.solvers.problem import delay_one_step
+from nwavesdk.solvers.problem import (
+    PassResult,
+    ProblemGradient,
+    ResultGradient,
+    delay_one_step,
+    new_result,
+    recent_spikes,
+)
 from nwavesdk.solvers.sparse.product import weight_gradient
 from nwavesdk.surrogate import Surrogate
 
@@ -34,6 +41,8 @@ _LANES = 128  # lanes that they are packed to
 # threads take 0.9 to 1.1 times as long for a light neuron, and 0.6 times for a heavy one in
 # backward, if both cores are free (`python -m benchmarks.threads`).
 _SMALL = 1 << 15
+# Found once: a look-up in torch takes as long as a tenth of a step.
+_empty_like = torch.empty_like
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -79,53 +88,60 @@ class ForwardPass:
         recurrence: Sequence[Tensor],
         needs_membrane: bool,
         needs_saved: bool,
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], tuple[Tensor, ...], int | None]:
-        """Run without a graph; returns the fields of a `Solution`, in the shape of `x`.
+    ) -> PassResult:
+        """Run without a graph; sequences of the result have the shape of `x`.
 
         Args:
             x: Input charge [B, T, N], or its values in any other shape.
             states: States before the first step, each [B, N].
             constants: Constants [C, N].
             recurrence: Weights [N, N] and spikes before the first step [B, N] of recurrent layers.
-            needs_membrane: Whether to write `Solution.mem`.
-            needs_saved: Whether to write `Solution.saved`.
+            needs_membrane: Whether to write `PassResult.mem`.
+            needs_saved: Whether to write `PassResult.saved`.
         """
         batch_stride, step_stride = self.strides
         like = x
         if not x.is_contiguous():
             x, batch_stride, step_stride = self._find_strides(x)
             like = torch.empty(x.shape, dtype=x.dtype, device="cpu")
-        spikes = torch.empty_like(like)
-        mem = torch.empty_like(like) if needs_membrane else None
+        spikes = _empty_like(like)
+        mem = _empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
+        last: tuple[Tensor, ...]
         if len(states) == 1:  # most neurons; a comprehension is slow compared with one step
-            initial: tuple[Tensor, ...] = (states[0].contiguous(),)
-            last: tuple[Tensor, ...] = (torch.empty_like(initial[0]),)
-            before: tuple[int, ...] = (initial[0].data_ptr(),)
-            after: tuple[int, ...] = (last[0].data_ptr(),)
+            first = states[0].contiguous()
+            last = (_empty_like(first),)
+            state_words = [first.data_ptr(), last[0].data_ptr()]
         else:
-            initial = tuple([state.contiguous() for state in states])
-            last = tuple([torch.empty_like(state) for state in initial])
-            before = tuple([state.data_ptr() for state in initial])
-            after = tuple([state.data_ptr() for state in last])
-        words = [
-            batch_stride,
-            step_stride,
-            x.data_ptr(),
-            constants.data_ptr(),
-            spikes.data_ptr(),
-            saved[0].data_ptr() if saved else 0,
-            0 if mem is None else mem.data_ptr(),
-            0 if others is None else others.data_ptr(),
-        ]
+            initial = [state.contiguous() for state in states]
+            last = tuple([_empty_like(state) for state in initial])
+            state_words = [state.data_ptr() for state in (*initial, *last)]
+        recent = None
         if recurrence:
-            words += [t.data_ptr() for t in recurrence]
-        count = self.call.run([*words, *before, *after])
-        return spikes, mem, last, saved, None if self.step.is_readout else count
+            weights = recurrence[0].contiguous()
+            spikes_before = recurrence[1].contiguous()
+            state_words = [weights.data_ptr(), spikes_before.data_ptr(), *state_words]
+        count = self.call.run(
+            [
+                batch_stride,
+                step_stride,
+                x.data_ptr(),
+                constants.data_ptr(),
+                spikes.data_ptr(),
+                saved[0].data_ptr() if saved else 0,
+                0 if mem is None else mem.data_ptr(),
+                0 if others is None else others.data_ptr(),
+                *state_words,
+            ]
+        )
+        if recurrence:
+            recent = recent_spikes(spikes, spikes_before)
+        spike_count = None if self.step.is_readout else count
+        return new_result((spikes, mem, last, saved, spike_count, recent))
 
     def _allocate_saved(self, like: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The saved values, and all but the first of them as one array if there are more."""
-        w = torch.empty_like(like)
+        w = _empty_like(like)
         if self.step.saved == 1:
             return (w,), None
         others = like.new_empty(self.step.saved - 1, *self.sizes)
@@ -203,38 +219,30 @@ class BackwardPass:
         saved: Sequence[Tensor],
         states: Sequence[Tensor],
         constants: Tensor,
-        grad_s: Tensor | None,
-        grad_mem: Tensor | None,
-        last: Sequence[Tensor | None],
+        grads: ResultGradient,
         sigma: Tensor | None = None,
         recurrence: Sequence[Tensor] = (),
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
-        """Gradients from those of the solution, each in the shape of the saved values.
+    ) -> ProblemGradient:
+        """Gradients from those of the result; ∂L/∂x has the shape of the saved values.
 
         Args:
-            saved: `Solution.saved`.
+            saved: `PassResult.saved`.
             states: States before the first step, each [B, N]; read only if some are recalled.
             constants: Constants [C, N].
-            grad_s: ∂L/∂spikes.
-            grad_mem: ∂L/∂mem.
-            last: Gradients of the last states.
+            grads: Gradients of the result, sequences in the shape of the saved values.
             sigma: σ' in each step if `needs_sigma`, which becomes ∂L/∂x.
             recurrence: Transposed weights [N, N], and the array for the gradient of the spikes
                 before the first step [B, N].
-
-        Returns:
-            ∂L/∂x, ∂L/∂states (each [B, N]), and ∂L/∂constants of each batch element [C, B, N] if
-            they learn.
         """
         B, _, N = self.sizes
         adjoint = self.adjoint
         w = saved[0].contiguous()
         others = stacked(saved[1:], w) if adjoint.saved > 1 else None
         K = adjoint.states
-        grad_s = None if grad_s is None else grad_s.contiguous()
-        grad_mem = None if grad_mem is None else grad_mem.contiguous()
+        grad_s = None if grads.spikes is None else grads.spikes.contiguous()
+        grad_mem = None if grads.mem is None else grads.mem.contiguous()
         initial = [states[k].contiguous() for k in adjoint.recalled]
-        grad_last = [None if g is None else g.contiguous() for g in last]
+        grad_last = [None if g is None else g.contiguous() for g in grads.last]
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
             grad_x.copy_(sigma)
@@ -249,50 +257,45 @@ class BackwardPass:
             *[0 if t is None else t.data_ptr() for t in (*initial, *grad_last, *before)],
         ]
         self.call.run(words)
-        return grad_x, before, grad_constants
+        return ProblemGradient(grad_x, before, grad_constants)
 
     def run_recurrent(
         self,
         saved: Sequence[Tensor],
         states: Sequence[Tensor],
         constants: Tensor,
-        grad_s: Tensor | None,
-        grad_mem: Tensor | None,
-        last: Sequence[Tensor | None],
+        grads: ResultGradient,
         sigma: Tensor | None,
-        recurrence: Sequence[Tensor],
+        weights: Tensor,
+        spikes_before: Tensor,
         spikes: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None, Tensor, Tensor]:
+    ) -> ProblemGradient:
         """As `run`, for a recurrent layer.
 
         Args:
             saved: See `run`.
             states: See `run`.
             constants: See `run`.
-            grad_s: See `run`.
-            grad_mem: See `run`.
-            last: See `run`.
+            grads: See `run`.
             sigma: See `run`.
-            recurrence: Weights [N, N] and spikes before the first step [B, N].
+            weights: The weights through which the gradient goes back, [N, N].
+            spikes_before: The spikes before the first step [B, N].
             spikes: The spikes of the forward pass, which a single step does not need.
-
-        Returns:
-            In addition, ∂L/∂weights [N, N] and the gradient of the spikes before the first step.
         """
-        weights, spikes_before = recurrence
         B, T, N = self.sizes
         if T == 1:
-            gradients = self.run(saved, states, constants, grad_s, grad_mem, last, sigma)
-            grad = gradients[0].view(B, N)
-            return *gradients, spikes_before.t() @ grad, grad @ weights.t()
+            gradient = self.run(saved, states, constants, grads, sigma)
+            grad = gradient.x.view(B, N)
+            gradient.recurrent = spikes_before.t() @ grad
+            gradient.spikes = grad @ weights.t()
+            return gradient
         grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
         arrays = (weights.t().contiguous(), grad_before)
-        grad_x, grad_states, grad_constants = self.run(
-            saved, states, constants, grad_s, grad_mem, last, sigma, arrays
-        )
+        gradient = self.run(saved, states, constants, grads, sigma, arrays)
         (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
-        grad_weights = weight_gradient(before.reshape(-1, N), grad_x.reshape(-1, N))
-        return grad_x, grad_states, grad_constants, grad_weights, grad_before
+        gradient.recurrent = weight_gradient(before.reshape(-1, N), gradient.x.reshape(-1, N))
+        gradient.spikes = grad_before
+        return gradient
 
 
 @lru_cache(maxsize=256)
