@@ -77,7 +77,6 @@ class DelayedSynapse(PastSynapse):
         tensor([0.0000, 0.7500, 0.2500, 0.0000])
     """
 
-    _state_attributes = ("_past",)
     _draws_delays = False
     scaled_delays: Tensor
 

@@ -21,7 +21,6 @@ from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.layout import Layout, is_channels_last
-from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.plan import attach_spike_count, run_planned
 from nwavesdk.layers.prepare import hold_prepared, leave_graph
 from nwavesdk.layers.record import Record
@@ -215,7 +214,7 @@ class NeuronLayer(ConstantNeurons):
         return is_chosen or self.solver.startswith("compasso")
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_graphs(super().__getstate__()) | {"_known_settings": ()}
+        return super().__getstate__() | {"_known_settings": ()}
 
     def effective_recurrent_weights(self) -> Tensor | None:
         """The recurrent weights that act, [N, N], or None."""

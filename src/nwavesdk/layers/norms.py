@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import finite_number, positive_number, switch, whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.checks import check_memory
@@ -97,11 +96,6 @@ class SequenceNorm(Prepared):
             y = torch.addcmul(shift.reshape(by_channel), sequence, scale.reshape(by_channel))
             y = y.to(x.dtype)
         return y if is_sequence else y.reshape(x.shape)
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Expect the start of a sequence, unless `keep_state`."""
-        if not keep_state:
-            self.forget_state()
 
     @abstractmethod
     def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -186,7 +180,7 @@ class TimeBatchNorm(SequenceNorm):
         tensor(True)
     """
 
-    _state_attributes: tuple[str, ...] = ("_has_run",)
+    _state_flags = ("_has_run",)
     is_synchronized = False
 
     def __init__(
