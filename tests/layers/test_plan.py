@@ -28,6 +28,8 @@ from nwavesdk.layers import (
 from nwavesdk.layers.plan import MAX_PLANS
 from nwavesdk.surrogate import atan, custom
 
+CALL_SETTINGS = sys.modules[NeuronLayer.__module__].CALL_SETTINGS
+
 TAU = 10e-3
 N = 7
 
@@ -547,6 +549,48 @@ def test_the_same_module_may_run_twice_in_a_net():
     prepare_net(net)
     x = torch.full((1, N), 2.0)
     assert torch.equal(net(x)[1], torch.full((1, N), 0.5))
+
+
+# What a call reads of a layer and a plan need not compare: what is fixed when it is built, what is
+# compared with the page and the constants, and what belongs to one call.
+NOT_SETTINGS = {
+    *("features", "_keys", "_given", "_parameters", "_buffers", "_modules", "_ring_steps"),
+    *("reset_mechanism", "log_taus", "thresholds", "_spec_name"),
+    *("recurrent_weights", "_recurrent"),
+    *("_states", "_last_spikes", "_state_pass", "last_solver", "on_call"),
+}
+
+
+def attributes_read(layer):
+    """The attributes of the instance that a call without a plan reads."""
+    prepare_net(layer)
+    names = set()
+    kind = type(layer)
+
+    class Recorded(kind):
+        def __getattribute__(self, name):
+            if name in object.__getattribute__(self, "__dict__"):
+                names.add(name)
+            return object.__getattribute__(self, name)
+
+    layer.__class__ = Recorded
+    for _ in range(2):
+        layer._solve(torch.rand(2, 900, N), needs_membrane=True)
+    layer.__class__ = kind
+    return names
+
+
+def test_the_settings_of_a_plan_are_what_a_call_reads():
+    chip = H1v1Layer(N, TAU, ileak_mismatch=True, layer_topology="RC", device="cpu")
+    layers = [
+        LIFLayer(N, TAU),
+        LIFLayer(N, TAU, layer_topology="RC"),
+        LIFLayer(N, TAU, device="gpu"),
+        LIFLayer(N, TAU, spike_grad=lambda z: z.sigmoid()),
+    ]
+    read = set().union(*map(attributes_read, layers)) - NOT_SETTINGS
+    assert read == set(CALL_SETTINGS)
+    assert attributes_read(chip) - NOT_SETTINGS <= {*CALL_SETTINGS, "_mismatch"}
 
 
 def python_calls(call):
