@@ -6,7 +6,7 @@ in time, through what the steps have saved (see `Program`). So a new solver is o
 What is saved for backward, in this order: the values that `Program.saved` names, in the saved
 dtype; the states before the first step, if backward reads them; of a recurrent problem, its weights
 and the spikes before the first step; and, if it has several steps, the spikes. Constants are values
-in `Passes`, because their gradients go by `Passes.chain`.
+of the passes, because their gradients go by `chain` (see `passes`).
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nwavesdk.solvers.cpu.serial import SerialPasses
 from nwavesdk.solvers.parallel.chunk_gradient import backward_chunks
 from nwavesdk.solvers.parallel.chunks import forward_chunks
 from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
-from nwavesdk.solvers.passes import Backward, Forward, Passes, ProblemPasses
+from nwavesdk.solvers.passes import Backward, Forward, ProblemPasses
 from nwavesdk.solvers.problem import (
     PassResult,
     Problem,
@@ -32,6 +33,8 @@ from nwavesdk.solvers.serial import backward_serial, forward_serial
 
 __all__ = ["BACKWARD", "FORWARD", "charge_gradient", "run_passes", "sweep"]
 
+
+Passes = ProblemPasses | SerialPasses
 
 # Forward pass by solver: `(problem, needs_membrane, needs_saved) -> PassResult`.
 FORWARD: dict[str, Forward] = {
@@ -99,7 +102,7 @@ def run_passes(
         states: States before the first step, each [B, N].
         recurrence: Of a recurrent problem, weights [N, N] and the spikes before the first step
             [B, N].
-        learned: What the constants are computed from, as far as it learns; see `Passes.chain`.
+        learned: What the constants are computed from, as far as it learns; see `passes`.
         needs_membrane: Whether the membrane after each step is returned.
         needs_saved: Whether `PassResult.saved` is returned.
     """

@@ -16,21 +16,23 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.passes import BackwardPass, ForwardPass, backward_pass, forward_pass
 from nwavesdk.solvers.feedback import bounded_feedback
-from nwavesdk.solvers.passes import Chain, Passes, sum_over_batch
+from nwavesdk.solvers.passes import Chain, sum_over_batch
 from nwavesdk.solvers.problem import (
     PassResult,
     Problem,
     ProblemGradient,
     ResultGradient,
     Spec,
+    delay_one_step,
     program_of_spec,
     spike_argument,
 )
+from nwavesdk.solvers.sparse.product import weight_gradient
 
 __all__ = ["SerialPasses", "backward_cpu", "forward_cpu"]
 
 
-class SerialPasses(Passes):
+class SerialPasses:
     """The passes of one size, with constants of fixed value.
 
     Args:
@@ -38,7 +40,7 @@ class SerialPasses(Passes):
         saves: What the forward pass saves for, see `Problem`.
         sizes: B, T, N.
         constants: Constants of the neuron, each [N]; their values are copied.
-        chain: See `Passes`.
+        chain: See `nwavesdk.solvers.passes`, also for the attributes.
         dtype: That of charge, states and constants.
         is_recurrent: Whether the problem is recurrent.
 
@@ -115,6 +117,7 @@ class SerialPasses(Passes):
     def problem(
         self, x: Tensor, states: Sequence[Tensor], recurrence: Sequence[Tensor] = ()
     ) -> Problem:
+        """The problem of a call; without states, it starts at rest."""
         return Problem(
             self.spec,
             x,
@@ -132,6 +135,7 @@ class SerialPasses(Passes):
         needs_membrane: bool,
         needs_saved: bool,
     ) -> PassResult:
+        """Run without a graph; see `ForwardPass.run`."""
         return self._forward.run(x, states, self.constants, recurrence, needs_membrane, needs_saved)
 
     def backward(
@@ -143,16 +147,29 @@ class SerialPasses(Passes):
         grads: ResultGradient,
         may_overwrite: bool,
     ) -> ProblemGradient:
+        """The adjoint of `forward`; see `ProblemPasses.backward`."""
         key = may_overwrite, torch.get_num_threads()
         adjoint = self._compiled.get(key) or self._compile_backward(*key)
         sigma = self._surrogate_derivative(states, saved) if adjoint.needs_sigma else None
         if not recurrence:
             return adjoint.run(saved, states, self.constants, grads, sigma)
+
         weights, spikes_before = recurrence
         feedback = self._feedback(weights)
-        return adjoint.run_recurrent(
-            saved, states, self.constants, grads, sigma, feedback, spikes_before, spikes
-        )
+        N = self.sizes[2]
+        if self._is_step:
+            gradient = adjoint.run(saved, states, self.constants, grads, sigma)
+            grad = gradient.x.view(-1, N)
+            gradient.recurrent = spikes_before.t() @ grad
+            gradient.spikes = grad @ feedback.t()
+            return gradient
+        grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
+        arrays = feedback.t().contiguous(), grad_before
+        gradient = adjoint.run(saved, states, self.constants, grads, sigma, arrays)
+        (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
+        gradient.recurrent = weight_gradient(before.reshape(-1, N), gradient.x.reshape(-1, N))
+        gradient.spikes = grad_before
+        return gradient
 
     def _compile_backward(self, may_overwrite: bool, threads: int) -> BackwardPass:
         """The adjoint pass, which is compiled when the first gradient is needed."""
