@@ -51,10 +51,10 @@ CALL_SETTINGS = (
     "recurrent_delays",
     "device",
     "solver",
+    "compasso_spike_grad",
     "saved_dtype",
     "max_loop_gain",
     "_slowest_decay",
-    "_uses_fixed_surrogate",
 )
 """The attributes that a call reads, besides constants, weights and state, and that may change.
 
@@ -142,103 +142,22 @@ class NeuronLayer(ConstantNeurons):
         self._spec_name: str | None = None
         # The settings from which it was made.
         self._known_settings: tuple[Any, ...] = ()
+        # The decay of the slowest neuron, for the choice between serial solver and comPaSSo.
         self._slowest_decay = 0.0
-        self._uses_fixed_surrogate = False
-        self._use_device(self.device)
+        self._use_device(self.device, was_fixed=False)
 
-    def check_device(self, device: str) -> None:
-        """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
-
-        Raises:
-            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
-        """
-        if self.solver.startswith("compasso") and self.neuron.carry is None:
-            raise ValueError(
-                f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
-                f'solver="{self.solver}": use solver="auto".'
-            )
-        if self.layer_topology == "RC" and self._is_on_compasso(device):
-            raise ValueError(
-                f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
-                'layer_topology="RC": use device="cpu", which runs on CUDA tensors too.'
-            )
-
-    def set_device(self, device: str) -> None:
-        """Set NWAVE's choice of solver `device` (not torch's device); see `to_gpu`.
-
-        Raises:
-            ValueError: See `check_device`.
-        """
-        self._use_device(device)
-
-    def _use_device(self, device: str) -> None:
-        self.check_device(device)
-        self.device = device
-        was_fixed = self._uses_fixed_surrogate
-        self._uses_fixed_surrogate = (
-            self._is_on_compasso(device) and self.compasso_spike_grad == "fixed"
-        )
-        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
-        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
-            path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
-            warnings.warn(
-                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
-                f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
-                'compasso_spike_grad="layer", or solver="serial".',
-                stacklevel=5,  # the caller of a layer, or of `to_gpu`
-            )
-        if self._spec_name is not None:
-            self._update_call_settings()
-
-    def _update_call_settings(self) -> None:
-        """Store what a call needs to know of surrogate, device and constants.
-
-        A call cannot compute this itself, because compiled code must not read values. What is
-        derived from the page is derived here, before the first call.
-        """
-        settings = (self.page, *self.read_settings(self))
-        is_on_compasso = self._is_on_compasso(self.device)
-        if settings == self._known_settings and not is_on_compasso:
-            return
-        self._spec_name = spec_name(self._spec())
-        # Within `torch.utils.checkpoint`, this must save no tensors: it does not run a second time.
-        with torch.no_grad():
-            constants = self.constants()
-        if is_on_compasso:
-            self._slowest_decay = float(constants[0].max())
-        self._known_settings = (self.page, *self.read_settings(self))
-
-    def _is_on_compasso(self, device: str) -> bool:
-        """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
-        is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
-        return is_chosen or self.solver.startswith("compasso")
+    def extra_repr(self) -> str:
+        size = str(self.features[0] if len(self.features) == 1 else self.features)
+        texts = [size, *self._constant_texts(), f"dt={self.dt:.4g}"]
+        texts += [] if self.neuron.is_readout else [f"spike_grad={self.spike_grad!r}"]
+        texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
+        texts += [f'device="{self.device}"'] if self.device != "cpu" else []
+        return ", ".join(texts)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_known_settings": ()}
 
-    def effective_recurrent_weights(self) -> Tensor | None:
-        """The recurrent weights that act, [N, N], or None."""
-        weights: Tensor | None = parameter_of(self, "recurrent_weights")
-        return weights
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:
-        super().prepare(noise, keep_state)
-        self._update_call_settings()
-
-    def prepare_in_graph(self) -> None:
-        super().prepare_in_graph()
-        known = None if self._spec_name is None else specs_by_name.get(self._spec_name)
-        if torch.compiler.is_compiling() and known != self._spec():
-            leave_graph(type(self).__name__)
-
-    def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:
-        """A call of a layer that nobody has prepared; the state that is left keeps no graph."""
-        check_input(type(self).__name__, cur, self.features)
-        self._require_prepared(cur.ndim == len(self.features) + 2)
-        with hold_prepared([self]):
-            result = call(cur, *rest)
-        self.detach_state()
-        return result
+    # Calls
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and first state after each step; see the class for shapes and errors."""
@@ -262,20 +181,6 @@ class NeuronLayer(ConstantNeurons):
         if result is None:
             result = self._run_without_plan(cur, needs_membrane=False)
         return result.spikes
-
-    def _run_without_plan(self, cur: Tensor, needs_membrane: bool) -> PassResult:
-        """Run a call; spikes and membrane of the result have the user's shape."""
-        _, result = self._solve(cur, needs_membrane and not self.neuron.is_readout)
-        return self._in_user_shape(result, cur)
-
-    def layout_of(self, cur: Tensor) -> Layout:
-        """The order in which neurons are run: that of the input, or channels first.
-
-        Recurrent weights connect neurons in the order of the features, so a recurrent layer runs in
-        that order.
-        """
-        follows = self.layer_topology != "RC"
-        return Layout(self.features, follows and is_channels_last(cur, len(self.features)))
 
     def record(self, cur: Tensor, charge: bool = False) -> Record:
         """Run a call and record it, with all states.
@@ -314,6 +219,50 @@ class NeuronLayer(ConstantNeurons):
             is_single_step=cur.ndim < len(self.features) + 2,
         )
 
+    def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:
+        """A call of a layer that nobody has prepared; the state that is left keeps no graph."""
+        check_input(type(self).__name__, cur, self.features)
+        self._require_prepared(cur.ndim == len(self.features) + 2)
+        with hold_prepared([self]):
+            result = call(cur, *rest)
+        self.detach_state()
+        return result
+
+    def _run_without_plan(self, cur: Tensor, needs_membrane: bool) -> PassResult:
+        """Run a call; spikes and membrane of the result have the user's shape."""
+        _, result = self._solve(cur, needs_membrane and not self.neuron.is_readout)
+        return self._in_user_shape(result, cur)
+
+    def _in_user_shape(self, result: PassResult, cur: Tensor) -> PassResult:
+        """The result with spikes and membrane in the user's shape."""
+        spikes = self._to_user_shape(result.spikes, cur)
+        if result.spike_count is not None:
+            attach_spike_count(spikes, result.spike_count)
+        mem = None if result.mem is None else self._to_user_shape(result.mem, cur)
+        return result._replace(spikes=spikes, mem=mem)
+
+    def _to_user_shape(self, y: Tensor, cur: Tensor) -> Tensor:
+        """A sequence [B, T, N] in shape, dtype and layout of the input; [*features] has B = 1."""
+        leading = cur.shape[: cur.ndim - len(self.features)] or (1,)
+        return self.layout_of(cur).unflatten(y.to(cur.dtype).reshape(*leading, y.shape[-1]))
+
+    def layout_of(self, cur: Tensor) -> Layout:
+        """The order in which neurons are run: that of the input, or channels first.
+
+        Recurrent weights connect neurons in the order of the features, so a recurrent layer runs in
+        that order.
+        """
+        follows = self.layer_topology != "RC"
+        return Layout(self.features, follows and is_channels_last(cur, len(self.features)))
+
+    def _sizes(self, cur: Tensor) -> tuple[int, int, int]:
+        """B, T, N of an input; single steps have T = 1, and [*features] has B = 1."""
+        leading = cur.shape[: cur.ndim - len(self.features)]
+        B, T = (*leading, 1, 1)[:2]
+        return B, T, math.prod(self.features)
+
+    # The way of a call without a plan
+
     def _solve(
         self, cur: Tensor, needs_membrane: bool, needs_saved: bool = False
     ) -> tuple[Problem, PassResult]:
@@ -332,38 +281,6 @@ class NeuronLayer(ConstantNeurons):
             self.on_call(self, cur, result.spikes)
         return problem, result
 
-    def _sizes(self, cur: Tensor) -> tuple[int, int, int]:
-        """B, T, N of an input; single steps have T = 1, and [*features] has B = 1."""
-        leading = cur.shape[: cur.ndim - len(self.features)]
-        B, T = (*leading, 1, 1)[:2]
-        return B, T, math.prod(self.features)
-
-    def _to_user_shape(self, y: Tensor, cur: Tensor) -> Tensor:
-        """A sequence [B, T, N] in shape, dtype and layout of the input; [*features] has B = 1."""
-        leading = cur.shape[: cur.ndim - len(self.features)] or (1,)
-        return self.layout_of(cur).unflatten(y.to(cur.dtype).reshape(*leading, y.shape[-1]))
-
-    def _in_user_shape(self, result: PassResult, cur: Tensor) -> PassResult:
-        """The result with spikes and membrane in the user's shape."""
-        spikes = self._to_user_shape(result.spikes, cur)
-        if result.spike_count is not None:
-            attach_spike_count(spikes, result.spike_count)
-        mem = None if result.mem is None else self._to_user_shape(result.mem, cur)
-        return result._replace(spikes=spikes, mem=mem)
-
-    @property
-    def uses_spike_grad(self) -> bool:
-        """Whether a call uses `spike_grad`.
-
-        False for read-outs, and if comPaSSo uses `fast_sigmoid(25)` instead.
-        """
-        return not (self._uses_fixed_surrogate or self.neuron.is_readout)
-
-    def _spec(self) -> Spec:
-        surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE
-        limit = self.max_loop_gain if self.layer_topology == "RC" else None
-        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
-
     def _problem(self, x: Tensor, layout: Layout) -> Problem:
         """The problem of a charge [B, T, N] in the order of `layout`."""
         states, spikes = self._initial_state(x, layout)
@@ -381,6 +298,29 @@ class NeuronLayer(ConstantNeurons):
         if self.recurrent_delays is not None:
             weights = self.recurrent_delays(weights)
         return Problem(spec, x, states, constants, weights.to(x), spikes)
+
+    def _spec(self) -> Spec:
+        surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE
+        limit = self.max_loop_gain if self.layer_topology == "RC" else None
+        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
+
+    @property
+    def uses_spike_grad(self) -> bool:
+        """Whether a call uses `spike_grad`.
+
+        False for read-outs, and if comPaSSo uses `fast_sigmoid(25)` instead.
+        """
+        return not (self._uses_fixed_surrogate or self.neuron.is_readout)
+
+    @property
+    def _uses_fixed_surrogate(self) -> bool:
+        """Whether the gradient is that of `FIXED_SURROGATE`, whatever `spike_grad` is."""
+        return self.compasso_spike_grad == "fixed" and self._is_on_compasso(self.device)
+
+    def effective_recurrent_weights(self) -> Tensor | None:
+        """The recurrent weights that act, [N, N], or None."""
+        weights: Tensor | None = parameter_of(self, "recurrent_weights")
+        return weights
 
     def _choose_solver(self, x: Tensor) -> str:
         is_learnable = self._has_learnable_surrogate(x)
@@ -413,10 +353,80 @@ class NeuronLayer(ConstantNeurons):
             raise RuntimeError(NOT_COMPILED)
         return surrogate.learnable(x.new_zeros(1, x.shape[2]))
 
-    def extra_repr(self) -> str:
-        size = str(self.features[0] if len(self.features) == 1 else self.features)
-        texts = [size, *self._constant_texts(), f"dt={self.dt:.4g}"]
-        texts += [] if self.neuron.is_readout else [f"spike_grad={self.spike_grad!r}"]
-        texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
-        texts += [f'device="{self.device}"'] if self.device != "cpu" else []
-        return ", ".join(texts)
+    # What is prepared before a call
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
+        super().prepare(noise, keep_state)
+        self._update_call_settings()
+
+    def prepare_in_graph(self) -> None:
+        super().prepare_in_graph()
+        known = None if self._spec_name is None else specs_by_name.get(self._spec_name)
+        if torch.compiler.is_compiling() and known != self._spec():
+            leave_graph(type(self).__name__)
+
+    def _update_call_settings(self) -> None:
+        """Store what a call needs to know of surrogate, device and constants.
+
+        A call cannot compute this itself, because compiled code must not read values. What is
+        derived from the page is derived here, before the first call.
+        """
+        settings = (self.page, *self.read_settings(self))
+        is_on_compasso = self._is_on_compasso(self.device)
+        if settings == self._known_settings and not is_on_compasso:
+            return
+        self._spec_name = spec_name(self._spec())
+        # Within `torch.utils.checkpoint`, this must save no tensors: it does not run a second time.
+        with torch.no_grad():
+            constants = self.constants()
+        if is_on_compasso:
+            self._slowest_decay = float(constants[0].max())
+        self._known_settings = (self.page, *self.read_settings(self))
+
+    # NWAVE's choice of solver `device`, which is not torch's device
+
+    def check_device(self, device: str) -> None:
+        """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
+
+        Raises:
+            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
+        """
+        if self.solver.startswith("compasso") and self.neuron.carry is None:
+            raise ValueError(
+                f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
+                f'solver="{self.solver}": use solver="auto".'
+            )
+        if self.layer_topology == "RC" and self._is_on_compasso(device):
+            raise ValueError(
+                f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
+                'layer_topology="RC": use device="cpu", which runs on CUDA tensors too.'
+            )
+
+    def set_device(self, device: str) -> None:
+        """Set NWAVE's choice of solver `device` (not torch's device); see `to_gpu`.
+
+        Raises:
+            ValueError: See `check_device`.
+        """
+        self._use_device(device, was_fixed=self._uses_fixed_surrogate)
+        if self._spec_name is not None:
+            self._update_call_settings()
+
+    def _use_device(self, device: str, *, was_fixed: bool) -> None:
+        """Set the device; warn if `spike_grad` has no effect on it, and had one before."""
+        self.check_device(device)
+        self.device = device
+        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
+        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
+            path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
+            warnings.warn(
+                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
+                f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
+                'compasso_spike_grad="layer", or solver="serial".',
+                stacklevel=5,  # the caller of a layer, or of `to_gpu`
+            )
+
+    def _is_on_compasso(self, device: str) -> bool:
+        """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
+        is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
+        return is_chosen or self.solver.startswith("compasso")
