@@ -432,6 +432,22 @@ def test_a_state_or_recurrent_weights_of_other_sizes_are_refused(is_planned, in_
         call(recurrent)
 
 
+@pytest.mark.parametrize("options", [{}, {"saved_dtype": "bfloat16"}, {"solver": "compasso"}])
+def test_a_constant_that_changes_before_backward_does_not_change_the_gradient(options):
+    layer = LIFLayer(N, TAU, [0.8] * N, learn_thresholds=True, detach_reset=False, **options)
+    layer.double()
+    gradients = []
+    for change in (1.0, 0.5):
+        prepare_net(layer)
+        x = drive((2, 600, N), torch.float64)
+        spk, _ = layer(x)
+        with torch.no_grad():
+            layer.thresholds.mul_(change)
+        spk.sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(*gradients)
+
+
 def test_a_default_device_is_not_that_of_a_call():
     layer = LIFLayer(N, TAU, learn_taus=True)
     prepare_net(layer)

@@ -42,7 +42,8 @@ class ProblemPasses:
     ) -> None:
         self.spec = problem.spec
         self.saves = problem.saves
-        self.constants = tuple(constant.detach() for constant in problem.constants)
+        # Copies: parameters may change in place before backward.
+        self.constants = tuple(constant.detach().clone() for constant in problem.constants)
         self.n_states = len(problem.states)
         self.n_saved = len(problem.program.saved)
         self.is_recurrent = problem.recurrent is not None
