@@ -33,7 +33,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
 RUNS = ROOT / "runs" / "accuracy"
 
 # Most spikes per step and neuron of a hidden layer that the goal allows.
-MOST_SPIKES = 0.05
+MAX_SPIKES = 0.05
 
 HEADER = (
     "| set | split version | accuracy, % | goal | | CNN | CNN with augmentation | SVM "
@@ -195,7 +195,7 @@ def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
         layers = zip(*(result["rates"] for result in results), strict=True)
         means = [statistics.fmean(layer) for layer in layers]
         rates = ", ".join(f"{100 * rate:.1f}" for rate in means)
-        rates += " (above 5)" if any(rate > MOST_SPIKES for rate in means) else ""
+        rates += " (above 5)" if any(rate > MAX_SPIKES for rate in means) else ""
     by_method = [
         spread([100 * b["accuracy"] for b in row["baselines"] if b["method"] == method], 1)
         for method in ("cnn", "cnn-augmented", "svm")

@@ -141,7 +141,7 @@ def measure_statistics(net: nn.Module, run: Run) -> None:
     norms = [module for module in net.modules() if isinstance(module, SequenceNorm)]
     momenta = [norm.momentum for norm in norms]
     batch_size = run.config.learning.batch_size
-    order = BatchOrder(run.data.train, batch_size, 0, 1, 0, has_batch_norm=True)
+    order = BatchOrder(run.data.train, batch_size, 0, replicas=1, rank=0, has_batch_norm=True)
     order.set_epoch(run.config.learning.epochs)
     net.train()
     for count, batch in enumerate(batches_of(run.data.train, batch_size, order), 1):

@@ -30,7 +30,7 @@ __all__ = ["build", "main"]
 
 BATCH = 64
 PEAK_RATE = 4e-3
-MOST_SPIKES = 0.03
+MAX_SPIKES = 0.03
 BOUND_WEIGHT = 0.2
 BOUND_EPOCHS = 10
 
@@ -121,7 +121,7 @@ def train_epoch(
         prepare_net(net)
         recording = net.record(augment(x[picked], scale))
         loss = cross_entropy(scores(recording), y[picked], label_smoothing=0.05)
-        excess = torch.stack(rates(recording)) / MOST_SPIKES - 1
+        excess = torch.stack(rates(recording)) / MAX_SPIKES - 1
         (loss + bound_weight * excess.relu().sum()).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         schedule.optimizer.step()

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nwavesdk.data.decoding import MOST_SECONDS, Samples, read_sound
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, Samples, read_sound
 from nwavesdk.net import streaming
 from nwavesdk.train import TrainedRun, load
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--block", type=float, default=10e-3, help="length of a block [s]")
     parser.add_argument("--fast", action="store_true", help="do not wait for the time of a block")
     options = parser.parse_args()
-    if not 0 < options.block <= MOST_SECONDS:
+    if not 0 < options.block <= MAX_RECORDING_SECONDS:
         sys.exit(f"live.py: --block: expected a time above 0 [s], got {options.block:g}.")
     if not 0 < options.average < math.inf:
         sys.exit(f"live.py: --average: expected a time above 0 [s], got {options.average:g}.")

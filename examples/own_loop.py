@@ -28,7 +28,7 @@ from nwavesdk.presets import conv
 from nwavesdk.train.fit.network import sample_config
 
 EPOCHS, BATCH, PEAK_RATE = 3, 64, 1e-2
-MOST_SPIKES, SPIKE_COST = 0.05, 0.2  # bound of the rates of hidden layers, and its weight
+MAX_SPIKES, SPIKE_COST = 0.05, 0.2  # bound of the rates of hidden layers, and its weight
 CHANGES = Augmentation("series", shift=0.1, scale=0.1, time_mask=0.1)
 
 
@@ -52,7 +52,7 @@ def scores_and_loss(net: nn.Module, batch: Batch, cost: float) -> tuple[Tensor, 
     recording = record(net, batch.x, lengths=batch.lengths)
     scores = membrane_readout(recording.mem, "mean", batch.lengths)
     hidden = [layer.spk for layer in recording.spiking.values()]
-    excess = rate_excess_loss(hidden, MOST_SPIKES, batch.lengths)
+    excess = rate_excess_loss(hidden, MAX_SPIKES, batch.lengths)
     loss = nn.functional.cross_entropy(scores, batch.y, label_smoothing=0.05)
     return scores, loss + cost * excess
 

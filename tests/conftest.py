@@ -19,7 +19,7 @@ import torch
 # The packages that tests of an extra need, by their marker.
 EXTRAS = {
     "events": ("aedat", "h5py"),
-    "interop": ("nir", "nirtorch", "neurobench", "onnx", "onnxscript", "onnxruntime"),
+    "interop": ("nir", "neurobench", "onnx", "onnxscript", "onnxruntime"),
     "hpo": ("ray", "optuna"),
     "docs": ("mkdocs", "griffe"),
 }

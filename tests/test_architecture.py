@@ -49,7 +49,6 @@ EXTRAS = {
     "nir",
     "nirtorch",
     "optuna",
-    "plotly",
     "ray",
     "safetensors",
     "scipy",

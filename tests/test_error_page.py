@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "errors.md"
 # Errors of our own whose first argument is a text, not a file.
-OWN_ERRORS = {"BrokenRunError", "CannotSplitError", "NetFileError", "PageError"}
+OWN_ERRORS = {"BrokenRunError", "CannotSplitError", "LostError", "NetFileError", "PageError"}
 WARNINGS = {"warnings.warn", "_warn_once"}
 # Variables and calls that hold or return the name of a class or a function.
 OWNER = re.compile(

@@ -119,9 +119,12 @@ def test_a_default_is_a_number_that_a_user_could_write() -> None:
     import griffe
 
     from docs.site.docstrings import OurDocstrings, as_written
-    from nwavesdk.data.decoding import MOST_SECONDS
+    from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 
-    assert as_written("MOST_SECONDS", "nwavesdk.data.decoding") == f"{MOST_SECONDS:g}"
+    assert (
+        as_written("MAX_RECORDING_SECONDS", "nwavesdk.data.decoding")
+        == f"{MAX_RECORDING_SECONDS:g}"
+    )
     for text in ("None", "-80.0", "1e-3", "'linear'", "LIGHT", "torch.float32"):
         assert as_written(text, "nwavesdk.plot.theme") == text
     code = """

@@ -40,6 +40,6 @@ class Here:
         return future
 
     def call(self, work: Any, job: Any) -> Any:
-        """What a function returns or raises."""
+        """The result of a function. Raises the error that the function raises."""
         with self as workers:
             return workers.submit(work, job).result()

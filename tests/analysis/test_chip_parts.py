@@ -1,4 +1,4 @@
-"""Drawn chips in parts: the counts are those of one machine, in the same tiles."""
+"""Drawn chips in parts: the counts equal the counts of one machine, in the same tiles."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -143,8 +143,10 @@ def test_hostile_names_of_many_classes_can_be_rendered() -> None:
         counts = dict.fromkeys(classes, 1)
         changed = {**report, "classes": classes, "per_class": {"train": counts}}
         changed["recordings"] = {"train": len(classes)}
+
         png = render_png(lambda theme: draw_data(hostile, sets, changed, theme), theme)  # noqa: B023
         assert png.startswith(b"\x89PNG")
+
         figure = draw_data(hostile, sets, changed, theme)
         assert all(axes.get_title().isprintable() for axes in figure.axes)
         ticks = [label.get_text() for label in figure.axes[-1].get_xticklabels()]

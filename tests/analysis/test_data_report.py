@@ -35,6 +35,7 @@ def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[Completed
     sets = [
         Series(recordings.take(np.arange(start, end)), scaled) for start, end in pairwise(edges)
     ]
+
     config = sample_config("conv", (recordings.n_features,), 1, "series")
     facts = {
         "classes": recordings.classes,
@@ -76,6 +77,7 @@ def test_recordings_of_each_class_and_set_are_counted() -> None:
     assert report["lengths"]["steps"] == {"min": 1, "median": 3, "max": 9}
     assert report["lengths_by_set"]["train"]["steps"] == {"min": 5, "median": 7, "max": 9}
     assert report["lengths"]["seconds"] is None
+
     assert data_lines(report) == [
         "6 recordings of series, 0 skipped",
         "task: classification (each recording has a class)",
@@ -96,6 +98,7 @@ def test_steps_are_counted_if_they_have_classes() -> None:
     assert report["counted"] == "steps"
     assert report["per_class"]["train"] == {"P": 2, "Q": 1, "R": 0}
     assert report["per_class"]["val"] == {"P": 0, "Q": 2, "R": 0}
+
     lines = data_lines(report)
     assert lines[1] == "task: labels (each step has a class)"
     assert [line.split() for line in lines[5:]] == [
@@ -145,7 +148,9 @@ def test_a_pattern_in_all_sets_is_one_recording() -> None:
         ("sound", (32,), {"hold": 1}, "32 log-mel bands of 25 ms every 10 ms, scaled"),
         ("series", (1,), {"hold": 5}, "1 value, scaled, each for 5 steps"),
         (
-            *("series", (4,), {"add_standardized": True}),
+            "series",
+            (4,),
+            {"add_standardized": True},
             "2 values, scaled by the set and by the recording",
         ),
         ("features", (13,), {"hold": 4}, "13 features, scaled, each for 4 steps"),

@@ -1,4 +1,4 @@
-"""Nets with one defect by construction, and one without."""
+"""Nets with one defect by construction, and a net without defects."""
 
 import math
 import re
@@ -42,7 +42,7 @@ def examine_net(net, loss=every_step, limits=None):
 
 
 def kinds(health):
-    return {(one.kind, one.layer) for one in health.findings}
+    return {(finding.kind, finding.layer) for finding in health.findings}
 
 
 def numbers(layer):
@@ -51,7 +51,7 @@ def numbers(layer):
 
 def test_a_healthy_net():
     health = examine_net(net_of())
-    assert not health.findings, [str(one) for one in health.findings]
+    assert not health.findings, [str(finding) for finding in health.findings]
     assert [layer.layer for layer in health.layers] == ["1", "3", "5"]
     assert all(
         0.01 < layer.rate < 0.6 and layer.dead == layer.starved == 0 for layer in health.layers
@@ -93,8 +93,8 @@ def test_dead_neurons():
     health = examine_net(net)
     assert ("dead", "3") in kinds(health)
     assert health.layers[1].dead == 0.25
-    assert {one.layer for one in health.findings if one.kind == "dead"} == {"3"}
-    (dead,) = (one for one in health.findings if one.kind == "dead")
+    assert {finding.layer for finding in health.findings if finding.kind == "dead"} == {"3"}
+    (dead,) = (finding for finding in health.findings if finding.kind == "dead")
     assert str(dead).startswith("layer 3: 25% of its neurons never fire: raise their weights")
     assert "fluct_init" in dead.remedy
 
@@ -116,7 +116,7 @@ def test_dead_channels():
     x[:, :, 1, 0] = 0  # a row of pixels
     health = examine(SpikingSequential(layer), x, lambda spk, _: spk.mean())
     assert (health.layers[0].channels, health.layers[0].dead_channels) == (4, 1)
-    (dead,) = (one for one in health.findings if one.kind == "dead")
+    (dead,) = (finding for finding in health.findings if finding.kind == "dead")
     assert dead.text == (
         "layer 0: 33% of its neurons never fire (pixels of 4 channels, 1 of which never fire)"
     )
@@ -134,7 +134,7 @@ def test_saturated_neurons():
     net[0].weight.data[:, :10] = 5.0
     health = examine_net(net)
     assert health.layers[0].saturated == 0.5
-    assert {one for one in kinds(health) if one[0] == "saturated"} == {("saturated", "1")}
+    assert {key for key in kinds(health) if key[0] == "saturated"} == {("saturated", "1")}
 
 
 def test_starved_neurons():
@@ -142,7 +142,7 @@ def test_starved_neurons():
     net[2].weight.data[:7] = 1e-5  # nearly no effect on the next layer
     health = examine_net(net)
     assert health.layers[0].starved == 0.35
-    (starved,) = (one for one in health.findings if one.kind == "starved")
+    (starved,) = (finding for finding in health.findings if finding.kind == "starved")
     assert starved.layer == "1"
     assert "lower slope or alpha, as in spike_grad=fast_sigmoid(slope=1.6)" in starved.remedy
 
@@ -151,13 +151,18 @@ def test_vanishing_and_exploding_over_depth():
     vanishing = examine_net(net_of(slope=500.0))
     assert ("vanishing", "1") in kinds(vanishing)
     assert vanishing.layers[0].depth < 1e-2
+
     net = net_of(slope=0.01)
     for synapse in (net[2], net[4]):
         synapse.weight.data = 4 * torch.randn(synapse.weight.shape)
     exploding = examine_net(net)
     assert ("exploding", "1") in kinds(exploding)
-    (one,) = (one for one in exploding.findings if (one.kind, one.layer) == ("exploding", "1"))
-    assert f"noisy: take spike_grad={one.surrogate}" in one.remedy
+    (finding,) = (
+        finding
+        for finding in exploding.findings
+        if (finding.kind, finding.layer) == ("exploding", "1")
+    )
+    assert f"noisy: take spike_grad={finding.surrogate}" in finding.remedy
 
 
 def test_early_steps_are_compared_with_the_third_quarter():
@@ -174,7 +179,7 @@ def test_early_steps_are_compared_with_the_third_quarter():
 def test_vanishing_over_time():
     assert not [kind for kind, _ in kinds(examine_net(net_of(tau=2e-3))) if "time" in kind]
     health = examine_net(net_of(tau=2e-3), last_step, limits=Limits(few=1.0))
-    assert not [one for one in health.findings if one.kind.startswith("exploding")]
+    assert not [finding for finding in health.findings if finding.kind.startswith("exploding")]
     assert ("vanishing over time", "5") in kinds(health)
     assert health.layers[-1].time < 1e-3
 
@@ -198,14 +203,14 @@ def loop_of(**options):
 
 def test_a_loop_whose_gradients_grow():
     health = examine_net(loop_of(max_loop_gain=None))
-    (one,) = (one for one in health.findings if one.kind == "recurrent gain")
+    (finding,) = (finding for finding in health.findings if finding.kind == "recurrent gain")
     assert re.fullmatch(
         r"layer 1: recurrent loop gain [\d.]+: gradients grow by 1\.\d+ per step, "
         r"[\d.e+]+ times in 80 steps: keep max_loop_gain=1 .*",
-        str(one),
+        str(finding),
     )
     layer = health.layers[0]
-    assert one.value == layer.growth > 1.05
+    assert finding.value == layer.growth > 1.05
     assert layer.loop_gain > 1
     tolerant = examine_net(loop_of(max_loop_gain=None), limits=Limits(loop=1e30))
     assert ("recurrent gain", "1") not in kinds(tolerant)
@@ -216,15 +221,15 @@ def test_a_remedy_recommends_another_surrogate_than_the_net_has():
         net = loop_of(max_loop_gain=None)
         net[1].spike_grad = surrogate
         health = examine_net(net, limits=Limits(loop=0))
-        (one,) = (one for one in health.findings if one.kind == "recurrent gain")
-        assert f"less area, such as fast_sigmoid(slope={smaller:g})" in one.remedy
+        (finding,) = (finding for finding in health.findings if finding.kind == "recurrent gain")
+        assert f"less area, such as fast_sigmoid(slope={smaller:g})" in finding.remedy
 
 
 def test_a_bound_on_the_loop_gain_ends_the_growth():
     health = examine_net(loop_of())
     assert ("recurrent gain", "1") not in kinds(health)
     assert health.layers[0].growth < 1
-    # The gain is that of the weights.
+    # The gain is measured on the weights, without the bound.
     exact = examine_net(loop_of(max_loop_gain=None))
     assert health.layers[0].loop_gain == exact.layers[0].loop_gain
 
@@ -234,8 +239,8 @@ def test_the_loop_of_any_neuron_is_measured(monkeypatch):
     monkeypatch.setattr("nwavesdk.layers.record.has_loop_gain", lambda _: False)
     health = examine_net(loop_of(max_loop_gain=None))
     assert health.layers[0].loop_gain is None
-    (one,) = (one for one in health.findings if one.kind == "recurrent gain")
-    assert "recurrent loop: gradients grow by 1." in one.text
+    (finding,) = (finding for finding in health.findings if finding.kind == "recurrent gain")
+    assert "recurrent loop: gradients grow by 1." in finding.text
 
 
 def test_layers_without_recurrence_have_no_loop():

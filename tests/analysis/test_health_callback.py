@@ -74,10 +74,12 @@ def test_findings_are_logged_once_and_training_does_not_change(tmp_path, caplog)
     health = HealthCallback()
     with caplog.at_level(logging.WARNING, "nwavesdk"):
         trainer = fitted(watched, health, folder=tmp_path)
+
     for mine, other in zip(alone.parameters(), watched.parameters(), strict=True):
         assert torch.equal(mine, other)
     assert sorted(health.found) == [0, 1]
     assert health.found[1].layers[0].dead >= 0.5
+
     warnings = [
         record.getMessage() for record in caplog.records if "never fire" in record.getMessage()
     ]
@@ -125,13 +127,13 @@ def valid_mean(spk, mem, labels, lengths=None):  # noqa: ARG001
 
 @pytest.mark.parametrize("loss", [None, valid_mean])
 def test_padding_does_not_count(tmp_path, loss):
-    found = []
+    values = []
     for padding in (0, 20):
         health = HealthCallback(loss)
         module = Learner(net_of(), TASK, LEARNING, seed=3)
         fitted(module, health, folder=tmp_path, padding=padding)
-        found.append([numbers(layer) for layer in health.found[0].layers])
-    for got, expected in zip(*found, strict=True):
+        values.append([numbers(layer) for layer in health.found[0].layers])
+    for got, expected in zip(*values, strict=True):
         assert got == pytest.approx(expected, rel=1e-5)
 
 

@@ -53,19 +53,19 @@ def log_growth(recorded, surrogate):
 def test_the_remedy_goes_in_the_direction_of_the_surrogate(kind, surrogate, is_larger):
     recorded = recorded_pass(surrogate)
     health = examine_recording(recorded.recording, recorded.charge_gradients())
-    found = next(one for one in health.findings if one.kind == kind)
-    assert found.layer == "1"
-    chosen = parse(found.surrogate)
+    finding = next(entry for entry in health.findings if entry.kind == kind)
+    assert finding.layer == "1"
+    chosen = parse(finding.surrogate)
     assert type(chosen) is type(surrogate)
     assert (chosen.constants[0] > surrogate.constants[0]) is is_larger
-    assert f"take spike_grad={found.surrogate}" in found.remedy
-    assert ("reaches fewer neurons" in found.remedy) is (kind == "vanishing" and is_larger)
+    assert f"take spike_grad={finding.surrogate}" in finding.remedy
+    assert ("reaches fewer neurons" in finding.remedy) is (kind == "vanishing" and is_larger)
     assert abs(log_growth(recorded, chosen)) < 0.4 * abs(log_growth(recorded, surrogate))
 
 
 def test_findings_of_one_kind_have_one_remedy():
     recorded = recorded_pass(fast_sigmoid(100))
     health = examine_recording(recorded.recording, recorded.charge_gradients())
-    vanishing = [one for one in health.findings if one.kind == "vanishing"]
+    vanishing = [finding for finding in health.findings if finding.kind == "vanishing"]
     assert len(vanishing) > 1
-    assert len({one.remedy for one in vanishing}) == 1
+    assert len({finding.remedy for finding in vanishing}) == 1

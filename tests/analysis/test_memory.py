@@ -91,7 +91,7 @@ def test_the_correlation_of_an_input():
     assert memory_of(10e-3, torch.randn(200, 400, N))[0].correlation < 1e-3
     constant = torch.rand(B, 1, N).expand(B, T, N)
     assert memory_of(10e-3, constant)[0].correlation > 1
-    # What follows the recording does not count.
+    # Steps after the end of a recording do not count.
     x[:, 300:] = torch.randn(200, 100, N)
     lengths = torch.full((200,), 300)
     assert memory_of(10e-3, x, lengths)[0].correlation == pytest.approx(12e-3, rel=0.1)

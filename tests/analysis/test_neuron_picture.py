@@ -1,4 +1,4 @@
-"""The picture of a neuron: its panels, and what they show."""
+"""The picture of a neuron: its panels and their curves."""
 
 import pytest
 
@@ -27,12 +27,14 @@ def test_panels_show_states_spikes_rates_and_derivatives(alif):
     names = ["v [membrane]", "a [spikes per step]"]
     assert {*panels} == {*names, "spikes per second", "σ'(z)", "∂spikes/∂x"}
     assert panels["a [spikes per step]"].get_title() == "a: Spikes, averaged over tau_a"
+
     burst = alif.burst
     membrane = panels["v [membrane]"]
     assert len(membrane.collections[0].get_offsets()) == burst.spk.sum()
     assert membrane.get_title().endswith(f"5 inputs of {burst.cur.max():.3g}, 3 spikes")
     legend = [text.get_text() for text in membrane.get_legend().get_texts()]
     assert legend == ["threshold", "before reset", "after reset", "spike", "input"]
+
     for name, values in {
         "a [spikes per step]": burst.states["a"][0, :, 0],
         "σ'(z)": burst.surrogate.derivative(burst.z[0, :, 0]),

@@ -1,4 +1,4 @@
-"""What a neuron is and does, as `nwave neurons` shows it."""
+"""Facts and responses of neurons, as `nwave neurons` shows them."""
 
 import json
 import math

@@ -29,9 +29,9 @@ def config_of(preset, most_spikes=None, **net):
 def remedy_of(kind, preset, value=3.0, config=None, rate=0.0, score=0.5):
     finding = Finding(kind, "1", value, "layer 1: text", "")
     config = config or config_of(preset)
-    (found,) = with_remedies((finding,), config, NAME, {"1": rate}, score)
-    assert (found.kind, found.text, found.value) == (kind, "hidden 1 (1): text", value)
-    return found.remedy
+    (result,) = with_remedies((finding,), config, NAME, {"1": rate}, score)
+    assert (result.kind, result.text, result.value) == (kind, "hidden 1 (1): text", value)
+    return result.remedy
 
 
 @pytest.mark.parametrize("preset", [*NAMES, "own"])
@@ -65,8 +65,8 @@ def test_a_remedy_has_the_surrogate_of_the_finding():
     config = config_of("lif", surrogate="atan(alpha=5)")
     for kind in ("vanishing", "exploding", "starved", "exploding over time"):
         finding = Finding(kind, "1", 1.0, "text", "", "atan(alpha=0.7)")
-        (found,) = with_remedies((finding,), config, NAME, {"1": 0.0}, 0.5)
-        assert re.findall(r'--surrogate "(.*?)"', found.remedy) == ["atan(alpha=0.7)"]
+        (result,) = with_remedies((finding,), config, NAME, {"1": 0.0}, 0.5)
+        assert re.findall(r'--surrogate "(.*?)"', result.remedy) == ["atan(alpha=0.7)"]
 
 
 def test_no_remedy_of_dead_neurons_raises_rates_against_the_bound():

@@ -58,21 +58,23 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
         "front end (1)",
         "hidden 1 (4)",
     ]
+
     stop_after(run, 1)
     broken = RunBatch.open(tmp_path / "run")
     assert broken.weights == "checkpoint"
     assert any(not torch.equal(a, b) for a, b in zip(weights(begun), weights(broken), strict=True))
+
     Run.open(tmp_path / "run").train()
     finished = RunBatch.open(tmp_path / "run", recordings=5)
     assert finished.weights == "trained"
     assert torch.equal(finished.x, begun.x[:5])
+
     again = RunBatch.open(tmp_path / "run" / "config.json")
     assert all(torch.equal(a, b) for a, b in zip(weights(begun), weights(again), strict=True))
+
     for batch in (begun, broken, finished):
-        one, other = (SlopeReport.of(batch).as_json() for _ in range(2))
-        assert one | {"seconds": 0} == other | {"seconds": 0}, (
-            "chip and batch must be those of the run"
-        )
+        first, second = (SlopeReport.of(batch).as_json() | {"seconds": 0} for _ in range(2))
+        assert first == second, "a report must use the chip and the batch of the run"
         recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
         assert len(examine_recording(recorded.recording, recorded.charge_gradients()).layers) == 3
 

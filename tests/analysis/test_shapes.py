@@ -46,7 +46,7 @@ def test_every_surrogate_has_a_row() -> None:
 def test_shapes_without_end_have_none(
     name: str, peak: float, area: float | None, half_width: float | None
 ) -> None:
-    found = derivative_shape(available()[name]())
-    assert found.peak == pytest.approx(peak, rel=1e-3)
-    assert found.area == (None if area is None else pytest.approx(area, rel=1e-4))
-    assert found.half_width == (None if half_width is None else pytest.approx(half_width, rel=2e-3))
+    shape = derivative_shape(available()[name]())
+    assert shape.peak == pytest.approx(peak, rel=1e-3)
+    assert shape.area == (None if area is None else pytest.approx(area, rel=1e-4))
+    assert shape.half_width == (None if half_width is None else pytest.approx(half_width, rel=2e-3))

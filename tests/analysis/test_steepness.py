@@ -25,7 +25,7 @@ def test_the_gain_is_between_the_mean_and_the_root_mean_square():
 def test_a_gain_changes_by_about_the_factor(surrogate, factor):
     (record,) = records_of(surrogate)
     chosen, change = change_gain(surrogate, [record], factor)
-    gains = [derivative_gain(one, record.z) for one in (chosen, surrogate)]
+    gains = [derivative_gain(entry, record.z) for entry in (chosen, surrogate)]
     assert change == pytest.approx(gains[0] / gains[1])
     assert factor / 1.3 < change < 1.3 * factor
 

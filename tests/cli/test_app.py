@@ -46,7 +46,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("train", "--out", "{}/run", "--resume"), "(no config.json): give the folder of"),
+        (("train", "--out", "{}/run", "--resume"), "(no config.json): pass the folder of"),
         (("eval", "{}/run"), "holds no run (no config.json)"),
         (("train", "--out", "{}/run", "--data", "{}/none"), "does not exist, expected a folder"),
         (

@@ -32,6 +32,7 @@ def test_a_name_gives_that_neuron_in_detail_and_its_picture(tmp_path: Path):
     assert re.search(r"\n  x +input +membrane +Input current of a step\.\n", result.stdout)
     assert f"drawn in {folder / 'adlif.png'}" in result.stdout
     assert [file.name for file in folder.iterdir()] == ["adlif.png"]
+
     report = json_object(nwave("neurons", "li", "--out", folder, "--json"))
     (neuron,) = report["neurons"]
     assert neuron["plot"] == str(folder / "li.png")
@@ -41,6 +42,8 @@ def test_a_name_gives_that_neuron_in_detail_and_its_picture(tmp_path: Path):
 
 OWN_NEURONS = """\
 from nwavesdk.layers import Positive, TimeConstant, decay, held, neuron, spike
+
+print("not a part of the result")
 
 
 @neuron
@@ -64,12 +67,14 @@ def test_a_neuron_of_a_file_of_the_user(tmp_path: Path):
     path.write_text(OWN_NEURONS)
     folder = tmp_path / "pictures"
     report = json_object(nwave("neurons", f"{path}:DendriteLayer", "--output", folder, "--json"))
-    (own,) = report["neurons"]
-    assert (own["name"], own["layer"]) == ("dendrite", "DendriteLayer")
-    assert own["summary"] == "no description."
+    (neuron,) = report["neurons"]
+    assert (neuron["name"], neuron["layer"]) == ("dendrite", "DendriteLayer")
+    assert neuron["summary"] == "no description."
     assert (folder / "dendrite.png").read_bytes().startswith(b"\x89PNG")
+
     listed = json_object(nwave("kernels", f"{path}:DendriteLayer", "--json"))
     assert (listed["name"], listed["saved"]) == ("dendrite", 1)
+
     for words, error in [
         ((path,), r"own\.py:1: there is no layer build, expected one of DendriteLayer, BareLayer"),
         ((tmp_path / "none.py",), "none.py"),
@@ -84,6 +89,7 @@ def test_a_neuron_of_a_file_of_the_user(tmp_path: Path):
 def test_wrong_words_are_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "li.png").mkdir(parents=True)
+
     for words, error in [
         (("adlf",), "unknown neuron 'adlf', did you mean 'adlif'.: expected one of lif,"),
         (("li", "--output", tmp_path / "file"), "--output: .*is a file, expected a folder"),

@@ -100,9 +100,11 @@ def test_chips_are_a_function_of_the_seed(chip_run: Path, tmp_path: Path) -> Non
     assert first["accuracy"] == again["accuracy"]
     assert len(first["accuracy"]) == 12
     assert first["yield"] == sum(a >= 0.4 for a in first["accuracy"]) / 12
+
     assert {"q05", "q50", "q95", "seed", "wanted", "designed"} <= set(first)
     assert Path(first["plot"]).read_bytes().startswith(b"\x89PNG")
     assert again["plot"] is None
+
     report = nwave("chips", chip_run, "--n", "3", "--plot", tmp_path / "own.png").stdout
     assert "yield" in report
     assert "mismatch is assumed, not measured: leak_mismatch" in report
@@ -145,7 +147,7 @@ def test_info_prints_the_numbers_of_a_chip() -> None:
 
 
 def _tight_profile(run: Path) -> Path:
-    """A profile like that of the run with a tiny range of weights."""
+    """The profile of the run with a tiny range of weights."""
     from importlib.resources import files
 
     path = run.parent / "tight.toml"

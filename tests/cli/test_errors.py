@@ -15,7 +15,7 @@ from nwavesdk.internal.files import FileError, FileWriteError
 
 
 class OutOfMemoryError(RuntimeError):
-    """Like that of torch."""
+    """An error with the name of torch's error."""
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,13 @@ def test_files_that_cannot_be_written_are_rejected_before_any_work(
     ]:
         if make is not None:
             make(name)
+
         result = nwave(*command.split(), option, name)
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith(f"nwave: {option}: ")
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
+
         if make is not None:
             os.rmdir(name) if name.is_dir() and not name.is_symlink() else os.unlink(name)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -242,7 +244,7 @@ def test_streams_may_be_closed_or_have_no_greek(closing: str) -> None:
     code = '-c "from nwavesdk.cli import main; main()" info --chip h1v2'
     end = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{sys.executable} {code} {closing}"],
-        # An empty PYTHONUNBUFFERED is none: what cannot be written stays in a buffer.
+        # An empty PYTHONUNBUFFERED has no effect: text that cannot be written stays in a buffer.
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,

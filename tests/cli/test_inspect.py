@@ -127,6 +127,7 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
     words = ("data", tones, *chip, "--sample-rate", 8000)
     result = nwave(*words)
     assert result.exit_code == 0
+
     first, task, lengths, features, split, heads, high, *_, drawn = result.stdout.splitlines()
     assert first == "48 recordings of sound, 0 skipped"
     assert task == "task: classification (each recording has a class)"
@@ -137,6 +138,7 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
     assert high.split() == ["high", "12", "2", "2"]
     assert drawn == "drawn in data.png"
     assert drawn_to == [Path("data.png")]
+
     report = json_object(nwave(*words, "--no-plot", "--json"))
     assert report["recordings"] == {"train": 36, "val": 6, "test": 6}
     assert report["per_class"]["test"] == {"high": 2, "low": 2, "middle": 2}
@@ -200,7 +202,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refused = nwave(*words, "--json")
     assert refused.exit_code == 2
     assert (
-        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip leaves it out."
+        "bad.wav is empty (0 bytes): repair or remove it; --on-error skip skips it."
         in json_object(refused)["error"]
     )
     result = nwave(*words, "--on-error", "skip")
@@ -245,7 +247,7 @@ def test_data_names_a_wrong_file_of_each_kind(
     assert rejected.stdout == ""
     (line,) = rejected.stderr.splitlines()
     assert f"{tmp_path / 'set' / 'no' / 'bad'}{suffix} " in line
-    assert line.endswith("--on-error skip leaves it out.")
+    assert line.endswith("--on-error skip skips it.")
     result = nwave(*words, "--on-error", "skip")
     assert result.exit_code == 0
     assert re.match(rf"6 (recordings of )?{kind}, 1 skipped", result.stdout)

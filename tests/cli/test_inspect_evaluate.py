@@ -25,22 +25,27 @@ def test_eval_gives_the_recorded_accuracy(trained: tuple[Path, Result]) -> None:
 def test_eval_shows_the_numbers_of_neurobench_next_to_ours(tones: Path, tmp_path: Path) -> None:
     write_untrained(tmp_path / "run", small_choices(tones))
     report = json_object(nwave("eval", tmp_path / "run", "--neurobench", "--json"))
-    found = report["neurobench"]["numbers"]
-    assert found["SynapticOperations.Dense"]["harness"] > 0
-    assert found["ClassificationAccuracy"]["ours"] == pytest.approx(report["test_accuracy"])
-    assert [name for name, each in found.items() if each["differ"]] in ([], ["MembraneUpdates"])
+    numbers = report["neurobench"]["numbers"]
+    assert numbers["SynapticOperations.Dense"]["harness"] > 0
+    assert numbers["ClassificationAccuracy"]["ours"] == pytest.approx(report["test_accuracy"])
+    assert [name for name, number in numbers.items() if number["differ"]] in (
+        [],
+        ["MembraneUpdates"],
+    )
     lines = nwave("eval", tmp_path / "run", "--neurobench").stdout.splitlines()
     assert lines[0].startswith("test accuracy")
-    assert sum(line.endswith("  equal") for line in lines) >= len(found) - 1
+    assert sum(line.endswith("  equal") for line in lines) >= len(numbers) - 1
 
 
 @pytest.mark.interop
 def test_eval_measures_a_net_for_a_chip(tones: Path, tmp_path: Path) -> None:
     write_untrained(tmp_path / "chip", chip_choices(tones))
     report = json_object(nwave("eval", tmp_path / "chip", "--neurobench", "--json"))
-    found = report["neurobench"]["numbers"]
-    assert found["ConnectionSparsity"]["harness"] > 0  # 5 bits round some weights to 0
-    assert not any(each["differ"] for name, each in found.items() if name != "MembraneUpdates")
+    numbers = report["neurobench"]["numbers"]
+    assert numbers["ConnectionSparsity"]["harness"] > 0  # 5 bits round some weights to 0
+    assert not any(
+        number["differ"] for name, number in numbers.items() if name != "MembraneUpdates"
+    )
 
 
 def test_eval_names_the_missing_extra(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,11 @@ def test_tune_kernels_writes_the_own_table_and_takes_it_back(settings: Path) -> 
     assert f"written to {settings}" in done.stdout
     assert "100%" in done.stderr
     assert settings.read_text("utf-8").startswith("# nwave tune-kernels, ")
+
     crossover.use_table(None)
     assert crossover.active_table().min_work == 7
     assert json_object(nwave("info", "--json"))["crossovers"] == str(settings)
+
     report = json_object(nwave("tune-kernels", "--json"))
     assert report["before"]["min_work"] == report["table"]["min_work"] == 7
     assert json_object(nwave("tune-kernels", "--reset", "--json")) == {

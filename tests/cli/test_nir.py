@@ -86,13 +86,14 @@ def test_a_trained_net_equals_its_file_on_its_data(
     assert written["bytes"] == path.stat().st_size
     assert written["check"]["equal"]
     assert "every other reader resets to 0" in written["notes"][-1]
+
     options = ("--dt", written["dt"], *method, *SOFT, "--json")
-    check = ("nir", "check", path, *options, "--against", run, "--recordings", 1000)
-    found = json_object(nwave(*check))
-    assert found["equal"]
-    assert 1 < found["recordings"] < 1000  # all of the validation set
-    assert found["spikes"] > 30
-    assert found["seed"] is None
+    words = ("nir", "check", path, *options, "--against", run, "--recordings", 1000)
+    check = json_object(nwave(*words))
+    assert check["equal"]
+    assert 1 < check["recordings"] < 1000  # all of the validation set
+    assert check["spikes"] > 30
+    assert check["seed"] is None
     assert json_object(nwave("nir", "check", path, *options))["equal"]
 
 
@@ -113,9 +114,9 @@ def test_a_file_that_differs_from_the_run_has_exit_code_1(run: Path, tmp_path: P
 
 
 def test_a_check_prints_what_was_assumed(graph: Path) -> None:
-    found = nwave("nir", "check", graph, "--dt", 0.002, "--discretization", "exact")
-    assert found.exit_code == 0
-    assert found.stdout.startswith("the graph was written with dt=0.001, and is read with 0.002")
+    result = nwave("nir", "check", graph, "--dt", 0.002, "--discretization", "exact")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("the graph was written with dt=0.001, and is read with 0.002")
 
 
 def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) -> None:
@@ -130,9 +131,11 @@ def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) ->
     ):
         assert text in result.stdout
     assert (out / "net.nir").read_bytes() == graph.read_bytes()
+
     again = nwave("import", graph, *DT, "--out", out)
     assert again.exit_code == 2
     assert "imported has a file net.py or net.nir: choose another folder" in again.stderr
+
     report = json_object(nwave("import", graph, *DT, "--json"))
     assert report["layers"]["lif_1"] == "LIFLayer"
     assert report["parameters"] == 12 * 8 + 8 * 8 + 8 * 3
@@ -165,7 +168,7 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
     options = ("--dt", 0.005, "--discretization", "euler")
     wrong = nwave("import", path, *options)
     assert wrong.exit_code == 2
-    assert "snntorch.nir: node 'lif' (LIF): tau of 0.001 s is shorter than the step" in wrong.stderr
+    assert "snntorch.nir: node 'lif' (LIF): got tau of 0.001 s, expected times" in wrong.stderr
     report = json_object(nwave("import", path, *options, "--source", "snntorch", "--json"))
     assert any(
         "snnTorch writes time constants for a step of 0.0001 s" in n for n in report["notes"]

@@ -1,4 +1,4 @@
-"""Options generated from the config of a run, and their help: what it shows, and its defaults."""
+"""Options generated from the config of a run, and their help with defaults."""
 
 import re
 from collections.abc import Callable
@@ -84,9 +84,9 @@ def test_errors_of_data_name_the_option(words: list[str], message: str, tones: P
 def test_errors_of_the_runs_of_a_study_name_the_option() -> None:
     @add_run_choices("data.on_error")
     def compare(choices: dict[str, Any]) -> None:
-        raise BrokenRunError(f'fold 2: {choices}; on_error="skip" leaves it out')
+        raise BrokenRunError(f'fold 2: {choices}; on_error="skip" skips it')
 
-    with pytest.raises(ValueError, match=r"^fold 2: \{\}; --on-error skip leaves it out$"):
+    with pytest.raises(ValueError, match=r"^fold 2: \{\}; --on-error skip skips it$"):
         compare(on_error=None)
 
 
@@ -105,7 +105,7 @@ TASKS: dict[str, Callable[[Path], Path]] = {
 }
 PLAIN_NETS = [name for name in NAMES if name != "chip"]
 
-# What the runs of these tests choose, and what the help describes in words.
+# Fields that the runs of these tests choose, or that the help describes in words.
 GIVEN = {"data.source", "data.kind", "task.name", "net.name", "chip.profile", "data.augment"}
 
 
@@ -122,6 +122,7 @@ def options_of(*words: str) -> list[str]:
 def test_the_help_has_few_options_by_section() -> None:
     options = options_of()
     assert len(options) == len(set(options)) <= 45
+
     lines = nwave("train", "--help").stdout.splitlines()
     sections: dict[str, set[str]] = {}
     for line in lines:
@@ -129,10 +130,12 @@ def test_the_help_has_few_options_by_section() -> None:
             title = line.rstrip(":").lower()
         elif line.startswith("  --"):
             sections.setdefault(title, set()).add(line.split()[0])
+
     assert [*sections] == ["options", "data", "task", "net", "chip", "learning", "machine"]
     for field in FIELDS:
         for section, names in sections.items():
             assert (typed(field) in names) <= (field.startswith(section) or "." not in field)
+
     text = " ".join(" ".join(lines).split())
     for line in (
         "--seed <int> Seed of weights, order, dropout and mismatch. [0]",

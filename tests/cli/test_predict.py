@@ -1,4 +1,4 @@
-"""`nwave predict`: a table, files and JSON of what a run predicts, without the data of the run."""
+"""`nwave predict`: predictions as a table, files and JSON, without the data of the run."""
 
 import csv
 import json
@@ -38,13 +38,13 @@ def test_json_is_one_object_with_the_predictions_of_the_api(run: Path, files: li
     assert content["task"] == "classification"
     assert content["skipped"] == []
     expected = load(run).predict(files, spikes=True)
-    for got, one in zip(content["predictions"], expected, strict=True):
-        assert got["file"] == one.key
-        assert got["class"] == one.class_name
+    for got, prediction in zip(content["predictions"], expected, strict=True):
+        assert got["file"] == prediction.key
+        assert got["class"] == prediction.class_name
         assert list(got["probabilities"]) == ["high", "low", "middle"]
-        assert list(got["probabilities"].values()) == one.probabilities.tolist()
-        assert got["spike_counts"] == one.counts.tolist()
-        assert got["spikes"] == one.spikes.tolist()
+        assert list(got["probabilities"].values()) == prediction.probabilities.tolist()
+        assert got["spike_counts"] == prediction.counts.tolist()
+        assert got["spikes"] == prediction.spikes.tolist()
 
 
 @pytest.mark.filterwarnings("default:skipped")
@@ -57,11 +57,11 @@ def test_a_net_adapts_before_it_predicts(tones: Path, files: list[Path], tmp_pat
     content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, "--json"))
     assert content["adapted_to"] == [str(tones / "low"), str(tones / "high" / "1.wav")]
     adapted = load(tmp_path / "run").adapt([tones / "low", tones / "high" / "1.wav"])
-    for got, one in zip(content["predictions"], adapted.predict(files), strict=True):
-        assert list(got["probabilities"].values()) == one.probabilities.tolist()
+    for got, prediction in zip(content["predictions"], adapted.predict(files), strict=True):
+        assert list(got["probabilities"].values()) == prediction.probabilities.tolist()
     refused = nwave("predict", tmp_path / "run", *files, "--adapt", tones / "low" / "0.wav")
     assert refused.exit_code == 2
-    assert "needs at least 2 recordings to adapt to, got 1: give a folder" in refused.stderr
+    assert "needs at least 2 recordings to adapt to, got 1: pass a folder" in refused.stderr
     missing = ("--adapt", tmp_path / "none.wav", "--on-error", "skip", "--json")
     content = json_object(nwave("predict", tmp_path / "run", *files, *same_origin, *missing))
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / "none.wav")]
@@ -87,19 +87,25 @@ def test_files_hold_all_predictions(run: Path, files: list[Path], tmp_path: Path
         result = nwave("predict", run, *files, "--spikes", "--out", out)
         assert result.exit_code == 0
         assert result.stdout.splitlines()[-1] == f"written to {out}"
+
     rows = list(csv.DictReader((tmp_path / "new" / "a.csv").read_text().splitlines()))
     with np.load(tmp_path / "new" / "a.npz") as file:
         arrays = dict(file)
     objects = json.loads((tmp_path / "new" / "a.json").read_text())
-    np.testing.assert_array_equal(arrays["predicted"], [one.predicted for one in expected])
-    np.testing.assert_array_equal(arrays["probabilities"], [one.probabilities for one in expected])
-    for index, one in enumerate(expected):
-        assert rows[index]["class"] == objects[index]["class"] == one.class_name
-        shares = [np.float32(rows[index][f"p({name})"]) for name in one.classes]
-        np.testing.assert_array_equal(shares, one.probabilities)
+
+    np.testing.assert_array_equal(
+        arrays["predicted"], [prediction.predicted for prediction in expected]
+    )
+    np.testing.assert_array_equal(
+        arrays["probabilities"], [prediction.probabilities for prediction in expected]
+    )
+    for index, prediction in enumerate(expected):
+        assert rows[index]["class"] == objects[index]["class"] == prediction.class_name
+        shares = [np.float32(rows[index][f"p({name})"]) for name in prediction.classes]
+        np.testing.assert_array_equal(shares, prediction.probabilities)
         spikes = arrays["spikes"]
-        np.testing.assert_array_equal(spikes[spikes[:, 0] == index, 1:], one.spikes)
-        assert objects[index]["spikes"] == one.spikes.tolist()
+        np.testing.assert_array_equal(spikes[spikes[:, 0] == index, 1:], prediction.spikes)
+        assert objects[index]["spikes"] == prediction.spikes.tolist()
 
 
 def test_many_recordings_do_not_flood_the_terminal(run: Path, tones: Path) -> None:
@@ -118,14 +124,16 @@ def test_files_that_cannot_be_used_are_skipped_and_listed(
     result = nwave(*words)
     assert result.exit_code == 2
     assert "a.wav cannot be read as sound" in result.stderr
-    assert result.stderr.rstrip().endswith("; --on-error skip leaves it out.")
+    assert result.stderr.rstrip().endswith("; --on-error skip skips it.")
     assert result.stderr.count("\n") == 1
+
     content = json_object(nwave(*words, "--on-error", "skip", "--json"))
     assert len(content["predictions"]) == 1
     assert [file for file, _ in content["skipped"]] == [str(tmp_path / f"{n}.wav") for n in "ab"]
     (note,) = nwave(*words, "--on-error", "skip").stderr.splitlines()
     words = f"nwave: warning: skipped 2 files of the data: {tmp_path}/a.wav cannot be read as sound"
     assert note.startswith(words)
+
     result = nwave("predict", run, tmp_path / "a.wav", "--on-error", "skip")
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith("nwave: none of the 1 recordings can be used")
@@ -175,14 +183,36 @@ def test_classes_of_steps_and_values_are_summed_up(tmp_path: Path) -> None:
 
     labels = np.array([0, 0, 1, 1, 1, 0])
     shares = np.eye(2, dtype=np.float32)[labels]
-    steps = Prediction("x", "labels", 6, ("P", "QRS"), labels, shares, 0.5)
+    steps = Prediction(
+        key="x",
+        task="labels",
+        steps=6,
+        classes=("P", "QRS"),
+        predicted=labels,
+        probabilities=shares,
+        step_seconds=0.5,
+    )
     assert _lines([steps], None)[1] == "x     P 0-1, QRS 2-4, P 5-5"
-    many = Prediction("x", "labels", 999, ("P", "QRS"), np.arange(999) % 2, None, None)
+    many = Prediction(
+        key="x",
+        task="labels",
+        steps=999,
+        classes=("P", "QRS"),
+        predicted=np.arange(999) % 2,
+        probabilities=None,
+        step_seconds=None,
+    )
     assert _lines([many], None)[1].endswith(" …")
     assert len(_lines([many], None)[1]) < 130
     assert prediction_json(steps)["spans"] == [("P", 0, 1), ("QRS", 2, 4), ("P", 5, 5)]
     values = Prediction(
-        "y", "regression", 3, (), np.array([[1.0], [2], [6]], np.float32), None, None
+        key="y",
+        task="regression",
+        steps=3,
+        classes=(),
+        predicted=np.array([[1.0], [2], [6]], np.float32),
+        probabilities=None,
+        step_seconds=None,
     )
     assert [line.split() for line in _lines([values], None)] == [
         ["file", "value", "1"],

@@ -21,7 +21,7 @@ from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
 from nwavesdk.train.apply.blocks import batch_of
-from nwavesdk.train.apply.given import Given
+from nwavesdk.train.apply.recordings import FramedRecording
 from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained
 
@@ -42,11 +42,13 @@ def test_export_writes_one_step_of_a_run(run: Path, tmp_path: Path) -> None:
     assert result["bytes"] == path.stat().st_size
     assert result["check"]["equal"]
     assert result["check"]["spikes"] > 0
+
     function, about = read_torch(path.read_bytes())
     trained = load(run)
     assert about["mean"] == list(map(float, trained.input.standard.mean))
     assert about["classes"] == list(trained.classes)
     assert about["dt"] == trained.config.net.dt
+
     outputs, states = function(
         torch.zeros(7, *about["input"]),
         [torch.zeros(7, *state["shape"]) for state in about["states"]],
@@ -99,7 +101,7 @@ def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
 
         sound = soundfile.read("a.wav", dtype="float32")
         frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
-        x = batch_of([Given("a", frames)], run.input).x
+        x = batch_of([FramedRecording("a", frames)], run.input).x
         assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
         (prediction,) = run.predict("a.wav")
         assert capsys.readouterr().out == f"{prediction.class_name}\n"
@@ -112,6 +114,7 @@ def test_the_description_has_the_settings_of_each_kind(tones: Path, tmp_path: Pa
     settings = _about(run)["features"]
     assert settings.items() >= {"front_end": "filter_bank", "count": 16, "level": "peak"}.items()
     assert settings["steps"] == run.features.config.T
+
     others = {
         ImageFeatures((3, 4)): {"shape": (3, 4)},
         EventFeatures((2, 5, 6), 1e-3): {"shape": (2, 5, 6), "bin": 1e-3},
@@ -126,8 +129,8 @@ def test_the_description_has_the_settings_of_each_kind(tones: Path, tmp_path: Pa
 def test_a_step_that_differs_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = StepCheck(100, 90, 3, 5, (), 0.0)
-    monkeypatch.setattr("nwavesdk.interop.step.compare_steps", lambda *_: found)
+    check = StepCheck(100, 90, 3, 5, (), 0.0)
+    monkeypatch.setattr("nwavesdk.interop.step.compare_steps", lambda *_: check)
     monkeypatch.setattr("nwavesdk.interop.step_files.torch_bytes", lambda *_: b"")
     monkeypatch.setattr("nwavesdk.interop.step_files.read_torch", lambda _: (None, {}))
     result = nwave("export", run, "--torch", tmp_path / "net.pt2")

@@ -86,9 +86,11 @@ def test_the_same_options_resume_a_run_and_another_is_one_line(tones: Path, tmp_
     options = ["--data", tones, "--net", "lif", "--neuron", "adlif", "--hidden", "8", "--bands", 12]
     options += ["--constants", "tau_w=0.2", "--learn", "a", "--no-test", "--augment", "shift=0.1"]
     assert nwave(*words, *options).exit_code == 0
+
     for same in ([], options):
         result = nwave(*words, "--resume", *same)
         assert result.exit_code == 0, result.output
+
     for other, named in (
         (["--constants", "tau_w=0.3"], "--constants"),
         (["--neuron", "lif"], "--neuron"),
@@ -141,7 +143,7 @@ def config_of(center: bool = False, keep: str = "last") -> Any:
 def test_result_and_report_say_if_validation_was_clearly_better_earlier() -> None:
     result = {"val_accuracy": 0.5, **LOSSES, "val_loss": 0.43, "lowest_loss": 0.24}
     note = (
-        "the validation loss was clearly lower after epoch 12 (0.2400) than after the last one, "
+        "the validation loss was clearly lower after epoch 12 (0.2400) than after the last epoch, "
         "which is kept (0.4300): try fewer --epochs, or --keep best"
     )
     assert train._notes(result, config_of()) == [note]

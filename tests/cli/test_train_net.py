@@ -26,7 +26,7 @@ def build(inputs, classes, config):
 
 
 @pytest.fixture(scope="module")
-def own(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def file_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run, and the file of its net."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "net.py").write_text(TEXT)
@@ -38,8 +38,10 @@ def own(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, st
     return folder / "run", net
 
 
-def test_commands_take_the_file_again(own: tuple[Path, str], tones: Path, tmp_path: Path) -> None:
-    run, net = own
+def test_commands_take_the_file_again(
+    file_run: tuple[Path, str], tones: Path, tmp_path: Path
+) -> None:
+    run, net = file_run
     wav = tones / "low" / "0.wav"
     assert nwave("eval", run, "--net", net).exit_code == 0
     assert nwave("predict", run, wav, "--net", net).exit_code == 0
@@ -54,20 +56,22 @@ def test_commands_take_the_file_again(own: tuple[Path, str], tones: Path, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["eval", "predict", "diagnose", "slopes", "check", "export"])
-def test_commands_without_the_file_say_which_one(own: tuple[Path, str], command: str) -> None:
-    result = nwave(command, own[0])
+def test_commands_without_the_file_say_which_one(file_run: tuple[Path, str], command: str) -> None:
+    result = nwave(command, file_run[0])
     assert result.exit_code == 2
     words = r"nwave: --net: missing, .* expected --net net\.py:build \(net=\), with the SHA-256 "
     assert re.match(words, result.stderr)
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_run_is_resumed_with_its_own_file_only(own: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_run_is_resumed_with_its_own_file_only(
+    file_run: tuple[Path, str], tmp_path: Path
+) -> None:
     (tmp_path / "other.py").write_text(TEXT.replace("12", "13"))
-    result = nwave("train", "--out", own[0], "--resume", "--net", tmp_path / "other.py")
+    result = nwave("train", "--out", file_run[0], "--resume", "--net", tmp_path / "other.py")
     assert result.exit_code == 2
     assert re.match(r"nwave: --net: .* began with net\.py:build, SHA-256 .*, got o", result.stderr)
-    result = nwave("train", "--out", own[0], "--resume")
+    result = nwave("train", "--out", file_run[0], "--resume")
     assert result.stderr.startswith("nwave: --net: missing, ")
 
 
@@ -123,21 +127,21 @@ def test_what_a_preset_cannot_do_is_one_line(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_run_of_layers_takes_no_file(run: Path, own: tuple[Path, str]) -> None:
-    result = nwave("eval", run, "--net", own[1])
+def test_a_run_of_layers_takes_no_file(run: Path, file_run: tuple[Path, str]) -> None:
+    result = nwave("eval", run, "--net", file_run[1])
     assert result.exit_code == 2
     assert re.match(
         r"nwave: --net: .* began with lif\.py:build, SHA-256 .*, got net\.py", result.stderr
     )
 
 
-def test_another_run_of_a_file_needs_the_file(own: tuple[Path, str], tmp_path: Path) -> None:
-    options = ("--out", tmp_path / "run", "--config", own[0] / "config.json")
+def test_another_run_of_a_file_needs_the_file(file_run: tuple[Path, str], tmp_path: Path) -> None:
+    options = ("--out", tmp_path / "run", "--config", file_run[0] / "config.json")
     result = nwave("train", *options)
     assert result.exit_code == 2
     assert result.stderr.startswith("nwave: --net: missing, the recorded net is from a file: pass")
-    assert nwave("train", *options, "--net", own[1]).exit_code == 0
-    recorded, again = (RunFolder(path).read_config() for path in (own[0], tmp_path / "run"))
+    assert nwave("train", *options, "--net", file_run[1]).exit_code == 0
+    recorded, again = (RunFolder(path).read_config() for path in (file_run[0], tmp_path / "run"))
     assert difference(again, recorded) is None
 
 

@@ -17,7 +17,7 @@ from nwavesdk.data.batches import (
 )
 from nwavesdk.data.binning import sort_pairs
 from nwavesdk.data.features import EventBins
-from nwavesdk.data.front_end import LEAST_CHANGE
+from nwavesdk.data.front_end import MIN_CHANGE
 from nwavesdk.data.loading import EventFrames
 
 LENGTHS = (3, 5, 2, 4)
@@ -31,7 +31,7 @@ def recordings(lengths: tuple[int, ...] = LENGTHS, **fields: Any) -> Recordings:
         np.arange(count) % 2,
         ("a", "b"),
         tuple(f"{index}" for index in range(count)),
-        "",
+        fingerprint="",
         **fields,
     )
 
@@ -189,7 +189,7 @@ def test_a_net_with_batch_norm_gets_no_batch_of_one_that_is_left_over(
     one = series(recordings((3,) * n_recordings))
     indices = set()
     for rank in range(replicas):
-        order = BatchOrder(one, size, 0, replicas, rank, has_batch_norm=True)
+        order = BatchOrder(one, size, 0, replicas=replicas, rank=rank, has_batch_norm=True)
         assert [len(batch.x) for batch in batches_of(one, size, order)] == expected
         indices |= set(order)
     assert indices == set(range(n_recordings))
@@ -404,8 +404,10 @@ def steady_series(kind: AugmentedKind, varying: np.ndarray, steady: np.ndarray) 
     """A training set of a recording that varies and a steady one, with all changes of its kind."""
     frames = tuple(values.astype(np.float32) for values in (varying, steady))
     shape = (4, 5) if kind == "image" else ()
-    part = Recordings(frames, np.arange(2), ("a", "b"), ("a", "b"), "", feature_shape=shape)
-    least_change = LEAST_CHANGE if kind == "sound" else 0.0
+    part = Recordings(
+        frames, np.arange(2), ("a", "b"), ("a", "b"), fingerprint="", feature_shape=shape
+    )
+    least_change = MIN_CHANGE if kind == "sound" else 0.0
     standard = replace(Standard.fit(part), least_change=least_change)
     strengths = {name: STRONG.get(name, 0.4) for name in AUGMENTATIONS[kind]}
     return Series(part, NetInput(standard=standard), Augmentation.of(kind, strengths))

@@ -163,7 +163,7 @@ def test_a_cut_file_is_rejected_wherever_it_is_cut(read: Callable[..., Sound], n
 def test_many_channels_are_rejected_before_they_take_memory(
     read: Callable[..., Sound], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "MOST_VALUES", 4000 * 31)
+    monkeypatch.setattr(decoding, "MAX_VALUES", 4000 * 31)
     with pytest.raises(RecordingError, match="lasts 0.5 s, .*; it has 64 channels"):
         read(UNUSUAL["channels"])
 

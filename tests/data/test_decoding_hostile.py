@@ -28,7 +28,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_hostile_file_is_raised_or_skipped(words: Path, name: str) -> None:
     spoil, message = SPOILED[name]
     spoil(words / "yes" / "x\x1b[31m.wav")
-    with pytest.raises(RecordingError, match=rf"{message}.*; on_error=\"skip\" leaves it") as error:
+    with pytest.raises(RecordingError, match=rf"{message}.*; on_error=\"skip\" skips it") as error:
         load_wav_folder(words, bands=4)
     assert "yes/x\\x1b[31m.wav" in str(error.value)
     assert str(error.value).isprintable()

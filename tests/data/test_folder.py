@@ -30,7 +30,7 @@ def test_links_hide_no_empty_class_and_no_set_twice(tmp_path: Path) -> None:
         fill(tmp_path, name)
     (tmp_path / "empty").mkdir()
     for link, target, fault in (
-        ("sets/val", "sets/test", "all different, for an official split"),
+        ("sets/val", "sets/test", "at the top, all different"),
         ("classes/c", "empty", r"has class folders without a .* \(c\)"),
     ):
         root = (tmp_path / link).parent
@@ -72,7 +72,7 @@ def test_a_fault_is_raised_or_skipped_and_counted(
     spoil(words)
     with pytest.raises(
         RecordingError,
-        match=rf"{message}.*; on_error=\"skip\" leaves it out",
+        match=rf"{message}.*; on_error=\"skip\" skips it",
     ) as error:
         classes_in(words)
     assert name.rpartition("/")[2] in str(error.value)
@@ -100,7 +100,7 @@ def test_the_error_of_a_recording_names_others(tmp_path: Path, n_bad: int, other
             raise RecordingError(item.path, "is empty", "repair it")
         return item.key
 
-    words = rf"1.wav is empty: repair it; on_error=\"skip\" leaves it out{others}\.$"
+    words = rf"1.wav is empty: repair it; on_error=\"skip\" skips it{others}\.$"
     with pytest.raises(RecordingError, match=words):
         list(Faults(tmp_path, "raise").collect(items, read))
     assert len(is_read) == (6 if n_bad == 8 else 12)

@@ -162,7 +162,7 @@ def test_several_data_sets_in_one_folder_are_named(made: Callable[[Make], Path])
     for part in ("TRAIN", "TEST"):
         (folder / f"Other_{part}.ts").write_bytes((folder / f"Small_{part}.ts").read_bytes())
     with pytest.raises(
-        ValueError, match=r"several data sets, such as Other_TEST\.ts and .* or give each"
+        ValueError, match=r"several data sets, such as Other_TEST\.ts and .* or put each"
     ):
         open_source(folder, Faults(folder, "raise"))
     source = open_source(folder / "Small", Faults(folder, "raise"))
@@ -226,7 +226,7 @@ def test_columns_and_missing_values_decide_the_frames_of_the_cache(tmp_path: Pat
 
 def test_columns_of_other_formats_are_an_error(tmp_path: Path) -> None:
     path = small.make_npz(tmp_path / "data")
-    with pytest.raises(ValueError, match=r"not a folder of \.csv or \.npy files: leave --columns"):
+    with pytest.raises(ValueError, match=r"not a folder of \.csv or \.npy files: remove --columns"):
         open_source(path, Faults(path, "raise"), series=SeriesOptions(("1",)))
 
 

@@ -43,7 +43,9 @@ def write(path: Path, with_targets: bool = True) -> dict[str, Any]:
 
 def test_series_of_any_dtype_are_float32() -> None:
     dtypes = ("float32", ">f8", "int32", "bool")
-    items = tuple(Item(dtype, Path(dtype), "ab"[i % 2]) for i, dtype in enumerate(dtypes))
+    items = tuple(
+        Item(dtype, Path(dtype), class_name="ab"[i % 2]) for i, dtype in enumerate(dtypes)
+    )
     source = Source(
         kind="series",
         task="classification",

@@ -14,7 +14,9 @@ def recordings(*lengths: int, n_features: int = 3) -> Recordings:
         for length in lengths
     )
     labels = np.arange(len(lengths))
-    return Recordings(frames, labels, tuple(map(str, labels)), tuple(map(str, labels)), "")
+    return Recordings(
+        frames, labels, tuple(map(str, labels)), tuple(map(str, labels)), fingerprint=""
+    )
 
 
 def test_training_frames_get_mean_zero_and_deviation_one() -> None:
@@ -62,7 +64,7 @@ def recordings_of(per_class: dict[str, int], order: int = 0) -> Recordings:
     keys = [keys[i] for i in np.random.default_rng(order).permutation(len(keys))]
     labels = np.array([list(per_class).index(key[0]) for key in keys])
     frames = (np.zeros((1, 2), np.float32),) * len(keys)
-    return Recordings(frames, labels, tuple(per_class), tuple(keys), "")
+    return Recordings(frames, labels, tuple(per_class), tuple(keys), fingerprint="")
 
 
 def test_a_limit_is_even_over_classes_and_does_not_depend_on_order() -> None:
@@ -81,6 +83,6 @@ def test_a_limit_is_even_over_classes_and_does_not_depend_on_order() -> None:
 def test_recordings_that_disagree_are_rejected() -> None:
     frames = (np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="2 recordings, 1 labels and 2 keys"):
-        Recordings(frames, np.zeros(1, np.int64), ("a",), ("1", "2"), "")
+        Recordings(frames, np.zeros(1, np.int64), ("a",), ("1", "2"), fingerprint="")
     with pytest.raises(ValueError, match=r"got widths \[2, 3\]"):
-        Recordings(frames, np.zeros(2, np.int64), ("a",), ("1", "2"), "")
+        Recordings(frames, np.zeros(2, np.int64), ("a",), ("1", "2"), fingerprint="")

@@ -54,13 +54,13 @@ def test_recordings_that_a_table_does_not_name_are_counted(tmp_path: Path) -> No
         ("part,group\ntrain,a\n", "line 1: expected the header .*, got 'part,group'"),
         ("file,part\n", "names no recording"),
         ("file,part\na,train\n\nb,tset\n", "line 4: expected .* of train, val, test, got 'b,tset'"),
-        ("file,part\na,train\nb,\n", "line 3: expected another file and all columns.* got 'b,'"),
+        ("file,part\na,train\nb,\n", "line 3: expected each file once, all columns.* got 'b,'"),
         ("file,part\n,train\n", "line 2: .* got ',train'"),
         ("file,part,class\na,train,\n", "line 2: .* got 'a,train,'"),
         ("file,part\na,train,1\n", "line 2: .* got 'a,train,1'"),
         ("file,part\na\n", "line 2: .* got 'a'"),
         ("part,file\ntrain\n", "line 2: .* got 'train'"),
-        ("file,part\na,train\nb,val\n./a,val\n", "line 4: expected another file .* got './a,val'"),
+        ("file,part\na,train\nb,val\n./a,val\n", "line 4: expected each file once.* './a,val'"),
         ('file,part\n"a,train\n', "cannot be read as comma-separated text"),
         ('file,part\n"a"b,train\n', "cannot be read as comma-separated text"),
         (f"file,part\n{'a' * 200_000},train\n", "cannot be read as comma-separated text"),
@@ -79,6 +79,6 @@ def test_a_faulty_table_gives_one_line(tmp_path: Path, text: str, words: str) ->
 
 def test_a_file_that_the_data_do_not_have_is_an_error(tmp_path: Path) -> None:
     table = read_split_table(write(tmp_path, "file,part\na.wav,train\n\x1b[2J,val\n"))
-    words = r"split\.csv names '\\x1b\[2J', which is not a recording of the data: name paths inside"
+    words = r"split\.csv names '\\x1b\[2J', which is not a recording of the data: use paths inside"
     with pytest.raises(FileError, match=words):
         table.apply(items("a.wav"))

@@ -86,11 +86,17 @@ def test_kinds_are_annotated_floats():
         ("a", "the constant a needs a kind, as in a: Positive = 1.0"),
         ("a: float = 1.0", "the constant a needs a kind"),
         ("a: Unknown = 1.0", "the annotations of its constants cannot be read"),
-        ("a: Real = 'x'", "the default of the constant a must be a finite number, got str"),
+        ("a: Real = 'x'", "the default of the constant a must be a finite number, got 'x'"),
         ("a: Real = float('inf')", "the default of the constant a must be a finite number"),
-        ("a: Real = True", "the default of the constant a must be a finite number, got bool"),
-        ("a: Positive = 0.0", "the default of the constant a must be above 0, got 0"),
-        ("a: TimeConstant = -0.02", "the default of the constant a must be above 0, got -0.02"),
+        ("a: Real = True", "the default of the constant a must be a finite number, got True"),
+        (
+            "a: Positive = 0.0",
+            "the default of the constant a must be a finite number above 0, got 0.0",
+        ),
+        (
+            "a: TimeConstant = -0.02",
+            "the default of the constant a must be a finite number above 0, got -0.02",
+        ),
     ],
 )
 def test_a_wrong_constant_is_named_with_the_reason(constant, reason):
@@ -105,7 +111,10 @@ def test_a_wrong_constant_is_named_with_the_reason(constant, reason):
 
 def test_a_default_is_within_its_bounds():
     source = "def wrong(x, v, *, a: Bounded(0, 1) = 1.0):\n    return a * v + x\n"
-    with pytest.raises(PageError, match=r"the default of the constant a must be below 1, got 1"):
+    with pytest.raises(
+        PageError,
+        match=r"the default of the constant a must be a finite number above 0 and below 1, got 1.0",
+    ):
         written_page(source)
     with pytest.raises(PageError, match=r"Bounded takes two finite numbers, the lower one first"):
         Bounded(1.0, 0.0)

@@ -80,9 +80,9 @@ def test_arguments_are_checked():
         encode_latency(torch.tensor([[2.0]]), 3)
     with pytest.raises(ValueError, match="n_phases must be a whole number from 1 to 24, got 25"):
         encode_phase(VALUES, 3, 25)
-    with pytest.raises(ValueError, match="with whole periods of 4 steps"):
+    with pytest.raises(ValueError, match="a multiple of 4"):
         decode_phase(torch.zeros(1, 6, 2), 4)
-    with pytest.raises(ValueError, match="with whole windows of 4 steps"):
+    with pytest.raises(ValueError, match="a multiple of 4"):
         LatencyEncoder(4).decode(torch.zeros(1, 6, 2))
-    with pytest.raises(ValueError, match="with at least two steps"):
+    with pytest.raises(ValueError, match="at least 2"):
         decode_latency(torch.zeros(1, 1, 2))

@@ -17,7 +17,7 @@ ORDERS = [
     "import nwavesdk.init.fluct_init; from nwavesdk.init import fluct_init",
     "import nwavesdk.init; import nwavesdk.init.fluct_init; from nwavesdk.init import fluct_init",
     "from nwavesdk.init.weights import init_weights; from nwavesdk.init import fluct_init",
-    "from nwavesdk.init.fluct_init import fluct_init; import nwavesdk.init.frontend",
+    "from nwavesdk.init.fluct_init import fluct_init; import nwavesdk.init.drive",
     "import importlib; importlib.import_module('nwavesdk.init.fluct_init')",
 ]
 

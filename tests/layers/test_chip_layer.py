@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from layers.nets import CHIPS, chip_net
-from nwavesdk.chip import Noise
 from nwavesdk.layers import H1v1Layer, H1v2Layer, HWLayer, prepare_net
+from nwavesdk.layers.noise import Noise
 from pairwise import pairwise
 from tolerances import GRADIENT, assert_close
 

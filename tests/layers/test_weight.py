@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from layers.nets import drive
-from nwavesdk.chip import Noise
 from nwavesdk.layers import (
     H1v2Layer,
     H1v2Synapse,
@@ -15,6 +14,7 @@ from nwavesdk.layers import (
     SpikingSequential,
     prepare_net,
 )
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import hold_prepared
 from tolerances import GRADIENT, assert_close
 

@@ -166,7 +166,9 @@ def test_each_neuron_is_a_class_by_default():
 
 
 def test_targets_of_counts_are_checked():
-    with pytest.raises(ValueError, match=r"CountMSE: high_count must be a finite number above 5"):
+    with pytest.raises(
+        ValueError, match=r"CountMSE: low_count must be below high_count, got 5 and 5"
+    ):
         CountMSE(2, high_count=5, low_count=5)
     with pytest.raises(ValueError, match=r"RateMSE: low_rate must be below high_rate"):
         RateMSE(2, high_rate=0.1, low_rate=0.2)

@@ -1,9 +1,92 @@
-"""Confusion matrices and what follows from them, compared with torchmetrics."""
+"""Counts and accuracy of spikes, confusion matrices, and the interval of an accuracy."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
+from nwavesdk.metrics import (
+    accuracy,
+    accuracy_population,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    population_counts,
+)
+from nwavesdk.metrics.classes import accuracy_interval, correct_recordings
+
+
+@given(
+    st.integers(1, 8), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000)
+)
+def test_accuracy_equals_a_count_in_plain_python(
+    b: int, t: int, classes: int, size: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    spk, targets = draw.integers(0, 2, (b, t, classes * size)), draw.integers(0, classes, b)
+    right = 0
+    for i in range(b):
+        counts = [
+            sum(spk[i, k, o] for k in range(t) for o in range(c * size, (c + 1) * size))
+            for c in range(classes)
+        ]
+        right += counts.index(max(counts)) == targets[i]
+    got = accuracy_population(torch.from_numpy(spk).float(), torch.from_numpy(targets), classes)
+    assert got.ndim == 0
+    assert got.item() == pytest.approx(right / b)
+
+
+def test_one_neuron_per_class_is_a_population_of_one() -> None:
+    spk, targets = (torch.rand(9, 5, 4) < 0.4).float(), torch.randint(0, 4, (9,))
+    assert accuracy(spk, targets) == accuracy_population(spk, targets, 4)
+
+
+def test_groups_lie_one_after_the_other() -> None:
+    spk = torch.zeros(1, 3, 6)
+    spk[0, :, 1] = 1
+    spk[0, 0, 4:] = 1
+    torch.testing.assert_close(population_counts(spk, 3), torch.tensor([[3.0, 0.0, 2.0]]))
+
+
+def test_gradients_reach_every_spike_once() -> None:
+    spk = torch.rand(2, 5, 6, requires_grad=True)
+    population_counts(spk, 2).sum().backward()
+    torch.testing.assert_close(spk.grad, torch.ones_like(spk))
+
+
+def test_half_precision_counts_beyond_its_integers() -> None:
+    counts = population_counts(torch.ones(1, 3001, 1, dtype=torch.bfloat16), 1)
+    assert counts.item() == 3001
+
+
+def test_padding_is_not_counted() -> None:
+    lengths = torch.tensor([3, 1, 5])
+    spk = (torch.rand(3, 5, 4) < 0.5).float()
+    targets = torch.tensor([0, 1, 1])
+    counts = [population_counts(x[None, :n], 2)[0] for x, n in zip(spk, lengths, strict=True)]
+    for b, n in enumerate(lengths):
+        spk[b, n:] = torch.nan
+    assert torch.equal(population_counts(spk, 2, lengths), torch.stack(counts))
+    right = torch.stack(counts).argmax(1) == targets
+    assert torch.equal(correct_recordings(spk, targets, 2, lengths), right)
+    assert accuracy_population(spk, targets, 2, lengths) == right.float().mean()
+    assert accuracy(spk, targets, lengths) == accuracy_population(spk, targets, 4, lengths)
+    with pytest.raises(ValueError, match="population_counts: lengths must be from 1 to the 5 step"):
+        accuracy(spk, targets, lengths - 1)
+
+
+def test_wrong_shapes_are_rejected() -> None:
+    spk = torch.zeros(4, 5, 6)
+    with pytest.raises(ValueError, match=r"shape \(4, 5\), expected \[B, T, outputs\]"):
+        accuracy(spk[..., 0], torch.zeros(4))
+    with pytest.raises(ValueError, match=r"Targets have the shape \(3,\), expected \[4\]"):
+        accuracy(spk, torch.zeros(3))
+    with pytest.raises(ValueError, match="6 output neurons cannot be split into 4 equal groups"):
+        accuracy_population(spk, torch.zeros(4), 4)
+    with pytest.raises(ValueError, match="got 0 recordings"):
+        accuracy(spk[:0], torch.zeros(0))
+
 
 torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
 
@@ -24,7 +107,7 @@ def test_measures_equal_those_of_torchmetrics(seed: int) -> None:
     torch.testing.assert_close(macro_f1(counts), f1)
 
 
-def test_padding_is_not_counted() -> None:
+def test_a_confusion_matrix_does_not_count_padding() -> None:
     predicted = torch.tensor([[0, 1, 1], [1, 1, 0]])
     targets = torch.tensor([[0, 1, 0], [1, 0, 0]])
     lengths = torch.tensor([2, 3])
@@ -65,3 +148,27 @@ def test_an_empty_matrix_has_no_measure(measure: object) -> None:
         measure(torch.zeros(2, 2))
     with pytest.raises(ValueError, match=r"is square, got the shape \(2, 3\)"):
         measure(torch.ones(2, 3))
+
+
+def test_the_interval_of_recordings_is_wilsons():
+    # statsmodels.stats.proportion.proportion_confint(81, 263, method="wilson")
+    low, high = accuracy_interval(torch.tensor([1] * 81 + [0] * 182), torch.ones(263))
+    assert (low, high) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
+
+
+def test_an_interval_without_errors_does_not_end_at_one_point():
+    low, high = accuracy_interval(torch.ones(40), torch.ones(40))
+    assert high == 1
+    assert low == pytest.approx(40 / (40 + 1.96**2), abs=1e-4)
+
+
+def test_steps_of_one_recording_are_not_independent():
+    # Each recording is right in all of its steps or in none.
+    right = torch.tensor([100.0, 0.0] * 20)
+    low, high = accuracy_interval(right, torch.full((40,), 100.0))
+    of_recordings = accuracy_interval(right / 100, torch.ones(40))
+    assert high - low == pytest.approx(of_recordings[1] - of_recordings[0], rel=0.1)
+
+
+def test_one_recording_with_steps_has_no_interval():
+    assert accuracy_interval(torch.tensor([30.0]), torch.tensor([40.0])) == (0, 1)

@@ -149,7 +149,7 @@ def test_a_state_of_another_run_is_rejected():
     other = SignAnnealing(LIFSynapse(3, 2), 6)
     with pytest.raises(
         ValueError,
-        match=r"the state is of the weights {'weight': \[\[1, 2\], \[3, 2\]\]}, the net has",
+        match=r"the state is of the weights {'weight': \(\[1, 2\], \[3, 2\]\)}, the net has",
     ):
         annealing.load_state_dict(other.state_dict())
 

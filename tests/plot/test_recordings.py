@@ -118,5 +118,5 @@ def test_a_threshold_that_changes_is_a_curve() -> None:
     threshold, before, _ = ax.lines
     assert threshold.get_ydata() == pytest.approx((1 + v).numpy())
     assert before.get_label() == "before reset"
-    with pytest.raises(ValueError, match="threshold has 4 steps, expected 5, as mem"):
+    with pytest.raises(ValueError, match=r"threshold has the shape \[4\], expected \[5\]"):
         plot.membranes(v, axes(), threshold=v[1:])

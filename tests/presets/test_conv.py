@@ -36,6 +36,15 @@ def test_layers_for_a_class_see_a_part_of_a_long_series(
     assert [(synapse.taps, synapse.dilation) for synapse in convs] == expected
 
 
+def test_steps_may_be_longer_than_all_time_constants() -> None:
+    config = sample_config("conv", (3,), 2, "series")
+    config = config.model_copy(update={"net": config.net.model_copy(update={"dt": 5.0})})
+    net = conv.build((3,), 2, config)
+    layers = [module for module in net.modules() if isinstance(module, LIFLayer)]
+    assert layers
+    assert all(torch.allclose(layer.taus, torch.tensor(5.0)) for layer in layers)
+
+
 def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
     net = net_for((3,), "series", task="labels", typical_steps=1296)
     convs = [module for module in net.modules() if isinstance(module, TemporalConv)]

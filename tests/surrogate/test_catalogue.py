@@ -136,11 +136,11 @@ def test_arctan_is_an_alias_that_cannot_be_mistaken_for_atan():
     assert "arctan" not in ALL
     for written in ("arctan(3)", "ArcTan(k=3)", "fixed_peak_atan(3)"):
         assert parse(written) == kind(3)
-        assert repr(parse(written)) == "FixedPeakATan(k=3.0)"
+        assert repr(parse(written)) == "fixed_peak_atan(k=3.0)"
     z = torch.zeros(1, dtype=torch.float64)
     assert [kind(k).derivative(z).item() for k in (1, 9)] == pytest.approx([1 / math.pi] * 2)
     assert [atan(k).derivative(z).item() for k in (1, 9)] == [0.5, 4.5]
-    assert "FixedPeakATan" in atan.__doc__
+    assert "fixed_peak_atan" in atan.__doc__
     assert "ATan(2k)" in kind.__doc__
 
 
@@ -157,12 +157,12 @@ def test_a_signature_shows_parameters_and_defaults_and_the_docstring_the_formula
 TYPED = """
 from typing import assert_type
 
-from nwavesdk.surrogate import arctan, parse, snntorch_triangular, triangle, Surrogate
-from nwavesdk.surrogate.tails import FixedPeakATan
-from nwavesdk.surrogate.windows import Triangle
+from nwavesdk.surrogate import ATan, arctan, atan, parse, snntorch_triangular, triangle
+from nwavesdk.surrogate import Formula, Surrogate
 
-assert_type(triangle(alpha=0.3, k=2), Triangle)
-assert_type(arctan(2.0), FixedPeakATan)
+assert_type(atan(alpha=3.0), ATan)
+assert_type(triangle(alpha=0.3, k=2), Formula)
+assert_type(arctan(2.0), Formula)
 assert_type(parse("atan(3)"), Surrogate)
 snntorch_triangular(threshold=2.0)
 triangle(slope=3.0)
@@ -189,5 +189,5 @@ def test_a_type_checker_knows_parameters_and_classes(tmp_path):
     report, _, _ = mypy.run([*options, str(tmp_path / "typed.py")])
     errors = [line.split(": error: ")[1] for line in report.splitlines() if ": error: " in line]
     assert len(errors) == 2, report
-    assert errors[0].startswith('Unexpected keyword argument "slope" for "Triangle"')
-    assert errors[1].startswith('Argument "alpha" to "Triangle" has incompatible type "str"')
+    assert errors[0].startswith('Unexpected keyword argument "slope" for "triangle"')
+    assert errors[1].startswith('Argument "alpha" to "triangle" has incompatible type "str"')

@@ -1,4 +1,4 @@
-"""Analysis of data, surrogates and nets: what a folder holds, which gradients a net gets."""
+"""Analysis of data, surrogates and nets: contents of data folders, health and gradients of nets."""
 
 from nwavesdk.analysis.data_report import data_lines, data_report
 from nwavesdk.analysis.health import (

@@ -1,8 +1,8 @@
-"""Drawn chips of `nwave chips` in parts, one job on Ray for each, with the counts of one machine.
+"""The drawn chips of `nwave chips` as jobs on Ray. The counts do not depend on the machines.
 
-A part has whole tiles of `nwavesdk.deploy.chip_series`: the chips of a tile are computed together,
-so rounding may depend on which chips share one. Threads and crossovers are those of the process
-that asks.
+A job computes a part of the chips. A part consists of whole tiles of `nwavesdk.deploy.chip_series`:
+the chips of a tile are computed together, so rounding may depend on which chips share a tile. Jobs
+use the threads and crossovers of the process that submits them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ from nwavesdk.train.fit.net_file import NetChoice
 
 __all__ = ["count_on_ray", "count_part", "part_sizes"]
 
-# A job opens the run and its recordings, which takes as long as many chips.
+# Each job opens the run and its recordings, which takes as long as the computation of many chips.
 MAX_PARTS = 16
 
 
 class Part(NamedTuple):
-    """The chips of a task: the folder of their run, its net, their seeds and how to compute."""
+    """The chips of a job: the folder of the run, its net, the seeds, and how they are computed."""
 
     run: Path
     net: NetChoice | None
@@ -39,7 +39,9 @@ class Part(NamedTuple):
 
 
 def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
-    """What counts for `ChipRun.series` on Ray; all machines must see run and recordings.
+    """Make the function that counts correct recordings for `ChipRun.series` on Ray.
+
+    All machines of the cluster must see the run and its recordings.
 
     Args:
         chip_run: The run whose net is tested.
@@ -53,7 +55,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
         arithmetic = current_arithmetic()
         counts: dict[int, Tensor] = {}
 
-        def end(first: int, result: Callable[[], list[int]]) -> None:
+        def store_counts(first: int, result: Callable[[], list[int]]) -> None:
             try:
                 counts[first] = torch.tensor(result())
             except (ValueError, OSError) as error:
@@ -64,14 +66,14 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
             for first, size in part_sizes(len(seeds), tile.chips)
         ]
         with on_ray(address, arithmetic.threads) as workers:
-            finish_all(workers, count_part, parts, end)
+            finish_all(workers, count_part, parts, store_counts)
         return torch.cat([counts[first] for first, _ in parts])
 
     return count
 
 
 def count_part(part: Part) -> list[int]:
-    """The counts of the chips of a part."""
+    """The number of correct recordings of each chip of a part."""
     chip_run = ChipRun.open(part.run, net=part.net)
     with use_arithmetic(part.arithmetic):
         counts: list[int] = chip_run.count_right(part.seeds, part.tile).tolist()
@@ -79,12 +81,13 @@ def count_part(part: Part) -> list[int]:
 
 
 def part_sizes(n_chips: int, per_tile: int) -> list[tuple[int, int]]:
-    """The first chip and the size of each part: whole tiles, except for the rest in the last part.
+    """The first chip and the size of each part. All parts but the last have whole tiles.
 
     Example:
         >>> part_sizes(10, 4)
         [(0, 4), (4, 4), (8, 2)]
     """
+    # -(-a // b) is a / b rounded up.
     n_tiles = -(-n_chips // per_tile)
     size = -(-n_tiles // MAX_PARTS) * per_tile
     return [(first, min(size, n_chips - first)) for first in range(0, n_chips, size)]

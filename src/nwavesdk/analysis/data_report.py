@@ -1,4 +1,4 @@
-"""The report of `nwave data`: what a data set holds, and what a net gets of it, in numbers."""
+"""The report of `nwave data`: the content of a data set and the input of a net, in numbers."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = [
     "step_seconds",
 ]
 
-# What shows the task of a data set.
+# The property of a data set from which its task follows.
 TASK_SIGNS = {
     "classification": "each recording has a class",
     "labels": "each step has a class",
@@ -29,14 +29,14 @@ TASK_SIGNS = {
     "pattern": "there are targets, but no inputs",
 }
 
-# How the values of an image become the input of a net.
+# How each encoder turns the values of an image into the input of a net.
 ENCODINGS = {
     "current": "as constant currents, scaled",
     "rate": "as probabilities of spikes",
     "latency": "as times of spikes",
 }
 
-# Classes that the table lists, and letters of the name of a class.
+# Maximal number of classes in the table, and of letters of their names.
 MAX_CLASSES = 40
 MAX_LETTERS = 24
 
@@ -44,12 +44,12 @@ MAX_LETTERS = 24
 def data_report(
     config: CompletedConfig, data: RunData, is_task_given: bool = False
 ) -> dict[str, Any]:
-    """What a data set holds.
+    """Describe a data set and its split.
 
     Args:
         config: The config of a run.
-        data: The sets.
-        is_task_given: Whether the task was asked for, rather than found in the data.
+        data: The training, validation and test set.
+        is_task_given: Whether the user chose the task; otherwise it follows from the data.
 
     Returns:
         The content of the JSON object that `nwave data --json` prints.
@@ -66,12 +66,13 @@ def data_report(
     groups, group_name = _count_groups(config, sets)
     lengths = lengths_of(data)
     is_digits = config.data.kind == "features"
+
     return {
         "path": config.data.source,
         "kind": "features" if is_digits else config.data.source_kind,
         "task": config.task.name,
         "task_found_by": "--task" if is_task_given else TASK_SIGNS[config.task.name],
-        # A single pattern is in all sets.
+        # Keys are counted once: a single pattern is in all sets.
         "count": len({key for recordings in sets.values() for key in recordings.keys}),
         "recordings": data.map(len).as_dict(),
         "lengths": _summarize(np.concatenate([*lengths.values()]), config),
@@ -96,7 +97,7 @@ def data_report(
 
 
 def step_seconds(config: CompletedConfig) -> float | None:
-    """How much of a recording a time step of the net gets [s], or None if it is not known.
+    """The duration of a time step of the net in the recording [s], or None if it is not known.
 
     Args:
         config: The config of a run.
@@ -113,7 +114,7 @@ def lengths_of(data: RunData) -> dict[str, Indices]:
 
 
 def describe_features(config: CompletedConfig) -> str:
-    """What a net gets in each step, as in `"32 log-mel bands of 25 ms every 10 ms, scaled"`.
+    """The input of a net in words, as in `"32 log-mel bands of 25 ms every 10 ms, scaled"`.
 
     Args:
         config: The config of a run.
@@ -122,6 +123,7 @@ def describe_features(config: CompletedConfig) -> str:
     count = f"{facts.n_features:,}"
     steps = config.option("data.hold", 1)
     hold = f", each for {steps} steps" if steps > 1 else ""
+
     match config.data:
         case Pattern():
             return f"{count} channels of frozen noise"
@@ -137,6 +139,8 @@ def describe_features(config: CompletedConfig) -> str:
             height, width, *colors = facts.feature_shape
             of_colors = f" of {colors[0]} colors" if colors > [1] else ""
             return f"{height * width:,} pixels{of_colors} {ENCODINGS[encoder]}"
+
+    # Series, and the features of the spoken digits.
     n_values = _n_values(config)
     noun = "feature" if config.data.kind == "features" else "value"
     scales = " by the set and by the recording" if n_values < facts.n_features else ""
@@ -144,12 +148,12 @@ def describe_features(config: CompletedConfig) -> str:
 
 
 def _n_values(config: CompletedConfig) -> int:
-    """Values of a recording in a step; the net may get each of them twice."""
+    """Values of a recording in a step. The net gets them twice if they are also standardized."""
     return config.facts.n_features // (1 + bool(config.option("data.add_standardized")))
 
 
 def _count_classes(recordings: Recordings) -> dict[str, int]:
-    """Recordings of each class; steps, if each step has a class."""
+    """Number of recordings of each class, or of steps if each step has a class."""
     labels = recordings.labels
     if recordings.task == "labels":
         labels = np.concatenate([labels[:0], *recordings.targets])
@@ -160,9 +164,11 @@ def _count_classes(recordings: Recordings) -> dict[str, int]:
 def _count_groups(
     config: CompletedConfig, sets: dict[str, Recordings]
 ) -> tuple[dict[str, int], str]:
-    """Groups or speakers of each set, and which of both; none if they are not known."""
+    """Number of groups or speakers of each set, and the noun; both empty if they are not known."""
     groups = {part: recordings.groups for part, recordings in sets.items()}
     noun = "groups"
+
+    # Without groups, the names of files may name the speakers.
     if not any(groups.values()):
         pattern = config.option("data.speaker_pattern")
         keys = {part: recordings.keys for part, recordings in sets.items()}
@@ -173,11 +179,12 @@ def _count_groups(
         noun = "speakers"
         if any("" in names for names in groups.values()):
             return {}, ""
+
     return {part: len({*names} - {""}) for part, names in groups.items()}, noun
 
 
 def _summarize(steps: Indices, config: CompletedConfig) -> dict[str, Any]:
-    """The shortest, the middle and the longest recording, in steps and in seconds."""
+    """The length of the shortest, the median and the longest recording, in steps and seconds."""
     step = step_seconds(config)
     values = {"min": steps.min(), "median": np.median(steps), "max": steps.max()}
     return {
@@ -204,9 +211,11 @@ def data_lines(report: dict[str, Any]) -> list[str]:
     kind += "s" * (report["count"] != 1)
     if report["kind"] in ("sound", "series", "events"):
         kind += f" of {report['kind']}"
+
     targets = f", {report['targets']} values per step" if report["targets"] else ""
     cache = "from the cache, " if report["cached"] else ""
     skipped = [f"skipped {entry['file']}: {entry['reason']}" for entry in report["skipped"]]
+
     return [
         f"{report['count']:,} {kind}, {cache}{len(skipped):,} skipped",
         f"task: {report['task']}{targets} ({report['task_found_by']})",
@@ -232,7 +241,7 @@ def _describe_range(values: dict[str, float], form: str, unit: str) -> str:
 
 
 def _table(report: dict[str, Any]) -> list[str]:
-    """What is in each set: a line for each class, for all of them, and for groups."""
+    """The size of each set: a line for each class, for all recordings, and for groups."""
     sizes = report["recordings"]
     names = report["classes"]
     counts = [report["per_class"].get(part, {}) for part in sizes]
@@ -244,6 +253,7 @@ def _table(report: dict[str, Any]) -> list[str]:
     rows.append(("all", [sum(count.values()) for count in counts] if names else sizes.values()))
     if report["groups"]:
         rows.append((report["group_name"], report["groups"].values()))
+
     head = ["steps" if report["counted"] == "steps" else "", *sizes]
     return text_table([head, *([name, *map("{:,}".format, numbers)] for name, numbers in rows)])
 

@@ -1,4 +1,15 @@
-"""Diagnosis of a net: dead, saturated or starved neurons, vanishing or exploding gradients."""
+"""Diagnosis of a net: dead, saturated or starved neurons, vanishing or exploding gradients.
+
+`examine` records one pass of the net; `examine_recording` then works in three steps:
+
+1. `_layer_health` measures each layer: the firing rates of its neurons, the norm of its gradient.
+2. `_find_problems` compares the numbers of a layer with the `Limits`, and describes each problem.
+3. `_findings_of` adds the remedy, which `nwavesdk.analysis.health_remedies` chooses.
+
+A new kind of finding therefore needs a number in `LayerHealth`, a limit in `Limits`, a description
+in `_find_problems` and a remedy in `REMEDIES`. `nwavesdk.analysis.remedies` has its remedy for the
+command `nwave diagnose`, as options of `nwave train`.
+"""
 
 import math
 from collections import defaultdict
@@ -25,18 +36,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits from which on something is reported.
+    """The limits of a healthy net. Numbers beyond a limit are reported as findings.
 
     Attributes:
         few: Share of a layer's neurons that may be dead, saturated or starved.
-        saturated: Spikes per step from which on a neuron is saturated.
-        starved: A neuron is starved if it receives less than this share of the average over neurons
-            of the last layer.
-        depth: Factor by which the gradient of a layer may be smaller or larger than that of the
-            last layer.
-        time: Factor by which it may be smaller or larger in the first quarter of each recording
-            than in the third quarter. The last quarter is left out, because what happens there has
-            little time to have an effect.
+        saturated: A neuron is saturated if it fires in at least this share of the steps.
+        starved: A neuron is starved if its gradient is smaller than this share of the average
+            gradient of a neuron in the last layer.
+        depth: Factor by which the gradient of a layer may differ from the gradient of the last
+            layer, in both directions.
+        time: Factor by which the gradient in the first quarter of each recording may differ from
+            the gradient in the third quarter, in both directions. The last quarter does not count,
+            because its charges have little time to act on the loss.
         loop: Factor by which a gradient may grow through a recurrent layer over a whole recording.
 
     Example:
@@ -60,14 +71,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong in one layer.
+    """One problem of one layer, with its remedy.
 
     Attributes:
         kind: A key of `nwavesdk.analysis.health_remedies.REMEDIES`.
         layer: Name of the layer in the net.
         value: Share of neurons, or the factor between two norms.
-        text: Description of what is wrong.
-        remedy: What helps. Findings of one kind have the same one.
+        text: Description of the problem.
+        remedy: Advice that solves the problem. All findings of one kind share their remedy.
         surrogate: The surrogate that the remedy names, as text; None if it names none.
 
     Example:
@@ -101,15 +112,15 @@ class LayerHealth:
         saturated: Share of neurons that fire nearly always.
         starved: Share of neurons that receive nearly no gradient.
         norm: Euclidean norm of the gradient of the layer's input charge.
-        depth: The norm as a multiple of that of the last layer; NaN if both are 0.
-        time: Norm in the first quarter of the steps as a multiple of that in the third quarter; NaN
-            if both are 0.
+        depth: `norm` divided by the norm of the last layer; NaN if both norms are 0.
+        time: Norm of the gradient in the first quarter of the steps, divided by its norm in the
+            third quarter; NaN if both norms are 0.
         steps: Mean number of valid steps of a recording.
         loop_gain: The gain of the recurrent loop, see `Record.loop_gain`; None where it has none.
         growth: Factor per step by which a gradient of the last membranes grows, back in time; None
             without recurrence.
-        channels: Number of channels, the first axis of a layer with several; otherwise None.
-        dead_channels: How many of them are dead as a whole; otherwise None.
+        channels: Number of channels, for a layer whose first axis is channels; otherwise None.
+        dead_channels: Number of channels in which all neurons are dead; None without channels.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -136,7 +147,7 @@ class LayerHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """The numbers of all layers, and what is wrong.
+    """The numbers of all layers, and the findings.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -166,18 +177,18 @@ def examine(
     fire for few classes are silent in a small batch: pass `rates` to count spikes over more.
 
     Args:
-        net: A net with at least one layer of spiking neurons. Read-outs are passed over.
-        x: Input as the net takes it: [B, T, *features], or [T, B, *features] with `time_first`.
-        loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
+        net: A net with at least one layer of spiking neurons. Read-outs are not examined.
+        x: Input of the net: [B, T, *features], or [T, B, *features] with `time_first`.
+        loss_fn: `loss_fn(spk, mem)`, a scalar from the spikes and membranes that the net returns.
         seed: Seed of the mismatch; see `prepare_net`.
         lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
             depend on padding.
-        limits: Limits from which on something is reported.
+        limits: Limits of a healthy net. [`Limits()`]
         rates: See `examine_recording`.
 
     Raises:
         TypeError: If the net is not a module.
-        ValueError: If it has no neuron layer, if a layer runs step by step, if `x` is not a
+        ValueError: If the net has no neuron layer, if a layer runs step by step, if `x` is not a
             sequence, or if the loss depends on no layer.
 
     Example:
@@ -203,13 +214,13 @@ def examine_recording(
 
     Args:
         recording: Recording of sequences by a net with at least one layer of spiking neurons.
-            Read-outs are passed over.
-        gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, such as
-            `RecordedPass.charge_gradients` returns.
-        limits: Limits from which on something is reported.
-        rates: Spikes per step of each neuron, [N], by the layer's name, over more recordings than
-            the pass has: a neuron that never fires in one batch may fire in others. Layers that
-            it lacks have the rates of the pass.
+            Read-outs are not examined.
+        gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, as
+            `RecordedPass.charge_gradients` returns them.
+        limits: Limits of a healthy net. [`Limits()`]
+        rates: Spikes per step of each neuron, [N], by the layer's name, counted over more
+            recordings than the pass has: a neuron that is silent in one batch may fire in others.
+            Layers without an entry have the rates of the pass.
 
     Raises:
         ValueError: If the gradient of a layer is missing.
@@ -229,6 +240,8 @@ def examine_recording(
             "examine_recording needs the gradient of every neuron layer, got none for "
             f"{', '.join(missing)}."
         )
+
+    # 1. Measure each layer.
     limits = limits or Limits()
     grads = {name: _valid_gradient(gradients[name], record) for name, record in records.items()}
     last = [*grads.values()][-1]
@@ -238,29 +251,20 @@ def examine_recording(
         _layer_health(name, records[name], neuron_rates[name], grad, last, limits)
         for name, grad in grads.items()
     ]
+
+    # 2. Find the problems, grouped by kind because a kind has one remedy.
     problems = defaultdict(list)
     for layer in layers:
-        for kind, value, text in _findings(layer, limits):
+        for kind, value, text in _find_problems(layer, limits):
             problems[kind].append((layer.layer, value, text))
+
+    # 3. Add the remedies.
     findings = [
         finding
-        for kind, entries in problems.items()
-        for finding in _findings_of(kind, entries, records)
+        for kind, layer_problems in problems.items()
+        for finding in _findings_of(kind, layer_problems, records)
     ]
     return Health(tuple(layers), tuple(findings))
-
-
-def _findings_of(
-    kind: str, entries: list[tuple[str, float, str]], records: dict[str, Record]
-) -> Iterator[Finding]:
-    """The findings of one kind, with the remedy for the first of these layers."""
-    names = [*records]
-    first, value, _ = entries[0]
-    # The gradient of the last layer comes from the loss, whatever its surrogate.
-    before_last = names[names.index(first) : -1] or names[-1:]
-    remedy, surrogate = remedy_of(kind, value, [records[name] for name in before_last])
-    for layer, number, text in entries:
-        yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)
 
 
 def _lengths_of(record: Record) -> Tensor:
@@ -279,11 +283,22 @@ def _valid_gradient(gradient: Tensor, record: Record) -> Tensor:
 def _layer_health(
     name: str, record: Record, rates: Tensor, grad: Tensor, last: Tensor, limits: Limits
 ) -> LayerHealth:
-    """The numbers of a layer; `grad` and `last` are the gradients of it and of the last layer."""
+    """Measure a layer.
+
+    Args:
+        name: Name of the layer in the net.
+        record: Record of the layer.
+        rates: Spikes per step of each neuron, [N] or [*features].
+        grad: Gradient of the layer's input charge, [B, T, N].
+        last: Gradient of the last layer's input charge, [B, T, N of the last layer].
+        limits: Limits of a healthy net.
+    """
     received = grad.abs().sum((0, 1))
-    is_starved = (received < limits.starved * last.abs().sum((0, 1)).mean()) | (received == 0)
+    average = last.abs().sum((0, 1)).mean()
+    is_starved = (received < limits.starved * average) | (received == 0)
+
     lengths = _lengths_of(record)
-    channels = record.spk.shape[2] if record.spk.ndim > 3 else None
+    channels = record.spk.shape[2] if record.spk.ndim > 3 else None  # of [B, T, C, H, W]
     return LayerHealth(
         layer=name,
         rate=float(rates.mean()),
@@ -303,15 +318,19 @@ def _layer_health(
 
 def _growth(record: Record, lengths: Tensor) -> float:
     """Factor per step by which a random gradient of the last membranes grows, back in time."""
+    # A gradient that is random at the last valid step of each recording, and 0 at all others.
     generator = torch.Generator().manual_seed(0)
     B = record.mem.shape[0]
     last = (lengths - 1).clamp(min=0)
     grad_mem = torch.zeros_like(record.mem)
     direction = torch.randn(B, *record.mem.shape[2:], generator=generator)
     grad_mem[torch.arange(B), last] = direction.to(grad_mem)
+
     charge = _valid_gradient(record.charge_gradient(None, grad_mem)[0], record)
     if not bool(charge.isfinite().all()):
         return math.inf
+
+    # The first quarter is two quarters before the third one.
     steps_between = 2 * float((lengths // 4).double().mean())
     ratio = _norm_ratio(*_quarters(lengths, charge))
     return ratio ** (1 / steps_between) if steps_between else math.nan
@@ -330,39 +349,35 @@ def _share(mask: Tensor) -> float:
 
 
 def _norm_ratio(grad: Tensor, reference: Tensor) -> float:
-    """The norm as a multiple of another one; infinite or NaN if the other one is 0."""
+    """The quotient of the norms of two gradients; infinite or NaN if the reference is 0."""
     return float(grad.norm() / reference.norm())
 
 
-def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, str]]:
-    """Kind, value and description of everything that is wrong in a layer."""
+def _find_problems(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, str]]:
+    """Kind, value and description of each number of a layer that is beyond its limit."""
     if not math.isfinite(layer.norm):
         yield "not finite", layer.norm, "has a gradient that is not finite"
-    of_neurons = {
+
+    # Shares of neurons, from the fields of `LayerHealth` with these names.
+    shares = {
         "dead": "of its neurons never fire",
         "saturated": f"of its neurons fire in at least {limits.saturated:.0%} of the steps",
         "starved": (
             f"of its neurons receive less than {limits.starved:g} of the average in the last layer"
         ),
     }
-    for kind, text in of_neurons.items():
+    for kind, text in shares.items():
         share: float = getattr(layer, kind)
         if share > limits.few:
             pixels = ""
             if kind == "dead" and layer.channels is not None:
                 # The neurons are pixels of channels.
-                dead = f"{layer.dead_channels} of which never fire"
-                pixels = f" (pixels of {layer.channels} channels, {dead})"
+                pixels = (
+                    f" (pixels of {layer.channels} channels, {layer.dead_channels} of which never "
+                    "fire)"
+                )
             yield kind, share, f"{share:.0%} {text}{pixels}"
-    factors = (
-        ("", layer.depth, limits.depth, "its gradient is {:.1e} times that of the last layer"),
-        (
-            " over time",
-            layer.time,
-            limits.time,
-            "its gradient in the first quarter of the steps is {:.1e} times that in the third",
-        ),
-    )
+
     growth = layer.growth
     if growth is not None and growth**layer.steps > limits.loop:
         gain = "" if layer.loop_gain is None else f" gain {layer.loop_gain:.2g}"
@@ -372,8 +387,47 @@ def _findings(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, 
             f"recurrent loop{gain}: gradients grow by {growth:.3g} per step, "
             f"{growth**layer.steps:.1e} times in {layer.steps:.0f} steps",
         )
+
+    # Factors between two norms: suffix of the kind, factor, limit and description.
+    factors = (
+        (
+            "",
+            layer.depth,
+            limits.depth,
+            "its gradient is {:.1e} times the gradient of the last layer",
+        ),
+        (
+            " over time",
+            layer.time,
+            limits.time,
+            "its gradient in the first quarter of the steps is {:.1e} times its gradient in the "
+            "third quarter",
+        ),
+    )
     for suffix, factor, limit, text in factors:
         if factor < 1 / limit:
             yield f"vanishing{suffix}", factor, text.format(factor)
         if factor > limit and math.isfinite(layer.norm):
             yield f"exploding{suffix}", factor, text.format(factor)
+
+
+def _findings_of(
+    kind: str, layer_problems: list[tuple[str, float, str]], records: dict[str, Record]
+) -> Iterator[Finding]:
+    """The findings of one kind. All have the remedy of the first layer with this problem.
+
+    Args:
+        kind: The kind of the problems.
+        layer_problems: Layer, value and description of each problem, from the first layer on.
+        records: The records of all layers.
+    """
+    names = [*records]
+    first, value, _ = layer_problems[0]
+
+    # A remedy changes the surrogates of the first layer with this problem and of the layers behind
+    # it, except for the last layer: its surrogate scales all gradients, so not their ratios.
+    changed = names[names.index(first) : -1] or names[-1:]
+    remedy, surrogate = remedy_of(kind, value, [records[name] for name in changed])
+
+    for layer, number, text in layer_problems:
+        yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)

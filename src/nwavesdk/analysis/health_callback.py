@@ -29,21 +29,22 @@ ENOUGH_RECORDINGS = 256
 
 
 class HealthCallback(Callback):
-    """Examines the net on the first batches of an epoch, at the end of the epoch.
+    """Examines the net at the end of an epoch, on the first batches of the epoch.
 
-    Gradients are those of the first batch; spikes are counted over as many batches as have 256
-    recordings.
+    Gradients come from the first batch alone. Spikes are counted over the first batches that
+    together have 256 recordings.
 
-    It works on a copy in `eval()`, so that training is the same bit by bit as without it. A finding
-    that the previous examination did not have is logged as a warning. `health_dead_NAME`,
-    `health_saturated_NAME` and `health_starved_NAME` are logged as metrics of the epoch, with the
-    name of each layer in the net, and `health_growth_NAME` of recurrent layers.
+    The callback examines a copy of the net in `eval()`, so training gives the same values, bit by
+    bit, as without the callback. It logs a warning for each finding that is new since the previous
+    examination. As metrics of the epoch, it logs `health_dead_NAME`, `health_saturated_NAME` and
+    `health_starved_NAME` of each layer, and `health_growth_NAME` of recurrent layers, where `NAME`
+    is the name of the layer in the net.
 
     Args:
-        loss: `loss(spk, mem, labels)`, and `loss(spk, mem, labels, lengths)` of a `Batch` with
-            padding. Needed if the module is not a `Learner`.
+        loss: `loss(spk, mem, labels)`; for a `Batch` with padding, `loss(spk, mem, labels,
+            lengths)`. Needed if the module is not a `Learner`.
         every: Number of epochs from one examination to the next.
-        limits: Limits from which on something is reported.
+        limits: Limits of a healthy net. [`Limits()`]
         seed: Seed of the mismatch; see `prepare_net`.
 
     Attributes:
@@ -86,10 +87,11 @@ class HealthCallback(Callback):
             self._batches.append(batch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Examine the net, and log what is new."""
+        """Examine the net, and log new findings."""
         batches, self._batches = self._batches, []
         if not batches or trainer.current_epoch % self.every:
             return
+
         x, *targets = batches[0][:2]
         lengths = _lengths_of(batches[0])
         if lengths is not None:
@@ -97,7 +99,9 @@ class HealthCallback(Callback):
         loss = self.loss
         if loss is None:
             assert isinstance(pl_module, Learner)
+            # A copy, because the loss prepares the decoder, which changes its state.
             loss = decoded_loss(pl_module.task, copy.deepcopy(pl_module.decoder))
+
         assert isinstance(pl_module.net, nn.Module)
         net = copy_module(pl_module.net).eval()
         health = examine(
@@ -116,6 +120,7 @@ class HealthCallback(Callback):
             if (finding.kind, finding.layer) not in known and trainer.is_global_zero:
                 _log.warning("epoch %d, %s", trainer.current_epoch + 1, finding)
         self.found[trainer.current_epoch] = health
+
         for layer in health.layers:
             for kind in ("dead", "saturated", "starved", "growth"):
                 value = getattr(layer, kind)
@@ -124,7 +129,7 @@ class HealthCallback(Callback):
 
     @torch.no_grad()
     def _rates(self, net: nn.Module, batches: list[Any]) -> dict[str, Tensor]:
-        """Spikes per step of each neuron, the mean over batches, by the name of the layer."""
+        """Spikes per step of each neuron, averaged over batches, by the name of the layer."""
         rates: dict[str, list[Tensor]] = {}
         for batch in batches:
             lengths = _lengths_of(batch)

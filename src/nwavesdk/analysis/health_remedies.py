@@ -14,9 +14,9 @@ LESS = 0.4
 MORE = 2.5
 
 _WIDER = "lower slope or alpha, as in spike_grad={surrogate}"
-_LAYERWISE = "`nwavesdk.analysis.scan_slopes` measures it, and finds one for each layer"
+_LAYERWISE = "`nwavesdk.analysis.scan_slopes` finds a surrogate for each layer"
 
-# The remedy for each kind of finding. Those about slopes follow the practical tips of NWAVE.
+# The remedy for each kind of finding. Advice about slopes follows the practical tips of NWAVE.
 REMEDIES = {
     "not finite": (
         "lower the learning rate and return to an earlier checkpoint; check the input for NaN"
@@ -39,11 +39,12 @@ REMEDIES = {
     "exploding": "training will be noisy: take spike_grad={surrogate}, {effect}; " + _LAYERWISE,
     "vanishing over time": (
         "the net does not learn from early steps: use longer taus or a loss that reads all steps, "
-        "then a surrogate that passes more, as spike_grad={surrogate}"
+        "then a surrogate that passes a larger gradient, such as spike_grad={surrogate}"
     ),
     "exploding over time": (
         "early steps dominate all others: lower recurrent weights, keep detach_reset=True, clip "
-        "gradients, or use a surrogate that passes less, as spike_grad={surrogate}"
+        "gradients, or use a surrogate that passes a smaller gradient, such as "
+        "spike_grad={surrogate}"
     ),
     "recurrent gain": (
         "keep max_loop_gain=1 (LIF and chip neurons have it), lower recurrent weights, shorten "
@@ -51,17 +52,17 @@ REMEDIES = {
     ),
 }
 
-# By what factor the surrogate of a remedy shall change the gain of the layer.
+# The factor by which the recommended surrogate should change the gain of the layer.
 _CHANGES = {"vanishing over time": MORE, "exploding over time": LESS}
 
 
 def remedy_of(kind: str, value: float, records: Sequence[Record]) -> tuple[str, str | None]:
-    """The remedy of a finding, and the surrogate that it names, if it names one.
+    """The remedy of a finding, and the surrogate that the remedy names; None if it names none.
 
     Args:
         kind: A key of `REMEDIES`.
-        value: The number of the finding: of gradients, the factor between two norms.
-        records: Records of the layer and of those between it and the last one.
+        value: The number of the finding. For gradients, the factor between two norms.
+        records: Records of the layer and of all layers between it and the last layer.
     """
     fill = REMEDIES[kind].format
     present = records[0].surrogate
@@ -70,9 +71,12 @@ def remedy_of(kind: str, value: float, records: Sequence[Record]) -> tuple[str, 
         return fill(surrogate=surrogate, effect=effect), surrogate
     if "{surrogate}" not in REMEDIES[kind]:
         return fill(), None
+
     if kind == "recurrent gain":
-        is_smaller = isinstance(present, FastSigmoid)
-        chosen = with_steepness(present, MORE) if is_smaller else fast_sigmoid()
+        # A smaller area reduces the loop gain: the default fast sigmoid has a small one, and a
+        # steeper fast sigmoid a smaller one.
+        is_fast_sigmoid = isinstance(present, FastSigmoid)
+        chosen = with_steepness(present, MORE) if is_fast_sigmoid else fast_sigmoid()
     elif kind in _CHANGES:
         chosen, _ = change_gain(present, records[:1], _CHANGES[kind])
     else:
@@ -82,12 +86,14 @@ def remedy_of(kind: str, value: float, records: Sequence[Record]) -> tuple[str, 
 
 def _balanced(value: float, records: Sequence[Record]) -> tuple[str, str]:
     """The surrogate under which gradients keep their norm from layer to layer, and its effect."""
-    # A factor of 0 has no logarithm; the largest step is taken then.
+    # A factor of 0 has no logarithm: the smallest float stands for it and gives the largest change.
     growth = max(value, 1e-300) ** (1 / len(records))
+
     present = records[0].surrogate
     chosen, change = change_gain(present, records, 1 / growth)
     effect = (
-        f"under which the gradient of a layer is about {growth * change:.1g} times that of the next"
+        f"under which the gradient of a layer is about {growth * change:.1g} times the gradient of "
+        "the next layer"
     )
     if is_steeper(chosen, present) and change > 1:
         effect += ", but reaches fewer neurons; larger weights help, too"

@@ -14,8 +14,8 @@ from nwavesdk.net.preparation import prepared
 
 __all__ = ["layer_lines", "layer_records"]
 
-# Recordings and steps of the input that shapes are measured with. Modules without time see both as
-# one dimension; no layer of a usual net has 3 × 7 features first.
+# Recordings and steps of the input with which shapes are measured. Modules without time see both as
+# one dimension of size 21, which no layer of a usual net has as its first dimension.
 BATCH = 3
 STEPS = 7
 
@@ -25,13 +25,13 @@ def layer_records(net: nn.Module, inputs: Sequence[int]) -> list[dict[str, Any]]
     """The modules of a net that have no modules inside, in the order in which they are stored.
 
     Args:
-        net: A net that takes sequences `[B, T, *inputs]`; it does not change.
+        net: A net for sequences `[B, T, *inputs]`. It does not change.
         inputs: Shape of one step.
 
     Returns:
-        For each module its `name` in the net; its class, `kind`; the shape of a step of its
-        `output`, None if it was not called; how many numbers it learns, `parameters`; and whether
-        it is a layer of neurons that spike, `spikes`.
+        For each module: `name`, its name in the net; `kind`, its class; `output`, the shape of one
+        step of its output, None if it was not called; `parameters`, the number of values that it
+        learns; and `spikes`, whether it is a layer of neurons that spike.
     """
     net = copy_module(net).eval()
     leaves = {name: module for name, module in net.named_modules() if not [*module.children()]}
@@ -46,6 +46,7 @@ def layer_records(net: nn.Module, inputs: Sequence[int]) -> list[dict[str, Any]]
         module.register_forward_hook(store_shape)
     with torch.random.fork_rng(devices=[]), prepared(net):
         net(torch.zeros(BATCH, STEPS, *inputs))
+
     return [
         {
             "name": name,
@@ -64,6 +65,7 @@ def layer_lines(records: Sequence[dict[str, Any]]) -> list[str]:
     for record in records:
         shape = str([*(record["output"] or ())])
         rows.append([record["name"], record["kind"], shape, f"{record['parameters']:,}"])
+
     n_parameters = sum(record["parameters"] for record in records)
     n_neurons = sum(math.prod(record["output"] or (0,)) for record in records if record["spikes"])
     total = f"{n_parameters:,} parameters, {n_neurons:,} neurons that spike"
@@ -71,6 +73,7 @@ def layer_lines(records: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _step_shape(output: Tensor) -> tuple[int, ...]:
+    """The shape of one step of an output: [B, T, ...], [B * T, ...] or without batch and time."""
     if output.shape[0] == BATCH * STEPS:  # of a module without time
         return tuple(output.shape[1:])
     return tuple(output.shape[2:]) if output.shape[:2] == (BATCH, STEPS) else tuple(output.shape)

@@ -24,13 +24,13 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class MemoryLimits:
-    """Limits from which on something is reported.
+    """The limits of time constants that fit. Numbers beyond a limit are reported as findings.
 
     Attributes:
-        few: Share of a layer's neurons that may have such a time constant.
-        recordings: Length of the recordings above which a time constant is too long.
-        taus: Time constants of the membrane that may pass between two inputs: after two of them,
-            13 % of an input are left.
+        few: Share of a layer's neurons that may have a time constant that does not fit.
+        recordings: A time constant is too long if it exceeds the recordings by this factor.
+        taus: Time between two inputs, in time constants of the membrane, that is still short
+            enough. After two time constants, 13 % of an input are left.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -52,23 +52,23 @@ class MemoryLimits:
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """The memory of one layer, and of what it gets.
+    """The time constants of one layer, and the times of its input.
 
     Attributes:
         layer: Name of the layer in the net.
         dt: Length of a step [s].
         recording: Mean length of a recording [s].
-        shortest: Shortest time constant [s], of the membrane or another one.
-        longest: Longest time constant [s].
-        median: Median time constant of the membrane [s]; NaN without one.
+        shortest: Shortest of all time constants of the layer [s].
+        longest: Longest of all time constants of the layer [s].
+        median: Median time constant of the membrane [s]; NaN if the membrane has none.
         short: Share of neurons that have a time constant below a step.
         long: Share of neurons with a time constant that outlasts the recordings by far.
         leaks: Share of neurons whose membrane leaks away before the next input.
-        interval: Mean time between two inputs of a neuron [s], over those that have any; a charge
-            of 0 is no input. NaN if there is none.
-        correlation: How long the input charge stays alike [s]: the time constant of a first-order
-            process with the same correlation of two steps in a row. It is 0 if they differ in sign
-            more often than not, and infinite if the charge never changes.
+        interval: Mean time between two inputs of a neuron [s], over all neurons with inputs; NaN if
+            no neuron has any. A charge of 0 is not an input.
+        correlation: Correlation time of the input charge [s]: the time constant of a first-order
+            process in which two successive steps have the same correlation. It is 0 if successive
+            steps mostly differ in sign, and infinite if the charge never changes.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -104,10 +104,10 @@ def examine_memory(
     Args:
         net: The net.
         recording: Recording of sequences by this net or a copy, with the charges of its layers.
-        limits: Limits from which on something is reported.
+        limits: Limits of time constants that fit. [`MemoryLimits()`]
 
     Returns:
-        The numbers of each spiking layer that has time constants, and what does not fit.
+        The numbers of each spiking layer that has time constants, and the findings.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -127,10 +127,11 @@ def examine_memory(
         for name, layer in layers.items()
         if isinstance(layer, NeuronLayer) and _time_constants(layer)
     ]
+
     findings = [
         Finding(kind, memory.layer, value, f"layer {memory.layer}: {text}", REMEDIES[kind])
         for memory in memories
-        for kind, value, text in _findings(memory, limits)
+        for kind, value, text in _find_problems(memory, limits)
     ]
     return tuple(memories), tuple(findings)
 
@@ -144,12 +145,14 @@ def _time_constants(layer: NeuronLayer) -> dict[str, Tensor]:
 def _layer_memory(
     name: str, layer: NeuronLayer, record: Record, limits: MemoryLimits
 ) -> LayerMemory:
+    """Measure the time constants of a layer and the times of its input charge."""
     taus = _time_constants(layer)
     values = torch.stack([*taus.values()])
     membrane = taus.get(MEMBRANE, torch.full_like(values[0], torch.nan))
+
     assert record.cur is not None, "the pass was recorded without charges"
     cur = record.cur.detach().double().flatten(2)
-    B, T, _ = cur.shape
+    B, T = cur.shape[:2]
     lengths = torch.full((B,), T) if record.lengths is None else record.lengths
     is_valid = valid_steps(lengths, T)[..., None]
     duration = float(lengths.double().mean()) * layer.dt
@@ -157,8 +160,9 @@ def _layer_memory(
     n_inputs = ((cur != 0) & is_valid).sum((0, 1))
     intervals = layer.dt * lengths.sum() / n_inputs  # infinite without an input
     has_inputs = n_inputs > 0
-    # What is shorter than a step is another finding.
+    # Time constants below a step are reported as "short tau" instead.
     leaks_away = (intervals > limits.taus * membrane) & (membrane >= layer.dt)
+
     return LayerMemory(
         layer=name,
         dt=layer.dt,
@@ -175,7 +179,7 @@ def _layer_memory(
 
 
 def _correlation_time(cur: Tensor, is_valid: Tensor, dt: float) -> float:
-    """-dt / ln(r) with r the correlation of two steps in a row, over all recordings and neurons.
+    """-dt / ln(r), where r is the correlation of successive steps over all recordings and neurons.
 
     Args:
         cur: Charges [B, T, N].
@@ -185,18 +189,23 @@ def _correlation_time(cur: Tensor, is_valid: Tensor, dt: float) -> float:
     n_steps = is_valid.sum(1, keepdim=True)
     mean = cur.where(is_valid, 0).sum(1, keepdim=True) / n_steps
     deviation = (cur - mean).where(is_valid, 0)
-    pairs = is_valid[:, 1:]
-    both = (deviation[:, :-1] * deviation[:, 1:]).where(pairs, 0).sum()
-    size = ((deviation[:, :-1].square() + deviation[:, 1:].square()) / 2).where(pairs, 0).sum()
-    # A charge that never changes has no size: it is correlated completely.
-    r = (both / size).nan_to_num(nan=1.0).clamp(0.0, 1.0)
+
+    # Covariance and variance over all pairs of successive steps within a recording.
+    is_pair = is_valid[:, 1:]
+    covariance = (deviation[:, :-1] * deviation[:, 1:]).where(is_pair, 0).sum()
+    variance = (
+        ((deviation[:, :-1].square() + deviation[:, 1:].square()) / 2).where(is_pair, 0).sum()
+    )
+
+    # A charge that never changes has no variance. It is correlated completely.
+    r = (covariance / variance).nan_to_num(nan=1.0).clamp(0.0, 1.0)
     return float((dt / r.log()).abs())
 
 
-def _findings(memory: LayerMemory, limits: MemoryLimits) -> Iterator[tuple[str, float, str]]:
-    """Kind, value and description of everything that does not fit.
+def _find_problems(memory: LayerMemory, limits: MemoryLimits) -> Iterator[tuple[str, float, str]]:
+    """Kind, value and description of each time constant that does not fit.
 
-    The value is the factor by which time constants would fit.
+    The value is the factor by which time constants must change to fit.
     """
     if memory.short > limits.few:
         text = (
@@ -204,12 +213,14 @@ def _findings(memory: LayerMemory, limits: MemoryLimits) -> Iterator[tuple[str, 
             f"{time_text(memory.shortest)}, steps of {time_text(memory.dt)}"
         )
         yield "short tau", 2 * memory.dt / memory.shortest, text
+
     if memory.long > limits.few:
         text = (
             f"{memory.long:.0%} of its neurons never forget: time constants up to "
             f"{time_text(memory.longest)}, recordings of {time_text(memory.recording)}"
         )
         yield "long tau", memory.recording / memory.longest, text
+
     if memory.leaks > limits.few:
         text = (
             f"{memory.leaks:.0%} of its membranes leak away before the next input: median time "

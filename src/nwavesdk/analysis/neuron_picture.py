@@ -22,22 +22,24 @@ __all__ = ["draw_neuron", "plot_neuron", "threshold_of"]
 # Name, description and values [T] of a curve.
 Curve = tuple[str, str, Tensor]
 
-# Height of a row [inches]. The row of the membrane is as high as some of the others; below the
-# states are the rates, as high as two rows, or two derivatives.
+# Height of a row [inches], and height of the membrane's row in such rows. Two rows below the states
+# show the rates on the left, and two derivatives on the right.
 ROW_HEIGHT = 1.35
 MEMBRANE_ROW = 1.8
 ROWS_BELOW = 2
-# Peaks before a reset are cut at this share of the range of membrane and threshold above it.
+
+# The peaks of the membrane before a reset are cut. Above the range of membrane and threshold, this
+# share of the range stays visible.
 PEAK = 0.5
 
 
 def plot_neuron(path: Path, neuron: CataloguedNeuron, responses: NeuronResponses) -> None:
-    """Write a PNG of what a neuron does.
+    """Write a PNG of the responses of a neuron.
 
     Args:
-        path: The file. Its folder is made if it does not exist.
+        path: The file. Its folder is created if it does not exist.
         neuron: The neuron.
-        responses: What it does; see `neuron_responses`.
+        responses: The responses; see `neuron_responses`.
     """
     write_atomically(path, render_png(lambda theme: draw_neuron(neuron, responses, theme), LIGHT))
 
@@ -55,6 +57,8 @@ def draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: The
         heights = (n_rows, n_below)
         left, below = left.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_rates(below.subplots(), neuron, responses, theme)
+
+    # A read-out, which has no rates, has no spikes to differentiate either.
     _draw_record(left, "Constant drive", neuron, responses.step, [], theme)
     curves = _derivatives(responses.burst) if n_below else []
     _draw_record(right, "Burst", neuron, responses.burst, curves, theme)
@@ -62,7 +66,7 @@ def draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: The
 
 
 def _derivatives(burst: Record) -> list[Curve]:
-    """The surrogate's derivative along the burst, and the gradient that it makes."""
+    """The surrogate's derivative along the burst, and the gradient of the spikes that follows."""
     slope = burst.surrogate.derivative(burst.z[0, :, 0])
     gradient, _ = burst.charge_gradient(torch.ones_like(burst.spk))
     return [
@@ -79,7 +83,7 @@ def _draw_record(
     derivatives: Sequence[Curve],
     theme: Theme,
 ) -> None:
-    """The membrane, and a row for each other state and for each derivative."""
+    """Draw the membrane, and one row for each other state and each derivative."""
     curves = [
         (
             _with_unit(state.name, state.unit),
@@ -89,10 +93,12 @@ def _draw_record(
         for state in neuron.states[1:]
     ]
     curves += derivatives
+
     heights = [MEMBRANE_ROW, *[1.0] * len(curves)]
     grid = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)
     membrane, *others = grid[:, 0]
     _draw_membrane(membrane, title, neuron, record, theme)
+
     time = 1e3 * STEP * (torch.arange(record.spk.shape[1]) + 0.5)
     for axes, curve, hue in zip(others, curves, cycle(theme.hues[1:]), strict=False):
         name, description, values = curve
@@ -100,6 +106,7 @@ def _draw_record(
         axes.set_title(description.rstrip("."), fontsize=8)
         axes.set_ylabel(name)
         axes.grid(axis="y")
+
     grid[-1, 0].set_xlabel("time [ms]")
     figure.align_ylabels()
 
@@ -107,7 +114,7 @@ def _draw_record(
 def _draw_membrane(
     axes: Axes, title: str, neuron: CataloguedNeuron, record: Record, theme: Theme
 ) -> None:
-    """The first state with its threshold, spikes above it and inputs below it."""
+    """Draw the first state with its threshold, with spikes at the top and inputs at the bottom."""
     state = neuron.states[0]
     v = record.states[state.name][0, :, 0]
     u, threshold = threshold_of(neuron, record)
@@ -123,6 +130,7 @@ def _draw_membrane(
     below = axes.get_xaxis_transform()
     heights = torch.full_like(times, 0.02)
     axes.plot(times, heights, "|", color=theme.hues[2], transform=below, label="input")
+
     axes.legend(loc="upper right", fontsize=7)
     count = "" if spikes is None else f", {spikes.sum():.0f} spikes"
     axes.set_title(f"{title}: {len(times)} inputs of {x.max():.3g}{count}")
@@ -134,20 +142,25 @@ def threshold_of(
 ) -> tuple[Tensor, Tensor] | tuple[None, None]:
     """The membrane before the reset and the threshold of each step [T], if they are known.
 
-    They are known if the argument of the spike is `u - ...`, or anything minus `threshold`.
+    They are known if the argument z of the spike is `u - ...`, or any value minus `threshold`.
     """
     step = neuron.page.neuron.step
     nodes = step.graph.nodes
+
+    # The first operand of the differences in z, such as u in (u - a) - b.
     membrane = step.z
     while membrane is not None and nodes[membrane].op == "-":
         membrane = nodes[membrane].inputs[0]
     if step.z is None or membrane is None or membrane == step.z:
         return None, None
 
+    # The page names the membrane: the record has its values.
     z = record.z[0, :, 0]
     if step.names.get(membrane) == "u":
         u = record.u[0, :, 0]
         return u, u - z
+
+    # Otherwise z + threshold gives the membrane, if z is a difference with the constant.
     constant = neuron.constants.get("threshold")
     level = None if constant is None else constant.default
     if level is None or nodes[step.z].inputs != (membrane, step.input("threshold")):
@@ -158,10 +171,12 @@ def threshold_of(
 def _draw_rates(
     axes: Axes, neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme
 ) -> None:
+    """Draw firing rates over constant drives, with the two drives that matter as vertical lines."""
     axes.plot(responses.drives, responses.rates, color=theme.hues[0], linewidth=1.5)
     factors = {f"least for {REGULAR_SPIKES} spikes": 1.0, "drawn above": STEP_FACTOR}
     for (name, factor), style in zip(factors.items(), (":", "--"), strict=True):
         axes.axvline(factor * responses.drive, color=theme.ink, linestyle=style, label=name)
+
     axes.set(title="Firing rate", ylabel="spikes per second", ylim=(0, None))
     axes.set(
         xlabel=_with_unit("constant drive", neuron.input.unit),

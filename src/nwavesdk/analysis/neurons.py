@@ -1,6 +1,6 @@
-"""What a neuron is and does: facts, and responses to a constant drive and to a burst.
+"""Facts about a neuron, and its responses to a constant drive and to a burst.
 
-The drives are found by trying, because the units of charges differ by factors of thousands.
+A search finds the sizes of the drives, because the units of charges differ by factors of thousands.
 """
 
 from collections.abc import Callable
@@ -29,23 +29,23 @@ STEP = 1e-3  # s
 # The value of a time constant that has no default [s].
 TAU = 20e-3
 
-# A drive makes a neuron fire regularly if there are this many spikes in a window, one of them in
-# its last third. If no drive does, a longer window is tried.
+# A neuron fires regularly if it has this many spikes in a window, and the last of them is in the
+# last third of the window. If no drive makes the neuron fire regularly, a longer window is tried.
 REGULAR_SPIKES = 5
 WINDOWS = (500, 1000, 2000, 4000)
 
-# The step is this many times as large as the smallest drive that makes the neuron fire regularly;
-# rates are measured up to another multiple.
+# The step, and the largest drive for which a rate is measured, as multiples of the smallest drive
+# that makes the neuron fire regularly; and the number of rates.
 STEP_FACTOR = 1.5
 RATES_FACTOR = 4.0
 RATES = 81
 
-# The burst: input spikes, the steps from one to the next, and the spikes that it shall cause.
+# The burst: number of input spikes, steps from one to the next, and number of spikes it must cause.
 BURST = 5
 BURST_PERIOD = 4
 BURST_SPIKES = 3
 
-# Slope of the surrogate for a neuron that is one unit below its threshold at rest.
+# Slope of the surrogate for a neuron whose membrane at rest is one unit below its threshold.
 SLOPE = 25.0
 
 
@@ -55,12 +55,12 @@ class NeuronResponses:
 
     Attributes:
         constants: The constants.
-        drive: The smallest constant input that makes it fire regularly; 1 for a read-out.
-        step: Record of a constant input that begins and ends, with its charges.
-        burst: Record of a few input spikes in a row, with its charges. Its surrogate suits the
-            unit of the membrane.
-        drives: Constant inputs; none for a read-out.
-        rates: The firing rate at each [1/s].
+        drive: The smallest constant input that makes the neuron fire regularly; 1 for a read-out.
+        step: Record of the response to a constant input that begins and ends, with charges.
+        burst: Record of the response to a few input spikes, with charges. The slope of its
+            surrogate suits the unit of the membrane.
+        drives: The constant inputs for which rates are measured, [81]; empty for a read-out.
+        rates: The firing rate for each of `drives` [1/s].
     """
 
     constants: dict[str, float]
@@ -76,7 +76,7 @@ Run = Callable[[Tensor], Record]
 
 
 def neuron_facts(neuron: CataloguedNeuron) -> dict[str, Any]:
-    """What a list shows of a neuron, with JSON's types."""
+    """The facts that a list shows about a neuron, in types that JSON has."""
     return {
         "name": neuron.name,
         "layer": neuron.call,
@@ -103,18 +103,18 @@ def _value_facts(value: NeuronValue | NeuronConstant) -> dict[str, Any]:
 
 
 def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
-    """Drive a neuron with its default constants, and record what it does.
+    """Drive a neuron with its default constants, and record its responses.
 
     Raises:
-        ValueError: If no constant drive makes it fire, or a constant that is not a time constant
-            has no default.
+        ValueError: If no constant drive makes the neuron fire regularly, or if a constant that is
+            not a time constant has no default.
     """
     given = {name: c for name, c in neuron.constants.items() if c.argument is not None}
     for name, constant in given.items():
         if constant.default is None and constant.kind.unit != "s":
             raise ValueError(
                 f"{neuron.name}: the constant {name} has no default, a response needs its value: "
-                "give it a default in the equation."
+                "set a default in the equation."
             )
     constants = {name: TAU if c.default is None else c.default for name, c in given.items()}
 
@@ -122,15 +122,21 @@ def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
     if neuron.page.neuron.is_readout:
         step, burst = (run(shape(WINDOWS[0])) for shape in (_step, _burst))
         return NeuronResponses(constants, 1.0, step, burst, torch.empty(0), torch.empty(0))
+
+    # Rates are measured in a second window, when the neuron has adapted to its drive.
     drive, window = _regular_drive(neuron, run)
     drives = torch.linspace(0, RATES_FACTOR * drive, RATES)
     settled = run(drives.expand(2 * window, RATES)).spk[0, window:]
+
+    # The distance from rest to threshold gives the unit of the membrane, and so the slope.
     at_rest = run(torch.zeros(1, 1)).z.abs().item()
     surrogate = fast_sigmoid(float(f"{SLOPE / (at_rest or 1.0):.2g}"))
 
+    # A burst may be unable to cause three spikes: then the size for two, or for one.
     burst_shape = _burst(window)
     sizes = (_smallest_size(run, burst_shape, count) for count in range(BURST_SPIKES, 0, -1))
     size = next((size for size in sizes if size is not None), 1.0)
+
     return NeuronResponses(
         constants=constants,
         drive=drive,
@@ -147,7 +153,7 @@ def _run(
     x: Tensor,
     surrogate: FastSigmoid | None = None,
 ) -> Record:
-    """The record of one call with x [T, N]."""
+    """The record of N neurons that start at rest and receive the charges x [T, N]."""
     options: dict[str, Any] = {} if surrogate is None else {"spike_grad": surrogate}
     layer = neuron.build(x.shape[1], constants, dt=STEP, solver="reference", **options)
     prepare_net(layer)
@@ -155,7 +161,7 @@ def _run(
 
 
 def _regular_drive(neuron: CataloguedNeuron, run: Run) -> tuple[float, int]:
-    """The smallest constant drive with regular firing, and the window in which it is."""
+    """The smallest constant drive with regular firing, and the length of its window [steps]."""
     for window in WINDOWS:
         constant = torch.ones(window, 1)
         drive = _smallest_size(run, constant, REGULAR_SPIKES, last_from=2 * window // 3)
@@ -171,7 +177,7 @@ def _smallest_size(run: Run, shape: Tensor, count: int, last_from: int = 0) -> f
         run: Runs the neuron.
         shape: The input of size 1.
         count: Number of spikes.
-        last_from: The step from which on the last of them is.
+        last_from: The last spike must be at this step or later.
     """
 
     def is_enough(sizes: Tensor) -> Tensor:
@@ -197,6 +203,6 @@ def _burst(window: int) -> Tensor:
 
 
 def _rate(spikes: Tensor) -> float:
-    """The rate of a train of spikes [T] from its intervals [1/s]; 0 for fewer than two spikes."""
+    """The firing rate [1/s] from the intervals between spikes [T]; 0 for fewer than two spikes."""
     times = spikes.nonzero().flatten()
     return 0.0 if len(times) < 2 else (len(times) - 1) / (STEP * (times[-1] - times[0]).item())

@@ -14,10 +14,11 @@ __all__ = ["with_remedies"]
 # The bound of rates that a remedy suggests [spikes per step and neuron].
 FEW_SPIKES = 0.05
 
-# Score on the training set, accuracy or R², from which on the net needs no other neurons.
+# Accuracy or R² on the training set above which dead neurons need no remedy.
 LEARNED = 0.95
 
-# Share of the bound of rates from which on the bound, not the weights, decides a layer's rate.
+# A layer whose rate is above this share of the run's bound of rates is limited by the bound, not by
+# its weights.
 BOUNDED = 0.5
 
 
@@ -28,13 +29,13 @@ def with_remedies(
     rates: Mapping[str, float],
     score: float,
 ) -> tuple[Finding, ...]:
-    """The findings in the words of a run: its layers, and what to change to train it again.
+    """Replace names and remedies of findings by the layer names and the options of a run.
 
     Args:
-        findings: What is wrong with the net of the run.
+        findings: Findings about the net of the run.
         config: The config of the run.
-        names: What texts call each layer, by its name in the net.
-        rates: Spikes per step and neuron, by the same names.
+        names: Display name of each layer, by the layer's name in the net.
+        rates: Spikes per step and neuron, by the layer's name in the net.
         score: Accuracy or R² on the training set.
     """
     return tuple(
@@ -48,14 +49,19 @@ def with_remedies(
 
 
 def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float) -> str:
+    """The remedy of a finding as options of `nwave train`."""
     learning = config.learning
     tau = config.option("net.tau", 0.0)
+
+    # The options, with new values that follow from the present values of the run.
     other = _surrogate(config, finding.surrogate)
     few = min(FEW_SPIKES, learning.most_spikes or 1)
     fewer = f"--most-spikes {few:g} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
     lower = f"--learning-rate {LESS * learning.rate:.2g}"
     slopes = "`nwave slopes` finds a surrogate for each layer"
+    # The value of a finding about memory is the factor by which time constants would fit.
     memory = _net_option(config, "tau", finding.value * tau, "taus")
+
     texts = {
         "not finite": f"train again with {lower} --clip 1, and check the input for NaN",
         "dead": _dead_remedy(config, rate, score, other),
@@ -76,7 +82,14 @@ def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float
 
 
 def _net_option(config: CompletedConfig, name: str, value: float, argument: str) -> str:
-    """An option of the net, or where to change the argument of its layers if it has none."""
+    """The option of the net with a new value, or the file in which its layers get the argument.
+
+    Args:
+        config: The config of the run.
+        name: Name of the option.
+        value: The new value.
+        argument: The argument of layers that the option sets.
+    """
     if config.net.name == "file":
         return f"other {argument} in {printable(Path(config.page.file).name)}"
     if name in type(config.net).model_fields:
@@ -88,9 +101,10 @@ def _net_option(config: CompletedConfig, name: str, value: float, argument: str)
 
 
 def _dead_remedy(config: CompletedConfig, rate: float, score: float, surrogate: str) -> str:
-    """What helps a layer with dead neurons; nothing raises rates against a bound of the run."""
+    """The remedy for dead neurons. Weights cannot raise a rate above the run's bound of rates."""
     bound = config.learning.most_spikes
     is_bounded = bound is not None and rate >= BOUNDED * bound
+
     if score >= LEARNED:
         remedy = "none is needed, the neurons that fire have learned the training set"
     elif bound is not None and is_bounded:
@@ -101,21 +115,28 @@ def _dead_remedy(config: CompletedConfig, rate: float, score: float, surrogate: 
 
 
 def _more_alive(config: CompletedConfig) -> str:
-    """The options that make more neurons fire: first weights that recordings drive, if possible."""
+    """The option that makes more neurons fire: initial weights for these recordings, or thresholds.
+
+    Initial weights that the recordings drive are recommended where the run can have them.
+    """
     if config.can_drive and config.option("net.first_weights") == "drawn":
         return "--first-weights driven"
     return _threshold(config, LESS)
 
 
 def _threshold(config: CompletedConfig, factor: float) -> str:
-    """Other thresholds; a chip has its own, but its membranes may add up charge for longer."""
+    """The option that multiplies thresholds by a factor.
+
+    A chip fixes the thresholds. There, time constants change instead: a membrane that leaks more
+    slowly reaches its threshold with less charge.
+    """
     if config.chip is not None:
         return _net_option(config, "tau", config.option("net.tau") / factor, "taus")
     return _net_option(config, "threshold", factor * config.option("net.threshold"), "thresholds")
 
 
 def _surrogate(config: CompletedConfig, surrogate: str | None) -> str:
-    """The option for another surrogate: that which suits the recorded pass."""
+    """The option for the recommended surrogate; without one, for the present surrogate."""
     option = f'--surrogate "{surrogate or config.net.surrogate}"'
     if config.net.name == "file":
         return f"{option}, if the file of the net reads config.net.surrogate"

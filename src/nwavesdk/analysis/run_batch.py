@@ -1,4 +1,4 @@
-"""`RunBatch`: a training batch of a run and its net, to examine gradients as in training."""
+"""`RunBatch`: a training batch of a run, with its net, for the examination of its gradients."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ class RunBatch:
     Attributes:
         net: The net in `eval()`, without dropout.
         x: Input [B, T, F].
-        y: What the net learns; see `Batch`.
+        y: The targets of the batch; see `Batch`.
         lengths: Number of steps of each recording, int64 [B]; None if there is no padding.
         weights: Origin of the weights: `"initial"`, `"checkpoint"` or `"trained"`.
         chip: Seed of the drawn chip, or None if the run trains without mismatch.
         loss: The loss of the run, `loss(spk, mem)`.
         pictures: Folder for pictures.
         config: The config of the run.
-        has_readout: Whether the output is a read-out, which does not spike.
+        has_readout: Whether the output layer is a read-out, which does not spike.
         evaluate: Runs the net, without mismatch, on the whole training set.
     """
 
@@ -63,9 +63,9 @@ class RunBatch:
         """Load the batch of a run.
 
         Args:
-            path: Folder of a run; its weights are the selected ones, otherwise those of its
-                checkpoint, otherwise the initial ones. Or the config of a run, for the initial
-                weights.
+            path: Folder of a run, or the config file of a run. The weights are the trained weights,
+                or without them the weights of the checkpoint, or without it the initial weights.
+                With a config file, they are the initial weights.
             recordings: Number of recordings. [the batch size of the run]
             net: The file that builds the net, `"FILE.py:build"`, for a run with `--net`.
 
@@ -82,11 +82,14 @@ class RunBatch:
         has_mismatch = config.chip is not None and config.chip.training == "mismatch"
         run_net, weights = _load_net(run, has_mismatch, use_initial=is_config)
 
+        # The choice of recordings depends on the run's seed only, so all commands examine the same
+        # recordings.
         train = run.data.train
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(train), generator=generator)
         batch = train.batch(order[: recordings or config.learning.batch_size].numpy())
         lengths = lengths_of(batch)
+
         task = run.fitted_task()
         return cls(
             net=run_net.eval(),
@@ -103,10 +106,10 @@ class RunBatch:
         )
 
     def layer_names(self, modules: Sequence[str]) -> dict[str, str]:
-        """Names of the layers that spike, with those of their modules.
+        """The display name of each spiking layer, by the name of its module.
 
         Args:
-            modules: Names of these layers in the net, by depth.
+            modules: Names of the spiking layers in the net, from the first to the last.
         """
         has_front_end = any(isinstance(module, FRONTENDS) for module in self.net.modules())
         return module_layer_names(
@@ -115,11 +118,11 @@ class RunBatch:
 
 
 def decoded_loss(task: Objective, decoder: nn.Module) -> Callable[..., Tensor]:
-    """The loss of a task as `loss(spk, mem, y, lengths)`, from what a net returns.
+    """The loss of a task as a function `loss(spk, mem, y, lengths)` of the net's outputs.
 
     Args:
         task: The task, fitted to the training set.
-        decoder: From the spikes and membranes of the output layer to the outputs of the task.
+        decoder: Computes the outputs of the task from the spikes and membranes of the last layer.
     """
 
     def loss(spk: Tensor, mem: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -134,8 +137,8 @@ def busiest_neuron(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, float]:
     """z, spikes and time step of the busiest neuron of the first spiking layer.
 
     Args:
-        net: Any module that `nwavesdk.net.record` takes.
-        x: Input [B, T, *features]; its first sequence counts.
+        net: Any module that `nwavesdk.net.record` accepts.
+        x: Input [B, T, *features]. Only its first sequence is run.
     """
     name, first = next(iter(record(net, x[:1]).spiking.items()))
     z, spk = (values[0].flatten(1) for values in (first.z, first.spk))
@@ -152,6 +155,7 @@ def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, 
         return run.model(mismatch=has_mismatch), "trained"
     if use_initial or not folder.checkpoint.is_file():
         return run.first_network(mismatch=has_mismatch), "initial"
+
     net = run.network(mismatch=has_mismatch)
     state = AtomicCheckpointIO(folder.identity).load_checkpoint(folder.checkpoint)["state_dict"]
     try:

@@ -11,7 +11,7 @@ from nwavesdk.surrogate import Surrogate, available
 
 __all__ = ["DerivativeShape", "catalogue_shapes", "derivative_shape"]
 
-# The part of the grid from which on an area may grow by no more than a share.
+# An area is finite if the part of the grid with |q| > INNER adds no more than this share of it.
 INNER = 28
 AREA_GROWTH = 1e-3
 
@@ -21,11 +21,12 @@ class DerivativeShape:
     """The shape of a derivative.
 
     Attributes:
-        peak: Its highest value [1 / unit of the membrane].
-        area: Its integral over all membranes, which is 1 for that of a smooth step from 0 to 1.
-            None if it is infinite.
-        half_width: Full width at half height: of the interval around the peak in which it exceeds
-            half of the peak [units of the membrane]. None if the interval is unbounded.
+        peak: The highest value of the derivative [1 / unit of the membrane].
+        area: Integral of the derivative over all membranes, 1 for the derivative of a smooth step
+            from 0 to 1. None if it is infinite.
+        half_width: Full width at half maximum: the width of the interval around the peak in which
+            the derivative exceeds half of the peak [units of the membrane]. None if the interval is
+            unbounded.
 
     Example:
         >>> from nwavesdk.surrogate import triangle
@@ -42,8 +43,8 @@ class DerivativeShape:
 def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     """Measure a derivative on a grid that is fine at the threshold and reaches ±1e12.
 
-    The grid is `z = sinh(q) / 1000` with equidistant q, so that tails of any power are weighted
-    correctly.
+    The grid is `z = sinh(q) / 1000` with equidistant q: its steps grow with |z|, so the area of a
+    slow tail is measured as exactly as the area of the peak.
 
     Args:
         surrogate: Any surrogate that is defined in float64.
@@ -56,6 +57,7 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
         >>> derivative_shape(atan(alpha=2.0)).peak
         1.0
     """
+    # With z as a function of q, the area is ∫ derivative(z) (dz / dq) dq.
     q, z, dz = _grid()
     height = surrogate.derivative(z)
     mass = height * dz
@@ -63,11 +65,13 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     inner = q.abs() < INNER
     growth = abs(area - torch.trapezoid(mass[inner], q[inner]).item())
 
-    # The interval around the peak is between two neighbors in the list of lower places.
+    # `lower` has all points below half of the peak, in order. The last one before the peak and the
+    # first one after it enclose the interval.
     top = int(height.argmax())
     lower = (height < height[top] / 2).nonzero().flatten()
     end = int(torch.searchsorted(lower, top))
     is_bounded = 0 < end < len(lower)
+
     return DerivativeShape(
         peak=height[top].item(),
         area=area if growth <= AREA_GROWTH * abs(area) else None,
@@ -77,7 +81,7 @@ def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
 
 @cache
 def _grid() -> tuple[Tensor, Tensor, Tensor]:
-    """q, z = sinh(q) / 1000 and, for the substitution, dz / dq = cosh(q) / 1000."""
+    """The grid: q, z = sinh(q) / 1000 and dz / dq = cosh(q) / 1000."""
     q = torch.linspace(-35.0, 35.0, 500_001, dtype=torch.float64)
     return q, torch.sinh(q) / 1000, torch.cosh(q) / 1000
 

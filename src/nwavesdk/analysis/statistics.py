@@ -1,8 +1,8 @@
 """Means and paired differences of a study, with intervals that hold for all comparisons jointly.
 
 All arms share their seeds, so differences are taken seed by seed: the effect of a seed on both arms
-cancels. All intervals and p values are those of Student's t over seeds. With few seeds, intervals
-are wide, as they should be.
+cancels. All intervals and p values use Student's t distribution over seeds. With few seeds,
+intervals are wide, as they should be.
 """
 
 import math
@@ -17,7 +17,7 @@ from nwavesdk.internal.imports import require
 
 __all__ = ["Pair", "Summary", "compare_pairs", "limits_of", "summarize"]
 
-# Least and largest value of measures that have them.
+# Smallest and largest value of bounded measures.
 LIMITS = {
     "accuracy": (0.0, 1.0),
     "balanced_accuracy": (0.0, 1.0),
@@ -33,8 +33,8 @@ class Summary:
 
     Attributes:
         mean: Mean over seeds.
-        low: Lower end of its 95 % interval; NaN with one seed.
-        high: Upper end of the interval.
+        low: Lower end of the 95 % interval of the mean; NaN with one seed.
+        high: Upper end of the interval; NaN with one seed.
         deviation: Standard deviation over seeds; NaN with one seed.
 
     Example:
@@ -57,7 +57,8 @@ class Pair:
         first: Name of an arm.
         second: Name of the other arm.
         difference: Mean difference over seeds.
-        low: Lower end of its interval, which holds for all pairs of the study jointly (Bonferroni).
+        low: Lower end of the difference's interval. Intervals hold for all pairs of the study
+            jointly (Bonferroni).
         high: Upper end of the interval.
         p: The p value of no difference, corrected for all pairs (Holm); NaN with one seed.
 
@@ -76,7 +77,7 @@ class Pair:
 
     @property
     def conclusion(self) -> str:
-        """What the difference shows, in words."""
+        """The conclusion from the interval, in words."""
         if math.isnan(self.p):
             return "one seed is not enough"
         if self.low > 0:
@@ -85,7 +86,7 @@ class Pair:
 
 
 def limits_of(measure: str) -> tuple[float, float]:
-    """Least and largest value of a measure.
+    """Smallest and largest possible value of a measure.
 
     Example:
         >>> limits_of("accuracy"), limits_of("mse")
@@ -104,7 +105,7 @@ def summarize(
     Args:
         values: One value for each seed.
         level: Confidence level of the interval.
-        limits: Least and largest possible value, at which the interval is cut.
+        limits: Smallest and largest possible value, at which the interval is cut.
 
     Example:
         >>> f"{summarize([0.9, 0.92, 0.94]).mean:.2f}"
@@ -147,13 +148,17 @@ def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> l
     counts = {len(values) for values in arms.values()}
     if len(counts) > 1:
         raise ValueError(f"paired arms need the same seeds, got {sorted(counts)} of them.")
+
     names = list(combinations(arms, 2))
     differences = [
         [a - b for a, b in zip(arms[first], arms[second], strict=True)] for first, second in names
     ]
+
+    # Bonferroni: each interval gets an equal share of the probability of an error.
     pair_level = 1 - (1 - level) / max(len(names), 1)
     summaries = [summarize(values, pair_level) for values in differences]
     p_values = _holm([_p_value(summary, max(counts)) for summary in summaries])
+
     return [
         Pair(first, second, summary.mean, summary.low, summary.high, p)
         for (first, second), summary, p in zip(names, summaries, p_values, strict=True)
@@ -171,6 +176,8 @@ def _p_value(summary: Summary, seeds: int) -> float:
 
 def _holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction, which scipy does not have; NaN stays NaN."""
+    # The smallest of n p values is multiplied by n, the next by n - 1, and so on. A corrected value
+    # is never below the one before it.
     order = np.argsort(p_values)
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))

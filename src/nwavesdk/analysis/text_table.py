@@ -6,7 +6,7 @@ __all__ = ["text_table"]
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with columns of equal width: the first to the left, all others to the right.
+    """Align the columns of a table: the first to the left, all others to the right.
 
     Example:
         >>> text_table([("", "no", "yes"), ("train", "12", "7")])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,6 @@ __all__ = [
     "ChargeLaw",
     "ExpansiveCharge",
     "LinearCharge",
-    "Noise",
     "Quantizer",
     "TableCharge",
     "lognormal_factors",
@@ -201,48 +199,16 @@ class TableCharge:
         return weights, charges, torch.bucketize(weight.detach(), weights[1:-1], right=True)
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The noise that the mismatch of one module is computed from.
-
-    It is drawn on the CPU, so that every device simulates the same chip.
-
-    Args:
-        generator: Of the numbers; None: torch's global one.
-        ideal: Whether every number is 0, as on the ideal chip.
-
-    Example:
-        >>> bool((Noise.of(seed=1, place=2).normal((3,)) == Noise.of(1, 2).normal((3,))).all())
-        True
-        >>> Noise(ideal=True).normal((3,))
-        tensor([0., 0., 0.])
-    """
-
-    generator: torch.Generator | None = None
-    ideal: bool = False
-
-    @classmethod
-    def of(cls, seed: int, place: int = 0) -> "Noise":
-        """The noise of module number `place` of a chip; it does not depend on other modules.
-
-        Example:
-            >>> bool((Noise.of(1, 2).normal((3,)) == Noise.of(1, 2).normal((3,))).all())
-            True
-        """
-        words = np.random.SeedSequence([seed % 2**64, place]).generate_state(1, np.uint64)
-        return cls(torch.Generator().manual_seed(int(words[0])))
-
-    def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Independent numbers with mean 0 and standard deviation 1."""
-        return torch.zeros(shape) if self.ideal else torch.randn(shape, generator=self.generator)
-
-
-def lognormal_factors(shape: tuple[int, ...], spread: float, noise: Noise | None = None) -> Tensor:
+def lognormal_factors(noise: Tensor, spread: float) -> Tensor:
     """Factors exp(spread · noise), whose median is 1.
 
+    Args:
+        noise: Independent numbers with mean 0 and standard deviation 1.
+        spread: Standard deviation of the logarithm of the factors.
+
     Example:
-        >>> factors = lognormal_factors((10_000,), spread=0.1, noise=Noise.of(seed=0))
-        >>> round(float(factors.median()), 2), round(float(factors.log().std()), 2)
-        (1.0, 0.1)
+        >>> factors = lognormal_factors(torch.randn(10_000), spread=0.1)
+        >>> round(float(factors.median()), 1)
+        1.0
     """
-    return torch.exp(spread * (noise or Noise()).normal(shape))
+    return torch.exp(spread * noise)

@@ -135,10 +135,10 @@ UNITS = {
 }
 
 # Largest ratio of the slopes of the expansive charge law is cosh of this.
-MOST_EXPANSION = 20.0
+MAX_EXPANSION = 20.0
 
 # Smallest ratio of the centers of neighboring filters; narrower filters ring for seconds.
-LEAST_FILTER_STEP = 1.01
+MIN_FILTER_STEP = 1.01
 
 
 @dataclass(frozen=True)
@@ -254,16 +254,16 @@ class Profile:
                 f"{self.number('synapse_mismatch'):g}"
             )
         expansion = self.number("charge_steepness") * self.number("weight_limit")
-        if self.text("charge_law") == "expansive" and expansion > MOST_EXPANSION:
+        if self.text("charge_law") == "expansive" and expansion > MAX_EXPANSION:
             raise ValueError(
-                f"charge_steepness times weight_limit must be at most {MOST_EXPANSION:g} for the "
+                f"charge_steepness times weight_limit must be at most {MAX_EXPANSION:g} for the "
                 f"expansive charge law, got {expansion:g}"
             )
         lowest, highest = self.number("filter_lowest"), self.number("filter_highest")
         steps = max(self.count("filters") - 1, 1)
-        if highest < lowest * LEAST_FILTER_STEP**steps:
+        if highest < lowest * MIN_FILTER_STEP**steps:
             raise ValueError(
-                f"filter_lowest must be below filter_highest, by a factor of {LEAST_FILTER_STEP} "
+                f"filter_lowest must be below filter_highest, by a factor of {MIN_FILTER_STEP} "
                 f"from filter to filter, got {lowest:g} Hz and {highest:g} Hz for "
                 f"{self.count('filters')} filters"
             )

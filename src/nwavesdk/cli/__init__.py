@@ -12,7 +12,6 @@ from nwavesdk.cli import (
     nir,
     predict,
     train,
-    tune,
 )
 from nwavesdk.cli.app import app, main
 
@@ -26,5 +25,4 @@ __all__ = [
     "nir",
     "predict",
     "train",
-    "tune",
 ]

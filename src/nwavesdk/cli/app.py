@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import nwavesdk
-from nwavesdk.cli.errors import OneLineGroup, open_standard_streams
+from nwavesdk.cli.errors import OneLineGroup, open_standard_streams, print_result
 from nwavesdk.cli.options import Command
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import check_folder, check_target, printable
@@ -263,4 +263,4 @@ def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -
     if content.get("plot") is not None:
         lines = [*lines, f"drawn in {content['plot']}"]
     lines = [json.dumps(content, default=os.fspath)] if as_json else map(printable, lines)
-    print("\n".join(lines), flush=True)
+    print_result("\n".join(lines))

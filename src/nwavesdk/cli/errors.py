@@ -15,17 +15,17 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from nwavesdk.internal.files import FileWriteError, printable
-from nwavesdk.internal.processes import FOUND, LOCAL
+from nwavesdk.internal.processes import AUTO, LOCAL
 
 __all__ = [
     "OneLineGroup",
@@ -33,6 +33,7 @@ __all__ = [
     "error_text",
     "open_standard_streams",
     "print_note",
+    "print_result",
 ]
 
 USER_ERROR = 2
@@ -75,6 +76,9 @@ MAX_LETTERS = 2000
 
 OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
 
+# Standard output while it is reserved for the result.
+_reserved: list[TextIO] = []
+
 # Typer brings a copy of click, or depends on it: the class has no public name in both cases.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
@@ -98,7 +102,9 @@ class OneLineGroup(TyperGroup):
         words = list(sys.argv[1:] if args is None else args)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            sys.exit(self._run(words))
+            with _reserved_output("--json" in words):
+                code = self._run(words)
+            sys.exit(code)
 
     def _run(self, words: list[str]) -> Any:
         try:
@@ -190,7 +196,7 @@ def checked_words(words: Sequence[str]) -> list[str]:
     # A word with a colon is an address, even if there is a mistake in it.
     return [
         f"--ray={LOCAL}"
-        if word == "--ray" and following not in (FOUND, LOCAL) and ":" not in following
+        if word == "--ray" and following not in (AUTO, LOCAL) and ":" not in following
         else word
         for word, following in pairwise([*words, ""])
     ]
@@ -203,13 +209,36 @@ def _report(text: str, words: Sequence[str], code: Any) -> Any:
             print_note(f"nwave: {text}")
     try:
         if "--json" in words:
-            print(json.dumps({"error": text or "interrupted"}))
+            print_result(json.dumps({"error": text or "interrupted"}))
         sys.stdout.flush()
     except (OSError, ValueError):
         # What cannot be written goes nowhere: Python's own flush at the end would fail again.
         with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _output().fileno())
     return code
+
+
+@contextmanager
+def _reserved_output(is_reserved: bool) -> Iterator[None]:
+    """Keep standard output for `print_result`: the user's own files may print anything."""
+    if not is_reserved:
+        yield
+        return
+    _reserved.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _reserved.pop()
+
+
+def _output() -> TextIO:
+    return _reserved[-1] if _reserved else sys.stdout
+
+
+def print_result(text: str) -> None:
+    """Print the result of a command on standard output."""
+    print(text, file=_output(), flush=True)
 
 
 def print_note(text: object) -> None:

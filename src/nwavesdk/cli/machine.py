@@ -49,12 +49,9 @@ def print_info(
         "crossovers": active_table().source,
     }
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    extras = {
-        name: {"complete": not missing, "missing": missing}
-        for name, missing in missing_packages().items()
-    }
-    rows = [*facts.items(), ("cuda", ", ".join(devices) or "none")]
+    extras, rows = {}, [*facts.items(), ("cuda", ", ".join(devices) or "none")]
     for name, missing in missing_packages().items():
+        extras[name] = {"complete": not missing, "missing": missing}
         lacks = f"lacks {', '.join(missing)}: pip install '.[{name}]' in a clone of nwavesdk"
         rows.append((name, lacks if missing else "complete"))
     print_report(as_json, {**facts, "cuda": devices, "extras": extras}, aligned(rows))

@@ -251,7 +251,7 @@ def export_nir(
         RuntimeError: If a spike differs. Nothing is written then.
     """
     from nwavesdk.interop import nir
-    from nwavesdk.interop.nir.draft import NoNodeError
+    from nwavesdk.interop.nir.node import NodeError
 
     if discretization is None:
         raise ValueError(
@@ -266,8 +266,8 @@ def export_nir(
     }
     try:
         exported = nir.export_net(model, input_shape=shape, **options)
-    except NoNodeError as error:
-        raise ValueError(f"--nir: {error.fault}: {REMEDY}.") from None
+    except NodeError as error:
+        raise ValueError(f"--nir: {error.fault.removeprefix('to_nir: ')}: {REMEDY}.") from None
     result = nir.check(exported.graph, net=model, **options)
     facts = {
         "dt": trained.config.net.dt,

@@ -196,8 +196,8 @@ def name_options(text: str, fields: Sequence[str]) -> str:
     Example:
         >>> name_options("net.tau: missing; net.x: missing", ["net.tau"])
         '--tau: missing; net.x: missing'
-        >>> name_options('on_error="skip" leaves it out', ["data.on_error"])
-        '--on-error skip leaves it out'
+        >>> name_options('on_error="skip" skips it', ["data.on_error"])
+        '--on-error skip skips it'
     """
     typed = {"net.page": "--net", "net.surrogate": "--surrogates"}
     typed |= {field: _typed(field) for field in fields}

@@ -1,6 +1,8 @@
-"""`nwave train` and `nwave compare`."""
+"""`nwave train`, `nwave compare` and `nwave tune`."""
 
 import os
+import signal
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +23,12 @@ from nwavesdk.cli.app import (
 )
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
+from nwavesdk.internal.files import check_folder
+from nwavesdk.internal.imports import require
+from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
-__all__ = ["compare_run", "finish_study", "measures_text", "train_run"]
+__all__ = ["compare_run", "measures_text", "train_run", "tune_run"]
 
 MAX_LETTERS = 100  # of the names of classes on the screen
 CLEARLY_BETTER = 0.1  # difference of two measures that is worth a hint
@@ -159,14 +164,14 @@ def _train_folds(
     out: Path, choices: Choices, jobs: int | None, ray: str | None, as_json: bool
 ) -> None:
     """All folds of a cross-validation, and their report."""
-    from nwavesdk.analysis.study import cross_validate, on_processes, on_ray
+    from nwavesdk.analysis.study import cross_validate
 
     threads = choices.get("machine", {}).get("threads", 1)
     folds = cross_validate(out, choices, threads)
-    uses_gpu = _uses_gpu(choices)
-    n_jobs = jobs or (1 if uses_gpu else max(1, (os.cpu_count() or 1) // threads))
-    executor = on_ray(ray, threads, int(uses_gpu), jobs) if ray else on_processes(n_jobs)
-    finish_study(folds, executor, as_json)
+    gpus = int(_uses_gpu(choices))
+    if gpus and not ray:
+        jobs = jobs or 1
+    finish_study(folds, as_json, threads=threads, jobs=jobs, ray=ray, gpus=gpus)
 
 
 def _uses_gpu(choices: Choices) -> bool:
@@ -177,9 +182,24 @@ def _uses_gpu(choices: Choices) -> bool:
     return accelerator != "cpu" and torch.cuda.is_available()
 
 
-def finish_study(study: Any, executor: Any, as_json: bool) -> None:
-    """Run what is missing of a study, with a line for each run; write and print its report."""
+def finish_study(
+    study: Any, as_json: bool, *, threads: int, jobs: int | None, ray: str | None, gpus: int = 0
+) -> None:
+    """Run what is missing of a study, with a line for each run; write and print its report.
+
+    Args:
+        study: The study.
+        as_json: Whether to print the report as JSON.
+        threads: Threads of each run.
+        jobs: Runs at a time; None for as many as there are cores or CPUs of the cluster.
+        ray: The cluster of Ray; None for processes of this machine.
+        gpus: GPUs that a run occupies on Ray.
+    """
+    from nwavesdk.analysis.study import on_processes, on_ray
     from nwavesdk.analysis.study.report import result_of, write_report
+
+    n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
+    executor = on_ray(ray, threads, gpus, jobs) if ray else on_processes(n_jobs)
 
     def print_cell(cell: Any) -> None:
         text = cell.error or measures_text(cell.numbers)
@@ -187,6 +207,8 @@ def finish_study(study: Any, executor: Any, as_json: bool) -> None:
             text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
         print_note(f"{cell.name}: {text}")
 
+    # So that processes and their semaphores end as after an interrupt.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     study.finish(executor, print_cell)
     page = write_report(study)
     lines = [" ".join(study.headline)]
@@ -287,9 +309,76 @@ def compare_run(
     defaults are those of nwave train.
     """
     choices["machine"] = {"accelerator": "cpu"}
-    from nwavesdk.analysis.study import compare_surrogates, on_processes, on_ray
+    from nwavesdk.analysis.study import compare_surrogates
 
     arms = split_commas("--surrogates", surrogates)
     study = compare_surrogates(out, arms, seeds, choices, threads)
-    n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-    finish_study(study, on_ray(ray, threads) if ray else on_processes(n_jobs), as_json)
+    finish_study(study, as_json, threads=threads, jobs=jobs, ray=ray)
+
+
+@app.command("tune")
+@check_combinations(needs={"--threads": "CONFIG"})
+def tune_run(
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="TOML file with [run], [search] and [space]; not needed with --resume.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        folder_option("Folder of the search; new, or a search to continue. [search.out]"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the search in DIR, with its own file.")
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Threads of each trial. [search.threads or 1]"),
+    ] = None,
+    ray: Ray = None,
+    as_json: Json = False,
+) -> None:
+    """Search the choices of `nwave train` that CONFIG names; test the best net once.
+
+    Trials run side by side, and bad ones stop early. They are compared on the validation set. The
+    same command continues a search that was killed; trials that have ended are not repeated.
+    """
+    from nwavesdk.analysis.study import RunSearch, TuneConfig
+
+    if config is None:
+        if out is None or not resume:
+            raise ValueError(
+                "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
+                "--resume to continue a search."
+            )
+        config = _search_file(out)
+    require("optuna", "hpo")
+    content = TuneConfig.read(config)
+    if threads is not None:
+        content = TuneConfig.of(
+            merge_choices(content.model_dump(), {"search": {"threads": threads}})
+        )
+    settings = content.search
+    folder = out or settings.out
+    if folder is None:
+        raise ValueError("--out: missing, expected a folder for the search: give one.")
+    check_folder(Path(folder))
+    if resume:
+        _search_file(Path(folder))
+
+    search = RunSearch.open(Path(folder), content)
+    n_gpus = int(search.uses_gpu)
+    jobs = settings.max_concurrent
+    finish_study(search, as_json, threads=settings.threads, jobs=jobs, ray=ray, gpus=n_gpus)
+
+
+def _search_file(folder: Path) -> Path:
+    """The file of the search that `--resume` continues."""
+    file = folder / "tune.json"
+    if not file.is_file():
+        raise ValueError(
+            f"--resume: {folder} holds no search (no tune.json): remove --resume to begin one."
+        )
+    return file

@@ -1,7 +1,7 @@
 """Assign recordings, alone or in whole groups such as speakers, to sets or to folds.
 
-Every order is that of SHA-256 hashes. So the set of a recording does not depend on a seed, on the
-machine or on the order of files, and a recording that is added later moves few others.
+Recordings are assigned in the order of their SHA-256 hashes. So the set of a recording does not
+depend on a seed, on the machine or on the order of files, and a later recording moves few others.
 
 Goals are the numbers of recordings that sets should have, int64 `[sets, classes]`.
 """
@@ -28,7 +28,7 @@ SPLIT_VERSION = 2
 # A class with this many recordings or more gives at least one to a validation set.
 MIN_OF_CLASS = 4
 
-# How much larger a group may be than the smallest one that can be moved.
+# A group that is moved may be larger than the smallest movable group by this factor.
 MAX_LARGER = 1.5
 
 
@@ -36,8 +36,8 @@ class CannotSplitError(ValueError):
     """Recordings cannot be split in this way, such as by speaker; its arguments are texts.
 
     Args:
-        reason: Why.
-        remedy: What makes it possible.
+        reason: The reason.
+        remedy: A remedy, as a command such as "add recordings".
     """
 
     def __str__(self) -> str:
@@ -45,11 +45,11 @@ class CannotSplitError(ValueError):
 
 
 def share_goals(counts: Indices, shares: Sequence[float], may_lack_small: bool = False) -> Indices:
-    """The goals of sets with these shares of each class, and of the rest, which comes last.
+    """The goals of sets with these shares of each class, and of the remaining set, the last row.
 
     Args:
         counts: Recordings of each class, `[classes]`.
-        shares: The share of each set but the last.
+        shares: The share of each set except the last.
         may_lack_small: Whether the first set may lack small classes: a class with fewer than
             `MIN_OF_CLASS` recordings gives one or none, so that such classes give their share
             together, and each keeps a recording to learn from.
@@ -64,23 +64,27 @@ def share_goals(counts: Indices, shares: Sequence[float], may_lack_small: bool =
         [[3, 0, 1, 0], [17, 3, 2, 2]]
     """
     goals = np.maximum(1, np.round(np.outer(shares, counts)).astype(np.int64))
-    for of_class, count in zip(goals.T, counts, strict=True):
-        while of_class.sum() >= count and of_class.max() > 1:  # large shares leave no rest
-            of_class[of_class.argmax()] -= 1
+    for class_goals, count in zip(goals.T, counts, strict=True):
+        # Large shares of a small class would leave no recording for the last set.
+        while class_goals.sum() >= count and class_goals.max() > 1:
+            class_goals[class_goals.argmax()] -= 1
 
     if may_lack_small:
+        # Rounding the cumulative sum spreads the share of all small classes over some of them.
         small = counts < MIN_OF_CLASS
         quotas = np.diff(np.round(shares[0] * counts[small].cumsum()), prepend=0)
         goals[0, small] = np.minimum(quotas, counts[small] > 1)
         if not goals[0].any():
             goals[0, counts.argmax()] = 1  # if each class has one recording, this is impossible
+
     return np.vstack([goals, np.maximum(1, counts - goals.sum(0))])
 
 
 def fold_goals(counts: Indices, folds: int) -> Indices:
     """The goals of folds, `[folds, classes]`, which differ by at most 1 within a class.
 
-    Each class begins at another fold: otherwise, the same folds would get the larger goal of all.
+    Each class begins at the next fold. Otherwise, the same folds would get the larger goals of all
+    classes.
 
     Args:
         counts: Recordings of each class, `[classes]`.
@@ -106,20 +110,23 @@ def assign(
 ) -> Indices:
     """Assign each group, with all its recordings, to a set.
 
-    Groups are taken in the order of their names' hashes. A group is assigned to the first set that
-    lacks all of its recordings to the goals, if there is one, otherwise to the set that it brings
-    closest to its goals, as fractions of them, summed over classes. If a set then lacks a class
-    that it has a goal for, the smallest group with this class that its set can spare is moved
-    there. With a start, it is the first one in the order that is at most half again as large:
-    otherwise, the smallest of few groups would be in the same set wherever the order starts.
+    Groups are taken in the order of the hashes of their names. A group is assigned to the first set
+    that still has room for all of its recordings within the goals. If there is no such set, it is
+    assigned to the set that it brings closest to the goals, measured as fractions of the goals and
+    summed over classes.
+
+    If a set then lacks a class that it has a goal for, the smallest group with this class that its
+    set can spare is moved there. With a start, the moved group is the first in the order that is at
+    most half again as large as the smallest. Otherwise, the smallest of few groups would be in the
+    same set wherever the order starts.
 
     Args:
-        groups: The group of each recording, `B` names. A recording without others is a group.
+        groups: The group of each recording, `B` names. A single recording is a group by itself.
         labels: Class index of each recording, `[B]`; all 0 if there are no classes.
-        classes: What each class is called in errors, such as "Class 'yes'".
+        classes: The title of each class in errors, such as "Class 'yes'".
         goals: The goals of the sets for the recordings of each class; if None, each group is a set,
             in the order of names.
-        noun: What a group is, for errors.
+        noun: The word for a group in errors, such as "speaker".
         start: Where the order begins; see `hash_order`.
         are_folds: Whether enough of each class must remain outside of each set, to train and to
             validate.
@@ -132,9 +139,10 @@ def assign(
         CannotSplitError: If there are too few groups for this.
     """
     names, group_of = np.unique(np.array(groups, object), return_inverse=True)
-    # Recordings of each class in each group, `[groups, classes]`, and in each set.
-    counts = np.zeros((len(names), len(classes)), np.int64)
+    counts = np.zeros((len(names), len(classes)), np.int64)  # [groups, classes]
     np.add.at(counts, (group_of, labels), 1)
+
+    # The recordings that each set should have and has, `[sets, classes]`.
     wanted = counts if goals is None else goals(counts.sum(0))
     filled = np.zeros_like(wanted)
 
@@ -145,6 +153,7 @@ def assign(
         count = counts[group, present]
         lack = (wanted - filled)[:, present]
         gains = (np.abs(lack) - np.abs(lack - count)) / np.maximum(1, wanted[:, present])
+        # A set with room for the whole group comes before all others.
         gains[(lack >= count).all(1)] = np.inf
         set_of[group] = group if goals is None else gains.sum(1).argmax()
         filled[set_of[group]] += counts[group]
@@ -152,6 +161,7 @@ def assign(
     while len(missing := np.argwhere((wanted > 0) & (filled == 0))):
         target, label = missing[0]
         has_class = counts[:, label] > 0
+
         # A set can spare a group if it keeps every class that it has a goal for.
         keeps_class = (filled[set_of] > counts) | (wanted[set_of] == 0) | (counts == 0)
         spare = order[(has_class & keeps_class.all(1))[order]]

@@ -1,12 +1,12 @@
-"""Random changes of training recordings, so that a net learns what does not matter.
+"""Augmentation: random changes of training recordings that do not change their meaning.
 
 Design requirements:
 
 - A change acts on the frames of one recording before they are scaled, and on the target of its
   steps where it moves them in time.
-- All that is random comes from the generator that is given, so a recording of an epoch is the same
+- All random numbers come from the generator of the caller, so a recording of an epoch is the same
   in every process.
-- Events change as lists; frames of events are made of the changed list.
+- Events change as lists; frames of events are made from the changed list.
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ __all__ = [
     "default_augmentation",
 ]
 
-# The bound of a strength that is not at most 1. With a strength of 1, some changes would leave
-# nothing or make a length infinite; beyond the other bounds, the unit is wrong.
+# Bounds of strengths, where the bound is not "at most 1". With a strength of 1, some changes would
+# leave nothing or make a length infinite; beyond the other bounds, the unit is wrong.
 BOUNDS: dict[str, dict[str, Any]] = {
     **{name: {"below": 1.0} for name in ("shift", "speed", "warp", "zoom")},
     "noise": {"most": 100.0},
@@ -41,8 +41,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "spread": {"most": 1e4},
 }
 
-# The default changes of training, chosen on validation sets. The range of noise ends
-# where it is below the floor of log-mel frames, so that clean recordings stay among the changed.
+# The default changes of training, chosen on validation sets. The quietest noise is below the floor
+# of log-mel frames, so that some changed recordings are clean.
 DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
     "sound": {
         **{"shift": 0.12, "speed": 0.15, "warp": 0.1, "noise": 10, "gain": 3},
@@ -58,19 +58,19 @@ OWNER = "data.augment"
 
 
 class Augmentation:
-    """How strongly recordings of one kind change at random; 0 turns a change off.
+    """How strongly recordings of one kind change at random; a strength of 0 turns a change off.
 
     `AUGMENTATIONS` lists the changes of each kind, in the order in which they are applied. A sound
     that hardly varies over time (`is_steady`), such as silence, is not changed.
 
     Args:
-        kind: What the recordings are.
-        shift: Largest shift in time, as a fraction of the recording. What leaves one end is lost;
-            the other end is filled with the quietest frame of a sound and with the outermost frame
-            of a series.
+        kind: The kind of the recordings.
+        shift: Largest shift in time, as a fraction of the recording. Frames that leave one end are
+            lost; the other end is filled with the quietest frame of a sound and with the outermost
+            frame of a series.
         speed: Largest relative change of speed. Frames are interpolated; their number changes.
         warp: Largest relative stretch of the axis of bands, as by a longer or shorter vocal tract.
-        noise: Lowest ratio of the mean power of a sound to that of the noise that is added [dB].
+        noise: Lowest ratio of the mean power of a sound to the mean power of the added noise [dB].
             The ratio is uniform from there to 30 dB above; the spectrum of the noise is tilted at
             random.
         gain: Standard deviation of the change in loudness [dB].
@@ -79,21 +79,21 @@ class Augmentation:
         jitter: White noise, as a fraction of the deviation of each feature over the recording, or
             of all pixels of an image.
         spread: Standard deviation of a shift in time of each event [steps].
-        drop: Largest fraction of the events that are left out.
+        drop: Largest fraction of the events that are removed.
         rotate: Largest angle by which the picture turns about its center [degrees]. Events of a
-            sensor with one axis do not turn; `nwave train` refuses the change.
+            sensor with one axis do not turn; `nwave train` rejects the change.
         zoom: Largest relative change of the height and of the width, which are drawn separately.
         move: Largest shift of the pixels in x and in y [pixels]; of a sensor with one axis, of its
             channels.
         flip: Probability of a mirror image, left for right.
         erase: Largest height and width of a rectangle that gets one random color, as fractions of
-            those of the image.
+            the height and the width of the image.
         time_mask: Longest part that is masked, as a fraction of the recording; there are two masks.
-            Masked frames are the mean of the recording; masked events are left out.
-        band_mask: As `time_mask`, along bands or channels.
+            Masked frames become the mean of the recording; masked events are removed.
+        band_mask: Like `time_mask`, along bands or channels.
 
     Attributes:
-        kind: What the recordings are.
+        kind: The kind of the recordings.
         strengths: The strength of each change that is on.
 
     Raises:
@@ -116,6 +116,7 @@ class Augmentation:
                     f"it has {', '.join(names)}."
                 )
             finite_number(OWNER, name, strength, least=0, **BOUNDS.get(name, {"most": 1.0}))
+
         self.kind = kind
         self.strengths = {name: float(strengths[name]) for name in names if strengths.get(name)}
 
@@ -124,8 +125,8 @@ class Augmentation:
         """The changes with these names and strengths.
 
         Args:
-            kind: What the recordings are.
-            strengths: The strength of each change; those without a name are off.
+            kind: The kind of the recordings.
+            strengths: The strength of each change; all other changes are off.
 
         Raises:
             ValueError: If there is no such change for this kind, or its strength is out of range.
@@ -144,7 +145,7 @@ class Augmentation:
         shape: tuple[int, ...],
         generator: np.random.Generator,
     ) -> Varied:
-        """A changed recording; the one that is given stays unchanged.
+        """A changed copy of a recording of frames.
 
         Args:
             frames: `[L, F]`, not of events.
@@ -155,16 +156,18 @@ class Augmentation:
         return self.change(Varied(frames, len(frames), target, shape), generator)
 
     def change(self, varied: Varied, generator: np.random.Generator) -> Varied:
-        """A changed recording; the one that is given stays unchanged.
+        """A changed copy of a recording.
 
         Args:
             varied: Frames, or events if the kind is `"events"`.
             generator: Where the random numbers come from.
         """
+        # Standardizing by recording would scale noise in silence up: a net would never see silence
+        # in training as it is in use.
         if self.kind == "sound" and is_steady(varied.values):
-            # Noise would change silence a little, and standardizing by recording would scale the
-            # change up: a net would never see in training what silence is in use.
             return varied
+
+        # The functions of `variations` take images and events on their axes.
         if self.kind == "image":
             varied = varied._replace(values=varied.values.reshape(varied.steps, *varied.shape))
         if varied.are_events:
@@ -179,7 +182,7 @@ class Augmentation:
 
 
 def default_augmentation(kind: AugmentedKind) -> dict[str, float]:
-    """The strengths that training uses for a kind of recording, unless others are given.
+    """The strengths that training uses for a kind of recording by default.
 
     Example:
         >>> default_augmentation("channels")

@@ -1,8 +1,8 @@
 """Recordings as the input of a net, and batches of it: padded to the longest recording.
 
 `NetInput` has the rules by which frames become the input, in training and in use. A batch is made
-when it is needed, from frames that may lie in a file. So neither the padding nor the time steps for
-which a frame is held take memory for the whole data set.
+when it is needed, from frames that may be in a file. So neither padding nor held frames take memory
+for the whole data set.
 """
 
 import math
@@ -42,10 +42,10 @@ __all__ = [
     "batches_of",
 ]
 
-# The class of steps that have none, as those after the end of a recording.
+# The class of steps without a class, such as the padding after the end of a recording.
 PADDING_LABEL = -1
 
-# Batches whose recordings are sorted by length before they are batched.
+# Recordings are sorted by length within a window of this many batches.
 BATCHES_SORTED = 16
 
 
@@ -56,7 +56,7 @@ class NetInput:
     Args:
         standard: The scale of the features, measured on the training set.
         hold: Time steps for which a frame is held.
-        length: Frames after which a recording is cut; None cuts none.
+        length: Frames after which a recording is cut; if None, recordings are not cut.
         pads_to_length: Whether a shorter recording continues with zeros, the mean frame of the
             training set, to `length` frames, and these count as steps of the recording.
         encoder: How the values of an image become its input. `"current"` holds them. `"rate"` makes
@@ -65,7 +65,7 @@ class NetInput:
             `nwavesdk.encoding.encode_latency` has the formula.
         seed: Seed of random spikes. A recording has the same spikes in every epoch and on every
             machine, which torch's generators do not promise.
-        as_lists: Whether a batch of events is a sparse tensor: the list of those that there are.
+        as_lists: Whether a batch of events is a sparse tensor, the list of its events.
         center: Whether the mean of each feature over the recording is subtracted from it, in place
             of the mean of the training set.
         standardize: Whether a recording gets the deviation 1 over all steps and features, about
@@ -104,7 +104,7 @@ class NetInput:
         return np.clip(n_frames, shortest, self.length) * self.hold + self.look_ahead
 
     def scale_of(self, frames: Frames) -> Standard:
-        """The scale of a recording: that of the training set, or with its own mean or deviation.
+        """The scale of a recording: from the training set, or with its own mean or deviation.
 
         Args:
             frames: The whole recording, cut, `[L, F]`.
@@ -112,6 +112,7 @@ class NetInput:
         standard = self.standard
         if not (self.center or self.standardize):
             return standard
+
         recording_mean, spread = moments_of([frames], len(frames))
         mean = recording_mean.astype(np.float32) if self.center else standard.mean
         if not self.standardize:
@@ -137,6 +138,8 @@ class NetInput:
         if self.encoder == "latency":
             values = torch.from_numpy(frames).clamp(0, 1)
             return encode_latency(values, self.hold).flatten(0, 1).numpy()
+
+        # Rate coding: independent spikes with the values as their probabilities.
         probabilities = np.repeat(frames, self.hold, axis=0)
         drawn = generator_of(self.seed, key).random(probabilities.shape)
         return (drawn < probabilities).astype(np.float32)
@@ -149,7 +152,7 @@ class Batch(NamedTuple):
         x: Input, float32 `[B, T, F]`; 0 after the end of a recording. The steps of images that are
             held share one memory, as by `expand`; `x.contiguous()` has a copy for each.
         y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
-            `PADDING_LABEL` where there is none, as after the end; or the values of each step,
+            `PADDING_LABEL` for steps without a class; or the values of each step,
             float32 `[B, T, D]`, with 0 after the end.
         lengths: Number of steps of each recording, int64 `[B]`.
 
@@ -216,9 +219,10 @@ class Series:
         """The recordings at some indices, in that order.
 
         Args:
-            indices: Those of recordings. `variation_index` returns that of a changed one.
+            indices: Indices of recordings. `variation_index` returns the index of a changed one.
         """
         varied = [self._varied(int(index)) for index in indices]
+
         lengths = self.input.n_steps(np.array([recording.steps for recording in varied], np.int64))
         steps = int(lengths.max())
         places = np.asarray(indices, np.int64) % len(self)
@@ -240,35 +244,38 @@ class Series:
 
     def _varied(self, index: int) -> Varied:
         """A recording before it is scaled and held, cut, and changed if the index wants it."""
-        variation, place = divmod(index, len(self))
+        variation, unchanged = divmod(index, len(self))
         recordings = self.recordings
         varied = Varied(
-            recordings.stored[place].pairs if recordings.are_events else recordings.frames[place],
-            int(recordings.lengths[place]),
-            recordings.targets[place] if len(recordings.targets) else None,
+            recordings.stored[unchanged].pairs
+            if recordings.are_events
+            else recordings.frames[unchanged],
+            int(recordings.lengths[unchanged]),
+            recordings.targets[unchanged] if len(recordings.targets) else None,
             recordings.feature_shape or (recordings.n_features,),
-            recordings.are_events,
+            are_events=recordings.are_events,
         ).cut(self.input.length)
 
         if variation and self.augmentation is not None:
-            generator = np.random.default_rng([self.seed, variation, place])
+            generator = np.random.default_rng([self.seed, variation, unchanged])
             varied = self.augmentation.change(varied, generator).cut(self.input.length)
         return varied
 
     @property
     def _hold(self) -> int:
-        """Steps for which frames are still held: the spikes of an encoder are all steps."""
+        """Steps for which each scaled frame is held: the spikes of an encoder have all steps."""
         return self.input.hold if self.input.encoder == "current" else 1
 
-    def _scaled(self, place: int, varied: Varied) -> Frames:
-        return self.input.scaled(varied.frames, self.recordings.keys[place])
+    def _scaled(self, index: int, varied: Varied) -> Frames:
+        return self.input.scaled(varied.frames, self.recordings.keys[index])
 
     def _dense(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
         """The input of a batch, `[B, T, F]`."""
+        # The last frame may be held for fewer steps.
         hold = self._hold
-        # As many frames as the steps begin.
         shape = (len(varied), math.ceil(steps / hold), self.recordings.n_features)
         frames = _padded(map(self._scaled, places, varied), np.zeros(shape, np.float32))
+
         # One frame of an image is in memory for all its steps: `SpikingSequential` multiplies it
         # once. Several frames are copied.
         x = frames[:, :, None].expand(-1, -1, hold, -1).flatten(1, 2)
@@ -292,6 +299,7 @@ class Series:
         recordings = self.recordings
         if recordings.task == "classification":
             return torch.from_numpy(recordings.labels[places])
+
         y: Array = (
             np.full((len(varied), steps), PADDING_LABEL, np.int64)
             if recordings.task == "labels"
@@ -322,7 +330,7 @@ class Series:
 
 
 def _padded(recordings: Iterable[Array], batch: Array, first: int = 0) -> Tensor:
-    """A batch `[B, T, ...]` with the steps of each recording from a first one on."""
+    """A batch `[B, T, ...]` with the values of each recording, from step `first` on."""
     for padded, values in zip(batch, recordings, strict=True):
         padded[first : first + len(values)] = values
     return torch.from_numpy(batch)
@@ -339,7 +347,7 @@ def batches_of(
 
     Args:
         series: The set.
-        batch_size: Recordings per batch; the last one may have fewer.
+        batch_size: Recordings per batch; the last batch may have fewer.
         sampler: Indices of the recordings of this process, in order; None for all of the set.
         workers: Processes that make batches.
         on_start: Called in each of these processes when it begins; a function that can be pickled.
@@ -348,8 +356,9 @@ def batches_of(
     if workers and series.input.as_lists and not checks.is_enabled():
         # torch warns when it receives a sparse tensor from a worker, unless this is explicit.
         checks.disable()
-    # An element is its index, because `Series.batch` makes batches. Indices of `BatchOrder` are
-    # larger than the number of recordings.
+
+    # The loader collects indices, from which `Series.batch` makes a batch. Indices of `BatchOrder`
+    # are larger than the number of recordings.
     indices: Any = range(sys.maxsize)
     return DataLoader(
         indices,
@@ -372,18 +381,20 @@ class BatchOrder(DistributedSampler[int]):
     """An order for each epoch, a function of seed and epoch: shuffled, or by similar lengths.
 
     For similar lengths, the shuffled recordings of 16 batches at a time are sorted by length and
-    cut into batches, and the batches are shuffled. So little of a batch is padding, and recordings
-    still meet different ones in each epoch. A net with batch norm must not have such batches: where
-    a class has short recordings, its batches are mostly of this class, and so are their statistics.
-    On 270 series of nine speakers, it learned to rely on that: 84 instead of 96 % of those unseen.
-    Nor must it have a batch of one recording, which has no deviation from its mean: where one would
-    be left over, the first recording of the epoch is repeated.
+    cut into batches, and the batches are shuffled. So little of a batch is padding, and a recording
+    is still in other company in each epoch.
 
-    Several processes share the batches of one: those of R processes of B recordings are, together,
-    those of one process of R · B recordings.
+    A net with batch norm must not have such batches. Where a class has short recordings, its
+    batches are mostly of this class, and so are their statistics. On 270 series of nine speakers, a
+    net learned to rely on this: it recognized 84 instead of 96 % of unseen series. Such a net must
+    not have a batch of one recording either, which has no deviation from its mean: if one would be
+    left over, the first recording of the epoch is repeated.
 
-    The indices are those of `Series.variation_index`: where recordings change, they are different
-    ones in each epoch, which every process that makes batches can know.
+    Several processes share one order: a batch of R processes with B recordings each has the
+    recordings of a batch of one process with R · B recordings.
+
+    The indices come from `Series.variation_index`. So an index also contains the epoch, and every
+    process that makes batches can make the changed recording.
 
     Args:
         series: The set.
@@ -391,8 +402,8 @@ class BatchOrder(DistributedSampler[int]):
         seed: Seed of the orders.
         replicas: Number of processes that share the set.
         rank: Number of this process.
-        has_batch_norm: Whether the net may have batch norm: recordings of a batch then have no
-            similar lengths, and no batch of one is left over.
+        has_batch_norm: Whether the net may have batch norm. Then recordings are not sorted by
+            length, and no batch has a single recording.
     """
 
     def __init__(
@@ -400,9 +411,9 @@ class BatchOrder(DistributedSampler[int]):
         series: Series,
         batch_size: int,
         seed: int,
+        *,
         replicas: int = 1,
         rank: int = 0,
-        *,
         has_batch_norm: bool = False,
     ) -> None:
         indices: Any = range(len(series))  # its length is enough
@@ -415,20 +426,24 @@ class BatchOrder(DistributedSampler[int]):
             self.total_size += replicas
 
     def __iter__(self) -> Iterator[int]:
-        # Each process gets as many recordings: some come twice where the number does not divide.
+        # Each process gets the same number of recordings: if the total is not divisible, some are
+        # repeated.
         order = np.resize(self._shuffled(len(self._series)), self.total_size)
         if self._is_sorted:
             order = self._sorted_in_windows(order)
-        # Of each batch of all processes, every one takes its share.
+
+        # Each process takes its share of each batch.
         order = order[self.rank :: self.num_replicas]
-        # The change of an index is the same for all.
+
+        # The epoch adds the same number to all indices.
         return iter((order + self._series.variation_index(0, self.epoch)).tolist())
 
     def _sorted_in_windows(self, order: Indices) -> Indices:
         size = self._batch_size * self.num_replicas
         window = np.arange(len(order)) // (BATCHES_SORTED * size)
         order = order[np.lexsort((self._series.lengths[order], window))]
-        # A batch that is not full stays the last one, because the loader cuts at whole batches.
+
+        # A batch that is not full stays at the end, because the loader cuts at whole batches.
         n_batches = len(order) // size
         batches = order[: n_batches * size].reshape(n_batches, size)
         return np.concatenate([batches[self._shuffled(n_batches)].ravel(), order[batches.size :]])

@@ -1,9 +1,9 @@
 """Events as counts per time step: pairs of step and place, frames, and batches of lists.
 
-A bin contains its beginning, and not its end: an event at k · `bin_seconds` is in bin k. Times are
-compared in nanoseconds: an event up to half a nanosecond before the end of a bin is in the next
-one. So rounding of times in seconds does not matter, and for times and bins of whole microseconds
-the step is the quotient of whole numbers.
+A bin contains its beginning, but not its end: an event at k · `bin_seconds` is in bin k. An event
+up to half a nanosecond before the end of a bin is in the next bin. So rounding of times in seconds
+does not matter, and for times and bins of whole microseconds the step is the quotient of whole
+numbers.
 """
 
 import math
@@ -24,7 +24,7 @@ __all__ = ["bin_events", "collate_events", "count_steps", "sort_pairs", "to_fram
 HALF_NANOSECOND = 0.5e-9
 
 # The clocks of sensors count microseconds.
-SHORTEST_BIN = 1e-6
+MIN_BIN_SECONDS = 1e-6
 
 MAX_INT32 = 2**31 - 1
 
@@ -43,12 +43,14 @@ def count_steps(events: Events, bin_seconds: float) -> int:
         >>> count_steps(Events(np.array([0.0, 0.01]), np.array([0, 0]), (1,), 0.01), 1e-3)
         11
     """
-    seconds = finite_number("count_steps", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
+    seconds = finite_number(
+        "count_steps", "bin_seconds", bin_seconds, least=MIN_BIN_SECONDS, unit="s"
+    )
     return int((events.duration + HALF_NANOSECOND) // seconds) + 1
 
 
 def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
-    """Step and place of each event; the events after the last step are left out.
+    """Step and place of each event; the events after the last step are dropped.
 
     Args:
         events: The recording.
@@ -56,8 +58,8 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
         steps: Number of steps.
 
     Returns:
-        int32 `[n, 2]`, in the order of steps and then of places. Events at the same step and place
-        stay apart, and count twice.
+        int32 `[n, 2]`, in the order of steps and then of places. Two events at the same step and
+        place are two rows.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -67,33 +69,36 @@ def bin_events(events: Events, bin_seconds: float, steps: int) -> Pairs:
         >>> bin_events(events, 1e-3, 10).tolist()
         [[0, 2], [0, 4], [1, 0]]
     """
-    seconds = finite_number("bin_events", "bin_seconds", bin_seconds, least=SHORTEST_BIN, unit="s")
+    seconds = finite_number(
+        "bin_events", "bin_seconds", bin_seconds, least=MIN_BIN_SECONDS, unit="s"
+    )
     steps = whole_number("bin_events", "steps", steps, most=MAX_INT32)
     n_places = whole_number(
         "bin_events", "places of the sensor", math.prod(events.shape), most=MAX_INT32
     )
-    # Times do not fall, so the events of the first steps come first.
+
+    # Times never fall, so the events after the last step are at the end.
     step = (events.times + HALF_NANOSECOND) // seconds
     step = step[: np.searchsorted(step, steps)].astype(np.int64)
     return sort_pairs(step, events.places[: len(step)], n_places)
 
 
-def sort_pairs(step: Array, place: Array, n_places: int) -> Pairs:
+def sort_pairs(steps: Array, places: Array, n_places: int) -> Pairs:
     """Step and place of each event, in the order of steps and then of places.
 
     Args:
-        step: Whole numbers, `[n]`.
-        place: Whole numbers, `[n]`. Arrays of other shapes are broadcast, and n counts their
+        steps: Whole numbers, `[n]`.
+        places: Whole numbers, `[n]`. Arrays of other shapes are broadcast, and n counts their
             elements.
         n_places: Number of places.
 
     Returns:
         int32 `[n, 2]`.
     """
-    # One number for both, which orders them: step · n_places + place.
-    order = np.sort(step.astype(np.int64) * n_places + place, axis=None)
-    step = order // n_places
-    return np.stack([step, order - step * n_places], axis=1, dtype=np.int32, casting="unsafe")
+    # One number per event has the order of both: step · n_places + place.
+    order = np.sort(steps.astype(np.int64) * n_places + places, axis=None)
+    steps = order // n_places
+    return np.stack([steps, order - steps * n_places], axis=1, dtype=np.int32, casting="unsafe")
 
 
 def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
@@ -108,8 +113,8 @@ def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
         float32 `[T, F]`.
 
     Raises:
-        ValueError: If an event is at another step or place, or the frames need more memory than
-            there is.
+        ValueError: If an event is outside of these steps and places, or the frames do not fit into
+            memory.
 
     Example:
         >>> to_frames(np.array([[0, 1], [0, 1], [2, 0]], np.int32), 3, 2).tolist()
@@ -122,6 +127,7 @@ def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
         4 * steps * n_places,
         "use longer bins, or lists of events",
     )
+
     frames = np.zeros((steps, n_places), np.float32)
     cells = pairs[:, 0].astype(np.int64) * n_places + pairs[:, 1]
     # With one index and a number of the same type, `add.at` takes a tenth of the time.
@@ -142,7 +148,7 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
         there are some. `to_dense()` equals the frames of all recordings.
 
     Raises:
-        ValueError: If an event is at another step or place.
+        ValueError: If an event is outside of these steps and places.
 
     Example:
         >>> batch = collate_events([np.array([[0, 1], [0, 1]], np.int32)], 2, 3)
@@ -153,11 +159,14 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
 
     pairs = np.concatenate([np.zeros((0, 2), np.int32), *recordings])
     _check_pairs("collate_events", pairs, steps, n_places)
+
+    # One number for recording, step and place. The numbers rise, and events at one place have the
+    # same number: a place begins where the number changes.
     row = np.repeat(np.arange(len(recordings)), [len(pairs) for pairs in recordings])
-    # One number for recording, step and place. It rises, and events at one place have the same.
     cell = (row * steps + pairs[:, 0]) * n_places + pairs[:, 1]
     first = np.flatnonzero(np.diff(cell, prepend=-1))
     counts = np.diff(first, append=len(cell)).astype(np.float32)
+
     indices = np.stack([row[first], *pairs[first].T])
     return torch.sparse_coo_tensor(
         torch.from_numpy(indices),
@@ -170,7 +179,7 @@ def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "T
 
 def _check_pairs(owner: str, pairs: Pairs, steps: int, n_places: int) -> None:
     is_list = pairs.shape[1:] == (2,) and pairs.dtype.kind in "iu" and pairs.min(initial=0) >= 0
-    # Along the columns: `max(axis=0)` takes forty times as long.
+    # The maximum of each column by itself: `max(axis=0)` takes forty times as long.
     if not is_list or pairs[:, 0].max(initial=0) >= steps or pairs[:, 1].max(initial=0) >= n_places:
         raise ValueError(
             f"{owner} takes whole numbers [n, 2], step and place, from 0 and below "

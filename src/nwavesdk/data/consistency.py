@@ -15,7 +15,7 @@ from nwavesdk.data.recordings import Frames, Recordings
 from nwavesdk.data.source import Item, StepTarget
 from nwavesdk.internal.files import printable
 
-__all__ = ["Layout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
+__all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
 MIN_FLOAT_STEPS = 64
@@ -25,14 +25,14 @@ MIN_CLOCK_STEPS = 8
 CLOCK_ERROR = 0.02
 
 
-class Layout(NamedTuple):
-    """What all recordings of a data set have in common.
+class RecordingLayout(NamedTuple):
+    """The layout that all recordings of a data set share.
 
     Args:
         features: Values of a step.
-        columns: Columns of a target: 0 without one.
+        columns: Columns of a target; 0 without a target.
         names: Names of the features, if the file has them.
-        key: The recording, for errors.
+        key: A recording with this layout, for errors.
     """
 
     features: int
@@ -42,29 +42,36 @@ class Layout(NamedTuple):
 
 
 def check_layout(
-    item: Item, featured: Featured, names: tuple[str, ...], copies: int, expected: Layout | None
-) -> Layout:
-    """Compare a recording with those before it.
+    item: Item,
+    featured: Featured,
+    names: tuple[str, ...],
+    copies: int,
+    expected: RecordingLayout | None,
+) -> RecordingLayout:
+    """Compare the layout of a recording with the recordings before it.
 
     Files may name the same columns differently, such as by a date, so only names that occur in both
-    count.
+    files are compared.
 
     Args:
         item: The recording.
         featured: Its frames and its target.
         names: Names of its features; none if the file has none.
         copies: How often a frame has each value of a step.
-        expected: The layout of those before it; None if it is the first.
+        expected: The layout of the recordings before it; None for the first recording.
 
     Returns:
-        The layout of the first recording, or of the first one that has names of features.
+        The layout of the first recording, or of the first recording with names of features.
 
     Raises:
-        RecordingError: If it has other features or columns, or the same ones in another order.
+        RecordingError: If its features or columns differ, or are in another order.
     """
     n_columns = 0 if featured.target is None else featured.target[:1].size
-    layout = Layout(featured.frames.shape[1] // copies, n_columns, names, printable(item.key))
+    layout = RecordingLayout(
+        featured.frames.shape[1] // copies, n_columns, names, printable(item.key)
+    )
     expected = expected or layout
+
     for count, noun, expected_count in (
         (layout.features, "features in a step", expected.features),
         (layout.columns, "columns of a target", expected.columns),
@@ -119,17 +126,20 @@ def _clock_note(recordings: Sequence[Frames], n_features: int) -> Iterator[str]:
     for frames in recordings:
         if len(frames) < MIN_CLOCK_STEPS or not is_clock.any():
             return
+
         values = np.asarray(frames[:, :n_features], np.float64)
         steps = np.diff(values, axis=0)
         step = steps.mean(axis=0)
         first_step = step if first_step is None else first_step
+
         # Time stamps are rounded when they are written, and to float32.
         error = CLOCK_ERROR * step + np.spacing(np.abs(values).max(axis=0).astype(np.float32))
         is_clock &= (step > 0) & (np.abs([*steps, first_step] - step) <= error).all(axis=0)
+
     if is_clock.any():
         yield (
             f"feature {is_clock.argmax() + 1} rises by the same step in all recordings, as a time "
-            "stamp does, and a net learns from it: leave it out by naming the others, as in "
+            "stamp does, and a net learns from it: remove it by naming the others, as in "
             "--columns x,y,z."
         )
 
@@ -142,7 +152,7 @@ def numbered_columns_note(
     Args:
         keys: Names of the files.
         recordings: Their frames, `[L, F]`.
-        n_features: Features that are looked at, the first ones.
+        n_features: Number of features to check, from the first.
     """
     tables = [index for index, key in enumerate(keys) if key.lower().endswith(".csv")]
     numbered = [
@@ -150,7 +160,8 @@ def numbered_columns_note(
         for index in tables
         if recordings[index][0, :n_features].tolist() == [*range(n_features)]
     ]
-    # In a single table, two such numbers may be values, and so may a single one in each.
+
+    # Two such numbers may be values in a single table, and a single number may be a value anywhere.
     fewest = 2 if len(numbered) == len(tables) > 1 else 3
     if numbered and n_features >= fewest:
         yield (
@@ -165,19 +176,22 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
 
     A time since 1970 is such a feature: near 1.7e9 s, float32 has steps of 128 s.
     """
+    # The least and the greatest value of each recording and column, [B, F].
     ends = np.array([(array.min(axis=0), array.max(axis=0)) for array in values], np.float64)
-    low, high = ends.swapaxes(0, 1)  # [B, F]
+    low, high = ends.swapaxes(0, 1)
     step = np.spacing(np.abs(ends).max(axis=1).astype(np.float32))
+
     # Whole numbers below 2**24, where steps are at most 1, are exact in float32.
     is_whole = (ends % 1 == 0).all(axis=1) & (step <= 1)
     is_rounded = (low < high) & (high - low < MIN_FLOAT_STEPS * step) & ~is_whole
-    # One large value in all recordings may be what is left of different ones.
+    # Different large values may have been rounded to one value in all recordings.
     is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))
+
     if is_rounded.any():
         index = recording, column = tuple(np.argwhere(is_rounded)[0])
         yield (
             f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is "
             f"rounded to float32: {noun} {column + 1} of {printable(keys[recording])} goes from "
             f"{low[index]:.9g} to {high[index]:.9g} in steps of {step[index]:.3g}; subtract an "
-            "offset in float64 before you save it, or leave it out."
+            "offset in float64 before you save it, or remove it."
         )

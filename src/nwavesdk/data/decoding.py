@@ -9,13 +9,13 @@ from zipfile import ZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import MOST_VALUES, RecordingError, checked, reading
+from nwavesdk.data.reading import MAX_VALUES, RecordingError, checked, reading
 from nwavesdk.internal.imports import require
 
 __all__ = [
-    "HIGHEST_RATE",
-    "LOWEST_RATE",
-    "MOST_SECONDS",
+    "MAX_RECORDING_SECONDS",
+    "MAX_SAMPLE_RATE",
+    "MIN_SAMPLE_RATE",
     "ResamplingStream",
     "Samples",
     "Sound",
@@ -31,24 +31,24 @@ Samples = npt.NDArray[np.float32]
 Sound = tuple[Samples, int]
 
 # Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
-LOWEST_RATE = 1_000
-HIGHEST_RATE = 1_000_000
+MIN_SAMPLE_RATE = 1_000
+MAX_SAMPLE_RATE = 1_000_000
 
 # Default of the longest allowed recording [s].
-MOST_SECONDS = 600.0
+MAX_RECORDING_SECONDS = 600.0
 
-# Data sizes of a wav from here on are not sizes: a recorder that writes to a pipe does not know the
-# size, and writes a number near 2^31 or 2^32.
+# A data size of a wav from here on means an unknown size: a recorder that writes to a pipe writes a
+# number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
 
 # Size of the header of an Ogg page without the sizes of its segments [bytes].
 PAGE_HEADER_BYTES = 27
 
-# The most values of a target: 56 columns at 600,000 steps.
+# Largest number of values of a target: 56 columns at 600,000 steps.
 MAX_TARGET_VALUES = 2**25
 
 
-def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
+def read_sound(path: Path, max_seconds: float = MAX_RECORDING_SECONDS) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
@@ -78,13 +78,13 @@ def read_sound(path: Path, max_seconds: float = MOST_SECONDS) -> Sound:
             rate: int = sound.samplerate
             if sound.format not in ("WAV", "WAVEX", "RF64", "FLAC", "OGG"):
                 raise ValueError(f"its format is {sound.format}, expected WAV, FLAC or OGG")
-            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise ValueError(
-                    f"its sample rate is {rate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+                    f"its sample rate is {rate} Hz, expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
                 )
 
-            # Two channels of the longest recording may be in memory.
-            if sound.frames > min(max_seconds * rate, 2 * MOST_VALUES / sound.channels):
+            # The samples of two channels of the longest recording fit into memory.
+            if sound.frames > min(max_seconds * rate, 2 * MAX_VALUES / sound.channels):
                 raise ValueError(
                     f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                     f"cut it, or raise max_seconds; it has {sound.channels} channels"
@@ -100,22 +100,24 @@ def _has_end(content: mmap) -> bool:
     """Whether a wav or an Ogg file has all of its sound, which libsndfile does not check."""
     if content[:4] == b"OggS":
         page = content[content.rfind(b"OggS") :]
-        # Byte 5 has flags, of which 4 is the last page. Bytes 14 to 17 name the stream, of which
-        # libsndfile reads the first one.
+        # Byte 5 has flags; 4 marks the last page. Bytes 14 to 17 name the stream; libsndfile reads
+        # the first stream of the file.
         is_last = page[5] & 4 and page[14:18] == content[14:18]
+
         # Byte 26 has the number of segments. Their sizes and their content follow.
         sizes = page[PAGE_HEADER_BYTES : PAGE_HEADER_BYTES + page[26]]
         return bool(is_last) and len(page) == PAGE_HEADER_BYTES + page[26] + sum(sizes)
 
     if content[:4] in (b"RIFF", b"RF64"):
-        place = 12
-        for _ in range(1000):  # chunks before the sound; usual files have a handful
-            # A chunk has a name, the size of its content, and the content, padded to an even size.
-            name, length = struct.unpack_from("<4sI", content, place)
-            place += 8
+        # The file is a list of chunks after a header of 12 bytes. A chunk has a name, the size of
+        # its content, and the content, padded to an even size.
+        offset = 12
+        for _ in range(1000):  # usual files have a handful of chunks before the sound
+            name, length = struct.unpack_from("<4sI", content, offset)
+            offset += 8
             if name == b"data":
-                return bool(length >= UNKNOWN_SIZE or place + length <= len(content))
-            place += length + length % 2
+                return bool(length >= UNKNOWN_SIZE or offset + length <= len(content))
+            offset += length + length % 2
     return True
 
 
@@ -150,7 +152,7 @@ class ResamplingStream:
 
 
 def normalize_peak(samples: Samples) -> Samples:
-    """The samples with the loudest at full scale, so that distance to the microphone is removed."""
+    """Scale the loudest sample to full scale, which removes the distance to the microphone."""
     peak = np.abs(samples).max(initial=0)
     return samples / peak if peak > 0 else samples
 
@@ -171,14 +173,19 @@ def read_target(path: Path) -> Samples:
     """
     import torch
 
-    remedy = "write it with torch.save(tensor, path)"
     with (
-        reading(path, "a tensor", remedy, max_bytes=16 * MAX_TARGET_VALUES),
+        reading(
+            path,
+            "a tensor",
+            "write it with torch.save(tensor, path)",
+            max_bytes=16 * MAX_TARGET_VALUES,
+        ),
         torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]  # a class
     ):
         data = path.read_bytes()
         entries = ZipFile(path).infolist() if is_zipfile(path) else []
-        # Both can take much more memory than the file has bytes, and no tensor needs them.
+        # Compressed entries and bytearrays can take much more memory than the file has bytes, and
+        # a tensor needs neither.
         if b"bytearray" in data or sum(entry.file_size for entry in entries) > len(data):
             raise ValueError("it is compressed, or holds a bytearray")
 
@@ -189,6 +196,7 @@ def read_target(path: Path) -> Samples:
                 f"it holds {type(tensor).__name__} {list(getattr(tensor, 'shape', ''))}, expected "
                 f"real numbers (T,) or (T, C), at most {MAX_TARGET_VALUES:,}"
             )
+
         dense = tensor.detach().to_dense().resolve_neg().to(torch.float32).numpy()
         return checked(path, dense.reshape(len(dense), -1))
 
@@ -206,7 +214,7 @@ def fit_target(path: Path, target: Samples, recorded_steps: int, steps: int) -> 
         `[steps, C]`.
 
     Raises:
-        RecordingError: If its length is neither that of the recording, plus or minus one step, nor
+        RecordingError: If its length is neither `recorded_steps`, plus or minus one step, nor
             `steps`.
     """
     length = len(target)

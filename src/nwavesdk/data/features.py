@@ -2,7 +2,7 @@
 
 Each class of features turns a `Sample` into frames `[L, F]`, or into bins of events, and brings the
 target of its steps to the same length. Its `repr` names everything that decides the frames, apart
-from the recording. `FeatureOptions` are the choices of a user; what they leave open is found in the
+from the recording. `FeatureOptions` are the settings of a user; open settings are taken from the
 recordings.
 """
 
@@ -26,7 +26,7 @@ from nwavesdk.data.recordings import (
     standardized,
     target_at,
 )
-from nwavesdk.data.source import Item, Kind, Sample, StepTarget
+from nwavesdk.data.source import Item, RecordingKind, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ __all__ = [
     "fit_bin",
 ]
 
-# Part of the names of cache entries: raise it when the same features give other frames.
+# Part of the names of cache entries: raise it when the same features make other frames.
 VERSION = 2
 
 # Probability of a spike of frozen noise, per step and channel.
 NOISE_RATE = 0.05
 
-# Rate that faster sound is resampled to [Hz]; speech has little above half of it.
-DEFAULT_HIGHEST_RATE = 16_000
+# Sound with a higher rate is resampled to this rate [Hz]; speech has little above half of it.
+DEFAULT_MAX_SAMPLE_RATE = 16_000
 
 
 class EventBins(NamedTuple):
@@ -60,7 +60,7 @@ class EventBins(NamedTuple):
 
     Attributes:
         pairs: Step and place of each event, int32 `[n, 2]`, by step and then by place.
-        shape: Number of bins, and of places of the sensor: the shape `[L, F]` of the frames.
+        shape: Number of bins and number of places of the sensor: the shape `[L, F]` of the frames.
     """
 
     pairs: Pairs
@@ -80,7 +80,7 @@ class Featured(NamedTuple):
 
 
 class Features:
-    """Turns recordings of one kind into frames; its `repr` names all choices that decide them."""
+    """Turns recordings of one kind into frames; its `repr` names all settings of the frames."""
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
         """The frames of a recording, and the target of each frame.
@@ -93,6 +93,7 @@ class Features:
             frames, target = self.featured(item, sample)
         if not isinstance(frames, EventBins):
             frames = checked(item.path, frames)  # filters may overflow
+
         if target is not None and len(target) != frames.shape[0]:
             raise RecordingError(
                 item.path, f"has a target of {len(target)} steps, expected {frames.shape[0]}"
@@ -127,12 +128,13 @@ class LogMelFeatures(Features):
             4 * seconds * (log_mel.sample_rate + log_mel.bands / log_mel.hop),
             "use shorter recordings, fewer bands, a lower sample_rate or a longer hop",
         )
+
         samples = resample(sound, log_mel.sample_rate)
         frames = log_mel(normalize_peak(samples) if self.level == "peak" else samples)
         if sample.target is None:
             return Featured(frames, None)
 
-        # The steps of a target divide the recording evenly.
+        # A frame gets the target at its middle. The steps of a target divide the recording evenly.
         middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames))
         steps = middles / seconds * len(sample.target) - 0.5
         return Featured(frames, target_at(sample.target, steps.clip(0, len(sample.target) - 1)))
@@ -156,13 +158,14 @@ class ChipFeatures(Features):
         sound: Any = sample.values
         config = self.config
         n_samples = config.recording_duration_s * config.sample_rate
-        # The filtered samples as float32 and, rectified, as float64.
+        # Memory takes the filtered samples as float32 and, rectified, as float64.
         require_memory(
             "filter bank",
             f"{config.bank.count} channels of {n_samples:,.0f} samples",
             12.0 * config.bank.count * n_samples,
             "use shorter recordings, or a lower sample rate",
         )
+
         front_end = FrontEnd(config)
         frames = front_end(front_end.prepare(sound))
         if sample.target is None:
@@ -190,7 +193,7 @@ class SeriesFeatures(Features):
 
     @property
     def copies(self) -> int:
-        """How often a frame has each value of a step."""
+        """How many times a frame has each value of a step."""
         return 2 if self.add_standardized else 1
 
     def featured(self, _: Item, sample: Sample) -> Featured:
@@ -206,8 +209,8 @@ class ImageFeatures(Features):
     """An image as one frame, which is held or encoded for several time steps.
 
     Args:
-        shape: `(H, W)` or `(H, W, colors)`: all images have the same, but with colors, some may be
-            gray.
+        shape: `(H, W)` or `(H, W, colors)`, the same for all images; among images with colors, some
+            may be gray.
     """
 
     shape: tuple[int, ...]
@@ -216,6 +219,7 @@ class ImageFeatures(Features):
         image: Any = sample.values
         if image.ndim == 2 and len(self.shape) == 3:
             image = np.repeat(image[..., None], self.shape[2], axis=2)  # gray among colors
+
         if image.shape != self.shape:
             raise RecordingError(
                 item.path,
@@ -262,24 +266,24 @@ class NoiseFeatures(Features):
         return Featured((drawn < NOISE_RATE).astype(np.float32), target)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
-    """How recordings become frames, if not by a chip; what is None is found in the recordings.
+    """How recordings become frames, if not by a chip; None: the recordings decide the setting.
 
     Args:
-        sample_rate: Rate that sound is resampled to [Hz]; None: the lowest one among the
-            recordings, at most 16 kHz.
+        sample_rate: Rate that sound is resampled to [Hz]; None: the lowest rate of the recordings,
+            at most 16 kHz.
         bands: Mel bands of sound.
         window: Length of a frame of sound [s].
         hop: Distance between frames of sound [s].
         level: `"peak"` scales the loudest sample of each sound to full scale, `"as_is"` does not
             change loudness.
-        bin: Length of a bin of events [s]; None: so that nine of ten recordings have at most
-            about `bins` bins.
-        shape: Size of images, or of the sensor of events; empty: found in the recordings.
+        bin: Length of a bin of events [s]; None: nine of ten recordings get at most about `bins`
+            bins.
+        shape: Size of images, or of the sensor of events; empty: the recordings decide it.
         bins: Number of bins of a typical recording, if `bin` is None.
         add_standardized: Whether a series has each feature a second time, see `SeriesFeatures`;
-            None: unless all recordings have the mean 0 and the deviation 1.
+            None: only if not all recordings have the mean 0 and the deviation 1.
     """
 
     sample_rate: int | None = None
@@ -292,21 +296,21 @@ class FeatureOptions:
     bins: int = STEPS
     add_standardized: bool | None = False
 
-    def features(self, kind: Kind, values: Iterable[Any] = ()) -> Features:
+    def features(self, kind: RecordingKind, values: Iterable[Any] = ()) -> Features:
         """How recordings of a kind become frames.
 
         Args:
-            kind: What a recording is.
-            values: The content of recordings, which is read only if an option is missing.
+            kind: The kind of the recordings.
+            values: The content of recordings, which is read only for options that are None.
         """
         match kind:
             case "sound":
                 rate = self.sample_rate
                 if rate is None:
-                    rate = min([DEFAULT_HIGHEST_RATE, *(rate for _, rate in values)])
+                    rate = min([DEFAULT_MAX_SAMPLE_RATE, *(rate for _, rate in values)])
                 return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
             case "image":
-                # If an image has colors, gray ones get them, too.
+                # The longest shape: if some images have colors, gray images get them, too.
                 return ImageFeatures(self.shape or max((image.shape for image in values), key=len))
             case "events":
                 shape, length = self.shape, self.bin

@@ -27,18 +27,18 @@ __all__ = [
     "visible_folders",
 ]
 
-# Ends of the names of sounds that are not read: to be converted.
+# Ends of the names of sounds that must be converted, because they are not read.
 OTHER_SOUNDS = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".m4a", ".mp3", ".w64", ".wma"}
 )
 
-# What is added to the remedy of a file that cannot be used.
-SKIP_REMEDY = 'on_error="skip" leaves it out'
+# An addition to the remedy for a file that cannot be used.
+SKIP_REMEDY = 'on_error="skip" skips it'
 
-# Faults of other files that the error of a file names.
+# An error of a file names the faults of at most this many other files.
 MAX_OTHERS = 4
 
-# Folders that a file may lie in, below the data folder.
+# Largest depth of a file below the data folder.
 MAX_FOLDERS = 32
 
 T = TypeVar("T")
@@ -46,15 +46,15 @@ T = TypeVar("T")
 
 @dataclass
 class Faults:
-    """Faults of files: the first one is raised, with others among them, or all are collected.
+    """Faults of files: the first fault is raised together with a few others, or all are collected.
 
     Args:
         root: The data folder.
         on_error: `"raise"` or `"skip"`.
-        skipped: Name and reason of each recording or file that is left out: its key, or its path
+        skipped: Name and fault of each skipped recording or file; the name is its key, or its path
             inside the folder.
-        table: The table of sets, which may lie in the folder and is not a recording; None if there
-            is none.
+        table: The table of sets, which may be in the folder and is not a recording; None without a
+            table.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class Faults:
         Args:
             name: Name of the recording, or path of the file inside the folder.
             fault: Its fault.
-            others: Names and faults of other recordings; an error has the first of them, too.
+            others: Names and faults of other recordings; the error also names the first of them.
 
         Raises:
             RecordingError: If `on_error` is `"raise"`.
@@ -78,11 +78,12 @@ class Faults:
             texts = list(islice(others, MAX_OTHERS))
             if texts:
                 remedy += f"; at least {len(texts)} more cannot be used: {'; '.join(texts)}"
-            raise RecordingError(fault.path, fault.what, remedy) from None
-        self.skipped.append((printable(name), fault.what))
+            raise RecordingError(fault.path, fault.fault, remedy) from None
+
+        self.skipped.append((printable(name), fault.fault))
 
     def report_file(self, path: Path, problem: str) -> None:
-        """Raise or collect what is wrong with a file or a folder inside the data folder.
+        """Raise or collect the fault of a file or a folder inside the data folder.
 
         Raises:
             RecordingError: If `on_error` is `"raise"`.
@@ -95,14 +96,14 @@ class Faults:
         self.report(path.relative_to(self.root).as_posix(), fault)
 
     def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
-        """Each recording with what is read from it; those that cannot be read are reported.
+        """Each recording with its content; recordings that cannot be read are reported.
 
-        Before the first fault is raised, further recordings are read, to name others that cannot be
-        used.
+        Before the first fault is raised, further recordings are read, so that the error can name
+        several faults.
 
         Raises:
             RecordingError: If a recording cannot be read and `on_error` is `"raise"`.
-            ValueError: If none can be read.
+            ValueError: If no recording can be read.
         """
         is_empty = True
         remaining = iter(items)
@@ -114,6 +115,7 @@ class Faults:
             else:
                 is_empty = False
                 yield item, value
+
         if is_empty:
             raise ValueError(f"{printable(self.root)} has no usable recording.")
 
@@ -123,18 +125,18 @@ def _faults_of(items: Iterable[Item], read: Callable[[Item], object]) -> Iterato
         try:
             read(item)
         except FileError as fault:
-            yield f"{printable(item.key)} {fault.what}"
+            yield f"{printable(item.key)} {fault.fault}"
 
 
 def visible_folders(root: Path) -> list[Path]:
-    """The folders in a folder, without hidden ones; none if it cannot be read."""
+    """The folders in a folder that are not hidden; empty if it cannot be read."""
     with suppress(OSError):
         return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return []
 
 
 def check_parts(root: Path) -> None:
-    """Reject an official split in other words or at another place: its folders are not classes.
+    """Reject an official split with unknown names or in a wrong folder: sets are not classes.
 
     Args:
         root: A data folder that is not an official split.
@@ -148,26 +150,26 @@ def check_parts(root: Path) -> None:
         if len(parts) > 1:
             raise ValueError(
                 f"Data folder {printable(folder)} has the folders {printable(', '.join(names))}, "
-                "which are not classes, expected only train, val and test at the top, all "
-                "different, for an official split, with class folders in each: rename or move "
-                "them, or name the sets in a table (--split FILE.csv)."
+                "which are not classes, expected class folders, or train, val and test at the "
+                "top, all different, with class folders in each: rename or move them, or name the "
+                "sets in a table (--split FILE.csv)."
             )
 
 
 def list_files(
     root: Path, faults: Faults, suffixes: Collection[str], others: Collection[str] = ()
 ) -> list[Path]:
-    """The recordings below a folder, in the order of their names, without hidden ones.
+    """The recordings below a folder, in the order of their names, without hidden files.
 
     Args:
         root: The folder.
-        faults: Receives what cannot be used: pipes, links to nothing, and `others`.
+        faults: Receives faults: pipes, links to nothing, and `others`.
         suffixes: The ends of the names of recordings.
-        others: Ends of the names of other recordings, which are faults. But a table or a picture at
-            the top describes the data.
+        others: Ends of the names of other recordings, which are faults. Tables and pictures at the
+            top are not faults, because they may describe the data.
 
     Raises:
-        RecordingError: If something in it is not what it should be; see `Faults`.
+        RecordingError: If the folder has a fault; see `Faults`.
     """
     recordings = []
     for path in sorted(_walk(root, faults)):
@@ -183,7 +185,7 @@ def list_files(
 
 
 def _walk(root: Path, faults: Faults) -> Iterator[Path]:
-    """All files below a folder but hidden ones and the table of sets."""
+    """All files below a folder, except for hidden files and the table of sets."""
     table = faults.table or root
     listed = set(root.resolve().parents)
     entries = os.walk(
@@ -200,10 +202,13 @@ def _walk(root: Path, faults: Faults) -> Iterator[Path]:
             faults.report_file(folder, problem)
             folders.clear()
             continue
+
+        # `os.walk` continues with the folders that remain in this list, in its order.
         listed.add(folder.resolve())
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [folder / name for name in files if not name.startswith(".")]
-        # Names first, because links are slow to follow.
+
+        # Names are compared first, because links are slow to follow.
         yield from (
             path
             for path in paths
@@ -229,18 +234,18 @@ def list_classes(
 
     Raises:
         ValueError: If a class folder has no recordings, or the names of two differ only in spaces.
-        RecordingError: If something in it is not what it should be; see `Faults`.
+        RecordingError: If the folder has a fault; see `Faults`.
     """
     items = []
     for path in list_files(root, faults, suffixes, others):
         key = path.relative_to(root).as_posix()
         class_name, is_below, _ = key.partition("/")
         if is_below or has_table:
-            items.append(Item(key, path, None if has_table else class_name))
+            items.append(Item(key, path, class_name=None if has_table else class_name))
         else:
             faults.report_file(path, "is not in a class folder")
 
-    # A folder that is a fault itself needs no recordings.
+    # A class folder that is a fault itself needs no recordings.
     folders = {path.name for path in visible_folders(root)} - {
         name.rpartition("/")[2] for name, _ in faults.skipped
     }
@@ -260,7 +265,7 @@ def list_targets(
 ) -> list[Item]:
     """The sounds of `root/wavs/**/<stem>.wav`, each with its `root/target/**/<stem>.pt`.
 
-    The arguments are those of `list_files`. A target that does not exist is a fault of its
+    The arguments have the meaning of `list_files`. A target that does not exist is a fault of its
     recording when it is read.
 
     Raises:
@@ -273,6 +278,7 @@ def list_targets(
     items = [
         Item(key, root / key, target=(root / f"target{key[4:]}").with_suffix(".pt")) for key in keys
     ]
+
     targets = list_files(root / "target", faults, (".pt",), others)
     for path in sorted(set(targets) - {item.target for item in items}):
         faults.report_file(path, "is a target without its sound in the folder wavs")

@@ -1,9 +1,9 @@
 """The formats of data sets: from a path to the recordings that it holds.
 
-Two tables have all formats: `READERS` those of files with one recording, by the ends of their
-names, and `FORMATS` those of files with many, by their names. A path is opened by the first of
-`FORMATS` whose files it holds, or else as a folder of recordings. Each format may also be in the
-folders `train`, `val` and `test`, an official split.
+Two tables have all formats: `READERS` has the formats of files with one recording, by the ends of
+their names, and `FORMATS` the formats of files with many recordings, by their names. A path is
+opened in the first of `FORMATS` that matches one of its files, or else as a folder of recordings.
+Each format may also be in the folders `train`, `val` and `test`, an official split.
 """
 
 import re
@@ -15,7 +15,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.data.decoding import MOST_SECONDS, read_sound, read_target
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, read_sound, read_target
 from nwavesdk.data.folder import (
     OTHER_SOUNDS,
     Faults,
@@ -33,7 +33,16 @@ from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, r
 from nwavesdk.data.readers.shd import open_shd
 from nwavesdk.data.readers.ts import open_ts
 from nwavesdk.data.reading import reading
-from nwavesdk.data.source import PART_OF_WORD, PARTS, Item, Kind, Part, Sample, Source, Task
+from nwavesdk.data.source import (
+    PART_OF_WORD,
+    PARTS,
+    Item,
+    Part,
+    RecordingKind,
+    Sample,
+    Source,
+    Task,
+)
 from nwavesdk.internal.files import FileError, printable
 
 __all__ = [
@@ -46,16 +55,16 @@ __all__ = [
 # The header of a `.npy` file is in its first bytes.
 NPY_HEADER_BYTES = 4096
 
-# The forms that `--data` takes, for the error of a path that has none of them.
+# The forms that `--data` takes, for errors.
 EXPECTED = (
     "a folder with one subfolder of recordings per class (.wav, .flac, .ogg; .npy, .csv; .png, "
     ".jpg; .bin, .aedat4), a folder with wavs/ and target/, idx files, NAME_TRAIN.ts with "
     "NAME_TEST.ts, a .npz file (examples/qtdb.py converts MAT-files), or .h5 files of events"
 )
 
-# The kinds of recordings, and how a file with one of them is read, by the end of its name. Readers
-# of sounds also take the longest length [s], and those of series what is read of them.
-READERS: dict[Kind, dict[str, Callable[..., Sample]]] = {
+# The kinds of recordings, and the reader of a file with one recording, by the end of its name.
+# Readers of sounds also take the longest allowed length [s], and readers of series their options.
+READERS: dict[RecordingKind, dict[str, Callable[..., Sample]]] = {
     "sound": dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus"),
         lambda path, max_seconds: Sample(read_sound(path, max_seconds)),
@@ -65,12 +74,12 @@ READERS: dict[Kind, dict[str, Callable[..., Sample]]] = {
     "series": {".npy": read_npy, ".csv": read_csv},
 }
 
-# The kind of each; a .npy file is a series, unless it holds records.
+# The kind of recording by the end of a name; a .npy file is a series, unless it holds records.
 KIND_OF = {suffix: kind for kind, readers in READERS.items() for suffix in readers}
 RECORDING_SUFFIXES = KIND_OF.keys() | OTHER_SOUNDS
 
-# The names of files with many recordings, and how one of them is opened. The files of a data set
-# have the same `set`, and each may be a part of an official split.
+# The names of files with many recordings, and the function that opens a file. The files of a data
+# set have the same `set`, and each may be a `part` of an official split.
 FORMATS: dict[str, Callable[..., Source]] = {
     r"(?P<set>[^.].*)(?P<part>)\.npz": open_npz,
     r"(?P<set>[^.].*)_(?P<part>TRAIN|TEST)\.ts": lambda path, _: open_ts(path),
@@ -85,7 +94,7 @@ FORMATS: dict[str, Callable[..., Source]] = {
 
 
 def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
-    """The files of a data set with their parts, by their names: a path, or those in a folder.
+    """The files of a data set with their parts, by their names: the path, or files in a folder.
 
     Raises:
         ValueError: If a folder has several data sets, or only some of its files have parts.
@@ -93,7 +102,8 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
     paths = [path] if path.exists() else []
     if path.is_dir():
         paths = [] if visible_folders(path) else sorted(path.iterdir())
-    elif not paths or path.suffix == ".ts":  # one of two files stands for both, and so does NAME
+    elif not paths or path.suffix == ".ts":
+        # NAME.ts, NAME_TRAIN.ts and NAME_TEST.ts all mean both files.
         name = re.sub(r"_(TRAIN|TEST)\.ts$", "", path.name)
         both = [path.with_name(f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
         paths = list(filter(Path.exists, both))
@@ -102,18 +112,21 @@ def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
     parts: dict[Path, Part | None] = {}
     for file in paths:
         match = re.fullmatch(pattern, file.name, re.IGNORECASE)
-        # A packed file next to the unpacked one is a copy.
+        # A packed file next to the unpacked file is a copy.
         if match and file.with_suffix("") not in parts:
             names.add((match["set"], bool(match["part"])))
             parts[file] = PART_OF_WORD.get((match["part"] or "").lower())
+
     if len(names) > 1:
         raise ValueError(
             f"Data folder {printable(path)} has several data sets, such as "
             f"{printable(min(parts).name)} and {printable(max(parts).name)}, expected one, and "
-            "train, val or test in the names of all files or of none: name a file, or give each "
-            "data set its own folder."
+            "train, val or test in the names of all files or of none: pass one file, or put each "
+            "data set into its own folder."
         )
-    if len(set(parts.values())) == 1:  # a part without the others is a data set of its own
+
+    # A single part, such as a training set alone, is a whole data set.
+    if len(set(parts.values())) == 1:
         return dict.fromkeys(parts)
     return dict(sorted(parts.items(), key=lambda item: PARTS.index(item[1] or "train")))
 
@@ -123,7 +136,7 @@ def open_source(
     faults: Faults,
     *,
     task: Task | None = None,
-    max_seconds: float = MOST_SECONDS,
+    max_seconds: float = MAX_RECORDING_SECONDS,
     has_table: bool = False,
     series: SeriesOptions = ALL_COLUMNS,
 ) -> Source:
@@ -133,20 +146,21 @@ def open_source(
 
     Args:
         path: A folder or a file.
-        faults: Receives what cannot be used.
-        task: What a net should learn; None takes what the data suggest.
+        faults: Receives the faults of files.
+        task: The task of the net; None: the data decide it.
         max_seconds: Length above which a sound is an error [s].
         has_table: Whether a table gives the classes, so that files need no class folders.
-        series: What is read of the files of a series.
+        series: Options of the files of series.
 
     Raises:
-        ValueError: If it is nothing that can be read; the text lists what can. If there are fewer
+        ValueError: If the path has no known format; the text lists the formats. If there are fewer
             than two classes, and no table gives them.
         FileError: If a file cannot be used; see `Faults`.
     """
     options = (faults, task, max_seconds, has_table, series)
     folders = {folder.name: folder.resolve() for folder in visible_folders(path)}
-    # Two links may lead to the same recordings.
+
+    # An official split has different folders: two links may lead to the same recordings.
     if {"train"} < folders.keys() <= set(PARTS) and len(set(folders.values())) == len(folders):
         parts = [(part, part, _open(path / part, *options)) for part in PARTS if part in folders]
         source = _join(path, parts)
@@ -177,8 +191,8 @@ def _open(
         if files:
             if series != ALL_COLUMNS:
                 raise ValueError(
-                    f"{printable(path)} is not a folder of .csv or .npy files: leave --columns and "
-                    "--missing out."
+                    f"{printable(path)} is not a folder of .csv or .npy files: remove --columns "
+                    "and --missing."
                 )
             members = [
                 (file.name.removesuffix(".gz"), part, open_format(file, task))
@@ -202,8 +216,8 @@ def _open(
     return _source_of_files(kind, "classification", items, max_seconds, series)
 
 
-def _find_kind(path: Path, files: Sequence[Path]) -> Kind:
-    """What most files of a path are.
+def _find_kind(path: Path, files: Sequence[Path]) -> RecordingKind:
+    """The kind of most files of a path.
 
     Raises:
         FileError: If no file can be a recording by its name.
@@ -213,7 +227,7 @@ def _find_kind(path: Path, files: Sequence[Path]) -> Kind:
     kind_of = KIND_OF | ({".npy": "events"} if is_events else {})
     kinds = Counter(kind_of[suffix] for suffix in suffixes if suffix in kind_of)
     if not kinds:
-        raise FileError(path, f"has no recordings, expected {EXPECTED}", "name another path")
+        raise FileError(path, f"has no recordings, expected {EXPECTED}", "pass another path")
     return kinds.most_common(1)[0][0]
 
 
@@ -226,10 +240,15 @@ def _holds_events(path: Path) -> bool:
 
 
 def _source_of_files(
-    kind: Kind, task: Task, items: Sequence[Item], max_seconds: float, series: SeriesOptions
+    kind: RecordingKind,
+    task: Task,
+    items: Sequence[Item],
+    max_seconds: float,
+    series: SeriesOptions,
 ) -> Source:
-    arguments: dict[Kind, list[Any]] = {"sound": [max_seconds], "series": [series]}
-    choices = b"" if series == ALL_COLUMNS else repr(series).encode()  # decide the values, too
+    arguments: dict[RecordingKind, list[Any]] = {"sound": [max_seconds], "series": [series]}
+    # Options change the values of a file, and so its digest.
+    choices = b"" if series == ALL_COLUMNS else repr(series).encode()
 
     def read(item: Item) -> Sample:
         reader = READERS[kind][item.path.suffix.lower()]
@@ -240,7 +259,14 @@ def _source_of_files(
         files = filter(None, (item.path, item.target))
         return b"".join(map(_digest_of_file, files)) + choices
 
-    return Source(kind, task, tuple(items), read, digest, limits=f"at most {max_seconds} s")
+    return Source(
+        kind=kind,
+        task=task,
+        items=tuple(items),
+        read=read,
+        digest=digest,
+        limits=f"at most {max_seconds} s",
+    )
 
 
 def _digest_of_file(path: Path) -> bytes:
@@ -252,11 +278,11 @@ def _join(path: Path, members: Sequence[tuple[str, Part | None, Source]]) -> Sou
     """Several sources as one, with their names before the keys of recordings.
 
     Args:
-        path: What holds them, for errors.
+        path: The path of all of them, for errors.
         members: The name of each, its part in an official split, and its recordings.
 
     Raises:
-        ValueError: If they hold different things.
+        ValueError: If they differ in kind, task, features or labels.
     """
     expected, _, first = members[0]
     items = []
@@ -283,6 +309,6 @@ def _join(path: Path, members: Sequence[tuple[str, Part | None, Source]]) -> Sou
 
 
 def _describe(source: Source) -> str:
-    """What the members of a data set have in common."""
+    """A text of the properties that all members of a data set share."""
     text = f"{source.kind} for {source.task} with features {list(source.shape)}"
     return f"{text} and labels {', '.join(source.classes)}" if source.task == "labels" else text

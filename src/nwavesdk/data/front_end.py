@@ -1,6 +1,7 @@
 """Front ends, which turn a sound into frames: log-mel bands, and the filter bank of a chip.
 
-A sound may also come in blocks: all frames together then equal those of the whole, bit for bit.
+A sound may also come in blocks: all frames together then equal the frames of the whole sound, bit
+for bit.
 """
 
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from nwavesdk.internal.imports import require
 if TYPE_CHECKING:
     from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
-__all__ = ["LEAST_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
+__all__ = ["MIN_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
 
-# The taper of a shorter window would be zero, or nearly so [samples].
-LEAST_WINDOW = 4
+# The taper of a shorter window would be zero, or nearly zero.
+MIN_WINDOW_SAMPLES = 4
 
-# Samples of a long sound whose windows and spectra are in memory together.
+# A long sound is processed in blocks of this many samples, to limit the memory of its spectra.
 BLOCK_SAMPLES = 2**18
 
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
@@ -31,7 +32,7 @@ SILENCE = 1e-4
 
 # Deviation of frames over time, root mean square over bands, below which a sound is steady
 # [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
-LEAST_CHANGE = 0.1
+MIN_CHANGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ class LogMel:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
             finite_number("LogMel", name, getattr(self, name), above=0)
-        if self.width < LEAST_WINDOW or self.step < 1:
+        if self.width < MIN_WINDOW_SAMPLES or self.step < 1:
             raise ValueError(
                 f"LogMel: a window of {self.window:g} s and a hop of {self.hop:g} s have "
                 f"{self.width} and {self.step} samples at {self.sample_rate} Hz, expected at least "
-                f"{LEAST_WINDOW} and 1: raise them, or sample_rate."
+                f"{MIN_WINDOW_SAMPLES} and 1: raise them, or sample_rate."
             )
 
     @property
@@ -77,7 +78,7 @@ class LogMel:
 
     @property
     def step(self) -> int:
-        """Samples from the beginning of a frame to that of the next one."""
+        """Samples from the beginning of a frame to the beginning of the next frame."""
         return round(self.hop * self.sample_rate)
 
     def __call__(self, sound: Samples) -> Frames:
@@ -113,6 +114,7 @@ class LogMel:
         taper = np.hanning(self.width).astype(np.float32)
         spectra = require("scipy.fft", "train").rfft(windows * taper, axis=1)
         power = np.abs(spectra) ** 2 / np.sum(taper**2)
+
         # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
         # an order that depends on L.
         in_bands = (power[:, None] @ self._filters)[:, 0]
@@ -121,16 +123,19 @@ class LogMel:
     @cached_property
     def _filters(self) -> npt.NDArray[np.float32]:
         """The weight of each frequency in each band, `[width // 2 + 1, bands]`."""
-        # A band rises from the center of the band below, and falls to that of the band above.
+        # The centers of bands are evenly spaced in mel. A band rises from the center of the band
+        # below, and falls to the center of the band above.
         highest = 2595 * np.log10(1 + self.sample_rate / 2 / 700)
         edges = 700 * (10 ** (np.linspace(0, highest, self.bands + 2) / 2595) - 1)
         low, center, high = np.lib.stride_tricks.sliding_window_view(edges, 3).T[..., None]
+
         frequencies = np.fft.rfftfreq(self.width, 1 / self.sample_rate)
         rising = (frequencies - low) / (center - low)
         falling = (high - frequencies) / (high - center)
         filters = np.minimum(rising, falling).clip(0)
-        # A band that is narrower than the distance between two frequencies may contain none of
-        # them: it gets the nearest one.
+
+        # A band that is narrower than the distance between two frequencies may contain no
+        # frequency: it gets the nearest one.
         empty = np.flatnonzero(filters.sum(axis=1) == 0)
         filters[empty, np.abs(frequencies - center[empty]).argmin(axis=1)] = 1
         return np.ascontiguousarray(filters.T, np.float32)
@@ -142,16 +147,16 @@ def is_steady(frames: Frames) -> bool:
     Args:
         frames: Log-mel frames, `[L, bands]`.
     """
-    # In float64, the sum of a long sound loses no digits.
+    # In float32, the sum over a long sound would lose digits.
     change = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return bool(np.vdot(change, change) < LEAST_CHANGE**2 * change.size)
+    return bool(np.vdot(change, change) < MIN_CHANGE**2 * change.size)
 
 
 class LogMelStream:
-    """The frames of a sound that comes in blocks: together those of the whole, bit for bit.
+    """The frames of a sound that comes in blocks, equal to the frames of the whole sound.
 
     Args:
-        front_end: What computes the frames.
+        front_end: The front end that computes the frames.
 
     Example:
         >>> stream = LogMel(8000, window=25e-3, hop=10e-3).stream()
@@ -183,10 +188,13 @@ class LogMelStream:
                 f"LogMel takes a mono sound [samples], got an array of shape {list(samples.shape)}:"
                 " average its channels, or take one."
             )
+
         waiting = np.concatenate([self._waiting, samples])
         width = self._front_end.width
         starts = range(self._gap, len(waiting) - width + 1, self._front_end.step)
         windows = np.array([waiting[start : start + width] for start in starts], np.float32)
+
+        # The next frame begins at `end`, which may be after the waiting samples.
         end = self._gap + len(starts) * self._front_end.step
         self._gap = max(0, end - len(waiting))
         self._waiting = waiting[end:].copy()
@@ -247,9 +255,9 @@ class FrontEnd:
 
 
 class FrontEndStream:
-    """The steps of a sound that comes in blocks: together those of the whole, bit for bit.
+    """The steps of a sound that comes in blocks, equal to the steps of the whole sound.
 
-    The sound has the config's rate. Its steps do not end with the config's duration.
+    The sound has the config's rate, and may be longer than the config's duration.
 
     Args:
         config: The choices.
@@ -285,12 +293,12 @@ class FrontEndStream:
         if self._waiting.shape[1]:
             rectified = np.concatenate([self._waiting, rectified], axis=1)
 
-        # Where the complete steps begin and the last one ends, in the samples that wait. A step has
-        # at least a sample.
+        # The beginnings of complete steps and the end of the last step, in the waiting samples.
+        # A step has at least one sample.
         begins = self._config.first_samples(self._step + np.arange(rectified.shape[1] + 2))
         edges = begins[begins - begins[0] <= rectified.shape[1]] - begins[0]
 
-        # Each step is summed in one call, so that the order of its sum is that of the whole sound.
+        # Each step is summed in one call, in the same order as in the whole sound.
         sums = np.add.reduceat(rectified[:, : edges[-1]], edges[:-1], axis=1)
         self._waiting = rectified[:, edges[-1] :].copy()
         self._step += len(edges) - 1

@@ -6,9 +6,9 @@ other, as float32 (frames) or pairs of int32 (bins of events); `targets.npy` has
 this. Its arrays are mapped, so they may be larger than memory.
 
 The folder appears whole or not at all, so a process that writes may be killed. A damaged store is
-detected, and computed again. The checksum detects damage, not malice: who can write to the cache
-can replace frames by others. They can do no more than that, since the arrays are numbers of known
-shape, and no code.
+detected, and computed again. The checksum detects damage, not malice: a user who can write to the
+cache can replace frames. They can do nothing else, since the arrays are numbers of known shape, and
+not code.
 """
 
 import json
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwavesdk.data.binning import to_frames
-from nwavesdk.data.consistency import Layout, check_layout, notes_on
+from nwavesdk.data.consistency import RecordingLayout, check_layout, notes_on
 from nwavesdk.data.features import (
     VERSION,
     EventBins,
@@ -70,14 +70,14 @@ INDEX = "index.json"
 # Part of the names of folders: raise it when their content has another form.
 STORE_VERSION = 2
 
-# The length of the header of `frames.npy`. numpy pads headers to multiples of 64 bytes, and that of
-# an array with two axes is longer than 64 and shorter than 128.
+# The length of the header of `frames.npy`. numpy pads headers to multiples of 64 bytes, and the
+# header of an array with two axes is longer than 64 and shorter than 128.
 HEADER_BYTES = 128
 
-# Age from which a draft belongs to a process that was killed [s].
+# An older draft belongs to a process that was killed [s].
 STALE_SECONDS = 86_400
 
-# About how many images are read to know their shape.
+# Number of images, about, that are read to find their shape.
 IMAGES_READ = 100
 
 
@@ -89,7 +89,7 @@ class Loaded:
         recordings: The recordings.
         features: How they became frames.
         is_cached: Whether the frames came from the cache.
-        notes: What looks like a mistake in the values; each was a warning.
+        notes: Notes on values that look like a mistake; each was a warning.
     """
 
     recordings: Recordings
@@ -111,11 +111,11 @@ def load_recordings(
 
     Args:
         source: The recordings.
-        faults: Receives those that cannot be used.
-        features: How they become frames.
+        faults: Receives the faults of recordings that cannot be used.
+        features: How recordings become frames.
         cache: Folder of computed frames; None: a temporary folder.
         progress: Whether to show progress bars; None: if standard error is a terminal.
-        uncounted: Keys of recordings that do not count for the fingerprint.
+        uncounted: Keys of recordings that the fingerprint does not cover.
 
     Raises:
         ValueError: If there is no usable recording, or not enough memory.
@@ -131,7 +131,7 @@ def load_recordings(
         digests = dict(faults.collect(checked, source.digest))
         source = replace(source, items=tuple(digests))
         if isinstance(features, FeatureOptions):
-            # A few images show whether there are colors.
+            # A sample of the images is enough to see whether there are colors.
             every = (len(source.items) - 1) // IMAGES_READ + 1 if source.kind == "image" else 1
             samples = replace(faults, skipped=[]).collect(source.items[::every], source.read)
             features = features.features(source.kind, (sample.values for _, sample in samples))
@@ -142,7 +142,8 @@ def load_recordings(
         )
         path = cache / sha256(settings.encode()).hexdigest() if cache else None
         store: Any = open_store(path) if path else None
-        # Computing the frames again raises a fault that was skipped.
+
+        # If faults must be raised, a store with skipped faults is computed again to raise them.
         is_cached = store is not None and not (store["skipped"] and faults.on_error == "raise")
         if not is_cached:
             store = _compute(source, features, faults, path, bar)
@@ -162,6 +163,7 @@ def load_recordings(
         feature_shape=getattr(features, "shape", ()),
         feature_names=tuple(store["names"]),
     )
+
     notes = tuple(notes_on(recordings, features, store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
@@ -172,9 +174,11 @@ def list_recordings(source: Source) -> Recordings:
     """The recordings of a source before they are read: names, classes, sets and groups."""
     names = [item.class_name or "" for item in source.items]
     known = {*names} - {""}
+
     # A table may have replaced the classes of the source.
     classes = source.classes if known <= {*source.classes} else tuple(sorted(known))
     labels = [classes.index(name) if source.task == "classification" else 0 for name in names]
+
     parts = tuple(item.part or "" for item in source.items)
     groups = tuple(item.group or "" for item in source.items)
     return Recordings(
@@ -190,7 +194,7 @@ def list_recordings(source: Source) -> Recordings:
 
 
 def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
-    """Hash of the content of recordings, of their names, and of all that decides their frames."""
+    """Hash of the content and the names of recordings, and of all settings of their frames."""
     described = (
         repr((item.key, digest, item.class_name, item.part, item.group))
         for item, digest in digests.items()
@@ -211,6 +215,8 @@ def _compute(
                 "computed each time; set NWAVESDK_CACHE to a folder that can be written.",
                 stacklevel=3,
             )
+
+    # The files stay readable after the folder is removed, because they are mapped.
     with TemporaryDirectory(prefix="nwavesdk-", ignore_cleanup_errors=True) as folder:
         return store_frames(Path(folder, "frames"), *_read(source, features, faults, bar))
 
@@ -218,9 +224,9 @@ def _compute(
 def _read(
     source: Source, features: Features, faults: Faults, bar: "Progress"
 ) -> tuple[Iterator[Featured], dict[str, Any]]:
-    """The frames of each usable recording, and facts that are complete after the last one."""
-    # The layout of the first recording, or of the first one that has names of features.
-    expected: Layout | None = None
+    """The frames of each usable recording, and facts, which are complete after all frames."""
+    # The layout of the first recording, or of the first recording with names of features.
+    expected: RecordingLayout | None = None
     facts: dict[str, Any] = {"filled": {}, "names": (), "skipped": []}
 
     def read(item: Item) -> Featured:
@@ -234,14 +240,14 @@ def _read(
         facts["filled"][item.key] = sample.n_filled
         return featured
 
-    # Faults are stored with the frames.
+    # Faults are stored with the frames, apart from the faults of earlier steps.
     faults = replace(faults, skipped=facts["skipped"])
     collected = faults.collect(bar.track(source.items, description="recordings"), read)
     return (featured for _, featured in collected), facts
 
 
 def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
-    """Raise if all recordings of a class or of an official set are skipped: it would vanish."""
+    """Raise if all recordings of a class or an official set are skipped, which would remove it."""
     for attribute, noun in (("class_name", "class"), ("part", "set")):
         rest = {getattr(item, attribute) for item in used}
         for item in listed:
@@ -249,13 +255,13 @@ def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) ->
                 raise ValueError(
                     f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
                     f"be skipped, such as {printable(item.key)}, which "
-                    f"{dict(faults.skipped)[printable(item.key)]}: repair them, or move them away."
+                    f"{dict(faults.skipped)[printable(item.key)]}: repair or remove them."
                 )
 
 
 @dataclass(frozen=True, eq=False)
 class EventFrames(Sequence[Frames]):
-    """Frames of events, which are made when they are asked for.
+    """Frames of events, which are made at each access.
 
     Args:
         bins: The bins of each recording.
@@ -279,20 +285,21 @@ def store_frames(
     Drafts of killed processes are removed.
 
     Args:
-        path: The folder. It may be removed afterwards: files that are mapped stay readable.
-        recordings: Frames and target of each; at least one.
+        path: The folder. It may be removed later: files that are mapped stay readable.
+        recordings: Frames and target of each recording; at least one recording.
         facts: JSON values that are stored with the frames. They may be added while the recordings
             are read.
 
     Returns:
         Frames `[L, F]` of each recording as `"frames"`, the target of each as `"targets"` if steps
-        have one, and the facts.
+        have targets, and the facts.
 
     Raises:
         OSError: If the folder cannot be written.
     """
     make_private_folder(path.parent)
     remove_drafts(path.parent, STALE_SECONDS)
+
     draft = draft_of(path)
     new = draft / "new"
     try:
@@ -300,10 +307,11 @@ def store_frames(
         index = {"shapes": _write_arrays(new, recordings)} | facts
         store = _map_store(new, index)
         (new / INDEX).write_text(json.dumps(index | {"sha256": store["sha256"]}))
-        # Whatever is in its place is removed with the draft.
+
+        # An older folder is moved into the draft, and removed with it.
         with suppress(FileNotFoundError):
             path.rename(draft / "replaced")
-        with suppress(OSError):  # another process has stored the same in the meantime
+        with suppress(OSError):  # another process has stored the same frames in the meantime
             new.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -311,7 +319,7 @@ def store_frames(
 
 
 def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[int, ...]]:
-    """Write the arrays of a store; returns rows, steps and features of each recording."""
+    """Write the arrays of a store; return rows, steps and features of each recording."""
     shapes: list[tuple[int, ...]] = []
     targets: list[StepTarget] = []
     with open(folder / ARRAYS[0], "xb") as file:
@@ -331,17 +339,18 @@ def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[in
         }
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header)
+
     np.save(folder / ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
     return shapes
 
 
 def open_store(path: Path) -> dict[str, Any] | None:
-    """What `store_frames` has stored in a folder of the cache; None if there is no such folder.
+    """The store of `store_frames` in a folder of the cache; None if there is no such folder.
 
     A damaged folder gives a warning, and counts as missing.
     """
     try:
-        # A pipe in place of a file would be waited for.
+        # `reading` rejects a pipe, for which `open` would wait.
         frames, targets = (reading(path / name, "an array") for name in ARRAYS)
         with reading(path / INDEX, "JSON"), frames, targets:
             index = json.loads((path / INDEX).read_bytes())
@@ -365,9 +374,11 @@ def _map_store(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     values, targets = (np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS)
     checksum = digest_of(json.dumps(index), values, targets).hex()
     counts, lengths, widths = np.array(index["shapes"]).T
+
     frames: Any = tuple(np.split(values, np.cumsum(counts)[:-1]))
     if values.dtype == np.int32:
         shapes = zip(lengths.tolist(), widths.tolist(), strict=True)
         frames = EventFrames(tuple(map(EventBins, frames, shapes)))
+
     steps = tuple(np.split(targets, np.cumsum(lengths)[:-1])) if len(targets) else ()
     return index | {"frames": frames, "targets": steps, "sha256": checksum}

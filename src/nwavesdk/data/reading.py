@@ -1,4 +1,4 @@
-"""Reading a file by a library: one error for whatever it raises, one check of its values."""
+"""Reading a file by a library: one error for all that it may raise, one check of its values."""
 
 import re
 import warnings
@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from nwavesdk.internal.files import FileError, kind_of, one_line, reason_of
 
-__all__ = ["MOST_VALUES", "Array", "RecordingError", "checked", "digest_of", "reading"]
+__all__ = ["MAX_VALUES", "Array", "RecordingError", "checked", "digest_of", "reading"]
 
-# The most values of a recording: 512 MiB as float32, 4,000 frames of a camera with 128 x 128 pixels
-# and two polarities.
-MOST_VALUES = 2**27
+# Largest number of values of a recording: 512 MiB as float32, or 4,000 frames of a camera with
+# 128 x 128 pixels and two polarities.
+MAX_VALUES = 2**27
 
 # numpy's letters for the dtypes of real numbers: booleans, signed and unsigned integers, floats.
 NUMBER_KINDS = "biuf"
@@ -40,13 +40,13 @@ class RecordingError(FileError):
 def reading(
     path: Path, form: str, remedy: str = "repair or remove it", *, max_bytes: float = inf
 ) -> Iterator[None]:
-    """Turn whatever a library raises within a `with` block into one line that names the file.
+    """Turn any error of a library within a `with` block into one line that names the file.
 
     Args:
         path: The file, or the name of a recording in it, such as `set.h5/17`. A link to a file is
             followed; pipes and devices are never opened.
-        form: What it should be, such as "sound" or "a .npy file".
-        remedy: What to do about a file that is not.
+        form: The expected form, such as "sound" or "a .npy file".
+        remedy: The remedy for a file of another form.
         max_bytes: Largest allowed size, for a file that is read into memory.
 
     Raises:
@@ -59,7 +59,7 @@ def reading(
         status = file.stat()
         if not file.is_file():
             raise FileError(
-                path, f"is {kind_of(status.st_mode)}, expected a file", "name another one"
+                path, f"is {kind_of(status.st_mode)}, expected a file", "pass the path of a file"
             )
         if not status.st_size:
             raise RecordingError(path, "is empty (0 bytes)", remedy)
@@ -89,11 +89,11 @@ def checked(path: Path, values: Array) -> npt.NDArray[np.float32]:
     Raises:
         RecordingError: If they are not real numbers, none or too many, or not finite.
     """
-    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MOST_VALUES:
+    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MAX_VALUES:
         raise RecordingError(
             path,
             f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
-            f"{MOST_VALUES:,} integers or floats",
+            f"{MAX_VALUES:,} integers or floats",
             "convert or cut it",
         )
 

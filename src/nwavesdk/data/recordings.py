@@ -1,12 +1,12 @@
-"""Recordings as frames of features, with what a net learns from them.
+"""Recordings as frames of features, with the classes or targets that a net learns from them.
 
-Every source of data ends in `Recordings`: frames of different lengths, which may lie in a file that
+Every source of data ends in `Recordings`: frames of different lengths, which may be in a file that
 is larger than memory. `Standard` is the scale of their features.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from hashlib import sha256
@@ -40,17 +40,17 @@ Frames = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int32]
 
 Indices = npt.NDArray[np.int64]
-"""Whole numbers, int64 `[n]`: places of recordings, their classes, or lengths."""
+"""Whole numbers, int64 `[n]`: indices of recordings, their classes, or lengths."""
 
-# Number of time steps that a series should have, about.
+# A series should have about this many time steps.
 STEPS = 100
 
-# The mean and the deviation of a standardized recording are within this distance of 0 and 1.
-# Programs divide by n or by n - 1, and round.
+# The mean and the deviation of a standardized recording are within this distance of 0 and 1, since
+# some programs divide by n, others by n - 1, and all round.
 STANDARDIZED_WITHIN = 0.1
 
-# Values of float32 that deviate from their mean by less than this part of it are constant, but for
-# the noise of rounding, which must not become a divisor.
+# A relative deviation from the mean below this is the rounding noise of a constant in float32. It
+# must not become a divisor.
 ROUNDING = 1e-6
 
 
@@ -59,22 +59,22 @@ class Recordings:
     """Recordings before they are split.
 
     Args:
-        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. A
-            sequence that computes frames when they are asked for has them before that as `bins`,
-            and is made of bins.
+        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. Or
+            a sequence like `EventFrames`, which stores events as `bins` and makes frames at each
+            access.
         labels: Class index of each recording, `[B]`; all 0 if recordings have no class.
         classes: Name of each class; of the steps if the task is `"labels"`.
         keys: A name for each recording that does not depend on the machine; it decides the set that
             the recording is assigned to.
         fingerprint: Hash of the source's content, to detect data that changed after a run began.
         sample_rate: Rate of the sound that the features were computed from [Hz], if it is known.
-        skipped: Path inside the folder and fault of each file that was left out.
-        task: What a net learns.
+        skipped: Path inside the folder and fault of each skipped file.
+        task: The task of a net on these recordings.
         targets: The class of each frame, int64 `[L]`, or its values, float32 `[L, D]`; none if
             recordings have classes.
-        parts: The set of each recording in an official split, or `""`; empty without one.
-        groups: What each recording shares with others, such as a speaker, or `""`; empty if
-            unknown.
+        parts: The set of each recording in an official split, or `""`; empty without an official
+            split.
+        groups: The group of each recording, such as its speaker, or `""`; empty if unknown.
         feature_shape: Shape of the features of a frame, if they have more than one axis.
         feature_names: Names of the features of a series, if files have them.
 
@@ -84,7 +84,8 @@ class Recordings:
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
         >>> keys = ("no/1", "yes/1")
-        >>> recordings = Recordings(frames, np.array([0, 1]), ("no", "yes"), keys, "made up")
+        >>> labels = np.array([0, 1])
+        >>> recordings = Recordings(frames, labels, ("no", "yes"), keys, fingerprint="none")
         >>> len(recordings), recordings.lengths, recordings.n_features
         (2, array([3, 5]), 2)
         >>> recordings.take(np.array([1])).keys
@@ -95,6 +96,7 @@ class Recordings:
     labels: Indices
     classes: tuple[str, ...]
     keys: tuple[str, ...]
+    _: KW_ONLY
     fingerprint: str
     sample_rate: int | None = None
     skipped: tuple[tuple[str, str], ...] = ()
@@ -111,6 +113,7 @@ class Recordings:
                 f"Recordings need one label and one key each, got {len(self.frames)} recordings, "
                 f"{len(self.labels)} labels and {len(self.keys)} keys."
             )
+
         widths = {frames.shape[1] for frames in self.stored}
         if len(widths) > 1:
             raise ValueError(
@@ -151,6 +154,7 @@ class Recordings:
         def chosen(values: Sequence[Any]) -> tuple[Any, ...]:
             return tuple(values[index] for index in indices) if len(values) else ()
 
+        # Events are selected as bins, and stay in a sequence of the same class.
         frames = chosen(self.stored)
         return replace(
             self,
@@ -163,7 +167,7 @@ class Recordings:
         )
 
     def limit(self, count: int) -> "Recordings":
-        """About `count` recordings, equally many of each class; the same ones on every machine.
+        """About `count` recordings, equally many of each class; the same on every machine.
 
         Raises:
             ValueError: If `count` leaves fewer than three recordings of each class, or of all if
@@ -176,6 +180,7 @@ class Recordings:
                 f"limit: got {count} recordings, expected at least {3 * len(labels)}: three sets "
                 "need three recordings of each class, or three in all without classes."
             )
+
         chosen = [
             hash_order(self.keys, np.flatnonzero(self.labels == label))[:per_class]
             for label in labels
@@ -188,8 +193,8 @@ def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = N
 
     Args:
         keys: The keys that indices point to.
-        indices: Which of them.
-        start: After which share of the order it begins; what lies before comes last. [0]
+        indices: The indices to sort.
+        start: Fraction of the order to skip; the skipped part comes at the end. [0]
 
     Example:
         >>> hash_order(["a", "b", "c"], np.arange(3)).tolist()
@@ -214,14 +219,14 @@ class Standard:
     Args:
         mean: Mean of each feature over all frames of the training set, `[F]`.
         deviation: Standard deviation of each feature, `[F]`; 1 if a feature does not vary.
-        least_change: Deviation over time, root mean square over features, up to which a recording
-            is steady: its own deviation counts as this one, so that what is left of silence stays
-            small. [0]
+        least_change: Least deviation over time, root mean square over features, by which a
+            recording is divided, so that the noise of a silent recording stays small. [0]
 
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
         >>> keys = ("no/1", "yes/1")
-        >>> recordings = Recordings(frames, np.array([0, 1]), ("no", "yes"), keys, "made up")
+        >>> labels = np.array([0, 1])
+        >>> recordings = Recordings(frames, labels, ("no", "yes"), keys, fingerprint="none")
         >>> standard = Standard.fit(recordings)
         >>> standard.mean, standard.apply(np.ones((1, 2), np.float32)).round(2)
         (array([0.375, 0.375], dtype=float32), array([[1.29, 1.29]], dtype=float32))
@@ -248,7 +253,7 @@ class Standard:
 
 
 def standardized(frames: Frames) -> Frames:
-    """Each feature of a recording `[L, F]` with its mean 0 and deviation 1; 0 if it is constant."""
+    """Scale each feature of a recording `[L, F]` to mean 0 and deviation 1; constants become 0."""
     mean, deviation = moments_of([frames], len(frames))
     return np.asarray((frames - mean) / np.where(deviation > 0, deviation, np.inf), np.float32)
 
@@ -268,7 +273,7 @@ def moments_of(recordings: Sequence[Frames], n_frames: int) -> tuple[Array, ...]
 
     The deviation of a feature that is constant, such as a silent mel band, is 0.
     """
-    # Two passes over recordings that may not fit the memory.
+    # Two passes, recording by recording, because they may not fit into memory together.
     mean = np.asarray(sum(frames.sum(axis=0, dtype=np.float64) for frames in recordings)) / n_frames
     squares = sum(np.square(frames - mean).sum(axis=0) for frames in recordings)
     deviation = np.sqrt(squares / n_frames)
@@ -300,7 +305,8 @@ def fit_length(train: Recordings) -> int:
     Example:
         >>> frames = tuple(np.zeros((length, 1), np.float32) for length in (50, 60, 70, 400))
         >>> keys = tuple("abcd")
-        >>> fit_length(Recordings(frames, np.zeros(4, np.int64), ("yes",), keys, "made up"))
+        >>> labels = np.zeros(4, np.int64)
+        >>> fit_length(Recordings(frames, labels, ("yes",), keys, fingerprint="none"))
         400
     """
     return int(np.quantile(train.lengths, 0.9, method="higher"))

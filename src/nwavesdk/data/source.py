@@ -1,7 +1,7 @@
-"""What the path of a data set holds before any features are computed: its recordings, unread.
+"""The recordings of a data set before they are read and before features are computed.
 
-Every format ends in a `Source`: a list of items, and a function that reads one of them. So a data
-set that is larger than memory is read recording by recording.
+Every format ends in a `Source`: a list of items, and a function that reads an item. So a data set
+that is larger than memory is read recording by recording.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -19,8 +19,8 @@ __all__ = [
     "PART_OF_WORD",
     "Events",
     "Item",
-    "Kind",
     "Part",
+    "RecordingKind",
     "Sample",
     "Source",
     "StepTarget",
@@ -28,10 +28,10 @@ __all__ = [
     "name_classes",
 ]
 
-# What a recording is, before the front end.
-Kind = Literal["sound", "series", "image", "events"]
+# The kind of a recording before the front end.
+RecordingKind = Literal["sound", "series", "image", "events"]
 
-# What a net learns: a class for each recording, a class for each step ("labels"), values for each
+# The task of a net: a class for each recording, a class for each step ("labels"), values for each
 # step, or values for each step without an input.
 Task = Literal["classification", "labels", "regression", "pattern"]
 
@@ -66,7 +66,7 @@ class Item:
         path: The file that an error names.
         class_name: Its class, if each recording has one.
         part: The set that it belongs to in an official split.
-        group: What it shares with others, such as a speaker or a patient.
+        group: Its group, such as its speaker or patient.
         target: The file of its target.
         index: Its place in a file that holds several recordings.
 
@@ -133,21 +133,21 @@ class Sample:
     n_filled: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
     """The recordings of a data set.
 
     Args:
-        kind: What a recording is.
-        task: What a net learns from it.
+        kind: The kind of the recordings.
+        task: The task of a net on these recordings.
         items: The recordings.
-        read: Reads one of them; raises a `RecordingError` if it cannot be used.
-        digest: SHA-256 of the content of one of them, with its target.
-        classes: Names of the classes in the order of the format, or empty: then those of the items
-            are sorted. For labels per step, the names of their values.
+        read: Reads an item; raises a `RecordingError` if it cannot be used.
+        digest: SHA-256 of the content of an item, with its target.
+        classes: Names of the classes in the order of the format; if empty, the sorted classes of
+            the items. For labels per step, the names of their values.
         shape: Features of a step, if they are known before reading.
-        limits: Text of the limits that `read` checks. Frames that were computed under others are
-            not taken from the cache.
+        limits: Text of the limits that `read` checks. The cache does not mix frames that were
+            computed under different limits.
 
     Example:
         >>> signals = {"up": np.arange(4.0), "down": -np.arange(4.0)}
@@ -162,7 +162,7 @@ class Source:
         [(4, 1), (4, 1)]
     """
 
-    kind: Kind
+    kind: RecordingKind
     task: Task
     items: tuple[Item, ...]
     read: Callable[[Item], Sample]
@@ -186,10 +186,12 @@ def name_classes(labels: Collection[Any], names: Sequence[str] = ()) -> dict[Any
         >>> name_classes([10, 9, 9]), name_classes([1, 1], ["no", "yes"])
         ({9: '9', 10: '10'}, {0: 'no', 1: 'yes'})
     """
+    # Labels that are numbers count the names from 0.
     known: Sequence[Any] = sorted(set(labels))
     if names and known:
         known = names if isinstance(known[0], str) else range(len(names))
     names = names or list(map(str, known))
+
     if not set(labels) <= set(known) or len(set(names)) != len(known):
         raise ValueError(
             f"it has the labels {sorted(set(labels))!r:.40}, expected 0 to {len(names) - 1}, or "

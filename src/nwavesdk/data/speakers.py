@@ -1,7 +1,7 @@
 """Who speaks in a recording: read from file names of known data sets, or by a pattern of the user.
 
-Design requirement: a pattern that takes very long ends. Python cannot interrupt the search for a
-match, whose time can double with each letter. So another process searches, for a limited time.
+Design requirement: every search ends. The time of a search for a pattern can double with each
+letter, and Python cannot interrupt it. So another process searches, for a limited time.
 """
 
 import json
@@ -24,7 +24,7 @@ PATTERNS = {
     "<speaker>_NO_<n>": re.compile(rf"([0-9]+)_NO_[0-9]+{_SUFFIX}"),
 }
 
-# Time after which the search ends [s]; a hundred thousand names take a tenth of a second.
+# The search is stopped after this time [s]; a hundred thousand names take a tenth of a second.
 MAX_SEARCH_SECONDS = 20.0
 
 # The program that searches. It reads the pattern and the names, and writes the group of each match.
@@ -44,7 +44,7 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
         keys: Paths whose last part is the name of a wav, FLAC or Ogg file.
 
     Returns:
-        One name for each key; empty for those that do not follow the most common pattern.
+        One name for each key; empty for keys that do not match the most common pattern.
 
     Example:
         >>> speakers_of(["no/03401e93_nohash_0.wav", "yes/0c40e715_nohash_1.wav"])
@@ -60,8 +60,8 @@ def speakers_of(keys: Sequence[str]) -> tuple[str, ...]:
         Applications of Artificial Intelligence 102, 2021, doi:10.1016/j.engappai.2021.104267.
     """
     names = [key.rpartition("/")[2] for key in keys]
-    matches = [list(map(pattern.fullmatch, names)) for pattern in PATTERNS.values()]
-    best = min(matches, key=lambda of_pattern: of_pattern.count(None))
+    matches_by_pattern = [list(map(pattern.fullmatch, names)) for pattern in PATTERNS.values()]
+    best = min(matches_by_pattern, key=lambda matches: matches.count(None))
     return tuple(match[1] if match else "" for match in best)
 
 

@@ -1,13 +1,13 @@
 """Training, validation and test set: which recordings are learned from, selected on and reported.
 
-A split keeps together what belongs together. The best one is official: the same for everybody who
-uses the data. The next best has no speaker (or patient, or other group) in two sets. The last one
-is by recording. `choose_split` takes the best that is possible, or the one that was asked for, and
-describes it in one line.
+The best split is official: everybody who uses the data has the same sets. The next best has no
+speaker (or patient, or other group) in two sets. The last resort splits single recordings.
+`choose_split` takes the best split that is possible, or the requested split, and describes it in
+one line.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from textwrap import shorten
@@ -30,11 +30,12 @@ __all__ = [
     "choose_split",
 ]
 
-# What decides a split, and what may be requested. "file" is a table; see `read_split_table`.
+# The property that a split keeps together, and the splits that may be requested. "file" is a table;
+# see `read_split_table`.
 KeptTogether = Literal["folder", "file", "speaker", "group", "recording"]
 SplitKind = Literal["auto", KeptTogether]
 
-# What is kept together if it is requested by name.
+# The groups that a request keeps together.
 NOUNS: dict[str, tuple[KeptTogether, ...]] = {
     "speaker": ("speaker",),
     "group": ("group",),
@@ -51,7 +52,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, eq=False)
 class Split(Generic[T]):
-    """One value for each of the three sets; iteration gives them in this order.
+    """One value for each of the three sets; iteration returns them in this order.
 
     Args:
         train: For the training set, to learn from.
@@ -71,7 +72,7 @@ class Split(Generic[T]):
         return iter(self.as_dict().values())
 
     def map(self, function: Callable[[T], U]) -> "Split[U]":
-        """The function of each value."""
+        """The function applied to each value."""
         return Split(*map(function, self))
 
     def as_dict(self) -> dict[str, T]:
@@ -81,18 +82,19 @@ class Split(Generic[T]):
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """Which split is wanted.
+    """The requested split.
 
     Args:
-        by: What decides it. `"auto"`: the best that is possible of folder, group or speaker, and
-            recording. `"file"`: the parts of a table, or, if it has none, as `"auto"`.
-        val: Share of each class in the validation set; of the training set, if it is split off one.
+        by: The property that is kept together. `"auto"`: the best possible of folder, group or
+            speaker, and recording. `"file"`: the parts of a table; without parts, as `"auto"`.
+        val: Share of each class in the validation set; of the training set, if the validation set
+            is split off an official training set.
         test: Share of each class in the test set.
         pattern: Regular expression that finds the speaker in a key; see `match_speakers`.
         folds: Number of folds of a cross-validation.
-        leave_one_out: What each fold tests one of; instead of `folds`.
+        leave_one_out: In place of `folds`: each fold tests one speaker or one group.
         fold: The fold that is tested, from 1.
-        note: What the line on the screen adds, such as files that a table does not name.
+        note: A note for the line on the screen, such as files that a table does not name.
 
     Raises:
         ValueError: If, without folds, a share is not positive or both sum to 1 or more; or if
@@ -107,6 +109,7 @@ class SplitChoice:
     """
 
     by: SplitKind = "auto"
+    _: KW_ONLY
     val: float = 0.15
     test: float = 0.15
     pattern: str | None = None
@@ -122,6 +125,7 @@ class SplitChoice:
                 "The shares of the validation and the test set must be positive and sum below 1, "
                 f"got {self.val} and {self.test}."
             )
+
         requested = {self.by, self.leave_one_out, None if self.pattern is None else "speaker"}
         if len(requested - {"auto", "folder", "file", None}) > 1:
             raise ValueError(
@@ -131,18 +135,18 @@ class SplitChoice:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ChosenSplit:
-    """A split, and how it came about.
+    """A split, and the reasons for it.
 
     Args:
-        indices: The recordings of each set, rising.
-        by: What was kept together.
-        groups: The speaker or group of each recording, `B` names, if it is kept together;
+        indices: The recordings of each set, in rising order.
+        by: The property that was kept together.
+        groups: The speaker or group of each recording, `B` names, if they are kept together;
             otherwise empty.
         n_folds: Number of folds; 0 without cross-validation.
-        tested: Names of the speakers or groups in the test set of a fold; empty without them.
-        line: What was taken and why, for the screen.
+        tested: Names of the speakers or groups in the test set of a fold; otherwise empty.
+        line: A description with the reasons, for the screen.
 
     Example:
         >>> from nwavesdk.data import choose_split
@@ -169,35 +173,35 @@ def choose_split(
     groups: Sequence[str] = (),
     choice: SplitChoice = SplitChoice(),
 ) -> ChosenSplit:
-    """Split recordings as wanted, or in the best way that is possible.
+    """Split recordings as requested, or in the best way that is possible.
 
-    - An official split (parts of folders, of a file or of a table) is used unchanged. A validation
-      or a test set that it lacks is split off its training set: by group or speaker, if they are
-      known and enough, otherwise by recording. If only a validation set is missing, it may lack
+    - An official split (parts of folders, of a file or of a table) is used unchanged. If it lacks a
+      validation or a test set, the set is split off the training set: by group or speaker, if these
+      are known and enough, otherwise by recording. If only a validation set is missing, it may lack
       classes with few recordings.
-    - By speaker or group, none is in two sets. By recording, each class is split by the hashes of
-      its keys. See `nwavesdk.data.assignment`.
-    - Folds are by group or speaker, if they are known and enough, otherwise by recording. Each
-      recording is tested in exactly one fold. The validation set is split off the rest, and starts
-      at a different place in the order of hashes for each fold.
-    - Leaving one out, fold i tests the i-th speaker or group in the order of their names.
+    - A split by speaker or group has no speaker or group in two sets. A split by recording orders
+      each class by the hashes of its keys. See `nwavesdk.data.assignment`.
+    - Folds are by group or speaker, if these are known and enough, otherwise by recording. Each
+      recording is tested in exactly one fold. The validation set is split off the remaining
+      recordings, and starts at a different point in the order of hashes for each fold.
+    - With `leave_one_out`, fold i tests the i-th speaker or group in the order of their names.
 
     Args:
         keys: A name for each recording, which decides its set; `B` of them.
         labels: Class index of each recording, `[B]`; ignored without classes.
         classes: Name of each class; empty if recordings have none, as in regression or with labels
             per step.
-        parts: The set of each recording in an official split; empty, or `""` for all, without one.
+        parts: The set of each recording in an official split; empty, or `""` for all, without an
+            official split.
         groups: The group of each recording; empty, or `""` for all, without groups.
-        choice: The split that is wanted.
+        choice: The requested split.
 
     Returns:
-        The split; each set has every class, except for those of an official split and the test
-        set that leaves one out.
+        The split. Each set has every class, except for the sets of an official split and the test
+        set of `leave_one_out`.
 
     Raises:
-        ValueError: If the split that is wanted is not possible; the text has the reason and the
-            remedy.
+        ValueError: If the requested split is not possible; the text has the reason and the remedy.
 
     Example:
         >>> keys = [f"yes/{name}-{index}.wav" for name in ("ann", "bob", "eve") for index in "12"]
@@ -205,6 +209,7 @@ def choose_split(
         >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=choice).line
         'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
     """
+    # The names that recordings can be grouped by. Speakers follow from keys, unless by a pattern.
     titles = [f"Class {name!r}" for name in classes] or ["The data set"]
     names: dict[KeptTogether, Sequence[str]] = {
         "recording": keys,
@@ -214,6 +219,7 @@ def choose_split(
     if choice.pattern is not None:
         names["speaker"] = match_speakers(keys, choice.pattern)
         known = ("speaker",)
+
     recordings = _Named(
         names,
         labels if classes else np.zeros(len(keys), np.int64),
@@ -221,18 +227,20 @@ def choose_split(
         "set" if choice.pattern is None else f"correct {choice.pattern!r} of",
     )
 
-    # What may be kept together, the best first; if it is requested, nothing else will do.
+    # The levels that may be kept together, the best first. A request allows no other level.
     nouns = NOUNS.get(choice.leave_one_out or choice.by, known)
     is_requested = choice.by in nouns or choice.pattern is not None
     levels = nouns if is_requested else (*nouns, "recording")
 
-    draft = _Draft(np.full(len(keys), "train"))
+    draft = _Draft(set_of=np.full(len(keys), "train"))
     if choice.by == "folder" or (any(parts) and choice.by in ("auto", "file")):
         draft = _official_draft(recordings, parts, choice)
     elif choice.folds or choice.leave_one_out:
         draft = _fold_draft(recordings, choice, levels)
     elif choice.by in ("auto", "file"):
         draft.notes.append("not by folder: there is no official split")
+
+    # Sets that are split off an official training set, or off the folds, may be by recording.
     if draft.by:
         levels = ("recording",) if draft.by == "recording" else (*nouns, "recording")
     by = _complete(draft, recordings, choice, levels)
@@ -240,20 +248,22 @@ def choose_split(
     sets = Split("train", "val", "test").map(lambda name: np.flatnonzero(draft.set_of == name))
     owners = recordings.names_of(by, np.arange(len(keys))) if by in ("speaker", "group") else ()
     tested = sorted({owners[i] for i in sets.test if owners and draft.n_folds})
-    chosen = ChosenSplit(sets, by, owners, draft.n_folds, tuple(tested), "")
+    chosen = ChosenSplit(
+        indices=sets, by=by, groups=owners, n_folds=draft.n_folds, tested=tuple(tested), line=""
+    )
     return replace(chosen, line=_describe(chosen, choice, draft.notes))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Draft:
     """Sets of recordings, of which the training set may still have to be divided.
 
     Args:
         set_of: The name of the set of each recording, str `[B]`.
-        by: What is kept together; None if all recordings are in the training set.
+        by: The property that is kept together; None if all recordings are in the training set.
         notes: Notes for the line of the split.
         n_folds: Number of folds.
-        start: Where the order begins in which other sets are split off the training set.
+        start: Start of the order in which other sets are split off the training set.
     """
 
     set_of: Array
@@ -268,11 +278,11 @@ class _Named:
     """Recordings and their names at each level.
 
     Args:
-        names: Names of the recordings and of their groups, empty where they are not known; names of
-            their speakers if they do not follow from the file names.
+        names: Names of the recordings and of their groups, empty for unknown groups; also names of
+            speakers, if they do not follow from the file names.
         labels: Class index of each recording.
-        titles: What each class is called in errors.
-        remedy: What to do with `--speaker-pattern` if a speaker is missing.
+        titles: The title of each class in errors.
+        remedy: The remedy for a missing speaker, up to the word `--speaker-pattern`.
     """
 
     names: dict[KeptTogether, Sequence[str]]
@@ -281,7 +291,7 @@ class _Named:
     remedy: str
 
     def names_of(self, level: KeptTogether, indices: Indices) -> tuple[str, ...]:
-        """The speaker, the group or the key of some recordings, empty if it is not known."""
+        """The speaker, the group or the key of some recordings; empty if unknown."""
         if level not in self.names:
             return speakers_of([self.names["recording"][i] for i in indices])
         return tuple(self.names[level][i] for i in indices)
@@ -297,17 +307,17 @@ class _Named:
         """Assign some recordings to sets by the first level with which it is possible.
 
         Args:
-            levels: What may be kept together, the best first.
+            levels: The levels that may be kept together, the best first.
             indices: The recordings.
-            goals: See `nwavesdk.data.assignment.assign`, and the others.
-            start: Where the order begins.
-            are_folds: Whether the sets are folds, outside of which enough must remain.
+            goals: See `nwavesdk.data.assignment.assign`.
+            start: See `nwavesdk.data.assignment.assign`.
+            are_folds: See `nwavesdk.data.assignment.assign`.
 
         Returns:
-            The set of each recording, the level, and why not those before it.
+            The set of each recording, the level, and the reasons against the levels before it.
 
         Raises:
-            CannotSplitError: If it is not possible with the last level.
+            CannotSplitError: If it is not possible with any level.
         """
         labels = self.labels[indices]
         notes = []
@@ -320,11 +330,20 @@ class _Named:
                         f"'{printable(self.names['recording'][indices[names.index('')]])}'",
                         f"{self.remedy} --speaker-pattern, or name groups in a table",
                     )
-                set_of = assign(names, labels, self.titles, goals, level, start, are_folds)
+                set_of = assign(
+                    names,
+                    labels,
+                    self.titles,
+                    goals,
+                    noun=level,
+                    start=start,
+                    are_folds=are_folds,
+                )
                 break
             except CannotSplitError as error:
                 if level == levels[-1]:
                     raise
+
                 reason = error.args[0].partition(", expected")[0]
                 notes.append(f"not by {level}: {reason[0].lower()}{reason[1:]} ({error.args[1]})")
         return set_of, level, notes
@@ -337,6 +356,8 @@ def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoic
             "data.folds: folds would mix an official split: choose --split speaker, group or "
             "recording to mix it, remove the column part of a table, or remove the folds."
         )
+
+    # Each recording needs a set, and the training set needs each class.
     keys = recordings.names["recording"]
     set_of = np.array(parts or [""] * len(keys), "U5")
     without = np.flatnonzero(set_of == "")
@@ -352,7 +373,7 @@ def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoic
             f"data.split: {recordings.titles[int(train.argmin())]} has no recording in the "
             "training set of the official split: add some, or remove the class."
         )
-    return _Draft(set_of, "file" if choice.by == "file" else "folder")
+    return _Draft(set_of=set_of, by="file" if choice.by == "file" else "folder")
 
 
 def _fold_draft(recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTogether]) -> _Draft:
@@ -370,25 +391,33 @@ def _fold_draft(recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTo
     fold = (choice.fold or 0) - 1
     if fold not in order:
         raise ValueError(
-            f"data.fold: got fold {choice.fold} of {len(order)}, expected one from 1 on."
+            f"data.fold: got fold {choice.fold} of {len(order)}, expected 1 to {len(order)}."
         )
-    # Every fold starts its validation set at another place in the order of hashes. Otherwise, the
-    # same recordings would validate nearly all of them.
+
+    # The validation set of each fold starts at another point in the order of hashes. Otherwise, the
+    # same recordings would validate nearly all folds.
     start = Fraction(int(np.flatnonzero(order == fold)[0]), len(order))
-    return _Draft(np.where(fold_of == fold, "test", "train"), by, notes, len(order), start)
+    return _Draft(
+        set_of=np.where(fold_of == fold, "test", "train"),
+        by=by,
+        notes=notes,
+        n_folds=len(order),
+        start=start,
+    )
 
 
 def _complete(
     draft: _Draft, recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTogether]
 ) -> KeptTogether:
-    """Split the sets that are missing off the training set, in place.
+    """Split the missing sets off the training set, in place.
 
     Returns:
-        What is kept together.
+        The property that is kept together.
     """
     missing = [name for name in HELD_OUT if name not in draft.set_of]
     if draft.by and not missing:
         return draft.by
+
     train = np.flatnonzero(draft.set_of == "train")
     shares = [getattr(choice, name) for name in missing]
     may_lack = draft.by in ("folder", "file") and missing == ["val"]
@@ -406,7 +435,7 @@ def _complete(
 
 
 def _describe(chosen: ChosenSplit, choice: SplitChoice, notes: Sequence[str]) -> str:
-    """The line of a split: its sizes, what a fold is tested on, and notes."""
+    """The line of a split: its sizes, the groups in the test set of a fold, and notes."""
     head = f"fold {choice.fold} of {chosen.n_folds}" if chosen.n_folds else "split"
     sizes = "{:,} training, {:,} validation and {:,} test".format(*chosen.indices.map(len))
     texts = [f"{head} by {chosen.by}: {sizes} recordings"]

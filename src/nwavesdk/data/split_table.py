@@ -1,6 +1,6 @@
 """A table that assigns recordings to sets: `file,part[,class][,group]`, as comma-separated text.
 
-Design requirement: nothing is ignored in silence. Each cell is checked, errors name the line, and
+Design requirement: nothing is ignored silently. Each cell is checked, errors name the line, and
 recordings that the table does not name are counted.
 """
 
@@ -23,12 +23,12 @@ FIELD_OF = {"file": "key", "part": "part", "class": "class_name", "group": "grou
 
 @dataclass(frozen=True)
 class SplitTable:
-    """A table, checked.
+    """A checked table.
 
     Args:
         path: Its file.
         columns: Names of its columns.
-        rows: The fields of an item of each recording, by its key.
+        rows: By the key of a recording, the values that the table sets in the fields of its item.
     """
 
     path: Path
@@ -36,14 +36,14 @@ class SplitTable:
     rows: dict[str, dict[str, Any]]
 
     def apply(self, items: Sequence[Item]) -> tuple[tuple[Item, ...], str]:
-        """Give recordings the part, the class and the group that the table has for them.
+        """Set the part, the class and the group of recordings as in the table.
 
         Args:
-            items: The recordings of the data set, none of which has been read.
+            items: The recordings of the data set, unread.
 
         Returns:
-            Those that the table names, in their order, and how many it does not name, for a line on
-            the screen; empty if it names all.
+            The recordings that the table names, in their order; and a note for the screen on the
+            other recordings, empty if the table names all.
 
         Raises:
             FileError: If the table names a file that is not among the items.
@@ -51,7 +51,7 @@ class SplitTable:
         unknown = self.rows.keys() - {item.key for item in items}
         if unknown:
             problem = f"names '{min(unknown)[:100]}', which is not a recording of the data"
-            raise FileError(self.path, problem, "name paths inside the data folder")
+            raise FileError(self.path, problem, "use paths inside the data folder")
 
         named = [replace(item, **self.rows[item.key]) for item in items if item.key in self.rows]
         n_left_out = len(items) - len(named)
@@ -83,16 +83,18 @@ def read_split_table(path: Path) -> SplitTable:
                 f"line {reader.line_num}: expected the header file,part[,class][,group], got "
                 f"'{','.join(columns)}'"
             )
+
         for cells in lines:
             row = dict(zip(columns, cells, strict=False))
             key = str(PurePosixPath(row.get("file", "")))  # "./a//b.wav" is "a/b.wav"
             is_complete = len(cells) == len(columns) and all(cells)
             if not is_complete or row.get("part", "train") not in PARTS or key in rows:
                 raise ValueError(
-                    f"line {reader.line_num}: expected another file and all columns, with a part "
-                    f"of {', '.join(PARTS)}, got '{','.join(cells)}'"
+                    f"line {reader.line_num}: expected each file once, all columns, and a part of "
+                    f"{', '.join(PARTS)}, got '{','.join(cells)}'"
                 )
             rows[key] = {FIELD_OF[name]: cell for name, cell in row.items()} | {"key": key}
+
         if not rows:
             raise ValueError("it names no recording")
     return SplitTable(path, tuple(columns), rows)

@@ -1,8 +1,8 @@
 """Single random changes of a recording: of frames `[L, F]` and of lists of events.
 
 Each function takes a recording, a generator and its strengths, which `Augmentation` describes. It
-returns the changed values, or the changed recording where it moves steps with their targets. It
-leaves the given one unchanged, which may lie in a file that cannot be written.
+returns the changed values, or a changed recording if it moves steps with their targets. It does not
+write into its recording, which may be in a file that cannot be written.
 """
 
 import math
@@ -19,12 +19,13 @@ from nwavesdk.data.source import StepTarget
 
 __all__ = ["AUGMENTATIONS", "CHANGES", "AugmentedKind", "Varied"]
 
-# What a recording is when it changes: log-mel frames, the channels of a chip's filters, and so on.
+# The kinds of recordings that change: log-mel frames, channels of a chip's filters, and so on.
 AugmentedKind = Literal["sound", "channels", "series", "image", "events"]
 
 # Noise in sound: range of its level [dB]; deviation of its tilt, at both ends of the spectrum
-# [natural logarithm of power]; and largest deviation of its power in a frame and band from that of
-# all frames, as a fraction. It is uniform, because normal numbers take four times as long.
+# [natural logarithm of power]; and largest deviation of its power in a frame and band from the mean
+# over frames, as a fraction. The fluctuation is uniform, because normal numbers take four times as
+# long.
 NOISE_RANGE = 30.0
 NOISE_TILT = 0.7
 NOISE_FLUCTUATION = 0.75
@@ -54,7 +55,7 @@ class Varied(NamedTuple):
 
     @property
     def frames(self) -> Frames:
-        """The frames, `[L, F]`; of events, how many there are at each step and place."""
+        """The frames, `[L, F]`; of events, the number of events at each step and place."""
         return (
             to_frames(self.values, self.steps, math.prod(self.shape))
             if self.are_events
@@ -63,11 +64,11 @@ class Varied(NamedTuple):
 
     @property
     def sensor(self) -> tuple[int, ...]:
-        """Planes, such as polarities, height and width of a sensor; an axis alone is its width."""
+        """Planes (such as polarities), height and width of a sensor; a single axis is the width."""
         return math.prod(self.shape[:-2]), *(1, *self.shape)[-2:]
 
     def in_time(self, steps: Array, values: Array) -> "Varied":
-        """Other frames or events, with the target at `steps` of the recording, `[new L]`."""
+        """New frames or events, with the target at `steps` of the recording, `[new L]`."""
         target = None if self.target is None else target_at(self.target, steps)
         return self._replace(values=values, steps=len(steps), target=target)
 
@@ -80,22 +81,22 @@ class Varied(NamedTuple):
 
     def on_axes(self) -> "Varied":
         """Events as step, plane, y and x, int32 `[4, n]`."""
-        step, place = self.values.T
+        steps, places = self.values.T
         return self._replace(
-            values=np.stack([step, *np.unravel_index(place, self.sensor)], dtype=np.int32)
+            values=np.stack([steps, *np.unravel_index(places, self.sensor)], dtype=np.int32)
         )
 
     def in_order(self) -> "Varied":
         """Events as step and place, `[n, 2]`, by step and then by place; see `on_axes`."""
-        place = np.ravel_multi_index(tuple(self.values[1:]), self.sensor)
-        return self._replace(values=sort_pairs(self.values[0], place, math.prod(self.shape)))
+        places = np.ravel_multi_index(tuple(self.values[1:]), self.sensor)
+        return self._replace(values=sort_pairs(self.values[0], places, math.prod(self.shape)))
 
     def moved(self, axis: int, positions: Array) -> Any:
-        """Events at other positions, without those that are then beyond an end of an axis.
+        """Events at new positions; events beyond an end of an axis are dropped.
 
         Args:
             axis: The first axis of `on_axes` that changes.
-            positions: New positions along it, and along those that follow, `[axes, n]`.
+            positions: New positions along this axis and the axes after it, `[axes, n]`.
         """
         axes = slice(axis, axis + len(positions))
         sizes = np.array([self.steps, *self.sensor])[axes, None]
@@ -110,12 +111,13 @@ def shift_steps(
 ) -> Varied:
     """Steps moved in time, with their targets.
 
-    At the open end, the outermost frame and target are repeated, or those of the frame with the
-    lowest sum. The events that leave the recording are lost.
+    At the open end, the outermost frame and its target are repeated, or the frame with the lowest
+    sum and its target. The events that leave the recording are lost.
     """
     shift = _draw_whole(-most * varied.steps, most * varied.steps, generator)
     old_rows = np.arange(varied.steps) - shift
     rows = old_rows.clip(0, varied.steps - 1)
+
     if varied.are_events:
         return varied.in_time(rows, varied.moved(0, varied.values[:1] + shift))
     if repeats_quietest:
@@ -131,7 +133,7 @@ def change_speed(varied: Varied, generator: Generator, most: float) -> Varied:
     speed = 1 + generator.uniform(-most, most)
     length = max(1, round(varied.steps / speed))
 
-    # The middle of a new step, in old steps, minus that of an old one.
+    # The middles of new steps on the axis of old steps, where the middle of old step 0 is at 0.
     steps = (np.arange(0.5, length) * (varied.steps / length) - 0.5).clip(0, varied.steps - 1)
 
     if varied.are_events:
@@ -148,11 +150,12 @@ def warp_bands(varied: Varied, generator: Generator, most: float) -> Any:
 
 def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Any:
     """Power of noise added to log power, with a lowest ratio of signal to noise [dB]."""
-    # Relative to the loudest value, so that no power overflows.
+    # Power relative to the loudest value cannot overflow.
     highest = varied.values.max()
     power = np.exp(varied.values - highest)
     signal = power.mean()
 
+    # The level of the noise in each band.
     ratio = least_ratio + NOISE_RANGE * generator.random()
     tilt = np.float32(NOISE_TILT * generator.standard_normal())
     level = np.exp(tilt * np.linspace(-1, 1, power.shape[1], dtype=np.float32))
@@ -164,10 +167,9 @@ def add_noise(varied: Varied, generator: Generator, least_ratio: float) -> Any:
 
 
 def change_gain(varied: Varied, generator: Generator, decibels: float) -> Any:
-    """Log power with another loudness: ratios of power are differences of logarithms."""
+    """Log power with a changed loudness: ratios of power are differences of logarithms."""
     nepers = np.float32(decibels * np.log(10) / 10)
-    gain = nepers * generator.standard_normal(dtype=np.float32)
-    return varied.values + gain
+    return varied.values + nepers * generator.standard_normal(dtype=np.float32)
 
 
 def scale_features(varied: Varied, generator: Generator, deviation: float) -> Any:
@@ -180,7 +182,7 @@ def scale_features(varied: Varied, generator: Generator, deviation: float) -> An
 def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Any:
     """White noise on each value, in proportion to the deviation of its feature.
 
-    Of a recording with one frame, an image, it is the deviation of all values.
+    The noise of an image, which has one frame, is in proportion to the deviation of all its values.
     """
     deviation = varied.values.std(axis=0 if varied.steps > 1 else None, dtype=np.float64)
     noise = generator.standard_normal(varied.values.shape, np.float32)
@@ -189,12 +191,12 @@ def jitter_values(varied: Varied, generator: Generator, fraction: float) -> Any:
 
 
 def _mean_of(frames: Array) -> Array:
-    """The mean of each feature. Sums in float64 give that of a constant feature exactly."""
+    """The mean of each feature. With sums in float64, a constant feature has its exact mean."""
     return np.asarray(frames.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def mask_frames(varied: Varied, generator: Generator, most_times: float, most_bands: float) -> Any:
-    """Some frames in a row, twice, and some features, twice, replaced by means over the recording.
+    """Two spans of frames and two spans of features replaced by means over the recording.
 
     A largest fraction of 0 masks nothing.
     """
@@ -208,7 +210,7 @@ def mask_frames(varied: Varied, generator: Generator, most_times: float, most_ba
 
 
 def mask_events(varied: Varied, generator: Generator, most: float) -> Any:
-    """Events without the events of some steps in a row, twice."""
+    """Events outside of two random spans of steps."""
     is_left = np.ones(varied.steps, bool)
     for span in _draw_masks(varied.steps, most, generator):
         is_left[span] = False
@@ -216,13 +218,13 @@ def mask_events(varied: Varied, generator: Generator, most: float) -> Any:
 
 
 def spread_events(varied: Varied, generator: Generator, deviation: float) -> Any:
-    """Each event moved in time by itself [steps]; the events that leave the recording are lost."""
+    """Each event moved in time separately [steps]; events that leave the recording are lost."""
     shifts = np.rint(deviation * generator.standard_normal(varied.values.shape[1], np.float32))
     return varied.moved(0, varied.values[:1] + shifts)
 
 
 def drop_events(varied: Varied, generator: Generator, most: float) -> Any:
-    """Events without a fraction of them, drawn up to the largest one."""
+    """A random part of the events; the dropped fraction is drawn up to `most`."""
     fraction = generator.uniform(0, most)
     is_left = generator.random(varied.values.shape[1], np.float32) >= fraction
     return varied.values.compress(is_left, axis=1)
@@ -239,7 +241,7 @@ def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float
     upper, lower, down = _neighbors(y, height)
     left, right, along = _neighbors(x, width)
 
-    # Weights are the same for all colors.
+    # Interpolate along rows first, then between rows; all colors have the same weights.
     pixels = varied.values.reshape(varied.steps, height, width, -1)
     top, bottom = (
         _between(pixels[:, row, left], pixels[:, row, right], along[:, None])
@@ -250,16 +252,18 @@ def rotate_image(varied: Varied, generator: Generator, angle: float, zoom: float
 
 
 def rotate_events(varied: Varied, generator: Generator, angle: float, zoom: float) -> Any:
-    """Events turned about the center of their sensor and stretched; beyond an edge, they are lost.
+    """Events turned about the center of their sensor and stretched; events beyond an edge are lost.
 
-    Each event comes from anywhere within its pixel, so that no pattern of gaps appears. A sensor
-    with one axis is stretched alone.
+    Each event starts at a random point within its pixel, so that no pattern of gaps appears. A
+    sensor with one axis is only stretched.
     """
     is_flat = varied.sensor[1] == 1
     pixels = varied.values[2:]
     matrix = _draw_matrix(0.0 if is_flat else angle, zoom, generator)
+
     within = generator.random(pixels.shape, np.float32) - np.float32(0.5)
     turned = np.rint(_about_center(matrix, pixels + within, varied.sensor[1:]))
+
     # A sensor with one axis has no y to leave.
     return varied.moved(3, turned[1:]) if is_flat else varied.moved(2, turned)
 
@@ -281,7 +285,7 @@ def move_events(varied: Varied, generator: Generator, most: float) -> Any:
 
 
 def flip(varied: Varied, generator: Generator, probability: float) -> Any:
-    """A mirror image, left for right along the last axis of a sensor, with a probability."""
+    """With a probability, a mirror image along the last axis."""
     if generator.random() >= probability:
         return varied.values
     if varied.are_events:
@@ -290,7 +294,7 @@ def flip(varied: Varied, generator: Generator, probability: float) -> Any:
 
 
 def erase_in_image(varied: Varied, generator: Generator, most: float) -> Any:
-    """Images in which a rectangle has one color between their least and their greatest value."""
+    """Images with a rectangle of one random color between their least and greatest value."""
     rows, columns = (_draw_part(size, most, generator) for size in varied.shape[:2])
     images = varied.values.copy()
     colors = generator.uniform(images.min(), images.max(), varied.shape[2:])
@@ -305,14 +309,14 @@ def _interpolated(values: Array, places: Array) -> Any:
 
 
 def _neighbors(places: Array, length: int) -> tuple[Array, ...]:
-    """The index before and after each place along an axis, and how far it is between them."""
+    """The index before and after each place along an axis, and its distance from the first."""
     inside = places.clip(0, length - 1)
     before = inside.astype(np.int64)
     return before, np.minimum(before + 1, length - 1), (inside - before).astype(np.float32)
 
 
 def _between(first: Array, second: Array, weights: Frames) -> Any:
-    """Values between two others, by the weight of the second."""
+    """Linear interpolation between two arrays, by the weight of the second."""
     return first + (second - first) * weights
 
 

@@ -207,7 +207,7 @@ def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tenso
 
 
 def _damaged(path: Path, reason: object) -> FileError:
-    reason = reason.what if isinstance(reason, FileError) else reason
+    reason = reason.fault if isinstance(reason, FileError) else reason
     text = printable(reason)[:800].rstrip(".")  # It may repeat a text of the file.
     what = f"is not a file of `nwave export`, or it is damaged ({text})"
     return FileError(path, what, "restore it, or export the net again")

@@ -236,7 +236,7 @@ def _chip_net(net: RunNet) -> SpikingSequential:
     if not isinstance(net, FileNet):
         return net
     try:
-        chip_stages(net.net, net.place)
+        chip_stages(net.net, net.location)
     except TypeError as error:
         raise ValueError(str(error)) from None
     assert isinstance(net.net, SpikingSequential)

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip import Noise
 from nwavesdk.deploy.stages import Stage, check_finite, chip_stages
 from nwavesdk.internal.checks import finite_number, shown, whole_number
 from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.layers.lengths import check_lengths
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import prepare_modules, prepared_modules
 from nwavesdk.metrics import population_counts
 from nwavesdk.net.preparation import prepared

@@ -1,11 +1,9 @@
 """What a neuron does in one step: its page, read as a graph, and the adjoint derived from it."""
 
-from nwavesdk.dynamics.h1 import H1_PAGES
-from nwavesdk.dynamics.lif import LIF_PAGES
-from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.lif import H1_PAGES, LIF_PAGES
+from nwavesdk.dynamics.neuron import Neuron, TorchMaths, torch_function
 from nwavesdk.dynamics.page import Constant, Page, read_page
 from nwavesdk.dynamics.program import SAVES, Program, QueryText, StepText, program_of
-from nwavesdk.dynamics.torch_text import TorchMaths, torch_function
 from nwavesdk.dynamics.vocabulary import (
     Bounded,
     Kind,

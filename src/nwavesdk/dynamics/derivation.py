@@ -5,11 +5,11 @@ times a partial derivative. A contribution that flows through one branch of a `w
 choice along and is exactly 0 when the branch is not taken, whatever the partials of the branch are.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from math import comb
 
-from nwavesdk.dynamics.graph import CONDITIONS, Graph, Step
+from nwavesdk.dynamics.graph import OPERATIONS, Graph, Step
 
 __all__ = [
     "RESERVED",
@@ -20,20 +20,12 @@ __all__ = [
     "gradient_input",
     "guarded_results",
     "is_computed_from",
-    "is_enough",
+    "sufficiency_test",
     "unused_name",
 ]
 
 # A condition and whether it must be true or false; None: always.
 Choice = tuple[int, bool] | None
-
-# Operations with partial derivatives that may be infinite where the operation is not used, and the
-# position of the input that decides it.
-UNBOUNDED = {"/": 1, "**": 0, "log": 0, "sqrt": 0, "exp": 0}
-
-# Cost of computing a node again in backward, by operation, in units of an addition.
-COSTS = {"exp": 12, "log": 12, "tanh": 16, "sin": 12, "cos": 12, "/": 4, "sqrt": 4, "**": 4}
-FREE = {"input", "number", "held"}
 
 # Names that a text, or the kernel around it, gives a meaning. `sigma` and `k0`… are the derivative
 # of the surrogate and its parameters.
@@ -45,7 +37,7 @@ RESERVED = {
 
 
 # Up to this many sets, all nodes may be saved; above it, those that the page names.
-MOST_SETS = 50_000
+MAX_SETS = 50_000
 
 
 def unused_name(name: str, taken: Collection[str]) -> str:
@@ -72,8 +64,8 @@ def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
         for constant in graph.nodes[user].inputs
         if graph.is_constant(constant)
     }
-    found = {*first_use, *(node for node in wanted if graph.is_constant(node))}
-    numbered = [node for node in found if graph.nodes[node].op != "number"]
+    constants = {*first_use, *(node for node in wanted if graph.is_constant(node))}
+    numbered = [node for node in constants if graph.number_of(node) is None]
     return sorted(numbered, key=lambda node: (first_use.get(node, node), node))
 
 
@@ -94,25 +86,23 @@ def _joined(graph: Graph, op: str, choices: list[tuple[int, bool]]) -> tuple[int
 def _is_unbounded(graph: Graph, node: int) -> bool:
     """Whether the partial derivatives of an operation may be infinite."""
     op, inputs, _ = graph.nodes[node]
-    if op == "**":
-        exponent = graph.number_of(inputs[1])
-        return exponent is None or exponent < 1
-    if op == "/":
-        return not graph.number_of(inputs[1])
-    return op in UNBOUNDED
+    number = graph.number_of(inputs[1]) if op in ("**", "/") else None
+    if number is None:
+        return OPERATIONS[op].unbounded_in is not None
+    return number < 1 if op == "**" else not number
 
 
 def _descend_from_unbounded(graph: Graph) -> set[int]:
     """The nodes that such an operation computes, or that are computed from it."""
-    found: set[int] = set()
+    descendants: set[int] = set()
     for node, (_, inputs, _) in enumerate(graph.nodes):
-        if _is_unbounded(graph, node) or found.intersection(inputs):
-            found.add(node)
-    return found
+        if _is_unbounded(graph, node) or descendants.intersection(inputs):
+            descendants.add(node)
+    return descendants
 
 
 class _Accumulator:
-    """Sums of the gradients of nodes, with simplifications."""
+    """Sums of the gradients of nodes."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -125,29 +115,24 @@ class _Accumulator:
 
     def take(self, node: int) -> tuple[Choice, int] | None:
         """The sum for a node, and the choice under which it is not 0."""
-        by_choice: dict[Choice, int] = {}
+        sums: dict[Choice, int] = {}
         for choice, gradient in self.parts.pop(node, []):
-            earlier = by_choice.get(choice)
-            by_choice[choice] = gradient if earlier is None else self.plus(earlier, gradient)
-        if not by_choice:
-            return None
-        if len(by_choice) == 1:
-            return next(iter(by_choice.items()))
-        total: int | None = None
-        for choice, gradient in by_choice.items():
-            chosen = self.choose(choice, gradient)
-            total = chosen if total is None else self.plus(total, chosen)
-        assert total is not None
-        is_partial = node in self.below_unbounded and None not in by_choice
-        return (self.any_of([c for c in by_choice if c]) if is_partial else None), total
+            earlier = sums.get(choice)
+            sums[choice] = gradient if earlier is None else self.graph.plus(earlier, gradient)
+        if len(sums) < 2:
+            return next(iter(sums.items()), None)
+
+        first, *others = (self.choose(choice, gradient) for choice, gradient in sums.items())
+        for other in others:
+            first = self.graph.plus(first, other)
+        if node not in self.below_unbounded or None in sums:
+            return None, first
+        return _joined(self.graph, "or", [choice for choice in sums if choice]), first
 
     def total(self, node: int) -> int | None:
         """The sum for a node, 0 where its choice is not taken; None if nothing reaches it."""
         taken = self.take(node)
         return None if taken is None else self.choose(*taken)
-
-    def any_of(self, choices: list[tuple[int, bool]]) -> Choice:
-        return _joined(self.graph, "or", choices)
 
     def choose(self, choice: Choice, gradient: int) -> int:
         if choice is None:
@@ -156,27 +141,6 @@ class _Accumulator:
         zero = self.graph.number(0)
         branches = (gradient, zero) if is_true else (zero, gradient)
         return self.graph.add("where", condition, *branches)
-
-    def plus(self, a: int, b: int) -> int:
-        if self.graph.nodes[b].op == "neg":
-            return self.graph.add("-", a, self.graph.nodes[b].inputs[0])
-        if self.graph.nodes[a].op == "neg":
-            return self.graph.add("-", b, self.graph.nodes[a].inputs[0])
-        return self.graph.add("+", a, b)
-
-    def minus(self, a: int) -> int:
-        n = self.graph.nodes[a]
-        return n.inputs[0] if n.op == "neg" else self.graph.add("neg", a)
-
-    def times(self, a: int, b: int) -> int:
-        for one, other in ((a, b), (b, a)):
-            if self.graph.number_of(one) == 1:
-                return other
-            if self.graph.number_of(one) == -1:
-                return self.minus(other)
-        if self.graph.nodes[a].op == "neg":
-            return self.minus(self.times(self.graph.nodes[a].inputs[0], b))
-        return self.graph.add("*", a, b)
 
 
 def derive_adjoint(step: Step, detach_reset: bool) -> dict[int, int | None]:
@@ -224,76 +188,14 @@ def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool) 
     if taken is None or (op == "held" and detach_reset):
         return
     choice, g = taken
-    if op in ("where", "maximum", "minimum"):
-        condition, a, b = _branches(graph, op, inputs)
-        sums.give(a, _nested(graph, choice, (condition, True)), g)
-        sums.give(b, _nested(graph, choice, (condition, False)), g)
-        return
-    for i, product in zip(inputs, _products(graph, sums, node, g), strict=True):
-        if graph.number_of(i) is None:
-            sums.give(i, choice, product())
-
-
-def _branches(graph: Graph, op: str, inputs: tuple[int, ...]) -> tuple[int, int, int]:
-    """A choice as condition, the branch if it is true, and the other one."""
     if op == "where":
-        condition, a, b = inputs
-        return condition, a, b
-    first, second = inputs
-    # At a tie, and for NaN, the first argument counts.
-    condition = graph.add("<", first, second) if op == "maximum" else graph.add("<", second, first)
-    return condition, second, first
-
-
-def _products(graph: Graph, sums: _Accumulator, node: int, g: int) -> list[Callable[[], int]]:
-    """For each input of a node, a function that makes gradient times partial derivative."""
-    op, inputs, _ = graph.nodes[node]
-    a, b = (*inputs, -1)[:2]
-    times, minus, add, number = sums.times, sums.minus, graph.add, graph.number
-    match op:
-        case "+":
-            return [lambda: g, lambda: g]
-        case "-":
-            return [lambda: g, lambda: minus(g)]
-        case "*":
-            return [lambda: times(g, b), lambda: times(g, a)]
-        case "/":
-            return [lambda: add("/", g, b), lambda: minus(times(add("/", g, b), node))]
-        case "**":
-            return [lambda: times(g, _power_derivative(graph, sums, a, b)), lambda: g]
-        case "neg":
-            return [lambda: minus(g)]
-        case "held":
-            return [lambda: g]
-        case "spike":
-            return [lambda: times(g, add("surrogate", a))]
-        case "exp":
-            return [lambda: times(g, node)]
-        case "log":
-            return [lambda: add("/", g, a)]
-        case "sqrt":
-            return [lambda: times(g, add("/", number(0.5), node))]
-        case "tanh":
-            return [lambda: times(g, add("-", number(1), times(node, node)))]
-        case "sin":
-            return [lambda: times(g, add("cos", a))]
-        case "cos":
-            return [lambda: minus(times(g, add("sin", a)))]
-        case "abs":
-            return [lambda: _times_sign(graph, sums, g, a)]
-    raise AssertionError(op)
-
-
-def _power_derivative(graph: Graph, sums: _Accumulator, base: int, exponent: int) -> int:
-    n = graph.number_of(exponent)
-    assert n is not None
-    return sums.times(graph.number(n), graph.add("**", base, graph.number(n - 1)))
-
-
-def _times_sign(graph: Graph, sums: _Accumulator, g: int, a: int) -> int:
-    zero = graph.number(0)
-    negative = graph.add("where", graph.add("<", a, zero), sums.minus(g), zero)
-    return graph.add("where", graph.add(">", a, zero), g, negative)
+        condition, *branches = inputs
+        for branch, is_true in zip(branches, (True, False), strict=True):
+            sums.give(branch, _nested(graph, choice, (condition, is_true)), g)
+        return
+    for i, partial in zip(inputs, OPERATIONS[op].partials, strict=True):
+        if graph.number_of(i) is None:
+            sums.give(i, choice, partial(graph, g, node, *inputs))
 
 
 # The step under autograd
@@ -307,39 +209,42 @@ def guarded_results(step: Step) -> list[int]:
     Conditions have no gradient and stay as they are.
     """
     graph = step.graph
-    # The choices under which the gradient of each node is not 0; None is always.
-    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
     order = graph.needed_for([*step.results])
-    for node in reversed(order):
-        op, inputs, _ = graph.nodes[node]
-        choices = uses.get(node, set())
-        if op in ("where", "maximum", "minimum"):
-            condition, *branches = _branches(graph, op, inputs)
-            for branch, is_true in zip(branches, (True, False), strict=True):
-                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
-                uses.setdefault(branch, set()).update(nested)
-        elif op not in CONDITIONS:
-            for i in inputs:
-                uses.setdefault(i, set()).update(choices)
+    uses = _choices_of_uses(step, order)
     guarded: dict[int, int] = {}
     for node in order:
         op, inputs, value = graph.nodes[node]
-        if op in CONDITIONS or graph.is_constant(node):
+        if graph.is_condition(node) or graph.is_constant(node):
             guarded[node] = node
             continue
-        if op in ("where", "maximum", "minimum"):
-            condition, a, b = _branches(graph, op, inputs)
-            guarded[node] = graph.add("where", condition, guarded[a], guarded[b])
-            continue
         new = [guarded[i] for i in inputs]
-        choices = uses.get(node, set()) - {None}
+        choices = [choice for choice in uses.get(node, ()) if choice is not None]
         if choices and None not in uses[node] and _is_unbounded(graph, node):
-            condition, is_true = _joined(graph, "or", [c for c in choices if c])
-            at = UNBOUNDED[op]
-            branches = [new[at], graph.number(1)]
-            new[at] = graph.add("where", condition, *(branches if is_true else branches[::-1]))
+            condition, is_true = _joined(graph, "or", choices)
+            position = OPERATIONS[op].unbounded_in
+            assert position is not None
+            branches = [new[position], graph.number(1)]
+            new[position] = graph.add("where", condition, *branches[:: 1 if is_true else -1])
         guarded[node] = graph.add(op, *new, value=value)
     return [guarded[node] for node in step.results]
+
+
+def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
+    """The choices under which the gradient of each node is not 0; None is always."""
+    graph = step.graph
+    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
+    for node in reversed(order):
+        choices = uses.get(node, set())
+        inputs = graph.nodes[node].inputs
+        if graph.nodes[node].op == "where":
+            condition, *branches = inputs
+            for branch, is_true in zip(branches, (True, False), strict=True):
+                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
+                uses.setdefault(branch, set()).update(nested)
+        elif not graph.is_condition(node):
+            for i in inputs:
+                uses.setdefault(i, set()).update(choices)
+    return uses
 
 
 # What is saved
@@ -366,7 +271,8 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         for node in graph.needed_for([*step.results])
         if not graph.is_constant(node)
         and node not in given
-        and graph.nodes[node].op not in {"held", "spike", *CONDITIONS}
+        and not graph.is_condition(node)
+        and graph.nodes[node].op not in {"held", "spike"}
         and (graph.nodes[node].op != "input" or node == charge or node in step.after)
     ]
     # With these, the charge and all states after the step can be saved.
@@ -377,58 +283,17 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         *(i for n in step.results for i in graph.nodes[n].inputs),
     }
     few = [node for node in candidates if node in firsts]
-    leads_to = _Reachability(step)
+    is_enough = sufficiency_test(step)
     for size in range(len(step.states) + 2):
-        chosen = candidates if comb(len(candidates), size) <= MOST_SETS else few
+        chosen = candidates if comb(len(candidates), size) <= MAX_SETS else few
         costs = {
             given + more: _recall_cost(step, wanted, given + more)
             for more in combinations(chosen, size)
-            if leads_to.all_of(wanted, given + more)
+            if is_enough(wanted, given + more)
         }
         if costs:
             return min(costs, key=lambda saved: (costs[saved], saved))
     raise AssertionError("the charge and all states after the step are always enough")
-
-
-class _Reachability:
-    """Whether nodes can be computed in backward from a set of saved nodes.
-
-    `find_saved` asks thousands of times: each answer ends at the first node that is out of reach.
-    """
-
-    def __init__(self, step: Step) -> None:
-        graph = step.graph
-        self.inputs = [[i for i in n.inputs if not graph.is_constant(i)] for n in graph.nodes]
-        self.after_of = {
-            step.input(state): after for state, after in zip(step.states, step.after, strict=True)
-        }
-        self.charge = step.input(step.charge)
-
-    def all_of(self, wanted: Iterable[int], saved: Collection[int]) -> bool:
-        known = set(saved)
-        states: set[int] = set()
-        if not self._reaches(wanted, known, states):
-            return False
-        # A state before the step must follow from what the step before has saved, and from no
-        # further state.
-        recalled = [self.after_of[state] for state in states]
-        further: set[int] = set()
-        return self._reaches(recalled, set(saved), further) and not further
-
-    def _reaches(self, wanted: Iterable[int], known: set[int], states: set[int]) -> bool:
-        """Whether `wanted` can be computed; the states before the step that it takes are added."""
-        pending = [node for node in wanted if node not in known]
-        while pending:
-            node = pending.pop()
-            if node in known:
-                continue
-            if node == self.charge:
-                return False
-            known.add(node)
-            if node in self.after_of:
-                states.add(node)
-            pending += self.inputs[node]
-        return True
 
 
 def is_computed_from(graph: Graph, node: int, source: int) -> bool:
@@ -437,9 +302,37 @@ def is_computed_from(graph: Graph, node: int, source: int) -> bool:
     return all(graph.nodes[i].op != "input" or graph.is_constant(i) for i in needed)
 
 
-def is_enough(step: Step, wanted: Iterable[int], saved: Collection[int]) -> bool:
-    """Whether backward can compute the nodes `wanted` from what was saved."""
-    return _Reachability(step).all_of(wanted, saved)
+def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], bool]:
+    """A function of nodes `wanted` and `saved`: whether backward can compute the former.
+
+    A state before the step must follow from what the step before has saved, and from no further
+    state. `find_saved` asks thousands of times: each answer ends at the first node out of reach.
+    """
+    graph = step.graph
+    charge = step.input(step.charge)
+    after = dict(zip(map(step.input, step.states), step.after, strict=True))
+    inputs = [[i for i in node.inputs if not graph.is_constant(i)] for node in graph.nodes]
+
+    def needed_values(nodes: Iterable[int], saved: Collection[int]) -> Iterator[int]:
+        seen = set(saved)
+        pending = list(nodes)
+        while pending:
+            node = pending.pop()
+            if node not in seen:
+                seen.add(node)
+                yield node
+                pending += inputs[node]
+
+    def is_enough(wanted: Iterable[int], saved: Collection[int]) -> bool:
+        recalled = []
+        for node in needed_values(wanted, saved):
+            if node == charge:
+                return False
+            if node in after:
+                recalled.append(after[node])
+        return not any(node == charge or node in after for node in needed_values(recalled, saved))
+
+    return is_enough
 
 
 def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:
@@ -458,8 +351,9 @@ def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:
 
 
 def _cost(graph: Graph, nodes: Iterable[int]) -> int:
-    used = (graph.nodes[node].op for node in nodes if not graph.is_constant(node))
-    return sum(COSTS.get(op, 1) for op in used if op not in FREE)
+    return sum(
+        OPERATIONS[graph.nodes[node].op].cost for node in nodes if not graph.is_constant(node)
+    )
 
 
 # Source text
@@ -492,49 +386,17 @@ def function_text(
     taken = {*arguments.values(), *RESERVED}
     lines = []
     for node in nodes:
-        op, inputs, _ = graph.nodes[node]
-        if op == "held":
-            inner = text_of[inputs[0]]
-            text_of[node] = f"held({inner})" if keep_held else inner
-            continue
+        op, inputs, value = graph.nodes[node]
+        assert op != "input", f"{value} is not an argument"
+        text = OPERATIONS[op].text.format(*(text_of[i] for i in inputs))
         if op == "number":
-            text_of[node] = _expression(graph, node, text_of)
-            continue
-        local = unused_name(names.get(node, f"t{node}"), taken)
-        taken.add(local)
-        lines.append(f"    {local} = {_expression(graph, node, text_of)}\n")
-        text_of[node] = local
+            text_of[node] = repr(value)
+        elif op == "held":
+            text_of[node] = text if keep_held else text_of[inputs[0]]
+        else:
+            text_of[node] = unused_name(names.get(node, f"t{node}"), taken)
+            taken.add(text_of[node])
+            lines.append(f"    {text_of[node]} = {text}\n")
     returned = "".join(f"{'0.0' if node is None else text_of[node]}, " for node in wanted)
     head = f"def {name}({', '.join(arguments.values())}):\n"
     return f"{head}{''.join(lines)}    return ({returned.strip()})\n"
-
-
-def _expression(graph: Graph, node: int, text_of: Mapping[int, str]) -> str:
-    op, inputs, value = graph.nodes[node]
-    if op == "input":
-        raise AssertionError(f"{value} is not an argument")
-    if op == "number":
-        return repr(value)
-    a, b, c = (*(text_of[i] for i in inputs), "", "", "")[:3]
-    match op:
-        case "neg":
-            return f"-{a}"
-        case "not":
-            return f"{a} == False"
-        case "and":
-            return f"{a} & {b}"
-        case "or":
-            return f"{a} | {b}"
-        case "spike" | "surrogate" | "decay":
-            return f"{op}({a})"
-        case "where":
-            return f"m.where({a}, {b}, {c})"
-        case "maximum":
-            return f"m.where({a} < {b}, {b}, {a})"
-        case "minimum":
-            return f"m.where({b} < {a}, {b}, {a})"
-        case "exp" | "log" | "sqrt" | "abs" | "tanh" | "sin" | "cos":
-            return f"m.{op}({a})"
-        case "**":
-            return f"m.pow({a}, {b})"
-    return f"{a} {op} {b}"

@@ -1,69 +1,156 @@
-"""The page of a neuron as a graph of operations, read from its source.
+"""A step of a neuron as a graph of operations, and the table of these operations.
 
-A *page* is a plain Python function that computes one step of a neuron. It takes the charge and the
-states as positional arguments, the constants as keyword-only ones, and has straight-line code:
+Equal operations on equal values are one node, so the graph shares common terms. A node is constant
+if it is made of constants and numbers alone; all other nodes may differ between steps.
 
-    def step(x, v, *, tau, threshold):
-        u = decay(tau) * v + x
-        s = spike(u - threshold)
-        return s, u - threshold * held(s)
-
-It is read once and never called. Equal operations on equal values are one node, so the graph shares
-common terms. A node is constant if it is made of constants and numbers alone; all other nodes may
-differ between steps.
+A text is that of a program (see `nwavesdk.dynamics.program`). A partial derivative is a function
+that adds nodes to a graph: it takes the graph, the gradient of the result, the result and the
+inputs, and returns the gradient times the partial derivative.
 """
 
-import ast
 import contextlib
 import math
 import operator
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, NamedTuple
 
-import torch
-
-from nwavesdk.dynamics.vocabulary import PageError, decay, held, spike
-from nwavesdk.internal.checks import close_name
-from nwavesdk.internal.files import printable
-
-__all__ = ["CONDITIONS", "Graph", "Node", "Step", "read_step"]
+__all__ = ["OPERATIONS", "Graph", "Node", "Operation", "Step"]
 
 
-FUNCTIONS: dict[Any, tuple[str, int]] = {
-    spike: ("spike", 1),
-    held: ("held", 1),
-    decay: ("decay", 1),
-    abs: ("abs", 1),
-    torch.maximum: ("maximum", 2),
-    torch.minimum: ("minimum", 2),
-    torch.where: ("where", 3),
-    **{getattr(torch, name): (name, 1) for name in ("abs", "exp", "log", "sqrt", "tanh")},
-    **{getattr(torch, name): (name, 1) for name in ("sin", "cos")},
+Partial = Callable[..., int]
+
+
+class Operation(NamedTuple):
+    """What is known of an operation.
+
+    Attributes:
+        text: Its program text, with a pair of braces for each input.
+        partials: The partial derivative by each input; none of a choice and of a condition.
+        on_numbers: What it is computed by if all inputs are numbers, while a page is read.
+        cost: Of computing it again in backward, in units of an addition.
+        unbounded_in: Position of the input that decides whether partial derivatives are finite;
+            None if they always are.
+        is_condition: Whether its result is true or false.
+    """
+
+    text: str
+    partials: tuple[Partial, ...] = ()
+    on_numbers: Callable[..., float] | None = None
+    cost: int = 1
+    unbounded_in: int | None = None
+    is_condition: bool = False
+
+
+def _same(graph: "Graph", g: int, *_: int) -> int:
+    return g
+
+
+def _negative(graph: "Graph", g: int, *_: int) -> int:
+    return graph.minus(g)
+
+
+def _power(graph: "Graph", g: int, result: int, base: int, exponent: int) -> int:
+    n = graph.number_of(exponent)
+    assert n is not None
+    power = graph.add("**", base, graph.number(n - 1))
+    return graph.times(g, graph.times(graph.number(n), power))
+
+
+def _sign(graph: "Graph", g: int, result: int, a: int) -> int:
+    zero = graph.number(0)
+    negative = graph.add("where", graph.add("<", a, zero), graph.minus(g), zero)
+    return graph.add("where", graph.add(">", a, zero), g, negative)
+
+
+def _tanh(graph: "Graph", g: int, result: int, a: int) -> int:
+    return graph.times(g, graph.add("-", graph.number(1), graph.times(result, result)))
+
+
+def _comparison(text: str, on_numbers: Callable[..., bool]) -> Operation:
+    return Operation(text, on_numbers=on_numbers, is_condition=True)
+
+
+# Of the partial derivatives: the graph, the gradient, the result y, and the inputs a and b.
+OPERATIONS = {
+    "input": Operation("", cost=0),
+    "number": Operation("", cost=0),
+    "held": Operation("held({})", (_same,), cost=0),
+    "decay": Operation("decay({})"),
+    "surrogate": Operation("surrogate({})"),
+    "spike": Operation(
+        "spike({})", (lambda graph, g, y, a: graph.times(g, graph.add("surrogate", a)),)
+    ),
+    "neg": Operation("-{}", (_negative,), operator.neg),
+    "+": Operation("{} + {}", (_same, _same), operator.add),
+    "-": Operation("{} - {}", (_same, _negative), operator.sub),
+    "*": Operation(
+        "{} * {}",
+        (
+            lambda graph, g, y, a, b: graph.times(g, b),
+            lambda graph, g, y, a, b: graph.times(g, a),
+        ),
+        operator.mul,
+    ),
+    "/": Operation(
+        "{} / {}",
+        (
+            lambda graph, g, y, a, b: graph.add("/", g, b),
+            lambda graph, g, y, a, b: graph.minus(graph.times(graph.add("/", g, b), y)),
+        ),
+        operator.truediv,
+        cost=4,
+        unbounded_in=1,
+    ),
+    # An exponent is a number, which has no gradient.
+    "**": Operation("m.pow({}, {})", (_power, _same), math.pow, cost=4, unbounded_in=0),
+    "abs": Operation("m.abs({})", (_sign,), abs),
+    "exp": Operation(
+        "m.exp({})",
+        (lambda graph, g, y, a: graph.times(g, y),),
+        math.exp,
+        cost=12,
+        unbounded_in=0,
+    ),
+    "log": Operation(
+        "m.log({})",
+        (lambda graph, g, y, a: graph.add("/", g, a),),
+        math.log,
+        cost=12,
+        unbounded_in=0,
+    ),
+    "sqrt": Operation(
+        "m.sqrt({})",
+        (lambda graph, g, y, a: graph.times(g, graph.add("/", graph.number(0.5), y)),),
+        math.sqrt,
+        cost=4,
+        unbounded_in=0,
+    ),
+    "tanh": Operation("m.tanh({})", (_tanh,), math.tanh, cost=16),
+    "sin": Operation(
+        "m.sin({})",
+        (lambda graph, g, y, a: graph.times(g, graph.add("cos", a)),),
+        math.sin,
+        cost=12,
+    ),
+    "cos": Operation(
+        "m.cos({})",
+        (lambda graph, g, y, a: graph.minus(graph.times(g, graph.add("sin", a))),),
+        math.cos,
+        cost=12,
+    ),
+    "where": Operation("m.where({}, {}, {})"),
+    "<": _comparison("{} < {}", operator.lt),
+    "<=": _comparison("{} <= {}", operator.le),
+    ">": _comparison("{} > {}", operator.gt),
+    ">=": _comparison("{} >= {}", operator.ge),
+    "==": _comparison("{} == {}", operator.eq),
+    "!=": _comparison("{} != {}", operator.ne),
+    "and": Operation("{} & {}", is_condition=True),
+    "or": Operation("{} | {}", is_condition=True),
+    "not": Operation("{} == False", is_condition=True),
 }
-"""What an equation may call, by the object that its name leads to, with the number of arguments."""
-
-OPERATORS: dict[type[ast.AST], str] = {
-    **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"},
-    **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="},
-}
-
-# Operations that are computed while a page is read if they are applied to numbers.
-FOLDED: dict[str, Callable[..., float]] = {
-    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv},
-    **{"neg": operator.neg, "**": math.pow, "maximum": max, "minimum": min, "abs": abs},
-    **{name: getattr(math, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos")},
-}
-
-COMPARISONS: dict[str, Callable[..., bool]] = {
-    **{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge},
-    **{"==": operator.eq, "!=": operator.ne},
-}
-
-# Operations whose result is true or false.
-CONDITIONS = {*COMPARISONS, "and", "or", "not"}
+"""What pages are made of, by name."""
 
 
 class Node(NamedTuple):
@@ -99,14 +186,17 @@ class Graph:
 
         A `where` whose condition compares numbers becomes the branch that is taken.
         """
-        if op in FOLDED and all(self.nodes[i].op == "number" for i in inputs):
+        operation = OPERATIONS[op]
+        numbers = [self.number_of(i) for i in inputs]
+        if operation.on_numbers and not operation.is_condition and None not in numbers:
             with contextlib.suppress(ArithmeticError, ValueError):
-                return self.number(FOLDED[op](*(self.nodes[i].value for i in inputs)))
+                return self.number(operation.on_numbers(*numbers))
         if op == "where":
-            compared = self.nodes[inputs[0]]
-            numbers = [self.number_of(i) for i in compared.inputs]
-            if compared.op in COMPARISONS and None not in numbers:
-                return inputs[1] if COMPARISONS[compared.op](*numbers) else inputs[2]
+            condition = self.nodes[inputs[0]]
+            compare = OPERATIONS[condition.op].on_numbers
+            numbers = [self.number_of(i) for i in condition.inputs]
+            if compare and None not in numbers:
+                return inputs[1] if compare(*numbers) else inputs[2]
         key = (op, inputs, repr(value))  # by its text, 0.0 differs from -0.0
         if key not in self._index:
             self._index[key] = len(self.nodes)
@@ -115,7 +205,7 @@ class Graph:
             is_constant = value in self.constants if is_leaf else all(map(self.is_constant, inputs))
             # Backward decides whether the gradient of `held` flows, and a solver takes constants
             # as floating numbers: neither `held` nor a condition is constant.
-            self._is_constant.append(is_constant and op != "held" and op not in CONDITIONS)
+            self._is_constant.append(is_constant and op != "held" and not operation.is_condition)
         return self._index[key]
 
     def number(self, value: float) -> int:
@@ -126,20 +216,47 @@ class Graph:
         """Whether a node is made of constants and numbers alone."""
         return self._is_constant[node]
 
+    def is_condition(self, node: int) -> bool:
+        """Whether a node is true or false."""
+        return OPERATIONS[self.nodes[node].op].is_condition
+
     def number_of(self, node: int) -> float | None:
         """The number that a node is, or None."""
         n = self.nodes[node]
         return n.value if n.op == "number" and isinstance(n.value, float) else None
 
-    def needed_for(self, nodes: list[int], known: frozenset[int] = frozenset()) -> list[int]:
+    def plus(self, a: int, b: int) -> int:
+        """The sum of two nodes; without a sign where it would be a difference."""
+        if self.nodes[b].op == "neg":
+            return self.add("-", a, self.nodes[b].inputs[0])
+        if self.nodes[a].op == "neg":
+            return self.add("-", b, self.nodes[a].inputs[0])
+        return self.add("+", a, b)
+
+    def minus(self, a: int) -> int:
+        """The negative of a node."""
+        op, inputs, _ = self.nodes[a]
+        return inputs[0] if op == "neg" else self.add("neg", a)
+
+    def times(self, a: int, b: int) -> int:
+        """The product of two nodes, with its sign outside, and without factors of 1."""
+        for factor, other in ((a, b), (b, a)):
+            if self.number_of(factor) == 1:
+                return other
+            if self.number_of(factor) == -1:
+                return self.minus(other)
+        op, inputs, _ = self.nodes[a]
+        return self.minus(self.times(inputs[0], b)) if op == "neg" else self.add("*", a, b)
+
+    def needed_for(self, nodes: Iterable[int], known: Collection[int] = ()) -> list[int]:
         """The nodes that must be computed for `nodes`, in order; those in `known` are there."""
         needed: set[int] = set()
-        pending = [node for node in nodes if node not in known]
+        pending = list(nodes)
         while pending:
             node = pending.pop()
-            if node not in needed:
+            if node not in needed and node not in known:
                 needed.add(node)
-                pending += [i for i in self.nodes[node].inputs if i not in known]
+                pending += self.nodes[node].inputs
         return sorted(needed)
 
 
@@ -187,321 +304,3 @@ class Step:
     def uses_held(self) -> bool:
         """Whether the page calls `held`: a layer may then detach the reset."""
         return any(node.op == "held" for node in self.graph.nodes)
-
-
-def read_step(source: str, scope: Mapping[str, Any], place: tuple[str, int] | None = None) -> Step:
-    """The graph of the function in a source text.
-
-    Args:
-        source: The text of the function, without indentation; its decorators are ignored.
-        scope: What its free names mean: numbers, torch and its functions, and the vocabulary.
-        place: The file of the function and the line of its `def`, for errors.
-
-    Raises:
-        PageError: If the function is not an equation; the text names line and reason.
-    """
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a part of a line, as of a lambda within a call
-        tree = ast.Module([], [])
-    function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
-    if function is None:
-        raise PageError("the source of an equation must be a plain function (def).")
-    return _Reader(function, scope, source, place).read()
-
-
-class _Reader:
-    """Turns a syntax tree into a graph."""
-
-    def __init__(
-        self,
-        function: ast.FunctionDef,
-        scope: Mapping[str, Any],
-        source: str,
-        place: tuple[str, int] | None,
-    ) -> None:
-        self.function = function
-        self.place = place
-        self.scope = scope
-        self.lines = source.splitlines()
-        arguments = function.args
-        if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
-            raise self.error(function, "takes the charge, states, and keyword-only constants only")
-        self.inputs = [a.arg for a in arguments.args]
-        self.constants = tuple(a.arg for a in arguments.kwonlyargs)
-        if len(self.inputs) < 2:
-            raise self.error(function, "needs a charge and at least one state as arguments")
-        self.graph = Graph(self.constants)
-        self.values: dict[str, int] = {}
-        self.assigned: set[str] = set()
-        # Python evaluates defaults outside of the function.
-        self.initial = self.initial_states()
-        self.values = {
-            name: self.graph.add("input", value=name) for name in (*self.inputs, *self.constants)
-        }
-        self.names: dict[int, str] = {}
-        # Python does not look outside for names that a function assigns.
-        self.assigned = {
-            node.id
-            for statement in function.body
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        }
-
-    def error(self, node: ast.AST, reason: str) -> PageError:
-        line = getattr(node, "lineno", 1)
-        text = self.lines[line - 1].strip() if line <= len(self.lines) else ""
-        place = f"{self.function.name}, line {line} of its source"
-        if self.place is not None:
-            file, first = self.place
-            place = f"{printable(file)}:{first + line - 1}"
-        return PageError(f"{place} ({text}): {reason}.")
-
-    def read(self) -> Step:
-        *statements, last = self.function.body
-        for statement in statements:
-            self.assign(statement)
-        if not isinstance(last, ast.Return) or last.value is None:
-            raise self.error(last, "an equation ends with return: the spike, then the states")
-        results = last.value.elts if isinstance(last.value, ast.Tuple) else [last.value]
-        nodes = [self.expression(result) for result in results]
-        spike_node = self.single_spike()
-        K = len(self.inputs) - 1
-        expected = K if spike_node is None else K + 1
-        if len(nodes) != expected:
-            names = ["the spike"] * (expected - K) + self.inputs[1:]
-            reason = f"returns {len(nodes)} value{'s' * (len(nodes) != 1)}, expected {expected}: "
-            raise self.error(last, f"{reason}{', '.join(names)} after the step")
-        if spike_node is not None and nodes[0] != spike_node:
-            raise self.error(last, "the result of spike must be returned first, unchanged")
-        if any(self.graph.nodes[node].op in CONDITIONS for node in nodes):
-            raise self.error(last, "a comparison is not a value: use torch.where")
-        for name, node in zip(self.inputs[1:], nodes[-K:], strict=True):
-            number = self.graph.number_of(node)
-            if number is not None:
-                reason = f"the state {name} is {number:g} after every step: return what depends on "
-                raise self.error(last, f"{reason}charge or states, or take {name} out")
-        self.require_inputs(last, nodes)
-        return Step(
-            name=self.function.name,
-            graph=self.graph,
-            charge=self.inputs[0],
-            states=tuple(self.inputs[1:]),
-            constants=self.constants,
-            initial=self.initial,
-            after=tuple(nodes if spike_node is None else nodes[1:]),
-            spike=spike_node,
-            names=self.names,
-        )
-
-    def require_inputs(self, last: ast.stmt, nodes: list[int]) -> None:
-        needed = self.graph.needed_for(nodes)
-        if self.graph.add("input", value=self.inputs[0]) not in needed:
-            raise self.error(last, f"nothing depends on the charge {self.inputs[0]}")
-        for name in self.constants:
-            if self.graph.add("input", value=name) not in needed:
-                raise self.error(self.function, f"nothing depends on the constant {name}")
-
-    def initial_states(self) -> tuple[float, ...]:
-        """The defaults of the states, which are 0 where the page gives none."""
-        arguments = self.function.args
-        first = len(self.inputs) - len(arguments.defaults)
-        if first <= 0:
-            raise self.error(self.function, f"the charge {self.inputs[0]} cannot have a default")
-        values = [self.graph.number_of(self.value(default)) for default in arguments.defaults]
-        if None in values:
-            raise self.error(self.function, "the default of a state must be a number")
-        return (0.0,) * (first - 1) + tuple(v for v in values if v is not None)
-
-    def single_spike(self) -> int | None:
-        spikes = [i for i, node in enumerate(self.graph.nodes) if node.op == "spike"]
-        if len(spikes) > 1:
-            raise self.error(self.function, "spike may be called once, got two different calls")
-        return spikes[0] if spikes else None
-
-    def assign(self, statement: ast.stmt) -> None:
-        is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        if is_text:  # the docstring
-            return
-        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets: list[ast.expr] = [statement.target]
-            value = statement.value
-        elif isinstance(statement, ast.Assign):
-            targets = statement.targets
-            value = statement.value
-        else:
-            raise self.impossible(statement)
-        if isinstance(targets[0], ast.Subscript):
-            raise self.in_place(statement, targets[0].value)
-        if len(targets) != 1 or not isinstance(targets[0], ast.Name):
-            raise self.error(statement, "assign to one name per line")
-        node = self.expression(value)
-        self.values[targets[0].id] = node
-        self.names.setdefault(node, targets[0].id)
-
-    def expression(self, e: ast.expr) -> int:
-        match e:
-            case ast.Name(id=name) if name in self.values:
-                return self.values[name]
-            case ast.Name() | ast.Attribute():
-                return self.captured_number(e)
-            case ast.Constant(value=number):
-                return self.number(e, number)
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return self.add(e, "neg", self.value(operand))
-            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-                return self.value(operand)
-            case ast.BinOp(left=left, op=ast.Pow(), right=right):
-                return self.power(e, self.value(left), self.value(right))
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-                return self.add(e, OPERATORS[type(op)], self.value(left), self.value(right))
-            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in OPERATORS:
-                return self.add(e, OPERATORS[type(op)], self.value(left), self.value(right))
-            case ast.Call():
-                return self.call(e)
-        raise self.impossible(e)
-
-    def add(self, e: ast.expr, op: str, *inputs: int) -> int:
-        """The node of an operation; one on numbers alone must have a finite result."""
-        node = self.graph.add(op, *inputs)
-        if op in FOLDED and all(self.graph.number_of(i) is not None for i in inputs):
-            number = self.graph.number_of(node)
-            if number is None or not math.isfinite(number):
-                raise self.error(e, f"{ast.unparse(e)} is not a finite number: use other numbers")
-        return node
-
-    def impossible(self, node: ast.AST) -> PageError:
-        """The error of a kind of statement or expression that no page has."""
-        match node:
-            case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
-                result = ast.unparse(ast.BinOp(ast.Name(name), op, value))
-                return self.in_place(node, target, result)
-            case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed, attr=method))):
-                if method.endswith("_"):
-                    return self.in_place(node, changed)
-        what, remedy = _IMPOSSIBLE.get(type(node), (type(node).__name__, _ASSIGNMENTS))
-        return self.error(node, f"{what} is not possible in an equation: {remedy}")
-
-    def in_place(self, node: ast.AST, changed: ast.expr, result: str | None = None) -> PageError:
-        """The error of an operation that changes a value in place."""
-        name = ast.unparse(changed)
-        remedy = f"write {name} = {result or f'{name} * ..., or another expression'}"
-        return self.error(node, f"operations in place are not possible in an equation: {remedy}")
-
-    def value(self, e: ast.expr) -> int:
-        node = self.expression(e)
-        if self.graph.nodes[node].op in CONDITIONS:
-            raise self.error(e, "a comparison is not a value: use torch.where(condition, a, b)")
-        return node
-
-    def power(self, e: ast.expr, base: int, exponent: int) -> int:
-        number = self.graph.number_of(exponent)
-        if number is None:
-            raise self.error(e, "an exponent must be a number")
-        if number == 0:
-            return self.graph.number(1)
-        if number == 0.5:
-            return self.add(e, "sqrt", base)
-        if number not in (1, 2, 3, 4):
-            return self.add(e, "**", base, exponent)
-        # Products have the same bits on every machine, powers do not.
-        result = base
-        for _ in range(int(number) - 1):
-            result = self.add(e, "*", result, base)
-        return result
-
-    def call(self, e: ast.Call) -> int:
-        try:
-            name, count = FUNCTIONS[self.look_up(e.func)]
-        except (KeyError, TypeError):
-            known = ", ".join(sorted({name for name, _ in FUNCTIONS.values()}))
-            reason = f"{ast.unparse(e.func)} is not one of the functions of an equation ({known})"
-            instead = _INSTEAD.get(ast.unparse(e.func).rpartition(".")[2])
-            reason += f": write {instead}" if instead else ""
-            raise self.error(e, reason) from None
-        if e.keywords or len(e.args) != count:
-            raise self.error(e, f"{name} takes {count} argument{'s' * (count > 1)}, by position")
-        if name == "where":
-            condition = self.expression(e.args[0])
-            if self.graph.nodes[condition].op not in CONDITIONS:
-                raise self.error(e, "the first argument of where must be a comparison")
-            return self.graph.add("where", condition, *map(self.value, e.args[1:]))
-        arguments = [self.value(argument) for argument in e.args]
-        if name == "held" and self.graph.number_of(arguments[0]) is not None:
-            return arguments[0]
-        node = self.add(e, name, *arguments)
-        if name == "decay" and self.graph.nodes[arguments[0]].value not in self.constants:
-            reason = "decay takes the name of one constant, a time constant; in the head of the "
-            raise self.error(e, reason + "function, constants come after *")
-        if name == "spike" and self.graph.is_constant(node):
-            raise self.error(e, "the argument of spike depends on constants alone")
-        return node
-
-    def look_up(self, e: ast.expr) -> Any:
-        """The object that a name or a dotted name leads to."""
-        if isinstance(e, ast.Name) and e.id in self.values:
-            reason = f"{e.id} is a value, without methods: use a function, as in torch.abs({e.id})"
-            raise self.error(e, reason)
-        if isinstance(e, ast.Name) and e.id in self.assigned:
-            reason = f"{e.id} is used before the line that assigns it"
-            raise self.error(e, f"{reason}: rename what is assigned, or change the order")
-        if isinstance(e, ast.Name) and e.id in self.scope:
-            return self.scope[e.id]
-        if isinstance(e, ast.Attribute):
-            owner = self.look_up(e.value)
-            if isinstance(owner, types.ModuleType) and hasattr(owner, e.attr):
-                return getattr(owner, e.attr)
-        name = ast.unparse(e)
-        near = close_name(name, [*self.values, *sorted(self.assigned - {*self.values})])
-        reason = f"the name {name} is unknown{near}: a page uses its arguments, names that it has "
-        raise self.error(e, reason + "assigned, and functions and numbers of its module")
-
-    def captured_number(self, e: ast.expr) -> int:
-        return self.number(e, self.look_up(e))
-
-    def number(self, e: ast.expr, value: object) -> int:
-        number = math.nan
-        if isinstance(value, Real) and not isinstance(value, bool):
-            with contextlib.suppress(OverflowError):
-                number = float(value)
-        if not math.isfinite(number):
-            reason = f"{ast.unparse(e)} is not a finite number, but {type(value).__name__}"
-            raise self.error(e, reason)
-        return self.graph.number(number)
-
-
-_ASSIGNMENTS = "it is assignments, one per line, and a return in the last line"
-_CHOICE = "use torch.where(condition, a, b)"
-_NESTED = "put one torch.where into another"
-
-# What to write instead of functions that pages do not have.
-_INSTEAD = {
-    "clamp": "torch.minimum(torch.maximum(u, low), high)",
-    "clip": "torch.minimum(torch.maximum(u, low), high)",
-    "heaviside": "torch.where(u > 0, 1, 0)",
-    "max": "torch.maximum(a, b)",
-    "min": "torch.minimum(a, b)",
-    "pow": "u ** 2, with a number as exponent",
-    "relu": "torch.maximum(u, 0.0)",
-    "sigmoid": "1 / (1 + torch.exp(-u))",
-    "square": "u ** 2",
-}
-
-# What no page has, with what to write instead.
-_IMPOSSIBLE: dict[type[ast.AST], tuple[str, str]] = {
-    ast.If: ("if", _CHOICE),
-    ast.IfExp: ("a choice by if", _CHOICE),
-    ast.For: ("a loop", "write a line for each of its rounds"),
-    ast.While: ("a loop", "write a line for each of its rounds"),
-    ast.BoolOp: ("and/or", _NESTED),
-    ast.Compare: ("this comparison", f"compare two values by < <= > >= == or !=, or {_NESTED}"),
-    ast.UnaryOp: ("this operator", "use + - * / and **, and torch.where for not"),
-    ast.BinOp: ("this operator", "use + - * / and **, and torch.where for conditions"),
-    ast.Subscript: ("indexing", "a page computes one neuron, and layers add the dimensions"),
-    ast.Tuple: ("a tuple", _ASSIGNMENTS),
-    ast.List: ("a list", _ASSIGNMENTS),
-    ast.Expr: ("a line without a name for its result", _ASSIGNMENTS),
-    ast.Return: ("a return before the end", _ASSIGNMENTS),
-    ast.FunctionDef: ("a function", "write its lines into the page"),
-    ast.Lambda: ("a function", "write its lines into the page"),
-}

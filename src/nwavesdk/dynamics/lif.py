@@ -1,13 +1,14 @@
-"""The leaky integrate-and-fire neuron, with its three resets.
+"""The leaky integrate-and-fire neuron with its three resets, and the neurons of the H1 chips.
 
-The reset acts in the step of its spike.
+The reset acts in the step of its spike. On a chip the membrane is never negative: the clamp has
+derivative 1 at exactly 0, so that an unstimulated neuron still learns.
 
 References:
     W. Gerstner et al., "Neuronal Dynamics", 2014, section 1.3; surrogate training as in
     doi:10.1109/MSP.2019.2931595.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, arg-type"
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from nwavesdk.dynamics.page import read_page
 from nwavesdk.dynamics.vocabulary import Positive, TimeConstant, decay, held, spike
 
-__all__ = ["LIF_PAGES", "carry_subtraction", "carry_zero"]
+__all__ = ["H1_PAGES", "LIF_PAGES", "carry_subtraction", "carry_zero"]
 
 
 def lif_subtraction(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
@@ -70,3 +71,34 @@ LIF_PAGES = {
     "zero": read_page(lif_zero, partial(carry_zero, _NO_FLOOR), has_spiked),
 }
 """The pages of the LIF neuron by their reset."""
+
+
+def h1v1(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
+    w = decay(tau) * v + x
+    u = torch.maximum(w, 0.0)
+    s = spike(u - threshold)
+    return s, u - held(s) * u
+
+
+def h1v2(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
+    w = decay(tau) * v + x
+    u = torch.maximum(w, 0.0)
+    s = spike(u - threshold)
+    return s, u - threshold * held(s)
+
+
+def is_clamped(w: Any, s: Any) -> Any:
+    """The steps after which the clamp has made the membrane forget."""
+    return w < 0.0
+
+
+def is_clamped_or_has_spiked(w: Any, s: Any) -> Any:
+    """The steps after which the clamp or a reset to zero has made the membrane forget."""
+    return (w < 0.0) | (s > 0.0)
+
+
+H1_PAGES = {
+    1: read_page(h1v1, partial(carry_zero, 0.0), is_clamped_or_has_spiked),
+    2: read_page(h1v2, partial(carry_subtraction, 0.0), is_clamped),
+}
+"""The pages of the chips by their version."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from nwavesdk.dynamics.graph import read_step
 from nwavesdk.dynamics.neuron import Neuron
+from nwavesdk.dynamics.reader import read_step
 from nwavesdk.dynamics.vocabulary import Kind, PageError
+from nwavesdk.internal.checks import finite_number
 
 __all__ = ["Constant", "Page", "read_page"]
 
@@ -186,13 +187,13 @@ def _default_of(
 ) -> float | None:
     if default is inspect.Parameter.empty:
         return None
-    what = f"{function.__name__}: the default of the constant {name} must be"
-    is_number = isinstance(default, int | float) and not isinstance(default, bool)
-    if not is_number or not math.isfinite(default):  # type: ignore[arg-type]  # checked before
-        raise PageError(f"{what} a finite number, got {type(default).__name__}.")
-    value = float(default)  # type: ignore[arg-type]  # checked before
-    if kind.low is not None and value <= kind.low:
-        raise PageError(f"{what} above {kind.low:g}, got {value:g}.")
-    if kind.high is not None and value >= kind.high:
-        raise PageError(f"{what} below {kind.high:g}, got {value:g}.")
-    return value
+    try:
+        return finite_number(
+            function.__name__,
+            f"the default of the constant {name}",
+            default,
+            above=-math.inf if kind.low is None else kind.low,
+            below=math.inf if kind.high is None else kind.high,
+        )
+    except ValueError as error:
+        raise PageError(str(error)) from None

@@ -17,7 +17,7 @@ from nwavesdk.dynamics.derivation import (
     gradient_input,
     guarded_results,
     is_computed_from,
-    is_enough,
+    sufficiency_test,
     unused_name,
 )
 from nwavesdk.dynamics.neuron import Neuron
@@ -265,10 +265,10 @@ class Program:
             z = self._step.z
             named = [n for n in self._step.names if not self._graph.is_constant(n)]
             more = [*self._constant_gradients, *self._step.after, z, *named]
-        found = self._find_saved(more, keeps_z)
-        if len(found) < len(learning):
-            return found
-        return learning if is_enough(self._step, self._wanted(more), learning) else found
+        saved = self._find_saved(more, keeps_z)
+        if len(saved) < len(learning):
+            return saved
+        return learning if sufficiency_test(self._step)(self._wanted(more), learning) else saved
 
     def _find_saved(self, more: Sequence[int | None], keeps_z: bool) -> tuple[int, ...]:
         saved = find_saved(self._step, self._wanted(more))
@@ -291,7 +291,7 @@ class Program:
             return None
         value, constant = self._graph.nodes[z].inputs
         is_clamped = (
-            self._graph.nodes[value].op in ("where", "maximum", "minimum")
+            self._graph.nodes[value].op == "where"
             and node in self._graph.nodes[value].inputs
             and is_computed_from(self._graph, value, node)
         )

@@ -15,9 +15,9 @@ from nwavesdk.encoding.changes import (
 )
 from nwavesdk.encoding.encoder import Encoder
 from nwavesdk.encoding.population import PopulationEncoder, decode_population, encode_population
-from nwavesdk.encoding.rate_decoder import RateDecoder
 from nwavesdk.encoding.rates import (
     PoissonEncoder,
+    RateDecoder,
     RateEncoder,
     decode_poisson,
     decode_rate,

@@ -10,6 +10,7 @@ and the ON and OFF spikes of a step are the levels by which k rises or falls.
 """
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -218,7 +219,7 @@ def _encode(
         lengths = check_lengths(owner, lengths, values)
         values = fill_padding(values, lengths)
     if not values.shape[1]:
-        return _as_spikes(values).to(x.dtype)
+        return x.repeat_interleave(2, dim=2)
     first = values[:, 0].detach()
     levels = _follow(levels_of, values, threshold, first, torch.zeros_like(first))
     return fill_padding(_as_spikes(levels).to(x.dtype), lengths)
@@ -267,6 +268,7 @@ class _Follower(StatefulEncoder):
     """Base of the modules: the state is the first value and the level."""
 
     _state_attributes = ("_first", "_level")
+    _levels_of: ClassVar[Any]  # `Levels`, as a static method
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
@@ -291,7 +293,7 @@ class _Follower(StatefulEncoder):
             initial = 0.0 if self._first is None else self._first
         return _decode(f"{type(self).__name__}.decode", spikes, self.threshold, initial)
 
-    def _follow(self, levels_of: Levels, x: Tensor) -> Tensor:
+    def _encode(self, x: Tensor) -> Tensor:
         """The spikes of x [B, T, *features] after the state, which they change."""
         if not x.shape[1]:
             return x.repeat_interleave(2, dim=2)
@@ -306,7 +308,7 @@ class _Follower(StatefulEncoder):
                 f"of {list(values[:, 0].shape)}: call prepare_net(model) before a new batch."
             )
         first, level = first.to(values), level.to(values)
-        levels = _follow(levels_of, values, self.threshold, first, level)
+        levels = _follow(self._levels_of, values, self.threshold, first, level)
         self._first = first
         self._level = levels[:, -1].clone()
         return _as_spikes(levels).to(x.dtype)
@@ -330,8 +332,7 @@ class DeltaEncoder(_Follower):
         True
     """
 
-    def _encode(self, x: Tensor) -> Tensor:
-        return self._follow(_delta_levels, x)
+    _levels_of = staticmethod(_delta_levels)
 
 
 class StepForwardEncoder(_Follower):
@@ -349,5 +350,4 @@ class StepForwardEncoder(_Follower):
                 [0., 0., 0., 1.]])
     """
 
-    def _encode(self, x: Tensor) -> Tensor:
-        return self._follow(_step_forward_levels, x)
+    _levels_of = staticmethod(_step_forward_levels)

@@ -9,7 +9,7 @@ from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
 from nwavesdk.layers.prepare import Prepared, backward_pass
 
-__all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence"]
+__all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence", "require_steps"]
 
 
 class Encoder(Prepared):
@@ -67,9 +67,11 @@ class Encoder(Prepared):
         """The spikes of a sequence [B, T, *features]."""
 
     def extra_repr(self) -> str:
-        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        ours = {n: v for n, v in options.items() if n not in ("training", "times_prepared")}
-        return ", ".join(f"{name}={value!r}" for name, value in ours.items())
+        return ", ".join(
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if not name.startswith("_") and name not in ("training", "times_prepared")
+        )
 
 
 class StatefulEncoder(Encoder):
@@ -108,3 +110,26 @@ def require_sequence(owner: str, x: object) -> Tensor:
             "axes that are missing, as in x[None] or x[..., None]."
         )
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def require_steps(owner: str, spikes: object, *, least: int = 1, multiple: int = 1) -> Tensor:
+    """Floating spikes [B, T, *features] of some steps.
+
+    Args:
+        owner: What takes them, for the message.
+        spikes: The spikes.
+        least: Smallest T.
+        multiple: What T is a multiple of.
+
+    Raises:
+        TypeError: If they are not floating.
+        ValueError: If the shape differs.
+    """
+    require_floating(owner, spikes)
+    assert isinstance(spikes, Tensor)
+    if spikes.ndim < 2 or spikes.shape[1] < least or spikes.shape[1] % multiple:
+        raise ValueError(
+            f"{owner}: spikes have the shape {list(spikes.shape)}, expected [B, T, *features] with "
+            f"T of at least {least} and a multiple of {multiple}."
+        )
+    return spikes

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nwavesdk.encoding.encoder import StatefulEncoder, check_bounds
+from nwavesdk.encoding.encoder import StatefulEncoder, check_bounds, require_steps
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
 
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 # Bits that float32 holds.
-_MOST_PHASES = 24
+_MAX_PHASES = 24
 _REMEDY = "scale them, as in x / x.max()"
 
 
@@ -76,13 +76,7 @@ def decode_latency(spikes: Tensor) -> Tensor:
         >>> decode_latency(encode_latency(torch.tensor([[1.0, 0.6, 0.0]]), 11))
         tensor([[1.0000, 0.6000, 0.0000]])
     """
-    owner = "decode_latency"
-    require_floating(owner, spikes)
-    if spikes.ndim < 2 or spikes.shape[1] < 2:
-        raise ValueError(
-            f"{owner}: spikes have the shape {list(spikes.shape)}, expected [B, T, *features] with "
-            "at least two steps."
-        )
+    spikes = require_steps("decode_latency", spikes, least=2)
     has_spike, step = (spikes > 0).max(dim=1)
     return torch.where(has_spike, 1 - step.to(spikes.dtype) / (spikes.shape[1] - 1), 0)
 
@@ -119,7 +113,7 @@ def encode_phase(values: Tensor, n_steps: int, n_phases: int = 8) -> Tensor:
     require_floating(owner, values)
     check_bounds(owner, values, 0, 1, _REMEDY)
     n_steps = whole_number(owner, "n_steps", n_steps)
-    n_phases = whole_number(owner, "n_phases", n_phases, most=_MOST_PHASES)
+    n_phases = whole_number(owner, "n_phases", n_phases, most=_MAX_PHASES)
     return _phase_spikes(_with_time(owner, values), _steps(values, n_steps), n_phases)
 
 
@@ -144,13 +138,8 @@ def decode_phase(spikes: Tensor, n_phases: int = 8) -> Tensor:
         tensor([[0.7500]])
     """
     owner = "decode_phase"
-    require_floating(owner, spikes)
-    n_phases = whole_number(owner, "n_phases", n_phases, most=_MOST_PHASES)
-    if spikes.ndim < 2 or not spikes.shape[1] or spikes.shape[1] % n_phases:
-        raise ValueError(
-            f"{owner}: spikes have the shape {list(spikes.shape)}, expected [B, T, *features] with "
-            f"whole periods of {n_phases} steps."
-        )
+    n_phases = whole_number(owner, "n_phases", n_phases, most=_MAX_PHASES)
+    spikes = require_steps(owner, spikes, multiple=n_phases)
     spikes = spikes.to(torch.promote_types(spikes.dtype, torch.float32))
     periods = spikes.shape[1] // n_phases
     weights = 2.0 ** -(1 + _steps(spikes, spikes.shape[1]) % n_phases) / periods
@@ -176,8 +165,8 @@ def _along_time(steps: Tensor, x: Tensor) -> Tensor:
 
 def _latency_spikes(x: Tensor, steps: Tensor, n_steps: int) -> Tensor:
     """Spikes of values [B, T or 1, *features] in the given steps of their window."""
-    own = torch.round((1 - x) * (n_steps - 1))
-    return ((own == _along_time(steps, x)) & (x > 0)).to(x.dtype)
+    spike_step = torch.round((1 - x) * (n_steps - 1))
+    return ((spike_step == _along_time(steps, x)) & (x > 0)).to(x.dtype)
 
 
 def _phase_spikes(x: Tensor, phases: Tensor, n_phases: int) -> Tensor:
@@ -200,13 +189,11 @@ class _Periodic(StatefulEncoder):
 
     def _next_steps(self, x: Tensor) -> Tensor:
         """The numbers of the steps of x [B, T, *features], int64 [T]; counts them."""
-        before = self._steps_so_far
-        steps = _steps(x, x.shape[1])
-        if before is not None:
-            steps = steps + before.to(x.device)
-        first = steps.new_zeros(()) if before is None else before.to(x.device)
-        self._steps_so_far = first + x.shape[1]
-        return steps
+        before = x.new_zeros((), dtype=torch.int64)
+        if self._steps_so_far is not None:
+            before = self._steps_so_far.to(x.device)
+        self._steps_so_far = before + x.shape[1]
+        return before + _steps(x, x.shape[1])
 
 
 class LatencyEncoder(_Periodic):
@@ -237,12 +224,7 @@ class LatencyEncoder(_Periodic):
 
     def decode(self, spikes: Tensor) -> Tensor:
         """The value of each window, [B, T / n_steps, *features]; see `decode_latency`."""
-        require_floating("LatencyEncoder.decode", spikes)
-        if spikes.ndim < 2 or spikes.shape[1] % self.n_steps:
-            raise ValueError(
-                f"LatencyEncoder.decode: spikes have the shape {list(spikes.shape)}, expected "
-                f"[B, T, *features] with whole windows of {self.n_steps} steps."
-            )
+        spikes = require_steps("LatencyEncoder.decode", spikes, multiple=self.n_steps)
         B, T, *features = spikes.shape
         values = decode_latency(spikes.reshape(-1, self.n_steps, *features))
         return values.reshape(B, T // self.n_steps, *features)
@@ -265,7 +247,7 @@ class PhaseEncoder(_Periodic):
 
     def __init__(self, n_phases: int = 8) -> None:
         super().__init__()
-        self.n_phases = whole_number("PhaseEncoder", "n_phases", n_phases, most=_MOST_PHASES)
+        self.n_phases = whole_number("PhaseEncoder", "n_phases", n_phases, most=_MAX_PHASES)
 
     def _encode(self, x: Tensor) -> Tensor:
         check_bounds("PhaseEncoder", x, 0, 1, _REMEDY)

@@ -1,9 +1,7 @@
 """First weights of a net: fluctuation-driven, front ends by firing rate, and ready for a chip."""
 
-from nwavesdk.init.drive import charge_gain
-from nwavesdk.init.fan_in import fan_in_init
+from nwavesdk.init.drive import charge_gain, frontend_firing_init
 from nwavesdk.init.fluct_init import fluct_init
-from nwavesdk.init.frontend import frontend_firing_init
-from nwavesdk.init.readout import readout_init
+from nwavesdk.init.weights import fan_in_init, readout_init
 
 __all__ = ["charge_gain", "fan_in_init", "fluct_init", "frontend_firing_init", "readout_init"]

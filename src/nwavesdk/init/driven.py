@@ -16,6 +16,7 @@ from nwavesdk.layers import (
     Edge,
     H1v1Frontend,
     H1v2Frontend,
+    NetEdges,
     NeuronLayer,
     Prepared,
     SpikingSequential,
@@ -94,26 +95,27 @@ def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
     normalized = weights_before_norms(model)
     driven = []
     for edge in net.edges:
-        if edge.is_recurrent:
-            continue
-        if edge.target is not None and edge.target.neuron.is_readout:
+        if edge.is_recurrent or (edge.target is not None and edge.target.neuron.is_readout):
             continue
         if edge.target is not None and edge.target_name is not None:
             driven.append(DrivenLayer(edge, edge.target_name, edge.target))
-        elif _is_frontend(edge.module) or edge.module_name in normalized:
             continue
-        elif edge.module_name in net.order:
-            # A synapse after which no spiking layer runs is a read-out, and has no layer to drive.
-            later = net.order[net.order.index(edge.module_name) :]
-            if any(name in net.layers and not net.layers[name].neuron.is_readout for name in later):
-                raise RuntimeError(
-                    f"{module_title(edge.module_name, edge.module)}: its charge does not reach a "
-                    "neuron layer unchanged, expected layer(synapse(x)) with nothing between and "
-                    "nothing added: initialize the parts one by one, each as "
-                    "SpikingSequential(synapse, layer) with the input that it gets. To pool, pool "
-                    "spikes; nwavesdk.init.fan_in_init takes any net."
-                )
+        has_other_rule = _is_frontend(edge.module) or edge.module_name in normalized
+        if not has_other_rule and _runs_before_neurons(net, edge.module_name):
+            raise RuntimeError(
+                f"{module_title(edge.module_name, edge.module)}: its charge does not reach a "
+                "neuron layer unchanged, expected layer(synapse(x)) with nothing between and "
+                "nothing added: initialize the parts one by one, each as "
+                "SpikingSequential(synapse, layer) with the input that it gets. To pool, pool "
+                "spikes; nwavesdk.init.fan_in_init takes any net."
+            )
     return driven
+
+
+def _runs_before_neurons(net: NetEdges, name: str) -> bool:
+    """Whether a spiking layer runs after a synapse; if none does, it is a read-out."""
+    later = net.order[net.order.index(name) :] if name in net.order else ()
+    return any(name in net.layers and not net.layers[name].neuron.is_readout for name in later)
 
 
 def _is_frontend(module: nn.Module) -> bool:

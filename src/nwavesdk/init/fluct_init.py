@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -166,11 +166,9 @@ def fluct_init(
         J. Rossbroich, J. Gygax and F. Zenke, "Fluctuation-driven initialization for spiking neural
         network training", 2022, doi:10.48550/arXiv.2206.10226, section 2.
     """
-    targets = _Targets(
-        alpha=finite_number(_OWNER, "alpha", alpha, above=0, most=1),
-        mu_u=finite_number(_OWNER, "mu_u", mu_u, below=1, unit="thresholds"),
-        max_dead=finite_number(_OWNER, "max_dead", max_dead, least=0, below=1),
-    )
+    finite_number(_OWNER, "alpha", alpha, above=0, most=1)
+    finite_number(_OWNER, "mu_u", mu_u, below=1, unit="thresholds")
+    finite_number(_OWNER, "max_dead", max_dead, least=0, below=1)
     max_batches = whole_number(_OWNER, "max_batches", max_batches)
     batches = first_batches(_OWNER, model, inputs, max_batches)
     net = find_edges(model)
@@ -188,23 +186,25 @@ def fluct_init(
             f"fluct_init found no synapse with a neuron layer in {type(model).__name__}, expected "
             "at least one: layers must take the output of a synapse unchanged."
         )
-    xis = _xi_per_layer(xi_targets, layers)
-    fluctuations = tuple(
-        _initialize(driven, driver_inputs(work, driven.driver, batches), xi, targets, generator)
-        for driven, xi in zip(layers, xis, strict=True)
-    )
-    report = FluctReport(fluctuations, net.uncovered, weights_before_norms(model))
-    _copy_weights(layers, model)
-    _warn_of_dead_neurons(report, targets.max_dead)
+    fluctuations = []
+    for driven, xi in zip(layers, _xi_per_layer(xi_targets, layers), strict=True):
+        _reset_bias(driven)
+        fluctuation = Fluctuation(driven, driver_inputs(work, driven.driver, batches), generator)
+        if xi is None:
+            xi = fluctuation.default_xi(mu_u, alpha)
+        fluctuation.draw_weights(mu_u, xi, alpha)
+        fluctuations.append(fluctuation.wake_dead_neurons(xi, mu_u, max_dead))
+    report = FluctReport(tuple(fluctuations), net.uncovered, weights_before_norms(model))
+    for parameter, value in zip(model.parameters(), work.parameters(), strict=True):
+        parameter.copy_(value)
+    _warn_of_dead_neurons(report, max_dead)
     return report
 
 
-class _Targets(NamedTuple):
-    """The checked arguments of `fluct_init` that all layers share."""
-
-    alpha: float
-    mu_u: float
-    max_dead: float
+def _reset_bias(driven: DrivenLayer) -> None:
+    bias = driven.driver._parameters.get("bias_orig", driven.driver.bias)
+    if bias is not None:
+        bias.zero_()
 
 
 def _xi_per_layer(
@@ -219,38 +219,6 @@ def _xi_per_layer(
             f"{', '.join(d.layer_name or d.driver_name for d in layers)}), got {len(xis)}."
         )
     return [finite_number(_OWNER, "xi_targets", xi, above=0) for xi in xis]
-
-
-def _initialize(
-    driven: DrivenLayer,
-    inputs: list[Tensor],
-    xi: float | None,
-    targets: _Targets,
-    generator: torch.Generator | None,
-) -> LayerFluctuation:
-    alpha, mu_u, max_dead = targets
-    bias = driven.driver._parameters.get("bias_orig", driven.driver.bias)
-    if bias is not None:
-        bias.zero_()
-    fluctuation = Fluctuation(driven, inputs, generator)
-    if xi is None:
-        is_recurrent = driven.layer.recurrent_weights is not None
-        xi = fluctuation.default_xi(mu_u, alpha if is_recurrent else 1.0)
-    fluctuation.draw_weights(mu_u, xi, alpha)
-    rates = fluctuation.wake_dead_neurons(mu_u, max_dead)
-    return fluctuation.report(xi, rates)
-
-
-def _copy_weights(layers: list[DrivenLayer], model: nn.Module) -> None:
-    """Copy the weights from the working copy to the user's model."""
-    for driven in layers:
-        driver = model.get_submodule(driven.driver_name)
-        for name, value in driven.driver.named_parameters(recurse=False):
-            getattr(driver, name).copy_(value)
-        layer = model.get_submodule(driven.layer_name)
-        for name, value in driven.layer.named_parameters(recurse=False):
-            if name.startswith("recurrent_weights"):
-                layer.get_parameter(name).copy_(value)
 
 
 def _warn_of_dead_neurons(report: FluctReport, max_dead: float) -> None:

@@ -4,7 +4,6 @@ import copy
 import itertools
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.masks import is_pruned
 from nwavesdk.net.preparation import ChipInstance, prepare_net
 from nwavesdk.net.wiring import module_title
-from nwavesdk.surrogate import Surrogate
 
 __all__ = ["Fluctuation", "LayerFluctuation", "psp_kernel", "rest_distance"]
 
@@ -24,9 +22,9 @@ _PROBE = 1e-3
 # A kernel ends where it has fallen to this share of its peak.
 _DECAYED = 1e-6
 _CHUNK_STEPS = 256
-_MOST_STEPS = 1 << 17
+_MAX_STEPS = 1 << 17
 
-_LEAST_XI = 2.0
+_MIN_XI = 2.0
 # Largest charge in standard deviations, for the default xi: 5 % of the weights are then cut off.
 _LIMIT_IN_STDS = 2.0
 # First step and largest value of the mean membrane in the search [thresholds].
@@ -45,7 +43,7 @@ class LayerFluctuation:
         synapse: Name of the synapse in the model.
         layer: Name of the neuron layer in the model.
         xi: Wanted distance of the membrane from threshold [standard deviations of the membrane].
-        xi_measured: This distance in the end, measured on the layer without its spikes.
+        xi_measured: This distance in the end, measured as if there were no spikes.
         mean: Mean of the feed-forward weights.
         std: Standard deviation of the feed-forward weights.
         rate: Spikes per step and neuron.
@@ -101,28 +99,27 @@ class Fluctuation:
             )
         # One column for each target: neuron, or output channel of a convolution.
         self.columns = driven.edge.to_columns(driven.edge.weight).shape
-        kernel = psp_kernel(driven.layer)
-        distance = rest_distance(driven.layer)
-        self.threshold = self._mean_by_target(distance)
+        self.kernel = psp_kernel(driven.layer)
+        self.distance = rest_distance(driven.layer)
+        self.threshold = self._mean_by_target(self.distance)
         self.limit = charge_limit(driven.driver)
         n = self._inputs_by_target()
         # ε̂, and the membrane's variance for weights of variance 1.
-        self.energy = self._mean_by_target(kernel.square().sum(0))
+        self.energy = self._mean_by_target(self.kernel.square().sum(0))
         self.variance_per_weight = n * self.mean_square * self.energy
         # A mean near 0 of values of both signs drives nothing. The search then uses their size.
         size = math.sqrt(self.mean_square)
         drive = mean if abs(mean) > 1e-3 * size else size
         # The mean charge for a mean membrane of one threshold: θ / (n ν ε̄).
-        kernel_sum = self._mean_by_target(kernel.sum(0))
+        kernel_sum = self._mean_by_target(self.kernel.sum(0))
         self.charge_per_threshold = self.threshold / (n * drive * kernel_sum)
         self.z = torch.randn(self.columns, generator=generator).to(self.threshold)
         self.z_recurrent: Tensor | None = None
         if driven.layer.recurrent_weights is not None:
-            N = distance.numel()
+            N = self.distance.numel()
             self.z_recurrent = torch.randn(N, N, generator=generator).to(self.threshold)
         self.std = torch.zeros_like(self.threshold)
         self.passes = 0
-        self.raised = 0.0
 
     def _mean_by_target(self, values: Tensor) -> Tensor:
         """The mean of a value of all neurons [N] over those of a target, [targets]."""
@@ -155,10 +152,11 @@ class Fluctuation:
         """The mean charge of a weight for a mean membrane of `mu_u` thresholds, [N]."""
         return (mu_u * self.charge_per_threshold).clamp(-self.limit, self.limit)
 
-    def default_xi(self, mu_u: float, share: float) -> float:
+    def default_xi(self, mu_u: float, alpha: float) -> float:
         """The smallest ξ of at least 2 for which the chip can hold the charges."""
+        share = 1.0 if self.z_recurrent is None else alpha
         std = self._std_for_unit_xi(mu_u, share)
-        return max(_LEAST_XI, float(std.max()) * _LIMIT_IN_STDS / self.limit)
+        return max(_MIN_XI, float(std.max()) * _LIMIT_IN_STDS / self.limit)
 
     def _std_for_unit_xi(self, mu_u: float, share: float) -> Tensor:
         """Standard deviation of the charges for ξ = 1 if their mean is 0, [N]."""
@@ -201,8 +199,8 @@ class Fluctuation:
         self.passes += 1
         return self._mean_by_target(self.driven.rates(self.inputs))
 
-    def wake_dead_neurons(self, mu_u: float, max_dead: float) -> Tensor:
-        """Raise the mean of each dead neuron as little as wakes it; return the rates, [N].
+    def wake_dead_neurons(self, xi: float, mu_u: float, max_dead: float) -> LayerFluctuation:
+        """Raise the mean of each dead neuron as little as wakes it; return the layer's state.
 
         The search starts at `mu_u` and does nothing if at most `max_dead` of the neurons are dead.
         Neurons that stay dead keep the highest mean that was tried.
@@ -212,8 +210,8 @@ class Fluctuation:
         for _ in range(1 if self.z_recurrent is None else _RECURRENT_SEARCHES):
             if _dead_share(rates) > max_dead:
                 means, rates = self._search_means(means, rates, max_dead)
-        self.raised = float((means > mu_u).double().mean())
-        return rates
+        raised = float((means > mu_u).double().mean())
+        return self._report(xi, rates, raised)
 
     def _search_means(self, means: Tensor, rates: Tensor, max_dead: float) -> tuple[Tensor, Tensor]:
         highest = (self.limit / self.charge_per_threshold.abs()).clamp(max=_HIGHEST_MEAN)
@@ -235,8 +233,7 @@ class Fluctuation:
             awake = torch.where(fires, middle, awake)
         return awake, self.set_mean_and_run(awake)
 
-    def report(self, xi: float, rates: Tensor) -> LayerFluctuation:
-        """The state of the layer after the search."""
+    def _report(self, xi: float, rates: Tensor, raised: float) -> LayerFluctuation:
         driver = self.driven.driver
         weight = self.driven.edge.weight.detach()
         if is_pruned(driver, "weight"):
@@ -250,25 +247,34 @@ class Fluctuation:
             std=float(weight.std()),
             rate=float(rates.mean()),
             dead=_dead_share(rates),
-            raised=self.raised,
+            raised=raised,
             at_limit=share_at_limit(driver, weight),
             passes=self.passes,
         )
 
     def _measure_xi(self) -> float:
-        layer = self.driven.layer
+        """The distance from threshold of the membranes that the charges make without spikes."""
+        recurrent = self.driven.layer.effective_recurrent_weights()
         parts = []
         for x in self.inputs:
-            cur, spk = self.driven.charge_and_spikes(x)
-            recurrent = layer.effective_recurrent_weights()
+            cur, spk = (values.double().flatten(2) for values in self.driven.charge_and_spikes(x))
             if recurrent is not None:
                 # Spikes of a step arrive as charge in the next one.
-                charge = (spk[:, :-1].flatten(2) @ recurrent.to(spk)).reshape(cur[:, 1:].shape)
-                cur = torch.cat([cur[:, :1], cur[:, 1:] + charge], 1)
-            parts.append(_free_z(layer, cur).double().flatten(0, 1))
+                cur[:, 1:] += spk[:, :-1] @ recurrent.double()
+            potential = _convolve(cur, self.kernel.to(cur))
+            parts.append((potential - self.distance.to(cur)).flatten(0, 1))
+
         z = torch.cat(parts)
         spread = float(z.var(0, unbiased=False).mean().sqrt())
         return -float(z.mean()) / spread if spread else math.inf
+
+
+def _convolve(values: Tensor, kernel: Tensor) -> Tensor:
+    """The convolution of values [B, T, N] with a kernel [K, N] over time, [B, T, N]."""
+    T = values.shape[1]
+    spectrum = torch.fft.rfft(values, 2 * T, dim=1) * torch.fft.rfft(kernel[:T], 2 * T, dim=0)
+    potential: Tensor = torch.fft.irfft(spectrum, 2 * T, dim=1)
+    return potential[:, :T]
 
 
 def _dead_share(rates: Tensor) -> float:
@@ -328,9 +334,9 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
     parts: list[Tensor] = []
     peak = 0.0
     while not parts or float(parts[-1][-1].abs().max()) > _DECAYED * peak:
-        if len(parts) * _CHUNK_STEPS >= _MOST_STEPS:
+        if len(parts) * _CHUNK_STEPS >= _MAX_STEPS:
             raise RuntimeError(
-                f"{type(layer).__name__}: the membrane has not decayed {_MOST_STEPS} steps after a "
+                f"{type(layer).__name__}: the membrane has not decayed {_MAX_STEPS} steps after a "
                 f"charge: shorten its time constants, or lengthen dt ({layer.dt:g} s)."
             )
         z = probe.record(x.reshape(2, _CHUNK_STEPS, *layer.features)).z.flatten(2)
@@ -344,41 +350,6 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
             "one that it moves: initialize the weights in another way."
         )
     return kernel
-
-
-class _NoSpikes(Surrogate):
-    """Holds the neurons of the reference solver silent, and records their z."""
-
-    formula: ClassVar[str] = "none: there are no spikes"
-
-    def __init__(self) -> None:
-        self.z: list[Tensor] = []
-
-    # Solvers store one spec per value forever.
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _NoSpikes)
-
-    def __hash__(self) -> int:
-        return hash(_NoSpikes)
-
-    def derivative(self, z: Tensor) -> Tensor:
-        return torch.zeros_like(z)
-
-    def __call__(self, z: Tensor) -> Tensor:
-        self.z.append(z)
-        return torch.zeros_like(z)
-
-
-def _free_z(layer: NeuronLayer, cur: Tensor) -> Tensor:
-    """The argument of the spike under the charge `cur`, without spikes, [B, T, N]."""
-    probe = _copy_for_measurement(layer)
-    probe.solver = "reference"
-    probe.spike_grad = silent = _NoSpikes()
-    prepare_net(probe)
-    probe(cur)
-    z = torch.stack(silent.z, 1)
-    silent.z = []
-    return z
 
 
 def _copy_for_measurement(layer: NeuronLayer) -> NeuronLayer:

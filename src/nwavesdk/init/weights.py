@@ -1,23 +1,29 @@
-"""Weights by the charge that they give: through the chip's charge law and within its limit.
+"""Weights without a search: through the charge law of a chip, by fan-in, and to read-outs.
 
 `init_weights` draws weights that a chip can hold from the first step of training on.
 """
 
+import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
-from nwavesdk.internal.checks import positive_number, seed_number
-from nwavesdk.layers import NetEdges, NeuronLayer, find_edges
+from nwavesdk.init.driven import first_batches
+from nwavesdk.internal.checks import positive_number, seed_number, whole_number
+from nwavesdk.layers import NetEdges, NeuronLayer, prepare_net
 from nwavesdk.layers.masks import is_pruned
+from nwavesdk.net.edges import Edge, find_edges
 from nwavesdk.net.wiring import module_title
 
 __all__ = [
     "charge_limit",
+    "fan_in_init",
     "generator_for",
     "init_weights",
+    "readout_init",
     "reject_parametrized",
     "set_charges",
     "share_at_limit",
@@ -136,3 +142,157 @@ def generator_for(seed: int | None) -> torch.Generator | None:
     if seed is None:
         return None
     return torch.Generator().manual_seed(seed_number("initial weights", seed))
+
+
+@torch.no_grad()
+def fan_in_init(model: nn.Module, gain: float = 2.0, seed: int | None = None) -> None:
+    """Draw normal weights of mean 0 and standard deviation gain/√fan_in; set biases to 0.
+
+    The fan-in is the number of inputs of a neuron: N_in of a dense weight, and
+    C_in / groups · kernel of a convolution, over time too. A neuron with inputs of rate ν then gets
+    a charge of standard deviation gain · √ν [thresholds], whatever the size of its layer.
+
+    With the default gain of 2, four layers of convolutions and LIF neurons keep firing in 1 to 27 %
+    of all steps, for time constants from 5 to 100 steps, inputs that spike in 10 % of all steps,
+    and with pooling between the layers. Weaker inputs with time constants of a few steps, or with
+    average pooling, need a gain of 3. Torch's own initialization has a standard deviation of
+    0.58/√fan_in, behind which deeper layers starve. `docs/convolution.md` has the table. In front
+    of batch norm, the scale of weights does not matter. `LIFSynapse`, `DelayedSynapse` and
+    `TemporalConv` begin like this.
+
+    Recurrent weights, front ends and the synapses of chips do not change; see `init_weights` of
+    `nwavesdk.init.weights` for these. `fluct_init` measures the input instead, and suits neurons of
+    any kind.
+
+    Args:
+        model: Any module; its `nn.Linear`, convolutions and synapses are initialized.
+        gain: Standard deviation of a neuron's charge when all its inputs spike [thresholds].
+        seed: Seed of the draws; None draws from torch's global generator.
+
+    Raises:
+        TypeError: If `model` is not a module.
+        ValueError: If `gain` is not a finite number above 0, or the model has no such weights.
+        RuntimeError: If weights are parametrized.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> net = SpikingSequential(nn.Conv2d(2, 16, 5), LIFLayer((16, 28, 28), taus=10e-3))
+        >>> fan_in_init(net, seed=0)
+        >>> round(net[0].weight.std().item() * 50**0.5, 1), net[0].bias.any().item()
+        (2.0, False)
+    """
+    gain = positive_number("fan_in_init", "gain", gain, "thresholds")
+    net = find_edges(model)
+    # Front ends have one weight per neuron.
+    edges = [
+        edge
+        for edge in net.edges
+        if edge.profile is None and not edge.is_recurrent and edge.weight.ndim > 1
+    ]
+    if not edges:
+        raise ValueError(
+            f"fan_in_init: {type(model).__name__} has no dense weights, convolutions or delays "
+            "without a chip: for chips use nwavesdk.init.weights.init_weights."
+        )
+    reject_parametrized("fan_in_init", model, net)
+    generator = generator_for(seed)
+    for edge in edges:
+        (weight,) = edge.trained_parameters().values()
+        drawn = torch.randn(weight.shape, generator=generator)
+        weight.copy_(drawn * (gain / math.sqrt(edge.fan_in)))
+        bias = getattr(edge.module, "bias", None)
+        if isinstance(bias, Tensor):
+            bias.zero_()
+
+
+_OWNER = "readout_init"
+
+
+@torch.no_grad()
+def readout_init(
+    model: nn.Module, inputs: Any, std: float = 0.3, *, max_batches: int = 8
+) -> dict[str, float]:
+    """Scale the weights to each read-out until its membranes have the deviation `std` on `inputs`.
+
+    Weights that make neurons spike give a read-out far larger values: a cross-entropy of its
+    membranes begins at 10 to 30 and has to be unlearned. At the default it begins near
+    ln(number of classes), as a guess does. The membranes of a read-out are linear in these weights,
+    so one pass is enough. Call it after the rest of the net is initialized.
+
+    Args:
+        model: Any module in which `LILayer` or another read-out takes the charge of a synapse.
+        inputs: A batch [B, T, ...], or batches, as for `fluct_init`.
+        std: Root mean square of the membranes over recordings, steps and outputs [membrane].
+        max_batches: Largest number of batches of `inputs`.
+
+    Returns:
+        The factor of each weight, by its name.
+
+    Raises:
+        TypeError: If `model` or `inputs` is something else.
+        ValueError: If an argument is out of its range, or the model has no read-out.
+        RuntimeError: If weights are parametrized, or a read-out stays silent.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential
+        >>> hidden = LIFSynapse(8, 50), LIFLayer(50, 10e-3)
+        >>> net = SpikingSequential(*hidden, LIFSynapse(50, 3), LILayer(3, tau=20e-3))
+        >>> x = torch.rand(4, 60, 8, generator=torch.Generator().manual_seed(0))
+        >>> factors = readout_init(net, x, std=0.5)
+        >>> prepare_net(net)
+        >>> round(net(x)[1].square().mean().sqrt().item(), 2)
+        0.5
+    """
+    std = positive_number(_OWNER, "std", std, "membrane")
+    max_batches = whole_number(_OWNER, "max_batches", max_batches)
+    batches = first_batches(_OWNER, model, inputs, max_batches)
+    net = find_edges(model, batches[0][:1])
+    edges = [
+        edge for edge in net.edges if edge.target is not None and edge.target.neuron.is_readout
+    ]
+    if not edges:
+        raise ValueError(
+            f"{_OWNER}: {type(model).__name__} has no read-out that takes the charge of a synapse "
+            "unchanged, expected a LILayer, for example: for outputs that spike use "
+            "nwavesdk.init.fluct_init."
+        )
+    reject_parametrized(_OWNER, model, net)
+    factors = {}
+    for name, size in _membrane_sizes(model, edges, batches).items():
+        if not size:
+            raise RuntimeError(
+                f"{_OWNER}: the read-out {name} stays at 0, expected inputs that reach it: "
+                "initialize the layers before it first, with nwavesdk.init.fluct_init."
+            )
+        for edge in edges:
+            if edge.target_name == name:
+                _scale(edge, std / size)
+                factors[edge.name] = std / size
+    return factors
+
+
+def _membrane_sizes(model: nn.Module, edges: list[Edge], batches: list[Tensor]) -> dict[str, float]:
+    """Root mean square of the membranes of each read-out, by its name."""
+    work = copy.deepcopy(model).eval()
+    squares: dict[str, list[Tensor]] = {str(edge.target_name): [] for edge in edges}
+
+    def watch(name: str) -> Any:
+        def keep(_: nn.Module, __: object, output: tuple[Tensor, Tensor]) -> None:
+            squares[name].append(output[1].double().square().flatten())
+
+        return keep
+
+    for name in squares:
+        work.get_submodule(name).register_forward_hook(watch(name))
+    for x in batches:
+        prepare_net(work)
+        work(x)
+    return {name: math.sqrt(torch.cat(parts).mean()) for name, parts in squares.items()}
+
+
+def _scale(edge: Edge, factor: float) -> None:
+    for parameter in edge.trained_parameters().values():
+        parameter.mul_(factor)
+    bias = getattr(edge.module, "bias", None)
+    if isinstance(bias, Tensor):
+        bias.mul_(factor)

@@ -1,6 +1,7 @@
 """Checks of single arguments: return the value in the form that is stored, or raise one clear line.
 
-Every message names the owner of the argument, the argument, what is expected and what it got.
+Every message names the owner of the argument, the argument, the expected value and the value that
+it got.
 """
 
 import math
@@ -48,7 +49,7 @@ def shown(value: object) -> str:
     """
     try:
         text = _SHORT.repr(value)
-    except Exception:  # a repr that fails, such as that of a number with too many digits
+    except Exception:  # a repr that fails, as of a number with too many digits
         text = f"a value of type {type(value).__name__}"
     return printable(re.sub(r"\s*\n\s*", " ", text))
 
@@ -71,13 +72,13 @@ def close_name(name: object, names: Iterable[str]) -> str:
 
 
 def choice(owner: str, name: str, value: object, choices: Sequence[str]) -> str:
-    """One of `choices`.
+    """The value, which must be one of `choices`.
 
     Args:
         owner: Class or function that takes the argument, for the message.
         name: Name of the argument.
         value: The argument.
-        choices: What it may be.
+        choices: The allowed values.
 
     Raises:
         ValueError: If `value` is not one of `choices`.
@@ -169,7 +170,7 @@ def whole_number(
     Args:
         owner: Class or function that takes the argument, for the message.
         name: Name of the argument.
-        value: An int, or what Python takes as an index, such as a NumPy integer.
+        value: An int, or another number that Python takes as an index, such as a NumPy integer.
         least: Smallest allowed number.
         most: Largest allowed number.
 
@@ -214,23 +215,23 @@ def switch(owner: str, name: str, value: object) -> bool:
     raise ValueError(f"{owner}: {name} must be True or False, got {shown(value)}.")
 
 
-def require_memory(owner: str, what: str, needed_bytes: float, remedy: str) -> None:
-    """Reject what the memory of this machine cannot hold, before it is allocated.
+def require_memory(owner: str, data: str, needed_bytes: float, remedy: str) -> None:
+    """Reject data that the memory of this machine cannot hold, before it is allocated.
 
     Args:
         owner: Option, class or function that needs the memory, for the message.
-        what: What needs it, such as "824 recordings of 1,000 steps and 16 channels"; plural.
-        needed_bytes: A lower bound of what it takes [bytes].
-        remedy: What to do about it.
+        data: The data in words, in plural, such as "824 recordings of 1,000 steps".
+        needed_bytes: A lower bound of their size [bytes].
+        remedy: The remedy as a command, such as "lower --limit".
 
     Raises:
-        ValueError: If it takes more than is free.
+        ValueError: If they need more memory than is free.
     """
     free_bytes = _free_memory()
     if needed_bytes > free_bytes:
         needed = f"{min(needed_bytes, 1e30) / 1e9:,.1f} GB"
         raise ValueError(
-            f"{owner}: {what} need {needed} of memory, expected at most the "
+            f"{owner}: {data} need {needed} of memory, expected at most the "
             f"{free_bytes / 1e9:,.1f} GB that are free: {remedy}."
         )
 

@@ -4,8 +4,8 @@ Design requirements:
 
 - A file is complete or absent, even if the process or the machine dies during a write.
 - A write changes nothing except the named file: it follows no link, and replaces no device.
-- A read ends: it never waits for a pipe, and never takes more memory than its limit. What is wrong
-  becomes one line that names the file and the remedy.
+- A read ends: it never waits for a pipe, and never takes more memory than its limit. A
+  fault becomes one line that names the file and the remedy.
 """
 
 import os
@@ -50,26 +50,26 @@ _KINDS = {
 
 
 class FileError(ValueError):
-    """A file cannot be used; the text names the file, what is wrong, and the remedy.
+    """A file cannot be used; the text names the file, its fault, and the remedy.
 
     Args:
         path: The file.
-        what: What is wrong with it, such as "is empty".
-        remedy: What to do about it.
+        fault: Its fault as the predicate of a sentence, such as "is empty".
+        remedy: The remedy as a command, such as "repair it".
     """
 
-    def __init__(self, path: object, what: str, remedy: str = "repair or remove it") -> None:
-        super().__init__(path, what, remedy)
+    def __init__(self, path: object, fault: str, remedy: str = "repair or remove it") -> None:
+        super().__init__(path, fault, remedy)
         self.path = path
-        self.what = what
+        self.fault = fault
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{shown_path(self.path)} {printable(self.what)}: {self.remedy}."
+        return f"{shown_path(self.path)} {printable(self.fault)}: {self.remedy}."
 
 
 class FileWriteError(OSError):
-    """A file cannot be written; what was in its place is unchanged."""
+    """A file cannot be written; an older file of this name is unchanged."""
 
     def __str__(self) -> str:
         path = printable(os.fsdecode(self.filename))
@@ -153,29 +153,29 @@ def _check_kind(path: Path, expected: int) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:  # a name that is too long, or has a null character
-        what = f"cannot be written ({reason_of(error)})"
-        raise FileError(path, what, "change the name") from None
+        fault = f"cannot be written ({reason_of(error)})"
+        raise FileError(path, fault, "change the name") from None
 
     if stat.S_IFMT(mode) != expected:
-        what = f"is {kind_of(mode)}, expected {kind_of(expected)}"
-        raise FileError(path, what, "choose another name")
+        fault = f"is {kind_of(mode)}, expected {kind_of(expected)}"
+        raise FileError(path, fault, "choose another name")
 
 
 def _check_writable(path: Path, folder: Path) -> None:
     """Reject a path if its folder, or the nearest one above that exists, cannot be written."""
     nearest = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
     if not os.access(nearest, os.W_OK | os.X_OK):
-        what = f"cannot be written ({shown_path(nearest)} is not a folder that you can write)"
-        raise FileError(path, what, "change its permissions, or choose another place")
+        fault = f"cannot be written ({shown_path(nearest)} is not a folder that you can write)"
+        raise FileError(path, fault, "change its permissions, or choose another place")
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and those around it, for this user only; those that exist are unchanged.
+    """Make a folder and its missing parents for this user only; existing folders are unchanged.
 
     Raises:
         OSError: If it cannot be made.
     """
-    # Whatever the umask, and also around it: `mkdir(parents=True)` gives its mode to the last only.
+    # One by one, because `mkdir(parents=True)` applies its mode to the last folder only.
     for path in reversed((folder, *folder.absolute().parents)):
         if not path.exists():
             path.mkdir(0o700, exist_ok=True)
@@ -190,7 +190,7 @@ def write_atomically(
         path: The file; its folder is made if it is missing.
         content: All of its content.
         replace: Whether an older file is replaced.
-        mode: Permissions of the file, without those that the umask takes away.
+        mode: Permissions of the file, before the umask removes some.
 
     Raises:
         FileError: If `path` is a link, a folder, a device or anything else but a file.
@@ -199,6 +199,7 @@ def write_atomically(
     """
     _check_kind(path, stat.S_IFREG)
     draft = draft_of(path)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # "x" creates the draft: it opens no file or link that is there already.
@@ -206,7 +207,8 @@ def write_atomically(
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # A link is only made where nothing is.
+
+        # Unlike a rename, a link fails if the name exists, which two processes cannot both pass.
         publish = os.replace if replace else os.link
         publish(draft, path)
     except OSError as error:
@@ -220,8 +222,8 @@ def write_atomically(
 
 def draft_of(path: Path) -> Path:
     """A new name for the draft of a file, in its folder."""
-    # Without the name of the file, with which its own would be too long. A process number is not
-    # unique: containers that share a folder have the same numbers.
+    # The draft does not repeat the name of the file, which may have the full length of a name. Its
+    # number is random, because containers that share a folder have equal process numbers.
     return path.with_name(f".{secrets.token_hex(8)}.draft")
 
 
@@ -256,7 +258,7 @@ def read_bytes(
     Args:
         path: The file.
         most: Largest allowed size [bytes].
-        remedy: What to do about a larger file, which is not read.
+        remedy: The remedy for a larger file, which is not read.
 
     Raises:
         FileError: If it does not exist, is not a regular file, cannot be read, or is larger.
@@ -268,17 +270,19 @@ def read_bytes(
     except FileNotFoundError:
         raise FileError(path, "does not exist", "check the name") from None
     except (OSError, ValueError) as error:
-        what = f"cannot be read ({reason_of(error)})"
-        raise FileError(path, what, "change its permissions or its name") from None
+        fault = f"cannot be read ({reason_of(error)})"
+        raise FileError(path, fault, "change its permissions or its name") from None
 
     if not is_file:
-        raise FileError(path, f"is {kind_of(status.st_mode)}, expected a file", "name another one")
+        raise FileError(
+            path, f"is {kind_of(status.st_mode)}, expected a file", "pass the path of a file"
+        )
     if status.st_size > most:
-        what = f"is too large ({status.st_size:,} bytes, expected at most {most:,})"
-        raise FileError(path, what, remedy)
+        fault = f"is too large ({status.st_size:,} bytes, expected at most {most:,})"
+        raise FileError(path, fault, remedy)
     return content
 
 
 def kind_of(mode: int) -> str:
-    """What has this mode, such as "a pipe"."""
+    """The kind of file of a mode, with its article, such as "a pipe"."""
     return _KINDS.get(stat.S_IFMT(mode), "neither a file nor a folder")

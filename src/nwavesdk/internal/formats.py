@@ -29,11 +29,11 @@ __all__ = [
     "write_sealed",
 ]
 
-# Stands for the seal in a content that is not sealed yet.
+# The placeholder for the seal in a content that is not sealed yet.
 UNSEALED = "unsealed" * 8
 
-# The seal in JSON, also in that of a safetensors header. It is the first entry of this name: within
-# a text, JSON writes its quotes with backslashes.
+# The seal in JSON, also in the JSON of a safetensors header. The first match is the entry: within a
+# text, JSON writes quotes with backslashes.
 _SEAL = re.compile(rb'("sha256": ?")\w{64}(?=")')
 
 
@@ -53,9 +53,10 @@ def parse_json(content: bytes, path: object) -> dict[str, Any]:
 
     with _parsing("JSON", path):
         value = json.loads(content.decode(), parse_constant=reject)
+
     if not isinstance(value, dict):
-        what = f"holds a JSON {type(value).__name__}, expected an object in braces"
-        raise FileError(path, what, "restore it")
+        fault = f"holds a JSON {type(value).__name__}, expected an object in braces"
+        raise FileError(path, fault, "restore it")
     return value
 
 
@@ -74,8 +75,8 @@ def _parsing(form: str, path: object) -> Iterator[None]:
     try:
         yield
     except (ValueError, RecursionError) as error:
-        what = f"is not {form} ({one_line(error)})"
-        raise FileError(path, what, "restore or remove it") from None
+        fault = f"is not {form} ({one_line(error)})"
+        raise FileError(path, fault, "restore or remove it") from None
 
 
 def read_tensors(content: bytes, path: object) -> tuple[dict[str, Any], dict[str, str]]:
@@ -93,8 +94,8 @@ def read_tensors(content: bytes, path: object) -> tuple[dict[str, Any], dict[str
     try:
         tensors = load(content)
     except Exception as error:  # a damaged file can raise anything
-        what = f"has no tensors that can be read ({one_line(error)})"
-        raise FileError(path, what, "restore it") from None
+        fault = f"has no tensors that can be read ({one_line(error)})"
+        raise FileError(path, fault, "restore it") from None
 
     # A file begins with the length of its header in 8 bytes. The header is JSON, which `load` has
     # checked: the texts are texts.
@@ -110,7 +111,7 @@ def seal(content: bytes, owner: str = "") -> bytes:
 
     Args:
         content: The content, in JSON or safetensors, with `UNSEALED` as its entry `sha256`.
-        owner: Text that identifies what the file belongs to, which the checksum covers, too.
+        owner: Text that identifies the owner of the file; the checksum covers it, too.
     """
     return _replace_seal(content, sha256(content + owner.encode()).hexdigest())
 
@@ -124,13 +125,13 @@ def check_seal(content: bytes, path: object, owner: str = "") -> None:
         owner: As in `seal`.
 
     Raises:
-        FileError: If it has no seal, if any bit differs from what was written, or the owner does.
+        FileError: If it has no seal, or if any bit or the owner has changed.
     """
     unsealed = _replace_seal(content, UNSEALED)
     if unsealed == content or seal(unsealed, owner) != content:
         other = " or belongs to another run than config.json describes" if owner else ""
-        what = f"is damaged{other} (its checksum is wrong)"
-        raise FileError(path, what, "restore it or write it again")
+        fault = f"is damaged{other} (its checksum is wrong)"
+        raise FileError(path, fault, "restore it or write it again")
 
 
 def write_sealed(path: Path, values: Mapping[str, Any], owner: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Imports of optional dependencies, or the `pip install` that brings them; imports on first use."""
+"""Imports of optional dependencies, with a hint for missing ones, and imports on first use."""
 
 import re
 import sys
@@ -38,6 +38,7 @@ def require(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
+        # An import that fails inside of an installed package is its own error.
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise

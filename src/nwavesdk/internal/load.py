@@ -22,7 +22,7 @@ def _core_names() -> set[str]:
 class LoadMonitor:
     """Measures the load of the usable cores by other processes from now on.
 
-    Compiled code that waits for its threads suffers from it.
+    Such a load slows compiled code down, because it waits for all of its threads.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class LoadMonitor:
         now = _core_seconds()
         if self._start is None or now is None:
             return None
+
         passed, busy, ours = (end - begin for begin, end in zip(self._start, now, strict=True))
         return round(min(max((busy - ours) / max(passed, 1e-9), 0.0), 1.0), 3)
 

@@ -60,11 +60,11 @@ class FrozenModel(BaseModel):
 
         Args:
             content: A mapping of field names to values.
-            owner: What the content belongs to, for the message.
+            owner: The owner of the content, for the message.
 
         Raises:
-            ValueError: If a field is unknown, missing or out of its range. One line names it, what
-                it got and what is expected.
+            ValueError: If a field is unknown, missing or out of its range. One line names it, the
+                value that it got and the expected value.
         """
         try:
             return cls.model_validate(content)
@@ -84,7 +84,7 @@ def _is_wrong_bool(value: object, annotation: Any) -> bool:
     return takes_numbers and any(isinstance(item, bool) for item in values)
 
 
-# Beginnings of pydantic's sentences, and what replaces them.
+# Beginnings of pydantic's sentences, and our words for them.
 _PLAIN_TEXTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^Input should be greater than or equal to ", "expected at least "),
     (r"^Input should be less than or equal to ", "expected at most "),
@@ -106,7 +106,7 @@ _PLAIN_TEXTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 )
 
 # A damaged list may have a problem in each of its elements.
-MOST_PROBLEMS = 5
+MAX_PROBLEMS = 5
 
 
 def plain_text(message: str) -> str:
@@ -122,11 +122,11 @@ def plain_text(message: str) -> str:
 
 
 def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> str:
-    """One line with the first problems: the place of each, what is expected and what it got.
+    """One line with the first problems: the field, the expected value and the value that it got.
 
     Args:
         error: The error of pydantic.
-        owner: What the content belongs to; it begins the line.
+        owner: The owner of the content; it begins the line.
         name: Name of the field that was validated, if it was one field only.
 
     Example:
@@ -137,22 +137,24 @@ def describe_errors(error: ValidationError, owner: str = "", name: str = "") -> 
         "the config: seed: expected a whole number (got 'one')"
     """
     errors = error.errors(include_url=False, include_context=False)
-    problems = "; ".join(_describe_one(details, name) for details in errors[:MOST_PROBLEMS])
-    if len(errors) > MOST_PROBLEMS:
-        problems += f"; and {len(errors) - MOST_PROBLEMS} more"
+    problems = "; ".join(_describe_problem(details, name) for details in errors[:MAX_PROBLEMS])
+    if len(errors) > MAX_PROBLEMS:
+        problems += f"; and {len(errors) - MAX_PROBLEMS} more"
     return f"{owner}: {problems}" if owner else problems
 
 
-def _describe_one(details: Any, name: str) -> str:
-    # A message may repeat a text of the file.
+def _describe_problem(details: Any, name: str) -> str:
+    # A message may repeat a text of the file, which can be long or have control characters.
     message = plain_text(printable(details["msg"].removeprefix("Value error, "))[:500])
     parts = [printable(part)[:100] for part in (name, *details["loc"]) if part != ""]
-    place = ".".join(parts)[:300]
+    field = ".".join(parts)[:300]
+
+    # A validator of the whole model has written the fields and their values into its message.
     is_ours = details["type"] == "value_error"
-    if is_ours and (not place or message.startswith(f"{parts[0]}.")):
-        # A validator of the whole model names the fields and what they got itself.
+    if is_ours and (not field or message.startswith(f"{parts[0]}.")):
         return message
-    # The name of a class keeps its form.
+
+    # The message follows a colon. The name of a class keeps its form.
     if not re.match(r"\w+:", message):
         message = message[:1].lower() + message[1:]
 
@@ -161,7 +163,7 @@ def _describe_one(details: Any, name: str) -> str:
     has_value = is_ours and (value in message or "got " in message)
     if not has_value and details["type"] != "missing":
         message = f"{message.rstrip('.')} (got {value})"
-    return f"{place or 'content'}: {message}"
+    return f"{field or 'content'}: {message}"
 
 
 def differences(got: Any, expected: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -183,7 +185,7 @@ def check_fields(instance: object) -> None:
     """Validate the fields of a dataclass strictly against their annotations, from `__post_init__`.
 
     Raises:
-        ValueError: If a field is not what its annotation asks for; one line names it.
+        ValueError: If a field does not match its annotation; one line names it.
     """
     owner = type(instance)
     for name, annotation in get_type_hints(owner, include_extras=True).items():
@@ -204,7 +206,7 @@ RISING = AfterValidator(_check_rising)
 
 
 def expect(text: str) -> WrapValidator:
-    """An annotation that describes in words what a union of types takes.
+    """An annotation that describes in words the values that a union of types takes.
 
     Example:
         >>> from typing import Annotated

@@ -33,7 +33,7 @@ _OWN_TYPES = (torch.nn.Parameter, Tensor)
 _compare_memory = ctypes.CDLL(None if os.name == "posix" else "msvcrt").memcmp
 _compare_memory.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
-# What is not a dense tensor, with its name and the remedy.
+# Kinds of tensors that are not dense, each with its name and the remedy.
 _UNFIT: tuple[tuple[Callable[[Tensor], bool], str, str], ...] = (
     (
         lambda x: isinstance(x, MaskedTensor),
@@ -59,7 +59,7 @@ def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> No
     """Raise a TypeError unless `x` is a tensor with a value in memory for each element.
 
     Args:
-        owner: What takes the tensor, for the message; a text, or an object with a `repr`.
+        owner: The function or object that takes the tensor, for the message: a text, or its `repr`.
         x: The argument.
         needs_values: Whether meta tensors, which have shapes only, are rejected, too.
 
@@ -77,8 +77,12 @@ def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> No
             "take the spikes of (spk, mem)" if is_result else "convert it, as in torch.as_tensor(x)"
         )
         raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}: {hint}.")
-    if torch.compiler.is_compiling():  # which does not let backward passes ask for a layout
+
+    # Compiled backward passes cannot ask for a layout.
+    if torch.compiler.is_compiling():
         return
+
+    # Most tensors are dense: this test is cheaper than the table.
     is_masked = isinstance(x, MaskedTensor)
     is_other = x.is_nested or is_masked or x.is_quantized or (x.is_meta and needs_values)
     if x.layout is torch.strided and not is_other:
@@ -89,7 +93,7 @@ def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> No
 
 
 def require_floating(owner: object, x: object, *, needs_values: bool = True) -> None:
-    """As `require_tensor`, for floating numbers of 16, 32 or 64 bits.
+    """Like `require_tensor`, for floating numbers of 16, 32 or 64 bits.
 
     Raises:
         TypeError: If it is not such a tensor.
@@ -140,9 +144,9 @@ def is_list(x: object) -> bool:
 def have_equal_bits(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same bits in the same order, compared in memory.
 
-    It takes a fifth of the time of `torch.equal`, which is still to be asked after a False: 0 and
-    -0 are equal numbers, and tensors whose memory is not read here are never equal. A NaN has the
-    bits of itself, so `a` or `b` must be known to be finite where NaN must not equal itself.
+    It takes a fifth of the time of `torch.equal`. After a False, the numbers can still be equal: 0
+    and -0 have different bits, and tensors on a device or with a stride are not compared. After a
+    True, a NaN counts as equal to itself; where it must not, `a` or `b` must be finite.
 
     Example:
         >>> have_equal_bits(torch.zeros(2), torch.tensor([0.0, 0.0]))
@@ -151,16 +155,19 @@ def have_equal_bits(a: Tensor, b: Tensor) -> bool:
         False
     """
     return (
+        # Subclasses of Tensor may keep their values elsewhere.
         type(a) in _OWN_TYPES
         and type(b) in _OWN_TYPES
         and a.dtype is b.dtype
         and a.shape == b.shape
+        # The memory is readable, dense and in the order of the elements.
         and a.is_cpu
         and b.is_cpu
         and a.layout is b.layout is torch.strided
         and a.is_contiguous()
         and b.is_contiguous()
         and a.is_neg() is b.is_neg()
+        # Transforms and modes must see the comparison, and fake tensors have no memory.
         and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
         and _compare_memory(a.data_ptr(), b.data_ptr(), a.nbytes) == 0

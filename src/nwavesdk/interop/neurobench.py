@@ -180,8 +180,8 @@ class NWaveModel:
         self._keep_state = switch("NWaveModel", "keep_state", keep_state)
         self._images = {edge: WeightImage(edge) for edge in edges}
         self._view = _View(net, list(self._images.values()))
-        self._edge_of = {edge.module: edge for edge in edges if not edge.is_recurrent}
-        self._recurrent = {edge.module: edge for edge in edges if edge.is_recurrent}
+        # A layer has the edge of its recurrent weights.
+        self._edges = {edge.module: edge for edge in edges}
         self._inputs: dict[Edge, Any] = {}
         self._activity: dict[str, Any] = {}
         self.activation_hooks: list[Any] = []
@@ -206,9 +206,9 @@ class NWaveModel:
         self.connection_hooks = list(self._inputs.values())
         for name, module in self.net.named_modules():
             if isinstance(module, NeuronLayer):
-                hook = self._activity[name] = neuron_hook(None, name)
-                hook.layer = module
-                self.activation_hooks.append(hook)
+                self._activity[name] = neuron_hook(None, name)
+                self._activity[name].layer = module
+                self.activation_hooks.append(self._activity[name])
             elif isinstance(module, activations):
                 self.activation_hooks.append(neuron_hook(module, name))
 
@@ -232,37 +232,38 @@ class NWaveModel:
     def __call__(self, batch: Tensor) -> Tensor:
         """Run recordings [B, T, *features], and fill the hooks."""
         self._read_weights()
-        is_time_first = getattr(self.net, "time_first", False)
         received: dict[Edge, list[Tensor]] = {}
 
-        def on_synapse(module: nn.Module, x: Tensor, charge: Tensor) -> None:  # noqa: ARG001  # part of the signature
-            edge = self._edge_of.get(module)
-            if edge is not None:
-                received.setdefault(edge, []).append(x.to_dense() if x.is_sparse else x)
+        def on_synapse(module: nn.Module, x: Tensor, _: Tensor) -> None:
+            """Keep the input of a weight that is counted."""
+            if module in self._edges:
+                received.setdefault(self._edges[module], []).append(x)
+
+        def turned(x: Tensor) -> Tensor:
+            """Batch and time in the order of the net, and back."""
+            return x.transpose(0, 1) if getattr(self.net, "time_first", False) else x
 
         ready = nullcontext() if self._keep_state else prepared(self.net)
-        with ready, watch_calls(self.net, on_synapse, _ignore_call):
-            recording = record(self.net, batch.transpose(0, 1) if is_time_first else batch)
+        with ready, watch_calls(self.net, on_synapse, lambda *_: None):
+            recording = record(self.net, turned(batch))
         if self._inputs:
             for edge, calls in received.items():
                 self._fill_inputs(edge, calls)
             for name, layer_record in recording.layers.items():
                 self._fill_activity(name, layer_record)
-        spk = recording.spk.transpose(0, 1) if is_time_first else recording.spk
+        spk = turned(recording.spk)
         if self._decode is None:
             return spk
-        if recording.mem is recording.spk:
-            return self._decode(spk, spk)
-        mem = recording.mem.transpose(0, 1) if is_time_first else recording.mem
-        return self._decode(spk, mem)
+        has_membrane = recording.mem is not recording.spk
+        return self._decode(spk, turned(recording.mem) if has_membrane else spk)
 
     def _fill_inputs(self, edge: Edge, calls: list[Tensor]) -> None:
         """Give the hook of a weight its inputs, one sequence if earlier steps matter."""
+        calls = [x.to_dense().double() for x in calls]
         if reads_past(edge):
             axes = input_axes(edge)
-            steps = [x[:, None] if x.ndim == axes else x for x in calls]
-            calls = [torch.cat(steps, 1)]
-        self._inputs[edge].inputs += [(x.double(),) for x in calls]
+            calls = [torch.cat([x[:, None] if x.ndim == axes else x for x in calls], 1)]
+        self._inputs[edge].inputs += [(x,) for x in calls]
 
     def _fill_activity(self, name: str, layer_record: Record) -> None:
         """Give the hook of a neuron layer its spikes, and its membrane around each step."""
@@ -276,10 +277,5 @@ class NWaveModel:
         hook.post_fire_mem_potential += after
         # The harness counts the first step without a look at the membrane before it.
         hook.pre_fire_mem_potential += [torch.zeros_like(after[0]), *after[:-1]]
-        edge = self._recurrent.get(hook.layer)
-        if edge is not None:
-            self._fill_inputs(edge, [spk.flatten(2)])
-
-
-def _ignore_call(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
-    """The records of the pass have the spikes of layers."""
+        if hook.layer in self._edges:
+            self._fill_inputs(self._edges[hook.layer], [spk.flatten(2)])

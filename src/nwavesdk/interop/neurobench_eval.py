@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from nwavesdk.data import Indices, Series
@@ -30,7 +31,7 @@ from nwavesdk.train.report.costs import MAX_VALUES, counted_recordings
 __all__ = ["Comparison", "Row", "compare_counts", "run_harness"]
 
 EXTRA = "interop"
-MOST_TOGETHER = 32  # recordings of a batch
+MAX_TOGETHER = 32  # recordings of a batch
 # The largest difference that is rounding: the harness rounds connection sparsity to four digits,
 # computes accuracy in float32, and adds counts in another order.
 ROUNDING = {"ConnectionSparsity": 5e-5, "ClassificationAccuracy": 1e-6}
@@ -96,7 +97,7 @@ class _Batches:
         lengths = series.lengths[indices]
         for length in sorted(set(lengths.tolist()), reverse=True):
             values = length * series.recordings.n_features
-            size = max(1, min(MOST_TOGETHER, MAX_VALUES // values))
+            size = max(1, min(MAX_TOGETHER, MAX_VALUES // values))
             same = indices[lengths == length]
             self._parts += [same[first : first + size] for first in range(0, len(same), size)]
 
@@ -139,14 +140,14 @@ def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Compar
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the comparison has what is not counted
         model = NWaveModel(net, decode if is_class else None)
-    found = run_harness(model, batches, [of_net, of_data])
+    numbers = run_harness(model, batches, [of_net, of_data])
     ours = _own_counts(net, batches)
     if is_class:
-        chosen = evaluate_net(net, task, series.take(indices), MOST_TOGETHER)
-        ours["ClassificationAccuracy"] = chosen.measures["accuracy"]
+        evaluation = evaluate_net(net, task, series.take(indices), MAX_TOGETHER)
+        ours["ClassificationAccuracy"] = evaluation.measures["accuracy"]
     rows = tuple(
         Row(name, value, ours[name], CHANGES_ONLY if name == "MembraneUpdates" else "")
-        for name, value in found.items()
+        for name, value in numbers.items()
     )
     return Comparison(rows, len(indices), tuple(model.not_counted))
 
@@ -188,7 +189,7 @@ def run_harness(
     flat: dict[str, float] = {}
     for name, value in results.items():
         parts = value if isinstance(value, dict) else {"": value}
-        flat |= {f"{name}.{part}".rstrip("."): float(each) for part, each in parts.items()}
+        flat |= {f"{name}.{part}".rstrip("."): float(number) for part, number in parts.items()}
     return flat
 
 
@@ -212,6 +213,5 @@ def _own_counts(net: nn.Module, batches: _Batches) -> dict[str, float]:
 
 
 def _mean(counts: Sequence[Operations], name: str) -> float:
-    total = sum(each.recordings for each in counts)
-    summed: float = sum(getattr(each, name) * each.recordings for each in counts)
-    return summed / total
+    values = [getattr(count, name) for count in counts]
+    return float(np.average(values, weights=[count.recordings for count in counts]))

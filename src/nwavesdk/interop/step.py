@@ -9,7 +9,7 @@ Design requirements:
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepared
+from nwavesdk.net.wiring import watch_calls
 
 __all__ = ["State", "StepCheck", "StepFunction", "StepNet", "compare_steps"]
 
@@ -33,11 +34,11 @@ TOLERANCE = 1e-4
 
 # A sum that is rounded otherwise may move a membrane across its threshold. This part of all steps
 # may differ for it; a wrong function differs in nearly all.
-MOST_DIFFERENT = 0.01
+MAX_DIFFERENT = 0.01
 
 # The random input of a comparison: steps for which a value is held, and its largest factor.
 STEPS_HELD = 10
-MOST_GROWTH = 8.0
+MAX_GROWTH = 8.0
 
 
 @dataclass(frozen=True)
@@ -160,32 +161,23 @@ def _fix_result(module: Any, method: str) -> None:
     setattr(module, method, lambda: value)
 
 
-def _states(net: nn.Module) -> list[State]:
+def _states(net: nn.Module) -> Iterator[State]:
     """The states of a net that has made a step."""
-    found = []
     for path, module in net.named_modules():
-        if not isinstance(module, Prepared):
-            continue
-        tensors = module.state_tensors()
-        names, initial = _names_and_values(module, len(tensors))
-        for name, value, tensor in zip(names, initial, tensors, strict=True):
-            has_batch = tensor.ndim > 0
-            shape = tuple(tensor.shape[1:]) if has_batch else ()
-            dtype = str(tensor.dtype).removeprefix("torch.")
+        tensors = module.state_tensors() if isinstance(module, Prepared) else []
+        initial: Sequence[float] = ()
+        names = ["past" if isinstance(module, PastSynapse) else "state"]
+        if isinstance(module, NeuronLayer):
+            initial = module.neuron.step.initial
+            names = [*module.neuron.states, "spikes"]
+        elif len(tensors) > 1:
+            names = [f"{names[0]}{i}" for i in range(len(tensors))]
+        # All but the states of neurons begin at 0.
+        values = [*initial, *[0.0] * len(tensors)]
+        for name, tensor, value in zip(names, tensors, values, strict=False):
+            shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")
             full_name = f"{path}.{name}" if path else name
-            found.append(State(full_name, shape, value, dtype, has_batch))
-    return found
-
-
-def _names_and_values(module: Prepared, count: int) -> tuple[list[str], list[float]]:
-    """Names and initial values of the states of a module; all but membranes begin at 0."""
-    if isinstance(module, NeuronLayer):
-        names = list(module.neuron.states)
-        values = [float(value) for value in module.neuron.step.initial]
-        is_recurrent = count > len(names)
-        return names + ["spikes"] * is_recurrent, values + [0.0] * is_recurrent
-    name = "past" if isinstance(module, PastSynapse) else "state"
-    return [name if count == 1 else f"{name}{i}" for i in range(count)], [0.0] * count
+            yield State(full_name, shape, float(value), dtype, tensor.ndim > 0)
 
 
 @dataclass(frozen=True)
@@ -215,7 +207,7 @@ class StepCheck:
     @property
     def is_equal(self) -> bool:
         """Whether the function is that of the net, up to the rounding of sums."""
-        return self.different <= MOST_DIFFERENT * self.steps
+        return self.different <= MAX_DIFFERENT * self.steps
 
     def __str__(self) -> str:
         text = f"{self.steps - self.different:,} of {self.steps:,} steps equal those of the net"
@@ -251,11 +243,21 @@ def compare_steps(
         True
     """
     net = copy.deepcopy(net).eval()
-    counts = _count_spikes(net)
+    spikes = {
+        module: 0
+        for module in net.modules()
+        if isinstance(module, NeuronLayer) and not module.neuron.is_readout
+    }
+
+    def count(layer: NeuronLayer, _: Tensor, fired: Tensor) -> None:
+        """Count the spikes of a call."""
+        if layer in spikes:
+            spikes[layer] += int((fired > 0).sum())
+
     x = _random_input(steps, (batch, *step.input_shape))
     is_different = torch.zeros(steps, batch, dtype=torch.bool)
     error = 0.0
-    with prepared(net):
+    with prepared(net), watch_calls(net, lambda *_: None, count):
         before = step.first_states(batch)
         for t in range(steps):
             expected = net.step(x[t])
@@ -266,13 +268,13 @@ def compare_steps(
             is_different[t] = (distances > TOLERANCE).any(0)
             error = max(error, *distances[:, ~is_different[t]].flatten().tolist(), 0.0)
             before = after
-    found = is_different.any(1).nonzero()
+    wrong_steps = is_different.any(1).nonzero().flatten().tolist()
     return StepCheck(
         steps=is_different.numel(),
         different=int(is_different.sum()),
-        first=int(found[0]) if len(found) else None,
-        spikes=sum(counts.values()),
-        silent=tuple(name for name, count in counts.items() if not count),
+        first=next(iter(wrong_steps), None),
+        spikes=sum(spikes.values()),
+        silent=tuple(name for name, module in net.named_modules() if not spikes.get(module, 1)),
         error=error,
     )
 
@@ -285,25 +287,8 @@ def _random_input(steps: int, shape: tuple[int, ...]) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(-(-steps // STEPS_HELD), *shape, generator=draw)
     x[:, ::2] = (x[:, ::2] > 0.5).float()
-    growth = torch.linspace(1, MOST_GROWTH, steps).reshape(-1, *[1] * len(shape))
+    growth = torch.linspace(1, MAX_GROWTH, steps).reshape(-1, *[1] * len(shape))
     return x.repeat_interleave(STEPS_HELD, 0)[:steps] * growth
-
-
-def _count_spikes(net: nn.Module) -> dict[str, int]:
-    """The spikes of each layer that spikes, by name; calls of the layers add to them."""
-    counts: dict[str, int] = {}
-
-    def add_to(name: str) -> Callable[..., None]:
-        def add(_: nn.Module, __: Any, outputs: tuple[Tensor, Tensor]) -> None:
-            counts[name] += int((outputs[0] > 0).sum())
-
-        return add
-
-    for name, module in net.named_modules():
-        if isinstance(module, NeuronLayer) and not module.neuron.is_readout:
-            counts[name] = 0
-            module.register_forward_hook(add_to(name))
-    return counts
 
 
 def _distance(got: Tensor, expected: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nwavesdk.chip import Noise, Profile, lognormal_factors
+from nwavesdk.chip import Profile, lognormal_factors
 from nwavesdk.dynamics import H1_PAGES
 from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import (
@@ -26,6 +26,7 @@ from nwavesdk.layers.checks import (
 )
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import leave_graph
 from nwavesdk.layers.weight import EffectiveWeight, parameter_of
 
@@ -143,7 +144,7 @@ class _ChipLayer(NeuronLayer):
         return self._constants_under(self._mismatch, dtype)
 
     def _draw_mismatch(self, noise: Noise) -> _Mismatch:
-        leak = lognormal_factors(self.features, self.profile.number("leak_mismatch"), noise)
+        leak = lognormal_factors(noise.normal(self.features), self.profile.number("leak_mismatch"))
         spread = self.profile.number("threshold_mismatch")
         return _Mismatch(leak, 1 + spread * noise.normal(self.features) if spread else None)
 

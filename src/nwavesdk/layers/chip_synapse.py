@@ -11,11 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip import Noise, Profile
+from nwavesdk.chip import Profile
 from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, leave_graph
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.layers.weight import EffectiveWeight, parameter_of

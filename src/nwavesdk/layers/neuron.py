@@ -16,11 +16,11 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.layout import Layout, is_channels_last
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.plan import attach_spike_count, run_planned
 from nwavesdk.layers.prepare import hold_prepared, leave_graph
 from nwavesdk.layers.record import Record

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nwavesdk.chip import Noise
 from nwavesdk.layers.masks import without_graphs
+from nwavesdk.layers.noise import Noise
 
 __all__ = [
     "DIVERGED",

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from nwavesdk.chip import Noise, Profile, Quantizer
+from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.internal.tensors import have_equal_bits
 from nwavesdk.layers.checks import check_unchanged
 from nwavesdk.layers.masks import current_parameter
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import DIVERGED
 
 __all__ = ["EffectiveWeight", "parameter_of"]

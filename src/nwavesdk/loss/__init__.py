@@ -7,17 +7,13 @@ number of steps of each recording; padding never counts.
 from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
-from nwavesdk.loss.activity import (
+from nwavesdk.loss.limits import (
     RateBoundsLoss,
     firing_rate_target_mse_loss,
     rate_bounds_loss,
     rate_excess_loss,
-)
-from nwavesdk.loss.distances import VanRossumDistance, van_rossum_distance
-from nwavesdk.loss.first_spikes import (
-    FirstSpikeCrossEntropy,
-    first_spike_cross_entropy,
-    first_spike_steps,
+    topology_loss,
+    weight_magnitude_loss,
 )
 from nwavesdk.loss.membranes import (
     MembraneCrossEntropy,
@@ -38,7 +34,13 @@ from nwavesdk.loss.rates import (
     rate_logits,
     rate_mse,
 )
-from nwavesdk.loss.weights import topology_loss, weight_magnitude_loss
+from nwavesdk.loss.spike_times import (
+    FirstSpikeCrossEntropy,
+    VanRossumDistance,
+    first_spike_cross_entropy,
+    first_spike_steps,
+    van_rossum_distance,
+)
 
 __all__ = [
     "CountCrossEntropy",

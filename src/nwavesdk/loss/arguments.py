@@ -1,36 +1,123 @@
 """What losses share: checks, each of which raises one line that names the loss, and their base."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Literal, get_args
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from nwavesdk.internal.checks import finite_number, shown, whole_number
+from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, whole_number
 from nwavesdk.internal.tensors import require_floating, require_tensor
 from nwavesdk.layers.lengths import check_lengths, fill_padding
 
 __all__ = [
     "LossModule",
-    "check_classes",
+    "OverTime",
+    "Per",
     "check_list",
+    "check_options",
     "check_outputs",
     "check_rate",
-    "check_rates",
     "check_spikes",
     "check_targets",
+    "cross_entropy",
 ]
+
+OverTime = Literal["sum", "mean", "max", "last", "logsumexp"]
+Per = Literal["neuron", "layer"]
 
 
 class LossModule(nn.Module):
-    """Base of the modules: the options of one loss, as attributes."""
+    """Base of the modules: the options of one loss function, checked, as attributes.
+
+    Args:
+        options: The options by name; see `check_options`.
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self._names = tuple(options)
+        values = check_options(type(self).__name__, **options)
+        for name, value in zip(options, values, strict=True):
+            setattr(self, name, value)
+
+    def forward(self, values: Any, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """A scalar; see the function."""
+        return self.function(values, targets, lengths=lengths, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._names}
 
     def extra_repr(self) -> str:
-        options = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        del options["training"]
-        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
 
 
-def check_classes(owner: str, num_classes: int | None) -> int | None:
+def check_rate(owner: str, name: str, rate: float) -> float:
+    """A rate in spikes per step."""
+    try:
+        return finite_number("", "", rate, least=0, most=1)
+    except ValueError:
+        raise ValueError(
+            f"{owner}: {name} must be a rate from 0 to 1 in spikes per step, got {shown(rate)}: "
+            "multiply a rate in Hz by dt."
+        ) from None
+
+
+def _check_rates(owner: str, name: str, rates: Any) -> float | list[float]:
+    """A rate, or a list with the rate of each layer."""
+    if not isinstance(rates, (list, tuple)):
+        return check_rate(owner, name, rates)
+    return [check_rate(owner, f"{name} of layer {i}", rate) for i, rate in enumerate(rates)]
+
+
+def _check_classes(owner: str, name: str, num_classes: int | None) -> int | None:
     """A number of classes, or None for one neuron per class."""
-    return None if num_classes is None else whole_number(owner, "num_classes", num_classes)
+    return None if num_classes is None else whole_number(owner, name, num_classes)
+
+
+_CHECKS: dict[str, Callable[[str, str, Any], Any]] = {
+    "num_classes": _check_classes,
+    "sharpness": positive_number,
+    "scale": partial(positive_number, unit="steps"),
+    "tau": partial(positive_number, unit="s"),
+    "dt": partial(positive_number, unit="s"),
+    "mse_share": partial(finite_number, least=0, most=1),
+    "mse_target": partial(finite_number, unit="membrane"),
+    "over_time": partial(choice, choices=get_args(OverTime)),
+    "per": partial(choice, choices=get_args(Per)),
+    "low_rate": check_rate,
+    "high_rate": check_rate,
+    "low_count": partial(finite_number, least=0, unit="spikes"),
+    "high_count": partial(finite_number, unit="spikes"),
+    "lower": _check_rates,
+    "upper": _check_rates,
+    "most": _check_rates,
+    "offsets": _check_rates,
+}
+
+
+def check_options(owner: str, **options: Any) -> list[Any]:
+    """Check options of a loss, whose names decide what they may be.
+
+    Returns:
+        Their values as they are stored, in the given order.
+
+    Raises:
+        ValueError: If an option is out of its range, or a target for the right class is not above
+            the target for the others.
+    """
+    values = {name: _CHECKS[name](owner, name, value) for name, value in options.items()}
+    for unit in ("rate", "count"):
+        low, high = values.get(f"low_{unit}"), values.get(f"high_{unit}")
+        if low is not None and high is not None and low >= high:
+            raise ValueError(
+                f"{owner}: low_{unit} must be below high_{unit}, got {low:g} and {high:g}."
+            )
+    return [*values.values()]
 
 
 def check_outputs(
@@ -61,7 +148,7 @@ def check_outputs(
             "with at least one element."
         )
     outputs = values.shape[2]
-    num_classes = check_classes(owner, num_classes) or outputs
+    num_classes = _check_classes(owner, "num_classes", num_classes) or outputs
     if outputs % num_classes:
         raise ValueError(
             f"{owner}: {outputs} output neurons cannot be split into {num_classes} equal groups, "
@@ -106,25 +193,9 @@ def check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> 
         raise ValueError(f"{text}, got {lowest} to {highest}.")
 
 
-def check_rates(owner: str, high_rate: float, low_rate: float) -> None:
-    """Reject target rates that are not 0 ≤ `low_rate` < `high_rate` ≤ 1."""
-    for name, rate in (("high_rate", high_rate), ("low_rate", low_rate)):
-        check_rate(f"{owner}: {name}", rate)
-    if low_rate >= high_rate:
-        raise ValueError(
-            f"{owner}: low_rate must be below high_rate, got {low_rate} and {high_rate}."
-        )
-
-
-def check_rate(subject: str, rate: float) -> None:
-    """Reject what is not a rate in spikes per step."""
-    try:
-        finite_number("", "", rate, least=0, most=1)
-    except ValueError:
-        raise ValueError(
-            f"{subject} must be a rate from 0 to 1 in spikes per step, got {shown(rate)}: multiply "
-            "a rate in Hz by dt."
-        ) from None
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean cross-entropy of logits [B, C] for class indices [B]."""
+    return functional.cross_entropy(logits, targets.to(logits.device).long())
 
 
 def check_list(owner: str, name: str, values: object) -> None:

@@ -1,15 +1,19 @@
 """Losses on the membranes of output neurons: of the whole recording, or of each step."""
 
-from typing import Literal, cast, get_args
-
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn import functional
 
-from nwavesdk.internal.checks import choice, finite_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding, sum_over_steps
-from nwavesdk.loss.arguments import LossModule, check_classes, check_outputs, check_targets
+from nwavesdk.loss.arguments import (
+    LossModule,
+    OverTime,
+    check_options,
+    check_outputs,
+    check_targets,
+    cross_entropy,
+)
 
 __all__ = [
     "MembraneCrossEntropy",
@@ -18,8 +22,6 @@ __all__ = [
     "membrane_readout",
     "tet_loss",
 ]
-
-OverTime = Literal["sum", "mean", "max", "last", "logsumexp"]
 
 
 def membrane_readout(
@@ -62,7 +64,7 @@ def membrane_readout(
     """
     owner = "membrane_readout"
     require_floating(f"{owner}: the membrane", mem)
-    over_time = _check_over_time(owner, over_time)
+    check_options(owner, over_time=over_time)
     if mem.ndim < 2 or not mem.shape[1]:
         raise ValueError(
             f"{owner}: the membrane has the shape {list(mem.shape)}, expected [B, T, *features] "
@@ -121,7 +123,7 @@ def membrane_cross_entropy(
     check_targets(owner, targets, len(mem), num_classes)
     values = membrane_readout(mem, over_time, lengths)
     logits = values.reshape(len(mem), num_classes, -1).mean(dim=2)
-    return cross_entropy(logits, targets.to(logits.device).long())
+    return cross_entropy(logits, targets)
 
 
 def tet_loss(
@@ -169,20 +171,14 @@ def tet_loss(
     mem, num_classes, lengths = check_outputs(owner, mem, num_classes, lengths)
     B, T, _ = mem.shape
     check_targets(owner, targets, B, num_classes)
-    mse_share = finite_number(owner, "mse_share", mse_share, least=0, most=1)
-    mse_target = finite_number(owner, "mse_target", mse_target, unit="membrane")
+    mse_share, mse_target = check_options(owner, mse_share=mse_share, mse_target=mse_target)
     outputs = mem.reshape(B, T, num_classes, -1).mean(dim=3)
     classes = targets.to(mem.device).long()[:, None].expand(B, T)
     # [B, C, T] and [B, T] -> [B, T]
-    entropy = cross_entropy(outputs.mT, classes, reduction="none")
+    entropy = functional.cross_entropy(outputs.mT, classes, reduction="none")
     distance = (outputs - mse_target).square().mean(dim=2)
     of_steps = (1 - mse_share) * entropy + mse_share * distance
     return _divided_by_steps(sum_over_steps(of_steps, lengths), T, lengths).mean()
-
-
-def _check_over_time(owner: str, over_time: str) -> OverTime:
-    word = choice(owner, "over_time", over_time, get_args(OverTime))
-    return cast(OverTime, word)
 
 
 def _divided_by_steps(total: Tensor, T: int, lengths: Tensor | None) -> Tensor:
@@ -205,14 +201,10 @@ class MembraneCrossEntropy(LossModule):
         tensor(0.1269)
     """
 
-    def __init__(self, num_classes: int | None = None, over_time: OverTime = "mean") -> None:
-        super().__init__()
-        self.num_classes = check_classes("MembraneCrossEntropy", num_classes)
-        self.over_time = _check_over_time("MembraneCrossEntropy", over_time)
+    function = staticmethod(membrane_cross_entropy)
 
-    def forward(self, mem: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `membrane_cross_entropy`."""
-        return membrane_cross_entropy(mem, targets, self.num_classes, self.over_time, lengths)
+    def __init__(self, num_classes: int | None = None, over_time: OverTime = "mean") -> None:
+        super().__init__(num_classes=num_classes, over_time=over_time)
 
 
 class TETLoss(LossModule):
@@ -229,14 +221,9 @@ class TETLoss(LossModule):
         tensor(0.1809)
     """
 
+    function = staticmethod(tet_loss)
+
     def __init__(
         self, num_classes: int | None = None, mse_share: float = 0.05, mse_target: float = 1.0
     ) -> None:
-        super().__init__()
-        self.num_classes = check_classes("TETLoss", num_classes)
-        self.mse_share = finite_number("TETLoss", "mse_share", mse_share, least=0, most=1)
-        self.mse_target = finite_number("TETLoss", "mse_target", mse_target, unit="membrane")
-
-    def forward(self, mem: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `tet_loss`."""
-        return tet_loss(mem, targets, self.num_classes, self.mse_share, self.mse_target, lengths)
+        super().__init__(num_classes=num_classes, mse_share=mse_share, mse_target=mse_target)

@@ -6,16 +6,14 @@ count is all spikes of a population; a rate is the mean over its neurons and ove
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from nwavesdk.internal.checks import finite_number, positive_number
 from nwavesdk.layers.lengths import sum_over_steps
 from nwavesdk.loss.arguments import (
     LossModule,
-    check_classes,
+    check_options,
     check_outputs,
-    check_rates,
     check_targets,
+    cross_entropy,
 )
 from nwavesdk.metrics import population_counts
 
@@ -65,13 +63,10 @@ def rate_logits(
         tensor([[8., 4.]])
     """
     spk, num_classes, lengths = check_outputs("rate_logits", spk, num_classes, lengths)
-    sharpness = positive_number("rate_logits", "sharpness", sharpness)
-    counts = population_counts(spk, num_classes)
-    if lengths is None:
-        most_spikes = spk.shape[1] * spk.shape[2] / num_classes
-        return counts * (sharpness / most_spikes)
-    most_spikes_each = lengths[:, None] * spk.shape[2] / num_classes
-    return counts * (sharpness / most_spikes_each)
+    (sharpness,) = check_options("rate_logits", sharpness=sharpness)
+    n_steps = spk.shape[1] if lengths is None else lengths[:, None]
+    most_spikes = n_steps * spk.shape[2] / num_classes
+    return population_counts(spk, num_classes) * (sharpness / most_spikes)
 
 
 def rate_cross_entropy(
@@ -110,7 +105,10 @@ def rate_cross_entropy(
         >>> rate_cross_entropy(spk, torch.tensor([0]), sharpness=8.0)
         tensor(0.0181)
     """
-    return _cross_entropy("rate_cross_entropy", spk, targets, num_classes, lengths, sharpness)
+    owner = "rate_cross_entropy"
+    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
+    check_targets(owner, targets, len(spk), num_classes)
+    return cross_entropy(rate_logits(spk, num_classes, sharpness, lengths), targets)
 
 
 def count_cross_entropy(
@@ -144,7 +142,10 @@ def count_cross_entropy(
         >>> count_cross_entropy(spk, torch.tensor([0]))
         tensor(0.3133)
     """
-    return _cross_entropy("count_cross_entropy", spk, targets, num_classes, lengths, None)
+    owner = "count_cross_entropy"
+    spk, num_classes, _ = check_outputs(owner, spk, num_classes, lengths)
+    check_targets(owner, targets, len(spk), num_classes)
+    return cross_entropy(population_counts(spk, num_classes), targets)
 
 
 def rate_mse(
@@ -188,7 +189,7 @@ def rate_mse(
     owner = "rate_mse"
     spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
     check_targets(owner, targets, len(spk), num_classes)
-    check_rates(owner, high_rate, low_rate)
+    check_options(owner, high_rate=high_rate, low_rate=low_rate)
     rates = rate_logits(spk, num_classes, 1.0, lengths)
     return _squared_distance(rates, targets, high_rate, low_rate)
 
@@ -234,7 +235,7 @@ def count_mse(
     owner = "count_mse"
     spk, num_classes, _ = check_outputs(owner, spk, num_classes, lengths)
     check_targets(owner, targets, len(spk), num_classes)
-    high_count, low_count = _check_counts(owner, high_count, low_count)
+    check_options(owner, high_count=high_count, low_count=low_count)
     counts = population_counts(spk, num_classes)
     return _squared_distance(counts, targets, high_count, low_count)
 
@@ -281,7 +282,7 @@ def balanced_population_mse(
     spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
     B, T, outputs = spk.shape
     check_targets(owner, targets, B, num_classes)
-    check_rates(owner, high_rate, low_rate)
+    check_options(owner, high_rate=high_rate, low_rate=low_rate)
     counts = sum_over_steps(spk)
     class_of_neuron = torch.arange(outputs, device=spk.device) // (outputs // num_classes)
     is_right = targets.to(spk.device)[:, None] == class_of_neuron
@@ -290,31 +291,6 @@ def balanced_population_mse(
     steps = steps.double()
     target_counts = torch.where(is_right, steps * high_rate, steps * low_rate).to(counts.dtype)
     return (counts - target_counts).square().mean()
-
-
-def _cross_entropy(
-    owner: str,
-    spk: Tensor,
-    targets: Tensor,
-    num_classes: int | None,
-    lengths: Tensor | None,
-    sharpness: float | None,
-) -> Tensor:
-    """Mean cross-entropy of the rates multiplied by `sharpness`, or, without it, of the counts."""
-    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
-    check_targets(owner, targets, len(spk), num_classes)
-    if sharpness is None:
-        logits = population_counts(spk, num_classes)
-    else:
-        logits = rate_logits(spk, num_classes, sharpness, lengths)
-    return cross_entropy(logits, targets.to(logits.device).long())
-
-
-def _check_counts(owner: str, high_count: float, low_count: float) -> tuple[float, float]:
-    """Target counts with 0 ≤ `low_count` < `high_count`."""
-    low_count = finite_number(owner, "low_count", low_count, least=0, unit="spikes")
-    high_count = finite_number(owner, "high_count", high_count, above=low_count, unit="spikes")
-    return high_count, low_count
 
 
 def _squared_distance(values: Tensor, targets: Tensor, high: float, low: float) -> Tensor:
@@ -337,14 +313,10 @@ class RateCrossEntropy(LossModule):
         tensor(0.6931)
     """
 
-    def __init__(self, num_classes: int | None = None, sharpness: float = 25.0) -> None:
-        super().__init__()
-        self.num_classes = check_classes("RateCrossEntropy", num_classes)
-        self.sharpness = positive_number("RateCrossEntropy", "sharpness", sharpness)
+    function = staticmethod(rate_cross_entropy)
 
-    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `rate_cross_entropy`."""
-        return rate_cross_entropy(spk, targets, self.num_classes, self.sharpness, lengths)
+    def __init__(self, num_classes: int | None = None, sharpness: float = 25.0) -> None:
+        super().__init__(num_classes=num_classes, sharpness=sharpness)
 
 
 class CountCrossEntropy(LossModule):
@@ -359,13 +331,10 @@ class CountCrossEntropy(LossModule):
         tensor(0.1269)
     """
 
-    def __init__(self, num_classes: int | None = None) -> None:
-        super().__init__()
-        self.num_classes = check_classes("CountCrossEntropy", num_classes)
+    function = staticmethod(count_cross_entropy)
 
-    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `count_cross_entropy`."""
-        return count_cross_entropy(spk, targets, self.num_classes, lengths)
+    def __init__(self, num_classes: int | None = None) -> None:
+        super().__init__(num_classes=num_classes)
 
 
 class RateMSE(LossModule):
@@ -382,18 +351,12 @@ class RateMSE(LossModule):
         tensor(0.0312)
     """
 
+    function = staticmethod(rate_mse)
+
     def __init__(
         self, num_classes: int | None = None, high_rate: float = 0.2, low_rate: float = 0.02
     ) -> None:
-        super().__init__()
-        self.num_classes = check_classes("RateMSE", num_classes)
-        check_rates("RateMSE", high_rate, low_rate)
-        self.high_rate = high_rate
-        self.low_rate = low_rate
-
-    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `rate_mse`."""
-        return rate_mse(spk, targets, self.num_classes, self.high_rate, self.low_rate, lengths)
+        super().__init__(num_classes=num_classes, high_rate=high_rate, low_rate=low_rate)
 
 
 class CountMSE(LossModule):
@@ -410,20 +373,9 @@ class CountMSE(LossModule):
         tensor(0.5000)
     """
 
+    function = staticmethod(count_mse)
+
     def __init__(
         self, num_classes: int | None = None, *, high_count: float, low_count: float
     ) -> None:
-        super().__init__()
-        self.num_classes = check_classes("CountMSE", num_classes)
-        self.high_count, self.low_count = _check_counts("CountMSE", high_count, low_count)
-
-    def forward(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """A scalar; see `count_mse`."""
-        return count_mse(
-            spk,
-            targets,
-            self.num_classes,
-            high_count=self.high_count,
-            low_count=self.low_count,
-            lengths=lengths,
-        )
+        super().__init__(num_classes=num_classes, high_count=high_count, low_count=low_count)

@@ -7,10 +7,16 @@ because they need the optional torchmetrics.
 from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
-from nwavesdk.metrics.classes import balanced_accuracy, confusion_matrix, macro_f1
+from nwavesdk.metrics.classes import (
+    accuracy,
+    accuracy_population,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    population_counts,
+)
 from nwavesdk.metrics.operation_counter import OperationCounter, count_operations
 from nwavesdk.metrics.operations import EdgeOperations, LayerActivity, Operations
-from nwavesdk.metrics.readout import accuracy, accuracy_population, population_counts
 from nwavesdk.metrics.values import correlation, mse, r2
 
 __all__ = [

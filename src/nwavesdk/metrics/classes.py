@@ -1,13 +1,175 @@
-"""Confusion matrices, and the measures that follow from them: pure functions."""
+"""How well decisions about classes are: accuracy, confusion matrices, and the interval of chance.
+
+Functions of spikes take `lengths`, the number of steps of each recording, and count no spike in
+padding.
+"""
+
+import math
 
 import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.metrics.steps import select_steps
+from nwavesdk.layers.lengths import check_lengths, sum_over_steps, valid_steps
 
-__all__ = ["balanced_accuracy", "confusion_matrix", "macro_f1"]
+__all__ = [
+    "accuracy",
+    "accuracy_interval",
+    "accuracy_population",
+    "balanced_accuracy",
+    "confusion_matrix",
+    "correct_recordings",
+    "macro_f1",
+    "population_counts",
+    "select_steps",
+]
+
+
+def select_steps(
+    owner: str, prediction: Tensor, target: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Predictions and targets of all steps within the lengths, in one row.
+
+    Args:
+        owner: The function, for errors.
+        prediction: `[B]` or `[B, T, *values]`.
+        target: In the same shape.
+        lengths: Steps of each recording, `[B]`; None for all.
+
+    Returns:
+        Both as `[steps, *values]`.
+
+    Raises:
+        ValueError: If shapes differ, or lengths are not from 1 to T.
+    """
+    if prediction.shape != target.shape or not prediction.ndim:
+        raise ValueError(
+            f"{owner}: predictions have the shape {tuple(prediction.shape)}, targets "
+            f"{tuple(target.shape)}: expected the same, with recordings first."
+        )
+    if prediction.ndim == 1:
+        return prediction, target
+    if lengths is None:
+        return prediction.flatten(0, 1), target.flatten(0, 1)
+    is_valid = valid_steps(check_lengths(owner, lengths, prediction), prediction.shape[1])
+    return prediction[is_valid], target[is_valid.to(target.device)]
+
+
+def accuracy(
+    spk: torch.Tensor, targets: torch.Tensor, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Share of recordings whose most active output neuron is the right class.
+
+    Args:
+        spk: Output spikes, one neuron per class, `[B, T, C]`.
+        targets: Class indices, `[B]`.
+        lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
+
+    Returns:
+        A scalar in [0, 1]. Between equally active neurons the lowest index counts.
+
+    Raises:
+        TypeError: If `lengths` is not an int64 tensor.
+        ValueError: If a shape is not as above, the batch is empty, or a length is not from 1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> accuracy(spk, torch.tensor([0, 1]))
+        tensor(0.5000)
+    """
+    _require_sequences(spk)
+    return accuracy_population(spk, targets, spk.shape[2], lengths)
+
+
+def accuracy_population(
+    spk: torch.Tensor, targets: torch.Tensor, num_classes: int, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Share of recordings whose most active group of output neurons is the right class.
+
+    Args:
+        spk: Output spikes, `[B, T, O]`. The O neurons are `num_classes` equal groups, one after the
+            other.
+        targets: Class indices, `[B]`.
+        num_classes: Number of groups.
+        lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
+
+    Returns:
+        A scalar in [0, 1]. Between equally active groups the lowest index counts.
+
+    Raises:
+        TypeError: If `lengths` is not an int64 tensor.
+        ValueError: If a shape is not as above, the batch is empty, O is not a multiple of
+            `num_classes`, or a length is not from 1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+        >>> accuracy_population(spk, torch.tensor([0]), num_classes=2)
+        tensor(1.)
+    """
+    return correct_recordings(spk, targets, num_classes, lengths).float().mean()
+
+
+def correct_recordings(
+    spk: torch.Tensor, targets: torch.Tensor, num_classes: int, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Which recordings are assigned to the right class, bool `[B]`.
+
+    `accuracy_population` is their share, and describes arguments and errors.
+    """
+    counts = population_counts(spk, num_classes, lengths)
+    require_tensor("accuracy: targets", targets)
+    if targets.shape != spk.shape[:1]:
+        raise ValueError(
+            f"Targets have the shape {tuple(targets.shape)}, expected [{spk.shape[0]}]: one class "
+            "per recording."
+        )
+    if not len(targets):
+        raise ValueError("An empty batch has no accuracy: got 0 recordings, expected at least 1.")
+    return counts.argmax(dim=1) == targets
+
+
+def population_counts(
+    spk: torch.Tensor, num_classes: int, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Spikes of each class's group over each recording, with gradient.
+
+    Args:
+        spk: Output spikes, `[B, T, O]`.
+        num_classes: Number of equal groups.
+        lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
+
+    Returns:
+        Counts, `[B, num_classes]`; float32 for spikes in half precision, which cannot count far.
+
+    Raises:
+        TypeError: If `lengths` is not an int64 tensor.
+        ValueError: If `spk` does not have three dimensions, O is not a multiple of `num_classes`,
+            or a length is not from 1 to T.
+
+    Example:
+        >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]]])
+        >>> population_counts(spk, num_classes=2)
+        tensor([[3., 1.]])
+    """
+    _require_sequences(spk)
+    outputs = spk.shape[2]
+    num_classes = whole_number("population_counts", "num_classes", num_classes)
+    if outputs % num_classes:
+        raise ValueError(
+            f"{outputs} output neurons cannot be split into {num_classes} equal groups, one for "
+            "each class: give a num_classes that divides their number."
+        )
+    if lengths is not None:
+        lengths = check_lengths("population_counts", lengths, spk)
+    groups = (len(spk), num_classes, outputs // num_classes)
+    return sum_over_steps(spk, lengths).reshape(groups).sum(dim=2)
+
+
+def _require_sequences(spk: torch.Tensor) -> None:
+    require_tensor("accuracy: spk", spk)
+    if spk.ndim != 3:
+        raise ValueError(f"Spikes have the shape {tuple(spk.shape)}, expected [B, T, outputs].")
 
 
 def confusion_matrix(
@@ -118,3 +280,52 @@ def _require_counts(owner: str, confusion: Tensor) -> Tensor:
     if not counts.isfinite().all() or (counts < 0).any() or not counts.sum():
         raise ValueError(f"{owner}: expected counts with at least one decision.")
     return counts
+
+
+# Quantile of the normal distribution for 95 %.
+_REACH = 1.959964
+
+
+def accuracy_interval(right: Tensor, counts: Tensor) -> tuple[float, float]:
+    """The 95 % interval of an accuracy over recordings that were drawn independently.
+
+    With one decision per recording, it is Wilson's. Decisions of the steps of one recording are not
+    independent, so the interval of several is that of a ratio of sums over recordings.
+
+    Args:
+        right: Right decisions of each recording, [R].
+        counts: Decisions of each recording, [R].
+
+    Returns:
+        Low and high, from 0 to 1; 0 and 1 without a decision.
+
+    References:
+        Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal
+        of the American Statistical Association 22, doi:10.1080/01621459.1927.10502953.
+        Cochran 1977, Sampling Techniques, equation 2.46 (the variance of a ratio).
+
+    Example:
+        >>> import torch
+        >>> low, high = accuracy_interval(torch.tensor([1] * 9 + [0]), torch.ones(10))
+        >>> f"{low:.3f} to {high:.3f}"
+        '0.596 to 0.982'
+    """
+    right, counts = right.double(), counts.double()
+    n_decisions = counts.sum().item()
+    n_recordings = len(counts)
+    if not n_decisions:
+        return 0.0, 1.0
+    share = right.sum().item() / n_decisions
+    if bool((counts == 1).all()):
+        spread = _REACH**2 / n_recordings
+        middle = (share + spread / 2) / (1 + spread)
+        variance = share * (1 - share) / n_recordings + spread / (4 * n_recordings)
+        reach = _REACH * math.sqrt(variance) / (1 + spread)
+    elif n_recordings < 2:
+        return 0.0, 1.0
+    else:
+        middle = share
+        residuals = (right - share * counts).square().sum().item()
+        scale = n_recordings / (n_recordings - 1)
+        reach = _REACH * math.sqrt(scale * residuals) / n_decisions
+    return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -9,8 +9,9 @@ Design requirements:
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from nwavesdk.net.wiring import watch_calls
 __all__ = ["OperationCounter", "count_operations", "countable_edges"]
 
 # Recordings that run together.
-_MOST_TOGETHER = 32
+_MAX_TOGETHER = 32
 
 # They have parameters and no connections. NeuroBench counts none of them.
 _WITHOUT_CONNECTIONS = (
@@ -83,13 +84,55 @@ def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -
 
 @dataclass(eq=False)
 class _Tally:
-    """Sums over all recordings, of one edge."""
+    """What is known of one edge, and sums over all recordings."""
 
+    edge: Edge
+    is_connected: Tensor  # which weights are not 0, on the CPU
     dense: float = 0.0
     effective: float = 0.0
     inputs: int = 0
     nonzeros: int = 0
     is_binary: bool = True
+    # By the shape of a step: the fan-outs of the longest input so far, or of any.
+    fan_outs: dict[torch.Size, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def add(self, x: Tensor) -> None:
+        """Add the operations for an input [..., *shape], with `input_axes` axes."""
+        shape = x.shape[x.ndim - input_axes(self.edge) :]
+        n_rows = x.numel() // max(math.prod(shape), 1)
+        counts = _nonzeros_by_place(x, shape)
+        effective, dense = self._fan_out(shape)
+        self.dense += n_rows * dense.sum().item()
+        self.effective += float((counts.double() * effective).sum())
+        self.inputs += x.numel()
+        self.nonzeros += int(counts.sum())
+        self.is_binary = self.is_binary and _is_binary(x)
+
+    def _fan_out(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """The fan-out over connections that are not 0, and over all, each in `shape`."""
+        step_shape = shape[1:] if reads_past(self.edge) else shape
+        known = self.fan_outs.get(step_shape)
+        if known is None or len(known[0]) < shape[0]:
+            everywhere = torch.ones_like(self.is_connected)
+            known = (
+                fan_out(self.edge, shape, self.is_connected),
+                fan_out(self.edge, shape, everywhere),
+            )
+            self.fan_outs[step_shape] = known
+        # It depends on the steps that are left, so that of a long recording ends in that of a
+        # short one.
+        effective, dense = (counts[len(counts) - shape[0] :] for counts in known)
+        return effective, dense
+
+    def result(self, recordings: int) -> EdgeOperations:
+        return EdgeOperations(
+            name=self.edge.name,
+            dense=self.dense / recordings,
+            effective=self.effective / recordings,
+            takes_spikes=self.is_binary,
+            input_density=self.nonzeros / max(self.inputs, 1),
+            connection_sparsity=1 - self.is_connected.double().mean().item(),
+        )
 
 
 class OperationCounter:
@@ -110,18 +153,13 @@ class OperationCounter:
 
     def __init__(self, net: nn.Module) -> None:
         self._net = net
-        self._edges, self._unknown = countable_edges(net)
-        self._by_module = {edge.module: edge for edge in self._edges if not edge.is_recurrent}
-        self._recurrent = {edge.module: edge for edge in self._edges if edge.is_recurrent}
-        self._connections = {edge: (edge.stored_weight() != 0).cpu() for edge in self._edges}
-        self._names = {
-            module: name for name, module in net.named_modules() if isinstance(module, NeuronLayer)
-        }
-        self._tallies: dict[Edge, _Tally] = {}
-        self._fan_outs: dict[tuple[Edge, torch.Size], tuple[Tensor, Tensor]] = {}
-        self._longest: dict[tuple[Edge, torch.Size], int] = {}
-        self._spikes: dict[NeuronLayer, float] = {}
-        self._updates: dict[NeuronLayer, int] = {}
+        edges, self._unknown = countable_edges(net)
+        tallies = [_Tally(edge, (edge.stored_weight() != 0).cpu()) for edge in edges]
+        self._synapses = {t.edge.module: t for t in tallies if not t.edge.is_recurrent}
+        self._recurrent = {t.edge.module: t for t in tallies if t.edge.is_recurrent}
+        self._tallies = tallies
+        self._spikes: Counter[NeuronLayer] = Counter()
+        self._updates: Counter[NeuronLayer] = Counter()
         self._recordings = 0
         self._steps = 0
 
@@ -146,10 +184,10 @@ class OperationCounter:
             lengths = torch.full((len(x),), x.shape[1])
         lengths = check_lengths("count_operations", lengths, x)
         with _in_eval(self._net):
-            # From long to short: see `_fan_out`.
+            # From long to short: see `_Tally`.
             for length in sorted(set(lengths.tolist()), reverse=True):
                 places = (lengths == length).nonzero().flatten()
-                for part in places.split(_MOST_TOGETHER):
+                for part in places.split(_MAX_TOGETHER):
                     recordings = _first_steps(x.index_select(0, part), length)
                     self._run(recordings.transpose(0, 1) if is_time_first else recordings)
         self._recordings += len(x)
@@ -163,98 +201,53 @@ class OperationCounter:
         """
         if not self._recordings:
             raise ValueError("OperationCounter: result needs counts: call count(x) before it.")
-        never_called = [edge.name for edge in self._edges if edge not in self._tallies]
+        called = [tally for tally in self._tallies if tally.inputs]
+        never_called = [tally.edge.name for tally in self._tallies if not tally.inputs]
         return Operations(
             recordings=self._recordings,
             steps=self._steps / self._recordings,
-            edges=tuple(
-                self._edge_result(edge, self._tallies[edge])
-                for edge in self._edges
-                if edge in self._tallies
+            edges=tuple(tally.result(self._recordings) for tally in called),
+            layers=tuple(
+                LayerActivity(
+                    name=name,
+                    neurons=math.prod(layer.features),
+                    updates=self._updates[layer] / self._recordings,
+                    rate=self._rate(layer),
+                )
+                for name, layer in self._net.named_modules()
+                if isinstance(layer, NeuronLayer) and layer in self._updates
             ),
-            layers=tuple(map(self._layer_result, self._updates)),
             parameters=sum(parameter.numel() for parameter in self._net.parameters()),
             not_counted=(*self._unknown, *never_called),
         )
 
-    def _edge_result(self, edge: Edge, tally: _Tally) -> EdgeOperations:
-        return EdgeOperations(
-            name=edge.name,
-            dense=tally.dense / self._recordings,
-            effective=tally.effective / self._recordings,
-            takes_spikes=tally.is_binary,
-            input_density=tally.nonzeros / max(tally.inputs, 1),
-            connection_sparsity=1 - self._connections[edge].double().mean().item(),
-        )
-
-    def _layer_result(self, layer: NeuronLayer) -> LayerActivity:
-        updates = self._updates[layer]
-        return LayerActivity(
-            name=self._names[layer],
-            neurons=math.prod(layer.features),
-            updates=updates / self._recordings,
-            rate=None if layer.neuron.is_readout else self._spikes[layer] / updates,
-        )
+    def _rate(self, layer: NeuronLayer) -> float | None:
+        return None if layer.neuron.is_readout else self._spikes[layer] / self._updates[layer]
 
     def _run(self, x: Tensor) -> None:
         """Run recordings of one length, and add what their calls count."""
         # Calls with single steps, or with parts of a sequence, are joined after the pass.
-        parts: dict[Edge, list[Tensor]] = {}
+        parts: dict[_Tally, list[Tensor]] = {}
 
         def on_synapse(module: nn.Module, received: Tensor, charge: Tensor) -> None:  # noqa: ARG001  # part of the signature
-            edge = self._by_module.get(module)
-            if edge is None:
-                return
-            if reads_past(edge):
-                parts.setdefault(edge, []).append(_as_sequence(received, input_axes(edge)))
-            else:
-                self._add(edge, received)
+            tally = self._synapses.get(module)
+            if tally is not None and reads_past(tally.edge):
+                sequence = _as_sequence(received, input_axes(tally.edge))
+                parts.setdefault(tally, []).append(sequence)
+            elif tally is not None:
+                tally.add(received)
 
         def on_layer(layer: NeuronLayer, cur: Tensor, fired: Tensor) -> None:  # noqa: ARG001  # part of the signature
-            self._updates[layer] = self._updates.get(layer, 0) + fired.numel()
+            self._updates[layer] += fired.numel()
             if not layer.neuron.is_readout:
-                count = fired.sum(dtype=torch.float64).item()
-                self._spikes[layer] = self._spikes.get(layer, 0.0) + count
+                self._spikes[layer] += int(fired.sum(dtype=torch.float64))
             if layer in self._recurrent:
                 parts.setdefault(self._recurrent[layer], []).append(fired)
 
         with prepared(self._net), watch_calls(self._net, on_synapse, on_layer):
             self._net(x)
-        for edge, sequences in parts.items():
-            self._add(edge, torch.cat(sequences, 1) if len(sequences) > 1 else sequences[0])
-
-    def _add(self, edge: Edge, x: Tensor) -> None:
-        """Add the operations of an edge for an input [..., *shape], with `input_axes` axes."""
-        tally = self._tallies.setdefault(edge, _Tally())
-        shape = x.shape[x.ndim - input_axes(edge) :]
-        n_rows = x.numel() // max(math.prod(shape), 1)
-        counts = _nonzeros_by_place(x, shape)
-        effective, dense = self._fan_out(edge, shape)
-        tally.dense += n_rows * dense.sum().item()
-        tally.effective += float((counts.double() * effective).sum())
-        tally.inputs += x.numel()
-        tally.nonzeros += int(counts.sum())
-        tally.is_binary = tally.is_binary and _is_binary(x)
-
-    def _fan_out(self, edge: Edge, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """The fan-out over connections that are not 0, and over all, each in `shape`."""
-        if not reads_past(edge):
-            return self._computed_fan_out(edge, shape)
-        # It depends on the steps that are left, so that of a long recording ends in that of a
-        # short one.
-        steps, features = shape[0], shape[1:]
-        longest = max(steps, self._longest.get((edge, features), 0))
-        self._longest[edge, features] = longest
-        effective, dense = self._computed_fan_out(edge, torch.Size((longest, *features)))
-        return effective[longest - steps :], dense[longest - steps :]
-
-    def _computed_fan_out(self, edge: Edge, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        if (edge, shape) not in self._fan_outs:
-            connections = self._connections[edge]
-            everywhere = torch.ones_like(connections)
-            found = fan_out(edge, shape, connections), fan_out(edge, shape, everywhere)
-            self._fan_outs[edge, shape] = found
-        return self._fan_outs[edge, shape]
+        for tally, sequences in parts.items():
+            tally.add(torch.cat(sequences, 1) if len(sequences) > 1 else sequences[0])
 
 
 def countable_edges(net: nn.Module) -> tuple[list[Edge], list[str]]:
@@ -263,15 +256,15 @@ def countable_edges(net: nn.Module) -> tuple[list[Edge], list[str]]:
     Args:
         net: Any module.
     """
-    found = find_edges(net)
-    edges = [edge for edge in found.edges if has_known_fan_out(edge)]
+    in_net = find_edges(net)
+    edges = [edge for edge in in_net.edges if has_known_fan_out(edge)]
     counted = {edge.module_name for edge in edges}
     unknown = [
         name
         for name, module in net.named_modules()
-        if name not in counted and _has_unknown_weight(module, name in found.uncovered)
+        if name not in counted and _has_unknown_weight(module, name in in_net.uncovered)
     ]
-    return edges, unknown + [edge.name for edge in found.edges if edge not in edges]
+    return edges, unknown + [edge.name for edge in in_net.edges if edge not in edges]
 
 
 def _has_unknown_weight(module: nn.Module, is_uncovered: bool) -> bool:

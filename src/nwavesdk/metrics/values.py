@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.metrics.steps import select_steps
+from nwavesdk.metrics.classes import select_steps
 
 __all__ = [
     "correlation",
@@ -109,7 +109,11 @@ def value_sums(prediction: Tensor, target: Tensor, lengths: Tensor | None = None
     Raises:
         ValueError: If shapes differ.
     """
-    return _value_sums("value_sums", prediction, target, lengths)
+    # Some devices lack float64.
+    p, y = (
+        values.cpu().double() for values in _selected("value_sums", prediction, target, lengths)
+    )
+    return _sums(p, y)
 
 
 def mse_of(sums: Tensor) -> Tensor:
@@ -148,25 +152,28 @@ def _sums_around_mean(
     owner: str, prediction: Tensor, target: Tensor, lengths: Tensor | None
 ) -> Tensor:
     """The sums of values from which the mean target is subtracted, so that no digits are lost."""
-    require_tensor(f"{owner}: prediction", prediction)
-    require_tensor(f"{owner}: target", target)
-    _, steps = select_steps(owner, prediction, target, lengths)
-    if not len(steps):
+    p, y = (values.cpu().double() for values in _selected(owner, prediction, target, lengths))
+    if not len(y):
         raise ValueError(f"{owner}: got no step, expected at least 1.")
-    mean = steps.detach().cpu().double().mean(dim=0)
-    prediction, target = (values.cpu().double() - mean for values in (prediction, target))
-    return _value_sums(owner, prediction, target, lengths)
+    mean = y.detach().mean(dim=0)
+    return _sums(p - mean, y - mean)
 
 
-def _value_sums(owner: str, prediction: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor:
+def _selected(
+    owner: str, prediction: Tensor, target: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Predictions and targets of all valid steps, each [steps, D]."""
     require_tensor(f"{owner}: prediction", prediction)
     require_tensor(f"{owner}: target", target)
     if prediction.ndim != 3:
         raise ValueError(
             f"{owner}: predictions have the shape {tuple(prediction.shape)}, expected [B, T, D]."
         )
-    # Some devices lack float64.
-    p, y = (values.cpu().double() for values in select_steps(owner, prediction, target, lengths))
+    return select_steps(owner, prediction, target, lengths)
+
+
+def _sums(p: Tensor, y: Tensor) -> Tensor:
+    """The sums over steps of predictions p and targets y, each [steps, D]."""
     count = torch.full_like(y[:1].sum(0), len(y))
     products = (y, y * y, p, p * p, p * y, (p - y) ** 2)
     return torch.stack([count, *(values.sum(dim=0) for values in products)])

@@ -10,8 +10,8 @@ from functools import partial
 
 from torch import nn
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import seed_number, shown, switch
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import (
     hold_prepared,
     mixed_modes,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -14,8 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from nwavesdk.internal.checks import choice, positive_number, whole_number
 from nwavesdk.layers.masks import is_pruned
 from nwavesdk.net.edges import Edge, dense_edges
-from nwavesdk.optim.annealed_weights import annealed_weights, attach
-from nwavesdk.optim.signed_blocks import SignedBlocks
+from nwavesdk.optim.annealed_weights import SignedBlocks, annealed_weights, attach
 
 __all__ = ["SignAnnealing"]
 
@@ -198,14 +197,8 @@ class SignAnnealing:
             )
         annealed = {weight.name: weight for weight in annealed_weights(self._net)}
         saved = state.get("weights", {})
-        saved_shapes = {
-            name: [list(parts["sign"].shape), list(parts["magnitude"].shape)]
-            for name, parts in sorted(saved.items())
-        }
-        shapes = {
-            name: [list(weight.sign.shape), list(weight.magnitude.shape)]
-            for name, weight in sorted(annealed.items())
-        }
+        saved_shapes = {name: _shapes(**parts) for name, parts in saved.items()}
+        shapes = {name: _shapes(weight.sign, weight.magnitude) for name, weight in annealed.items()}
         if saved_shapes != shapes:
             raise ValueError(
                 f"SignAnnealing: the state is of the weights {saved_shapes}, the net has {shapes}: "
@@ -218,8 +211,7 @@ class SignAnnealing:
         self._set_alpha(state["epoch"], state["alpha"])
 
     def _schedule(self) -> dict[str, Any]:
-        names = ("total_epochs", "alpha_start", "alpha_end")
-        return {name: getattr(self, name) for name in names}
+        return {name: vars(self)[name] for name in ("total_epochs", "alpha_start", "alpha_end")}
 
     def _set_alpha(self, epoch: int, alpha: float) -> None:
         self.epoch = epoch
@@ -237,6 +229,10 @@ class SignAnnealing:
                 f"SignAnnealing.{method}: finish() was called and the net has plain weights: save "
                 "them by net.state_dict(), or build a new SignAnnealing."
             )
+
+
+def _shapes(sign: Tensor, magnitude: Tensor) -> tuple[list[int], list[int]]:
+    return list(sign.shape), list(magnitude.shape)
 
 
 def _edges_to_anneal(net: nn.Module) -> list[Edge]:
@@ -296,8 +292,8 @@ def _guard_replaced(parameters: Iterable[nn.Parameter]) -> RemovableHandle:
 
     def check_optimizer(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
         alive = {id(parameter) for ref in replaced if (parameter := ref()) is not None}
-        held = (id(p) for group in optimizer.param_groups for p in group["params"])
-        if alive and not alive.isdisjoint(held):
+        optimized = (id(p) for group in optimizer.param_groups for p in group["params"])
+        if alive and not alive.isdisjoint(optimized):
             raise RuntimeError(
                 f"{type(optimizer).__name__} holds weights that SignAnnealing has replaced since, "
                 "and would train nothing: build SignAnnealing before the optimizer."

@@ -54,7 +54,7 @@ class SurrogateAnnealing:
         stage: Plateaus so far.
 
     Raises:
-        TypeError: If `net` is not a module, or a layer's surrogate has no parameters.
+        TypeError: If `net` is not a module.
         ValueError: If an argument is out of its range, there are no such layers, or a layer's
             surrogate does not have this parameter.
         RuntimeError: If a layer does not use its surrogate, because comPaSSo has a fixed one.
@@ -118,9 +118,9 @@ class SurrogateAnnealing:
                 improvement. None if there is no result, as in epoch 1.
 
         Raises:
-            ValueError: If `epoch` is out of its range, `net` is another net, or a metric is given
-                for a form without plateaus.
-            TypeError: If the surrogate of a layer was replaced by one without parameters.
+            ValueError: If `epoch` is out of its range, `net` is another net, a metric is given for
+                a form without plateaus, or a layer's surrogate was replaced by one without the
+                parameter.
             RuntimeError: If a layer no longer uses its surrogate.
         """
         schedule = self._schedule
@@ -230,19 +230,15 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
     """The layers by name, in their order in the net."""
     if not isinstance(net, nn.Module):
         raise TypeError(f"{_OWNER} takes a torch module, got {type(net).__name__}.")
-    found = find_edges(net).layers
-    layers = {name: layer for name, layer in found.items() if not layer.neuron.is_readout}
-    if isinstance(names, str):
+    layers = {
+        name: layer for name, layer in find_edges(net).layers.items() if not layer.neuron.is_readout
+    }
+    is_list = isinstance(names, list | tuple | set | frozenset)
+    wanted = {*layers} if names is None else {*map(str, names)}
+    if not (is_list or names is None) or not wanted or not wanted <= layers.keys():
         raise ValueError(
-            f'{_OWNER}: layers must be names in a list, got {names!r}: write ["{names}"].'
-        )
-    if names is not None and not isinstance(names, list | tuple | set | frozenset):
-        raise TypeError(f"{_OWNER}: layers must be names in a list or None, got {shown(names)}.")
-    wanted = list(layers) if names is None else [*map(str, names)]
-    if not wanted or not {*wanted} <= layers.keys():
-        raise ValueError(
-            f"{_OWNER}: layers must be names of neuron layers of {type(net).__name__}, got "
-            f"{shown(names)}: it has {list(layers) or 'none'}."
+            f"{_OWNER}: layers must be a list of names of neuron layers of {type(net).__name__}, "
+            f"got {shown(names)}: it has {list(layers) or 'none'}."
         )
     return {name: layer for name, layer in layers.items() if name in wanted}
 
@@ -256,15 +252,10 @@ def _surrogate_with(name: str, layer: NeuronLayer, parameter: str, value: float)
             'fast_sigmoid(25) in its place: set compasso_spike_grad="layer", or leave the layer '
             "out of layers."
         )
-    if not surrogate.parameters:
-        raise TypeError(
-            f"{_OWNER}: the surrogate {surrogate!r} of layer {name!r} has no parameters: take one "
-            "of the catalogue that has, or leave the layer out of layers."
-        )
     if not isinstance(parameter, str) or parameter not in surrogate.parameters:
         raise ValueError(
             f"{_OWNER}: the surrogate {surrogate!r} of layer {name!r} has no parameter "
-            f"{shown(parameter)}: it has {', '.join(surrogate.parameters)}."
+            f"{shown(parameter)}: it has {', '.join(surrogate.parameters) or 'none'}."
         )
     if isinstance(surrogate.parameters[parameter], int):
         raise ValueError(

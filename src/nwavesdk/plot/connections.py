@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from torch import nn
 
-from nwavesdk.plot.axes import Array, as_array, time_unit, wanted_axes
-from nwavesdk.plot.theme import LIGHT, Theme
+from nwavesdk.plot.theme import LIGHT, Array, Theme, as_array, time_unit, wanted_axes
 
 __all__ = ["delays", "weights"]
 

@@ -11,8 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.plot.axes import Array, as_array, label_time, time_unit, wanted_axes
-from nwavesdk.plot.theme import LIGHT, Theme
+from nwavesdk.plot.theme import LIGHT, Array, Theme, as_array, label_time, time_unit, wanted_axes
 
 __all__ = ["event_frames", "membranes", "raster", "rates"]
 
@@ -106,14 +105,14 @@ def membranes(
     shape = after.shape
     after = after.reshape(len(after), -1)
     u, s = (_like(name, x, shape) for name, x in (("before", before), ("spikes", spikes)))
+    if isinstance(threshold, int | float):
+        threshold = np.full(shape[:1], threshold)
+    levels = _like("threshold", threshold, shape[:1])
     unit = time_unit("membranes", dt)
     ax = wanted_axes("membranes", ax, theme)
     is_single = after.shape[1] == 1
     time = (np.arange(len(after)) + 0.5) * unit
-    levels = _levels(threshold, len(after))
-    if levels is not None and len(levels) == 1:
-        ax.axhline(levels[0], color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
-    elif levels is not None:
+    if levels is not None:
         ax.plot(time, levels, color=theme.ink, linewidth=0.8, linestyle="--", label="threshold")
     for n, v in enumerate(after.T):
         hue = theme.hues[n % len(theme.hues)]
@@ -143,21 +142,6 @@ def _like(name: str, values: Any, shape: tuple[int, ...]) -> Array | None:
             "mem."
         )
     return array.reshape(len(array), -1)
-
-
-def _levels(threshold: Any, n_steps: int) -> Array | None:
-    """The threshold of each step, or of all steps as one number."""
-    if threshold is None:
-        return None
-    if isinstance(threshold, int | float):
-        return np.array([float(threshold)])
-    levels = as_array("membranes: threshold", threshold, {1: "a number or [T]"}, "as mem has steps")
-    if len(levels) != n_steps:
-        raise ValueError(
-            f"membranes: threshold has {len(levels)} steps, expected {n_steps}, as mem: give one "
-            "number, or one per step."
-        )
-    return levels
 
 
 def _draw_marks(

@@ -1,24 +1,42 @@
-"""The look of pictures on light and on dark pages, and their rendering to PNG."""
+"""What plots share: the look on light and on dark pages, new axes, the time, and PNG."""
 
 import io
 import logging
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 
+from nwavesdk.internal.checks import positive_number, shown
 from nwavesdk.internal.files import printable
+from nwavesdk.internal.tensors import require_tensor
 
-__all__ = ["DARK", "LIGHT", "Draw", "Theme", "label_text", "render_png"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Array",
+    "Draw",
+    "Theme",
+    "as_array",
+    "label_text",
+    "label_time",
+    "render_png",
+    "time_unit",
+    "wanted_axes",
+]
 
 
 @dataclass(frozen=True)
@@ -105,53 +123,46 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         UserWarning: If no installed font has a letter: a box stands for it. Given once
             per process and set of letters.
     """
-    picture = _render(draw, theme, USUAL_FONTS)
-    if picture.missing:
-        fonts = (*USUAL_FONTS, *_fonts_with(picture.missing))
+    png, missing, others = _render(draw, theme, USUAL_FONTS)
+    if missing:
+        fonts = (*USUAL_FONTS, *_fonts_with(missing))
         with suppress(RuntimeError):  # a font is damaged
-            picture = _render(draw, theme, fonts)
-    for text, category in picture.warnings:
+            png, missing, others = _render(draw, theme, fonts)
+    for text, category in others.items():
         _warn_once(text, text, category)
-    if letters := picture.missing:
+    if missing:
         _warn_once(
-            letters,
-            f"pictures: no installed font has {len(letters)} of the letters in names, such as "
-            f"{letters[0]!r}: boxes stand for them. Install a font of this script, such as Noto "
+            missing,
+            f"pictures: no installed font has {len(missing)} of the letters in names, such as "
+            f"{missing[0]!r}: boxes stand for them. Install a font of this script, such as Noto "
             "Sans.",
         )
-    return picture.png
+    return png
 
 
-class _Picture(NamedTuple):
-    """A rendered picture.
+def _render(
+    draw: Draw, theme: Theme, fonts: tuple[str, ...]
+) -> tuple[bytes, str, dict[str, type[Warning]]]:
+    """Render a picture with some fonts: the first that has a letter draws it.
 
-    Attributes:
-        png: The file.
-        missing: The letters that no font has, in order.
-        warnings: Text and category of all other warnings.
+    Returns:
+        The file, the letters that no font has, and the text and category of other warnings.
     """
-
-    png: bytes
-    missing: str
-    warnings: list[tuple[str, type[Warning]]]
-
-
-def _render(draw: Draw, theme: Theme, fonts: tuple[str, ...]) -> _Picture:
-    """Render a picture with some fonts: the first that has a letter draws it."""
     settings = {**_matplotlib_settings(theme), "font.family": list(fonts)}
     file = io.BytesIO()
     with rc_context(settings), _any_weight(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw(theme).savefig(file, format="png", dpi=144)
+
     missing = set()
-    others = []
+    others = {}
     for warning in caught:
         text = str(warning.message)
-        if found := re.match(r"Glyph (\d+) .*missing from (current )?font", text):
-            missing.add(chr(int(found[1])))
+        if glyph := re.match(r"Glyph (\d+) .*missing from (current )?font", text):
+            missing.add(chr(int(glyph[1])))
         else:
-            others.append((text, warning.category))
-    return _Picture(file.getvalue(), "".join(sorted(missing)), others)
+            others[text] = warning.category
+    return file.getvalue(), "".join(sorted(missing)), others
 
 
 def _warn_once(cause: str, text: str, category: type[Warning] = UserWarning) -> None:
@@ -175,31 +186,19 @@ def _any_weight() -> Iterator[None]:
 
 @cache
 def _fonts_with(letters: str) -> tuple[str, ...]:
-    """The fewest installed fonts that have these letters, as far as fonts have them."""
+    """The installed fonts that have some of these letters."""
     known = {font.fname for font in fontManager.ttflist}
     for path in set(findSystemFonts()) - known:  # installed after matplotlib listed its fonts
         with suppress(Exception):  # whatever a damaged font raises
             fontManager.addfont(path)
-    names = {font.name for font in fontManager.ttflist}
-    has = {name: _letters_of(name) for name in names if not name.startswith(FONT_OF_BOXES)}
-    wanted = {ord(letter) for letter in letters}
-    chosen: list[str] = []
-    while wanted:
-        best = max(sorted(has), key=lambda name: len(wanted & has[name]))
-        if not wanted & has[best]:
-            break
-        chosen.append(best)
-        wanted -= has[best]
-    return tuple(chosen)
 
-
-def _letters_of(name: str) -> Set[int]:
-    """The letters of the file that matplotlib takes for a font; none of a damaged one."""
-    with suppress(Exception), _any_weight():
-        family = FontProperties(family=name)
-        path = fontManager.findfont(family, fallback_to_default=False, rebuild_if_missing=False)
-        return get_font(path).get_charmap().keys()
-    return frozenset()
+    codes = set(map(ord, letters))
+    names = set()
+    for font in fontManager.ttflist:
+        with suppress(Exception):  # as above
+            if not codes.isdisjoint(get_font(font.fname).get_charmap()):
+                names.add(font.name)
+    return tuple(sorted(name for name in names if not name.startswith(FONT_OF_BOXES)))
 
 
 def _matplotlib_settings(theme: Theme) -> Any:
@@ -227,3 +226,71 @@ def _matplotlib_settings(theme: Theme) -> Any:
         "legend.fontsize": 8,
         "font.size": 9,
     }
+
+
+Array = npt.NDArray[np.float32]
+
+
+def wanted_axes(owner: str, ax: Axes | None, theme: Theme) -> Axes:
+    """The given axes, or those of a new figure of pyplot; checks the theme, too.
+
+    Raises:
+        TypeError: If `ax` is neither axes nor None, or `theme` is not a theme.
+    """
+    if not isinstance(theme, Theme):
+        raise TypeError(
+            f"{owner}: theme must be a Theme, got {shown(theme)}: take plot.LIGHT or plot.DARK."
+        )
+    if ax is None:
+        # Loaded here, because it chooses a way to show figures, which reports do not need.
+        from matplotlib import pyplot
+
+        return pyplot.subplots(layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(
+            f"{owner}: ax must be matplotlib axes, got {shown(ax)}: take them from a figure, as in "
+            "figure.subplots()."
+        )
+    return ax
+
+
+def as_array(owner: str, values: Any, shapes: dict[int, str], remedy: str) -> Array:
+    """Values as a float32 array on the CPU.
+
+    Args:
+        owner: The plot, for the message.
+        values: A tensor, or what NumPy takes as an array of numbers.
+        shapes: The shapes that it takes, by their number of dimensions.
+        remedy: What to do about another shape.
+
+    Raises:
+        TypeError: If the values are not numbers.
+        ValueError: If the number of dimensions is another one, or there are no values.
+    """
+    if isinstance(values, torch.Tensor):
+        require_tensor(owner, values)
+        array = values.detach().to("cpu", torch.float32).numpy()
+    else:
+        try:
+            array = np.asarray(values, np.float32)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{owner} takes a tensor or an array of numbers, got {shown(values)}."
+            ) from None
+    if array.ndim not in shapes or not array.size:
+        expected = " or ".join(shapes.values())
+        raise ValueError(
+            f"{owner} takes {expected} with at least one element, got the shape "
+            f"{list(array.shape)}: {remedy}."
+        )
+    return array
+
+
+def time_unit(owner: str, dt: float | None) -> float:
+    """Length of a step on the axis of time: in ms with `dt`, else 1."""
+    return 1.0 if dt is None else 1e3 * positive_number(owner, "dt", dt, "s")
+
+
+def label_time(ax: Axes, n_steps: int, unit: float, dt: float | None) -> None:
+    """Name the axis of time and let it end with the recording."""
+    ax.set(xlabel="step" if dt is None else "time [ms]", xlim=(0, n_steps * unit))

@@ -1,6 +1,6 @@
 """Presets: nets of `nwave train --net NAME`, each one page of Python to copy and change.
 
-A page has `build(inputs, classes, config)`, as the file of a user's net. `nwave net NAME` prints
+A page has `build(inputs, classes, config)`, like the file of a user's net. `nwave net NAME` prints
 it. `nwavesdk.presets` imports no page, so that the command line need not load torch.
 
 Example:
@@ -32,7 +32,7 @@ DESCRIPTIONS: Mapping[PresetName, str] = {
     "delay": "dense layers with a learned delay for each connection, with batch norm",
     "chip": "the neurons and synapses of an H1 chip behind its filter bank",
 }
-"""What each preset is."""
+"""A short description of each preset."""
 
 LAYERED: frozenset[PresetName] = frozenset({"lif", "chip"})
 """Presets whose nets are plain stacks of synapses and neurons on flat frames, for deploy tools."""

@@ -1,7 +1,7 @@
 """`nwave train --net adlif`: dense layers of adaptive LIF neurons, without connections over time.
 
-A layer is a synapse, batch norm, and neurons with time constants from 10 to 100 ms, whose
-adaptation is three times slower. What a neuron remembers is all that the net knows of the past.
+A layer is a synapse, batch norm, and neurons with time constants from 10 to 100 ms; the adaptation
+is three times slower. The state of the neurons is the only memory of the net.
 """
 
 import math
@@ -17,8 +17,8 @@ from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
-SLOWER = 3.0  # time constant of the adaptation, in those of membranes
-TO_MEMBRANE, TO_SPIKES = 0.02, 0.2  # first strengths of the adaptation, learned per neuron
+SLOWER = 3.0  # time constant of the adaptation, in time constants of the membrane
+TO_MEMBRANE, TO_SPIKES = 0.02, 0.2  # initial strengths of the adaptation, learned per neuron
 
 
 def build(
@@ -56,7 +56,9 @@ def adaptive(size: int, net: Any, topology: str) -> list[nn.Module]:
         spike_grad=parse(net.surrogate),
         layer_topology=topology,
     )
+
+    # These neurons multiply their input by 1 - exp(-dt/tau), which LIF neurons do not: the scale of
+    # the norm makes up for it.
     norm = TimeBatchNorm(size)
-    # These neurons take the part 1 - exp(-dt/tau) of their input, LIF neurons all of it.
     norm.weight.data = NORM_SCALE / -torch.expm1(-net.dt / taus)
     return [norm, neurons, *dropout(net)]

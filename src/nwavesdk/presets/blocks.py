@@ -23,11 +23,12 @@ __all__ = [
 ]
 
 SHORTEST, LONGEST = 0.01, 0.1  # time constants of membranes [s]
-NORM_SCALE = 0.6  # deviation of new charges in thresholds: about one neuron in six fires
+# Standard deviation of new charges, in thresholds: about one of six neurons fires.
+NORM_SCALE = 0.6
 
 
 def flat(inputs: tuple[int, ...]) -> list[nn.Module]:
-    """The module that makes a step of this shape flat, if it has several axes."""
+    """The module that flattens a step of this shape; none for a single axis."""
     return [nn.Flatten()] if len(inputs) > 1 else []
 
 
@@ -49,6 +50,7 @@ def lif_block(
     """
     norm = TimeBatchNorm(shape[0])
     nn.init.constant_(norm.weight, NORM_SCALE)
+
     taus = mixed_taus(shape, shortest, longest)
     surrogate = parse(net.surrogate)
     neurons = LIFLayer(shape, taus, net.threshold, net.reset, dt=net.dt, spike_grad=surrogate)
@@ -63,7 +65,7 @@ def mixed_taus(
 
 
 def dropout(net: Any) -> list[nn.Module]:
-    """The dropout of the config, if it has any."""
+    """The dropout of the config; none for a fraction of 0."""
     return [nn.Dropout(net.dropout)] if net.dropout else []
 
 
@@ -75,11 +77,12 @@ def has_target_per_step(config: CompletedConfig) -> bool:
 def read_out(n_inputs: int, n_outputs: int, config: CompletedConfig) -> list[nn.Module]:
     """From spikes to scores or values in each step.
 
-    For a class per recording, which is the largest mean over time, batch norm brings rare spikes
-    to a deviation of one. Where each step has a target, an integrator adds up the scores.
+    The class of a recording has the largest mean score over time; batch norm brings rare spikes to
+    a deviation of one. If each step has a target, an integrator adds up the scores.
     """
     scores = nn.Linear(n_inputs, n_outputs)
     if not has_target_per_step(config):
         return [TimeBatchNorm(n_inputs), scores]
+
     dt = config.net.dt
     return [scores, LILayer(n_outputs, tau=10 * dt, dt=dt, learn=("tau",))]

@@ -1,7 +1,7 @@
 """`nwave train --net chip --chip h1v2`: a front end and layers of neurons of an H1 chip.
 
 The front end has one neuron per channel of the chip's filter bank. Outputs are populations of
-neurons, also for values of each step: nothing on a chip reads a membrane.
+neurons, also for values of each step, because membranes on a chip cannot be read.
 """
 
 import math
@@ -25,7 +25,7 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
         inputs: Shape of one step: the channels of the filter bank.
         classes: Number of classes, or of values per step.
         config: The config of the run, with a chip. With the training `"plain"`, weights have no
-            limits; with `"mismatch"`, `prepare_net` draws another chip for each batch.
+            limits; with `"mismatch"`, `prepare_net` draws a new chip for each batch.
 
     Returns:
         A net whose output spikes have the shape `[B, T, classes * population]`.
@@ -37,6 +37,7 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     chip, profile = config.chip, config.facts.chip
     if chip is None or profile is None:
         raise ValueError("chip.profile: missing, the net is for a chip: expected h1v1 or h1v2.")
+
     largest, core = max(net.hidden, default=0), max(profile.cores)
     if net.recurrent and largest > core:
         raise ValueError(
@@ -44,12 +45,14 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
             f"expected at most {core} on {profile.name}: lower --hidden, or use --no-recurrent."
         )
 
+    # Weights have the bits and the mismatch of the chip, if training takes them into account.
     family = family_of(profile)
     has_mismatch = chip.training == "mismatch"
     bits = None if chip.training == "plain" else chip.bits
     weights: dict[str, Any] = {"quantization_bits": bits}
     if has_mismatch and profile.number("synapse_mismatch"):
         weights["stddev"] = profile.number("synapse_mismatch")
+
     neurons: Any = partial(
         family.layer,
         taus=net.tau,
@@ -63,6 +66,7 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     layers = [neurons(size, **recurrence) for size in net.hidden]
     layers.append(neurons(sizes[-1]))
 
+    # The front end has the first neurons. Each further layer has its synapse in front.
     modules: list[nn.Module] = [
         family.frontend(sizes[0], **weights, profile=profile),
         neurons(sizes[0]),

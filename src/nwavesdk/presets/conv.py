@@ -3,13 +3,13 @@
     sound              2 layers over time and bands, 2 layers over time, read-out
     images             4 layers over pixels, with max pools, read-out
     events             3 layers over pixels, read-out
-    series             2 or 3 layers over time, read-out of all of them
-    targets per step   2 or 3 layers over time, read-out of all of them that integrates
+    series             2 or 3 layers over time, read-out of all of these layers
+    targets per step   2 or 3 layers over time, integrating read-out of all of these layers
 
-A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms; to
-300 ms where each step has a target. Before a read-out that takes the mean over time, another batch
-norm brings rare spikes to a deviation of one. Nothing sees the future, so the net also runs step by
-step.
+A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms, or to
+300 ms if each step has a target. Before a read-out that takes the mean over time, a second batch
+norm brings rare spikes to a deviation of one. No layer uses later steps, so the net also runs step
+by step.
 """
 
 import math
@@ -32,18 +32,18 @@ __all__ = ["build"]
 Layer = tuple[int, int, int, int]  # channels, width of the kernel, stride, width of the pool
 Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [steps]
 
-# Layers over bands and pixels. A first layer has many neurons: a few rare spikes per band or pixel
-# would lose much of its level. Spikes are pooled.
+# Layers over bands and pixels. A first layer has many neurons, because a few rare spikes per band
+# or pixel would lose much of its level. Pools take the maximum of spikes.
 OVER_BANDS: tuple[Layer, ...] = ((56, 5, 2, 1), (16, 5, 2, 1))
 OVER_EVENTS: tuple[Layer, ...] = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
 LATER_OVER_IMAGES: tuple[Layer, ...] = ((48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
-SMALL_IMAGE = (12, 48)  # least and most pixels of its sides
+SMALL_IMAGE = (12, 48)  # smallest and largest side of a small image [pixels]
 SOUND_MEMORY: list[Memory] = [(48, 4, 4), (48, 3, 8)]
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
-LONGEST_PER_STEP = 0.3  # time constant, where each step has a target [s]
-SERIES_DISTANCES = (8, 16)  # of the taps of later layers [steps]
-SHORT_SERIES = 56  # steps: what three layers see; shorter series have two layers
-MAX_GROWTH = 16  # of the distance of taps, from layer to layer
+LONGEST_PER_STEP = 0.3  # longest time constant, if each step has a target [s]
+SERIES_DISTANCES = (8, 16)  # distances of the taps of later layers [steps]
+SHORT_SERIES = 56  # span of three layers; series that are not longer have two layers [steps]
+MAX_GROWTH = 16  # largest growth of the distance of taps, from layer to layer
 
 
 def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
@@ -54,9 +54,10 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
         classes: Number of classes, or of values per step.
         config: The config of the run.
     """
-    # Neighbors in a step belong together: bands and pixels, not values of a series.
+    # Neighboring bands and pixels belong together, but not neighboring values of a series.
     has_places = len(inputs) > 1 or config.data.kind == "sound"
     modules, n_inputs = over_places(inputs, config) if has_places else ([], inputs[0])
+
     if has_target_per_step(config):
         plan = step_plan(config.facts.typical_steps)
     elif has_places:
@@ -72,14 +73,15 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
 
 
 def over_places(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[nn.Module], int]:
-    """The layers over bands or pixels, and how many values a step has after them."""
+    """The layers over bands or pixels, and the number of values per step after them."""
     modules, (n_channels, *sizes) = as_channels(inputs)
     has_bands = len(sizes) == 1
     is_image = not has_bands and config.data.kind == "image"
     layers = OVER_BANDS if has_bands else OVER_EVENTS
+
     for n_outputs, width, stride, pool in over_image(sizes) if is_image else layers:
+        # Only images are padded, because an object may reach the edge.
         kernel = [min(width, size) for size in sizes]
-        # An object in an image may reach its edge.
         padding = [(k - 1) // 2 if is_image else 0 for k in kernel]
         conv = TemporalConv(
             n_channels,
@@ -89,15 +91,18 @@ def over_places(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[
             stride=stride,
             padding=padding,
         )
+
         sizes = [
             (size + 2 * p - k) // stride + 1
             for size, p, k in zip(sizes, padding, kernel, strict=True)
         ]
         modules += spiking(conv, (n_outputs, *sizes), config)
+
         if pool > 1 and min(sizes) >= pool:
             modules.append(nn.MaxPool2d(pool))
             sizes = [size // pool for size in sizes]
         n_channels = n_outputs
+
     return [*modules, nn.Flatten()], n_channels * math.prod(sizes)
 
 
@@ -118,14 +123,17 @@ def over_time(
         n_inputs: Values of a step.
         plan: The layers.
         config: The config of the run.
-        joins: Whether the output has the spikes of all these layers, from fast to slow, not only of
-            the last one.
+        joins: Whether the output has the spikes of all of these layers, from fast to slow, not only
+            of the last layer.
     """
     if not plan:
         return []
+
     (width, taps, dilation), *later = plan
     conv = TemporalConv(n_inputs, width, taps, dilation=dilation)
     layer = spiking(conv, (width,), config)
+
+    # The spikes of this layer go to the next layers and, if layers are joined, past them.
     slower = over_time(width, later, config, joins=joins)
     if later and joins:
         slower = [Branches(nn.Identity(), SpikingSequential(*slower))]
@@ -133,18 +141,22 @@ def over_time(
 
 
 def series_plan(n_steps: int) -> list[Memory]:
-    """The layers for a class. Any part of a long recording may show it, so they look near."""
+    """The layers for a class per recording.
+
+    Any part of a long recording may show its class, so the layers see only a short span.
+    """
     n_later = 1 if n_steps <= SHORT_SERIES else 2
     distances = [max(1, min(n_steps // 2, distance)) for distance in SERIES_DISTANCES[:n_later]]
-    # Many neurons turn values into spikes; later layers need few taps.
+
+    # The first layer has many neurons, to turn values into spikes. Later layers need few taps.
     return [(FIRST_SERIES_WIDTH, 9, 1), *((SERIES_WIDTH, 3, distance) for distance in distances)]
 
 
 def step_plan(n_steps: int) -> list[Memory]:
-    """The layers for a target in each step, which depends on the whole recording.
+    """The layers for a target in each step, which may depend on the whole recording.
 
-    Distances grow by a factor from layer to layer: 8 gaps of 1 and of `growth` steps, and of
-    growth² steps where two layers would leave holes.
+    Layers have 9 taps with 8 gaps of 1 step in the first and `growth` steps in the second layer. If
+    two layers would leave holes, there is a third layer with gaps of growth² steps.
     """
     n_gaps = max(2.0, n_steps / 8)
     distances = [n_gaps - 1]
@@ -155,7 +167,7 @@ def step_plan(n_steps: int) -> list[Memory]:
 
 
 def as_channels(inputs: tuple[int, ...]) -> tuple[list[nn.Module], tuple[int, ...]]:
-    """The modules that bring the channels of a step to the front, and its shape then."""
+    """The modules that bring the channels of a step to the front, and the new shape of a step."""
     if len(inputs) < 3:
         return [nn.Unflatten(1, (1, inputs[0]))], (1, *inputs)
     *sizes, last = inputs
@@ -174,4 +186,5 @@ class ChannelsFirst(nn.Module):
 def spiking(synapse: nn.Module, shape: tuple[int, ...], config: CompletedConfig) -> list[nn.Module]:
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
-    return lif_block(synapse, shape, config.net, max(SHORTEST, config.net.dt), longest)
+    shortest = max(SHORTEST, config.net.dt)
+    return lif_block(synapse, shape, config.net, shortest, max(shortest, longest))

@@ -2,9 +2,9 @@
 
     input -> [delayed connections, batch norm, LIF neurons] x 2 -> batch norm -> scores
 
-Each connection passes a spike on after a delay of its own, up to a fifth of a typical recording.
-So two layers see what happened when, with one weight per connection, where a convolution over time
-has a weight for each step that it sees. Where each step has a target, the scores are integrated.
+Each connection passes a spike on after its own delay of up to a fifth of a typical recording. So
+two layers see the order of events with one weight per connection, where a convolution over time has
+a weight for each step. If each step has a target, the scores are integrated.
 """
 
 import math

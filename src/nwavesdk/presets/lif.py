@@ -1,7 +1,7 @@
 """`nwave train --net lif`: layers of neurons, each with a synapse in front, chosen by options.
 
-The neurons are LIF neurons or those of `--neuron`. For a class per recording, the last layer is a
-population of LIF neurons per class; for outputs of each step, it is a read-out.
+The hidden neurons are LIF neurons or the neurons of `--neuron`. For a class per recording, the last
+layer has a population of LIF neurons per class; for outputs of each step, it is a read-out.
 """
 
 import math
@@ -25,8 +25,8 @@ from nwavesdk.train import CompletedConfig
 
 __all__ = ["build", "hidden_gain", "hidden_layer"]
 
-# Factor of the initial weights to a read-out. Those of neurons that must spike would give outputs
-# far outside of the targets, which it would take many steps to unlearn.
+# Factor of the initial weights to a read-out. Weights as large as for neurons that spike would make
+# outputs far outside of the range of the targets, and training would need many steps to undo that.
 READOUT_GAIN = 0.1
 
 
@@ -44,6 +44,7 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     """
     net: Any = config.net
     topology = "RC" if net.recurrent else "FF"
+
     layers: list[NeuronLayer] = [hidden_layer(net, size, topology) for size in net.hidden]
     gains = [hidden_gain(net)] * len(layers)
     if has_target_per_step(config):
@@ -63,6 +64,7 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
 
     modules: list[nn.Module] = flat(inputs)
     n_inputs = math.prod(inputs)
+
     for depth, (layer, gain) in enumerate(zip(layers, gains, strict=True)):
         synapse = LIFSynapse(n_inputs, layer.features[0])
         synapse.weight.data *= gain
@@ -87,6 +89,8 @@ def hidden_layer(net: Any, size: int, topology: str = "FF") -> NeuronLayer:
     """
     is_lif_zero = (net.neuron, net.reset) == ("lif", "zero")
     neuron = find_neuron("lif_zero" if is_lif_zero else net.neuron)
+
+    # `tau` and `threshold` of the net, if the neuron has such constants.
     shared = {"tau": net.tau, "threshold": net.threshold}
     constants = {name: value for name, value in shared.items() if name in neuron.constants}
     return neuron.build(
@@ -100,9 +104,9 @@ def hidden_layer(net: Any, size: int, topology: str = "FF") -> NeuronLayer:
 
 
 def hidden_gain(net: Any) -> float:
-    """The factor of the charges of hidden neurons: the one of the config, or a measured one.
+    """The factor of the charges of hidden neurons: from the config, or measured.
 
-    Neurons other than LIF take charges in other units, such as mV.
+    A factor is measured for neurons other than LIF, which take charges in other units, such as mV.
     """
     if net.charge_gain is None and net.neuron != "lif":
         return charge_gain(lambda size: hidden_layer(net, size))

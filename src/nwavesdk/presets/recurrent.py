@@ -1,6 +1,6 @@
 """`nwave train --net recurrent`: the net `adlif`, with the neurons of a layer connected in a loop.
 
-The spikes of a layer return to it one step later, by weights of their own. `nwave net adlif`
+The spikes of a layer return to it one step later, through recurrent weights. `nwave net adlif`
 prints the layers; a copy of it with `topology="RC"` is this net.
 """
 

@@ -183,7 +183,7 @@ class KernelCache(NullCache):
             return CompileResult._rebuild(target, *pickle.loads(payload))
         except Exception as error:  # an intact pickle may still be one that cannot be rebuilt
             assert path is not None
-            what = error.what if isinstance(error, FileError) else repr(error)
+            what = error.fault if isinstance(error, FileError) else repr(error)
             _warn_once(
                 "damage",
                 f"the kernel cache {printable(path.parent)} was damaged "
@@ -202,7 +202,7 @@ class KernelCache(NullCache):
             write_atomically(path, content, mode=0o600)
             _remove_unused(path.parent, MOST_CACHE_BYTES)
         except (OSError, FileError) as error:
-            reason = error.what if isinstance(error, FileError) else error.strerror
+            reason = error.fault if isinstance(error, FileError) else error.strerror
             _warn_once(
                 "write",
                 f"the kernel cache cannot store {printable(path)} ({reason}): kernels stay in "

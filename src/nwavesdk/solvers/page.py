@@ -148,6 +148,7 @@ def kernel_function(
         _rename_torch(function, source)
     function.name = name or function.name
     function.returns = None
+    function.args.defaults = []
     for argument in function.args.args:
         argument.annotation = None
     function.args.args += [ast.arg(a) for a in sigma]

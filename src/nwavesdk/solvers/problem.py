@@ -56,7 +56,7 @@ class Spec:
         >>> from nwavesdk.surrogate import atan, triangle
         >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
         >>> replace(spec, surrogate=triangle(alpha=0.3)).surrogate
-        Triangle(alpha=0.3, k=1.0)
+        triangle(alpha=0.3, k=1.0)
     """
 
     neuron: Neuron

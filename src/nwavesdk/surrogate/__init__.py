@@ -4,47 +4,54 @@ from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
 from nwavesdk.surrogate.base import Formula, Surrogate, heaviside
-from nwavesdk.surrogate.bells import Sigmoid
+from nwavesdk.surrogate.bells import (
+    Sigmoid,
+    erf,
+    gaussian,
+    heavi_erfc,
+    multi_gaussian,
+    periodic_exponential,
+    piecewise_exp,
+    single_exponential,
+    spike_rate_escape,
+    tanh,
+)
 from nwavesdk.surrogate.catalogue import (
     arctan,
     atan,
     available,
-    boxcar,
-    circ,
-    erf,
-    fake_numerical_gradient,
     fast_sigmoid,
+    parse,
+    sigmoid,
+    text,
+)
+from nwavesdk.surrogate.custom import Custom, Foreign, as_surrogate, custom
+from nwavesdk.surrogate.tails import (
+    ATan,
+    FastSigmoid,
+    circ,
+    fake_numerical_gradient,
     fixed_peak_atan,
-    gaussian,
-    heavi_erfc,
+    nonzero_sign_log_abs,
+    q_pseudo_spike,
+    soft_sign,
+    super_spike,
+)
+from nwavesdk.surrogate.windows import (
+    boxcar,
     heaviside_window,
     leaky_k_relu,
     log_tailed_relu,
-    multi_gaussian,
-    nonzero_sign_log_abs,
-    parse,
-    periodic_exponential,
-    piecewise_exp,
     piecewise_leaky_relu,
     piecewise_quadratic,
-    q_pseudo_spike,
     rect,
     s2nn,
-    sigmoid,
-    single_exponential,
     snntorch_triangular,
-    soft_sign,
     sparse_fast_sigmoid,
-    spike_rate_escape,
     squarewave_fourier_series,
     straight_through,
-    super_spike,
-    tanh,
-    text,
     triangle,
 )
-from nwavesdk.surrogate.custom import Custom, Foreign, as_surrogate, custom
-from nwavesdk.surrogate.tails import ATan, FastSigmoid
 
 __all__ = [
     "ATan",

@@ -6,10 +6,12 @@ catalogue is one formula, `pseudo_derivative`, which torch runs unchanged and wh
 bind to their own functions (see `nwavesdk.dynamics.neuron`).
 """
 
+import inspect
+import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
@@ -17,7 +19,19 @@ from torch import Tensor
 from nwavesdk.internal.checks import finite_number, whole_number
 from nwavesdk.internal.tensors import require_floating, require_tensor
 
-__all__ = ["Formula", "Surrogate", "heaviside", "parameter", "widen"]
+__all__ = [
+    "Constants",
+    "Formula",
+    "Surrogate",
+    "constants_of",
+    "heaviside",
+    "parameter",
+    "surrogate_page",
+    "widen",
+]
+
+P = ParamSpec("P")
+Constants = tuple[float, ...]
 
 # Products and quotients of two parameters within these bounds are still float32 numbers.
 _SMALLEST = 1e-18
@@ -145,18 +159,17 @@ class Formula(Surrogate):
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        for one in fields(self):
-            bounds = one.metadata or {"above": 0.0, "most": _STEEPEST}
-            value = finite_number(owner, one.name, getattr(self, one.name), **bounds)
-            if isinstance(one.default, int):
-                value = whole_number(
-                    owner, one.name, int(value) if value.is_integer() else value, **bounds
-                )
-            object.__setattr__(self, one.name, value)
+        for entry in fields(self):
+            bounds = entry.metadata or {"above": 0.0, "most": _STEEPEST}
+            value = finite_number(owner, entry.name, getattr(self, entry.name), **bounds)
+            if isinstance(entry.default, int):
+                whole = int(value) if value.is_integer() else value
+                value = whole_number(owner, entry.name, whole, **bounds)
+            object.__setattr__(self, entry.name, value)
 
     @property
     def parameters(self) -> dict[str, float]:
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     @property
     def constants(self) -> tuple[float, ...]:
@@ -167,3 +180,68 @@ class Formula(Surrogate):
         assert self.pseudo_derivative is not None
         value: Tensor = self.pseudo_derivative(widen(z), *self.constants)
         return value.to(z.dtype)
+
+
+def surrogate_page(
+    formula: str,
+) -> Callable[[Callable[Concatenate[Any, P], Any]], Callable[P, Formula]]:
+    """Make a surrogate of its page, whose arguments after z are the parameters.
+
+    The result is a class of `Formula`, called as a factory: `triangle(k=2)`.
+
+    Args:
+        formula: The derivative in one line.
+    """
+
+    def declare(page: Callable[Concatenate[Any, P], Any]) -> Callable[P, Formula]:
+        _, *parameters = inspect.signature(page).parameters.values()
+        factory: Callable[P, Formula] = _declared(page, formula, page, parameters)
+        return factory
+
+    return declare
+
+
+def constants_of(
+    page: Callable[..., Any], formula: str
+) -> Callable[[Callable[P, Constants]], Callable[P, Formula]]:
+    """Make a surrogate of a page that others may share, and of a function of its parameters.
+
+    The function returns the constants of the page: what it takes after z.
+
+    Args:
+        page: The derivative, for any constants.
+        formula: The derivative in one line, for the parameters.
+    """
+
+    def declare(constants: Callable[P, Constants]) -> Callable[P, Formula]:
+        compute: Callable[..., Constants] = constants
+        computed = property(lambda surrogate: compute(**surrogate.parameters))
+        parameters = inspect.signature(constants).parameters.values()
+        factory: Callable[P, Formula] = _declared(
+            constants, formula, page, parameters, constants=computed
+        )
+        return factory
+
+    return declare
+
+
+def _declared(
+    function: Callable[..., Any],
+    formula: str,
+    page: Callable[..., Any],
+    parameters: Iterable[inspect.Parameter],
+    **members: Any,
+) -> Any:
+    """The class of a surrogate that has the name and the docstring of a function."""
+    members |= {parameter.name: parameter.default for parameter in parameters}
+    members |= {
+        "__module__": function.__module__,
+        "__qualname__": function.__qualname__,
+        "__doc__": function.__doc__,
+        "__annotations__": {parameter.name: parameter.annotation for parameter in parameters},
+        "pseudo_derivative": staticmethod(page),
+    }
+    kind = types.new_class(
+        function.__name__, (Formula,), {"formula": formula}, lambda body: body.update(members)
+    )
+    return dataclass(frozen=True)(kind)

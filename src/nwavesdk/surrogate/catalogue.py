@@ -1,49 +1,53 @@
 """The catalogue: the name of every built-in surrogate, and texts that name one.
 
-A surrogate's class is its own factory: `triangle` is the class `Triangle`, so editors and type
-checkers see its parameters. Adding a surrogate takes one line here, one in the package's
-`__init__.py`, and a row in `docs/surrogates.md`.
+A surrogate is a class, called as a factory. NWAVE documents the classes of the first three; a
+decorator makes all others of a function. Adding a surrogate takes one line here, one in the
+package's `__init__.py`, and a row in `docs/surrogates.md`.
 """
 
 import ast
 from dataclasses import fields
+from typing import Any
 
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.surrogate.base import Formula, Surrogate
-from nwavesdk.surrogate.bells import Erf, Gaussian, HeaviErfc, MultiGaussian, Sigmoid, Tanh
-from nwavesdk.surrogate.exponentials import (
-    PeriodicExponential,
-    PiecewiseExp,
-    SingleExponential,
-    SpikeRateEscape,
-)
-from nwavesdk.surrogate.ramps import (
-    HeavisideWindow,
-    LeakyKReLU,
-    LogTailedReLU,
-    S2nn,
-    SnnTorchTriangular,
-    SquarewaveFourierSeries,
-    StraightThrough,
+from nwavesdk.surrogate.bells import (
+    Sigmoid,
+    erf,
+    gaussian,
+    heavi_erfc,
+    multi_gaussian,
+    periodic_exponential,
+    piecewise_exp,
+    single_exponential,
+    spike_rate_escape,
+    tanh,
 )
 from nwavesdk.surrogate.tails import (
     ATan,
-    Circ,
-    FakeNumericalGradient,
     FastSigmoid,
-    FixedPeakATan,
-    NonzeroSignLogAbs,
-    QPseudoSpike,
-    SoftSign,
-    SuperSpike,
+    circ,
+    fake_numerical_gradient,
+    fixed_peak_atan,
+    nonzero_sign_log_abs,
+    q_pseudo_spike,
+    soft_sign,
+    super_spike,
 )
 from nwavesdk.surrogate.windows import (
-    Boxcar,
-    PiecewiseLeakyReLU,
-    PiecewiseQuadratic,
-    Rect,
-    SparseFastSigmoid,
-    Triangle,
+    boxcar,
+    heaviside_window,
+    leaky_k_relu,
+    log_tailed_relu,
+    piecewise_leaky_relu,
+    piecewise_quadratic,
+    rect,
+    s2nn,
+    snntorch_triangular,
+    sparse_fast_sigmoid,
+    squarewave_fourier_series,
+    straight_through,
+    triangle,
 )
 
 __all__ = [
@@ -51,88 +55,65 @@ __all__ = [
     "arctan",
     "atan",
     "available",
-    "boxcar",
-    "circ",
-    "erf",
-    "fake_numerical_gradient",
     "fast_sigmoid",
-    "fixed_peak_atan",
-    "gaussian",
-    "heavi_erfc",
-    "heaviside_window",
-    "leaky_k_relu",
-    "log_tailed_relu",
-    "multi_gaussian",
-    "nonzero_sign_log_abs",
     "parse",
-    "periodic_exponential",
-    "piecewise_exp",
-    "piecewise_leaky_relu",
-    "piecewise_quadratic",
-    "q_pseudo_spike",
-    "rect",
-    "s2nn",
     "sigmoid",
-    "single_exponential",
-    "snntorch_triangular",
-    "soft_sign",
-    "sparse_fast_sigmoid",
-    "spike_rate_escape",
-    "squarewave_fourier_series",
-    "straight_through",
-    "super_spike",
-    "tanh",
     "text",
-    "triangle",
 ]
 
 atan = ATan
 fast_sigmoid = FastSigmoid
 sigmoid = Sigmoid
-fixed_peak_atan = FixedPeakATan
-soft_sign = SoftSign
-super_spike = SuperSpike
-circ = Circ
-q_pseudo_spike = QPseudoSpike
-nonzero_sign_log_abs = NonzeroSignLogAbs
-fake_numerical_gradient = FakeNumericalGradient
-tanh = Tanh
-erf = Erf
-heavi_erfc = HeaviErfc
-gaussian = Gaussian
-multi_gaussian = MultiGaussian
-piecewise_exp = PiecewiseExp
-single_exponential = SingleExponential
-spike_rate_escape = SpikeRateEscape
-periodic_exponential = PeriodicExponential
-triangle = Triangle
-piecewise_quadratic = PiecewiseQuadratic
-boxcar = Boxcar
-rect = Rect
-piecewise_leaky_relu = PiecewiseLeakyReLU
-sparse_fast_sigmoid = SparseFastSigmoid
-straight_through = StraightThrough
-leaky_k_relu = LeakyKReLU
-log_tailed_relu = LogTailedReLU
-s2nn = S2nn
-heaviside_window = HeavisideWindow
-squarewave_fourier_series = SquarewaveFourierSeries
-snntorch_triangular = SnnTorchTriangular
+arctan = fixed_peak_atan
+"""Spyx's name for `fixed_peak_atan`. It is not `atan`, whose peak grows with its parameter."""
 
-# Name and class of every surrogate above, in that order.
+# A class of each, which its decorator has made of a function.
+_DECLARED: list[Any] = [
+    fixed_peak_atan,
+    soft_sign,
+    super_spike,
+    circ,
+    q_pseudo_spike,
+    nonzero_sign_log_abs,
+    fake_numerical_gradient,
+    tanh,
+    erf,
+    heavi_erfc,
+    gaussian,
+    multi_gaussian,
+    piecewise_exp,
+    single_exponential,
+    spike_rate_escape,
+    periodic_exponential,
+    triangle,
+    piecewise_quadratic,
+    boxcar,
+    rect,
+    piecewise_leaky_relu,
+    sparse_fast_sigmoid,
+    straight_through,
+    leaky_k_relu,
+    log_tailed_relu,
+    s2nn,
+    heaviside_window,
+    squarewave_fourier_series,
+    snntorch_triangular,
+]
+
 CATALOGUE: dict[str, type[Formula]] = {
-    name: kind
-    for name, kind in dict(globals()).items()
-    if isinstance(kind, type) and issubclass(kind, Formula) and name != kind.__name__
+    "atan": ATan,
+    "fast_sigmoid": FastSigmoid,
+    "sigmoid": Sigmoid,
+    **{kind.__name__: kind for kind in _DECLARED},
 }
+"""Every surrogate by its name."""
+
+# Other names that `parse` reads: those of classes and of Spyx.
+_ALIASES = {kind.__name__: kind for kind in CATALOGUE.values()}
+_ALIASES |= dict.fromkeys(("arctan", "ArcTan"), CATALOGUE["fixed_peak_atan"])
 
 # Longest text that `parse` reads; the longest of ours has 70 letters.
 _LONGEST_TEXT = 300
-
-arctan = FixedPeakATan
-"""Spyx's name for `fixed_peak_atan`. It is not `atan`, whose peak grows with its parameter."""
-
-_ALIASES: dict[str, type[Formula]] = {"arctan": FixedPeakATan, "ArcTan": FixedPeakATan}
 
 
 def available() -> dict[str, type[Surrogate]]:
@@ -140,7 +121,7 @@ def available() -> dict[str, type[Surrogate]]:
 
     Example:
         >>> available()["triangle"](alpha=0.3)
-        Triangle(alpha=0.3, k=1.0)
+        triangle(alpha=0.3, k=1.0)
     """
     return dict(CATALOGUE)
 
@@ -167,8 +148,8 @@ def text(surrogate: Surrogate) -> str:
 def parse(text: str) -> Surrogate:
     """Return the surrogate that a text names: `"atan"`, `"atan(alpha=3)"` or `"atan(3)"`.
 
-    The text may use the name of the class instead, so that `parse` also reads what `repr` prints,
-    and the alias `arctan` of `fixed_peak_atan`.
+    It also reads what `repr` prints, such as `ATan(alpha=3.0)`, and the alias `arctan` of
+    `fixed_peak_atan`.
 
     Args:
         text: A name, with parameters by name or in order where they differ from the defaults.
@@ -181,7 +162,7 @@ def parse(text: str) -> Surrogate:
         >>> parse("fast_sigmoid(slope=10)")
         FastSigmoid(slope=10.0)
     """
-    kinds = CATALOGUE | {kind.__name__: kind for kind in CATALOGUE.values()} | _ALIASES
+    kinds = CATALOGUE | _ALIASES
     name = text
     try:
         if not isinstance(text, str) or len(text) > _LONGEST_TEXT:

@@ -1,4 +1,4 @@
-"""A run: its folder, its config, its data and its nets. `fit/course.py` has the course of one."""
+"""A run: its folder, its config, its data and its nets; `fit/course.py` trains and tests it."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,7 +21,7 @@ from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, begin_data, load_run_data
 from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.fit.checkpoint import OnEpoch
-from nwavesdk.train.fit.course import train_run
+from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.fit.machine import trainer_of
@@ -42,7 +42,7 @@ __all__ = ["Run"]
 
 VALUE_BYTES = 4  # of float32
 
-# A batch with fewer updates of neurons is that of a small net.
+# A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
 
 
@@ -55,7 +55,7 @@ class Run:
         data: The data of the run.
 
     Attributes:
-        task: What the net learns, before it is fitted to the training set.
+        task: The task, before it is fitted to the training set.
 
     Example:
         >>> run = Run.prepare("runs/digits", {"data": {"limit": 30}})
@@ -79,7 +79,7 @@ class Run:
         Args:
             path: The folder.
             config: The choices; or a mapping, as `RunConfig.of` takes it; or the config of another
-                run, to begin one with the same choices.
+                run, to begin a run with the same choices.
 
         Raises:
             TypeError: If the config is something else.
@@ -87,7 +87,7 @@ class Run:
                 machine does not suffice; no folder is made.
             ModuleNotFoundError: If an extra is missing.
         """
-        # Further processes join the run that the first one began.
+        # Further processes join the run that the first process began.
         rank_zero_only(RunFolder(path).check_free)()
         run = cls.prepare(path, config)
         rank_zero_only(run.folder.begin)(run.config)
@@ -100,9 +100,12 @@ class Run:
             config = config.choices()
         if not isinstance(config, RunConfig):
             config = RunConfig.of(config)
+
+        # Errors of the machine and of the net's file come before the data are read.
         trainer_of(config.machine, logger=False)
         if config.net.name == "file":
-            load_function(config.net.page)  # its errors come before the data are read
+            load_function(config.net.page)
+
         choices, facts, data = begin_data(config)
         if choices.net.name == "lif" and choices.net.neuron != "lif":
             choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
@@ -111,7 +114,8 @@ class Run:
         threads = max(1, torch.get_num_threads() // config.machine.devices)
         arithmetic = current_arithmetic(config.machine.threads or threads)
         run = cls(RunFolder(path), complete(choices, facts, arithmetic), data)
-        # The net is not built before it is known to fit the memory.
+
+        # The memory is checked before the net is built.
         run._require_memory()
         if config.machine.threads is None and run._is_small:
             run.config = complete(choices, facts, current_arithmetic(threads=1))
@@ -136,10 +140,11 @@ class Run:
         return cls(folder, config, load_run_data(config))
 
     def _check_schedule(self) -> None:
-        """Apply the schedule of the surrogate to the net, which rejects what it cannot change."""
+        """Apply the schedule of the surrogate to the net, which rejects unknown parameters."""
         schedule = self.config.learning.surrogate_schedule
         if schedule is None:
             return
+
         epochs = self.config.learning.epochs
         try:
             SurrogateAnnealing(self.network(), epochs, **schedule.model_dump())
@@ -147,7 +152,11 @@ class Run:
             raise ValueError(f"learning.surrogate_schedule: {error}") from None
 
     def _check_first_weights(self, *, must_drive: bool) -> None:
-        """Draw the initial weights if the recordings cannot drive them, unless they must."""
+        """Fall back to drawn initial weights if the recordings cannot drive them; see `recipes`.
+
+        Raises:
+            ValueError: If they cannot, and the user asked for driven weights.
+        """
         try:
             self.first_network()
         except CannotDriveError as error:
@@ -156,6 +165,7 @@ class Run:
                     f"net.first_weights: the recordings cannot drive them ({error}): use "
                     "--first-weights drawn."
                 ) from error
+
             print_line(
                 f"nwave: note: the recordings cannot drive the initial weights ({error}): they "
                 "are drawn."
@@ -165,9 +175,10 @@ class Run:
 
     @property
     def _is_small(self) -> bool:
-        """Whether the net is so small that its operations would wait for further threads."""
+        """Whether the net is so small that several threads would be slower than one."""
         if self.config.net.name == "file":
             return False
+
         typical = torch.zeros(1, self.config.facts.typical_steps, self.n_features)
         updates = count_operations(self.network(), typical).updates
         return updates * self.config.learning.batch_size < SMALL_BATCH
@@ -177,14 +188,16 @@ class Run:
         net: Any = self.config.net
         batch = min(self.config.learning.batch_size, len(self.data.train))
         n_steps = max(int(part.lengths.max()) for part in self.data if len(part))
-        # The size of other nets than those of layers is known when they are built.
+
+        # Only nets of layers have known sizes before they are built.
         hidden = (*net.hidden, self.task.output.n_neurons) if net.name in LAYERED else ()
         sizes = (self.n_features, *hidden)
+
         # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
         values = 9 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
         values += batch * n_steps * self.n_features
         if self.config.machine.accelerator == "cpu" or not torch.cuda.is_available():
-            # Of each neuron and step: charge, saved membrane and spike.
+            # Charge, saved membrane and spike of each neuron and step.
             values += 3 * batch * n_steps * sum(hidden)
 
         neurons = "–".join(map(str, sizes[:8])) + ("–…" if len(sizes) > 8 else "")
@@ -206,13 +219,13 @@ class Run:
         )
 
     def fitted_task(self) -> TrainingTask:
-        """The task with what it takes from the training set."""
+        """The task, fitted to the training set: with the scale of values or weights of classes."""
         is_balanced = self.config.option("task.class_weights") == "balanced"
         return self.task.fitted(self.data.train, is_balanced=is_balanced)
 
     @cached_property
     def notes(self) -> list[str]:
-        """What to know of the data and of the chip before the first epoch."""
+        """Notes on the data and the chip, for the user before the first epoch."""
         train = self.data.train
         notes = (
             self.fitted_task().advice(train),
@@ -249,8 +262,7 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        net, _ = self.trained(mismatch=mismatch)
-        return net
+        return self.trained(mismatch=mismatch)[0]
 
     def trained(self, *, mismatch: bool = False) -> tuple[RunNet, TrainingTask]:
         """The trained network and its task with the scale of the targets, read from their file.
@@ -269,20 +281,20 @@ class Run:
 
         Args:
             on_epoch: Called after each epoch with its metrics, as in `metrics.csv`. The checkpoint
-                of the epoch is written, so what this raises ends a run that can be resumed.
+                of the epoch is written by then, so a run that an error in it ends can be resumed.
 
         Returns:
             The content of `result.json`; None in processes other than the first.
 
         Raises:
-            BrokenRunError: If another process trains the run, one of its own ended, training
+            BrokenRunError: If another process trains the run, a process of this run ended, training
                 diverged, the checkpoint is damaged, or the folder cannot be written.
-            ValueError: If this machine lacks the precision of the run, or torchrun started other
-                processes than its own.
+            ValueError: If this machine lacks the precision of the run, or torchrun started another
+                number of processes.
             SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
         self._require_memory()
-        return train_run(self, on_epoch)
+        return train_and_test(self, on_epoch)
 
     @cached_property
     def test_set(self) -> Series:

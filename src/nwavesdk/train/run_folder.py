@@ -27,19 +27,19 @@ __all__ = [
     "is_free",
     "lock",
     "loss_note",
-    "reading",
+    "reading_run_file",
     "write_first",
 ]
 
-# The remedy for files of a finished run: they follow from its checkpoint.
+# The remedy for files of a finished run, which can be written again from its checkpoint.
 WRITTEN_AGAIN = "remove it; `nwave train --resume` writes it again"
 
-# Factor of the lowest validation loss from which on a loss is clearly higher.
+# A loss is clearly higher above this factor of the lowest validation loss.
 CLEAR = 1.2
 
 
 class BrokenRunError(RuntimeError):
-    """A run cannot begin or go on; the text says why, and what the user can do.
+    """A run cannot begin or continue; the text has the reason and the remedy.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -59,7 +59,7 @@ class BusyError(BrokenRunError):
 
 
 def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
-    """A sentence if validation was clearly better before the last epoch, which was kept.
+    """A note if the last epoch is kept, but the validation loss was clearly lower before, or None.
 
     Args:
         result: The content of `result.json`.
@@ -70,7 +70,7 @@ def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
         return None
     return (
         f"the validation loss was clearly lower after epoch {result['lowest_loss_epoch']} "
-        f"({lowest:.4f}) than after the last one, which is kept ({result['val_loss']:.4f}): try "
+        f"({lowest:.4f}) than after the last epoch, which is kept ({result['val_loss']:.4f}): try "
         "fewer --epochs, or --keep best"
     )
 
@@ -96,7 +96,7 @@ def write_first(file: Path, content: bytes) -> None:
     try:
         write_atomically(file, content, replace=False)
     except FileWriteError as error:
-        # The process that was first may have removed the draft of this one.
+        # The first process may have removed the draft of this process.
         if file.is_file():
             raise FileExistsError(error.errno, "File exists", str(file)) from error
         raise
@@ -104,13 +104,13 @@ def write_first(file: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def lock(file: Path, activity: str) -> Iterator[None]:
-    """Be the only process that works on something, and remove what killed ones left half written.
+    """Hold the lock of a folder for this process, and remove drafts of killed processes.
 
     The lock ends with the process, however it ends.
 
     Args:
         file: The first file of its folder, which gets a file `.lock` that stays.
-        activity: What to lock, for the message, such as "trains the run".
+        activity: The locked activity, for the message, such as "trains the run".
 
     Raises:
         BusyError: If another process has the lock.
@@ -134,12 +134,12 @@ def lock(file: Path, activity: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(file: Path, fault: str) -> Iterator[None]:
-    """Turn what a damaged file of a finished run raises into one line.
+def reading_run_file(file: Path, fault: str) -> Iterator[None]:
+    """Turn any error of a damaged file of a finished run into one line.
 
     Args:
         file: The file, which `nwave train --resume` writes again.
-        fault: What is wrong with it, such as "is not the result of a run".
+        fault: The fault of a damaged file, such as "is not the result of a run".
 
     Raises:
         FileError: If the file cannot be used.
@@ -147,7 +147,7 @@ def reading(file: Path, fault: str) -> Iterator[None]:
     try:
         yield
     except FileError as error:
-        raise FileError(file, error.what, WRITTEN_AGAIN) from None
+        raise FileError(file, error.fault, WRITTEN_AGAIN) from None
     except (ValueError, TypeError, LookupError, RuntimeError, csv.Error) as error:
         raise FileError(file, f"{fault} ({one_line(error)})", WRITTEN_AGAIN) from None
 
@@ -160,7 +160,7 @@ class RunFolder:
 
     Attributes:
         config: The choices and the facts of the run, written first.
-        net: The text of the page or file that builds the net, if the run has one. Nothing reads it.
+        net: A copy of the page or file that builds the net. Nothing reads it.
         checkpoint: The state of the run, written after each epoch.
         metrics: Table with one row per epoch.
         model: The selected weights and the scale of the features.
@@ -234,14 +234,14 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise ValueError(
-                f"{printable(self.path)} holds no run (no config.json): give the folder of an "
+                f"{printable(self.path)} holds no run (no config.json): pass the folder of an "
                 "earlier `nwave train`, or one fold of a cross-validation, such as fold-1."
             )
         return CompletedConfig.read(self.config)
 
     @property
     def identity(self) -> str:
-        """Text that differs between runs: the seals of model and result cover it."""
+        """A text that identifies the run; the seals of model and result cover it."""
         return self.read_config().identity() if self.config.is_file() else ""
 
     def read_result(self) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class RunFolder:
             FileError: If the file is missing, damaged, or belongs to another run.
         """
         identity = self.identity  # an error of the config names its file
-        with reading(self.result, "is not the result of a run"):
+        with reading_run_file(self.result, "is not the result of a run"):
             return read_sealed(self.result, identity)
 
     def write_result(self, result: dict[str, Any]) -> None:
@@ -264,7 +264,7 @@ class RunFolder:
         Raises:
             FileError: If the file is missing or damaged.
         """
-        with reading(self.metrics, "does not hold the metrics of a run"):
+        with reading_run_file(self.metrics, "does not hold the metrics of a run"):
             table = csv.DictReader(read_bytes(self.metrics).decode().splitlines(), strict=True)
             rows = [{name: float(cell) for name, cell in row.items()} for row in table]
             if [row["epoch"] for row in rows] != [*range(1, len(rows) + 1)] or not rows:

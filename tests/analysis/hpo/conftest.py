@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a small config."""
+"""The small config that the tests of this folder share."""
 
 from pathlib import Path
 from typing import Any

@@ -11,8 +11,11 @@ def build(model_cfg: dict[str, Any]) -> nn.Module:
     """A net of one hidden layer; a hidden size of 13 is an error in training."""
     n_outputs = model_cfg.get("n_outputs", 3)
     net = SpikingSequential(
-        *(LIFSynapse(16, model_cfg["hidden"]), LIFLayer(model_cfg["hidden"], 20e-3), Dropout(0.1)),
-        *(LIFSynapse(model_cfg["hidden"], n_outputs), LIFLayer(n_outputs, 20e-3)),
+        LIFSynapse(16, model_cfg["hidden"]),
+        LIFLayer(model_cfg["hidden"], 20e-3),
+        Dropout(0.1),
+        LIFSynapse(model_cfg["hidden"], n_outputs),
+        LIFLayer(n_outputs, 20e-3),
     )
     if model_cfg["hidden"] == 13:
         net[0].weight.register_hook(fail)

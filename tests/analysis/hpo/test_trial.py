@@ -33,7 +33,7 @@ OPTIONS = {
 
 
 class StopError(Exception):
-    """What ends a trial between two epochs."""
+    """Ends a trial between two epochs."""
 
 
 @pytest.fixture
@@ -136,17 +136,20 @@ def test_optimizers_and_schedules(config: dict[str, Any], optimizer: str, schedu
         config["optim.momentum"] = 0.5
     _, learner, _ = open_trial(config, build)
     assert (learner.draws_mismatch, learner.learning.clip) == (True, 0.5)
+
     groups = learner._parameter_groups()
     made: Any = learner.optimizer_of(groups)
     assert type(made).__name__.lower() == optimizer
     assert [(group["weight_decay"], group["lr"]) for group in groups] == [(0.1, 0.02)]
     assert optimizer != "sgd" or made.defaults["momentum"] == 0.5
+
     course: Any = learner.schedule_of(made, 4)
     rates = []
     for _ in range(4):
         rates.append(made.param_groups[0]["lr"])
         made.step()
         course.step()
+
     expected = [0.02] * 4
     if schedule == "cosine":
         expected = [

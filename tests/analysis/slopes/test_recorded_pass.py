@@ -1,4 +1,4 @@
-"""Gradients from a recorded pass equal those of whole passes under autograd."""
+"""Gradients from a recorded pass equal the gradients of whole passes under autograd."""
 
 import pytest
 import torch
@@ -55,6 +55,7 @@ def test_gradients_are_those_of_whole_passes(name):
     x = input_charge()
     recorded = RecordedPass(net, x, loss_fn, seed=4, weights=True)
     assert all(record.spk.sum() for record in recorded.records), "a silent layer tests nothing"
+
     for candidate in names:
         chosen = by_layer(CANDIDATES[candidate])
         charges, parameters = whole_pass(net, x, chosen, seed=4)
@@ -63,6 +64,7 @@ def test_gradients_are_those_of_whole_passes(name):
             expected = charges[gradient.index]
             assert_close(gradient.charge, expected, GRADIENT, f"charge of layer {gradient.index}")
             weights |= gradient.weights
+
         assert weights.keys() == {n for n in parameters if "weight" in n or "bias" in n}
         for key, grad in weights.items():
             assert_close(grad, parameters[key], GRADIENT, key)
@@ -107,8 +109,9 @@ def test_gradients_of_pruned_and_convolved_nets_are_those_of_training():
         torch.nn.Flatten(), torch.nn.Linear(2 * (N - 2), 4),
         LIFLayer(4, 8e-3, layer_topology="RC"), LIFSynapse(4, 2), LIFLayer(2, 8e-3),
     ).double()  # fmt: skip
-    for place, key in ((1, "weight"), (4, "weight"), (5, "recurrent_weights"), (6, "weight")):
-        prune.l1_unstructured(net[place], key, 0.4)
+    for index, key in ((1, "weight"), (4, "weight"), (5, "recurrent_weights"), (6, "weight")):
+        prune.l1_unstructured(net[index], key, 0.4)
+
     x = input_charge()
     recorded = RecordedPass(net, x, loss_fn, weights=True)
     weights = {}
@@ -158,11 +161,13 @@ def test_layers_may_be_connected_in_any_way(make):
 
     recorded = RecordedPass(net, x, loss_of, weights=True)
     assert all(layer.spk.any() for layer in recorded.records)
-    chosen = [fast_sigmoid(2 + place) for place in range(len(recorded.names))]
+    chosen = [fast_sigmoid(2 + index) for index in range(len(recorded.names))]
     charges, weights = {}, {}
     for gradient in recorded.gradients(chosen):
         charges[recorded.names[gradient.index]] = gradient.charge
         weights |= gradient.weights
+
+    # The same gradients from autograd.
     for name, surrogate in zip(recorded.names, chosen, strict=True):
         net.get_submodule(name).spike_grad = surrogate
     prepare_net(net)
@@ -170,6 +175,7 @@ def test_layers_may_be_connected_in_any_way(make):
     for layer in recording.layers.values():
         layer.cur.retain_grad()
     loss_of(recording.spk, recording.mem).backward()
+
     for name, charge in charges.items():
         assert_close(charge, recording.layers[name].cur.grad, GRADIENT, name)
     for name, parameter in net.named_parameters():
@@ -179,8 +185,14 @@ def test_layers_may_be_connected_in_any_way(make):
 
 def test_read_outs_pass_gradients_and_have_no_surrogate():
     net = SpikingSequential(
-        *(LIFSynapse(N, 5), AdaptiveLayer(5, tau=8e-3), LIFSynapse(5, 4), LILayer(4)),
-        *(LIFSynapse(4, 4), AdaptiveLayer(4, tau=8e-3), LIFSynapse(4, 2), LILayer(2)),
+        LIFSynapse(N, 5),
+        AdaptiveLayer(5, tau=8e-3),
+        LIFSynapse(5, 4),
+        LILayer(4),
+        LIFSynapse(4, 4),
+        AdaptiveLayer(4, tau=8e-3),
+        LIFSynapse(4, 2),
+        LILayer(2),
     ).double()
     x = input_charge()
     for layer in (net[1], net[3], net[5], net[7]):
@@ -189,6 +201,8 @@ def test_read_outs_pass_gradients_and_have_no_surrogate():
     assert recorded.names == ("1", "5")
     gradients = list(recorded.gradients([fast_sigmoid(4), atan()]))
     assert [gradient.index for gradient in gradients] == [1, 0]
+
+    # The same gradients from autograd.
     net[1].spike_grad, net[5].spike_grad = fast_sigmoid(4), atan()
     prepare_net(net)
     record = net.record(x.requires_grad_(), charges=True)
@@ -196,12 +210,13 @@ def test_read_outs_pass_gradients_and_have_no_surrogate():
     for cur in charges:
         cur.retain_grad()
     loss_fn(record.spk, record.mem).backward()
+
     weights = gradients[0].weights | gradients[1].weights
     assert [*gradients[0].weights] == ["6.weight", "4.weight"]
     for gradient in gradients:
         assert_close(gradient.charge, charges[gradient.index].grad, GRADIENT, "charge")
-    for place in (0, 2, 4, 6):
-        assert_close(weights[f"{place}.weight"], net[place].weight.grad, GRADIENT, f"{place}")
+    for index in (0, 2, 4, 6):
+        assert_close(weights[f"{index}.weight"], net[index].weight.grad, GRADIENT, f"{index}")
 
 
 def test_other_modules_with_parameters_are_listed_as_uncovered():
@@ -215,6 +230,7 @@ def test_invalid_nets_inputs_and_losses_are_refused():
     x = input_charge()
     with pytest.raises(TypeError, match="recorded in a torch module, got 'net'"):
         RecordedPass("net", x, loss_fn)
+
     steps = Feedback(LIFSynapse(N, N), LIFLayer(N, 8e-3)).double()
     with pytest.raises(ValueError, match="Feedback runs 'body.1' step by step"):
         RecordedPass(steps, x, loss_fn)
@@ -224,7 +240,8 @@ def test_invalid_nets_inputs_and_losses_are_refused():
         RecordedPass(net, x[0], loss_fn)
     with pytest.raises(ValueError, match="no neuron layer"):
         RecordedPass(SpikingSequential(LIFSynapse(N, 3)).double(), x, loss_fn)
-    with pytest.raises(ValueError, match="depends on what the net returns"):
+
+    with pytest.raises(ValueError, match="depends on the outputs of the net"):
         RecordedPass(net, x, lambda *_: torch.zeros(()))
     with pytest.raises(ValueError, match="the loss does not depend on the net's neuron layers"):
         RecordedPass(net, x, lambda *_: torch.zeros((), requires_grad=True))

@@ -24,6 +24,7 @@ def batch(tmp_path_factory):
         torch.nn.Linear(20, 3),
         LIFLayer(3, 10e-3),
     ).eval()
+
     return RunBatch(
         net=net,
         x=2 * torch.rand(4, 50, 5),
@@ -51,8 +52,8 @@ def test_json_has_every_candidate_and_the_recommendation(report):
     assert content["layers"] == ["1", "4"]
     assert content["uncovered"] == ["2"]
     advice = content["recommended"]["advice"]
-    assert [one["layer"] for one in advice] == ["1", "4"]
-    assert content["recommended"]["surrogates"] == [one["surrogate"] for one in advice]
+    assert [entry["layer"] for entry in advice] == ["1", "4"]
+    assert content["recommended"]["surrogates"] == [entry["surrogate"] for entry in advice]
 
 
 def test_lines_mark_the_present_surrogates_and_what_is_not_covered(report):

@@ -1,4 +1,4 @@
-"""The numbers of a scan, against those of whole passes; the rule that recommends surrogates."""
+"""The numbers of a scan equal the numbers of whole passes; the rule recommends surrogates."""
 
 import copy
 
@@ -27,6 +27,7 @@ def test_numbers_are_those_of_whole_passes():
     scan = scan_slopes(net, x, loss_fn, CANDIDATES, seed=4, weights=True, usable_share=0.3)
     assert scan.candidates == tuple(CANDIDATES)
     assert scan.layers == ("1", "3.1", "5")
+
     for row, chosen in enumerate(scan.surrogates):
         charges, parameters = whole_pass(net, x, chosen, seed=4)
         received = [charge.abs().sum((0, 1)) for charge in charges]
@@ -36,6 +37,7 @@ def test_numbers_are_those_of_whole_passes():
             np.testing.assert_allclose(scan.by_time[row, layer], by_time, rtol=1e-9, atol=1e-12)
             share = (received[layer] >= 0.3 * received[-1].mean()).double().mean()
             assert scan.usable[row, layer] == pytest.approx(float(share))
+
         assert scan.ratio[row] == pytest.approx(float(charges[0].norm() / charges[-1].norm()))
         assert scan.transfer[row, 1] == pytest.approx(float(charges[1].norm() / charges[2].norm()))
         for name, norms in scan.weight_norm.items():
@@ -90,7 +92,9 @@ def scan_of(norms, surrogates, current):
     return SlopeScan(
         layers=tuple(str(2 * k + 1) for k in range(L)),
         candidates=tuple(map(str, range(C))),
-        surrogates=tuple(one if isinstance(one, tuple) else (one,) * L for one in surrogates),
+        surrogates=tuple(
+            entry if isinstance(entry, tuple) else (entry,) * L for entry in surrogates
+        ),
         current=(current,) * L,
         norm=norm,
         by_time=norm[..., None],
@@ -168,7 +172,7 @@ def test_a_deep_net_gets_gentler_slopes_that_keep_the_gradient():
     assert scan.current_row is not None
     assert scan.ratio[scan.current_row] < 0.02
     advice = scan.recommend()
-    assert all(one.surrogate.slope < 25 for one in advice)
-    checked = scan_slopes(net, x, loss_fn, {"recommended": [one.surrogate for one in advice]})
+    assert all(entry.surrogate.slope < 25 for entry in advice)
+    checked = scan_slopes(net, x, loss_fn, {"recommended": [entry.surrogate for entry in advice]})
     assert 0.3 < checked.ratio[0] < 100
     assert (checked.usable > 0.9).all()

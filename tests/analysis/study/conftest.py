@@ -59,7 +59,7 @@ def fold_choices(choices: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def comparison(choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Two identical arms and another one, two seeds."""
+    """Two identical arms and a different arm, with two seeds."""
     study = compare_surrogates(tmp_path_factory.mktemp("study"), ARMS, 2, choices, threads=1)
     study.finish(Here())
     return study

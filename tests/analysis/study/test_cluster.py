@@ -27,7 +27,7 @@ def test_other_texts_are_errors(address: str) -> None:
 
 
 class Machines:
-    """What `require_cpus` reads of Ray."""
+    """The part of Ray that `require_cpus` reads."""
 
     def __init__(self, *sizes: float) -> None:
         self.sizes = sizes

@@ -1,4 +1,4 @@
-"""Executors: what they return and raise, further jobs of a cell, and processes that are lost."""
+"""Executors: results and errors, further jobs of a cell, and lost processes."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -117,7 +117,7 @@ def test_a_killed_search_on_a_cluster_goes_on(searching: RunSearch, two_nodes: A
 
 
 def check_trials(search: RunSearch) -> None:
-    """All epochs are there, none was repeated, and models are those of one process to the bit."""
+    """All epochs are there, none was repeated, and models equal the models of a single process."""
     here = Here()
     for trial in RunSearch(search.path, search.config).trials:
         path, choices, threads, _ = search.job(trial)

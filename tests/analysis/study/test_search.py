@@ -1,4 +1,4 @@
-"""Searches: what a trial is, continued after a kill, stopped early, and with a damaged journal."""
+"""Searches: trials, early stops, a search after a kill, and a damaged journal."""
 
 import json
 import shutil
@@ -14,7 +14,8 @@ from analysis.here import Here
 from analysis.study.conftest import CRASHES, Content
 from nwavesdk.analysis.study import RunSearch, TuneConfig
 from nwavesdk.analysis.study.cells import Course, CrashError, run_cell
-from nwavesdk.analysis.study.search import Search, state_of
+from nwavesdk.analysis.study.executors import LostError
+from nwavesdk.analysis.study.search import MAX_LOSSES, Search, state_of
 from nwavesdk.analysis.study.search_file import SearchConfig
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import BrokenRunError, Run
@@ -165,6 +166,21 @@ def test_what_is_not_the_fault_of_a_trial_ends_the_search(tmp_path: Path) -> Non
     assert finish(make(tmp_path / "search"))[0] == 0
 
 
+def test_a_trial_whose_process_is_always_lost_does_not_block_the_search(tmp_path: Path) -> None:
+    def lose_the_second(job: Any) -> Course:
+        if Path(job[0]).name == "trial-1":
+            raise LostError("a process of the study was lost")
+        return square(job)
+
+    for _ in range(MAX_LOSSES):
+        with pytest.raises(BrokenRunError, match="was lost"):
+            finish(make(tmp_path / "search", lose_the_second, trials=4))
+    assert finish(make(tmp_path / "search", lose_the_second, trials=4)) == [2, 3]
+    lost = make(tmp_path / "search").trials[1]
+    assert state_of(lost) == "crashed"
+    assert "was lost" in lost.user_attrs["error"]
+
+
 def test_a_damaged_journal_is_one_line(tmp_path: Path) -> None:
     search = make(tmp_path / "search", trials=2)
     finish(search)
@@ -183,16 +199,19 @@ def test_a_trial_is_the_run_of_its_values_and_only_the_best_is_tested(
     assert sorted(states) == ["crashed", "finished", "finished", "finished"]
     (error,) = [cell.error for cell in search.cells if cell.error]
     assert error.endswith("RuntimeError: a net with slow neurons).")
+
     best = search.best_cell
     assert [cell.test_file.is_file() for cell in search.cells] == [
         cell == best for cell in search.cells
     ]
     scores = [cell.numbers["val_accuracy"] for cell in search.cells if cell.arm == "finished"]
     assert best.numbers["val_accuracy"] == max(scores)
+
     path, choices, threads, _ = search.job(search.best)
     config = best.folder.read_config()
     assert best.values == {"learning.rate": config.learning.rate, "net.tau": 0.01}
     assert (config.machine.threads, config.data.test, threads) == (1, False, 1)
+
     alone = Run.new(tmp_path / "run", choices)
     course = Here().call(run_cell, (path, choices, 1, None))
     scores = [row["val_accuracy"] for row in best.metrics()]
@@ -292,4 +311,8 @@ def test_damage_in_a_trial_is_an_error(search: RunSearch, tmp_path: Path) -> Non
     copied = RunSearch.open(tmp_path / "search", search.config)
     copied.best_cell.test_file.write_bytes(b"{")
     with pytest.raises(FileError, match=r"test\.json is damaged.*: remove it; the same command"):
+        write_report(copied)
+    shutil.copy(search.best_cell.test_file, copied.best_cell.test_file)
+    copied.cells[0].folder.metrics.unlink()
+    with pytest.raises(FileError, match=r"trial-0.metrics\.csv does not exist: .*writes it again"):
         write_report(copied)

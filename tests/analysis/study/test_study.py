@@ -58,7 +58,7 @@ def assert_paired(study: Study) -> None:
 
 
 def test_arms_of_a_seed_are_paired(comparison: Study) -> None:
-    """Initial weights, order of data, dropout and arithmetic are those of the seed."""
+    """Initial weights, order of data, dropout and arithmetic follow from the seed."""
     assert list(dict.fromkeys(cell.arm for cell in comparison.cells)) == [
         "fast_sigmoid(slope=25.0)",
         "fast_sigmoid(slope=25.0) #2",
@@ -102,16 +102,22 @@ def test_only_what_is_missing_is_run(
         study = cross_validate(tmp_path / "study", finished.choices, threads=1)
     else:
         study = compare_surrogates(tmp_path / "study", ARMS, 2, choices, threads=1)
+
     shutil.rmtree(study.cells[1].path)
     study.cells[2].test_file.unlink()
     before = study.cells[0].folder.result.stat().st_mtime_ns
     executor, ended = Here(), []
     study.finish(executor, ended.append)
-    one, two = study.cells[1].path.name, study.cells[2].path.name
-    assert executor.called == [("run_cell", one), ("test_cell", one), ("test_cell", two)]
+    removed, untested = study.cells[1].path.name, study.cells[2].path.name
+    assert executor.called == [
+        ("run_cell", removed),
+        ("test_cell", removed),
+        ("test_cell", untested),
+    ]
     assert ended == [study.cells[1]]
     assert study.cells[0].folder.result.stat().st_mtime_ns == before
     assert weights(study) == weights(finished)
+
     study.finish(executor)
     assert len(executor.called) == 3
 
@@ -141,10 +147,10 @@ def test_folds_without_a_test_set_are_validated_only(
     assert "No test set has been read" in study.summary
 
 
-def begin_runs(study: Study, *places: int) -> None:
+def begin_runs(study: Study, *indices: int) -> None:
     """Begin some cells and do not train them."""
-    for place in places:
-        path, changed, *_ = study.job(study.cells[place])
+    for index in indices:
+        path, changed, *_ = study.job(study.cells[index])
         Run.new(path, changed)
 
 
@@ -255,7 +261,7 @@ def test_a_folder_of_something_else_is_refused(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     for begin in (two_arms, lambda *words: cross_validate(*words, threads=1)):
-        with pytest.raises(ValueError, match="is in use and is not a study"):
+        with pytest.raises(ValueError, match="other holds files that are not part of this study"):
             begin(tmp_path / "other", fold_choices)
 
 

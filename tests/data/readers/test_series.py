@@ -152,9 +152,9 @@ def test_forms_of_tables(read: Read, text: str, expected: list[list[float]]) -> 
         (b"1,2\n3,1_0\n", "'1_0' to float32 in line 2, column 2"),
         (b"1,2\n3\n", "number of columns changed from 2 to 1 in line 2"),
         (b"a,b\n1,2\n3,4,5\n", "number of columns changed from 2 to 3 in line 3"),
-        (b",x,y\n0,1,2\n1,3,4\n", r"\['', 'x', 'y'\], expected one for each: .*index=False"),
+        (b",x,y\n0,1,2\n1,3,4\n", r"\['', 'x', 'y'\], expected a name per column: .*index=False"),
         (b",0,1\n0,1,2\n1,3,4\n", "'' to float32 in line 1, column 1"),
-        (b"a,b,c\n1,2\n", "its 2 columns have the names .*, expected one for each"),
+        (b"a,b,c\n1,2\n", "its 2 columns have the names .*, expected a name per column"),
         (b"1,2\n\n3,4\n", "it has lines without numbers"),
         (b"1,2\n3," + 200_000 * b"x", "cannot be read as a table of numbers"),
         (b"1,2\n3,\x1b[31m\n", r"'\\x1b\[31m' to float32 in line 2"),
@@ -222,7 +222,7 @@ def test_wrong_columns_and_values_are_an_error(
 
 
 def test_too_many_values_are_an_error(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MOST_VALUES", 5)
+    monkeypatch.setattr(reading, "MAX_VALUES", 5)
     fails(read, read_csv, b"1,2\n3,4\n5,6\n", r"shape \[3, 2\], expected 1 to 5 in")
     monkeypatch.setattr("nwavesdk.data.readers.series.MAX_CSV_BYTES", 5)
     fails(read, read_csv, b"1,2\n3,4\n", "8 bytes, expected at most 5")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nwavesdk.interop.nir import check, from_nir
 from nwavesdk.layers import (
     CubaLIFLayer,
     DelayedSynapse,
@@ -19,6 +20,13 @@ from nwavesdk.layers import (
 from nwavesdk.net import Branches, Feedback, Residual, SpikingSequential
 
 DT = 1e-3
+
+
+def assert_reads(graph: Any, x: torch.Tensor, expected: torch.Tensor, **options: Any) -> None:
+    """Assert that the net of a graph gives the spikes of the library that has written it."""
+    assert expected.sum() > 100
+    assert torch.equal(from_nir(graph, **options)(x)[0], expected)
+    assert check(graph, **options, batch=2, steps=40).is_equal
 
 
 def neuron_values(kind: str, shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
@@ -223,6 +231,13 @@ def nets() -> dict[str, nn.Module]:
             Residual(LIFSynapse(10, 10), LIFLayer(10, 20e-3, **zero)),
             *(LIFSynapse(10, 10), LIFLayer(10, 1e-2, **zero)),
             feedback=LIFSynapse(10, 10, bias=True),
+        ),
+        "feedback of a residual": Feedback(
+            Residual(LIFSynapse(10, 10), LIFLayer(10, 20e-3, **zero)),
+            feedback=LIFSynapse(10, 10, bias=True),
+        ),
+        "feedback of spikes without reset": Feedback(
+            *(LIFSynapse(10, 10), LIFLayer(10, 20e-3, **none)), feedback=LIFSynapse(10, 10)
         ),
         "branch feedback": Feedback(
             Branches(LIFSynapse(10, 10), LIFSynapse(10, 10), join="add"),

@@ -214,5 +214,5 @@ def test_rounded_parameters_and_shared_values_are_noted() -> None:
         type_check=False,
     )
     notes = import_graph(graph, dt=DT, discretization="exact").notes
-    assert notes[0].startswith("n (I): r without the shape of the neurons, [3]: one value")
+    assert notes[0].startswith("node 'n' (I): r without the shape of the neurons, [3]: one value")
     assert notes[1] == "float64 parameters are rounded to float32: a"

@@ -26,7 +26,7 @@ from nwavesdk.presets import lif
 from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, load
 from nwavesdk.train.apply import blocks
 from nwavesdk.train.apply.blocks import adapted_net, batch_of
-from nwavesdk.train.apply.given import Given, read_recordings
+from nwavesdk.train.apply.recordings import FramedRecording, read_recordings
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete
 from nwavesdk.train.fit.arithmetic import current_arithmetic
@@ -314,8 +314,8 @@ def test_blocks_of_a_long_recording_are_one_call(
 def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     run, recording = FORMS["centered"]()
     monkeypatch.setattr(blocks, "MAX_STEPS", 7)
-    x = batch_of([Given("", recording)], run.input).x[0].numpy()
-    one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), "")
+    x = batch_of([FramedRecording("", recording)], run.input).x[0].numpy()
+    one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), fingerprint="")
     expected = Series(one, run.input).input_of(0)
     np.testing.assert_array_equal(x, expected)
     assert np.abs(x.mean(0)).max() < 1e-5
@@ -392,7 +392,7 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     run = load(conv_run)
     adapted = run.adapt([noise(0.3), noise(0.2)])
     assert adapted.predict(noise(0.3))[0].probabilities is not None
-    with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: give"):
+    with pytest.raises(ValueError, match="needs at least 2 recordings to adapt to, got 1: pass"):
         run.adapt(noise(0.3))
     with pytest.raises(ValueError, match="The net cannot adapt, got 0 calls of 0 batch norms"):
         SERIES.adapt([series(9), series(12)])
@@ -401,7 +401,7 @@ def test_a_run_adapts_to_arrays_of_two_recordings_and_more(conv_run: Path, tones
     # A file that is given twice is one recording.
     twice = [tones / "low" / "0.wav", tones / "low" / "0.wav", tones / "none.wav"]
     with (
-        pytest.raises(ValueError, match="got 1: give a folder or several files"),
+        pytest.raises(ValueError, match="got 1: pass a folder or several files"),
         pytest.warns(UserWarning, match="skipped 1 files"),
     ):
         run.adapt(twice, skipped := [], on_error="skip")
@@ -426,7 +426,15 @@ def test_patterns_are_generated_without_recordings() -> None:
 
 def test_spans_and_the_duration_of_steps() -> None:
     labels = np.array([0, 0, 1, 1, 1, 0])
-    one = Prediction("x", "labels", 6, ("P", "QRS"), labels, None, 0.5)
+    one = Prediction(
+        key="x",
+        task="labels",
+        steps=6,
+        classes=("P", "QRS"),
+        predicted=labels,
+        probabilities=None,
+        step_seconds=0.5,
+    )
     assert one.spans() == [("P", 0, 1), ("QRS", 2, 4), ("P", 5, 5)]
     with pytest.raises(ValueError, match="x has a prediction for each of its steps, not one class"):
         _ = one.class_name
@@ -458,7 +466,7 @@ SOUND_RUN = untrained("classification", "sound", SOUND, 6)
 
 BAD: list[tuple[TrainedRun, Callable[[Path], Any], str]] = [
     (SERIES, lambda folder: folder / "no.csv", r"no\.csv does not exist: check the name"),
-    (SERIES, text_file, r"a\.wav holds sound, expected series like the data of the run: leave it"),
+    (SERIES, text_file, r"a\.wav holds sound, expected series like the data of the run: remove it"),
     (SERIES, csv_file, r"a\.csv has 5 features in a step, expected 3 like the data of the run: re"),
     (SERIES, lambda _: series(9, 4), "recording 0 has 4 features in a step, expected 3 like the"),
     (SERIES, lambda _: series(9, 1), "recording 0 has 1 features in a step, expected 3 like the"),
@@ -561,7 +569,7 @@ def test_columns_in_another_order_than_in_training_are_an_error(tmp_path: Path) 
 
 
 def test_runs_that_cannot_be_loaded_are_errors(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no run \(no config\.json\): give the folder of"):
+    with pytest.raises(ValueError, match=r"holds no run \(no config\.json\): pass the folder of"):
         load(tmp_path)
     config = tmp_path / "config.json"
     text = (finished / "config.json").read_text()

@@ -75,7 +75,7 @@ def test_fields_of_other_classes_are_rejected_by_one_line_with_their_owners(
 
 @pytest.mark.parametrize("field", RENAMED)
 def test_a_field_of_an_earlier_version_names_the_new_one(field: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{field}: has another name now: use ") as caught:
+    with pytest.raises(ValueError, match=rf"^{field}: was renamed: use ") as caught:
         RunConfig.of(nested(field, 1))
     new = [word for word in str(caught.value).split() if "." in word and ":" not in word]
     assert new

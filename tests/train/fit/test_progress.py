@@ -92,5 +92,5 @@ def test_the_best_or_the_last_epoch_is_kept(keep: str, kept: int, tmp_path: Path
         values = dict.fromkeys(names, torch.tensor(1.0))
         trainer.callback_metrics = {**values, "val_accuracy": torch.tensor(accuracy)}
         history.on_train_epoch_end(trainer, module)
-    assert history.kept == kept
+    assert history.kept_index == kept
     assert history.weights["weight"].item() == kept

@@ -43,7 +43,9 @@ def series_of(task: Any, targets: tuple[Any, ...], n_classes: int) -> Series:
     classes = tuple("abcdef"[:n_classes])
     keys = tuple(map(str, range(len(targets))))
     labels = np.zeros(len(targets), np.int64)
-    recordings = Recordings(frames, labels, classes, keys, "", task=task, targets=targets)
+    recordings = Recordings(
+        frames, labels, classes, keys, fingerprint="", task=task, targets=targets
+    )
     scale = Standard(np.zeros(1, np.float32), np.ones(1, np.float32))
     return Series(recordings, NetInput(standard=scale))
 

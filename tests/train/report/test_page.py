@@ -11,8 +11,8 @@ from nwavesdk.train.report.page import (
     Card,
     Details,
     FactList,
-    Page,
     Picture,
+    ReportPage,
     Table,
     course_plot,
     gradient_plot,
@@ -36,7 +36,7 @@ def path(tmp_path_factory):
         gradient_plot(ARMS, z, (z > 0).float(), 1e-3),
         course_plot(courses),
     ]
-    page = Page(title="A & B", summary="What <is> shown.", sections=sections)
+    page = ReportPage(title="A & B", summary="What <is> shown.", sections=sections)
     file = tmp_path_factory.mktemp("page") / "page.html"
     page.write(file)
     return file
@@ -51,7 +51,7 @@ def test_a_page_is_one_file_and_escapes_texts(path):
 
 def test_a_page_without_plots_and_tables_has_no_script(tmp_path, monkeypatch):
     monkeypatch.setattr("nwavesdk.train.report.page.render_png", lambda draw, _: draw)
-    page = Page(
+    page = ReportPage(
         title="Run <1>",
         summary="A summary.",
         headline=("97 %", "test accuracy"),
@@ -73,7 +73,7 @@ def test_a_page_without_plots_and_tables_has_no_script(tmp_path, monkeypatch):
 
 def test_a_page_shows_all_letters_of_a_name(tmp_path):
     name = "a\x1b\r\u202e\udcff"
-    page = Page(
+    page = ReportPage(
         title=name,
         summary=name,
         headline=(name, name),
@@ -188,7 +188,7 @@ def test_dark_is_dark(page):
 def test_more_curves_than_colors_differ_by_dashes(browser, tmp_path):
     """In the plot and in its key."""
     plot = surrogate_plot({f"arm {i}": fast_sigmoid(1.0 + i) for i in range(8)})
-    many = Page(title="Many", summary="", sections=[plot])
+    many = ReportPage(title="Many", summary="", sections=[plot])
     many.write(tmp_path / "many.html")
     page = browser.new_page()
     page.goto((tmp_path / "many.html").as_uri())

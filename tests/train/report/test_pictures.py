@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 from nwavesdk.plot.theme import DARK, LIGHT, render_png
 from nwavesdk.train.report.pictures import (
     LayerTrace,
-    confusion_matrix,
+    confusion_picture,
     learning_curves,
     membrane_traces,
     spike_raster,
@@ -21,7 +21,7 @@ def trace(silent: bool = False) -> LayerTrace:
     draw = np.random.default_rng(0)
     u = draw.uniform(-0.5, 0.9 if silent else 1.5, (T, N)).astype(np.float32)
     s = (u > 1).astype(np.float32)
-    return LayerTrace("hidden 1", 1.0, s, u, u - s)
+    return LayerTrace(name="hidden 1", threshold=1.0, spikes=s, before=u, after=u - s)
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
@@ -84,18 +84,18 @@ def test_one_epoch_has_a_picture(value: float, scale: str) -> None:
 
 def test_class_names_may_be_long() -> None:
     classes = [f"a_rather_long_name_{index}" for index in range(30)]
-    render_png(lambda theme: confusion_matrix(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
+    render_png(lambda theme: confusion_picture(np.eye(30, dtype=np.int64), classes, theme), LIGHT)
 
 
 def test_the_confusion_matrix_counts_errors() -> None:
-    figure = confusion_matrix(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
+    figure = confusion_picture(np.array([[4, 1], [2, 3]]), ("no", "yes"), LIGHT)
     assert figure.axes[0].get_title() == "errors: 3 of 10 test recordings"
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "1", "2", "3"]
 
 
 def test_any_name_of_a_class_can_be_drawn() -> None:
     names = ("$x$", "$\\frac$", "a $ b", "\\$5$", "two\nlines \x1b[31m", "n" * 300)
-    figure = confusion_matrix(np.eye(N, dtype=np.int64), names, LIGHT)
+    figure = confusion_picture(np.eye(N, dtype=np.int64), names, LIGHT)
     for shown in figure.axes[0].get_yticklabels():
         assert len(shown.get_text()) < 40
         assert shown.get_text().isprintable()

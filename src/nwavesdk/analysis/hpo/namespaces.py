@@ -1,4 +1,4 @@
-"""The flat config of `HPOWrapper`: its namespaces, their keys and what a trial gets of them.
+"""The flat config of `HPOWrapper`: its namespaces, their keys, and the settings of a trial.
 
 NWAVE documents the namespaces `model. loss. metric. optim. sched. nwave. trainer. data.
 early_stop.`; their keys are assumed.
@@ -36,7 +36,8 @@ def _membrane_mse(mem: Any, targets: Any) -> Any:
     return (mem - targets).square().mean()
 
 
-# The parameters of a loss name what it reads; those with `num_classes` are for classification.
+# A loss gets the values that its parameters name, such as `spk`. Losses with a parameter
+# `num_classes` are for classification.
 LOSSES: dict[LossName, Callable[..., Any]] = {
     "cross_entropy": losses.rate_cross_entropy,
     "rate_cross_entropy": losses.rate_cross_entropy,
@@ -49,12 +50,12 @@ LOSSES: dict[LossName, Callable[..., Any]] = {
     "mse": _membrane_mse,
 }
 
-# What is maximized on the validation set.
+# The metrics, one of which is maximized on the validation set.
 MetricName = Literal["accuracy", "accuracy_population", "r2"]
 
 
 class Loss(FrozenModel):
-    """`loss.*`: the loss, its options, and the weights of the losses on weights of a chip."""
+    """`loss.*`: the loss, its options, and the weights of the losses on chip weights."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -93,25 +94,26 @@ class TrainerConfig(FrozenModel):
 
 
 class EarlyStop(FrozenModel):
-    """`early_stop.*`: when a trial ends that no longer improves."""
+    """`early_stop.*`: the condition under which a trial without improvement ends early."""
 
     patience: Epochs | None = None
     min_delta: Annotated[Moderate, Field(ge=0)] = 0.0
 
 
 class TrialConfig(FrozenModel):
-    """All choices of a trial, by namespace.
+    """All settings of a trial, by namespace.
 
     Args:
-        model: What the builder gets; its keys are the builder's own.
-        loss: The loss, its options, and the losses on weights of a chip.
-        metric: What is maximized.
+        model: Settings that are passed to the builder, which decides about their keys.
+        loss: The loss, its options, and the losses on chip weights.
+        metric: The metric that is maximized.
         optim: The optimizer.
-        sched: The learning rate.
-        nwave: What the builder gets as `model_cfg["nwave"]`, such as `stddev`; its keys are free.
+        sched: The schedule of the learning rate.
+        nwave: Settings that are passed to the builder as `model_cfg["nwave"]`, such as `stddev`.
+            All keys are allowed.
         trainer: Epochs and seed.
         data: The fields of `NWaveDataloaderConfig`.
-        early_stop: When to end early.
+        early_stop: The condition under which a trial ends early.
     """
 
     model: Annotated[dict[str, Any], Field(default_factory=dict)]
@@ -126,12 +128,12 @@ class TrialConfig(FrozenModel):
 
     @property
     def task(self) -> str:
-        """What the net learns with the loss."""
+        """The task for which the loss is made."""
         return "classification" if "num_classes" in self.loss.parameters else "regression"
 
     @property
     def metric_name(self) -> MetricName:
-        """The metric that is chosen, or the default of the task."""
+        """The metric that was chosen, or the default metric of the task."""
         return self.metric.get("name", "accuracy" if self.task == "classification" else "r2")
 
     @model_validator(mode="after")
@@ -141,6 +143,7 @@ class TrialConfig(FrozenModel):
             raise ValueError(
                 f"loss.{min(unknown)}: has no effect on the loss {self.loss.name}: remove it"
             )
+
         metric_task = "regression" if self.metric_name == "r2" else "classification"
         if not self.task == metric_task == self.data.task:
             raise ValueError(
@@ -150,7 +153,8 @@ class TrialConfig(FrozenModel):
         return self
 
 
-# Keys that cannot vary: scores of other data, sets or metrics, or of a lucky seed, say nothing.
+# Keys that cannot vary: scores on different data, sets or metrics cannot be compared, and a search
+# over seeds would only find a lucky seed.
 FIXED_KEYS = {
     "data.data_parent",
     "data.max_seconds",
@@ -164,7 +168,7 @@ FIXED_KEYS = {
     "trainer.seed",
 }
 
-# Keys that do not act if another key has one of some values, or is not given.
+# Keys without effect if another key has one of these values. None means that the key is missing.
 INACTIVE = {
     "optim.momentum": ("optim.name", (None, "adamw", "adam")),
     "sched.warmup": ("sched.name", (None, "none", "cosine")),
@@ -173,24 +177,25 @@ INACTIVE = {
 
 
 def check_config(fixed: Mapping[str, Any], samples: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """Check all that trials may get.
+    """Check all values that trials may have.
 
     Args:
-        fixed: The values that all trials have, by `namespace.key`.
-        samples: All choices, or the ends, of the others.
+        fixed: The values that all trials share, by `namespace.key`.
+        samples: For each key that varies, all of its choices, or the ends of its range.
 
     Returns:
-        The first sample of each.
+        The first sample of each key that varies.
 
     Raises:
-        ValueError: If a key is unknown, cannot vary or does not act, or a value is out of its
-            range; the text names it.
+        ValueError: If a key is unknown, cannot vary or has no effect, or a value is out of its
+            range. The message names the key.
     """
     for key in FIXED_KEYS & samples.keys():
         raise ValueError(
             f"HPOWrapper: {key} cannot vary, because scores on other data, metrics or seeds are "
             "not comparable: pass one value."
         )
+
     for key, (other, values) in INACTIVE.items():
         is_given = key in {*fixed, *samples}
         if is_given and other not in samples and fixed.get(other) in values:
@@ -198,6 +203,8 @@ def check_config(fixed: Mapping[str, Any], samples: Mapping[str, Sequence[Any]])
                 f"HPOWrapper: {key} has no effect with {other} = {fixed.get(other)!r}: remove it, "
                 f"or set {other}."
             )
+
+    # Check each sample together with the first samples of all other keys.
     first = {name: values[0] for name, values in samples.items()}
     changes = [{name: value} for name, values in samples.items() for value in values]
     for change in changes or [{}]:
@@ -206,10 +213,10 @@ def check_config(fixed: Mapping[str, Any], samples: Mapping[str, Sequence[Any]])
 
 
 def read_trial_config(config: Mapping[str, Any]) -> TrialConfig:
-    """The choices of a trial from its flat config.
+    """The settings of a trial from its flat config.
 
     Raises:
-        ValueError: If a key is unknown or a value out of its range; the text names it.
+        ValueError: If a key is unknown or a value is out of its range. The message names the key.
     """
     namespaces: dict[str, dict[str, Any]] = {}
     for name, value in config.items():

@@ -1,7 +1,7 @@
 """The default trial of `HPOWrapper`: a user's net on NWAVE's data, in the training loop of a run.
 
-NWAVE documents the names `train_one_trial` and `model_builder(model_cfg) -> model`; the arguments
-of the first and the files are assumed.
+NWAVE documents the names `train_one_trial` and `model_builder(model_cfg) -> model`. The arguments
+of `train_one_trial` and the files of a trial are assumed.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from nwavesdk.data.batches import batches_of
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import one_line
 from nwavesdk.loss import topology_loss, weight_magnitude_loss
-from nwavesdk.metrics.readout import correct_recordings
+from nwavesdk.metrics.classes import correct_recordings
 from nwavesdk.metrics.values import r2_of, value_sums
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import RunFolder
@@ -48,12 +48,13 @@ __all__ = [
 # The file of the best epoch, and the column of `metrics.csv` with the score.
 BEST, SCORE = "best.pt", "val_score"
 
-# What is called after each epoch with its number and its score; what it raises ends the trial.
+# A function that is called after each epoch with its number and its score. An exception in it ends
+# the trial.
 Report = Callable[[int, float], None]
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 
-# What builds the net of a trial from the keys of `model.*`.
+# The user's function that builds the net of a trial from the settings of `model.*`.
 ModelBuilder = Callable[[dict[str, Any]], nn.Module]
 
 
@@ -69,20 +70,20 @@ def train_one_trial(
 
     Args:
         config: Values by `namespace.key`, such as `"optim.lr"`.
-        model_builder: `model_builder(model_cfg) -> model`; it gets the values of `model.*` without
-            their prefix, and those of `nwave.*`, if there are any, as `model_cfg["nwave"]`. The
-            model maps `[B, T, 16]` to `(spk, mem)`, `[B, T, N]` each, with a neuron or an equal
-            population for each class, or a neuron for each target.
+        model_builder: `model_builder(model_cfg) -> model`. `model_cfg` has the values of `model.*`
+            without their prefix, and `model_cfg["nwave"]` the values of `nwave.*`, if there are
+            any. The model maps `[B, T, 16]` to `(spk, mem)`, `[B, T, N]` each, with one neuron or a
+            population of neurons for each class, all of equal size, or one neuron for each target.
         folder: Folder for `metrics.csv`, `checkpoint.ckpt` and, at the end, `best.pt`.
-        report: Called after each epoch but the last with its number and validation score; in a
-            trial that continues, first with those of earlier epochs.
+        report: Called after each epoch but the last, with the number and the validation score of
+            the epoch. If a trial continues, it is first called for all earlier epochs.
 
     Returns:
         The best score on the validation set.
 
     Raises:
-        ValueError: If a key or value is not valid, the data cannot be used, or the model has other
-            outputs.
+        ValueError: If a key or value is not valid, the data cannot be used, or the outputs of the
+            model have the wrong shape.
         RuntimeError: If training diverged.
         FileError: If the checkpoint is damaged or was written with another config.
         FileWriteError: If the disk is full.
@@ -92,11 +93,12 @@ def train_one_trial(
 
     def report_row(row: Mapping[str, float]) -> None:
         if row["epoch"] < trial.trainer.epochs:
-            # As in metrics.csv, so that a trial that continues reports the same number.
+            # Rounded as in metrics.csv, so that a continued trial reports the same numbers.
             report(int(row["epoch"]), float(f"{row[SCORE]:.6g}"))
 
     for row in run.read_metrics() if run.metrics.is_file() else []:
         report_row(row)
+
     stop = Patience(
         SCORE,
         trial.early_stop.min_delta,
@@ -111,10 +113,11 @@ def train_one_trial(
         machine=MachineConfig(accelerator="cpu"),
         callbacks=[stop],
     )
+
     learner.load_state_dict(history.weights)
-    best = {"model": learner.net.state_dict(), "epoch": history.kept + 1}
+    best = {"model": learner.net.state_dict(), "epoch": history.kept_index + 1}
     AtomicCheckpointIO(str(trial)).save_checkpoint(best, run.path / BEST)
-    return history.rows[history.kept][SCORE]
+    return history.rows[history.kept_index][SCORE]
 
 
 def evaluate_best(
@@ -123,7 +126,7 @@ def evaluate_best(
     """The score of the best epoch of a trial on the test set.
 
     Raises:
-        FileError: If `best.pt` is missing, damaged, or of another model.
+        FileError: If `best.pt` is missing or damaged, or belongs to another model.
     """
     trial, learner, data = open_trial(config, model_builder)
     file = Path(folder, BEST)
@@ -145,21 +148,25 @@ def evaluate_best(
 def open_trial(
     config: Mapping[str, Any], model_builder: ModelBuilder
 ) -> tuple[TrialConfig, Learner, Split[Series]]:
-    """The choices of a trial, its net with its initial weights, ready to be trained, and its data.
+    """The settings of a trial, its net with initial weights, ready to be trained, and its data.
 
     Raises:
         ValueError: If a key or value is not valid, the data cannot be used, the builder fails, or
-            the model has other outputs.
+            the outputs of the model have the wrong shape.
     """
     trial = read_trial_config(config)
     torch.manual_seed(stream_seed(trial.trainer.seed, "weights"))
+
+    # NWAVE's channels are the input of the net without a further scale.
     generator = NWaveDataGen(trial.data)
     recordings = generator.channels
     unscaled = NetInput(standard=Standard(np.zeros(1, np.float32), np.ones(1, np.float32)))
     data = generator.split.indices.map(lambda indices: Series(recordings.take(indices), unscaled))
+
     n_outputs = len(recordings.classes) or recordings.n_targets
     x = next(iter(batches_of(data.val, trial.data.batch_size))).x
     net = build_model(model_builder, trial, x, n_outputs)
+
     task = TrialObjective(trial, net, n_outputs)
     learning = CompletedLearning(
         epochs=trial.trainer.epochs,
@@ -178,27 +185,29 @@ def open_trial(
 def build_model(
     model_builder: ModelBuilder, trial: TrialConfig, x: Tensor, n_outputs: int
 ) -> nn.Module:
-    """The net of a trial, after a pass that creates its lazy parameters and checks its outputs.
+    """Build the net of a trial, and run it once to create lazy parameters and check its outputs.
 
     Args:
-        model_builder: What builds it.
-        trial: The choices of the trial.
+        model_builder: The user's function.
+        trial: The settings of the trial.
         x: The input of a batch, `[B, T, F]`.
         n_outputs: Number of classes or targets.
 
     Raises:
-        ValueError: If the builder fails or returns something else, or the model fails or does not
-            have the outputs that loss and metric need.
+        ValueError: If the builder fails or does not return a module, or if the model fails or does
+            not have the outputs that loss and metric need.
     """
     model_cfg = {**trial.model, **({"nwave": {**trial.nwave}} if trial.nwave else {})}
     try:
         model = model_builder(model_cfg)
+        # The pass must change neither the random numbers of training nor the gradients.
         with torch.no_grad(), torch.random.fork_rng(devices=[]), prepared(model, 0):
             spk, mem = model.eval()(x)
+
         N = max(spk.shape[-1], 1) if trial.metric_name == "accuracy_population" else n_outputs
         if not spk.shape == mem.shape == (*x.shape[:2], N) or N % n_outputs:
             raise ValueError(f"it returned outputs of shape {[*spk.shape]} and {[*mem.shape]}")
-    except Exception as error:  # whatever a user's code raises
+    except Exception as error:  # a user's code can raise anything
         raise ValueError(
             f"HPOWrapper: model_builder({shown(model_cfg)}) failed, or its model for an "
             f"input of shape {[*x.shape]} ({type(error).__name__}: {one_line(error)}): expected a "
@@ -214,13 +223,13 @@ class TrialLearner(Learner):
     task: "TrialObjective"
 
     def optimizer_of(self, groups: list[dict[str, Any]]) -> Optimizer:
-        """The optimizer that is chosen."""
+        """The optimizer that `optim.name` names."""
         optim = self.task.trial.optim
         options = {"momentum": optim.momentum} if optim.name == "sgd" else {}
         return OPTIMIZERS[optim.name](groups, **options)
 
     def schedule_of(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """The course of the learning rate that is chosen."""
+        """The schedule that `sched.name` names."""
         name = self.task.trial.sched.name
         if name == "one_cycle":
             return super().schedule_of(optimizer, steps)
@@ -231,10 +240,10 @@ class TrialLearner(Learner):
 class TrialObjective(Objective):
     """The loss and the metric of a trial, by their names.
 
-    Outputs are spikes and membranes, `[2, B, T, N]`.
+    The outputs are spikes and membranes as one tensor, `[2, B, T, N]`.
 
     Args:
-        trial: The choices of the trial.
+        trial: The settings of the trial.
         net: The net, for losses on its weights.
         n_outputs: Number of classes, or of targets.
     """
@@ -251,11 +260,12 @@ class TrialObjective(Objective):
         return BothOutputs()
 
     def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """The loss on the outputs and, with their weights, the losses on weights of a chip."""
+        """The loss on the outputs plus the weighted losses on chip weights."""
         chosen, (spk, mem) = self.trial.loss, outputs
         computed = {"spk": spk, "mem": mem, "targets": y, "num_classes": self.n_outputs}
-        read = {name: computed[name] for name in computed.keys() & chosen.parameters}
-        loss: Tensor = LOSSES[chosen.name](**read, **(chosen.model_extra or {}))
+        arguments = {name: computed[name] for name in computed.keys() & chosen.parameters}
+        loss: Tensor = LOSSES[chosen.name](**arguments, **(chosen.model_extra or {}))
+
         if chosen.topology:
             loss = loss + chosen.topology * topology_loss(self.net)
         if chosen.weight_magnitude:
@@ -271,7 +281,7 @@ class TrialObjective(Objective):
         return torch.tensor(self.measures(self.tally(outputs, y))["score"]), len(y)
 
     def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """The sums of `value_sums`, or the numbers of right and of all recordings."""
+        """The sums of `value_sums`, or the numbers of correct and of all recordings."""
         if self.trial.metric_name == "r2":
             return value_sums(outputs[1].detach(), y)
         is_right = correct_recordings(outputs[0], y, self.n_outputs)
@@ -292,8 +302,8 @@ class BothOutputs(nn.Module):
 
 
 class Patience(EarlyStopping):
-    """Ends a trial that no longer improves, also one that continues after it was ended."""
+    """Ends a trial that no longer improves. A trial that has ended early does not resume."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Stop again, which Lightning forgets."""
+        """Stop again, because Lightning does not restore that the trial was stopped."""
         trainer.should_stop = self.wait_count >= self.patience

@@ -23,7 +23,7 @@ from nwavesdk.analysis.hpo.trial import (
     open_trial,
     train_one_trial,
 )
-from nwavesdk.analysis.study.cells import Cell, Course, Job, PausedError, log_beside
+from nwavesdk.analysis.study.cells import Course, Job, PausedError, log_beside
 from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
 from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
@@ -32,22 +32,22 @@ from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL
-from nwavesdk.train import BrokenRunError
+from nwavesdk.train import BrokenRunError, RunFolder
 from nwavesdk.train.fit.progress import print_line
 
 __all__ = ["HPOResult", "HPOWrapper"]
 
-# What trains one trial; see `train_one_trial`.
+# The function that trains one trial; see `train_one_trial`.
 TrainOneTrial = Callable[[Mapping[str, Any], ModelBuilder, Path, Report], float]
 
 
 @dataclass(frozen=True)
 class HPOResult:
-    """What a search gave.
+    """The result of a search.
 
     Attributes:
         best_config: The config of the best trial, by `namespace.key`.
-        best_score: Its best score on the validation set.
+        best_score: The best score of this trial on the validation set.
         test_score: The score of its best epoch on the test set, which was read once.
         best_checkpoint: The file with the weights of this epoch: `{"model": state_dict, "epoch"}`.
         trials: A mapping for each trial: `number`, `state`, `config`, `scores` by epoch, `error`.
@@ -63,26 +63,28 @@ class HPOResult:
 class HPOWrapper(Search):
     """A search over the config of nets that a function builds, on NWAVE's data.
 
-    Trials run side by side on Ray, proposed by Optuna's sampler; ASHA stops bad ones early. The
-    state of each trial is on disk. A search that was killed is continued by the same call: trials
-    that have ended are not repeated. A trial that fails is recorded, and the search goes on.
+    Optuna's sampler proposes trials, which run next to each other on Ray. ASHA stops bad trials
+    early. The state of each trial is on disk. The same call continues a search that was killed, and
+    does not repeat trials that have ended. A trial that fails is recorded, and the search
+    continues.
 
     Assumed: NWAVE documents the class, the namespaces, `model_builder(model_cfg) -> model` and that
-    outputs are checked; the arguments and the keys of the namespaces are ours.
+    outputs are checked. The arguments and the keys of the namespaces are assumed.
 
     Args:
         model_builder: `model_builder(model_cfg) -> model`, or its import path `"module:function"`;
             see `train_one_trial`.
-        config: Values by `namespace.key`. What varies is a domain of Ray Tune, such as
+        config: Values by `namespace.key`. A value that varies is a domain of Ray Tune, such as
             `tune.loguniform(1e-3, 1e-1)`. The namespaces are `model`, `loss`, `metric`, `optim`,
             `sched`, `nwave`, `trainer`, `data` and `early_stop`.
         out: Folder of the search; new, empty, or with the same search.
         num_samples: Number of trials.
         seed: Seed of the proposals.
-        max_concurrent: Trials at a time; None for as many as the CPUs allow.
+        max_concurrent: Maximal number of trials at a time; None for as many as the CPUs allow.
         scheduler: `"asha"` stops trials that are worse than others at the same epoch, or `"none"`.
         threads: Threads of each trial.
-        train: What trains one trial. It is called again after each comparison, and continues.
+        train: The function that trains one trial. It is called again after each comparison, and
+            must then continue the trial.
 
     Raises:
         ValueError: If a namespace or key is unknown, a value is out of its range, or the builder
@@ -109,6 +111,11 @@ class HPOWrapper(Search):
         train: TrainOneTrial = train_one_trial,
     ) -> None:
         builder, fixed, space = read_arguments(model_builder, config)
+        self.model_builder = builder
+        self.first = check_config(fixed, {name: space[name].samples() for name in space})
+        # An absolute path, because the processes of a cluster have other working folders.
+        fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
+
         search = {
             "trials": num_samples,
             "seed": seed,
@@ -116,10 +123,6 @@ class HPOWrapper(Search):
             "scheduler": scheduler,
             "threads": threads,
         }
-        self.model_builder = builder
-        self.first = check_config(fixed, {name: space[name].samples() for name in space})
-        # The processes of a cluster have other working folders.
-        fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
         super().__init__(
             Path(out),
             file="hpo.json",
@@ -136,10 +139,11 @@ class HPOWrapper(Search):
         )
 
     def validate(self) -> None:
-        """Build the model of one choice of all values, and check its outputs on one batch.
+        """Build the model with the first choice of all values, and check its outputs on one batch.
 
         Raises:
-            ValueError: If the data cannot be used, or the model has other outputs.
+            ValueError: If the data cannot be used, or the outputs of the model have the wrong
+                shape.
         """
         open_trial(self.choices(self.first), self.model_builder)
 
@@ -148,11 +152,11 @@ class HPOWrapper(Search):
 
         Args:
             address: The Ray cluster: `"local"`, `"auto"` or `"HOST:PORT"`. All its machines must
-                see the folder of the search and the data, and import the builder.
+                see the folder of the search and the data, and be able to import the builder.
 
         Raises:
-            ValueError: If the data cannot be used, the model has other outputs, or the folder holds
-                something else; nothing is written.
+            ValueError: If the data cannot be used, the outputs of the model have the wrong shape,
+                or the folder holds other files; nothing is written.
             BrokenRunError: If all trials have crashed, or another process works on the search.
         """
         if not self.file.exists():
@@ -163,7 +167,7 @@ class HPOWrapper(Search):
         return self.result()
 
     def result(self) -> HPOResult:
-        """What the search gave; the test set is read at the first call only.
+        """The result of the search. Only the first call reads the test set.
 
         Raises:
             BrokenRunError: If no trial has finished.
@@ -175,27 +179,31 @@ class HPOWrapper(Search):
                 f"HPOWrapper: no trial of {printable(self.path)} has finished; the first error: "
                 f"{error.rstrip('.')}: correct the builder or the config, and begin a new search."
             )
+
         config, path = dict(self.choices(self.values_of(best))), self.path_of(best)
+        # Stored in the journal, so that later calls do not read the test set again.
         if "test_score" not in self.study.user_attrs:
             score = evaluate_best(config, self.model_builder, path)
             self.study.set_user_attr("test_score", score)
         test_score = self.study.user_attrs["test_score"]
+
         return HPOResult(config, best.value, test_score, path / BEST, trials)
 
     def description_of(self, trial: Any) -> dict[str, Any]:
-        """A trial as `HPOResult.trials` has it."""
-        cell = Cell("", self.path_of(trial), {}, "")
+        """The description of a trial for `HPOResult.trials`."""
+        folder = RunFolder(self.path_of(trial))
+        epochs = folder.read_metrics() if folder.metrics.is_file() else []
         return {
             "number": trial.user_attrs[RUN],
             "state": state_of(trial),
             "config": self.choices(self.values_of(trial)),
-            "scores": [row[SCORE] for row in cell.metrics() if SCORE in row],
+            "scores": [row[SCORE] for row in epochs if SCORE in row],
             "error": trial.user_attrs.get(ERROR, ""),
         }
 
 
 def print_trial(trial: Any) -> None:
-    """Print how a trial ended."""
+    """Print the outcome of a trial."""
     outcome = trial.user_attrs.get(ERROR) or f"{trial.value:.4f} on the validation set"
     print_line(f"trial {trial.user_attrs[RUN]} {state_of(trial)}: {outcome}")
 
@@ -204,7 +212,8 @@ def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Co
     """Train one trial in its process, until its next comparison or its end.
 
     Returns:
-        The scores of its epochs, at its end also the best one; and whether it has ended.
+        The scores of its epochs, followed by the best score if the trial has ended; and whether it
+        has ended.
     """
     path, config, threads, until = job
     torch.set_num_threads(threads)
@@ -224,29 +233,32 @@ def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Co
 def read_arguments(
     model_builder: Any, config: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], dict[str, Dimension]]:
-    """The function that builds a model, the fixed values of a config, and what varies.
+    """The function that builds a model, the fixed values of a config, and the space of the rest.
 
     Args:
         model_builder: The function, or its import path.
         config: Values and domains of Ray Tune.
 
     Raises:
-        ValueError: If no other process can get the function, or a value is neither one that JSON
-            has nor a domain that Optuna can search.
+        ValueError: If other processes cannot load the function, or if a value is neither a JSON
+            value nor a domain that Optuna can search.
     """
     to_optuna = require("ray.tune.search.optuna", "hpo").OptunaSearch.convert_search_space
     to_json = require("optuna.distributions", "hpo").distribution_to_json
     try:
         if isinstance(model_builder, str):
             model_builder = resolve_name(model_builder)
-        # `partial` rejects what cannot be called.
+        # Other processes must be able to load the builder; `partial` rejects objects that cannot be
+        # called.
         require("ray.cloudpickle", "hpo").dumps(partial(model_builder))
-        with warnings.catch_warnings(action="ignore"):  # of choices that `Dimension` writes as JSON
+
+        # Optuna warns about choices that are lists or mappings, which `Dimension` writes as JSON.
+        with warnings.catch_warnings(action="ignore"):
             domains = {name: to_json(domain) for name, domain in to_optuna({**config}).items()}
         space = {n: Dimension.of(json.loads(text)["attributes"]) for n, text in domains.items()}
         fixed = {name: value for name, value in config.items() if name not in space}
         return model_builder, json.loads(json.dumps(fixed, allow_nan=False)), space
-    except Exception as error:  # whatever the user's module raises
+    except Exception as error:  # a user's module can raise anything
         raise ValueError(
             f"HPOWrapper: model_builder or config cannot be used ({type(error).__name__}: "
             f"{one_line(error)}): expected a function model_builder(model_cfg) that other "

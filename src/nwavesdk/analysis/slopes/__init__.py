@@ -1,4 +1,4 @@
-"""How much gradient reaches each layer under each of many surrogates, from one forward pass."""
+"""The gradient that reaches each layer under each of many surrogates, from one forward pass."""
 
 from nwavesdk.analysis.slopes.recorded_pass import LayerGradient, RecordedPass
 from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, scan_recorded_pass, scan_slopes

@@ -16,7 +16,7 @@ __all__ = [
 # One surrogate for all layers, or one for each layer.
 Candidate = Surrogate | Sequence[Surrogate]
 
-# Candidates with names that the caller gives, or without names.
+# Candidates with names from the caller, or without names.
 Candidates = Mapping[str, Candidate] | Sequence[Candidate]
 
 SLOPES = (1.0, 2.0, 4.0, 8.0, 16.0, 25.0, 50.0, 100.0)
@@ -34,9 +34,10 @@ def default_grid() -> tuple[Surrogate, ...]:
 
 
 def surrogate_label(surrogate: Surrogate) -> str:
-    """The surrogate in a form that `parse` reads if it is in the catalogue; otherwise its `repr`.
+    """The surrogate as a short text, such as for the rows of a table.
 
-    Unlike in `surrogate.text`, numbers are rounded for the eye.
+    `parse` reads this text if the surrogate is in the catalogue; otherwise, the text is its `repr`.
+    Unlike in `surrogate.text`, numbers are rounded.
 
     Example:
         >>> surrogate_label(FastSigmoid(25.0))
@@ -60,21 +61,24 @@ def name_candidates(
         current: The net's present surrogates, by layer.
 
     Raises:
-        ValueError: If there is no candidate, if two have the same name, or if one has not as many
-            surrogates as the net has layers.
+        ValueError: If there is no candidate, if two have the same name, or if the number of
+            surrogates of a candidate differs from the number of layers.
         TypeError: If a candidate is not a surrogate.
     """
     if candidates is None:
         present = current[0] if len({*current}) == 1 else tuple(current)
         candidates = [*default_grid(), *([] if present in default_grid() else [present])]
+
     if not isinstance(candidates, Mapping):
         names = [_candidate_name(candidate) for candidate in candidates]
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
-            raise ValueError(f"there are two candidates {repeated!r}: give them names in a dict.")
+            raise ValueError(
+                f"there are two candidates {repeated!r}: pass a dict with their names."
+            )
         candidates = dict(zip(names, candidates, strict=True))
     if not candidates:
-        raise ValueError("there is no candidate: give at least one surrogate.")
+        raise ValueError("there is no candidate: pass at least one surrogate.")
 
     named = {
         name: (chosen,) * len(current) if isinstance(chosen, Surrogate) else tuple(chosen)

@@ -1,9 +1,9 @@
-"""`RecordedPass`: one forward pass through a net, and the gradients of any surrogates from it.
+"""`RecordedPass`: one forward pass through a net, and its gradients under any surrogates.
 
-Spikes of a forward pass do not depend on the surrogate, so the pass is run once. For each choice of
-surrogates, the backward pass is then one adjoint recurrence per neuron layer
-(`Record.charge_gradient`). Between two layers, it is what autograd computes: for a synapse, a
-product with its transposed weight. The graph of the pass ends at each layer, so layers may be
+Spikes of a forward pass do not depend on the surrogate, so the pass is run once. The backward pass
+is repeated for each choice of surrogates. It is one adjoint recurrence per neuron layer
+(`Record.charge_gradient`); between two layers, autograd computes it, as a product with the
+transposed weight if there is a synapse. The graph of the pass ends at each layer, so layers may be
 connected in any way.
 """
 
@@ -21,7 +21,7 @@ from nwavesdk.surrogate import Surrogate
 
 __all__ = ["LayerGradient", "LossFunction", "RecordedPass"]
 
-# `loss_fn(spk, mem)`, from what the net returns to a scalar.
+# `loss_fn(spk, mem)`: a scalar from the spikes and membranes that the net returns.
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -32,8 +32,8 @@ class LayerGradient:
     Attributes:
         index: Index of the layer, from 0 for the first.
         charge: ∂L/∂(input charge of the layer), [B, T, *features].
-        weights: ∂L/∂(parameters that make the charge, and that of read-outs behind the layer), by
-            their name in the net. Empty if they were not asked for.
+        weights: ∂L/∂(parameters that make the charge of this layer and of the read-outs behind it),
+            by their names in the net. Empty if the pass was recorded with `weights=False`.
     """
 
     index: int
@@ -45,10 +45,11 @@ class RecordedPass:
     """A pass of a copy of a net in its present mode; the net and its state do not change.
 
     Args:
-        net: A net with at least one layer of spiking neurons. A layer without a reset whose spikes
-            nothing reads is a read-out, as `LIFLayer(..., reset_mechanism="none")` at the end.
-        x: Input as the net takes it: [B, T, *features], or [T, B, *features] with `time_first`.
-        loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
+        net: A net with at least one layer of spiking neurons. A layer without a reset is a read-out
+            if its spikes have no effect, such as `LIFLayer(..., reset_mechanism="none")` at the
+            end.
+        x: Input of the net: [B, T, *features], or [T, B, *features] with `time_first`.
+        loss_fn: `loss_fn(spk, mem)`, a scalar from the spikes and membranes that the net returns.
         seed: Seed of the mismatch; see `prepare_net`.
         weights: Whether gradients of weights will be needed.
         lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
@@ -56,8 +57,8 @@ class RecordedPass:
 
     Attributes:
         recording: The recording of the pass.
-        names: Names of the neuron layers in the order in which they run. Here and below, read-outs
-            are passed over: gradients go through them, but no surrogate.
+        names: Names of the layers of spiking neurons, in the order in which they run. They do not
+            include read-outs, which pass gradients on but have no surrogate.
         records: Record of each of these layers.
         uncovered: Names of modules with parameters that are neither a synapse nor a neuron layer.
             Gradients pass through them, but reports say nothing about them.
@@ -65,7 +66,7 @@ class RecordedPass:
 
     Raises:
         TypeError: If the net is not a module.
-        ValueError: If it has no neuron layer, if a layer runs step by step, if `x` is not a
+        ValueError: If the net has no neuron layer, if a layer runs step by step, if `x` is not a
             sequence, or if the loss depends on no layer.
     """
 
@@ -84,15 +85,19 @@ class RecordedPass:
             raise ValueError(
                 f"a scan needs sequences [B, T, *features], got an input of shape {list(x.shape)}."
             )
+
+        # Run a copy of the net once.
         net = copy_module(net)
         if not weights:
-            # Gradients of constants are not computed along the way.
+            # Autograd then computes no gradients of weights and constants.
             net.requires_grad_(False)
         with torch.enable_grad():
             prepare_net(net, seed)
             leaf = x.detach().requires_grad_()
             self.recording = record_pass(net, leaf, charges=True, lengths=lengths, cut=True)
             self.loss = loss_fn(self.recording.spk, self.recording.mem)
+
+        # Layers without a surrogate that acts are read-outs.
         self.recording = replace(self.recording, unread=_unread(self.recording, self.loss))
         self.names = tuple(self.recording.spiking)
         self.records = tuple(self.recording.spiking.values())
@@ -101,6 +106,8 @@ class RecordedPass:
                 "the net has no neuron layer whose spikes have an effect, so there is no "
                 "surrogate to choose."
             )
+
+        # The parts of the net between which gradients are passed on.
         edges = find_edges(net)
         self.uncovered = edges.uncovered
         self._layers = tuple(self.recording.layers.items())
@@ -115,38 +122,46 @@ class RecordedPass:
         return tuple(record.surrogate for record in self.records)
 
     def gradients(self, surrogates: Sequence[Surrogate] | None = None) -> Iterator[LayerGradient]:
-        """Layer by layer, from the last to the first; each is computed when it is asked for.
+        """The gradients of the layers from the last to the first, each computed when it is needed.
 
         Args:
-            surrogates: One for each layer. [the net's]
+            surrogates: One surrogate for each layer. [the net's surrogates]
 
         Raises:
-            ValueError: If there are not as many surrogates as layers.
+            ValueError: If the number of surrogates differs from the number of layers.
         """
         chosen = self.surrogates if surrogates is None else tuple(surrogates)
         if len(chosen) != len(self.records):
             raise ValueError(
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
+
+        # `received` has the gradients of the outputs of layers, `totals` the gradients of weights
+        # so far, and `behind` the gradients of weights that belong to the next layer to report.
         gradients, behind = self._output_gradients
         received = dict(gradients)
         totals = dict(behind)
         behind = dict(behind)
         by_name = dict(zip(self.names, chosen, strict=True))
-        for place, (name, record) in reversed([*enumerate(self._layers)]):
+
+        for index, (name, record) in reversed([*enumerate(self._layers)]):
+            # From the outputs of the layer to its charge.
             grad_spk = received.get(id(record.spk))
             grad_mem = None if record.is_readout else received.get(id(record.mem))
             if grad_spk is None and grad_mem is None:
                 grad_spk = torch.zeros_like(record.spk)
             surrogate = by_name.get(name)  # a read-out has none
             charge, recurrent = record.charge_gradient(grad_spk, grad_mem, surrogate)
+
+            # From the charge to the outputs of the layers before it, and to weights.
             assert record.cur is not None
-            weights = self._add_gradients(record.cur, charge, place, received)
+            weights = self._add_gradients(record.cur, charge, index, received)
             weights |= self._recurrent_gradient(name, recurrent)
             for key, grad in weights.items():
-                # A module that is used twice feeds two layers.
+                # A module that is used twice makes the charges of two layers.
                 totals[key] = totals[key] + grad if key in totals else grad
                 behind[key] = totals[key]
+
             if surrogate is not None:
                 yield LayerGradient(self.names.index(name), charge, behind)
                 behind = {}
@@ -158,10 +173,10 @@ class RecordedPass:
         }
 
     def _differentiate_loss(self) -> tuple[dict[int, Tensor], dict[str, Tensor]]:
-        """∂L/∂(outputs of layers) by id of the tensor, and ∂L/∂(weights behind the last layer)."""
+        """∂L/∂(outputs of layers) by `id` of the tensor, ∂L/∂(weights behind the last layer)."""
         if not self.loss.requires_grad or self.loss.numel() != 1:
             raise ValueError(
-                "loss_fn(spk, mem) must return one number that depends on what the net returns."
+                "loss_fn(spk, mem) must return one number that depends on the outputs of the net."
             )
         received: dict[int, Tensor] = {}
         weights = self._add_gradients(self.loss, None, len(self._layers), received)
@@ -170,33 +185,36 @@ class RecordedPass:
         return received, weights
 
     def _add_gradients(
-        self, y: Tensor, grad: Tensor | None, place: int, received: dict[int, Tensor]
+        self, y: Tensor, grad: Tensor | None, index: int, received: dict[int, Tensor]
     ) -> dict[str, Tensor]:
-        """Differentiate `y` with respect to the outputs of the layers before `place`, and weights.
+        """Differentiate `y` by the outputs of all layers before it, and by weights.
 
         Args:
             y: The charge of a layer, or the loss.
             grad: ∂L/∂y.
-            place: Place of the layer.
-            received: ∂L/∂(outputs of layers) by id; what comes from `y` is added.
+            index: Index of the layer; the number of layers if `y` is the loss.
+            received: ∂L/∂(outputs of layers) by `id`. The gradients through `y` are added.
 
         Returns:
             ∂L/∂(weights) through `y`, by name.
         """
-        leaves = [leaf for _, record in self._layers[:place] for leaf in _outputs(record)]
+        leaves = [leaf for _, record in self._layers[:index] for leaf in _outputs(record)]
         inputs = [*leaves, *self._parameters.values()]
         if not inputs or not y.requires_grad:
             return {}
+
+        # The graph is kept, because the next choice of surrogates needs it again.
         grads = torch.autograd.grad(y, inputs, grad, retain_graph=True, allow_unused=True)
         for leaf, part in zip(leaves, grads[: len(leaves)], strict=True):
             if part is not None:
                 before = received.get(id(leaf))
                 received[id(leaf)] = part if before is None else before + part
+
         by_name = zip(self._parameters, grads[len(leaves) :], strict=True)
         return {name: part for name, part in by_name if part is not None}
 
     def _recurrent_gradient(self, name: str, effective_grad: Tensor | None) -> dict[str, Tensor]:
-        """The gradient of the recurrent weights of a layer, from that of the effective ones."""
+        """∂L/∂(recurrent weights of a layer) by name, from ∂L/∂(effective recurrent weights)."""
         edge = self._recurrent.get(name)
         if edge is None or effective_grad is None:
             return {}
@@ -205,7 +223,7 @@ class RecordedPass:
             return {}
 
         with torch.enable_grad():
-            # The product gives a graph even where the effective weights are the weights.
+            # The product has a graph even if the effective weights are the weights themselves.
             effective = edge.effective_weight() * 1
             grads = torch.autograd.grad(
                 effective, [*trained.values()], effective_grad.to(effective)
@@ -214,12 +232,12 @@ class RecordedPass:
 
 
 def _outputs(record: Record) -> list[Tensor]:
-    """Spikes and membrane of a layer; of a read-out, which returns one tensor twice, that one."""
+    """Spikes and membrane of a layer, without repetition: a read-out returns one tensor twice."""
     return [record.spk] if record.mem is record.spk else [record.spk, record.mem]
 
 
 def _unread(recording: Recording, loss: Tensor) -> frozenset[str]:
-    """Names of the layers whose spikes have no effect: not on the loss, a layer, or themselves."""
+    """Names of the layers whose spikes act neither on the loss nor on any layer."""
     charges = [record.cur for record in recording.layers.values() if record.cur is not None]
     read = _graph_leaves([loss, *charges])
     return frozenset(
@@ -230,7 +248,7 @@ def _unread(recording: Recording, loss: Tensor) -> frozenset[str]:
 
 
 def _graph_leaves(tensors: Sequence[Tensor]) -> set[int]:
-    """The ids of the leaves that tensors are computed from, or are."""
+    """The ids of all leaves in the graphs of tensors, and of the tensors themselves."""
     leaves = {id(tensor) for tensor in tensors}
     nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen = set(nodes)
@@ -244,11 +262,14 @@ def _graph_leaves(tensors: Sequence[Tensor]) -> set[int]:
 
 
 def _require_sequences(net: nn.Module, layers: Sequence[tuple[str, Record]]) -> None:
-    """Reject a net in which a layer was called more than once: spikes may then come back to it."""
+    """Reject a net in which a layer was called more than once.
+
+    Its spikes may act on its later inputs, which the gradients of one pass do not include.
+    """
     for name, record in layers:
         if not record.spk.is_leaf:
             raise ValueError(
                 f"gradients are recorded of layers that get a whole sequence, {type(net).__name__} "
-                f"runs {name!r} step by step, as Feedback does: train it, and look at the "
+                f"runs {name!r} step by step, as Feedback does: train the net, and examine the "
                 "gradients of its parameters."
             )

@@ -20,7 +20,7 @@ from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import Page, Table, gradient_plot, surrogate_plot
+from nwavesdk.train.report.page import ReportPage, Table, gradient_plot, surrogate_plot
 
 __all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
 
@@ -43,7 +43,7 @@ class SlopeReport:
         checked: Scan of the recommended surrogates as the only candidate.
         loss: Loss of the batch.
         seconds: Duration of pass and scan [s].
-        uncovered: Names of modules that the report does not cover; see `RecordedPass`.
+        uncovered: Names of modules that are not examined; see `RecordedPass`.
     """
 
     scan: SlopeScan
@@ -66,7 +66,7 @@ class SlopeReport:
             batch: Net, input and loss.
             surrogates: Candidates for all layers. The net's present surrogate is added if all
                 layers have the same. [the default grid]
-            kind: Class of the recommended surrogates. [that of the net's surrogates]
+            kind: Class of the recommended surrogates. [the class of the net's surrogates]
         """
         start = time.perf_counter()
         recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
@@ -75,6 +75,7 @@ class SlopeReport:
             surrogates = [*dict.fromkeys([*surrogates, *(present if len(present) == 1 else ())])]
         scan = scan_recorded_pass(recorded, surrogates)
         seconds = time.perf_counter() - start
+
         advice = scan.recommend(kind)
         checked = scan_recorded_pass(recorded, {RECOMMENDED: [entry.surrogate for entry in advice]})
         return cls(scan, advice, checked, recorded.loss.item(), seconds, recorded.uncovered)
@@ -90,7 +91,7 @@ class SlopeReport:
         return scan is self.scan and row == scan.current_row
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers; null where a number is not defined."""
+        """All numbers; undefined numbers are null."""
         scan = self.scan
         return {
             "layers": list(scan.layers),
@@ -107,7 +108,7 @@ class SlopeReport:
         }
 
     def lines(self) -> list[str]:
-        """A table of the gradients' norms by layer, and the reasons of the recommendation."""
+        """A table of the gradients' norms by layer, and the reasons for the recommendation."""
         heads = [f"layer {name}" for name in self.scan.layers[:-1]]
         table = [["", *heads, "last, norm", "usable, least"]]
         for name, scan, row in self.results():
@@ -117,6 +118,7 @@ class SlopeReport:
             mark = " *" if self.is_current(scan, row) else ""
             usable = f"{100 * scan.usable[row].min():.0f} %"
             table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
+
         notes = [
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
             "present surrogates.",
@@ -125,6 +127,7 @@ class SlopeReport:
         ]
         if self.uncovered:
             notes.append(f"Not examined, without neurons: {', '.join(self.uncovered)}.")
+
         reasons = [f"{surrogate_label(entry.surrogate)}: {entry.reason}" for entry in self.advice]
         return [*text_table(table), *notes, "", *reasons]
 
@@ -159,7 +162,7 @@ def plot_slopes(path: Path, report: SlopeReport) -> None:
     """Write the picture of a report as a PNG.
 
     Args:
-        path: The file. Its folder is made if it does not exist.
+        path: The file. Its folder is created if it does not exist.
         report: The report.
     """
     picture = render_png(lambda theme: slopes_picture(report, theme), LIGHT)
@@ -167,10 +170,10 @@ def plot_slopes(path: Path, report: SlopeReport) -> None:
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
-    """Draw the gradient's norm by layer, and by time in the first layer and in the last one.
+    """Draw the gradient's norm by layer, and by time in the first and in the last layer.
 
-    Shows the candidates of the class that is recommended for the first layer, from gentle (pale) to
-    steep, and the recommendation.
+    The curves are the recommendation, and the candidates of the class that is recommended for the
+    first layer, from gentle (pale) to steep.
 
     Args:
         report: The report.
@@ -181,8 +184,9 @@ def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
     rows.sort(key=lambda row: scan.surrogates[row][0].constants)
     figure = Figure(figsize=(11, 4))
     panels = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    for place, row in enumerate(rows):
-        color = theme.ramp(0.25 + 0.75 * place / max(len(rows) - 1, 1))
+
+    for rank, row in enumerate(rows):
+        color = theme.ramp(0.25 + 0.75 * rank / max(len(rows) - 1, 1))
         label = surrogate_label(scan.surrogates[row][0])
         label += ", now" if row == scan.current_row else ""
         _draw_candidate(panels, scan, row, color=color, label=label)
@@ -193,6 +197,8 @@ def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
     for axes, title in zip(panels, titles, strict=True):
         axes.set(title=title, xlabel="step", yscale="log")
         axes.grid(axis="y")
+
+    # The first panel has layers in place of steps on its axis.
     by_layer = panels[0]
     by_layer.set_xticks(range(len(scan.layers)), scan.layers)
     by_layer.set_xlabel("layer")
@@ -221,11 +227,13 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         ["layer", "surrogate", "reason"],
         [[entry.layer, surrogate_label(entry.surrogate), entry.reason] for entry in report.advice],
     )
+
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
     with prepared(batch.net, seed=batch.chip):
         trace = busiest_neuron(batch.net, batch.x)
-    page = Page(
+
+    page = ReportPage(
         title="How much gradient reaches each layer",
         summary=f"{len(batch.y)} training recordings, {batch.weights} weights, "
         f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
@@ -241,7 +249,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
 
 def _candidates(report: SlopeReport) -> Table:
-    """The table of all candidates."""
+    """The table of all candidates, with the recommendation in the last row."""
     return Table(
         "Candidates",
         "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "

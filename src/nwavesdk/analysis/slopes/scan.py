@@ -1,4 +1,4 @@
-"""`scan_slopes`: how much gradient reaches each layer, and which surrogates follow from it."""
+"""`scan_slopes`: the gradient that reaches each layer, and the surrogates that follow from it."""
 
 import math
 from collections import defaultdict
@@ -17,7 +17,8 @@ __all__ = ["USABLE_SHARE", "Advice", "SlopeScan", "percent", "scan_recorded_pass
 
 Array = npt.NDArray[np.float64]
 
-# Share of the average over neurons of the last layer from which on a gradient is usable.
+# A neuron's gradient is usable if it is at least this share of the average gradient of a neuron in
+# the last layer.
 USABLE_SHARE = 1e-3
 
 
@@ -28,13 +29,14 @@ class Advice:
     Attributes:
         layer: Name of the layer in the net.
         surrogate: The recommended surrogate.
-        share: Norm of the gradient in this layer as a multiple of that in the last layer, when all
+        share: Norm of the gradient in this layer divided by the norm in the last layer, if all
             layers have the recommended surrogate.
-        share_now: The same with the net's present surrogates; NaN if they were not a candidate.
-        transfer: Norm as a multiple of that in the next layer, when all layers have the recommended
-            surrogate; NaN for the last layer.
-        usable: Share of its neurons with a usable gradient under that surrogate; see
-            `SlopeScan.usable`.
+        share_now: The same quotient with the net's present surrogates; NaN if they were not a
+            candidate.
+        transfer: Norm of the gradient in this layer divided by the norm in the next layer, if all
+            layers have the recommended surrogate; NaN for the last layer.
+        usable: Share of the layer's neurons with a usable gradient under the recommended surrogate;
+            see `SlopeScan.usable`.
         reason: The reason in words.
     """
 
@@ -59,12 +61,12 @@ class SlopeScan:
         surrogates: For each candidate, one surrogate for each layer.
         current: The net's present surrogates, by layer.
         norm: Euclidean norm of the gradient of each layer's charge, [C, L].
-        by_time: The same for each step, [C, L, T].
+        by_time: The norm at each step, [C, L, T].
         usable: Share of neurons with a usable gradient, [C, L]: |∂L/∂x|, summed over batch and
             time, is at least `usable_share` of the average over neurons of the last layer under the
             same candidate.
-        weight_norm: Norm of the gradient of each parameter, [C], by its name in the net. Empty if
-            it was not asked for.
+        weight_norm: Norm of the gradient of each parameter, [C], by its name in the net. Empty
+            unless `scan_slopes` was called with `weights=True`.
         rates: Mean firing rate of each layer [spikes per step and neuron], which is the same for
             all candidates.
         usable_share: See `usable`.
@@ -93,7 +95,7 @@ class SlopeScan:
 
     @property
     def share(self) -> Array:
-        """The norm in each layer as a multiple of that in the last, [C, L].
+        """The norm in each layer divided by the norm in the last layer, [C, L].
 
         NaN where both are 0.
         """
@@ -101,12 +103,12 @@ class SlopeScan:
 
     @property
     def ratio(self) -> Array:
-        """The norm in the first layer as a multiple of that in the last, [C]."""
+        """The norm in the first layer divided by the norm in the last layer, [C]."""
         return self.share[:, 0]
 
     @property
     def transfer(self) -> Array:
-        """The norm in each layer as a multiple of that in the next one, [C, L - 1].
+        """The norm in each layer divided by the norm in the next layer, [C, L - 1].
 
         NaN where both are 0.
         """
@@ -128,14 +130,14 @@ class SlopeScan:
     def recommend(self, kind: type[Surrogate] | None = None) -> tuple[Advice, ...]:
         """A surrogate for each layer, from the candidates with one surrogate in all layers.
 
-        The rule: *Of the surrogates under which the layer gets at least as much gradient as the
-        next one, take the one under which the gradient grows least. If there is none, take the one
-        that loses least.* So the gradient neither vanishes on its way to the first layer nor grows
-        more than the grid makes it. The last layer has no next one, so it takes the surrogate of
-        the layer before it. A net of one layer keeps its surrogate.
+        The rule: *Of the surrogates under which the gradient does not shrink from the next layer to
+        this layer, take the surrogate under which it grows least. If there is none, take the
+        surrogate under which it shrinks least.* So the gradient neither vanishes on its way to the
+        first layer nor grows more than the grid requires. The last layer has no next layer, so it
+        takes the surrogate of the layer before it. A net of one layer keeps its surrogate.
 
         Args:
-            kind: Class of the surrogates to choose from. [in each layer, that of the net]
+            kind: Class of the surrogates to choose from. [in each layer, the class of the net]
 
         Raises:
             ValueError: If no candidate has this class in all layers.
@@ -163,12 +165,12 @@ def scan_slopes(
 
     Args:
         net: A net with at least one neuron layer. It does not change.
-        x: Input as the net takes it: [B, T, *features], or [T, B, *features] with `time_first`.
-        loss_fn: `loss_fn(spk, mem)`, from what the net returns to a scalar.
+        x: Input of the net: [B, T, *features], or [T, B, *features] with `time_first`.
+        loss_fn: `loss_fn(spk, mem)`, a scalar from the spikes and membranes that the net returns.
         surrogates: The candidates, as a list, or as a dict with their names. Each is one surrogate
             for all layers, or one for each layer. [`default_grid()` and the net's surrogates]
         seed: Seed of the mismatch; see `prepare_net`.
-        weights: Whether to measure the gradients of the weights, too. This costs another product
+        weights: Whether to measure the gradients of the weights, too. This costs one more product
             per layer and candidate.
         usable_share: See `SlopeScan.usable`.
         lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
@@ -208,19 +210,21 @@ def scan_recorded_pass(
     by_time = np.empty((C, L, recorded.records[-1].spk.shape[1]))
     usable = np.empty((C, L))
     weight_norm: dict[str, Array] = defaultdict(lambda: np.zeros(C))
+
     for row, chosen in enumerate(candidates.values()):
-        least = 0.0
-        # Gradients come from the last layer to the first.
+        threshold = 0.0
+        # The last layer comes first, so its average is known when other layers need it.
         for gradient in recorded.gradients(chosen):
             charge = gradient.charge.flatten(2)
             by_time[row, gradient.index] = _norm_by_step(charge)
             received = charge.abs().sum((0, 1)).double()
             if gradient.index == L - 1:
-                least = usable_share * received.mean().item()
-            is_usable = (received >= least) & (received > 0)
+                threshold = usable_share * received.mean().item()
+            is_usable = (received >= threshold) & (received > 0)
             usable[row, gradient.index] = is_usable.double().mean().item()
             for name, grad in gradient.weights.items():
                 weight_norm[name][row] = torch.linalg.vector_norm(grad.double()).item()
+
     return SlopeScan(
         layers=recorded.names,
         candidates=tuple(candidates),
@@ -238,7 +242,7 @@ def scan_recorded_pass(
 def _norm_by_step(grad: Tensor) -> Array:
     """The norm of a gradient [B, T, N] at each step, [T]."""
     by_sequence = torch.linalg.vector_norm(grad, dim=2)
-    # In float32, squares vanish or overflow outside of this range.
+    # In float32, the squares of norms outside of this range vanish or overflow.
     if not 1e-14 < by_sequence.amax().item() < 1e14:
         by_sequence = torch.linalg.vector_norm(grad, dim=2, dtype=torch.float64)
     norms: Array = torch.linalg.vector_norm(by_sequence.double(), dim=0).cpu().numpy()
@@ -246,12 +250,14 @@ def _norm_by_step(grad: Tensor) -> Array:
 
 
 def _quotient(numerator: Array, denominator: Array) -> Array:
+    """The quotient without a warning for a denominator of 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient: Array = numerator / denominator
     return quotient
 
 
 def _candidate_rows(scan: SlopeScan, kind: type[Surrogate]) -> list[int]:
+    """Indices of the candidates with one surrogate of a class; at least one."""
     rows = scan.uniform_rows(kind)
     if not rows:
         raise ValueError(
@@ -261,33 +267,45 @@ def _candidate_rows(scan: SlopeScan, kind: type[Surrogate]) -> list[int]:
 
 
 def _best_row(scan: SlopeScan, layer: int, kind: type[Surrogate]) -> int:
-    """The candidate that the rule takes for a layer."""
+    """The candidate that the rule takes for a layer; see `SlopeScan.recommend`."""
     rows = _candidate_rows(scan, kind)
+    # Where no gradient arrives, none is passed on: 0 / 0 and x / 0 count as 0.
     transfer = np.nan_to_num(scan.transfer[rows, layer], nan=0.0, posinf=0.0)
+
     lossless = np.flatnonzero(transfer >= 1)
     best = lossless[transfer[lossless].argmin()] if len(lossless) else transfer.argmax()
     return rows[int(best)]
 
 
 def _advice(scan: SlopeScan, layer: int, row: int) -> Advice:
+    """The advice to use the surrogate of a candidate in a layer, with the reason in words.
+
+    Args:
+        scan: The scan.
+        layer: Index of the layer, which is not the last one.
+        row: Index of the candidate.
+    """
     surrogate = scan.surrogates[row][layer]
     current = scan.current[layer]
     transfer = float(scan.transfer[row, layer])
     share = float(scan.share[row, layer])
     now = math.nan if scan.current_row is None else float(scan.share[scan.current_row, layer])
-    at = f"{percent(share)} of the last layer's gradient at {surrogate_label(surrogate)}"
+
+    shares = f"{percent(share)} of the last layer's gradient at {surrogate_label(surrogate)}"
     if surrogate == current:
-        at += ", its present surrogate"
+        shares += ", its present surrogate"
     elif scan.current_row is not None:
-        at = (
+        shares = (
             f"{percent(now)} of the last layer's gradient at {surrogate_label(current)}, "
             f"{percent(share)} at {surrogate_label(surrogate)}"
         )
+
     why = "no gradient arrives with any candidate: look for silent layers (nwave diagnose)"
     if transfer > 0:
         why = "every candidate loses some, and this one loses least"
     if transfer >= 1:
         why = "of the candidates without loss, this one lets the gradient grow least"
+
     return Advice(
         layer=scan.layers[layer],
         surrogate=surrogate,
@@ -295,14 +313,22 @@ def _advice(scan: SlopeScan, layer: int, row: int) -> Advice:
         share_now=now,
         transfer=transfer,
         usable=float(scan.usable[row, layer]),
-        reason=f"layer {scan.layers[layer]} receives {at}; this is {percent(transfer)} of the "
+        reason=f"layer {scan.layers[layer]} receives {shares}; this is {percent(transfer)} of the "
         f"gradient in layer {scan.layers[layer + 1]}: {why}.",
     )
 
 
 def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] | None) -> Advice:
-    """The advice for the last layer, whose gradient comes from the loss whatever its surrogate."""
+    """The advice for the last layer, for which the rule has no next layer.
+
+    Args:
+        scan: The scan.
+        row_before: The candidate of the layer before it; None in a net of one layer.
+        kind: Class of the surrogates to choose from; None for the class of the layer's surrogate.
+    """
     if row_before is None:
+        # The layer keeps its surrogate, which need not be a candidate: the share of usable neurons
+        # is read from the first candidate of the class.
         row = _candidate_rows(scan, kind or type(scan.current[-1]))[0]
         surrogate = scan.current[-1]
         action = "is the only one and keeps its surrogate"
@@ -310,6 +336,7 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
         row = row_before
         surrogate = scan.surrogates[row][-1]
         action = f"takes the surrogate of layer {scan.layers[-2]}"
+
     return Advice(
         layer=scan.layers[-1],
         surrogate=surrogate,
@@ -323,7 +350,7 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
 
 
 def percent(share: float) -> str:
-    """A share for the eye; as a factor from 2 on.
+    """A share as a rounded percentage, or as a factor if it is 2 or more.
 
     Example:
         >>> percent(0.0031), percent(1.25), percent(54.3)

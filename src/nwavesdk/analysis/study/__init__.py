@@ -1,4 +1,4 @@
-"""Studies: many runs of `nwave train` side by side, compared, cross-validated or searched."""
+"""Studies of several runs of `nwave train`: comparisons, cross-validations and searches."""
 
 from nwavesdk.analysis.study.cells import Cell
 from nwavesdk.analysis.study.executors import on_processes, on_ray

@@ -1,4 +1,4 @@
-"""The cells of a study: runs of `nwave train` side by side, and what a process does with one."""
+"""The cells of a study, each a run of `nwave train`, and the work of a process on a cell."""
 
 import contextlib
 import io
@@ -33,23 +33,23 @@ __all__ = [
     "test_cell",
 ]
 
-# The first measure of each kind of task, and its name in texts.
+# The first measure of each kind of task, and its display name.
 MEASURES = {"accuracy": "accuracy", "r2": "R²"}
 
-# Classes of the largest confusion matrix that is stored.
+# The confusion matrix is stored if there are up to this many classes.
 MAX_CLASSES = 200
 
-# Path, choices in the form of `RunConfig.of`, and number of threads of a cell; and the epoch until
-# which it is trained for now, or None.
+# Path of a cell, its settings in the form of `RunConfig.of`, its number of threads, and the epoch
+# after which it pauses; None if it does not.
 Job = tuple[str, Mapping[str, Any], int, int | None]
 
-# The score after each epoch so far; and whether the cell has ended, then also the score of the
-# epoch that is kept.
+# The score after each epoch so far, and whether the cell has ended. If it has, the score of the
+# selected epoch follows.
 Course = tuple[list[float], bool]
 
 
 class CrashError(RuntimeError):
-    """A cell failed, in one line; its log has the whole error."""
+    """A cell failed. The message has one line; the log of the cell has the whole error."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Cell:
     """One run of a study.
 
     Args:
-        name: Its name, for lines and errors.
+        name: Name of the cell in lines and errors.
         path: Folder of the run.
-        changes: What it changes in the choices of the study.
-        arm: The cells with which it is averaged.
-        error: Why it crashed, in one line.
+        changes: Settings of the cell that differ from the settings of the study.
+        arm: Name of the group of cells over which results are averaged.
+        error: The error in one line if the cell crashed.
     """
 
     name: str
@@ -77,17 +77,17 @@ class Cell:
 
     @property
     def test_file(self) -> Path:
-        """The file with its test, which is apart from its training."""
+        """The file with the result of the test, which follows the training as a separate job."""
         return self.path / "test.json"
 
     @property
     def values(self) -> dict[str, Any]:
-        """What it changes, by the full names of fields."""
+        """The changed settings, by the full names of fields."""
         return flat(self.changes)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Recordings of each set, and the speakers that it is tested on, if it has begun."""
+        """Number of recordings of each set, and speakers of the test set; empty before the run."""
         if not self.folder.config.is_file():
             return {}
         facts = self.folder.read_config().facts
@@ -96,7 +96,7 @@ class Cell:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """Its result and its test; those of its last epoch, if it has not finished.
+        """The result and the test of the cell, or the metrics of its last epoch before it finishes.
 
         Raises:
             FileError: If a file is damaged.
@@ -104,19 +104,24 @@ class Cell:
         if not self.folder.complete or self.error:
             epochs = self.metrics()
             return {**epochs[-1], "epochs": len(epochs)} if epochs else {}
+
         result = self.folder.read_result()
         if self.test_file.is_file():
             try:
                 result |= read_sealed(self.test_file, self.folder.identity)
             except FileError as error:
+                # The test can be repeated, so the file need not be restored.
                 remedy = "remove it; the same command writes it again"
-                raise FileError(self.test_file, error.what, remedy) from None
+                raise FileError(self.test_file, error.fault, remedy) from None
         return result
 
     def metrics(self) -> list[dict[str, float]]:
-        """The metrics of each epoch so far."""
-        is_known = self.folder.metrics.is_file() and not self.error
-        return self.folder.read_metrics() if is_known else []
+        """The metrics of each epoch so far; empty if the cell crashed.
+
+        Raises:
+            FileError: If the file of the metrics is missing or damaged.
+        """
+        return [] if self.error else self.folder.read_metrics()
 
 
 def first_measure(result: Mapping[str, Any]) -> str:
@@ -129,19 +134,21 @@ def first_measure(result: Mapping[str, Any]) -> str:
 
 
 def open_cell(path: Path, choices: Mapping[str, Any]) -> Run:
-    """The run of a cell that has begun, with the file of its net, if its choices name one."""
+    """Open the run of a cell that has begun, with the file of its net if its settings name one."""
     return Run.open(path, choices.get("net", {}).get("page"))
 
 
 class PausedError(Exception):
-    """A cell has reached the epoch until which it is trained for now."""
+    """A cell has reached the epoch after which it pauses."""
 
 
 def run_cell(job: Job) -> Course:
-    """Finish the run of a cell: begin it, resume it, or leave it unchanged if it is finished.
+    """Begin or resume the run of a cell, until it pauses or finishes.
+
+    A finished run does not change.
 
     Returns:
-        Its scores on the validation set, and whether it has finished; see `Course`.
+        The scores on the validation set, and whether the run has finished; see `Course`.
     """
     path, choices, threads, until = job
     torch.set_num_threads(threads)
@@ -150,7 +157,8 @@ def run_cell(job: Job) -> Course:
         if not folder.complete:
             is_begun = folder.config.is_file()
             run = open_cell(folder.path, choices) if is_begun else Run.new(path, choices)
-            # A run that has all of its epochs is finished, whatever it was asked for.
+
+            # A run does not pause after its last epoch, because it is finished then.
             last = run.config.learning.epochs
             pauses = range(until or last, last)
 
@@ -160,20 +168,23 @@ def run_cell(job: Job) -> Course:
 
             if not folder.metrics.is_file() or len(folder.read_metrics()) not in pauses:
                 run.train(pause)
+
     rows = folder.read_metrics()
-    kept = [folder.read_result()] if folder.complete else []
-    return [row[f"val_{first_measure(row)}"] for row in [*rows, *kept]], folder.complete
+    rows += [folder.read_result()] if folder.complete else []
+    return [row[f"val_{first_measure(row)}"] for row in rows], folder.complete
 
 
 def test_cell(job: Job) -> None:
-    """Test the finished run of a cell, and store what it gave."""
+    """Test the finished run of a cell, and write the result to its test file."""
     path, choices, threads, _ = job
     torch.set_num_threads(threads)
     with log_beside(Path(path)):
         run = open_cell(Path(path), choices)
         net, task = run.trained()
+        # Results must not depend on the machine, so the test uses the arithmetic of the training.
         with use_arithmetic(run.config.arithmetic):
             test = evaluate_net(net, task, run.test_set, run.config.learning.batch_size)
+
         has_confusion = 0 < len(run.classes) <= MAX_CLASSES
         numbers = {
             **test.named_measures("test"),
@@ -185,17 +196,17 @@ def test_cell(job: Job) -> None:
 
 @contextlib.contextmanager
 def log_beside(path: Path) -> Iterator[None]:
-    """Write what this process prints on standard error to `PATH.log`, and shorten its errors.
+    """Redirect the output of this process to `PATH.log`, and shorten its errors to one line.
 
-    A log that cannot be written costs nothing else.
+    If the log cannot be written, the output is lost, but the cell runs.
 
     Raises:
-        BrokenRunError: If the cell cannot go on for a reason that is not its own.
-        CrashError: If it failed; the log has the whole error.
+        BrokenRunError: If the cell cannot continue because of its environment, such as a full disk.
+        CrashError: If the cell itself failed; the log has the whole error.
     """
 
     def open_log(name: str, flags: int) -> int:
-        # Neither through a link, nor waiting for the reader of a pipe.
+        # Do not follow a link, and do not wait for the reader of a pipe.
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         return os.open(name, flags, 0o666)
 
@@ -205,16 +216,19 @@ def log_beside(path: Path) -> Iterator[None]:
         log = open(  # noqa: SIM115  # closed below
             path.with_suffix(".log"), "a", 1, errors="backslashreplace", opener=open_log
         )
+
     try:
-        with contextlib.redirect_stderr(log):
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             yield
     except BusyError:
         raise
-    except Exception as error:  # whatever a net or a loss raises
+    except Exception as error:  # a net or a loss can raise anything
         if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
             raise BrokenRunError(one_line(error)) from None
+
         with contextlib.suppress(OSError):
             traceback.print_exc(file=log)
+        # Our own errors are clear without the name of their class.
         is_clear = isinstance(error, ValueError | OSError | BrokenRunError)
         kind = "" if is_clear else f"{type(error).__name__}: "
         raise CrashError(f"{kind}{one_line(error)}") from None

@@ -1,4 +1,4 @@
-"""The Ray cluster on which cells run: how it is joined, and how it is left.
+"""The Ray cluster on which cells run: joining and leaving it.
 
 Design requirement: Ray prints nothing, reports no usage, and ends with the command that started it.
 """
@@ -18,14 +18,15 @@ from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = ["RETRIES", "join_ray", "require_cpus"]
 
-# Objects of tasks are a few kilobytes; Ray would take a third of the memory [bytes].
+# Memory for the objects of tasks [bytes], which are a few kilobytes. By default, Ray would reserve
+# a third of the machine's memory.
 OBJECT_STORE_BYTES = 2**27
 
-# How often a job runs again whose process or machine was lost.
+# Number of times that a job is repeated if its process or machine is lost.
 RETRIES = 3
 
-# Settings that Ray reads from the environment, unless the user has set them. By default its workers
-# have a low priority (nice 15), so that next to any other work they hardly advance.
+# Settings that Ray reads from the environment, unless the user has set them. By default, Ray's
+# workers have such a low priority (nice 15) that they hardly advance on a busy machine.
 SETTINGS = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -36,9 +37,9 @@ SETTINGS = {
 
 @contextlib.contextmanager
 def join_ray(address: str = LOCAL) -> Iterator[Any]:
-    """Join a Ray cluster, or start one on this machine; leave it at the end.
+    """Join a Ray cluster, or start a cluster on this machine; leave it at the end.
 
-    A process that has joined a cluster before uses that one, and stays in it.
+    A process that is already in a cluster uses this cluster, and stays in it.
 
     Args:
         address: `"local"`, `"auto"` for the cluster that Ray finds, or `"HOST:PORT"`.
@@ -48,7 +49,7 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
-        ValueError: If the text is not an address.
+        ValueError: If `address` is not an address.
         BrokenRunError: If the cluster cannot be reached.
     """
     check_address(address)
@@ -59,11 +60,12 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
         yield ray
         return
 
-    # Processes of the cluster import what this one can.
+    # The processes of the cluster have the import path of this process.
     root = str(Path(nwavesdk.__file__).parents[1])
     folders = [os.path.abspath(folder) for folder in (root, *sys.path) if folder]
     code = {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}}
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+
     try:
         ray.init(
             address,
@@ -72,16 +74,17 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
             runtime_env=code,
             **(local if address == LOCAL else {}),
         )
-    except Exception as error:  # of many kinds, and of none if its processes start slowly
+    except Exception as error:  # Ray raises many kinds, a plain Exception if it starts slowly
         fault = f"--ray: the cluster at {address} cannot be reached ({one_line(error)})"
-        remedy = "start it with `ray start --head`, or leave the address out"
+        remedy = "start it with `ray start --head`, or remove the address"
         if address == LOCAL:
             fault = f"Ray did not start on this machine ({one_line(error)})"
             remedy = "the same command tries again; other programs may keep the machine busy"
         raise BrokenRunError(f"{fault}: {remedy}.") from error
 
-    # About lost processes, Ray prints on standard output whatever its options are, and a command
-    # with `--json` prints one object. The name is private; without it, Ray prints.
+    # Ray prints messages about lost processes on standard output, for which it has no option. They
+    # would spoil the JSON object of a command with `--json`. The setting is private to Ray: if it
+    # disappears, Ray prints again.
     settings = vars(require("ray._private.worker", "hpo"))
     before = settings.get("_worker_logs_enabled")
     settings["_worker_logs_enabled"] = False
@@ -93,10 +96,11 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
 
 
 def require_cpus(ray: Any, threads: int) -> int:
-    """CPUs of the cluster.
+    """The number of CPUs of the cluster.
 
     Raises:
-        ValueError: If no machine of it has as many as one job needs, which would wait forever.
+        ValueError: If no machine of the cluster has enough CPUs for one job, which would then wait
+            forever.
     """
     machines = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
     largest = int(max(machines, default=0.0))

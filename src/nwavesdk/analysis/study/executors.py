@@ -4,8 +4,8 @@ Design requirements:
 
 - A cell is the same function with the same number of threads everywhere, so that results are equal
   to the bit.
-- Nothing is kept in memory: a process that is killed has lost nothing, and all processes end with
-  the one that started them.
+- All results are on disk: a process that is killed loses nothing.
+- All processes end with the process that started them.
 """
 
 import contextlib
@@ -22,12 +22,18 @@ from nwavesdk.internal.files import one_line
 from nwavesdk.internal.processes import die_with_the_parent
 from nwavesdk.train.run_folder import BrokenRunError, BusyError
 
-__all__ = ["Executor", "Work", "Workers", "finish_all", "on_processes", "on_ray"]
+__all__ = ["Executor", "LostError", "Work", "Workers", "finish_all", "on_processes", "on_ray"]
 
-# Longest time in which the process of a lost machine ends, and its lock with it [s].
+# Time in which a process of a lost machine ends and releases its lock [s].
 MAX_BUSY_SECONDS = 60.0
 
-# What a process does with a job: a function of a module, or a `functools.partial` of one.
+
+class LostError(BrokenRunError):
+    """The process of a job ended without a result."""
+
+
+# The function that a process calls with a job: a function of a module, or a `functools.partial` of
+# such a function.
 Work = Callable[[Any], Any]
 
 C = TypeVar("C")
@@ -37,15 +43,15 @@ class Workers(NamedTuple):
     """Processes that run jobs.
 
     Attributes:
-        jobs: How many run at a time.
-        submit: Begins a function on a job.
+        jobs: Number of jobs that run at a time.
+        submit: Begins a call of a function with a job.
     """
 
     jobs: int
     submit: Callable[[Work, Any], Future[Any]]
 
 
-# Starts the processes, and ends them.
+# A context that starts the processes, and ends them.
 Executor = contextlib.AbstractContextManager[Workers]
 
 
@@ -55,14 +61,15 @@ def finish_all(
     cells: Iterable[tuple[C, Any]],
     on_end: Callable[[C, Callable[[], Any]], Any],
 ) -> None:
-    """Run cells side by side; each is taken when a process is free for it.
+    """Run cells next to each other. The next cell is taken from `cells` when a process is free.
 
     Args:
-        workers: Where they run.
-        work: What a process does with the job of a cell.
+        workers: The processes.
+        work: The function that a process calls with the job of a cell.
         cells: Cells with their jobs.
-        on_end: Called with a cell and what returns its result, or raises its error. It returns a
-            further job of the cell, or None; what it raises ends all cells.
+        on_end: Called with a cell and a function that returns the result of its job, or raises its
+            error. It returns a further job of the cell, or None. If it raises an error, all cells
+            end.
     """
     remaining = iter(cells)
     running: dict[Future[Any], C] = {}
@@ -76,6 +83,7 @@ def finish_all(
             begin(*pair)
         if not running:
             return
+
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             cell = running.pop(future)
             if (job := on_end(cell, partial(_result_of, future))) is not None:
@@ -83,24 +91,25 @@ def finish_all(
 
 
 def _result_of(future: Future[Any]) -> Any:
-    """What a job returned, or raised."""
+    """The result of a job. Raises the error of the job if it failed."""
     with _naming_losses():
         return future.result()
 
 
 @contextlib.contextmanager
 def _naming_losses() -> Iterator[None]:
-    """Raise a BrokenRunError if a process was lost, and otherwise what its job raised."""
+    """Raise a LostError if a process was lost, and otherwise the error of its job."""
     try:
         yield
     except Exception as error:
-        # Ray puts what a job raised into an error of its own, and the traceback into its text.
+        # Ray wraps the error of a job in its own error, whose text has the traceback.
         cause = getattr(error, "cause", None) or error
-        is_of_ray = type(cause).__module__.partition(".")[0] == "ray"
-        if not is_of_ray and not isinstance(cause, BrokenProcessPool):
+        is_from_ray = type(cause).__module__.partition(".")[0] == "ray"
+        if not is_from_ray and not isinstance(cause, BrokenProcessPool):
             raise cause from None
-        lost = f"{RETRIES + 1} times " if is_of_ray else ""
-        raise BrokenRunError(
+
+        lost = f"{RETRIES + 1} times " if is_from_ray else ""
+        raise LostError(
             f"a process of the study was lost {lost}({one_line(cause)[:200]}), perhaps because "
             "memory did not suffice: the same command continues; fewer runs at a time, as with "
             "--jobs, have more memory each."
@@ -112,14 +121,15 @@ def on_processes(jobs: int) -> Iterator[Workers]:
     """Run jobs on processes of this machine.
 
     Args:
-        jobs: How many run at a time.
+        jobs: Number of jobs that run at a time.
     """
-    context = multiprocessing.get_context("spawn")  # A fork would inherit thread pools.
+    context = multiprocessing.get_context("spawn")  # a fork would inherit thread pools
     with ProcessPoolExecutor(jobs, context, initializer=die_with_the_parent) as pool:
         try:
             yield Workers(jobs, pool.submit)
         except BaseException:
-            # Their last epochs are on disk; waiting for the ends of their runs could take hours.
+            # The pool would wait until all runs end, which can take hours. Their last epochs are on
+            # disk, so the processes can be killed.
             for process in multiprocessing.active_children():
                 process.kill()
             raise
@@ -129,17 +139,17 @@ def on_processes(jobs: int) -> Iterator[Workers]:
 def on_ray(address: str, threads: int, gpus: int = 0, jobs: int | None = None) -> Iterator[Workers]:
     """Run jobs as tasks of a Ray cluster, whose machines must all see the files of the jobs.
 
-    A job whose process or machine is lost runs again on another one.
+    A job whose process or machine is lost runs again elsewhere.
 
     Args:
         address: The cluster; see `join_ray`.
         threads: CPUs that each job occupies.
         gpus: GPUs that each job occupies.
-        jobs: How many run at a time, at most; None for as many as the cluster has CPUs for.
+        jobs: Maximal number of jobs at a time; None for as many as the CPUs allow.
 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
-        ValueError: If no machine has as many CPUs.
+        ValueError: If no machine has enough CPUs for a job.
         BrokenRunError: If the cluster cannot be reached.
     """
     with join_ray(address) as ray:
@@ -155,7 +165,7 @@ def on_ray(address: str, threads: int, gpus: int = 0, jobs: int | None = None) -
 
 
 def _work_if_free(work: Work, job: Any) -> Any:
-    """Work on a job, also if the process of a machine that was lost has not ended yet."""
+    """Work on a job. If a process of a lost machine still has its lock, wait for its end."""
     deadline = time.monotonic() + MAX_BUSY_SECONDS
     while True:
         try:

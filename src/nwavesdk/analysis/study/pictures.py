@@ -1,4 +1,4 @@
-"""The pictures of studies: the number of every cell by arm, and those of Optuna."""
+"""The pictures of studies: the score of each cell by arm, and the pictures of Optuna."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,12 @@ __all__ = ["draw_optuna", "draw_values"]
 def draw_values(
     arms: Mapping[str, Sequence[float]], means: Mapping[str, Summary], label: str, theme: Theme
 ) -> Figure:
-    """Draw a number of every cell in a row for each arm, with the mean and its 95 % interval.
+    """Draw the scores of all cells, in a row for each arm, with the mean and its 95 % interval.
 
     Args:
-        arms: The number by arm.
-        means: Mean and interval by arm.
-        label: The number in words.
+        arms: The scores of the cells, by arm.
+        means: Mean and interval, by arm.
+        label: Name of the score.
         theme: Colors.
     """
     figure = Figure(figsize=(9, 1.4 + 0.5 * len(arms)))
@@ -33,6 +33,7 @@ def draw_values(
         reach = np.nan_to_num([[mean.mean - mean.low], [mean.high - mean.mean]])
         axes.errorbar(mean.mean, row, xerr=reach, fmt="|", color=theme.hues[0], capsize=4, ms=16)
         axes.plot(values, [row] * len(values), "o", color=theme.hues[1], markersize=5, alpha=0.7)
+
     axes.set_yticks(range(len(arms)), [label_text(arm, 40) for arm in arms])
     axes.set(xlabel=label, ylim=(len(arms) - 0.5, -0.5))
     axes.grid(axis="x")
@@ -45,14 +46,15 @@ def draw_optuna(plot: Callable[..., Any], study: Any, label: str, theme: Theme) 
     Args:
         plot: A function of `optuna.visualization.matplotlib`.
         study: The study.
-        label: The score in words.
+        label: Name of the score.
         theme: Colors.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of functions that may change
+        warnings.simplefilter("ignore")  # these functions of Optuna are experimental
         figure: Figure = plot(study, target_name=label).figure
-    pyplot.close(figure)  # of which pyplot keeps a list
-    # Optuna has a style of its own, with dark lines for high scores.
+    pyplot.close(figure)  # otherwise pyplot keeps the figure in memory
+
+    # Replace Optuna's style. Lines are darker for higher scores, as in Optuna.
     scores = LinearSegmentedColormap.from_list("scores", [theme.faint, theme.hues[0]])
     figure.set_facecolor(theme.paper)
     for axes in figure.axes:

@@ -1,6 +1,6 @@
 """The one report of comparisons, cross-validations and searches: a page, JSON, and lines.
 
-A study names its cells, tables and pictures; nothing here asks which kind of study it is.
+A study provides its cells, tables and pictures. Nothing here depends on the kind of study.
 """
 
 import json
@@ -15,12 +15,12 @@ from nwavesdk.analysis.study.tune import RunSearch
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import Cell as Value
-from nwavesdk.train.report.page import Details, Page, Table, course_plot
+from nwavesdk.train.report.page import Details, ReportPage, Table, course_plot
 from nwavesdk.train.run_folder import lock
 
 __all__ = ["AnyStudy", "result_of", "write_report"]
 
-# Numbers in the table of cells, and beginnings of the names of those that are plotted.
+# Columns of the table of cells, and prefixes of the metrics that are plotted over epochs.
 COLUMNS = (
     "test_accuracy",
     "test_r2",
@@ -33,13 +33,13 @@ COLUMNS = (
 QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
-# Both have what a report needs: `path`, `file`, `content`, `cells`,
-# `title`, `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
+# Both have the attributes that a report needs: `path`, `file`, `content`, `cells`, `title`,
+# `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
 AnyStudy = Study | RunSearch
 
 
 def result_of(study: AnyStudy) -> dict[str, Any]:
-    """The content of `result.json`: all cells, and the tables; null where one is not defined.
+    """The content of `result.json`: all cells, and the tables. Undefined numbers are null.
 
     Raises:
         FileError: If a file of a cell is damaged.
@@ -48,6 +48,7 @@ def result_of(study: AnyStudy) -> dict[str, Any]:
         key: [_defined(dict(zip(table.columns, row, strict=True))) for row in table.rows]
         for key, table in study.tables.items()
     }
+
     cells = []
     for cell in study.cells:
         identity = {"name": cell.name, "arm": cell.arm, "run": str(cell.path)}
@@ -66,7 +67,8 @@ def write_report(study: AnyStudy) -> Path:
     """Write `result.json`, `pictures` and `report.html` of a finished study.
 
     Returns:
-        The page; `result.json` if the page cannot be written, which a line reports.
+        The path of the page. If the page cannot be written, prints a warning and returns the path
+        of `result.json`.
 
     Raises:
         FileError: If a file of a cell is damaged; nothing is written.
@@ -79,7 +81,7 @@ def write_report(study: AnyStudy) -> Path:
     with lock(study.file, "works on the study"):
         write_atomically(numbers, content.encode())
         try:
-            Page(
+            ReportPage(
                 title=study.title,
                 summary=study.summary,
                 headline=study.headline,
@@ -91,7 +93,7 @@ def write_report(study: AnyStudy) -> Path:
                     Details(study.file.name, json.dumps(study.content, indent=2)),
                 ],
             ).write(page)
-        except Exception as error:  # Whatever a page raises, the study is finished.
+        except Exception as error:  # the study is finished even if its page fails
             print_line(
                 f"nwave: warning: the study is finished, but {page} was not written "
                 f"({one_line(error)}): the same command writes it again."
@@ -113,13 +115,15 @@ def _courses(study: AnyStudy) -> dict[str, dict[str, list[list[float]]]]:
 
 
 def _cell_table(study: AnyStudy) -> Table:
-    """A row for each cell; what one lacks is empty."""
+    """A table with a row for each cell. Values that a cell lacks are empty."""
     rows: list[dict[str, Value]] = []
     for cell in study.cells:
         error = {"error": cell.error[:300]} if cell.error else {}
         texts = {**cell.values, **cell.facts, **error}
         numbers = {name: cell.numbers[name] for name in COLUMNS if name in cell.numbers}
         rows.append({"run": cell.name, **{n: _text(v) for n, v in texts.items()}, **numbers})
+
+    # The columns of all cells, in the order in which they first occur.
     columns = dict.fromkeys(name for row in rows for name in row)
     empty: dict[str, Value] = {name: math.nan if name in COLUMNS else "" for name in columns}
     return Table(

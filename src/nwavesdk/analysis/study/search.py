@@ -1,11 +1,12 @@
-"""A search: trials whose values Optuna proposes, in its journal, which only the driver writes.
+"""A search: Optuna proposes the values of trials and stores their states in its journal.
 
 Design requirements:
 
-- After a kill, no trial is lost or run twice: trials that were running go on, with their scores and
+- Only the process that drives the search writes the journal.
+- After a kill, no trial is lost or run twice: interrupted trials continue, with their scores and
   the comparisons that they have passed.
-- Optuna does not store the state of its sampler. Its seed follows the number of trials, so that no
-  values repeat.
+- Optuna does not store the state of its sampler. The sampler's seed depends on the number of
+  trials, so that a continued search does not repeat values.
 """
 
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nwavesdk.analysis.study.cells import Course, CrashError, Job
-from nwavesdk.analysis.study.executors import Executor, Work, finish_all
+from nwavesdk.analysis.study.executors import Executor, LostError, Work, finish_all
 from nwavesdk.analysis.study.search_file import SearchConfig
 from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
 from nwavesdk.internal.imports import require
@@ -27,14 +28,19 @@ from nwavesdk.train.run_folder import lock
 
 __all__ = ["Search", "state_of"]
 
-# The user attributes of trials: the number of their run, and why they crashed.
-RUN, ERROR = "run", "error"
+# The user attributes of trials: the number of their run, the error of their crash, and how often
+# their process was lost.
+RUN, ERROR, LOSSES = "run", "error", "losses"
+
+# A trial whose process was lost this often counts as crashed. Otherwise, a trial that needs more
+# memory than the machine has would be repeated forever.
+MAX_LOSSES = 3
 
 STATES = {"COMPLETE": "finished", "PRUNED": "stopped", "FAIL": "crashed"}
 
 
 def state_of(trial: Any) -> str:
-    """How a trial ended: `"finished"`, `"stopped"` early or `"crashed"`; or `"running"`."""
+    """The state of a trial: `"running"`, `"finished"`, `"crashed"`, or `"stopped"` early."""
     return STATES.get(trial.state.name, "running")
 
 
@@ -44,11 +50,12 @@ class Search:
     Args:
         path: The folder.
         file: The name of the file that describes the search.
-        content: Everything on which results depend.
-        settings: How the space is searched.
-        space: A distribution of Optuna for each value; choices are texts of JSON.
-        work: What a process does with a trial; it returns a `Course`, whose score is maximized.
-        choices: What it gets for the values of a trial.
+        content: All settings on which results depend.
+        settings: Settings of the search.
+        space: A distribution of Optuna for each value. Categorical choices are texts of JSON.
+        work: The function that a process calls with the job of a trial. It returns a `Course`,
+            whose score is maximized.
+        choices: The function that makes the settings of a job from the values of a trial.
     """
 
     def __init__(
@@ -82,14 +89,16 @@ class Search:
         optuna = require("optuna", "hpo")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         is_new = not self.journal.exists() or not self.journal.stat().st_size
+
         settings = self.settings
         pruner = optuna.pruners.NopPruner()
         if settings.scheduler == "asha":
             pruner = optuna.pruners.SuccessiveHalvingPruner(settings.grace, settings.reduction)
+
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of features that may change
-                # The driver owns the folder, so a lock of threads suffices.
+                warnings.simplefilter("ignore")  # Optuna's journal is experimental
+                # No other process writes the journal, so a lock between threads suffices.
                 backend = optuna.storages.journal.JournalFileBackend
                 files = backend(str(self.journal), threading.Lock())
                 storage = optuna.storages.JournalStorage(files)
@@ -105,19 +114,19 @@ class Search:
         return study
 
     def sampler(self, n_trials: int) -> Any:
-        """What proposes values after so many trials."""
+        """The sampler that proposes the next values after so many trials."""
         seed = sha256(f"{self.settings.seed}/{n_trials}".encode()).digest()[:4]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of options that may change
+            warnings.simplefilter("ignore")  # the option `constant_liar` is experimental
             samplers = require("optuna.samplers", "hpo")
             return samplers.TPESampler(seed=int.from_bytes(seed), constant_liar=True)
 
     @property
     def trials(self) -> list[Any]:
-        """The trials of Optuna that have begun, in the order of their runs.
+        """Optuna's trials that have begun, in the order of their runs.
 
-        Their `state`, `params`, `value` and `intermediate_values` (the score by epoch) are those of
-        Optuna; see `values_of` and `state_of`.
+        They have Optuna's attributes `state`, `params`, `value` and `intermediate_values`, the
+        score by epoch; see `values_of` and `state_of`.
         """
         trials = self.study.get_trials(deepcopy=False)
         begun = [trial for trial in trials if RUN in trial.user_attrs]
@@ -130,7 +139,7 @@ class Search:
         return max(finished, key=lambda trial: trial.value, default=None)
 
     def values_of(self, trial: Any) -> dict[str, Any]:
-        """The values of a trial."""
+        """The values of a trial, with choices as JSON values in place of their texts."""
         return {
             name: json.loads(trial.params[name]) if hasattr(dimension, "choices") else value
             for name, dimension in self.space.items()
@@ -142,12 +151,19 @@ class Search:
         return self.path.absolute() / f"trial-{trial.user_attrs[RUN]}"
 
     def job(self, trial: Any, n_epochs: int = 0) -> Job:
-        """What a process needs to run a trial until its next comparison, after some epochs."""
+        """The job that runs a trial until its next comparison.
+
+        Args:
+            trial: The trial.
+            n_epochs: Number of epochs that the trial has run.
+        """
         settings, until = self.settings, None
+        # ASHA compares trials after `grace` epochs, and then after `reduction` times as many.
         if settings.scheduler == "asha":
             until = settings.grace
             while until <= n_epochs:
                 until *= settings.reduction
+
         choices = self.choices(self.values_of(trial))
         return str(self.path_of(trial)), choices, settings.threads, until
 
@@ -155,69 +171,88 @@ class Search:
         """Run all trials that have not ended.
 
         Args:
-            executor: Where they run.
+            executor: The processes that run the trials.
             on_ended: Called with each trial that has ended.
 
         Raises:
-            BrokenRunError: If a trial cannot go on for a reason that is not its own, or another
-                process works on the search.
+            BrokenRunError: If a trial cannot continue because of its environment, such as a full
+                disk, or another process works on the search.
         """
         with lock(self.file, "works on the search"):
             self._repair()
             states = [state_of(trial) for trial in self.trials]
             if len(states) - states.count("running") == self.settings.trials:
                 return
+
             with executor as workers:
                 finish_all(workers, self.work, self._remaining(), partial(self._end, on_ended))
 
     def _end(
         self, on_ended: Callable[[Any], None], trial: Any, result: Callable[[], Course]
     ) -> Job | None:
-        """Tell Optuna what a process has done of a trial; the next job if the trial goes on."""
+        """Report the result of a job to Optuna; return the next job if the trial continues.
+
+        Args:
+            on_ended: Called with the trial if it has ended.
+            trial: The trial.
+            result: Returns the result of the job, or raises its error.
+        """
         states = require("optuna", "hpo").trial.TrialState
         try:
             scores, is_over = result()
             value = scores.pop() if is_over else None
-        except CrashError as error:
-            trial.set_user_attr(ERROR, str(error))
-            on_ended(self.study.tell(trial, state=states.FAIL))
+        except (CrashError, LostError) as error:
+            losses = trial.user_attrs.get(LOSSES, 0) + isinstance(error, LostError)
+            trial.set_user_attr(LOSSES, losses)
+            if isinstance(error, CrashError) or losses == MAX_LOSSES:
+                trial.set_user_attr(ERROR, str(error))
+                on_ended(self.study.tell(trial, state=states.FAIL))
+            if isinstance(error, LostError):
+                raise
             return None
         except BrokenRunError as error:
             raise BrokenRunError(f"{self.path_of(trial).name}: {error}") from error
 
+        # The journal may have the first scores already, from before an interruption.
         known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         is_worse = False
         for epoch, score in enumerate(scores[len(known) :], len(known) + 1):
             trial.report(score, epoch)
-            # Optuna stores the scores of comparisons when it is asked.
+            # Asked after each epoch, because Optuna stores a comparison when it is asked.
             is_worse = trial.should_prune()
+
         if not is_over and not is_worse:
             return self.job(trial, len(scores))
         on_ended(self.study.tell(trial, value, None if is_over else states.PRUNED))
         return None
 
     def _repair(self) -> None:
-        """Remove what a kill has left half written: a line of the journal, or a trial."""
+        """Remove an incomplete line of the journal, and a trial without a run, left by a kill."""
         if self.journal.exists():
+            # The parts before, of and behind the last end of a line.
             lines = read_bytes(self.journal).rpartition(b"\n")
             if lines[2]:
                 write_atomically(self.journal, lines[0] + lines[1])
+
         states = require("optuna", "hpo").trial.TrialState
         for trial in self.study.get_trials(states=(states.RUNNING,)):
             if RUN not in trial.user_attrs:
                 self.study.tell(trial.number, state=states.FAIL)
 
     def _remaining(self) -> Iterator[tuple[Any, Job]]:
-        """The trials to run: interrupted ones, then new ones, proposed when a process is free."""
+        """The trials to run: interrupted trials, then new ones, proposed when a process is free."""
+        # Trials that were running when the last process ended.
         optuna = require("optuna", "hpo")
         for trial in self.trials:
             if state_of(trial) == "running":
                 job = self.job(trial, len(trial.intermediate_values))
                 yield optuna.trial.Trial(self.study, trial._trial_id), job
+
         while len(self.trials) < self.settings.trials:
             trial = self.study.ask(dict(self.space))
             trial.set_user_attr(RUN, len(self.trials))
             path = self.path_of(trial)
+            # A folder without a trial in the journal belongs to a journal that was lost.
             if path.exists():
                 fault = f"has no trial of the folder {path.name}"
                 raise FileError(self.journal, fault, f"restore it, or remove {path.name}")

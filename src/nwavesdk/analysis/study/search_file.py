@@ -1,4 +1,4 @@
-"""The file of `nwave tune`: fixed choices of its runs, the space, and how it is searched."""
+"""The file of `nwave tune`: fixed settings of its runs, the space, and settings of the search."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,24 @@ from nwavesdk.train.config import fields_of, merge_choices
 
 __all__ = ["COMPARED", "LUCKY", "Dimension", "SearchConfig", "TuneConfig", "nested"]
 
-# Why some fields cannot vary, and these fields by section.
+# The fields that cannot vary, by section, with the reasons.
 COMPARED = "scores on other data or another split are not comparable"
 LUCKY = "the search would choose a lucky seed"
 FIXED_FIELDS = {
     "data": [
-        *("source", "kind", "limit", "split", "speaker_pattern", "val_share", "test_share"),
-        *("folds", "leave_one_out", "fold", "test", "on_error", "max_seconds"),
+        "source",
+        "kind",
+        "limit",
+        "split",
+        "speaker_pattern",
+        "val_share",
+        "test_share",
+        "folds",
+        "leave_one_out",
+        "fold",
+        "test",
+        "on_error",
+        "max_seconds",
     ],
     "task": ["name", "look_ahead"],
     "machine": [*fields_of("machine")],
@@ -32,7 +43,7 @@ FIXED_FIELDS = {
 }
 REASONS = {"machine": "it does not belong to the net or its learning", "": LUCKY}
 
-# A share of a range that no step of a grid hits by chance.
+# A position inside a range, as a share of its length, that is not on any usual grid.
 INSIDE = 0.381966
 
 Number = Annotated[
@@ -42,12 +53,12 @@ Number = Annotated[
 
 
 class Dimension(FrozenModel):
-    """What a field may be: one of some choices, or a number from `low` to `high`.
+    """The possible values of a field: a list of choices, or the numbers from `low` to `high`.
 
     Numbers are whole if both ends are written without a point.
 
     Args:
-        choices: The choices, of any kind that JSON has.
+        choices: The choices, of any type that JSON has.
         low: The smallest number.
         high: The largest number.
         log: Whether the logarithm of the number is searched evenly.
@@ -69,6 +80,7 @@ class Dimension(FrozenModel):
                 "expected either choices, or a low and a high end, as in "
                 "{ low = 1e-3, high = 1e-1, log = true }"
             )
+
         if find_spec("optuna") is not None:
             _ = self.distribution  # Optuna checks the rest
         return self
@@ -81,7 +93,7 @@ class Dimension(FrozenModel):
 
     @property
     def distribution(self) -> Any:
-        """The dimension in the terms of Optuna, which has texts of JSON in place of choices."""
+        """The dimension as a distribution of Optuna. Choices become texts of JSON."""
         kinds = require("optuna", "hpo").distributions
         if self.choices is not None:
             return kinds.CategoricalDistribution([json.dumps(choice) for choice in self.choices])
@@ -91,7 +103,7 @@ class Dimension(FrozenModel):
         return kinds.FloatDistribution(self.low, self.high, self.log, self.step)
 
     def samples(self) -> list[Any]:
-        """Values that show whether a field takes the dimension: all choices, or ends and inside."""
+        """Values for a check of the dimension: all choices, or the ends and an inner point."""
         if self.choices is not None:
             return self.choices
         low, high = self.low or 0, self.high or 0
@@ -100,17 +112,17 @@ class Dimension(FrozenModel):
 
 
 class SearchConfig(FrozenModel):
-    """How a space is searched.
+    """Settings of a search.
 
     Args:
         trials: Number of runs.
         seed: Seed of the proposals.
         out: Folder of the search.
-        max_concurrent: Trials at a time; None: as many as fit the CPUs.
+        max_concurrent: Maximal number of trials at a time; None for as many as the CPUs allow.
         scheduler: `"asha"` stops trials early that are worse than others at the same epoch.
-        grace: Epochs before the first such comparison.
-        reduction: Of the trials that reach a comparison, one of so many continues; the next
-            comparison comes after so many times the epochs.
+        grace: Number of epochs before ASHA first compares a trial with others.
+        reduction: With `reduction=3`, a third of the trials that reach a comparison continue, and
+            the next comparison comes after three times as many epochs.
         threads: Threads of each trial.
     """
 
@@ -128,9 +140,9 @@ class TuneConfig(FrozenModel):
     """The content of the file of `nwave tune`.
 
     Args:
-        run: Choices of all runs, in the form of `RunConfig.of`.
-        search: How the space is searched.
-        space: The fields that vary, as `section.field`.
+        run: Settings of all runs, in the form of `RunConfig.of`.
+        search: Settings of the search.
+        space: The fields that vary, as `section.field`, with their possible values.
     """
 
     run: Annotated[dict[str, Any], Field(default_factory=dict)]
@@ -149,9 +161,9 @@ class TuneConfig(FrozenModel):
         sections = ("data", "task", "net", "chip", "learning", "machine")
         known = ["seed", *(f"{name}.{field}" for name in sections for field in fields_of(name))]
         given = flat(self.run)
+
         for name in self.space:
             section, _, field = name.rpartition(".")
-
             if field in FIXED_FIELDS.get(section, ()):
                 reason = REASONS.get(section, COMPARED)
                 raise ValueError(f"space.{name}: cannot vary, because {reason}: use [run]")
@@ -162,15 +174,15 @@ class TuneConfig(FrozenModel):
                 )
             if name in given:
                 raise ValueError(
-                    f"space.{name}: is also in [run], got {shown(given[name])} there: leave one of "
-                    "them out"
+                    f"space.{name}: is also in [run], got {shown(given[name])} there: remove one "
+                    "of them"
                 )
 
         for name in ("data.folds", "data.leave_one_out", "machine.threads", "machine.devices"):
             if name in given:
                 raise ValueError(
                     f"run.{name}: a trial is a single run on search.threads, got "
-                    f"{shown(given[name])}: leave it out"
+                    f"{shown(given[name])}: remove it"
                 )
         return self
 
@@ -179,14 +191,15 @@ class TuneConfig(FrozenModel):
         """Read a file in TOML, or the `tune.json` of a search, and complete it; see `completed`.
 
         Raises:
-            FileError: If the file is missing or is not that of a search; one line names the field.
+            FileError: If the file is missing or does not describe a search. The message names the
+                field.
         """
         parse = parse_json if path.suffix == ".json" else parse_toml
         content = parse(read_bytes(path), path)
         try:
             return cls.of(content).completed()
         except FileError as error:
-            raise FileError(path, error.what, error.remedy) from None
+            raise FileError(path, error.fault, error.remedy) from None
         except ValueError as error:
             fault = f"has a mistake: {str(error).rstrip('.')}"
             raise FileError(path, fault, "correct it") from None
@@ -194,17 +207,21 @@ class TuneConfig(FrozenModel):
     def completed(self) -> "TuneConfig":
         """The config with absolute paths, the kind of the data and the task.
 
-        Every choice and end of the space is then that of a run.
+        All choices and ends of the space are checked.
 
         Raises:
-            ValueError: If one is not; the text names the field.
+            ValueError: If a value of the space is not valid in a run. The message names the field.
         """
         first = {name: dimension.samples()[0] for name, dimension in self.space.items()}
-        # The files are looked at once: a search records what they hold.
+
+        # The first check opens the data files and records their kind. The other checks then do not
+        # open them again.
         run = RunConfig.of(merge_choices(self.run, nested(first))).given()
         for name, dimension in self.space.items():
             for value in dimension.samples()[1:]:
                 RunConfig.of(merge_choices(run, nested({name: value})))
+
+        # The fields that vary are not part of the fixed settings.
         for name in first:
             section, _, field = name.rpartition(".")
             run[section].pop(field, None)
@@ -212,7 +229,7 @@ class TuneConfig(FrozenModel):
 
 
 def flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by the full names of their fields, whether TOML read a dot as nesting or not.
+    """Settings by the full names of their fields. TOML also reads a dot in a name as nesting.
 
     Example:
         >>> flat({"net": {"tau": {"low": 1e-3, "high": 1e-2}}, "seed": 1})
@@ -227,7 +244,7 @@ def flat(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The choices of a run for values by the full names of their fields.
+    """The settings of a run, by section, from values by the full names of their fields.
 
     Example:
         >>> nested({"net.tau": 0.02, "seed": 1})

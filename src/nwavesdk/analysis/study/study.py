@@ -1,7 +1,7 @@
 """A study: a folder, named cells, and a table of their results.
 
-A cell is an ordinary run with the choices of the study and its own changes. A comparison of
-surrogates and a cross-validation only make cells.
+A cell is an ordinary run with the settings of the study and the changes of the cell. A comparison
+of surrogates and a cross-validation differ only in their cells.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ from nwavesdk.train.report.page import (
     gradient_plot,
     surrogate_plot,
 )
-from nwavesdk.train.report.pictures import confusion_matrix
+from nwavesdk.train.report.pictures import confusion_picture
 from nwavesdk.train.run_folder import is_free, lock, write_first
 
 __all__ = [
@@ -63,20 +63,20 @@ __all__ = [
 
 FILE = "study.json"
 
-# Bounds exclude mistakes; a study of so many seeds would never end.
+# A larger number of seeds is a mistake: the study would never end.
 MAX_SEEDS = 10_000
 
 
 def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) -> None:
-    """Write the file that describes a study, or compare it with the one that is there.
+    """Write the file that describes a study. If it exists, compare it with the new description.
 
     Args:
         file: The file.
-        content: Everything on which results depend.
-        run: The first run, whose notes are printed, because all runs have a log of their own.
+        content: All settings on which results depend.
+        run: The first run. Its notes are printed, because the notes of all runs go to their logs.
 
     Raises:
-        ValueError: If the folder holds something else, or another study.
+        ValueError: If the folder holds other files or another study.
         FileWriteError: If the file cannot be written.
     """
     if not file.exists():
@@ -85,6 +85,7 @@ def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) 
             write_first(file, (json.dumps(content, indent=2) + "\n").encode())
         for note in run.notes if run is not None else ():
             print_line(f"nwave: note: {note}")
+
     recorded = parse_json(read_bytes(file), file)
     faults = differences(json.loads(json.dumps(content)), recorded)
     texts = [f"{name}: got {got!r:.80}, expected {was!r:.80}" for name, got, was in faults]
@@ -99,10 +100,11 @@ def read_study(file: Path) -> dict[str, Any]:
     """The content of `study.json`.
 
     Raises:
-        FileError: If it is damaged.
+        FileError: If the file is damaged.
     """
     content = parse_json(read_bytes(file), file)
     choices = content.get("choices")
+    # The settings, their section `data` and the cells are read elsewhere, and must be mappings.
     parts = (choices, content.get("cells"), isinstance(choices, dict) and choices.get("data", {}))
     if not all(isinstance(part, dict) for part in parts):
         raise FileError(file, "does not describe a study", "restore it")
@@ -110,22 +112,23 @@ def read_study(file: Path) -> dict[str, Any]:
 
 
 def check_free(folder: Path) -> None:
-    """Reject the folder of a new study that holds something else."""
+    """Reject a folder for a new study that is not empty."""
     if not is_free(folder):
         raise ValueError(
-            f"{printable(folder)} is in use and is not a study: choose a new or empty folder for "
-            "--out."
+            f"{printable(folder)} holds files that are not part of this study: choose a new or "
+            "empty folder for --out."
         )
 
 
 def check_unchanged(folders: Sequence[RunFolder]) -> None:
-    """Reject data that changed while a study was interrupted: its remaining cells would get others.
+    """Reject data that changed while a study was interrupted.
 
-    Two cells that have begun are compared, because a fold whose test set is not read has not read
-    all of the data. A cell that has begun but is not finished checks its data itself.
+    Otherwise, the remaining cells would train on other data than the finished cells. Two cells that
+    have begun are checked, because a fold whose test set is not read has not read all of the data.
+    A cell that has begun but is not finished checks its data itself.
 
     Args:
-        folders: Those of all cells.
+        folders: The folders of all cells.
 
     Raises:
         ValueError: If the data have changed.
@@ -141,13 +144,13 @@ class Study:
 
     Args:
         path: The folder.
-        choices: What all cells share, in the form of `RunConfig.of`.
+        choices: The settings that all cells share, in the form of `RunConfig.of`.
         cells: The cells.
         threads: Number of threads of each cell.
-        title: What it is.
-        summary: What its report shows, in a sentence or two.
-        has_test: Whether cells are tested when all are finished, so that no choice, such as to end
-            the study early, depends on the test set.
+        title: Title of the report.
+        summary: Description of the report, in a sentence or two.
+        has_test: Whether cells are tested. Tests follow when all cells are finished, so that no
+            decision, such as to end the study early, depends on the test set.
     """
 
     path: Path
@@ -160,7 +163,7 @@ class Study:
 
     @property
     def file(self) -> Path:
-        """`study.json`: everything on which results depend."""
+        """The path of `study.json`, which has all settings on which results depend."""
         return self.path / FILE
 
     @property
@@ -173,17 +176,17 @@ class Study:
         """Begin or continue the study; see `begin_study` and `check_unchanged`.
 
         Args:
-            run: What `first_run` returned.
+            run: The first run, or None; see `first_run`.
         """
         begin_study(self.file, self.content, run)
         check_unchanged([cell.folder for cell in self.cells])
 
     def job(self, cell: Cell) -> Job:
-        """What a process needs to run a cell."""
+        """The job that runs a cell."""
         return str(cell.path), merge_choices(self.choices, cell.changes), self.threads, None
 
     def missing(self) -> list[Cell]:
-        """Cells that are not finished, or lack files."""
+        """Cells that are not finished, or whose files are missing."""
         return [cell for cell in self.cells if not cell.folder.complete]
 
     def untested(self) -> list[Cell]:
@@ -193,41 +196,42 @@ class Study:
     def finish(
         self, executor: Executor, on_finished: Callable[[Cell], None] = lambda _: None
     ) -> None:
-        """Run what is missing, then test it.
+        """Run all cells that are not finished, then test all cells.
 
         Args:
-            executor: Where cells run.
+            executor: The processes that run the cells.
             on_finished: Called with each cell that is finished.
 
         Raises:
-            BrokenRunError: The first error of a cell, with its name; other cells are killed, and
-                the same command continues them. Also if another process works on the study.
+            BrokenRunError: If a cell fails, with its name and error; the other cells are killed,
+                and the same command continues them. Also if another process works on the study.
         """
         if not self.missing() and not self.untested():
             return
 
-        def end(cell: Cell, result: Callable[[], Any]) -> None:
+        def check_end(cell: Cell, result: Callable[[], Any]) -> None:
             try:
                 result()
             except (BrokenRunError, CrashError) as error:
                 raise BrokenRunError(f"{cell.name}: {error}") from error
+
             if not cell.test_file.is_file():
                 on_finished(cell)
 
         with lock(self.file, "works on the study"), executor as workers:
             for work, cells in ((run_cell, self.missing), (test_cell, self.untested)):
                 jobs = [(cell, self.job(cell)) for cell in cells()]
-                finish_all(workers, work, jobs, end)
+                finish_all(workers, work, jobs, check_end)
 
     @cached_property
     def score(self) -> str:
-        """The number by which arms are compared, such as `test_accuracy`, by any finished cell."""
+        """Name of the number by which arms are compared, such as `test_accuracy`."""
         finished = (cell for cell in self.cells if cell.folder.complete)
         part = "test" if self.has_test else "val"
         return f"{part}_{first_measure(next(finished, self.cells[0]).numbers)}"
 
     def values(self, name: str) -> dict[str, list[float]]:
-        """A number of all cells by arm, in the order of the cells; of layers, their mean."""
+        """A number of all cells by arm, in the order of cells; numbers by layer are averaged."""
         arms: dict[str, list[float]] = {}
         for cell in self.cells:
             arms.setdefault(cell.arm, []).append(float(np.mean(cell.numbers[name])))
@@ -239,12 +243,12 @@ class Study:
         return {arm: summarize(values, limits=limits) for arm, values in self.values(name).items()}
 
     def pairs(self) -> list[Pair]:
-        """The difference of every two arms, paired by seed."""
+        """The difference between each pair of arms, paired by seed."""
         return compare_pairs(self.values(self.score))
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The highest mean of an arm, and its name."""
+        """The highest mean, and the arm that has it."""
         means = self.summaries(self.score)
         arm = max(means, key=lambda name: means[name].mean)
         return f"{means[arm].mean:.4f}", f"mean {self.score.replace('_', ' ')} of {arm}"
@@ -255,6 +259,7 @@ class Study:
         part = self.score.partition("_")[0]
         first = self.cells[0].numbers
         names = [name for name in first if name.startswith(f"{part}_")]
+
         means = Table(
             "Means",
             "Over the runs of an arm, with the 95 % interval of Student's t.",
@@ -272,20 +277,28 @@ class Study:
             [*Pair.__dataclass_fields__, "conclusion"],
             [[*vars(pair).values(), pair.conclusion] for pair in self.pairs()],
         )
+
+        # A study of one arm has no differences.
         return {"means": means, **({"differences": differences} if differences.rows else {})}
 
     @property
     def sections(self) -> list[Section]:
-        """The number of each cell; of folds their confusion, of surrogates their derivatives."""
+        """The score of each cell, and pictures of its subject.
+
+        For a comparison of surrogates, these are their derivatives and gradients; for folds, the
+        confusion matrix of all.
+        """
         label = self.score.replace("_", " ")
         draw = partial(draw_values, self.values(self.score), self.summaries(self.score), label)
         caption = f"The {label} of each run, the mean of each arm and its 95 % interval."
+
         first = self.cells[0]
         facts = first.folder.read_config().facts
         sections: list[Section] = [
             Picture("values", caption, draw),
             FactList({"split of the first run": facts.split_reason}),
         ]
+
         surrogates = {
             cell.arm: parse(cell.values["net.surrogate"])
             for cell in self.cells
@@ -300,7 +313,7 @@ class Study:
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:
-            draw_all = partial(confusion_matrix, confusion, facts.classes, decisions="decisions")
+            draw_all = partial(confusion_picture, confusion, facts.classes, decisions="decisions")
             caption = "All decisions by true and predicted class, each in one fold."
             sections.append(Picture("confusion_matrix", caption, draw_all))
         return sections
@@ -315,19 +328,19 @@ def compare_surrogates(
 ) -> Study:
     """Begin or continue a comparison: a cell for each surrogate and seed.
 
-    Cells of a seed share initial weights, order of data, dropout and mismatch.
+    All cells with the same seed share initial weights, order of data, dropout and mismatch.
 
     Args:
         path: The folder; new, empty, or with the same study.
-        surrogates: One for each arm, in the form of `nwave train --surrogate`. A surrogate may
-            occur twice.
-        seeds: Number of seeds; they count from 0.
-        choices: All other choices of a run, in the form of `RunConfig.of`.
+        surrogates: The surrogate of each arm, in the form of `nwave train --surrogate`. A surrogate
+            may occur twice.
+        seeds: Number of seeds. The seeds are 0, 1 and so on.
+        choices: All other settings of a run, in the form of `RunConfig.of`.
         threads: Number of threads of each run.
 
     Raises:
-        ValueError: If a choice is out of its range, if there are fewer than two arms, if the data
-            cannot be used, or if the folder holds something else; nothing is written.
+        ValueError: If a setting is out of its range, if there are fewer than two arms, if the data
+            cannot be used, or if the folder holds other files; nothing is written.
     """
     if len(surrogates) < 2:
         raise ValueError(
@@ -335,6 +348,8 @@ def compare_surrogates(
             "commas."
         )
     whole_number("compare", "seeds", seeds, most=MAX_SEEDS)
+
+    # The default net is `lif`, unless there is a chip or the net is from a file.
     if not choices.get("chip") and "page" not in choices.get("net", {}):
         choices = merge_choices({"net": {"name": "lif"}}, choices)
     choices = merge_choices(RunConfig.of(choices).given(), {"data": {"test": False}})
@@ -346,15 +361,17 @@ def compare_surrogates(
         path / f"{index}-{re.sub(r'[^a-z0-9_.]+', '-', label.lower()).strip('-')}"
         for index, label in enumerate(labels)
     ]
-    # A repeated surrogate gets a number.
+    # A repeated surrogate gets a number, so that the names of arms differ.
     counts = [labels[: index + 1].count(label) for index, label in enumerate(labels)]
     arms = [f"{label} #{n}" if n > 1 else label for label, n in zip(labels, counts, strict=True)]
-    # Seed by seed, so that an unfinished study has complete seeds.
+
+    # Seed by seed, so that an interrupted study has all arms of its first seeds.
     cells = [
         Cell(f"{arm}, seed {seed}", folder / f"seed-{seed}", {"seed": seed, **net}, arm)
         for seed in range(seeds)
         for arm, folder, net in zip(arms, folders, nets, strict=True)
     ]
+
     study = Study(
         path=path,
         choices=choices,
@@ -365,7 +382,7 @@ def compare_surrogates(
         "mismatch. Spikes of a forward pass do not depend on the surrogate, only what the net "
         "learns does.",
     )
-    # All cells have the same data: an error of each cell is one of the whole study.
+    # All cells have the same data, so an error in the first run would occur in all of them.
     study.begin(first_run(study.file, cells[0].path, configs[0]))
     return study
 
@@ -375,19 +392,21 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
 
     Args:
         path: The folder; new, empty, or with the same study.
-        choices: As in `RunConfig.of`, with `data.folds` or `data.leave_one_out`.
+        choices: Settings in the form of `RunConfig.of`, with `data.folds` or `data.leave_one_out`.
         threads: Number of threads of each run.
 
     Raises:
-        ValueError: If a choice is out of its range, the data cannot be used or not be divided into
-            these folds, or the folder holds something else; nothing is written.
+        ValueError: If a setting is out of its range, if the data cannot be used or cannot be
+            divided into these folds, or if the folder holds other files; nothing is written.
     """
     config = RunConfig.of(merge_choices(choices, {"data": {"fold": 1}}))
     if config.machine.devices > 1:
         raise ValueError(
             "machine.devices: folds run side by side, each on one device, got "
-            f"{config.machine.devices}: leave the option out."
+            f"{config.machine.devices}: remove the option."
         )
+
+    # Only the first run knows the number of folds: with `leave_one_out`, it depends on the data.
     run = first_run(path / FILE, path / "fold-1", config)
     recorded = {} if run is not None else read_study(path / FILE)["cells"]
     n_folds = len(recorded) if run is None else run.config.facts.n_folds
@@ -396,8 +415,14 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
         Cell(f"fold {number}", path / f"fold-{number}", {"data": {"fold": number}}, "folds")
         for number in range(1, n_folds + 1)
     ]
+
     has_test = config.data.test
-    tested = "No test set has been read: all numbers are of validation sets."
+    summary = (
+        "Each recording is tested in one fold, whose net has not learned from it. Folds share "
+        "training recordings, so intervals are approximate."
+        if has_test
+        else "No test set has been read: all numbers are of validation sets."
+    )
     study = Study(
         path=path,
         choices=RunConfig.of(choices).given(),
@@ -405,17 +430,18 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
         threads=threads,
         has_test=has_test,
         title=f"{n_folds} folds",
-        summary="Each recording is tested in one fold, whose net has not learned from it. Folds "
-        "share training recordings, so intervals are approximate."
-        if has_test
-        else tested,
+        summary=summary,
     )
     study.begin(run)
     return study
 
 
 def first_run(file: Path, path: Path, config: RunConfig) -> Run | None:
-    """The first run of a study that has not begun, which shows whether all can; None if it has."""
+    """Prepare the first run of a new study, which shows whether the study can run.
+
+    Returns:
+        The run; None if the study has already begun.
+    """
     if file.exists():
         return None
     check_free(file.parent)

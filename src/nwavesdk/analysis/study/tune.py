@@ -1,4 +1,4 @@
-"""`nwave tune`: a search of the choices of runs, and the test of the best one."""
+"""`nwave tune`: a search over the settings of runs, and the test of the best run."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,12 +28,13 @@ __all__ = ["RunSearch"]
 
 FILE = "tune.json"
 
-# Finished trials that are needed to compare fields: fewer give mostly noise.
+# The importance of fields is drawn from this many finished trials on: with fewer, it is mostly
+# noise.
 MIN_IMPORTANCE = 8
 
 
 class RunSearch(Search):
-    """A search whose trials are runs of `nwave train`; only the best one reads the test set.
+    """A search whose trials are runs of `nwave train`. Only the best trial reads the test set.
 
     Args:
         path: The folder.
@@ -42,11 +43,13 @@ class RunSearch(Search):
 
     def __init__(self, path: Path, config: TuneConfig) -> None:
         self.config = config
+        # Results do not depend on the folder, so `out` is not part of the description.
         content = config.model_dump(mode="json", exclude={"search": {"out"}})
         content["space"] = {
             name: dimension.model_dump(mode="json", exclude_defaults=True)
             for name, dimension in config.space.items()
         }
+
         super().__init__(
             path,
             file=FILE,
@@ -63,7 +66,7 @@ class RunSearch(Search):
 
         Raises:
             ValueError: If the data cannot be used or have changed since the search began, or the
-                folder holds something else; nothing is written.
+                folder holds other files; nothing is written.
         """
         search = cls(path, config)
         samples = {name: dimension.samples()[0] for name, dimension in config.space.items()}
@@ -74,8 +77,8 @@ class RunSearch(Search):
         return search
 
     def _choices(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The choices of the run of a trial, in the form of `RunConfig.of`."""
-        # A trial occupies CPUs, unless the file asks for a GPU.
+        """The settings of a trial's run, in the form of `RunConfig.of`."""
+        # A trial runs on CPUs, unless the file sets another accelerator.
         run = merge_choices({"machine": {"accelerator": "cpu"}}, self.config.run)
         fixed = {"data": {"test": False}, "machine": {"threads": self.settings.threads}}
         return merge_choices(merge_choices(run, nested(values)), fixed)
@@ -92,20 +95,20 @@ class RunSearch(Search):
 
     @property
     def title(self) -> str:
-        """How many trials ended, and how."""
+        """The number of trials, and how many have finished, stopped early or crashed."""
         states = [cell.arm for cell in self.cells]
         counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
         return f"{len(states)} trials: {', '.join(counts)}"
 
     @property
     def summary(self) -> str:
-        """What has read the test set."""
+        """How trials are compared, and whether the test set was read."""
         tested = "was read once, by the best one" if self.has_test else "has not been read"
         return f"Trials are compared on the validation set. The test set {tested}."
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The score of the best trial, on the test set if it is read."""
+        """The score of the best trial, on the test set if the trial was tested."""
         cell = self.best_cell
         name = f"{'test' if self.has_test else 'val'}_{first_measure(cell.numbers)}"
         return f"{cell.numbers[name]:.4f}", f"{name.replace('_', ' ')} of {cell.name}"
@@ -118,6 +121,7 @@ class RunSearch(Search):
         row: dict[str, Any] = {"run": cell.name}
         for name, value in cell.values.items():
             row[name] = value if isinstance(value, int | float | str) else json.dumps(value)
+
         for name in (f"val_{score}", f"test_{score}"):
             if name in cell.numbers:
                 row[name] = cell.numbers[name]
@@ -125,17 +129,19 @@ class RunSearch(Search):
 
     @property
     def sections(self) -> list[Section]:
-        """The trials as parallel coordinates, and which fields decide."""
+        """The trials as parallel coordinates, and the importance of the fields."""
         plots = require("optuna.visualization.matplotlib", "hpo")
         label = f"validation {MEASURES[first_measure(self.best_cell.numbers)]}"
         lines = "Each line is a finished trial: its score, and its values."
         pictures = {plots.plot_parallel_coordinate: lines}
+
         n_finished = sum(cell.arm == "finished" for cell in self.cells)
         if n_finished >= MIN_IMPORTANCE:
             pictures[plots.plot_param_importances] = (
                 "How much each field decides whether a trial is among the best (PED-ANOVA of "
-                f"Optuna), from {n_finished} finished trials. With few of them, mostly noise."
+                f"Optuna), from {n_finished} finished trials. With few trials, it is mostly noise."
             )
+
         return [
             Picture(
                 plot.__name__.removeprefix("plot_"),
@@ -146,7 +152,7 @@ class RunSearch(Search):
         ]
 
     def cell(self, trial: Any) -> Cell:
-        """The run of a trial; its arm is how it ended."""
+        """The run of a trial. Its arm is the state of the trial."""
         name = f"trial {trial.user_attrs[RUN]}"
         values, error = nested(self.values_of(trial)), trial.user_attrs.get(ERROR, "")
         return Cell(name, self.path_of(trial), values, state_of(trial), error)
@@ -158,7 +164,10 @@ class RunSearch(Search):
 
     @property
     def best(self) -> Any | None:
-        """The finished trial with the best validation score, then loss; None without one."""
+        """The finished trial with the best validation score; the loss decides between equal scores.
+
+        None if no trial has finished.
+        """
 
         def rank(trial: Any) -> tuple[float, float]:
             return trial.value, -self.cell(trial).folder.read_result()["val_loss"]
@@ -178,7 +187,7 @@ class RunSearch(Search):
             cell = self.cells[0]
             raise BrokenRunError(
                 f"all {len(self.cells)} trials crashed, {cell.name} with: "
-                f"{cell.error.rstrip('.')}: change the file of the search, and give another --out; "
+                f"{cell.error.rstrip('.')}: change the file of the search, and pass another --out; "
                 "the log next to the folder of a trial has the whole error."
             )
         return self.cell(best)

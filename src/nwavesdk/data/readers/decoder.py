@@ -1,9 +1,10 @@
 """The program of `isolation`: it decodes files with libraries that a damaged file can crash.
 
 It imports nothing of nwavesdk, and so starts fast. Requests are lines of JSON. An answer is its
-size (eight bytes) and a .npz with arrays, or with the array "fault": what is wrong with the file.
+size (eight bytes) and a .npz with arrays, or with the array "fault", which describes the fault of
+the file.
 
-Of HDF5, only arrays are read that the file itself contains: it can refer to other files.
+An HDF5 file can refer to other files. Only arrays that the file itself contains are read.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ MAX_MEMORY_BYTES = 4 * 2**30
 
 
 def read_hdf5(path: str, names: list[str], index: int | tuple[()] = ()) -> dict[str, Any]:
-    """Those of the arrays `names` that a file has, or their elements at an index.
+    """The arrays of a file by `names`, or their elements at an index; missing arrays are left out.
 
     A name that ends in `#` asks for the number of elements.
     """
@@ -29,7 +30,7 @@ def read_hdf5(path: str, names: list[str], index: int | tuple[()] = ()) -> dict[
 
     arrays = {}
     inside: set[str] = set()
-    # A lock would keep others from writing the file meanwhile.
+    # Without a lock, other programs can write the file meanwhile.
     with h5py.File(path, "r", locking=False) as file:
         file.visit(inside.add)  # follows no links
         for wanted in names:
@@ -51,7 +52,7 @@ def read_aedat4(path: str) -> dict[str, Any]:
     (stream,) = [row for row in decoder.id_to_stream().values() if row["type"] == "events"]
     events = np.concatenate([packet["events"] for packet in decoder if "events" in packet])
 
-    # The clock of a camera counts from 1970, so that of the recording begins with its first event.
+    # The clock of a camera counts from 1970; times count from the first event.
     ticks = events["t"].astype(np.int64)
     sensor = np.array([stream["height"], stream["width"]])
     return {"sensor": sensor, "t": ticks - ticks[:1], **{name: events[name] for name in "xyp"}}
@@ -73,6 +74,7 @@ def main() -> None:
             arrays = FUNCTIONS[request.pop("function")](**request)
         except BaseException as error:  # a panic of Rust is not an Exception
             arrays = {"fault": np.array(str(error) or type(error).__name__)}
+
         content = BytesIO()
         np.savez(content, **arrays)
         sys.stdout.buffer.write(content.tell().to_bytes(8, "little") + content.getvalue())

@@ -1,4 +1,4 @@
-"""Files of events, one recording each: N-MNIST's .bin, structured .npy arrays and AEDAT4.
+"""Files of events with one recording: N-MNIST's .bin, structured .npy arrays and AEDAT4.
 
 All readers make the same checks: coordinates are on the sensor, times are finite, not negative and
 never fall, and there are not too many events.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nwavesdk.data.decoding import MOST_SECONDS
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 from nwavesdk.data.readers.isolation import decode
 from nwavesdk.data.reading import Array, RecordingError, reading
 from nwavesdk.data.source import Events, Sample
@@ -36,7 +36,7 @@ MAX_PLACES = 2**24
 # An event of a .bin has five bytes: x, y, then one bit of polarity and 23 bits of time [µs].
 BIN_BYTES = 5
 
-REMEDY = "write whole times in microseconds or floating ones in seconds, from 0, and places from 0"
+REMEDY = "write times from 0, as integers [µs] or floats [s], and places from 0"
 
 
 def read_bin(path: Path) -> Sample:
@@ -55,7 +55,9 @@ def read_bin(path: Path) -> Sample:
     with reading(path, "events of N-MNIST (5 bytes each)", max_bytes=BIN_BYTES * MAX_EVENTS):
         table = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, BIN_BYTES)
         x, y, high, middle, low = table.T.astype(np.int64)
-        is_mark = y == 240  # the clock has passed another 8,192 µs
+
+        # An event at y = 240 is not on the sensor: it marks that another 8,192 µs have passed.
+        is_mark = y == 240
         ticks = ((high & 127) << 16) + (middle << 8) + low + 8192 * is_mark.cumsum()
     columns = np.stack([ticks, x, y, high >> 7])[:, ~is_mark]
     return gather_events(path, dict(zip("txyp", columns, strict=True)), (34, 34))
@@ -64,8 +66,8 @@ def read_bin(path: Path) -> Sample:
 def read_structured_npy(path: Path) -> Sample:
     """Events of a structured array: fields `t` and `x` and, if known, `y` and `p`, in any order.
 
-    Times are microseconds if they are whole numbers, and seconds if they are floating. They count
-    from the beginning of the recording. A polarity is 0 or 1, or −1 or 1.
+    Times are microseconds if they are integers, and seconds if they are floats. They count from the
+    beginning of the recording. A polarity is 0 or 1, or −1 or 1.
 
     Args:
         path: The file.
@@ -88,7 +90,7 @@ def read_aedat4(path: Path) -> Sample:
     """Events of a camera by iniVation's software (DV), version 4 of AEDAT.
 
     The first event is at 0 s, because the clock of the camera counts from 1970. Frames and other
-    streams are left out.
+    streams are ignored.
 
     Args:
         path: The file.
@@ -115,9 +117,9 @@ def gather_events(
 
     Args:
         path: Name of the file, for errors.
-        columns: Arrays `[n]`: `t` and `x` and, if known, `y` and `p`. Whole numbers of `t` are
-            microseconds, floating ones seconds.
-        sensor: Height and width, or the number of channels; None takes those that are needed.
+        columns: Arrays `[n]`: `t` and `x` and, if known, `y` and `p`. Integers in `t` are
+            microseconds, floats are seconds.
+        sensor: Height and width, or the number of channels; None: the smallest that fits.
 
     Raises:
         RecordingError: If a check fails.
@@ -133,12 +135,13 @@ def gather_events(
                 f"it has {ticks.size:,} times of type {ticks.dtype}, expected 1 to {MAX_EVENTS:,} "
                 "numbers"
             )
+
         # A quotient is the float64 nearest to the true time; a product by 1e-6 is not.
         times = ticks.astype(np.float64) / (1e6 if ticks.dtype.kind in "iu" else 1.0)
-        if not np.all(np.diff(times, prepend=0, append=MOST_SECONDS) >= 0):
+        if not np.all(np.diff(times, prepend=0, append=MAX_RECORDING_SECONDS) >= 0):
             raise ValueError(
                 f"its times from {times[0]:g} to {times[-1]:g} s are not in order, or not within "
-                f"0 to {MOST_SECONDS:g} s"
+                f"0 to {MAX_RECORDING_SECONDS:g} s"
             )
 
         axes = {name: columns[name] for name in "pyx" if name in columns}
@@ -160,10 +163,10 @@ def gather_events(
 
 
 def join_shapes(shapes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """The smallest shape that contains all: the largest size along each axis.
+    """The smallest shape that contains all shapes: the largest size along each axis.
 
     Raises:
-        ValueError: If there are none, or some have other axes.
+        ValueError: If there are no shapes, or they have different axes.
 
     Example:
         >>> join_shapes([(2, 30, 34), (2, 32, 31)])
@@ -200,7 +203,7 @@ def fit_shape(events: Events, shape: tuple[int, ...], path: Path) -> Events:
         raise RecordingError(
             path,
             f"is from a sensor of shape {events.shape}, expected {shape} or smaller",
-            "pass a recording like those of the run",
+            "pass a recording of the same sensor as in the run",
         )
     places = np.ravel_multi_index(np.unravel_index(events.places, events.shape), shape)
     return Events(events.times, places, shape, events.duration)

@@ -13,13 +13,13 @@ from nwavesdk.internal.checks import require_memory
 
 __all__ = ["open_idx"]
 
-# A file begins with two zeros, the type of its numbers (8: unsigned bytes), and how many axes there
-# are. The size of each axis follows as four bytes, and then the numbers.
+# A file begins with two zeros, the type of its numbers (8: unsigned bytes), and the number of axes.
+# The size of each axis follows as four bytes, and then the numbers.
 UNSIGNED_BYTES = [0, 0, 8]
 
 
 def open_idx(path: Path) -> Source:
-    """The images of an idx file, with the labels in another one next to it.
+    """The images of an idx file, with the labels in a second file next to it.
 
     Args:
         path: The file of images, such as `train-images-idx3-ubyte.gz`. The labels are then in
@@ -31,14 +31,15 @@ def open_idx(path: Path) -> Source:
 
     Raises:
         FileError: If a file does not exist or cannot be opened.
-        RecordingError: If one is not an idx file of unsigned bytes, is cut short, has more than its
-            header claims, or if the two do not fit each other.
+        RecordingError: If a file is not an idx file of unsigned bytes, is cut short, has more
+            numbers than its header claims, or if the two files do not fit each other.
     """
     images = _read_idx(path)
     name = re.sub(r"images(.)idx\d(.*?)(\.gz)?$", r"labels\1idx1\2", path.name)
     packed = path.with_name(f"{name}.gz")
     path_of_labels = packed if packed.exists() else path.with_name(name)
     labels = _read_idx(path_of_labels)
+
     with reading(path, f"images for {path_of_labels.name}", "take both from one data set"):
         is_image = images.ndim == 3 or images.shape[3:] == (3,)
         if not is_image or labels.shape != images.shape[:1]:
@@ -52,7 +53,7 @@ def open_idx(path: Path) -> Source:
         kind="image",
         task="classification",
         items=tuple(
-            Item(str(index), path, name_of[label], index=index)
+            Item(str(index), path, class_name=name_of[label], index=index)
             for index, label in enumerate(labels.tolist())
         ),
         read=lambda item: Sample(images[item.index] / np.float32(255)),
@@ -75,5 +76,6 @@ def _read_idx(path: Path) -> Array:
             raise ValueError(f"it begins {kind} with the sizes {shape}, expected unsigned bytes")
 
         require_memory("its header", f"{size:,} numbers", size, "check that it is idx")
-        # One more than there should be, which also makes gzip compare its checksum.
+        # Reading one number more detects a file that is too long, and makes gzip compare its
+        # checksum.
         return np.frombuffer(file.read(size + 1), np.uint8).reshape(shape)

@@ -10,18 +10,18 @@ from nwavesdk.data.reading import checked, reading
 from nwavesdk.data.source import Sample
 from nwavesdk.internal.imports import require
 
-__all__ = ["MOST_PIXELS", "read_image"]
+__all__ = ["MAX_PIXELS", "read_image"]
 
-# The most pixels of an image, 4,096 x 4,096: 200 MB as float32 in three colors.
-MOST_PIXELS = 2**24
+# Largest number of pixels of an image, 4,096 x 4,096: 200 MB as float32 in three colors.
+MAX_PIXELS = 2**24
 
 
 def read_image(path: Path) -> Sample:
     """The pixels of a PNG or a JPEG.
 
     Transparent pixels are composed on black. An image is turned as its EXIF orientation requires,
-    so that a net sees what a person sees. Gray images of 16 bits keep all of them; Pillow reads 8
-    bits of other images of 16.
+    as in a viewer. Gray images of 16 bits keep all bits; of color images of 16 bits, Pillow reads 8
+    bits.
 
     Args:
         path: The file.
@@ -33,17 +33,17 @@ def read_image(path: Path) -> Sample:
     Raises:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: If the file has another format, is damaged, holds several images, or has
-            more than `MOST_PIXELS` pixels.
+            more than `MAX_PIXELS` pixels.
     """
     open_image = partial(require("PIL.Image", "train").open, formats=("PNG", "JPEG"))
     turned = require("PIL.ImageOps", "train").exif_transpose
     with reading(path, "a PNG or JPEG image"):
         with open_image(path) as image:
             n_images = getattr(image, "n_frames", 1)
-            if n_images > 1 or image.width * image.height > MOST_PIXELS:
+            if n_images > 1 or image.width * image.height > MAX_PIXELS:
                 raise ValueError(
                     f"it has {n_images} x {image.width} x {image.height} pixels, expected one "
-                    f"image of at most {MOST_PIXELS:,} pixels"
+                    f"image of at most {MAX_PIXELS:,} pixels"
                 )
             image.verify()  # compares the checksums of a PNG, and leaves the image unusable
 

@@ -2,7 +2,7 @@
 
 The libraries for HDF5 and AEDAT4 are written in C and Rust. A damaged file can crash them, take
 all memory or never return. So they run in another process (`decoder`). In such a case the file is
-reported, the process is killed, and the next file starts another one.
+reported, the process is killed, and the next file starts a new process.
 """
 
 import atexit
@@ -27,13 +27,13 @@ PROGRAM = Path(__file__).with_name("decoder.py")
 # Time for an answer [s]. Sixteen million events take five.
 MAX_SECONDS = 120.0
 
-# What a file should be. `decoder` limits its own memory.
+# The expected form of a file, for errors. `decoder` limits its own memory.
 FORM = f"HDF5 or AEDAT4 within {MAX_SECONDS:g} s and 4 GiB, without a crash"
 
 # One thread is enough to decode, and HDF5 loads no plugins.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
 
-# The decoder by the id of the process that it answers: a fork cannot use the one of its parent.
+# The decoder by the id of the process that uses it: a fork cannot use the decoder of its parent.
 _decoders: dict[int, Any] = {}
 _locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
@@ -62,17 +62,19 @@ def decode(path: Path, function: str, **arguments: Any) -> dict[str, Array]:
             size = int.from_bytes(decoder.stdout.read(8), "little")
             arrays = dict(np.load(BytesIO(decoder.stdout.read(size)), allow_pickle=False))
         except BaseException:
-            close_decoder()  # its next answer would be that of this request
+            # A later request would read the answer to this one.
+            close_decoder()
             raise
         finally:
             timer.cancel()
+
         if "fault" in arrays:
             raise ValueError(str(arrays["fault"]))
     return arrays
 
 
 def _start_decoder() -> Any:
-    """The running decoder of this process, or another one."""
+    """The decoder of this process, started if it is not running."""
     decoder = _decoders.get(os.getpid())
     if decoder is None or decoder.poll() is not None:
         close_decoder()
@@ -88,7 +90,7 @@ def _start_decoder() -> Any:
 
 
 def close_decoder() -> None:
-    """End the decoder of this process; a later request starts another one."""
+    """End the decoder of this process; a later request starts a new decoder."""
     decoder = _decoders.pop(os.getpid(), None)
     if decoder is not None:
         decoder.kill()

@@ -12,12 +12,13 @@ The file holds arrays with these names, as `numpy.savez` and `numpy.savez_compre
 | `y` | `[R]` | a class for each recording: integers, booleans or strings |
 | `y` | `[R, T]`, integers or booleans | a class for each step |
 | `y` | `[R, T]`, floats, or `[R, T, D]` | D values for each step |
-| `group` | `[R]` | what recordings share, such as a speaker: integers or strings |
+| `group` | `[R]` | the group of each recording, such as its speaker: integers or strings |
 | `split` | `[R]` | `"train"`, `"val"` or `"test"` |
 | `classes` | `[K]`, strings | names of the classes 0 to K - 1 |
 
-Features that are left out become one: `[R, T]` is `[R, T, 1]`. If recordings have any lengths, `y`
-with values for steps has one of the forms of `x`: `[sum of lengths]`, padded, or `y_0`, `y_1`, ...
+Missing axes of features become one feature: `[R, T]` is `[R, T, 1]`. If recordings have any
+lengths, `y` with values for steps has one of the forms of `x`: `[sum of lengths]`, padded, or
+`y_0`, `y_1`, ...
 Without `x`, `y` `[T, D]` or `[R, T, D]` is a pattern that a net generates.
 
 The rule for the task: `y` `[R]` is a classification; integers with one value per step are labels;
@@ -55,7 +56,7 @@ LABEL_KINDS = "biuSU"
 # The label of a step without a class, if the classes have names.
 NO_CLASS = -1
 
-# Integers with more different values are not labels of steps.
+# Integers with more different values than this are not labels of steps.
 MAX_CLASSES = 1000
 
 # Arrays by their names: x and y may be lists with one array for each recording.
@@ -67,8 +68,8 @@ def open_npz(path: Path, wanted: Task | None = None) -> Source:
 
     Args:
         path: The file.
-        wanted: The task; None takes what the rule of the module suggests. Only "regression"
-            changes anything: integers with one value per step are values then.
+        wanted: The task; None: the rule of the module decides it. Only "regression" changes
+            anything: then integers with one value per step are values.
 
     Returns:
         A source of series. A pattern has values `[T, 0]`. Without y, recordings have no class.
@@ -112,10 +113,12 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
     y: Any = arrays.get("y")
     if isinstance(y, np.ndarray) and y.ndim == 2 and not arrays.keys() & {"x", "lengths"}:
         arrays["y"] = y[None]  # one pattern [T, D]
+
     inputs = [row if row.ndim > 1 else row[:, None] for row in _rows_of("x", arrays)]
     has_classes = isinstance(y, np.ndarray) and y.shape == (len(inputs),)
     outputs = [] if has_classes else _rows_of("y", arrays, inputs)
 
+    # The rule for the task; the module describes it.
     names = _texts_of(arrays, "classes")
     labels = []
     are_integers = all(row.ndim == 1 and row.dtype.kind in INTEGER_KINDS for row in outputs)
@@ -139,13 +142,13 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
             return Sample(values)
         if task == "labels":
             # A step without a class is below all classes, and so becomes -1.
-            places = np.searchsorted(list(name_of), outputs[index], side="right") - 1
-            return Sample(values, places.astype(np.int64))
+            classes_of_steps = np.searchsorted(list(name_of), outputs[index], side="right") - 1
+            return Sample(values, classes_of_steps.astype(np.int64))
         target = checked(path / f"y_{index}", outputs[index])
         return Sample(values, target.reshape(len(target), -1))
 
     def digest(item: Item) -> bytes:
-        # The same integers are other classes if the file has other ones, or names for them.
+        # The same integers mean other classes if the file has other labels or names.
         stored = (rows[item.index] for rows in (inputs, outputs) if rows)
         return digest_of(f"{item.class_name} {list(name_of)}", *stored)
 
@@ -184,15 +187,17 @@ def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Ar
     Args:
         name: "x" or "y".
         arrays: All arrays.
-        inputs: The rows of x, which those of y are as long as.
+        inputs: The rows of x, which must be as long as the rows of y.
     """
     if name not in arrays:
         return []
+
+    # With lengths, recordings are one after the other, or padded; the module lists the forms.
     values, lengths = arrays[name], arrays.get("lengths")
     rows = list(values)
     if lengths is not None and isinstance(values, np.ndarray):
         if len(values) == lengths.sum():
-            rows = np.split(values, np.cumsum(lengths)[:-1])  # a recording after the other
+            rows = np.split(values, np.cumsum(lengths)[:-1])
         elif len(values) == len(lengths) and not (name == "y" and _is_one_hot(values, lengths)):
             rows = [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
@@ -210,14 +215,14 @@ def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Ar
 
 
 def _is_one_hot(y: Array, lengths: Array) -> bool:
-    """Whether each recording has a one and zeros, but no value for each step: encoded classes."""
+    """Whether y has one-hot classes, a one and zeros per recording, and not a value per step."""
     is_padded = y.ndim != 2 or y.shape[1] in lengths
-    # Sorted, each row would be the last one of the identity matrix.
+    # Sorted, each one-hot row equals the last row of the identity matrix.
     return not is_padded and bool((np.sort(y) == np.eye(y.shape[1])[-1]).all())
 
 
 def _labels_of(outputs: Sequence[Array], is_named: bool) -> list[int]:
-    """The different classes of steps, without that of steps that have none."""
+    """The different classes of steps, except for the label of steps without a class."""
     labels = np.unique(np.concatenate(outputs)).astype(np.int64).tolist()
     if len(labels) > MAX_CLASSES:
         raise ValueError(
@@ -228,11 +233,12 @@ def _labels_of(outputs: Sequence[Array], is_named: bool) -> list[int]:
 
 
 def _texts_of(arrays: Arrays, name: str) -> list[Any]:
-    """The texts or integers in an array `[R]`, as texts; empty if there is none of this name."""
+    """The texts or integers in an array `[R]`, as texts; empty without an array of this name."""
     if name not in arrays:
         return []
     array = arrays[name]
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
+
     is_distinct = 0 < len(set(texts)) == len({*map(str.strip, texts)} - {""})
     is_label = array.ndim == 1 and array.dtype.kind in LABEL_KINDS
     if not is_label or not is_distinct or not all(map(str.isprintable, texts)):

@@ -27,14 +27,14 @@ NUMBER = re.compile(
 )
 
 WRITE_NUMBERS = (
-    "write numbers such as -1.5, fill in missing ones (--missing interpolate), or choose columns "
+    "write numbers such as -1.5, fill in missing values (--missing interpolate), or choose columns "
     "(--columns x,y,z)"
 )
 
 
 @dataclass(frozen=True)
 class SeriesOptions:
-    """What is read of the files of a series.
+    """Options for reading the files of series.
 
     Args:
         columns: Names of the columns that are features, or their numbers from 1; empty for all.
@@ -61,7 +61,7 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
     Raises:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: If it is not an array of finite real numbers with at least one time step, it
-            is cut short, or it has more than `MOST_VALUES` values. Structured arrays are events,
+            is cut short, or it has more than `MAX_VALUES` values. Structured arrays are events,
             and not read here.
     """
     with reading(path, "a .npy file", "write it with numpy.save from an array of numbers"):
@@ -90,13 +90,15 @@ def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
     """
     with reading(path, "a table of numbers", WRITE_NUMBERS, max_bytes=MAX_CSV_BYTES):
         lines = path.read_text("utf-8-sig").rstrip(" \n").split("\n")
-        # No number holds a tab or a semicolon, so the last line shows the separator.
+        # No number contains a tab or a semicolon, so the last line shows the separator.
         delimiter = next((letter for letter in "\t;" if letter in lines[-1]), ",")
+
         names, n_columns, n_header_lines = _read_header(lines, delimiter, options)
         columns = _find_columns(names, n_columns, options.columns)
+
         body = lines[n_header_lines:]
         if options.missing == "interpolate":
-            # *+ gives nothing back: runs of spaces would take quadratic time otherwise.
+            # *+ does not backtrack, with which long runs of spaces would take quadratic time.
             missing = rf'(^|{delimiter}) *+("?) *+(na|nan|null)? *+\2 *+(?={delimiter}|$)'
             body = [re.sub(missing, r"\1nan", line, flags=re.IGNORECASE) for line in body]
 
@@ -113,15 +115,16 @@ def _read_header(
     rows = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
     names = [name.strip() for name in next(rows)]
     n_lines = rows.line_num  # several if a name has line ends
-    # A first line in which some cells are numbers is a damaged line of numbers.
+
+    # If some cells are numbers, the first line is a line of numbers, which may be damaged.
     if not any(names) or any(map(NUMBER.fullmatch, names)):
         return [], len(names), 0
 
     n_columns = len(next(rows, names))
     if len(names) != n_columns or not (names[0] or options.columns):
         raise ValueError(
-            f"its {n_columns} columns have the names {names}, expected one for each: "
-            "remove the numbers of rows (pandas: index=False), or choose the other columns"
+            f"its {n_columns} columns have the names {names}, expected a name per column: "
+            "remove the column of row numbers (pandas: index=False), or choose the other columns"
         )
     return names, n_columns, n_lines
 
@@ -140,6 +143,7 @@ def _read_numbers(
         raise ValueError(
             re.sub(r"at row (\d+)", lambda row: f"in line {int(row[1]) + first}", str(error))
         ) from None
+
     if len(numbers) != len(body):
         raise ValueError("it has lines without numbers")
     return numbers
@@ -158,9 +162,10 @@ def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -
 
 
 def _fill_missing(path: Path, values: Array, options: SeriesOptions) -> tuple[Array, int]:
-    """The values `[T, *features]`, linear over time where some are missing, and how many were."""
+    """The values `[T, *features]` with missing values interpolated, and the number of these."""
     if options.missing == "error" or values.dtype.kind != "f":
         return values, 0
+
     filled = values.astype(np.float32, order="C")
     rows = filled.reshape(len(filled), -1)
     is_nan = np.isnan(rows)

@@ -29,8 +29,8 @@ FORM = "HDF5 with labels, spikes/times and spikes/units, as the Heidelberg Digit
 def open_shd(path: Path) -> Source:
     """The recordings of a file such as shd_train.h5.
 
-    Speakers are groups. Times are seconds if they are floating, and microseconds if they are whole
-    numbers; they are sorted.
+    Speakers are groups. Times are seconds if they are floats, and microseconds if they are
+    integers; events are sorted by time.
 
     Args:
         path: The file.
@@ -48,7 +48,8 @@ def open_shd(path: Path) -> Source:
         names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]
         speakers = list(map(str, arrays.get("extra/speaker", labels[:0])))
         sizes = {int(arrays[count]) for count in counts} | {len(speakers) or len(labels)}
-        # A recording takes more than a byte, even if it is compressed.
+
+        # A header may claim any number of labels, but a recording takes at least one byte.
         is_list = labels.ndim == 1 and 0 < len(labels) <= path.stat().st_size
         is_label = labels.dtype.kind in "iu" and labels.min() >= 0
         if not is_list or not is_label or sizes != {len(labels)}:
@@ -65,7 +66,7 @@ def open_shd(path: Path) -> Source:
             Item(
                 str(index),
                 path,
-                name_of[label],
+                class_name=name_of[label],
                 group=speakers[index] if speakers else None,
                 index=index,
             )

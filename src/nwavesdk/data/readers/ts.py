@@ -28,12 +28,12 @@ def open_ts(path: Path) -> Source:
 
     Returns:
         A source of series `[T, dimensions]` of any lengths, with the classes in the order of
-        `@classLabel`. Most series have these dimensions; others are faults when they are read.
+        `@classLabel`. Most series have these dimensions; all others are faults when they are read.
 
     Raises:
         FileError: If the file does not exist or cannot be opened.
         RecordingError: If it has no tags or no series, has time stamps or a target instead of a
-            class, or a series has no class, or one that is not in `@classLabel`.
+            class, or a series has no class of `@classLabel`.
     """
     items = []
     series = []
@@ -45,8 +45,10 @@ def open_ts(path: Path) -> Source:
                 raise ValueError(
                     f"line {number} ends {label!r:.40}, expected a colon and one of @classLabel"
                 )
-            items.append(Item(str(index), path, label, index=index))
+            items.append(Item(str(index), path, class_name=label, index=index))
             series.append(dimensions)
+
+    # Most series decide the number of dimensions.
     n_dimensions, _ = Counter(map(len, series)).most_common(1)[0]
 
     def read(item: Item) -> Sample:
@@ -76,11 +78,13 @@ def _read_lines(path: Path) -> tuple[list[str], int, list[tuple[int, str]]]:
     numbered = enumerate(map(str.strip, text.split("\n")), 1)
     lines = ((number, line) for number, line in numbered if line and line[0] not in "#%")
 
+    # Both loops take from one iterator: tags end at @data, and all later lines are series.
     head = [
         line.partition(" ") for _, line in takewhile(lambda row: row[1].lower() != "@data", lines)
     ]
     tags = {name.lower(): value.strip() for name, _, value in head}
-    series = list(lines)  # those after @data
+    series = list(lines)
+
     switches = {name for name, value in tags.items() if value.lower() == "true"}
     switch, *classes = tags.get("@classlabel", "").split() or [""]
     is_tag = all(f"{name}{tags[name]}".isprintable() and name.startswith("@") for name in tags)

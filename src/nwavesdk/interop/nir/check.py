@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from nwavesdk.internal.checks import seed_number, shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.interop.nir.graph import INPUT_KEY, Graph
 from nwavesdk.interop.nir.load import load_graph
-from nwavesdk.interop.nir.node import SPIKING, Array
+from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Array
 from nwavesdk.interop.nir.prepare import prepare_graph
 from nwavesdk.interop.nir.replay import Replay, replay
 from nwavesdk.layers import Recording
@@ -147,23 +148,21 @@ def check(
         values = random_input(read, batch, steps, seed_number("check", seed))
     else:
         values = _given_input(x, read)
-    replayed = replay(read, values)
-    shape = read.shape_in if x is None or net is None else tuple(x.shape[2:])
+
+    shape = read.shape_in
     if net is None:
         loaded = load_graph(read, None, torch.float64)
         net, modules = loaded.net, dict(loaded.modules)
     else:
-        shape = _net_shape(read) if x is None else shape
+        shape = _net_shape(read) if x is None else tuple(x.shape[2:])
         net = copy.deepcopy(net).double()
         if isinstance(net, Container):
             net.time_first = False  # as the input is here
         modules = {name: node.module for name, node in read.nodes.items() if node.module}
     with torch.no_grad(), prepared(net.eval()):
-        given = torch.from_numpy(np.ascontiguousarray(values))
-        recording = record(net, given.reshape(*values.shape[:2], *shape))
-    _require_layers(recording, modules, read)
-    found = _compare(read, replayed, recording, modules)
-    return Check(**found, seed=seed if x is None else None, notes=read.notes)
+        recording = record(net, torch.tensor(values).reshape(*values.shape[:2], *shape))
+    found = _compare(read, replay(read, values), recording, modules)
+    return replace(found, seed=seed if x is None else None, notes=tuple(read.notes))
 
 
 def _given_input(x: Tensor, graph: Graph) -> Array:
@@ -200,59 +199,53 @@ def _net_shape(graph: Graph) -> tuple[int, ...]:
     return tuple(int(size) for size in written) if is_shape else graph.shape_in
 
 
-def _require_layers(recording: Recording, modules: Mapping[str, str], graph: Graph) -> None:
-    """Reject a net that is not the one of the graph."""
-    for node, name in modules.items():
-        is_neuron = graph.nodes[node].kind in SPIKING | {"I", "LI", "CubaLI"}
-        if is_neuron and name not in recording.layers:
-            raise ValueError(
-                f"check: node {node!r} is layer {name!r} of the net that was exported, got a net "
-                f"with the layers {', '.join(recording.layers) or 'none'}: give the right net."
-            )
-
-
 def _compare(
     graph: Graph, replayed: Replay, recording: Recording, modules: Mapping[str, str]
-) -> dict[str, Any]:
-    nodes = []
+) -> Check:
+    """Compare the spikes and membranes of all nodes that are layers of the net.
+
+    Raises:
+        ValueError: If a layer is not in the net, or values have another shape or are not finite.
+    """
     spikes = values = 0
-    first: tuple[int, str, int, float] | None = None
+    nodes = []
     error = 0.0
-    for name in replayed.outputs:
-        layer = recording.layers.get(modules.get(name, ""))
-        if layer is None:
-            continue
+    # Of each node, step, node, neuron and margin of the first spike that differs.
+    firsts: list[tuple[int, str, int, float]] = []
+    for name in [name for name in replayed.outputs if name in modules]:
         expected = replayed.outputs[name]
-        if graph.nodes[name].kind not in SPIKING:
+        layer = recording.layers.get(modules[name])
+        if layer is None:
+            raise ValueError(
+                f"check: node {name!r} is layer {modules[name]!r} of the net that was exported, "
+                f"got a net with the layers {', '.join(recording.layers) or 'none'}: give the net "
+                "of the graph."
+            )
+        if name not in replayed.margins:
             error = max(error, _difference(expected, layer.mem, name))
             continue
-        got = _numbers(layer.spk, expected, name)
         nodes.append(name)
         spikes += int(expected.sum())
         values += expected.size
-        differs = (got != expected).reshape(*expected.shape[:2], -1)
-        steps = np.flatnonzero(differs.any((0, 2)))
-        if len(steps) and (first is None or steps[0] < first[0]):
-            recording_index, neuron = np.argwhere(differs[:, steps[0]])[0]
-            margins = replayed.margins[name].reshape(differs.shape)
-            margin = abs(float(margins[recording_index, steps[0], neuron]))
-            first = (int(steps[0]), name, int(neuron), margin)
+        # By step, recording and neuron.
+        differs = (_numbers(layer.spk, expected, name) != expected).swapaxes(0, 1)
+        places = np.argwhere(differs.reshape(*differs.shape[:2], -1))
+        if len(places):
+            step, place, neuron = (int(index) for index in places[0])
+            margin = replayed.margins[name][place, step].flat[neuron]
+            firsts.append((step, name, neuron, abs(float(margin))))
+
     ends = graph.sources(graph.output)
-    if len(ends) == 1 and ends[0] in graph.nodes and graph.nodes[ends[0]].kind in SPIKING:
-        pass  # its spikes were compared
-    elif first is None:
-        is_membrane = len(ends) == 1 and graph.nodes[ends[0]].kind in ("I", "LI", "CubaLI")
-        got_end = recording.mem if is_membrane else recording.spk
-        error = max(error, _difference(replayed.output, got_end, "output"))
-    found: dict[str, Any] = {
-        "spikes": spikes,
-        "values": values,
-        "nodes": tuple(nodes),
-        "error": error,
-    }
-    if first is not None:
-        found |= dict(zip(("step", "node", "neuron", "margin"), first, strict=True))
-    return found
+    kind = graph.nodes[ends[0]].kind if len(ends) == 1 and ends[0] in graph.nodes else ""
+    # Spikes that are the output were compared.
+    if kind not in SPIKING and not firsts:
+        output = recording.mem if kind in STATEFUL else recording.spk
+        error = max(error, _difference(replayed.output, output, "output"))
+    check = Check(spikes, values, tuple(nodes), error=error)
+    if not firsts:
+        return check
+    step, name, neuron, distance = min(firsts, key=itemgetter(0))
+    return replace(check, step=step, node=name, neuron=neuron, margin=distance)
 
 
 def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
@@ -269,13 +262,11 @@ def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
 def _difference(expected: Array, got: Tensor, name: str) -> float:
     """The largest difference, in parts of the largest value."""
     numbers = _numbers(got, expected, name)
-    if not expected.size:
-        return 0.0
     for values, owner in ((expected, "the reader"), (numbers, "the net")):
         if not np.isfinite(values).all():
             raise ValueError(
                 f"check: node {name!r} has values that are not finite in {owner}, which cannot be "
                 "compared: make weights or inputs smaller."
             )
-    largest = float(np.abs(expected).max())
-    return float(np.abs(expected - numbers).max()) / max(largest, 1e-300)
+    largest = float(np.abs(expected).max(initial=1e-300))
+    return float(np.abs(expected - numbers).max(initial=0.0)) / largest

@@ -1,6 +1,8 @@
 """`GraphDraft`: the nodes and edges of a NIR graph that is being written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,170 +10,254 @@ from numpy.typing import NDArray
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.graph import Edge
-from nwavesdk.interop.nir.node import MODULE_KEY, RESET_KEY, SUBTRACTION, Array
-from nwavesdk.interop.nir.sources import SOFT_RESET
+from nwavesdk.interop.nir.graph import Edge, flat_graph, order_graph
+from nwavesdk.interop.nir.node import (
+    MODULE_KEY,
+    RESET_KEY,
+    SUBTRACTION,
+    Array,
+    Node,
+    NodeError,
+    Shape,
+    shaped,
+)
 
-__all__ = ["GraphDraft", "NoNodeError", "Signal", "refusal"]
+__all__ = ["INPUT", "Entry", "GraphDraft", "Signal", "unused_name"]
 
 INPUT, OUTPUT = "input", "output"
 
 
+@dataclass(frozen=True)
 class Signal:
     """What one step of a net has at some place: the sum of the outputs of nodes.
 
-    Args:
+    Attributes:
         names: The nodes; a name that is there twice counts twice.
         shape: Shape of a step.
     """
 
-    def __init__(self, names: Sequence[str], shape: tuple[int, ...]) -> None:
-        self.names = tuple(names)
-        self.shape = tuple(shape)
-
-    def plus(self, other: "Signal") -> "Signal":
-        """The sum of two signals of one shape."""
-        return Signal(self.names + other.names, self.shape)
+    names: tuple[str, ...]
+    shape: Shape
 
 
-class NoNodeError(ValueError):
-    """A module has no exact node.
-
-    Args:
-        fault: Which module, what it has, and what NIR has.
-        remedy: What to change in Python.
-    """
-
-    def __init__(self, fault: str, remedy: str) -> None:
-        super().__init__(f"to_nir: {fault}: {remedy}.")
-        self.fault = fault
-
-
-def refusal(path: str, got: str, expected: str, remedy: str) -> NoNodeError:
-    """The error of a module that has no exact node."""
-    where = f"module {shown(path)}" if path else "the net"
-    return NoNodeError(f"{where}: got {got}, expected {expected}", remedy)
+def unused_name(base: str, taken: Collection[str]) -> str:
+    """A name that is not taken: with a number where it is."""
+    number = 1
+    name = base
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    return name
 
 
 class GraphDraft:
     """Nodes and edges, in the order of their evaluation.
 
+    A cycle has a signal of the step before, whose sources are known later: `begin_cycle` returns
+    it, `end_cycle` gives it its sources. A reader takes the step on the edge that closes the cycle
+    in its search; where this is another edge, the file has a Delay of one step.
+
     Args:
+        shape: Shape of a step of the input.
         dt: Length of a step [s].
         discretization: `"exact"` or `"euler"`.
-        allow: What is allowed that other readers do not know.
+
+    Attributes:
+        input_shape: Shape of a step of the input of the graph.
+        nodes: The nodes by name.
+        notes: What a reader should know, one line each.
     """
 
-    def __init__(self, dt: float, discretization: str, allow: frozenset[str]) -> None:
-        self.nir = require("nir", "interop")
+    def __init__(self, shape: Shape, dt: float, discretization: str) -> None:
+        self.input_shape = shape
         self.dt = dt
         self.discretization = discretization
-        self.allow = allow
-        self.nodes: dict[str, Any] = {}
-        self.edges: list[Edge] = []
+        self.nodes: dict[str, Node] = {}
         self.notes: list[str] = []
-        self.input_shape: tuple[int, ...] = ()
+        self._edges: list[Edge] = []
+        # The signals of the step before, by a name that stands for them, and the names of those
+        # whose step no Delay takes.
+        self._cycles: dict[str, Signal] = {}
+        self._lack_step: set[str] = set()
 
-    def begin(self, shape: tuple[int, ...]) -> Signal:
-        """The input of the graph."""
-        self.input_shape = shape
-        return Signal([INPUT], shape)
+    def connect(self, signal: Signal, target: str) -> None:
+        """Add edges from a signal to a node."""
+        self._edges += [(source, target) for source in signal.names]
+
+    # Cycles
+
+    def begin_cycle(self, shape: Shape) -> Signal:
+        """A signal of the step before."""
+        marker = f"<step {len(self._cycles)}>"
+        self._cycles[marker] = Signal((), shape)
+        return Signal((marker,), shape)
+
+    def end_cycle(self, entry: "Entry", source: Signal, *, has_delay: bool = False) -> None:
+        """Let a signal of the step before come from a signal.
+
+        Args:
+            entry: The container, with the signal as `begin_cycle` returned it.
+            source: The signal that it comes from.
+            has_delay: Whether it leads to a Delay, which takes the step.
+
+        Raises:
+            NodeError: If the shapes differ, or the cycle has no node.
+        """
+        late = entry.signal
+        if source.shape != late.shape or not self._cycles.keys().isdisjoint(source.names):
+            raise entry.refusal(
+                f"a feedback of shape {list(source.shape)}",
+                f"{list(late.shape)}, the shape of the input, through at least one layer",
+                "change the body or the feedback",
+            )
+        self._cycles[late.names[0]] = source
+        if not has_delay:
+            self._lack_step.add(late.names[0])
+
+    # The graph
+
+    def finish(self, output: Signal, metadata: Mapping[str, Any]) -> Any:
+        """The `nir.NIRGraph` whose output is a signal."""
+        graph, cuts = self._written(output, metadata)
+        with suppress(NodeError):  # of a cycle that needs a Delay
+            if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
+                return graph
+        for marker in sorted(self._lack_step):
+            entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
+            self._cycles[marker] = entry.signal
+        self._lack_step.clear()
+        return self._written(output, metadata)[0]
+
+    def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[Edge]]:
+        """The graph, and the edges that must pass on the value of the step before."""
+        nir = require("nir", "interop")
+        nodes = {INPUT: nir.Input({"input": np.array(self.input_shape)})}
+        nodes |= {name: _as_nir(node, nir) for name, node in self.nodes.items()}
+        nodes[OUTPUT] = nir.Output({"output": np.array(output.shape)})
+
+        edges: dict[Edge, bool] = {}
+        for source, target in [*self._edges, *((name, OUTPUT) for name in output.names)]:
+            is_late = source in self._lack_step
+            for name in self._cycles[source].names if source in self._cycles else (source,):
+                if (name, target) not in edges:
+                    edges[name, target] = is_late
+                    continue
+                # NIR has no two edges between the same nodes: a Scale by 1 carries the second one.
+                again = f"{name}_again_{len(nodes)}"
+                shape = self.nodes[name].shape_out if name in self.nodes else self.input_shape
+                nodes[again] = nir.Scale(scale=np.ones(shape, np.float32))
+                edges |= {(name, again): False, (again, target): is_late}
+
+        graph = nir.NIRGraph(nodes, list(edges), metadata=dict(metadata))
+        return graph, {edge for edge, is_late in edges.items() if is_late}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A module that is being written.
+
+    Attributes:
+        draft: The graph.
+        path: Name of the module.
+        module: The module.
+        signal: Its input.
+    """
+
+    draft: GraphDraft
+    path: str
+    module: Any
+    signal: Signal
+
+    @property
+    def place(self) -> str:
+        """How errors name the module."""
+        return f"to_nir: module {shown(self.path)}" if self.path else "to_nir: the net"
+
+    def refusal(self, got: str, expected: str, remedy: str) -> NodeError:
+        """The error of a module that has no exact node."""
+        return NodeError(self.place, got, expected, remedy)
 
     def add(
-        self,
-        kind: str,
-        path: str,
-        signal: Signal,
-        shape: tuple[int, ...] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        **values: Any,
+        self, kind: str, arrays: Mapping[str, Array], settings: Mapping[str, Any] | None = None
     ) -> Signal:
-        """Add a node that gets a signal.
+        """Add a node that gets the signal.
 
         Args:
             kind: Name of its class in `nir`.
-            path: Name of the module that it comes from.
-            signal: Its input.
-            shape: Shape of a step of its output; None is that of its input.
-            metadata: What the file says about it besides NIR.
-            values: Its parameters.
+            arrays: Its parameters that are arrays.
+            settings: Its other parameters, as tuples.
 
         Returns:
             Its output.
-        """
-        node = getattr(self.nir, kind)(**values)
-        out = signal.shape if shape is None else shape
-        # nir 1.0.8 derives wrong shapes for kernels that are not square, and none for pools.
-        node.input_type = {"input": np.array(signal.shape)}
-        node.output_type = {"output": np.array(out)}
-        node.metadata = dict(metadata or {})
-        name = self._name(kind, path)
-        self.nodes[name] = node
-        self._connect(signal, name)
-        return Signal([name], out)
-
-    def connect(self, signal: Signal, target: str) -> None:
-        """Add edges from a signal to a node that is there."""
-        self._connect(signal, target)
-
-    def replace_source(self, marker: str, signal: Signal) -> None:
-        """Let the edges from a marker come from a signal."""
-        targets = [target for source, target in self.edges if source == marker]
-        self.edges = [edge for edge in self.edges if edge[0] != marker]
-        for target in targets:
-            self._connect(signal, target)
-
-    def _connect(self, signal: Signal, target: str) -> None:
-        for source in signal.names:
-            if (source, target) in self.edges:
-                # NIR has no two edges between the same nodes: a Scale by 1 carries the second one.
-                name = self._name("Scale", f"{source}_again")
-                scale = self.nir.Scale(scale=np.ones(signal.shape, np.float32))
-                self.nodes[name] = scale
-                self.edges += [(source, name), (name, target)]
-            else:
-                self.edges.append((source, target))
-
-    def _name(self, kind: str, path: str) -> str:
-        base = path.replace(".", "_") or kind.lower()
-        base = f"{kind.lower()}_{base}" if base[0].isdigit() else base
-        name = base
-        number = 2
-        while name in self.nodes or name in (INPUT, OUTPUT):
-            name = f"{base}_{number}"
-            number += 1
-        return name
-
-    def subtraction(self, path: str) -> dict[str, Any]:
-        """The metadata of a node whose spikes subtract the threshold.
 
         Raises:
-            ValueError: If that is not allowed.
+            NodeError: If it does not take such an input.
         """
-        if SOFT_RESET not in self.allow:
-            raise refusal(
-                path,
-                "a reset by subtraction",
-                "one to a value, the only reset of NIR",
-                'train with reset_mechanism="zero", or allow it with --allow soft-reset '
-                '(allow={"soft-reset"}): other readers will then reset to 0',
-            )
-        return {RESET_KEY: SUBTRACTION}
+        return self.add_node(Node(kind, arrays, settings or {}, self.place))
 
-    def of_module(self, path: str) -> dict[str, Any]:
-        """The metadata of a node that is a layer of the net, by whose name `check` finds it."""
-        return {MODULE_KEY: path} if path else {}
+    def add_node(self, node: Node) -> Signal:
+        """Add a node that gets the signal; its output."""
+        remedy = "put nn.Flatten before it, or give the input_shape of the net"
+        node = shaped(replace(node, remedy=remedy), self.signal.shape, [])
+        base = self.path.replace(".", "_") or node.kind.lower()
+        base = f"{node.kind.lower()}_{base}" if base[0].isdigit() else base
+        name = unused_name(base, {*self.draft.nodes, INPUT, OUTPUT})
+        self.draft.nodes[name] = node
+        self.draft.connect(self.signal, name)
+        return Signal((name,), node.shape_out)
 
-    def delay(self, path: str, signal: Signal, steps: NDArray[np.int64] | int) -> Signal:
-        """A signal that arrives later; the same signal for no step."""
-        delays: Array = np.broadcast_to(np.asarray(steps, np.float64), signal.shape) * self.dt
+    def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "Entry":
+        """A part of the module that gets the signal some steps later.
+
+        Args:
+            suffix: What its name has after the name of the module.
+            steps: The steps; none adds no node.
+        """
+        part = replace(self, path=f"{self.path}_{suffix}" if self.path and suffix else self.path)
+        delays = np.asarray(steps, np.float64) * self.draft.dt
         if not delays.any():
-            return signal
-        return self.add("Delay", f"{path}_delay" if path else "", signal, delay=delays)
+            return part
+        delay = replace(part, path=f"{part.path}_delay" if part.path else "")
+        return replace(part, signal=delay.add("Delay", {"delay": delays}))
 
-    def finish(self, signal: Signal, metadata: Mapping[str, Any]) -> Any:
-        """The `nir.NIRGraph` whose output is a signal."""
-        self.nodes = {INPUT: self.nir.Input({"input": np.array(self.input_shape)}), **self.nodes}
-        self.nodes[OUTPUT] = self.nir.Output({"output": np.array(signal.shape)})
-        self._connect(signal, OUTPUT)
-        return self.nir.NIRGraph(self.nodes, self.edges, metadata=dict(metadata))
+    def inside(self, name: str, module: Any, signal: Signal) -> "Entry":
+        """A module of a container, and its input."""
+        return Entry(self.draft, f"{self.path}.{name}" if self.path else name, module, signal)
+
+    def total(self, parts: Sequence[Signal]) -> Signal:
+        """The sum of signals.
+
+        Raises:
+            NodeError: If they have different shapes.
+        """
+        first = parts[0]
+        for part in parts:
+            if part.shape != first.shape:
+                raise self.refusal(
+                    f"outputs of shapes {list(first.shape)} and {list(part.shape)} that are added",
+                    "equal shapes",
+                    "change the sizes of the modules",
+                )
+        return Signal(tuple(name for part in parts for name in part.names), first.shape)
+
+
+def _as_nir(node: Node, nir: Any) -> Any:
+    """A node of `nir`."""
+    values: dict[str, Any] = {key: np.array(array) for key, array in node.arrays.items()}
+    for key, value in node.settings.items():
+        values[key] = value[0] if not isinstance(value, str) and len(value) == 1 else value
+    if node.kind.startswith("Conv"):
+        values["input_shape"] = node.shape_in[1] if node.kind == "Conv1d" else node.shape_in[1:]
+    if node.kind.endswith("Pool2d"):
+        values = {key: np.array(value) for key, value in values.items()}
+    if node.kind == "Flatten":
+        values["input_type"] = {"input": np.array(node.shape_in)}
+    written = getattr(nir, node.kind)(**values)
+
+    # nir 1.0.8 derives wrong shapes for kernels that are not square, and none for pools.
+    written.input_type = {"input": np.array(node.shape_in)}
+    written.output_type = {"output": np.array(node.shape_out)}
+    written.metadata = {MODULE_KEY: node.module} if node.module else {}
+    if node.reset == SUBTRACTION:
+        written.metadata[RESET_KEY] = SUBTRACTION
+    return written

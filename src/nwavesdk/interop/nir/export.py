@@ -1,8 +1,8 @@
 """From a net to a NIR graph: the walk over its containers."""
 
 import copy
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,28 +12,31 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nwavesdk import __version__
 from nwavesdk.internal.checks import choice, positive_number, shown, whole_number
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.draft import GraphDraft, Signal, refusal
+from nwavesdk.interop.nir.draft import INPUT, Entry, GraphDraft, Signal
 from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,
     DISCRETIZATIONS,
     DT_KEY,
     INPUT_KEY,
     VERSION_KEY,
-    raw_graph,
 )
 from nwavesdk.interop.nir.modules import Delay, SpikingGraph
-from nwavesdk.interop.nir.neuron_nodes import NEURONS, add_neurons
-from nwavesdk.interop.nir.order import ordered
+from nwavesdk.interop.nir.neuron_nodes import Form, form_of, nodes_of
+from nwavesdk.interop.nir.node import SUBTRACTION, Shape
+from nwavesdk.interop.nir.plain_nodes import WRITERS
 from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
-from nwavesdk.interop.nir.synapse_nodes import PLAIN_MODULES, add_plain
 from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.layers.past import PastSynapse
 from nwavesdk.net import Branches, Feedback, Residual, SpikingSequential, fold
+from nwavesdk.net.container import Container
 
 __all__ = ["Exported", "export_net"]
 
 _NORMS = (_BatchNorm, SequenceNorm)
+
+# Modules that take an input of any shape, or leave its shape to a module in them.
+_SHAPELESS = (Container, nn.Sequential, nn.Identity, nn.Dropout, Dropout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,283 +88,249 @@ def export_net(
     has_norms = any(isinstance(module, _NORMS) for module in net.modules())
     folded = fold(copy.deepcopy(net).double() if has_norms else net)
     shape = _input_shape(folded.net, input_shape)
-    metadata: dict[str, Any] = {
-        VERSION_KEY: __version__,
-        DT_KEY: dt,
-        DISCRETIZATION_KEY: discretization,
-    }
-    for has_delays in (False, True):
-        walk = _Walk(GraphDraft(dt, discretization, allowed), dict(folded.kept), has_delays)
-        signal = walk.add("", folded.net, walk.draft.begin(shape), is_last=True)
-        draft = walk.draft
-        if not draft.nodes:
-            raise refusal("", type(net).__name__, "a net with at least one node", "add layers")
-        if draft.input_shape != shape:
-            metadata[INPUT_KEY] = np.array(shape)
-        graph = draft.finish(signal, metadata)
-        if not walk.cuts - ordered(raw_graph(graph), dt, discretization).delayed:
-            break
-    for norm, synapse in folded.folded.items():
-        draft.notes.append(f"{norm} (a norm) is folded into the weights of {synapse}")
-    soft = [n for n, node in draft.nodes.items() if "nwavesdk_reset" in node.metadata]
+
+    draft = GraphDraft(shape, dt, discretization)
+    walk = _Walk(folded.kept, allowed, _last_module(folded.net))
+    entry = Entry(draft, "", folded.net, Signal((INPUT,), shape))
+    signal = walk.add(entry)
+    if not draft.nodes:
+        raise entry.refusal(type(net).__name__, "a net with at least one node", "add layers")
+    metadata = {VERSION_KEY: __version__, DT_KEY: dt, DISCRETIZATION_KEY: discretization}
+    if draft.input_shape != shape:
+        metadata[INPUT_KEY] = np.array(shape)
+    graph = draft.finish(signal, metadata)
+
+    notes = [
+        *draft.notes,
+        *(f"{n} (a norm) is folded into the weights of {to}" for n, to in folded.folded.items()),
+    ]
+    soft = [name for name, node in draft.nodes.items() if node.reset == SUBTRACTION]
     if soft:
-        draft.notes.append(
+        notes.append(
             f"reset by subtraction in {', '.join(soft)}: nwavesdk reads it from the metadata with "
             f"--allow {SOFT_RESET} (allow={{{SOFT_RESET!r}}}); every other reader resets to 0 and "
             "gives other spikes"
         )
-    return Exported(graph, tuple(draft.notes))
+    return Exported(graph, tuple(notes))
 
 
 def _common_dt(net: nn.Module, dt: float | None) -> float:
     """The step of a net.
 
     Raises:
-        ValueError: If layers have different steps, or another one than `dt`.
+        ValueError: If layers have different steps, or `dt` differs from theirs.
     """
+    steps = {name: m.dt for name, m in net.named_modules() if isinstance(m, NeuronLayer)}
     if dt is not None:
-        dt = positive_number("to_nir", "dt", dt, "s")
-    steps = {n: m.dt for n, m in net.named_modules() if isinstance(m, NeuronLayer)}
-    if not steps and dt is None:
-        raise ValueError("to_nir: dt is missing, and the net has no neurons with a step: give dt.")
-    first = next(iter(steps.values()), dt)
-    for name, step in steps.items():
-        if step != first:
-            raise ValueError(
-                f"to_nir: module {shown(name)} has a step of {step:g} s, and another one "
-                f"{first:g} s, expected one step in all layers: build them with the same dt."
-            )
-    assert first is not None
-    if dt is not None and dt != first:
+        steps["dt"] = positive_number("to_nir", "dt", dt, "s")
+    if len(set(steps.values())) != 1:
         raise ValueError(
-            f"to_nir: dt must be that of the layers, {first:g} s, got {dt:g}: leave it out."
+            f"to_nir: got the steps {shown(steps)} [s], expected one, that of all layers: build "
+            "them with the same dt, and give dt only for a net without neurons."
         )
-    return first
+    return next(iter(steps.values()))
 
 
-def _input_shape(net: nn.Module, given: Sequence[int] | None) -> tuple[int, ...]:
-    known = _first_features(net)
-    if given is None:
-        if known is None:
-            raise ValueError(
-                "to_nir: the net does not decide the shape of its input: give input_shape, as in "
-                "input_shape=(2, 34, 34) (channels, height, width)."
-            )
-        return known
-    shape = (given,) if isinstance(given, int) else tuple(given)
-    return tuple(whole_number("to_nir", "input_shape", size) for size in shape)
+def _input_shape(net: nn.Module, given: Sequence[int] | None) -> Shape:
+    """The shape of a step of the input: the given one, or the one that the first module takes."""
+    if given is not None:
+        sizes = (given,) if isinstance(given, int) else given
+        return tuple(whole_number("to_nir", "input_shape", size) for size in sizes)
+    for module in net.modules():
+        if isinstance(module, NeuronLayer):
+            return module.features
+        if isinstance(module, SpikingGraph) and module.shape:
+            return module.shape
+        if isinstance(module, Synapse) and module.step_axes == 1:
+            return (module.nb_inputs,)
+        if isinstance(module, nn.Linear):
+            return (module.in_features,)
+        if not isinstance(module, _SHAPELESS):
+            break
+    raise ValueError(
+        "to_nir: the net does not decide the shape of its input: give input_shape, as in "
+        "input_shape=(2, 34, 34) (channels, height, width)."
+    )
 
 
-def _first_features(module: nn.Module) -> tuple[int, ...] | None:
-    """The shape of the input of a module, if it alone decides it."""
-    if isinstance(module, NeuronLayer):
-        return module.features
-    if isinstance(module, Synapse) and module.step_axes == 1:
-        return (module.nb_inputs,)
-    if isinstance(module, nn.Linear):
-        return (module.in_features,)
-    if isinstance(module, SpikingGraph):
-        return module.shape or None
-    if isinstance(module, Residual | Feedback):
-        return _first_features(module.body)
-    inner = list(module.children())
-    if isinstance(module, Branches):
-        known = [shape for part in inner if (shape := _first_features(part)) is not None]
-        return known[0] if known else None
-    if isinstance(module, nn.Sequential):
-        inner = [m for m in inner if not isinstance(m, nn.Identity | nn.Dropout | Dropout)]
-        return _first_features(inner[0]) if inner else None
-    return None
+def _last_module(net: nn.Module) -> nn.Module:
+    """The module whose output is the output of the net, if the net ends in one."""
+    while isinstance(net, nn.Sequential) and len(net):
+        net = net[-1]
+    return net
 
 
 class _Walk:
     """Adds the nodes of a net, module by module.
 
     Args:
-        draft: The graph.
         kept: For each norm that is not folded, the reason.
-        has_delays: Whether each cycle of a container gets a Delay of one step; otherwise `cuts` has
-            the edges that must pass on the step before.
+        allow: What is allowed that other readers do not know.
+        last: The module whose output is the output of the net: as a LIF layer without reset, it is
+            a read-out.
     """
 
-    def __init__(self, draft: GraphDraft, kept: dict[str, str], has_delays: bool) -> None:
-        self.draft = draft
+    def __init__(self, kept: Mapping[str, str], allow: frozenset[str], last: nn.Module) -> None:
         self.kept = kept
-        self.has_delays = has_delays
-        self.cuts: set[tuple[str, str]] = set()
-        self._markers = 0
+        self.allow = allow
+        self.last = last
         self._paths: dict[int, str] = {}  # of modules with a state, by their id
 
-    def add(self, path: str, module: nn.Module, signal: Signal, *, is_last: bool) -> Signal:
-        """Add a module that gets a signal; its output.
+    def add(self, entry: Entry) -> Signal:
+        """Add a module; its output.
 
         Raises:
             ValueError: If NIR has nothing that is exactly this module.
         """
-        self._require_own_state(path, module)
-        if type(module) in NEURONS and isinstance(module, NeuronLayer):
-            return add_neurons(self.draft, path, module, signal, is_last=is_last)
-        if type(module) in PLAIN_MODULES:
-            return add_plain(self.draft, path, module, signal)
+        module = entry.module
+        if isinstance(module, NeuronLayer | PastSynapse | Delay):
+            path = self._paths.setdefault(id(module), entry.path)
+            if path != entry.path:
+                raise entry.refusal(
+                    f"the layer that is also module {shown(path)}",
+                    "a separate layer, because nodes do not share their state",
+                    "build two layers",
+                )
+        form = form_of(module)
+        if form is not None:
+            return self._neurons(entry, form)
+        if type(module) in WRITERS:
+            return WRITERS[type(module)](entry)
         for kind, method in _CONTAINERS.items():
             if isinstance(module, kind) and _runs_as(module, kind):
-                result: Signal = method(self, path, module, signal, is_last)
-                return result
-        raise self._unknown(path, module)
+                signal: Signal = method(self, entry)
+                return signal
+        raise entry.refusal(
+            type(module).__name__,
+            "a module that is exactly nodes of NIR",
+            self.kept.get(
+                entry.path,
+                "use modules and containers that docs/nir.md lists, or write one step by "
+                "nwave export --torch or --onnx",
+            ),
+        )
 
-    def _require_own_state(self, path: str, module: nn.Module) -> None:
-        """Reject a module with a state that is in the net twice: nodes do not share theirs."""
-        if not isinstance(module, NeuronLayer | PastSynapse | Delay):
-            return
-        if id(module) in self._paths:
-            raise refusal(
-                path,
-                f"the layer that is also module {shown(self._paths[id(module)])}",
-                "a separate layer, because nodes do not share their state",
-                "build two layers",
+    def _neurons(self, entry: Entry, form: Form) -> Signal:
+        """The nodes of a layer of neurons, with its recurrent weights, which take one step."""
+        draft, layer = entry.draft, entry.module
+        _check_layer(entry)
+        nodes = nodes_of(form, layer, entry.place, draft.dt, draft.discretization)
+        if nodes[0].reset == SUBTRACTION and SOFT_RESET not in self.allow:
+            raise entry.refusal(
+                "a reset by subtraction",
+                "one to a value, the only reset of NIR",
+                'train with reset_mechanism="zero", or allow it with --allow soft-reset '
+                '(allow={"soft-reset"}): other readers will then reset to 0',
             )
-        self._paths[id(module)] = path
-
-    def _unknown(self, path: str, module: nn.Module) -> ValueError:
-        got = f"{type(module).__name__}"
-        if path in self.kept:
-            return refusal(
-                path, f"{got}, which is not folded", "a norm that can be", self.kept[path]
+        is_recurrent = layer.layer_topology == "RC"
+        if len(nodes) == 2 and layer is self.last and not is_recurrent:
+            nodes = nodes[:1]
+            draft.notes.append(
+                f"{entry.path} (LIFLayer without reset) is a read-out: the graph gives its membrane"
             )
-        if isinstance(module, NeuronLayer):
-            ours = sorted(kind.__name__ for kind in NEURONS if "NIR" not in kind.__name__)
-            names = ", ".join(ours)
-            remedy = "use one of these, or write one step by nwave export --torch or --onnx"
-            has = f"{got}, a neuron that NIR does not have"
-            return refusal(path, has, f"one of {names}", remedy)
-        remedy = "use modules that NIR has, listed in docs/nir.md"
-        if next(module.children(), None) is not None:
-            remedy = "build it of SpikingSequential, Residual, Branches and Feedback"
-        return refusal(path, got, "a module that is exactly nodes of NIR", remedy)
 
-    def in_order(self, path: str, net: nn.Module, signal: Signal, is_last: bool) -> Signal:
+        out = first = entry.add_node(replace(nodes[0], module=entry.path))
+        for node in nodes[1:]:
+            spikes = replace(entry.after("spikes", 0), signal=out)
+            out = spikes.add_node(replace(node, module=entry.path))
+        if is_recurrent:
+            # [from, to] becomes [to, from].
+            matrix = layer.effective_recurrent_weights().detach().cpu().numpy().T.copy()
+            loop = replace(entry.after("recurrent", 0), signal=out)
+            draft.connect(loop.add("Linear", {"weight": matrix}), first.names[0])
+        return out
+
+    def _in_order(self, entry: Entry) -> Signal:
         """The modules of a container that runs them one after the other."""
-        modules = [(name, module) for name, module in net._modules.items() if module is not None]
-        for place, (name, module) in enumerate(modules):
-            ends = is_last and place == len(modules) - 1
-            signal = self.add(_join(path, name), module, signal, is_last=ends)
+        signal = entry.signal
+        for name, module in entry.module._modules.items():
+            signal = self.add(entry.inside(name, module, signal))
         return signal
 
-    def residual(
-        self,
-        path: str,
-        net: Any,
-        signal: Signal,
-        is_last: bool,  # noqa: ARG002  # all methods of _CONTAINERS take it
-    ) -> Signal:
-        body = self.add(_join(path, "body"), net.body, signal, is_last=False)
+    def _residual(self, entry: Entry) -> Signal:
+        net, signal = entry.module, entry.signal
+        body = self.add(entry.inside("body", net.body, signal))
         if net.shortcut is not None:
-            signal = self.add(_join(path, "shortcut"), net.shortcut, signal, is_last=False)
-        _require_equal(path, body, signal)
-        return body.plus(signal)
+            signal = self.add(entry.inside("shortcut", net.shortcut, signal))
+        return entry.total([body, signal])
 
-    def branches(
-        self,
-        path: str,
-        net: Any,
-        signal: Signal,
-        is_last: bool,  # noqa: ARG002  # all methods of _CONTAINERS take it
-    ) -> Signal:
-        parts = [
-            self.add(_join(path, name), branch, signal, is_last=False)
-            for name, branch in net._modules.items()
-        ]
-        if net.join == "concatenate":
-            parts = self._concatenated(path, parts)
-        total = parts[0]
-        for part in parts[1:]:
-            _require_equal(path, total, part)
-            total = total.plus(part)
-        return total
+    def _branches(self, entry: Entry) -> Signal:
+        branches = entry.module._modules.items()
+        parts = [self.add(entry.inside(name, net, entry.signal)) for name, net in branches]
+        if entry.module.join == "add":
+            return entry.total(parts)
 
-    def _concatenated(self, path: str, parts: list[Signal]) -> list[Signal]:
-        """Each part as some rows of the whole, by a Linear of zeros and ones: NIR only adds."""
+        # Each part as some rows of the whole, by a Linear of zeros and ones: NIR only adds.
         if any(len(part.shape) != 1 for part in parts):
-            raise refusal(
-                path,
+            raise entry.refusal(
                 "branches whose channels are concatenated",
                 "features in one dimension, or join='add'",
                 "flatten the branches first",
             )
-        whole = np.eye(sum(part.shape[0] for part in parts), dtype=np.float32)
-        placed = []
-        start = 0
-        for number, part in enumerate(parts):
-            rows = whole[:, start : start + part.shape[0]].copy()
-            start += part.shape[0]
-            name = _join(path, f"join{number}")
-            placed.append(self.draft.add("Linear", name, part, (len(whole),), weight=rows))
-        return placed
+        ends = np.cumsum([part.shape[0] for part in parts])
+        rows = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
+        joins = [entry.inside(f"join{i}", None, part) for i, part in enumerate(parts)]
+        pairs = zip(joins, rows, strict=True)
+        return entry.total([join.add("Linear", {"weight": weight}) for join, weight in pairs])
 
-    def feedback(self, path: str, net: Any, signal: Signal, is_last: bool) -> Signal:
-        self._markers += 1
-        marker = f"<feedback {self._markers}>"
-        entered = Signal((*signal.names, marker), signal.shape)
-        out = self.add(_join(path, "body"), net.body, entered, is_last=is_last)
+    def _feedback(self, entry: Entry) -> Signal:
+        net, draft = entry.module, entry.draft
+        late = draft.begin_cycle(entry.signal.shape)
+        out = self.add(entry.inside("body", net.body, entry.total([entry.signal, late])))
         back = out
         if net.feedback is not None:
-            back = self.add(_join(path, "feedback"), net.feedback, out, is_last=False)
-        if marker in back.names or back.shape != signal.shape:
-            raise refusal(
-                path,
-                f"a feedback of shape {list(back.shape)}",
-                f"that of the input, {list(signal.shape)}, through at least one neuron layer",
-                "change the body or the feedback",
-            )
-        self._close(path, marker, back)
+            back = self.add(entry.inside("feedback", net.feedback, out))
+        draft.end_cycle(replace(entry, signal=late), back)
         return out
 
-    def _close(self, path: str, marker: str, back: Signal) -> None:
-        """Let what a marker leads to get a signal one step later."""
-        if self.has_delays:
-            self.draft.replace_source(marker, self.draft.delay(_join(path, "step"), back, 1))
-            return
-        targets = [target for source, target in self.draft.edges if source == marker]
-        self.cuts |= {(source, target) for source in back.names for target in targets}
-        self.draft.replace_source(marker, back)
-
-    def graph(self, path: str, net: SpikingGraph, signal: Signal, is_last: bool) -> Signal:
+    def _graph(self, entry: Entry) -> Signal:
         """An imported graph."""
-        signals = {"input": signal}
-        steps: list[tuple[str, str]] = []  # markers, and what leads to them one step later
-        delays: list[tuple[str, str]] = []  # the same, of Delays that hold this step
-        for name in net.order:
-            module = net._modules[name]
-            assert module is not None
-            names: list[str] = []
-            is_held = False
+        net, draft = entry.module, entry.draft
+        signals = {"input": entry.signal}
+        cycles: list[tuple[Signal, str, bool]] = []
+        for name in (*net.order, "output"):
+            module = net._modules.get(name)
+            delayed = [source for source in net.sources[name] if (source, name) in net.delayed]
+            # A Delay in a cycle has given one of its steps to the edges into it.
+            takes_step = bool(delayed) and isinstance(module, Delay)
+            parts = []
             for source in net.sources[name]:
-                if (source, name) not in net.delayed:
-                    names += signals[source].names
-                    continue
-                self._markers += 1
-                names.append(f"<step {self._markers}>")
-                is_held = isinstance(module, Delay)
-                (delays if is_held else steps).append((names[-1], source))
-            at_once = [s for s in net.sources[name] if (s, name) not in net.delayed]
-            shape = signals[at_once[0]].shape if at_once else _features_of(module)
-            entered = Signal(names, shape)
-            if is_held and isinstance(module, Delay):
-                # The edge into it has taken one of its steps.
-                held = module.steps.cpu().numpy() + 1
-                signals[name] = self.draft.delay(_join(path, name), entered, held)
-                continue
-            ends = is_last and net.sources["output"] == (name,)
-            signals[name] = self.add(_join(path, name), module, entered, is_last=ends)
-        for marker, source in delays:
-            self.draft.replace_source(marker, signals[source])
-        for marker, source in steps:
-            self._close(_join(path, source), marker, signals[source])
-        total: Signal | None = None
-        for source in net.sources["output"]:
-            total = signals[source] if total is None else total.plus(signals[source])
-        assert total is not None
-        return total
+                if source in delayed:
+                    parts.append(draft.begin_cycle(net.shapes[source]))
+                    cycles.append((parts[-1], source, takes_step))
+                else:
+                    parts.append(signals[source])
+            inside = entry.inside(name, module, entry.total(parts))
+            if takes_step:
+                signals[name] = inside.after("", module.steps.cpu().numpy() + 1).signal
+            else:
+                signals[name] = inside.signal if module is None else self.add(inside)
+        for late, source, takes_step in cycles:
+            draft.end_cycle(replace(entry, signal=late), signals[source], has_delay=takes_step)
+        return signals["output"]
+
+
+def _check_layer(entry: Entry) -> None:
+    """Reject a layer of neurons whose input or recurrent weights NIR does not have."""
+    layer, shape = entry.module, entry.signal.shape
+    if layer.recurrent_delays is not None:
+        raise entry.refusal(
+            "delays of recurrent weights",
+            "recurrent weights that act one step later",
+            "leave recurrent_delays out, or use Feedback with a DelayedSynapse",
+        )
+    if layer.features != shape:
+        raise entry.refusal(
+            f"an input of shape {list(shape)}",
+            f"that of the neurons, {list(layer.features)}",
+            "give the input_shape of the net",
+        )
+    if layer.layer_topology == "RC" and len(shape) != 1:
+        raise entry.refusal(
+            f"recurrent weights of neurons {list(shape)}",
+            "neurons in one dimension, because NIR cannot restore others",
+            "flatten the features before the layer",
+        )
 
 
 def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -370,31 +339,11 @@ def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
 
 
-def _features_of(module: nn.Module) -> tuple[int, ...]:
-    shape = tuple(module.steps.shape) if isinstance(module, Delay) else _first_features(module)
-    assert shape is not None
-    return shape
-
-
-def _require_equal(path: str, first: Signal, second: Signal) -> None:
-    if first.shape != second.shape:
-        raise refusal(
-            path,
-            f"outputs of shapes {list(first.shape)} and {list(second.shape)} that are added",
-            "equal shapes",
-            "change the sizes of the modules",
-        )
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
 _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {
-    SpikingGraph: _Walk.graph,
-    SpikingSequential: _Walk.in_order,
-    nn.Sequential: _Walk.in_order,
-    Residual: _Walk.residual,
-    Branches: _Walk.branches,
-    Feedback: _Walk.feedback,
+    SpikingGraph: _Walk._graph,
+    SpikingSequential: _Walk._in_order,
+    nn.Sequential: _Walk._in_order,
+    Residual: _Walk._residual,
+    Branches: _Walk._branches,
+    Feedback: _Walk._feedback,
 }

@@ -14,19 +14,16 @@ from typing import Any
 from nwavesdk.internal.checks import require_memory, shown
 from nwavesdk.internal.files import FileError, one_line, printable, read_bytes
 from nwavesdk.internal.imports import require
+from nwavesdk.interop.nir.node import ARRAYS, as_text
 
 __all__ = ["NODE_KINDS", "graph_bytes", "read_nir"]
 
-NODE_KINDS = (
-    *("Affine", "AvgPool2d", "Conv1d", "Conv2d", "CubaLI", "CubaLIF", "Delay", "Flatten"),
-    *("I", "IF", "Input", "LI", "LIF", "Linear", "NIRGraph", "Output", "Scale", "SumPool2d"),
-    "Threshold",
-)
+NODE_KINDS = tuple(sorted([*ARRAYS, "Input", "NIRGraph", "Output"]))
 """The nodes of NIR 1.0 that a file may have."""
 
 # Largest file that is read [bytes], and how deep its groups may nest.
-MOST_BYTES = 2**31
-MOST_DEPTH = 40
+MAX_BYTES = 2**31
+MAX_DEPTH = 40
 
 REMEDY = "write it again with nir.write"
 
@@ -56,14 +53,12 @@ def read_nir(path: str | Path) -> Any:
     nir = require("nir", "interop")
     h5py = require("h5py", "interop")
     path = Path(path)
-    content = read_bytes(path, MOST_BYTES)
+    content = read_bytes(path, MAX_BYTES)
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             _check_content(path, file, h5py)
         graph = nir.read(io.BytesIO(content), type_check=False)
-    except FileError:
-        raise
-    except (KeyboardInterrupt, MemoryError):
+    except (FileError, MemoryError):
         raise
     except Exception as error:  # h5py and nir raise errors of many kinds for damaged files
         reason = f"{type(error).__name__}: {one_line(error)}"
@@ -90,6 +85,7 @@ def _check_content(path: Path, file: Any, h5py: Any) -> None:
     """Reject links, unknown nodes, and more data than the memory holds."""
     if "node" not in file or not isinstance(file["node"], h5py.Group):
         raise FileError(path, "is not a NIR graph (it has no group 'node')", REMEDY)
+    # Not by `visititems_links` of h5py, which does not return from some damaged files.
     size = _size_of(path, file, h5py, 0)
     require_memory(printable(path), "its arrays", 3 * size, "use a smaller graph")
     _check_kinds(path, file["node"], h5py)
@@ -101,32 +97,28 @@ def _size_of(path: Path, group: Any, h5py: Any, depth: int) -> int:
     Raises:
         FileError: If the group has links, or nests too deeply.
     """
-    if depth > MOST_DEPTH:
-        raise FileError(path, f"nests more than {MOST_DEPTH} groups", REMEDY)
+    if depth > MAX_DEPTH:
+        raise FileError(path, f"nests more than {MAX_DEPTH} groups", REMEDY)
     size = 0
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             raise FileError(path, f"has a link at {shown(key)}, expected data", REMEDY)
-        item = group[key]
-        if isinstance(item, h5py.Group):
-            size += _size_of(path, item, h5py, depth + 1)
-        elif isinstance(item, h5py.Dataset):
-            if item.external:
+        entry = group[key]
+        if isinstance(entry, h5py.Group):
+            size += _size_of(path, entry, h5py, depth + 1)
+        elif isinstance(entry, h5py.Dataset):
+            if entry.external:
                 raise FileError(path, f"keeps {shown(key)} in another file", REMEDY)
-            size += item.nbytes
+            size += entry.nbytes
     return size
 
 
 def _check_kinds(path: Path, node: Any, h5py: Any, name: str = "") -> None:
-    kind = node["type"][()] if "type" in node else None
-    kind = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else kind
-    where = f"the node {shown(name)}" if name else "the graph"
+    """Reject nodes that NIR does not have, by their name."""
+    kind = as_text(node["type"][()])
     if kind not in NODE_KINDS:
-        what = f"has {where} of type {shown(kind)}, which is not a node of NIR 1.0"
-        raise FileError(path, what, f"expected one of {', '.join(NODE_KINDS)}; replace the node")
-    if not name and kind != "NIRGraph":
-        raise FileError(path, f"holds a single node, {kind}, not a graph", REMEDY)
-    nodes = node["nodes"] if kind == "NIRGraph" and "nodes" in node else {}
-    for key in nodes:
-        if isinstance(nodes[key], h5py.Group):
-            _check_kinds(path, nodes[key], h5py, f"{name}.{key}" if name else key)
+        fault = f"has the node {shown(name)} of type {shown(kind)}, which is not in NIR 1.0"
+        known = f"expected one of {', '.join(NODE_KINDS)}; replace the node"
+        raise FileError(path, fault, known)
+    for key, inner in node["nodes"].items() if kind == "NIRGraph" else ():
+        _check_kinds(path, inner, h5py, f"{name}.{key}" if name else key)

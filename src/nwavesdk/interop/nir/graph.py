@@ -1,16 +1,31 @@
-"""NIR graphs as numbers: flattened, without torch and without the equation of a neuron.
+"""NIR graphs as numbers: flattened and in order, without torch and the equation of a neuron.
 
 Both the layers that `load` builds and the reader in `replay` take such a graph.
+
+A cycle passes one step: the value of an edge that closes a cycle is that of the step before, 0 at
+first. Where a Delay of at least one step is in the cycle, the cycle has that delay and no further
+step.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
+import networkx
 import numpy as np
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.interop.nir.node import Node, read_node
+from nwavesdk.interop.nir.node import (
+    STATEFUL,
+    Node,
+    NodeError,
+    Shape,
+    read_node,
+    shaped,
+    whole_numbers,
+)
 
 __all__ = [
     "DISCRETIZATIONS",
@@ -20,8 +35,8 @@ __all__ = [
     "VERSION_KEY",
     "Edge",
     "Graph",
-    "RawGraph",
-    "raw_graph",
+    "flat_graph",
+    "order_graph",
 ]
 
 Edge = tuple[str, str]
@@ -34,64 +49,44 @@ DISCRETIZATION_KEY = "nwavesdk_discretization"
 # Shape of a step of the input of the net, where that of the graph differs.
 INPUT_KEY = "nwavesdk_input_shape"
 
+# The name from which a search begins; no node has it.
+START = 0
 
-@dataclass(frozen=True)
+
+@dataclass(eq=False)
 class Graph:
-    """A flat graph.
+    """A flat graph; `order_graph` completes it.
 
     Attributes:
-        nodes: The nodes by name, in the order of their evaluation, without Input and Output.
+        nodes: The nodes by name, without Input and Output; in the order of their evaluation.
         edges: Pairs of names; `input` and `output` are the ends of the graph. Several edges into a
             node add up.
-        delayed: The edges that pass on the value of the step before.
         input: Name of the node Input.
         output: Name of the node Output.
-        shape_in: Shape of a step of the input.
+        shape_in: Shape of a step of the input; `()` if it is unknown.
         shape_out: Shape of a step of the output.
         dt: Length of a step [s].
         discretization: `"exact"` or `"euler"`.
+        metadata: The metadata of the graph.
         notes: What was assumed, one line each.
-        metadata: Those of the graph.
-    """
-
-    nodes: Mapping[str, Node]
-    edges: tuple[Edge, ...]
-    delayed: frozenset[Edge]
-    input: str
-    output: str
-    shape_in: tuple[int, ...]
-    shape_out: tuple[int, ...]
-    dt: float
-    discretization: str
-    notes: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def sources(self, name: str) -> list[str]:
-        """The nodes whose outputs a node adds up, in the order of the edges."""
-        return [source for source, target in self.edges if target == name]
-
-
-@dataclass
-class RawGraph:
-    """A flat graph before shapes and order are known.
-
-    Attributes:
-        nodes: The nodes by name.
-        edges: As in `Graph`.
-        input: Name of the node Input.
-        output: Name of the node Output.
-        shapes: What Input and Output say of their shapes, or None.
-        notes: What was assumed.
-        metadata: Those of the graph.
+        delayed: The edges that pass on the value of the step before.
     """
 
     nodes: dict[str, Node]
     edges: list[Edge]
     input: str
     output: str
-    shapes: dict[str, tuple[int, ...] | None]
-    notes: list[str]
+    shape_in: Shape
+    shape_out: Shape
+    dt: float
+    discretization: str
     metadata: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    delayed: set[Edge] = field(default_factory=set)
+
+    def sources(self, name: str) -> list[str]:
+        """The nodes whose outputs a node adds up, in the order of the edges."""
+        return [source for source, target in self.edges if target == name]
 
     def insert_before(self, name: str, new: str, node: Node) -> None:
         """Put a node on all edges into another one."""
@@ -102,102 +97,236 @@ class RawGraph:
 # From `nir` to a flat graph
 
 
-def raw_graph(graph: Any) -> RawGraph:
-    """Flatten a `nir.NIRGraph`: nested graphs unfold, and their names get that of their graph.
+def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
+    """Flatten a `nir.NIRGraph`: nested graphs unfold, and their names get the name of their graph.
 
     Raises:
         ValueError: If a node is unknown, a parameter is missing or is not a finite number, an edge
-            leads nowhere, or the graph has more than one input or output.
+            leads nowhere or is there twice, or a graph has more than one input or output.
     """
     nodes: dict[str, Any] = {}
     edges: list[Edge] = []
-    inputs, outputs = _unfold(graph, "", nodes, edges)
-    for what, names in (("Input", inputs), ("Output", outputs)):
-        if len(names) != 1:
-            raise ValueError(
-                f"NIR: the graph has {len(names)} nodes {what}, expected one: split the graph."
-            )
-    ends = {inputs[0], outputs[0]}
-    shapes = {name: _shape_of(nodes[name]) for name in ends}
-    inner = {name: node for name, node in nodes.items() if name not in ends}
-    for name in [n for n, node in inner.items() if type(node).__name__ in ("Input", "Output")]:
-        edges = _without(name, edges)
-        del inner[name]
-    metadata = getattr(graph, "metadata", None)
-    return RawGraph(
-        {name: read_node(name, node) for name, node in inner.items()},
+    first, last = _unfold(graph, "", nodes, edges)
+    shape_in, shape_out = _shape_of(nodes.pop(first)), _shape_of(nodes.pop(last))
+
+    for name in [
+        name for name, node in nodes.items() if type(node).__name__ in ("Input", "Output")
+    ]:
+        del nodes[name]
+        before = [source for source, target in edges if target == name != source]
+        edges = [
+            (origin, target)
+            for source, target in edges
+            if target != name
+            for origin in (before if source == name else [source])
+        ]
+    twice = [edge for place, edge in enumerate(edges) if edge in edges[:place]]
+    if twice:
+        raise NodeError(
+            f"NIR: the edge {twice[0][0]!r} -> {twice[0][1]!r}",
+            "it twice",
+            "it once",
+            "remove one, or scale by 2 in a node",
+        )
+
+    return Graph(
+        {name: read_node(name, node) for name, node in nodes.items()},
         edges,
-        inputs[0],
-        outputs[0],
-        shapes,
-        [],
-        dict(metadata) if isinstance(metadata, Mapping) else {},
+        first,
+        last,
+        shape_in,
+        shape_out,
+        dt,
+        discretization,
+        dict(graph.metadata),
     )
 
 
-def _unfold(
-    graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]
-) -> tuple[list[str], list[str]]:
-    """Add the nodes and edges of a graph; the names of its inputs and outputs."""
-    ends: dict[str, tuple[list[str], list[str]]] = {}
-    own: dict[str, Any] = dict(graph.nodes)
-    for key, node in own.items():
+def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -> tuple[str, str]:
+    """Add the nodes and edges of a graph; the names of its input and of its output."""
+    # Where the edges into a node lead, and where those from it begin.
+    ends: dict[str, tuple[str, str]] = {}
+    for key, node in graph.nodes.items():
         name = f"{prefix}{key}"
         if type(node).__name__ == "NIRGraph":
             ends[key] = _unfold(node, f"{name}.", nodes, edges)
         else:
             nodes[name] = node
-            ends[key] = ([name], [name])
-    seen: set[Edge] = set()
-    for source, target in graph.edges:
-        edge = (str(source), str(target))
-        for end in edge:
-            if end not in own:
-                raise ValueError(
-                    f"NIR: the edge {edge[0]!r} -> {edge[1]!r} names {shown(end)}, which is not a "
-                    f"node: expected one of {', '.join(map(shown, own))}."
-                )
-        if edge in seen:
-            raise ValueError(
-                f"NIR: the edge {edge[0]!r} -> {edge[1]!r} is there twice: remove one, or scale by "
-                "2 in a node."
+            ends[key] = name, name
+
+    title = f"NIR: the graph {shown(prefix[:-1])}" if prefix else "NIR: the graph"
+    unknown = {end for edge in graph.edges for end in edge} - ends.keys()
+    if unknown:
+        known = ", ".join(map(shown, ends))
+        raise NodeError(title, f"an edge of {shown(min(unknown))}", f"edges between {known}")
+    edges += [(ends[source][1], ends[target][0]) for source, target in graph.edges]
+    terminals = []
+    for kind in ("Input", "Output"):
+        names = [key for key, node in graph.nodes.items() if type(node).__name__ == kind]
+        if len(names) != 1:
+            raise NodeError(title, f"{len(names)} nodes {kind}", "one", "split the graph")
+        terminals.append(f"{prefix}{names[0]}")
+    return terminals[0], terminals[1]
+
+
+def _shape_of(node: Any) -> Shape:
+    """The shape that an Input or Output has."""
+    value = next(iter((node.input_type or {}).values()), None)
+    if value is None or not np.size(value):
+        return ()
+    return whole_numbers(f"NIR: {type(node).__name__}", "shape", value)
+
+
+# The order
+
+
+def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
+    """Give shapes to all nodes of a graph, delays in steps, and an order.
+
+    Args:
+        graph: The graph, which is changed.
+        input_shape: Shape of a step of the input, if the graph does not have it.
+
+    Raises:
+        ValueError: If there is no node, shapes do not match, a time constant or a delay does not
+            suit `dt`, a node is not connected, or a cycle has neither a neuron nor a delay in it.
+    """
+    if not graph.nodes:
+        raise NodeError("NIR: the graph", "only Input and Output", "a node between them", "add one")
+    graph.nodes = {name: _in_steps(node, graph) for name, node in graph.nodes.items()}
+
+    network = networkx.DiGraph([(START, graph.input), *graph.edges])
+    network.add_nodes_from([*graph.nodes, graph.output])
+    if network.in_degree(graph.input) > 1 or network.out_degree(graph.output):
+        raise NodeError("NIR: the graph", "an edge into Input or from Output", "none", "remove it")
+    reached = networkx.descendants(network, START)
+    for name in (*graph.nodes, graph.output):
+        place, remedy = f"NIR: node {shown(name)}", "change the edges, or remove the node"
+        if name not in reached:
+            raise NodeError(place, "no path from the input", "one", remedy)
+        if name != graph.output and not network.out_degree(name):
+            raise NodeError(place, "no edge to another node", "one", remedy)
+
+    _cut_delays(graph, network)
+    order = _search(graph, network)
+    _shape_nodes(graph, order, tuple(input_shape))
+    return graph
+
+
+def _in_steps(node: Node, graph: Graph) -> Node:
+    """Check the times of a node against the step; delays become whole steps."""
+    dt = graph.dt
+    shortest = dt * (1 - 4 * node.rounding) if graph.discretization == "euler" else 1e-300
+    for key in node.arrays.keys() & {"tau", "tau_mem", "tau_syn"}:
+        tau = float(node.arrays[key].min(initial=math.inf))
+        if tau < shortest:
+            raise NodeError(
+                node.place,
+                f"{key} of {tau:g} s",
+                f"times above 0 s, and from the step of {dt:g} s on for Euler's method",
+                'use discretization="exact", or a smaller dt',
             )
-        seen.add(edge)
-        first, second = ends[edge[0]][1], ends[edge[1]][0]
-        if len(first) != 1 or len(second) != 1:
-            raise ValueError(
-                f"NIR: the edge {edge[0]!r} -> {edge[1]!r} joins a graph with several inputs or "
-                "outputs, expected one of each: split the graph."
-            )
-        edges.append((first[0], second[0]))
-    inputs = [f"{prefix}{k}" for k, n in own.items() if type(n).__name__ == "Input"]
-    outputs = [f"{prefix}{k}" for k, n in own.items() if type(n).__name__ == "Output"]
-    return inputs, outputs
+    if node.kind != "Delay":
+        return node
 
-
-def _without(name: str, edges: Sequence[Edge]) -> list[Edge]:
-    """The edges after a node that only passes on its input is taken away."""
-    before = [source for source, target in edges if target == name and source != name]
-    joined = []
-    for source, target in edges:
-        if source == name and target != name:
-            joined += [(first, target) for first in before]
-        elif target != name:
-            joined.append((source, target))
-    return joined
-
-
-def _shape_of(node: Any) -> tuple[int, ...] | None:
-    """The shape that an Input or Output has, or None."""
-    types = node.input_type if isinstance(node.input_type, Mapping) else {}
-    value = next(iter(types.values()), None)
-    if value is None:
-        return None
-    shape = np.asarray(value).reshape(-1)
-    is_number = shape.dtype.kind in "iuf" and np.isfinite(shape).all()
-    if not is_number or (shape != np.round(shape)).any() or (shape < 1).any():
-        raise ValueError(
-            f"NIR: {type(node).__name__} has the shape {shown(value)}, expected whole numbers "
-            "above 0: repair the graph."
+    steps = node.arrays["delay"] / dt
+    whole = np.round(steps).clip(0)
+    errors = np.abs(steps - whole)
+    if (errors > 1e-4 * np.maximum(whole, 1)).any():
+        worst = float(node.arrays["delay"].flat[int(np.argmax(errors))])
+        raise NodeError(
+            node.place,
+            f"a delay of {worst:g} s",
+            f"a whole number of steps of {dt:g} s",
+            "choose a dt that divides it, or round the delay",
         )
-    return tuple(int(size) for size in shape)
+    return node.with_arrays(delay=whole)
+
+
+def _cut_delays(graph: Graph, network: Any) -> None:
+    """In a cycle, the edges into a Delay take one of its steps."""
+    for name, node in graph.nodes.items():
+        if node.kind != "Delay" or node.arrays["delay"].min(initial=math.inf) < 1:
+            continue
+        if any(target == name for _, target in networkx.edge_dfs(network, name)):
+            cut = list(network.in_edges(name))
+            graph.delayed |= set(cut)
+            network.remove_edges_from(cut)
+            graph.nodes[name] = node.with_arrays(delay=node.arrays["delay"] - 1)
+
+
+def _search(graph: Graph, network: Any) -> list[str]:
+    """An order in which each node follows its inputs; marks the edges that close a cycle.
+
+    These are the back edges of a depth-first search from the input, edges in the order of the
+    graph.
+    """
+    # A Delay in a cycle is entered by delayed edges only: the search begins there, too.
+    network.add_edges_from((START, target) for _, target in sorted(graph.delayed, reverse=True))
+    finished: list[str] = []
+    path: list[str] = []
+    for source, target, step in networkx.dfs_labeled_edges(network, START):
+        if step == "forward":
+            path.append(target)
+        elif step == "reverse":
+            finished.append(path.pop())
+        elif target in path:
+            cycle = path[path.index(target) :]
+            if not any(n in graph.nodes and graph.nodes[n].kind in STATEFUL for n in cycle):
+                raise NodeError(
+                    f"NIR: the cycle {' -> '.join([*cycle, target])}",
+                    "values that are not defined",
+                    "a neuron or a delay of at least one step in it",
+                    "add one",
+                )
+            graph.delayed.add((source, target))
+            graph.notes.append(
+                f"{source} -> {target} closes a cycle: it passes on the value of the step before"
+            )
+    return finished[-2::-1]
+
+
+def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
+    """Bring the nodes into their order, and give them the shapes of a step."""
+    stated_in, stated_out = graph.shape_in, graph.shape_out
+    graph.shape_in = given or stated_in
+    if stated_in not in ((), graph.shape_in) or not graph.shape_in:
+        raise ValueError(
+            f"NIR: the input of the graph has the shape {list(stated_in)}, got input_shape "
+            f"{list(given)}, expected the shape of a step, as in (2, 34, 34), in one of them: give "
+            "input_shape only if the graph has none."
+        )
+
+    shapes = {graph.input: graph.shape_in}
+    placed: dict[str, Node] = {}
+    for name in order:
+        if name == graph.input:
+            continue
+        # The shape of an edge that closes a cycle is known later, and checked then.
+        sources = [source for source in graph.sources(name) if (source, name) not in graph.delayed]
+        arriving = {shapes[source] for source in sources}
+        if name in graph.nodes:
+            node = graph.nodes[name]
+            shape = _one_shape(name, arriving or {node.arrays["delay"].shape})
+            placed[name] = shaped(node, shape, graph.notes)
+            shapes[name] = placed[name].shape_out
+        else:
+            shapes[name] = graph.shape_out = _one_shape(name, arriving)
+
+    for source, target in graph.delayed:
+        expected = placed[target].shape_in if target in placed else shapes[target]
+        _one_shape(target, {expected, shapes[source]})
+    if stated_out not in ((), graph.shape_out):
+        expected_out = f"{list(graph.shape_out)}, as its nodes give"
+        raise NodeError("NIR: Output", f"the shape {list(stated_out)}", expected_out)
+    graph.nodes = placed
+
+
+def _one_shape(name: str, shapes: set[Shape]) -> Shape:
+    for first, second in pairwise(sorted(shapes)):
+        raise NodeError(
+            f"NIR: node {shown(name)}",
+            f"inputs of the shapes {list(first)} and {list(second)} that are added",
+            "equal shapes",
+        )
+    return min(shapes)

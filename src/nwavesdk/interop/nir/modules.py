@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.chip import Noise
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
 
@@ -42,7 +42,55 @@ class Scale(nn.Module):
         return f"{list(self.scale.shape)}"
 
 
-class Delay(Prepared):
+class _Memory(Prepared):
+    """Tensors that the last call has left for the next one: the state of delays and of cycles."""
+
+    _state_attributes = ("tensors",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: tuple[Tensor, ...] = ()
+
+    def forget_state(self) -> None:
+        self.tensors = ()
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
+        """Forget the tensors, unless `keep_state`."""
+        if not keep_state:
+            self.forget_state()
+
+    def read(self, owner: str, batch: int) -> tuple[Tensor, ...]:
+        """The tensors [batch, ...]; none before the first call.
+
+        Raises:
+            RuntimeError: If the tensors have another batch size.
+        """
+        if self.tensors:
+            self._require_own_state()
+        if self.tensors and len(self.tensors[0]) != batch:
+            raise RuntimeError(
+                f"{owner} has state for a batch of {len(self.tensors[0])}, the input has {batch}: "
+                "call prepare_net(model) before a new batch."
+            )
+        return tuple(as_trainable(tensor) for tensor in self.tensors)
+
+    def detach_state(self) -> None:
+        self.tensors = tuple(tensor.detach() for tensor in self.tensors)
+
+    def state_tensors(self) -> list[Tensor]:
+        return [as_trainable(tensor) for tensor in self.tensors]
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        self.tensors = tuple(tensors)
+        self._state_pass = backward_pass()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which get the tensors without their graph."""
+        tensors = tuple(tensor.detach() for tensor in self.tensors)
+        return super().__getstate__() | {"tensors": tensors}
+
+
+class Delay(_Memory):
     """Passes on each element after its own number of steps: the node Delay.
 
     The state is the last inputs, as many as the longest delay has steps.
@@ -65,114 +113,47 @@ class Delay(Prepared):
         [[[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]]]
     """
 
-    _state_attributes = ("_past",)
     steps: Tensor
 
     def __init__(self, steps: Tensor) -> None:
         super().__init__()
         steps = steps.detach().clone().long()
-        least = int(steps.min()) if steps.numel() else 0
-        whole_number("Delay", "steps", least, least=0)
+        shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
+        whole_number("Delay", "steps", shortest, least=0)
         self.register_buffer("steps", steps)
-        self.longest = int(steps.max()) if steps.numel() else 0
-        self._past: Tensor | None = None
+        self.longest = longest
 
     def forward(self, x: Tensor) -> Tensor:
         """The inputs of earlier steps; see the class."""
         require_floating("Delay", x)
-        shape = tuple(self.steps.shape)
-        leading = x.ndim - len(shape)
-        if leading not in (1, 2) or tuple(x.shape[leading:]) != shape:
+        axes = self.steps.ndim
+        is_sequence = x.ndim == axes + 2
+        if not (is_sequence or x.ndim == axes + 1) or x.shape[x.ndim - axes :] != self.steps.shape:
             raise ValueError(
-                f"Delay takes [B, T, *features] or [B, *features] with features {list(shape)}, got "
-                f"an input of shape {list(x.shape)}: the sizes of consecutive layers must match."
+                "Delay takes [B, T, *features] or [B, *features] with features "
+                f"{list(self.steps.shape)}, got an input of shape {list(x.shape)}: the sizes of "
+                "consecutive layers must match."
             )
         if not self._is_prepared:
-            self._require_prepared(leading == 2)
-        sequence = x if leading == 2 else x[:, None]
-        y = self._delayed(sequence)
-        return y if leading == 2 else y[:, 0]
+            self._require_prepared(is_sequence)
+        if not is_sequence:
+            return self._delayed(x[:, None])[:, 0]
+        return self._delayed(x)
 
     def _delayed(self, x: Tensor) -> Tensor:
         B, T = x.shape[:2]
-        past = self._past
-        if past is None:
-            past = x.new_zeros(B, self.longest, *x.shape[2:])
-        else:
-            self._require_own_state()
-        if len(past) != B:
-            raise RuntimeError(
-                f"Delay has state for a batch of {len(past)}, the input has {B}: call "
-                "prepare_net(model) before a new batch."
-            )
+        state = self.read("Delay", B)
+        past = state[0].to(x) if state else x.new_zeros(B, self.longest, *x.shape[2:])
+
         # [B, longest + T, *features]: step t of the input is at longest + t.
-        window = torch.cat([as_trainable(past.to(x)), x], 1)
+        window = torch.cat([past, x], 1)
         times = torch.arange(T, device=x.device).reshape(T, *[1] * self.steps.ndim)
         places = (times + self.longest - self.steps).expand(B, T, *self.steps.shape)
-        y = window.gather(1, places)
-        self._past = window[:, T:]
-        self._state_pass = backward_pass()
-        return y
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
-        """Forget earlier inputs, unless `keep_state`."""
-        if not keep_state:
-            self._past = None
-
-    def detach_state(self) -> None:
-        self._past = None if self._past is None else self._past.detach()
-
-    def state_tensors(self) -> list[Tensor]:
-        return [] if self._past is None else [as_trainable(self._past)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._past = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they get the state without its graph."""
-        past = None if self._past is None else self._past.detach()
-        return super().__getstate__() | {"_past": past}
+        self.load_state_tensors([window[:, T:]])
+        return window.gather(1, places)
 
     def extra_repr(self) -> str:
         return f"{list(self.steps.shape)}, longest={self.longest}"
-
-
-class _LastStep(Prepared):
-    """Outputs of the step before, of the modules that a cycle leads from; the state of a graph."""
-
-    _state_attributes = ("outputs",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outputs: tuple[Tensor, ...] | None = None
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
-        """Forget the outputs, unless `keep_state`."""
-        if not keep_state:
-            self.outputs = None
-
-    def read(self) -> tuple[Tensor, ...] | None:
-        """The outputs, None before the first step."""
-        if self.outputs is not None:
-            self._require_own_state()
-        return self.outputs
-
-    def detach_state(self) -> None:
-        if self.outputs is not None:
-            self.outputs = tuple(output.detach() for output in self.outputs)
-
-    def state_tensors(self) -> list[Tensor]:
-        return [as_trainable(output) for output in self.outputs or ()]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self.outputs = tuple(tensors) or None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which get the outputs without their graph."""
-        outputs = self.outputs and tuple(output.detach() for output in self.outputs)
-        return super().__getstate__() | {"outputs": outputs}
 
 
 class SpikingGraph(Container):
@@ -187,7 +168,7 @@ class SpikingGraph(Container):
             input of the net. A module gets their sum.
         delayed: Pairs of a source and what it leads to that pass on the output of the step before.
         shape: Shape of a step of the input.
-        shapes: Shape of a step of the output of each module from which a delayed pair leads.
+        shapes: Shape of a step of the outputs from which delayed pairs lead, by name.
 
     Shape:
         `x` as `SpikingSequential`. Returns `spk, mem` of the module that alone leads to the output;
@@ -217,10 +198,9 @@ class SpikingGraph(Container):
         self.sources = {name: tuple(names) for name, names in sources.items()}
         self.delayed = frozenset(delayed)
         self.shape = tuple(shape)
-        self._kept = tuple(sorted({source for source, _ in self.delayed}))
-        self._shapes = dict(shapes or {})
+        self.shapes = dict(shapes or {})
         if self.delayed:
-            self.last_step = _LastStep()
+            self.last_step = _Memory()
 
     def _first_module(self) -> nn.Module | None:
         first = [name for name in self.order if "input" in self.sources[name]]
@@ -228,8 +208,7 @@ class SpikingGraph(Container):
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         if not self.delayed:
-            values: dict[str, tuple[Tensor, Tensor]] = {"input": (x, x)}
-            return self._run_modules(values, run, {})
+            return self._run_modules(x, run, {})[0]
         run.restorers.append(self.last_step.state_restorer())
         one_step = Pass(None, True, run.restorers)
         if not run.is_sequence(x):
@@ -242,47 +221,36 @@ class SpikingGraph(Container):
         return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        kept = self.last_step.read()
-        if kept is None:
-            before = {n: x.new_zeros(len(x), *self._shapes[n]) for n in self._kept}
-        else:
-            before = dict(zip(self._kept, kept, strict=True))
-            if len(kept[0]) != len(x):
-                raise RuntimeError(
-                    f"SpikingGraph has state for a batch of {len(kept[0])}, the input has "
-                    f"{len(x)}: call prepare_net(model) before a new batch."
-                )
-        values: dict[str, tuple[Tensor, Tensor]] = {"input": (x, x)}
-        result = self._run_modules(values, run, before)
-        self.last_step.load_state_tensors([values[name][0] for name in self._kept])
-        return result
+        names = sorted({source for source, _ in self.delayed})
+        before = self.last_step.read("SpikingGraph", len(x)) or [
+            x.new_zeros(len(x), *self.shapes[name]) for name in names
+        ]
+        outputs, results = self._run_modules(x, run, dict(zip(names, before, strict=True)))
+        self.last_step.load_state_tensors([results[name][0] for name in names])
+        return outputs
 
     def _run_modules(
-        self, values: dict[str, tuple[Tensor, Tensor]], run: Pass, before: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Run all modules once; `values` gets their outputs."""
-        ends = set(self.sources["output"])
+        self, x: Tensor, run: Pass, before: Mapping[str, Tensor]
+    ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+        """Run all modules once; the outputs of the graph, and those of each module."""
+        results = {"input": (x, x)}
+
+        def total(name: str) -> Tensor:
+            parts = [
+                before[source] if (source, name) in self.delayed else results[source][0]
+                for source in self.sources[name]
+            ]
+            return sum(parts[1:], parts[0])
+
+        ends = self.sources["output"]
         for name in self.order:
             module = self._modules[name]
             assert module is not None
-            total = self._sum(name, values, before)
-            values[name] = run_module(module, total, run, is_last=name in ends)
-        if len(self.sources["output"]) == 1 and not any(t == "output" for _, t in self.delayed):
-            return values[self.sources["output"][0]]
-        y = self._sum("output", values, before)
-        return y, y
-
-    def _sum(
-        self,
-        name: str,
-        values: Mapping[str, tuple[Tensor, Tensor]],
-        before: Mapping[str, Tensor],
-    ) -> Tensor:
-        parts = [
-            before[source] if (source, name) in self.delayed else values[source][0]
-            for source in self.sources[name]
-        ]
-        return parts[0] if len(parts) == 1 else sum(parts[1:], parts[0])
+            results[name] = run_module(module, total(name), run, is_last=name in ends)
+        if len(ends) == 1 and (ends[0], "output") not in self.delayed:
+            return results[ends[0]], results
+        y = total("output")
+        return (y, y), results
 
     def connections(self) -> list[str]:
         """One line for each module and for the output: what they get.

@@ -1,13 +1,27 @@
-"""The nodes of neuron layers, for `to_nir`."""
+"""The neurons of NIR as layers, and layers of neurons as nodes of NIR: one table for both.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+Between a node and a layer are *constants*, one value per neuron, with the membrane measured from
+its rest:
+
+    tau, gain           of the membrane; `gain` is the response to an input of 1 after one step,
+                        and tau is `NO_LEAK` for neurons without a leak
+    tau_syn, gain_syn   of the current of CubaLI and CubaLIF
+    rest                of neurons that do not spike
+    threshold           of neurons that spike; with `reset`, the membrane after a spike, or
+                        `amount`, the part that a spike subtracts
+
+`FORMS` has the layers, and the constants that each of them leaves out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from nwavesdk.interop.nir.draft import GraphDraft, Signal, refusal
+from nwavesdk.interop.nir.graph import Graph
 from nwavesdk.interop.nir.neurons import (
     NO_LEAK,
     NIRCubaLIFLayer,
@@ -18,232 +32,232 @@ from nwavesdk.interop.nir.neurons import (
     NIRSubtractLayer,
     NIRThresholdLayer,
 )
-from nwavesdk.interop.nir.node import Array
+from nwavesdk.interop.nir.node import SPIKING, SUBTRACTION, Array, Node, NodeError
 from nwavesdk.layers import CubaLIFLayer, IFLayer, LIFLayer, LILayer, NeuronLayer
 
-__all__ = ["NEURONS", "add_neurons"]
+__all__ = ["form_of", "layer_of", "nodes_of"]
+
+# A time constant of this part of a step has a decay of exp(-1000), which is 0.
+NO_MEMORY = 1e-3
+
+# What rounding may have changed of a gain of 1, in units of the last place.
+MAX_ROUNDING = 4
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A layer that is being exported.
+class Form:
+    """A layer, and the constants for which it is the same as a node.
 
     Attributes:
-        draft: The graph.
-        path: Name of the layer.
-        layer: The layer.
-        constants: Its constants, one value per neuron.
-        signal: Its input.
-        is_last: Whether it ends the net.
+        layer: The class of the layer.
+        fixed: Values of the constants that the layer does not have: numbers, or the name of the
+            constant that has the same value.
+        options: Other arguments of the layer.
     """
 
-    draft: GraphDraft
-    path: str
     layer: Any
-    constants: Mapping[str, Array]
-    signal: Signal
-    is_last: bool
+    fixed: Mapping[str, float | str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
-    def constant(self, name: str, default: float) -> Array:
-        """A constant; `default` for a layer that does not have it."""
-        tau_or_threshold = next(iter(self.constants.values()))
-        return self.constants.get(name, np.full_like(tau_or_threshold, default))
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The constants that the layer has."""
+        return tuple(constant.name for constant in self.layer.stored_constants)
 
-    def add(self, kind: str, metadata: Mapping[str, Any] | None = None, **values: Any) -> Signal:
-        """Add a node of these neurons."""
-        metadata = {**self.draft.of_module(self.path), **(metadata or {})}
-        return self.draft.add(kind, self.path, self.signal, metadata=metadata, **values)
+    def completed(self, constants: Mapping[str, Array]) -> dict[str, Array]:
+        """The constants of a layer and its fixed ones."""
+        like = next(iter(constants.values()))
+        fixed = {
+            name: constants[value] if isinstance(value, str) else np.full_like(like, value)
+            for name, value in self.fixed.items()
+        }
+        return {**constants, **fixed}
 
-    def refuse(self, got: str, expected: str, remedy: str) -> ValueError:
-        return refusal(self.path, got, expected, remedy)
+    def fits(self, constants: Mapping[str, Array]) -> bool:
+        """Whether the layer has these constants."""
+        if constants.keys() != {*self.names, *self.fixed}:
+            return False
+        completed = self.completed({name: constants[name] for name in self.names})
+        is_equal = all((constants[name] == completed[name]).all() for name in self.fixed)
+        # Layers of the library take no threshold below 0.
+        return is_equal and (not self.fixed or bool(np.all(completed.get("threshold", 1) > 0)))
 
 
-def add_neurons(
-    draft: GraphDraft, path: str, layer: NeuronLayer, signal: Signal, *, is_last: bool
-) -> Signal:
-    """Add the nodes of a layer; `is_last` says whether a LIF layer without reset is a read-out.
+SILENT: dict[str, float | str] = {"gain": 1.0, "rest": 0.0}
+ZERO: dict[str, float | str] = {"gain": 1.0, "reset": 0.0}
+SOFT: dict[str, float | str] = {"gain": 1.0, "amount": "threshold"}
+
+FORMS = (
+    Form(LILayer, SILENT),
+    Form(NIRLILayer),
+    Form(IFLayer, {**SOFT, "tau": NO_LEAK}),
+    Form(LIFLayer, ZERO, {"reset_mechanism": "zero"}),
+    Form(LIFLayer, SOFT, {"reset_mechanism": "subtraction"}),
+    # A membrane without spikes, and a threshold: two nodes.
+    Form(LIFLayer, SILENT, {"reset_mechanism": "none"}),
+    Form(NIRLIFLayer),
+    Form(NIRSubtractLayer),
+    Form(NIRCubaLILayer),
+    Form(CubaLIFLayer, {**SOFT, "gain_syn": 1.0}),
+    Form(NIRCubaLIFLayer),
+    Form(NIRCubaSubtractLayer),
+    Form(NIRThresholdLayer),
+)
+
+
+# From a node to a layer
+
+
+def layer_of(node: Node, graph: Graph, options: Mapping[str, Any]) -> NeuronLayer:
+    """The layer of a node; the first one in `FORMS` that has its constants.
+
+    Args:
+        node: A node of neurons, or Threshold.
+        graph: Its graph.
+        options: Further arguments of the layer.
+    """
+    constants = _constants_of(node, graph)
+    form = next(form for form in FORMS if form.fits(constants))
+    values = {name: _value(constants[name]) for name in form.names}
+    layer: NeuronLayer = form.layer(node.shape_in, **values, **form.options, **options)
+    return layer
+
+
+def _constants_of(node: Node, graph: Graph) -> dict[str, Array]:
+    p = node.arrays
+    if node.kind == "Threshold":
+        return dict(p)
+    tau, share = np.full(node.shape_in, NO_LEAK), np.asarray(graph.dt)
+    rest = p.get("v_leak", p.get("v_reset", np.zeros(node.shape_in)))
+    if "v_leak" in p:
+        tau, share = _decay(p["tau_mem" if "tau_mem" in p else "tau"], graph)
+    constants = {"tau": tau, "gain": _rounded_gain(share * p["r"], node)}
+    if "tau_syn" in p:
+        constants["tau_syn"], share = _decay(p["tau_syn"], graph)
+        constants["gain_syn"] = _rounded_gain(share * p["w_in"], node)
+
+    if node.kind not in SPIKING:
+        return {**constants, "rest": rest}
+    constants["threshold"] = p["v_threshold"] - rest
+    if node.reset == "value":
+        return {**constants, "reset": p["v_reset"] - rest}
+    return {**constants, "amount": p["amount"]}
+
+
+def _decay(tau: Array, graph: Graph) -> tuple[Array, Array]:
+    """The time constants whose exp(-dt/tau) is the decay of a node, and 1 - decay."""
+    if graph.discretization == "exact":
+        return tau, -np.expm1(-graph.dt / tau)
+    share = np.minimum(graph.dt / tau, 1.0)
+    with np.errstate(divide="ignore"):
+        layer_tau = -graph.dt / np.log1p(-share)
+    return np.where(share < 1, layer_tau, NO_MEMORY * graph.dt), share
+
+
+def _rounded_gain(gain: Array, node: Node) -> Array:
+    """A gain that differs from 1 by the rounding of the file is 1."""
+    return np.where(np.abs(gain - 1) <= MAX_ROUNDING * node.rounding, 1.0, gain)
+
+
+def _value(array: Array) -> float | Tensor:
+    """A constant of a layer: a number if all neurons have the same."""
+    first = float(array.flat[0])
+    return first if (array == first).all() else torch.from_numpy(np.array(array))
+
+
+# From a layer to nodes
+
+
+def form_of(layer: object) -> Form | None:
+    """The form of a layer; None if NIR has no such neuron."""
+    for form in FORMS:
+        options = {name: getattr(layer, name, None) for name in form.options}
+        if type(layer) is form.layer and options == form.options:
+            return form
+    return None
+
+
+def nodes_of(
+    form: Form, layer: NeuronLayer, place: str, dt: float, discretization: str
+) -> list[Node]:
+    """The nodes of a layer: one, and Threshold for a LIF layer without reset.
+
+    Args:
+        form: The form of the layer.
+        layer: The layer.
+        place: Its name in errors.
+        dt: Length of a step [s].
+        discretization: `"exact"` or `"euler"`.
 
     Raises:
-        ValueError: If NIR has no such neuron.
+        NodeError: If NIR has no such neuron.
     """
-    if layer.recurrent_delays is not None:
-        raise refusal(
-            path,
-            "delays of recurrent weights",
-            "recurrent weights that act one step later",
-            "leave recurrent_delays out, or use Feedback with a DelayedSynapse",
-        )
-    if layer.features != signal.shape:
-        raise refusal(
-            path,
-            f"an input of shape {list(signal.shape)}",
-            f"that of the neurons, {list(layer.features)}",
-            "give the input_shape of the net",
-        )
-    constants = {
-        name: np.broadcast_to(value.detach().cpu().numpy(), layer.features).copy()
-        for name, value in layer.effective_constants(torch.float64).items()
-    }
-    n_before = len(draft.nodes)
-    out = _MAKERS[type(layer)](_Layer(draft, path, layer, constants, signal, is_last))
-    if layer.layer_topology == "RC":
-        _add_loop(draft, path, layer, list(draft.nodes)[n_before], out)
-    return out
-
-
-def _add_loop(draft: GraphDraft, path: str, layer: NeuronLayer, target: str, out: Signal) -> None:
-    """Add the recurrent weights of a layer, which its cycle delays by one step."""
-    weights = layer.effective_recurrent_weights()
-    assert weights is not None
-    if len(out.shape) != 1:
-        raise refusal(
-            path,
-            f"recurrent weights of neurons {list(out.shape)}",
-            "neurons in one dimension, because NIR cannot restore others",
-            "flatten the features before the layer",
-        )
-    # [from, to] becomes [to, from].
-    matrix = weights.detach().cpu().numpy().T.copy()
-    loop = draft.add("Linear", f"{path}_recurrent" if path else "recurrent", out, weight=matrix)
-    draft.connect(loop, target)
-
-
-def _leak(draft: GraphDraft, tau: Array, gain: Array) -> dict[str, Any]:
-    """Tau and r of a node with the decay and the gain of a layer."""
-    share = -np.expm1(-draft.dt / tau)
-    node_tau = tau if draft.discretization == "exact" else draft.dt / share
-    return {"tau": node_tau, "r": gain / share}
-
-
-def _has_leak(of: _Layer, tau: Array) -> bool:
-    """Whether the neurons leak; a decay that rounds to 1 is none.
-
-    Raises:
-        ValueError: If only some of them do.
-    """
-    leaks = np.exp(-of.draft.dt / tau) < 1
-    if leaks.any() != leaks.all():
-        raise of.refuse(
-            "neurons with and without a leak in one layer",
-            "one kind",
-            "divide the layer into two, as with Branches",
-        )
-    return bool(leaks.all())
-
-
-def _spiking(of: _Layer, metadata: Mapping[str, Any]) -> Signal:
-    """LIF, or IF for neurons without a leak."""
-    tau = of.constant("tau", NO_LEAK)
-    gain, reset = of.constant("gain", 1), of.constant("reset", 0)
-    values: dict[str, Any] = {"v_threshold": of.constants["threshold"], "v_reset": reset}
-    if _has_leak(of, tau):
-        values["v_leak"] = np.zeros_like(tau)
-        return of.add("LIF", metadata, **_leak(of.draft, tau, gain), **values)
-    if reset.any():
-        raise of.refuse(
-            "neurons without a leak that begin at 0 and are reset to another value",
-            "a reset to 0",
-            "shift threshold and reset",
-        )
-    return of.add("IF", metadata, r=gain / of.draft.dt, **values)
-
-
-def _silent(of: _Layer) -> Signal:
-    """LI, or I for neurons without a leak."""
-    tau = of.constants["tau"]
-    gain, rest = of.constant("gain", 1), of.constant("rest", 0)
-    if _has_leak(of, tau):
-        return of.add("LI", **_leak(of.draft, tau, gain), v_leak=rest)
-    if rest.any():
-        raise of.refuse("an integrator with a rest", "one that begins at 0", "set rest=0")
-    return of.add("I", r=gain / of.draft.dt)
-
-
-def _add_lif(of: _Layer) -> Signal:
-    if of.layer.reset_mechanism != "none":
-        is_soft = of.layer.reset_mechanism == "subtraction"
-        return _spiking(of, of.draft.subtraction(of.path) if is_soft else {})
-    membrane = _silent(of)
-    if of.is_last and of.layer.layer_topology == "FF":
-        of.draft.notes.append(
-            f"{of.path} (LIFLayer without reset) is a read-out: the graph gives its membrane"
-        )
-        return membrane
-    return of.draft.add(
-        "Threshold",
-        f"{of.path}_spikes" if of.path else "",
-        membrane,
-        metadata=of.draft.of_module(of.path),
-        threshold=of.constants["threshold"],
+    constants = form.completed(
+        {
+            name: np.broadcast_to(value.detach().cpu().numpy(), layer.features).copy()
+            for name, value in layer.effective_constants(torch.float64).items()
+        }
     )
+    threshold = constants.get("threshold")
+    above = [] if threshold is None else [Node("Threshold", {"threshold": threshold}, place=place)]
+    if "tau" not in constants:
+        return above
 
-
-def _add_plain_reset(of: _Layer) -> Signal:
-    return _spiking(of, {})
-
-
-def _add_subtraction(of: _Layer) -> Signal:
-    _require_threshold(of)
-    return _spiking(of, of.draft.subtraction(of.path))
-
-
-def _require_threshold(of: _Layer) -> None:
-    threshold = of.constants["threshold"]
-    if (of.constants.get("amount", threshold) != threshold).any():
-        raise of.refuse(
+    amount = constants.get("amount")
+    if amount is not None and (amount != threshold).any():
+        raise NodeError(
+            place,
             "neurons that subtract another amount than their threshold",
             "the threshold, which the metadata can say",
             "import them without delayed-reset, or train neurons of nwavesdk",
         )
 
+    kind, values = _membrane(constants, place, dt, discretization)
+    if "rest" in constants:
+        return [Node(kind, values, place=place), *above]
+    reset = "value" if amount is None else SUBTRACTION
+    values |= {"v_threshold": constants["threshold"], "v_reset": _start(constants)}
+    return [Node(f"{kind}F", values, place=place, reset=reset)]
 
-def _add_cuba(of: _Layer) -> Signal:
-    tau, tau_syn = of.constants["tau"], of.constants["tau_syn"]
-    if not (_has_leak(of, tau) and _has_leak(of, tau_syn)):
-        raise of.refuse(
-            "a membrane or a current without a leak", "time constants", "set tau and tau_syn"
+
+def _membrane(
+    constants: Mapping[str, Array], place: str, dt: float, discretization: str
+) -> tuple[str, dict[str, Array]]:
+    """The node of a membrane that does not spike, and its parameters."""
+    taus = [constants[name] for name in ("tau", "tau_syn") if name in constants]
+    # A decay that rounds to 1 is no leak.
+    leaks = np.exp(-dt / np.stack(taus)) < 1
+    if leaks.any() != leaks.all():
+        raise NodeError(
+            place,
+            "neurons with and without a leak in one layer",
+            "one kind",
+            "divide the layer into two, as with Branches",
         )
-    membrane = _leak(of.draft, tau, of.constant("gain", 1))
-    current = _leak(of.draft, tau_syn, of.constant("gain_syn", 1))
-    values: dict[str, Any] = {
-        "tau_mem": membrane["tau"],
-        "r": membrane["r"],
-        "tau_syn": current["tau"],
-        "w_in": current["r"],
-    }
-    if type(of.layer) is NIRCubaLILayer:
-        return of.add("CubaLI", **values, v_leak=of.constants["rest"])
-    metadata: Mapping[str, Any] = {}
-    if type(of.layer) is not NIRCubaLIFLayer:
-        _require_threshold(of)
-        metadata = of.draft.subtraction(of.path)
-    return of.add(
-        "CubaLIF",
-        metadata,
-        **values,
-        v_leak=np.zeros_like(tau),
-        v_threshold=of.constants["threshold"],
-        v_reset=of.constant("reset", 0),
-    )
+    if not leaks.any():
+        if len(taus) > 1 or _start(constants).any():
+            raise NodeError(
+                place,
+                "neurons without a leak that have a current, a rest, or a reset to another value",
+                "a leak, or a rest and a reset of 0",
+                "shift the constants",
+            )
+        return "I", {"r": constants["gain"] / dt}
+
+    def leak(tau: Array, gain: Array) -> tuple[Array, Array]:
+        """Time constant and resistance with a decay and a gain."""
+        share = -np.expm1(-dt / tau)
+        return tau if discretization == "exact" else dt / share, gain / share
+
+    tau, r = leak(constants["tau"], constants["gain"])
+    v_leak = constants.get("rest", np.zeros_like(tau))
+    if len(taus) == 1:
+        return "LI", {"tau": tau, "r": r, "v_leak": v_leak}
+    tau_syn, w_in = leak(constants["tau_syn"], constants["gain_syn"])
+    current = {"tau_syn": tau_syn, "w_in": w_in}
+    return "CubaLI", {"tau_mem": tau, "r": r, **current, "v_leak": v_leak}
 
 
-def _add_threshold(of: _Layer) -> Signal:
-    return of.add("Threshold", threshold=of.constants["threshold"])
-
-
-_MAKERS: dict[type[NeuronLayer], Callable[[_Layer], Signal]] = {
-    CubaLIFLayer: _add_cuba,
-    IFLayer: _add_subtraction,
-    LIFLayer: _add_lif,
-    LILayer: _silent,
-    NIRCubaLIFLayer: _add_cuba,
-    NIRCubaLILayer: _add_cuba,
-    NIRCubaSubtractLayer: _add_cuba,
-    NIRLIFLayer: _add_plain_reset,
-    NIRLILayer: _silent,
-    NIRSubtractLayer: _add_subtraction,
-    NIRThresholdLayer: _add_threshold,
-}
-
-NEURONS = tuple(_MAKERS)
-"""The layers that have a node."""
+def _start(constants: Mapping[str, Array]) -> Array:
+    """The membrane to which neurons relax or are reset, 0 where a spike subtracts."""
+    return constants.get("rest", constants.get("reset", np.zeros_like(constants["tau"])))

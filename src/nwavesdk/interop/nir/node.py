@@ -1,8 +1,13 @@
-"""One node of a NIR graph as numbers, read from a node of `nir`."""
+"""One node of a NIR graph as numbers: how it is read, the shapes of its steps, and its faults.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+Reader and writer share these nodes, so that both have one table of parameters and one inference of
+shapes. A shape of `()` is unknown.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +15,7 @@ from numpy.typing import NDArray
 from nwavesdk.internal.checks import shown
 
 __all__ = [
+    "ARRAYS",
     "MODULE_KEY",
     "RESET_KEY",
     "SPIKING",
@@ -17,12 +23,17 @@ __all__ = [
     "SUBTRACTION",
     "Array",
     "Node",
+    "NodeError",
+    "Shape",
+    "Window",
+    "as_text",
     "read_node",
+    "shaped",
+    "whole_numbers",
 ]
 
-Array = NDArray[np.float64]
-SPIKING = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
-STATEFUL = frozenset({"I", "IF", "LI", "LIF", "CubaLI", "CubaLIF"})
+Shape = tuple[int, ...]
+Array = NDArray[Any]
 
 # The parameters of each node that are arrays of numbers, and its other ones.
 ARRAYS: dict[str, tuple[str, ...]] = {
@@ -50,10 +61,35 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Flatten": ("start_dim", "end_dim"),
     "SumPool2d": ("kernel_size", "stride", "padding"),
 }
+# The smallest value of a setting, where it is not 1.
+SMALLEST = {"padding": 0, "start_dim": -64, "end_dim": -64}
+
+# The axes of the windows of each node that has one.
+AXES = {"AvgPool2d": 2, "Conv1d": 1, "Conv2d": 2, "SumPool2d": 2}
+
+SPIKING = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
+STATEFUL = frozenset({"I", "IF", "LI", "LIF", "CubaLI", "CubaLIF"})
 
 # What the metadata of our own files say about a node.
 RESET_KEY, MODULE_KEY = "nwavesdk_reset", "nwavesdk_module"
 SUBTRACTION = "subtraction"
+
+
+class NodeError(ValueError):
+    """A node cannot be read, or a module has no exact node.
+
+    Args:
+        place: Which node or module.
+        got: What it has.
+        expected: What it may have.
+        remedy: What to change.
+    """
+
+    def __init__(
+        self, place: str, got: str, expected: str, remedy: str = "repair the graph"
+    ) -> None:
+        self.fault = f"{place}: got {got}, expected {expected}"
+        super().__init__(f"{self.fault}: {remedy}.")
 
 
 @dataclass(frozen=True)
@@ -62,8 +98,10 @@ class Node:
 
     Attributes:
         kind: Name of its class in `nir`.
-        arrays: Its parameters in float64; those of neurons have the shape of the neurons.
-        settings: Its other parameters: whole numbers, tuples of them, or names of a padding.
+        arrays: Its parameters that are arrays; those of neurons have the shape of the neurons.
+        settings: Its other parameters: tuples of whole numbers, or the name of a padding.
+        place: How errors name it.
+        remedy: What errors recommend.
         rounding: The coarsest `eps` of the arrays as they were given.
         reset: What a spike does: `"value"` sets the membrane to `v_reset`, `"subtraction"`
             subtracts `amount`.
@@ -75,80 +113,232 @@ class Node:
     kind: str
     arrays: Mapping[str, Array]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    place: str = "NIR"
+    remedy: str = "repair the graph"
     rounding: float = 2.0**-52
     reset: str = "value"
     module: str = ""
-    shape_in: tuple[int, ...] = ()
-    shape_out: tuple[int, ...] = ()
+    shape_in: Shape = ()
+    shape_out: Shape = ()
+
+    def with_arrays(self, **arrays: Array) -> "Node":
+        """A node with other parameters."""
+        return replace(self, arrays={**self.arrays, **arrays})
+
+    def error(self, got: str, expected: str) -> NodeError:
+        """The error of a parameter or an input that the node cannot have."""
+        return NodeError(self.place, got, expected, self.remedy)
+
+    @property
+    def window(self) -> "Window":
+        """The window of a convolution or a pool."""
+        axes = AXES[self.kind]
+
+        def per_axis(values: tuple[int, ...]) -> tuple[int, ...]:
+            return (values * axes)[:axes]
+
+        weight = self.arrays.get("weight")
+        kernel = per_axis(self.settings["kernel_size"]) if weight is None else weight.shape[2:]
+        dilation = per_axis(self.settings.get("dilation", (1,)))
+        padding = self.settings["padding"]
+        if not isinstance(padding, str):
+            pairs = tuple((zeros, zeros) for zeros in per_axis(padding))
+        else:
+            # As torch pads: of an odd number of zeros, the larger part comes last.
+            is_same = padding == "same"
+            total = [is_same * d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+            pairs = tuple((zeros // 2, zeros - zeros // 2) for zeros in total)
+        return Window(kernel, per_axis(self.settings["stride"]), pairs, dilation)
+
+
+class Window(NamedTuple):
+    """The window that a convolution or a pool moves over the last axes, with one entry per axis.
+
+    Attributes:
+        kernel: Its size.
+        stride: Its steps.
+        padding: The zeros before and after the values.
+        dilation: The distance of its elements.
+    """
+
+    kernel: Shape
+    stride: Shape
+    padding: tuple[tuple[int, int], ...]
+    dilation: Shape
+
+
+# From `nir` to numbers
 
 
 def read_node(name: str, node: Any) -> Node:
     """Read a node of `nir`.
 
     Raises:
-        ValueError: If its type is unknown, or a parameter is missing or not a finite number.
+        NodeError: If its type is unknown, or a parameter is missing or not a finite number.
     """
     kind = type(node).__name__
+    place = f"NIR: node {shown(name)} ({kind})"
     if kind not in ARRAYS:
-        raise ValueError(
-            f"NIR: node {shown(name)} is of type {kind}, which is not read: expected one of "
-            f"{', '.join(ARRAYS)}; replace it."
-        )
+        raise NodeError(place, "a type that is not read", f"one of {', '.join(ARRAYS)}")
+
     arrays = {}
     rounding = 2.0**-52
     for key in ARRAYS[kind]:
-        value: Any = getattr(node, key, None)
+        value = getattr(node, key, None)
         if value is None and key == "bias":
             value = np.zeros(len(node.weight))
-        value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-        array = np.asarray(value)
-        if array.dtype.kind not in "iuf":
-            raise ValueError(
-                f"NIR: node {shown(name)} ({kind}): {key} is {shown(value)}, expected numbers: "
-                "repair the graph."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"NIR: node {shown(name)} ({kind}): {key} has values that are not finite: expected "
-                "finite numbers; repair the graph."
-            )
+        array = _numbers(place, key, value)
         if array.dtype.kind == "f":
             rounding = max(rounding, float(np.finfo(array.dtype).eps))
         arrays[key] = array.astype(np.float64)
-    settings = {
-        key: _setting(name, kind, key, getattr(node, key)) for key in SETTINGS.get(kind, ())
-    }
-    metadata = node.metadata if isinstance(getattr(node, "metadata", None), Mapping) else {}
-    reset = _text(metadata.get(RESET_KEY, "value"))
+
+    settings: dict[str, Any] = {}
+    for key in SETTINGS.get(kind, ()):
+        value = as_text(getattr(node, key))
+        is_name = key == "padding" and value in ("same", "valid")
+        settings[key] = value if is_name else whole_numbers(place, key, getattr(node, key))
+
+    metadata = node.metadata or {}
+    reset = as_text(metadata.get(RESET_KEY, "value"))
     if reset not in ("value", SUBTRACTION):
-        raise ValueError(
-            f"NIR: node {shown(name)} ({kind}): its metadata have {RESET_KEY} {shown(reset)}, "
-            f"expected {SUBTRACTION!r}: repair the graph."
-        )
+        raise NodeError(place, f"{RESET_KEY} {shown(reset)} in its metadata", repr(SUBTRACTION))
     if reset == SUBTRACTION and "v_threshold" in arrays:
         arrays["amount"] = arrays["v_threshold"]
-    module = _text(metadata.get(MODULE_KEY, ""))
-    return Node(kind, arrays, settings, rounding, reset, module)
+    module = as_text(metadata.get(MODULE_KEY, ""))
+    return Node(kind, arrays, settings, place, rounding=rounding, reset=reset, module=module)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A text of a file, which may be bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _setting(name: str, kind: str, key: str, value: Any) -> Any:
-    """A stride, padding and the like as an int, a tuple of ints, or a name of a padding."""
-    value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    if isinstance(value, str | bytes):
-        if key == "padding" and _text(value) in ("same", "valid"):
-            return _text(value)
-        sizes = np.zeros(0)
-    else:
-        sizes = np.asarray(value)
-    is_whole = sizes.dtype.kind in "iuf" and sizes.size and (sizes == np.round(sizes)).all()
-    least = {"padding": 0, "start_dim": -64, "end_dim": -64}.get(key, 1)
-    if not is_whole or sizes.ndim > 1 or (sizes < least).any() or (sizes > 2**31).any():
-        raise ValueError(
-            f"NIR: node {shown(name)} ({kind}): {key} is {shown(value)}, expected whole numbers of "
-            f"at least {least}: repair the graph."
+def _numbers(place: str, key: str, value: Any) -> Array:
+    """A parameter as an array of finite numbers."""
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise NodeError(place, f"{key} {shown(value)}", "finite numbers")
+    return array
+
+
+def whole_numbers(place: str, key: str, value: Any) -> tuple[int, ...]:
+    """A shape, a stride and the like, which may be one number.
+
+    Raises:
+        NodeError: If there are no numbers, or other ones.
+    """
+    smallest = SMALLEST.get(key, 1)
+    sizes = np.ravel(_numbers(place, key, value))
+    is_whole = sizes.size and (sizes == sizes.round()).all()
+    if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
+        raise NodeError(place, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
+    return tuple(int(size) for size in sizes)
+
+
+# Shapes
+
+
+def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
+    """A node with the shapes of its input and output; parameters get the shape of the neurons.
+
+    Args:
+        node: The node.
+        shape: Shape of a step of its input.
+        notes: Gets a line for each assumption.
+
+    Raises:
+        NodeError: If the node does not take such an input.
+    """
+    if node.kind in _SHAPES:
+        return replace(node, shape_in=shape, shape_out=_SHAPES[node.kind](node, shape))
+
+    arrays = {}
+    for key, array in node.arrays.items():
+        try:
+            arrays[key] = np.broadcast_to(array, shape)
+        except ValueError:
+            raise node.error(
+                f"an input of shape {list(shape)}", f"that of {key}, {list(array.shape)}"
+            ) from None
+    spread = [key for key, a in node.arrays.items() if a.shape != shape and key != "amount"]
+    if spread:
+        notes.append(
+            f"{node.place.removeprefix('NIR: ')}: {', '.join(spread)} without the shape of the "
+            f"neurons, {list(shape)}: one value is used for all of them"
         )
-    return int(sizes) if sizes.ndim == 0 else tuple(int(size) for size in sizes)
+    return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
+
+
+def _product(node: Node, shape: Shape) -> Shape:
+    """Of Linear and Affine, which are convolutions without a window, and of convolutions."""
+    weight = node.arrays["weight"]
+    axes = AXES.get(node.kind, 0)
+    (groups,) = node.settings.get("groups", (1,))
+    if weight.ndim != axes + 2 or not weight.size or len(weight) % groups:
+        raise node.error(
+            f"weight of shape {list(weight.shape)}",
+            f"{axes + 2} dimensions, the first a multiple of groups {groups}",
+        )
+
+    bias = node.arrays.get("bias")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise node.error(f"bias of shape {list(bias.shape)}", f"[{len(weight)}]")
+    channels = weight.shape[1] * groups
+    if len(shape) != axes + 1 or shape[0] != channels:
+        raise node.error(f"an input of shape {list(shape)}", f"[{channels}{', …' * axes}]")
+    if not axes:
+        return weight.shape[:1]
+
+    if node.settings["padding"] == "same" and set(node.window.stride) != {1}:
+        raise node.error(f"padding 'same' with the stride {list(node.window.stride)}", "stride 1")
+    return weight.shape[0], *_positions(node, shape)
+
+
+def _pool(node: Node, shape: Shape) -> Shape:
+    kernel, _, padding, _ = node.window
+    if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
+        raise node.error(
+            f"padding {list(node.settings['padding'])}",
+            f"at most half of the kernel {list(kernel)}",
+        )
+    return *shape[:1], *_positions(node, shape)
+
+
+def _positions(node: Node, shape: Shape) -> Shape:
+    """The number of positions of a window along each axis."""
+    kernel, strides, padding, dilation = node.window
+    has_axes = len(shape) == len(kernel) + 1
+    positions = [
+        (size + sum(zeros) - step * (taps - 1) - 1) // stride + 1
+        for size, taps, stride, zeros, step in zip(
+            shape[1:], kernel, strides, padding, dilation, strict=has_axes
+        )
+    ]
+    if not has_axes or min(positions) < 1:
+        raise node.error(
+            f"an input of shape {list(shape)}",
+            f"channels and at least the size of the kernel {list(kernel)}",
+        )
+    return tuple(positions)
+
+
+def _flatten(node: Node, shape: Shape) -> Shape:
+    (start,), (end,) = node.settings["start_dim"], node.settings["end_dim"]
+    first, last = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
+    if not 0 <= first <= last < len(shape):
+        raise node.error(
+            f"an input of shape {list(shape)}",
+            f"dimensions for start_dim {start} and end_dim {end}",
+        )
+    return *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]
+
+
+_SHAPES: dict[str, Callable[[Node, Shape], Shape]] = {
+    "Affine": _product,
+    "AvgPool2d": _pool,
+    "Conv1d": _product,
+    "Conv2d": _product,
+    "Flatten": _flatten,
+    "Linear": _product,
+    "SumPool2d": _pool,
+}

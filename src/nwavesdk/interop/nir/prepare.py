@@ -15,11 +15,11 @@ from nwavesdk.interop.nir.graph import (
     DT_KEY,
     VERSION_KEY,
     Graph,
-    RawGraph,
-    raw_graph,
+    flat_graph,
+    order_graph,
 )
-from nwavesdk.interop.nir.order import ordered
-from nwavesdk.interop.nir.sources import apply_source, check_allow, require_reset
+from nwavesdk.interop.nir.node import as_text
+from nwavesdk.interop.nir.sources import apply_source, check_allow
 
 __all__ = ["prepare_graph"]
 
@@ -41,23 +41,19 @@ def prepare_graph(
     nir = require("nir", "interop")
     dt = positive_number("NIR", "dt", dt, "s")
     allowed = check_allow(allow)
-    if input_shape is not None:
-        input_shape = [whole_number("NIR", "input_shape", size) for size in input_shape]
-    name = None
-    if isinstance(graph, str | os.PathLike):
-        name = os.fspath(graph)
+    sizes = [whole_number("NIR", "input_shape", size) for size in input_shape or ()]
+    name = os.fspath(graph) if isinstance(graph, str | os.PathLike) else None
+    if name is not None:
         graph = read_nir(name)
     if not isinstance(graph, nir.NIRGraph):
         raise TypeError(
             f"NIR: got {shown(graph)}, expected a nir.NIRGraph or the path of its file."
         )
     try:
-        raw = raw_graph(graph)
-        _note_metadata(raw, dt, discretization, source)
-        apply_source(raw, source, dt, discretization, allowed)
-        if source is None:
-            require_reset(raw, allowed)
-        return ordered(raw, dt, discretization, input_shape)
+        flat = flat_graph(graph, dt, discretization)
+        _note_metadata(flat, source)
+        apply_source(flat, source, allowed)
+        return order_graph(flat, sizes)
     except ValueError as error:
         if name is None:
             raise
@@ -65,24 +61,22 @@ def prepare_graph(
         raise ValueError(f"{shown_path(name)}: {text}") from None
 
 
-def _note_metadata(raw: RawGraph, dt: float, discretization: str, source: str | None) -> None:
+def _note_metadata(graph: Graph, source: str | None) -> None:
     """Compare how a graph of ours was written with how it is read.
 
     Raises:
         ValueError: If it is said to be of another source.
     """
-    if VERSION_KEY in raw.metadata and source is not None:
+    if VERSION_KEY in graph.metadata and source is not None:
         raise ValueError(
             f"NIR: nwavesdk has written the graph, got source={source!r}: leave source out."
         )
-    for key, value in ((DT_KEY, dt), (DISCRETIZATION_KEY, discretization)):
-        written = raw.metadata.get(key, value)
-        if isinstance(written, np.generic | np.ndarray):
-            written = written.item() if written.size == 1 else str(written)
-        if isinstance(written, bytes):
-            written = written.decode("utf-8", "replace")
-        if written != value:
-            raw.notes.append(
+    for key, value in ((DT_KEY, graph.dt), (DISCRETIZATION_KEY, graph.discretization)):
+        written = graph.metadata.get(key, value)
+        if isinstance(written, np.generic | np.ndarray) and written.size == 1:
+            written = written.item()
+        if as_text(written) != str(value):
+            graph.notes.append(
                 f"the graph was written with {key.removeprefix('nwavesdk_')}={shown(written)}, and "
                 f"is read with {value!r}: its spikes will differ from those of the net that was "
                 "exported"

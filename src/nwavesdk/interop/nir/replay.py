@@ -14,18 +14,20 @@ those of IF at `v_reset`, currents and I at 0.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from nwavesdk.interop.nir.graph import Graph
-from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Node
+from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Node, Shape
 
 __all__ = ["Replay", "replay"]
 
 Array = NDArray[np.float64]
+
+# From the input of a step to its output, and to membrane minus threshold.
+Step = Callable[[Array], tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
@@ -56,188 +58,141 @@ def replay(graph: Graph, x: Array) -> Replay:
             f"{', '.join(map(str, graph.shape_in))}]."
         )
     B, T = x.shape[:2]
-    steps = {name: _step_of(node, B, graph) for name, node in graph.nodes.items()}
-    recorded = [n for n, node in graph.nodes.items() if node.kind in SPIKING | STATEFUL]
-    outputs: dict[str, list[Array]] = {name: [] for name in recorded}
-    margins: dict[str, list[Array]] = {n: [] for n in recorded if graph.nodes[n].kind in SPIKING}
-    sources = {name: graph.sources(name) for name in (*graph.nodes, graph.output)}
-    last: list[Array] = []
-    # Before the first step, everything is silent.
-    before = {name: np.zeros((B, *node.shape_out)) for name, node in graph.nodes.items()}
-    before[graph.input] = np.zeros((B, *graph.shape_in))
-    now: dict[str, Array] = {}
+    nodes = graph.nodes
+    steps = {name: _step_of(node, B, graph) for name, node in nodes.items()}
+    sources = {name: graph.sources(name) for name in (*nodes, graph.output)}
+    neurons = {name: node for name, node in nodes.items() if node.kind in SPIKING | STATEFUL}
+    outputs = {name: np.zeros((B, T, *node.shape_out)) for name, node in neurons.items()}
+    margins = {name: np.zeros_like(o) for name, o in outputs.items() if nodes[name].kind in SPIKING}
+    output = np.zeros((B, T, *graph.shape_out))
 
-    def total(name: str, shape: tuple[int, ...]) -> Array:
+    def total(name: str, shape: Shape) -> Array:
         """What a node gets: the sum over its edges."""
         summed = np.zeros((B, *shape))
         for source in sources[name]:
-            values = before if (source, name) in graph.delayed else now
-            summed = summed + values[source]
+            summed = summed + (before if (source, name) in graph.delayed else now)[source]
         return summed
 
+    # Before the first step, everything is silent.
+    before = {name: np.zeros((B, *node.shape_out)) for name, node in nodes.items()}
+    before[graph.input] = np.zeros((B, *graph.shape_in))
     for t in range(T):
         now = {graph.input: x[:, t]}
-        for name, node in graph.nodes.items():
+        for name, node in nodes.items():
             now[name], margin = steps[name](total(name, node.shape_in))
             if name in outputs:
-                outputs[name].append(now[name])
+                outputs[name][:, t] = now[name]
             if name in margins:
-                assert margin is not None
-                margins[name].append(margin)
-        last.append(total(graph.output, graph.shape_out))
+                margins[name][:, t] = margin
+        output[:, t] = total(graph.output, graph.shape_out)
         before = now
-    return Replay(
-        {name: _stack(values, B, graph.nodes[name].shape_out) for name, values in outputs.items()},
-        {name: _stack(values, B, graph.nodes[name].shape_out) for name, values in margins.items()},
-        _stack(last, B, graph.shape_out),
-    )
-
-
-def _stack(values: list[Array], B: int, shape: tuple[int, ...]) -> Array:
-    return np.stack(values, 1) if values else np.zeros((B, 0, *shape))
-
-
-Step = Callable[[Array], tuple[Array, Array | None]]
+    return Replay(outputs, margins, output)
 
 
 def _step_of(node: Node, B: int, graph: Graph) -> Step:
-    """A function from the input of a step to the output, and to membrane minus threshold."""
+    """The step of a node, which holds its state."""
     if node.kind in STATEFUL:
-        return _Neurons(node, B, graph.dt, graph.discretization)
+        return _neurons(node, B, graph)
     if node.kind == "Delay":
-        return _Delay(node, B)
+        return _delay(node, B)
     if node.kind == "Threshold":
         threshold = node.arrays["threshold"]
         return lambda x: ((x > threshold).astype(np.float64), x - threshold)
     function = _FUNCTIONS[node.kind]
-    return lambda x: (function(node, x), None)
+    return lambda x: (function(node, x), x)
 
 
-class _Neurons:
-    """The state of the neurons of a node, and their step."""
+def _neurons(node: Node, B: int, graph: Graph) -> Step:
+    """The step of the neurons of a node, whose state are current and membrane."""
+    p, dt = node.arrays, graph.dt
+    current = np.zeros((B, *node.shape_in))
+    v = current + p.get("v_leak", p.get("v_reset", 0.0))
 
-    def __init__(self, node: Node, B: int, dt: float, discretization: str) -> None:
-        self.node = node
-        self.dt = dt
-        self.is_exact = discretization == "exact"
-        shape = (B, *node.shape_in)
-        rest = node.arrays.get("v_leak")
-        if node.kind == "IF":
-            rest = node.arrays["v_reset"]
-        self.v = np.zeros(shape) + (0.0 if rest is None else rest)
-        self.i = np.zeros(shape)
-
-    def relax(self, value: Array, tau: Array, target: Array) -> Array:
+    def relax(value: Array, tau: Array, target: Array) -> Array:
         """One step of τ dv/dt = target - v."""
-        if self.is_exact:
-            solved: Array = target + (value - target) * np.exp(-self.dt / tau)
-            return solved
-        moved: Array = value + self.dt / tau * (target - value)
-        return moved
+        if graph.discretization == "exact":
+            return target + (value - target) * np.exp(-dt / tau)
+        return value + dt / tau * (target - value)
 
-    def __call__(self, x: Array) -> tuple[Array, Array | None]:
-        p = self.node.arrays
-        if self.node.kind in ("CubaLI", "CubaLIF"):
-            self.i = self.relax(self.i, p["tau_syn"], p["w_in"] * x)
-            self.v = self.relax(self.v, p["tau_mem"], p["v_leak"] + p["r"] * self.i)
-        elif self.node.kind in ("LI", "LIF"):
-            self.v = self.relax(self.v, p["tau"], p["v_leak"] + p["r"] * x)
+    def step(x: Array) -> tuple[Array, Array]:
+        """Spikes, and membrane minus threshold; of neurons without spikes, the membrane."""
+        nonlocal current, v
+        if node.kind in ("CubaLI", "CubaLIF"):
+            current = relax(current, p["tau_syn"], p["w_in"] * x)
+            u = relax(v, p["tau_mem"], p["v_leak"] + p["r"] * current)
+        elif node.kind in ("LI", "LIF"):
+            u = relax(v, p["tau"], p["v_leak"] + p["r"] * x)
         else:
-            self.v = self.v + self.dt * p["r"] * x
-        if self.node.kind not in SPIKING:
-            return self.v, None
-        margin = self.v - p["v_threshold"]
-        spikes = self.v > p["v_threshold"]
-        if self.node.reset == "value":
-            self.v = np.where(spikes, p["v_reset"], self.v)
-        else:
-            self.v = np.where(spikes, self.v - p["amount"], self.v)
-        return spikes.astype(np.float64), margin
+            u = v + dt * p["r"] * x
+
+        if node.kind not in SPIKING:
+            v = u
+            return u, u
+        spikes = u > p["v_threshold"]
+        v = np.where(spikes, p["v_reset"] if node.reset == "value" else u - p["amount"], u)
+        return spikes.astype(np.float64), u - p["v_threshold"]
+
+    return step
 
 
-class _Delay:
-    """The last inputs of a node Delay; each element waits its own number of steps."""
+def _delay(node: Node, B: int) -> Step:
+    """The step of a node Delay; each element waits its own number of steps."""
+    steps = node.arrays["delay"].astype(np.int64)
+    # The last inputs, the newest one first.
+    past = np.zeros((int(steps.max(initial=0)) + 1, B, *node.shape_in))
 
-    def __init__(self, node: Node, B: int) -> None:
-        self.steps = node.arrays["delay"].astype(np.int64)
-        length = int(self.steps.max(initial=0)) + 1
-        self.ring = np.zeros((length, B, *node.shape_in))
-        self.t = 0
+    def step(x: Array) -> tuple[Array, Array]:
+        """The inputs of earlier steps."""
+        past[1:] = past[:-1].copy()
+        past[0] = x
+        places = np.broadcast_to(steps, x.shape)
+        return np.take_along_axis(past, places[None], 0)[0], x
 
-    def __call__(self, x: Array) -> tuple[Array, None]:
-        length = len(self.ring)
-        self.ring[self.t % length] = x
-        places = (self.t - self.steps) % length
-        places = np.broadcast_to(places, x.shape)[None]
-        y = np.take_along_axis(self.ring, places, 0)[0]
-        self.t += 1
-        return y, None
+    return step
 
 
-def _linear(node: Node, x: Array) -> Array:
-    y: Array = x @ node.arrays["weight"].T
-    return y + node.arrays["bias"] if "bias" in node.arrays else y
+def _product(node: Node, x: Array) -> Array:
+    return x @ node.arrays["weight"].T + node.arrays.get("bias", 0.0)
 
 
-def _scale(node: Node, x: Array) -> Array:
-    return x * node.arrays["scale"]
-
-
-def _flatten(node: Node, x: Array) -> Array:
-    return x.reshape(len(x), *node.shape_out)
-
-
-def _windows(x: Array, padding: Any, kernel: Any, stride: Any, dilation: Any) -> Array:
+def _windows(node: Node, x: Array) -> Array:
     """All windows of the last axes of x: [B, C, *positions, *kernel]."""
-    axes = len(kernel)
+    kernel, stride, padding, dilation = node.window
     x = np.pad(x, [(0, 0), (0, 0), *padding])
     spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    windows = sliding_window_view(x, spans, tuple(range(2, 2 + axes)))
-    positions = tuple(slice(None, None, s) for s in stride)
-    taps = tuple(slice(None, None, d) for d in dilation)
-    return windows[(slice(None), slice(None), *positions, *taps)]
+    windows = sliding_window_view(x, spans, tuple(range(2, x.ndim)))
+    steps = (slice(None, None, step) for step in (1, 1, *stride, *dilation))
+    return windows[tuple(steps)]
 
 
 def _convolve(node: Node, x: Array) -> Array:
-    weight = node.arrays["weight"]
-    groups = node.settings["groups"]
-    kernel = weight.shape[2:]
-    windows = _windows(
-        x, node.settings["padding"], kernel, node.settings["stride"], node.settings["dilation"]
-    )
-    axes = len(kernel)
-    outputs = []
-    for g in range(groups):
-        n_in, n_out = weight.shape[1], weight.shape[0] // groups
-        part = windows[:, g * n_in : (g + 1) * n_in]
-        taps = weight[g * n_out : (g + 1) * n_out]
-        # Over input channels and taps; what is left is [B, *positions, C_out].
-        over = [1, *range(2 + axes, 2 + 2 * axes)]
-        y = np.tensordot(part, taps, (over, list(range(1, 2 + axes))))
-        outputs.append(np.moveaxis(y, -1, 1))
-    bias = node.arrays["bias"].reshape(-1, *[1] * axes)
-    joined: Array = np.concatenate(outputs, 1) + bias
-    return joined
+    weight, (groups,) = node.arrays["weight"], node.settings["groups"]
+    windows = _windows(node, x)
+    axes = weight.ndim - 2
+    # Over input channels and taps; what is left is [B, *positions, C_out].
+    over = [1, *range(2 + axes, 2 + 2 * axes)], [1, *range(2, 2 + axes)]
+    pairs = zip(np.split(windows, groups, 1), np.split(weight, groups), strict=True)
+    parts = [np.tensordot(window, taps, over) for window, taps in pairs]
+    summed = np.concatenate(parts, -1) + node.arrays["bias"]
+    return np.moveaxis(summed, -1, 1)
 
 
 def _sum_pool(node: Node, x: Array) -> Array:
-    padding = [(p, p) for p in node.settings["padding"]]
-    kernel, stride = node.settings["kernel_size"], node.settings["stride"]
-    total: Array = _windows(x, padding, kernel, stride, (1, 1)).sum((-2, -1))
+    total: Array = _windows(node, x).sum((-2, -1))
     return total
 
 
 def _mean_pool(node: Node, x: Array) -> Array:
-    return _sum_pool(node, x) / float(np.prod(node.settings["kernel_size"]))
+    return _sum_pool(node, x) / float(np.prod(node.window.kernel))
 
 
 _FUNCTIONS: dict[str, Callable[[Node, Array], Array]] = {
-    "Affine": _linear,
+    "Affine": _product,
     "AvgPool2d": _mean_pool,
     "Conv1d": _convolve,
     "Conv2d": _convolve,
-    "Flatten": _flatten,
-    "Linear": _linear,
-    "Scale": _scale,
+    "Flatten": lambda node, x: x.reshape(len(x), *node.shape_out),
+    "Linear": _product,
+    "Scale": lambda node, x: x * node.arrays["scale"],
     "SumPool2d": _sum_pool,
 }

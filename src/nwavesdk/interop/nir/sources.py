@@ -1,6 +1,6 @@
 """What the files of other libraries mean, where it is not what NIR says.
 
-Each function turns the graph of a library's exporter into one that means in NIR what the library
+A source turns the graph of a library's exporter into one that means in NIR what the library
 computes. `docs/nir.md` lists them, with the versions that tests compare step by step.
 """
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nwavesdk.internal.checks import choice, shown
-from nwavesdk.interop.nir.graph import DISCRETIZATIONS, RawGraph
-from nwavesdk.interop.nir.node import SUBTRACTION, Array, Node
+from nwavesdk.interop.nir.graph import DISCRETIZATIONS, Graph
+from nwavesdk.interop.nir.node import SUBTRACTION, Array, Node, NodeError
 
-__all__ = ["ALLOWED", "SOURCES", "Source", "apply_source", "check_allow", "require_reset"]
+__all__ = ["ALLOWED", "SOURCES", "Source", "apply_source", "check_allow"]
 
 SOFT_RESET, DELAYED_RESET = "soft-reset", "delayed-reset"
 ALLOWED = (SOFT_RESET, DELAYED_RESET)
@@ -30,16 +30,28 @@ class Source:
     """A library whose exporter has its own conventions.
 
     Attributes:
-        name: Its name for `source`.
+        title: The library, as it writes its name.
         version: The version that was checked.
         discretization: The one that its neurons have.
-        read: Turns its graph into one that means the same in NIR.
+        notes: What its files have instead of NIR; `{dt}` is the length of a step [s].
+        read: From a node, whose times are already in seconds, and dt to a node that means the same
+            in NIR.
+        step: From dt to the factor of its time constants.
+        first_feature: The first dimension of its inputs and outputs that is not a batch.
+        resets: Whether its spikes subtract the threshold: `"value"` never, `"subtraction"` always,
+            `"either"` if the file does not tell.
+        spikes_at_threshold: Whether a membrane at its threshold spikes.
     """
 
-    name: str
+    title: str
     version: str
     discretization: str
-    read: Callable[[RawGraph, float, frozenset[str]], None]
+    notes: tuple[str, ...] = ()
+    read: Callable[[Node, float], Node] = lambda node, _: node
+    step: Callable[[float], float] = lambda _: 1.0
+    first_feature: int = 0
+    resets: str = "value"
+    spikes_at_threshold: bool = False
 
 
 def check_allow(allow: Collection[str]) -> frozenset[str]:
@@ -59,23 +71,28 @@ def check_allow(allow: Collection[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def apply_source(
-    raw: RawGraph, source: str | None, dt: float, discretization: str, allow: frozenset[str]
-) -> None:
+def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> None:
     """Give a graph the meaning of its source, with a note for each change.
 
     Raises:
         ValueError: If the source is unknown, has another discretization, or needs something to be
             allowed.
     """
-    choice("NIR", "discretization", discretization, DISCRETIZATIONS)
+    discretization = choice("NIR", "discretization", graph.discretization, DISCRETIZATIONS)
+    if DELAYED_RESET in allow and (source != "snntorch" or SOFT_RESET not in allow):
+        raise ValueError(
+            f'NIR: allow={DELAYED_RESET!r} takes source="snntorch" and {SOFT_RESET!r}, the '
+            "default of snnTorch, got something else: leave it out, or give all of them."
+        )
+    marked = [name for name, node in graph.nodes.items() if node.reset == SUBTRACTION]
+    for name in marked:
+        _require_soft(graph.nodes[name], "a reset by subtraction in its metadata", allow)
     if source is None:
-        if DELAYED_RESET in allow:
-            raise ValueError(
-                f'NIR: allow={DELAYED_RESET!r} has no effect without source="snntorch": leave it '
-                "out."
-            )
+        if marked:
+            names = ", ".join(marked)
+            graph.notes.append(f"reset by subtraction, by the metadata of nwavesdk: {names}")
         return
+
     convention = SOURCES[choice("NIR", "source", source, tuple(SOURCES))]
     if discretization != convention.discretization:
         raise ValueError(
@@ -83,44 +100,49 @@ def apply_source(
             f"discretization={convention.discretization!r}, got {discretization!r}: give the "
             "former, or leave source out."
         )
-    if DELAYED_RESET in allow and (source != "snntorch" or SOFT_RESET not in allow):
-        raise ValueError(
-            f'NIR: allow={DELAYED_RESET!r} takes source="snntorch" and {SOFT_RESET!r}, the '
-            "default of snnTorch, got something else: leave it out, or give all of them."
+    _translate(graph, convention, allow)
+
+
+def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
+    """Change the shapes and nodes of a graph to what they mean in NIR."""
+    dt = graph.dt
+    graph.notes += [f"{source.title} {note.format(dt=dt)}" for note in source.notes]
+    graph.shape_in = graph.shape_in[source.first_feature :] or graph.shape_in
+    graph.shape_out = graph.shape_out[source.first_feature :] or graph.shape_out
+    is_soft = source.resets == "subtraction" or (source.resets == "either" and SOFT_RESET in allow)
+    for name, node in graph.nodes.items():
+        times = {key: a * source.step(dt) for key, a in node.arrays.items() if key in TIMES}
+        node = source.read(node.with_arrays(**times), dt)
+        if is_soft and "v_reset" in node.arrays:
+            _require_soft(node, f"a neuron that subtracts its threshold in {source.title}", allow)
+            amount = node.arrays["v_threshold"]
+            if DELAYED_RESET in allow and node.kind != "IF":
+                amount = amount / (1 - dt / _membrane_tau(node))
+            node = replace(node.with_arrays(amount=amount), reset=SUBTRACTION)
+        graph.nodes[name] = _at_threshold(node) if source.spikes_at_threshold else node
+
+    if is_soft:
+        when = "in the step after the spike" if DELAYED_RESET in allow else "in its step"
+        graph.notes.append(f"a spike subtracts the threshold, {when}, as allowed")
+    elif source.resets == "either":
+        graph.notes.append(
+            f"{source.title} writes a reset to zero for each of its resets: read as one; for a net "
+            'with reset_mechanism="subtract", its default, allow soft-reset'
         )
-    convention.read(raw, dt, allow)
+    if source.spikes_at_threshold:
+        graph.notes.append(f"a membrane at its threshold spikes, as in {source.title}")
+    if source.title == "snnTorch":
+        _delay_biases(graph)
 
 
-def require_reset(raw: RawGraph, allow: frozenset[str]) -> None:
-    """Reject neurons that our own metadata mark as subtracting, unless that is allowed.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    marked = [name for name, node in raw.nodes.items() if node.reset == SUBTRACTION]
-    if not marked:
-        return
+def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
     if SOFT_RESET not in allow:
-        raise ValueError(
-            f"NIR: node {shown(marked[0])} has a reset by subtraction in the metadata of nwavesdk, "
-            f"which NIR does not have: read it with allow={{{SOFT_RESET!r}}} (--allow "
-            f"{SOFT_RESET})."
+        raise NodeError(
+            node.place,
+            got,
+            "a reset to a value, the only one of NIR",
+            f"read it with allow={{{SOFT_RESET!r}}} (--allow {SOFT_RESET})",
         )
-    raw.notes.append(f"reset by subtraction, by the metadata of nwavesdk: {', '.join(marked)}")
-
-
-def _scale_times(node: Node, factor: float) -> Node:
-    arrays = {k: a * factor if k in TIMES else a for k, a in node.arrays.items()}
-    return replace(node, arrays=arrays)
-
-
-def _change(node: Node, **arrays: Array) -> Node:
-    return replace(node, arrays={**node.arrays, **arrays})
-
-
-def _subtract(node: Node, amount: Array | None = None) -> Node:
-    value = node.arrays["v_threshold"] if amount is None else amount
-    return replace(_change(node, amount=value), reset=SUBTRACTION)
 
 
 def _at_threshold(node: Node) -> Node:
@@ -128,145 +150,111 @@ def _at_threshold(node: Node) -> Node:
     key = "threshold" if node.kind == "Threshold" else "v_threshold"
     if key not in node.arrays:
         return node
-    threshold = node.arrays[key]
-    if node.reset == SUBTRACTION and "amount" not in node.arrays:
-        node = _change(node, amount=threshold)
-    lower = np.nextafter(threshold.astype(np.float32), np.float32(-np.inf))
-    return _change(node, **{key: lower.astype(np.float64)})
+    threshold = node.arrays[key].astype(np.float32)
+    lower = np.nextafter(threshold, np.float32(-np.inf))
+    return node.with_arrays(**{key: lower.astype(np.float64)})
 
 
-def _read_snntorch(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
-    raw.notes.append(
-        f"snnTorch writes time constants for a step of {SNNTORCH_STEP:g} s: decays are kept, and "
-        f"times are those of a step of {dt:g} s"
-    )
-    for name, node in raw.nodes.items():
-        node = _scale_times(node, dt / SNNTORCH_STEP)
-        if node.kind in ("LIF", "CubaLIF") and SOFT_RESET in allow:
-            amount = node.arrays["v_threshold"]
-            if DELAYED_RESET in allow:
-                tau = node.arrays["tau" if node.kind == "LIF" else "tau_mem"]
-                amount = amount / (1 - dt / tau)
-            node = _subtract(node, amount)
-        raw.nodes[name] = node
-    if SOFT_RESET in allow:
-        when = "in the step after the spike" if DELAYED_RESET in allow else "in its step"
-        raw.notes.append(f"a spike subtracts the threshold, {when}, as allowed")
-    else:
-        raw.notes.append(
-            "snnTorch writes a reset to zero for each of its resets: read as one; for a net with "
-            'reset_mechanism="subtract", its default, allow soft-reset'
-        )
-    # A bias of recurrent weights acts in the first step, too: RLeaky gives silence to them then.
-    for name in [n for n, node in raw.nodes.items() if node.kind == "Affine"]:
-        before = [a for a, b in raw.edges if b == name]
-        if len(before) == 1 and (name, before[0]) in raw.edges:
-            delay = Node("Delay", {"delay": np.full(len(raw.nodes[name].arrays["bias"]), dt)})
-            raw.insert_before(name, f"{name}.last", delay)
+def _delay_biases(graph: Graph) -> None:
+    """Let a bias of recurrent weights act from the first step on: RLeaky gives them silence."""
+    for name in [name for name, node in graph.nodes.items() if node.kind == "Affine"]:
+        sources = graph.sources(name)
+        if len(sources) == 1 and (name, sources[0]) in graph.edges:
+            delays = np.full(len(graph.nodes[name].arrays["bias"]), graph.dt)
+            graph.insert_before(name, f"{name}.last", Node("Delay", {"delay": delays}))
 
 
-def _read_norse(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
-    _reject_soft(raw, "norse", allow)
-    raw.notes.append("Norse writes the batch as a dimension of inputs and outputs: left out")
-    for name, shape in raw.shapes.items():
-        raw.shapes[name] = shape[1:] if shape is not None and len(shape) > 1 else shape
-    raw.notes.append(
-        f"Norse writes time constants times dt: divided by the dt of {dt:g} s, which must be the "
-        "one given to its to_nir"
-    )
-    for name, node in raw.nodes.items():
-        node = _scale_times(node, 1 / dt)
-        if node.kind == "IF":
-            node = _change(node, r=node.arrays["r"] / dt)
-            raw.notes.append(f"{name} (IF): r is a charge per step in Norse, not per second")
-        if node.kind == "CubaLIF":
-            node = _change(node, w_in=node.arrays["tau_syn"] / dt)
-            raw.notes.append(f"{name} (CubaLIF): an input is a jump of the current in Norse")
-        raw.nodes[name] = node
+def _membrane_tau(node: Node) -> Array:
+    return node.arrays["tau_mem" if node.kind.startswith("Cuba") else "tau"]
 
 
-def _read_sinabs(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
-    raw.notes.append(
-        f"sinabs writes time constants in steps: read as steps of {dt:g} s; inputs are scaled by "
-        "1 - decay (norm_input=True), at most one spike per step (spike_fn=SingleSpike)"
-    )
-    raw.notes.append("a membrane at its threshold spikes, as in sinabs")
-    for name, node in raw.nodes.items():
-        node = _scale_times(node, dt)
-        if node.kind in ("IF", "LIF"):
-            _require_soft(name, node, "sinabs", allow)
-            node = _subtract(node)
-        if node.kind == "IF":
-            node = _change(node, r=node.arrays["r"] / dt)
-        raw.nodes[name] = _at_threshold(node)
-    raw.notes.append("a spike subtracts the threshold, as allowed")
+def _read_norse(node: Node, dt: float) -> Node:
+    if node.kind == "IF":
+        return node.with_arrays(r=node.arrays["r"] / dt)
+    if node.kind == "CubaLIF":
+        return node.with_arrays(w_in=node.arrays["tau_syn"] / dt)
+    return node
 
 
-def _read_spikingjelly(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:  # noqa: ARG001
-    _reject_soft(raw, "spikingjelly", allow)
-    raw.notes.append("a membrane at its threshold spikes, as in SpikingJelly")
-    for name, node in raw.nodes.items():
-        raw.nodes[name] = _at_threshold(node)
+def _read_sinabs(node: Node, dt: float) -> Node:
+    return node.with_arrays(r=node.arrays["r"] / dt) if node.kind == "IF" else node
 
 
-def _read_rockpool(raw: RawGraph, dt: float, allow: frozenset[str]) -> None:
-    raw.notes.append("Rockpool writes the batch as dimensions of inputs and outputs: left out")
-    for name, shape in raw.shapes.items():
-        raw.shapes[name] = shape and shape[-1:]
-    raw.notes.append(
-        "Rockpool writes r = tau · exp(-dt/tau) / dt: read as an input of 1 that raises the "
-        "membrane by 1, or the current by its decay; at most one spike per step "
-        "(max_spikes_per_dt=1); biases and recurrent weights are not in its files"
-    )
-    for name, node in raw.nodes.items():
-        tau = node.arrays.get("tau_mem", node.arrays.get("tau"))
-        if tau is None:
-            continue
-        written = tau * np.exp(-dt / tau) / dt
-        if not np.allclose(node.arrays["r"], written, rtol=1e-3):
-            raise ValueError(
-                f"NIR: node {shown(name)} ({node.kind}): r is {node.arrays['r'].flat[0]:.6g}, and "
-                f"Rockpool writes {written.flat[0]:.6g} for a dt of {dt:g} s: give the dt of the "
-                "net, or leave source out."
-            )
-        if node.kind in ("LIF", "CubaLIF"):
-            _require_soft(name, node, "Rockpool", allow)
-            node = _subtract(node)
-        node = _change(node, r=1 / -np.expm1(-dt / tau))
-        if "tau_syn" in node.arrays:
-            decay = np.exp(-dt / node.arrays["tau_syn"])
-            node = _change(node, w_in=decay / (1 - decay))
-        elif node.kind == "LI":
-            node = _change(node, r=np.exp(-dt / tau) / -np.expm1(-dt / tau))
-        raw.nodes[name] = _at_threshold(node)
-
-
-def _require_soft(name: str, node: Node, who: str, allow: frozenset[str]) -> None:
-    if SOFT_RESET not in allow:
-        raise ValueError(
-            f"NIR: node {shown(name)} ({node.kind}): neurons of {who} subtract their threshold, "
-            f"which its file calls a reset to zero: read it with allow={{{SOFT_RESET!r}}} "
-            f"(--allow {SOFT_RESET}), or leave source out to read what the file says."
+def _read_rockpool(node: Node, dt: float) -> Node:
+    if node.kind not in ("LI", "LIF", "CubaLI", "CubaLIF"):
+        return node
+    tau, r = _membrane_tau(node), node.arrays["r"]
+    written = tau * np.exp(-dt / tau) / dt
+    if not np.allclose(r, written, rtol=1e-3):
+        raise NodeError(
+            node.place,
+            f"r of {r.flat[0]:.6g}",
+            f"{written.flat[0]:.6g}, which Rockpool writes for a dt of {dt:g} s",
+            "give the dt of the net, or leave source out",
         )
 
-
-def _reject_soft(raw: RawGraph, source: str, allow: frozenset[str]) -> None:
-    marked = any(node.reset == SUBTRACTION for node in raw.nodes.values())
-    if SOFT_RESET in allow and not marked:
-        raise ValueError(
-            f"NIR: allow={SOFT_RESET!r} has no effect with source={source!r}, whose files have no "
-            "reset by subtraction: leave it out."
-        )
+    share = -np.expm1(-dt / tau)
+    if "tau_syn" in node.arrays:
+        decay = np.exp(-dt / node.arrays["tau_syn"])
+        return node.with_arrays(r=1 / share, w_in=decay / (1 - decay))
+    return node.with_arrays(r=np.exp(-dt / tau) / share if node.kind == "LI" else 1 / share)
 
 
 SOURCES = {
-    source.name: source
-    for source in (
-        Source("norse", "1.1.0", "euler", _read_norse),
-        Source("rockpool", "3.1.0", "exact", _read_rockpool),
-        Source("sinabs", "3.1.3", "exact", _read_sinabs),
-        Source("snntorch", "1.0.0", "euler", _read_snntorch),
-        Source("spikingjelly", "2.0.0", "euler", _read_spikingjelly),
-    )
+    "norse": Source(
+        "Norse",
+        "1.1.0",
+        "euler",
+        (
+            "writes the batch as a dimension of inputs and outputs: left out",
+            "writes time constants times dt: divided by the dt of {dt:g} s, which must be the one "
+            "given to its to_nir",
+            "writes r of IF as a charge per step, and an input of CubaLIF as a jump of the "
+            "current: read as r / dt and w_in = tau_syn / dt",
+        ),
+        read=_read_norse,
+        step=lambda dt: 1 / dt,
+        first_feature=1,
+    ),
+    "rockpool": Source(
+        "Rockpool",
+        "3.1.0",
+        "exact",
+        (
+            "writes the batch as dimensions of inputs and outputs: left out",
+            "writes r = tau · exp(-dt/tau) / dt: read as an input of 1 that raises the membrane by "
+            "1, or the current by its decay; at most one spike per step (max_spikes_per_dt=1); "
+            "biases and recurrent weights are not in its files",
+        ),
+        read=_read_rockpool,
+        first_feature=-1,
+        resets=SUBTRACTION,
+        spikes_at_threshold=True,
+    ),
+    "sinabs": Source(
+        "sinabs",
+        "3.1.3",
+        "exact",
+        (
+            "writes time constants in steps: read as steps of {dt:g} s; inputs are scaled by "
+            "1 - decay (norm_input=True), at most one spike per step (spike_fn=SingleSpike)",
+        ),
+        read=_read_sinabs,
+        step=lambda dt: dt,
+        resets=SUBTRACTION,
+        spikes_at_threshold=True,
+    ),
+    "snntorch": Source(
+        "snnTorch",
+        "1.0.0",
+        "euler",
+        (
+            f"writes time constants for a step of {SNNTORCH_STEP:g} s: decays are kept, and times "
+            "are those of a step of {dt:g} s",
+        ),
+        step=lambda dt: dt / SNNTORCH_STEP,
+        resets="either",
+    ),
+    "spikingjelly": Source("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),
 }
 """The libraries by their name for `source`."""

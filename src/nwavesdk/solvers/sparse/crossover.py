@@ -273,7 +273,7 @@ def read_table(path: Path) -> CrossoverTable:
     try:
         content = parse_toml(read_bytes(path, MOST_BYTES), path)
     except FileError as error:
-        what = f"is not a crossover table: it {error.what}"
+        what = f"is not a crossover table: it {error.fault}"
         raise FileError(path, what, f"name another file, or {remedy}") from None
     try:
         return CrossoverTable.of(content, str(path))

@@ -1,13 +1,13 @@
 """Recordings in a trained net: its predictions, and the adaptation of its batch norms.
 
-Recordings that are short run in batches. A long one runs in blocks: the states of the net are kept
-from block to block, so its spikes are those of one call, up to the rounding of the products, whose
-order of sums may depend on the number of rows. A net that the user built runs in one call, because
+Short recordings run in batches. A long recording runs in blocks: the states of the net are kept
+from block to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums
+in a product may depend on the number of rows.) A net that the user built runs in one call, because
 it may look at all steps.
 
-What a speaker, a microphone or a sensor changes in a net is, for a large part, the mean and the
-variance of its charges. A batch norm removes those of the training set, not those of a new speaker.
-Recordings of the speaker show them, and need no classes.
+A new speaker, microphone or sensor changes mostly the mean and the variance of the charges in a
+net. A batch norm removes the mean and the variance of the training set, not of the new speaker.
+`adapted_net` takes them from recordings of the speaker, which need no classes.
 """
 
 import copy
@@ -26,8 +26,8 @@ from nwavesdk.data.loading import EventFrames
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.apply.given import Given
 from nwavesdk.train.apply.predictions import Prediction
+from nwavesdk.train.apply.recordings import FramedRecording
 from nwavesdk.train.fit.arithmetic import use_arithmetic
 
 if TYPE_CHECKING:
@@ -38,40 +38,42 @@ __all__ = ["adapted_net", "batch_of", "predict_recordings"]
 # Steps of all recordings of a batch together, and of a block of a long recording.
 MAX_STEPS = 4096
 
-# The training set counts as much as so many recordings: a few of them may not have all classes.
+# Weight of the training set, in recordings: a few recordings may not have all classes.
 TRAINING_WEIGHT = 20
 
-# One recording does not show how much recordings differ.
+# A single recording does not show how much recordings differ.
 MIN_RECORDINGS = 2
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def batched(recordings: Iterable[Given], net_input: NetInput) -> Iterator[list[Given]]:
-    """Recordings in batches of at most `MAX_STEPS` steps with padding, or of a single recording."""
-    batch: list[Given] = []
+def batched(
+    recordings: Iterable[FramedRecording], net_input: NetInput
+) -> Iterator[list[FramedRecording]]:
+    """Batches of at most `MAX_STEPS` steps with padding; a longer recording is a batch alone."""
+    batch: list[FramedRecording] = []
     longest = 0
-    for given in recordings:
-        steps = int(net_input.n_steps(given.frames.shape[0]))
+    for recording in recordings:
+        steps = int(net_input.n_steps(recording.frames.shape[0]))
         longest = max(longest, steps)
         if batch and longest * (len(batch) + 1) > MAX_STEPS:
             yield batch
             batch, longest = [], steps
-        batch.append(given)
+        batch.append(recording)
     if batch:
         yield batch
 
 
-def batch_of(recordings: Sequence[Given], net_input: NetInput) -> Batch:
+def batch_of(recordings: Sequence[FramedRecording], net_input: NetInput) -> Batch:
     """The input of a net for recordings, as in training; sparse for events."""
-    frames: Any = tuple(given.frames for given in recordings)
+    frames: Any = tuple(recording.frames for recording in recordings)
     are_events = isinstance(frames[0], EventBins)
     series = Series(
         Recordings(
             frames=EventFrames(frames) if are_events else frames,
             labels=np.zeros(len(frames), np.int64),
             classes=(),
-            keys=tuple(given.key for given in recordings),
+            keys=tuple(recording.key for recording in recordings),
             fingerprint="",
         ),
         replace(net_input, as_lists=are_events),
@@ -88,7 +90,8 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
         block_steps: Steps of a call.
 
     Returns:
-        Spikes and membranes of the output layer, `[B, T, N]`; of one block, what the net returns.
+        Spikes and membranes of the output layer, `[B, T, N]`; for a single block, the outputs of
+        the net.
     """
     x, _, lengths = batch
     n_steps = x.shape[1]
@@ -105,43 +108,43 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
 
 
 def predict_recordings(
-    run: "TrainedRun", recordings: Iterable[Given], *, spikes: bool
+    run: "TrainedRun", recordings: Iterable[FramedRecording], *, spikes: bool
 ) -> Iterator[Prediction]:
     """The prediction for each recording, in their order.
 
     Args:
         run: The run.
-        recordings: Their frames, of which one batch is in memory.
+        recordings: The recordings as frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
-    for given in batched(recordings, run.input):
-        batch = batch_of(given, run.input)
+    for members in batched(recordings, run.input):
+        batch = batch_of(members, run.input)
         block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
         with use_arithmetic(run.config.arithmetic), torch.inference_mode():
-            # A copy, because the net of the run may have a state: that of live sound.
+            # A copy, because the net of the run may have the state of live sound.
             spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)
 
-        for index, recording in enumerate(given):
+        for index, recording in enumerate(members):
             n_steps = int(batch.lengths[index])
             output = outputs[index]
-            if output.ndim > 1:  # of each step
+            if output.ndim > 1:  # an output per step
                 output = output[run.input.look_ahead : n_steps]
             fired = spk[index, :n_steps] if spikes else None
             yield _prediction(run, recording, n_steps - run.input.look_ahead, output, fired)
 
 
 def _prediction(
-    run: "TrainedRun", given: Given, steps: int, output: Tensor, fired: Tensor | None
+    run: "TrainedRun", recording: FramedRecording, steps: int, output: Tensor, fired: Tensor | None
 ) -> Prediction:
     """The prediction for a recording.
 
     Args:
         run: The run.
-        given: The recording.
+        recording: The recording.
         steps: Its time steps.
         output: The output for the recording, `[C]`, or for its steps, `[T, D]`.
-        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not asked for.
+        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not requested.
     """
     task: Any = run.task
     probabilities = task.probabilities(output).numpy() if run.classes else None
@@ -151,7 +154,7 @@ def _prediction(
         counts = fired.sum(dim=0).reshape(task.output.n_outputs, -1).sum(dim=1).long().numpy()
 
     return Prediction(
-        key=given.key,
+        key=recording.key,
         task=task.name,
         steps=steps,
         classes=run.classes,
@@ -160,17 +163,18 @@ def _prediction(
         step_seconds=run.step_seconds,
         counts=counts,
         spikes=events,
-        is_cut=given.is_cut or 0 < (run.input.length or 0) < given.frames.shape[0],
+        is_cut=recording.is_cut or 0 < (run.input.length or 0) < recording.frames.shape[0],
     )
 
 
 @torch.no_grad()
 def adapted_net(net: Net, batch: Batch) -> Net:
-    """A copy of a net whose batch norms have statistics of some recordings.
+    """A copy of a net with batch norms that are adapted to some recordings.
 
-    The norms adapt in one call of the net, from the input to the output, each to what the norms
-    before it give. With n recordings, a mean or a variance is `(n · new + 20 · trained) / (n +
-    20)`, where `new` is that of all their steps.
+    The norms adapt in one call of the net, from the input to the output, each to charges behind the
+    adapted norms before it. With n recordings, a mean or a variance becomes
+    `(n · new + 20 · trained) / (n + 20)`, where `new` is the mean or the variance over all of their
+    steps.
 
     Args:
         net: A trained net, in `eval()`.
@@ -181,7 +185,7 @@ def adapted_net(net: Net, batch: Batch) -> Net:
 
     Raises:
         ValueError: If there are fewer than two recordings, if the net has no norm that can adapt,
-            or calls one several times for a recording, or if values are too large.
+            or calls a norm several times for a recording, or if values are too large.
 
     References:
         Li et al., "Revisiting batch normalization for practical domain adaptation", 2016,
@@ -192,8 +196,10 @@ def adapted_net(net: Net, batch: Batch) -> Net:
     if n_recordings < MIN_RECORDINGS:
         raise ValueError(
             f"The net needs at least {MIN_RECORDINGS} recordings to adapt to, got {n_recordings}: "
-            "give a folder or several files, about as many of each class."
+            "pass a folder or several files, about as many of each class."
         )
+
+    # In training mode, a norm takes the statistics of its input, and mixes them with a share.
     trial = copy.deepcopy(net).eval()
     share = n_recordings / (n_recordings + TRAINING_WEIGHT)
     called: list[Any] = []
@@ -210,6 +216,7 @@ def adapted_net(net: Net, batch: Batch) -> Net:
             norm.register_forward_hook(normalize_as_adapted, with_kwargs=True)
     run_net(trial, batch, batch.x.shape[1])
 
+    # Statistics are right only if each norm saw whole sequences once.
     has_steps = any(isinstance(module, StepBatchNorm) for module in trial.modules())
     if has_steps or not called or len(set(called)) < len(called):
         raise ValueError(
@@ -217,11 +224,14 @@ def adapted_net(net: Net, batch: Batch) -> Net:
             f"{' and a StepBatchNorm' * has_steps}, expected TimeBatchNorm or BatchNorm, each "
             "called once with a whole sequence: train with `nwave train --net conv`."
         )
+
     if not all(bool((norm.running_mean + norm.running_var).isfinite().all()) for norm in called):
         raise ValueError(
             "The recordings to adapt to have values that are too large for the batch norms of the "
-            "net: leave such recordings out."
+            "net: remove such recordings."
         )
+
+    # Only the statistics go into the copy, without the hooks.
     adapted = copy.deepcopy(net).eval()
     adapted.load_state_dict(trial.state_dict())
     return adapted

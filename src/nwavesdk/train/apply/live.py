@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
-from nwavesdk.train.apply.given import as_mono
+from nwavesdk.train.apply.recordings import as_mono
 
 __all__ = ["LiveInput", "rate_of"]
 
@@ -15,9 +15,9 @@ __all__ = ["LiveInput", "rate_of"]
 class LiveInput:
     """The input of a run's net for a sound that comes in blocks; `TrainedRun.stream` makes it.
 
-    `push(block)` returns the steps that a block completes, and `finish()` those at the end. The
-    steps are those that the run computes from the whole sound, bit for bit. Where training cuts
-    a recording, they go on as long as the sound does.
+    `push(block)` returns the steps that a block completes, and `finish()` the steps at the end.
+    They equal the steps that the run computes from the whole sound, bit for bit. Training may cut a
+    recording, but the steps continue as long as the sound.
 
     Args:
         front_end: From sound to frames.
@@ -48,7 +48,7 @@ class LiveInput:
             block: Mono samples with full scale 1, `[samples]`, of any length.
 
         Returns:
-            `[steps, 1, F]`: a step is a batch of one, `net(x)` with x `[1, F]`.
+            `[steps, 1, F]`. A step is the input of one call, `net(x)` with x `[1, F]`.
 
         Raises:
             ValueError: If samples are not floating numbers, not mono, not finite or too large to
@@ -59,14 +59,16 @@ class LiveInput:
     def finish(self) -> Tensor:
         """The steps from the end of the sound to the end of the recording, as `push` returns them.
 
-        If the run pads recordings, a sound that is shorter than one is padded as in training, and
-        of a longer one the last recording is. Otherwise only a sound without a frame is padded, to
-        one frame.
+        If the run pads recordings, the sound is padded to a whole number of recordings, each as in
+        training. Otherwise only a sound without a frame is padded, to one frame.
         """
         frames = self._frames(np.zeros(0, np.float32), last=True)
         net_input = self._net_input
+
+        # `length`: frames of a padded recording. `n_silent`: frames that the front end computes
+        # from silence; then the padding continues with zeros, the mean frame.
         if isinstance(self._whole, FrontEnd):
-            # The filters go on in silence: one step more, because steps differ by a sample.
+            # The filters continue in silence. Steps differ by a sample, so one step more is enough.
             length = n_silent = self._whole.config.T
             n_samples = int(self._whole.config.first_samples(np.array(length + 1)))
         else:
@@ -74,8 +76,10 @@ class LiveInput:
             length = net_input.length or 1 if net_input.pads_to_length else 1
             n_silent = int(self._n_frames == 0)
             n_samples = self._whole.width
+
         missing = -self._n_frames % length if self._n_frames else length
         silent = self._front_end.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
+
         padding = np.zeros((missing, frames.shape[1]), np.float32)
         padding[: len(silent)] = net_input.standard.apply(silent)
         return self._held(np.concatenate([frames, padding]))
@@ -83,8 +87,9 @@ class LiveInput:
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
         if self._has_ended:
-            raise ValueError("The sound has ended: call TrainedRun.stream() for another one.")
+            raise ValueError("The sound has ended: call TrainedRun.stream() for a new sound.")
         self._has_ended = last
+
         with np.errstate(over="ignore", invalid="ignore"):
             frames = self._front_end.push(self._resampling.push(samples, last=last))
         if not np.isfinite(frames).all():
@@ -92,6 +97,7 @@ class LiveInput:
                 "The sound has samples that are not finite or too large to be filtered, expected "
                 "full scale 1: scale it."
             )
+
         self._n_frames += len(frames)
         return self._net_input.standard.apply(frames)
 

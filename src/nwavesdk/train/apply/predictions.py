@@ -1,4 +1,4 @@
-"""What a trained run predicts about one recording, and predictions as files and as JSON.
+"""The prediction of a trained run for a recording, and predictions as files and as JSON.
 
 Files are `.csv`, `.npz` or `.json`, by the end of the name.
 """
@@ -29,24 +29,24 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Prediction:
     """The prediction for a recording: its class, the class of each step, or values of each step.
 
     Args:
         key: Name of the recording.
-        task: What the net has learned.
+        task: The task of the run.
         steps: Time steps of the net, T.
         classes: Name of each class; none for values.
         predicted: Index of the class, int64 `[]`; of each step, int64 `[T]`; or values in the units
             of the targets, float32 `[T, D]`.
         probabilities: Probability of each class, `[C]` or `[T, C]`; None for values.
-        step_seconds: Time from a step to the next one in the recording [s]; None if steps have no
-            duration, as those of series and images.
+        step_seconds: Time between steps in the recording [s]; None if steps have no duration, as in
+            series and images.
         counts: Output spikes of each class or value, `[C]` or `[D]`; None if the outputs of the net
-            are membranes, or spikes were not asked for.
+            are membranes, or spikes were not requested.
         spikes: Step and output neuron of each spike, int32 `[n, 2]`, in the order of steps; None if
-            they were not asked for.
+            they were not requested.
         is_cut: Whether the recording is longer, and only its first T steps were used, as in
             training.
 
@@ -77,7 +77,7 @@ class Prediction:
 
     @property
     def is_per_step(self) -> bool:
-        """Whether the net predicts something for each step."""
+        """Whether the net has a prediction for each step."""
         return self.task != "classification"
 
     @property
@@ -90,7 +90,7 @@ class Prediction:
         """The class of the recording.
 
         Raises:
-            ValueError: If the net predicts something for each step.
+            ValueError: If the net has a prediction for each step.
         """
         if self.is_per_step:
             raise ValueError(
@@ -103,11 +103,11 @@ class Prediction:
     def ranking(self) -> list[tuple[str, float]]:
         """Classes of the recording with their probabilities, the most probable first."""
         pairs = zip(self.classes, self.scores.tolist(), strict=True)
-        # Of equal probabilities, which rounding can make, the predicted class comes first.
+        # If rounding made probabilities equal, the predicted class still comes first.
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0] != self.class_name))
 
     def spans(self) -> list[tuple[str, int, int]]:
-        """The classes of steps, those in a row together: name, first and last step."""
+        """Runs of steps with the same class: its name, the first and the last step."""
         changes = np.flatnonzero(np.diff(self.predicted)) + 1
         borders = [0, *changes.tolist(), self.steps]
         return [
@@ -117,10 +117,10 @@ class Prediction:
 
 
 def check_suffix(path: Path) -> None:
-    """Reject a name of none of the formats.
+    """Reject a file name with an unknown suffix.
 
     Raises:
-        ValueError: If it is one.
+        ValueError: If the suffix is not a key of `WRITERS`.
     """
     if path.suffix.lower() not in WRITERS:
         raise ValueError(f"expected a name that ends in {', '.join(WRITERS)}, got {str(path)!r}")
@@ -133,16 +133,16 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
       class with probabilities, or values.
     - `.npz`: `files`, `steps` and `is_cut` `[R]`, `classes`; `predicted` and `probabilities` of all
       recordings, or of all steps of all recordings one after the other. With spikes, `spikes`
-      `[n, 3]`: recording, step and neuron of each.
+      `[n, 3]`: recording, step and neuron of each spike.
     - `.json`: a list with an object for each recording.
 
     Args:
         path: The file; its name ends in one of `WRITERS`.
-        predictions: At least one.
+        predictions: The predictions, at least one.
 
     Raises:
-        ValueError: If the name ends in something else.
-        FileWriteError: If it cannot be written.
+        ValueError: If the name has another end.
+        FileWriteError: If the file cannot be written.
     """
     check_suffix(path)
     write_atomically(path, WRITERS[path.suffix.lower()](predictions))
@@ -157,6 +157,8 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
         "is_cut": prediction.is_cut,
         "step_seconds": prediction.step_seconds,
     }
+
+    # A class for the recording, classes of steps, or values of steps.
     if not prediction.is_per_step:
         content |= {"class": prediction.class_name, "probability": max(scores)}
         content["probabilities"] = dict(zip(prediction.classes, scores, strict=True))
@@ -164,6 +166,7 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
         content |= {"spans": prediction.spans(), "probabilities": scores}
     else:
         content["values"] = scores
+
     if prediction.spikes is not None and prediction.counts is not None:
         content["spike_counts"] = prediction.counts.tolist()
         content["spikes"] = prediction.spikes.tolist()
@@ -194,21 +197,24 @@ def _columns(prediction: Prediction) -> dict[str, Sequence[object]]:
             columns["time [s]"] = np.char.mod("%.9g", times).tolist()
     else:
         columns["steps"] = [prediction.steps]
+
     names = [f"value {column}" for column in range(1, scores.shape[1] + 1)]
     if prediction.classes:
         columns["class"] = [prediction.classes[i] for i in np.atleast_1d(prediction.predicted)]
         names = [f"p({name})" for name in prediction.classes]
-    # All digits of float32.
+    # Nine digits are all digits of float32.
     return columns | dict(zip(names, np.char.mod("%.9g", scores.T).tolist(), strict=True))
 
 
 def _npz_bytes(predictions: Sequence[Prediction]) -> bytes:
+    # Predictions of steps are joined one after the other, classes of recordings are stacked.
     first = predictions[0]
     join = np.concatenate if first.is_per_step else np.stack
     columns: dict[str, Any] = {
         field.name: [getattr(prediction, field.name) for prediction in predictions]
         for field in fields(Prediction)
     }
+
     arrays: dict[str, Any] = {
         "files": columns["key"],
         "steps": np.array(columns["steps"], np.int64),
@@ -219,8 +225,10 @@ def _npz_bytes(predictions: Sequence[Prediction]) -> bytes:
     if first.classes:
         arrays |= {"classes": first.classes, "probabilities": join(columns["probabilities"])}
     if first.spikes is not None:
+        # A column before step and neuron has the recording.
         spikes = [np.insert(pairs, 0, n, axis=1) for n, pairs in enumerate(columns["spikes"])]
         arrays |= {"spikes": np.concatenate(spikes), "spike_counts": np.stack(columns["counts"])}
+
     content = io.BytesIO()
     known = {name: array for name, array in arrays.items() if array is not None}
     np.savez_compressed(content, **known)

@@ -1,10 +1,10 @@
-"""A trained run without its data: its net, and what it predicts about recordings.
+"""A trained run without its data: its net, and its predictions for recordings.
 
 Design requirements:
 
 - Only `config.json` and `model.safetensors` are read.
-- A recording becomes the input of the net as in training, and the prediction for a recording of the
-  run is that of `nwave eval`.
+- A recording becomes the input of the net as in training, and `nwave eval` makes the same
+  prediction for a recording of the run.
 - Memory does not grow with the length of a recording, apart from its input and its outputs: the
   net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
   `adapt` runs all its recordings in one call.
@@ -24,12 +24,12 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.source import Kind
+from nwavesdk.data.source import RecordingKind
 from nwavesdk.internal.files import printable
 from nwavesdk.train.apply.blocks import adapted_net, batch_of, predict_recordings
-from nwavesdk.train.apply.given import GivenRecording, read_recordings
 from nwavesdk.train.apply.live import LiveInput, rate_of
 from nwavesdk.train.apply.predictions import Prediction
+from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.fields import MAX_SECONDS
 from nwavesdk.train.data.inputs import features_of, net_input_of
@@ -50,7 +50,7 @@ class TrainedRun:
     Attributes:
         config: The config of the run.
         net: The trained net in `eval()`; for a chip, the chip as designed.
-        task: What the net has learned, with the scale of its targets.
+        task: The task of the net, with the scale of its targets.
         features: How a recording becomes frames.
         input: How frames become the input of the net.
         max_seconds: Length above which a sound is an error [s].
@@ -81,65 +81,67 @@ class TrainedRun:
 
     def predict(
         self,
-        recordings: GivenRecording | Sequence[GivenRecording] = (),
+        recordings: RecordingLike | Sequence[RecordingLike] = (),
         skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
         spikes: bool = False,
     ) -> list[Prediction]:
-        """What the net predicts about recordings.
+        """The predictions of the net for recordings.
 
         Args:
             recordings: Paths of files and folders, and recordings in memory, one or several. A path
-                may be all that `nwave train --data` takes, and a folder without classes. In memory,
-                a sound is samples `[n]` at the run's sample rate, or samples and their rate; a
-                series `[T, *features]`, an image of values from 0 to 1 with the shape of those of
-                the run, and `Events`. If a series is a table with names of columns, such as a
-                DataFrame, they must be in the order of those of the run. Nothing generates the
-                pattern of a run that learned one.
-            skipped: Receives name and fault of each file that is left out.
-            on_error: Whether a file that cannot be used is an error (`"raise"`), or is left out
-                with a warning (`"skip"`).
+                may be anything that `nwave train --data` takes, or a folder without classes.
+
+                In memory, a sound is samples `[n]` at the run's sample rate, or a pair of samples
+                and rate. A series is `[T, *features]`; the columns of a table with names, such as a
+                DataFrame, must be in the order of the run. An image has values from 0 to 1 and the
+                shape of the images of the run. Events are `Events`.
+
+                For a run that generates a pattern, pass no recordings.
+            skipped: Receives name and fault of each skipped file.
+            on_error: Whether a file that cannot be used is an error (`"raise"`), or is skipped with
+                a warning (`"skip"`).
             spikes: Whether to return the output spikes.
 
         Returns:
             The predictions, in the order of the recordings.
 
         Raises:
-            ValueError: If a recording cannot be used, or if the outputs of the net are membranes
-                and `spikes` are asked for.
+            ValueError: If a recording cannot be used, or if `spikes` is True and the outputs of the
+                net are membranes or scores.
             TypeError: If a recording is none of these.
         """
         if spikes and self.task.output.is_readout:
             raise ValueError(
-                "The outputs of this net are membranes or scores, which do not spike: leave the "
-                "spikes out."
+                "The outputs of this net are membranes or scores, which do not spike: call "
+                "`predict` without `spikes`."
             )
         frames = read_recordings(self, recordings, skipped, on_error)
         return list(predict_recordings(self, frames, spikes=spikes))
 
     def adapt(
         self,
-        recordings: GivenRecording | Sequence[GivenRecording],
+        recordings: RecordingLike | Sequence[RecordingLike],
         skipped: list[tuple[str, str]] | None = None,
         *,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> "TrainedRun":
-        """The run for a new speaker, microphone or sensor, from some of its recordings.
+        """The run adapted to a new speaker, microphone or sensor by some of its recordings.
 
-        They need no classes: the batch norms of the net take their mean and variance. n recordings
-        count n / (n + 20), and the training set, or what the run has adapted to before, counts for
-        the rest. All classes must be among them, about as often as they will occur. The files of
-        the run do not change.
+        The recordings need no classes: the batch norms of the net adapt to their mean and variance.
+        n recordings have the weight n / (n + 20); the statistics before have the remaining weight.
+        All classes must be among the recordings, about as often as they will occur in use. The
+        files of the run do not change.
 
         Args:
             recordings: See `predict`; at least two, which the net runs in one call. A file that is
-                given twice counts once.
+                passed twice counts once.
             skipped: See `predict`.
             on_error: See `predict`.
 
         Returns:
-            The same run with another net.
+            A copy of the run with the adapted net.
 
         Raises:
             ValueError: If a recording cannot be used, if there are fewer than two, if the run
@@ -153,8 +155,9 @@ class TrainedRun:
         """
         if self.task.name == "pattern":
             raise ValueError(f"{self.name} cannot adapt: it generates a pattern and has no input.")
-        given = read_recordings(self, recordings, skipped, on_error)
-        by_name = {recording.key: recording for recording in given}
+
+        framed = read_recordings(self, recordings, skipped, on_error)
+        by_name = {recording.key: recording for recording in framed}
         batch = batch_of(list(by_name.values()), self.input)
         with use_arithmetic(self.config.arithmetic):
             return replace(self, net=adapted_net(self.net, batch))
@@ -165,8 +168,8 @@ class TrainedRun:
         return self.config.facts.classes
 
     @property
-    def kind(self) -> Kind:
-        """What a recording is; the built-in digits are series."""
+    def kind(self) -> RecordingKind:
+        """The kind of the recordings; the built-in digits are series."""
         return self.config.data.source_kind
 
     @property
@@ -174,7 +177,7 @@ class TrainedRun:
         """From sound to frames.
 
         Raises:
-            ValueError: If the run was trained on something else.
+            ValueError: If the run was not trained on sound.
         """
         if isinstance(self.features, ChipFeatures):
             return FrontEnd(self.features.config)
@@ -192,7 +195,7 @@ class TrainedRun:
 
     @property
     def frame_seconds(self) -> float | None:
-        """Time from a frame to the next one [s]; None if frames have no duration."""
+        """Time between frames [s]; None if frames have no duration."""
         if isinstance(self.features, LogMelFeatures):
             return self.features.log_mel.hop
         if isinstance(self.features, EventFeatures):
@@ -203,19 +206,19 @@ class TrainedRun:
 
     @property
     def step_seconds(self) -> float | None:
-        """Time from a step of the net to the next one [s]; None if steps have no duration."""
+        """Time between steps of the net [s]; None if steps have no duration."""
         return None if self.frame_seconds is None else self.frame_seconds / self.input.hold
 
     def stream(self, sample_rate: int | None = None) -> LiveInput:
         """The input of the net for a sound that begins now.
 
         Args:
-            sample_rate: Rate of the sound [Hz]; another rate than that of the run is converted,
-                which delays the input by some 40 to 120 ms. [the rate of the run]
+            sample_rate: Rate of the sound [Hz]. If it differs from the rate of the run, the sound
+                is resampled, which delays the input by some 40 to 120 ms. [the rate of the run]
 
         Raises:
-            ValueError: If there is no sound of this rate, if the run was trained on something other
-                than sound, or if it scales each recording by its loudest sample or its mean.
+            ValueError: If the rate is implausible, if the run was not trained on sound, or if it
+                scales each recording by its loudest sample, its mean or its deviation.
         """
         front_end = self.front_end
         if (
@@ -230,6 +233,7 @@ class TrainedRun:
                 f"{self.input.standardize}): train with `nwave train --level as_is`, and without a "
                 "chip also `--no-center`."
             )
+
         rate = rate_of(front_end) if sample_rate is None else sample_rate
         return LiveInput(front_end, self.input, rate)
 
@@ -242,11 +246,10 @@ def load(
     Args:
         path: The folder of the run.
         net: The file that builds its net, `"FILE.py:build"`, for a run with `--net`.
-        max_seconds: Length above which a sound is an error [s]. [that of the run]
+        max_seconds: Length above which a sound is an error [s]. [the limit of the run]
 
     Raises:
-        ValueError: If the run is missing, damaged or not finished, or its net was
-            built by another file.
+        ValueError: If the run is missing, damaged or not finished, or another file built its net.
         ModuleNotFoundError: If the extra `train` is missing.
 
     Example:
@@ -263,9 +266,11 @@ def load(
     config = match_page(folder.read_config(), net, folder.path)
     run_net = network_of_run(config, deployed=True)
     standard, targets = load_model(folder.model, run_net, folder.identity)
+
     features = features_of(config, config.facts.chip)
     if isinstance(features, FeatureOptions):
         features = features.features(config.data.source_kind)
+
     return TrainedRun(
         config=config,
         net=run_net.eval(),

@@ -1,4 +1,4 @@
-"""What a run is: the choices of the user, the recipe that completes them, and what is recorded."""
+"""The config of a run: the choices of the user, completed by a recipe and by recorded facts."""
 
 from nwavesdk.train.config.run_config import (
     MOVABLE,

@@ -35,7 +35,7 @@ __all__ = [
 
 SourceKind = Literal["sound", "series", "image", "events"]
 
-# What a split may be decided by, apart from a table in a file.
+# The values of `data.split`, apart from the name of a table.
 SPLITS = ("auto", "folder", "speaker", "group", "recording")
 
 
@@ -43,12 +43,13 @@ class AnyData(FrozenModel):
     """The fields of all kinds of data.
 
     Attributes:
-        source_kind: What the files hold.
-        found: Fields that a completed config has, whose values are found in the data.
+        source_kind: The kind of the recordings in the files.
+        fields_from_data: Names of the fields that the data set if the user does not; a completed
+            config has a value for each.
     """
 
     source_kind: ClassVar[SourceKind] = "series"
-    found: ClassVar[tuple[str, ...]] = ()
+    fields_from_data: ClassVar[tuple[str, ...]] = ()
 
     source: str = choice(
         "digits",
@@ -77,16 +78,16 @@ class Recordings(AnyData):
     )
     split: str = choice(
         "auto",
-        "What decides the training, validation and test set: the folders train, val and test, the "
-        "speakers, the groups, single recordings, or a table with file,part[,class][,group]. "
-        "auto: the first of these that can be had.",
+        "Split into training, validation and test set by the folders train, val and test, by "
+        "speakers, groups or single recordings, or by a table with file,part[,class][,group]. "
+        "auto: the first of these that is possible.",
         metavar="auto|folder|speaker|group|recording|FILE.csv",
         max_length=4096,
     )
     val_share: Share | None = choice(
         None,
-        "Share of the recordings in the validation set; of those not in the test set, where the "
-        "data or folds decide that.",
+        "Share of the recordings in the validation set; if the data or folds decide the test set, "
+        "share of the other recordings.",
         default_text="0.15",
     )
     test_share: Share | None = choice(
@@ -120,16 +121,19 @@ class Recordings(AnyData):
 
     @model_validator(mode="after")
     def _check_folds(self) -> Self:
+        """Reject folds and a fold that do not fit together."""
         if self.folds is not None and self.leave_one_out is not None:
             raise ValueError(
                 f"data.folds: has no effect with leave_one_out, got {self.folds}: remove one of "
                 "them"
             )
+
         if self.fold is not None and not (self.folds or self.leave_one_out):
             raise ValueError(
                 f"data.fold: has no effect without folds or leave_one_out, got {self.fold}: remove "
                 "it"
             )
+
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
             raise ValueError(
                 f"data.fold: expected at most {self.folds}, the folds, got {self.fold}"
@@ -142,8 +146,8 @@ class Files(Recordings):
 
     speaker_pattern: str | None = choice(
         None,
-        "Regular expression for the path of a recording; its group `speaker`, or its first one, is "
-        "the speaker.",
+        "Regular expression for the path of a recording; its group `speaker`, or else its first "
+        "group, is the speaker.",
         metavar="REGEX",
         default_text="the names of three known data sets",
         max_length=200,
@@ -185,7 +189,7 @@ class OwnScale(FrozenModel):
 class Features(OwnScale, Held, Recordings):
     """The built-in spoken digits, which are features already."""
 
-    found: ClassVar[tuple[str, ...]] = ("hold",)
+    fields_from_data: ClassVar[tuple[str, ...]] = ("hold",)
 
     kind: Literal["features"] = "features"
     source: Literal["digits"] = AnyData.model_fields["source"]  # type: ignore[assignment]  # a field
@@ -197,7 +201,7 @@ class Sound(OwnScale, Held, Files):
     """Sound as log-mel frames."""
 
     source_kind: ClassVar[SourceKind] = "sound"
-    found: ClassVar[tuple[str, ...]] = ("hold", "sample_rate")
+    fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "sample_rate")
 
     kind: Literal["sound"] = "sound"
     center: bool = choice(True, str(OwnScale.model_fields["center"].description))
@@ -218,17 +222,16 @@ class Sound(OwnScale, Held, Files):
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
         "scale; as_is: unchanged, as live input needs.",
     )
-    # Ten minutes are far more than a word or an event, and a file that is longer by mistake still
-    # fits the memory.
+    # Ten minutes are much longer than a word or an event, and still fit into memory.
     max_seconds: float = choice(
         600.0, "Length above which a recording is an error [s].", gt=0, le=MAX_SECONDS
     )
 
 
 class Series(OwnScale, Held, Files):
-    """Series of values, such as those of sensors."""
+    """Series of values, such as measurements of sensors."""
 
-    found: ClassVar[tuple[str, ...]] = ("hold", "add_standardized")
+    fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "add_standardized")
 
     kind: Literal["series"] = "series"
     columns: Names = choice(
@@ -245,8 +248,7 @@ class Series(OwnScale, Held, Files):
     )
     add_standardized: bool | None = choice(
         None,
-        "Give the net each feature a second time, with the mean 0 and the deviation 1 over the "
-        "recording.",
+        "Add each feature a second time, with the mean 0 and the deviation 1 over the recording.",
         default_text="on, unless all recordings have this mean and deviation already",
     )
 
@@ -255,7 +257,7 @@ class Images(Files):
     """Images, each held for some time steps."""
 
     source_kind: ClassVar[SourceKind] = "image"
-    found: ClassVar[tuple[str, ...]] = ("steps",)
+    fields_from_data: ClassVar[tuple[str, ...]] = ("steps",)
 
     kind: Literal["image"] = "image"
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(None, "Time steps of an image.")
@@ -270,7 +272,7 @@ class Events(Held, Files):
     """Events of a camera, a silicon cochlea or another sensor, in bins of time."""
 
     source_kind: ClassVar[SourceKind] = "events"
-    found: ClassVar[tuple[str, ...]] = ("hold", "bin")
+    fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "bin")
 
     kind: Literal["events"] = "events"
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
@@ -309,7 +311,7 @@ class Channels(Files):
 class Pattern(Held, AnyData):
     """Targets without an input: the patterns that a net learns to generate from noise."""
 
-    found: ClassVar[tuple[str, ...]] = ("hold",)
+    fields_from_data: ClassVar[tuple[str, ...]] = ("hold",)
 
     kind: Literal["pattern"] = "pattern"
 

@@ -1,6 +1,6 @@
-"""What a run records next to its choices: its arithmetic, its data, the versions and the machine.
+"""Records of a run next to its choices: its arithmetic, its data, the versions and the machine.
 
-As `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
+Like `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
 import it when they run.
 """
 
@@ -23,9 +23,9 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class ArithmeticConfig(FrozenModel):
-    """What decides the order of sums on a CPU and so the last bits of the weights.
+    """The settings that decide the order of sums on a CPU, and so the last bits of the weights.
 
-    A resumed run keeps it.
+    A resumed run keeps them.
     """
 
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
@@ -44,9 +44,9 @@ class ArithmeticConfig(FrozenModel):
 
 
 class Origin(FrozenModel):
-    """The versions and the machine with which a run began; nothing that names a user or a place.
+    """The versions and the machine with which a run began; nothing names a user or a folder.
 
-    A resumed run keeps them, and may continue with others.
+    A resumed run keeps this record, and may continue with other versions or on another machine.
     """
 
     nwavesdk: Name
@@ -79,7 +79,7 @@ class Origin(FrozenModel):
         )
 
     def line(self) -> str:
-        """All of it in one line."""
+        """The versions and the machine in one line."""
         return (
             f"nwavesdk {self.nwavesdk}, Python {self.python}, torch {self.torch}, "
             f"NumPy {self.numpy}, numba {self.numba}; {self.system}, {self.machine}, "
@@ -88,7 +88,7 @@ class Origin(FrozenModel):
 
 
 class Facts(FrozenModel):
-    """What the data were when the run began, and what it began with."""
+    """The data, the chip, the versions and the machine when the run began."""
 
     classes: tuple[str, ...] = Field(description="Name of each class; none for values.")
     n_targets: NotNegative = Field(description="Values of the target in each step; 0 for classes.")
@@ -108,11 +108,11 @@ class Facts(FrozenModel):
     )
     patterns: tuple[tuple[str, Count], ...] = Field(
         default=(),
-        description="Name and frames of each pattern, which the noise it is generated from is "
-        "drawn by.",
+        description="Name and frames of each pattern; they decide the noise from which the net "
+        "generates it.",
     )
     split_by: Literal["recording", "speaker", "group", "folder", "file"] = Field(
-        description="What the sets were split by."
+        description="The property that the split kept together."
     )
     split_reason: str = Field(description="Why they were split like this.")
     split_version: Count = Field(
@@ -125,7 +125,7 @@ class Facts(FrozenModel):
         default=(), description="Speakers or groups that the fold is tested on, if they are known."
     )
     skipped: tuple[tuple[str, str], ...] = Field(
-        default=(), description="Path inside the folder and fault of each file that was left out."
+        default=(), description="Path inside the folder and fault of each skipped file."
     )
     profile: str | None = Field(
         default=None, description="All numbers of the chip as JSON, for a run for a chip."

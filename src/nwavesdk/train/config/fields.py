@@ -1,7 +1,7 @@
 """Types of the fields of a config, and the texts that the help prints for a field.
 
-As all modules of `nwavesdk.train.config`, this one imports neither torch nor numba, so that the
-command line can generate its options from the fields. Validators that need more import it when
+Like all modules of `nwavesdk.train.config`, this module imports neither torch nor numba, so that
+the command line can generate its options from the fields. Validators that need more import it when
 they run.
 """
 
@@ -34,7 +34,7 @@ __all__ = [
 # The largest allowed length of a recording [s]: a day.
 MAX_SECONDS = 86_400.0
 
-# Longest text of a surrogate or schedule; the parser of Python takes longer ones apart in vain.
+# Longest text of a surrogate or schedule. A longer text is a mistake, and slow to parse.
 MAX_LETTERS = 500
 
 # Bounds exclude mistakes, such as a unit or an exponent, and runs that could never end or would
@@ -44,7 +44,7 @@ NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Seconds = Annotated[float, Field(ge=1e-6, le=1e4, allow_inf_nan=False)]
-# Squares and products of these, and their reciprocals, are far from the limits of float32.
+# Squares, products and reciprocals of such numbers are far from the limits of float32.
 Scale = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Moderate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
@@ -56,9 +56,9 @@ def choice(
 
     Args:
         default: The default value; None if a recipe or the data decide.
-        description: What the field means.
+        description: The meaning of the field.
         metavar: The form of the option's value.
-        default_text: What a default of None means.
+        default_text: The meaning of a default of None.
         limits: Further arguments of `pydantic.Field`.
     """
     printed: dict[str, Any] = {"metavar": metavar, "default_text": default_text}
@@ -66,7 +66,7 @@ def choice(
 
 
 def absolute_path(path: str) -> str:
-    """The path from the root, with links followed; one with a null byte fails where it is read."""
+    """The path from the root, with links followed; the later read rejects a null byte."""
     return path if "\0" in path else os.path.realpath(path)
 
 
@@ -83,9 +83,10 @@ def _split_names(value: object) -> object:
 
 
 def _parse_numbers(value: object) -> object:
-    """The numbers of a text such as `"shift=0.1,noise=10"` by their names; `"none"` has none."""
+    """The numbers of a text such as `"shift=0.1,noise=10"` by their names; `"none"` is empty."""
     if not isinstance(value, str):
         return value
+
     numbers: dict[str, float] = {}
     for part in [] if value.strip() == "none" else value.split(","):
         name, _, text = (piece.strip() for piece in part.partition("="))
@@ -94,6 +95,8 @@ def _parse_numbers(value: object) -> object:
                 f"got {shown(value)}, expected NAME=VALUE between all commas, each name once, as "
                 "in shift=0.1,noise=10"
             )
+
+        # A text that is not a number goes on as text, which the check below rejects.
         number: object = text
         with suppress(ValueError):
             number = float(text)

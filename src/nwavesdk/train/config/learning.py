@@ -1,4 +1,4 @@
-"""What a net learns and how, for which chip, and on which machine."""
+"""The sections task, chip, learning and machine of a config."""
 
 import ast
 from typing import Annotated, Any, Literal, Self
@@ -58,7 +58,8 @@ class LabelTask(Classes):
     name: Literal["labels"] = "labels"
     look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
         0,
-        "Steps after a step that its class may depend on: the net gives it so many steps later.",
+        "Number of later steps that the class of a step may depend on; the net outputs the class "
+        "so many steps later.",
     )
 
 
@@ -109,7 +110,7 @@ class SurrogateScheduleConfig(FrozenModel):
             options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}
             if options.keys() & {"form", "parameter", "start", "end"}:
                 raise ValueError
-        # The parser of Python raises the last two for deeply nested texts.
+        # MemoryError and RecursionError come from deeply nested texts.
         except (
             SyntaxError,
             LookupError,
@@ -134,10 +135,10 @@ class ChipConfig(FrozenModel):
     )
     training: Literal["plain", "hardware", "mismatch"] = choice(
         "mismatch",
-        "What training takes into account besides the chip's neurons and charge law. "
-        "plain: nothing, weights are moved to values that the chip can hold at the end; "
+        "Limits of the chip in training, besides its neurons and charge law. "
+        "plain: none, weights are moved to values that the chip can hold at the end; "
         "hardware: range, shared signs and bits of the weights; "
-        "mismatch: also another drawn chip in every batch.",
+        "mismatch: also a newly drawn chip in every batch.",
     )
     bits: Annotated[int, Field(ge=2, le=8)] | None = choice(
         None, "Bits of a weight on the chip.", default_text="the profile's"
@@ -172,7 +173,7 @@ class LearningConfig(FrozenModel):
     )
     warmup: float = choice(0.2, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
     clip: Scale | None = choice(
-        1.0, "Largest norm of a gradient; larger ones are scaled down.", default_text="none"
+        1.0, "Largest norm of a gradient; larger gradients are scaled down.", default_text="none"
     )
     most_spikes: Annotated[float, Field(gt=0, le=1)] | None = choice(
         0.04,
@@ -184,8 +185,8 @@ class LearningConfig(FrozenModel):
     )
     keep: Literal["best", "last"] = choice(
         "last",
-        "Weights to keep: those of the best epoch on the validation set, or of the last one, which "
-        "is the end of the cycle and no accident of a small validation set.",
+        "Weights to keep: of the epoch that is best on the validation set, or of the last epoch, "
+        "which ends the cycle and does not depend on a small validation set.",
     )
     patience: Epochs | None = choice(
         None,
@@ -236,5 +237,5 @@ class MachineConfig(FrozenModel):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = choice(
         None,
         "Threads of each process; sums, and so the last bits of weights, depend on them.",
-        default_text="1 for a fold or a small net; else those of torch, shared by --devices",
+        default_text="1 for a fold or a small net; else the threads of torch, shared by --devices",
     )

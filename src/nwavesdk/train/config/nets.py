@@ -47,15 +47,15 @@ DEFAULT_FUNCTION = "build"
 # Largest file of a net that is read [bytes].
 MAX_BYTES = 2**20
 
-# exp(-dt/tau) of a larger ratio is 0, or of a smaller one 1, in float32 or nearly so: a neuron
-# would forget its input in one step, or never.
+# For a larger ratio, exp(-dt/tau) is about 0 in float32, and a neuron forgets its input in a step.
+# For a smaller ratio, it is about 1, and a neuron never forgets.
 MIN_DT_PER_TAU = 1e-6
 MAX_DT_PER_TAU = 50.0
 
 HIDDEN = "Hidden layer sizes."
 THRESHOLD = "Membrane above which a neuron spikes."
 RESET = (
-    "What a spike of a LIF neuron does: subtract the threshold, or set the membrane to zero, the "
+    "Effect of a spike on a LIF neuron: subtract the threshold, or set the membrane to zero, the "
     "only reset of NIR."
 )
 TAU = "Membrane time constant [s]."
@@ -86,7 +86,7 @@ class AnyNet(FrozenModel):
 
         try:
             return text_of(parse(text))
-        except (RecursionError, MemoryError):  # of the parser of Python
+        except (RecursionError, MemoryError):  # a deeply nested text
             raise ValueError("expected the name of a surrogate, as in atan(alpha=3)") from None
 
     @model_validator(mode="after")
@@ -227,7 +227,7 @@ class ChipNet(AnyNet):
 class NetPage(FrozenModel):
     """A Python file with a function that builds a net: a page of this package, or the user's file.
 
-    The hash is that of the file when the run began; the file may be elsewhere now.
+    The hash was computed when the run began; the file may have moved since then.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
@@ -241,7 +241,7 @@ class NetPage(FrozenModel):
         """The file and the function of a text such as `"net.py:build"`; reads the file.
 
         Raises:
-            ValueError: If it is something else, or the file cannot be read.
+            ValueError: If the text has another form, or the file cannot be read.
         """
         match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
         if match is None:
@@ -249,6 +249,7 @@ class NetPage(FrozenModel):
                 f"got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
                 f"and its function, as in net.py:build{close_name(text, NAMES)}"
             )
+
         path = os.path.realpath(match["file"])
         function = match["function"] or DEFAULT_FUNCTION
         return cls(file=path, function=function, sha256=sha256(_read(path)).hexdigest())
@@ -264,7 +265,7 @@ class NetPage(FrozenModel):
         return printable(f"{Path(self.file).name}:{self.function}")
 
     def content(self) -> bytes:
-        """The file, which is still the one that was hashed.
+        """The content of the file, which must still have its hash.
 
         Raises:
             ValueError: If it is missing or has changed.
@@ -297,7 +298,7 @@ Net = Annotated[
 
 
 def check_step(field: str, name: str, tau: float, dt: float) -> None:
-    """Reject a time constant that a step is too long or too short for."""
+    """Reject a time constant that does not fit the length of a step."""
     if not MIN_DT_PER_TAU <= dt / tau <= MAX_DT_PER_TAU:
         raise ValueError(
             f"{field}: dt / {name} must be from {MIN_DT_PER_TAU:g} to {MAX_DT_PER_TAU:g}, got "
@@ -309,7 +310,7 @@ def find_hidden_neuron(name: str) -> "CataloguedNeuron":
     """The neuron of this name, which can be in a hidden layer.
 
     Raises:
-        ValueError: If there is none, or if it is a read-out or the neuron of a chip.
+        ValueError: If there is no such neuron, or if it is a read-out or the neuron of a chip.
     """
     from nwavesdk.layers.catalogue import find_neuron
 
@@ -328,17 +329,19 @@ def find_hidden_neuron(name: str) -> "CataloguedNeuron":
 
 
 def all_constants(net: Layers) -> dict[str, float]:
-    """The constants of the hidden neurons: those given, then tau and threshold, then defaults.
+    """The constants of the hidden neurons: given constants, then tau and threshold, then defaults.
 
-    So a run keeps them, whatever a later version has as its defaults. LIF neurons take tau and
-    threshold from the net.
+    A run stores them, and so keeps them if a later version has other defaults. LIF neurons take tau
+    and threshold from the net.
     """
     if net.has_default_neuron:
         return {}
+
     constants = find_hidden_neuron(net.neuron).constants
     defaults = {name: c.default for name, c in constants.items() if c.default is not None}
     if len(defaults) < len(constants):
         return net.constants
+
     shared: dict[str, float] = {
         name: getattr(net, name)
         for name in ("tau", "threshold")
@@ -351,11 +354,12 @@ def check_constants(net: Layers) -> None:
     """Reject constants that the neuron lacks or that are out of their ranges.
 
     Raises:
-        ValueError: If there is one; the text names the field.
+        ValueError: If there is such a constant; the text names the field.
     """
     from nwavesdk.layers.constants import without_step_warnings
     from nwavesdk.presets.lif import hidden_layer
 
+    # Names first: a constant of another neuron, or an option of LIF neurons.
     neuron = find_hidden_neuron(net.neuron)
     names = list(neuron.constants)
     for field, given in {"constants": net.constants, "learn": net.learn}.items():
@@ -372,7 +376,7 @@ def check_constants(net: Layers) -> None:
                 f"{shown(getattr(net, name))}: remove it; constants sets {', '.join(names)}"
             )
 
-    # The layer rejects constants that are out of their ranges.
+    # Then values: the layer rejects constants that are out of their ranges.
     try:
         with without_step_warnings():
             layer = hidden_layer(net, 1)

@@ -1,8 +1,7 @@
 """Recipes: the defaults of a run by its kind of data, its task and its net, and its completion.
 
-A user's choices come first: a recipe fills only what was not given. `benchmarks/recipe.py` is the
-study by which the numbers were chosen, on validation sets alone, for all data sets of a kind
-together.
+A user's choices come first: a recipe fills only the remaining fields. `benchmarks/recipe.py` is the
+study that chose the numbers, on validation sets alone, for all data sets of a kind together.
 """
 
 from collections.abc import Mapping
@@ -21,15 +20,15 @@ __all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]
 MIN_EPOCHS = 10
 MAX_EPOCHS = 200
 
-# Fewest recordings of a batch, and fewest batches of an epoch.
+# Smallest number of recordings in a batch, and of batches in an epoch.
 MIN_BATCH = 4
 MIN_BATCHES = 8
 
-# Bounds of the rate of hidden layers, where it is not the default.
-MOST_SPIKES = {"image": 0.049, "series": 0.045}
-MOST_SPIKES_PER_STEP = 0.045
+# Bounds of the rate of hidden layers that differ from the default.
+MAX_SPIKES = {"image": 0.049, "series": 0.045}
+MAX_SPIKES_PER_STEP = 0.045
 
-# Nets of layers, which are not made of pages with batch norm.
+# Defaults of nets that are plain stacks of layers, without batch norm.
 LAYERS: Choices = {
     "learning": {
         "rate": 8e-3,
@@ -53,7 +52,7 @@ FILE_FOR_CHIP: Choices = {
 class Schedule(NamedTuple):
     """Batch size and epochs by the number of recordings.
 
-    Sets of all sizes get about the same number of updates, so small ones get more epochs.
+    Sets of all sizes get about the same number of updates, so small sets get more epochs.
 
     Attributes:
         updates: Updates of the weights.
@@ -73,8 +72,8 @@ class Schedule(NamedTuple):
         return min(MAX_EPOCHS, max(MIN_EPOCHS, epochs))
 
 
-# By kind of data; and of tasks with outputs for each step, whose recordings are long and few. With
-# 2,000 updates, a net that labels electrocardiograms learns its patients by heart.
+# Schedules by kind of data, and by task for outputs per step, where recordings are long and few.
+# With 2,000 updates, a net that labels electrocardiograms memorizes its patients.
 SCHEDULES: Mapping[str, Schedule] = {
     "sound": Schedule(1500, max_batch=64),
     "image": Schedule(1500, max_batch=64),
@@ -88,14 +87,14 @@ SCHEDULES: Mapping[str, Schedule] = {
 
 
 def schedule_of(config: RunConfig) -> Schedule | None:
-    """The schedule of a run; None for nets of layers, whose epochs are fixed."""
+    """The schedule of a run; None for nets of layers, which have a fixed number of epochs."""
     if config.net.name in LAYERED or config.chip is not None:
         return None
     return SCHEDULES.get(config.task.name) or SCHEDULES[config.data.kind]
 
 
 def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any]:
-    """The defaults of a run that differ from those of its classes, by section and field.
+    """The defaults of a run that differ from the defaults of its classes, by section and field.
 
     Args:
         config: The choices of the user.
@@ -105,8 +104,9 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
         defaults = _layers(config)
     else:
         defaults = _pages(config, has_one_axis=has_one_axis)
+
     if config.option("data.center") is False and config.data.kind == "sound":
-        # Without the mean of a recording, as for live input, its deviation is not used either.
+        # Live input has neither the mean nor the deviation of a whole recording.
         defaults["data"]["standardize"] = False
     if config.learning.patience is not None:
         defaults["learning"]["keep"] = "best"
@@ -118,11 +118,13 @@ def _layers(config: RunConfig) -> dict[str, Any]:
     defaults = merge_choices(LAYERS if config.chip is None else FOR_CHIP, {"net": {}, "data": {}})
     if config.net.name == "file":
         return merge_choices(defaults, FILE_FOR_CHIP)
+
     if config.task.name == "classification":
         defaults["task"] = {"label_smoothing": 0.0}
     defaults["net"] = {"recurrent": config.task.name == "pattern"}
     if config.net.name == "lif":
         defaults["net"]["first_weights"] = "driven" if config.can_drive else "drawn"
+
     if config.chip is not None and config.data.kind == "pattern":
         defaults["data"]["hold"] = 1
     if config.data.kind == "image":
@@ -133,19 +135,20 @@ def _layers(config: RunConfig) -> dict[str, Any]:
 
 
 def _pages(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
-    """Defaults of nets that a page of Python builds, a preset's or a user's.
+    """Defaults of nets that a page of Python builds, of a preset or of the user.
 
-    An image is one frame, which is held; of events, steps are bins. Where each step has a target,
-    it must not depend on later steps.
+    An image is one frame, which is held; events have one bin per step. Where each step has a
+    target, the input of a step must not depend on later steps.
     """
     data, kind = config.data, config.data.kind
     is_per_step = config.task.name != "classification"
-    bound = MOST_SPIKES_PER_STEP if is_per_step else MOST_SPIKES.get(kind)
+    bound = MAX_SPIKES_PER_STEP if is_per_step else MAX_SPIKES.get(kind)
     defaults: dict[str, Any] = {
         "data": {},
         "net": {},
         "learning": {} if bound is None else {"most_spikes": bound},
     }
+
     if kind == "image":
         defaults["data"]["steps"] = 8
     elif kind != "pattern":
@@ -155,7 +158,7 @@ def _pages(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
     if kind == "series" and is_per_step:
         defaults["data"]["add_standardized"] = False
     if kind == "sound":
-        # One time step per frame.
+        # A frame is one time step.
         defaults["net"]["dt"] = data.hop  # type: ignore[union-attr]  # of sound
     return defaults
 
@@ -165,7 +168,7 @@ def _augmentation(config: RunConfig) -> dict[str, float]:
     # NumPy takes time to import, and the command line shows its help without it.
     from nwavesdk.data.augment import default_augmentation
 
-    # Targets of steps may depend on the scale of the input, and values on its speed.
+    # Targets per step may depend on the scale of the input, and values also on its speed.
     if config.chip is not None or config.task.name in ("pattern", "regression"):
         return {}
     if config.data.kind == "series" and config.task.name == "labels":
@@ -180,8 +183,9 @@ def apply_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
     Args:
         config: The choices of the user.
         has_one_axis: Whether the places of events have one axis, such as the channels of a cochlea
-            or of electrodes. Their recipe was chosen for cameras: such events need more bins to
-            show when they come, and their channels need not have neighbors to move to.
+            or of electrodes. The recipe for events was chosen for cameras. Events on one axis need
+            more bins to resolve their times, and are not moved, because channels may lack
+            neighbors.
     """
     recipe = recipe_of(config, has_one_axis=has_one_axis)
     augmentation = _augmentation(config)
@@ -189,21 +193,22 @@ def apply_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
         augmentation.pop("move", None)
     if augmentation:
         recipe["data"]["augment"] = augmentation
+
     choices = merge_choices(recipe, config.given())
     if isinstance(config.net, Layers):
         choices["net"]["constants"] = all_constants(config.net)
     return RunConfig.of(choices)
 
 
-def fill(config: RunConfig, found: Choices) -> RunConfig:
+def fill(config: RunConfig, values: Choices) -> RunConfig:
     """The choices with values for fields that are None.
 
     Args:
         config: The choices, with the defaults of the recipe.
-        found: Values by section and field; those of other fields are left out.
+        values: Values by section and field; a value for a field that is not None is ignored.
     """
     choices = config.given()
-    for section, fields in found.items():
+    for section, fields in values.items():
         given = getattr(config, section)
         missing = {name: value for name, value in fields.items() if getattr(given, name) is None}
         choices = merge_choices(choices, {section: missing})
@@ -214,18 +219,19 @@ def complete(config: RunConfig, facts: "Facts", arithmetic: "ArithmeticConfig") 
     """The config of a run that begins.
 
     Args:
-        config: The choices with the defaults of the recipe and with what was found in the data.
-        facts: What the data are.
+        config: The choices with the defaults of the recipe and the values from the data.
+        facts: The facts about the data.
         arithmetic: The threads and crossovers of the run.
     """
-    found: dict[str, Any] = {"machine": {"threads": arithmetic.threads}}
+    values: dict[str, Any] = {"machine": {"threads": arithmetic.threads}}
     schedule = schedule_of(config)
     if schedule is not None:
         n_train = facts.recordings[0]
         batch_size = config.learning.batch_size or schedule.batch_size(n_train)
         epochs = config.learning.epochs or schedule.epochs(n_train, batch_size)
-        found["learning"] = {"batch_size": batch_size, "epochs": epochs}
-    choices = fill(config, found).given()
+        values["learning"] = {"batch_size": batch_size, "epochs": epochs}
+
+    choices = fill(config, values).given()
     net = config.net
     page = net.page if net.name == "file" else NetPage.of_preset(net.name)
     return CompletedConfig.of({**choices, "page": page, "arithmetic": arithmetic, "facts": facts})

@@ -1,4 +1,4 @@
-"""The config of a run: as the user gives it, and completed, validated and kept in `config.json`."""
+"""The config of a run: the choices of the user, and the completed config in `config.json`."""
 
 import json
 import re
@@ -52,7 +52,7 @@ MOVABLE = {
     "facts.begun_with",
 }
 
-# The unions of a config: the field that decides, and the class of each of its values.
+# The unions of a config, by section: the field that decides, and the class for each of its values.
 UNIONS: dict[str, tuple[str, dict[str, type[FrozenModel]]]] = {
     section: (tag, {get_args(model.model_fields[tag].annotation)[0]: model for model in models})
     for section, tag, models in (
@@ -62,7 +62,7 @@ UNIONS: dict[str, tuple[str, dict[str, type[FrozenModel]]]] = {
     )
 }
 
-# Fields of earlier versions, and what replaces them.
+# Fields of earlier versions, and the fields that replace them.
 RENAMED = {
     "net_file": "net.name or net.page",
     "net.preset": "net.name",
@@ -75,19 +75,19 @@ RENAMED = {
     "chip.duration": "data.duration",
 }
 
-# The class of a union, which pydantic names as if it were a section.
+# In errors, pydantic names the class of a union as if it were a section, as in `net.conv.tau`.
 TAGS = "|".join(name for _, models in UNIONS.values() for name in models)
 TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=\.)"
 
-# The kind of data that the net of a chip gets, by what the files hold.
+# The kind of data for the net of a chip, by the kind of the recordings.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
 
 
 class RunConfig(FrozenModel):
     """The choices of a run.
 
-    `of` takes them nested by section, and finds out what the data are. Where choices are left out,
-    the recipe for the data, the task and the net decides when the run begins.
+    `of` takes them nested by section, and looks at the files for their kind. The recipe for the
+    data, the task and the net sets all other choices when the run begins.
 
     Example:
         >>> RunConfig.of({"seed": 3, "learning": {"epochs": 5}}).learning.epochs
@@ -104,7 +104,7 @@ class RunConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        """Reject fields of one section that have no effect with those of another one."""
+        """Reject fields of one section that have no effect with fields of another section."""
         for is_wrong, problem in self._conflicts():
             if is_wrong:
                 raise ValueError(problem)
@@ -170,8 +170,8 @@ class RunConfig(FrozenModel):
     def can_drive(self) -> bool:
         """Whether recordings can drive the initial weights of the net.
 
-        A pattern and lists of events drive none. Neurons other than LIF have a measured gain
-        instead, because some of them spike without input; so has a net whose gain is given.
+        Patterns and lists of events cannot. Neurons other than LIF have a measured gain instead,
+        because some of them spike without input. A net with a given gain is not driven either.
         """
         net = self.net
         has_frames = self.option("data.events", "frames") == "frames"
@@ -182,15 +182,15 @@ class RunConfig(FrozenModel):
     def of(cls, content: object, owner: str = "") -> Self:
         """Validate nested choices.
 
-        The kind of the data, the task and the net need not be given: they are found by the files.
+        If the kind of the data, the task or the net is missing, the files decide it.
 
         Args:
             content: The choices by section and field.
-            owner: What they belong to, for the message.
+            owner: The owner of the choices, for the message.
 
         Raises:
             ValueError: If a field is unknown, has no effect, or is out of its range, or if the
-                data cannot be used; one line names it.
+                data cannot be used; one line names the field.
         """
         try:
             return super().of(_with_tags(content), owner)
@@ -216,7 +216,7 @@ class RunConfig(FrozenModel):
 
 
 class CompletedConfig(RunConfig):
-    """The config of a run that has begun: all choices, what was found in the data, and facts.
+    """The config of a run that has begun: all choices, also from the data, and facts.
 
     `complete` makes it, and a run stores it.
 
@@ -235,7 +235,7 @@ class CompletedConfig(RunConfig):
     @model_validator(mode="after")
     def _check_complete(self) -> Self:
         needed = {
-            "data": self.data.found,
+            "data": self.data.fields_from_data,
             "chip": ("gain", "bits") if self.chip is not None else (),
         }
         for section, fields in needed.items():
@@ -255,17 +255,17 @@ class CompletedConfig(RunConfig):
         try:
             return cls.of(parse_json(content, path))
         except FileError as error:
-            reason = f"it {error.what}"
+            reason = f"it {error.fault}"
         except (ValueError, TypeError) as error:
             reason = str(error)
         problem = f"is not the config of a run: {reason}"
         raise FileError(path, problem, "restore it, or begin a new run")
 
     def check_same(self, choices: Choices) -> None:
-        """Reject choices that differ from those of this run.
+        """Reject choices that differ from the choices of this run.
 
         Raises:
-            ValueError: If a choice differs; the text names the first one.
+            ValueError: If a choice differs; the text names the first difference.
         """
         for section, given in choices.items():
             if not isinstance(given, Mapping):
@@ -277,9 +277,10 @@ class CompletedConfig(RunConfig):
     def _check_same_choice(self, choice: Choices) -> None:
         recorded = self.choices()
         changed = merge_choices(recorded, choice)
-        with suppress(ValueError):  # a choice that is wrong in this run differs, too
+        # Validation fills defaults in; a choice that fails it differs from the run in any case.
+        with suppress(ValueError):
             changed = RunConfig.of(changed).model_dump()
-            if "constants" in recorded["net"]:  # the others are defaults
+            if "constants" in recorded["net"]:  # all other constants are defaults
                 given = changed["net"]["constants"]
                 changed["net"]["constants"] = recorded["net"]["constants"] | given
         for name, got, expected in differences(changed, recorded):
@@ -300,7 +301,7 @@ class CompletedConfig(RunConfig):
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def choices(self) -> dict[str, Any]:
-        """The choices without what a run records, to begin another run with them."""
+        """The choices without the records of the run, to begin another run with them."""
         return self.model_dump(exclude={"page", "arithmetic", "facts"})
 
     def json_text(self) -> str:
@@ -310,7 +311,7 @@ class CompletedConfig(RunConfig):
 
 
 def fields_of(section: str) -> dict[str, type[FrozenModel]]:
-    """The fields of a section by name, with the first class that has each.
+    """The fields of a section by name, each with the first class that has it.
 
     Args:
         section: `"data"`, `"task"`, `"net"`, `"chip"`, `"learning"` or `"machine"`.
@@ -333,7 +334,7 @@ def net_name(config: RunConfig) -> str:
 
 
 def merge_choices(first: Choices, second: Choices) -> dict[str, Any]:
-    """Choices by section and field; the second come first where both have a field.
+    """Choices by section and field; where both have a field, the value of the second is used.
 
     Example:
         >>> merge_choices({"net": {"dt": 1e-3}}, {"net": {"tau": 0.02}, "seed": 1})
@@ -363,33 +364,38 @@ def _with_tags(content: object) -> object:
 
     data, task, net = (dict(choices[name]) for name in sections)
     _check_tags({"data": data, "task": task, "net": net})
+
+    # The files decide the kind and the task. A chip changes the kind: it filters the recordings.
     if "kind" not in data or "name" not in task:
-        found_kind, found_task = _look(data, task)
-        data.setdefault("kind", found_kind)
-        task.setdefault("name", found_task)
+        kind_of_files, task_of_files = _inspect_files(data, task)
+        data.setdefault("kind", kind_of_files)
+        task.setdefault("name", task_of_files)
     if task["name"] == "pattern":
         data["kind"] = "pattern" if data["kind"] == "series" else data["kind"]
     elif choices.get("chip") is not None:
         data["kind"] = _chip_kind(data["kind"])
     if "name" not in net:
         net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
+
     choices |= {"data": data, "task": task, "net": net}
     _check_effects(choices)
     return choices
 
 
 def default_net(data: Choices, task: Choices, chip: object) -> str:
-    """The net of a run that is given none."""
+    """The net of a run if the user does not choose one."""
     if chip is not None:
         return "chip"
     return "lif" if task["name"] == "pattern" or data.get("events") == "lists" else "conv"
 
 
-def _look(data: Choices, task: Choices) -> tuple[str, str]:
+def _inspect_files(data: Choices, task: Choices) -> tuple[str, str]:
     """The kind of data and the task by the files; no recording is read."""
     source = data.get("source", "digits")
     if source == "digits":
         return "features", "classification"
+
+    # Imported here, because the command line shows its help without NumPy.
     from nwavesdk.data.folder import Faults
     from nwavesdk.data.formats import open_source
 
@@ -417,7 +423,7 @@ def _check_renamed(choices: Choices) -> None:
         section, _, name = field.rpartition(".")
         fields = choices.get(section, {}) if section else choices
         if isinstance(fields, Mapping) and name in fields:
-            raise ValueError(f"{field}: has another name now: use {remedy}")
+            raise ValueError(f"{field}: was renamed: use {remedy}")
 
 
 def _check_tags(choices: Choices) -> None:
@@ -434,7 +440,7 @@ def _check_tags(choices: Choices) -> None:
 def _check_effects(choices: Choices) -> None:
     """Reject fields that act on other kinds of data, other tasks or other nets.
 
-    This is the only place for such errors. A field that no class has is left to pydantic.
+    All such errors come from here. A field that no class has is an error of pydantic.
     """
     for section, (tag, models) in UNIONS.items():
         fields = choices[section]

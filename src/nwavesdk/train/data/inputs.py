@@ -1,4 +1,4 @@
-"""How recordings become the input of a run's net, by its config; what to know of them."""
+"""How recordings become the input of a run's net, by its config; notes on recordings."""
 
 import math
 import warnings
@@ -13,7 +13,7 @@ from nwavesdk.data import NetInput, NWaveDataloaderConfig, Series, Standard
 from nwavesdk.data.augment import Augmentation
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, NoiseFeatures
 from nwavesdk.data.formats import ALL_COLUMNS
-from nwavesdk.data.front_end import LEAST_CHANGE
+from nwavesdk.data.front_end import MIN_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.internal.files import printable
@@ -37,13 +37,13 @@ __all__ = [
 NOISE_CHANNELS = 100
 
 # Number of skipped files that a warning names.
-MOST_NAMED = 5
+MAX_NAMED = 5
 
-# Values that are looked at for outliers.
-MOST_LOOKED_AT = 2**22
+# Largest number of values that are searched for outliers.
+MAX_INSPECTED_VALUES = 2**22
 
-# A feature has outliers if its deviation is this many times the range of nine tenths of its values:
-# ten times as much as of normally distributed values.
+# A feature has outliers if the ratio of its deviation to the range of nine tenths of its values is
+# above this: ten times the ratio of a normal distribution.
 OUTLIER_RATIO = 3.0
 
 
@@ -55,10 +55,11 @@ def features_of(config: RunConfig, profile: Profile | None) -> Features | Featur
         profile: The chip of the run, if it has one.
 
     Returns:
-        Features; or options, of which some may still be found in the recordings.
+        Features; or options, which the recordings may still complete.
     """
     data = config.data
     shape = config.facts.feature_shape if isinstance(config, CompletedConfig) else ()
+
     match data:
         case kinds.Pattern():
             channels = NOISE_CHANNELS if profile is None else profile.count("filters")
@@ -67,7 +68,13 @@ def features_of(config: RunConfig, profile: Profile | None) -> Features | Featur
             assert profile is not None
             return ChipFeatures(channel_options(data, config.net.dt, profile))
         case kinds.Sound():
-            return FeatureOptions(data.sample_rate, data.bands, data.window, data.hop, data.level)
+            return FeatureOptions(
+                sample_rate=data.sample_rate,
+                bands=data.bands,
+                window=data.window,
+                hop=data.hop,
+                level=data.level,
+            )
         case kinds.Series():
             return FeatureOptions(add_standardized=data.add_standardized)
         case kinds.Events():
@@ -92,6 +99,7 @@ def channel_options(data: kinds.Filtered, dt: float, profile: Profile) -> NWaveD
             f"net.dt: expected at least a sample ({1 / data.sample_rate:.3g} s) and at most "
             f"the duration ({data.duration:g} s), got {dt:g} s."
         )
+
     return NWaveDataloaderConfig(
         data.source,
         sample_rate=data.sample_rate,
@@ -105,7 +113,7 @@ def channel_options(data: kinds.Filtered, dt: float, profile: Profile) -> NWaveD
 
 
 def series_options(config: RunConfig) -> SeriesOptions:
-    """What a run reads of the files of a series."""
+    """The options with which a run reads the files of series."""
     data = config.data
     return (
         SeriesOptions(data.columns, data.missing) if isinstance(data, kinds.Series) else ALL_COLUMNS
@@ -116,20 +124,22 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
     """How the frames of a run become the input of its net.
 
     Args:
-        config: The config of the run; what is found in the data is there.
+        config: The config of the run, with the values from the data.
         standard: The scale of the features.
     """
+    # The parts of the section that some kinds of data have.
     data = config.data
-    held = data if isinstance(data, kinds.Held) else None
+    framed = data if isinstance(data, kinds.Held) else None
     own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
     image = data if isinstance(data, kinds.Images) else None
+
     if data.kind == "sound":
-        standard = replace(standard, least_change=LEAST_CHANGE)
+        standard = replace(standard, least_change=MIN_CHANGE)
     return NetInput(
         standard=standard,
-        hold=(held.hold if held else image.steps if image else 1) or 1,
-        length=held.length if held else None,
-        pads_to_length=held is not None and held.padding == "zeros",
+        hold=(framed.hold if framed else image.steps if image else 1) or 1,
+        length=framed.length if framed else None,
+        pads_to_length=framed is not None and framed.padding == "zeros",
         encoder=image.encoder if image else "current",
         seed=config.seed,
         as_lists=config.option("data.events") == "lists",
@@ -140,7 +150,7 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
 
 
 def augmentation_of_run(config: RunConfig) -> Augmentation | None:
-    """How the training recordings of a run change at random; None if they do not.
+    """The augmentation of the training recordings of a run, or None.
 
     Raises:
         ValueError: If there is no such change for recordings of this kind.
@@ -148,33 +158,33 @@ def augmentation_of_run(config: RunConfig) -> Augmentation | None:
     strengths = config.option("data.augment")
     if not strengths:
         return None
-    kinds = {"features": "series", "filtered": "channels"}
-    kind: Any = kinds.get(config.data.kind, config.data.kind)
+    augmented_kinds = {"features": "series", "filtered": "channels"}
+    kind: Any = augmented_kinds.get(config.data.kind, config.data.kind)
     return Augmentation.of(kind, strengths)
 
 
 def skipped_note(skipped: Sequence[tuple[str, str]]) -> str | None:
-    """A note on all files that were left out, or None.
+    """A note on all skipped files, or None.
 
     Args:
-        skipped: Name and fault of each.
+        skipped: Name and fault of each file.
     """
     if not skipped:
         return None
-    first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MOST_NAMED])
-    more = "; ..." if len(skipped) > MOST_NAMED else ""
+    first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MAX_NAMED])
+    more = "; ..." if len(skipped) > MAX_NAMED else ""
     return f"skipped {len(skipped)} files of the data: {first}{more}"
 
 
 def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Give one warning for all files that were left out; see `skipped_note`."""
+    """Warn once about all skipped files; see `skipped_note`."""
     note = skipped_note(skipped)
     if note is not None:
         warnings.warn(note, stacklevel=3)
 
 
 def constant_note(train: Series, config: RunConfig) -> str | None:
-    """A note if all steps are the same, or if centering leaves nothing of recordings, or None.
+    """A note if all steps are equal, or if recordings are zero after centering, or None.
 
     Args:
         train: The training set.
@@ -187,14 +197,16 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
             "all steps of all training recordings are the same, so a net learns nothing from them: "
             "look at them with nwave data. Transparent pixels of images count as black."
         )
+
     if not train.input.center:
         return None
-    places = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
-    if not places:
+    constant = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
+    if not constant:
         return None
+
     note = (
-        f"{len(places):,} of {len(train):,} training recordings do not change over time, such as "
-        f"'{printable(recordings.keys[places[0]])}': silence, channels that cancel out, or a "
+        f"{len(constant):,} of {len(train):,} training recordings do not change over time, such as "
+        f"'{printable(recordings.keys[constant[0]])}': silence, channels that cancel out, or a "
         "single frame. The net gets zeros for them, because the mean of each recording is removed"
     )
     is_layered = config.net.name in LAYERED
@@ -202,11 +214,13 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
         note += ", and a net without biases does not spike on zeros"
     if recordings.task != "classification" or is_layered:
         return f"{note}: keep the mean with --no-center, or remove them if they are faults."
-    labels = np.unique(recordings.labels[places])
-    names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MOST_NAMED]]
+
+    # A single class of constant recordings can be learned, several cannot.
+    labels = np.unique(recordings.labels[constant])
+    names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MAX_NAMED]]
     if len(names) == 1:
         return f"{note}, and learns that zeros are {names[0]}: remove them only if they are faults."
-    more = ", …" if len(labels) > MOST_NAMED else ""
+    more = ", …" if len(labels) > MAX_NAMED else ""
     return (
         f"{note}, so it cannot tell their classes apart ({', '.join(names)}{more}): keep the mean "
         "with --no-center, or remove them if they are faults."
@@ -214,7 +228,7 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
 
 
 def outlier_note(train: Series, config: RunConfig) -> str | None:
-    """A note on a feature whose scale a few values decide, such as -999 for missing ones, or None.
+    """A note on a feature whose scale a few values decide, such as -999 for missing, or None.
 
     Args:
         train: The training set.
@@ -222,19 +236,22 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
     """
     if config.data.kind not in ("series", "channels", "features"):
         return None
+
     recordings = train.recordings
     n_values = int(recordings.lengths.sum()) * recordings.n_features
-    every = math.ceil(n_values / MOST_LOOKED_AT)
-    # Features on the scale of a recording come after those of the data.
+    every = math.ceil(n_values / MAX_INSPECTED_VALUES)
+    # The standardized copies of the features come after the features of the data.
     n_features = recordings.n_features // (
         2 if getattr(config.data, "add_standardized", False) else 1
     )
-    frames = np.concatenate([one[::every, :n_features] for one in recordings.frames])
+    frames = np.concatenate([whole[::every, :n_features] for whole in recordings.frames])
+
     low, middle, high = np.percentile(frames, [5, 50, 95], axis=0)
     deviation = frames.std(axis=0, dtype=np.float64)
     has_outliers = (high > low) & (deviation > OUTLIER_RATIO * (high - low))
     if not has_outliers.any():
         return None
+
     feature = int(has_outliers.argmax())
     column = frames[:, feature]
     name = str(feature + 1)
@@ -250,7 +267,8 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
 
 
 def _is_constant(frames: Frames) -> bool:
-    """Whether all frames of a recording are the same; two of them mostly show that they are not."""
+    """Whether all frames of a recording are equal."""
+    # Two frames are usually enough to see that they are not.
     if (frames[0] != frames[len(frames) // 2]).any():
         return False
     return bool((frames == frames[:1]).all())

@@ -40,7 +40,7 @@ class RunData(Split[Series]):
     Args:
         standard: The scale of the features, from the training set.
         is_cached: Whether the frames came from the cache.
-        notes: What to know of the files and of their values; each was a warning.
+        notes: Notes on the files and on their values; each was a warning.
     """
 
     standard: Standard
@@ -55,7 +55,7 @@ def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
         config: The choices of the user.
 
     Returns:
-        The choices with the recipe and with values that were found in the data, facts, the data.
+        The choices with the recipe and the values from the data, the facts, and the data.
 
     Raises:
         ValueError: If the source cannot be used.
@@ -66,7 +66,8 @@ def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
     profile = profile_of(config)
     if profile is not None and config.net.name == "chip":
         _check_neuron_count(config, profile, split.recordings)
-    config = fill(split.config, _found_in(split, profile))
+
+    config = fill(split.config, _values_from_data(split, profile))
     data = _as_series(config, split)
     return config, _facts_of(split, data, profile), data
 
@@ -111,6 +112,7 @@ def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordi
             f"{profile.name} has {n_filters} filters, each with a neuron, got series with "
             f"{recordings.n_features} channels: pass one channel per filter, or remove --chip."
         )
+
     net: Any = config.net
     n_outputs = len(recordings.classes) or recordings.n_targets
     sizes = (recordings.n_features, *net.hidden, n_outputs * net.population)
@@ -123,23 +125,25 @@ def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordi
         )
 
 
-def _found_in(split: SplitRecordings, profile: Profile | None) -> Choices:
+def _values_from_data(split: SplitRecordings, profile: Profile | None) -> Choices:
     """Values of choices that follow from the recordings, by section and field."""
     config, features = split.config, split.loaded.features
     train = split.recordings.take(split.split.indices.train)
-    found: dict[str, Any] = {"sample_rate": split.recordings.sample_rate}
+
+    values: dict[str, Any] = {"sample_rate": split.recordings.sample_rate}
     if isinstance(features, EventFeatures):
-        found["bin"] = features.bin
+        values["bin"] = features.bin
     if isinstance(features, SeriesFeatures):
-        found["add_standardized"] = features.add_standardized
+        values["add_standardized"] = features.add_standardized
     length = config.option("data.length")
     if length is None and config.option("data.padding") == "zeros":
-        length = found["length"] = fit_length(train)
-    found["hold"] = fit_hold(length or fit_length(train))
+        length = values["length"] = fit_length(train)
+    values["hold"] = fit_hold(length or fit_length(train))
 
+    # Not all kinds of data have all of these fields.
     fields = type(config.data).model_fields
     choices: dict[str, Any] = {
-        "data": {name: value for name, value in found.items() if name in fields}
+        "data": {name: value for name, value in values.items() if name in fields}
     }
     if profile is not None:
         gain = NOISE_GAIN if config.data.kind == "pattern" else None
@@ -155,6 +159,7 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
     recordings, chosen = split.recordings, split.split
     patterns = zip(recordings.keys, recordings.lengths.tolist(), strict=True)
     is_pattern = recordings.task == "pattern"
+
     return Facts(
         classes=recordings.classes,
         n_features=recordings.n_features,
@@ -194,11 +199,13 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     val, test = (Series(part, net_input) for part in (parts.val, parts.test))
     skipped = skipped_note(split.recordings.skipped)
     notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
-    return RunData(train, val, test, standard, split.loaded.is_cached, notes)
+    return RunData(
+        train, val, test, standard=standard, is_cached=split.loaded.is_cached, notes=notes
+    )
 
 
 def _scale(config: RunConfig, train: Recordings) -> Standard:
-    """The scale of the features: each has its own, except for images, events, noise and chips."""
+    """The scale of each feature; images, events, noise and chips have one scale for all."""
     zeros = np.zeros(train.n_features, np.float32)
     if config.chip is not None:
         # The gain of the amplifier is the scale of all channels: (x - 0) / (1 / gain).
@@ -206,13 +213,15 @@ def _scale(config: RunConfig, train: Recordings) -> Standard:
         return Standard(zeros, np.full_like(zeros, 1 / config.chip.gain))
     if config.option("data.encoder", "current") != "current":
         return Standard(zeros, np.ones_like(zeros))
+
+    # All pixels have one scale: a pixel that is nearly always black would have a tiny deviation.
     standard = Standard.fit(train)
-    # All pixels have one scale: one that is nearly always black would have a tiny deviation.
     if config.data.kind == "image":
         mean = standard.mean.mean()
         variance = np.mean(standard.deviation**2 + (standard.mean - mean) ** 2)
         return Standard(np.full_like(zeros, mean), np.full_like(zeros, np.sqrt(variance)))
-    # No event stays no input. The mean square of the input is 1, however few events there are.
+
+    # Without an event, the input stays 0. The mean square of the input is 1, also for rare events.
     if config.data.kind in ("events", "pattern"):
         mean_square = np.mean(standard.deviation**2 + standard.mean**2)
         return Standard(zeros, np.full_like(zeros, np.sqrt(mean_square)))
@@ -220,7 +229,7 @@ def _scale(config: RunConfig, train: Recordings) -> Standard:
 
 
 def _fit_gain(x: Frames) -> float:
-    """The gain with which one in a hundred values is above 1, to three digits."""
+    """The gain that brings one of a hundred values above 1, with three digits."""
     high = float(np.quantile(x, 0.99))
     if high <= 0:
         raise ValueError("the training set is silent: there is nothing to amplify.")

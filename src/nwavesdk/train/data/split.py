@@ -35,9 +35,9 @@ class SplitRecordings:
     Args:
         config: The choices of the run, with the recipe for its data.
         loaded: All recordings as frames.
-        recordings: The recordings that are used.
+        recordings: The recordings that are used, within `data.limit`.
         split: Their sets.
-        n_unread: Recordings of the test set, if it was not read.
+        n_unread: Number of recordings in the test set, if it was not read.
     """
 
     config: RunConfig
@@ -55,7 +55,7 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
         reads_test: Whether to read the recordings of the test set. [`data.test`]
 
     Raises:
-        ValueError: If the source cannot be used, or is not what the config says.
+        ValueError: If the source cannot be used, or does not match the config.
     """
     if config.data.kind == "features":
         loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
@@ -69,12 +69,12 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
         loaded = load_recordings(source, faults, features, cache=cache)
         return _whole(config, loaded, note)
 
-    # The sets are made of names alone, so that the test set can stay unread.
+    # The split needs only names, so that the test set can stay unread.
     _, split = _split(config, listed := list_recordings(source), note)
     keys = split.indices.map(lambda part: [listed.keys[index] for index in part])
     read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
     source = replace(source, items=tuple(item for item in source.items if item.key in read))
-    # The fingerprint of such a run covers the recordings that it learns from and selects on.
+    # The fingerprint covers the training and the validation set only.
     loaded = load_recordings(source, faults, features, cache=cache, uncounted=set(keys.test))
 
     index_of = {key: index for index, key in enumerate(loaded.recordings.keys)}
@@ -94,10 +94,10 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
 
 
 def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
-    """The recordings of files before they are read, and a note on those that a table leaves out.
+    """The recordings of files before they are read, and a note on files missing in a table.
 
     Raises:
-        ValueError: If the files hold something other than the config says.
+        ValueError: If the kind or the task of the files differs from the config.
     """
     data: Any = config.data
     path = Path(data.source)
@@ -115,6 +115,7 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
         has_table=table is not None and "class" in table.columns,
         series=series_options(config),
     )
+
     for field, got, expected in (
         ("data.kind", data.source_kind, source.kind),
         ("task.name", config.task.name, source.task),
@@ -124,10 +125,12 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
                 f"{field}: got {got!r}, but {printable(path)} holds {source.kind} for "
                 f"{source.task}: remove the option."
             )
+
     note = ""
     if table is not None:
         items, note = table.apply(source.items)
         source = replace(source, items=tuple(items))
+
     names = {item.class_name for item in source.items}
     if source.task == "classification" and len(names) < 2:
         raise ValueError(
@@ -145,7 +148,7 @@ def profile_of(config: RunConfig) -> Profile | None:
 
 
 def _with_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
-    """The choices with the defaults for their data; a run that has begun has them."""
+    """The choices with the defaults for their data; a run that has begun has them already."""
     if not isinstance(config, CompletedConfig):
         config = apply_recipe(config, has_one_axis=has_one_axis)
     augmentation_of_run(config)  # an unknown change is an error before recordings are read
@@ -158,7 +161,7 @@ def _whole(config: RunConfig, loaded: Loaded, note: str) -> SplitRecordings:
 
 
 def _has_one_axis(source: Source) -> bool:
-    """Whether recordings are events whose places have one axis; the first good one shows it."""
+    """Whether recordings are events on one axis, by the first recording without a fault."""
     if source.kind != "events" or source.shape:
         return len(source.shape) == 1 and source.kind == "events"
     for item in source.items:
@@ -169,7 +172,7 @@ def _has_one_axis(source: Source) -> bool:
 
 
 def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Recordings, ChosenSplit]:
-    """The split of the recordings, with as many of them as `data.limit` wants."""
+    """The split of the recordings, with at most about `data.limit` of them."""
     data: Any = config.data
     if data.kind == "pattern":
         return recordings, _split_pattern(recordings)
@@ -180,7 +183,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
             f"{SPLIT_VERSION}, which assigns other recordings: start a new run."
         )
 
-    # Of an official split, and for a chip, each set is limited; otherwise, the whole.
+    # In an official split, and for a chip, each set is limited; otherwise all recordings together.
     limits_whole = config.chip is None and not recordings.parts
     if data.limit is not None and limits_whole:
         try:
@@ -188,6 +191,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         except ValueError as error:
             raise ValueError(f"data.{error}") from None
     _check_shares(config, recordings)
+
     choice = SplitChoice(
         by="file" if is_table(data.split) else data.split,
         val=data.val_share or SplitChoice.val,
@@ -203,10 +207,11 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         recordings.keys,
         recordings.labels,
         recordings.classes if has_classes else (),
-        recordings.parts,
-        recordings.groups,
-        choice,
+        parts=recordings.parts,
+        groups=recordings.groups,
+        choice=choice,
     )
+
     if data.limit is not None and not limits_whole:
         share = data.limit / len(recordings)
         limited = split.indices.map(lambda part: _limit_per_class(part, recordings, share))
@@ -215,10 +220,10 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
 
 
 def _split_pattern(recordings: Recordings) -> ChosenSplit:
-    """A pattern is all three sets: the net is asked to reproduce it, not to do others."""
+    """The pattern in all three sets: the net must reproduce it, and needs no other patterns."""
     indices = np.arange(len(recordings))
     return ChosenSplit(
-        Split(indices, indices, indices),
+        indices=Split(indices, indices, indices),
         by="recording",
         groups=(),
         n_folds=0,
@@ -228,7 +233,7 @@ def _split_pattern(recordings: Recordings) -> ChosenSplit:
 
 
 def _check_shares(config: RunConfig, recordings: Recordings) -> None:
-    """Reject the share of a set whose recordings are given."""
+    """Reject the share of a set that the data or the folds decide."""
     data: Any = config.data
     has_folds = data.folds is not None or data.leave_one_out is not None
     is_official = data.split in ("auto", "folder") or is_table(data.split)

@@ -1,4 +1,4 @@
-"""What decides the order of sums on a CPU: the threads and the crossovers of a run."""
+"""The threads and crossovers of a run, which decide the order of sums on a CPU."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def current_arithmetic(threads: int | None = None) -> ArithmeticConfig:
     """The arithmetic of a run that begins: its threads, and the crossovers of this process.
 
     Args:
-        threads: Threads of the run; None for those of this process.
+        threads: Threads of the run; None: the threads of this process.
 
     Raises:
         ValueError: If the user's own table of crossovers is damaged.
@@ -30,6 +30,7 @@ def use_arithmetic(config: ArithmeticConfig | None) -> Iterator[None]:
     """Compute with the threads and crossovers with which a run began; None changes nothing."""
     config = config or current_arithmetic()
     threads, table = torch.get_num_threads(), crossover.chosen_table()
+
     try:
         torch.set_num_threads(config.threads)
         crossover.use_table(config.table())

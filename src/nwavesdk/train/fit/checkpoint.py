@@ -16,12 +16,12 @@ from nwavesdk.internal.files import FileError, one_line, write_atomically
 
 __all__ = ["AtomicCheckpointIO", "OnEpoch", "damaged_checkpoint"]
 
-# What is called with the metrics of an epoch.
+# A function that is called with the metrics of an epoch.
 OnEpoch = Callable[[Mapping[str, float]], None]
 
 
 def damaged_checkpoint(path: Path, error: Exception) -> FileError:
-    """The error of a checkpoint that cannot be used, from what its use raised."""
+    """The error of a checkpoint that cannot be used, from the error that its use raised."""
     fault = f"is damaged or not the checkpoint of this run ({one_line(error)})"
     return FileError(path, fault, "restore it, or begin a new run")
 
@@ -29,11 +29,11 @@ def damaged_checkpoint(path: Path, error: Exception) -> FileError:
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes and reads checkpoints for Lightning.
 
-    Lightning itself writes a file in the folder for temporary files and moves it. From one disk to
-    another, this is a copy, which a kill leaves half written.
+    Lightning itself writes a file in the folder for temporary files and moves it. Between two
+    disks, the move is a copy, which a kill leaves half written.
 
     Args:
-        identity: Text that differs between choices, which checkpoints carry; of a run, see
+        identity: Text that identifies the choices of a run, stored in its checkpoints; see
             `CompletedConfig.identity`.
         on_epoch: Called with the metrics of the epoch when its checkpoint is written.
     """
@@ -52,6 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save({**checkpoint, "run": self.identity}, buffer)
         write_atomically(Path(path), buffer.getvalue())
+
         if self.on_epoch is not None:
             self.on_epoch(checkpoint["callbacks"]["History"]["rows"][-1])
 
@@ -68,7 +69,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         try:
             checkpoint = super().load_checkpoint(path, map_location, weights_only=True)
-            # torch does not compare the checksums that its zip file has.
+
+            # torch does not compare the checksums in its zip file.
             with ZipFile(path) as archive:
                 if (name := archive.testzip()) is not None:
                     raise ValueError(f"the checksum of {name} is wrong")

@@ -4,8 +4,8 @@ Design requirements:
 
 - One process trains a run; Lightning starts the other processes of a data-parallel one.
 - A result that was computed is kept: no log, picture or page that fails ends a run.
-- What the user can mend, such as a full disk, ends in one line, and `--resume` continues to the
-  same bits.
+- A fault that the user can repair, such as a full disk, ends in one line, and `--resume` continues
+  to the same bits.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 if TYPE_CHECKING:
     from nwavesdk.train.run import Run
 
-__all__ = ["fit", "train_run"]
+__all__ = ["fit", "train_and_test"]
 
 LOST_PROCESS = (
     "another process of the run ended or does not answer (its own error, if it had time for one, "
@@ -57,11 +57,11 @@ LOST_PROCESS = (
 )
 
 
-def train_run(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
+def train_and_test(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
     """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
     owns_folder = is_first_process()
     if not owns_folder:
-        # On a GPU, it would wait for a lost first process for ever.
+        # Otherwise it would wait on the GPU forever if the first process is lost.
         die_with_the_parent()
 
     try:
@@ -73,7 +73,7 @@ def train_run(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | N
                 _check_folder(run)
             return _fit_and_finish(run, on_epoch)
     except SIGTERMException as error:
-        # As Lightning raises it, the process would report success.
+        # With Lightning's exception, the process would report success.
         raise SystemExit(TERMINATED) from error
     except (FileError, FileWriteError) as error:
         raise BrokenRunError(f"{error} Then --resume continues the run.") from error
@@ -87,11 +87,12 @@ def train_run(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | N
 
 
 def _check_folder(run: "Run") -> None:
-    """Reject what would be an error after hours of training, and print what to know of the run."""
+    """Reject faults that would end the run only after hours, and print notes on the run."""
     folder, origin = run.folder, run.config.facts.begun_with
     if folder.finished and not folder.checkpoint.is_file():
         remedy = "restore it: a finished run is not trained again"
         raise FileError(folder.checkpoint, "does not exist", remedy)
+
     for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
         check_target(file)
     check_folder(folder.path / "tensorboard")
@@ -110,6 +111,8 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     config, chip = run.config, run.config.chip
     mismatch = chip is not None and chip.training == "mismatch"
     is_resumed = run.folder.checkpoint.is_file()
+
+    # The weights of a resumed run come from its checkpoint, and need not be driven.
     net = (run.network if is_resumed else run.first_network)(mismatch=mismatch)
     task = run.fitted_task()
     gain = config.option("net.charge_gain") or 1.0
@@ -123,14 +126,16 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
         charge_gain=gain,
     )
     if config.machine.precision == "64-true":
-        # Lightning does so after it has loaded a checkpoint, which then loses digits.
+        # Lightning converts the net only after it has loaded a checkpoint, which loses digits.
         model.double()
+
     checkpoints = AtomicCheckpointIO(config.identity(), on_epoch)
     loaders = loaders_of_run(run.data, config)
     history = fit(model, loaders, run.folder, checkpoints=checkpoints, machine=config.machine)
     if not is_first_process():
         return None
 
+    # The trained net is built again without mismatch, as it is used after training.
     history.write()
     net = run.network(deployed=True).to(model.device)
     model.net = net
@@ -153,9 +158,9 @@ def fit(
     """Train from the checkpoint of the folder, if there is one, until the last epoch or patience.
 
     Args:
-        model: The net with its task and how it learns.
+        model: The net with its task and its settings of learning.
         loaders: The training and the validation set.
-        folder: Where the metrics, the checkpoint and the logs are written.
+        folder: The folder for the metrics, the checkpoint and the logs.
         checkpoints: Reads and writes the checkpoint.
         machine: The devices, processes and precision.
         callbacks: Further callbacks of Lightning.
@@ -170,6 +175,7 @@ def fit(
     """
     checkpoint = folder.checkpoint
     history = History(folder.metrics, model.task, model.learning)
+
     # The bar ends before the history prints the last epoch.
     bar: list[Callback] = [StepBar(leave=False)] if sys.stderr.isatty() else []
     last_epoch = ModelCheckpoint(
@@ -192,6 +198,7 @@ def fit(
         enable_model_summary=False,
         default_root_dir=folder.path,
     )
+
     resumed = checkpoint if checkpoint.is_file() else None
     try:
         with quiet_lightning():
@@ -199,6 +206,7 @@ def fit(
     except Exception as error:
         if isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error):
             raise BrokenRunError(LOST_PROCESS) from error
+
         # Before the first epoch, a damaged file can raise anything.
         if resumed and not history.epoch_start and not isinstance(error, FileError | OSError):
             raise damaged_checkpoint(checkpoint, error) from error
@@ -207,13 +215,13 @@ def fit(
 
 
 def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> dict[str, Any]:
-    """Test the net, and write the result and, last, the report."""
+    """Test the net, and write the result, then the report."""
     has_test = run.config.data.test
     tested = run.data.test if has_test else run.data.val
     batch_size = run.config.learning.batch_size
     evaluated = evaluate_net(net, task, tested, batch_size)
 
-    best = history.rows[history.kept]
+    best = history.rows[history.kept_index]
     lowest = min(history.rows, key=lambda row: row["val_loss"])
     measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
     result = {
@@ -222,7 +230,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
         "seed": run.config.seed,
         "seconds": round(sum(row["seconds"] for row in history.rows), 2),
         "epochs": len(history.rows),
-        "best_epoch": history.kept + 1,
+        "best_epoch": history.kept_index + 1,
         "lowest_loss": round(lowest["val_loss"], 6),
         "lowest_loss_epoch": int(lowest["epoch"]),
         **evaluated.layers(),
@@ -231,6 +239,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
     if (chip := run.config.chip) is not None and chip.training == "plain":
         validated = evaluate_net(net, task, run.data.val, batch_size).measures
         result[f"projected_{task.batch_score_name}"] = round(validated[task.batch_score_name], 6)
+
     fields, operations = describe_run(run.data, task, net, evaluated, reads_test=has_test)
     result |= fields
     run.folder.write_result(result)
@@ -249,7 +258,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
             notes=(*run.data.notes, *run.notes),
         )
         write_report(finished)
-    except Exception as error:  # Whatever a picture raises, the run is finished.
+    except Exception as error:  # the run is finished, even if a picture fails
         print_line(
             f"nwave: warning: the run is finished, but {run.folder.report} was not written "
             f"({one_line(error)}): `nwave train --resume` writes it again."

@@ -1,6 +1,6 @@
-"""What follows a net on the host: from the spikes or the membranes of its output layer to outputs.
+"""Decoders on the host: from the spikes or membranes of the output layer of a net to outputs.
 
-`nwavesdk.encoding.RateDecoder` is a third decoder. A decoder is causal and has no weights. Each is
+`nwavesdk.encoding.RateDecoder` is a third decoder. A decoder is causal and has no weights. It is
 called as `decoder(spk, mem, lengths)`, with spikes and membranes of the output layer, `[B, T, N]`,
 and the steps of each recording, `[B]`, or None.
 """
@@ -47,8 +47,8 @@ class MembraneDecoder(nn.Module):
 
         output[t] = √(1 - β²) · v[t],  β = exp(-dt/tau)
 
-    The factor cancels what the leaky integration adds: if the charges of the steps are independent,
-    an output has the deviation of a charge, whatever tau and dt are.
+    The factor cancels the gain of the leaky integration: if the charges of the steps are
+    independent, an output has the deviation of a charge, whatever tau and dt are.
 
     Args:
         tau: Time constant of the read-out [s]; 0 for membranes that are the outputs.

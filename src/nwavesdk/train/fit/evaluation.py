@@ -15,19 +15,19 @@ from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = ["SATURATED", "Evaluation", "evaluate_net"]
 
-# Spikes per step above which a neuron counts as saturated: it hardly carries information.
+# A neuron with more spikes per step is saturated: it hardly carries information.
 SATURATED = 0.9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
-    """Predictions on one set, as one row of decisions: all recordings, one after the other.
+    """Predictions on one set, as one list of decisions: all recordings, one after the other.
 
     Args:
         predicted: Class of each recording, int64 `[B]`; class of each step, int64 `[steps]`; or
             values of each step in the units of the target, float32 `[steps, D]`.
-        targets: What is right, in the same shape.
-        lengths: Decisions of each recording, `[B]`: 1, or its steps.
+        targets: The true classes or values, in the same shape.
+        lengths: Number of decisions of each recording, `[B]`: 1, or its number of steps.
         tally: The sums from which the measures follow; see `TrainingTask.tally`.
         measures: Accuracy and others, or R² and others, by name.
         neuron_rates: Spikes per step of each neuron, the mean over recordings, float64 `[N]`, by
@@ -45,7 +45,7 @@ class Evaluation:
         """Numbers of each layer, by depth.
 
         `rates` are spikes per step and neuron; `dead` and `saturated` are the fractions of neurons
-        that never fired, and that fired in more than `SATURATED` of steps.
+        that never fired, and of neurons that fired in more than `SATURATED` of their steps.
         """
         rates = self.neuron_rates.values()
         return {
@@ -96,6 +96,7 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
             is_valid[:, : series.input.look_ahead] = False
             n_decisions = is_valid.sum(dim=1)
             predicted, targets = predicted[is_valid], targets[is_valid]
+
         tally = task.tally(outputs, batch.y, lengths)
         fired = {name: _mean_spikes(spk, lengths) for name, spk in recording.spiking.items()}
         results.append((predicted, targets, n_decisions, tally, fired))
@@ -117,7 +118,7 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
 
 def _mean_spikes(spk: Tensor, lengths: Tensor | None) -> Tensor:
     """Spikes per step of each neuron, summed over recordings, `[N]`."""
-    # Counts are exact, and smaller than the spikes by a factor of T.
+    # Counts are exact, and take 1 / T of the memory of the spikes.
     counts = sum_over_steps(spk, lengths).flatten(1).double()
     n_steps = spk.shape[1] if lengths is None else lengths[:, None]
     return (counts / n_steps).sum(0)

@@ -1,4 +1,4 @@
-"""First weights that recordings drive, so that each neuron fires from the start, but rarely."""
+"""Initial weights with which recordings make each neuron fire from the start, but rarely."""
 
 import warnings
 
@@ -12,8 +12,8 @@ from nwavesdk.train.fit.network import RunNet
 
 __all__ = ["CannotDriveError", "drive_weights"]
 
-# Recordings that drive the weights, and the share of the fluctuations of a recurrent layer that
-# its input then causes.
+# Number of recordings that drive the weights, and the share of the input in the fluctuations of a
+# recurrent layer.
 DRIVING_RECORDINGS = 32
 FEED_FORWARD_SHARE = 0.9
 
@@ -37,15 +37,15 @@ def drive_weights(net: RunNet, train: Series, seed: int) -> dict[str, torch.Tens
         CannotDriveError: If the recordings are silent, neurons cannot be woken, or they do not
             forget.
     """
+    # Recordings at equal distances, because neighbors are often of one class.
     count = min(DRIVING_RECORDINGS, len(train))
-    # Neighbors are often of one class.
     batch = train.batch(np.arange(count) * len(train) // count)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # of neurons that stay dead
             fluct_init(net, batch, alpha=FEED_FORWARD_SHARE, seed=seed)
     except (RuntimeError, RuntimeWarning) as error:
-        # What follows are remedies for a loop of one's own.
+        # The text after these marks has remedies for a user's own training loop.
         reason = one_line(error).split(", expected")[0].split(": shorten")[0]
         raise CannotDriveError(reason) from error
     return net.state_dict()

@@ -1,4 +1,4 @@
-"""Steps of training and validation."""
+"""The steps of training and validation of a net, as a module of Lightning."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from nwavesdk.data import Batch
 from nwavesdk.layers import Synapse, TimeBatchNorm, find_edges
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.loss.activity import rate_excess, rates_of_all_processes
+from nwavesdk.loss.limits import rate_excess, rates_of_all_processes
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
@@ -27,8 +27,8 @@ __all__ = ["Learner", "lengths_of", "spike_cost"]
 class Learner(LightningModule):
     """A spiking net that learns a task.
 
-    Means over the batches of an epoch are `EpochMeans`, which are logged once: Lightning's `log`
-    takes a millisecond a call.
+    Means over the batches of an epoch are `EpochMeans`, which are logged once, because a call of
+    Lightning's `log` takes a millisecond.
 
     Args:
         net: A net from input `[B, T, F]` to the output layer of the task.
@@ -36,10 +36,10 @@ class Learner(LightningModule):
         learning: How weights are learned.
         seed: The run's seed; dropout has its own stream of random numbers in every step.
         anneals_signs: Whether `SignAnnealing` gives weights shared signs and a range.
-        draws_mismatch: Whether every batch draws another chip; the chips of the validation set are
-            the same in each epoch.
-        charge_gain: Factor of the learning rates of the synapses to hidden layers, whose initial
-            weights are larger by it.
+        draws_mismatch: Whether a new chip is drawn for every batch; the chips of the validation
+            set are the same in each epoch.
+        charge_gain: Factor of the initial weights of the synapses to hidden layers, and so of their
+            learning rates.
     """
 
     def __init__(
@@ -61,6 +61,8 @@ class Learner(LightningModule):
         self.learning = learning
         self.seed = seed
         self.draws_mismatch = draws_mismatch
+
+        # Schedules; the signs of a resumed run wait until its weights are loaded.
         self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
         self._resumed_signs: dict[str, Any] | None = None
         schedule = learning.surrogate_schedule
@@ -69,6 +71,7 @@ class Learner(LightningModule):
             if schedule is None
             else SurrogateAnnealing(net, learning.epochs, **schedule.model_dump())
         )
+
         edges = find_edges(net).edges
         self._synapses = [edge.module for edge in edges if isinstance(edge.module, Synapse)]
         self._last_val_loss: float | None = None  # the metric of a plateau
@@ -123,9 +126,9 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
+        # A seed per step: Lightning and its loaders also draw from torch's generator, and in a
+        # resumed run not the same number of times.
         step = (self.current_epoch, batch_idx, self.global_rank)
-        # A seed per step: Lightning and its loaders also draw from torch's generator, and a resumed
-        # run draws other numbers of times than one that was not interrupted.
         seed_generators(stream_seed(self.seed, "dropout", *step), self.device)
         outputs, loss, recording = self.run_batch(batch, "mismatch", *step)
         score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
@@ -134,6 +137,7 @@ class Learner(LightningModule):
         hidden = [rates[name] for name in recording.hidden]
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
         cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
+
         spiking = [rate.detach() for rate in rates.values()] or [torch.zeros_like(loss)]
         self.latest = {
             "loss": (loss + cost).detach(),
@@ -144,13 +148,15 @@ class Learner(LightningModule):
         for logger in self.loggers:
             metrics = {f"train_{name}_step": value.item() for name, value in self.latest.items()}
             logger.log_metrics(metrics, self.global_step)
+
         return loss * self._share(weight) + cost
 
     def _share(self, weight: int) -> float:
-        """Factor of the loss of this process, of whose gradients torch takes the mean.
+        """The factor of the loss of this process.
 
-        With it, the mean is over the decisions of all processes. For a decision per recording, all
-        have as many.
+        torch takes the mean of the gradients of all processes, and the factor makes it the mean
+        over all decisions. With one decision per recording, all processes have the same number of
+        decisions, and the factor is 1.
         """
         world = self.trainer.world_size
         if world == 1 or self.task.name == "classification":
@@ -160,9 +166,9 @@ class Learner(LightningModule):
         return weight * world / max(float(total), 1.0)
 
     def on_validation_epoch_start(self) -> None:
-        """Reject weights that are not finite, and begin to count.
+        """Reject weights that are not finite, and begin a new tally.
 
-        A neuron that is NaN never spikes, so neither loss nor rates show it.
+        A neuron with NaN never spikes, so neither the loss nor the rates show it.
         """
         for name, weight in self.net.named_parameters():
             if not weight.isfinite().all():
@@ -175,10 +181,12 @@ class Learner(LightningModule):
         """Log loss and rates on a batch of the validation set, and add it to the measures."""
         outputs, loss, recording = self.run_batch(batch, "validation", batch_idx, self.global_rank)
         lengths = lengths_of(batch)
+
         rates = enumerate(recording.rates().values(), 1)
         metrics = {"val_loss": loss, **{f"rate_{depth}": rate for depth, rate in rates}}
         _, weight = self.task.batch_score(outputs, batch.y, lengths)
         self._means.add(metrics, weight)
+
         tally = self.task.tally(outputs, batch.y, lengths)
         self._val_tally = tally if self._val_tally is None else self._val_tally + tally
 
@@ -190,7 +198,8 @@ class Learner(LightningModule):
         measures = self.task.measures(tally.cpu())
         logged: dict[str, Any] = {f"val_{name}": value for name, value in measures.items()}
         logged |= self._means.take(self.trainer)
-        self.log_dict(logged, sync_dist=True)  # they are equal in all processes
+        # They are equal in all processes already, so the mean of Lightning does not change them.
+        self.log_dict(logged, sync_dist=True)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:  # noqa: ARG002
         """Measure the norm of the gradient of each synapse, by depth."""
@@ -200,13 +209,13 @@ class Learner(LightningModule):
                 self._means.add({f"grad_{depth}": torch.stack(norms).norm()})
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, in which only weights decay, and the course of the learning rate."""
+        """The optimizer, which decays only weights, and the schedule of the learning rate."""
         optimizer = self.optimizer_of(self._parameter_groups())
         schedule = self.schedule_of(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def optimizer_of(self, groups: list[dict[str, Any]]) -> Optimizer:
-        """AdamW for groups of parameters that have their learning rate and weight decay."""
+        """AdamW for groups of parameters with a learning rate and a weight decay each."""
         return torch.optim.AdamW(groups)
 
     def schedule_of(self, optimizer: Optimizer, steps: int) -> LRScheduler:
@@ -219,7 +228,8 @@ class Learner(LightningModule):
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters by learning rate and weight decay; most nets have two groups.
 
-        Weights that are larger by the gain learn as they would without it.
+        The learning rate of scaled weights is larger by the gain, so that they learn as they would
+        without a gain.
         """
         hidden = self._synapses[:-1] if self.charge_gain != 1 else ()
         scaled = {id(weight) for synapse in hidden for weight in synapse.parameters()}
@@ -251,7 +261,7 @@ class EpochMeans:
         self._weights: dict[str, float] = {}
 
     def add(self, metrics: Mapping[str, Tensor], weight: int = 1) -> None:
-        """Add the metrics of a batch with so many decisions."""
+        """Add the metrics of a batch; `weight` is its number of decisions."""
         weight = max(weight, 1)
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight
@@ -283,10 +293,10 @@ def seed_generators(seed: int, device: torch.device) -> None:
 def spike_cost(
     hidden: Sequence[Tensor], learning: CompletedLearning, progress: float, n_steps: int | Tensor
 ) -> Tensor | float:
-    """What the loss adds for hidden layers that fire more than they should.
+    """The part of the loss for hidden layers above the bound of their rates.
 
-    Rates are those of the batches of all processes. The weight rises over the run: a layer first
-    learns what to fire for.
+    Rates are means over the batches of all processes. The weight rises over the run, because a
+    layer must first learn when to fire.
 
     Args:
         hidden: The rate of each hidden layer [spikes per step and neuron].

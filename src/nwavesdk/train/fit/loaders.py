@@ -16,7 +16,8 @@ from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = ["Loaders", "loaders_of_run"]
 
-# Recordings per validation batch if training draws chips; small, so that it uses several.
+# Recordings per validation batch if training draws chips: small, so that validation uses several
+# chips.
 VAL_BATCH = 16
 
 
@@ -68,16 +69,17 @@ class Loaders(LightningDataModule):
             self.data.train,
             self.batch_size,
             self.seed,
-            self.trainer.world_size,
-            self.trainer.global_rank,
+            replicas=self.trainer.world_size,
+            rank=self.trainer.global_rank,
             has_batch_norm=self.has_batch_norm,
         )
+
         # Workers read their first batches before Lightning sets the epoch of a resumed run.
         order.set_epoch(self.first_epoch)
         return self._batches_of(self.data.train, self.batch_size, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation set in its order, or the share of this process.
+        """The validation set in its order, or the share of this process in it.
 
         Raises:
             ValueError: If there are more processes than recordings.
@@ -89,7 +91,8 @@ class Loaders(LightningDataModule):
                 f"machine.devices: got {world} processes for {n} recordings of the validation set, "
                 "expected at least one each: use fewer --devices or --nodes."
             )
-        # Each recording once: `DistributedSampler` would give some to two processes.
+
+        # Each recording once: `DistributedSampler` would pass some to two processes.
         share = range(self.trainer.global_rank, n, world)
         return self._batches_of(self.data.val, self.val_batch_size, share)
 

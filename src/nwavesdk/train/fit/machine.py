@@ -47,8 +47,8 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
 
     Raises:
         ValueError: If this machine lacks the devices or their precision, if the CPU would run more
-            processes than it has cores, or if torchrun started other processes than those of the
-            run, or none for several machines.
+            processes than it has cores, or if torchrun started another number of processes, or
+            did not start the processes of several machines.
     """
     if TorchElasticEnvironment.detect():
         TorchElasticEnvironment().validate_settings(machine.devices, machine.nodes)
@@ -67,8 +67,10 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
                 precision=machine.precision,
                 **options,
             )
+
+        # Each process has the whole data and net. Two processes are always allowed, to try
+        # data-parallel runs.
         kind = _device_kind(trainer)
-        # Each process has the whole data and net. Two may run anywhere, to try data-parallel runs.
         if kind == "cpu" and machine.devices > max(2, os.cpu_count() or 1):
             raise MisconfigurationException(f"it has {os.cpu_count()} cores")
     except MisconfigurationException as error:
@@ -78,6 +80,7 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
             "or fewer --devices."
         ) from error
 
+    # Emulated bfloat16 does not count, because it is slow.
     lacks_bfloat16 = kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
     lacking = {"bf16-mixed": lacks_bfloat16, "64-true": kind == "mps"}
     if lacking.get(machine.precision):
@@ -86,7 +89,7 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
             "have: use --precision 32-true, or --accelerator cpu."
         )
     if machine.precision == "16-mixed" and kind == "cpu":
-        # By the name alone, Lightning computes in bfloat16.
+        # By its name alone, Lightning would compute in bfloat16.
         trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu")
     return trainer
 
@@ -109,6 +112,7 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=f".*{advice}")
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         stack.enter_context(mock.patch.object(threading, "excepthook", report_lost_log))
+
         # Lightning's launcher changes variables, and would change the threads of the run.
         stack.enter_context(
             mock.patch.dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads()))

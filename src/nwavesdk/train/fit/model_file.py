@@ -12,7 +12,7 @@ from torch import nn
 from nwavesdk.data import Standard
 from nwavesdk.internal.files import FileError, read_bytes, write_atomically
 from nwavesdk.internal.formats import UNSEALED, check_seal, read_tensors, seal
-from nwavesdk.train.run_folder import reading
+from nwavesdk.train.run_folder import reading_run_file
 
 __all__ = ["load_model", "save_model"]
 
@@ -38,6 +38,7 @@ def save_model(
         f"net.{name}": value.detach().cpu().contiguous().clone()
         for name, value in net.state_dict().items()
     }
+
     for name, scale in {"standard": standard, "targets": targets}.items():
         if scale is not None:
             content[f"{name}.mean"] = torch.from_numpy(scale.mean)
@@ -64,11 +65,13 @@ def load_model(path: Path, net: nn.Module, owner: str = "") -> tuple[Standard, S
         raise FileError(path, fault, "`nwave train --resume` continues it")
 
     n_bytes = sum(value.nbytes for value in net.state_dict().values())
-    with reading(path, "does not hold the weights of this run's network"):
-        # The scales have fewer values than the weights, or fit the rest.
+    with reading_run_file(path, "does not hold the weights of this run's network"):
+        # The size limit is for weights and scales: scales have fewer values, or fit into 16 MiB.
         content = read_bytes(path, 2 * n_bytes + 2**24)
         check_seal(content, path, owner)
         tensors, _ = read_tensors(content, path)
+
+        # All tensors other than scales are weights.
         scales = {
             name: Standard(
                 tensors.pop(f"{name}.mean").numpy(), tensors.pop(f"{name}.deviation").numpy()

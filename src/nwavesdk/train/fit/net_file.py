@@ -1,9 +1,9 @@
-"""A Python file that builds a net: a page of this package, or the user's.
+"""A Python file that builds a net: a page of this package, or a file of the user.
 
 Design requirements:
 
-- Only the file that the user gives is run, after its hash was compared with that of the run.
-- What is wrong in the file ends in one line, which begins with the file and the line.
+- Only a file that the user passes is run, after its hash was compared with the config of the run.
+- An error in the file ends in one line, which begins with the file and the line.
 """
 
 import inspect
@@ -28,31 +28,32 @@ __all__ = [
     "load_function",
     "load_layer",
     "load_module",
-    "located",
+    "locate_error",
+    "location_of",
     "match_page",
-    "place_of",
 ]
 
-# What `build` gets.
+# The parameters of `build`, for errors.
 ARGUMENTS = "(inputs, classes, config)"
 
-# What functions take as the file of a net; for a run of a preset, also its name.
+# The file of a net, as functions take it; for a run of a preset, also the name of the preset.
 NetChoice = str | os.PathLike[str] | Mapping[str, str]
 
 
 class NetFileError(ValueError):
-    """Something is wrong in the file of a net; the text begins with file and line."""
+    """The file of a net has an error; the text begins with file and line."""
 
 
 def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> CompletedConfig:
-    """The config of a run with the place where the file that builds its net is now.
+    """The config of a run with the present path of the file that builds its net.
 
-    A run never gives the user's file itself: its config may come from anywhere, and a file is
-    code. The page of a preset is that of this package, if the run began with it.
+    The path in a config is never used, because a config may come from anywhere, and the file is
+    code: the user must pass the file. For a preset, the page of this package is used, if the run
+    began with the same page.
 
     Args:
         config: The config of the run.
-        given: The file as the user gives it, or the name of the run's preset, or None.
+        given: The file that the user passes, or the name of the run's preset, or None.
         run: The folder of the run, for messages.
 
     Raises:
@@ -65,6 +66,7 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
             f"{recorded.name} (net=), with the SHA-256 {recorded.sha256[:12]}…: pass the file, "
             f"whose text is in {printable(run / 'net.py')}."
         )
+
     if isinstance(given, Mapping):
         page = NetPage.of(given)
     else:
@@ -73,6 +75,7 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
             page = NetPage.parse(str(page_path(name)) if name in NAMES else name)
         except ValueError as error:
             raise ValueError(f"--net: {error}") from None
+
     if (page.sha256, page.function) != (recorded.sha256, recorded.function):
         raise ValueError(
             f"--net: {printable(run)} began with {recorded.name}, SHA-256 {recorded.sha256[:12]}…, "
@@ -82,8 +85,8 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
     return config.model_copy(update={"page": page})
 
 
-def place_of(page: NetPage, function: object) -> str:
-    """The file and the line of a function of it, for errors; the first line of anything else."""
+def location_of(page: NetPage, function: object) -> str:
+    """The file and the line of a function in it, for errors; line 1 for other objects."""
     line = function.__code__.co_firstlineno if inspect.isfunction(function) else 1
     return f"{printable(page.file)}:{line}"
 
@@ -92,7 +95,7 @@ def load_function(page: NetPage) -> Callable[..., Any]:
     """The function of the file that builds the net.
 
     Raises:
-        NetFileError: If it is missing or takes other arguments.
+        NetFileError: If the function is missing or takes other arguments.
         ValueError: If the file has changed.
     """
     name = page.function
@@ -103,8 +106,8 @@ def load_function(page: NetPage) -> Callable[..., Any]:
     except (TypeError, ValueError):
         got = f"{name}{signature}" if inspect.isfunction(function) else shown(function)
         raise NetFileError(
-            f"{place_of(page, function)}: got {got}, expected def {name}{ARGUMENTS}: write this "
-            "function, or name another one, as in --net FILE.py:NAME."
+            f"{location_of(page, function)}: got {got}, expected def {name}{ARGUMENTS}: write this "
+            "function, or pass the name of your function, as in --net FILE.py:NAME."
         ) from None
     return function  # type: ignore[return-value]  # None has no signature
 
@@ -113,7 +116,7 @@ def load_layer(page: NetPage) -> type[EquationLayer]:
     """The layer of the file that `neuron` made; its name is the `function` of the config.
 
     Raises:
-        NetFileError: If it is missing or is something else.
+        NetFileError: If the layer is missing.
         ValueError: If the file has changed.
     """
     layers = {
@@ -125,16 +128,16 @@ def load_layer(page: NetPage) -> type[EquationLayer]:
     if name not in layers:
         known = f"one of {', '.join(layers)}" if layers else "a function under @neuron"
         raise NetFileError(
-            f"{printable(page.file)}:1: there is no layer {name}, expected {known}: name it, "
+            f"{printable(page.file)}:1: there is no layer {name}, expected {known}: pass its name, "
             "as in FILE.py:NAME."
         )
     return layers[name]
 
 
 def load_module(page: NetPage) -> ModuleType:
-    """The module of the file, registered under a name of its hash.
+    """The module of the file, registered under a name with its hash.
 
-    Pickles of its classes can be read in any process that has called this.
+    Any process that has called this function can unpickle objects of its classes.
 
     Raises:
         NetFileError: If the file raises.
@@ -143,6 +146,7 @@ def load_module(page: NetPage) -> ModuleType:
     name = f"nwave_net_{page.sha256[:16]}"
     if name in sys.modules:
         return sys.modules[name]
+
     content = page.content()
     module = ModuleType(name)
     module.__file__ = page.file
@@ -152,22 +156,25 @@ def load_module(page: NetPage) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = error.lineno if isinstance(error, SyntaxError) else 1
-        raise located(error, page, "the file failed", f"{printable(page.file)}:{line}") from error
+        raise locate_error(
+            error, page, "the file failed", f"{printable(page.file)}:{line}"
+        ) from error
     return module
 
 
-def located(error: BaseException, page: NetPage, problem: str, place: str) -> NetFileError:
-    """An error with the last line of the file that led to it.
+def locate_error(error: BaseException, page: NetPage, problem: str, location: str) -> NetFileError:
+    """An error as one line that begins with the last line of the file on its way.
 
     Args:
         error: The error.
         page: The file.
-        problem: What failed.
-        place: File and line, for an error that came from elsewhere.
+        problem: A sentence on the failure, such as "build failed".
+        location: File and line, for an error that did not pass through the file.
     """
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == page.file]
     if lines:
-        place = f"{printable(page.file)}:{lines[-1]}"
+        location = f"{printable(page.file)}:{lines[-1]}"
+
     reason = one_line(error) if isinstance(error, Exception) else str(error)
-    return NetFileError(f"{place}: {problem} ({type(error).__name__}: {reason}).")
+    return NetFileError(f"{location}: {problem} ({type(error).__name__}: {reason}).")

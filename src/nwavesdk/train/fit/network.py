@@ -20,7 +20,12 @@ from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import apply_recipe, complete, fill
 from nwavesdk.train.fit.arithmetic import current_arithmetic
-from nwavesdk.train.fit.net_file import NetFileError, load_function, located, place_of
+from nwavesdk.train.fit.net_file import (
+    NetFileError,
+    load_function,
+    locate_error,
+    location_of,
+)
 
 __all__ = [
     "FileNet",
@@ -32,8 +37,8 @@ __all__ = [
     "warn_of_constants",
 ]
 
-# Values of fields whose values are found in the data, for a config without data.
-FOUND = {
+# Values of the fields that follow from the data, for a config without data.
+SAMPLE_VALUES = {
     "hold": 1,
     "steps": 8,
     "sample_rate": 16_000,
@@ -48,14 +53,14 @@ class FileNet(nn.Module):
     Args:
         net: The net that `build` returned.
         inputs: Shape of one step.
-        place: File and line of `build`, for errors.
+        location: File and line of `build`, for errors.
     """
 
-    def __init__(self, net: nn.Module, inputs: tuple[int, ...], place: str) -> None:
+    def __init__(self, net: nn.Module, inputs: tuple[int, ...], location: str) -> None:
         super().__init__()
         self.net = net
         self.inputs = inputs
-        self.place = place
+        self.location = location
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Spikes and membranes of the outputs; for scores, the same tensor twice.
@@ -64,15 +69,17 @@ class FileNet(nn.Module):
             x: Frames, [B, T, F].
             lengths: Number of steps of each recording, int64 [B], or None.
         """
+        # Held steps share their memory. A module of the user may write to each step.
         sequence = x.reshape(*x.shape[:2], *self.inputs)
         if not takes_held(self.net):
-            sequence = sequence.contiguous()  # a user's module may need a memory for each step
+            sequence = sequence.contiguous()
+
         options = {"lengths": lengths} if takes_argument(type(self.net), "lengths") else {}
         outputs = self.net(sequence, **options)
         return outputs if isinstance(outputs, tuple) else (outputs, outputs)
 
 
-# The net of a run: a stack of layers, or what a page or a file builds.
+# The net of a run: a stack of layers, or the net of a page or a file.
 RunNet = SpikingSequential | FileNet
 
 
@@ -84,25 +91,27 @@ def network_of_run(
 
     Args:
         config: The config of the run.
-        deployed: Whether to build the net as it is used after training. For a chip its weights
-            then have the chip's bits, also if training ignores them.
+        deployed: Whether to build the net as it is used after training: the weights for a chip
+            have the chip's bits, even if training ignores them.
         mismatch: Whether `prepare_net` draws the mismatch of a chip; otherwise, modules of a chip
-            are those of the chip as designed.
+            have the properties of the chip as designed.
 
     Raises:
         NetFileError: If the file, its function or its net does not work.
     """
     facts = config.facts
     n_outputs = len(facts.classes) or facts.n_targets
+
+    # Nets of layers take the frames of images and events as flat vectors.
     is_layered = config.net.name in LAYERED
-    # Frames of images and events are flat in a net of layers.
     inputs = (facts.n_features,) if is_layered else facts.feature_shape or (facts.n_features,)
     trained = _as_trained(config, deployed=deployed, mismatch=mismatch)
-    net, place = _build(trained, inputs, n_outputs)
+    net, location = _build(trained, inputs, n_outputs)
     if is_layered:
         assert isinstance(net, SpikingSequential)
         return net
-    file_net = FileNet(net, inputs, place)
+
+    file_net = FileNet(net, inputs, location)
     _try(file_net, config, n_outputs)
     if not mismatch:
         ChipInstance(None).hold(file_net)
@@ -115,23 +124,25 @@ def _build(
     """The net that the page of a config builds, and the file and line of its function."""
     page, preset = config.page, config.net.name
     build = load_function(page)
-    place = place_of(page, build)
+    location = location_of(page, build)
+
     try:
         net = build(inputs, n_outputs, config)
     except (Exception, SystemExit) as error:
         if preset != "file" and isinstance(error, ValueError):
             raise NetFileError(f"--net {preset}: {one_line(error)}") from error
-        raise located(error, page, f"{page.function} failed", place) from error
+        raise locate_error(error, page, f"{page.function} failed", location) from error
+
     if not isinstance(net, nn.Module):
         raise NetFileError(
-            f"{place}: {page.function} returned {type(net).__name__}, expected a torch.nn.Module: "
-            "return the net."
+            f"{location}: {page.function} returned {type(net).__name__}, expected a "
+            "torch.nn.Module: return the net."
         )
-    return net, place
+    return net, location
 
 
 def _as_trained(config: CompletedConfig, *, deployed: bool, mismatch: bool) -> CompletedConfig:
-    """The config with the training that a page for a chip builds its net for."""
+    """The config for the page of a chip: its training decides the weights of the net."""
     chip = config.chip
     if chip is None:
         return config
@@ -156,9 +167,9 @@ def sample_config(
         inputs: Shape of one step: bands of sound, values of a series, pixels of an image, or places
             of events.
         classes: Number of classes, or of values for regression.
-        kind: What the recordings are; None takes sound for one axis, events for [2, H, W], and
+        kind: The kind of the recordings; None: sound for one axis, events for [2, H, W], and
             otherwise images.
-        task: What the net learns.
+        task: The name of the task.
         net: Options of the net.
     """
     is_polarized = len(inputs) == 3 and inputs[0] == 2
@@ -166,6 +177,7 @@ def sample_config(
         kind = "series"
     if kind is None:
         kind = "sound" if len(inputs) == 1 else "events" if is_polarized else "image"
+
     chip = {"profile": "h1v2", "gain": 1.0, "bits": 4} if preset == "chip" else None
     choices = {
         "data": {"kind": kind},
@@ -174,6 +186,8 @@ def sample_config(
         "chip": chip,
     }
     config = apply_recipe(RunConfig.of(choices))
+
+    # Facts and values that a run takes from its data.
     has_classes = task in ("classification", "labels")
     facts = Facts(
         classes=tuple(map(str, range(classes))) if has_classes else (),
@@ -189,8 +203,8 @@ def sample_config(
         profile=load_profile("h1v2").to_json() if chip else None,
         begun_with=Origin.current(),
     )
-    found = {name: FOUND[name] for name in config.data.found}
-    return complete(fill(config, {"data": found}), facts, current_arithmetic())
+    values = {name: SAMPLE_VALUES[name] for name in config.data.fields_from_data}
+    return complete(fill(config, {"data": values}), facts, current_arithmetic())
 
 
 def build_preset(
@@ -215,23 +229,26 @@ def _try(net: FileNet, config: CompletedConfig, n_outputs: int) -> None:
     n_steps = config.facts.typical_steps
     x = torch.zeros(2, n_steps, config.facts.n_features)
     lengths = torch.tensor([n_steps, max(1, n_steps - 1)])
+
     net.eval()
     try:
         with torch.random.fork_rng(devices=[]), prepared(net):
             recording = record(net, x, lengths=lengths)
     except Exception as error:
         problem = f"the net failed for an input of shape {[2, n_steps, *net.inputs]}"
-        raise located(error, config.page, problem, net.place) from error
+        raise locate_error(error, config.page, problem, net.location) from error
     net.train()
+
     if not recording.spiking:
         raise NetFileError(
-            f"{net.place}: the net has no layer that spikes, got {type(net.net).__name__}, "
+            f"{net.location}: the net has no layer that spikes, got {type(net.net).__name__}, "
             "expected at least one neuron layer of nwavesdk: add one, such as LIFLayer."
         )
+
     decides_once = config.task.name == "classification"
     if not _fits(recording.spk, recording.mem, [2, n_steps], n_outputs, decides_once):
         raise NetFileError(
-            f"{net.place}: the net must return scores [B, T, {n_outputs}], or spk, mem of this "
+            f"{net.location}: the net must return scores [B, T, {n_outputs}], or spk, mem of this "
             f"shape; for a class per recording also scores [B, {n_outputs}], or spk, mem [B, T, N] "
             f"with N a multiple of {n_outputs}; got the shapes {list(recording.spk.shape)} and "
             f"{list(recording.mem.shape)}: change its last module."
@@ -242,6 +259,7 @@ def _fits(
     spk: Tensor, mem: Tensor, sequence: list[int], n_outputs: int, decides_once: bool
 ) -> bool:
     """Whether outputs for steps `[B, T]` are scores, or spikes and membranes, of the task."""
+    # Scores are one tensor, which is both `spk` and `mem`.
     shape = list(spk.shape)
     if decides_once and spk is mem and shape == [sequence[0], n_outputs]:
         return True
@@ -251,7 +269,7 @@ def _fits(
 
 
 def nearest_tau_note(config: CompletedConfig) -> str | None:
-    """What to know if the chip of a run lacks its time constant, or None.
+    """A note if the chip of a run lacks its time constant, or None.
 
     Args:
         config: The config of a run.

@@ -29,7 +29,7 @@ __all__ = [
     "report_lost_log",
 ]
 
-# Epochs of a run with a line of progress, next to its first and its last one.
+# About so many epochs of a run get a line of progress, besides the first and the last epoch.
 N_LINES = 20
 
 
@@ -41,25 +41,26 @@ def print_line(line: str) -> None:
 
 
 class History(Callback):
-    """Collects the metrics of each epoch, and keeps the weights of the best or of the last one.
+    """Collects the metrics of each epoch, and keeps the weights of the best or the last epoch.
 
-    The best epoch has the highest score of the task on the validation set and, among equals, the
-    lowest validation loss. All of it is part of the checkpoint, so one file holds the whole state
-    of a run, and a run that is killed and resumed has each epoch once. (Lightning's CSVLogger
+    The best epoch has the highest score of the task on the validation set and, among equal scores,
+    the lowest validation loss. The history is part of the checkpoint, so one file holds the whole
+    state of a run, and a run that is killed and resumed has each epoch once. (Lightning's CSVLogger
     removes the rows of earlier epochs when a run resumes, and its ModelCheckpoint compares one
-    number and keeps weights in a second file.) About `N_LINES` epochs get a printed line, the first
-    and the last one among them; on a terminal only the last one.
+    number and keeps weights in a second file.) About `N_LINES` epochs get a printed line, including
+    the first and the last epoch; on a terminal only the last epoch.
 
     Args:
         path: `metrics.csv`, written after each epoch.
         task: The task, for its score and for the measure to print.
-        learning: Which epoch is kept, and after how many epochs without a better one a run ends.
+        learning: The settings `keep` and `patience`.
 
     Attributes:
         rows: The metrics of each epoch: `epoch` (from 1), `train_…`, `val_…`, `rate_…` [spikes per
             step and neuron], `grad_…`, `learning_rate`, `seconds`.
-        weights: The weights of the epoch that is kept, on the CPU.
-        epoch_start: When the current epoch began [s]; 0 before the first one of this process.
+        weights: The weights of the kept epoch, on the CPU.
+        epoch_start: Time when the current epoch began [s]; 0 before the first epoch of this
+            process.
     """
 
     def __init__(self, path: Path, task: Objective, learning: LearningConfig) -> None:
@@ -72,22 +73,22 @@ class History(Callback):
         self.last_printed = 0.0
 
     @property
-    def kept(self) -> int:
-        """Index of the epoch that is kept."""
+    def kept_index(self) -> int:
+        """Index of the epoch whose weights are kept."""
         if self.learning.keep == "last":
             return len(self.rows) - 1
         scores = [(row[f"val_{self.task.score}"], -row["val_loss"]) for row in self.rows]
         return scores.index(max(scores))
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
-        """Stop a resumed run that had already decided to stop, which Lightning forgets."""
+        """Stop a resumed run whose patience had ended; Lightning does not store this."""
         self._stop_if_over(trainer)
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.epoch_start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the metrics and, if this epoch is kept, the weights; print its line if it is due."""
+        """Add the metrics and, for a kept epoch, the weights; print a line for some epochs."""
         measured = {
             name: trainer.callback_metrics[name].item()
             for name in sorted(trainer.callback_metrics)
@@ -101,7 +102,8 @@ class History(Callback):
         }
         self.rows.append(row)
         self.write()
-        if self.kept == len(self.rows) - 1:
+
+        if self.kept_index == len(self.rows) - 1:
             weights = pl_module.state_dict().items()
             self.weights = {name: value.detach().cpu().clone() for name, value in weights}
         self._stop_if_over(trainer)
@@ -113,7 +115,7 @@ class History(Callback):
 
     def _stop_if_over(self, trainer: Trainer) -> None:
         patience = self.learning.patience
-        if patience is not None and self.rows and len(self.rows) - 1 - self.kept >= patience:
+        if patience is not None and self.rows and len(self.rows) - 1 - self.kept_index >= patience:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -177,12 +179,12 @@ class StepBar(TQDMProgressBar):
 
 
 class EventLog(TensorBoardLogger):
-    """Writes metrics for TensorBoard; if that fails, the run goes on without.
+    """Writes metrics for TensorBoard; if a write fails, the run continues without logs.
 
-    Its writer has a thread, whose error `report_lost_log` prints.
+    The writer has a thread; `report_lost_log` prints its errors.
 
     Args:
-        folder: The folder of the run, whose folder `tensorboard` gets a file for each process.
+        folder: The folder of the run; its folder `tensorboard` gets a file for each process.
     """
 
     def __init__(self, folder: Path) -> None:

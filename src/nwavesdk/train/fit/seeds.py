@@ -11,13 +11,13 @@ import numpy as np
 __all__ = ["chip_seed", "stream_seed"]
 
 
-def stream_seed(seed: int, use: str, *place: int) -> int:
+def stream_seed(seed: int, use: str, *indices: int) -> int:
     """The seed of a stream of random numbers.
 
     Args:
         seed: The run's seed.
-        use: What the numbers are for.
-        place: Where they are used, for example the epoch and the process.
+        use: The use of the numbers, such as "order".
+        indices: Indices of the use, for example the epoch and the process.
 
     Returns:
         An integer below 2^32.
@@ -28,20 +28,20 @@ def stream_seed(seed: int, use: str, *place: int) -> int:
         >>> stream_seed(0, "order", 1) == stream_seed(1, "order", 0)
         False
     """
-    entropy = [seed, crc32(use.encode()), len(place), *place]
+    entropy = [seed, crc32(use.encode()), len(indices), *indices]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def chip_seed(seed: int, use: str, *place: int, drawn: bool) -> int:
+def chip_seed(seed: int, use: str, *indices: int, drawn: bool) -> int:
     """The seed of one chip of the series.
 
     Seeds are even for training and selection and odd for testing. So a net is never tested on a
-    chip that it was trained on, whatever the seeds.
+    chip that it was trained on, whatever the seeds of the run and of the test.
 
     Args:
         seed: The run's seed, or the seed of the test.
-        use: What the chip is for.
-        place: Which of the chips for this use it is.
+        use: The use of the chip, such as "mismatch".
+        indices: Indices of the chip within this use.
         drawn: Whether the chip is drawn for testing.
 
     Example:
@@ -50,4 +50,4 @@ def chip_seed(seed: int, use: str, *place: int, drawn: bool) -> int:
         >>> chip_seed(0, "chips", 7, drawn=True) % 2
         1
     """
-    return 2 * stream_seed(seed, use, *place) + drawn
+    return 2 * stream_seed(seed, use, *indices) + drawn

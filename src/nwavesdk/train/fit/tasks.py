@@ -1,9 +1,9 @@
 """The tasks of a run, one class each: output layer, loss, score, measures and predictions.
 
-Nothing else asks which task a run has. A task is data plus pure functions; what it takes from the
-training set, the scale of the targets or the weights of the classes, is added by `fitted`. A
-further task is three things: its fields in `train/config/learning.py`, a subclass of `TrainingTask`
-in `TASKS`, and a function in `train/report/task_reports.py` for what the report shows.
+No other module of training distinguishes tasks. A task is data plus pure functions; `fitted` adds
+the scale of the targets or the weights of the classes from the training set. To add a task, write
+its fields in `train/config/learning.py`, a subclass of `TrainingTask` in `TASKS`, and a function
+for its report in `train/report/task_reports.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -39,12 +39,12 @@ __all__ = [
     "task_of",
 ]
 
-# Value, in deviations of the target, for each spike per step by which the positive half of a
-# population fires more than the negative one. With ten neurons in each half and a rate of 0.1, a
-# half adds or subtracts two deviations; more neurons have a wider range with the same resolution.
+# Value, in deviations of the target, for each spike per step that the positive half of a population
+# fires more than the negative half. With ten neurons in each half and a rate of 0.1, a half adds or
+# subtracts two deviations; more neurons have a wider range with the same resolution.
 VALUE_PER_SPIKE = 2.0
 
-# Ratio of the largest and the smallest class above which they count as unbalanced.
+# Classes are unbalanced if the ratio of the largest to the smallest is above this.
 UNBALANCED = 1.5
 
 
@@ -101,7 +101,7 @@ class OutputLayer:
 
 
 class Objective(ABC):
-    """What the training loop needs of a task: its loss and its score.
+    """The part of a task that the training loop uses: its loss and its score.
 
     Attributes:
         name: Its name in configs.
@@ -113,7 +113,7 @@ class Objective(ABC):
 
     @property
     def score(self) -> str:
-        """The measure whose highest value on the validation set selects the epoch."""
+        """The measure that selects the epoch by its highest value on the validation set."""
         return self.batch_score_name
 
     @abstractmethod
@@ -125,9 +125,9 @@ class Objective(ABC):
         """The loss of a batch, a scalar.
 
         Args:
-            outputs: What the decoder returns.
+            outputs: Outputs of the decoder.
             y: Targets of the batch; see `Batch`.
-            lengths: Steps of each recording, `[B]`; None for all.
+            lengths: Steps of each recording, `[B]`; None: all steps.
         """
 
     @abstractmethod
@@ -138,7 +138,7 @@ class Objective(ABC):
 
     @abstractmethod
     def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Sums of a batch from which the measures follow; those of batches are added."""
+        """Sums of a batch, which are added over batches and from which the measures follow."""
 
     @abstractmethod
     def measures(self, tally: Tensor) -> dict[str, float]:
@@ -147,7 +147,7 @@ class Objective(ABC):
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask(Objective):
-    """What a net learns.
+    """A task of a run, with the functions of training and of use.
 
     Args:
         output: The output layer.
@@ -166,7 +166,7 @@ class TrainingTask(Objective):
 
     @abstractmethod
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
-        """The task with what it takes from the training set.
+        """The task with the scale of values or the weights of classes of the training set.
 
         Args:
             train: The training set.
@@ -174,7 +174,7 @@ class TrainingTask(Objective):
         """
 
     def advice(self, train: Series) -> str | None:  # noqa: ARG002
-        """What to know about the training set before a run, or None."""
+        """A note on the training set before a run, or None."""
         return None
 
     def scaled(self, targets: Standard | None) -> Self:
@@ -188,11 +188,11 @@ class TrainingTask(Objective):
 
 @dataclass(frozen=True, eq=False)
 class _Classes(TrainingTask):
-    """A task with classes; a step or recording without one has the label -1.
+    """A task with classes; a step or recording without a class has the label -1.
 
     Args:
         sharpness: Logit per spike and step.
-        weights: Weight of each class in the loss; None for equal ones.
+        weights: Weight of each class in the loss; None: equal weights.
         smoothing: Probability that the loss expects of the wrong classes together.
     """
 
@@ -215,18 +215,20 @@ class _Classes(TrainingTask):
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
         if not is_balanced:
             return self
+
+        # The weight of a class is n / (C n_c), or 0 if the training set lacks the class.
         counts = class_counts(train, self.output.n_outputs)
-        # n / (C n_c); a class that the training set lacks has no weight.
         weights = counts.sum() / (len(counts) * np.maximum(counts, 1)) * (counts > 0)
         return replace(self, weights=tuple(weights.tolist()))
 
     def advice(self, train: Series) -> str | None:
-        """A note on classes that are not balanced, if the loss does not make up for it."""
+        """A note on unbalanced classes, unless the loss has weights for them."""
         counts = class_counts(train, self.output.n_outputs)
         present = np.flatnonzero(counts)
         most, fewest = (int(present[pick(counts[present])]) for pick in (np.argmax, np.argmin))
         if self.weights is not None or counts[most] <= UNBALANCED * counts[fewest]:
             return None
+
         names, shares = train.recordings.classes, counts / counts.sum()
         return (
             f"the classes are not balanced: of the training set, {shares[most]:.1%} are "
@@ -239,9 +241,11 @@ class _Classes(TrainingTask):
         is_labeled = y >= 0
         if not is_labeled.any():
             return 0.0 * outputs.sum()
+
         logits, classes = outputs[is_labeled], y[is_labeled]
         if self.weights is None:
             return cross_entropy(logits, classes, label_smoothing=self.smoothing)
+
         weights = logits.new_tensor(self.weights)[classes]
         errors = cross_entropy(logits, classes, reduction="none", label_smoothing=self.smoothing)
         return (weights * errors).mean()
@@ -309,7 +313,7 @@ class Regression(TrainingTask):
         return self.scaled(Standard.fit(replace(train.recordings, frames=values, targets=())))
 
     def decoder(self) -> nn.Module:
-        # The decoder takes the mean of each half.
+        # The decoder takes the mean over each half of a population, not the sum.
         scale = VALUE_PER_SPIKE * self.output.population / 2
         return self.output.step_decoder(scale, is_signed=True)
 
@@ -323,15 +327,15 @@ class Regression(TrainingTask):
     def batch_score(
         self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, int]:
-        """R² if the variance of the batch were that of the training set.
+        """R² relative to the variance of the training set, not of the batch.
 
-        The mean of all batches is then R² of the training set.
+        So the mean over all batches is R² of the training set.
         """
         n_steps = y.shape[0] * y.shape[1] if lengths is None else int(lengths.sum())
         return 1 - self.loss(outputs, y, lengths), n_steps
 
     def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The sums of `nwavesdk.metrics.values.value_sums`, of values without units."""
+        """The sums of `nwavesdk.metrics.values.value_sums` over values without units."""
         return value_sums(outputs.detach(), self._standardized(y), lengths)
 
     def measures(self, tally: Tensor) -> dict[str, float]:
@@ -362,7 +366,7 @@ class Regression(TrainingTask):
 
 
 class Pattern(Regression):
-    """Values of each step from frozen noise: one pattern, which all sets share."""
+    """Values of each step from frozen noise: one pattern, the same in all sets."""
 
     name: ClassVar[Task] = "pattern"
 

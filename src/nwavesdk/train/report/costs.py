@@ -1,7 +1,7 @@
-"""What describes the net of a finished run: costs of an inference, and scores of simple models.
+"""Costs of an inference of the net of a finished run, and scores of simple models to compare with.
 
-A net is judged against the largest class and a linear model. The linear model is ridge regression,
-to one number per class for classes, with the penalty that is best on the validation set. Its inputs
+The simple models are the largest class and a linear model. The linear model is ridge regression,
+with one output per class or value, and the penalty that is best on the validation set. Its inputs
 are the mean and the deviation over time of each feature, or, for targets of each step, the features
 of the step.
 """
@@ -25,19 +25,21 @@ from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = ["MAX_VALUES", "count_on_series", "counted_recordings", "describe_run", "simple_scores"]
 
-# Recordings on which operations are counted, so that it takes about a second; those of different
-# lengths do not run together.
+# Recordings on which operations are counted, so that it takes about a second. Recordings of
+# different lengths run one by one, so they are fewer.
 MAX_COUNTED = 256
 MAX_OF_DIFFERENT_LENGTHS = 64
+
 # Values of a batch of inputs: 64 MB.
 MAX_VALUES = 2**24
 
 # Rows of the training set that the linear model is fitted to, so that it takes about a second.
 MAX_RECORDINGS = 3000
 MAX_STEPS = 200_000
-# Inputs and recordings do not both exceed this number: the model solves a system of the smaller
-# one.
+
+# The model solves a system with the smaller number of inputs and recordings, which is at most this.
 MAX_SYSTEM = 1500
+
 # Penalties, relative to the variance of an input.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -50,7 +52,7 @@ def describe_run(
 ) -> tuple[dict[str, Any], Operations | None]:
     """The fields of `result.json` that follow from the net, and its operations.
 
-    If one of them fails, this is reported and all are left out, because the run is finished.
+    If an error occurs, it is printed and all of them are left out, because the run is finished.
 
     Args:
         data: The data of the run.
@@ -96,6 +98,7 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
     indices = counted_recordings(series)
     largest = int(series.lengths.max()) * series.recordings.n_features
     per_batch = max(1, MAX_VALUES // largest)
+
     counter = OperationCounter(net)
     device = next(net.parameters()).device
     for first in range(0, len(indices), per_batch):
@@ -107,7 +110,7 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
 def counted_recordings(series: Series) -> Indices:
     """The recordings of a set on which operations are counted, from long to short.
 
-    Recordings of one length then run together.
+    In this order, recordings of one length run together.
 
     Args:
         series: The set.
@@ -125,7 +128,7 @@ def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> 
         train: The training set.
         val: The validation set.
         evaluated: The set on which scores are measured.
-        task: What is learned.
+        task: The task of the net.
 
     Returns:
         `majority_accuracy` and `linear_accuracy`, or `linear_r2`.
@@ -133,10 +136,12 @@ def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> 
     x, y = _rows(train, task, is_fitted_to=True)
     x_val, y_val = _rows(val, task)
     x_test, y_test = _rows(evaluated, task)
+
     n_classes = len(train.recordings.classes)
     models = _ridge(x, one_hot(y, n_classes) if n_classes else y)
     best = max(models, key=lambda model: _score(model, x_val, y_val))
     score = round(_score(best, x_test, y_test), 6)
+
     if not n_classes:
         return {"linear_r2": score}
     majority = (y_test == y.bincount().argmax()).double().mean().item()
@@ -144,7 +149,13 @@ def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> 
 
 
 def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> tuple[Tensor, Tensor]:
-    """Inputs [R, D] in float64, and classes [R] or values [R, D']; to fit to, at most a part."""
+    """Inputs [R, D] in float64, and classes [R] or values [R, D'], of all rows or of a subset.
+
+    Args:
+        series: The set.
+        task: The task of the net.
+        is_fitted_to: Whether the model is fitted to the rows, which limits their number.
+    """
     recordings, n_rows = series.recordings, len(series)
     if is_fitted_to and task == "classification":
         is_wide = 2 * recordings.n_features > MAX_SYSTEM
@@ -158,6 +169,7 @@ def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> tuple[Te
     if task == "classification":
         x = torch.from_numpy(np.stack([_moments(part) for part in frames]))
         return x, torch.from_numpy(recordings.labels[indices])
+
     x = torch.from_numpy(np.concatenate(list(frames))).double()
     targets = [recordings.targets[int(index)][: series.input.length] for index in indices]
     y = torch.from_numpy(np.concatenate(targets))
@@ -170,8 +182,9 @@ def _moments(frames: np.ndarray) -> np.ndarray:
     """Mean and deviation of each feature of a recording, `[2 F]`, in float64."""
     mean = frames.mean(0, dtype=np.float64)
     deviation = frames.std(0, dtype=np.float64)
-    # Rounding errors depend on the number of steps, which may differ by class: of a constant, and
-    # of a recording with the mean 0.
+
+    # Moments that are only rounding errors become 0. Otherwise they would reveal the number of
+    # steps, which may differ by class.
     has_mean = np.abs(mean) > ROUNDING * deviation
     has_deviation = deviation > ROUNDING * np.abs(mean)
     return np.concatenate([np.where(has_mean, mean, 0), np.where(has_deviation, deviation, 0)])
@@ -180,14 +193,15 @@ def _moments(frames: np.ndarray) -> np.ndarray:
 def _ridge(x: Tensor, y: Tensor) -> list[Linear]:
     """For each penalty, the model that minimizes the squared error plus the penalty."""
     mean, scale = x.mean(0), x.std(0, correction=0)
-    # An input that differs by rounding errors alone is a constant, and gets no scale.
+    # An input that differs only by rounding errors is a constant, which the model must not use.
     scale = torch.where(scale > ROUNDING * mean.abs(), scale, torch.inf)
     inputs, center = (x - mean) / scale, y.double().mean(0)
 
-    # Of two systems with the same solution, the smaller one.
+    # Two systems have the same solution: the model solves the smaller one.
     is_wide = x.shape[1] > len(x)
     gram = inputs @ inputs.T if is_wide else inputs.T @ inputs
     right = y - center if is_wide else inputs.T @ (y - center)
+
     models = []
     for penalty in PENALTIES:
         ridge = penalty * len(x) * torch.eye(len(gram), dtype=torch.float64)

@@ -2,8 +2,8 @@
 
 A page is data: the classes here hold numbers, texts and functions that draw. The template
 `page.html` has all of the HTML, the script `page.js` draws the plots. A page is one file that needs
-neither a library nor the network. All derivatives of surrogates are computed here by torch, so no
-formula exists twice.
+neither a library nor the network. torch computes the derivatives of surrogates, so the script does
+not repeat their formulas.
 """
 
 import base64
@@ -26,9 +26,9 @@ __all__ = [
     "Cell",
     "Details",
     "FactList",
-    "Page",
     "Picture",
     "Plot",
+    "ReportPage",
     "Section",
     "Table",
     "course_plot",
@@ -49,7 +49,7 @@ Courses = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
 
 @dataclass(frozen=True)
 class Card:
-    """A number of the summary of a page: its name, the number, and a sentence."""
+    """A card in the summary of a page: a name, a number, and a sentence."""
 
     name: str
     value: str
@@ -65,7 +65,7 @@ class FactList:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is sorted by a click on a column's name.
+    """A table; a click on the name of a column sorts it.
 
     Args:
         heading: Heading of the table.
@@ -105,13 +105,13 @@ class Details:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot that the function of this name in `page.js` draws; a page has each at most once.
+    """A plot that a function in `page.js` draws; a page has at most one plot of each name.
 
     Args:
         name: Name of the function.
         heading: Heading of the plot.
         text: Explanation above the plot.
-        data: What the function draws, as JSON.
+        data: The data of the function, as JSON.
     """
 
     name: Literal["curves", "trace", "courses"]
@@ -124,14 +124,14 @@ Section = FactList | Table | Picture | Details | Plot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class ReportPage:
     """The content of a page.
 
     Args:
         title: Title of the page.
-        summary: What the page shows, in a sentence or two.
-        sections: Everything below the summary, in this order.
-        headline: A number to print large, and its name.
+        summary: One or two sentences on the content of the page.
+        sections: All content below the summary, in this order.
+        headline: A number in large type, and its name.
         cards: Numbers next to each other, between the summary and the sections.
     """
 
@@ -178,7 +178,7 @@ def surrogate_plot(surrogates: Mapping[str, Surrogate]) -> Plot:
 def gradient_plot(
     surrogates: Mapping[str, Surrogate], z: Tensor, spikes: Tensor, dt: float
 ) -> Plot:
-    """A neuron's z, and how strongly each surrogate lets the gradient pass along it.
+    """The z of a neuron over time, with the derivative of each surrogate along it.
 
     A slider changes the first parameter of the surrogate.
 
@@ -205,11 +205,12 @@ def gradient_plot(
 
 
 def _slider(name: str, surrogate: Surrogate, z: Tensor) -> dict[str, Any]:
-    """The surrogate with its first parameter multiplied by each factor; alone if it has none."""
+    """A surrogate with its first parameter multiplied by each factor; unchanged without one."""
     variants, start = [surrogate], 0
     for parameter, value in list(surrogate.parameters.items())[:1]:
         variants = [replace(surrogate, **{parameter: value * k}) for k in SLIDER_FACTORS]  # type: ignore[type-var]  # a surrogate with parameters is a dataclass
         start = SLIDER_FACTORS.index(1.0)
+
     settings = [
         {
             "label": ", ".join(f"{key} = {value:.3g}" for key, value in variant.parameters.items()),
@@ -235,13 +236,13 @@ def course_plot(courses: Courses, text: str = "One line per seed.") -> Plot:
 
 
 def _numbers(values: Tensor | Sequence[float]) -> list[float]:
-    """Numbers with five digits, which is all that a plot shows; 0 where one is not finite."""
+    """Numbers with five digits, enough for a plot; 0 in place of numbers that are not finite."""
     finite = torch.as_tensor(values, dtype=torch.float64).nan_to_num(0, 0, 0)
     return [float(f"{value:.5g}") for value in finite.tolist()]
 
 
 def _visible(value: object) -> object:
-    """A text without letters that a reader cannot see, such as ones that turn a line."""
+    """A text without invisible letters, such as letters that change the direction of a line."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return "\n".join(map(printable, value.split("\n")))
     return value

@@ -16,7 +16,7 @@ from nwavesdk.plot.theme import Theme, label_text
 
 __all__ = [
     "LayerTrace",
-    "confusion_matrix",
+    "confusion_picture",
     "draw_input",
     "learning_curves",
     "membrane_traces",
@@ -27,23 +27,26 @@ Array = npt.NDArray[np.float32]
 
 # A confusion matrix of more classes shows colors without numbers.
 MAX_CLASSES_WITH_COUNTS = 24
-# Classes up to which each one has its name next to a confusion matrix.
+
+# A confusion matrix of more classes names only some of them.
 MAX_NAMED_CLASSES = 50
-# Length of the part of a recording that membrane traces show [s]: spikes stay apart.
+
+# Membrane traces show a part of this length [s], in which single spikes are visible.
 TRACE_SECONDS = 0.15
 
 # Titles of the measures that are drawn over the epochs.
 SCORE_TITLES = {"accuracy": "Accuracy", "r2": "R²"}
-# R² of a net that has not learned yet can be far below 0, where it says nothing.
+
+# Lower end of the axis of R², which can be far below 0 before a net has learned.
 MIN_R2 = -1.0
 
 
 class LayerTrace(NamedTuple):
-    """What a layer that spikes does in one recording.
+    """Spikes and membranes of a layer in one recording.
 
     Args:
         name: Name of the layer.
-        threshold: Its threshold; the mean over its neurons.
+        threshold: Its threshold, as the mean over its neurons.
         spikes: Spikes, `[T, N]`.
         before: z + threshold, `[T, N]`; of LIF neurons, the membrane before reset.
         after: The membrane after reset, `[T, N]`.
@@ -79,6 +82,7 @@ def learning_curves(
             f"rate_{depth}": name for depth, name in enumerate(layers, 1)
         },
     }
+
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(10, 3.2))
     loss, score, rate = panels = figure.subplots(1, 3)
@@ -92,7 +96,7 @@ def learning_curves(
         axes.grid(axis="y")
         axes.legend()
 
-    # The loss may be 0, such as that of values that never change.
+    # The loss may be 0, as for values that never change.
     if any(row[column] > 0 for row in history for column in curves["Loss"]):
         loss.set_yscale("log")
     if measure == "r2" and score.get_ylim()[0] < MIN_R2:
@@ -166,7 +170,7 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
 def _mark_classes(
     panels: Sequence[Axes], spikes: Array, classes: Sequence[str], label: int, theme: Theme
 ) -> None:
-    """Mark the neurons of each class, and write which class has the most spikes."""
+    """Mark the neurons of the true class, and add the class with the most spikes to the title."""
     size = spikes.shape[1] // len(classes)
     first = label * size - 0.5
     for axes in panels:
@@ -176,13 +180,14 @@ def _mark_classes(
     centers = (np.arange(len(classes)) + 0.5) * size - 0.5
     raster.set_yticks(centers, [label_text(name) for name in classes])
     raster.set_ylabel("class")
+
     counts = spikes.sum(0).reshape(len(classes), size).sum(1)
     predicted = label_text(classes[int(counts.argmax())])
     raster.set_title(f"{raster.get_title('left')}; predicted '{predicted}', band: true class")
 
 
 def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Figure:
-    """Draw membranes and spikes of a busy and an average neuron of each layer, in a short part.
+    """Draw membranes and spikes of a busy and an average neuron of each layer, for a short time.
 
     Args:
         layers: The layers that spike, by depth.
@@ -215,21 +220,21 @@ def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Fi
 
 
 def _busiest_part(spikes: Array, dt: float) -> tuple[int, int]:
-    """First step and end of the part of `TRACE_SECONDS` with the most spikes of a layer."""
+    """First and last step (exclusive) of the `TRACE_SECONDS` with the most spikes of a layer."""
     length = min(len(spikes), max(100, round(TRACE_SECONDS / dt)))
     begin = int(np.convolve(spikes.sum(1), np.ones(length), "valid").argmax())
     return begin, begin + length
 
 
 def _busy_and_average(spikes: Array) -> tuple[int, int]:
-    """Of the neurons that spike, the one at the upper quartile and the median one."""
+    """The neurons with the upper quartile and the median of the spike counts above 0."""
     counts = spikes.sum(0)
     order = np.argsort(-counts, kind="stable")
     n_active = max(int((counts > 0).sum()), 1)
     return int(order[n_active // 4]), int(order[n_active // 2])
 
 
-def confusion_matrix(
+def confusion_picture(
     counts: Indices, classes: Sequence[str], theme: Theme, decisions: str = "test recordings"
 ) -> Figure:
     """Draw counts by true and predicted class; the color is the fraction of the true class.
@@ -238,12 +243,13 @@ def confusion_matrix(
         counts: Decisions, `[C, C]`; rows are true classes.
         classes: Name of each class.
         theme: Colors.
-        decisions: What is counted.
+        decisions: The counted decisions in words, for the title.
     """
     side = float(np.clip(1.6 + 0.42 * len(classes), 3.4, 12))
     figure = Figure(figsize=(side + 0.6, side))
     axes = figure.subplots()
-    # Errors are few: with the square root of the fraction as color, a single one is still visible.
+
+    # The color is the square root of the fraction, so that a single error is visible.
     shades = np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1))
     axes.imshow(shades, cmap=theme.ramp, vmin=0, vmax=1)
     if len(classes) <= MAX_CLASSES_WITH_COUNTS:
@@ -254,7 +260,8 @@ def confusion_matrix(
 
     title = f"errors: {counts.sum() - np.trace(counts)} of {counts.sum()} {decisions}"
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
-    # Of many classes, some have their names.
+
+    # If there are many classes, every second, third and so on is named.
     shown = range(0, len(classes), 1 + len(classes) // MAX_NAMED_CLASSES)
     names = [label_text(classes[label]) for label in shown]
     axes.set_xticks(shown, names, rotation=0 if max(map(len, names)) <= 3 else 60)

@@ -1,4 +1,4 @@
-"""Pictures of predictions over time, next to what is right: classes of steps, and values."""
+"""Pictures of predictions over time next to the targets: classes of steps, and values."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
@@ -15,10 +15,12 @@ from nwavesdk.train.report.pictures import Array, draw_input
 
 __all__ = ["label_bands", "value_courses", "value_scatter"]
 
-# Outputs that get their own panel; a table has the numbers of all.
+# Number of outputs with a panel; a table has the numbers of all outputs.
 MAX_OUTPUTS = 4
-# Points of a scatter plot: more hide each other.
+
+# Points of a scatter plot: more points would hide each other.
 MAX_POINTS = 4000
+
 # Classes in the legend.
 MAX_NAMED_CLASSES = 12
 
@@ -31,7 +33,7 @@ def label_bands(
     Args:
         x: Input, `[T, F]`.
         predicted: Class of each step, `[T]`.
-        target: The true ones, `[T]`; a negative class is drawn in the color of the paper.
+        target: True class of each step, `[T]`; a negative class has the color of the paper.
         dt: Time step [s].
         classes: Name of each class.
         theme: Colors.
@@ -43,6 +45,7 @@ def label_bands(
 
     hues = cycle((*theme.hues, *colormaps["tab20"].colors))  # type: ignore[attr-defined]  # a list of colors
     colors = [theme.paper, *islice(hues, len(classes))]
+
     # Row 0 is at the bottom; class -1 is the first color.
     bands = np.stack([predicted, target]) + 1
     bottom.imshow(
@@ -69,13 +72,15 @@ def value_courses(examples: Mapping[str, tuple[Array, Array]], dt: float, theme:
     """Draw predictions and targets of some recordings over time, a row per output.
 
     Args:
-        examples: Prediction and target of each recording, `[T, D]`, by its title: a column each.
+        examples: Prediction and target of each recording, `[T, D]`, by its title; one column per
+            recording.
         dt: Time step [s].
         theme: Colors.
     """
     n_outputs = min(next(iter(examples.values()))[0].shape[1], MAX_OUTPUTS)
     figure = Figure(figsize=(10, 0.9 + 1.9 * n_outputs))
     panels = figure.subplots(n_outputs, len(examples), sharex="col", sharey="row", squeeze=False)
+
     for column, (title, (predicted, target)) in zip(panels.T, examples.items(), strict=True):
         time = (np.arange(len(target)) + 0.5) * dt * 1e3
         for output, axes in enumerate(column):
@@ -84,6 +89,7 @@ def value_courses(examples: Mapping[str, tuple[Array, Array]], dt: float, theme:
             axes.grid(axis="y")
         column[0].set_title(title)
         column[-1].set(xlabel="time [ms]", xlim=(0, len(time) * dt * 1e3))
+
     for output, axes in enumerate(panels[:, 0]):
         axes.set_ylabel(f"output {output + 1}")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
@@ -95,14 +101,15 @@ def value_scatter(predicted: Array, target: Array, scores: Sequence[float], them
 
     Args:
         predicted: Values of all steps, `[steps, D]`.
-        target: In the same shape.
+        target: Targets in the same shape.
         scores: R² of each output.
         theme: Colors.
     """
     n_panels = min(target.shape[1], MAX_OUTPUTS)
     figure = Figure(figsize=(max(4.2, 3.0 * n_panels), 3.9))
     panels = figure.subplots(1, n_panels, squeeze=False)[0]
-    # Every so many steps, so that all recordings and all phases of a period have points.
+
+    # Steps at equal distances, so that all recordings have points.
     steps = np.linspace(0, len(target) - 1, min(len(target), MAX_POINTS)).astype(np.int64)
     for output, axes in enumerate(panels):
         x, y = target[steps, output], predicted[steps, output]

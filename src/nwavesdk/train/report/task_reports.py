@@ -1,4 +1,4 @@
-"""What the report of a run shows about its task: numbers, pictures and tables, by task."""
+"""The part of a report that depends on the task of the run: numbers, pictures and tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from nwavesdk.data import Series
 from nwavesdk.data.source import Task
 from nwavesdk.layers import H1v1Frontend, H1v2Frontend
 from nwavesdk.metrics import Operations, r2
-from nwavesdk.metrics.intervals import accuracy_interval
+from nwavesdk.metrics.classes import accuracy_interval
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.plot.theme import label_text
 from nwavesdk.train.config import CompletedConfig
@@ -22,15 +22,16 @@ from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
-from nwavesdk.train.report.page import Card, Page, Picture, Section, Table
-from nwavesdk.train.report.pictures import Array, confusion_matrix
+from nwavesdk.train.report.page import Card, Picture, ReportPage, Section, Table
+from nwavesdk.train.report.pictures import Array, confusion_picture
 from nwavesdk.train.report.prediction_pictures import label_bands, value_courses, value_scatter
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["MAX_STEPS_DRAWN", "MEASURE_NAMES", "TASK_PAGES", "FinishedRun"]
 
-# Steps of a recording that pictures show: more would be narrower than a pixel.
+# Pictures show this many steps of a recording: more would be narrower than a pixel.
 MAX_STEPS_DRAWN = 20_000
+
 # Rows of the table of confused classes, and recordings named in a row.
 MAX_PAIRS = 20
 MAX_NAMED_RECORDINGS = 4
@@ -57,10 +58,10 @@ class FinishedRun:
         net: The net with the selected weights.
         task: The task, fitted.
         history: The metrics of each epoch, as in `metrics.csv`.
-        evaluation: Predictions on the test set; on the validation set if the former is not read.
+        evaluation: Predictions on the test set, or on the validation set with `--no-test`.
         result: The content of `result.json`.
-        operations: What an inference costs; None if it could not be counted.
-        notes: What to know of the data and of the chip, as training printed it.
+        operations: Operations of an inference; None if they could not be counted.
+        notes: Notes on the data and on the chip, as training printed them.
     """
 
     folder: RunFolder
@@ -76,7 +77,7 @@ class FinishedRun:
 
     @property
     def facts(self) -> Facts:
-        """What the data were when the run began."""
+        """The facts about the data when the run began."""
         return self.config.facts
 
     @property
@@ -90,17 +91,17 @@ class FinishedRun:
 
     @property
     def part(self) -> str:
-        """The set that was evaluated."""
+        """The name of the evaluated set."""
         return "test" if self.config.data.test else "validation"
 
     @property
     def evaluated(self) -> Series:
-        """The recordings of this set."""
+        """The recordings of the evaluated set."""
         return self.data.test if self.config.data.test else self.data.val
 
     @property
     def source(self) -> str:
-        """The data and the use of the test set."""
+        """The data and the use of the test set, in words."""
         source, n_test = self.config.data.source, self.facts.recordings[2]
         if self.config.data.test:
             return f"{source}; {n_test:,} test recordings, used once"
@@ -108,20 +109,21 @@ class FinishedRun:
         return f"{source}; the test set was not read (--no-test); {command} reads it"
 
 
-def _page_of_classes(run: FinishedRun) -> Page:
+def _page_of_classes(run: FinishedRun) -> ReportPage:
     """The page of a task with a class for each recording, or for each step."""
     unit = "recording" if run.task.name == "classification" else "step"
     classes, tally = run.facts.classes, run.evaluation.tally
     low, high = accuracy_interval(*_right_decisions(run.evaluation))
     accuracy = f"{100 * run.evaluation.measures['accuracy']:.2f} %"
     interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+
     summary = f"A class for each {unit}, {len(classes)} classes, from {run.source}."
     pictures = [
         Picture(
             "confusion_matrix",
             f"All {unit}s of the {run.part} set by true class and predicted class.",
             partial(
-                confusion_matrix,
+                confusion_picture,
                 tally.numpy(),
                 classes,
                 decisions=f"{unit}s of the {run.part} set",
@@ -133,7 +135,7 @@ def _page_of_classes(run: FinishedRun) -> Page:
         summary += f" The class of a step depends on {later} later steps."
         pictures.insert(0, _picture_of_labels(run))
 
-    # The share of a class without recordings is not a number, and sorted last.
+    # The share of a class without recordings is NaN, which is sorted last.
     totals = tally.sum(1)
     shares = tally.diagonal().double() / totals
     rows = [
@@ -146,8 +148,9 @@ def _page_of_classes(run: FinishedRun) -> Page:
         ("class", "accuracy", f"{unit}s"),
         rows,
     )
+
     card, tables = _confusions(run, f"{unit}s")
-    return Page(
+    return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}"),
@@ -157,11 +160,12 @@ def _page_of_classes(run: FinishedRun) -> Page:
 
 
 def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
-    """The most frequent confusion, and a table of the most frequent ones if there are errors."""
+    """A card with the most frequent confusion, and, if there are errors, a table of confusions."""
     classes = run.facts.classes
     errors = run.evaluation.tally.clone().fill_diagonal_(0)
     if not errors.any():
         return Card("What confuses it", "nothing", f"No errors on the {run.part} set."), []
+
     pairs = sorted(errors.nonzero().tolist(), key=lambda pair: -int(errors[tuple(pair)]))
     rows = [
         (classes[t], classes[p], int(errors[t, p]), _recordings_of(run, t, p))
@@ -176,12 +180,12 @@ def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
 
 
 def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:
-    """Names of some recordings of one class in which another one was predicted."""
+    """Names of some recordings of a true class with decisions for another class."""
     evaluation = run.evaluation
     is_pair = (evaluation.targets == true) & (evaluation.predicted == predicted)
     indices = np.unique(_owners(evaluation)[is_pair].numpy())
     names = [run.evaluated.recordings.keys[index] for index in indices[:MAX_NAMED_RECORDINGS]]
-    return ", ".join([*names, *("…" if len(indices) > len(names) else "")])
+    return ", ".join([*names, *(["…"] if len(indices) > len(names) else [])])
 
 
 def _owners(evaluation: Evaluation) -> Tensor:
@@ -190,7 +194,7 @@ def _owners(evaluation: Evaluation) -> Tensor:
 
 
 def _right_decisions(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
-    """Right decisions, and all decisions that have a class, of each recording, `[R]`."""
+    """The numbers of right decisions and of decisions with a class per recording, `[R]` each."""
     owners, n_recordings = _owners(evaluation), len(evaluation.lengths)
     is_labeled = evaluation.targets >= 0
     is_right = is_labeled & (evaluation.predicted == evaluation.targets)
@@ -202,12 +206,13 @@ def _picture_of_labels(run: FinishedRun) -> Picture:
     """The classes of the steps of the recording of median accuracy."""
     right, labeled = _right_decisions(run.evaluation)
     shares = right / labeled.clamp(min=1)
-    usual = int(shares.argsort(stable=True)[len(shares) // 2])
+    median = int(shares.argsort(stable=True)[len(shares) // 2])
+
     predicted, target = (
-        values[:MAX_STEPS_DRAWN].numpy() for values in run.evaluation.recording(usual)
+        values[:MAX_STEPS_DRAWN].numpy() for values in run.evaluation.recording(median)
     )
-    x = run.evaluated.batch([usual]).x[0].to_dense()[: len(predicted)].numpy()
-    share = 100 * shares[usual].item()
+    x = run.evaluated.batch([median]).x[0].to_dense()[: len(predicted)].numpy()
+    share = 100 * shares[median].item()
     return Picture(
         "step_labels",
         f"The recording of median accuracy in the {run.part} set: {share:.1f} % of its steps.",
@@ -215,10 +220,11 @@ def _picture_of_labels(run: FinishedRun) -> Picture:
     )
 
 
-def _page_of_values(run: FinishedRun) -> Page:
+def _page_of_values(run: FinishedRun) -> ReportPage:
     """The page of a task with values for each step."""
     evaluation, task, count = run.evaluation, run.task, run.facts.n_targets
     assert isinstance(task, Regression)
+
     summary = f"{count} value{'s' * (count > 1)} for each step, from {run.source}."
     score = f"R² on the {run.part} set"
     if task.name == "pattern":
@@ -236,6 +242,7 @@ def _page_of_values(run: FinishedRun) -> Page:
     rows = list(zip(range(1, count + 1), *measures.values(), strict=True))
     text = f"Each value of a step, on the {run.part} set."
     outputs = Table("Outputs", text, ("output", *measures), rows)
+
     predicted, target = evaluation.predicted.numpy(), evaluation.targets.numpy()
     pictures: list[Section] = [
         Picture(
@@ -250,7 +257,7 @@ def _page_of_values(run: FinishedRun) -> Page:
             partial(value_scatter, predicted, target, measures["R²"]),
         ),
     ]
-    return Page(
+    return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(f"{evaluation.measures['r2']:.3f}", score),
@@ -263,6 +270,7 @@ def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
     recordings = [run.evaluation.recording(index) for index in range(len(run.evaluated))]
     scores = [r2(predicted[None], target[None]).mean().item() for predicted, target in recordings]
     order = np.argsort(scores, kind="stable").tolist()
+
     examples = {}
     for index in (order[-1], order[len(order) // 2], order[0]):
         name = f"{label_text(run.evaluated.recordings.keys[index])}: R² = {scores[index]:.3f}"
@@ -271,10 +279,10 @@ def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
     return examples
 
 
-TASK_PAGES: Mapping[Task, Callable[[FinishedRun], Page]] = {
+TASK_PAGES: Mapping[Task, Callable[[FinishedRun], ReportPage]] = {
     "classification": _page_of_classes,
     "labels": _page_of_classes,
     "regression": _page_of_values,
     "pattern": _page_of_values,
 }
-"""What each task adds to the report: summary, headline, cards, pictures and tables."""
+"""The page of each task, with its own summary, headline, cards, pictures and tables."""

@@ -29,18 +29,18 @@ __all__ = ["write_report"]
 
 NAN = float("nan")
 
-# Why the weights of an epoch are kept.
-KEPT = {"best": "selected on the validation set", "last": "the last one"}
+# The reason for the kept weights, by `learning.keep`.
+KEPT = {"best": "selected on the validation set", "last": "the last epoch"}
 
-# The inputs of the linear model; of tasks with targets for each step, its features.
+# The inputs of the linear model, unless they are the features of a step.
 LINEAR_INPUTS = {"classification": "mean and deviation over time of each feature"}
 
-# What the measures of the validation set of a run for a chip refer to, by what training knew of
-# the chip.
+# The weights or chips to which the validation measures of a run for a chip refer, by
+# `chip.training`.
 VALIDATED_ON = {
     "plain": "the weights as trained, before they were moved to values that the chip can hold",
     "hardware": "the chip as designed",
-    "mismatch": "drawn chips, a new one every few recordings, the same ones in each epoch",
+    "mismatch": "drawn chips: a new chip every few recordings, the same chips in each epoch",
 }
 
 
@@ -49,9 +49,10 @@ def write_report(run: FinishedRun) -> None:
     page = TASK_PAGES[run.task.name](run)
     result = run.result
     course = f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
-    # A note on the loss is about the course of the run, the others are about its data and chip.
+
+    # Notes on the data and the chip, and a note on the loss.
     notes = [note for note in (*run.notes, loss_note(result, run.config)) if note]
-    note_table = Table("Notes", "What to know of this run.", ("note",), [[note] for note in notes])
+    note_table = Table("Notes", "Notes on this run.", ("note",), [[note] for note in notes])
     config = run.config.model_dump_json(indent=2, exclude={"arithmetic": {"crossovers"}})
     page = replace(
         page,
@@ -76,6 +77,7 @@ def _cards(run: FinishedRun) -> list[Card]:
     result, operations, score = run.result, run.operations, run.task.batch_score_name
     if operations is None:
         return []
+
     linear = result[f"linear_{score}"]
     text = (
         f"The model has {linear:.3f}, from "
@@ -83,6 +85,7 @@ def _cards(run: FinishedRun) -> list[Card]:
     )
     if score == "accuracy":
         text += f" The largest class alone has {result['majority_accuracy']:.3f}."
+
     gain = f"{run.evaluation.measures[score] - linear:+.3f}"
     fired = f"{100 * result['hidden_rate']:.1f} %" if "hidden_rate" in result else "no hidden layer"
     cost = (
@@ -108,7 +111,7 @@ def _measures(run: FinishedRun) -> Table:
 
 
 def _facts(run: FinishedRun) -> dict[str, str]:
-    """What all tasks have; `config.json` has the rest."""
+    """Facts of runs of all tasks; `config.json` has the remaining facts."""
     config, facts, result = run.config, run.facts, run.result
     counts = " / ".join(f"{count:,}" for count in facts.recordings)
     split = "the same" if config.task.name == "pattern" else f"split by {facts.split_by}"
@@ -118,6 +121,8 @@ def _facts(run: FinishedRun) -> dict[str, str]:
         "length of a recording": f"{lengths.min():,} to {lengths.max():,} steps of {step}",
         "network": f"{net_name(config)}, {result['parameters']:,} weights",
     }
+
+    # Facts of some runs: a schedule of the surrogate, a chip.
     if (schedule := config.learning.surrogate_schedule) is not None:
         texts["surrogate in training"] = (
             f"{schedule.parameter} from {schedule.start:g} to {schedule.end:g} ({schedule.form})"
@@ -155,24 +160,26 @@ def _operations(run: FinishedRun) -> list[Table]:
     operations = run.operations
     if operations is None:
         return []
+
     text = (
         f"Operations per recording, means over {operations.recordings:,} of the {run.part} set "
-        f"with {operations.steps:.0f} steps on average. Effective ones have an input and a weight "
-        "that are not 0 (definitions of NeuroBench): accumulations for spikes, multiplications "
-        f"for values. Neurons are updated {operations.updates:,.0f} times. Not counted: "
-        f"{', '.join(operations.not_counted) or 'nothing'}."
+        f"with {operations.steps:.0f} steps on average. Effective operations have an input and a "
+        "weight that are not 0 (definitions of NeuroBench): accumulations for spikes, "
+        f"multiplications for values. Neurons are updated {operations.updates:,.0f} times. Not "
+        f"counted: {', '.join(operations.not_counted) or 'nothing'}."
     )
     columns = ("weight", "dense", "effective", "of spikes", "input density", "missing connections")
     return [Table("Operations", text, columns, [astuple(edge) for edge in operations.edges])]
 
 
 def _pictures(run: FinishedRun) -> list[Picture]:
-    """The pictures that all tasks have."""
+    """The pictures of all tasks."""
+    # A validation recording of median length.
     val, dt = run.data.val, run.config.net.dt
-    # A recording of the usual length.
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
     x = val.batch([example]).x.to_dense()[:, :MAX_STEPS_DRAWN]
     traces = _traces(run, x)
+
     has_groups = run.task.name == "classification" and not run.task.output.is_readout
     raster = partial(
         spike_raster,
@@ -182,6 +189,7 @@ def _pictures(run: FinishedRun) -> list[Picture]:
         classes=run.facts.classes if has_groups else (),
         label=int(val.recordings.labels[example]),
     )
+
     best_epoch, score = run.result["best_epoch"], run.task.batch_score_name
     return [
         Picture(
@@ -206,19 +214,23 @@ def _pictures(run: FinishedRun) -> list[Picture]:
 
 @torch.no_grad()
 def _traces(run: FinishedRun, x: torch.Tensor) -> list[LayerTrace]:
-    """What each layer that spikes does with the input of one recording, `[1, T, F]`."""
+    """Spikes and membranes of each layer for the input of one recording, `[1, T, F]`."""
     net = run.net.eval()
     with prepared(net):
         layers = record(net, x.to(next(net.parameters()).device)).spiking
+
     traces = []
     for title, (name, layer) in zip(run.layer_titles, layers.items(), strict=True):
         neurons = net.get_submodule(name)
         assert isinstance(neurons, NeuronLayer)
         has_threshold = "threshold" in neurons.page.constants
         threshold = neurons.constant("threshold").mean().item() if has_threshold else 0.0
+
         spikes, before, after = (
             values[0].flatten(1).float().cpu().numpy()
             for values in (layer.spk, layer.z + threshold, layer.mem)
         )
-        traces.append(LayerTrace(title, threshold, spikes, before, after))
+        traces.append(
+            LayerTrace(name=title, threshold=threshold, spikes=spikes, before=before, after=after)
+        )
     return traces

@@ -1,6 +1,6 @@
-"""Recordings that a trained run is given: files, folders and values in memory, as frames.
+"""Recordings for a trained run: files, folders and values in memory, as frames.
 
-Each one is read as the data of the run were: same rate, same features, same sensor.
+Recordings are read like the data of the run: with the same rate, features and sensor.
 """
 
 import warnings
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.consistency import Layout, check_layout, filled_note
-from nwavesdk.data.decoding import HIGHEST_RATE, LOWEST_RATE, Samples
+from nwavesdk.data.consistency import RecordingLayout, check_layout, filled_note
+from nwavesdk.data.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
 from nwavesdk.data.features import ChipFeatures, EventBins
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
@@ -30,19 +30,19 @@ from nwavesdk.train.data.inputs import series_options, warn_of_skipped
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
 
-__all__ = ["Given", "GivenRecording", "as_mono", "read_recordings"]
+__all__ = ["FramedRecording", "RecordingLike", "as_mono", "read_recordings"]
 
 # The path of a file or a folder; or a recording in memory.
-GivenRecording = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
+RecordingLike = str | Path | npt.NDArray[Any] | tuple[npt.NDArray[Any], int] | Events
 
 
-class Given(NamedTuple):
+class FramedRecording(NamedTuple):
     """A recording as a net gets it.
 
     Attributes:
         key: Its name.
         frames: Its frames, or bins of its events.
-        is_cut: Whether the front end has left out its end.
+        is_cut: Whether the front end has cut its end.
     """
 
     key: str
@@ -52,45 +52,47 @@ class Given(NamedTuple):
 
 def read_recordings(
     run: "TrainedRun",
-    recordings: GivenRecording | Sequence[GivenRecording],
+    recordings: RecordingLike | Sequence[RecordingLike],
     skipped: list[tuple[str, str]] | None,
     on_error: Literal["raise", "skip"],
-) -> Iterator[Given]:
+) -> Iterator[FramedRecording]:
     """The frames of each recording; one is in memory at a time.
 
     Args:
         run: The run.
-        recordings: Paths and recordings in memory, one or several; none if the run generates a
-            pattern, which gets its frozen noise.
-        skipped: Receives name and fault of each file that is left out; they also give a warning.
-        on_error: Whether a file that cannot be used is an error, or is left out.
+        recordings: Paths and recordings in memory, one or several; none for a run that generates a
+            pattern from its frozen noise.
+        skipped: Receives name and fault of each skipped file; there is also a warning.
+        on_error: Whether a file that cannot be used is an error, or is skipped.
 
     Raises:
         FileError: If a recording cannot be used.
         ValueError: If a folder cannot be used, or if there is nothing to read.
         TypeError: If a recording is neither a path nor values.
     """
-    given = _as_list(recordings)
+    listed = _as_list(recordings)
     is_pattern = run.task.name == "pattern"
-    if bool(given) == is_pattern:
+    if bool(listed) == is_pattern:
         raise ValueError(
-            f"{run.name} got {len(given)} recordings, expected files or arrays, and none for a run "
-            "that generates a pattern."
+            f"{run.name} got {len(listed)} recordings, expected files or arrays, and none for a "
+            "run that generates a pattern."
         )
+
     if is_pattern:
         yield from _noise_of_patterns(run)
 
     faults = Faults(Path(), on_error)
     filled: list[int] = []
-    for index, recording in enumerate(given):
+    for index, recording in enumerate(listed):
         items: Sequence[Item] = ()
         with _reporting(faults):
             items, read = _open(run, f"recording {index}", recording, faults)
         for item in items:
             with _reporting(faults):
                 sample = read(item)
-                yield _given(run, item, sample)
+                yield _framed(run, item, sample)
                 filled.append(sample.n_filled)
+
     for note in filled_note(filled):
         warnings.warn(note, stacklevel=2)
     warn_of_skipped(faults.skipped)
@@ -98,17 +100,17 @@ def read_recordings(
         skipped += faults.skipped
 
 
-def _noise_of_patterns(run: "TrainedRun") -> Iterator[Given]:
-    """The frozen noise that each pattern is generated from."""
+def _noise_of_patterns(run: "TrainedRun") -> Iterator[FramedRecording]:
+    """The frozen noise from which the net generates each pattern."""
     for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
-        sample = Sample(target, target)  # whose length is that of the noise
-        yield Given(key, run.features(Item(key, Path(key)), sample).frames)
+        sample = Sample(target, target)  # the noise has the length of the target
+        yield FramedRecording(key, run.features(Item(key, Path(key)), sample).frames)
 
 
 @contextmanager
 def _reporting(faults: Faults) -> Iterator[None]:
-    """Report the fault of a file, unless it is one of a folder that was reported."""
+    """Report the fault of a file, unless it is a fault in a folder that is reported already."""
     try:
         yield
     except FileError as fault:
@@ -118,22 +120,26 @@ def _reporting(faults: Faults) -> Iterator[None]:
 
 
 def _open(
-    run: "TrainedRun", name: str, recording: GivenRecording, faults: Faults
+    run: "TrainedRun", name: str, recording: RecordingLike, faults: Faults
 ) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
-    """A recording in memory, or those of a path, and the function that reads one of them."""
+    """A recording in memory, or the recordings of a path, and the function that reads an item."""
     if not isinstance(recording, str | Path):
         return [Item(name, Path(name))], partial(_sample_of, run, recording)
+
     path = Path(recording)
     if not path.exists():
         raise FileError(path, "does not exist", "check the name")
+
+    # The table of the run's split, which may be in the folder, is not a recording.
     split = run.config.option("data.split", "auto")
     path_faults = replace(
         faults,
         root=path,
         skipped=[],
-        table=Path(split) if is_table(split) else None,  # which is not a recording
+        table=Path(split) if is_table(split) else None,
     )
-    # Files with many series have no columns to choose.
+
+    # Columns can be chosen in files with one series, but not in files with many.
     has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
     source = open_source(
         path,
@@ -143,24 +149,26 @@ def _open(
         series=series_options(run.config) if has_columns else ALL_COLUMNS,
     )
     faults.skipped += [(f"{printable(path)}/{file}", fault) for file, fault in path_faults.skipped]
+
     if source.kind != run.kind:
         raise FileError(
             path,
             f"holds {source.kind}, expected {run.kind} like the data of the run",
-            "leave it out, or convert it",
+            "remove it, or convert it",
         )
+
     if path.is_dir():
         return [replace(item, key=f"{path}/{item.key}") for item in source.items], source.read
-    # The path may be one of the two files of a format.
+    # If the path is one of several files of a data set, only its recordings are used.
     return [item for item in source.items if item.path == path] or source.items, source.read
 
 
-def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
-    """A recording as frames, if its shape is that of the recordings of the run."""
+def _framed(run: "TrainedRun", item: Item, sample: Sample) -> FramedRecording:
+    """A recording as frames, if its shape fits the recordings of the run."""
     features = run.features
     featured = features(item, replace(sample, target=None))
     copies = getattr(features, "copies", 1)
-    layout = Layout(
+    layout = RecordingLayout(
         run.config.facts.n_features // copies,
         0,
         run.config.facts.feature_names,
@@ -174,20 +182,24 @@ def _given(run: "TrainedRun", item: Item, sample: Sample) -> Given:
         and isinstance(values, tuple)
         and features.config.steps(len(values[0]) / values[1]) > features.config.T
     )
-    return Given(item.key, featured.frames, is_cut)
+    return FramedRecording(item.key, featured.frames, is_cut)
 
 
 def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     """A recording in memory."""
     if run.kind == "sound":
         samples, rate = recording if isinstance(recording, tuple) else (recording, run.sample_rate)
-        rate = whole_number(item.key, "sample rate", rate, least=LOWEST_RATE, most=HIGHEST_RATE)
+        rate = whole_number(
+            item.key, "sample rate", rate, least=MIN_SAMPLE_RATE, most=MAX_SAMPLE_RATE
+        )
         return Sample((checked(item.path, as_mono(samples)), rate))
+
     if run.kind == "events":
         if not isinstance(recording, Events):
             got = type(recording).__name__
             raise TypeError(f"{item.key} is {got}, expected nwavesdk.data.Events or a path.")
         return Sample(recording)
+
     # A table of pandas or polars has names.
     names = tuple(map(str, getattr(recording, "columns", ())))
     values = checked(item.path, np.asarray(recording))
@@ -196,16 +208,18 @@ def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
     return Sample(values, names=names)
 
 
-def _as_list(given: GivenRecording | Sequence[GivenRecording]) -> list[GivenRecording]:
+def _as_list(recordings: RecordingLike | Sequence[RecordingLike]) -> list[RecordingLike]:
     """Recordings as a list, also if there is only one."""
-    is_sound = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
-    if isinstance(given, (str, Path, Events)) or is_sound or hasattr(given, "__array__"):
-        return [given]  # type: ignore[list-item]  # one of these
-    return list(given)  # type: ignore[arg-type]  # a sequence
+    is_sound = (
+        isinstance(recordings, tuple) and len(recordings) == 2 and isinstance(recordings[1], int)
+    )
+    if isinstance(recordings, (str, Path, Events)) or is_sound or hasattr(recordings, "__array__"):
+        return [recordings]  # type: ignore[list-item]  # one of these
+    return list(recordings)  # type: ignore[arg-type]  # a sequence
 
 
 def as_mono(block: Any) -> Samples:
-    """Samples as float32 `[samples]`; integers are rejected: their full scale is not known.
+    """Samples as float32 `[samples]`; integers are rejected, because their full scale is unknown.
 
     Raises:
         ValueError: If the samples are not floating numbers, or not mono.

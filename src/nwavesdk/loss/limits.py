@@ -1,24 +1,27 @@
-"""Losses that keep the rates of layers near targets or within bounds: scalars with gradient."""
+"""Losses that keep the rates of layers and the weights of a net within limits, with gradient."""
 
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nwavesdk.internal.checks import choice, finite_number, switch
+from nwavesdk.chip import disagreement
+from nwavesdk.internal.checks import finite_number, positive_number, switch
 from nwavesdk.layers.lengths import check_lengths, mean_over_steps, mean_rate
 from nwavesdk.layers.process_norms import process_count, sum_over_processes
-from nwavesdk.loss.arguments import LossModule, check_list, check_rate, check_spikes
+from nwavesdk.loss.arguments import LossModule, Per, check_list, check_options, check_spikes
+from nwavesdk.net.edges import dense_edges, find_edges
 
 __all__ = [
     "RateBoundsLoss",
     "firing_rate_target_mse_loss",
     "rate_bounds_loss",
     "rate_excess_loss",
+    "topology_loss",
+    "weight_magnitude_loss",
 ]
 
-Per = Literal["neuron", "layer"]
+
 Bounds = float | Sequence[float]
 
 
@@ -53,21 +56,18 @@ def firing_rate_target_mse_loss(
         tensor(4.)
     """
     owner = "firing_rate_target_mse_loss"
-    _check_layers(owner, spikes_list)
-    check_list(owner, "offsets", offsets)
+    rates = _layer_rates(owner, spikes_list, lengths)
+    targets = _one_per_layer(owner, "offsets", offsets, len(rates))
     check_list(owner, "multipliers", multipliers)
-    if not len(spikes_list) == len(offsets) == len(multipliers) > 0:
+    if len(multipliers) != len(rates):
         raise ValueError(
-            f"{owner} takes one offset and one multiplier for each layer, at least one layer, got "
-            f"{len(spikes_list)} layers, {len(offsets)} offsets and {len(multipliers)} multipliers."
+            f"{owner}: multipliers must be one per layer, got {len(multipliers)} for {len(rates)} "
+            "layers."
         )
     total = torch.zeros(())
-    layers = zip(spikes_list, offsets, multipliers, strict=True)
-    for i, (spk, offset, multiplier) in enumerate(layers):
-        check_rate(f"{owner}: the offset of layer {i}", offset)
-        finite_number(owner, f"the multiplier of layer {i}", multiplier)
-        rate = _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
-        total = total.to(spk.device) + ((rate - offset) * multiplier).square()
+    for rate, target, multiplier in zip(rates, targets, multipliers, strict=True):
+        finite_number(owner, "each multiplier", multiplier)
+        total = total.to(rate.device) + ((rate - target) * multiplier).square()
     return total
 
 
@@ -114,21 +114,17 @@ def rate_bounds_loss(
         tensor(0.0250)
     """
     owner = "rate_bounds_loss"
-    _check_layers(owner, spikes_list)
-    per = _check_per(owner, per)
-    if not len(spikes_list):
-        raise ValueError(f"{owner} takes at least one layer, got an empty list.")
-    lowest = _one_per_layer(owner, "lower", lower, len(spikes_list))
-    highest = _one_per_layer(owner, "upper", upper, len(spikes_list))
+    check_options(owner, per=per)
+    layers = _layer_rates(owner, spikes_list, lengths, per)
+    lowest = _one_per_layer(owner, "lower", lower, len(layers))
+    highest = _one_per_layer(owner, "upper", upper, len(layers))
     total = torch.zeros(())
-    layers = zip(spikes_list, lowest, highest, strict=True)
-    for i, (spk, least, most) in enumerate(layers):
+    for i, (rates, least, most) in enumerate(zip(layers, lowest, highest, strict=True)):
         if least > most:
             raise ValueError(
                 f"{owner}: lower must be at most upper, got {least} and {most} for layer {i}: swap "
                 "them."
             )
-        rates = _mean_rates(f"{owner}: layer {i}", spk, lengths, per)
         outside = (least - rates).clamp(min=0).square() + (rates - most).clamp(min=0).square()
         total = total.to(rates) + outside.mean()
     return total
@@ -170,16 +166,10 @@ def rate_excess_loss(
         tensor(1.5000)
     """
     owner = "rate_excess_loss"
-    _check_layers(owner, spikes_list)
-    if not len(spikes_list):
-        raise ValueError(f"{owner} takes at least one layer, got an empty list.")
-    bounds = _one_per_layer(owner, "most", most, len(spikes_list))
+    rates = _layer_rates(owner, spikes_list, lengths)
+    bounds = _one_per_layer(owner, "most", most, len(rates))
     if not min(bounds) > 0:
         raise ValueError(f"{owner}: a bound must be above 0, got {min(bounds)}: raise it.")
-    rates = [
-        _mean_rates(f"{owner}: layer {i}", spk, lengths, "layer")
-        for i, spk in enumerate(spikes_list)
-    ]
     if switch(owner, "is_synchronized", is_synchronized):
         B, T = spikes_list[0].shape[:2]
         rates = rates_of_all_processes(rates, B * T if lengths is None else lengths.sum())
@@ -198,49 +188,38 @@ def rates_of_all_processes(rates: Sequence[Tensor], n_steps: int | Tensor) -> li
     """The rates of layers over all processes; each one counts by its number of valid steps."""
     if process_count() == 1:
         return list(rates)
-    each = [*rates, torch.ones_like(rates[0])]
-    counts = torch.stack([rate * n_steps for rate in each])
+    counts = torch.stack([rate * n_steps for rate in (*rates, torch.ones_like(rates[0]))])
     *spikes, steps = sum_over_processes(counts)
     return [count / steps for count in spikes]
 
 
-def _check_layers(owner: str, spikes_list: object) -> None:
-    """Reject what is not a list, for instance the spikes of one layer."""
-    if isinstance(spikes_list, Tensor):
-        raise TypeError(
-            f"{owner} takes a list of spikes, one tensor per layer, got one tensor: put it in a "
-            "list."
-        )
-    check_list(owner, "spikes_list", spikes_list)
-
-
-def _check_per(owner: str, per: str) -> Per:
-    return cast(Per, choice(owner, "per", per, get_args(Per)))
-
-
-def _check_bounds(owner: str, name: str, bounds: Bounds) -> float | list[float]:
-    """A rate, or a list of rates."""
-    if not isinstance(bounds, (list, tuple)):
-        check_rate(f"{owner}: {name}", cast(float, bounds))
-        return float(cast(float, bounds))
-    for i, bound in enumerate(bounds):
-        check_rate(f"{owner}: {name} of layer {i}", bound)
-    return [float(bound) for bound in bounds]
-
-
-def _one_per_layer(owner: str, name: str, bounds: Bounds, n_layers: int) -> list[float]:
-    checked = _check_bounds(owner, name, bounds)
-    each = checked if isinstance(checked, list) else [checked] * n_layers
-    if len(each) != n_layers:
+def _one_per_layer(owner: str, name: str, rates: Bounds, n_layers: int) -> list[float]:
+    (checked,) = check_options(owner, **{name: rates})
+    values: list[float] = checked if isinstance(checked, list) else [checked] * n_layers
+    if len(values) != n_layers:
         raise ValueError(
-            f"{owner}: {name} must be a rate or one per layer, got {len(each)} rates for "
+            f"{owner}: {name} must be a rate or one per layer, got {len(values)} rates for "
             f"{n_layers} layers."
         )
-    return each
+    return values
 
 
-def _mean_rates(owner: str, spk: Tensor, lengths: Tensor | None, per: Per) -> Tensor:
-    """Mean spikes per valid step of each neuron, [*features], or of the layer, a scalar."""
+def _layer_rates(
+    owner: str, spikes_list: Sequence[Tensor], lengths: Tensor | None, per: str = "layer"
+) -> list[Tensor]:
+    """Mean spikes per valid step of each layer, a scalar, or of its neurons, [*features]."""
+    check_list(owner, "spikes_list", spikes_list)
+    if isinstance(spikes_list, Tensor) or not len(spikes_list):
+        got = "one tensor" if isinstance(spikes_list, Tensor) else "an empty list"
+        raise ValueError(
+            f"{owner} takes a list of spikes, one tensor per layer and at least one, got {got}."
+        )
+    return [
+        _mean_rates(f"{owner}: layer {i}", spk, lengths, per) for i, spk in enumerate(spikes_list)
+    ]
+
+
+def _mean_rates(owner: str, spk: Tensor, lengths: Tensor | None, per: str) -> Tensor:
     check_spikes(owner, spk)
     if spk.ndim < 2:
         raise ValueError(
@@ -266,12 +245,106 @@ class RateBoundsLoss(LossModule):
         tensor(0.0100)
     """
 
-    def __init__(self, lower: Bounds, upper: Bounds, per: Per = "neuron") -> None:
-        super().__init__()
-        self.lower = _check_bounds("RateBoundsLoss", "lower", lower)
-        self.upper = _check_bounds("RateBoundsLoss", "upper", upper)
-        self.per = _check_per("RateBoundsLoss", per)
+    function = staticmethod(rate_bounds_loss)
 
-    def forward(self, spikes_list: Sequence[Tensor], lengths: Tensor | None = None) -> Tensor:
+    def __init__(self, lower: Bounds, upper: Bounds, per: Per = "neuron") -> None:
+        super().__init__(lower=lower, upper=upper, per=per)
+
+    def forward(self, spikes_list: Sequence[Tensor], lengths: Tensor | None = None) -> Tensor:  # type: ignore[override]  # it has no targets
         """A scalar; see `rate_bounds_loss`."""
-        return rate_bounds_loss(spikes_list, self.lower, self.upper, self.per, lengths)
+        return rate_bounds_loss(spikes_list, lengths=lengths, **self._options())
+
+
+def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor:
+    """The mean over all weights of max(|w| - limit, 0)²: how far they are outside a chip's range.
+
+    It covers all weights that `find_edges` sees: feed-forward, recurrent, front ends, linear layers
+    and convolutions.
+
+    Args:
+        model: Any module.
+        limit: Largest magnitude; H1v1 has 0.9, H1v2 1.66. None takes the limit of each module's
+            chip, and leaves out the weights of modules without a chip.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If `model` is not a module.
+        ValueError: If `limit` is not above 0, or there are no weights, or with `limit=None` none of
+            a chip.
+
+    Example:
+        >>> from nwavesdk.layers import LIFSynapse
+        >>> synapse = LIFSynapse(1, 2)
+        >>> synapse.weight.data = torch.tensor([[0.5, -1.4]])
+        >>> weight_magnitude_loss(synapse)
+        tensor(0.1250, grad_fn=<DivBackward0>)
+    """
+    if limit is not None:
+        limit = positive_number("weight_magnitude_loss", "limit", limit, "weight")
+    total = torch.zeros(())
+    count = 0
+    for edge in find_edges(model).edges:
+        bound = limit
+        if bound is None:
+            if edge.profile is None:
+                continue
+            bound = edge.profile.number("weight_limit")
+        weight = _at_least_float32(edge.weight)
+        excess = (weight.abs() - bound).clamp(min=0)
+        total = total.to(weight.device) + excess.square().sum()
+        count += weight.numel()
+    if not count:
+        missing = "weights of synapses or neuron layers"
+        if limit is None:
+            missing = "weights of a chip's modules: give a limit"
+        raise ValueError(f"weight_magnitude_loss: {type(model).__name__} has no {missing}.")
+    return total / count
+
+
+def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Tensor:
+    """The mean squared distance of weights to the nearest ones with the signs that a chip shares.
+
+    In each block of `block` weights, the smaller of Σ max(w, 0)² and Σ max(-w, 0)² counts. The sum
+    over blocks is divided by the number of weights. It is 0 where signs agree. NWAVE documents no
+    formula; this one is our choice.
+
+    It covers all dense weights, feed-forward and recurrent, also those of `nn.Linear`, but no front
+    ends.
+
+    Args:
+        model: Any module.
+        block: Number of weights that share a sign; the last block of a row or column may be
+            smaller.
+        axis: `"inputs"` if consecutive rows of [N_in, N_out] share a sign in each column,
+            `"outputs"` if consecutive columns do in each row. (NWAVE documents blocks of 5 neurons;
+            the axis is assumed.)
+
+    Returns:
+        A scalar.
+
+    Raises:
+        TypeError: If `model` is not a module.
+        ValueError: If `block` is not a whole number above 0, `axis` is another word, there are no
+            2-D weights, or the net has others than dense ones, such as a convolution.
+
+    Example:
+        >>> from nwavesdk.layers import LIFSynapse
+        >>> synapse = LIFSynapse(4, 1)
+        >>> synapse.weight.data = torch.tensor([[1.0], [2.0], [-0.5], [0.5]])
+        >>> topology_loss(synapse)
+        tensor(0.0625, grad_fn=<DivBackward0>)
+    """
+    total = torch.zeros(())
+    count = 0
+    for edge in dense_edges("topology_loss", model):
+        weight = edge.to_columns(edge.weight)
+        total = total.to(weight.device) + disagreement(weight, block, axis).sum()
+        count += weight.numel()
+    return total / count
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Half precision as float32, because it cannot count far."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

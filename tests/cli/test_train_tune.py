@@ -1,4 +1,4 @@
-"""`nwave tune`: errors before any work; what it does is tested with `nwavesdk.analysis.study`."""
+"""`nwave tune`: errors before any work. The search is tested with `nwavesdk.analysis.study`."""
 
 import re
 import sys
@@ -30,7 +30,14 @@ task.name = "classification"
             "--out: missing, expected a folder for the search",
             marks=pytest.mark.hpo,
         ),
-        (["tune.toml", "--out", "new", "--resume"], "--resume: new holds no search"),
+        pytest.param(
+            ["tune.toml", "--out", "new", "--resume"],
+            "--resume: new holds no search",
+            marks=pytest.mark.hpo,
+        ),
+        pytest.param(
+            ["out.toml", "--resume"], "--resume: new holds no search", marks=pytest.mark.hpo
+        ),
         pytest.param(["other.toml", "--out", "new"], "other.toml", marks=pytest.mark.hpo),
         (["tune.toml", "--out", "new", "--threads", "0"], "--threads: "),
         (["tune.toml", "--out", "new", "--ray=nowhere"], "--ray: got 'nowhere', expected local"),
@@ -46,6 +53,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("tune.toml").write_text(CONFIG)
+    Path("out.toml").write_text(f"[search]\nout = 'new'\n{CONFIG}")
     Path("bad.toml").write_text(f"[search]\ntrals = 3\n{CONFIG}")
     result = nwave("tune", *words)
     assert result.exit_code == 2
