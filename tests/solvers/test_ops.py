@@ -115,9 +115,9 @@ def test_opcheck(case):
     saved = outputs[mem + K :]
     # No gradient arrives at the membrane.
     grads = [torch.randn_like(spikes), *([None] if mem else []), *map(torch.randn_like, last)]
-    flat = [*p.states, *p.constants, *saved, *recurrence, *([spikes] if recurrent else [])]
-    tensors = [t.detach() for t in flat]  # the layout of `flatten_call`
-    arguments = (grads, tensors, name, "serial", mem, saves, learns, recurrent)
+    lists = p.states, p.constants, saved, recurrence, [spikes] if recurrent else []
+    tensors = [[t.detach() for t in tensors] for tensors in lists]
+    arguments = (grads, *tensors, name, "serial", mem, saves, learns)
     torch.library.opcheck(_adjoint_operator, arguments)
 
 

@@ -11,7 +11,7 @@ from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
 from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.recurrent_delays import DelayOptions
+from nwavesdk.layers.stored_delays import DelayOptions
 from nwavesdk.layers.synapse import DenseSynapse
 
 __all__ = ["LEAKY_CONSTANTS", "LIFLayer", "LIFSynapse"]

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import choice, switch, whole_number
 from nwavesdk.internal.tensors import is_list, is_plain
 from nwavesdk.layers.checks import check_input, check_memory, check_shape
-from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.crossover import CrossoverTable, Limits, active_table
@@ -124,10 +123,6 @@ class Synapse(Prepared):
             f"{type(self).__name__} does not define charge(spk, weight): "
             "override it in the subclass."
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles."""
-        return without_graphs(vars(self))
 
     def _weight_for(self, spk: Tensor) -> Tensor:
         """The effective weight, after a check that it has the dtype of the input."""

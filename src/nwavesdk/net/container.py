@@ -305,7 +305,7 @@ def _checked_lengths(owner: str, lengths: Tensor, x: Tensor, run: Pass) -> Tenso
 def _has_state(module: Prepared) -> bool:
     """Whether a call may change a state of the module."""
     has_own_restorer = type(module).state_restorer is not Prepared.state_restorer
-    return bool(module._state_attributes or has_own_restorer)
+    return has_own_restorer or module.has_state()
 
 
 def _prepared_inside(module: nn.Module) -> list[Prepared]:

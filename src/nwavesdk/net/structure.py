@@ -1,15 +1,13 @@
 """Containers that are not a sequence: `Residual`, `Branches`, `Repeat` and `Feedback`."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from nwavesdk.internal.checks import choice, shown, whole_number
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
+from nwavesdk.layers.prepare import Prepared
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
@@ -180,31 +178,11 @@ class _Memory(Prepared):
         super().__init__()
         self.output: Tensor | None = None
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Forget the output, unless `keep_state`."""
-        if not keep_state:
-            self.output = None
-
     def read(self) -> Tensor | None:
         """The output, None before the first step."""
         if self.output is not None:
             self._require_own_state()
         return self.output
-
-    def detach_state(self) -> None:
-        self.output = None if self.output is None else self.output.detach()
-
-    def state_tensors(self) -> list[Tensor]:
-        return [] if self.output is None else [as_trainable(self.output)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self.output = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which get the output without its graph."""
-        output = None if self.output is None else self.output.detach()
-        return super().__getstate__() | {"output": output}
 
 
 class Feedback(Container):

@@ -213,17 +213,11 @@ def watch_calls(
         received = args[0] if args else next(iter(kwargs.values()))
         on_synapse(module, received, charge)
 
-    def solve(layer: NeuronLayer, call: Callable[..., Any], cur: Tensor, **options: bool) -> Any:
-        problem, solution = call(cur, **options)
-        on_layer(layer, cur, solution.spikes)
-        return problem, solution
-
     with contextlib.ExitStack() as stack:
         for module in model.modules():
             if is_synapse(module):
                 stack.enter_context(module.register_forward_hook(hook, with_kwargs=True))
             elif isinstance(module, NeuronLayer):
-                # Every kind of call ends in `_solve`. Hooks do not see `spikes` and `record`.
-                solved = partial(solve, module, module._solve)
-                stack.enter_context(replaced([(module, "_solve", solved)]))
+                # Torch's hooks do not see `spikes` and `record`.
+                stack.enter_context(replaced([(module, "on_call", on_layer)]))
         yield

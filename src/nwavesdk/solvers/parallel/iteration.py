@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import torch_function
 from nwavesdk.solvers.parallel.chunks import Effort, chunk_length_for, forward_chunks
-from nwavesdk.solvers.problem import Problem, Solution, delay_one_step
+from nwavesdk.solvers.problem import PassResult, Problem, delay_one_step
 from nwavesdk.surrogate import heaviside
 
 __all__ = ["forward_iteration", "forward_jump", "rounding_bound"]
@@ -33,7 +33,7 @@ def forward_iteration(
     needs_membrane: bool = True,
     needs_saved: bool = True,
     iterates: list[int] | None = None,
-) -> Solution:
+) -> PassResult:
     """Start without spikes; compute membranes by a scan and their spikes, until two iterates agree.
 
     The number of iterates is appended to the list `iterates`.
@@ -53,7 +53,7 @@ def forward_iteration(
     if iterates is not None:
         iterates.append(count)
     last = v[:, -1].clone() if x.shape[1] else v0.clone()
-    return Solution(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else ())
+    return PassResult(spikes, v if needs_membrane else None, (last,), (w,) if needs_saved else ())
 
 
 def forward_jump(
@@ -64,7 +64,7 @@ def forward_jump(
     steps: int | None = None,
     efforts: list[Effort] | None = None,
     iterates: list[int] | None = None,
-) -> Solution:
+) -> PassResult:
     """Go from each spike to the next, chunk by chunk, then prove the result.
 
     It takes as many scans as the busiest neuron has spikes.
