@@ -88,9 +88,8 @@ class LIFLayer(NeuronLayer):
             predicts that it is faster. The gradient is then that of `fast_sigmoid(25)` unless
             `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
         detach_reset: Whether the reset has no gradient.
-        solver: `"auto"`, or one of `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` and
-            `"compasso-iteration"` (the reference of comPaSSo). `last_solver` names the one that
-            ran.
+        solver: `"auto"`, or one of `"serial"`, `"reference"` and `"compasso"`. `last_solver` names
+            the one that ran.
         compasso_spike_grad: `"fixed"` or `"layer"`; see `device`.
         saved_dtype: Data type in which each step is saved for backward. None saves the dtype of
             `cur` (4 bytes per neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients

@@ -139,7 +139,7 @@ class NeuronLayer(ConstantNeurons):
         Raises:
             ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
         """
-        if self.solver.startswith("compasso") and self.neuron.carry is None:
+        if self.solver == "compasso" and self.neuron.carry is None:
             raise ValueError(
                 f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
                 f'solver="{self.solver}": use solver="auto".'
@@ -198,7 +198,7 @@ class NeuronLayer(ConstantNeurons):
     def _is_on_compasso(self, device: str) -> bool:
         """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
         is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
-        return is_chosen or self.solver.startswith("compasso")
+        return is_chosen or self.solver == "compasso"
 
     def __getstate__(self) -> dict[str, Any]:
         return without_graphs(super().__getstate__()) | {"_known_settings": ()}
