@@ -229,12 +229,9 @@ def _limit(setting: Setting) -> None:
 
 def _replace(setting: Setting) -> None:
     """Replace what takes long; see the description of this file."""
-    from nwavesdk.solvers.sparse.crossover import shipped_table
-
     fork = multiprocessing.get_context("fork")
     patch = pytest.MonkeyPatch()  # never undone: the process runs one command
     patch.setattr("nwavesdk.analysis.study.executors.multiprocessing.get_context", lambda *_: fork)
-    patch.setattr("nwavesdk.solvers.sparse.tuner.tune", lambda _: shipped_table())
     if not setting.draws:
         patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: PNG)
 

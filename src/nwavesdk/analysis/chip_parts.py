@@ -1,7 +1,7 @@
 """Drawn chips of `nwave chips` in parts, one job on Ray for each, with the counts of one machine.
 
 A part has whole tiles of `nwavesdk.deploy.chip_series`: the chips of a tile are computed together,
-so rounding may depend on which chips share one. Threads and crossovers are those of the process
+so rounding may depend on which chips share one. Threads are those of the process
 that asks.
 """
 

@@ -37,10 +37,10 @@ class LIFSynapse(DenseSynapse):
         nb_inputs: N_in.
         nb_outputs: N_out.
         bias: Whether to learn a constant charge per step and neuron.
-        product: `"auto"` skips inputs that are 0 where that is faster, according to a table in the
-            package (`nwavesdk.solvers.sparse.crossover`). `"sparse"` does so at any density,
-            `"dense"` never does. Results differ by rounding. A sparse product runs on CPU tensors
-            and has no second derivative.
+        product: `"auto"` skips inputs that are 0 where that is faster, according to a rule of sizes
+            (`nwavesdk.solvers.sparse.limits`). `"sparse"` does so at any density, `"dense"` never
+            does. Results differ by rounding. A sparse product runs on CPU tensors and has no second
+            derivative.
 
     Shape:
         `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.

@@ -14,19 +14,10 @@ from torch import Tensor
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native
 from nwavesdk.solvers.sparse.many_rows import DTYPE_NAMES, sparse_kernels
 
-__all__ = ["FEW_ROWS", "count_few_rows", "gather_few_gradient_rows", "gather_few_rows"]
+__all__ = ["FEW_ROWS", "gather_few_gradient_rows", "gather_few_rows"]
 
 FEW_ROWS = 64
 """Rows up to which a product is one of a few rows."""
-
-
-def count_few_rows(x: Tensor, most: int) -> int:
-    """The number of non-zeros of a few rows x [R, N_in]; if above `most`, maybe a smaller one."""
-    x, stride = _with_dense_rows(x)
-    rows, inputs = x.shape
-    call = _few_rows_kernels(x.dtype).product
-    # Without outputs, the kernel only counts.
-    return int(call(x.data_ptr(), 0, 0, rows, stride, inputs, 0, most))
 
 
 def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] | None:

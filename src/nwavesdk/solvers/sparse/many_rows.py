@@ -46,10 +46,11 @@ class Nonzeros:
     values: Tensor | None
     count: int
 
-    def arrays(self) -> tuple[Any, Any, Any]:
-        """Words, start and values as numpy arrays for the kernels."""
-        values = None if self.values is None else self.values.numpy()
-        return self.words.numpy().view("uint64"), self.start.numpy(), values
+    def arrays(self, dtype: torch.dtype) -> tuple[Any, Any, Any, int]:
+        """Words, start, values and step, as the kernels take them."""
+        values = torch.ones(1, dtype=dtype) if self.values is None else self.values
+        words = self.words.numpy().view("uint64")
+        return words, self.start.numpy(), values.numpy(), int(self.values is not None)
 
 
 def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
@@ -119,7 +120,7 @@ def gather_product(active: Nonzeros, weight: Tensor) -> Tensor:
     rows = active.words.shape[0]
     outputs = weight.shape[1]
     out = weight.new_empty(rows, outputs)
-    arguments = *active.arrays(), weight.contiguous().numpy(), out.numpy()
+    arguments = *active.arrays(weight.dtype), weight.contiguous().numpy(), out.numpy()
     kernels = sparse_kernels(weight.dtype)
     serial = (active.count + rows) * outputs < _SMALL
     run_jobs(lambda i, j: kernels.sum_weight_rows(i, j, *arguments), rows, serial=serial)
@@ -137,14 +138,14 @@ def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tenso
     serial = (active.count + rows) * outputs < _SMALL
     size = max(64, min(rows // 16, _CACHED // outputs))  # rows of a block
     blocks = -(-rows // size)
-    words, start, values = active.arrays()
+    words, start, values, step = active.arrays(grad.dtype)
     ends = np.empty((blocks, inputs), np.int64)
     order = np.empty(active.count, np.uint32)
-    moved = None if values is None else grad.new_empty(active.count).numpy()
-    by_rows = size, words, start, values, ends, order, moved
+    moved = np.empty_like(values) if step else values
+    by_rows = size, words, start, values, step, ends, order, moved
     run_jobs(lambda i, j: kernels.order_by_input(i, j, *by_rows), blocks, serial=serial)
     out = grad.new_empty(inputs, outputs)
-    by_inputs = _input_cuts(ends), size, start, ends, order, moved, grad.numpy(), out.numpy()
+    by_inputs = _input_cuts(ends), size, start, ends, order, moved, step, grad.numpy(), out.numpy()
     run_jobs(lambda i, j: kernels.sum_gradient_rows(i, j, *by_inputs), _PIECES, serial=serial)
     return out
 

@@ -216,7 +216,7 @@ def complete(config: RunConfig, facts: "Facts", arithmetic: "ArithmeticConfig") 
     Args:
         config: The choices with the defaults of the recipe and with what was found in the data.
         facts: What the data are.
-        arithmetic: The threads and crossovers of the run.
+        arithmetic: The threads of the run.
     """
     found: dict[str, Any] = {"machine": {"threads": arithmetic.threads}}
     schedule = schedule_of(config)

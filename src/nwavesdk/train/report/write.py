@@ -52,7 +52,7 @@ def write_report(run: FinishedRun) -> None:
     # A note on the loss is about the course of the run, the others are about its data and chip.
     notes = [note for note in (*run.notes, loss_note(result, run.config)) if note]
     note_table = Table("Notes", "What to know of this run.", ("note",), [[note] for note in notes])
-    config = run.config.model_dump_json(indent=2, exclude={"arithmetic": {"crossovers"}})
+    config = run.config.model_dump_json(indent=2)
     page = replace(
         page,
         summary=f"{page.summary} {course}",
@@ -65,7 +65,7 @@ def write_report(run: FinishedRun) -> None:
             _layers(run),
             *_operations(run),
             *_pictures(run),
-            Details("config.json, without its table of crossovers", config),
+            Details("config.json", config),
         ],
     )
     page.write(run.folder.report)
