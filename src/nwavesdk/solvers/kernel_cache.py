@@ -44,11 +44,13 @@ import warnings
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numba
+import torch
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -73,6 +75,7 @@ __all__ = [
     "kernel_folder",
     "load_python_kernels",
     "load_source",
+    "package_kernels",
 ]
 
 COMPILE_LOCK = threading.Lock()  # one thread at a time loads a text or compiles
@@ -131,6 +134,13 @@ def load_python_kernels(name: str, text: str) -> ModuleType:
         if getattr(function, "targetoptions", {}).get("nogil"):
             setattr(module, entry, PythonKernel(function))
     return module
+
+
+@cache
+def package_kernels(package: str, name: str, dtype: torch.dtype) -> Any:
+    """The kernels in the module `name` of a package, compiled for a dtype when they are called."""
+    text = files(package).joinpath(f"{name}.py").read_text("utf-8")
+    return load_python_kernels(f"{name}_{str(dtype).removeprefix('torch.')}", text)
 
 
 class PythonKernel:

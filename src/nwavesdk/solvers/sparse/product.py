@@ -254,7 +254,9 @@ def weight_gradient(
         active: The non-zeros of x, if they have been looked up.
         always: Whether to take the sparse product at any density.
     """
-    limit = x.numel() if always else sparse_limits(*x.shape, grad.shape[1]).weight_gradient
+    limit = (
+        x.numel() if always else sparse_limits(len(x), x.shape[1], grad.shape[1]).weight_gradient
+    )
     if active is None and limit >= 0:
         active = find_nonzeros(x.contiguous(), limit)
     if active is None or active.count > limit:
@@ -294,7 +296,8 @@ class _SparseProduct(torch.autograd.Function):
         grad_x = None if weight is None else grad @ weight.t()
         grad_weight = None
         if ctx.count is not None:
-            active = Nonzeros(*saved, ctx.count)
+            words, start, values = saved
+            active = Nonzeros(words, start, values, ctx.count)
             grad_weight = gather_weight_gradient(active, grad.contiguous(), ctx.inputs)
         elif saved and ctx.is_gradient_sparse:
             grad_weight = gather_few_gradient_rows(saved[0], grad)
