@@ -119,14 +119,7 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
         except BaseException as error:
             errors.append(error)
 
-    threads = _cores.free_threads(threads)
-    team = None if _team_is_lost else _openmp_team()
-    if threads == 1:
-        take_ranges()
-    elif team is not None:
-        team.GOMP_parallel(_NATIVE_CALL(take_ranges), None, threads, 0)
-    else:
-        _run_in_pool(take_ranges, threads)
+    run_native(_NATIVE_CALL(take_ranges), 0, threads)
     if errors:
         raise errors[0]
     while ranges:  # an interrupt stopped a thread before it began

@@ -5,7 +5,6 @@ Its sums are those of many rows, bit for bit.
 
 import ctypes
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] 
     outputs = weight.shape[1]
     weight = weight.contiguous()
     out = torch.empty(rows, outputs, dtype=x.dtype)
-    call = _few_rows_kernels(x.dtype).product
+    call = _c_function("gather_few_rows", x.dtype, 5)
     addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr()
     count = call(*addresses, rows, stride, inputs, outputs, most)
     return (out, count) if count <= most else None
@@ -43,7 +42,7 @@ def gather_few_gradient_rows(x: Tensor, grad: Tensor) -> Tensor:
     outputs = grad.shape[1]
     grad = grad.contiguous()
     out = torch.empty(inputs, outputs, dtype=grad.dtype)
-    call = _few_rows_kernels(grad.dtype).gradient
+    call = _c_function("gather_few_gradient_rows", grad.dtype, 4)
     call(x.data_ptr(), grad.data_ptr(), out.data_ptr(), rows, stride, inputs, outputs)
     return out
 
@@ -63,23 +62,14 @@ def _with_dense_rows(x: Tensor) -> tuple[Tensor, int]:
 
 
 @cache
-def _few_rows_kernels(dtype: torch.dtype) -> SimpleNamespace:
-    """The C functions for a few rows: `product` and `gradient`."""
-    kernels = sparse_kernels(dtype)
-    return SimpleNamespace(
-        product=_c_function(kernels.gather_few_rows, dtype, numbers=5, returns="int64"),
-        gradient=_c_function(kernels.gather_few_gradient_rows, dtype, numbers=4, returns="void"),
-    )
-
-
-def _c_function(function: Any, dtype: torch.dtype, numbers: int, returns: str) -> Any:
+def _c_function(name: str, dtype: torch.dtype, numbers: int) -> Any:
     """A kernel of three addresses and some whole numbers, compiled for Python's ctypes."""
     addresses = [f"CPointer({DTYPE_NAMES[dtype]})"] * 3
     signature = ", ".join([*addresses, *["int64"] * numbers])
+    function = getattr(sparse_kernels(dtype), name)
     with COMPILE_LOCK:
-        compiled = compile_native(function, f"{returns}({signature})")
+        compiled = compile_native(function, f"int64({signature})")
     kinds = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * numbers
-    result = ctypes.c_int64 if returns == "int64" else None
-    call = ctypes.CFUNCTYPE(result, *kinds)(compiled.address)
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(compiled.address)
     call.compiled = compiled  # type: ignore[attr-defined]  # keeps the machine code in memory
     return call

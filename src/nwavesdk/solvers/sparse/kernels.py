@@ -249,6 +249,7 @@ def gather_few_gradient_rows(x_start, grad_start, out_start, rows, stride, n_in,
         end = list_columns(words, r, columns, 0)
         for p in range(end):
             add_row(out, columns[p], width, grad, r, x[r, columns[p]])
+    return rows
 
 
 @njit(nogil=True, error_model="numpy")
