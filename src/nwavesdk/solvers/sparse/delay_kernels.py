@@ -167,10 +167,14 @@ def add_quad(sums, r, width, rows, row, late, whole, shares, quad, column, lanes
 
     `late` is the first value that is read of a row without a delay.
     """
-    c0, d0 = shares[quad, column, 0], shares[quad, column, 1]
-    c1, d1 = shares[quad, column, 2], shares[quad, column, 3]
-    c2, d2 = shares[quad, column, 4], shares[quad, column, 5]
-    c3, d3 = shares[quad, column, 6], shares[quad, column, 7]
+    c0 = shares[quad, column, 0]
+    d0 = shares[quad, column, 1]
+    c1 = shares[quad, column, 2]
+    d1 = shares[quad, column, 3]
+    c2 = shares[quad, column, 4]
+    d2 = shares[quad, column, 5]
+    c3 = shares[quad, column, 6]
+    d3 = shares[quad, column, 7]
     p0 = late + np.uint64(whole[quad, column, 0]) * lanes
     p1 = late + np.uint64(whole[quad, column, 1]) * lanes
     p2 = late + np.uint64(whole[quad, column, 2]) * lanes
@@ -229,10 +233,14 @@ def add_rows(first, last, rows, lanes, chunk, tile, whole, shares, out):
 @njit(inline="never", error_model="numpy")
 def add_listed_places(sums, length, places, values, p, end, whole, shares, quad, i):
     """Add the shares of a quad to the four rows in `sums` at each listed place, delayed."""
-    e0, l0 = shares[quad, i, 0], shares[quad, i, 1]
-    e1, l1 = shares[quad, i, 2], shares[quad, i, 3]
-    e2, l2 = shares[quad, i, 4], shares[quad, i, 5]
-    e3, l3 = shares[quad, i, 6], shares[quad, i, 7]
+    e0 = shares[quad, i, 0]
+    l0 = shares[quad, i, 1]
+    e1 = shares[quad, i, 2]
+    l1 = shares[quad, i, 3]
+    e2 = shares[quad, i, 4]
+    l2 = shares[quad, i, 5]
+    e3 = shares[quad, i, 6]
+    l3 = shares[quad, i, 7]
     p0 = np.uint64(whole[quad, i, 0])
     p1 = np.uint64(whole[quad, i, 1]) + length
     p2 = np.uint64(whole[quad, i, 2]) + length * np.uint64(2)

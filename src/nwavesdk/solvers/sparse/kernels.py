@@ -144,9 +144,15 @@ def add_four_scaled_rows(out, r, width, rows, a, b, c, d, s, t, u, v):
 def add_listed_rows(out, r, width, rows, listed, p, end, values, step):
     """out[r] += Σ values[step · p] · rows[listed[p]], for p up to `end`."""
     while p + 4 <= end:
-        a, b, c, d = listed[p], listed[p + 1], listed[p + 2], listed[p + 3]
+        a = listed[p]
+        b = listed[p + 1]
+        c = listed[p + 2]
+        d = listed[p + 3]
         if step:
-            s, t, u, v = values[p], values[p + 1], values[p + 2], values[p + 3]
+            s = values[p]
+            t = values[p + 1]
+            u = values[p + 2]
+            v = values[p + 3]
             add_four_scaled_rows(out, r, width, rows, a, b, c, d, s, t, u, v)
         else:
             add_four_rows(out, r, width, rows, a, b, c, d)
