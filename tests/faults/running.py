@@ -2,9 +2,8 @@
 
 A command starts in milliseconds instead of seconds, so that thousands of them can be tried. It
 runs as the console script does: its own session, folder, variables and output, one thread, and
-whatever Python does at its end. Three things differ: `nwave compare` forks its processes, `nwave
-tune-kernels` measures nothing, and pictures of a run are one fixed PNG unless a setting asks for
-real ones.
+whatever Python does at its end. Two things differ: `nwave compare` forks its processes, and
+pictures of a run are one fixed PNG unless a setting asks for real ones.
 """
 
 import atexit
