@@ -339,7 +339,7 @@ def test_a_solution_of_the_operators_is_that_of_sweep():
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("solver", ["auto", "compasso", "compasso-jump"])
+@pytest.mark.parametrize("solver", ["auto", "compasso"])
 def test_a_net_on_compasso_compiles_for_every_length(solver):
     torch._dynamo.reset()
     options = {"device": "gpu", "solver": solver}

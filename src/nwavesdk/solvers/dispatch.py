@@ -139,7 +139,7 @@ def _check_support(problem: Problem, solver: str) -> None:
             f'is installed, got {layer} on {device} tensors: use solver="reference".'
         )
     neuron = problem.spec.neuron
-    if solver.startswith("compasso") and (recurrent or not _has_compasso(neuron)):
+    if solver == "compasso" and (recurrent or not _has_compasso(neuron)):
         unsupported = "recurrent layers" if recurrent else f"the neuron {neuron.name}"
         raise RuntimeError(
             f'comPaSSo does not run {unsupported}: use device="cpu", which runs on CUDA tensors '

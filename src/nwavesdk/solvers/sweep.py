@@ -18,7 +18,6 @@ from torch import Tensor
 from nwavesdk.solvers.cpu.serial import SerialPasses
 from nwavesdk.solvers.parallel.chunk_gradient import backward_chunks
 from nwavesdk.solvers.parallel.chunks import forward_chunks
-from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.solvers.passes import Backward, Forward, ProblemPasses
 from nwavesdk.solvers.problem import (
     PassResult,
@@ -40,15 +39,11 @@ Passes = ProblemPasses | SerialPasses
 FORWARD: dict[str, Forward] = {
     "serial": forward_serial,
     "compasso": forward_chunks,
-    "compasso-jump": forward_jump,
-    "compasso-iteration": forward_iteration,
 }
 # Adjoint by solver; arguments and result as in `backward_serial`.
 BACKWARD: dict[str, Backward] = {
     "serial": backward_serial,
     "compasso": backward_chunks,
-    "compasso-jump": backward_chunks,
-    "compasso-iteration": backward_chunks,
 }
 
 
