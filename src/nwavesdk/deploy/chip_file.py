@@ -4,8 +4,8 @@ It is a safetensors file. Its header has JSON under `chip`: the version of the f
 the modules in order with their sizes, the placement, and data from the caller; and a checksum of
 the whole file under `sha256`. Its tensors are, by module: `<name>.weight` and
 `<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of the net. A net of float64
-also has `<name>.taus`: layers compute in float64 with the time constants that they were given, of
-which `log_taus` holds the digits of float32.
+also has `<name>.taus`: its layers compute with the time constants that the user passed, which
+`log_taus` holds with the precision of float32 only.
 
 A file that is read is not trusted. `deploy/chip_header.py` has the schema.
 """
@@ -61,7 +61,7 @@ def export(
     Args:
         model: A net of chip modules that violates no limit; see `find_violations`.
         path: The file to write. An existing file is replaced, and a missing folder is made.
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
         about: Data for the header that JSON can represent, such as the gain of the front end.
 
     Returns:

@@ -182,7 +182,7 @@ def check_placement(header: Header) -> None:
                 f"{header.chip.cores} neurons"
             )
 
-    # In the order of positions, each piece must end before the following one starts.
+    # In the order of positions, each piece must end before the following piece starts.
     by_core = sorted(header.placement, key=lambda piece: (piece.core, piece.start))
     for piece, following in pairwise(by_core):
         if piece.core == following.core and piece.start + piece.size > following.start:

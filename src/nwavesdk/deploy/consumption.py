@@ -57,7 +57,7 @@ def get_chip_consumption(
         spikes: Spikes of every neuron layer, each [B, T, N]: the result of `net.record(x)`, or
             tensors by layer name, or tensors in the order of the layers.
         dt: Length of a step [s].
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
         lengths: Number of steps of each recording, int64 [B]; padding does not count. [the lengths
             of the `Recording`, else all steps]
 

@@ -54,7 +54,7 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
 
     Args:
         model: A net of chip modules, as `SpikingSequential`.
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
 
     Raises:
         TypeError: If the model is not a net of chip modules.

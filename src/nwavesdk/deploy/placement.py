@@ -103,7 +103,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
 
     Args:
         model: A net of chip modules.
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
 
     Raises:
         TypeError: If the model is not a net of chip modules.
