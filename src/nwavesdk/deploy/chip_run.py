@@ -124,8 +124,8 @@ class ChipRun:
         read_back = self._validation_spikes(unpack_net(content, path))
         if not all(map(torch.equal, expected, read_back)):
             raise RuntimeError(
-                f"{printable(path)} is not written: the spikes of the exported net differ from "
-                "those of the trained net. This is a bug in nwavesdk, please report it."
+                f"{printable(path)} is not written: the exported net spikes differently from "
+                "the trained net. This is a bug in nwavesdk, please report it."
             )
 
         write_atomically(path, content)

@@ -131,7 +131,7 @@ def draw_series(
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If there are no recordings, if their number differs from that of labels, if an
+        ValueError: If there are no recordings, if their number is not the number of labels, if an
             argument is out of its range, or if the net holds a number that is not finite.
 
     Example:

@@ -18,8 +18,8 @@ class Residual(Container):
     """Modules in order, and a shortcut past them: `y = body(x) + shortcut(x)`.
 
     Spikes of the body and of the input add up, so a neuron that follows gets 0, 1 or 2 of them.
-    The sum keeps gradients alive in deep nets, because the shortcut has none of the surrogate in
-    it.
+    Gradients do not vanish in deep nets, because a gradient through the shortcut passes no
+    surrogate.
 
     Args:
         modules: The body; it runs as a `SpikingSequential`.
