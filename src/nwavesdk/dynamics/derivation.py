@@ -1,14 +1,16 @@
-"""From the graph of a step to its adjoint, the values to save for it, and program texts.
+"""The adjoint of a step, the values to save for it, and program texts, derived from its graph.
 
-The file has four parts, in this order:
+`Program` of `nwavesdk.dynamics.program` calls the four parts of this file, in this order:
 
 - `derive_adjoint` adds the backward pass to the graph (reverse mode): from the results to the
   inputs, each node multiplies the gradient of the loss with respect to itself by its partial
-  derivatives, and adds the products to the gradients of its inputs. The partial derivatives are in
-  `OPERATIONS` of `nwavesdk.dynamics.graph`; a new operation is added there.
-- `guarded_results` rewrites the step so that autograd computes the same gradients.
+  derivatives, and adds the products to the gradients of its inputs.
 - `find_saved` searches for the fewest values that a forward pass must save for backward.
+- `guarded_results` rewrites the step so that autograd computes the same gradients.
 - `function_text` writes some nodes of the graph as a Python function.
+
+A new operation needs no change here: its text, its partial derivatives and its cost are in
+`OPERATIONS` of `nwavesdk.dynamics.graph`.
 
 A gradient that flows through one branch of a `where` has a *choice*: the condition, and whether it
 must be true or false. If the branch is not taken, the gradient is exactly 0. Without the choice, it
@@ -40,8 +42,8 @@ Choice = tuple[int, bool] | None
 # `find_saved` compares all sets of nodes up to this number, and above it the sets of few nodes.
 MAX_SETS = 50_000
 
-# Names that a text, or the kernel around it, gives a meaning. `sigma` and `k0`… are the derivative
-# of the surrogate and its parameters.
+# Names with a meaning in a text, or in the kernel around it. `sigma` and `k0`… are the surrogate's
+# derivative and parameters.
 RESERVED = {
     "m",
     "spike",
@@ -95,7 +97,7 @@ def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
     return sorted(constants, key=lambda node: (first_use.get(node, node), node))
 
 
-# Choices
+# Choices of branches, and operations with infinite derivatives
 
 
 def _nested(graph: Graph, outer: Choice, inner: tuple[int, bool]) -> tuple[int, bool]:
@@ -247,68 +249,15 @@ def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool) 
             sums.add(i, choice, partial(graph, g, node, *inputs))
 
 
-# The step under autograd
-
-
-def guarded_results(step: Step) -> list[int]:
-    """The results of a step in a form for which autograd computes the gradients of the adjoint.
-
-    If a branch is not taken, autograd multiplies its gradient 0 by partial derivatives, and an
-    infinite derivative gives NaN. So an unbounded operation that only such branches use gets the
-    input 1 in these cases: `where(u > 0, log(u), 0)` becomes
-    `where(u > 0, log(where(u > 0, u, 1)), 0)`. Conditions have no gradient and do not change.
-    """
-    graph = step.graph
-    order = graph.needed_for([*step.results])
-    uses = _choices_of_uses(step, order)
-    guarded: dict[int, int] = {}
-    for node in order:
-        op, inputs, value = graph.nodes[node]
-        if graph.is_condition(node) or graph.is_constant(node):
-            guarded[node] = node
-            continue
-
-        new = [guarded[i] for i in inputs]
-        choices = [choice for choice in uses.get(node, ()) if choice is not None]
-        if choices and None not in uses[node] and _is_unbounded(graph, node):
-            position = OPERATIONS[op].unbounded_in
-            assert position is not None
-            choice = _joined(graph, "or", choices)
-            new[position] = _where(graph, choice, new[position], graph.number(1))
-
-        guarded[node] = graph.add(op, *new, value=value)
-    return [guarded[node] for node in step.results]
-
-
-def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
-    """The choices under which the gradient of each node is not 0; None is always."""
-    graph = step.graph
-    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
-
-    # All users of a node are before it in this order.
-    for node in reversed(order):
-        choices = uses.get(node, set())
-        inputs = graph.nodes[node].inputs
-        if graph.nodes[node].op == "where":
-            condition, *branches = inputs
-            for branch, is_true in zip(branches, (True, False), strict=True):
-                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
-                uses.setdefault(branch, set()).update(nested)
-        elif not graph.is_condition(node):
-            for i in inputs:
-                uses.setdefault(i, set()).update(choices)
-    return uses
-
-
 # Saved values
 
 
 def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> tuple[int, ...]:
     """The smallest set of nodes that a forward pass must save to compute other nodes in backward.
 
-    Backward has the values that this step and the step before have saved. From the latter it
-    recalls the states before this step. Among sets of equal size, the set with the cheapest
-    computation in backward is taken. For a long page, only sets of few nodes are compared.
+    Backward has the saved values of this step and of the step before. From the values of the step
+    before, it recalls the states before this step. Among sets of equal size, the set with the
+    cheapest computation in backward is taken. For a long page, only sets of few nodes are compared.
 
     Args:
         step: The step.
@@ -417,6 +366,59 @@ def _cost(graph: Graph, nodes: Iterable[int]) -> int:
     return sum(
         OPERATIONS[graph.nodes[node].op].cost for node in nodes if not graph.is_constant(node)
     )
+
+
+# The step under autograd
+
+
+def guarded_results(step: Step) -> list[int]:
+    """The results of a step in a form for which autograd computes the gradients of the adjoint.
+
+    If a branch is not taken, autograd multiplies its gradient 0 by partial derivatives, and an
+    infinite derivative gives NaN. So an unbounded operation that only such branches use gets the
+    input 1 in these cases: `where(u > 0, log(u), 0)` becomes
+    `where(u > 0, log(where(u > 0, u, 1)), 0)`. Conditions have no gradient and do not change.
+    """
+    graph = step.graph
+    order = graph.needed_for([*step.results])
+    uses = _choices_of_uses(step, order)
+    guarded: dict[int, int] = {}
+    for node in order:
+        op, inputs, value = graph.nodes[node]
+        if graph.is_condition(node) or graph.is_constant(node):
+            guarded[node] = node
+            continue
+
+        new_inputs = [guarded[i] for i in inputs]
+        choices = [choice for choice in uses.get(node, ()) if choice is not None]
+        if choices and None not in uses[node] and _is_unbounded(graph, node):
+            position = OPERATIONS[op].unbounded_in
+            assert position is not None
+            choice = _joined(graph, "or", choices)
+            new_inputs[position] = _where(graph, choice, new_inputs[position], graph.number(1))
+
+        guarded[node] = graph.add(op, *new_inputs, value=value)
+    return [guarded[node] for node in step.results]
+
+
+def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
+    """The choices under which the gradient of each node is not 0; None is always."""
+    graph = step.graph
+    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
+
+    # All users of a node are before it in this order.
+    for node in reversed(order):
+        choices = uses.get(node, set())
+        inputs = graph.nodes[node].inputs
+        if graph.nodes[node].op == "where":
+            condition, *branches = inputs
+            for branch, is_true in zip(branches, (True, False), strict=True):
+                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
+                uses.setdefault(branch, set()).update(nested)
+        elif not graph.is_condition(node):
+            for i in inputs:
+                uses.setdefault(i, set()).update(choices)
+    return uses
 
 
 # Program texts

@@ -185,7 +185,7 @@ class Graph:
     def add(self, op: str, *inputs: int, value: str | float | None = None) -> int:
         """The index of the node; an operation on numbers alone becomes a number.
 
-        A `where` whose condition compares numbers becomes the branch that is taken.
+        If the condition of a `where` compares numbers, the node is the branch that is taken.
         """
         operation = OPERATIONS[op]
         numbers = [self.number_of(i) for i in inputs]
@@ -279,7 +279,7 @@ class Step:
         initial: Values of the states before the first step.
         after: Nodes of the states after the step.
         spike: Node of the spike, or None for a read-out.
-        names: Names that the source gives to nodes, for texts that people read.
+        names: Names of nodes in the source of the page, for readable texts.
     """
 
     name: str

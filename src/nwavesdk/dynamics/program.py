@@ -1,7 +1,7 @@
 """`Program`: a neuron as texts that torch, numba and Triton run, and the values that they save.
 
 A program text is a plain Python function that returns a tuple. Its open names are `m` (the maths),
-`spike` and `surrogate`. Each machine gives them a meaning.
+`spike` and `surrogate`. Each machine has its own functions for them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -219,7 +219,7 @@ class Program:
         return self._query("query", [*self._step.after])
 
     def named_value(self, name: str) -> QueryText:
-        """A value to which the page gives that name; only if it was saved for a record."""
+        """The value with that name on the page; only if it was saved for a record."""
         # If a name is assigned again, the last value counts.
         *_, node = (node for node, assigned in self._step.names.items() if assigned == name)
         return self._query("query", [node])

@@ -1,4 +1,4 @@
-"""The words of pages: functions that only solvers give a meaning, and the kinds of constants."""
+"""The words of pages: functions that have a meaning only in solvers, and the kinds of constants."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class PageError(ValueError):
-    """A function cannot be the page of a neuron; the text names line and reason.
+    """A function cannot be the page of a neuron; the message has the line and the reason.
 
     Example:
         >>> from nwavesdk.layers import neuron

@@ -116,9 +116,9 @@ def fluct_init(
 
     Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
     The synapses of `nwavesdk.layers`, `nn.Linear` and the convolutions of torch are initialized.
-    Pruned weights stay 0, and n counts the others. Delays have their values of `eval()`, and do not
-    change. In a convolution, an output channel takes the role of a neuron: it has one mean and one
-    spread, and is dead if none of its neurons fires. n is then the mean over positions.
+    Pruned weights stay 0, and n does not count them. Delays have their values of `eval()`, and do
+    not change. In a convolution, an output channel takes the role of a neuron: it has one mean and
+    one spread, and is dead if none of its neurons fires. n is then the mean over positions.
 
     Front ends do not change: set them first with `frontend_firing_init`. Nor do weights of
     read-outs, after which no spiking layer runs, and weights in front of a norm. The model changes

@@ -186,7 +186,7 @@ class Fluctuation:
             reachable = float((self._std_for_unit_xi(mu_u, share) / mean.abs()).min())
             raise ValueError(
                 f"fluct_init: xi {xi:g} of {self.title} is not reachable with mu_u={mu_u:g}, "
-                "because the mean weight alone makes more fluctuation: pass xi up to "
+                "because the mean weight alone causes more fluctuation: pass xi up to "
                 f"{reachable:.3g}, or a mu_u nearer to 0."
             )
 
@@ -269,7 +269,7 @@ class Fluctuation:
         )
 
     def _measure_xi(self) -> float:
-        """The distance from threshold of the membranes that the charges make without spikes."""
+        """The distance of membranes without spikes from threshold [standard deviations]."""
         recurrent = self.driven.layer.effective_recurrent_weights()
         parts = []
         for x in self.inputs:
@@ -376,7 +376,7 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
 def _copy_for_measurement(layer: NeuronLayer) -> NeuronLayer:
     """A copy at rest on the ideal chip."""
     probe = copy.deepcopy(layer)
-    # All solvers give the same states, and this one accepts any length.
+    # All solvers compute the same states, and "auto" accepts any length.
     probe.solver = "auto"
     probe.set_device("cpu")
     ChipInstance(None).hold(probe)

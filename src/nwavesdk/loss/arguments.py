@@ -108,7 +108,7 @@ def check_options(owner: str, **options: Any) -> list[Any]:
 
     Raises:
         ValueError: If an option is out of its range, or a target for the right class is not above
-            the target for the others.
+            the target for the other classes.
     """
     values = {name: _CHECKS[name](owner, name, value) for name, value in options.items()}
 

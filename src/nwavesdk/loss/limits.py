@@ -84,7 +84,7 @@ def rate_bounds_loss(
         loss = Σ over layers i of the mean over neurons of max(lower - r, 0)² + max(r - upper, 0)²
 
     r is the mean rate over all valid steps of the batch: of each neuron, or, with `per="layer"`, of
-    the layer as a whole, which leaves its neurons free to specialize.
+    the whole layer, so that its neurons can specialize.
 
     Args:
         spikes_list: Spikes of each layer, [B, T, N_i], as in the records of

@@ -169,7 +169,7 @@ def rate_mse(
         num_classes: Number of populations; None is one neuron per class.
         high_rate: Target rate of the right class [spikes per step and neuron]; the defaults equal
             the defaults of `balanced_population_mse`.
-        low_rate: Target rate of the others [spikes per step and neuron].
+        low_rate: Target rate of the other classes [spikes per step and neuron].
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -262,7 +262,7 @@ def balanced_population_mse(
         targets: Class indices, [B].
         num_classes: Number of groups.
         high_rate: Target rate of the right class's neurons [spikes per step].
-        low_rate: Target rate of the others [spikes per step].
+        low_rate: Target rate of the other classes [spikes per step].
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -347,7 +347,7 @@ class RateMSE(LossModule):
     Args:
         num_classes: Number of populations; None is one neuron per class.
         high_rate: Target rate of the right class [spikes per step and neuron].
-        low_rate: Target rate of the others [spikes per step and neuron].
+        low_rate: Target rate of the other classes [spikes per step and neuron].
 
     Example:
         >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]])

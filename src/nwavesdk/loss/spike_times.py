@@ -181,7 +181,7 @@ def first_spike_cross_entropy(
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
         num_classes: Number of populations; None is one neuron per class.
-        scale: Lead that makes a class e times as likely [steps].
+        scale: Lead with which a class is e times as likely [steps].
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -216,7 +216,7 @@ class FirstSpikeCrossEntropy(LossModule):
 
     Args:
         num_classes: Number of populations; None is one neuron per class.
-        scale: Lead that makes a class e times as likely [steps].
+        scale: Lead with which a class is e times as likely [steps].
 
     Example:
         >>> import torch
