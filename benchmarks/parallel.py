@@ -3,10 +3,9 @@
 Run: python -m benchmarks.parallel [--quick]
 
 For each neuron, decay and drive, the first table has: chunks, passes, dependent steps over T, work
-over the serial pass, how many neurons were proven by brackets and how many were finished serially,
-the iterates of the plain iteration, the scans of the jump, and how many spikes differ from the
-serial pass in float32. With chunks and the jump none may differ; otherwise the run ends with an
-error. The second table has the time of forward and backward against the serial kernel, on the CPU
+over the serial pass, and how many neurons were proven by brackets and how many were finished
+serially. No spike may differ from the serial pass in float32; otherwise the run ends with an error.
+The second table has the time of forward and backward against the serial kernel, on the CPU
 and, if there is one, on a CUDA device, and the choice of the cost model. Numbers are stored in the
 results of this machine, with a plot.
 """
@@ -26,15 +25,13 @@ from nwavesdk.dynamics import H1_PAGES, LIF_PAGES, Neuron
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
 from nwavesdk.solvers import Problem, Spec, choose_solver, solve
 from nwavesdk.solvers.parallel.chunks import Effort, forward_chunks
-from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
 from nwavesdk.surrogate import fast_sigmoid
 
 PAGES = [LIF_PAGES[reset] for reset in ("none", "zero", "subtraction")] + [*H1_PAGES.values()]
 NEURONS = {page.neuron.name: page.neuron for page in PAGES}
 BETAS = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99]
 DRIVES = ["gaussian", "poisson", "regular"]
-SHORT = 2000
-LENGTHS = (SHORT, 20_000)
+LENGTHS = (2000, 20_000)
 N = 32
 TIMED = [
     (lanes, T)
@@ -80,14 +77,9 @@ def efforts() -> Iterator[dict[str, Any]]:
 def _effort(neuron: Neuron, name: str, beta: float, kind: str, T: int) -> dict[str, Any]:
     p = problem(neuron, drive(kind, T, N, beta), beta)
     recorded: list[Effort] = []
-    counts: dict[str, list[int]] = {}
     spikes = solve(p, "serial").spikes
-    differ = {"chunks": int((forward_chunks(p, efforts=recorded).spikes != spikes).sum())}
-    if T == SHORT:
-        for form, forward in (("iteration", forward_iteration), ("jump", forward_jump)):
-            counts[form] = []
-            differ[form] = int((forward(p, iterates=counts[form]).spikes != spikes).sum())
-    if differ["chunks"] or differ.get("jump"):
+    differ = int((forward_chunks(p, efforts=recorded).spikes != spikes).sum())
+    if differ:
         raise RuntimeError(
             f"{name}, decay {beta}, {kind}, T = {T}: {differ} spikes differ from the serial pass"
         )
@@ -105,10 +97,6 @@ def _effort(neuron: Neuron, name: str, beta: float, kind: str, T: int) -> dict[s
         "work": effort.work / spikes.numel(),
         "bracketed": effort.bracketed / N,
         "serial": effort.serial / N,
-        "differ_per_million": {
-            form: 1e6 * count / spikes.numel() for form, count in differ.items()
-        },
-        **{f"{form}s": count[0] for form, count in counts.items()},
     }
 
 
@@ -158,9 +146,6 @@ EFFORT_COLUMNS = {
     "work": (7, ".1f", lambda r: r["work"]),
     "brackets": (10, ".0%", lambda r: r["bracketed"]),
     "serially": (10, ".0%", lambda r: r["serial"]),
-    "iterates": (10, "", lambda r: r.get("iterations", "-")),
-    "scans": (7, "", lambda r: r.get("jumps", "-")),
-    "iteration differs/million": (27, "", lambda r: r["differ_per_million"].get("iteration", "-")),
 }
 """Width (negative: left-aligned), format and value of each column of the first table."""
 TIME_COLUMNS = {

@@ -13,7 +13,7 @@ import torch
 from nwavesdk.dynamics import LIF_PAGES
 from nwavesdk.solvers import Problem, Spec
 from nwavesdk.solvers.cpu import passes, serial
-from nwavesdk.solvers.problem import SolutionGradient
+from nwavesdk.solvers.problem import ResultGradient
 from nwavesdk.surrogate import Surrogate, fast_sigmoid, sigmoid
 
 SIZES = [(2**i, 1, 128) for i in range(5, 12)] + [(2**i, 100, 64) for i in range(1, 7)]
@@ -27,7 +27,7 @@ def passes_of(size: tuple[int, int, int], surrogate: Surrogate) -> list[Callable
     spec = Spec(LIF_PAGES["subtraction"].neuron, surrogate)
     problem = Problem(spec, 0.4 * torch.rand(size), (torch.zeros(B, N),), constants)
     solution = serial.forward_cpu(problem)
-    grads = SolutionGradient(torch.rand(size), None, (None,))
+    grads = ResultGradient(torch.rand(size), None, (None,))
     return [
         lambda: serial.forward_cpu(problem),
         lambda: serial.backward_cpu(problem, solution, grads, learns_constants=False),

@@ -155,7 +155,6 @@ FILE_OPTIONS = [
     ("slopes x", "--plot", ".png"),
     ("slopes x", "--page", ""),
     ("export x", "--out", ""),
-    ("tune-kernels", "--out", ""),
 ]
 
 
@@ -214,7 +213,6 @@ def test_folders_that_cannot_be_made_are_rejected_before_any_work(
         ("chips x", "--no-plot", "--plot=a.png"),
         ("slopes x", "--no-plot", "--plot=a.png"),
         ("slopes x", "--no-plot", "--page=a.html"),
-        ("tune-kernels", "--reset", "--out=a.toml"),
         ("compare --out x", "--ray", "--jobs=2"),
     ],
 )

@@ -105,7 +105,6 @@ def test_info_lists_versions_and_extras() -> None:
     assert {"train", "demo", "dev"} <= set(report["extras"])
     for extra in report["extras"].values():
         assert extra["complete"] == (not extra["missing"])
-    assert report["crossovers"] == "shipped"
     assert "torch" in nwave("info").stdout
 
 

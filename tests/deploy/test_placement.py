@@ -186,7 +186,7 @@ def test_as_few_layers_are_split_as_possible():
 
 
 def test_a_search_that_would_not_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(placement, "MOST_TRIES", 5)
+    monkeypatch.setattr(placement, "MAX_TRIES", 5)
     net = chip_net("h1v1", sizes=(7, 9, 11, 13, 15, 17), n_inputs=5, frontend=False)
     with pytest.raises(
         ValueError, match="no placement of 6 layers on 4 cores was found in 5 tries"

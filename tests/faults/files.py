@@ -111,10 +111,6 @@ def subjects(world: World) -> dict[str, list[Reader]]:
             Reader(("map", str(world / "chip"), "--chip", "profile.toml", "--no-plot")),
             Reader(("data", tones, *_DATA, "--chip", "profile.toml", "--duration", "0.2")),
         ],
-        "crossover.toml": [
-            Reader(("info",), {"NWAVESDK_CROSSOVER": "crossover.toml"}),
-            Reader(("tune-kernels", "--out", "crossover.toml")),
-        ],
         "cache": [
             Reader(("data", tones, *_DATA_CHIP, "--json"), {"NWAVESDK_CACHE": "cache"}),
         ],

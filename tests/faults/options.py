@@ -66,7 +66,6 @@ BASES = {
     "surrogates": Base((), ("--no-plot",)),
     "train": Base((), _TRAIN),
     "tune": Base(("search/search.toml",), ("--out", "search"), ("search",)),
-    "tune-kernels": Base((), ("--out", "table.toml")),
 }
 # The package without which a command has one error only.
 NEEDS = {"import": "nir", "nir": "nir", "tune": "ray"}

@@ -2,9 +2,8 @@
 
 A command starts in milliseconds instead of seconds, so that thousands of them can be tried. It
 runs as the console script does: its own session, folder, variables and output, one thread, and
-whatever Python does at its end. Three things differ: `nwave compare` forks its processes, `nwave
-tune-kernels` measures nothing, and pictures of a run are one fixed PNG unless a setting asks for
-real ones.
+whatever Python does at its end. Two things differ: `nwave compare` forks its processes, and
+pictures of a run are one fixed PNG unless a setting asks for real ones.
 """
 
 import atexit
@@ -229,12 +228,9 @@ def _limit(setting: Setting) -> None:
 
 def _replace(setting: Setting) -> None:
     """Replace what takes long; see the description of this file."""
-    from nwavesdk.solvers.sparse.crossover import shipped_table
-
     fork = multiprocessing.get_context("fork")
     patch = pytest.MonkeyPatch()  # never undone: the process runs one command
     patch.setattr("nwavesdk.analysis.study.executors.multiprocessing.get_context", lambda *_: fork)
-    patch.setattr("nwavesdk.solvers.sparse.tuner.tune", lambda _: shipped_table())
     if not setting.draws:
         patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: PNG)
 

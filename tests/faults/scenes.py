@@ -177,7 +177,6 @@ def scenes(world: World) -> dict[str, Scene]:
     writers = {
         "export": ("export", chip_run, "--out", "out.chip"),
         "page": (*slopes, "--page", "page.html", "--plot", "plot.png"),
-        "tune": ("tune-kernels", "--out", "table.toml"),
     }
     listed = [
         train_scene(),

@@ -49,7 +49,7 @@ class World:
         path: The folder, with `tones` (wavs by class), `regression` (wavs and targets), `run` and
             `chip` (finished runs), `half` (a run that was interrupted), `study` (a finished study),
             `folds` (a finished cross-validation), `search` (a finished search),
-            `export.safetensors`, `profile.toml`, `crossover.toml`, `graph.nir` (empty without the
+            `export.safetensors`, `profile.toml`, `graph.nir` (empty without the
             extra `interop`), `cache`, and a data set of each other format.
     """
 
@@ -80,15 +80,13 @@ def make_world(path: Path) -> World:
         small_data.FORMATS[name](path / name)
     package = Path(nwavesdk.__file__).parent
     shutil.copyfile(package / "chip" / "profiles" / "h1v1.toml", path / "profile.toml")
-    shutil.copyfile(package / "solvers" / "sparse" / "crossover.toml", path / "crossover.toml")
     tones = str(path / "tones")
-    table = {"NWAVESDK_CROSSOVER": str(path / "crossover.toml")}
     cache = {"NWAVESDK_CACHE": str(path / "cache")}
     functions = {"half": _write_half, "search": _write_search}
     for line in COMMANDS:
         words = line.replace("TONES", tones).split()
         # `nwave data` alone fills the cache of the world.
-        setting = Setting(table | cache if words[0] == "data" else table)
+        setting = Setting(cache if words[0] == "data" else {})
         if function := functions.get(words[0]):
             outcome = run(words[1:], path, setting, function)
         else:

@@ -25,8 +25,10 @@ from nwavesdk.layers import (
     detach_state,
     prepare_net,
 )
-from nwavesdk.layers.plan import MOST_PLANS
+from nwavesdk.layers.plan import MAX_PLANS
 from nwavesdk.surrogate import atan, custom
+
+CALL_SETTINGS = sys.modules[NeuronLayer.__module__].CALL_SETTINGS
 
 TAU = 10e-3
 N = 7
@@ -275,11 +277,11 @@ def test_hooks_on_saved_tensors_may_be_disabled():
 
 def test_a_layer_keeps_a_limited_number_of_plans():
     layer = LIFLayer(N, TAU)
-    for B in range(1, 2 * MOST_PLANS):
+    for B in range(1, 2 * MAX_PLANS):
         prepare_net(layer)
         layer(torch.rand(B, N))
-        assert len(layer._plans) <= MOST_PLANS
-    assert len(layer._plans) == MOST_PLANS
+        assert len(layer._plans) <= MAX_PLANS
+    assert len(layer._plans) == MAX_PLANS
 
 
 def test_copies_and_pickles_carry_no_plan():
@@ -430,6 +432,22 @@ def test_a_state_or_recurrent_weights_of_other_sizes_are_refused(is_planned, in_
         call(recurrent)
 
 
+@pytest.mark.parametrize("options", [{}, {"saved_dtype": "bfloat16"}, {"solver": "compasso"}])
+def test_a_constant_that_changes_before_backward_does_not_change_the_gradient(options):
+    layer = LIFLayer(N, TAU, [0.8] * N, learn_thresholds=True, detach_reset=False, **options)
+    layer.double()
+    gradients = []
+    for change in (1.0, 0.5):
+        prepare_net(layer)
+        x = drive((2, 600, N), torch.float64)
+        spk, _ = layer(x)
+        with torch.no_grad():
+            layer.thresholds.mul_(change)
+        spk.sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(*gradients)
+
+
 def test_a_default_device_is_not_that_of_a_call():
     layer = LIFLayer(N, TAU, learn_taus=True)
     prepare_net(layer)
@@ -547,6 +565,48 @@ def test_the_same_module_may_run_twice_in_a_net():
     prepare_net(net)
     x = torch.full((1, N), 2.0)
     assert torch.equal(net(x)[1], torch.full((1, N), 0.5))
+
+
+# What a call reads of a layer and a plan need not compare: what is fixed when it is built, what is
+# compared with the page and the constants, and what belongs to one call.
+NOT_SETTINGS = {
+    *("features", "_keys", "_given", "_parameters", "_buffers", "_modules", "_ring_steps"),
+    *("reset_mechanism", "log_taus", "thresholds", "_spec_name"),
+    *("recurrent_weights", "_recurrent"),
+    *("_states", "_last_spikes", "_state_pass", "last_solver", "on_call"),
+}
+
+
+def attributes_read(layer):
+    """The attributes of the instance that a call without a plan reads."""
+    prepare_net(layer)
+    names = set()
+    kind = type(layer)
+
+    class Recorded(kind):
+        def __getattribute__(self, name):
+            if name in object.__getattribute__(self, "__dict__"):
+                names.add(name)
+            return object.__getattribute__(self, name)
+
+    layer.__class__ = Recorded
+    for _ in range(2):
+        layer._solve(torch.rand(2, 900, N), needs_membrane=True)
+    layer.__class__ = kind
+    return names
+
+
+def test_the_settings_of_a_plan_are_what_a_call_reads():
+    chip = H1v1Layer(N, TAU, ileak_mismatch=True, layer_topology="RC", device="cpu")
+    layers = [
+        LIFLayer(N, TAU),
+        LIFLayer(N, TAU, layer_topology="RC"),
+        LIFLayer(N, TAU, device="gpu"),
+        LIFLayer(N, TAU, spike_grad=lambda z: z.sigmoid()),
+    ]
+    read = set().union(*map(attributes_read, layers)) - NOT_SETTINGS
+    assert read == set(CALL_SETTINGS)
+    assert attributes_read(chip) - NOT_SETTINGS <= {*CALL_SETTINGS, "_mismatch"}
 
 
 def python_calls(call):

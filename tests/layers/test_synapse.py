@@ -21,8 +21,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.solvers.sparse import crossover
-from nwavesdk.solvers.sparse.crossover import CrossoverTable
+from nwavesdk.solvers.sparse.limits import Limits
 from tolerances import GRADIENT, assert_close
 
 SYNAPSES = {
@@ -237,20 +236,13 @@ def test_a_subclass_may_change_weight_and_charge():
         assert torch.equal(doubling(x), 2 * (x @ doubling.weight))
 
 
-def test_a_planned_call_obeys_the_table_in_use():
-    never, always = (
-        CrossoverTable((8,), (8,), (8,), *[(((density,),),)] * 3) for density in (0.0, 1.0)
-    )
+def test_a_planned_call_takes_the_product_of_its_setting():
     synapse = LIFSynapse(64, 32)
     x = torch.rand(7, 64)
     exact = x.double() @ synapse.weight.double()
     results = []
-    try:
-        for table in (never, always, never):
-            crossover.use_table(table)
-            results.append([synapse(x) for _ in range(2)])
-    finally:
-        crossover.use_table(None)
+    for synapse.product in ("dense", "sparse", "dense"):
+        results.append([synapse(x) for _ in range(2)])
     assert all(torch.equal(*pair) for pair in results)
     assert torch.equal(results[0][0], results[2][0])
     assert not torch.equal(results[0][0], results[1][0])  # another order of the sums
@@ -260,27 +252,25 @@ def test_a_planned_call_obeys_the_table_in_use():
 @pytest.mark.parametrize("rows", [10, 100])
 @pytest.mark.parametrize("name", SYNAPSES)
 @pytest.mark.parametrize("limits", list(itertools.product((0.0, 0.5), repeat=3)))
-def test_values_and_gradients_are_right_for_any_table(name, limits, rows):
+def test_values_and_gradients_are_right_for_any_limits(monkeypatch, name, limits, rows):
     synapse = prepared(name, 40, 20).double()
     prepare_net(synapse)
-    crossover.use_table(CrossoverTable((8,), (8,), (8,), *[(((d,),),) for d in limits]))
-    try:
-        for density in (0.1, 0.9):
-            x = (torch.rand(rows, 40, dtype=torch.float64) < density).double().requires_grad_()
-            counted = x.detach().clone().requires_grad_()
-            counted.nonzeros = int(x.count_nonzero())
-            up = torch.randn(rows, 20, dtype=torch.float64)
-            expected = torch.autograd.grad(product(synapse, x), (x, synapse.weight), up)
-            for given in (x, counted):
-                y = synapse(given)
-                assert_close(y, product(synapse, x), GRADIENT, "with graph")
-                with torch.no_grad():
-                    assert_close(synapse(given), y.detach(), GRADIENT, "without graph")
-                got = torch.autograd.grad(y, (given, synapse.weight), up)
-                for one, other in zip(got, expected, strict=True):
-                    assert_close(one, other, GRADIENT, "gradient")
-    finally:
-        crossover.use_table(None)
+    counts = Limits(*(int(d * rows * 40) if d else -1 for d in limits))
+    monkeypatch.setattr("nwavesdk.solvers.sparse.product.sparse_limits", lambda *_: counts)
+    for density in (0.1, 0.9):
+        x = (torch.rand(rows, 40, dtype=torch.float64) < density).double().requires_grad_()
+        counted = x.detach().clone().requires_grad_()
+        counted.nonzeros = int(x.count_nonzero())
+        up = torch.randn(rows, 20, dtype=torch.float64)
+        expected = torch.autograd.grad(product(synapse, x), (x, synapse.weight), up)
+        for given in (x, counted):
+            y = synapse(given)
+            assert_close(y, product(synapse, x), GRADIENT, "with graph")
+            with torch.no_grad():
+                assert_close(synapse(given), y.detach(), GRADIENT, "without graph")
+            got = torch.autograd.grad(y, (given, synapse.weight), up)
+            for one, other in zip(got, expected, strict=True):
+                assert_close(one, other, GRADIENT, "gradient")
 
 
 def test_a_synapse_has_at_most_eight_plans():

@@ -1,4 +1,4 @@
-"""Nets with norms over batch and time in chunks: values, gradients, statistics, memory, errors."""
+"""Nets in chunks, with norms and without: values, gradients, statistics, memory, errors."""
 
 import itertools
 
@@ -25,6 +25,7 @@ from tolerances import GRADIENT, assert_close
 B, T = 4, 23
 LENGTHS = torch.tensor([23, 4, 12, 9])
 NORMS = {
+    "none": lambda _: nn.Identity(),
     "torch": nn.BatchNorm1d,
     "plain": TimeBatchNorm,
     "tdBN": ThresholdBatchNorm,
@@ -177,16 +178,19 @@ def test_images_with_batch_norm_run_in_chunks():
     require_same(results[1], results[0])
 
 
-def test_backward_runs_twice_and_for_some_of_the_leaves():
+@pytest.mark.parametrize("norm", ["none", "plain"])
+@pytest.mark.parametrize("output", [0, 1])
+def test_backward_runs_twice_from_either_output_and_for_some_of_the_leaves(norm, output):
     x = (torch.rand(B, T, 5) < 0.4).float().requires_grad_()
+    factors = torch.rand(B, T, 3)
     results = []
     for checkpoint in None, 7:
-        net = dense_net(TimeBatchNorm, checkpoint)
+        net = dense_net(NORMS[norm], checkpoint)
         prepare_net(net)
         torch.manual_seed(7)
-        loss = net(x)[1].square().sum()
+        loss = (factors * net(x)[output]).square().sum()
         last = torch.autograd.grad(loss, net[-3].weight, retain_graph=True)
-        some = torch.autograd.grad(loss, [net[1].weight], retain_graph=True)
+        some = torch.autograd.grad(loss, [net[0].weight], retain_graph=True)
         leaves = [x, *net.parameters()]
         grads = torch.autograd.grad(loss, leaves, retain_graph=True)
         again = torch.autograd.grad(loss, leaves)
@@ -209,12 +213,16 @@ def test_a_loss_of_a_few_steps_has_its_gradients():
         assert_close(got, expected, GRADIENT, "gradient")
 
 
-@pytest.mark.parametrize("norm", [TimeBatchNorm, Block])
-def test_a_net_with_norms_does_not_run_again_after_a_change(norm):
+@pytest.mark.parametrize("norm", [NORMS["none"], TimeBatchNorm, Block])
+@pytest.mark.parametrize("changes_mode", [True, False])
+def test_a_net_does_not_run_again_after_a_change(norm, changes_mode):
     net = dense_net(norm, 7)
     prepare_net(net)
     loss = net(torch.rand(B, T, 5))[1].sum()
-    net.eval()
+    if changes_mode:
+        net.eval()
+    else:
+        nn.init.ones_(net[0].weight)
     with pytest.raises(RuntimeError, match="its weights were changed or its mode switched since"):
         loss.backward()
 

@@ -12,7 +12,6 @@ from torch.nn.utils import parametrizations, prune
 from nwavesdk.layers import (
     DelayedSynapse,
     Dropout,
-    H1v1Synapse,
     H1v2Synapse,
     LIFLayer,
     LIFSynapse,
@@ -234,13 +233,6 @@ def varying(norm):
     return norm
 
 
-def chip(scale=1.0, shift=0.0, kind=H1v2Synapse, **options):
-    norm = TimeBatchNorm(C)
-    nn.init.constant_(norm.weight, scale)
-    nn.init.constant_(norm.bias, shift)
-    return chain(kind(5, C, **options), norm)
-
-
 norm = TimeBatchNorm
 REASONS = {
     "mode": (lambda: chain(LIFSynapse(5, C), norm(C)).train(), r"in train\(\) and has the statis"),
@@ -292,18 +284,9 @@ REASONS = {
         "LIFSynapse '0' has hooks, which would see other values",
     ),
     "hooks of the norm": (lambda: chain(LIFSynapse(5, C), hooked(norm(C))), "it has hooks"),
-    "chip without bias": (
-        lambda: chip(shift=0.25),
-        "H1v2Synapse '0' has no bias, and the norm adds up to 0.25",
-    ),
-    "range of a chip": (
-        lambda: chip(scale=50.0),
-        "H1v2Synapse '0' would have weights up to .*, beyond the .* of its chip",
-    ),
-    "quantization": (lambda: chip(quantization_bits=5), "'0' quantizes its weights"),
-    "mismatch": (
-        lambda: chip(kind=H1v1Synapse, stddev=0.1),
-        "'0' has mismatch, which would not be scaled",
+    "chip": (
+        lambda: chain(H1v2Synapse(5, C), norm(C)),
+        "H1v2Synapse '0' is of a chip, and has no bias",
     ),
 }
 
@@ -319,16 +302,6 @@ def test_what_is_not_folded_has_a_reason(case):
     assert type(result.net.get_submodule(name)) is type(net.get_submodule(name))
     for before, after in zip(net.parameters(), result.net.parameters(), strict=True):
         assert torch.equal(before, after)
-
-
-def test_a_norm_folds_into_the_charge_of_a_chip():
-    net = chip(scale=0.5).double()
-    result = fold(net)
-    assert result.folded == {"1": "0"}
-    x = torch.rand(B, T, 5, dtype=torch.float64)
-    for model in net, result.net:
-        prepare_net(model)
-    assert_close(result.net(x)[0], net(x)[0], STATE, "charge")
 
 
 def test_fold_takes_a_module():

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from contract import MORE_NEURONS, NEURONS, SURROGATES
-from nwavesdk.solvers import Problem, Solution, Spec, solve, spike_argument
+from nwavesdk.solvers import PassResult, Problem, Spec, solve, spike_argument
+from nwavesdk.solvers.problem import ProblemGradient
 from pairwise import pairwise
 from tolerances import GRADIENT, NEAR_THRESHOLD, STATE, assert_close
 
@@ -64,7 +65,7 @@ def leaves(p: Problem) -> Problem:
 
 def gradients(
     p: Problem,
-    solution: Solution,
+    solution: PassResult,
     upstream: str = "dense",
     until: Tensor | None = None,
     *,
@@ -144,3 +145,10 @@ def compare_until_near_threshold(p: Problem, solver: str) -> Tensor:
     for i, (mine, theirs) in enumerate(pairs):
         assert_close(mine, theirs, GRADIENT, f"gradient {i}")
     return until
+
+
+def tensors_of(gradient: ProblemGradient) -> list[Tensor]:
+    """The tensors of a backward pass; gradients of constants are summed over the batch."""
+    constants = [] if gradient.constants is None else [*gradient.constants.sum(1)]
+    recurrence = [g for g in (gradient.recurrent, gradient.spikes) if g is not None]
+    return [gradient.x, *gradient.states, *constants, *recurrence]

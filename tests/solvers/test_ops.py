@@ -115,9 +115,9 @@ def test_opcheck(case):
     saved = outputs[mem + K :]
     # No gradient arrives at the membrane.
     grads = [torch.randn_like(spikes), *([None] if mem else []), *map(torch.randn_like, last)]
-    flat = [*p.states, *p.constants, *saved, *recurrence, *([spikes] if recurrent else [])]
-    tensors = [t.detach() for t in flat]  # the layout of `flatten_call`
-    arguments = (grads, tensors, name, "serial", mem, saves, learns, recurrent)
+    lists = p.states, p.constants, saved, recurrence, [spikes] if recurrent else []
+    tensors = [[t.detach() for t in tensors] for tensors in lists]
+    arguments = (grads, *tensors, name, "serial", mem, saves, learns)
     torch.library.opcheck(_adjoint_operator, arguments)
 
 
@@ -339,7 +339,7 @@ def test_a_solution_of_the_operators_is_that_of_sweep():
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("solver", ["auto", "compasso", "compasso-jump"])
+@pytest.mark.parametrize("solver", ["auto", "compasso"])
 def test_a_net_on_compasso_compiles_for_every_length(solver):
     torch._dynamo.reset()
     options = {"device": "gpu", "solver": solver}

@@ -2,7 +2,7 @@
 
 A job computes a part of the chips. A part consists of whole tiles of `nwavesdk.deploy.chip_series`:
 the chips of a tile are computed together, so rounding may depend on which chips share a tile. Jobs
-use the threads and crossovers of the process that submits them.
+use the threads of the process that submits them.
 """
 
 from collections.abc import Callable, Sequence

@@ -47,7 +47,7 @@ GROUPS = {
     "Look into": ("data", "net", "neurons", "surrogates", "diagnose", "slopes"),
     "Chip": ("check", "map", "chips"),
     "Exchange": ("export", "import", "nir"),
-    "This machine": ("info", "kernels", "tune-kernels"),
+    "This machine": ("info", "kernels"),
 }
 
 # Names that other libraries give to options.

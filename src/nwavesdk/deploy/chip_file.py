@@ -11,7 +11,7 @@ A file that is read is not trusted. `deploy/chip_header.py` has the schema.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from nwavesdk.layers import SpikingSequential, family_of
 __all__ = ["export", "load_export", "pack_net", "read_header", "unpack_net"]
 
 # A chip of 4,096 neurons with all-to-all weights has a quarter of this.
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 
 
 def export(
@@ -87,7 +87,7 @@ def export(
     path = Path(path)
     check_target(path)
     content = pack_net(model, profile, about)
-    header = read_header_of(content, path)
+    header, _, _ = _unpack(content, path)
     write_atomically(path, content)
     return header
 
@@ -97,13 +97,8 @@ def pack_net(
 ) -> bytes:
     """The content of the chip file of a net; see `export`."""
     stages, chip = stages_and_profile(model, profile, "export")
-    try:
-        _check_limits(model, chip)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}: train it for the chip, or call nwavesdk.deploy.project(model) and test it "
-            "again."
-        ) from None
+    remedy = "train it for the chip, or call nwavesdk.deploy.project(model) and test it again"
+    _check_limits(model, chip, f": {remedy}.")
     if about is not None and not isinstance(about, Mapping):
         raise TypeError(f"export: about must be a mapping, got {shown(about)}.")
     bits = chip.count("weight_bits")
@@ -114,37 +109,6 @@ def pack_net(
         "placement": [vars(piece) for piece in place_stages(stages, chip).pieces],
         "about": dict(about or {}),
     }
-    text = _header_text(header)
-    tensors: dict[str, Tensor] = {}
-    for stage in stages:
-        for edge in stage.edges:
-            quantizer = Quantizer(weight_bits(edge) or bits, chip.number("weight_limit"))
-            tensors[edge.name] = quantizer.integers(edge.weight.detach()).cpu().contiguous()
-        log_taus = stage.layer.log_taus.detach()
-        tensors[f"{stage.name}.log_taus"] = log_taus.cpu().contiguous()
-        if log_taus.dtype == torch.float64:
-            tensors[f"{stage.name}.taus"] = stage.layer.taus.detach().cpu().contiguous()
-    safetensors = require("safetensors.torch", "train")
-    content = _add_texts(safetensors.save(tensors), {"chip": text, "sha256": UNSEALED})
-    content = seal(content)
-    if len(content) > MOST_BYTES:
-        raise ValueError(
-            f"the net is too large for a chip file: {len(content):,} bytes, expected at most "
-            f"{MOST_BYTES:,}: make layers smaller."
-        )
-    return content
-
-
-def _add_texts(content: bytes, texts: Mapping[str, str]) -> bytes:
-    """Add texts to a safetensors file; `save` would write them in random order."""
-    data = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps({"__metadata__": texts, **json.loads(content[8:data])}).encode()
-    header += b" " * (-len(header) % 8)  # Tensors are aligned.
-    return len(header).to_bytes(8, "little") + header + content[data:]
-
-
-def _header_text(header: Mapping[str, Any]) -> str:
-    """The header as JSON that `read_header` accepts."""
     try:
         text = json.dumps(header, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -153,7 +117,36 @@ def _header_text(header: Mapping[str, Any]) -> str:
             f"{shown(header['about'])}: remove the rest."
         ) from None
     Header.of(parse_json(text.encode(), "the header of the chip file"), "export")
-    return text
+
+    on_cpu = {name: tensor.cpu().contiguous() for name, tensor in _tensors_of(stages, chip)}
+    saved = require("safetensors.torch", "train").save(on_cpu)
+    content = seal(_add_texts(saved, {"chip": text, "sha256": UNSEALED}))
+    if len(content) > MAX_BYTES:
+        raise ValueError(
+            f"the net is too large for a chip file: {len(content):,} bytes, expected at most "
+            f"{MAX_BYTES:,}: make layers smaller."
+        )
+    return content
+
+
+def _tensors_of(stages: Sequence[Stage], chip: Profile) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a net by name."""
+    bits = chip.count("weight_bits")
+    for stage in stages:
+        for edge in stage.edges:
+            quantizer = Quantizer(weight_bits(edge) or bits, chip.number("weight_limit"))
+            yield edge.name, quantizer.integers(edge.weight.detach())
+        yield f"{stage.name}.log_taus", stage.layer.log_taus.detach()
+        if stage.layer.log_taus.dtype == torch.float64:
+            yield f"{stage.name}.taus", stage.layer.taus.detach()
+
+
+def _add_texts(content: bytes, texts: Mapping[str, str]) -> bytes:
+    """Add texts to a safetensors file; `save` would write them in random order."""
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps({"__metadata__": texts, **json.loads(content[8:data])}).encode()
+    header += b" " * (-len(header) % 8)  # Tensors are aligned.
+    return len(header).to_bytes(8, "little") + header + content[data:]
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -175,46 +168,32 @@ def read_header(path: str | Path) -> dict[str, Any]:
         ('h1v2', {'gain': 2.0})
     """
     path = Path(path)
-    return read_header_of(read_bytes(path, MOST_BYTES), path)
+    return _unpack(read_bytes(path, MAX_BYTES), path)[0]
 
 
-def read_header_of(content: bytes, path: Path) -> dict[str, Any]:
-    """The header of the content of a chip file, after all checks that need no tensor.
-
-    Args:
-        content: The whole file.
-        path: Its name, for errors.
-    """
-    return _unpack(content, path)[0]
-
-
-def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header, which is checked, and the tensors, which are not."""
+def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], Header, dict[str, Tensor]]:
+    """The header, after all checks that need no tensor, and the tensors, which are not checked."""
     try:
         tensors, texts = read_tensors(content, path)
         check_seal(content, path)
-        header = parse_json(texts.pop("chip", "").encode(), path)
-        version = header.get("version")
+        content_header = parse_json(texts.pop("chip", "").encode(), path)
+        version = content_header.get("version")
         if version != VERSION:
             raise ValueError(f"version {shown(version)}, expected {VERSION}")
         if unknown := texts.keys() - {"sha256"}:
             raise ValueError(f"unknown {shown(sorted(unknown))} in its header")
-        parsed = Header.of(header)
-        check_placement(parsed, _chip_of(parsed))
+        header = Header.of(content_header)
+        check_placement(header)
     except ValueError as error:
         raise _damaged(path, error) from None
-    return header, tensors
+    return content_header, header, tensors
 
 
 def _damaged(path: Path, reason: object) -> FileError:
     reason = reason.fault if isinstance(reason, FileError) else reason
     text = printable(reason)[:800].rstrip(".")  # It may repeat a text of the file.
-    what = f"is not a file of `nwave export`, or it is damaged ({text})"
-    return FileError(path, what, "restore it, or export the net again")
-
-
-def _chip_of(header: Header) -> Profile:
-    return Profile.from_json(json.dumps(header.profile))
+    fault = f"is not a file of `nwave export`, or it is damaged ({text})"
+    return FileError(path, fault, "restore it, or export the net again")
 
 
 def load_export(path: str | Path) -> SpikingSequential:
@@ -235,13 +214,13 @@ def load_export(path: str | Path) -> SpikingSequential:
         >>> _ = export(net, path)
         >>> copy = load_export(path)
         >>> x = torch.rand(2, 50, 16)
-        >>> for each in (net, copy):
-        ...     prepare_net(each)
+        >>> for model in (net, copy):
+        ...     prepare_net(model)
         >>> torch.equal(net(x)[1], copy(x)[1])
         True
     """
     path = Path(path)
-    return unpack_net(read_bytes(path, MOST_BYTES), path)
+    return unpack_net(read_bytes(path, MAX_BYTES), path)
 
 
 def unpack_net(content: bytes, path: Path) -> SpikingSequential:
@@ -254,24 +233,22 @@ def unpack_net(content: bytes, path: Path) -> SpikingSequential:
     Raises:
         FileError: If it is not the content of a chip file, or damaged.
     """
-    content_header, tensors = _unpack(content, path)
-    header = Header.of(content_header)
-    chip = _chip_of(header)
+    _, header, tensors = _unpack(content, path)
     try:
         check_tensors(header, tensors)
-        net = _build_net(header, chip, tensors)
-        _check_limits(net, chip)
+        net = _build_net(header, tensors)
+        _check_limits(net, header.chip)
     except ValueError as error:
         raise _damaged(path, error) from None
     return net
 
 
-def _check_limits(model: nn.Module, chip: Profile) -> None:
+def _check_limits(model: nn.Module, chip: Profile, remedy: str = "") -> None:
     violations = find_violations(model, chip)
     if violations:
         first = "; ".join(str(violation).rstrip(".") for violation in violations[:3])
         more = f" and {len(violations) - 3} more" if len(violations) > 3 else ""
-        raise ValueError(f"the net violates limits of {chip.name}: {first}{more}")
+        raise ValueError(f"the net violates limits of {chip.name}: {first}{more}{remedy}")
 
 
 def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
@@ -282,6 +259,7 @@ def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
         "size": [stage.n_inputs] if stage.is_frontend else [stage.n_inputs, stage.n_neurons],
         "bits": int(stage.synapse.quantization_bits or bits),
     }
+
     layer = {
         "kind": "layer",
         "name": stage.name,
@@ -293,26 +271,26 @@ def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
     return [synapse, layer]
 
 
-def _build_net(header: Header, chip: Profile, tensors: Mapping[str, Tensor]) -> SpikingSequential:
+def _build_net(header: Header, tensors: Mapping[str, Tensor]) -> SpikingSequential:
     """The net of a header whose tensors have been checked."""
-    family = family_of(chip)
+    family = family_of(header.chip)
     dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     modules: list[nn.Module] = []
     for entry in header.modules:
-        options: dict[str, Any] = {"quantization_bits": entry.bits, "profile": chip}
+        options: dict[str, Any] = {"quantization_bits": entry.bits, "profile": header.chip}
         if isinstance(entry, StoredLayer):
             log_taus = tensors[f"{entry.name}.log_taus"]
             options["layer_topology"] = entry.topology
             taus = tensors.get(f"{entry.name}.taus", log_taus.exp())
             module = family.layer(*entry.size, taus, entry.dt, **options).to(dtype)
             module.log_taus.copy_(log_taus)
-            key = "recurrent_weights"
         else:
             kind = family.frontend if entry.kind == "frontend" else family.synapse
             module = kind(*entry.size, **options).to(dtype)
-            key = "weight"
         modules.append(module)
+
         if entry.bits is not None:  # A layer without recurrence has no weights.
-            step = Quantizer(entry.bits, chip.number("weight_limit")).step
-            getattr(module, key).data.copy_(tensors[f"{entry.name}.{key}"].to(dtype) * step)
+            step = Quantizer(entry.bits, header.chip.number("weight_limit")).step
+            weight = getattr(module, entry.weight_name)
+            weight.data.copy_(tensors[f"{entry.name}.{entry.weight_name}"].to(dtype) * step)
     return SpikingSequential(*modules)

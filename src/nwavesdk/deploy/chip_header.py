@@ -3,16 +3,19 @@
 Every error is a ValueError that names the field, the module or the tensor.
 """
 
+import json
 import math
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, model_validator
 from torch import Tensor
 
 from nwavesdk.chip import TAU_RANGE, Profile
+from nwavesdk.deploy.placement import Count, Name, Piece
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.internal.tensors import FLOATING
@@ -21,11 +24,7 @@ __all__ = ["VERSION", "Header", "StoredLayer", "check_placement", "check_tensors
 
 VERSION = 1
 
-# The largest chip of a profile has 64 cores of 1,024 neurons.
-Count = Annotated[int, Field(strict=True, ge=1, le=65536)]
-Index = Annotated[int, Field(strict=True, ge=0, lt=65536)]
 Bits = Annotated[int, Field(strict=True, ge=2, le=8)]
-Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
 # From a nanosecond to a step as long as slow membranes.
 Step = Annotated[float, Field(strict=True, ge=1e-9, le=10, allow_inf_nan=False)]
 
@@ -33,27 +32,66 @@ Step = Annotated[float, Field(strict=True, ge=1e-9, le=10, allow_inf_nan=False)]
 _TAU_MARGIN = 1.01
 
 
-class StoredFrontend(FrozenModel):
+class StoredTensor(NamedTuple):
+    """What a tensor of the file must be: its dtype, shape and range."""
+
+    dtypes: Collection[torch.dtype]
+    shapes: Collection[tuple[int, ...]]
+    least: float
+    most: float
+
+    @classmethod
+    def of_integers(cls, shape: tuple[int, ...], bits: int) -> "StoredTensor":
+        """Weights of so many bits."""
+        most = 2 ** (bits - 1) - 1
+        return cls([torch.int8], [shape], -most, most)
+
+    def check(self, name: str, tensor: Tensor) -> None:
+        """Raise a ValueError if the tensor is something else."""
+        if tensor.dtype not in self.dtypes or tuple(tensor.shape) not in self.shapes:
+            dtypes = "floating numbers" if len(self.dtypes) > 1 else str(*self.dtypes)
+            shapes = " or ".join(str(list(shape)) for shape in self.shapes)
+            raise ValueError(
+                f"tensor {shown(name)} is {tensor.dtype} {list(tensor.shape)}, expected {dtypes} "
+                f"{shapes}"
+            )
+        for value in (bound.item() for bound in torch.aminmax(tensor)):
+            if not self.least <= value <= self.most:
+                raise ValueError(
+                    f"tensor {shown(name)} holds {value:g}, expected from {self.least:g} to "
+                    f"{self.most:g}"
+                )
+
+
+class _StoredWeights(FrozenModel):
+    weight_name: ClassVar = "weight"
+    name: Name
+    size: tuple[Count, ...]
+    bits: Bits
+
+    def tensors(self) -> dict[str, StoredTensor]:
+        """The tensors of the module by name."""
+        return {f"{self.name}.weight": StoredTensor.of_integers(self.size, self.bits)}
+
+
+class StoredFrontend(_StoredWeights):
     """A front end: one weight per channel."""
 
     kind: Literal["frontend"]
-    name: Name
     size: tuple[Count]
-    bits: Bits
 
 
-class StoredSynapse(FrozenModel):
+class StoredSynapse(_StoredWeights):
     """A dense synapse, [N_in, N_out]."""
 
     kind: Literal["synapse"]
-    name: Name
     size: tuple[Count, Count]
-    bits: Bits
 
 
 class StoredLayer(FrozenModel):
     """A neuron layer; `bits` are those of its recurrent weights, and `dt` is in seconds."""
 
+    weight_name: ClassVar = "recurrent_weights"
     kind: Literal["layer"]
     name: Name
     size: tuple[Count]
@@ -61,18 +99,23 @@ class StoredLayer(FrozenModel):
     topology: Literal["FF", "RC"] = "FF"
     bits: Bits | None = None
 
+    def tensors(self) -> dict[str, StoredTensor]:
+        """The tensors of the layer by name; `taus` only in a net of float64."""
+        shapes = [(), self.size]
+        least, most = TAU_RANGE[0] / _TAU_MARGIN, TAU_RANGE[1] * _TAU_MARGIN
+        tensors = {
+            f"{self.name}.log_taus": StoredTensor(
+                FLOATING, shapes, math.log(least), math.log(most)
+            ),
+            f"{self.name}.taus": StoredTensor([torch.float64], shapes, least, most),
+        }
+        if self.bits is not None:
+            recurrent = StoredTensor.of_integers(self.size * 2, self.bits)
+            tensors[f"{self.name}.recurrent_weights"] = recurrent
+        return tensors
+
 
 StoredModule = Annotated[StoredFrontend | StoredSynapse | StoredLayer, Field(discriminator="kind")]
-
-
-class StoredPiece(FrozenModel):
-    """Consecutive neurons of a layer on a core; see `Piece`."""
-
-    layer: Name
-    first: Index
-    size: Count
-    core: Index
-    start: Index
 
 
 class Header(FrozenModel):
@@ -81,52 +124,57 @@ class Header(FrozenModel):
     version: Annotated[int, Field(strict=True, ge=VERSION, le=VERSION)]
     profile: dict[str, Any]
     modules: Annotated[tuple[StoredModule, ...], Field(max_length=1000)]
-    placement: Annotated[tuple[StoredPiece, ...], Field(max_length=4096)]
+    placement: Annotated[tuple[Piece, ...], Field(max_length=4096)]
     about: dict[str, JsonValue]  # of limited depth
+
+    @cached_property
+    def chip(self) -> Profile:
+        """The chip of the profile."""
+        return Profile.from_json(json.dumps(self.profile))
+
+    @property
+    def layers(self) -> dict[str, StoredLayer]:
+        """The neuron layers by name."""
+        return {module.name: module for module in self.modules if isinstance(module, StoredLayer)}
 
     @model_validator(mode="after")
     def _check_modules(self) -> Self:
         """Weights and layers alternate, names are unique, and sizes match."""
-        if not self.modules:
-            raise ValueError("modules: got an empty list, expected weights and layers")
+        are_layers = [isinstance(module, StoredLayer) for module in self.modules]
+        if not are_layers or are_layers != [False, True] * (len(are_layers) // 2):
+            raise ValueError("modules: expected weights and layers to alternate, a layer last")
+
         names: set[str] = set()
         width = self.modules[0].size[0]
-        for position, module in enumerate(self.modules):
-            what = f"module {shown(module.name)} ({module.kind})"
+        for module in self.modules:
+            label = f"module {shown(module.name)} ({module.kind})"
             if module.name in names:
-                raise ValueError(f"{what}: an earlier module has the same name")
-            names.add(module.name)
-            if isinstance(module, StoredLayer) != bool(position % 2):
-                raise ValueError(f"{what}: expected weights and layers to alternate")
-            if module.kind == "frontend" and position:
-                raise ValueError(f"{what}: expected a front end only as the first module")
+                raise ValueError(f"{label}: an earlier module has the same name")
+            if module.kind == "frontend" and names:
+                raise ValueError(f"{label}: expected a front end only as the first module")
             if module.size[0] != width:
-                raise ValueError(f"{what}: takes {module.size[0]} inputs, expected {width}")
+                raise ValueError(f"{label}: takes {module.size[0]} inputs, expected {width}")
+            if module.kind == "layer" and (module.bits is None) != (module.topology == "FF"):
+                raise ValueError(f"{label}: expected bits if and only if it is recurrent (RC)")
+            names.add(module.name)
             width = module.size[-1]
-            has_bits = module.bits is not None
-            if isinstance(module, StoredLayer) and has_bits != (module.topology == "RC"):
-                raise ValueError(f"{what}: expected bits if and only if it is recurrent (RC)")
-        if len(self.modules) % 2:
-            raise ValueError(f"{what}: expected a layer after it")
         return self
 
 
-def check_placement(header: Header, chip: Profile) -> None:
+def check_placement(header: Header) -> None:
     """Check that each neuron has one place, and that no core holds more than it has.
 
     Raises:
         ValueError: If a piece is outside of its layer or core, or neurons are missing or overlap.
     """
-    cores = chip.cores
-    layers = {module.name: module for module in header.modules if isinstance(module, StoredLayer)}
+    layers, cores = header.layers, dict(enumerate(header.chip.cores))
     for piece in header.placement:
-        where = f"placement: layer {shown(piece.layer)} on core {piece.core}"
-        if piece.layer not in layers:
-            raise ValueError(f"{where}: there is no such layer")
-        if piece.core >= len(cores):
-            raise ValueError(f"{where}: the chip has {len(cores)} cores")
-        if piece.start + piece.size > cores[piece.core]:
-            raise ValueError(f"{where}: the core has {cores[piece.core]} neurons")
+        if piece.layer not in layers or piece.start + piece.size > cores.get(piece.core, 0):
+            raise ValueError(
+                f"placement: layer {shown(piece.layer)} on core {piece.core} from {piece.start} to "
+                f"{piece.start + piece.size - 1}, expected a layer of the net, within cores of "
+                f"{header.chip.cores} neurons"
+            )
     by_core = sorted(header.placement, key=lambda piece: (piece.core, piece.start))
     for piece, following in pairwise(by_core):
         if piece.core == following.core and piece.start + piece.size > following.start:
@@ -134,25 +182,18 @@ def check_placement(header: Header, chip: Profile) -> None:
                 f"placement: layers {shown(piece.layer)} and {shown(following.layer)} overlap on "
                 f"core {piece.core}"
             )
-    for layer in layers.values():
-        _check_placed_once(header, layer)
-
-
-def _check_placed_once(header: Header, layer: StoredLayer) -> None:
-    """Check that the pieces of a layer are its neurons, and one piece if it is recurrent."""
-    pieces = [piece for piece in header.placement if piece.layer == layer.name]
-    pieces.sort(key=lambda piece: piece.first)
-    n_placed = 0
-    for piece in pieces:
-        if piece.first == n_placed:
-            n_placed += piece.size
-    name = shown(layer.name)
-    if n_placed != layer.size[0] or n_placed != sum(piece.size for piece in pieces):
-        raise ValueError(
-            f"placement: expected each of the {layer.size[0]} neurons of layer {name} once"
-        )
-    if layer.topology == "RC" and len(pieces) > 1:
-        raise ValueError(f"placement: expected the recurrent layer {name} on one core")
+    for name, layer in layers.items():
+        pieces = [piece for piece in header.placement if piece.layer == name]
+        pieces.sort(key=lambda piece: piece.first)
+        # Where each piece should begin, and where the last one should end.
+        bounds = [*accumulate((piece.size for piece in pieces), initial=0)]
+        if [*(piece.first for piece in pieces), layer.size[0]] != bounds:
+            raise ValueError(
+                f"placement: expected each of the {layer.size[0]} neurons of layer {shown(name)} "
+                "once"
+            )
+        if layer.topology == "RC" and len(pieces) > 1:
+            raise ValueError(f"placement: expected the recurrent layer {shown(name)} on one core")
 
 
 def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
@@ -161,72 +202,21 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: If a tensor is missing or unknown, or has another dtype, shape or value.
     """
-    weights: dict[str, tuple[tuple[int, ...], int]] = {}
-    taus: dict[str, int] = {}
-    for module in header.modules:
-        if isinstance(module, StoredLayer):
-            taus[f"{module.name}.log_taus"] = module.size[0]
-            if module.bits is not None:
-                n_neurons = module.size[0]
-                shape = (n_neurons, n_neurons)
-                weights[f"{module.name}.recurrent_weights"] = (shape, module.bits)
-        else:
-            weights[f"{module.name}.weight"] = (module.size, module.bits)
-    expected = weights.keys() | taus.keys()
-    exact_taus = {name.removesuffix("log_taus") + "taus" for name in taus}
-    if missing := expected - tensors.keys():
+    expected = {
+        name: tensor for module in header.modules for name, tensor in module.tensors().items()
+    }
+    exact = {f"{name}.taus": f"{name}.log_taus" for name in header.layers}
+    if missing := expected.keys() - tensors.keys() - exact.keys():
         raise ValueError(f"tensor {shown(min(missing))} is missing")
-    if unknown := tensors.keys() - expected - exact_taus:
+    if unknown := tensors.keys() - expected.keys():
         raise ValueError(f"tensor {shown(min(unknown))} belongs to no module")
-    for name, expectation in weights.items():
-        _check_weight(name, tensors[name], *expectation)
-    for name, count in taus.items():
-        _check_taus(name, tensors[name], count)
-    for name in exact_taus & tensors.keys():
-        _check_exact_taus(name, tensors[name], tensors[f"{name.removesuffix('taus')}log_taus"])
-    dtypes = sorted({str(tensors[name].dtype) for name in taus})
+
+    for name, tensor in tensors.items():
+        expected[name].check(name, tensor)
+    dtypes = {str(tensor.dtype) for tensor in tensors.values() if tensor.is_floating_point()}
     if len(dtypes) > 1:
-        raise ValueError(f"log_taus have several dtypes ({', '.join(dtypes)}), expected one")
-
-
-def _check_weight(name: str, weight: Tensor, shape: tuple[int, ...], bits: int) -> None:
-    if weight.dtype != torch.int8 or tuple(weight.shape) != shape:
-        raise ValueError(
-            f"tensor {shown(name)} is {weight.dtype} {list(weight.shape)}, expected torch.int8 "
-            f"{list(shape)}"
-        )
-    most = 2 ** (bits - 1) - 1
-    for value in (bound.item() for bound in torch.aminmax(weight)):
-        if abs(value) > most:
-            raise ValueError(
-                f"tensor {shown(name)} holds the weight {value}, expected {bits} bits, from "
-                f"-{most} to {most}"
-            )
-
-
-def _check_taus(name: str, log_taus: Tensor, n_neurons: int) -> None:
-    shape = tuple(log_taus.shape)
-    if log_taus.dtype not in FLOATING or shape not in ((), (n_neurons,)):
-        raise ValueError(
-            f"tensor {shown(name)} is {log_taus.dtype} {list(shape)}, expected floating numbers of "
-            f"the shape [] or [{n_neurons}]"
-        )
-    shortest, longest = TAU_RANGE
-    for value in (bound.item() for bound in torch.aminmax(log_taus)):
-        # Compared as logarithms, because the exponential of a large number is an error.
-        low, high = math.log(shortest / _TAU_MARGIN), math.log(longest * _TAU_MARGIN)
-        if not low <= value <= high:
-            raise ValueError(
-                f"tensor {shown(name)} holds {value:g}, expected logarithms of time constants "
-                f"from {shortest:g} to {longest:g} s"
-            )
-
-
-def _check_exact_taus(name: str, taus: Tensor, log_taus: Tensor) -> None:
-    """Check that the time constants of a net of float64 are those that `log_taus` rounds."""
-    is_like = taus.dtype == log_taus.dtype == torch.float64 and taus.shape == log_taus.shape
-    if not is_like or not bool(((taus.log() - log_taus).abs() <= 1e-5).all()):
-        raise ValueError(
-            f"tensor {shown(name)} does not agree with the logarithms of time constants, expected "
-            "torch.float64 and the same numbers"
-        )
+        raise ValueError(f"time constants have the dtypes {sorted(dtypes)}, expected one")
+    for name in exact.keys() & tensors.keys():
+        taus, log_taus = tensors[name], tensors[exact[name]]
+        if taus.shape != log_taus.shape or not torch.allclose(taus.log(), log_taus, 0, 1e-5):
+            raise ValueError(f"tensor {shown(name)} does not agree with {shown(exact[name])}")

@@ -115,6 +115,7 @@ class ChipRun:
             "gain": config.chip.gain,
             "recording_s": config.option("data.duration"),
         }
+
         content = pack_net(self.net, self.profile, about)
         expected = self._validation_spikes(self.net)
         read_back = self._validation_spikes(unpack_net(content, path))
@@ -123,6 +124,7 @@ class ChipRun:
                 f"{printable(path)} is not written: the spikes of the exported net differ from "
                 "those of the trained net. This is a bug in nwavesdk, please report it."
             )
+
         write_atomically(path, content)
         return path, int(sum(spk.sum() for spk in expected))
 
@@ -163,6 +165,7 @@ class ChipRun:
                 f"recordings, got a run for {task}, expected classification: nwave eval tests the "
                 "chip as designed."
             )
+
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
         test = self.run.test_set.whole()
@@ -177,6 +180,7 @@ class ChipRun:
             test.lengths,
             count,
         )
+
         content = {
             "seed": series.seed,
             "designed": series.designed,
@@ -245,9 +249,6 @@ def _chip_net(net: RunNet) -> SpikingSequential:
 
 COLUMNS = 10  # Neurons per row in the drawing of a core.
 
-# Width of the label of a quantile, as a share of that of the picture.
-LABEL_WIDTH = 0.08
-
 
 def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: Theme) -> Figure:
     """Draw each core as a grid of neurons in the colors of their layers.
@@ -283,22 +284,6 @@ def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: The
     return figure
 
 
-def _join_close(values: Mapping[str, float], distance: float) -> list[tuple[float, str]]:
-    """Places and labels of values that rise; those with less distance share a label between them.
-
-    Example:
-        >>> _join_close({"5 %": 0.5, "50 %": 0.5, "95 %": 0.75}, 0.1)
-        [(0.5, '5 %, 50 %'), (0.75, '95 %')]
-    """
-    groups: list[list[str]] = []
-    for label, value in values.items():
-        if groups and value - values[groups[-1][-1]] < distance:
-            groups[-1].append(label)
-        else:
-            groups.append([label])
-    return [((values[group[0]] + values[group[-1]]) / 2, ", ".join(group)) for group in groups]
-
-
 def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     """Draw a histogram of accuracies with quantiles, the wanted and the designed accuracy.
 
@@ -313,22 +298,21 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     width = 0.8 * float(np.diff(values).min()) if len(values) > 1 else 0.01
     colors = [theme.hues[0] if value >= series.wanted else theme.faint for value in values]
     axes.bar(values, chips, width, color=colors)
-    quantiles = {f"{percent} %": series.quantile(percent / 100) for percent in (5, 50, 95)}
-    for value in quantiles.values():
-        axes.axvline(value, color=theme.ink, linewidth=1, linestyle=":")
+
+    for percent, style in ((5, ":"), (50, "-"), (95, "--")):
+        value = series.quantile(percent / 100)
+        label = f"{percent} % quantile {value:.3f}"
+        axes.axvline(value, color=theme.ink, linewidth=1, linestyle=style, label=label)
     for value, hue, label in (
         (series.wanted, theme.hues[1], f"wanted {series.wanted:g}"),
         (series.designed, theme.hues[2], f"as designed {series.designed:.3f}"),
     ):
         axes.axvline(value, color=hue, linewidth=1.4, label=label)
+
     axes.set(xlabel="test accuracy", ylabel="chips", ylim=(0, 1.05 * chips.max()))
-    left, right = axes.get_xlim()
-    for value, label in _join_close(quantiles, LABEL_WIDTH * (right - left)):
-        transform = axes.get_xaxis_transform()
-        axes.text(value, 1.01, label, fontsize=8, ha="center", transform=transform)
     title = (
         f"{chips.sum()} chips of {label_text(chip)}: {series.share:.0%} reach the wanted accuracy"
     )
-    axes.set_title(f"{title} (blue)", pad=16)
-    figure.legend(loc="outside lower center", ncols=2)
+    axes.set_title(f"{title} (blue)")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -43,7 +43,7 @@ MAX_TILE = 1 << 26
 MAX_DRAWN = 1 << 26
 
 # More chips would not change a quantile that anyone reads, and take minutes or hours.
-MOST_CHIPS = 100_000
+MAX_CHIPS = 100_000
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,10 @@ def draw_series(
     n_classes = whole_number("draw_series", "n_classes", n_classes)
     if isinstance(labels, Tensor) and not labels.numel():
         raise ValueError("draw_series: got 0 recordings, expected at least 1.")
-    n = whole_number("draw_series", "n", n, most=MOST_CHIPS)
+    n = whole_number("draw_series", "n", n, most=MAX_CHIPS)
     seed = whole_number("draw_series", "seed", seed, least=0, most=2**32 - 1)
     wanted = finite_number("draw_series", "wanted", wanted, least=0, most=1)
-    check_finite(chip_stages(model, "draw_series"), "draw_series")
+
     was_training = model.training
     start = time.perf_counter()
     seeds = [chip_seed(seed, "chips", i, drawn=True) for i in range(n)]
@@ -161,6 +161,7 @@ def draw_series(
             predicted = population_counts(model(x)[0], n_classes, lengths).argmax(1)
     finally:
         model.train(was_training)
+
     designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
     seconds = time.perf_counter() - start
@@ -223,16 +224,8 @@ def count_right(
             a length is not from 1 to T.
     """
     stages = chip_stages(model, "count_right")
-    for name, tensor in (("x", x), ("labels", labels)):
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            raise TypeError(f"count_right: {name} must be a dense tensor, got {shown(tensor)}.")
-    if not len(seeds) or len(labels) != len(x):
-        raise ValueError(
-            f"count_right: got {len(seeds)} chips, {len(x)} recordings and {len(labels)} labels, "
-            "expected at least 1 chip, and a label for each recording."
-        )
     check_finite(stages, "count_right")
-    _check_recordings(stages, x, labels, n_classes)
+    _check_recordings(stages, x, labels, n_classes, seeds)
     steps = torch.full((len(x),), x.shape[1], device=x.device)
     if lengths is not None:
         steps = check_lengths("count_right", lengths, x)
@@ -241,16 +234,33 @@ def count_right(
         raise ValueError(
             f"count_right: got a tile of {tile.chips} chips, expected 1 for a recurrent net."
         )
+
     n_weights = sum(edge.weight.numel() for stage in stages for edge in stage.edges)
     block = max(1, MAX_DRAWN // (n_weights * tile.chips)) * tile.chips
     counts = []
     for first in range(0, len(seeds), block):
         chips = _draw_chips(model, stages, seeds[first : first + block], x)
-        counts.append(_count_right_of(stages, chips, x, steps, labels, n_classes, tile))
+        right = torch.zeros(len(chips), dtype=torch.int64)
+        tiles = (torch.split(values, tile.recordings) for values in (x, steps, labels))
+        for x_tile, step_tile, label_tile in zip(*tiles, strict=True):
+            predicted = _predict(stages, chips, x_tile, step_tile, n_classes, tile.chips)
+            right += (predicted == label_tile[:, None]).sum(0).cpu()
+        counts.append(right)
     return torch.cat(counts)
 
 
-def _check_recordings(stages: Sequence[Stage], x: Tensor, labels: Tensor, n_classes: int) -> None:
+def _check_recordings(
+    stages: Sequence[Stage], x: Tensor, labels: Tensor, n_classes: int, seeds: Sequence[int]
+) -> None:
+    for name, tensor in (("x", x), ("labels", labels)):
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            raise TypeError(f"count_right: {name} must be a dense tensor, got {shown(tensor)}.")
+    if not len(seeds) or len(labels) != len(x):
+        raise ValueError(
+            f"count_right: got {len(seeds)} chips, {len(x)} recordings and {len(labels)} labels, "
+            "expected at least 1 chip, and a label for each recording."
+        )
+
     n_inputs = stages[0].n_inputs
     dtype = stages[0].synapse.weight.dtype
     if x.dtype != dtype or x.ndim != 3 or x.shape[2] != n_inputs or not x.shape[1]:
@@ -268,32 +278,6 @@ def _check_recordings(stages: Sequence[Stage], x: Tensor, labels: Tensor, n_clas
         )
 
 
-def _count_right_of(
-    stages: Sequence[Stage],
-    chips: Sequence[Sequence["_DrawnStage"]],
-    x: Tensor,
-    steps: Tensor,
-    labels: Tensor,
-    n_classes: int,
-    tile: Tile,
-) -> Tensor:
-    """`count_right` for chips that are drawn; `steps` are the lengths of the recordings."""
-    right = torch.zeros(len(chips), dtype=torch.int64)
-    tiles = (torch.split(values, tile.recordings) for values in (x, steps, labels))
-    for x_tile, step_tile, label_tile in zip(*tiles, strict=True):
-        shared = _run_shared_stages(stages, chips[0], x_tile)
-        for first in range(0, len(chips), tile.chips):
-            group = chips[first : first + tile.chips]
-            spk = _run_group(stages, group, shared)
-            # [B, T, chips * N] -> [B * chips, T, N], each chip of each recording as a recording.
-            by_chip = spk.reshape(*spk.shape[:2], len(group), -1).transpose(1, 2).flatten(0, 1)
-            lengths = step_tile.repeat_interleave(len(group))
-            counts = population_counts(by_chip, n_classes, lengths)
-            predicted = counts.argmax(1).reshape(-1, len(group))
-            right[first : first + len(group)] += (predicted == label_tile[:, None]).sum(0).cpu()
-    return right
-
-
 class _DrawnStage(NamedTuple):
     """The effective weights and the constants of one stage on one chip.
 
@@ -305,12 +289,8 @@ class _DrawnStage(NamedTuple):
     recurrent: Tensor | None
 
 
-class _SharedResult(NamedTuple):
-    """What all chips have in common: the input spikes of a stage, or its input charge."""
-
-    stage: int
-    values: Tensor
-    is_charge: bool
+# From spikes to charge, or from charge to spikes, of a stage on drawn chips.
+_Run = Callable[[Stage, Sequence[_DrawnStage], Tensor], Tensor]
 
 
 def _draw_chips(
@@ -334,65 +314,69 @@ def _draw_chips(
     return chips
 
 
-def _run_shared_stages(
-    stages: Sequence[Stage], chip: Sequence[_DrawnStage], x: Tensor
-) -> _SharedResult:
-    """Run the stages before the first mismatch, which give the same result on every chip."""
-    for i, (stage, drawn) in enumerate(zip(stages, chip, strict=True)):
-        if stage.synapse.stddev:
-            return _SharedResult(i, x, is_charge=False)
-        charge = _charge(stage, [drawn], x)
-        if stage.layer.ileak_mismatch or (stage.is_recurrent and stage.layer.stddev):
-            return _SharedResult(i, charge, is_charge=True)
-        x = _spikes(stage, charge, [drawn])
-    return _SharedResult(len(stages), x, is_charge=False)
-
-
-def _run_group(
-    stages: Sequence[Stage], group: Sequence[Sequence[_DrawnStage]], shared: _SharedResult
+def _predict(
+    stages: Sequence[Stage],
+    chips: Sequence[Sequence[_DrawnStage]],
+    x: Tensor,
+    lengths: Tensor,
+    n_classes: int,
+    side_by_side: int,
 ) -> Tensor:
-    """Output spikes of the chips of a group side by side, [B, T, chips * N]."""
-    values = shared.values
-    if shared.stage == len(stages):  # Nothing has mismatch.
-        return values.repeat(1, 1, len(group))
-    for i in range(shared.stage, len(stages)):
-        drawn = [chip[i] for chip in group]
-        if i > shared.stage:
-            values = _charge(stages[i], drawn, values)
-        elif shared.is_charge:
-            values = values.repeat(1, 1, len(group))
-        else:
-            values = _charge_from_shared(stages[i], drawn, values)
-        values = _spikes(stages[i], values, drawn)
-    return values
+    """The classes [B, chips] of a tile of recordings on chips, some of them side by side."""
+    # In the order in which they run, and whether chips differ in them.
+    runs: list[tuple[int, _Run, bool]] = []
+    for i, stage in enumerate(stages):
+        neurons_differ = stage.layer.ileak_mismatch or (stage.is_recurrent and stage.layer.stddev)
+        runs += [(i, _charge, bool(stage.synapse.stddev)), (i, _spikes, bool(neurons_differ))]
+    n_shared = next((k for k, (_, _, differs) in enumerate(runs) if differs), len(runs))
+
+    for i, run, _ in runs[:n_shared]:
+        x = run(stages[i], [chips[0][i]], x)
+    predicted = []
+    for first in range(0, len(chips), side_by_side):
+        group = chips[first : first + side_by_side]
+        spk = x
+        for i, run, _ in runs[n_shared:]:
+            spk = run(stages[i], [chip[i] for chip in group], spk)
+        # [B, T, chips * N] -> [B * chips, T, N], each chip of each recording as a recording.
+        spk = _side_by_side(spk, len(group) * stages[-1].n_neurons)
+        by_chip = spk.reshape(*spk.shape[:2], len(group), -1).transpose(1, 2).flatten(0, 1)
+        counts = population_counts(by_chip, n_classes, lengths.repeat_interleave(len(group)))
+        predicted.append(counts.argmax(1).reshape(-1, len(group)))
+    return torch.cat(predicted, 1)
 
 
-def _charge_from_shared(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor) -> Tensor:
-    """Charge of the chips side by side, [B, T, chips * N_out], from spikes [B, T, N_in] of all."""
-    if stage.is_frontend:
-        return _charge(stage, drawn, spk.repeat(1, 1, len(drawn)))
-    weight = torch.cat([chip.weight for chip in drawn], 1)
-    return cast("Tensor", stage.synapse.charge(spk, weight))
+def _side_by_side(values: Tensor, width: int) -> Tensor:
+    """Values [B, T, width] of all chips; what they share is repeated."""
+    copies = width // values.shape[2]
+    return values if copies == 1 else values.repeat(1, 1, copies)
 
 
 def _charge(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor) -> Tensor:
-    """Charge of the chips, [B, T, chips * N_out], from their spikes [B, T, chips * N_in]."""
+    """Charge of the chips, [B, T, chips * N_out], from their spikes [B, T, chips * N_in].
+
+    Spikes that all chips share are [B, T, N_in].
+    """
     if stage.is_frontend:
-        return spk * torch.cat([chip.weight for chip in drawn])
-    if len(drawn) == 1:
-        return cast("Tensor", stage.synapse.charge(spk, drawn[0].weight))
+        return _side_by_side(spk, len(drawn) * stage.n_inputs) * torch.cat([w for w, *_ in drawn])
+    if spk.shape[2] == stage.n_inputs:
+        weight = drawn[0].weight if len(drawn) == 1 else torch.cat([w for w, *_ in drawn], 1)
+        return cast("Tensor", stage.synapse.charge(spk, weight))
     # One product for each chip, from its columns of the spikes to its columns of the charge.
-    n_in, n_out = drawn[0].weight.shape
-    spikes = torch.split(spk.flatten(0, 1), n_in, 1)
-    charge = spk.new_empty(len(spikes[0]), len(drawn) * n_out)
-    outputs = torch.split(charge, n_out, 1)
-    for chip, chip_spikes, out in zip(drawn, spikes, outputs, strict=True):
-        torch.mm(chip_spikes, chip.weight, out=out)
+    spikes = torch.split(spk.flatten(0, 1), stage.n_inputs, 1)
+    charge = spk.new_empty(len(spikes[0]), len(drawn) * stage.n_neurons)
+    outputs = torch.split(charge, stage.n_neurons, 1)
+    for (weight, *_), chip_spikes, out in zip(drawn, spikes, outputs, strict=True):
+        torch.mm(chip_spikes, weight, out=out)
     return charge.reshape(*spk.shape[:2], -1)
 
 
-def _spikes(stage: Stage, charge: Tensor, drawn: Sequence[_DrawnStage]) -> Tensor:
-    """Spikes of the chips side by side, [B, T, chips * N], from their charge."""
+def _spikes(stage: Stage, drawn: Sequence[_DrawnStage], charge: Tensor) -> Tensor:
+    """Spikes of the chips side by side, [B, T, chips * N], from their charge.
+
+    Charge that all chips share is [B, T, N].
+    """
+    charge = _side_by_side(charge, len(drawn) * stage.n_neurons)
     B, _, N = charge.shape
     constants = tuple(
         torch.cat(values) for values in zip(*(chip.constants for chip in drawn), strict=True)

@@ -86,6 +86,7 @@ def get_chip_consumption(
     layer_spikes = _spikes_by_layer(stages, spikes)
     if lengths is None and isinstance(spikes, Recording):
         lengths = spikes.lengths
+
     steps = math.prod(layer_spikes[0].shape[:2])
     if lengths is not None:
         lengths = check_lengths("get_chip_consumption", lengths, layer_spikes[0])
@@ -97,6 +98,7 @@ def get_chip_consumption(
         if i:
             events += _synaptic_events(counts[i - 1], feedforward)
         events += sum(_synaptic_events(counts[i], weight) for weight in recurrent)
+
     filters = chip.count("filters") if stages[0].is_frontend else 0
     n_spikes = sum(float(count.sum()) for count in counts)
     power = chip.energies.power(n_spikes, events, steps * dt, filters)
@@ -125,6 +127,7 @@ def _spikes_by_layer(
                 f"get_chip_consumption: the net has {len(stages)} neuron layers, got spikes of "
                 f"{len(in_order)}: pass those of every layer, such as net.record(x)."
             )
+
     for stage, spk in zip(stages, in_order, strict=True):
         if not isinstance(spk, Tensor) or spk.layout != torch.strided:
             raise TypeError(

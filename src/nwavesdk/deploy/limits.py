@@ -1,10 +1,10 @@
 """Limits of a chip: every place in a net that violates an entry of the chip's profile."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nwavesdk.chip import TAU_RANGE, Profile, disagreeing_weights
 from nwavesdk.deploy.placement import place_stages
@@ -93,6 +93,7 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     if neuron != chip.text("neuron"):
         text = f"neurons of kind {neuron}, expected {chip.text('neuron')}"
         yield Violation(stage.name, "neuron", None, neuron, text)
+
     for edge in stage.edges:
         built_for = edge.profile
         assert built_for is not None
@@ -102,8 +103,7 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
                 f"expected {chip.charge_law}"
             )
             yield Violation(edge.name, "charge_law", None, built_for.text("charge_law"), text)
-        limit = built_for.number("weight_limit")
-        expected = chip.number("weight_limit")
+        limit, expected = (profile.number("weight_limit") for profile in (built_for, chip))
         if weight_bits(edge) is not None and limit != expected:
             text = (
                 f"{weight_bits(edge)}-bit levels within ±{limit:g}, expected within ±{expected:g}"
@@ -121,6 +121,15 @@ def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterato
         yield Violation(stage.synapse_name, "filters", None, float(stage.n_inputs), text)
 
 
+def _violations_at(
+    name: str, rule: str, values: Tensor, places: Tensor, describe: Callable[[float], str]
+) -> Iterator[Violation]:
+    """A violation for each of the places, a mask of the values."""
+    for index in map(tuple, places.nonzero().tolist()):
+        value = values[index].item()
+        yield Violation(name, rule, index, value, describe(value))
+
+
 def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     """Weights with too many bits, outside of the limit, not finite, or of the wrong sign."""
     limit = chip.number("weight_limit")
@@ -128,44 +137,66 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     if bits is not None and bits > chip.count("weight_bits"):
         text = f"{bits} bits, expected at most {chip.count('weight_bits')}"
         yield Violation(edge.name, "weight_bits", None, float(bits), text)
+
     # NaN and infinity have no quantization level, so they are read from the trained tensor.
     trained = edge.weight.detach()
     is_finite = trained.isfinite()
     stored = edge.stored_weight().where(is_finite, trained)
-    outside = ~(stored.abs() <= limit * (1 + 1e-6))
-    for index in map(tuple, outside.nonzero().tolist()):
-        value = stored[index].item()
-        text = f"weight {value:g}, expected within ±{limit:g}"
-        yield Violation(edge.name, "weight_limit", index, value, text)
+    yield from _violations_at(
+        edge.name,
+        "weight_limit",
+        stored,
+        ~(stored.abs() <= limit * (1 + 1e-6)),
+        lambda weight: f"weight {weight:g}, expected within ±{limit:g}",
+    )
     if stored.ndim < 2:  # A front end shares no signs.
         return
-    block = chip.count("sign_block")
-    axis = chip.text("sign_axis")
+    block, axis = chip.count("sign_block"), chip.text("sign_axis")
     note = " (axis assumed)" if chip.assumed("sign_axis") else ""
-    disagreeing = disagreeing_weights(stored.where(is_finite, 0.0), block, axis)
-    for index in map(tuple, disagreeing.nonzero().tolist()):
-        value = stored[index].item()
-        sign, block_sign = ("positive", "negative") if value > 0 else ("negative", "positive")
-        text = f"weight {value:g} is {sign} in a {block_sign} block of {block} {axis}{note}"
-        yield Violation(edge.name, "sign_block", index, value, text)
+    yield from _violations_at(
+        edge.name,
+        "sign_block",
+        stored,
+        disagreeing_weights(stored.where(is_finite, 0.0), block, axis),
+        lambda weight: (
+            f"weight {weight:g} is {'positive' if weight > 0 else 'negative'} in a "
+            f"{'negative' if weight > 0 else 'positive'} block of {block} {axis}{note}"
+        ),
+    )
 
 
 def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     """Time constants that the chip does not have, and thresholds that are not the chip's."""
-    available = torch.tensor(chip.tau_profiles)
+    name, taus = f"{stage.name}.taus", stage.layer.taus.detach().double().reshape(-1)
     shortest, longest = TAU_RANGE
-    for i, tau in enumerate(stage.layer.taus.detach().reshape(-1).tolist()):
-        distance = (available - tau).abs()
-        # Written so that NaN is outside, too. The margin is that of float32.
-        if not shortest * (1 - 1e-6) <= tau <= longest * (1 + 1e-6):
-            text = f"time constant {tau:g} s, expected from {shortest:g} to {longest:g} s"
-            yield Violation(f"{stage.name}.taus", "tau_profiles", (i,), tau, text)
-        elif len(available) and float(distance.min()) > 1e-5 * tau:
-            nearest = available[distance.argmin()].item()
-            text = f"time constant {tau:g} s is not one of the chip's, the nearest is {nearest:g} s"
-            yield Violation(f"{stage.name}.taus", "tau_profiles", (i,), tau, text)
+    # Written so that NaN is outside, too. The margin is that of float32.
+    is_inside = (taus >= shortest * (1 - 1e-6)) & (taus <= longest * (1 + 1e-6))
+    yield from _violations_at(
+        name,
+        "tau_profiles",
+        taus,
+        ~is_inside,
+        lambda tau: f"time constant {tau:g} s, expected from {shortest:g} to {longest:g} s",
+    )
+    if available := chip.tau_profiles:
+        distances = torch.stack([(taus - tau).abs() for tau in available])
+        yield from _violations_at(
+            name,
+            "tau_profiles",
+            taus,
+            is_inside & (distances > 1e-5 * taus).all(0),
+            lambda tau: (
+                f"time constant {tau:g} s is not one of the chip's, the nearest is "
+                f"{min(available, key=lambda other: abs(other - tau)):g} s"
+            ),
+        )
+
+    thresholds = stage.layer.thresholds.detach().double().reshape(-1)
     threshold = chip.number("threshold")
-    for i, value in enumerate(stage.layer.thresholds.detach().reshape(-1).tolist()):
-        if not abs(value - threshold) <= 1e-6 * threshold:
-            text = f"threshold {value:g}, expected the chip's {threshold:g}"
-            yield Violation(f"{stage.name}.thresholds", "threshold", (i,), value, text)
+    yield from _violations_at(
+        f"{stage.name}.thresholds",
+        "threshold",
+        thresholds,
+        ~((thresholds - threshold).abs() <= 1e-6 * threshold),
+        lambda value: f"threshold {value:g}, expected the chip's {threshold:g}",
+    )

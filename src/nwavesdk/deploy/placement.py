@@ -3,19 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, combinations, count
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import ConfigDict, Field, StringConstraints
 from torch import nn
 
 from nwavesdk.chip import Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
 from nwavesdk.net.layer_names import module_layer_names
 
-__all__ = ["Piece", "Placement", "place_layers", "place_stages"]
+__all__ = ["Count", "Name", "Piece", "Placement", "place_layers", "place_stages"]
+
+# Fields of the chip file. The largest chip of a profile has 64 cores of 1,024 neurons.
+Count = Annotated[int, Field(strict=True, ge=1, le=65536)]
+Index = Annotated[int, Field(strict=True, ge=0, lt=65536)]
+Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
 
 # A search ends after so many tries, which take some seconds. 20,000 random nets of up to seven
 # layers on three to seven cores needed at most 9,476.
-MOST_TRIES = 300_000
+MAX_TRIES = 300_000
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,13 @@ class Piece:
         (Piece(layer='1', first=0, size=60, core=2, start=0),)
     """
 
-    layer: str
-    first: int
-    size: int
-    core: int
-    start: int
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    layer: Name
+    first: Index
+    size: Count
+    core: Index
+    start: Index
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,7 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
                 has_front_end = any(stage.is_frontend for stage in stages)
                 titles = module_layer_names(modules, has_front_end=has_front_end)
                 return Placement(chip.name, chip.cores, pieces, titles)
+
     sizes = ", ".join(
         f"{stage.name}: {stage.n_neurons}{' recurrent' if stage.is_recurrent else ''}"
         for stage in stages
@@ -148,6 +157,7 @@ def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
             f"the net does not fit on {chip.name}: it has {total} neurons, the chip has "
             f"{sum(chip.cores)} (cores of {_sum_text(chip.cores)}): make layers smaller."
         )
+
     for stage in stages:
         if stage.is_recurrent and stage.n_neurons > max(chip.cores):
             raise ValueError(
@@ -193,66 +203,55 @@ class _Search:
     def shares(self, split: tuple[int, ...]) -> list[_Share] | None:
         """All neurons on cores, with the layers in `split` split, or None if they do not fit."""
         whole = [layer for layer in range(len(self.sizes)) if layer not in split]
-        for chosen in self._packings([self.sizes[layer] for layer in whole]):
-            shares = self._fill_largest_first(self._unsplit(whole, chosen), split)
+        for chosen, free in self._packings([self.sizes[layer] for layer in whole]):
+            shares = self._fill_largest_first(split, free)
             if shares is not None:
-                return shares
+                return self._unsplit(whole, chosen) + shares
         return self._fill_exactly(whole, split)
 
     def _unsplit(self, layers: Sequence[int], cores: Sequence[int]) -> list[_Share]:
-        return [
-            _Share(layer, 0, self.sizes[layer], core)
-            for layer, core in zip(layers, cores, strict=True)
-        ]
+        pairs = zip(layers, cores, strict=True)
+        return [_Share(layer, 0, self.sizes[layer], core) for layer, core in pairs]
 
-    def _packings(self, sizes: Sequence[int]) -> Iterator[list[int]]:
-        """A core for each of `sizes`, none split.
+    def _packings(self, sizes: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+        """A core for each of `sizes`, none split, and the neurons that are free then by core.
 
         Of all packings that leave the same free sizes, in any order, only the first is returned.
         """
         seen: set[tuple[int, tuple[int, ...]]] = set()
-        # (free neurons by core, core of each size so far); the last one is the next to try.
-        packings: list[tuple[list[int], list[int]]] = [(list(self.cores), [])]
+        # (core of each size so far, free neurons by core); the last one is the next to try.
+        packings: list[tuple[list[int], list[int]]] = [([], list(self.cores))]
         while packings:
-            free, chosen = packings.pop()
+            chosen, free = packings.pop()
             state = (len(chosen), tuple(sorted(free)))
             if state in seen:
                 continue
             seen.add(state)
-            if next(self.tries) >= MOST_TRIES:
+            if next(self.tries) >= MAX_TRIES:
                 raise ValueError(
                     f"no placement of {len(self.sizes)} layers on {len(self.cores)} cores was "
-                    f"found in {MOST_TRIES:,} tries: make layers smaller or fewer."
+                    f"found in {MAX_TRIES:,} tries: make layers smaller or fewer."
                 )
             if len(chosen) == len(sizes):
-                yield chosen
+                yield chosen, free
                 continue
             size = sizes[len(chosen)]
             for core in reversed(range(len(free))):
                 # Cores with equally many free neurons are alike; the first one is taken.
                 if free[core] >= size and free[core] not in free[:core]:
                     left = [*free[:core], free[core] - size, *free[core + 1 :]]
-                    packings.append((left, [*chosen, core]))
+                    packings.append(([*chosen, core], left))
 
-    def _free(self, shares: Sequence[_Share]) -> list[int]:
-        free = list(self.cores)
-        for share in shares:
-            free[share.core] -= share.size
-        return free
-
-    def _fill_largest_first(
-        self, shares: list[_Share], split: tuple[int, ...]
-    ) -> list[_Share] | None:
+    def _fill_largest_first(self, split: tuple[int, ...], free: list[int]) -> list[_Share] | None:
         """Put each split layer on the core with the most free neurons, then on the next one."""
-        free = self._free(shares)
+        shares = []
         for layer in split:
             first = 0
             while remaining := self.sizes[layer] - first:
                 core = free.index(max(free))
                 # All that remains, or else whole blocks.
-                size = (
-                    remaining if free[core] >= remaining else free[core] // self.block * self.block
-                )
+                blocks = free[core] // self.block * self.block
+                size = remaining if free[core] >= remaining else blocks
                 if not size:
                     return None
                 shares.append(_Share(layer, first, size, core))
@@ -266,20 +265,13 @@ class _Search:
         A split layer consists of blocks, which are interchangeable, and of a rest smaller than a
         block. Only the cores of the rests and of the unsplit layers are searched.
         """
-        rests = {
-            layer: self.sizes[layer] % self.block
-            for layer in split
-            if self.sizes[layer] % self.block
-        }
+        rests = {layer: rest for layer in split if (rest := self.sizes[layer] % self.block)}
         n_blocks = sum(self.sizes[layer] // self.block for layer in split)
         sizes = [*(self.sizes[layer] for layer in whole), *rests.values()]
-        for chosen in self._packings(sizes):
-            shares = self._unsplit(whole, chosen[: len(whole)])
-            rest_cores = dict(zip(rests, chosen[len(whole) :], strict=True))
-            free = self._free(shares)
-            for layer, core in rest_cores.items():
-                free[core] -= rests[layer]
+        for chosen, free in self._packings(sizes):
             if sum(size // self.block for size in free) >= n_blocks:
+                shares = self._unsplit(whole, chosen[: len(whole)])
+                rest_cores = dict(zip(rests, chosen[len(whole) :], strict=True))
                 for layer in split:
                     shares += self._split_layer(layer, free, rest_cores.get(layer))
                 return shares

@@ -101,6 +101,7 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
                 "and chips have dense synapses only: build the net from H1v1… or H1v2… front ends, "
                 "synapses and layers, as `nwave train --chip h1v2` does."
             )
+
     net = find_edges(model)
     for edge in net.edges:
         if edge.target is None:
@@ -173,6 +174,7 @@ def stages_and_profile(
         raise TypeError(
             f"{caller}: profile must be a Profile, got {shown(profile)}: pass load_profile(…)."
         )
+
     profiles = [module.profile for stage in stages for module in (stage.synapse, stage.layer)]
     for built_for in profiles:
         if built_for != profiles[0]:

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
-from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, backward_pass
 
 __all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence", "require_steps"]
@@ -80,21 +79,6 @@ class Encoder(Prepared):
 
 class StatefulEncoder(Encoder):
     """Base of encoders with state, which is in the attributes `_state_attributes`."""
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Start again with the next step, unless `keep_state`."""
-        if not keep_state:
-            self.forget_state()
-
-    def state_tensors(self) -> list[Tensor]:
-        """The state; empty before the first call after `prepare_net`."""
-        tensors = (getattr(self, name) for name in self._state_attributes)
-        return [tensor for tensor in tensors if tensor is not None]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        for i, name in enumerate(self._state_attributes):
-            setattr(self, name, tensors[i] if tensors else None)
-        self._state_pass = backward_pass()
 
 
 def check_bounds(owner: str, values: Tensor, low: float, high: float, remedy: str) -> None:

@@ -36,8 +36,8 @@ from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.record import Record, Recording
-from nwavesdk.layers.recurrent_delays import DelayOptions
 from nwavesdk.layers.step_norms import StepBatchNorm, TemporalEffectiveBatchNorm
+from nwavesdk.layers.stored_delays import DelayOptions
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
 from nwavesdk.layers.temporal_conv import TemporalConv
 from nwavesdk.layers.zoo import (

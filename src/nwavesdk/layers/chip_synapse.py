@@ -6,7 +6,7 @@ the assumed ones.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
-from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, leave_graph
 from nwavesdk.layers.synapse import DenseSynapse
@@ -246,10 +245,6 @@ class _Frontend(_ChipWeight):
                 f"{owner} has weights of {weight.dtype} and got an input of {x.dtype}: convert one."
             )
         return (x[None] if x.ndim == 1 else x) * weight
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles."""
-        return without_graphs(vars(self))
 
     def extra_repr(self) -> str:
         return f"{self.nb_inputs}" + super().extra_repr()

@@ -1,19 +1,19 @@
 """`DelayedSynapse`: spikes that arrive after a delay of their connection or input."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nwavesdk.internal.checks import choice, switch
+from nwavesdk.internal.checks import choice
 from nwavesdk.layers.checks import check_input, check_memory
 from nwavesdk.layers.past import PastSynapse
-from nwavesdk.layers.stored_delays import delay_range, first_width, narrowed
+from nwavesdk.layers.stored_delays import DelayOptions, StoredDelays
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.delays import delayed_product
 
 __all__ = ["DelayedSynapse"]
 
 
-class DelayedSynapse(PastSynapse):
+class DelayedSynapse(PastSynapse, StoredDelays):
     """Weights with delays: a spike of input i reaches neuron o after `delays[i, o]` steps.
 
         cur[t, o] = Σ_i weight[i, o] · Σ_k κ_k(delays[i, o]) · spk[t - k, i]   (+ bias[o])
@@ -77,9 +77,7 @@ class DelayedSynapse(PastSynapse):
         tensor([0.0000, 0.7500, 0.2500, 0.0000])
     """
 
-    _state_attributes = ("_past",)
     _draws_delays = False
-    scaled_delays: Tensor
 
     def __init__(
         self,
@@ -98,36 +96,17 @@ class DelayedSynapse(PastSynapse):
     ) -> None:
         super().__init__(nb_inputs, nb_outputs, bias=bias)
         owner = type(self).__name__
-        self._range = delay_range(owner, max_delay, unit, dt)
-        self.max_delay = self._range.max_delay
-        self.interpolation = choice(owner, "interpolation", interpolation, ("linear", "gaussian"))
-        self.interpolates_in_eval = False
-        self._first_width = first_width(owner, width, self.max_delay)
-        self.width = self._first_width
         self.per = choice(owner, "per", per, ("connection", "input"))
-        learns = switch(owner, "learn_delays", learn_delays)
         shape = (self.nb_inputs, 1 if self.per == "input" else self.nb_outputs)
         check_memory(owner, *shape)
-        if delays is None:
-            steps = self._range.draw(shape, whole=not learns)
-        else:
-            steps = self._range.given(delays, shape)
+        options = DelayOptions(max_delay, delays, unit, learn_delays, interpolation, width)
+        self._set_delays(owner, options, shape, dt)
         self._draws_delays = delays is None
-        stored = self._range.store(steps)
-        if learns:
-            self.scaled_delays = nn.Parameter(stored)
-        else:
-            self.register_buffer("scaled_delays", stored)
 
     @property
     def past_steps(self) -> int:
         """Number of earlier steps that an output reads, and that the state holds."""
         return self.max_delay
-
-    @property
-    def delays(self) -> Tensor:
-        """Delays [steps], [N_in, N_out] or [N_in, 1] for `per="input"`, with gradient."""
-        return self._range.read(parameter_of(self, "scaled_delays"))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -137,19 +116,6 @@ class DelayedSynapse(PastSynapse):
             stored = self.scaled_delays
             drawn = self._range.draw(tuple(stored.shape), whole=not stored.requires_grad)
             stored.copy_(self._range.store(drawn))
-
-    def narrow(self, progress: float) -> None:
-        """Set the width of the Gaussian by a share of training, from 0 to 1.
-
-            width = first^(1 - progress) · 0.5^progress
-
-        Call it with 0 at the start and 1 when the Gaussian is to be half a step wide. Hammouamri
-        et al. reach that after a quarter of all epochs. After loading a checkpoint, call it again.
-
-        Raises:
-            ValueError: If `progress` is not from 0 to 1.
-        """
-        self.width = narrowed(type(self).__name__, self._first_width, progress)
 
     def forward(self, spk: Tensor) -> Tensor:
         """Charge [..., N_out] for spikes or other values [..., N_in]; see the class."""
@@ -185,19 +151,11 @@ class DelayedSynapse(PastSynapse):
 
     def _delayed(self, x: Tensor, past: Tensor, weight: Tensor) -> Tensor:
         """Charge [B, T, N_out] of inputs [B, T, N_in] after those of `past`."""
-        interpolates = self.training or self.interpolates_in_eval
-        interpolation = self.interpolation if interpolates else "none"
         return delayed_product(
-            x, past, weight, self.delays, self.max_delay, interpolation, self.width
+            x, past, weight, self.delays, self.max_delay, self._interpolation(), self.width
         )
 
-    def check_parameters(self) -> None:
-        self._range.check(self.scaled_delays)
-
     def extra_repr(self) -> str:
-        texts = [super().extra_repr(), f"max_delay={self.max_delay}"]
-        texts += ['per="input"'] if self.per == "input" else []
-        texts += [] if self.scaled_delays.requires_grad else ["learn_delays=False"]
-        if self.interpolation == "gaussian":
-            texts.append(f'interpolation="gaussian", width={self.width:.4g}')
-        return ", ".join(texts)
+        texts = self._delay_texts()
+        texts[1:1] = ['per="input"'] if self.per == "input" else []
+        return ", ".join([super().extra_repr(), *texts])

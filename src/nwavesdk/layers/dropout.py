@@ -5,7 +5,6 @@ from torch import Tensor
 
 from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared
 
 __all__ = ["Dropout"]
@@ -75,17 +74,6 @@ class Dropout(Prepared):
             )
         mask = self._mask.to(x) / (1 - self.p)
         return x * (mask[:, None] if is_sequence else mask.reshape(x.shape))
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        """Forget the mask, unless `keep_state`."""
-        if not keep_state:
-            self._mask = None
-
-    def state_tensors(self) -> list[Tensor]:
-        return [] if self._mask is None else [self._mask]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._mask = tensors[0] if tensors else None
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"

@@ -13,7 +13,7 @@ from nwavesdk.internal.checks import choice, close_name, shown, switch
 from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
 from nwavesdk.layers.constants import learned_names, stored_constants
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.recurrent_delays import DelayOptions
+from nwavesdk.layers.stored_delays import DelayOptions
 
 __all__ = ["EquationLayer", "equation_lines", "neuron"]
 

@@ -11,7 +11,7 @@ from nwavesdk.internal.checks import choice, switch
 from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
 from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
-from nwavesdk.layers.recurrent_delays import DelayOptions
+from nwavesdk.layers.stored_delays import DelayOptions
 from nwavesdk.layers.synapse import DenseSynapse
 
 __all__ = ["LEAKY_CONSTANTS", "LIFLayer", "LIFSynapse"]
@@ -37,10 +37,10 @@ class LIFSynapse(DenseSynapse):
         nb_inputs: N_in.
         nb_outputs: N_out.
         bias: Whether to learn a constant charge per step and neuron.
-        product: `"auto"` skips inputs that are 0 where that is faster, according to a table in the
-            package (`nwavesdk.solvers.sparse.crossover`). `"sparse"` does so at any density,
-            `"dense"` never does. Results differ by rounding. A sparse product runs on CPU tensors
-            and has no second derivative.
+        product: `"auto"` skips inputs that are 0 where that is faster, according to a rule of sizes
+            (`nwavesdk.solvers.sparse.limits`). `"sparse"` does so at any density, `"dense"` never
+            does. Results differ by rounding. A sparse product runs on CPU tensors and has no second
+            derivative.
 
     Shape:
         `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.
@@ -88,9 +88,8 @@ class LIFLayer(NeuronLayer):
             predicts that it is faster. The gradient is then that of `fast_sigmoid(25)` unless
             `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
         detach_reset: Whether the reset has no gradient.
-        solver: `"auto"`, or one of `"serial"`, `"reference"`, `"compasso"`, `"compasso-jump"` and
-            `"compasso-iteration"` (the reference of comPaSSo). `last_solver` names the one that
-            ran.
+        solver: `"auto"`, or one of `"serial"`, `"reference"` and `"compasso"`. `last_solver` names
+            the one that ran.
         compasso_spike_grad: `"fixed"` or `"layer"`; see `device`.
         saved_dtype: Data type in which each step is saved for backward. None saves the dtype of
             `cur` (4 bytes per neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients

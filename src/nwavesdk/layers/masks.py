@@ -148,9 +148,13 @@ def copy_module(module: ModuleT) -> ModuleT:
 def without_graphs(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a module for copies and pickles, in which no tensor has a graph.
 
-    A pruned parameter has one. torch rejects copies of such tensors.
+    States and pruned parameters have one. torch rejects copies of such tensors.
     """
-    return {
-        name: value.detach() if isinstance(value, Tensor) and value.grad_fn is not None else value
-        for name, value in state.items()
-    }
+    return {name: _without_graph(value) for name, value in state.items()}
+
+
+def _without_graph(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(map(_without_graph, value))
+    is_computed = isinstance(value, Tensor) and value.grad_fn is not None
+    return value.detach() if is_computed else value

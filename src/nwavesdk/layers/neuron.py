@@ -1,8 +1,9 @@
 """`NeuronLayer`, the base of all neuron layers: shapes of tensors and choice of solver.
 
-A call runs by its plan (`plan`) where it can. The general way goes: check the input, view it as
-[B, T, N] in the order of its memory (`layout`), build a `Problem`, choose a solver, `solve`, store
-the new state, give the result the user's shape.
+The way of a call (`_solve`): check the input, view it as [B, T, N] in the order of its memory
+(`layout`), build a `Problem`, choose a solver, `solve`, store the new state, give the result the
+user's shape. A call by a plan (`plan`) skips what was decided in an earlier call, and runs the same
+passes.
 """
 
 import math
@@ -19,21 +20,19 @@ from nwavesdk.internal.checks import positive_number, switch
 from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.layout import Layout, is_channels_last
-from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.plan import run_planned
+from nwavesdk.layers.plan import attach_spike_count, run_planned
 from nwavesdk.layers.prepare import hold_prepared, leave_graph
 from nwavesdk.layers.record import Record
 from nwavesdk.layers.recurrent_delays import RecurrentDelays
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers import (
     NOT_COMPILED,
+    PassResult,
     Problem,
-    Solution,
     Spec,
     choose_solver,
     has_serial_kernel,
-    recent_spikes,
     solve,
     spec_name,
 )
@@ -45,11 +44,22 @@ __all__ = ["CALL_SETTINGS", "NeuronLayer"]
 ResultT = TypeVar("ResultT")
 
 CALL_SETTINGS = (
-    *("dt", "spike_grad", "detach_reset", "layer_topology"),
-    *("device", "solver", "compasso_spike_grad", "saved_dtype", "max_loop_gain"),
-    *("_slowest_decay", "_uses_fixed_surrogate"),
+    "dt",
+    "spike_grad",
+    "detach_reset",
+    "layer_topology",
+    "recurrent_delays",
+    "device",
+    "solver",
+    "compasso_spike_grad",
+    "saved_dtype",
+    "max_loop_gain",
+    "_slowest_decay",
 )
-"""The attributes that a call reads, besides the constants and the state."""
+"""The attributes that a call reads, besides constants, weights and state, and that may change.
+
+A plan is valid as long as they are unchanged. `tests/layers/test_plan.py` records what calls read.
+"""
 
 # The surrogate of a call that does not use that of the user.
 FIXED_SURROGATE = FastSigmoid()
@@ -90,6 +100,8 @@ class NeuronLayer(ConstantNeurons):
 
     read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)
     last_solver: str | None
+    # Gets the layer, the charge and the spikes [B, T, N] of each call; see `watch_calls`.
+    on_call: Callable[["NeuronLayer", Tensor, Tensor], None] | None = None
     recurrent_weights: nn.Parameter | None
     max_loop_gain: float | None = None
     recurrent_delays: RecurrentDelays | None
@@ -126,116 +138,36 @@ class NeuronLayer(ConstantNeurons):
             self._ring_steps = self.recurrent_delays.ring_steps
         self.last_solver = None
         self._has_given_surrogate = spike_grad is not None
-        self._spec_name = ""
-        # The settings from which `_spec_name` was made.
+        # The name of the spec, which compiled code cannot compute; None before the first call.
+        self._spec_name: str | None = None
+        # The settings from which it was made.
         self._known_settings: tuple[Any, ...] = ()
+        # The decay of the slowest neuron, for the choice between serial solver and comPaSSo.
         self._slowest_decay = 0.0
-        self._uses_fixed_surrogate = False
-        self._use_device(self.device)
+        self._use_device(self.device, was_fixed=False)
 
-    def check_device(self, device: str) -> None:
-        """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
-
-        Raises:
-            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
-        """
-        if self.solver.startswith("compasso") and self.neuron.carry is None:
-            raise ValueError(
-                f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
-                f'solver="{self.solver}": use solver="auto".'
-            )
-        if self.layer_topology == "RC" and self._is_on_compasso(device):
-            raise ValueError(
-                f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
-                'layer_topology="RC": use device="cpu", which runs on CUDA tensors too.'
-            )
-
-    def set_device(self, device: str) -> None:
-        """Set NWAVE's choice of solver `device` (not torch's device); see `to_gpu`.
-
-        Raises:
-            ValueError: See `check_device`.
-        """
-        self._use_device(device)
-
-    def _use_device(self, device: str) -> None:
-        self.check_device(device)
-        self.device = device
-        was_fixed = self._uses_fixed_surrogate
-        self._uses_fixed_surrogate = (
-            self._is_on_compasso(device) and self.compasso_spike_grad == "fixed"
-        )
-        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
-        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
-            path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
-            warnings.warn(
-                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
-                f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
-                'compasso_spike_grad="layer", or solver="serial".',
-                stacklevel=5,  # the caller of a layer, or of `to_gpu`
-            )
-        if self._spec_name:
-            self._update_call_settings()
-
-    def _update_call_settings(self) -> None:
-        """Store what a call needs to know of surrogate, device and constants.
-
-        A call cannot compute this itself, because compiled code must not read values. What is
-        derived from the page is derived here, before the first call.
-        """
-        settings = (self.page, *self.read_settings(self))
-        is_on_compasso = self._is_on_compasso(self.device)
-        if settings == self._known_settings and not is_on_compasso:
-            return
-        self._spec_name = spec_name(self._spec())
-        # Within `torch.utils.checkpoint`, this must save no tensors: it does not run a second time.
-        with torch.no_grad():
-            constants = self.constants()
-        if is_on_compasso:
-            self._slowest_decay = float(constants[0].max())
-        self._known_settings = (self.page, *self.read_settings(self))
-
-    def _is_on_compasso(self, device: str) -> bool:
-        """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
-        is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
-        return is_chosen or self.solver.startswith("compasso")
+    def extra_repr(self) -> str:
+        size = str(self.features[0] if len(self.features) == 1 else self.features)
+        texts = [size, *self._constant_texts(), f"dt={self.dt:.4g}"]
+        texts += [] if self.neuron.is_readout else [f"spike_grad={self.spike_grad!r}"]
+        texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
+        texts += [f'device="{self.device}"'] if self.device != "cpu" else []
+        return ", ".join(texts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_graphs(super().__getstate__()) | {"_known_settings": ()}
+        return super().__getstate__() | {"_known_settings": ()}
 
-    def effective_recurrent_weights(self) -> Tensor | None:
-        """The recurrent weights that act, [N, N], or None."""
-        weights: Tensor | None = parameter_of(self, "recurrent_weights")
-        return weights
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:
-        super().prepare(noise, keep_state)
-        self._update_call_settings()
-
-    def prepare_in_graph(self) -> None:
-        super().prepare_in_graph()
-        if torch.compiler.is_compiling() and specs_by_name.get(self._spec_name) != self._spec():
-            leave_graph(type(self).__name__)
-
-    def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:
-        """A call of a layer that nobody has prepared; the state that is left keeps no graph."""
-        check_input(type(self).__name__, cur, self.features)
-        self._require_prepared(cur.ndim == len(self.features) + 2)
-        with hold_prepared([self]):
-            result = call(cur, *rest)
-        self.detach_state()
-        return result
+    # Calls
 
     def forward(self, cur: Tensor) -> tuple[Tensor, Tensor]:
         """Spikes and first state after each step; see the class for shapes and errors."""
         if not self._is_prepared:
             return self._prepare_and_call(self.forward, cur)
-        planned = run_planned(self, cur, needs_membrane=not self.page.neuron.is_readout)
-        if planned is not None:
-            spk, mem = planned
-            return spk, spk if mem is None else mem
-        _, solution = self._solve(cur, needs_membrane=not self.neuron.is_readout, needs_saved=False)
-        return self._outputs(solution, cur)
+        result = run_planned(self, cur, needs_membrane=True)
+        if result is None:
+            result = self._run_without_plan(cur, needs_membrane=True)
+        spk = result.spikes
+        return spk, spk if result.mem is None else result.mem
 
     def spikes(self, cur: Tensor) -> Tensor:
         """The first output of a call, without computing the second: spikes, or v of a read-out.
@@ -245,20 +177,10 @@ class NeuronLayer(ConstantNeurons):
         """
         if not self._is_prepared:
             return self._prepare_and_call(self.spikes, cur)
-        planned = run_planned(self, cur, needs_membrane=False)
-        if planned is not None:
-            return planned[0]
-        _, solution = self._solve(cur, needs_membrane=False, needs_saved=False)
-        return self._spikes_of(solution, cur)
-
-    def layout_of(self, cur: Tensor) -> Layout:
-        """The order in which neurons are run: that of the input, or channels first.
-
-        Recurrent weights connect neurons in the order of the features, so a recurrent layer runs in
-        that order.
-        """
-        follows = self.layer_topology != "RC"
-        return Layout(self.features, follows and is_channels_last(cur, len(self.features)))
+        result = run_planned(self, cur, needs_membrane=False)
+        if result is None:
+            result = self._run_without_plan(cur, needs_membrane=False)
+        return result.spikes
 
     def record(self, cur: Tensor, charge: bool = False) -> Record:
         """Run a call and record it, with all states.
@@ -276,6 +198,7 @@ class NeuronLayer(ConstantNeurons):
             return self._prepare_and_call(self.record, cur, charge)
         is_readout = self.neuron.is_readout
         problem, solution = self._solve(cur, needs_membrane=not is_readout, needs_saved=True)
+        result = self._in_user_shape(solution, cur)
         # Copies, because a record is read later and must not change when the layer learns.
         recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
         problem = replace(
@@ -286,72 +209,77 @@ class NeuronLayer(ConstantNeurons):
             recurrent=recurrent,
             saves="record",
         )
-        spk, mem = self._outputs(solution, cur)
-        is_single_step = cur.ndim < len(self.features) + 2
-        charges = cur if charge else None
-        layout = self.layout_of(cur)
         return Record(
-            *(spk, mem, charges, problem, solution.saved, layout), is_single_step=is_single_step
+            spk=result.spikes,
+            mem=result.spikes if result.mem is None else result.mem,
+            cur=cur if charge else None,
+            _problem=problem,
+            _saved=result.saved,
+            _layout=self.layout_of(cur),
+            is_single_step=cur.ndim < len(self.features) + 2,
         )
 
-    def _solve(
-        self, cur: Tensor, needs_membrane: bool, needs_saved: bool
-    ) -> tuple[Problem, Solution]:
-        """Run a call in the solvers' shape [B, T, N], and store the state after it."""
+    def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:
+        """A call of a layer that nobody has prepared; the state that is left keeps no graph."""
         check_input(type(self).__name__, cur, self.features)
-        sizes = self._sizes(cur)
-        assert sizes is not None
-        layout = self.layout_of(cur)
-        is_half = cur.dtype in (torch.float16, torch.bfloat16)
-        x = layout.flatten(cur).reshape(sizes)
-        x = x.float() if is_half else x
-        problem = self._problem(x, layout)
-        solver = self._choose_solver(x)
-        solution = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)
-        self._states = tuple(layout.unflatten(state) for state in solution.last)
-        if problem.recurrent is not None:
-            self._last_spikes = recent_spikes(problem, solution.spikes)
-        return problem, solution
+        self._require_prepared(cur.ndim == len(self.features) + 2)
+        with hold_prepared([self]):
+            result = call(cur, *rest)
+        self.detach_state()
+        return result
 
-    def _sizes(self, cur: Tensor) -> tuple[int, int, int] | None:
-        """B, T, N of an input; None if it is not of these neurons."""
-        leading = cur.ndim - len(self.features)
-        if not 0 <= leading <= 2 or cur.shape[leading:] != self.features:
-            return None
-        B, T = (*cur.shape[:leading], 1, 1)[:2]
-        return B, T, math.prod(self.features)
+    def _run_without_plan(self, cur: Tensor, needs_membrane: bool) -> PassResult:
+        """Run a call; spikes and membrane of the result have the user's shape."""
+        _, result = self._solve(cur, needs_membrane and not self.neuron.is_readout)
+        return self._in_user_shape(result, cur)
+
+    def _in_user_shape(self, result: PassResult, cur: Tensor) -> PassResult:
+        """The result with spikes and membrane in the user's shape."""
+        spikes = self._to_user_shape(result.spikes, cur)
+        if result.spike_count is not None:
+            attach_spike_count(spikes, result.spike_count)
+        mem = None if result.mem is None else self._to_user_shape(result.mem, cur)
+        return result._replace(spikes=spikes, mem=mem)
 
     def _to_user_shape(self, y: Tensor, cur: Tensor) -> Tensor:
         """A sequence [B, T, N] in shape, dtype and layout of the input; [*features] has B = 1."""
         leading = cur.shape[: cur.ndim - len(self.features)] or (1,)
         return self.layout_of(cur).unflatten(y.to(cur.dtype).reshape(*leading, y.shape[-1]))
 
-    def _outputs(self, solution: Solution, cur: Tensor) -> tuple[Tensor, Tensor]:
-        spk = self._spikes_of(solution, cur)
-        if self.neuron.is_readout:
-            return spk, spk
-        assert solution.mem is not None
-        return spk, self._to_user_shape(solution.mem, cur)
+    def layout_of(self, cur: Tensor) -> Layout:
+        """The order in which neurons are run: that of the input, or channels first.
 
-    def _spikes_of(self, solution: Solution, cur: Tensor) -> Tensor:
-        """The spikes in the user's shape; a sparse product that follows reads their number."""
-        spk = self._to_user_shape(solution.spikes, cur)
-        if isinstance(solution.spike_count, int) and not self.neuron.is_readout:
-            spk.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
-        return spk
-
-    @property
-    def uses_spike_grad(self) -> bool:
-        """Whether a call uses `spike_grad`.
-
-        False for read-outs, and if comPaSSo uses `fast_sigmoid(25)` instead.
+        Recurrent weights connect neurons in the order of the features, so a recurrent layer runs in
+        that order.
         """
-        return not (self._uses_fixed_surrogate or self.neuron.is_readout)
+        follows = self.layer_topology != "RC"
+        return Layout(self.features, follows and is_channels_last(cur, len(self.features)))
 
-    def _spec(self) -> Spec:
-        surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE
-        limit = self.max_loop_gain if self.layer_topology == "RC" else None
-        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
+    def _sizes(self, cur: Tensor) -> tuple[int, int, int]:
+        """B, T, N of an input; single steps have T = 1, and [*features] has B = 1."""
+        leading = cur.shape[: cur.ndim - len(self.features)]
+        B, T = (*leading, 1, 1)[:2]
+        return B, T, math.prod(self.features)
+
+    # The way of a call without a plan
+
+    def _solve(
+        self, cur: Tensor, needs_membrane: bool, needs_saved: bool = False
+    ) -> tuple[Problem, PassResult]:
+        """Run a call in the solvers' shape [B, T, N], and store the state after it."""
+        check_input(type(self).__name__, cur, self.features)
+        layout = self.layout_of(cur)
+        is_half = cur.dtype in (torch.float16, torch.bfloat16)
+        x = layout.flatten(cur).reshape(self._sizes(cur))
+        x = x.float() if is_half else x
+        problem = self._problem(x, layout)
+        solver = self._choose_solver(x)
+        result = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)
+        self._states = tuple(layout.unflatten(state) for state in result.last)
+        self._last_spikes = result.recent
+        if self.on_call is not None:
+            self.on_call(self, cur, result.spikes)
+        return problem, result
 
     def _problem(self, x: Tensor, layout: Layout) -> Problem:
         """The problem of a charge [B, T, N] in the order of `layout`."""
@@ -370,6 +298,29 @@ class NeuronLayer(ConstantNeurons):
         if self.recurrent_delays is not None:
             weights = self.recurrent_delays(weights)
         return Problem(spec, x, states, constants, weights.to(x), spikes)
+
+    def _spec(self) -> Spec:
+        surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE
+        limit = self.max_loop_gain if self.layer_topology == "RC" else None
+        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
+
+    @property
+    def uses_spike_grad(self) -> bool:
+        """Whether a call uses `spike_grad`.
+
+        False for read-outs, and if comPaSSo uses `fast_sigmoid(25)` instead.
+        """
+        return not (self._uses_fixed_surrogate or self.neuron.is_readout)
+
+    @property
+    def _uses_fixed_surrogate(self) -> bool:
+        """Whether the gradient is that of `FIXED_SURROGATE`, whatever `spike_grad` is."""
+        return self.compasso_spike_grad == "fixed" and self._is_on_compasso(self.device)
+
+    def effective_recurrent_weights(self) -> Tensor | None:
+        """The recurrent weights that act, [N, N], or None."""
+        weights: Tensor | None = parameter_of(self, "recurrent_weights")
+        return weights
 
     def _choose_solver(self, x: Tensor) -> str:
         is_learnable = self._has_learnable_surrogate(x)
@@ -402,10 +353,80 @@ class NeuronLayer(ConstantNeurons):
             raise RuntimeError(NOT_COMPILED)
         return surrogate.learnable(x.new_zeros(1, x.shape[2]))
 
-    def extra_repr(self) -> str:
-        size = str(self.features[0] if len(self.features) == 1 else self.features)
-        texts = [size, *self._constant_texts(), f"dt={self.dt:.4g}"]
-        texts += [] if self.neuron.is_readout else [f"spike_grad={self.spike_grad!r}"]
-        texts += [f'layer_topology="{self.layer_topology}"'] if self.layer_topology != "FF" else []
-        texts += [f'device="{self.device}"'] if self.device != "cpu" else []
-        return ", ".join(texts)
+    # What is prepared before a call
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
+        super().prepare(noise, keep_state)
+        self._update_call_settings()
+
+    def prepare_in_graph(self) -> None:
+        super().prepare_in_graph()
+        known = None if self._spec_name is None else specs_by_name.get(self._spec_name)
+        if torch.compiler.is_compiling() and known != self._spec():
+            leave_graph(type(self).__name__)
+
+    def _update_call_settings(self) -> None:
+        """Store what a call needs to know of surrogate, device and constants.
+
+        A call cannot compute this itself, because compiled code must not read values. What is
+        derived from the page is derived here, before the first call.
+        """
+        settings = (self.page, *self.read_settings(self))
+        is_on_compasso = self._is_on_compasso(self.device)
+        if settings == self._known_settings and not is_on_compasso:
+            return
+        self._spec_name = spec_name(self._spec())
+        # Within `torch.utils.checkpoint`, this must save no tensors: it does not run a second time.
+        with torch.no_grad():
+            constants = self.constants()
+        if is_on_compasso:
+            self._slowest_decay = float(constants[0].max())
+        self._known_settings = (self.page, *self.read_settings(self))
+
+    # NWAVE's choice of solver `device`, which is not torch's device
+
+    def check_device(self, device: str) -> None:
+        """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
+
+        Raises:
+            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
+        """
+        if self.solver.startswith("compasso") and self.neuron.carry is None:
+            raise ValueError(
+                f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
+                f'solver="{self.solver}": use solver="auto".'
+            )
+        if self.layer_topology == "RC" and self._is_on_compasso(device):
+            raise ValueError(
+                f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
+                'layer_topology="RC": use device="cpu", which runs on CUDA tensors too.'
+            )
+
+    def set_device(self, device: str) -> None:
+        """Set NWAVE's choice of solver `device` (not torch's device); see `to_gpu`.
+
+        Raises:
+            ValueError: See `check_device`.
+        """
+        self._use_device(device, was_fixed=self._uses_fixed_surrogate)
+        if self._spec_name is not None:
+            self._update_call_settings()
+
+    def _use_device(self, device: str, *, was_fixed: bool) -> None:
+        """Set the device; warn if `spike_grad` has no effect on it, and had one before."""
+        self.check_device(device)
+        self.device = device
+        ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
+        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
+            path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
+            warnings.warn(
+                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
+                f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
+                'compasso_spike_grad="layer", or solver="serial".',
+                stacklevel=5,  # the caller of a layer, or of `to_gpu`
+            )
+
+    def _is_on_compasso(self, device: str) -> bool:
+        """Whether comPaSSo solves the layer; `device` is NWAVE's choice of solver, not torch's."""
+        is_chosen = device == "gpu" and self.solver == "auto" and self.neuron.carry is not None
+        return is_chosen or self.solver.startswith("compasso")

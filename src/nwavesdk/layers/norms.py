@@ -19,7 +19,6 @@ from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.layout import place_rows, select_rows
 from nwavesdk.layers.lengths import check_lengths, valid_places
-from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.process_norms import normalize_over_processes, process_count
 
@@ -97,11 +96,6 @@ class SequenceNorm(Prepared):
             y = torch.addcmul(shift.reshape(by_channel), sequence, scale.reshape(by_channel))
             y = y.to(x.dtype)
         return y if is_sequence else y.reshape(x.shape)
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Expect the start of a sequence, unless `keep_state`."""
-        if not keep_state:
-            self.forget_state()
 
     @abstractmethod
     def scale_and_shift(self, T: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -186,7 +180,7 @@ class TimeBatchNorm(SequenceNorm):
         tensor(True)
     """
 
-    _state_attributes: tuple[str, ...] = ("_has_run",)
+    _state_flags = ("_has_run",)
     is_synchronized = False
 
     def __init__(

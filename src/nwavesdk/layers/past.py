@@ -1,13 +1,11 @@
 """`PastSynapse`: a synapse that reads earlier inputs, and holds the last ones as its state."""
 
 from abc import abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import as_trainable, backward_pass
+from nwavesdk.layers.prepare import as_trainable
 from nwavesdk.layers.synapse import Synapse
 
 __all__ = ["PastSynapse"]
@@ -58,27 +56,5 @@ class PastSynapse(Synapse):
     def _keep_last(self, past: Tensor, steps: Tensor) -> None:
         """Make the inputs before the next step the state: a copy, not the whole sequence."""
         if self.past_steps:
-            kept = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
-            self._past = torch.cat([past[:, kept.shape[1] :], kept], 1)
-            self._state_pass = backward_pass()
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Forget earlier inputs, unless `keep_state`."""
-        if not keep_state:
-            self._past = None
-
-    def detach_state(self) -> None:
-        self._past = None if self._past is None else self._past.detach()
-
-    def state_tensors(self) -> list[Tensor]:
-        """The last inputs; empty before the first call after `prepare_net`."""
-        return [] if self._past is None else [as_trainable(self._past)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._past = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they get the state without its graph."""
-        past = None if self._past is None else self._past.detach()
-        return super().__getstate__() | {"_past": past}
+            latest = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
+            self._set_state(torch.cat([past[:, latest.shape[1] :], latest], 1))

@@ -1,13 +1,16 @@
-"""Planned calls of neuron layers: what is fixed between two calls is computed when it changes.
+"""Plans of neuron layers: what calls decided, kept for calls in which nothing has changed.
 
-A layer keeps the plans of its last calls, one for each kind of input. A plan is used again only if
-all that a call reads is as it was: the settings of the layer, its page, and the values of its
-constants. Every other call goes the general way (`NeuronLayer._solve`), which gives the same
-results and makes all errors.
+A layer keeps the plans of its last calls, one for each kind of input. A plan holds the passes of
+the serial solver on the CPU, which a call without a plan makes again. It is valid while all that a
+call reads is unchanged: the settings of the layer, its page, and the values of its constants. Every
+other call goes by `NeuronLayer._solve`, which gives the same results and raises all errors.
+
+Gradients reach parameters by the chain rule: the stored constants are inputs of the call's node in
+the graph, and `ParameterChain` has the derivatives of the solver's constants by them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -16,71 +19,76 @@ from torch import Tensor
 
 from nwavesdk.dynamics import Page
 from nwavesdk.internal.tensors import is_plain
+from nwavesdk.layers.checks import check_input
 from nwavesdk.layers.layout import Layout
 from nwavesdk.layers.prepare import as_trainable
-from nwavesdk.solvers import Plan
+from nwavesdk.solvers import PassResult
 from nwavesdk.solvers.cpu.parameters import ParameterChain, ParameterValues
+from nwavesdk.solvers.cpu.serial import SerialPasses
+from nwavesdk.solvers.sweep import run_passes
 from nwavesdk.surrogate import Foreign
 
 if TYPE_CHECKING:
     from nwavesdk.layers.neuron import NeuronLayer
 
-__all__ = ["LayerPlan", "run_planned"]
+__all__ = ["LayerPlan", "attach_spike_count", "run_planned"]
 
-MOST_PLANS = 8
-# Methods of layers in whose place a plan is.
-_METHODS = (
-    *("constants", "effective_constants", "effective_recurrent_weights"),
-    *("_evaluate_constants", "_initial_state"),
-)
+MAX_PLANS = 8
 
 
 class LayerPlan:
-    """A plan with what it was made from.
+    """What a call decided, with all that the decisions depend on.
 
     Args:
         layer: The layer, which is prepared.
         cur: Input charge.
         layout: The order in which the neurons are run.
         stored: The stored constants of the layer.
+
+    Attributes:
+        passes: What runs; None if the call has to go by `NeuronLayer._solve`.
+        learned: Positions of the constants that learn among the stored ones.
     """
 
     __slots__ = (
-        *("_can_be_planned", "_page", "_settings", "_values"),
-        *("layout", "learned", "plan", "state_shape", "unsqueezes"),
+        "_page",
+        "_settings",
+        "_values",
+        "layout",
+        "learned",
+        "passes",
+        "state_shape",
+        "unsqueezes",
     )
 
     def __init__(
         self, layer: "NeuronLayer", cur: Tensor, layout: Layout, stored: list[Tensor]
     ) -> None:
         self._page: Page = layer.page
-        self.layout = layout
         self._settings = layer.read_settings(layer)
-        self.plan: Plan | None = None
+        self.layout = layout
         self.unsqueezes = cur.ndim == len(layer.features)
-        # Positions of the constants that learn among the stored ones.
         self.learned: tuple[int, ...] = ()
         if torch.is_grad_enabled():
             self.learned = tuple(i for i, t in enumerate(stored) if t.requires_grad)
-        self._can_be_planned = self._can_plan(layer, stored)
-        if not self._can_be_planned:
+        self.passes: SerialPasses | None = None
+        # None if the call has no plan because of its constants, or of what a user has overridden.
+        self._values: ParameterValues | None = None
+        if not _can_be_planned(layer, stored, layout):
             return
         self._values = ParameterValues(stored)
         with torch.inference_mode(False), torch.no_grad(), _hidden_from_hooks():
-            self.plan = _plan(layer, cur, layout, stored, self.learned)
-        if self.plan is not None:
-            self.state_shape = torch.Size((self.plan.sizes[0], *layer.features))
+            self.passes = _passes(layer, cur, layout, stored, self.learned)
+        if self.passes is not None:
+            self.state_shape = torch.Size((self.passes.sizes[0], *layer.features))
 
-    def fits(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+    def is_valid(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
         """Whether a call of the layer still reads what the plan was made from."""
         if layer.page is not self._page or layer.read_settings(layer) != self._settings:
             return False
-        if self._can_be_planned:
+        if self._values is not None:
             return self._values.are_unchanged(stored)
-        return not self._can_plan(layer, stored)
-
-    def _can_plan(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
-        return _can_be_planned(layer, stored, self.layout)
+        return not _can_be_planned(layer, stored, self.layout)
 
     def accepts(
         self, states: Sequence[Tensor] | None, recurrence: Sequence[Tensor], has_grad: bool
@@ -93,140 +101,146 @@ class LayerPlan:
             has_grad: Whether gradients are enabled, for which inference mode must not have made
                 the states.
         """
-        plan = self.plan
-        assert plan is not None
-        if states is not None and len(states) != len(plan.rest):
+        passes = self.passes
+        assert passes is not None
+        if states is not None and len(states) != passes.n_states:
             return False
         for state in states or ():
-            if state.shape != self.state_shape or state.dtype is not plan.dtype:
+            if state.shape != self.state_shape or state.dtype is not passes.dtype:
                 return False
             if not state.is_cpu or (has_grad and state.is_inference()):
                 return False
         if not recurrence:
             return True
         weights, spikes = recurrence
-        N = plan.sizes[2]
+        N = passes.sizes[2]
         return (
             weights.shape == (N, N)
-            and spikes.shape == plan.silence.shape
-            and weights.dtype is spikes.dtype is plan.dtype
+            and spikes.shape == passes.silence.shape
+            and weights.dtype is spikes.dtype is passes.dtype
             and weights.is_cpu
             and spikes.is_cpu
         )
 
 
-# The number of the backward pass that is running in this thread; -1 outside of all.
+# Found once, because look-ups take time in every step. The last one is the number of the backward
+# pass that is running in this thread; -1 outside of all.
+_is_grad_enabled = torch.is_grad_enabled
+_thread_count = torch.get_num_threads
 _running_backward = torch._C._current_graph_task_id
 
 
-def run_planned(
-    layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool
-) -> tuple[Tensor, Tensor | None] | None:
-    """Run a call by its plan.
+def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> PassResult | None:
+    """Run a call by its plan, and store the state after it.
 
     Args:
         layer: The layer.
         cur: Input charge.
-        needs_membrane: Whether the membrane is returned.
+        needs_membrane: Whether the membrane is returned, unless the layer is a read-out.
 
     Returns:
-        Spikes (of a read-out, its first state) and membrane in the user's shape, or None if the
-        call must go the general way.
+        The result with spikes and membrane in the user's shape, or None if the call must go by
+        `NeuronLayer._solve`.
     """
-    if not is_plain(cur):
-        return None
-    own = vars(layer)
-    # `watch_calls` replaces `_solve` to see every call.
-    if "_solve" in own:
+    # Only `_solve` reports calls.
+    if not is_plain(cur) or layer.on_call is not None:
         return None
     stored = layer._stored_tensors()
     if stored is None:
         return None
-    has_grad = torch.is_grad_enabled()
-    is_flat = len(own["features"]) == 1
+    attributes = vars(layer)
+    has_grad = _is_grad_enabled()
+    is_flat = len(attributes["features"]) == 1
     # Of flat neurons, no layout is looked for, because this takes time.
     layout = None if is_flat else layer.layout_of(cur)
-    key = cur.shape, cur.dtype, has_grad, torch.get_num_threads(), layout
-    found: LayerPlan | None = own["_plans"].get(key)
-    if found is None or not found.fits(layer, stored):
-        found = LayerPlan(layer, cur, layout or layer.layout_of(cur), stored)
-        _keep_plan(own["_plans"], key, found)
-    plan = found.plan
-    if plan is None:
+    key = cur.shape, cur.dtype, has_grad, _thread_count(), layout
+    plan: LayerPlan | None = attributes["_plans"].get(key)
+    if plan is None or not plan.is_valid(layer, stored):
+        plan = LayerPlan(layer, cur, layout or layer.layout_of(cur), stored)
+        _keep_plan(attributes["_plans"], key, plan)
+    passes = plan.passes
+    if passes is None:
         return None
-    before = own["_states"]
+
+    before = attributes["_states"]
     if before is not None and _running_backward() != -1:
         layer._require_own_state()
-    recurrence = _recurrence(layer, plan) if plan.is_recurrent else ()
-    if not found.accepts(before, recurrence, has_grad):
+    recurrence = _recurrence(layer, passes) if passes.is_recurrent else ()
+    if not plan.accepts(before, recurrence, has_grad):
         return None
-    if found.unsqueezes:
+    if plan.unsqueezes:
         cur = cur[None]
-    layout = found.layout
-    states = plan.rest if before is None else before
+    states = passes.rest if before is None else before
+    layout = plan.layout
     if not is_flat:
         cur = layout.flatten(cur)
         states = states if before is None else tuple(map(layout.flatten, before))
+
+    needs_membrane = needs_membrane and not passes.is_readout
     needs_graph = has_grad and (
-        cur.requires_grad or found.learned or _need_gradients(*states, *recurrence)
+        cur.requires_grad or plan.learned or _need_gradients(*states, *recurrence)
     )
     if needs_graph:
-        learned = [stored[i] for i in found.learned]
-        spikes, mem, last, count, last_spikes = plan.run(
-            cur, states, recurrence, learned, needs_membrane
-        )
+        learned = [stored[i] for i in plan.learned]
+        result = run_passes(passes, cur, states, recurrence, learned, needs_membrane=needs_membrane)
     else:
-        spikes, mem, last, _, count = plan.forward.run(
-            cur, states, plan.constants, recurrence, needs_membrane, False
-        )
-        last_spikes = plan.last_spikes(spikes, recurrence[1]) if recurrence else None
+        result = passes.forward(cur, states, recurrence, needs_membrane, False)
     if not is_flat:
-        spikes = layout.unflatten(spikes)
-        mem = None if mem is None else layout.unflatten(mem)
-        last = tuple(map(layout.unflatten, last))
-    own["_states"] = last
-    own["_last_spikes"] = last_spikes
-    own["last_solver"] = "serial"
-    if count is not None:
+        result = result._replace(
+            spikes=layout.unflatten(result.spikes),
+            mem=None if result.mem is None else layout.unflatten(result.mem),
+            last=tuple(map(layout.unflatten, result.last)),
+        )
+    attributes["_states"] = result.last
+    attributes["_last_spikes"] = result.recent
+    attributes["last_solver"] = "serial"
+    if result.spike_count is not None:
+        attach_spike_count(result.spikes, result.spike_count)
+    return result
+
+
+def attach_spike_count(spikes: Tensor, count: int | Tensor) -> None:
+    """Attach a number of spikes to their tensor, where a sparse product that follows reads it."""
+    if type(count) is int:  # that of a GPU would wait for the device
         spikes.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
-    return spikes, mem
 
 
 def _need_gradients(*tensors: Tensor) -> bool:
     return any(t.requires_grad for t in tensors)
 
 
-def _recurrence(layer: "NeuronLayer", plan: Plan) -> tuple[Tensor, Tensor]:
+def _recurrence(layer: "NeuronLayer", passes: SerialPasses) -> tuple[Tensor, Tensor]:
     """Effective recurrent weights, and the spikes before the call."""
     weights = layer.effective_recurrent_weights()
     assert weights is not None
     spikes = vars(layer)["_last_spikes"]
     if spikes is None:
-        spikes = plan.silence
+        spikes = passes.silence
     elif spikes.is_inference():
         spikes = as_trainable(spikes)
-    return weights.contiguous(), spikes.contiguous()
+    return weights, spikes
 
 
 def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
     """Add a plan, in place of the one that was made first if there are too many."""
     plans.pop(key, None)
     plans[key] = plan
-    while len(plans) > MOST_PLANS:
+    while len(plans) > MAX_PLANS:
         # The list, because another thread may add a plan meanwhile.
         plans.pop(next(iter(list(plans))), None)
 
 
-def _plan(
+def _passes(
     layer: "NeuronLayer",
     cur: Tensor,
     layout: Layout,
     stored: list[Tensor],
     learned: tuple[int, ...],
-) -> Plan | None:
-    """The solvers' plan; None if the layer chooses another solver, or the input does not fit."""
+) -> SerialPasses | None:
+    """The passes; None if the layer chooses another solver."""
+    check_input(type(layer).__name__, cur, layer.features)
     sizes = layer._sizes(cur)
-    if sizes is None or layer._choose_solver(cur.detach().reshape(sizes)) != "serial":
+    if layer._choose_solver(cur.detach().reshape(sizes)) != "serial":
         return None
     chain = None
     if learned:
@@ -234,8 +248,9 @@ def _plan(
         parameters = [_arranged(stored[i], layout) for i in learned]
         runs = [_run(stored[i], layout) for i in learned]
         chain = ParameterChain(derivatives, parameters, runs, cur.dtype)
-    return Plan(
+    return SerialPasses(
         layer._spec(),
+        "learning" if learned else "gradient",
         sizes,
         [layout.arrange(constant) for constant in layer.constants(cur.dtype)],
         chain,
@@ -269,8 +284,14 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) 
         return False
     if not isinstance(layer.dt, float | int):
         return False  # a tensor may change in place
-    # Methods of a user may read more than what a plan compares.
-    methods = (getattr(layer, name) for name in _METHODS)
+    # Methods of a user may read more than a plan compares.
+    methods: tuple[Callable[..., Any], ...] = (
+        layer.constants,
+        layer.effective_constants,
+        layer.effective_recurrent_weights,
+        layer._evaluate_constants,
+        layer._initial_state,
+    )
     return all(method.__module__.startswith("nwavesdk.") for method in methods)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.noise import Noise
 
 __all__ = [
@@ -74,8 +75,8 @@ class SelfPreparing(nn.Module):
                 continue
             if module._is_explicit:
                 raise mixed_modes(owner, module)
-            has_state = type(module).prepare is not Prepared.prepare
-            if has_state and not is_sequence:
+            does_more = type(module).prepare is not Prepared.prepare
+            if (does_more or module.has_state()) and not is_sequence:
                 raise RuntimeError(
                     f"{owner} is not prepared: call prepare_net(model) before the first step, or "
                     "use `with streaming(model):`. Only calls with a whole sequence [B, T, ...] "
@@ -124,8 +125,11 @@ class Prepared(SelfPreparing):
 
     times_prepared = 0
     chip_noise: Callable[[], Noise] | None = None
-    # Their values are replaced, never changed in place.
+    # The attributes that are the state: a tensor, a tuple of tensors, or None before the first
+    # call. Their values are replaced, never changed in place. Flags are no tensors, and are None
+    # before the first call, too. All that happens to a state follows from this declaration.
     _state_attributes: tuple[str, ...] = ()
+    _state_flags: tuple[str, ...] = ()
     # The backward pass in which the state was set, -1 outside of all.
     _state_pass = -1
 
@@ -136,8 +140,10 @@ class Prepared(SelfPreparing):
         """Whether the state has no NaN or infinity."""
         return True
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:
+    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # for subclasses
         """Draw mismatch, compute effective weights and, unless `keep_state`, reset the state."""
+        if not keep_state and self.has_state():
+            self.forget_state()
 
     def prepare_in_graph(self) -> None:
         """What `prepare` does in compiled code, which must not read values: reset the state.
@@ -146,17 +152,30 @@ class Prepared(SelfPreparing):
         """
         self.forget_state()
 
+    def has_state(self) -> bool:
+        """Whether a call may change what the next call reads."""
+        return bool(self._state_attributes or self._state_flags)
+
     def forget_state(self) -> None:
         """Reset the state to that before the first call."""
-        for name in self._state_attributes:
+        self._set_state()
+        for name in self._state_flags:
             setattr(self, name, None)
+
+    def _set_state(self, *values: Any) -> None:
+        """Set the state attributes in their order; those without a value are None."""
+        missing = [None] * (len(self._state_attributes) - len(values))
+        names = (*self._state_attributes, "_state_pass")
+        _set_attributes(self, names, [*values, *missing, backward_pass()])
 
     def detach_state(self) -> None:
         """Keep the state and drop the graph behind it."""
+        for name in self._state_attributes:
+            setattr(self, name, _detached(getattr(self, name)))
 
     def state_restorer(self) -> Callable[[], None]:
         """A function that sets the state back to what it is now."""
-        names = (*self._state_attributes, "_state_pass")
+        names = (*self._state_attributes, *self._state_flags, "_state_pass")
         return partial(_set_attributes, self, names, [getattr(self, name) for name in names])
 
     def _require_own_state(self) -> None:
@@ -179,18 +198,36 @@ class Prepared(SelfPreparing):
 
     def state_tensors(self) -> list[Tensor]:
         """All that the next step needs of the past; empty before the first call after `prepare`."""
-        return []
+        tensors: list[Tensor] = []
+        for name in self._state_attributes:
+            value = getattr(self, name)
+            if value is not None:
+                tensors += value if isinstance(value, tuple) else [value]
+        return [as_trainable(tensor) for tensor in tensors]
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         """Set the state to what `state_tensors` returned."""
+        self._set_state(*tensors)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_state_pass": -1}
+        """For copies and pickles, which get the state without its graph."""
+        return without_graphs(super().__getstate__()) | {"_state_pass": -1}
 
 
-def _set_attributes(module: nn.Module, names: Sequence[str], values: list[Any]) -> None:
-    for name, value in zip(names, values, strict=True):
-        setattr(module, name, value)
+def _detached(value: Any) -> Any:
+    """A tensor, or the tensors of a tuple, without a graph."""
+    if isinstance(value, tuple):
+        return tuple(tensor.detach() for tensor in value)
+    return None if value is None else value.detach()
+
+
+def _set_attributes(module: nn.Module, names: Sequence[str], values: Sequence[Any]) -> None:
+    """Set attributes that are neither parameters nor buffers."""
+    if torch.compiler.is_compiling():
+        for name, value in zip(names, values, strict=True):
+            setattr(module, name, value)
+    else:  # a tenth of the time of `nn.Module.__setattr__`
+        vars(module).update(zip(names, values, strict=True))
 
 
 def _do_nothing() -> None:

@@ -1,16 +1,13 @@
 """`StatefulNeurons`: what a neuron layer carries from one call to the next."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from nwavesdk.dynamics import Neuron, Page
 from nwavesdk.layers.layout import Layout
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
+from nwavesdk.layers.prepare import Prepared, as_trainable
 from nwavesdk.solvers.cpu.parameters import ParameterValues
 
 __all__ = ["StatefulNeurons"]
@@ -26,6 +23,11 @@ class StatefulNeurons(Prepared):
         features: Shape of the neurons.
     """
 
+    # The states, each [B, *features] in any layout, and the spikes [B, N] after the last step of a
+    # recurrent layer.
+    _state_attributes = ("_states", "_last_spikes")
+    _states: tuple[Tensor, ...] | None = None
+    _last_spikes: Tensor | None = None
     features: tuple[int, ...]
     # The number of past steps whose spikes a step of a recurrent layer reads.
     _ring_steps = 1
@@ -33,10 +35,7 @@ class StatefulNeurons(Prepared):
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
         self.features = features
-        # The states, each [B, *features] in any layout, and the spikes [B, N] after the last step
-        # of a recurrent layer.
-        self._states: tuple[Tensor, ...] | None = None
-        self._last_spikes: Tensor | None = None
+        self._set_state()
         # Plans of the last calls, see `plan`; a plan is never changed.
         self._plans: dict[Any, Any] = {}
         # The parameters when they were last checked.
@@ -68,39 +67,6 @@ class StatefulNeurons(Prepared):
             if not (math.isfinite(values.sum().item()) or bool(values.isfinite().all())):
                 return False
         return True
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Reset the state, unless `keep_state`."""
-        if not keep_state:
-            self.forget_state()
-
-    def forget_state(self) -> None:
-        self._set_state(None, None)
-
-    def detach_state(self) -> None:
-        vars(self).update(self._detached_state())
-
-    def state_restorer(self) -> Callable[[], None]:
-        return partial(self._restore_state, self._states, self._last_spikes, self._state_pass)
-
-    def _restore_state(
-        self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None, state_pass: int
-    ) -> None:
-        self._states = states
-        self._last_spikes = last_spikes
-        self._state_pass = state_pass
-
-    def _set_state(self, states: tuple[Tensor, ...] | None, last_spikes: Tensor | None) -> None:
-        self._states = states
-        self._last_spikes = last_spikes
-        self._state_pass = backward_pass()
-
-    def state_tensors(self) -> list[Tensor]:
-        """The states, and the last spikes of a recurrent layer; empty before the first call."""
-        if self._states is None:
-            return []
-        spikes = [] if self._last_spikes is None else [self._last_spikes]
-        return [as_trainable(state) for state in (*self._states, *spikes)]
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         K = len(self.neuron.states)
@@ -138,15 +104,5 @@ class StatefulNeurons(Prepared):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: they get the state without its graph, and no plans."""
-        fresh: dict[str, Any] = {"_plans": {}, "_checked": None}
-        return super().__getstate__() | self._detached_state() | fresh
-
-    def _detached_state(self) -> dict[str, Any]:
-        """The attributes of the state, without its graph."""
-        states = self._states
-        spikes = self._last_spikes
-        return {
-            "_states": None if states is None else tuple(state.detach() for state in states),
-            "_last_spikes": None if spikes is None else spikes.detach(),
-        }
+        """For copies and pickles: they get no plans."""
+        return super().__getstate__() | {"_plans": {}, "_checked": None}

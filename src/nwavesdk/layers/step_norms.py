@@ -8,7 +8,6 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.layers.norms import SequenceNorm, TimeBatchNorm, scale_and_shift
-from nwavesdk.layers.prepare import backward_pass
 
 __all__ = ["StepBatchNorm", "StepNorm", "TemporalEffectiveBatchNorm"]
 
@@ -16,25 +15,17 @@ __all__ = ["StepBatchNorm", "StepNorm", "TemporalEffectiveBatchNorm"]
 class StepNorm(SequenceNorm):
     """Base of norms that differ by step: their state is the number of steps since `prepare_net`."""
 
-    _state_attributes: tuple[str, ...] = ("_step",)
+    _state_attributes = ("_step",)
 
     max_steps: int
     _step: Tensor | None = None
-
-    def state_tensors(self) -> list[Tensor]:
-        return [] if self._step is None else [self._step]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._step = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
 
     def _take_steps(self, T: int) -> Tensor | None:
         self._check_steps(T)
         start = self._step
         if start is not None:
             self._require_own_state()
-        self._step = torch.full((), T) if start is None else start + T
-        self._state_pass = backward_pass()
+        self._set_state(torch.full((), T) if start is None else start + T)
         return None if start is None else start + torch.arange(T)
 
     def _check_steps(self, T: int) -> None:
@@ -197,8 +188,6 @@ class TemporalEffectiveBatchNorm(StepNorm, TimeBatchNorm):
         >>> norm(torch.rand(4, 10, 3)).shape
         torch.Size([4, 10, 3])
     """
-
-    _state_attributes = ("_step", "_has_run")
 
     def __init__(
         self, num_features: int, max_steps: int, eps: float = 1e-5, momentum: float = 0.1

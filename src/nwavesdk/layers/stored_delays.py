@@ -4,21 +4,59 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, whole_number
+from nwavesdk.internal.checks import (
+    choice,
+    finite_number,
+    positive_number,
+    shown,
+    switch,
+    whole_number,
+)
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.layers.prepare import DIVERGED, Prepared
+from nwavesdk.layers.weight import parameter_of
 
-__all__ = ["DelayRange", "delay_range", "first_width", "narrowed"]
+__all__ = ["DelayOptions", "DelayRange", "StoredDelays", "delay_range"]
 
 # float32 stores delays up to here to 1/256 of a step.
-_MOST_STEPS = 1 << 16
+_MAX_STEPS = 1 << 16
 # A delay in seconds this near to a whole number of steps is that number [steps].
 _ROUNDING = 1e-6
 
 # Width of the Gaussian at the end of training [steps], as in Hammouamri et al. 2024.
 _FINAL_WIDTH = 0.5
+
+
+@dataclass(frozen=True)
+class DelayOptions:
+    """Delays of recurrent weights, for `LIFLayer(..., recurrent_delays=DelayOptions(...))`.
+
+    Attributes:
+        max_delay: Largest delay in `unit`.
+        delays: One number, or a tensor [N, N] (from, to), in `unit`. None draws them from 0 to
+            `max_delay`, in whole steps if they are not learned.
+        unit: `"steps"` or `"seconds"`; the length of a step is that of the layer.
+        learn_delays: Whether to train delays.
+        interpolation: `"linear"` or `"gaussian"`, see `DelayedSynapse`.
+        width: Standard deviation of the Gaussian at the start [steps]; None is half of `max_delay`.
+
+    Example:
+        >>> import torch
+        >>> from nwavesdk.layers import LIFLayer
+        >>> delays = DelayOptions(max_delay=8, delays=3.0, learn_delays=False)
+        >>> layer = LIFLayer(4, taus=20e-3, layer_topology="RC", recurrent_delays=delays)
+        >>> layer.recurrent_delays.max_delay, layer(torch.zeros(1, 5, 4))[0].shape
+        (8, torch.Size([1, 5, 4]))
+    """
+
+    max_delay: float
+    delays: float | Tensor | None = None
+    unit: str = "steps"
+    learn_delays: bool = True
+    interpolation: str = "linear"
+    width: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +104,7 @@ class DelayRange:
             return torch.randint(self.max_delay + 1, shape).to(torch.get_default_dtype())
         return self.max_delay * torch.rand(shape)
 
-    def given(self, delays: object, shape: tuple[int, ...], name: str = "delays") -> Tensor:
+    def given(self, delays: object, shape: tuple[int, ...]) -> Tensor:
         """An argument as delays [steps]: one number, or a tensor of `shape`.
 
         Raises:
@@ -74,7 +112,7 @@ class DelayRange:
             ValueError: If it has another shape, or is not from 0 to `max_delay`.
         """
         if isinstance(delays, Tensor):
-            require_tensor(f"{self.owner}: {name}", delays)
+            require_tensor(f"{self.owner}: delays", delays)
         try:
             if isinstance(delays, bool):
                 raise TypeError
@@ -84,23 +122,23 @@ class DelayRange:
         allowed = [(), shape, *([shape[:1]] if shape[1] == 1 else [])]
         if tuple(values.shape) not in allowed:
             raise ValueError(
-                f"{self.owner}: {name} must be one number or have the shape {list(allowed[-1])}, "
+                f"{self.owner}: delays must be one number or have the shape {list(allowed[-1])}, "
                 f"got the shape {list(values.shape)}: give one per connection, or one per input "
                 'with per="input".'
             )
         steps = _near_whole(values / self.step)
         if not bool(((steps >= 0) & (steps <= self.max_delay)).all()):
             raise ValueError(
-                f"{self.owner}: {name} must be from 0 to max_delay, "
+                f"{self.owner}: delays must be from 0 to max_delay, "
                 f"{self.max_delay * self.step:g} [{self.unit}], got {shown(delays)}."
             )
         steps = steps.to(torch.get_default_dtype())
         return steps.expand(shape).clone() if not steps.ndim else steps.reshape(shape)
 
-    def check(self, stored: Tensor, name: str = "delays") -> None:
+    def check(self, stored: Tensor) -> None:
         """Raise a RuntimeError if stored delays are not finite."""
         if not bool(torch.isfinite(stored.detach()).all()):
-            raise RuntimeError(f"{self.owner}: {name} are not finite: {DIVERGED}")
+            raise RuntimeError(f"{self.owner}: delays are not finite: {DIVERGED}")
 
 
 def _near_whole(steps: Tensor) -> Tensor:
@@ -127,7 +165,7 @@ def delay_range(owner: str, max_delay: object, unit: object, dt: object) -> Dela
                 f"{owner}: dt has no use for delays in steps, got {shown(dt)}: leave it out, or "
                 'give delays in seconds and unit="seconds".'
             )
-        return DelayRange(owner, whole_number(owner, "max_delay", max_delay, most=_MOST_STEPS))
+        return DelayRange(owner, whole_number(owner, "max_delay", max_delay, most=_MAX_STEPS))
     if dt is None:
         raise ValueError(
             f"{owner}: delays in seconds need the length of a step, got dt=None: give dt [s]."
@@ -135,30 +173,82 @@ def delay_range(owner: str, max_delay: object, unit: object, dt: object) -> Dela
     step = positive_number(owner, "dt", dt, "s")
     largest = positive_number(owner, "max_delay", max_delay, "s")
     steps = float(_near_whole(torch.tensor(largest / step, dtype=torch.float64)))
-    if steps > _MOST_STEPS:
+    if steps > _MAX_STEPS:
         raise ValueError(
-            f"{owner}: max_delay must be up to {_MOST_STEPS:,} steps of dt={step:g} s, got "
+            f"{owner}: max_delay must be up to {_MAX_STEPS:,} steps of dt={step:g} s, got "
             f"{shown(max_delay)} s."
         )
     return DelayRange(owner, math.ceil(steps), step, "s")
 
 
-def first_width(owner: str, width: object, max_delay: int) -> float:
-    """The width of the Gaussian at the start of training [steps]; None is half of `max_delay`.
+class StoredDelays(Prepared):
+    """Base of modules whose connections have delays.
 
-    Raises:
-        ValueError: If it is not a finite number above 0.
+    Attributes:
+        max_delay: Largest delay [steps].
+        scaled_delays: What is stored of the delays, see `DelayRange`.
+        interpolation: `"linear"` or `"gaussian"`.
+        width: Standard deviation of the Gaussian [steps]. It is not in `state_dict`.
+        interpolates_in_eval: Whether `eval()` leaves delays between steps as in training; False.
     """
-    if width is None:
-        return max(max_delay / 2, _FINAL_WIDTH)
-    return positive_number(owner, "width", width, "steps")
 
+    interpolates_in_eval = False
+    scaled_delays: Tensor
 
-def narrowed(owner: str, width: float, progress: object) -> float:
-    """The width [steps] after a share `progress` of the narrowing: width^(1-p) · 0.5^p.
+    def _set_delays(
+        self, title: str, options: DelayOptions, shape: tuple[int, ...], dt: float | None
+    ) -> None:
+        """Check, draw and store delays of that shape; `title` is for messages."""
+        self._range = delay_range(title, options.max_delay, options.unit, dt)
+        self.max_delay = self._range.max_delay
+        self.interpolation = choice(
+            title, "interpolation", options.interpolation, ("linear", "gaussian")
+        )
+        self._first_width = max(self.max_delay / 2, _FINAL_WIDTH)
+        if options.width is not None:
+            self._first_width = positive_number(title, "width", options.width, "steps")
+        self.width = self._first_width
+        learns = switch(title, "learn_delays", options.learn_delays)
+        if options.delays is None:
+            steps = self._range.draw(shape, whole=not learns)
+        else:
+            steps = self._range.given(options.delays, shape)
+        stored = self._range.store(steps)
+        if learns:
+            self.scaled_delays = nn.Parameter(stored)
+        else:
+            self.register_buffer("scaled_delays", stored)
 
-    Raises:
-        ValueError: If `progress` is not from 0 to 1.
-    """
-    p = finite_number(owner, "progress", progress, least=0, most=1)
-    return float(width ** (1 - p) * _FINAL_WIDTH**p)
+    @property
+    def delays(self) -> Tensor:
+        """Delays [steps], in the shape of `scaled_delays`, with gradient."""
+        return self._range.read(parameter_of(self, "scaled_delays"))
+
+    def narrow(self, progress: float) -> None:
+        """Set the width of the Gaussian by a share of training, from 0 to 1.
+
+            width = first^(1 - progress) · 0.5^progress
+
+        Call it with 0 at the start and 1 when the Gaussian is to be half a step wide. Hammouamri
+        et al. reach that after a quarter of all epochs. After loading a checkpoint, call it again.
+
+        Raises:
+            ValueError: If `progress` is not from 0 to 1.
+        """
+        p = finite_number(self._range.owner, "progress", progress, least=0, most=1)
+        self.width = float(self._first_width ** (1 - p) * _FINAL_WIDTH**p)
+
+    def _interpolation(self) -> str:
+        """The interpolation of a call: in `eval()`, delays are rounded to whole steps."""
+        interpolates = self.training or self.interpolates_in_eval
+        return self.interpolation if interpolates else "none"
+
+    def check_parameters(self) -> None:
+        self._range.check(self.scaled_delays)
+
+    def _delay_texts(self) -> list[str]:
+        texts = [f"max_delay={self.max_delay}"]
+        texts += [] if self.scaled_delays.requires_grad else ["learn_delays=False"]
+        if self.interpolation == "gaussian":
+            texts.append(f'interpolation="gaussian", width={self.width:.4g}')
+        return texts

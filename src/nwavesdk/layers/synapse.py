@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import choice, switch, whole_number
 from nwavesdk.internal.tensors import is_list, is_plain
 from nwavesdk.layers.checks import check_input, check_memory, check_shape
-from nwavesdk.layers.masks import without_graphs
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
-from nwavesdk.solvers.sparse.crossover import CrossoverTable, Limits, active_table
 from nwavesdk.solvers.sparse.finite import FiniteWeight
+from nwavesdk.solvers.sparse.limits import Limits
 from nwavesdk.solvers.sparse.product import (
     is_sparse_operand,
     list_obstacle,
@@ -35,12 +34,10 @@ class Plan(NamedTuple):
     """What calls with inputs of one shape and dtype have in common, after all checks.
 
     Attributes:
-        table: The crossover table from which the limits come; None if it was not read.
         limits: The most non-zeros with which products are sparse; None if they never are.
         is_vector: Whether the input has no batch dimension.
     """
 
-    table: CrossoverTable | None
     limits: Limits | None
     is_vector: bool
 
@@ -125,10 +122,6 @@ class Synapse(Prepared):
             "override it in the subclass."
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles."""
-        return without_graphs(vars(self))
-
     def _weight_for(self, spk: Tensor) -> Tensor:
         """The effective weight, after a check that it has the dtype of the input."""
         weight = self.effective_weight()
@@ -160,10 +153,10 @@ class DenseSynapse(Synapse):
         nb_inputs: N_in.
         nb_outputs: N_out.
         bias: Whether to learn a constant charge per step and neuron.
-        product: `"auto"` skips inputs that are 0 where that is faster, according to a table in the
-            package (`nwavesdk.solvers.sparse.crossover`). It does so for float32 and float64
-            tensors on the CPU, outside of autocast and torch.func. `"sparse"` does so at any
-            density, `"dense"` never does. Results differ by rounding. A weight that is not finite
+        product: `"auto"` skips inputs that are 0 where that is faster, according to a rule of sizes
+            (`nwavesdk.solvers.sparse.limits`). It does so for float32 and float64 tensors on the
+            CPU, outside of autocast and torch.func. `"sparse"` does so at any density, `"dense"`
+            never does. Results differ by rounding. A weight that is not finite
             takes the dense product, in which 0 · inf is NaN. For up to 64 rows (batch elements
             times steps) this is looked at when the weight changes: when it is another tensor, was
             written to, `prepare_net` was called or an optimizer has made a step. After a write to
@@ -205,7 +198,7 @@ class DenseSynapse(Synapse):
         plan = None
         if is_plain(spk):
             plan = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
-            if plan is None or (plan.table is not None and plan.table is not active_table()):
+            if plan is None:
                 plan = self._make_plan(spk)
         if plan is None and self.takes_lists and is_list(spk):
             cur = self._multiply_list(spk)
@@ -243,7 +236,6 @@ class DenseSynapse(Synapse):
             weight = self._weight_for(spk)
         if sparse_obstacle(spk, weight) is not None or type(self).charge is not DenseSynapse.charge:
             return None
-        table = active_table() if self.product == "auto" else None
         limits = None
         if self.product != "dense":
             limits = product_limits(spk, weight, always=self.product == "sparse")
@@ -251,7 +243,7 @@ class DenseSynapse(Synapse):
             limits = None
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
-        plan = Plan(table, limits, is_vector=spk.ndim == 1)
+        plan = Plan(limits, is_vector=spk.ndim == 1)
         self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
         return plan
 

@@ -1,11 +1,13 @@
-"""Calls of modules, without what torch does for hooks where there are none."""
+"""Calls of modules, without what torch does for hooks where there are none, and replaced ones."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["call_module", "is_watched"]
+__all__ = ["call_module", "is_watched", "replaced"]
 
 # Tools that watch all calls of modules replace it.
 _TORCH_CALL = nn.Module.__call__
@@ -35,3 +37,20 @@ def is_watched(module: nn.Module) -> bool:
         or module._compiled_call_impl is not None
         or any(_GLOBAL_HOOKS)
     )
+
+
+@contextmanager
+def replaced(changes: Iterable[tuple[nn.Module, str, Any]]) -> Iterator[None]:
+    """Within a `with` block, modules have other attributes: `(module, name, value)`."""
+    before: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
+    for module, name, value in changes:
+        attributes = vars(module)
+        # Empty if the class has the attribute, as of methods.
+        before.append((attributes, name, {name: attributes[name]} if name in attributes else {}))
+        attributes[name] = value
+    try:
+        yield
+    finally:
+        for attributes, name, value in reversed(before):
+            attributes.pop(name, None)
+            attributes.update(value)

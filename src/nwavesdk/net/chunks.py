@@ -6,12 +6,15 @@ run on the whole sequence, once more in backward, and those between them in chun
 the spikes stay in memory, a byte each. All runs of a piece give the same values.
 """
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils.checkpoint import checkpoint as call_and_repeat
 
 from nwavesdk.layers.lengths import reads_batch
@@ -22,20 +25,18 @@ from nwavesdk.layers.prepare import (
     prepared_modules,
     self_preparing_modules,
 )
-from nwavesdk.net.parts import (
-    ForgottenPart,
-    ForgottenSequence,
-    StoredSequence,
-    WrittenSequence,
-    split_steps,
-)
+from nwavesdk.net.parts import ForgottenSequence, spikes_in_bytes, split_steps
 
 __all__ = ["RunModules", "run_in_chunks"]
 
-_Written = TypeVar("_Written", bound=WrittenSequence)
-
 RunModules = Callable[[Sequence[nn.Module], Tensor, Tensor | None, bool], tuple[Tensor, Tensor]]
 """Runs modules in order: `(modules, x, lengths, is_last) -> (spk, mem)`."""
+
+Restorer = Callable[[], None]
+# The input of a piece, how a part of it is read, and what is called with spikes and membranes.
+Source = Tensor | ForgottenSequence
+Read = Callable[[Tensor], Tensor]
+End = Callable[[Tensor, Tensor], Tensor]
 
 
 def run_in_chunks(
@@ -61,63 +62,14 @@ def run_in_chunks(
     Raises:
         RuntimeError: In backward, if the net was changed after the forward pass.
     """
-    call = _Call(net, run_modules, lengths, steps)
+    call = _Call(net, _cut(modules), run_modules, lengths, steps)
     restorers = [module.state_restorer() for module in call.stateful]
     try:
-        return _run_pieces(call, _cut(modules), x)
+        return call.run(x)
     except BaseException:
         for restore in restorers:
             restore()
         raise
-
-
-class _Call:
-    """What all pieces of one call share; see `run_in_chunks`."""
-
-    def __init__(
-        self, net: nn.Module, run_modules: RunModules, lengths: Tensor | None, steps: int
-    ) -> None:
-        self.net = net
-        self.run_modules = run_modules
-        self.lengths = lengths
-        self.steps = steps
-        self.stateful = prepared_modules(net, "SpikingSequential")
-        self.everything = self_preparing_modules(net)
-        self.fingerprint = _fingerprint(net)
-        # Backward may come after the net was prepared again.
-        self.set_preparation = [module.preparation_restorer() for module in self.stateful]
-
-    @contextlib.contextmanager
-    def as_in_forward(self) -> Iterator[None]:
-        """Within a `with` block, the net is prepared as in the forward pass; states are set back.
-
-        Raises:
-            RuntimeError: If the net was changed since.
-        """
-        if _fingerprint(self.net) != self.fingerprint:
-            raise RuntimeError(
-                "a net with checkpoint= runs its chunks again in backward(), and its weights were "
-                "changed or its mode switched since forward: call backward() before the "
-                "optimizer's step and before train() or eval()."
-            )
-        restorers = [module.state_restorer() for module in self.stateful]
-        restorers += [module.preparation_restorer() for module in self.stateful]
-        try:
-            for restore in self.set_preparation:
-                restore()
-            with hold_prepared(self.everything):
-                yield
-        finally:
-            for restore in restorers:
-                restore()
-
-
-def _fingerprint(net: nn.Module) -> list[int]:
-    """Numbers that change when the weights of the net or its mode change."""
-    return [
-        *(parameter._version for parameter in net.parameters()),
-        *(module.training for module in net.modules()),
-    ]
 
 
 class _Piece(NamedTuple):
@@ -148,165 +100,143 @@ def _has_neurons_only(module: nn.Module) -> bool:
     return has_neurons and not reads_batch(module)
 
 
-def _run_pieces(call: _Call, pieces: Sequence[_Piece], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Run piece after piece; pieces with and without norms take turns."""
-    # Pieces that need the whole sequence read a StoredSequence, the others a ForgottenSequence.
-    source: Any = x
-    for piece in pieces[:-1]:
-        if piece.is_whole:
-            source = _forget_whole(call, piece.modules, source)
-        else:
-            (stored,) = _run_chunks(call, piece.modules, source, StoredSequence, is_last=False)
-            source = stored
-    last = pieces[-1]
-    if last.is_whole:
-        run = _WholeRun(call, last.modules, source, is_last=True)
-        spk, mem = call_and_repeat(run, _anchor(source), use_reentrant=False)
-        return spk, mem
-    written = _run_chunks(call, last.modules, source, WrittenSequence, is_last=True)
-    joined = [sequence.joined() for sequence in written]
-    return joined[0], joined[-1]
-
-
-def _anchor(source: "Tensor | StoredSequence") -> Tensor:
-    """What autograd sees of a source."""
-    return source.token() if isinstance(source, StoredSequence) else source
-
-
-class _WholeRun:
-    """A run of modules over the whole sequence, which repeats to the bit.
-
-    The first call updates statistics and states. Later ones start from the states before it and
-    leave statistics and states unchanged.
-    """
+class _Call:
+    """What all pieces of one call share; see `run_in_chunks`."""
 
     def __init__(
         self,
-        call: _Call,
-        modules: Sequence[nn.Module],
-        source: "Tensor | StoredSequence",
-        is_last: bool,
+        net: nn.Module,
+        pieces: Sequence[_Piece],
+        run_modules: RunModules,
+        lengths: Tensor | None,
+        steps: int,
     ) -> None:
-        self.call = call
-        self.modules = modules
-        self.source = source if isinstance(source, StoredSequence) else None
-        self.is_last = is_last
-        self.stateful = _stateful(modules)
-        self.set_states = [inner.state_restorer() for inner in self.stateful]
-        self.states = [inner.state_tensors() for inner in self.stateful]
-        self.has_run = False
+        self.net = net
+        self.pieces = pieces
+        self.run_modules = run_modules
+        self.lengths = lengths
+        self.steps = steps
+        self.everything = self_preparing_modules(net)
+        self.stateful = prepared_modules(net, "SpikingSequential")
+        self.fingerprint = _fingerprint(net)
+        # Backward may come after the net was prepared again.
+        self.set_preparation = [module.preparation_restorer() for module in self.stateful]
 
-    def __call__(self, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        x = anchor if self.source is None else self.source.read(anchor)
-        if not self.has_run:
-            outputs = self._run(x)
-            self.has_run = True
-            return outputs
-        with self.call.as_in_forward(), _copied_buffers(self.modules):
-            for set_state in self.set_states:
-                set_state()
-            # Layers accept in backward only states that were loaded in it.
-            for inner, tensors in zip(self.stateful, self.states, strict=True):
-                inner.load_state_tensors(tensors)
-            return self._run(x)
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run piece after piece; pieces with and without norms take turns."""
+        source: Source = x
+        for piece in self.pieces[:-1]:
+            if piece.is_whole:
+                source = self._forget(piece, source)
+            else:
+                # A piece may also end in a container, whose membranes nobody reads.
+                source = _join(tuple(spk for spk, _ in self._outputs(piece, source)))
 
-    def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.call.run_modules(self.modules, x, self.call.lengths, self.is_last)
+        spk, mem = zip(*self._outputs(self.pieces[-1], source), strict=True)
+        joined = _join(spk)
+        return joined, joined if spk[0] is mem[0] else _join(mem)
+
+    def _forget(self, piece: _Piece, source: Source) -> ForgottenSequence:
+        """Run a piece on the whole sequence; only its input stays in memory."""
+        output = ForgottenSequence()
+        (output.token,) = self._outputs(piece, source, lambda spk, _: output.write(spk))
+        return output
+
+    def _outputs(self, piece: _Piece, source: Source, end: End | None = None) -> Iterator[Any]:
+        """Run a piece on each part of the source; `end` is the last call of a run."""
+        stateful = prepared_modules(nn.ModuleList(piece.modules), "SpikingSequential")
+        steps = source.shape[1] if piece.is_whole else self.steps
+        # The input of the net is saved unchanged: torch detects that a user has written to it.
+        packs = piece.is_whole and piece is not self.pieces[0]
+        for i, (read, part) in enumerate(_parts(source, steps)):
+            lengths = self.lengths
+            if lengths is not None:
+                # A recording has 0 steps in the chunks after its end.
+                lengths = (lengths - i * steps).clamp(0, steps)
+            run = self._repeatable(piece, stateful, read, lengths, end)
+            with spikes_in_bytes() if packs else nullcontext():
+                outputs = call_and_repeat(run, part, use_reentrant=False)
+            yield outputs
+        if isinstance(source, ForgottenSequence):
+            source.forget()
+
+    def _repeatable(
+        self,
+        piece: _Piece,
+        stateful: Sequence[Prepared],
+        read: Read,
+        lengths: Tensor | None,
+        end: End | None,
+    ) -> Callable[[Tensor], Any]:
+        """A function that runs a piece from the states of now; later calls change nothing."""
+        restorers = [module.state_restorer() for module in stateful]
+        states = [module.state_tensors() for module in stateful]
+        is_last = piece is self.pieces[-1]
+        has_run = False
+
+        def run(part: Tensor) -> Any:
+            nonlocal has_run
+            context = self._as_in_forward(piece, restorers) if has_run else nullcontext()
+            has_run = True
+            with context:
+                # Layers accept in backward only states that were loaded in it.
+                for module, tensors in zip(stateful, states, strict=True):
+                    module.load_state_tensors(tensors)
+                outputs = self.run_modules(piece.modules, read(part), lengths, is_last)
+                return outputs if end is None else end(*outputs)
+
+        return run
+
+    @contextmanager
+    def _as_in_forward(self, piece: _Piece, set_states: Sequence[Restorer]) -> Iterator[None]:
+        """Within a `with` block, a piece is as before its run in forward.
+
+        Raises:
+            RuntimeError: If the net was changed since.
+        """
+        if _fingerprint(self.net) != self.fingerprint:
+            raise RuntimeError(
+                "a net with checkpoint= runs its chunks again in backward(), and its weights were "
+                "changed or its mode switched since forward: call backward() before the "
+                "optimizer's step and before train() or eval()."
+            )
+        restorers = [module.state_restorer() for module in self.stateful]
+        restorers += [module.preparation_restorer() for module in self.stateful]
+        inner = nn.ModuleList(piece.modules if piece.is_whole else [])
+        # Copies, because backward rejects what was written to since forward.
+        buffers = {name: value.clone() for name, value in inner.named_buffers()}
+        try:
+            for restore in (*self.set_preparation, *set_states):
+                restore()
+            with hold_prepared(self.everything), _reparametrize_module(inner, buffers):
+                yield
+        finally:
+            for restore in restorers:
+                restore()
 
 
-def _forget_whole(
-    call: _Call, modules: Sequence[nn.Module], source: "Tensor | StoredSequence"
-) -> ForgottenSequence:
-    """Run modules over the whole sequence; nothing but their input stays in memory."""
-    run = _WholeRun(call, modules, source, is_last=False)
-    output = ForgottenSequence(call.steps)
-    output.tokens = call_and_repeat(
-        lambda anchor: output.split(run(anchor)[0]), _anchor(source), use_reentrant=False
-    )
-    return output
+def _fingerprint(net: nn.Module) -> list[int]:
+    """Numbers that change when the weights of the net or its mode change."""
+    return [
+        *(parameter._version for parameter in net.parameters()),
+        *(module.training for module in net.modules()),
+    ]
 
 
-@contextlib.contextmanager
-def _copied_buffers(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Within a `with` block, modules have copies of their buffers, so that these do not change."""
-    # Values are not written back, because backward rejects what was written to since forward.
-    every = [inner for module in modules for inner in module.modules()]
-    originals = [(inner, dict(inner._buffers)) for inner in every]
-    try:
-        for inner, buffers in originals:
-            copies = {
-                name: value if value is None else value.clone() for name, value in buffers.items()
-            }
-            inner._buffers.update(copies)
-        yield
-    finally:
-        for inner, buffers in originals:
-            inner._buffers.update(buffers)
-
-
-def _stateful(modules: Sequence[nn.Module]) -> list[Prepared]:
-    """All modules with a state in `modules`."""
-    return [inner for module in modules for inner in prepared_modules(module, "SpikingSequential")]
-
-
-def _run_chunks(
-    call: _Call,
-    modules: Sequence[nn.Module],
-    source: "Tensor | ForgottenSequence",
-    kind: type[_Written],
-    *,
-    is_last: bool,
-) -> list[_Written]:
-    """Run causal modules in chunks of time, each of which backward runs again.
-
-    Returns:
-        Spikes and, if they are the last and another tensor, membranes, as sequences of a kind.
-    """
-    stateful = _stateful(modules)
-
-    def run_chunk(
-        part: "Tensor | ForgottenPart", lengths: Tensor | None, sizes: list[int], *states: Tensor
-    ) -> tuple[Any, ...]:
-        with call.as_in_forward():
-            _load_states(stateful, states, sizes)
-            x = part.read() if isinstance(part, ForgottenPart) else part
-            outputs = call.run_modules(modules, x, lengths, is_last)
-            new_sizes, new_states = _gather_states(stateful)
-            return *outputs, new_sizes, *new_states
-
-    sizes, states = _gather_states(stateful)
-    sequences: list[_Written] = []
-    parts: Sequence[Tensor | ForgottenPart] = (
-        source.parts() if isinstance(source, ForgottenSequence) else split_steps(source, call.steps)
-    )
-    for i, part in enumerate(parts):
-        # A recording has 0 steps in the chunks after its end.
-        own = None
-        if call.lengths is not None:
-            own = (call.lengths - i * call.steps).clamp(0, call.steps)
-        spk, mem, sizes, *states = call_and_repeat(
-            run_chunk, part, own, sizes, *states, use_reentrant=False
-        )
-        # A piece before the last may also end in a container, whose membranes nobody reads.
-        outputs = [spk, mem] if is_last and spk is not mem else [spk]
-        sequences = sequences or [kind(y, source.shape[1]) for y in outputs]
-        for sequence, y in zip(sequences, outputs, strict=True):
-            sequence.append(y)
-    _load_states(stateful, states, sizes)
+def _parts(source: Source, steps: int) -> Iterator[tuple[Read, Tensor]]:
+    """The parts of a sequence: functions that read them, and what autograd sees of them."""
     if isinstance(source, ForgottenSequence):
-        source.forget()
-    return sequences
+        for first in range(0, source.shape[1], steps):
+            yield partial(source.read, slice(first, first + steps)), source.token
+    else:
+        for part in [source] if steps >= source.shape[1] else split_steps(source, steps):
+            yield _read_tensor, part
 
 
-def _gather_states(modules: Sequence[Prepared]) -> tuple[list[int], list[Tensor]]:
-    """The states of all modules in one list, and how many of them each module has."""
-    states = [module.state_tensors() for module in modules]
-    return [len(tensors) for tensors in states], [*itertools.chain(*states)]
+def _read_tensor(part: Tensor) -> Tensor:
+    return part
 
 
-def _load_states(
-    modules: Sequence[Prepared], states: Sequence[Tensor], sizes: Sequence[int]
-) -> None:
-    remaining = iter(states)
-    for module, size in zip(modules, sizes, strict=True):
-        module.load_state_tensors([*itertools.islice(remaining, size)])
+def _join(parts: tuple[Tensor, ...]) -> Tensor:
+    """The parts as one sequence."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

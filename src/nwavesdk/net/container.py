@@ -71,16 +71,14 @@ class Container(SelfPreparing):
     ) -> tuple[Tensor, Tensor]:
         """The last spikes and membranes; see the class."""
         self._require_input(x, single_step)
-        is_sequence = x.ndim > 2 and not single_step
-        is_turned = self.time_first and is_sequence
+        run = Pass(None, single_step, [])
+        is_turned = self.time_first and run.is_sequence(x)
         if is_turned:
             x = x.transpose(0, 1)
         if lengths is not None:
-            lengths = _checked_lengths(type(self).__name__, lengths, x, is_sequence)
-        if self._is_prepared:
-            outputs = self._run(x, lengths, single_step)
-        else:
-            outputs = self._prepare_and_run(x, lengths, single_step)
+            run = run._replace(lengths=_checked_lengths(type(self).__name__, lengths, x, run))
+        # Not unpacked: compiled code that was interrupted goes on here, and would warn of tensors.
+        outputs = self._run(x, run) if self._is_prepared else self._prepare_and_run(x, run)
         if not is_turned:
             return outputs
         spk, mem = outputs
@@ -101,27 +99,22 @@ class Container(SelfPreparing):
         """Run one pass and record each neuron layer; see `nwavesdk.net.record`."""
         return record(self, x, charges, lengths)
 
-    def _prepare_and_run(
-        self, x: Tensor, lengths: Tensor | None, single_step: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _prepare_and_run(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         """A pass of a net that nobody has prepared as a whole."""
         modules = self_preparing_modules(self)
         # Of each part, `prepare_net` may have been called by itself.
         if not all(module._is_prepared for module in modules if isinstance(module, Prepared)):
-            self._require_self_preparation(modules, x.ndim > 2 and not single_step)
+            self._require_self_preparation(modules, run.is_sequence(x))
             prepare_modules(modules)
         with hold_prepared(modules):
-            outputs = self._run(x, lengths, single_step)
+            outputs = self._run(x, run)
         for module in modules:
             if isinstance(module, Prepared) and not module._is_prepared:
                 module.detach_state()  # which would keep the graph of this call
         return outputs
 
-    def _run(
-        self, x: Tensor, lengths: Tensor | None, single_step: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         """One pass of a prepared net; if an error occurs, all states are set back."""
-        run = Pass(lengths, single_step, [])
         try:
             return self._run_inside(x, run)
         except BaseException:
@@ -135,6 +128,7 @@ class Container(SelfPreparing):
         is_usual = type(x) is Tensor and x.layout is torch.strided and not x.is_nested
         if is_usual and isinstance(first, DenseSynapse):
             return  # which the synapse checks
+
         owner = type(self).__name__
         if is_list(x) and not torch.compiler.is_compiling():
             if isinstance(first, DenseSynapse) and first.takes_lists:
@@ -181,9 +175,9 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
         TypeError: If the module does not return a tensor, or two of them.
         ValueError: If a single step has too many dimensions, or a container has `time_first`.
     """
+    if isinstance(module, SelfPreparing) and not module._is_prepared:
+        raise _unprepared(module)
     if isinstance(module, NeuronLayer):
-        if not module._is_prepared:
-            raise _unprepared(module)
         run.restorers.append(module.state_restorer())
         if run.single_step:
             _check_step(module, x, len(module.features))
@@ -191,19 +185,16 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
             return call_module(module, x)  # type: ignore[no-any-return]  # layers return two tensors
         spk = module(x)[0] if is_watched(module) else module.spikes(x)
         return spk, spk
-    if isinstance(module, Container) and module.time_first:
-        # It gets [B, T, ...], and would take it for [T, B, ...] wherever it is called with hooks.
-        raise ValueError(
-            f"{type(module).__name__}: got time_first=True within another container, expected it "
-            "on the outermost one only: leave it out here."
-        )
-    if isinstance(module, Container) and not is_watched(module):
-        if not module._is_prepared:
-            raise _unprepared(module)
-        return module._run_inside(x, run)
-    if isinstance(module, Prepared) and not module._modules:
-        if not module._is_prepared:
-            raise _unprepared(module)
+    if isinstance(module, Container):
+        if module.time_first:
+            # It gets [B, T, ...], and would take it for [T, B, ...] where it is called with hooks.
+            raise ValueError(
+                f"{type(module).__name__}: got time_first=True within another container, expected "
+                "it on the outermost one only: leave it out here."
+            )
+        if not is_watched(module):
+            return module._run_inside(x, run)
+    elif isinstance(module, Prepared) and not module._modules:
         if _has_state(module):
             run.restorers.append(module.state_restorer())
         if run.lengths is None and not run.single_step:
@@ -223,18 +214,20 @@ def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]
         if not inner._is_prepared:
             raise _unprepared(inner)
     run.restorers.extend(inner.state_restorer() for inner in inside)
-    if inside or takes_argument(type(module), "lengths"):
-        if run.lengths is not None:
-            _check_padding(module, x, run.lengths)
-        outputs = module(x, **_options(module, run))
-        is_ours = bool(inside) or isinstance(module, Container)
-        if is_ours and isinstance(outputs, tuple) and len(outputs) == 2:
-            return outputs
-        y = require_tensor_output(module, outputs)
+
+    takes_lengths = takes_argument(type(module), "lengths")
+    if not inside and not takes_lengths:
+        if run.is_sequence(x):
+            return run_folded(module, x, run.lengths)
+        y = run_rows(module, x, **_options(module, run))
         return y, y
-    if run.is_sequence(x):
-        return run_folded(module, x, run.lengths)
-    y = run_rows(module, x, **_options(module, run))
+    if run.lengths is not None and not takes_lengths and reads_batch(module):
+        _check_padding(module, x, run.lengths)
+    outputs = module(x, **_options(module, run))
+    is_ours = bool(inside) or isinstance(module, Container)
+    if is_ours and isinstance(outputs, tuple) and len(outputs) == 2:
+        return outputs
+    y = require_tensor_output(module, outputs)
     return y, y
 
 
@@ -250,8 +243,6 @@ def _options(module: nn.Module, run: Pass) -> dict[str, Any]:
 
 def _check_padding(module: nn.Module, x: Tensor, lengths: Tensor) -> None:
     """Reject a module that would keep statistics of padding in modules within it."""
-    if takes_argument(type(module), "lengths") or not reads_batch(module):
-        return
     if valid_places(lengths, x.shape[1]) is not None:
         raise RuntimeError(
             f"SpikingSequential: {type(module).__name__} holds a module that keeps statistics of "
@@ -301,9 +292,9 @@ def _check_axes(
     )
 
 
-def _checked_lengths(owner: str, lengths: Tensor, x: Tensor, is_sequence: bool) -> Tensor:
+def _checked_lengths(owner: str, lengths: Tensor, x: Tensor, run: Pass) -> Tensor:
     """The lengths, which start at 0 because a recording may have ended in an earlier call."""
-    if not is_sequence:
+    if not run.is_sequence(x):
         raise ValueError(
             f"{owner}: lengths belong to sequences [B, T, *features], got an input of shape "
             f"{list(x.shape)}: leave them out for single steps."
@@ -314,7 +305,7 @@ def _checked_lengths(owner: str, lengths: Tensor, x: Tensor, is_sequence: bool) 
 def _has_state(module: Prepared) -> bool:
     """Whether a call may change a state of the module."""
     has_own_restorer = type(module).state_restorer is not Prepared.state_restorer
-    return bool(module._state_attributes or has_own_restorer)
+    return has_own_restorer or module.has_state()
 
 
 def _prepared_inside(module: nn.Module) -> list[Prepared]:

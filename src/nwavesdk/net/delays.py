@@ -1,7 +1,6 @@
 """All delays of a net: the width of their Gaussians, and what rounding them changes."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from nwavesdk.internal.checks import shown
 from nwavesdk.layers.delays import DelayedSynapse
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.layers.recurrent_delays import RecurrentDelays
+from nwavesdk.net.calls import replaced
 
 __all__ = ["RoundingChange", "narrow_delays", "rounding_change"]
 
@@ -110,27 +110,9 @@ def rounding_change(
         )
     distances = [(module.delays - module.delays.round()).abs().flatten() for module in delayed]
     values = []
-    with _evaluating(model):
+    with replaced([(module, "training", module.training) for module in model.modules()]):
+        model.eval()
         for interpolates in (True, False):
-            for module in delayed:
-                module.interpolates_in_eval = interpolates
-            values.append(float(measure(model)))
+            with replaced([(module, "interpolates_in_eval", interpolates) for module in delayed]):
+                values.append(float(measure(model)))
     return RoundingChange(values[0], values[1], float(torch.cat(distances).mean()))
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a net in `eval()` within a `with` block; then restore the modes of all its modules."""
-    names = ("training", "interpolates_in_eval")
-    before = [
-        (module, name, getattr(module, name))
-        for module in model.modules()
-        for name in names
-        if name in vars(module)
-    ]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)

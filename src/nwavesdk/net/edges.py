@@ -117,15 +117,10 @@ class Edge:
         prefix = f"{self.module_name}." if self.module_name else ""
         if is_parametrized(self.module, self.key):
             inside = f"parametrizations.{self.key}."
-            found = {
-                name: parameter
-                for name, parameter in self.module.named_parameters()
-                if name.startswith(inside)
-            }
+            names = [name for name, _ in self.module.named_parameters() if name.startswith(inside)]
         else:
-            name = f"{self.key}_orig" if is_pruned(self.module, self.key) else self.key
-            found = {name: self.module.get_parameter(name)}
-        return {prefix + name: parameter for name, parameter in found.items()}
+            names = [f"{self.key}_orig" if is_pruned(self.module, self.key) else self.key]
+        return {prefix + name: self.module.get_parameter(name) for name in names}
 
     def set_weight(self, values: Tensor) -> None:
         """Write to the weight; pruned ones stay 0.
@@ -193,13 +188,9 @@ class Edge:
         if isinstance(module, _ConvTransposeNd):
             taps = map(_most_taps, module.kernel_size, module.stride, module.dilation)
             return int(module.in_channels) // int(module.groups) * math.prod(taps)
-        if isinstance(module, _ConvNd):
-            return math.prod(self.weight.shape[1:])
-        if isinstance(module, nn.Linear):
-            return int(module.in_features)
-        if self.is_recurrent:
-            return len(self.weight)
-        return int(getattr(module, "fan_in", 1))
+        return int(
+            module.fan_in if hasattr(module, "fan_in") else len(self.to_columns(self.weight))
+        )
 
     def to_columns(self, weight: Tensor) -> Tensor:
         """A tensor like `weight` as a matrix [inputs of a target, targets or output channels]."""
@@ -250,8 +241,8 @@ class NetEdges:
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> net = SpikingSequential(LIFSynapse(3, 8), nn.BatchNorm1d(8), LIFLayer(8, taus=20e-3))
-        >>> found = find_edges(net)
-        >>> [edge.name for edge in found.edges], [*found.layers], found.uncovered
+        >>> net_edges = find_edges(net)
+        >>> [edge.name for edge in net_edges.edges], [*net_edges.layers], net_edges.uncovered
         (['0.weight'], ['2'], ('1',))
     """
 
@@ -285,19 +276,20 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> layer = LIFLayer(8, taus=10e-3, layer_topology="RC")
         >>> net = SpikingSequential(LIFSynapse(3, 8), layer, nn.Linear(8, 2), nn.LayerNorm(2))
-        >>> found = find_edges(net)
-        >>> for edge in found.edges:
+        >>> net_edges = find_edges(net)
+        >>> for edge in net_edges.edges:
         ...     print(edge.name, edge.sources, edge.target_name, edge.fan_in)
         0.weight () 1 3
         1.recurrent_weights ('1',) 1 8
         2.weight ('1',) None 8
-        >>> found.uncovered
+        >>> net_edges.uncovered
         ('3',)
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch module with weights, got {type(model).__name__}.")
     named = dict(model.named_modules())
     layers = {name: module for name, module in named.items() if isinstance(module, NeuronLayer)}
+
     wiring = wiring_by_structure(model) if inputs is None else wiring_by_run(model, inputs)
     edges = [
         _edge(name, module, key, wiring, layers)
@@ -305,8 +297,9 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
         for key in _weight_names(module)
     ]
     if inputs is not None:
-        place = {name: i for i, name in enumerate(wiring.order)}
-        edges.sort(key=lambda edge: place.get(edge.module_name, len(place)))
+        position = {name: i for i, name in enumerate(wiring.order)}
+        edges.sort(key=lambda edge: position.get(edge.module_name, len(position)))
+
     covered = layers.keys() | {edge.module_name for edge in edges}
     return NetEdges(
         edges=tuple(edges),

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from nwavesdk.layers.delays import DelayedSynapse
@@ -21,12 +20,6 @@ from nwavesdk.layers.temporal_conv import TemporalConv
 from nwavesdk.net.edges import Edge
 
 __all__ = ["convolve", "fan_out", "has_known_fan_out", "input_axes", "reads_past"]
-
-_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
-    1: functional.conv_transpose1d,
-    2: functional.conv_transpose2d,
-    3: functional.conv_transpose3d,
-}
 
 
 def has_known_fan_out(edge: Edge) -> bool:
@@ -82,6 +75,7 @@ def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
         return _arriving(connections, delays, shape[0])
     if isinstance(module, DelayedSynapse):
         return _arriving(connections, module.delays.detach().cpu(), shape[0])
+
     if isinstance(module, TemporalConv):
         return _gradient_of_sum(lambda x: module.charge(x, connections), shape)
     if isinstance(module, _ConvNd):
@@ -110,16 +104,18 @@ def _gradient_of_sum(function: Callable[[Tensor], Tensor], shape: Sequence[int])
 
 def convolve(module: Any, x: Tensor, weight: Tensor) -> Tensor:
     """The convolution of a module of torch with another weight, without bias."""
-    if not isinstance(module, _ConvTransposeNd):
+    is_transposed = isinstance(module, _ConvTransposeNd)
+    if not is_transposed:
         convolved: Tensor = module._conv_forward(x, weight, None)
         return convolved
-    return _TRANSPOSED[len(module.kernel_size)](
+    return torch.convolution(
         x,
         weight,
         None,
-        module.stride,
-        module.padding,
-        module.output_padding,
-        module.groups,
-        module.dilation,
+        stride=module.stride,
+        padding=module.padding,
+        dilation=module.dilation,
+        transposed=is_transposed,
+        output_padding=module.output_padding,
+        groups=module.groups,
     )

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -23,7 +22,8 @@ from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.norms import SequenceNorm, scale_and_shift
 from nwavesdk.layers.step_norms import StepNorm
 from nwavesdk.net.edges import Edge, find_edges
-from nwavesdk.net.sequential import SpikingSequential
+from nwavesdk.net.sequential import SpikingSequential, in_order
+from nwavesdk.net.wiring import module_title
 
 __all__ = ["Folded", "fold"]
 
@@ -36,7 +36,7 @@ class Folded:
     """What `fold` returns.
 
     Attributes:
-        net: A copy of the net, in which `nn.Identity` has the place of each folded norm. Names of
+        net: A copy of the net, in which `nn.Identity` replaces each folded norm. Names of
             the other modules are unchanged.
         folded: For each folded norm, by its name in the net, the name of the synapse that has taken
             it in.
@@ -64,7 +64,8 @@ def fold(net: nn.Module) -> Folded:
 
     It folds batch norms of torch and of this library, in `eval()`, that directly follow a synapse
     (`LIFSynapse`, `DelayedSynapse`, `TemporalConv`, `nn.Linear`, a convolution of torch) in a
-    `SpikingSequential` or an `nn.Sequential`. `Folded.kept` has the reason for every other norm.
+    `SpikingSequential` or an `nn.Sequential`. Synapses of chips have no bias, so they take no norm.
+    `Folded.kept` has the reason for every other norm.
 
     The spikes of LIF neurons are those of `net.eval()` up to the first step in which |z| =
     |u - threshold| of some neuron is at most its
@@ -98,17 +99,19 @@ def fold(net: nn.Module) -> Folded:
     work = copy.deepcopy(net)
     names = {module: name for name, module in work.named_modules()}
     norms = [module for module in names if isinstance(module, _NORMS)]
+
     folder = _Folder(work, names)
     reasons = dict.fromkeys(norms, "its place in the order of the net is unknown")
     folded: dict[str, str] = {}
     for chain in _chains(work):
-        for place, norm in enumerate(chain):
+        for position, norm in enumerate(chain):
             if isinstance(norm, _NORMS):
                 try:
-                    folded[names[norm]] = folder.fold(chain, place)
+                    folded[names[norm]] = folder.fold(chain, position)
                     del reasons[norm]
                 except _KeepError as reason:
                     reasons[norm] = str(reason)
+
     for name in folded:
         parent, _, key = name.rpartition(".")
         work.get_submodule(parent)._modules[key] = nn.Identity().eval()
@@ -122,15 +125,7 @@ def _chains(work: nn.Module) -> Iterator[list[nn.Module]]:
     unfolded = {module for container in containers for module in container.children()}
     for container in containers:
         if container not in unfolded:
-            yield list(_in_order(container))
-
-
-def _in_order(container: nn.Module) -> Iterator[nn.Module]:
-    for module in container.children():
-        if _runs_in_order(module):
-            yield from _in_order(module)
-        else:
-            yield module
+            yield [module for _, module in in_order(container, _runs_in_order)]
 
 
 def _runs_in_order(module: nn.Module) -> bool:
@@ -153,43 +148,42 @@ class _Folder:
             if parameter is not None
         )
         self.edges = {edge.module: edge for edge in find_edges(work).edges if not edge.is_recurrent}
-        self.done: set[nn.Module] = set()
 
-    def fold(self, chain: list[nn.Module], place: int) -> str:
-        """Fold the norm at that place of a chain; the name of the synapse.
+    def fold(self, chain: list[nn.Module], position: int) -> str:
+        """Fold the norm at that position of a chain; the name of the synapse.
 
         Raises:
             _KeepError: With the reason, if the norm cannot be folded. Nothing has changed then.
         """
-        norm: Any = chain[place]
+        norm: Any = chain[position]
         self._require_alone(norm, "it")
+
         scale, shift = _constant_scale_and_shift(norm)
-        edge = self._synapse_before(chain, place)
-        title = self._title(edge.module)
+        edge = self._synapse_before(chain, position)
+        title = module_title(edge.module_name, edge.module)
         self._require_alone(edge.module, title)
         self._require_plain_weight(edge, title)
+        if edge.profile is not None:
+            raise _KeepError(f"{title} is of a chip, and has no bias: train the net without norms")
         channels = edge.to_columns(edge.weight).shape[1]
         if len(scale) != channels:
             raise _KeepError(f"it has {len(scale)} channels, and {title} has {channels}")
-        if edge.profile is None:
-            _fold_plain(edge, scale, shift)
-        else:
-            _fold_on_chip(edge, scale, shift, title)
-        self.done.add(norm)
-        return self.names[edge.module]
 
-    def _title(self, module: nn.Module) -> str:
-        return f"{type(module).__name__} {self.names[module]!r}"
+        _scale_and_shift_charge(edge, scale, shift)
+        chain[position] = nn.Identity()
+        return edge.module_name
 
-    def _synapse_before(self, chain: list[nn.Module], place: int) -> Edge:
-        """The synapse of which the norm at `place` takes the output."""
-        for module in reversed(chain[:place]):
+    def _synapse_before(self, chain: list[nn.Module], position: int) -> Edge:
+        """The synapse of which the norm at `position` takes the output."""
+        for module in reversed(chain[:position]):
+            if isinstance(module, nn.Identity):  # also a norm that was folded
+                continue
             if module in self.edges:
                 return self.edges[module]
+            title = module_title(self.names[module], module)
             if isinstance(module, NeuronLayer):
-                raise _KeepError(f"it follows neurons, {self._title(module)}, and not a synapse")
-            if not isinstance(module, nn.Identity) and module not in self.done:
-                raise _KeepError(f"{self._title(module)} is between it and the synapse before it")
+                raise _KeepError(f"it follows neurons, {title}, and not a synapse")
+            raise _KeepError(f"{title} is between it and the synapse before it")
         raise _KeepError("no synapse is before it in its container")
 
     def _require_alone(self, module: nn.Module, title: str) -> None:
@@ -226,6 +220,7 @@ def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
         raise _KeepError("it is in train() and has the statistics of each batch: call eval() first")
     if norm.running_mean is None:
         raise _KeepError("it has no running statistics: build it with track_running_stats=True")
+
     exact = copy.deepcopy(norm).double()
     with torch.no_grad():
         if isinstance(norm, _BatchNorm):
@@ -241,52 +236,12 @@ def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _fold_plain(edge: Edge, scale: Tensor, shift: Tensor) -> None:
-    """Scale the weight of a synapse without a chip, and set its bias."""
+def _scale_and_shift_charge(edge: Edge, scale: Tensor, shift: Tensor) -> None:
+    """Scale the weight of a synapse, and set its bias."""
     module: Any = edge.module
     weight = edge.weight
-    weight.copy_(weight.double() * _by_output(edge, scale))
+    weight.copy_(edge.from_columns(edge.to_columns(weight.double()) * scale))
     if module.bias is None:
         module.bias = nn.Parameter(shift.to(weight.dtype), weight.requires_grad)
     else:
         module.bias.copy_(module.bias.double() * scale + shift)
-
-
-def _by_output(edge: Edge, scale: Tensor) -> Tensor:
-    """A factor per output, in a shape that multiplies the weight."""
-    weight = edge.weight
-    if isinstance(edge.module, _ConvTransposeNd):
-        # [C_in, C_out / groups, ...]: the channels of group g are the outputs of its inputs.
-        groups = edge.module.groups
-        factors = scale.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1)
-        return factors.reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
-    shape = [1] * weight.ndim
-    shape[edge.output_axis] = -1
-    return scale.reshape(shape)
-
-
-@torch.no_grad()
-def _fold_on_chip(edge: Edge, scale: Tensor, shift: Tensor, title: str) -> None:
-    """Scale the charges of a chip's synapse, which has no bias.
-
-    Raises:
-        _KeepError: If the chip cannot store such weights.
-    """
-    module: Any = edge.module
-    assert edge.profile is not None
-    if module.quantization_bits is not None:
-        raise _KeepError(f"{title} quantizes its weights, and scaled weights have other levels")
-    if module.stddev:
-        raise _KeepError(f"{title} has mismatch, which would not be scaled")
-    if bool(shift.any()):
-        largest = float(shift.abs().max())
-        raise _KeepError(f"{title} has no bias, and the norm adds up to {largest:.3g}")
-    law = edge.profile.charge_law
-    weight = law.weight(law.charge(edge.weight.double()) * _by_output(edge, scale))
-    limit = edge.profile.number("weight_limit")
-    largest = float(weight.abs().max())
-    if largest > limit:
-        raise _KeepError(
-            f"{title} would have weights up to {largest:.3g}, beyond the {limit:g} of its chip"
-        )
-    edge.weight.copy_(weight)

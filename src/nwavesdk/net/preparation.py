@@ -19,6 +19,7 @@ from nwavesdk.layers.prepare import (
     prepared_modules,
     self_preparing_modules,
 )
+from nwavesdk.net.calls import replaced
 
 __all__ = ["ChipInstance", "detach_state", "prepare_net", "prepared", "streaming"]
 
@@ -174,14 +175,14 @@ class ChipInstance:
                 f"got {shown(self.seed)}."
             )
 
-    def noise(self, place: int) -> Noise:
-        """The noise of the module at position `place` of the net."""
-        return Noise(ideal=True) if self.seed is None else Noise.of(self.seed, place)
+    def noise(self, position: int) -> Noise:
+        """The noise of the module at `position` of the net."""
+        return Noise(ideal=True) if self.seed is None else Noise.of(self.seed, position)
 
     def hold(self, model: nn.Module) -> None:
         """Make every `prepare_net` without a seed use this chip, on `model` and on its parts."""
-        for place, module in enumerate(prepared_modules(model, "ChipInstance.hold")):
-            module.chip_noise = partial(self.noise, place)
+        for position, module in enumerate(prepared_modules(model, "ChipInstance.hold")):
+            module.chip_noise = partial(self.noise, position)
 
     @staticmethod
     def release(model: nn.Module) -> None:
@@ -193,10 +194,6 @@ class ChipInstance:
     def on(self, model: nn.Module) -> Iterator[nn.Module]:
         """Hold this chip within a `with` block; afterwards, the chip held before is held again."""
         modules = prepared_modules(model, "ChipInstance.on")
-        before = [module.chip_noise for module in modules]
-        self.hold(model)
-        try:
+        noises = [(m, "chip_noise", partial(self.noise, i)) for i, m in enumerate(modules)]
+        with replaced(noises):
             yield model
-        finally:
-            for module, noise in zip(modules, before, strict=True):
-                module.chip_noise = noise

@@ -1,7 +1,6 @@
 """One pass of any net, with a record of each neuron layer in it, or only with its spikes."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +12,13 @@ from nwavesdk.layers.lengths import mean_rate
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.layers.record import Record, Recording
+from nwavesdk.net.calls import replaced
 
 __all__ = ["SpikeRecording", "record", "record_spikes"]
 
-# What runs in place of a layer's `forward` or `spikes`: it gets name, layer and charge.
-LayerCall = Callable[[str, NeuronLayer, Tensor], Any]
+# What runs in place of the method `forward` or `spikes` of a layer: it gets the method, the layer
+# and the charge; it returns what the method would return, and what is recorded of the call.
+LayerCall = Callable[[Callable[..., Any], NeuronLayer, Tensor], tuple[Any, Any]]
 
 
 def record(
@@ -58,19 +59,15 @@ def record(
         >>> recording.layers["lif"].cur.shape
         torch.Size([2, 5, 8])
     """
-    calls: dict[str, list[Record]] = {}
 
-    def call(name: str, layer: NeuronLayer, cur: Tensor) -> tuple[Tensor, Tensor]:
-        made = layer.record(cur, charges)
-        made = made.cut() if cut else made
-        calls.setdefault(name, []).append(made)
-        return made.spk, made.mem
+    def call(method: Any, layer: NeuronLayer, cur: Tensor) -> tuple[Any, Record]:
+        record = layer.record(cur, charges)
+        record = record.cut() if cut else record
+        is_forward = method is type(layer).forward
+        return (record.spk, record.mem) if is_forward else record.spk, record
 
-    def spikes(name: str, layer: NeuronLayer, cur: Tensor) -> Tensor:
-        return call(name, layer, cur)[0]
-
-    spk, mem = _run_with(call, spikes, model, x, lengths)
-    layers = {name: _joined(name, records).with_lengths(lengths) for name, records in calls.items()}
+    spk, mem, records = _run_with(call, Record.of_steps, model, x, lengths)
+    layers = {name: record.with_lengths(lengths) for name, record in records.items()}
     return Recording(spk, mem, layers, lengths)
 
 
@@ -116,51 +113,66 @@ def record_spikes(model: nn.Module, x: Tensor, lengths: Tensor | None = None) ->
         TypeError: If `model` is not a module, or returns something else.
         RuntimeError: If a layer gets a whole sequence more than once in the pass.
     """
-    calls: dict[str, list[Tensor]] = {}
-    are_steps: dict[str, bool] = {}
 
-    def keep(name: str, layer: NeuronLayer, cur: Tensor, spk: Tensor) -> None:
-        if layer.neuron.is_readout:
-            return
-        is_step = cur.ndim < len(layer.features) + 2
-        are_steps[name] = is_step and are_steps.get(name, True)
-        calls.setdefault(name, []).append(spk)
+    def call(method: Any, layer: NeuronLayer, cur: Tensor) -> tuple[Any, Tensor | None]:
+        output = method(layer, cur)
+        spk = output if isinstance(output, Tensor) else output[0]
+        return output, None if layer.neuron.is_readout else spk
 
-    def call(name: str, layer: NeuronLayer, cur: Tensor) -> tuple[Tensor, Tensor]:
-        spk, mem = type(layer).forward(layer, cur)
-        keep(name, layer, cur, spk)
-        return spk, mem
-
-    def spikes(name: str, layer: NeuronLayer, cur: Tensor) -> Tensor:
-        spk = type(layer).spikes(layer, cur)
-        keep(name, layer, cur, spk)
-        return spk
-
-    spk, mem = _run_with(call, spikes, model, x, lengths)
-    spiking = {}
-    for name, parts in calls.items():
-        if len(parts) > 1 and not are_steps[name]:
-            raise _repeated(name, len(parts))
-        spiking[name] = parts[0] if len(parts) == 1 else torch.stack(parts, 1)
+    spk, mem, spiking = _run_with(call, partial(torch.stack, dim=1), model, x, lengths)
     return SpikeRecording(spk, mem, spiking, lengths)
 
 
 def _run_with(
     call: LayerCall,
-    spikes: LayerCall,
+    join_steps: Callable[[list[Any]], Any],
     model: nn.Module,
     x: Tensor,
     lengths: Tensor | None,
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """One pass in which `call` runs each neuron layer: spikes, membranes, and what it records."""
+    parts: dict[str, list[Any]] = {}
+    are_steps: dict[str, bool] = {}
+
+    def run(name: str, layer: NeuronLayer, method: Any, cur: Tensor) -> Any:
+        output, part = call(method, layer, cur)
+        if part is not None:
+            parts.setdefault(name, []).append(part)
+            are_steps[name] = are_steps.get(name, True) and cur.ndim < len(layer.features) + 2
+        return output
+
+    spk, mem = _run_replaced(run, model, x, lengths)
+    for name, calls in parts.items():
+        if len(calls) > 1 and not are_steps[name]:
+            raise RuntimeError(
+                f"record: layer {name!r} got a sequence {len(calls)} times in one pass, expected "
+                "once: use one layer for each, or call it step by step."
+            )
+    joined = {n: calls[0] if len(calls) == 1 else join_steps(calls) for n, calls in parts.items()}
+    return spk, mem, joined
+
+
+def _run_replaced(
+    run: Callable[..., Any], model: nn.Module, x: Tensor, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """One pass in which `call` and `spikes` run each neuron layer; spikes and membranes."""
+    """One pass in which `run` runs each neuron layer, and nothing is checkpointed."""
     restorers = [module.state_restorer() for module in prepared_modules(model, "record")]
+    changes: list[tuple[nn.Module, str, Any]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, NeuronLayer):
+            for key, method in (("forward", type(module).forward), ("spikes", type(module).spikes)):
+                changes.append((module, key, partial(run, name, module, method)))
+        elif getattr(module, "checkpoint", None):
+            changes.append((module, "checkpoint", None))
+
     try:
-        with _replaced_calls(model, call, spikes):
+        with replaced(changes):
             outputs = model(x) if lengths is None else model(x, lengths)
     except BaseException:
         for restore in restorers:
             restore()
         raise
+
     spk, mem = outputs if isinstance(outputs, tuple) and len(outputs) == 2 else (outputs, outputs)
     if not isinstance(spk, Tensor) or not isinstance(mem, Tensor):
         raise TypeError(
@@ -168,39 +180,3 @@ def _run_with(
             f"{type(outputs).__name__}."
         )
     return spk, mem
-
-
-@contextlib.contextmanager
-def _replaced_calls(model: nn.Module, call: LayerCall, spikes: LayerCall) -> Iterator[None]:
-    """Within a `with` block, other functions run the neuron layers, and nothing is checkpointed."""
-    layers = {n: layer for n, layer in model.named_modules() if isinstance(layer, NeuronLayer)}
-    pieces = [module for module in model.modules() if getattr(module, "checkpoint", None)]
-    steps = [module.checkpoint for module in pieces]
-    for name, layer in layers.items():
-        vars(layer)["forward"] = partial(call, name, layer)
-        vars(layer)["spikes"] = partial(spikes, name, layer)
-    for module in pieces:
-        vars(module)["checkpoint"] = None
-    try:
-        yield
-    finally:
-        for layer in layers.values():
-            del vars(layer)["forward"], vars(layer)["spikes"]
-        for module, length in zip(pieces, steps, strict=True):
-            vars(module)["checkpoint"] = length
-
-
-def _joined(name: str, records: list[Record]) -> Record:
-    """The record of all calls of a layer in one pass."""
-    if len(records) == 1:
-        return records[0]
-    if any(not each.is_single_step for each in records):
-        raise _repeated(name, len(records))
-    return Record.of_steps(records)
-
-
-def _repeated(name: str, count: int) -> RuntimeError:
-    return RuntimeError(
-        f"record: layer {name!r} got a sequence {count} times in one pass, expected once: use one "
-        "layer for each, or call it step by step."
-    )

@@ -1,7 +1,7 @@
 """`SpikingSequential`: synapses, neuron layers and other torch modules in order, for sequences."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from nwavesdk.net.chunks import run_in_chunks
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sizes import require_matching_sizes
 
-__all__ = ["SpikingSequential", "takes_held"]
+__all__ = ["SpikingSequential", "in_order", "takes_held"]
 
 # Modules whose output in a step depends on the input in this step alone, and on no chance.
 # Subclasses may do more, and torch's convolutions take two batches for one that lacks channels.
@@ -116,12 +116,7 @@ class SpikingSequential(Container, nn.Sequential):
             >>> [name for name, _ in SpikingSequential(block, nn.Identity()).modules_in_order()]
             ['0.0', '0.1', '1']
         """
-        for name, module in self._modules.items():
-            if isinstance(module, SpikingSequential):
-                for inner_name, inner in module.modules_in_order():
-                    yield f"{name}.{inner_name}", inner
-            elif module is not None:
-                yield name, module
+        yield from in_order(self, lambda module: isinstance(module, SpikingSequential))
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         if self.checkpoint is None or not run.is_sequence(x) or not torch.is_grad_enabled():
@@ -130,25 +125,29 @@ class SpikingSequential(Container, nn.Sequential):
             torch._dynamo.graph_break(
                 "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
             )
-        modules = list(self._unfold_norms())
+        modules = [module for _, module in in_order(self, _has_norm_inside)]
         return run_in_chunks(self, modules, _run_piece, x, run.lengths, self.checkpoint)
-
-    def _unfold_norms(self) -> Iterator[nn.Module]:
-        """The modules in order; a nested net unfolds if a norm in it reads the whole sequence."""
-        for module in self._modules.values():
-            if module is None:
-                continue
-            if (
-                isinstance(module, SpikingSequential)
-                and reads_batch(module)
-                and not is_watched(module)
-            ):
-                yield from module._unfold_norms()
-            else:
-                yield module
 
     def _run_modules(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         return _run_in_order([m for m in self._modules.values() if m is not None], x, run)
+
+
+def in_order(
+    container: nn.Module, unfolds: Callable[[nn.Module], bool]
+) -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules of a container; inner ones unfold if `unfolds` says so."""
+    for name, module in container._modules.items():
+        if module is not None and unfolds(module):
+            for inner_name, inner in in_order(module, unfolds):
+                yield f"{name}.{inner_name}", inner
+        elif module is not None:
+            yield name, module
+
+
+def _has_norm_inside(module: nn.Module) -> bool:
+    """Whether a norm in a nested net reads the whole sequence, and nobody watches the net."""
+    is_net = isinstance(module, SpikingSequential) and not is_watched(module)
+    return is_net and reads_batch(module)
 
 
 def takes_held(net: nn.Module) -> bool:
@@ -169,39 +168,32 @@ def _run_in_order(
 ) -> tuple[Tensor, Tensor]:
     """Run modules one after the other; `is_last` says whether they end the net."""
     n_once = _count_once(modules, x, run)
-    if n_once == 0:
-        return _run_each(modules, x, run, is_last=is_last)
-    try:
-        y, _ = _run_each(modules[:n_once], x[:, :1], run, is_last=False)
-    except (RuntimeError, TypeError, ValueError):
-        return _run_each(modules, x, run, is_last=is_last)  # an error with the shape that was given
-    y = _repeat(y, x.shape[1])
-    if n_once == len(modules):
-        return y, y
-    return _run_each(modules[n_once:], y, run, before=modules[n_once - 1], is_last=is_last)
+    if n_once:
+        try:
+            y, _ = _run_each(modules[:n_once], x[:, :1], run, is_last=False)
+        except (RuntimeError, TypeError, ValueError):
+            n_once = 0  # an error with the shape that was given
+        else:
+            x = _repeat(y, x.shape[1])
+    return _run_each(modules, x, run, n_done=n_once, is_last=is_last)
 
 
 def _run_each(
-    modules: Sequence[nn.Module],
-    x: Tensor,
-    run: Pass,
-    *,
-    before: nn.Module | None = None,
-    is_last: bool,
+    modules: Sequence[nn.Module], x: Tensor, run: Pass, *, n_done: int = 0, is_last: bool
 ) -> tuple[Tensor, Tensor]:
-    """Run modules one after the other; `before` is the module from which the input comes."""
+    """Run modules one after the other, except for the first ones, which have run."""
     mem = x
     last = len(modules) - 1
-    for i, module in enumerate(modules):
+    for i in range(n_done, last + 1):
+        module = modules[i]
         try:
             y, mem = run_module(module, x, run, is_last=is_last and i == last)
         except (RuntimeError, ValueError) as error:
             first = module._first_module() if isinstance(module, Container) else module
-            if first is not None:
-                require_matching_sizes(before, first, x, error)
+            if i and first is not None:
+                require_matching_sizes(modules[i - 1], first, x, error)
             raise
         x = y
-        before = module
     return x, mem
 
 

@@ -17,8 +17,8 @@ def describe_module(name: str, module: nn.Module | None, *, is_container: bool) 
     text = f"({name}): {module!r}"
     if module is None or is_container:
         return text
-    shape = _output_features(module)
-    notes = [] if shape is None else [f"[{', '.join(map(str, shape))}]"]
+    features = _features(module)
+    notes = [str(list(features[1]))] if features else []
     notes += [count_parameters(module)] if next(module.parameters(), None) is not None else []
     return text + (f"  # {', '.join(notes)}" if notes else "")
 
@@ -29,26 +29,19 @@ def count_parameters(module: nn.Module) -> str:
     return f"{count:,} parameter{'' if count == 1 else 's'}"
 
 
-def _output_features(module: nn.Module) -> tuple[int, ...] | None:
-    """The shape of a step of the module's output, if the module alone decides it."""
+def _features(module: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The shapes of a step of input and output, if the module alone decides them."""
     if isinstance(module, NeuronLayer):
-        return module.features
+        return module.features, module.features
     if isinstance(module, Synapse) and module.step_axes == 1:
-        return (module.nb_outputs,)
-    return (module.out_features,) if isinstance(module, nn.Linear) else None
-
-
-def _input_features(module: nn.Module) -> tuple[int, ...] | None:
-    """The last dimensions of an input that the module takes, if the module alone decides them."""
-    if isinstance(module, NeuronLayer):
-        return module.features
-    if isinstance(module, Synapse) and module.step_axes == 1:
-        return (module.nb_inputs,)
-    return (module.in_features,) if isinstance(module, nn.Linear) else None
+        return (module.nb_inputs,), (module.nb_outputs,)
+    if isinstance(module, nn.Linear):
+        return (module.in_features,), (module.out_features,)
+    return None
 
 
 def require_matching_sizes(
-    before: nn.Module | None, module: nn.Module, x: Tensor, error: Exception
+    before: nn.Module, module: nn.Module, x: Tensor, error: Exception
 ) -> None:
     """Name both modules if the output of one does not fit the next one, which has raised `error`.
 
@@ -56,7 +49,7 @@ def require_matching_sizes(
         ValueError: If the sizes do not match.
     """
     wanted = _unmet_size(module, x)
-    if wanted is None or before is None:
+    if wanted is None:
         return
     raise ValueError(
         f"{_title(module)} takes {wanted}, but {_title(before)} before it gives "
@@ -66,8 +59,9 @@ def require_matching_sizes(
 
 def _unmet_size(module: nn.Module, x: Tensor) -> str | None:
     """What the module takes instead of `x`, as text; None if it fits, or is unknown."""
-    expected = _input_features(module)
-    if expected is not None:
+    features = _features(module)
+    if features is not None:
+        expected = features[0]
         fits = tuple(x.shape[x.ndim - len(expected) :]) == expected
         return None if fits else str(list(expected))
     if isinstance(module, _ConvNd):
@@ -83,9 +77,7 @@ def _unmet_size(module: nn.Module, x: Tensor) -> str | None:
 
 def _title(module: nn.Module) -> str:
     """A module as errors name it: its class and its sizes."""
-    if isinstance(module, NeuronLayer):
-        return f"{type(module).__name__}({', '.join(map(str, module.features))})"
-    inputs = _input_features(module)
-    outputs = _output_features(module)
-    sizes = [*(inputs or ()), *(outputs or ())]
+    inputs, outputs = _features(module) or ((), ())
+    # A neuron layer has one size.
+    sizes = inputs if isinstance(module, NeuronLayer) else inputs + outputs
     return type(module).__name__ + (f"({', '.join(map(str, sizes))})" if sizes else "")

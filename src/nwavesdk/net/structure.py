@@ -1,15 +1,13 @@
 """Containers that are not a sequence: `Residual`, `Branches`, `Repeat` and `Feedback`."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from nwavesdk.internal.checks import choice, shown, whole_number
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
+from nwavesdk.layers.prepare import Prepared
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
@@ -51,9 +49,6 @@ class Residual(Container):
         self.body = SpikingSequential(*modules)
         _require_module("Residual", "shortcut", shortcut)
         self.shortcut = shortcut
-
-    def _first_module(self) -> nn.Module | None:
-        return self.body._first_module()
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         y, _ = run_module(self.body, x, run, is_last=False)
@@ -117,18 +112,19 @@ class Branches(Container):
             for module in self._modules.values()
             if module is not None
         ]
+
         axis = 2 if run.is_sequence(x) else 1
         shapes = [list(y.shape) for y in outputs]
-        for shape in shapes[1:]:
-            others = shape[:axis] + shape[axis + 1 :]
-            fits = others == shapes[0][:axis] + shapes[0][axis + 1 :]
-            if not fits or (self.join == "add" and shape != shapes[0]):
-                what = "outputs" if self.join == "add" else "all dimensions but the channels"
-                raise ValueError(
-                    f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
-                    f"equal {what}: change the sizes of the branches."
-                )
-        y = torch.cat(outputs, axis) if self.join == "concatenate" else sum(outputs[1:], outputs[0])
+        is_sum = self.join == "add"
+        fixed = shapes if is_sum else [shape[:axis] + shape[axis + 1 :] for shape in shapes]
+        if any(sizes != fixed[0] for sizes in fixed):
+            equal = "outputs" if is_sum else "all dimensions but the channels"
+            raise ValueError(
+                f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
+                f"equal {equal}: change the sizes of the branches."
+            )
+
+        y = sum(outputs[1:], outputs[0]) if is_sum else torch.cat(outputs, axis)
         return y, y
 
     def extra_repr(self) -> str:
@@ -182,31 +178,11 @@ class _Memory(Prepared):
         super().__init__()
         self.output: Tensor | None = None
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # part of the signature
-        """Forget the output, unless `keep_state`."""
-        if not keep_state:
-            self.output = None
-
     def read(self) -> Tensor | None:
         """The output, None before the first step."""
         if self.output is not None:
             self._require_own_state()
         return self.output
-
-    def detach_state(self) -> None:
-        self.output = None if self.output is None else self.output.detach()
-
-    def state_tensors(self) -> list[Tensor]:
-        return [] if self.output is None else [as_trainable(self.output)]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self.output = tensors[0] if tensors else None
-        self._state_pass = backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which get the output without its graph."""
-        output = None if self.output is None else self.output.detach()
-        return super().__getstate__() | {"output": output}
 
 
 class Feedback(Container):
@@ -243,9 +219,6 @@ class Feedback(Container):
         _require_module("Feedback", "feedback", feedback)
         self.feedback = feedback
         self.memory = _Memory()
-
-    def _first_module(self) -> nn.Module | None:
-        return self.body._first_module()
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         run.restorers.append(self.memory.state_restorer())

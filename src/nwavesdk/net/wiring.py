@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import Prepared
+from nwavesdk.net.calls import replaced
 from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.net.sequential import SpikingSequential
@@ -35,12 +36,13 @@ class Wiring:
     """What drives what, by names of modules.
 
     Attributes:
-        order: Synapses and neuron layers in the order in which they run; empty if it is unknown.
+        order: Synapses and neuron layers, as keys, in the order in which they run; empty if it is
+            unknown.
         sources: For each synapse, the neuron layers whose spikes come in, where they are known.
         targets: For each synapse, the neuron layer that it drives, where it is known.
     """
 
-    order: list[str] = field(default_factory=list)
+    order: dict[str, None] = field(default_factory=dict)
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
@@ -135,8 +137,7 @@ def _follow(
 
 def _follow_weight(module: nn.Module, name: str, given: _Signal, wiring: Wiring) -> _Signal:
     """Add a synapse or neuron layer, and return its output."""
-    if name not in wiring.order:
-        wiring.order.append(name)
+    wiring.order.setdefault(name)
     if isinstance(module, NeuronLayer):
         wiring.targets |= dict.fromkeys(given.synapses, name)
         return _Signal(layers=(name,))
@@ -151,35 +152,30 @@ def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
     names = {module: name for name, module in work.named_modules()}
     wiring = Wiring()
     # Tensors by storage; they are held until the end, so that no other tensor gets their storage.
-    charges: dict[int, tuple[nn.Module, Tensor]] = {}
-    spikes: dict[int, tuple[nn.Module, Tensor]] = {}
-    driven: dict[nn.Module, NeuronLayer] = {}
-
-    def note_call(module: nn.Module) -> None:
-        if names[module] not in wiring.order:
-            wiring.order.append(names[module])
+    charges: dict[int, tuple[str, Tensor]] = {}
+    spikes: dict[int, tuple[str, Tensor]] = {}
 
     def on_synapse(synapse: nn.Module, received: Tensor, charge: Tensor) -> None:
-        note_call(synapse)
+        name = names[synapse]
+        wiring.order.setdefault(name)
         source = _sender(spikes, received)
         if source is not None:
-            wiring.sources[names[synapse]] = (names[source],)
-        charges[_storage(charge)] = synapse, charge
+            wiring.sources[name] = (source,)
+        charges[_storage(charge)] = name, charge
 
     def on_layer(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
-        note_call(layer)
-        spikes[_storage(fired)] = layer, fired
+        name = names[layer]
+        wiring.order.setdefault(name)
+        spikes[_storage(fired)] = name, fired
         synapse = _sender(charges, charge)
-        if synapse is None:
-            return
-        first = driven.setdefault(synapse, layer)
-        if first is not layer:
+        if synapse is not None and wiring.targets.setdefault(synapse, name) != name:
+            first = wiring.targets[synapse]
+            first_title = module_title(first, work.get_submodule(first))
             raise RuntimeError(
-                f"{module_title(names[synapse], synapse)} drives both "
-                f"{module_title(names[first], first)} and {module_title(names[layer], layer)}, "
-                "expected one layer for each synapse: its weights cannot suit both."
+                f"{module_title(synapse, work.get_submodule(synapse))} drives both {first_title} "
+                f"and {module_title(name, layer)}, expected one layer for each synapse: its "
+                "weights cannot suit both."
             )
-        wiring.targets[names[synapse]] = names[layer]
 
     prepare_net(work)
     with watch_calls(work, on_synapse, on_layer):
@@ -191,10 +187,10 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _sender(sent: Mapping[int, tuple[nn.Module, Tensor]], received: Tensor) -> nn.Module | None:
-    """The module that made the tensor, if the whole tensor arrived."""
-    module, tensor = sent.get(_storage(received), (None, received))
-    return module if tensor.numel() == received.numel() else None
+def _sender(sent: Mapping[int, tuple[str, Tensor]], received: Tensor) -> str | None:
+    """The name of the module that made the tensor, if the whole tensor arrived."""
+    name, tensor = sent.get(_storage(received), (None, received))
+    return name if tensor.numel() == received.numel() else None
 
 
 @contextlib.contextmanager
@@ -217,24 +213,11 @@ def watch_calls(
         received = args[0] if args else next(iter(kwargs.values()))
         on_synapse(module, received, charge)
 
-    def solve(layer: NeuronLayer, call: Callable[..., Any], cur: Tensor, **options: bool) -> Any:
-        problem, solution = call(cur, **options)
-        on_layer(layer, cur, solution.spikes)
-        return problem, solution
-
-    layers = [module for module in model.modules() if isinstance(module, NeuronLayer)]
-    handles = [
-        module.register_forward_hook(hook, with_kwargs=True)
-        for module in model.modules()
-        if is_synapse(module)
-    ]
-    for layer in layers:
-        # Every kind of call ends in `_solve`. Torch's hooks do not see `spikes` and `record`.
-        vars(layer)["_solve"] = partial(solve, layer, layer._solve)
-    try:
+    with contextlib.ExitStack() as stack:
+        for module in model.modules():
+            if is_synapse(module):
+                stack.enter_context(module.register_forward_hook(hook, with_kwargs=True))
+            elif isinstance(module, NeuronLayer):
+                # Torch's hooks do not see `spikes` and `record`.
+                stack.enter_context(replaced([(module, "on_call", on_layer)]))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for layer in layers:
-            del vars(layer)["_solve"]

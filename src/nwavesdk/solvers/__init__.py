@@ -2,13 +2,11 @@
 
 from nwavesdk.solvers.dispatch import NOT_COMPILED, SOLVERS, choose_solver, has_serial_kernel, solve
 from nwavesdk.solvers.feedback import has_loop_gain, loop_gain
-from nwavesdk.solvers.plan import Plan
 from nwavesdk.solvers.problem import (
+    PassResult,
     Problem,
-    Solution,
     Spec,
     named_value,
-    recent_spikes,
     spec_name,
     spike_argument,
     state_trajectories,
@@ -18,9 +16,8 @@ from nwavesdk.solvers.sweep import charge_gradient
 __all__ = [
     "NOT_COMPILED",
     "SOLVERS",
-    "Plan",
+    "PassResult",
     "Problem",
-    "Solution",
     "Spec",
     "charge_gradient",
     "choose_solver",
@@ -28,7 +25,6 @@ __all__ = [
     "has_serial_kernel",
     "loop_gain",
     "named_value",
-    "recent_spikes",
     "solve",
     "spec_name",
     "spike_argument",

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.gpu.serial import has_gpu_kernel
 from nwavesdk.solvers.parallel.chunks import LEAST_CHUNKS, wanted_length
-from nwavesdk.solvers.problem import Problem, Solution
+from nwavesdk.solvers.problem import PassResult, Problem
 from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sweep import BACKWARD, FORWARD, sweep
 from nwavesdk.surrogate import Foreign
@@ -56,7 +56,7 @@ def solve(
     needs_membrane: bool = True,
     needs_saved: bool = True,
     name: str | None = None,
-) -> Solution:
+) -> PassResult:
     """Run `problem` with a solver.
 
     Args:
@@ -64,7 +64,7 @@ def solve(
         solver: A name in `SOLVERS`.
         needs_membrane: Whether the membrane after each step is returned; without it, less memory is
             written.
-        needs_saved: Whether `Solution.saved` is returned as for a record, even if nothing needs a
+        needs_saved: Whether `PassResult.saved` is returned as for a record, even if nothing needs a
             gradient.
         name: `spec_name(problem.spec)`; required under `torch.compile`.
 
@@ -89,7 +89,8 @@ def solve(
         from nwavesdk.solvers.ops import solve_in_graph, solve_reference_outside
 
         if solver == "reference":
-            return solve_reference_outside(problem)  # type: ignore[no-any-return]  # torch does not type it
+            result: PassResult = solve_reference_outside(problem)
+            return result if needs_membrane else result._replace(mem=None)
         assert name is not None
         if isinstance(problem.spec.surrogate, Foreign):
             raise RuntimeError(NOT_COMPILED)
@@ -107,7 +108,8 @@ def solve(
         )
     with torch.autocast(problem.x.device.type, enabled=False):
         if solver == "reference":
-            return solve_reference(problem)
+            result = solve_reference(problem)
+            return result if needs_membrane else result._replace(mem=None)
         return sweep(problem, FORWARD[solver], BACKWARD[solver], needs_membrane, needs_saved)
 
 
@@ -137,7 +139,7 @@ def _check_support(problem: Problem, solver: str) -> None:
             f'is installed, got {layer} on {device} tensors: use solver="reference".'
         )
     neuron = problem.spec.neuron
-    if solver.startswith("compasso") and (recurrent or not _has_compasso(neuron)):
+    if solver == "compasso" and (recurrent or not _has_compasso(neuron)):
         unsupported = "recurrent layers" if recurrent else f"the neuron {neuron.name}"
         raise RuntimeError(
             f'comPaSSo does not run {unsupported}: use device="cpu", which runs on CUDA tensors '

@@ -30,25 +30,24 @@ which run what they find: see `SECURITY.md`.
 The folder is `compiled` in `NWAVESDK_CACHE`, or in `~/.cache/nwavesdk`.
 """
 
-import atexit
 import linecache
 import os
 import pickle
 import re
-import shutil
 import stat
 import sys
-import tempfile
 import threading
 import warnings
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numba
+import torch
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -73,6 +72,7 @@ __all__ = [
     "kernel_folder",
     "load_python_kernels",
     "load_source",
+    "package_kernels",
 ]
 
 COMPILE_LOCK = threading.Lock()  # one thread at a time loads a text or compiles
@@ -131,6 +131,13 @@ def load_python_kernels(name: str, text: str) -> ModuleType:
         if getattr(function, "targetoptions", {}).get("nogil"):
             setattr(module, entry, PythonKernel(function))
     return module
+
+
+@cache
+def package_kernels(package: str, name: str, dtype: torch.dtype) -> Any:
+    """The kernels in the module `name` of a package, compiled for a dtype when they are called."""
+    text = files(package).joinpath(f"{name}.py").read_text("utf-8")
+    return load_python_kernels(f"{name}_{str(dtype).removeprefix('torch.')}", text)
 
 
 class PythonKernel:
@@ -269,11 +276,10 @@ def _checksum(path: Path, payload: bytes) -> bytes:
 def kernel_folder() -> Path | None:
     """The folder of the compiled kernels, which nobody else can write.
 
-    If the named folder cannot be used, one warning is given, and a new temporary folder serves this
-    process and its forks.
+    If it cannot be used, one warning is given, and kernels stay in memory.
 
     Returns:
-        The folder, without links in its path; None if there is none, not even a temporary one.
+        The folder, without links in its path; None if it cannot be used.
     """
     try:
         folder = _named_folder()
@@ -281,7 +287,7 @@ def kernel_folder() -> Path | None:
         check_private(folder, _OWN_FOLDER)
     except (FileError, OSError) as error:
         _warn_once("folder", f"the kernel cache is not used, every process compiles again: {error}")
-        return _temporary_folder()
+        return None
     with suppress(OSError):
         remove_drafts(folder, older_than=STALE_SECONDS)
     return folder
@@ -305,22 +311,6 @@ def _create_private(folder: Path) -> None:
     except OSError as error:
         what = f"cannot be created ({error.strerror})"
         raise FileError(folder, what, "set NWAVESDK_CACHE to a folder that is writable") from None
-
-
-def _temporary_folder() -> Path | None:
-    try:
-        folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="nwavesdk-kernels-")))
-        atexit.register(_remove_own_folder, folder, os.getpid())
-        check_private(folder, _OWN_FOLDER)
-    except (OSError, FileError):
-        return None
-    return folder
-
-
-def _remove_own_folder(folder: Path, owner: int) -> None:
-    # A forked child may end before its parent, which still uses the folder.
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 _warned: set[str] = set()

@@ -12,21 +12,23 @@ here.
 
 import hashlib
 import math
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nwavesdk.solvers.passes import sum_over_batch
 from nwavesdk.solvers.problem import (
+    PassResult,
     Problem,
-    Solution,
-    SolutionGradient,
+    ResultGradient,
     from_saved_dtype,
     program_of_spec,
+    recent_spikes,
     specs_by_name,
     to_saved_dtype,
-    unflatten_call,
 )
 from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sparse.many_rows import Nonzeros, nonzero_values
@@ -48,7 +50,7 @@ solve_reference_outside = torch.compiler.disable(solve_reference)
 
 def solve_in_graph(
     problem: Problem, name: str, solver: str, needs_membrane: bool, needs_saved: bool
-) -> Solution:
+) -> PassResult:
     """As `sweep`, through the operators; `name` is that of the problem's spec."""
     outputs = _forward_operator(
         problem.x,
@@ -65,7 +67,8 @@ def solve_in_graph(
     others = outputs[2:] if needs_membrane else outputs[1:]
     K = len(problem.states)
     saved = from_saved_dtype(problem, tuple(others[K:])) if needs_saved else ()
-    return Solution(spikes, mem, tuple(others[:K]), saved)
+    recent = None if problem.spikes is None else recent_spikes(spikes, problem.spikes)
+    return PassResult(spikes, mem, tuple(others[:K]), saved, recent=recent)
 
 
 @torch.library.custom_op(f"nwavesdk::forward_{_HASH}", mutates_args=())
@@ -85,11 +88,9 @@ def _forward_operator(
     """
     spec = specs_by_name[name]
     problem = Problem(spec, x, tuple(states), tuple(constants), *recurrence, saves=saves)
-    solution = FORWARD[solver](problem, needs_membrane, True)
-    mem = [] if solution.mem is None else [solution.mem]
-    return _unshared(
-        [solution.spikes, *mem, *solution.last, *to_saved_dtype(problem, solution.saved)]
-    )
+    result = FORWARD[solver](problem, needs_membrane, True)
+    mem = [] if result.mem is None else [result.mem]
+    return _unshared([result.spikes, *mem, *result.last, *to_saved_dtype(problem, result.saved)])
 
 
 @_forward_operator.register_fake
@@ -125,77 +126,79 @@ def _unshared(outputs: list[Tensor]) -> list[Tensor]:
 @torch.library.custom_op(f"nwavesdk::adjoint_{_HASH}", mutates_args=())
 def _adjoint_operator(
     grads: list[Tensor | None],
-    tensors: list[Tensor],
+    states: list[Tensor],
+    constants: list[Tensor],
+    saved: list[Tensor],
+    recurrence: list[Tensor],
+    spikes: list[Tensor],
     name: str,
     solver: str,
     has_membrane: bool,
     saves: str,
     learns_constants: bool,
-    recurrent: bool,  # noqa: ARG001
 ) -> list[Tensor]:
     """Gradients of x, the states, the constants if they learn, and the recurrence if there is one.
 
-    `grads` are those of the outputs of `_forward_operator` without the saved tensors; `tensors` is
-    the layout of `flatten_call`.
+    `grads` are those of the outputs of `_forward_operator` without the saved tensors, which are
+    `saved`; `recurrence` is as there, and `spikes` has the spikes of a recurrent problem.
     """
-    problem, solution = unflatten_call(specs_by_name[name], saves, tensors)
+    problem = Problem(
+        specs_by_name[name], saved[0], tuple(states), tuple(constants), *recurrence, saves=saves
+    )
+    values = from_saved_dtype(problem, tuple(saved))
     grad_s, *others = grads
     grad_mem = others.pop(0) if has_membrane else None
-    gradient = SolutionGradient(grad_s, grad_mem, others)
-    gradients = BACKWARD[solver](problem, solution, gradient, learns_constants, False)
-    return _unshared([g for g in gradients if g is not None])
+    result = PassResult(spikes[0] if spikes else values[0], None, (), values)
+    gradient = BACKWARD[solver](
+        problem, result, ResultGradient(grad_s, grad_mem, others), learns_constants, False
+    )
+    learned = [] if gradient.constants is None else sum_over_batch(gradient.constants)
+    through_recurrence = [g for g in (gradient.recurrent, gradient.spikes) if g is not None]
+    return _unshared([gradient.x, *gradient.states, *learned, *through_recurrence])
 
 
 @_adjoint_operator.register_fake
 def _(
     grads: list[Tensor | None],  # noqa: ARG001
-    tensors: list[Tensor],
-    name: str,
+    states: list[Tensor],
+    constants: list[Tensor],
+    saved: list[Tensor],
+    recurrence: list[Tensor],
+    spikes: list[Tensor],  # noqa: ARG001
+    name: str,  # noqa: ARG001
     solver: str,  # noqa: ARG001
     has_membrane: bool,  # noqa: ARG001
-    saves: str,
+    saves: str,  # noqa: ARG001
     learns_constants: bool,
-    recurrent: bool,
 ) -> list[Tensor]:
-    # See `flatten_call` for the layout.
-    spec = specs_by_name[name]
-    K, C = len(spec.neuron.states), len(spec.neuron.constants)
-    S = len(program_of_spec(spec, saves).saved)
-    first_saved = tensors[K + C].to(tensors[0].dtype)
-    like = [first_saved, *tensors[:K]]
-    like += tensors[K : K + C] if learns_constants else []
-    weights_and_spikes = tensors[K + C + S :][:2]
-    like += weights_and_spikes if recurrent else []
+    grad_x = saved[0].to(states[0].dtype)
+    like = [grad_x, *states, *(constants if learns_constants else []), *recurrence]
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in like]
 
 
 def _save_call(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     _, states, constants, recurrence, ctx.name, ctx.solver, ctx.has_membrane, ctx.saves = inputs
-    ctx.K = len(states)
-    ctx.C = len(constants)
-    ctx.recurrent = bool(recurrence)
     ctx.learns_constants = any(c.requires_grad for c in constants)
-    saved = output[1 + ctx.has_membrane + ctx.K :]
+    saved = output[1 + ctx.has_membrane + len(states) :]
     spikes = output[:1] if recurrence else []
-    ctx.save_for_backward(*states, *constants, *saved, *recurrence, *spikes)  # as `flatten_call`
+    # The lists of tensors that the adjoint takes, one after the other.
+    lists = states, constants, saved, recurrence, spikes
+    ctx.sizes = [len(tensors) for tensors in lists]
+    ctx.save_for_backward(*chain.from_iterable(lists))
 
 
 def _differentiate_call(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    K, C = ctx.K, ctx.C
+    tensors = iter(ctx.saved_tensors)
+    lists = [[*islice(tensors, size)] for size in ctx.sizes]
+    K, C = ctx.sizes[:2]
     # torch would write out zeros for the gradients of the saved tensors, which nobody reads.
     read = list(grads[: 1 + ctx.has_membrane + K])
     grad_x, *others = _adjoint_operator(
-        read,
-        list(ctx.saved_tensors),
-        ctx.name,
-        ctx.solver,
-        ctx.has_membrane,
-        ctx.saves,
-        ctx.learns_constants,
-        ctx.recurrent,
+        read, *lists, ctx.name, ctx.solver, ctx.has_membrane, ctx.saves, ctx.learns_constants
     )
     grad_constants = others[K : K + C] if ctx.learns_constants else [None] * C
-    grad_recurrence = others[-2:] if ctx.recurrent else []
+    has_recurrence = bool(lists[3])
+    grad_recurrence = others[-2:] if has_recurrence else []
     return grad_x, others[:K], grad_constants, grad_recurrence, None, None, None, None
 
 

@@ -3,10 +3,9 @@
 All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import islice
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,15 +15,16 @@ from nwavesdk.dynamics import SAVES, Neuron, Program, QueryText, program_of, tor
 from nwavesdk.surrogate import Formula, Surrogate, heaviside
 
 __all__ = [
+    "PassResult",
     "Problem",
-    "Solution",
-    "SolutionGradient",
+    "ProblemGradient",
+    "ResultGradient",
     "Spec",
     "delay_one_step",
-    "flatten_call",
     "from_saved_dtype",
     "load_saved_tensors",
     "named_value",
+    "new_result",
     "program_of_spec",
     "query_saved",
     "recent_spikes",
@@ -34,7 +34,6 @@ __all__ = [
     "state_trajectories",
     "states_before",
     "to_saved_dtype",
-    "unflatten_call",
 ]
 
 
@@ -156,8 +155,8 @@ class Problem:
         return tuple(t for t in (self.recurrent, self.spikes) if t is not None)
 
 
-class Solution(NamedTuple):
-    """What a solver returns: `solve` under autograd, forward passes without a graph.
+class PassResult(NamedTuple):
+    """What a forward pass returns: of every solver, with a graph or without, planned or not.
 
     Attributes:
         spikes: Spikes [B, T, N]; of a read-out, the first state after each step.
@@ -167,6 +166,8 @@ class Solution(NamedTuple):
             [B, T, N]; empty if it was not requested.
         spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
             whose sum is the number, because reading it would wait for the device.
+        recent: Of a recurrent problem, what the step after the last one reads: spikes [B, N], or
+            [B, K·N] with the most recent step first; else None.
 
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
@@ -185,38 +186,70 @@ class Solution(NamedTuple):
     last: tuple[Tensor, ...]
     saved: tuple[Tensor, ...]
     spike_count: int | Tensor | None = None
+    recent: Tensor | None = None
 
 
-class SolutionGradient(NamedTuple):
-    """Gradients of the spikes, of `mem`, and of each state in `last`; None where one is zero."""
+# `PassResult(*values)` takes twice as long, which is a thirtieth of a step.
+new_result: Callable[[tuple[Any, ...]], PassResult] = partial(tuple.__new__, PassResult)
+
+
+@dataclass(slots=True, eq=False)
+class ResultGradient:
+    """What a backward pass starts from: the gradients of a `PassResult`; None where one is zero.
+
+    Attributes:
+        spikes: ∂L/∂spikes [B, T, N].
+        mem: ∂L/∂mem [B, T, N].
+        last: ∂L/∂last, each [B, N].
+    """
 
     spikes: Tensor | None
     mem: Tensor | None
     last: Sequence[Tensor | None]
 
 
+@dataclass(slots=True, eq=False)
+class ProblemGradient:
+    """What a backward pass returns: the gradients of a `Problem`.
+
+    Attributes:
+        x: ∂L/∂x [B, T, N].
+        states: ∂L/∂states, each [B, N].
+        constants: ∂L/∂constants of each batch element [C, B, N]; None if they do not learn.
+        recurrent: ∂L/∂recurrent [N, N]; None without recurrence, as is the next one.
+        spikes: The gradient of the spikes before the first step [B, N].
+    """
+
+    x: Tensor
+    states: Sequence[Tensor]
+    constants: Tensor | None
+    recurrent: Tensor | None = None
+    spikes: Tensor | None = None
+
+
 # Quantities that follow from what a forward pass has saved
 
 
-def recent_spikes(problem: Problem, spikes: Tensor) -> Tensor:
-    """What the step after `spikes` [B, T, N] reads: [B, K·N], the most recent step first.
+def recent_spikes(spikes: Tensor, before: Tensor) -> Tensor:
+    """A copy of what the step after `spikes` reads: [B, K·N], the most recent step first.
+
+    Args:
+        spikes: Spikes [B, T, N], or those of one step [B, N].
+        before: The same before the first step, [B, K·N].
 
     Example:
-        >>> from nwavesdk.dynamics import LIF_PAGES
-        >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["zero"].neuron, atan(alpha=2.0))
-        >>> x, rest, two_delays = torch.zeros(1, 3, 2), torch.zeros(1, 2), torch.zeros(4, 2)
-        >>> problem = Problem(spec, x, (rest,), (), two_delays, torch.zeros(1, 4))
-        >>> recent_spikes(problem, torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]))
+        >>> spikes = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+        >>> recent_spikes(spikes, torch.zeros(1, 4))
         tensor([[0., 1., 1., 0.]])
     """
-    assert problem.spikes is not None
+    if spikes.shape == before.shape:
+        return spikes.clone()
     T, N = spikes.shape[1:]
-    K = problem.spikes.shape[1] // N
+    K = before.shape[1] // N
     if K == 1:
-        return spikes[:, -1].clone() if T else problem.spikes
+        return spikes[:, -1].clone() if T else before.clone()
     latest = spikes[:, -K:].flip(1).flatten(1)
-    return torch.cat([latest, problem.spikes[:, : K * N - latest.shape[1]]], 1)
+    return torch.cat([latest, before[:, : K * N - latest.shape[1]]], 1)
 
 
 def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> list[Tensor]:
@@ -353,39 +386,6 @@ def _anchor(problem: Problem) -> Tensor | None:
     """The constant that z is below the first saved value; None if that is z or unrelated to it."""
     position = problem.program.anchor
     return None if position is None else problem.constants[position].detach()
-
-
-def flatten_call(problem: Problem, solution: Solution) -> list[Tensor]:
-    """A forward pass as the flat list of tensors that autograd saves.
-
-    Layout: states before the first step (K), constants (C), `Solution.saved` in the saved dtype;
-    then, for a recurrent problem, its weights, the spikes before the first step, and the spikes.
-    """
-    return [
-        *problem.states,
-        *problem.constants,
-        *to_saved_dtype(problem, solution.saved),
-        *problem.recurrence,
-        *([solution.spikes] if problem.recurrence else []),
-    ]
-
-
-def unflatten_call(spec: Spec, saves: str, tensors: Sequence[Tensor]) -> tuple[Problem, Solution]:
-    """The inverse of `flatten_call`, as far as backward reads it.
-
-    `Problem.x` is the first stored tensor; without recurrence, so is `Solution.spikes`.
-    """
-    sizes = (
-        len(spec.neuron.states),
-        len(spec.neuron.constants),
-        len(program_of_spec(spec, saves).saved),
-    )
-    parts = iter(tensors)
-    states, constants, stored = (tuple(islice(parts, size)) for size in sizes)
-    recurrence = tuple(parts)
-    problem = Problem(spec, stored[0], states, constants, *recurrence[:2], saves=saves)
-    saved = from_saved_dtype(problem, stored)
-    return problem, Solution(recurrence[2] if recurrence else saved[0], None, (), saved)
 
 
 def load_saved_tensors(ctx: Any) -> tuple[Tensor, ...]:

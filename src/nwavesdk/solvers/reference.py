@@ -11,11 +11,13 @@ from torch import Tensor
 from nwavesdk.dynamics import torch_function
 from nwavesdk.solvers.feedback import bounded_feedback, feedback_scale
 from nwavesdk.solvers.problem import (
+    PassResult,
     Problem,
-    Solution,
-    SolutionGradient,
+    ProblemGradient,
+    ResultGradient,
     delay_one_step,
     load_saved_tensors,
+    recent_spikes,
     states_before,
 )
 from nwavesdk.surrogate import heaviside
@@ -23,7 +25,7 @@ from nwavesdk.surrogate import heaviside
 __all__ = ["backward_reference", "solve_reference"]
 
 
-def solve_reference(problem: Problem) -> Solution:
+def solve_reference(problem: Problem) -> PassResult:
     """Run the problem step by step under autograd."""
     spec = problem.spec
     program = problem.program
@@ -47,20 +49,21 @@ def solve_reference(problem: Problem) -> Solution:
         steps.append((output, states[0], *(value.detach() for value in others[K:])))
     if not steps:
         nothing = (problem.x.detach(),) * len(program.saved)
-        return Solution(problem.x, problem.x, states, nothing)
+        return PassResult(problem.x, problem.x, states, nothing, recent=recent)
     spikes, mem, *saved = (torch.stack(sequence, 1) for sequence in zip(*steps, strict=True))
     last = [*states]
     # Under a torch.func transform, tensors cannot pass through a function with hidden state.
     if not torch._C._are_functorch_transforms_active():
         spikes, mem, *last = _ExplainFreedGraph.apply(spikes, mem, *last)
-    return Solution(spikes, mem, tuple(last), tuple(saved))
+    recent = None if problem.spikes is None else recent_spikes(spikes, problem.spikes)
+    return PassResult(spikes, mem, tuple(last), tuple(saved), recent=recent)
 
 
 def backward_reference(
-    problem: Problem, solution: Solution, grads: SolutionGradient, learns_constants: bool
-) -> tuple[Tensor | None, ...]:
+    problem: Problem, result: PassResult, grads: ResultGradient, learns_constants: bool
+) -> ProblemGradient:
     """The neuron's adjoint step by step: `backward_serial` for devices without compiled kernels."""
-    saved = solution.saved
+    saved = result.saved
     query = problem.program.adjoint(learns_constants)
     adjoint = torch_function(
         query.query,
@@ -91,12 +94,14 @@ def backward_reference(
         grad_s = zeros if feedback is None else grad_x @ feedback
         grads_x.append(grad_x)
     grad = torch.stack(grads_x[::-1], 1) if grads_x else torch.zeros_like(saved[0])
-    sums = [g.sum(0) if learns_constants else None for g in grad_constants]
+    of_constants = None
+    if learns_constants:
+        of_constants = torch.stack(grad_constants) if grad_constants else zeros.new_empty(0)
     if problem.recurrent is None:
-        return grad, *grad_states, *sums
-    (previous,) = delay_one_step(problem.recurrence[1:], [solution.spikes])
+        return ProblemGradient(grad, grad_states, of_constants)
+    (previous,) = delay_one_step(problem.recurrence[1:], [result.spikes])
     grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
-    return grad, *grad_states, *sums, grad_recurrent, grad_s
+    return ProblemGradient(grad, grad_states, of_constants, grad_recurrent, grad_s)
 
 
 def _with_latest(recent: Tensor, latest: Tensor) -> Tensor:

@@ -4,11 +4,10 @@ Two functions, which all solvers build on; comPaSSo runs its chunks through them
 """
 
 import torch
-from torch import Tensor
 
 from nwavesdk.solvers.cpu.serial import backward_cpu, forward_cpu
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu, has_gpu_kernel
-from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient
+from nwavesdk.solvers.problem import PassResult, Problem, ProblemGradient, ResultGradient
 from nwavesdk.solvers.reference import backward_reference, solve_reference
 
 __all__ = ["backward_serial", "forward_serial"]
@@ -16,7 +15,7 @@ __all__ = ["backward_serial", "forward_serial"]
 
 def forward_serial(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
-) -> Solution:
+) -> PassResult:
     """Run the problem without a graph.
 
     Args:
@@ -29,36 +28,31 @@ def forward_serial(
     if has_gpu_kernel(problem.x, problem.recurrent is not None):
         return forward_gpu(problem, needs_membrane, needs_saved)
     with torch.no_grad():
-        solution = solve_reference(problem)
-    return solution._replace(
-        mem=solution.mem if needs_membrane else None,
-        saved=solution.saved if needs_saved else (),
+        result = solve_reference(problem)
+    return result._replace(
+        mem=result.mem if needs_membrane else None,
+        saved=result.saved if needs_saved else (),
     )
 
 
 def backward_serial(
     problem: Problem,
-    solution: Solution,
-    grads: SolutionGradient,
+    result: PassResult,
+    grads: ResultGradient,
     learns_constants: bool,
     may_overwrite: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """The neuron's adjoint: gradients from those of the solution.
+) -> ProblemGradient:
+    """The neuron's adjoint: gradients from those of the result.
 
     Args:
         problem: What was run; of `x`, only device and dtype are read.
-        solution: The forward pass; only `saved` and (with recurrence) `spikes` are read.
+        result: The forward pass; only `saved` and (with recurrence) `spikes` are read.
         grads: Gradients of spikes, membrane and last states.
         learns_constants: Whether the constants need gradients.
-        may_overwrite: Whether ∂L/∂x may be written over `solution.saved[0]`.
-
-    Returns:
-        ∂L/∂x [B, T, N], ∂L/∂states (each [B, N]), ∂L/∂constants (each [N]; None unless
-        `learns_constants`), and with recurrence those of its weights [N, N] and of the spikes
-        before the first step [B, N].
+        may_overwrite: Whether ∂L/∂x may be written over `result.saved[0]`.
     """
     if problem.x.device.type == "cpu":
-        return backward_cpu(problem, solution, grads, learns_constants, may_overwrite)
+        return backward_cpu(problem, result, grads, learns_constants, may_overwrite)
     if has_gpu_kernel(problem.x, problem.recurrent is not None):
-        return backward_gpu(problem, solution, grads, learns_constants)
-    return backward_reference(problem, solution, grads, learns_constants)
+        return backward_gpu(problem, result, grads, learns_constants)
+    return backward_reference(problem, result, grads, learns_constants)

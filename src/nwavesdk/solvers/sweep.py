@@ -1,53 +1,49 @@
-"""One autograd function for every solver that runs forward without a graph.
+"""One autograd function for every solver that runs forward without a graph, planned or not.
 
 The gradient does not depend on how the spikes were computed: it is one linear recurrence, backward
 in time, through what the steps have saved (see `Program`). So a new solver is one forward function.
+
+What is saved for backward, in this order: the values that `Program.saved` names, in the saved
+dtype; the states before the first step, if backward reads them; of a recurrent problem, its weights
+and the spikes before the first step; and, if it has several steps, the spikes. Constants are values
+of the passes, because their gradients go by `chain` (see `passes`).
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nwavesdk.solvers.cpu.serial import SerialPasses
 from nwavesdk.solvers.parallel.chunk_gradient import backward_chunks
 from nwavesdk.solvers.parallel.chunks import forward_chunks
-from nwavesdk.solvers.parallel.iteration import forward_iteration, forward_jump
+from nwavesdk.solvers.passes import Backward, Forward, ProblemPasses
 from nwavesdk.solvers.problem import (
+    PassResult,
     Problem,
-    Solution,
-    SolutionGradient,
-    flatten_call,
+    ResultGradient,
     from_saved_dtype,
     load_saved_tensors,
+    new_result,
     to_saved_dtype,
-    unflatten_call,
 )
 from nwavesdk.solvers.serial import backward_serial, forward_serial
 
-__all__ = ["BACKWARD", "FORWARD", "NO_SECOND_GRADIENT", "charge_gradient", "sweep"]
+__all__ = ["BACKWARD", "FORWARD", "charge_gradient", "run_passes", "sweep"]
 
-NO_SECOND_GRADIENT = (
-    "a gradient of a gradient (create_graph=True) goes through the reference solver only: build "
-    'the layers with solver="reference".'
-)
 
-Forward = Callable[[Problem, bool, bool], Solution]
-Backward = Callable[[Problem, Solution, SolutionGradient, bool, bool], tuple[Tensor | None, ...]]
+Passes = ProblemPasses | SerialPasses
 
-# Forward pass by solver: `(problem, needs_membrane, needs_saved) -> Solution`.
+# Forward pass by solver: `(problem, needs_membrane, needs_saved) -> PassResult`.
 FORWARD: dict[str, Forward] = {
     "serial": forward_serial,
     "compasso": forward_chunks,
-    "compasso-jump": forward_jump,
-    "compasso-iteration": forward_iteration,
 }
 # Adjoint by solver; arguments and result as in `backward_serial`.
 BACKWARD: dict[str, Backward] = {
     "serial": backward_serial,
     "compasso": backward_chunks,
-    "compasso-jump": backward_chunks,
-    "compasso-iteration": backward_chunks,
 }
 
 
@@ -57,7 +53,7 @@ def sweep(
     backward: Backward = backward_serial,
     needs_membrane: bool = True,
     needs_saved: bool = True,
-) -> Solution:
+) -> PassResult:
     """Run `forward`, with `backward` as its gradient.
 
     Args:
@@ -65,76 +61,138 @@ def sweep(
         forward: A solver, see `FORWARD`.
         backward: Its adjoint, see `BACKWARD`.
         needs_membrane: Whether the membrane after each step is returned.
-        needs_saved: Whether `Solution.saved` is returned, even if nothing needs a gradient.
+        needs_saved: Whether `PassResult.saved` is returned, even if nothing needs a gradient.
     """
     tensors = [problem.x, *problem.states, *problem.constants, *problem.recurrence]
     if not torch.is_grad_enabled() or not any(t.requires_grad for t in tensors):
         return forward(problem, needs_membrane, needs_saved)
-    spike_counts: list[int | Tensor | None] = []
-    spikes, *others = _Sweep.apply(
-        problem, forward, backward, needs_membrane, needs_saved, spike_counts, *tensors
+    learned = problem.constants if any(c.requires_grad for c in problem.constants) else ()
+    passes = ProblemPasses(problem, forward, backward, learns_constants=bool(learned))
+    return run_passes(
+        passes,
+        problem.x,
+        problem.states,
+        problem.recurrence,
+        learned,
+        needs_membrane=needs_membrane,
+        needs_saved=needs_saved,
     )
-    mem = others.pop(0) if needs_membrane else None
-    K = len(problem.states)
-    return Solution(spikes, mem, tuple(others[:K]), tuple(others[K:]), *spike_counts)
+
+
+def run_passes(
+    passes: Passes,
+    x: Tensor,
+    states: Sequence[Tensor],
+    recurrence: Sequence[Tensor],
+    learned: Sequence[Tensor],
+    *,
+    needs_membrane: bool,
+    needs_saved: bool = False,
+) -> PassResult:
+    """Run a forward pass with a graph.
+
+    Args:
+        passes: The two passes.
+        x: Input charge [B, T, N], or its values in another shape.
+        states: States before the first step, each [B, N].
+        recurrence: Of a recurrent problem, weights [N, N] and the spikes before the first step
+            [B, N].
+        learned: What the constants are computed from, as far as it learns; see `passes`.
+        needs_membrane: Whether the membrane after each step is returned.
+        needs_saved: Whether `PassResult.saved` is returned.
+    """
+    spikes, mem, spike_count, recent, *others = _run(
+        passes, needs_membrane, needs_saved, x, *states, *recurrence, *learned
+    )
+    K = len(states)
+    return new_result((spikes, mem, tuple(others[:K]), tuple(others[K:]), spike_count, recent))
 
 
 class _Sweep(torch.autograd.Function):
-    """Outputs: spikes, `mem` if needed, the last states, and the saved tensors if needed."""
+    """Outputs: spikes, `mem`, count, `recent`, last states, and the saved values if needed."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        problem: Problem,
-        forward: Forward,
-        backward: Backward,
-        needs_membrane: bool,
-        needs_saved: bool,
-        spike_counts: list[int | Tensor | None],
-        *_: Tensor,
-    ) -> tuple[Tensor, ...]:
-        solution = forward(problem, needs_membrane, True)
-        spike_counts.append(solution.spike_count)
-        ctx.spec = problem.spec
-        ctx.saves = problem.saves
-        ctx.run_back = backward
-        ctx.has_membrane = needs_membrane
+        ctx: Any, passes: Passes, needs_membrane: bool, needs_saved: bool, x: Tensor, *rest: Tensor
+    ) -> tuple[Any, ...]:
+        K = passes.n_states
+        states = rest[:K]
+        recurrence = rest[K : K + 2] if passes.is_recurrent else ()
+        spikes, mem, last, saved, spike_count, recent = passes.forward(
+            x, states, recurrence, needs_membrane, True
+        )
+        ctx.passes = passes
+        # Nothing is written over what is an output, or what a hook has seen.
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
         ctx.saved_is_shared = needs_saved or hooks is not None
-        ctx.save_for_backward(*flatten_call(problem, solution))
-        saved = solution.saved if needs_saved else ()
-        ctx.mark_non_differentiable(*saved)
+        stored = saved
+        if passes.spec.saved_dtype is not None:
+            stored = to_saved_dtype(passes.problem(x, states), saved)
+        states_read = states if passes.reads_states else ()
+        spikes_read = (spikes,) if passes.reads_spikes else ()
+        ctx.save_for_backward(*stored, *states_read, *recurrence, *spikes_read)
         ctx.set_materialize_grads(False)
-        return (
-            solution.spikes,
-            *([] if solution.mem is None else [solution.mem]),
-            *solution.last,
-            *saved,
-        )
+        if not needs_saved:
+            return spikes, mem, spike_count, recent, *last
+        ctx.mark_non_differentiable(*saved)
+        return spikes, mem, spike_count, recent, *last, *saved
 
     @staticmethod
-    def backward(ctx: Any, grad_s: Tensor | None, *grads: Tensor | None) -> Any:
+    def backward(
+        ctx: Any,
+        grad_spikes: Tensor | None,
+        grad_mem: Tensor | None,
+        _: None,
+        grad_recent: Tensor | None,
+        *others: Tensor | None,
+    ) -> Any:
         if torch.is_grad_enabled():
-            raise RuntimeError(NO_SECOND_GRADIENT)
-        problem, solution = unflatten_call(ctx.spec, ctx.saves, load_saved_tensors(ctx))
-        K, C = len(problem.states), len(problem.constants)
-        grad_mem, last = (grads[0], grads[1 : 1 + K]) if ctx.has_membrane else (None, grads[:K])
-        # The inputs before the constants: six that are not tensors, x, and the states.
-        first_constant = 6 + 1 + K
-        learns_constants = any(ctx.needs_input_grad[first_constant : first_constant + C])
-        # Nobody reads the first saved tensor again if it is not an output, no hook has seen it, and
-        # the graph is freed after this pass.
-        keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
-        may_overwrite = not ctx.saved_is_shared and not keeps_graph
-        with torch.autocast(problem.x.device.type, enabled=False):
-            gradients = ctx.run_back(
-                problem,
-                solution,
-                SolutionGradient(grad_s, grad_mem, last),
-                learns_constants,
-                may_overwrite,
+            raise RuntimeError(
+                "a gradient of a gradient (create_graph=True) goes through the reference solver "
+                'only: build the layers with solver="reference".'
             )
-        return None, None, None, None, None, None, *gradients
+        passes: Passes = ctx.passes
+        # The layout is in the docstring of this module.
+        tensors = load_saved_tensors(ctx)
+        S = passes.n_saved
+        K = passes.n_states if passes.reads_states else 0
+        saved = tensors[:S]
+        states = tensors[S : S + K]
+        recurrence = tensors[S + K : S + K + 2] if passes.is_recurrent else ()
+        if passes.spec.saved_dtype is not None:
+            saved = from_saved_dtype(passes.problem(saved[0], states), saved)
+        if grad_recent is not None:
+            grad_spikes = _add_to_last_step(grad_spikes, grad_recent, saved[0])
+        grads = ResultGradient(grad_spikes, grad_mem, others[: passes.n_states])
+        keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
+        may_overwrite = not (ctx.saved_is_shared or keeps_graph)
+        arguments = saved, states, recurrence, tensors[-1], grads, may_overwrite
+        if torch._C._is_any_autocast_enabled():  # products keep their data type
+            with torch.autocast(saved[0].device.type, enabled=False):
+                gradient = passes.backward(*arguments)
+        else:
+            gradient = passes.backward(*arguments)
+        learned: Sequence[Tensor] = ()
+        if passes.chain is not None and gradient.constants is not None:
+            learned = passes.chain(gradient.constants)
+        through_recurrence = (gradient.recurrent, gradient.spikes) if recurrence else ()
+        return None, None, None, gradient.x, *gradient.states, *through_recurrence, *learned
+
+
+# `torch.autograd.Function.apply` looks for transforms of `torch.func` before it does this. No call
+# that comes here is in one, and the search is slow compared with one step.
+_run = super(torch.autograd.Function, _Sweep).apply
+
+
+def _add_to_last_step(grad: Tensor | None, grad_last: Tensor, like: Tensor) -> Tensor:
+    """∂L/∂spikes with the gradient of the spikes of the last step [B, N] added."""
+    if like.numel() == grad_last.numel():  # one step
+        last = grad_last.reshape(like.shape)
+        return last if grad is None else grad + last
+    total = torch.zeros_like(like) if grad is None else grad.contiguous().clone()
+    if like.shape[1]:
+        total[:, -1] += grad_last
+    return total
 
 
 def charge_gradient(
@@ -150,7 +208,7 @@ def charge_gradient(
         problem: What was run, with the surrogate whose gradient is wanted; of `x`, only device and
             dtype are read.
         spikes: The spikes of the forward pass [B, T, N].
-        saved: `Solution.saved` of the forward pass.
+        saved: `PassResult.saved` of the forward pass.
         grad_spikes: ∂L/∂spikes [B, T, N], or None.
         grad_mem: ∂L/∂mem [B, T, N], or None.
 
@@ -168,9 +226,9 @@ def charge_gradient(
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
-        >>> found = solve(problem)
+        >>> result = solve(problem)
         >>> ones = torch.ones_like(x)
-        >>> grad_x, _ = charge_gradient(problem, found.spikes, found.saved, ones, None)
+        >>> grad_x, _ = charge_gradient(problem, result.spikes, result.saved, ones, None)
         >>> grad_x.flatten()
         tensor([1.1391, 1.5028, 1.1853, 0.4188])
     """
@@ -181,10 +239,7 @@ def charge_gradient(
         )
     # Round `saved` as autograd would have saved it.
     rounded = from_saved_dtype(problem, to_saved_dtype(problem, saved))
-    grads = SolutionGradient(grad_spikes, grad_mem, (None,) * len(problem.states))
+    grads = ResultGradient(grad_spikes, grad_mem, (None,) * len(problem.states))
     with torch.autocast(spikes.device.type, enabled=False):
-        gradients = backward_serial(problem, Solution(spikes, None, (), rounded), grads, False)
-    grad_x = gradients[0]
-    grad_recurrent = None if problem.recurrent is None else gradients[-2]
-    assert grad_x is not None
-    return grad_x, grad_recurrent
+        gradient = backward_serial(problem, PassResult(spikes, None, (), rounded), grads, False)
+    return gradient.x, gradient.recurrent

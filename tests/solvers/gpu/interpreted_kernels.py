@@ -14,12 +14,12 @@ import torch
 from contract import SURROGATES
 from nwavesdk.dynamics import SAVES, read_page
 from nwavesdk.layers import LIFLayer, NeuronLayer, prepare_net
-from nwavesdk.solvers import Problem, Solution, Spec, serial, solve, spec_name
+from nwavesdk.solvers import PassResult, Problem, Spec, serial, solve, spec_name
 from nwavesdk.solvers.gpu import serial as gpu_serial
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu
 from nwavesdk.solvers.ops import _forward_operator
 from nwavesdk.solvers.parallel import chunks
-from nwavesdk.solvers.problem import SolutionGradient
+from nwavesdk.solvers.problem import ResultGradient
 from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
@@ -48,7 +48,7 @@ def adjoint_gpu(p, solution, grads, learns_constants, *_):
     return backward_gpu(p, solution, grads, learns_constants)
 
 
-def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> Solution:
+def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> PassResult:
     return sweep(p, forward_gpu, adjoint_gpu, mem, keep)
 
 
@@ -185,11 +185,11 @@ def test_outputs_that_are_not_needed_are_not_written(neuron):
     assert lean.saved == ()
     assert torch.equal(whole.spikes, lean.spikes)
     assert all(map(torch.equal, whole.last, lean.last))
-    grads = SolutionGradient(torch.randn_like(p.x), None, [None] * len(p.states))
+    grads = ResultGradient(torch.randn_like(p.x), None, [None] * len(p.states))
     fixed, learned = (backward_gpu(p, whole, grads, learn) for learn in (False, True))
-    K = 1 + len(p.states)
-    assert fixed[K:] == (None,) * len(p.constants)
-    assert all(map(torch.equal, fixed[:K], learned[:K]))
+    assert fixed.constants is None
+    assert torch.equal(fixed.x, learned.x)
+    assert all(map(torch.equal, fixed.states, learned.states))
 
 
 @pytest.mark.usefixtures("one_program")
@@ -200,8 +200,8 @@ def test_half_charge_with_float32_state(neuron, surrogate):
     compare(p)
     whole = forward_gpu(p)
     assert {t.dtype for t in (*whole.saved, *whole.last)} == {F32}
-    grads = SolutionGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
-    assert backward_gpu(p, whole, grads, learns_constants=False)[0].dtype == torch.float16
+    grads = ResultGradient(None, torch.zeros_like(p.x), [None] * len(p.states))
+    assert backward_gpu(p, whole, grads, learns_constants=False).x.dtype == torch.float16
 
 
 def run_on_gpu_kernels(monkeypatch):

@@ -8,7 +8,7 @@ import torch
 
 from contract import MORE_NEURONS, NEURONS, SURROGATES, Row
 from nwavesdk.dynamics import Positive, TimeConstant, decay, held, read_page, spike
-from nwavesdk.solvers import Problem, Solution, Spec, spike_argument
+from nwavesdk.solvers import PassResult, Problem, Spec, spike_argument
 from nwavesdk.solvers.reference import solve_reference
 from solvers.parity import gradients, leaves
 from tolerances import GRADIENT, NEAR_THRESHOLD, STATE, assert_close
@@ -67,7 +67,7 @@ def problem(
     return Problem(spec, x.to(dtype), states, constants, saves=saves)
 
 
-def reference(p: Problem) -> Solution:
+def reference(p: Problem) -> PassResult:
     """The reference, which has no half precision: the charge is widened, its outputs narrowed."""
     wide = p.x if p.x.dtype in (torch.float32, torch.float64) else p.x.float()
     s = solve_reference(replace(p, x=wide))
@@ -75,7 +75,7 @@ def reference(p: Problem) -> Solution:
 
 
 def compare_with_reference(
-    p: Problem, run: Callable[[Problem], Solution], upstream: str = "dense"
+    p: Problem, run: Callable[[Problem], PassResult], upstream: str = "dense"
 ) -> None:
     """Equal bits; or, for functions that machines round differently, equal until |z| is small."""
     a, b = leaves(p), leaves(p)

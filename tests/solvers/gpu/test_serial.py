@@ -22,7 +22,7 @@ from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import has_serial_kernel, solve
 from nwavesdk.solvers.gpu import serial as gpu_serial
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu, has_gpu_kernel
-from nwavesdk.solvers.problem import SolutionGradient
+from nwavesdk.solvers.problem import ResultGradient
 from nwavesdk.surrogate import available
 from solvers.gpu.pages import ROWS, compare_with_reference, problem
 from solvers.parity import leaves
@@ -84,7 +84,7 @@ def launched(sent, name, surrogate, dtype, N, detach=False):
     backward_gpu(
         p,
         solution,
-        SolutionGradient(torch.empty_like(p.x), torch.empty_like(p.x), last),
+        ResultGradient(torch.empty_like(p.x), torch.empty_like(p.x), last),
         learns_constants=True,
     )
     return list(sent)

@@ -3,6 +3,7 @@
 import math
 import os
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -12,27 +13,35 @@ from torch import nn
 
 from forked import run_code
 from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
-from nwavesdk.solvers.sparse import crossover, few_rows, many_rows
+from nwavesdk.solvers.sparse import few_rows, many_rows
 from nwavesdk.solvers.sparse import product as sparse
-from nwavesdk.solvers.sparse.crossover import CrossoverTable
+from nwavesdk.solvers.sparse.limits import Limits
 from tolerances import GRADIENT, assert_close
 
 DTYPES = [torch.float32, torch.float64]
 FEW_AND_MANY = [50, 100]  # rows: one native call, and several
 
 
-def table(forward, gradient, min_work=0, with_graph=None):
-    with_graph = forward if with_graph is None else with_graph
-    grids = (((density,),) for density in ((forward,), (with_graph,), (gradient,)))
-    return CrossoverTable((64,), (64,), (64,), *grids, min_work)
+@pytest.fixture
+def set_densities(monkeypatch):
+    """Replaces the rule by densities up to which products are sparse; 0 is never."""
+
+    def set_densities(forward, gradient, with_graph=None):
+        with_graph = forward if with_graph is None else with_graph
+        densities = forward, with_graph, gradient
+
+        def limits(rows, n_in, _):
+            return Limits(*(int(d * rows * n_in) if d else -1 for d in densities))
+
+        monkeypatch.setattr(sparse, "sparse_limits", limits)
+
+    return set_densities
 
 
 @pytest.fixture(autouse=True)
-def _table():
-    """No test here depends on the table that ships."""
-    crossover.use_table(table(0.3, 0.3))
-    yield
-    crossover.use_table(None)
+def _densities(set_densities):
+    """No test here depends on the rule."""
+    set_densities(0.3, 0.3)
 
 
 def spikes(*shape, density, dtype=torch.float32, binary=True):
@@ -102,8 +111,8 @@ def test_many_blocks_and_threads():
 @pytest.mark.parametrize("learn", [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("limits", [(0.3, 0.3), (0.3, 0), (0, 0.3), (0, 0)])
 @pytest.mark.parametrize("batch", [4, 40])  # few rows and many
-def test_only_requested_gradients(learn, limits, batch):
-    crossover.use_table(table(*limits))
+def test_only_requested_gradients(set_densities, learn, limits, batch):
+    set_densities(*limits)
     for binary in (True, False):
         check_against_dense(
             spikes(batch, 9, 70, density=0.1, binary=binary), torch.randn(70, 33), learn
@@ -235,15 +244,11 @@ def sparse_parts(monkeypatch, x, weight, **options):
     calls = []
     for name in ("find_nonzeros", "gather_product", "gather_weight_gradient"):
         original = getattr(sparse, name)
-        monkeypatch.setattr(
-            sparse,
-            name,
-            lambda *a, original=original, name=name: (calls.append(name), original(*a))[1],
-        )
+        recorded = partial(lambda name, original, *a: (calls.append(name), original(*a))[1])
+        monkeypatch.setattr(sparse, name, partial(recorded, name, original))
     y = sparse.spike_product(x, weight, **options)
     if y.requires_grad:
         y.sum().backward()
-    monkeypatch.undo()
     return (
         "gather_product" in calls,
         "gather_weight_gradient" in calls,
@@ -255,8 +260,8 @@ def sparse_parts(monkeypatch, x, weight, **options):
     (639, (True, True)), (640, (True, True)), (641, (False, True)),
     (1280, (False, True)), (1281, (False, False)),
 ])  # fmt: skip
-def test_the_table_decides_to_the_last_spike(monkeypatch, ones, expected):
-    crossover.use_table(table(0.1, 0.2))
+def test_the_limit_decides_to_the_last_spike(monkeypatch, set_densities, ones, expected):
+    set_densities(0.1, 0.2)
     weight = torch.randn(64, 64, requires_grad=True)
     for seed in range(3):
         order = torch.randperm(6400, generator=torch.Generator().manual_seed(seed))
@@ -264,17 +269,13 @@ def test_the_table_decides_to_the_last_spike(monkeypatch, ones, expected):
         assert sparse_parts(monkeypatch, x, weight)[:2] == expected
 
 
-def test_an_input_known_to_be_dense_is_not_read(monkeypatch):
-    crossover.use_table(table(0.1, 0.2))
+def test_an_input_known_to_be_dense_is_not_read(monkeypatch, set_densities):
+    set_densities(0.1, 0.2)
     x, weight = spikes(100, 64, density=0.05), torch.randn(64, 64, requires_grad=True)
     assert sparse_parts(monkeypatch, x, weight, nonzeros=1281) == (False, False, False)
     assert sparse_parts(monkeypatch, x, weight, nonzeros=300) == (True, True, True)
     assert sparse_parts(monkeypatch, x, weight.detach(), nonzeros=700) == (False, False, False)
-    crossover.use_table(table(0.1, 0.2, min_work=100 * 64 * 64 + 1))
-    assert sparse_parts(monkeypatch, x, weight) == (False, False, False)
-    crossover.use_table(table(0.1, 0.2, min_work=100 * 64 * 64))
-    assert sparse_parts(monkeypatch, x, weight) == (True, True, True)
-    crossover.use_table(table(0, 0))
+    set_densities(0, 0)
     assert sparse_parts(monkeypatch, torch.zeros(100, 64), weight) == (False, False, False)
 
 
@@ -283,9 +284,11 @@ def test_an_input_known_to_be_dense_is_not_read(monkeypatch):
     (128, (True, True, False)), (129, (True, False, False)), (192, (True, False, False)),
     (193, (False, False, False)),
 ])  # fmt: skip
-def test_the_table_decides_for_few_rows_to_the_last_spike(monkeypatch, ones, expected):
+def test_the_limit_decides_for_few_rows_to_the_last_spike(
+    monkeypatch, set_densities, ones, expected
+):
     """Whether the product without a graph, the one with a graph, and the gradient are sparse."""
-    crossover.use_table(table(0.3, 0.1, with_graph=0.2))
+    set_densities(0.3, 0.1, with_graph=0.2)
     weight = torch.randn(64, 64, requires_grad=True)
     x = torch.zeros(640).index_fill_(0, torch.randperm(640)[:ones], 1.0).view(10, 64)
     calls = []
@@ -490,14 +493,11 @@ def compile_in_new_process(cache):
 
 
 def test_another_process_repairs_damaged_code_and_the_next_compiles_nothing(tmp_path):
-    # Two kernels have one form, three have two: with values and without, for binary inputs.
-    assert compile_in_new_process(tmp_path).stdout.strip() == "8 0"
-    # Both forms of a kernel; the second is loaded after the first has been used.
-    code = list((tmp_path / "compiled").glob("*.sum_weight_rows.*.kernel"))
-    assert len(code) == 2
-    for path in code:
-        path.write_bytes(b"\xff" * 500)
+    # Each kernel has one form, for binary inputs and for others.
+    assert compile_in_new_process(tmp_path).stdout.strip() == "5 0"
+    (code,) = (tmp_path / "compiled").glob("*.sum_weight_rows.*.kernel")
+    code.write_bytes(b"\xff" * 500)
     assert compile_in_new_process(tmp_path).stderr.count("was damaged") == 1
     last = compile_in_new_process(tmp_path)
-    assert last.stdout.strip() == "0 8"
+    assert last.stdout.strip() == "0 5"
     assert last.stderr == ""

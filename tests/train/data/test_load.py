@@ -207,7 +207,7 @@ def test_skipped_files_are_in_a_warning_and_in_the_facts(
     clean, before = data_of(choices)
     for index in range(7):
         (spoken / "yes" / f"bad\x1b{index}.wav").touch()
-    with pytest.raises(RecordingError, match=r"bad\\x1b0\.wav is empty.*on_error=\"skip\" leaves"):
+    with pytest.raises(RecordingError, match=r"bad\\x1b0\.wav is empty.*on_error=\"skip\" skips"):
         data_of(choices)
     with pytest.warns(
         UserWarning,

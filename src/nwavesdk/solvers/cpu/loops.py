@@ -387,7 +387,7 @@ BACKWARD_LOOPS = (backward_over_time, backward_over_time_packed, backward_over_t
 
 # What a call passes to a loop, after the control words: first whole numbers, which are the same in
 # all calls of one size, then addresses and strides. An array that is left out has the address 0.
-CONTROL_WORDS = 4  # the number of the next piece of work, of jobs, of pieces, and of spikes
+CONTROL_WORDS = ("next_piece", "jobs", "pieces", "spikes")  # spikes: their number so far
 STRIDES = ("batch_stride", "step_stride")
 ARRAYS = (
     *("x", "s", "w", "mem", "others", "constants", "weights", "spikes_before"),

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from nwavesdk.dynamics import QueryText, StepText
-from nwavesdk.solvers.cpu.loops import fixed_words
+from nwavesdk.solvers.cpu.loops import CONTROL_WORDS, fixed_words
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
 from nwavesdk.solvers.cpu.render_loops import render_loops
 from nwavesdk.solvers.cpu.threads import native_function, run_native, thread_count
@@ -26,6 +26,7 @@ __all__ = ["KernelCall", "NativeFunction", "backward_steps", "forward_steps", "n
 # flags; the workspace, and in backward the parameters of the surrogate.
 _FORWARD = f"int64({', '.join(['{0}'] * 5 + ['uint64'] * 7)}, {{0}})"
 _BACKWARD = f"void({', '.join(['{0}'] * 5 + ['uint64'] * 8)}, {{0}}, CPointer(float64))"
+_SPIKES = CONTROL_WORDS.index("spikes")
 
 
 class NativeFunction:
@@ -113,7 +114,8 @@ class KernelCall:
         serial: bool,
     ) -> None:
         self._threads = 1 if serial else thread_count(jobs)
-        words = [0, jobs, self._threads, 0]  # the control words, see `loops`
+        control = {"next_piece": 0, "jobs": jobs, "pieces": self._threads, "spikes": 0}
+        words = [control[name] for name in CONTROL_WORDS]
         self._function = None
         if jobs:
             values = {**sizes, "neuron": steps.address}
@@ -138,4 +140,4 @@ class KernelCall:
             self._function(block.buffer_info()[0])
         else:
             run_native(self._function, block.buffer_info()[0], self._threads)
-        return block[3]
+        return block[_SPIKES]

@@ -3,13 +3,12 @@
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.resources import files
 
 import torch
 from torch import Tensor
 
 from nwavesdk.solvers.cpu.threads import native_function
-from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
+from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, package_kernels
 
 __all__ = ["ParameterChain", "ParameterValues"]
 
@@ -19,10 +18,9 @@ _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 @cache
 def _native(name: str) -> Callable[[int], int]:
     """A kernel over parameters by its name."""
-    text = files("nwavesdk.solvers.cpu").joinpath("parameter_kernels.py").read_text("utf-8")
-    module = load_source("parameters", text)
+    module = package_kernels("nwavesdk.solvers.cpu", "parameter_kernels", torch.float64)
     with COMPILE_LOCK:
-        kernel = compile_native(vars(module)[name], "int64(int64)")
+        kernel = compile_native(getattr(module, name), "int64(int64)")
     return native_function(kernel.address, has_result=True)
 
 

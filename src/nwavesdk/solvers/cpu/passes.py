@@ -6,24 +6,23 @@ A pass is made once for its sizes (`forward_pass`, `backward_pass`) and runs any
 from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nwavesdk.dynamics import QueryText, StepText
-from nwavesdk.solvers.cpu.loops import (
-    backward_over_time,
-    backward_over_time_packed,
-    backward_over_time_recurrent,
-    forward_over_time,
-    forward_over_time_packed,
-    forward_over_time_recurrent,
-)
+from nwavesdk.solvers.cpu.loops import BACKWARD_LOOPS, FORWARD_LOOPS
 from nwavesdk.solvers.cpu.native import KernelCall, backward_steps, forward_steps
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
-from nwavesdk.solvers.problem import delay_one_step
-from nwavesdk.solvers.sparse.product import weight_gradient
+from nwavesdk.solvers.problem import (
+    PassResult,
+    ProblemGradient,
+    ResultGradient,
+    new_result,
+    recent_spikes,
+)
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["BackwardPass", "ForwardPass", "backward_pass", "forward_pass", "stacked"]
@@ -34,7 +33,60 @@ _LANES = 128  # lanes that they are packed to
 # threads take 0.9 to 1.1 times as long for a light neuron, and 0.6 times for a heavy one in
 # backward, if both cores are free (`python -m benchmarks.threads`).
 _SMALL = 1 << 15
+# Found once: a look-up in torch takes as long as a tenth of a step.
+_empty_like = torch.empty_like
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class _Work(NamedTuple):
+    """How a pass is divided.
+
+    Attributes:
+        loop: The loop over time, of those in `loops`.
+        jobs: Its number of jobs.
+        group: Batch elements that a narrow layer packs side by side; 1 where it does not pack.
+        sizes: The whole numbers that the loop takes, by name.
+        is_small: Whether one thread runs it.
+    """
+
+    loop: Callable[..., Any]
+    jobs: int
+    group: int
+    sizes: dict[str, int]
+    is_small: bool
+
+
+def _divide(
+    text: StepText | QueryText,
+    sizes: tuple[int, int, int],
+    loops: Sequence[Callable[..., Any]],
+    threads: int,
+    *,
+    recurrent_elements: int,
+) -> _Work:
+    """Divide a pass into jobs.
+
+    Args:
+        text: What runs in each step.
+        sizes: B, T, N.
+        loops: The loops of the pass: over time, packed, recurrent.
+        threads: Number of threads.
+        recurrent_elements: Batch elements per job of the recurrent loop; 0 without recurrence.
+    """
+    B, T, N = sizes
+    over_time, packed, recurrent = loops
+    width, jobs = _blocks(B, N, threads)
+    group = 1 if recurrent_elements else _packed_elements(text, B, N, threads)
+    numbers = {"B": B, "T": T, "N": N, "C": text.constants, "K": text.states}
+    numbers |= {"width_of_block": width, "group": group}
+    work = B * T * N
+    if recurrent_elements:
+        # One step of a recurrent neuron costs roughly as much as this many of a plain neuron.
+        work *= 1 + N // 8
+        return _Work(recurrent, -(-B // recurrent_elements), 1, numbers, work < _SMALL)
+    if group > 1:
+        return _Work(packed, -(-B // group), group, numbers, work < _SMALL)
+    return _Work(over_time, jobs, 1, numbers, work < _SMALL)
 
 
 class ForwardPass:
@@ -42,34 +94,30 @@ class ForwardPass:
 
     Args:
         step: The step of the neuron.
-        dtype: `"float32"` or `"float64"`.
+        dtype: float32 or float64.
         sizes: B, T, N.
         is_recurrent: Whether the layer is recurrent.
+        threads: Number of threads.
     """
 
     def __init__(
-        self, step: StepText, dtype: str, sizes: tuple[int, int, int], *, is_recurrent: bool
+        self,
+        step: StepText,
+        dtype: torch.dtype,
+        sizes: tuple[int, int, int],
+        is_recurrent: bool,
+        threads: int,
     ) -> None:
-        B, T, N = sizes
+        _, T, N = sizes
         keep_large_blocks()
         self.sizes = sizes
         self.step = step
         self.strides = (T * N, N)
-        group = 1 if is_recurrent else _packed_elements(step, B, N)
-        width, jobs = _blocks(B, N)
-        work = B * T * N
-        loop: Callable[..., int] = forward_over_time
-        if group > 1:
-            loop = forward_over_time_packed
-            jobs = -(-B // group)
-        elif is_recurrent:
-            loop = forward_over_time_recurrent
-            jobs = B
-            work *= _recurrent_cost(N)
-        arguments = {"B": B, "T": T, "N": N, "width_of_block": width, "group": group}
-        arguments |= {"C": step.constants, "K": step.states, "saved": step.saved}
-        steps = forward_steps(step, dtype)
-        self.call = KernelCall(loop, dtype, steps, jobs, arguments, serial=work < _SMALL)
+        work = _divide(step, sizes, FORWARD_LOOPS, threads, recurrent_elements=int(is_recurrent))
+        numbers = work.sizes | {"saved": step.saved}
+        name = _DTYPE_NAMES[dtype]
+        steps = forward_steps(step, name)
+        self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
 
     def run(
         self,
@@ -79,53 +127,60 @@ class ForwardPass:
         recurrence: Sequence[Tensor],
         needs_membrane: bool,
         needs_saved: bool,
-    ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...], tuple[Tensor, ...], int | None]:
-        """Run without a graph; returns the fields of a `Solution`, in the shape of `x`.
+    ) -> PassResult:
+        """Run without a graph; sequences of the result have the shape of `x`.
 
         Args:
             x: Input charge [B, T, N], or its values in any other shape.
             states: States before the first step, each [B, N].
             constants: Constants [C, N].
             recurrence: Weights [N, N] and spikes before the first step [B, N] of recurrent layers.
-            needs_membrane: Whether to write `Solution.mem`.
-            needs_saved: Whether to write `Solution.saved`.
+            needs_membrane: Whether to write `PassResult.mem`.
+            needs_saved: Whether to write `PassResult.saved`.
         """
         batch_stride, step_stride = self.strides
         like = x
         if not x.is_contiguous():
             x, batch_stride, step_stride = self._find_strides(x)
             like = torch.empty(x.shape, dtype=x.dtype, device="cpu")
-        spikes = torch.empty_like(like)
-        mem = torch.empty_like(like) if needs_membrane else None
+        spikes = _empty_like(like)
+        mem = _empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
+        last: tuple[Tensor, ...]
         if len(states) == 1:  # most neurons; a comprehension is slow compared with one step
-            initial: tuple[Tensor, ...] = (states[0].contiguous(),)
-            last: tuple[Tensor, ...] = (torch.empty_like(initial[0]),)
-            before: tuple[int, ...] = (initial[0].data_ptr(),)
-            after: tuple[int, ...] = (last[0].data_ptr(),)
+            first = states[0].contiguous()
+            last = (_empty_like(first),)
+            state_words = [first.data_ptr(), last[0].data_ptr()]
         else:
-            initial = tuple([state.contiguous() for state in states])
-            last = tuple([torch.empty_like(state) for state in initial])
-            before = tuple([state.data_ptr() for state in initial])
-            after = tuple([state.data_ptr() for state in last])
-        words = [
-            batch_stride,
-            step_stride,
-            x.data_ptr(),
-            constants.data_ptr(),
-            spikes.data_ptr(),
-            saved[0].data_ptr() if saved else 0,
-            0 if mem is None else mem.data_ptr(),
-            0 if others is None else others.data_ptr(),
-        ]
+            initial = [state.contiguous() for state in states]
+            last = tuple([_empty_like(state) for state in initial])
+            state_words = [state.data_ptr() for state in (*initial, *last)]
+        recent = None
         if recurrence:
-            words += [t.data_ptr() for t in recurrence]
-        count = self.call.run([*words, *before, *after])
-        return spikes, mem, last, saved, None if self.step.is_readout else count
+            weights = recurrence[0].contiguous()
+            spikes_before = recurrence[1].contiguous()
+            state_words = [weights.data_ptr(), spikes_before.data_ptr(), *state_words]
+        count = self.call.run(
+            [
+                batch_stride,
+                step_stride,
+                x.data_ptr(),
+                constants.data_ptr(),
+                spikes.data_ptr(),
+                saved[0].data_ptr() if saved else 0,
+                0 if mem is None else mem.data_ptr(),
+                0 if others is None else others.data_ptr(),
+                *state_words,
+            ]
+        )
+        if recurrence:
+            recent = recent_spikes(spikes, spikes_before)
+        spike_count = None if self.step.is_readout else count
+        return new_result((spikes, mem, last, saved, spike_count, recent))
 
     def _allocate_saved(self, like: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """The saved values, and all but the first of them as one array if there are more."""
-        w = torch.empty_like(like)
+        w = _empty_like(like)
         if self.step.saved == 1:
             return (w,), None
         others = like.new_empty(self.step.saved - 1, *self.sizes)
@@ -149,92 +204,76 @@ class BackwardPass:
 
     Args:
         adjoint: The adjoint of the neuron.
-        dtype: `"float32"` or `"float64"`.
-        surrogate: The surrogate; None for a read-out.
+        dtype: float32 or float64.
+        surrogate: The surrogate.
         sizes: B, T, N.
         is_recurrent: Whether the layer is recurrent.
         may_overwrite: Whether ∂L/∂x may be written over the first saved value.
+        threads: Number of threads.
     """
 
     def __init__(
         self,
         adjoint: QueryText,
-        dtype: str,
+        dtype: torch.dtype,
         surrogate: Surrogate,
         sizes: tuple[int, int, int],
-        *,
         is_recurrent: bool,
         may_overwrite: bool,
+        threads: int,
     ) -> None:
-        B, T, N = sizes
         self.sizes = sizes
         self.adjoint = adjoint
         # A single step needs no loop: its recurrence is two products outside of the kernel.
-        has_loop = is_recurrent and T != 1
-        group = 1 if has_loop else _packed_elements(adjoint, B, N)
-        width, jobs = _blocks(B, N)
-        work = B * T * N
+        elements = SHARED_BATCH if is_recurrent and sizes[1] != 1 else 0
+        work = _divide(adjoint, sizes, BACKWARD_LOOPS, threads, recurrent_elements=elements)
         has_formula = surrogate.pseudo_derivative is not None
         # Without a formula the kernel reads σ' from the array for ∂L/∂x.
         self.needs_sigma = adjoint.uses_surrogate and not has_formula
-        self.overwrites = may_overwrite and group == 1 and not has_loop and not self.needs_sigma
+        can_overwrite = not (self.needs_sigma or elements or work.group > 1)
+        self.overwrites = may_overwrite and can_overwrite
         kind = type(surrogate) if adjoint.uses_surrogate and has_formula else None
         parameters = surrogate.constants if kind is not None else ()
         self._parameters = array("d", parameters)
-        loop: Callable[..., None] = backward_over_time
-        if group > 1:
-            loop = backward_over_time_packed
-            jobs = -(-B // group)
-        elif has_loop:
-            loop = backward_over_time_recurrent
-            jobs = -(-B // SHARED_BATCH)
-            work *= _recurrent_cost(N)
-        arguments = {
-            **{"B": B, "T": T, "N": N, "width_of_block": width, "group": group},
-            **{"C": adjoint.constants, "K": adjoint.states, "recalled": len(adjoint.recalled)},
+        numbers = {
+            **work.sizes,
+            "recalled": len(adjoint.recalled),
             "learned": adjoint.constants if adjoint.learns_constants else 0,
             "has_sigma": int(self.needs_sigma),
         }
-        steps = backward_steps(adjoint, dtype, kind, len(parameters), reuse=self.overwrites)
-        self.call = KernelCall(loop, dtype, steps, jobs, arguments, serial=work < _SMALL)
+        name = _DTYPE_NAMES[dtype]
+        steps = backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
+        self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
 
     def run(
         self,
         saved: Sequence[Tensor],
         states: Sequence[Tensor],
         constants: Tensor,
-        grad_s: Tensor | None,
-        grad_mem: Tensor | None,
-        last: Sequence[Tensor | None],
+        grads: ResultGradient,
         sigma: Tensor | None = None,
         recurrence: Sequence[Tensor] = (),
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
-        """Gradients from those of the solution, each in the shape of the saved values.
+    ) -> ProblemGradient:
+        """Gradients from those of the result; ∂L/∂x has the shape of the saved values.
 
         Args:
-            saved: `Solution.saved`.
+            saved: `PassResult.saved`.
             states: States before the first step, each [B, N]; read only if some are recalled.
             constants: Constants [C, N].
-            grad_s: ∂L/∂spikes.
-            grad_mem: ∂L/∂mem.
-            last: Gradients of the last states.
+            grads: Gradients of the result, sequences in the shape of the saved values.
             sigma: σ' in each step if `needs_sigma`, which becomes ∂L/∂x.
             recurrence: Transposed weights [N, N], and the array for the gradient of the spikes
                 before the first step [B, N].
-
-        Returns:
-            ∂L/∂x, ∂L/∂states (each [B, N]), and ∂L/∂constants of each batch element [C, B, N] if
-            they learn.
         """
         B, _, N = self.sizes
         adjoint = self.adjoint
         w = saved[0].contiguous()
         others = stacked(saved[1:], w) if adjoint.saved > 1 else None
         K = adjoint.states
-        grad_s = None if grad_s is None else grad_s.contiguous()
-        grad_mem = None if grad_mem is None else grad_mem.contiguous()
+        grad_s = None if grads.spikes is None else grads.spikes.contiguous()
+        grad_mem = None if grads.mem is None else grads.mem.contiguous()
         initial = [states[k].contiguous() for k in adjoint.recalled]
-        grad_last = [None if g is None else g.contiguous() for g in last]
+        grad_last = [None if g is None else g.contiguous() for g in grads.last]
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
             grad_x.copy_(sigma)
@@ -249,106 +288,28 @@ class BackwardPass:
             *[0 if t is None else t.data_ptr() for t in (*initial, *grad_last, *before)],
         ]
         self.call.run(words)
-        return grad_x, before, grad_constants
-
-    def run_recurrent(
-        self,
-        saved: Sequence[Tensor],
-        states: Sequence[Tensor],
-        constants: Tensor,
-        grad_s: Tensor | None,
-        grad_mem: Tensor | None,
-        last: Sequence[Tensor | None],
-        sigma: Tensor | None,
-        recurrence: Sequence[Tensor],
-        spikes: Tensor,
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None, Tensor, Tensor]:
-        """As `run`, for a recurrent layer.
-
-        Args:
-            saved: See `run`.
-            states: See `run`.
-            constants: See `run`.
-            grad_s: See `run`.
-            grad_mem: See `run`.
-            last: See `run`.
-            sigma: See `run`.
-            recurrence: Weights [N, N] and spikes before the first step [B, N].
-            spikes: The spikes of the forward pass, which a single step does not need.
-
-        Returns:
-            In addition, ∂L/∂weights [N, N] and the gradient of the spikes before the first step.
-        """
-        weights, spikes_before = recurrence
-        B, T, N = self.sizes
-        if T == 1:
-            gradients = self.run(saved, states, constants, grad_s, grad_mem, last, sigma)
-            grad = gradients[0].view(B, N)
-            return *gradients, spikes_before.t() @ grad, grad @ weights.t()
-        grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
-        arrays = (weights.t().contiguous(), grad_before)
-        grad_x, grad_states, grad_constants = self.run(
-            saved, states, constants, grad_s, grad_mem, last, sigma, arrays
-        )
-        (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
-        grad_weights = weight_gradient(before.reshape(-1, N), grad_x.reshape(-1, N))
-        return grad_x, grad_states, grad_constants, grad_weights, grad_before
+        return ProblemGradient(grad_x, before, grad_constants)
 
 
-@lru_cache(maxsize=256)
-def forward_pass(
-    step: StepText,
-    dtype: torch.dtype,
-    sizes: tuple[int, int, int],
-    is_recurrent: bool,
-    threads: int,
-) -> ForwardPass:
-    """The forward pass of these sizes on that many threads."""
-    assert threads == torch.get_num_threads()
-    return ForwardPass(step, _DTYPE_NAMES[dtype], sizes, is_recurrent=is_recurrent)
+# The passes of the latest sizes; what they compile stays in any case.
+forward_pass = lru_cache(maxsize=256)(ForwardPass)
+backward_pass = lru_cache(maxsize=256)(BackwardPass)
 
 
-@lru_cache(maxsize=256)
-def backward_pass(
-    adjoint: QueryText,
-    dtype: torch.dtype,
-    surrogate: Surrogate,
-    sizes: tuple[int, int, int],
-    is_recurrent: bool,
-    may_overwrite: bool,
-    threads: int,
-) -> BackwardPass:
-    """The backward pass of these sizes on that many threads."""
-    assert threads == torch.get_num_threads()
-    return BackwardPass(
-        adjoint,
-        _DTYPE_NAMES[dtype],
-        surrogate,
-        sizes,
-        is_recurrent=is_recurrent,
-        may_overwrite=may_overwrite,
-    )
-
-
-def _recurrent_cost(N: int) -> int:
-    """Roughly how many steps of a plain neuron one step of a recurrent neuron costs."""
-    return 1 + N // 8
-
-
-def _blocks(B: int, N: int) -> tuple[int, int]:
+def _blocks(B: int, N: int, threads: int) -> tuple[int, int]:
     """Neurons per block, and the number of jobs.
 
     Blocks are cut for the threads only where they stay wide, and to multiples of 64.
     """
-    share = -(-N * max(B, 1) // torch.get_num_threads())
+    share = -(-N * max(B, 1) // threads)
     width = min(WIDTH, max(256, 64 * -(-share // 64))) if N > 256 else max(N, 1)
     return width, B * -(-N // width)
 
 
-def _packed_elements(text: StepText | QueryText, B: int, N: int) -> int:
+def _packed_elements(text: StepText | QueryText, B: int, N: int, threads: int) -> int:
     """Batch elements that a narrow layer packs side by side; 1 where it does not pack."""
     can_pack = text.states == 1 and text.saved == 1 and text.constants > 0 and 0 < N < _NARROW
-    share = -(-B // torch.get_num_threads())
+    share = -(-B // threads)
     return max(1, min(_LANES // N, share)) if can_pack else 1
 
 

@@ -13,7 +13,7 @@ of them; backward writes the gradient of a window to each of its columns, and th
 import numpy as np
 from numba import njit
 
-__all__ = ["pool_maxima", "pool_means", "spread_means", "spread_to_maxima"]
+__all__ = ["pool", "spread"]
 
 NO_PLACE = np.uint8(255)
 
@@ -36,12 +36,6 @@ def extend_row(x, at, k, best, place, width):
 
 
 @njit(inline="never", error_model="numpy")
-def copy_row(x, at, total, width):
-    for p in range(width):
-        total[p] = x[at + p]
-
-
-@njit(inline="never", error_model="numpy")
 def add_row(x, at, total, width):
     for p in range(width):
         total[p] += x[at + p]
@@ -54,53 +48,38 @@ def copy_values(target, to, source, at, count):
 
 
 @njit(nogil=True, error_model="numpy")
-def pool_maxima(first, last, size, stride, H, W, C, x, out, places):
-    """Maxima of the images first…last, and the first place of each."""
+def pool(first, last, size, stride, H, W, C, is_mean, x, out, places):
+    """Maxima of the images first…last and the first place of each, or means without places.
+
+    The sums of means run in torch's order.
+    """
     out_h = (H - size) // stride + 1
     out_w = (W - size) // stride + 1
     width = np.uint64((W - size + 1) * C)
     best = np.empty(W * C, np.float32)
     # As wide as the values: with bytes, the loop over a row takes twice the time.
     place = np.empty(W * C, np.int32)
+    parts = np.float32(size * size)
     count = np.uint64(C)
     for r in range(first, last):
         for i in range(out_h):
-            for a in range(size):
-                for b in range(size):
-                    at = np.uint64(((r * H + i * stride + a) * W + b) * C)
-                    if a == 0 and b == 0:
-                        start_row(x, at, best, place, width)
-                    else:
-                        extend_row(x, at, np.int32(a * size + b), best, place, width)
+            for k in range(size * size):
+                at = np.uint64(((r * H + i * stride + k // size) * W + k % size) * C)
+                if k == 0:
+                    start_row(x, at, best, place, width)
+                elif is_mean:
+                    add_row(x, at, best, width)
+                else:
+                    extend_row(x, at, np.int32(k), best, place, width)
             for j in range(out_w):
                 to = np.uint64(((r * out_h + i) * out_w + j) * C)
                 start = np.uint64(j * stride * C)
-                copy_values(out, to, best, start, count)
-                copy_values(places, to, place, start, count)
-
-
-@njit(nogil=True, error_model="numpy")
-def pool_means(first, last, size, stride, H, W, C, x, out):
-    """Means of the images first…last; the sums run in torch's order."""
-    out_h = (H - size) // stride + 1
-    out_w = (W - size) // stride + 1
-    width = np.uint64((W - size + 1) * C)
-    total = np.empty(W * C, np.float32)
-    places = np.float32(size * size)
-    for r in range(first, last):
-        for i in range(out_h):
-            for a in range(size):
-                for b in range(size):
-                    at = np.uint64(((r * H + i * stride + a) * W + b) * C)
-                    if a == 0 and b == 0:
-                        copy_row(x, at, total, width)
-                    else:
-                        add_row(x, at, total, width)
-            for j in range(out_w):
-                to = np.uint64(((r * out_h + i) * out_w + j) * C)
-                start = np.uint64(j * stride * C)
-                for c in range(np.uint64(C)):
-                    out[to + c] = total[start + c] / places
+                if is_mean:
+                    for c in range(count):
+                        out[to + c] = best[start + c] / parts
+                else:
+                    copy_values(out, to, best, start, count)
+                    copy_values(places, to, place, start, count)
 
 
 @njit(inline="always")
@@ -118,20 +97,30 @@ def write_row(grad_x, at, row, rest, wanted, width):
 
 
 @njit(inline="never", error_model="numpy")
+def copy_row(grad_x, at, row, width):
+    for p in range(width):
+        grad_x[at + p] = row[p]
+
+
+@njit(inline="never", error_model="numpy")
 def clear_values(grad_x, at, width):
     for p in range(width):
         grad_x[at + p] = np.float32(0)
 
 
 @njit(nogil=True, error_model="numpy")
-def spread_to_maxima(first, last, size, stride, H, W, C, grad, places, grad_x):
-    """Gradients of the images first…last: that of a window at its place, 0 at all others."""
+def spread(first, last, size, stride, H, W, C, is_mean, grad, places, grad_x):
+    """Gradients of the images first…last: that of a window at its place, 0 at all others.
+
+    A mean has that of its window at all places, and 0 between windows; it has no `places`.
+    """
     out_h = (H - size) // stride + 1
     out_w = (W - size) // stride + 1
     line = np.uint64(W * C)
-    row = np.empty(W * C, np.float32)
+    row = np.zeros(W * C, np.float32)
     rest = np.empty(W * C, np.uint8)
     rest[:] = NO_PLACE  # of columns behind the last window
+    count = np.uint64(C)
     for r in range(first, last):
         for i in range(out_h):
             for j in range(out_w):
@@ -139,35 +128,16 @@ def spread_to_maxima(first, last, size, stride, H, W, C, grad, places, grad_x):
                 # The last window may end before its stride does.
                 for b in range(min(stride, W - j * stride)):
                     to = np.uint64((j * stride + b) * C)
-                    repeat_window(grad, places, at, row, rest, to, b, size, np.uint64(C))
+                    if not is_mean:
+                        repeat_window(grad, places, at, row, rest, to, b, size, count)
+                    elif b < size:
+                        copy_values(row, to, grad, at, count)
             for a in range(size):
                 to = np.uint64((r * H + i * stride + a) * W * C)
-                write_row(grad_x, to, row, rest, np.uint8(a * size), line)
-            for h in range(i * stride + size, min((i + 1) * stride, H)):
-                clear_values(grad_x, np.uint64((r * H + h) * W * C), line)
-        for h in range(min(out_h * stride, H), H):
-            clear_values(grad_x, np.uint64((r * H + h) * W * C), line)
-
-
-@njit(nogil=True, error_model="numpy")
-def spread_means(first, last, size, stride, H, W, C, grad, grad_x):
-    """Gradients of the images first…last: each place of a window has an equal share."""
-    out_h = (H - size) // stride + 1
-    out_w = (W - size) // stride + 1
-    line = np.uint64(W * C)
-    row = np.zeros(W * C, np.float32)  # 0 between and behind windows
-    places = np.float32(size * size)
-    for r in range(first, last):
-        for i in range(out_h):
-            for j in range(out_w):
-                at = np.uint64(((r * out_h + i) * out_w + j) * C)
-                for b in range(size):
-                    to = np.uint64((j * stride + b) * C)
-                    for c in range(np.uint64(C)):
-                        row[to + c] = grad[at + c] / places
-            for a in range(size):
-                to = np.uint64((r * H + i * stride + a) * W * C)
-                copy_values(grad_x, to, row, np.uint64(0), line)
+                if is_mean:
+                    copy_row(grad_x, to, row, line)
+                else:
+                    write_row(grad_x, to, row, rest, np.uint8(a * size), line)
             for h in range(i * stride + size, min((i + 1) * stride, H)):
                 clear_values(grad_x, np.uint64((r * H + h) * W * C), line)
         for h in range(min(out_h * stride, H), H):

@@ -135,17 +135,16 @@ def _native_entry(loop: Callable[..., Any]) -> str:
     """
     taken = [*inspect.signature(loop).parameters][2:]  # after the first and the last job
     names = [*fixed_words(loop), *call_words(loop)]
+    first = len(CONTROL_WORDS)
     words = {
-        name: f"words[{CONTROL_WORDS + i}]"
-        for i, name in enumerate(names)
-        if name not in STATE_ARRAYS
+        name: f"words[{first + i}]" for i, name in enumerate(names) if name not in STATE_ARRAYS
     }
     lines = []
     for name, word in words.items():
         lines.append(f"{name} = array_at({word})" if name in ARRAYS else f"{name} = {word}")
     lines += [f"{flag} = {words[array]} != 0" for flag, array in FLAGS.items() if flag in taken]
     # The addresses of states, of which a neuron has any number, follow the other words.
-    end = CONTROL_WORDS + len(words)
+    end = first + len(words)
     lines.append(f"states = address + {8 * end}")
     for name in (name for name in names if name in STATE_ARRAYS):
         lines.append(f"{name} = carray(pointer(states), (1,), np.int64)")
@@ -154,17 +153,18 @@ def _native_entry(loop: Callable[..., Any]) -> str:
     arguments = ", ".join(taken)
     call = f"{loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {arguments})"
     work = f"count += {call}" if loop in FORWARD_LOOPS else call
+    jobs, pieces, spikes = map(CONTROL_WORDS.index, ("jobs", "pieces", "spikes"))
     return f"""\
 def {loop.__name__}_native(address):
     words = carray(pointer(address), ({end},), np.int64)
-    jobs, pieces = words[1], words[2]
+    jobs, pieces = words[{jobs}], words[{pieces}]
     {join_lines(lines, 4)}
     count = 0
     piece = add_number(address, 1)
     while piece < pieces:
         {work}
         piece = add_number(address, 1)
-    add_number(address + 24, count)
+    add_number(address + {8 * spikes}, count)
 """
 
 

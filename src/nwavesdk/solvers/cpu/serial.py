@@ -1,82 +1,246 @@
-"""The serial solver on the CPU: one compiled pass forward and one backward."""
+"""The serial solver on the CPU: one compiled pass forward and one backward.
+
+`SerialPasses` is all that a call runs. A layer that is called step by step cannot afford to decide
+again what to run, as one step of the kernel takes a microsecond; so layers keep the passes of their
+last calls (`nwavesdk.layers.plan`). `forward_cpu` and `backward_cpu` make them for one problem.
+
+Design requirements: passes are never changed, so calls may share them, on any thread. They hold
+values, and no graph.
+"""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.passes import backward_pass, forward_pass, stacked
+from nwavesdk.solvers.cpu.passes import BackwardPass, ForwardPass, backward_pass, forward_pass
 from nwavesdk.solvers.feedback import bounded_feedback
-from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, spike_argument
+from nwavesdk.solvers.passes import Chain, sum_over_batch
+from nwavesdk.solvers.problem import (
+    PassResult,
+    Problem,
+    ProblemGradient,
+    ResultGradient,
+    Spec,
+    delay_one_step,
+    program_of_spec,
+    spike_argument,
+)
+from nwavesdk.solvers.sparse.product import weight_gradient
 
-__all__ = ["backward_cpu", "forward_cpu"]
+__all__ = ["SerialPasses", "backward_cpu", "forward_cpu"]
+
+
+class SerialPasses:
+    """The passes of one size, with constants of fixed value.
+
+    Args:
+        spec: What the kernels are compiled for.
+        saves: What the forward pass saves for, see `Problem`.
+        sizes: B, T, N.
+        constants: Constants of the neuron, each [N]; their values are copied.
+        chain: See `nwavesdk.solvers.passes`, also for the attributes.
+        dtype: That of charge, states and constants.
+        is_recurrent: Whether the problem is recurrent.
+
+    Example:
+        >>> from nwavesdk.dynamics import LIF_PAGES
+        >>> from nwavesdk.surrogate import atan
+        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> constants = torch.full((1,), 0.5), torch.ones(1)
+        >>> passes = SerialPasses(
+        ...     spec, "gradient", (1, 4, 1), constants, None, torch.float32, is_recurrent=False
+        ... )
+        >>> x = torch.full((1, 4, 1), 0.6)
+        >>> passes.forward(x, passes.rest, (), False, False).spikes.flatten()
+        tensor([0., 0., 1., 0.])
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        saves: str,
+        sizes: tuple[int, int, int],
+        constants: Sequence[Tensor],
+        chain: Chain | None,
+        dtype: torch.dtype,
+        *,
+        is_recurrent: bool,
+    ) -> None:
+        self.spec = spec
+        self.saves = saves
+        self.sizes = sizes
+        self.is_recurrent = is_recurrent
+        self.dtype = dtype
+        self.chain = chain
+        self.is_readout = spec.neuron.is_readout
+        self._is_step = sizes[1] == 1
+        self._program = program_of_spec(spec, saves)
+        self._adjoint = self._program.adjoint(chain is not None)
+        self.n_states = len(spec.neuron.states)
+        self.n_saved = len(self._program.saved)
+        query = self._program.spike_argument if self._adjoint.uses_surrogate else self._adjoint
+        self.reads_states = bool(self._adjoint.recalled or query.recalled)
+        # The recurrence of a single step is two products, without its spikes.
+        self.reads_spikes = is_recurrent and not self._is_step
+        values = [constant.detach() for constant in constants]
+        self.constants = (
+            torch.stack(values) if values else torch.empty(0, sizes[2], dtype=dtype, device="cpu")
+        )
+        self._compiled: dict[tuple[bool, int], BackwardPass] = {}
+        # A copy of the weights of the last step, and `bounded_feedback` of them.
+        self._last_feedback: tuple[Tensor, Tensor] | None = None
+
+    @cached_property
+    def rest(self) -> tuple[Tensor, ...]:
+        """The initial states, each [B, N]."""
+        B, _, N = self.sizes
+        return tuple(
+            torch.full((B, N), value, dtype=self.dtype, device="cpu")
+            for value in self.spec.neuron.step.initial
+        )
+
+    @cached_property
+    def silence(self) -> Tensor:
+        """No spikes before the first step, [B, N]."""
+        B, _, N = self.sizes
+        return torch.zeros(B, N, dtype=self.dtype, device="cpu")
+
+    @cached_property
+    def _forward(self) -> ForwardPass:
+        # The kernel is compiled here, as not every use of the passes runs forward.
+        return forward_pass(
+            self._program.step, self.dtype, self.sizes, self.is_recurrent, torch.get_num_threads()
+        )
+
+    def problem(
+        self, x: Tensor, states: Sequence[Tensor], recurrence: Sequence[Tensor] = ()
+    ) -> Problem:
+        """The problem of a call; without states, it starts at rest."""
+        return Problem(
+            self.spec,
+            x,
+            tuple(states) or self.rest,
+            self.constants.unbind(),
+            *recurrence,
+            saves=self.saves,
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        recurrence: Sequence[Tensor],
+        needs_membrane: bool,
+        needs_saved: bool,
+    ) -> PassResult:
+        """Run without a graph; see `ForwardPass.run`."""
+        return self._forward.run(x, states, self.constants, recurrence, needs_membrane, needs_saved)
+
+    def backward(
+        self,
+        saved: Sequence[Tensor],
+        states: Sequence[Tensor],
+        recurrence: Sequence[Tensor],
+        spikes: Tensor,
+        grads: ResultGradient,
+        may_overwrite: bool,
+    ) -> ProblemGradient:
+        """The adjoint of `forward`; see `ProblemPasses.backward`."""
+        key = may_overwrite, torch.get_num_threads()
+        adjoint = self._compiled.get(key) or self._compile_backward(*key)
+        sigma = self._surrogate_derivative(states, saved) if adjoint.needs_sigma else None
+        if not recurrence:
+            return adjoint.run(saved, states, self.constants, grads, sigma)
+
+        weights, spikes_before = recurrence
+        feedback = self._feedback(weights)
+        N = self.sizes[2]
+        if self._is_step:
+            gradient = adjoint.run(saved, states, self.constants, grads, sigma)
+            grad = gradient.x.view(-1, N)
+            gradient.recurrent = spikes_before.t() @ grad
+            gradient.spikes = grad @ feedback.t()
+            return gradient
+        grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
+        arrays = feedback.t().contiguous(), grad_before
+        gradient = adjoint.run(saved, states, self.constants, grads, sigma, arrays)
+        (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
+        gradient.recurrent = weight_gradient(before.reshape(-1, N), gradient.x.reshape(-1, N))
+        gradient.spikes = grad_before
+        return gradient
+
+    def _compile_backward(self, may_overwrite: bool, threads: int) -> BackwardPass:
+        """The adjoint pass, which is compiled when the first gradient is needed."""
+        compiled = backward_pass(
+            self._adjoint,
+            self.dtype,
+            self.spec.surrogate,
+            self.sizes,
+            self.is_recurrent,
+            may_overwrite,
+            threads,
+        )
+        self._compiled[may_overwrite, threads] = compiled
+        return compiled
+
+    def _feedback(self, weights: Tensor) -> Tensor:
+        """See `bounded_feedback`; steps that share their weights compute it once."""
+        last = self._last_feedback
+        if last is not None and torch.equal(last[0], weights):
+            return last[1]
+        feedback = bounded_feedback(self.problem(weights, (), (weights,)))
+        # With several steps per call, weights change from call to call.
+        if self._is_step and feedback is not weights:
+            self._last_feedback = (weights.detach().clone(), feedback)
+        return feedback
+
+    def _surrogate_derivative(self, states: Sequence[Tensor], saved: Sequence[Tensor]) -> Tensor:
+        """σ' in each step, in the shape of the saved values, where kernels cannot compute it."""
+        values = tuple(value.reshape(self.sizes) for value in saved)
+        z = spike_argument(self.problem(values[0], states), values)
+        return self.spec.surrogate.derivative(z).reshape(saved[0].shape)
 
 
 def forward_cpu(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
-) -> Solution:
-    """Run the problem without a graph.
+) -> PassResult:
+    """Run the problem, on the CPU, without a graph.
 
     Args:
-        problem: The problem, on the CPU.
-        needs_membrane: Whether to write `Solution.mem`.
-        needs_saved: Whether to write `Solution.saved`.
+        problem: The problem.
+        needs_membrane: Whether to write `PassResult.mem`.
+        needs_saved: Whether to write `PassResult.saved`.
     """
-    x = problem.x
-    run = forward_pass(
-        problem.program.step,
-        x.dtype,
-        tuple(x.shape),
-        problem.recurrent is not None,
-        torch.get_num_threads(),
-    ).run
-    constants = stacked(problem.constants, x)
-    recurrence = [t.contiguous() for t in problem.recurrence]
-    return Solution(*run(x, problem.states, constants, recurrence, needs_membrane, needs_saved))
+    return _passes_of(problem, problem.x, learns_constants=False).forward(
+        problem.x, problem.states, problem.recurrence, needs_membrane, needs_saved
+    )
 
 
 def backward_cpu(
     problem: Problem,
-    solution: Solution,
-    grads: SolutionGradient,
+    result: PassResult,
+    grads: ResultGradient,
     learns_constants: bool,
     may_overwrite: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """The adjoint of `forward_cpu`.
-
-    Args:
-        problem: The problem that was run.
-        solution: The forward pass; `saved` and (with recurrence) `spikes` are read.
-        grads: Gradients of spikes, membrane and last states.
-        learns_constants: Whether the constants need gradients.
-        may_overwrite: Whether ∂L/∂x may be written over `solution.saved[0]`.
-
-    Returns:
-        As `backward_serial`.
-    """
-    saved = solution.saved
-    w = saved[0]
-    surrogate = problem.spec.surrogate
-    backward = backward_pass(
-        problem.program.adjoint(learns_constants),
-        w.dtype,
-        surrogate,
-        tuple(w.shape),
-        problem.recurrent is not None,
-        may_overwrite,
-        torch.get_num_threads(),
+) -> ProblemGradient:
+    """The adjoint of `forward_cpu`; see `backward_serial`."""
+    passes = _passes_of(problem, result.saved[0], learns_constants)
+    return passes.backward(
+        result.saved, problem.states, problem.recurrence, result.spikes, grads, may_overwrite
     )
-    sigma = None
-    if backward.needs_sigma:
-        sigma = surrogate.derivative(spike_argument(problem, saved))
-    arguments = (saved, problem.states, stacked(problem.constants, w), *grads, sigma)
-    through_recurrence: Sequence[Tensor] = ()
-    if problem.recurrent is None:
-        grad_x, grad_states, grad_constants = backward.run(*arguments)
-    else:
-        grad_x, grad_states, grad_constants, *through_recurrence = backward.run_recurrent(
-            *arguments, (bounded_feedback(problem), *problem.recurrence[1:]), solution.spikes
-        )
-    learned = (None,) * len(problem.constants)
-    sums = learned if grad_constants is None else grad_constants.sum(1)
-    return grad_x, *grad_states, *sums, *through_recurrence
+
+
+def _passes_of(problem: Problem, like: Tensor, learns_constants: bool) -> SerialPasses:
+    """The passes of a problem, whose charge has the shape and the dtype of `like`."""
+    B, T, N = like.shape
+    return SerialPasses(
+        problem.spec,
+        problem.saves,
+        (B, T, N),
+        problem.constants,
+        sum_over_batch if learns_constants else None,
+        like.dtype,
+        is_recurrent=problem.recurrent is not None,
+    )

@@ -36,7 +36,14 @@ import torch
 
 from nwavesdk.internal.load import LoadMonitor, usable_cores
 
-__all__ = ["keep_large_blocks", "native_function", "run_jobs", "run_native", "thread_count"]
+__all__ = [
+    "keep_large_blocks",
+    "native_function",
+    "run_jobs",
+    "run_kernel",
+    "run_native",
+    "thread_count",
+]
 
 _OMP_PAUSE_HARD = 2  # OpenMP's omp_pause_hard: give up the threads
 _TRIM_THRESHOLD = -1  # parameter numbers of mallopt(3)
@@ -112,18 +119,22 @@ def run_jobs(kernel: Callable[[int, int], object], jobs: int, *, serial: bool = 
         except BaseException as error:
             errors.append(error)
 
-    threads = _cores.free_threads(threads)
-    team = None if _team_is_lost else _openmp_team()
-    if threads == 1:
-        take_ranges()
-    elif team is not None:
-        team.GOMP_parallel(_NATIVE_CALL(take_ranges), None, threads, 0)
-    else:
-        _run_in_pool(take_ranges, threads)
+    run_native(_NATIVE_CALL(take_ranges), 0, threads)
     if errors:
         raise errors[0]
     while ranges:  # an interrupt stopped a thread before it began
         kernel(*ranges.pop())
+
+
+def run_kernel(
+    kernel: Callable[..., object], jobs: int, *arguments: object, serial: bool = False
+) -> None:
+    """Call `kernel(first, last, *arguments)` as `run_jobs`; tensors become contiguous arrays."""
+    arrays = [
+        argument.detach().contiguous().numpy() if isinstance(argument, torch.Tensor) else argument
+        for argument in arguments
+    ]
+    run_jobs(lambda first, last: kernel(first, last, *arrays), jobs, serial=serial)
 
 
 def _run_in_pool(work: Callable[[], object], threads: int) -> None:

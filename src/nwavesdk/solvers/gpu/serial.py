@@ -20,7 +20,13 @@ from torch import Tensor
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.gpu.render import render_backward, render_forward
 from nwavesdk.solvers.kernel_cache import load_source
-from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, spike_argument
+from nwavesdk.solvers.problem import (
+    PassResult,
+    Problem,
+    ProblemGradient,
+    ResultGradient,
+    spike_argument,
+)
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["backward_gpu", "forward_gpu", "gpu_kernels", "has_gpu_kernel"]
@@ -38,7 +44,7 @@ def _has_triton() -> bool:
 
 def forward_gpu(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
-) -> Solution:
+) -> PassResult:
     """Run the problem without a graph; the arguments are those of `forward_serial`."""
     x = _with_adjacent_neurons(problem.x.detach())
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -64,23 +70,23 @@ def forward_gpu(
     ]
     kernel = gpu_kernels(step, real).forward
     _launch(kernel, lanes, step.saved * real.itemsize, arguments)
-    return Solution(spikes, mem, last, saved, spike_counts)
+    return PassResult(spikes, mem, last, saved, spike_counts)
 
 
 def backward_gpu(
-    problem: Problem, solution: Solution, grads: SolutionGradient, learns_constants: bool
-) -> tuple[Tensor | None, ...]:
+    problem: Problem, result: PassResult, grads: ResultGradient, learns_constants: bool
+) -> ProblemGradient:
     """The adjoint, see `backward_serial`; ∂L/∂x has the dtype of ∂L/∂spikes or ∂L/∂mem."""
     spec = problem.spec
     query = problem.program.adjoint(learns_constants)
-    saved = [t.contiguous() for t in solution.saved]
+    saved = [t.contiguous() for t in result.saved]
     real = saved[0].dtype
     B, T, N = saved[0].shape
     lanes = B * N
     surrogate = None if spec.surrogate.pseudo_derivative is None else type(spec.surrogate)
     sigma: list[Any] = []  # the parameters of a formula, or the values of σ'
     if query.uses_surrogate and surrogate is None:
-        sigma = [spec.surrogate.derivative(spike_argument(problem, solution.saved)).contiguous()]
+        sigma = [spec.surrogate.derivative(spike_argument(problem, result.saved)).contiguous()]
     elif query.uses_surrogate:
         sigma = list(spec.surrogate.constants)
     grad_s, grad_mem = (
@@ -92,7 +98,7 @@ def backward_gpu(
     grad_states = [saved[0].new_empty(B, N) for _ in range(query.states)]
     # Per lane; torch sums over the batch below. No atomics, so the sums are deterministic.
     learned = query.constants if query.learns_constants else 0
-    grad_constants = [saved[0].new_empty(B, N) for _ in range(learned)]
+    grad_constants = saved[0].new_empty(learned, B, N)
     # The order is that of the kernel `backward` in `render`.
     arguments = [
         *saved,
@@ -104,8 +110,7 @@ def backward_gpu(
     ]
     kernels = gpu_kernels(query, real, surrogate, len(sigma))
     _launch(kernels.backward, lanes, query.saved * real.itemsize, arguments)
-    sums = tuple(g.sum(0) for g in grad_constants)
-    return grad_x, *grad_states, *(sums or (None,) * query.constants)
+    return ProblemGradient(grad_x, grad_states, grad_constants if learned else None)
 
 
 @cache

@@ -13,45 +13,50 @@ import torch
 from torch import Tensor
 
 from nwavesdk.solvers.parallel.chunks import affine_scan, chunk_length_for
-from nwavesdk.solvers.problem import Problem, Solution, SolutionGradient, query_saved
+from nwavesdk.solvers.problem import (
+    PassResult,
+    Problem,
+    ProblemGradient,
+    ResultGradient,
+    query_saved,
+)
 from nwavesdk.solvers.serial import backward_serial
 
 __all__ = ["backward_chunks"]
 
-Adjoint = Callable[..., tuple[Tensor | None, ...]]
+Adjoint = Callable[..., ProblemGradient]
 
 
 def backward_chunks(
     problem: Problem,
-    solution: Solution,
-    grads: SolutionGradient,
+    result: PassResult,
+    grads: ResultGradient,
     learns_constants: bool,
     may_overwrite: bool = False,
     *,
     steps: int | None = None,
     run: Adjoint = backward_serial,
-) -> tuple[Tensor | None, ...]:
+) -> ProblemGradient:
     """As `backward_serial`, in chunks of `steps` through the serial adjoint `run`."""
-    w = solution.saved[0]
+    w = result.saved[0]
     steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = w.shape
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
-        return run(problem, solution, grads, learns_constants, may_overwrite)
+        return run(problem, result, grads, learns_constants, may_overwrite)
     w, grads = _fill_last_chunk(w, grads, C * steps)
     chunks = w.reshape(B * C, steps, N)
     entries = _chunk_entries(problem, w, steps).reshape(B * C, N)
     cut_problem = replace(problem, x=chunks, states=(entries,))
-    cut_trace = Solution(chunks, None, (), (chunks,))
+    cut_trace = PassResult(chunks, None, (), (chunks,))
     grad_s, grad_mem = (
         None if g is None else g.reshape(B * C, steps, N) for g in (grads.spikes, grads.mem)
     )
 
     def start_gradient(spikes: Tensor | None, mem: Tensor | None, end: Tensor | None) -> Tensor:
         """∂L/∂entry of each chunk, the last chunk first [C, B, N]."""
-        gradient = SolutionGradient(spikes, mem, [end])
-        grad_entry = run(cut_problem, cut_trace, gradient, False)[1]
-        assert grad_entry is not None
+        gradient = ResultGradient(spikes, mem, [end])
+        (grad_entry,) = run(cut_problem, cut_trace, gradient, False).states
         return grad_entry.view(B, C, N).transpose(0, 1).flip(0)
 
     offset = start_gradient(grad_s, grad_mem, None)
@@ -60,15 +65,12 @@ def backward_chunks(
     # With the gradient through the reset, slopes may exceed 1 and overflow in the scan where the
     # serial adjoint does not.
     if not bool(torch.isfinite(arrives).all()):
-        return run(problem, solution, grads, learns_constants, may_overwrite)
+        return run(problem, result, grads, learns_constants, may_overwrite)
     arrives_by_chunk = arrives.flip(0).transpose(0, 1).reshape(B * C, N)
-    gradient = SolutionGradient(grad_s, grad_mem, [arrives_by_chunk])
-    grad_x, grad_state, *grad_constants = run(
-        cut_problem, cut_trace, gradient, learns_constants, may_overwrite
-    )
-    assert grad_x is not None
-    assert grad_state is not None
-    return grad_x.view(B, C * steps, N)[:, :T], grad_state.view(B, C, N)[:, 0], *grad_constants
+    gradient = ResultGradient(grad_s, grad_mem, [arrives_by_chunk])
+    cut = run(cut_problem, cut_trace, gradient, learns_constants, may_overwrite)
+    grad_states = [grad_state.view(B, C, N)[:, 0] for grad_state in cut.states]
+    return ProblemGradient(cut.x.view(B, C * steps, N)[:, :T], grad_states, cut.constants)
 
 
 def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Tensor:
@@ -81,9 +83,7 @@ def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Te
     return arrives
 
 
-def _fill_last_chunk(
-    w: Tensor, grads: SolutionGradient, steps: int
-) -> tuple[Tensor, SolutionGradient]:
+def _fill_last_chunk(w: Tensor, grads: ResultGradient, steps: int) -> tuple[Tensor, ResultGradient]:
     """`w` and its gradients, continued with zeros to `steps`, as in the forward pass.
 
     The gradient of the last state then arrives at `mem` of the last true step.
@@ -100,7 +100,7 @@ def _fill_last_chunk(
     if grads.last[0] is not None:
         grad_mem = torch.zeros_like(w) if grad_mem is None else grad_mem
         grad_mem[:, T - 1] += grads.last[0]
-    return w, SolutionGradient(grad_s, grad_mem, [None])
+    return w, ResultGradient(grad_s, grad_mem, [None])
 
 
 def _chunk_entries(problem: Problem, w: Tensor, steps: int) -> Tensor:

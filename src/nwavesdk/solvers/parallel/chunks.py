@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.problem import Problem, Solution, Spec
+from nwavesdk.solvers.problem import PassResult, Problem, Spec
 from nwavesdk.solvers.serial import forward_serial
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
     "wanted_length",
 ]
 
-Run = Callable[[Problem, bool, bool], Solution]
+Run = Callable[[Problem, bool, bool], PassResult]
 
 LEAST_CHUNKS = 8  # fewer are not worth it
 _SHORTEST = 64  # steps per chunk
@@ -122,7 +122,7 @@ def forward_chunks(
     passes: int | None = None,
     run: Run = forward_serial,
     efforts: list[Effort] | None = None,
-) -> Solution:
+) -> PassResult:
     """Run the problem without a graph; for feed-forward neurons with one state.
 
     Args:
@@ -162,7 +162,7 @@ def forward_chunks(
         for t in (result.spikes, result.mem, result.w)
     )
     last = (mem[:, -1].clone(),)
-    return Solution(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else ())
+    return PassResult(spikes, mem if needs_membrane else None, last, (w,) if needs_saved else ())
 
 
 class _Columns(NamedTuple):

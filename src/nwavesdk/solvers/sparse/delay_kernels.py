@@ -9,7 +9,8 @@ taps. There are two kinds of rows:
   each other. A delay moves them by whole vectors. The dense kernel (`add_rows`) reads them.
 - Rows of places [lanes, length] have the steps of one batch element next to each other, with zeros
   for the largest delay behind them. There the early and the late share are neighbors, which one
-  instruction adds. A list of places has the non-zeros of an input in a block.
+  instruction adds. A list of places has the non-zeros of an input in a block, and `values`
+  is None if all are 1: a product by 1 would take a fifth more time.
 
 Four delayed rows, a quad, are read or written together. `whole` is [quad, row, 4] and `shares` is
 [quad, row, 8], the earlier and the later share of each. Missing rows of the last quad have the
@@ -31,8 +32,10 @@ from numba.extending import intrinsic
 
 __all__ = [
     "add_places",
+    "add_recent",
     "add_rows",
-    "place_spikes",
+    "shift_back",
+    "shift_inputs",
     "split_delays",
     "sum_places",
     "write_rows",
@@ -112,6 +115,7 @@ def split_delays(first, last, weight, delay, max_delay, is_mirrored, whole, shar
     Mirrored ones are for a kernel that reads where others write: it looks back from the end of the
     largest delay, and meets the later share first.
     """
+    one = shares.dtype.type(1)
     for quad in range(first, last):
         for r in range(weight.shape[0]):
             for m in range(4):
@@ -123,8 +127,8 @@ def split_delays(first, last, weight, delay, max_delay, is_mirrored, whole, shar
                     continue
                 steps = min(int(delay[r, column]), max_delay - 1)
                 part = delay[r, column] - shares.dtype.type(steps)
+                early = weight[r, column] * (one - part)
                 late = weight[r, column] * part
-                early = weight[r, column] * (shares.dtype.type(1) - part)
                 whole[quad, r, m] = max_delay - 1 - steps if is_mirrored else steps
                 shares[quad, r, 2 * m] = late if is_mirrored else early
                 shares[quad, r, 2 * m + 1] = early if is_mirrored else late
@@ -175,10 +179,9 @@ def add_quad(sums, r, width, rows, row, late, whole, shares, quad, column, lanes
     p1 = late + np.uint64(whole[quad, column, 1]) * lanes
     p2 = late + np.uint64(whole[quad, column, 2]) * lanes
     p3 = late + np.uint64(whole[quad, column, 3]) * lanes
-    one = np.uint64(1)
-    row1 = row + one
-    row2 = row1 + one
-    row3 = row2 + one
+    row1 = row + np.uint64(1)
+    row2 = row + np.uint64(2)
+    row3 = row + np.uint64(3)
     for j in range(width):
         total = sums[r, j]
         total += c0 * rows[row, p0 + j]
@@ -225,19 +228,6 @@ def add_rows(first, last, rows, lanes, chunk, tile, whole, shares, out):
 
 
 # Places of spikes
-
-
-@njit(nogil=True, error_model="numpy")
-def place_spikes(first, last, ends, order, size, steps, length, places):
-    """Turn the row numbers in `order` into places; see `delay_rows.SpikeList`.
-
-    Rows are those of a batch [B · steps], `size` to a block.
-    """
-    for block in range(first, last):
-        p = ends[block - 1, -1] if block else 0
-        for k in range(p, ends[block, -1]):
-            row = order[k] - np.uint32(block * size)
-            places[k] = row + row // np.uint32(steps) * np.uint32(length - steps)
 
 
 @njit(inline="never", error_model="numpy")
@@ -354,3 +344,79 @@ def sum_places(
                 part = delay[i, n0 + m] - whole[quad, i, m]
                 grad_weight[i, n0 + m] = (1 - part) * early + part * late
                 grad_delay[i, n0 + m] = weight[i, n0 + m] * (late - early)
+
+
+# Single steps. In one step, most spikes of the past arrive over few of their connections. This
+# kernel finds them by comparing delays with the age of a spike, so it needs no rows, and reads
+# weights and delays as they are. Its sums have the terms of the others in their order.
+
+
+@njit(inline="never", error_model="numpy", fastmath=FUSED)
+def add_aged(out, b, t, x, age, weight, delay, i):
+    """out[b, t] += x · weight[i] · the share that arrives after `age` steps."""
+    one = out.dtype.type(1)
+    before = age - one
+    for o in range(np.uint64(out.shape[2])):
+        left = delay[i, o] - age
+        # 1 - part after the whole steps of a delay, part after one step more.
+        share = one - left if left >= 0 else delay[i, o] - before
+        share = max(share, one - one)
+        out[b, t, o] += x * (weight[i, o] * share)
+
+
+@njit(nogil=True, error_model="numpy")
+def add_recent(first, last, ends, places, values, past, max_delay, weight, delay, out):
+    """Write the delayed charge of the listed spikes to out [B, T, N_out].
+
+    A job is a batch element, whose places are its steps. `past` is the number of steps before the
+    first of `out`.
+    """
+    steps = out.shape[1]
+    for b in range(np.uint64(first), np.uint64(last)):
+        out[b] = 0
+        p = ends[b - np.uint64(1), -1] if b else 0
+        for i in range(np.uint64(ends.shape[1])):
+            for k in range(p, ends[b, i]):
+                x = out.dtype.type(1) if values is None else values[k]
+                age = past - np.int64(places[k])
+                for t in range(max(0, -age), min(steps, max_delay - age + 1)):
+                    real = out.dtype.type(age + t)
+                    add_aged(out, b, np.uint64(t), x, real, weight, delay, i)
+            p = ends[b, i]
+
+
+# One delay per input shifts the input.
+
+
+@njit(nogil=True, error_model="numpy")
+def shift_inputs(first, last, x, whole, part, past, out):
+    """Write the inputs x [B, past + T, N], late by whole + part [N] steps, to out [B, T, N].
+
+    A job is a batch element. Steps before those of x are zero.
+    """
+    one = out.dtype.type(1)
+    zero = out.dtype.type(0)
+    for b in range(first, last):
+        for t in range(out.shape[1]):
+            for n in range(len(whole)):
+                now = past + t - whole[n]
+                early = x[b, now, n] if now >= 0 else zero
+                late = x[b, now - 1, n] if now >= 1 else zero
+                out[b, t, n] = (one - part[n]) * early + part[n] * late
+
+
+@njit(nogil=True, error_model="numpy")
+def shift_back(first, last, x, whole, part, past, grad, grad_x, grad_delay):
+    """Gradients of `shift_inputs`: grad_x as x, and grad_delay [B, N], whose sum over B is due."""
+    steps = grad.shape[1]
+    one = grad.dtype.type(1)
+    zero = grad.dtype.type(0)
+    for b in range(first, last):
+        grad_delay[b] = 0
+        for s in range(x.shape[1]):
+            for n in range(len(whole)):
+                now = s + whole[n] - past
+                early = grad[b, now, n] if 0 <= now < steps else zero
+                late = grad[b, now + 1, n] if -1 <= now < steps - 1 else zero
+                grad_delay[b, n] += x[b, s, n] * (late - early)
+                grad_x[b, s, n] = (one - part[n]) * early + part[n] * late

@@ -1,37 +1,120 @@
-"""The kernels of delayed products on tensors: which rows they read, in which jobs.
+"""The kernels of delayed products on tensors: which rows they read, in which jobs, and how long.
 
-Two kernels compute the same bits: the dense one reads all values of the input, the sparse one only
-its non-zeros. The faster one is taken. Gradients of weights and delays are always sparse, those of
-the input always dense.
+Three kernels compute the same bits: one reads all values of the input, two only its non-zeros. The
+faster one is taken, by a count of clock cycles; a wrong choice costs time only. Gradients of
+weights and delays are always sparse, those of the input always dense.
 """
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.threads import run_jobs
-from nwavesdk.solvers.kernel_cache import load_python_kernels
-from nwavesdk.solvers.sparse.delay_costs import QUAD, DelayedWork, quads
-from nwavesdk.solvers.sparse.many_rows import DTYPE_NAMES, Nonzeros, sparse_kernels
+from nwavesdk.solvers.cpu.threads import run_kernel
+from nwavesdk.solvers.kernel_cache import package_kernels
+from nwavesdk.solvers.sparse.many_rows import Nonzeros, order_by_input
 
 __all__ = [
+    "DelayedWork",
     "SpikeList",
+    "Way",
     "add_all_inputs",
     "add_listed_spikes",
     "add_recent_spikes",
     "add_upstream",
+    "delay_kernels",
     "list_spikes",
     "parameter_gradients",
 ]
 
+_QUAD = 4  # rows that a kernel reads or writes together
+_VECTOR = 64  # bytes
 _CACHED = 1 << 15  # bytes of the first-level cache
 _TILE = 64  # columns of a job of the dense kernel
 _SMALL = 1 << 18  # multiplications below which threads cost more than they save
+# Clock cycles, measured on an AMD EPYC (model 17). Per connection, to split a delay:
+_SPLIT = 5
+# Per call of a row function of a quad, and of the one for a spike in a step:
+_DENSE_CALL = 200
+_PLACES_CALL = 60
+_STEP_CALL = 20
+# Per vector of values in the dense kernel, spike and quad, and vector of outputs in a step:
+_DENSE_VECTOR = 12
+_PLACE = 5
+_STEP_VECTOR = 6
+
+delay_kernels = partial(package_kernels, "nwavesdk.solvers.sparse", "delay_kernels")
+"""The functions of `delay_kernels` by dtype."""
+
+
+class Way(Enum):
+    """The kernel of a product."""
+
+    DENSE = "all values"
+    PLACES = "spikes, over all their connections"
+    STEPS = "spikes, over the connections that are due in each step"
+
+
+@dataclass(frozen=True)
+class DelayedWork:
+    """The sizes of a product, and the cycles that each kernel takes on one thread."""
+
+    batch: int
+    steps: int
+    inputs: int
+    outputs: int
+    max_delay: int
+    dtype: torch.dtype
+
+    @property
+    def lanes(self) -> int:
+        """Batch elements in a block of the dense kernel.
+
+        They fill a vector, and those of all steps at least eight.
+        """
+        vector = _VECTOR // self.dtype.itemsize
+        return min(self.batch, max(vector, -(-8 * vector // self.steps)))
+
+    def cycles(self, spikes: int) -> dict[Way, int]:
+        """The cycles of each kernel for a number of spikes."""
+        vector = _VECTOR // self.dtype.itemsize
+        split = _SPLIT * self.inputs * self.outputs
+
+        dense_calls = -(-self.batch // self.lanes) * _quads(self.inputs) * self.outputs
+        dense_call = _DENSE_CALL + _DENSE_VECTOR * -(-self.steps * self.lanes // vector)
+
+        # Few spikes have a call each, more share one per block and input.
+        calls = min(spikes, self.batch * self.inputs)
+        places = _quads(self.outputs) * (spikes * _PLACE + calls * _PLACES_CALL)
+
+        visits = spikes * min(self.steps, self.max_delay + 1)
+        visit = _STEP_CALL + _STEP_VECTOR * -(-self.outputs // vector)
+        return {
+            Way.DENSE: split + dense_calls * dense_call,
+            Way.PLACES: split + places,
+            Way.STEPS: visits * visit,
+        }
+
+    def choose(self, spikes: int, *, with_steps: bool) -> Way:
+        """The fastest way for a number of spikes.
+
+        Args:
+            spikes: Number of non-zeros.
+            with_steps: Whether the way over steps may be taken.
+        """
+        cycles = self.cycles(spikes)
+        if not with_steps:
+            del cycles[Way.STEPS]
+        return min(cycles, key=lambda way: cycles[way])
+
+
+def _quads(count: int) -> int:
+    """Number of quads that hold so many rows."""
+    return -(-count // _QUAD)
 
 
 @dataclass(frozen=True)
@@ -56,9 +139,7 @@ class SpikeList:
 
     def arguments(self) -> tuple[Any, ...]:
         """The list as the kernels take it."""
-        values = None if self.values is None else self.values.numpy()
-        places = self.places.numpy().view("uint32")
-        return self.ends.numpy(), places, values, self.lanes, self.length
+        return self.ends, self.places.numpy().view("uint32"), self.values
 
 
 def list_spikes(
@@ -77,23 +158,17 @@ def list_spikes(
     length = steps + max_delay
     if lanes is None:
         # The rows of a quad stay in the first-level cache.
-        lanes = max(1, min(batch, _CACHED // (QUAD * length * dtype.itemsize)))
-    blocks = -(-batch // lanes)
-    size = lanes * steps
-    words, start, values = active.arrays()
-    ends = torch.empty(blocks, inputs, dtype=torch.int64)
-    order = np.empty(active.count, np.uint32)
-    moved = None if active.values is None else torch.empty_like(active.values)
-    moved_array = None if moved is None else moved.numpy()
-    by_rows = size, words, start, values, ends.numpy(), order, moved_array
-    sort = sparse_kernels(dtype).order_by_input
+        lanes = max(1, min(batch, _CACHED // (_QUAD * length * dtype.itemsize)))
     serial = active.count < _SMALL
-    run_jobs(lambda i, j: sort(i, j, *by_rows), blocks, serial=serial)
-    places = torch.empty(active.count, dtype=torch.int32)
-    by_block = ends.numpy(), order, size, steps, length, places.numpy().view("uint32")
-    place = delay_kernels(dtype).place_spikes
-    run_jobs(lambda i, j: place(i, j, *by_block), blocks, serial=serial)
-    return SpikeList(ends, places, moved, lanes, length)
+    ends, order, moved, has_values = order_by_input(
+        active, lanes * steps, inputs, dtype, serial=serial
+    )
+    element, first_step = np.divmod(order, np.uint32(steps))
+    places = element % np.uint32(lanes) * np.uint32(length) + first_step
+    values = moved if has_values else None
+    return SpikeList(
+        torch.from_numpy(ends), torch.from_numpy(places.view("int32")), values, lanes, length
+    )
 
 
 def add_listed_spikes(
@@ -103,13 +178,12 @@ def add_listed_spikes(
     batch, steps, _ = shape
     outputs = weight.shape[1]
     out = weight.new_empty(batch, steps, outputs)
-    split = _split_delays(weight, delay, max_delay)
     past = spikes.length - max_delay - steps
-    arguments = *spikes.arguments(), past, *split, out.numpy()
-    kernel = delay_kernels(weight.dtype).add_places
-    jobs = spikes.ends.shape[0] * quads(outputs)
+    split = _split_delays(weight, delay, max_delay)
+    arguments = *spikes.arguments(), spikes.lanes, spikes.length, past, *split, out
+    jobs = len(spikes.ends) * _quads(outputs)
     serial = len(spikes.places) * outputs < _SMALL
-    run_jobs(lambda i, j: kernel(i, j, *arguments), jobs, serial=serial)
+    run_kernel(delay_kernels(weight.dtype).add_places, jobs, *arguments, serial=serial)
     return out
 
 
@@ -118,13 +192,10 @@ def add_recent_spikes(
 ) -> Tensor:
     """As `add_listed_spikes` for a few steps, of spikes listed with one lane."""
     out = weight.new_empty(*shape[:2], weight.shape[1])
-    ends, places, values, _, length = spikes.arguments()
-    past = length - max_delay - shape[1]
-    operands = weight.contiguous().numpy(), delay.contiguous().numpy(), out.numpy()
-    arguments = ends, places, values, past, max_delay, *operands
-    kernel = _step_kernels(weight.dtype).add_recent
-    serial = len(places) * weight.shape[1] < _SMALL
-    run_jobs(lambda i, j: kernel(i, j, *arguments), len(out), serial=serial)
+    past = spikes.length - max_delay - shape[1]
+    arguments = *spikes.arguments(), past, max_delay, weight, delay, out
+    serial = len(spikes.places) * weight.shape[1] < _SMALL
+    run_kernel(delay_kernels(weight.dtype).add_recent, len(out), *arguments, serial=serial)
     return out
 
 
@@ -167,17 +238,18 @@ def _add_rows(
     batch, _, inputs = x.shape
     lanes = DelayedWork(batch, steps, inputs, columns, length - steps, x.dtype).lanes
     blocks = -(-batch // lanes)
-    rows = x.new_empty(blocks, QUAD * quads(inputs), length, lanes)
+    rows = x.new_empty(blocks, _QUAD * _quads(inputs), length, lanes)
     kernels = delay_kernels(x.dtype)
     serial = batch * steps * inputs * columns < _SMALL
-    written = x.contiguous().numpy(), before, rows.numpy()
-    run_jobs(lambda i, j: kernels.write_rows(i, j, *written), blocks, serial=serial)
+    run_kernel(kernels.write_rows, blocks, x, before, rows, serial=serial)
+
     # A chunk of a row stays in the first-level cache, with those of a quad.
-    chunk = max(1, min(steps, _CACHED // (QUAD * lanes * x.dtype.itemsize)))
+    chunk = max(1, min(steps, _CACHED // (_QUAD * lanes * x.dtype.itemsize)))
     jobs = blocks * -(-steps // chunk) * -(-columns // _TILE)
     out = x.new_empty(batch, steps, columns)
-    read = rows.view(blocks, -1, length * lanes).numpy(), lanes, chunk, _TILE, *split, out.numpy()
-    run_jobs(lambda i, j: kernels.add_rows(i, j, *read), jobs, serial=serial)
+    flat = rows.view(blocks, -1, length * lanes)
+    arguments = flat, lanes, chunk, _TILE, *split, out
+    run_kernel(kernels.add_rows, jobs, *arguments, serial=serial)
     return out
 
 
@@ -189,49 +261,23 @@ def parameter_gradients(
     grad_delay = torch.empty_like(grad_weight)
     whole, _ = _split_delays(weight, delay, max_delay)
     past = spikes.length - max_delay - grad.shape[1]
-    arguments = (
-        *(
-            *spikes.arguments(),
-            past,
-            whole,
-            weight.contiguous().numpy(),
-            delay.contiguous().numpy(),
-        ),
-        *(grad.contiguous().numpy(), grad_weight.numpy(), grad_delay.numpy()),
-    )
+    listed = *spikes.arguments(), spikes.lanes, spikes.length, past
     kernel = delay_kernels(weight.dtype).sum_places
+    arguments = *listed, whole, weight, delay, grad, grad_weight, grad_delay
     serial = len(spikes.places) * weight.shape[1] < _SMALL
-    run_jobs(lambda i, j: kernel(i, j, *arguments), quads(weight.shape[1]), serial=serial)
+    run_kernel(kernel, _quads(weight.shape[1]), *arguments, serial=serial)
     return grad_weight, grad_delay
 
 
 def _split_delays(
     weight: Tensor, delay: Tensor, max_delay: int, *, is_mirrored: bool = False
-) -> tuple[Any, Any]:
+) -> tuple[Any, Tensor]:
     """Whole steps and shares of the quads of columns of a weight; see `delay_kernels`."""
     rows, columns = weight.shape
-    count = quads(columns)
-    whole = np.empty((count, rows, QUAD), np.uint32)
-    shares = torch.empty(count, rows, 2 * QUAD, dtype=weight.dtype).numpy()
-    arguments = (
-        *(weight.contiguous().numpy(), delay.contiguous().numpy()),
-        *(max_delay, is_mirrored, whole, shares),
-    )
-    kernel = delay_kernels(weight.dtype).split_delays
-    serial = weight.numel() < _SMALL
-    run_jobs(lambda i, j: kernel(i, j, *arguments), count, serial=serial)
+    count = _quads(columns)
+    whole = np.empty((count, rows, _QUAD), np.uint32)
+    shares = torch.empty(count, rows, 2 * _QUAD, dtype=weight.dtype)
+    arguments = weight, delay, max_delay, is_mirrored, whole, shares
+    split = delay_kernels(weight.dtype).split_delays
+    run_kernel(split, count, *arguments, serial=weight.numel() < _SMALL)
     return whole, shares
-
-
-@cache
-def delay_kernels(dtype: torch.dtype) -> Any:
-    """The functions of `delay_kernels`, compiled when they are called."""
-    text = files("nwavesdk.solvers.sparse").joinpath("delay_kernels.py").read_text("utf-8")
-    return load_python_kernels(f"delays_{DTYPE_NAMES[dtype]}", text)
-
-
-@cache
-def _step_kernels(dtype: torch.dtype) -> Any:
-    """The function of `step_kernels`, compiled when it is called."""
-    text = files("nwavesdk.solvers.sparse").joinpath("step_kernels.py").read_text("utf-8")
-    return load_python_kernels(f"delayed_steps_{DTYPE_NAMES[dtype]}", text)

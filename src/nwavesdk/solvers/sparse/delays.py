@@ -13,22 +13,21 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import conv1d
 
-from nwavesdk.solvers.cpu.threads import keep_large_blocks
+from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_kernel
 from nwavesdk.solvers.problem import load_saved_tensors
 from nwavesdk.solvers.sparse import delay_rows, delays_reference
-from nwavesdk.solvers.sparse.delay_costs import DelayedWork, Way
-from nwavesdk.solvers.sparse.delay_rows import SpikeList
+from nwavesdk.solvers.sparse.delay_rows import DelayedWork, SpikeList, Way
 from nwavesdk.solvers.sparse.delays_reference import delay_kernel
 from nwavesdk.solvers.sparse.finite import is_finite
 from nwavesdk.solvers.sparse.many_rows import find_nonzeros
 from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
-from nwavesdk.solvers.sparse.shifted_input import reject_second_derivative, shift_input
 
 __all__ = ["delayed_product"]
 
 # Density below which delays per input of a first layer, 700–256, learn faster as delays per
 # connection. Measured on an AMD EPYC (model 17).
 _FEW_SPIKES = 0.08
+_SMALL = 1 << 16  # values below which threads cost more than they save
 
 
 def delayed_product(
@@ -77,7 +76,8 @@ def delayed_product(
     given_past = past if past.requires_grad or _has_spikes(past) else None
     if delay.shape[1] == 1:
         if not _learns_from_few_spikes(spk, given_past, delay):
-            return spike_product(shift_input(spk, given_past, delay, max_delay), weight)
+            shifted = _ShiftedInput.apply(spk, given_past, delay, max_delay)
+            return spike_product(shifted, weight)
         delay = delay.expand_as(weight)
     product: Tensor = _DelayedProduct.apply(spk, given_past, weight, delay, max_delay)
     return product
@@ -145,14 +145,16 @@ class _DelayedProduct(torch.autograd.Function):
     def forward(
         ctx: Any, spk: Tensor, past: Tensor | None, weight: Tensor, delay: Tensor, max_delay: int
     ) -> Tensor:
-        needs_parameters = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
-        sequence = spk.contiguous() if past is None else torch.cat([past, spk], 1)
+        learns = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        sequence, ctx.past = _with_past(spk, past)
         ctx.max_delay = max_delay
-        ctx.past = 0 if past is None else max_delay
-        spikes, way = _look_up(sequence, spk.shape[1], weight.shape[1], max_delay, needs_parameters)
-        saved = _tensors_of(spikes if needs_parameters else None)
-        ctx.save_for_backward(weight, delay, *saved)
-        ctx.sizes = None if spikes is None else (spikes.lanes, spikes.length)
+        spikes, way = _look_up(sequence, spk.shape[1], weight.shape[1], max_delay, learns)
+        ctx.sizes = None
+        if spikes is None or not learns:
+            ctx.save_for_backward(weight, delay)
+        else:
+            ctx.save_for_backward(weight, delay, spikes.ends, spikes.places, spikes.values)
+            ctx.sizes = spikes.lanes, spikes.length
         operands = weight, delay, max_delay
         if spikes is None or way is Way.DENSE:
             return delay_rows.add_all_inputs(sequence, *operands, spk.shape[1])
@@ -162,7 +164,7 @@ class _DelayedProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        reject_second_derivative()
+        _reject_second_derivative()
         weight, delay, *listed = load_saved_tensors(ctx)
         needs_spk, needs_past, needs_weight, needs_delay, _ = ctx.needs_input_grad
         grad_spk = grad_past = grad_weight = grad_delay = None
@@ -179,25 +181,65 @@ class _DelayedProduct(torch.autograd.Function):
         return grad_spk, grad_past, grad_weight, grad_delay if needs_delay else None, None
 
 
+class _ShiftedInput(torch.autograd.Function):
+    """The input [B, T, N], late by the delays [N, 1], linear between two steps."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, spk: Tensor, past: Tensor | None, delay: Tensor, max_delay: int
+    ) -> Tensor:
+        sequence, ctx.past = _with_past(spk, past)
+        whole = delay[:, 0].long().clamp(max=max_delay - 1)
+        part = delay[:, 0] - whole
+        ctx.save_for_backward(sequence, whole, part)
+        out = torch.empty(spk.shape, dtype=spk.dtype)
+        shift = delay_rows.delay_kernels(spk.dtype).shift_inputs
+        serial = out.numel() < _SMALL
+        run_kernel(shift, len(spk), sequence, whole, part, ctx.past, out, serial=serial)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        _reject_second_derivative()
+        sequence, whole, part = load_saved_tensors(ctx)
+        grad_sequence = torch.empty_like(sequence)
+        grad_delay = sequence.new_empty(len(sequence), len(whole))
+        arguments = sequence, whole, part, ctx.past, grad, grad_sequence, grad_delay
+        shift = delay_rows.delay_kernels(grad.dtype).shift_back
+        run_kernel(shift, len(grad), *arguments, serial=sequence.numel() < _SMALL)
+        grad_past = grad_sequence[:, : ctx.past] if ctx.needs_input_grad[1] else None
+        return grad_sequence[:, ctx.past :], grad_past, grad_delay.sum(0)[:, None], None
+
+
+def _with_past(spk: Tensor, past: Tensor | None) -> tuple[Tensor, int]:
+    """The sequence that begins with `past`, and the number of its steps."""
+    if past is None:
+        return spk.contiguous(), 0
+    return torch.cat([past, spk], 1), past.shape[1]
+
+
+def _reject_second_derivative() -> None:
+    """Raise in a backward pass that makes a graph."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "a gradient of a gradient (create_graph=True) does not go through delayed synapses on "
+            "the CPU: take both derivatives with torch.func, as in torch.func.hessian."
+        )
+
+
 def _look_up(
-    sequence: Tensor, steps: int, outputs: int, max_delay: int, needs_parameters: bool
+    sequence: Tensor, steps: int, outputs: int, max_delay: int, learns: bool
 ) -> tuple[SpikeList | None, Way]:
     """The list of spikes of a sequence [B, S, N_in], and the kernel for its last `steps` steps.
 
     Gradients of parameters always need the list.
     """
     batch, _, inputs = sequence.shape
+    active = find_nonzeros(sequence.view(-1, inputs), sequence.numel())
+    assert active is not None
     work = DelayedWork(batch, steps, inputs, outputs, max_delay, sequence.dtype)
-    most = sequence.numel() if needs_parameters else work.most_spikes()
-    active = find_nonzeros(sequence.view(-1, inputs), most)
-    if active is None:
-        return None, Way.DENSE
-    way = work.choose(active.count, with_steps=not needs_parameters)
-    if way is Way.DENSE and not needs_parameters:
+    way = work.choose(active.count, with_steps=not learns)
+    if way is Way.DENSE and not learns:
         return None, way
     lanes = 1 if way is Way.STEPS else None
     return delay_rows.list_spikes(active, sequence, max_delay, lanes=lanes), way
-
-
-def _tensors_of(spikes: SpikeList | None) -> list[Tensor | None]:
-    return [] if spikes is None else [spikes.ends, spikes.places, spikes.values]

@@ -5,7 +5,6 @@ Its sums are those of many rows, bit for bit.
 
 import ctypes
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,19 +13,10 @@ from torch import Tensor
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native
 from nwavesdk.solvers.sparse.many_rows import DTYPE_NAMES, sparse_kernels
 
-__all__ = ["FEW_ROWS", "count_few_rows", "gather_few_gradient_rows", "gather_few_rows"]
+__all__ = ["FEW_ROWS", "gather_few_gradient_rows", "gather_few_rows"]
 
 FEW_ROWS = 64
 """Rows up to which a product is one of a few rows."""
-
-
-def count_few_rows(x: Tensor, most: int) -> int:
-    """The number of non-zeros of a few rows x [R, N_in]; if above `most`, maybe a smaller one."""
-    x, stride = _with_dense_rows(x)
-    rows, inputs = x.shape
-    call = _few_rows_kernels(x.dtype).product
-    # Without outputs, the kernel only counts.
-    return int(call(x.data_ptr(), 0, 0, rows, stride, inputs, 0, most))
 
 
 def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] | None:
@@ -39,7 +29,7 @@ def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] 
     outputs = weight.shape[1]
     weight = weight.contiguous()
     out = torch.empty(rows, outputs, dtype=x.dtype)
-    call = _few_rows_kernels(x.dtype).product
+    call = _c_function("gather_few_rows", x.dtype, 5)
     addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr()
     count = call(*addresses, rows, stride, inputs, outputs, most)
     return (out, count) if count <= most else None
@@ -52,7 +42,7 @@ def gather_few_gradient_rows(x: Tensor, grad: Tensor) -> Tensor:
     outputs = grad.shape[1]
     grad = grad.contiguous()
     out = torch.empty(inputs, outputs, dtype=grad.dtype)
-    call = _few_rows_kernels(grad.dtype).gradient
+    call = _c_function("gather_few_gradient_rows", grad.dtype, 4)
     call(x.data_ptr(), grad.data_ptr(), out.data_ptr(), rows, stride, inputs, outputs)
     return out
 
@@ -72,23 +62,14 @@ def _with_dense_rows(x: Tensor) -> tuple[Tensor, int]:
 
 
 @cache
-def _few_rows_kernels(dtype: torch.dtype) -> SimpleNamespace:
-    """The C functions for a few rows: `product` and `gradient`."""
-    kernels = sparse_kernels(dtype)
-    return SimpleNamespace(
-        product=_c_function(kernels.gather_few_rows, dtype, numbers=5, returns="int64"),
-        gradient=_c_function(kernels.gather_few_gradient_rows, dtype, numbers=4, returns="void"),
-    )
-
-
-def _c_function(function: Any, dtype: torch.dtype, numbers: int, returns: str) -> Any:
+def _c_function(name: str, dtype: torch.dtype, numbers: int) -> Any:
     """A kernel of three addresses and some whole numbers, compiled for Python's ctypes."""
     addresses = [f"CPointer({DTYPE_NAMES[dtype]})"] * 3
     signature = ", ".join([*addresses, *["int64"] * numbers])
+    function = getattr(sparse_kernels(dtype), name)
     with COMPILE_LOCK:
-        compiled = compile_native(function, f"{returns}({signature})")
+        compiled = compile_native(function, f"int64({signature})")
     kinds = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * numbers
-    result = ctypes.c_int64 if returns == "int64" else None
-    call = ctypes.CFUNCTYPE(result, *kinds)(compiled.address)
+    call = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(compiled.address)
     call.compiled = compiled  # type: ignore[attr-defined]  # keeps the machine code in memory
     return call

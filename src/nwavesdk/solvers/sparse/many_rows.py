@@ -2,16 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.threads import run_jobs
-from nwavesdk.solvers.kernel_cache import load_python_kernels
+from nwavesdk.solvers.cpu.threads import run_kernel
+from nwavesdk.solvers.kernel_cache import package_kernels
 
 __all__ = [
     "DTYPE_NAMES",
@@ -21,6 +20,7 @@ __all__ = [
     "gather_weight_gradient",
     "listed_nonzeros",
     "nonzero_values",
+    "order_by_input",
     "sparse_kernels",
 ]
 
@@ -28,6 +28,9 @@ DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 _SMALL = 1 << 18  # values read or added below which threads cost more than they save
 _CACHED = 1 << 18  # values of the upstream gradient that stay in the second-level cache
 _PIECES = 32  # jobs of a weight gradient
+
+sparse_kernels = partial(package_kernels, "nwavesdk.solvers.sparse", "kernels")
+"""The functions of `kernels` by dtype."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,10 @@ class Nonzeros:
     values: Tensor | None
     count: int
 
-    def arrays(self) -> tuple[Any, Any, Any]:
-        """Words, start and values as numpy arrays for the kernels."""
-        values = None if self.values is None else self.values.numpy()
-        return self.words.numpy().view("uint64"), self.start.numpy(), values
+    def arguments(self, dtype: torch.dtype) -> tuple[Any, Tensor, Tensor, int]:
+        """Words, start, values and step, as the kernels take them."""
+        values = torch.ones(1, dtype=dtype) if self.values is None else self.values
+        return self.words.numpy().view("uint64"), self.start, values, int(self.values is not None)
 
 
 def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
@@ -59,8 +62,9 @@ def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
     words = x.new_empty(rows, -(-inputs // 64), dtype=torch.int64)
     counts = x.new_empty(rows, dtype=torch.int64)
     seen = torch.zeros(3, dtype=torch.int64)  # see `pack_bits`
-    arguments = x.numpy(), most, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
-    run_jobs(lambda i, j: kernels.pack_bits(i, j, *arguments), rows, serial=x.numel() < _SMALL)
+    bits = words.numpy().view("uint64")
+    serial = x.numel() < _SMALL
+    run_kernel(kernels.pack_bits, rows, x, most, bits, counts, seen, serial=serial)
     gave_up, has_other_values = seen[1:].tolist()
     if gave_up:
         return None
@@ -107,10 +111,9 @@ def listed_nonzeros(x: Tensor) -> Nonzeros:
 def nonzero_values(x: Tensor, words: Tensor, start: Tensor) -> Tensor:
     """The values of the non-zeros of x [R, N_in]; see `Nonzeros`."""
     values = x.new_empty(int(start[-1]))
-    kernels = sparse_kernels(x.dtype)
     bits = words.numpy().view("uint64")
-    arguments = x.contiguous().numpy(), bits, start.numpy(), values.numpy()
-    run_jobs(lambda i, j: kernels.pick_values(i, j, *arguments), len(x), serial=x.numel() < _SMALL)
+    pick = sparse_kernels(x.dtype).pick_values
+    run_kernel(pick, len(x), x, bits, start, values, serial=x.numel() < _SMALL)
     return values
 
 
@@ -119,10 +122,9 @@ def gather_product(active: Nonzeros, weight: Tensor) -> Tensor:
     rows = active.words.shape[0]
     outputs = weight.shape[1]
     out = weight.new_empty(rows, outputs)
-    arguments = *active.arrays(), weight.contiguous().numpy(), out.numpy()
-    kernels = sparse_kernels(weight.dtype)
+    add_rows = sparse_kernels(weight.dtype).sum_weight_rows
     serial = (active.count + rows) * outputs < _SMALL
-    run_jobs(lambda i, j: kernels.sum_weight_rows(i, j, *arguments), rows, serial=serial)
+    run_kernel(add_rows, rows, *active.arguments(weight.dtype), weight, out, serial=serial)
     return out
 
 
@@ -133,20 +135,33 @@ def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tenso
     `grad`; its jobs are pieces of the inputs.
     """
     rows, outputs = grad.shape
-    kernels = sparse_kernels(grad.dtype)
     serial = (active.count + rows) * outputs < _SMALL
     size = max(64, min(rows // 16, _CACHED // outputs))  # rows of a block
-    blocks = -(-rows // size)
-    words, start, values = active.arrays()
+    ends, order, moved, step = order_by_input(active, size, inputs, grad.dtype, serial=serial)
+    out = grad.new_empty(inputs, outputs)
+    by_inputs = _input_cuts(ends), size, active.start, ends, order, moved, step, grad, out
+    kernel = sparse_kernels(grad.dtype).sum_gradient_rows
+    run_kernel(kernel, _PIECES, *by_inputs, serial=serial)
+    return out
+
+
+def order_by_input(
+    active: Nonzeros, size: int, inputs: int, dtype: torch.dtype, *, serial: bool
+) -> tuple[Any, Any, Tensor, int]:
+    """The non-zeros in the order of inputs, for each block of `size` rows.
+
+    Returns:
+        Ends, order and moved values, as the kernel of the same name writes them, and their step.
+    """
+    words, start, values, step = active.arguments(dtype)
+    blocks = -(-(len(start) - 1) // size)
     ends = np.empty((blocks, inputs), np.int64)
     order = np.empty(active.count, np.uint32)
-    moved = None if values is None else grad.new_empty(active.count).numpy()
-    by_rows = size, words, start, values, ends, order, moved
-    run_jobs(lambda i, j: kernels.order_by_input(i, j, *by_rows), blocks, serial=serial)
-    out = grad.new_empty(inputs, outputs)
-    by_inputs = _input_cuts(ends), size, start, ends, order, moved, grad.numpy(), out.numpy()
-    run_jobs(lambda i, j: kernels.sum_gradient_rows(i, j, *by_inputs), _PIECES, serial=serial)
-    return out
+    moved = torch.empty_like(values) if step else values
+    order_blocks = sparse_kernels(dtype).order_by_input
+    arguments = size, words, start, values, step, ends, order, moved
+    run_kernel(order_blocks, blocks, *arguments, serial=serial)
+    return ends, order, moved, step
 
 
 def _input_cuts(ends: Any) -> Any:
@@ -157,10 +172,3 @@ def _input_cuts(ends: Any) -> Any:
     cuts[0] = 0
     cuts[-1] = ends.shape[1]
     return cuts
-
-
-@cache
-def sparse_kernels(dtype: torch.dtype) -> Any:
-    """The functions of `kernels`, compiled when they are called."""
-    text = files("nwavesdk.solvers.sparse").joinpath("kernels.py").read_text("utf-8")
-    return load_python_kernels(f"sparse_{DTYPE_NAMES[dtype]}", text)

@@ -3,9 +3,8 @@
 Forward, the sparse product adds up the rows of the weight that the non-zeros choose. The weight's
 gradient adds up rows of the upstream gradient in the same way. Each sum runs in the order of
 inputs, or of rows, so results do not depend on the number of threads. Whether the sparse or the
-dense product is taken depends only on the shapes, the number of non-zeros and the crossover table
-(`crossover`). Saved for backward is one bit per input value, and the non-zeros themselves where one
-of them is not 1.
+dense product is taken depends only on the shapes and the number of non-zeros (`limits`). Saved for
+backward is one bit per input value, and the non-zeros themselves where one of them is not 1.
 """
 
 from collections.abc import Callable
@@ -18,14 +17,13 @@ from torch.autograd import forward_ad
 
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import load_saved_tensors
-from nwavesdk.solvers.sparse.crossover import Limits, active_table
 from nwavesdk.solvers.sparse.few_rows import (
     FEW_ROWS,
-    count_few_rows,
     gather_few_gradient_rows,
     gather_few_rows,
 )
 from nwavesdk.solvers.sparse.finite import is_finite
+from nwavesdk.solvers.sparse.limits import Limits, sparse_limits
 from nwavesdk.solvers.sparse.many_rows import (
     DTYPE_NAMES,
     Nonzeros,
@@ -99,7 +97,7 @@ def is_sparse_operand(weight: Tensor, dtype: torch.dtype) -> bool:
 def spike_product(
     x: Tensor, weight: Tensor, nonzeros: int | None = None, *, always: bool = False
 ) -> Tensor:
-    """`x @ weight`, by the product that is faster according to the crossover table.
+    """`x @ weight`, by the product that is faster according to `sparse_limits`.
 
     A weight that is not finite is left to the dense product, in which 0 · inf is NaN. In the
     weight's gradient, an upstream gradient that is not finite reaches only the weights of active
@@ -142,22 +140,18 @@ def list_product(x: Tensor, weight: Tensor) -> Tensor:
     if not is_finite(weight):
         return x.to_dense() @ weight
     keep_large_blocks()
-    product: Tensor = _SparseProduct.apply(x, weight, x, listed_nonzeros(x), True, True)
-    return product
+    active = listed_nonzeros(x)
+    out = gather_product(active, weight.detach())
+    if torch.is_grad_enabled() and weight.requires_grad:
+        out = _attach_graph(x, weight, [out], active, True)
+    return out.view(*x.shape[:-1], weight.shape[1])
 
 
 def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> Limits:
-    """The most non-zeros of x with which each product is sparse.
-
-    Of a few rows, the gradient is sparse only where the product with a graph is.
-    """
+    """The most non-zeros of x with which each product is sparse; see `spike_product`."""
     if always:
         return Limits(x.numel(), x.numel(), x.numel())
-    rows = x.numel() // max(x.shape[-1], 1)
-    limits = active_table().limits(rows, *weight.shape)
-    if rows <= FEW_ROWS and limits.forward_with_graph < 0:
-        limits = limits._replace(weight_gradient=-1)
-    return limits
+    return sparse_limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
 
 
 def most_nonzeros(limits: Limits, x: Tensor, weight: Tensor) -> int:
@@ -191,37 +185,44 @@ def product_within(
     most_forward = limits.forward_with_graph if has_graph else limits.forward
     most_gradient = limits.weight_gradient if has_graph and weight.requires_grad else -1
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    if rows.shape[0] > FEW_ROWS:
-        return _product_of_many_rows(x, weight, most_forward, most_gradient, nonzeros)
-    if most_forward < 0 or (nonzeros is not None and nonzeros > most_forward):
+    is_few = rows.shape[0] <= FEW_ROWS
+    most = most_forward if is_few else max(most_forward, most_gradient)
+    if most < 0 or (nonzeros is not None and nonzeros > most):
         return x @ weight
-    found = gather_few_rows(rows, weight, most_forward)
-    # The weight is checked last: most inputs with too many non-zeros never ask for it.
-    if found is None or not is_weight_finite():
-        return x @ weight
-    out, count = found
+
+    active = None
+    if is_few:
+        product = gather_few_rows(rows, weight, most)
+        # The weight is checked last: most inputs with too many non-zeros never ask for it.
+        if product is None or not is_weight_finite():
+            return x @ weight
+        out, count = product
+    else:
+        active = _find_nonzeros(rows, weight, most)
+        if active is None:
+            return x @ weight
+        out, count = _multiply(rows, weight, active, most_forward), active.count
+
     if has_graph:
-        out = _apply_few_rows(rows, weight, [out], count <= most_gradient)
+        is_gradient_sparse = count <= most_gradient
+        listed = active if is_gradient_sparse else None
+        out = _attach_graph(rows, weight, [out], listed, is_gradient_sparse)
     return out if x.ndim == 2 else out.view(*x.shape[:-1], weight.shape[1])
 
 
-def _product_of_many_rows(
-    x: Tensor, weight: Tensor, most_forward: int, most_gradient: int, nonzeros: int | None
-) -> Tensor:
-    most = max(most_forward, most_gradient)
-    if most < 0 or (nonzeros is not None and nonzeros > most) or not is_finite(weight):
-        return x @ weight
+def _find_nonzeros(rows: Tensor, weight: Tensor, most: int) -> Nonzeros | None:
+    """The non-zeros of many rows; None if there are too many or the weight is not finite."""
+    if not is_finite(weight):
+        return None
     keep_large_blocks()
-    flat = x.detach().reshape(-1, x.shape[-1])
-    active = find_nonzeros(flat.contiguous(), most)
-    if active is None:
-        return x @ weight
-    is_forward_sparse = active.count <= most_forward
-    is_gradient_sparse = active.count <= most_gradient
-    product: Tensor = _SparseProduct.apply(
-        x, weight, flat, active, is_forward_sparse, is_gradient_sparse
-    )
-    return product
+    return find_nonzeros(rows.detach().contiguous(), most)
+
+
+def _multiply(rows: Tensor, weight: Tensor, active: Nonzeros, most: int) -> Tensor:
+    """The product of many rows without a graph, sparse up to a number of non-zeros."""
+    if active.count > most:
+        return rows.detach() @ weight.detach()
+    return gather_product(active, weight.detach())
 
 
 def spike_product_and_nonzeros(
@@ -234,20 +235,18 @@ def spike_product_and_nonzeros(
     """
     limits = product_limits(x, weight, always=always)
     most = max(limits.forward_with_graph, limits.weight_gradient)
-    if most < 0 or not is_finite(weight):
+    rows = x.reshape(-1, x.shape[-1])
+    active = _find_nonzeros(rows, weight, most) if most >= 0 else None
+    if active is None:
         return x @ weight, None
-    keep_large_blocks()
-    flat = x.reshape(-1, x.shape[-1])
-    active = find_nonzeros(flat.contiguous(), most)
-    if active is None or active.count > limits.forward_with_graph:
-        return x @ weight, active
-    return gather_product(active, weight).view(*x.shape[:-1], weight.shape[1]), active
+    out = _multiply(rows, weight, active, limits.forward_with_graph)
+    return out.view(*x.shape[:-1], weight.shape[1]), active
 
 
 def weight_gradient(
     x: Tensor, grad: Tensor, active: "Nonzeros | None" = None, *, always: bool = False
 ) -> Tensor:
-    """`xᵀ @ grad` [N_in, N_out], by the product that is faster according to the table.
+    """`xᵀ @ grad` [N_in, N_out], by the product that is faster according to `sparse_limits`.
 
     Args:
         x: Input [R, N_in].
@@ -255,13 +254,9 @@ def weight_gradient(
         active: The non-zeros of x, if they have been looked up.
         always: Whether to take the sparse product at any density.
     """
-    limit = x.numel()
-    if not always:
-        limit = active_table().limits(x.shape[0], x.shape[1], grad.shape[1]).weight_gradient
-    if active is None and limit >= 0 and len(x) <= FEW_ROWS:
-        if count_few_rows(x, limit) > limit:
-            return x.t() @ grad
-        return gather_few_gradient_rows(x, grad)
+    limit = (
+        x.numel() if always else sparse_limits(len(x), x.shape[1], grad.shape[1]).weight_gradient
+    )
     if active is None and limit >= 0:
         active = find_nonzeros(x.contiguous(), limit)
     if active is None or active.count > limit:
@@ -270,82 +265,57 @@ def weight_gradient(
 
 
 class _SparseProduct(torch.autograd.Function):
-    """The product of many rows."""
+    """The graph of a product that has been computed; it is in the list `product`.
+
+    Many rows save the non-zeros in `active`, one bit per value, in place of x.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
-        flat: Tensor,
-        active: Nonzeros,
-        is_forward_sparse: bool,
+        product: list[Tensor],
+        active: Nonzeros | None,
         is_gradient_sparse: bool,
     ) -> Tensor:
-        ctx.shape = x.shape
-        ctx.count = active.count
-        ctx.is_gradient_sparse = is_gradient_sparse
-        saved: list[Tensor | None] = [weight if ctx.needs_input_grad[0] else None]
-        if ctx.needs_input_grad[1]:
-            saved += [active.words, active.start, active.values] if is_gradient_sparse else [x]
-        ctx.save_for_backward(*saved)
-        detached = weight.detach()
-        out = gather_product(active, detached) if is_forward_sparse else flat @ detached
-        return out.view(*x.shape[:-1], weight.shape[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        _reject_second_derivative()
-        weight, *saved = load_saved_tensors(ctx)
-        grad = grad.reshape(-1, grad.shape[-1])
-        grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight.t()).view(ctx.shape)
-        if ctx.needs_input_grad[1] and ctx.is_gradient_sparse:
-            words, start, values = saved
-            active = Nonzeros(words, start, values, ctx.count)
-            grad_weight = gather_weight_gradient(active, grad.contiguous(), ctx.shape[-1])
-        elif ctx.needs_input_grad[1]:
-            grad_weight = saved[0].reshape(-1, ctx.shape[-1]).t() @ grad
-        return grad_x, grad_weight, None, None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004  # torch gives all arguments
-        _reject_forward_mode()
-
-
-class _FewRowsProduct(torch.autograd.Function):
-    """The graph of a product of a few rows, which is in the list `product`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, product: list[Tensor], is_gradient_sparse: bool
-    ) -> Tensor:
         needs_x, needs_weight, *_ = ctx.needs_input_grad
-        ctx.save_for_backward(x if needs_weight else None, weight if needs_x else None)
+        saved: list[Tensor | None] = [weight if needs_x else None]
+        if needs_weight:
+            saved += [x] if active is None else [active.words, active.start, active.values]
+        ctx.save_for_backward(*saved)
+        ctx.inputs = x.shape[-1]
+        ctx.count = None if active is None else active.count
         ctx.is_gradient_sparse = is_gradient_sparse
         return product[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         _reject_second_derivative()
-        x, weight = load_saved_tensors(ctx)
+        weight, *saved = load_saved_tensors(ctx)
         grad_x = None if weight is None else grad @ weight.t()
         grad_weight = None
-        if x is not None:
-            grad_weight = (
-                gather_few_gradient_rows(x, grad) if ctx.is_gradient_sparse else x.t() @ grad
-            )
-        return grad_x, grad_weight, None, None
+        if ctx.count is not None:
+            words, start, values = saved
+            active = Nonzeros(words, start, values, ctx.count)
+            grad_weight = gather_weight_gradient(active, grad.contiguous(), ctx.inputs)
+        elif saved and ctx.is_gradient_sparse:
+            grad_weight = gather_few_gradient_rows(saved[0], grad)
+        elif saved:
+            grad_weight = saved[0].t() @ grad
+        return grad_x, grad_weight, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:  # noqa: ARG004  # torch gives all arguments
-        _reject_forward_mode()
+        raise RuntimeError(
+            "forward-mode derivatives go only through the dense product: "
+            'build the synapses with product="dense".'
+        )
 
 
 # Without the transforms of torch.func, which never reach it, the base of `apply` does the same in
 # half of the time.
-_apply_few_rows: Callable[..., Tensor] = super(torch.autograd.Function, _FewRowsProduct).apply
+_attach_graph: Callable[..., Tensor] = super(torch.autograd.Function, _SparseProduct).apply
 
 
 def _reject_second_derivative() -> None:
@@ -354,10 +324,3 @@ def _reject_second_derivative() -> None:
             "a gradient of a gradient (create_graph=True) goes only through the dense product: "
             'build the synapses with product="dense".'
         )
-
-
-def _reject_forward_mode() -> None:
-    raise RuntimeError(
-        "forward-mode derivatives go only through the dense product: "
-        'build the synapses with product="dense".'
-    )

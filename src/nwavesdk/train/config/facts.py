@@ -6,7 +6,7 @@ import it when they run.
 
 import os
 import platform
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,6 @@ from nwavesdk.train.config.fields import Count, NotNegative
 
 if TYPE_CHECKING:
     from nwavesdk.chip import Profile
-    from nwavesdk.solvers.sparse.crossover import CrossoverTable
 
 __all__ = ["ArithmeticConfig", "Facts", "Origin"]
 
@@ -31,16 +30,6 @@ class ArithmeticConfig(FrozenModel):
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         description="Threads of torch and of our kernels."
     )
-    crossovers: dict[str, Any] = Field(
-        description="Densities below which sparse products are used; "
-        "see `nwavesdk.solvers.sparse.crossover`."
-    )
-
-    def table(self) -> "CrossoverTable":
-        """The crossover table."""
-        from nwavesdk.solvers.sparse.crossover import CrossoverTable
-
-        return CrossoverTable.of(self.crossovers, "the run's config")
 
 
 class Origin(FrozenModel):

@@ -221,7 +221,7 @@ def complete(config: RunConfig, facts: "Facts", arithmetic: "ArithmeticConfig") 
     Args:
         config: The choices with the defaults of the recipe and the values from the data.
         facts: The facts about the data.
-        arithmetic: The threads and crossovers of the run.
+        arithmetic: The threads of the run.
     """
     values: dict[str, Any] = {"machine": {"threads": arithmetic.threads}}
     schedule = schedule_of(config)

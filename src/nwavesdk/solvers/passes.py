@@ -1,0 +1,100 @@
+"""Passes: a forward and a backward pass, with all that is fixed between two calls.
+
+The autograd function in `sweep` runs them. A neuron layer keeps those of the serial solver on the
+CPU from call to call (`cpu.serial.SerialPasses`); every other call makes its own, `ProblemPasses`.
+Both have these attributes, and the methods `problem`, `forward` and `backward`:
+
+- spec: neuron, surrogate and options of backward;
+- n_states, n_saved: number of states, and of values that a step saves;
+- is_recurrent: whether the problem is recurrent;
+- reads_states, reads_spikes: whether backward reads the states before the first step, and spikes;
+- chain: from the gradients of the constants [C, B, N] to those of what learns; None if nothing
+  learns, and the backward pass then does not compute them.
+"""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from nwavesdk.solvers.problem import PassResult, Problem, ProblemGradient, ResultGradient
+
+__all__ = ["Backward", "Chain", "Forward", "ProblemPasses", "sum_over_batch"]
+
+Forward = Callable[[Problem, bool, bool], PassResult]
+Backward = Callable[[Problem, PassResult, ResultGradient, bool, bool], ProblemGradient]
+Chain = Callable[[Tensor], Sequence[Tensor]]
+
+
+class ProblemPasses:
+    """The passes of a solver that takes a `Problem`.
+
+    Args:
+        problem: The problem, of which tensors with a graph are not kept.
+        forward: The forward pass: `(problem, needs_membrane, needs_saved) -> PassResult`.
+        backward: The adjoint, see `backward_serial`.
+        learns_constants: Whether the constants need gradients.
+    """
+
+    reads_states = True
+
+    def __init__(
+        self, problem: Problem, forward: Forward, backward: Backward, *, learns_constants: bool
+    ) -> None:
+        self.spec = problem.spec
+        self.saves = problem.saves
+        # Copies: parameters may change in place before backward.
+        self.constants = tuple(constant.detach().clone() for constant in problem.constants)
+        self.n_states = len(problem.states)
+        self.n_saved = len(problem.program.saved)
+        self.is_recurrent = problem.recurrent is not None
+        self.reads_spikes = self.is_recurrent
+        self.chain: Chain | None = sum_over_batch if learns_constants else None
+        self._forward = forward
+        self._backward = backward
+
+    def problem(
+        self, x: Tensor, states: Sequence[Tensor], recurrence: Sequence[Tensor] = ()
+    ) -> Problem:
+        """The problem of a call."""
+        return Problem(self.spec, x, tuple(states), self.constants, *recurrence, saves=self.saves)
+
+    def forward(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        recurrence: Sequence[Tensor],
+        needs_membrane: bool,
+        needs_saved: bool,
+    ) -> PassResult:
+        """Run without a graph; for the arguments see `sweep.run_passes`."""
+        return self._forward(self.problem(x, states, recurrence), needs_membrane, needs_saved)
+
+    def backward(
+        self,
+        saved: Sequence[Tensor],
+        states: Sequence[Tensor],
+        recurrence: Sequence[Tensor],
+        spikes: Tensor,
+        grads: ResultGradient,
+        may_overwrite: bool,
+    ) -> ProblemGradient:
+        """The adjoint of `forward`.
+
+        Args:
+            saved: `PassResult.saved`.
+            states: The states before the first step, if `reads_states`.
+            recurrence: The weights and the spikes before the first step, if `is_recurrent`.
+            spikes: The spikes of the forward pass, if `reads_spikes`.
+            grads: Gradients of the result.
+            may_overwrite: Whether ∂L/∂x may be written over `saved[0]`.
+        """
+        # Of the charge, only device and dtype are read.
+        problem = self.problem(saved[0], states, recurrence)
+        result = PassResult(spikes, None, (), tuple(saved))
+        learns_constants = self.chain is not None
+        return self._backward(problem, result, grads, learns_constants, may_overwrite)
+
+
+def sum_over_batch(grad_constants: Tensor) -> Sequence[Tensor]:
+    """The gradients of constants, each [N], from those of each batch element [C, B, N]."""
+    return grad_constants.sum(1).unbind()
