@@ -153,7 +153,7 @@ class Program:
         self._value_gradients = [gradients[node] for node in inputs]
         self._constant_gradients = [gradients.get(node) for node in neuron.constant_nodes]
 
-        # Arguments of the texts. `_choose_saved` needs the constants, and its result the names.
+        # Names of the arguments of the texts. `_choose_saved` reads `_constants`, set before it.
         taken = set(RESERVED)
         self._charge, *self._states = _distinct([neuron.step.charge, *neuron.states], taken)
         constants = _distinct([f"constant_{name}" for name in neuron.constants], taken)

@@ -147,8 +147,8 @@ class Fluctuation:
         elif edge.is_dense:
             return edge.fan_in
         else:
-            # With weights of 1, the charge is the sum of a target's inputs, by masks and strides,
-            # and at borders of space and time. Squares are summed, as in the variance of charges.
+            # With weights of 1, the charge is the sum of a target's inputs, which respects masks,
+            # strides and borders. Squares are summed, as in the variance of charges.
             set_charges(edge.module, torch.ones_like(edge.weight))
             powers = [self.driven.charge(x.square()).double() for x in self.inputs]
             power = torch.cat([part.flatten(2).flatten(0, 1) for part in powers]).mean(0)
