@@ -305,7 +305,9 @@ def test_a_module_that_would_count_padding_is_rejected():
     with pytest.raises(RuntimeError, match="Block holds a module that keeps statistics of its in"):
         net(draw_input(), LENGTHS)
     net.eval()(draw_input(), LENGTHS)
-    with pytest.raises(TypeError, match="Tuple in a SpikingSequential must give a tensor, got tup"):
+    with pytest.raises(
+        TypeError, match="Tuple in a SpikingSequential must return a tensor, got tup"
+    ):
         SpikingSequential(Tuple())(draw_input())
 
 
@@ -321,7 +323,7 @@ class Tuple(nn.Module):
             (4, F),
             LENGTHS,
             ValueError,
-            r"got an input of shape \[4, 16\]: leave them out for single",
+            r"got an input of shape \[4, 16\]: remove them for single",
         ),
         ((4, 9, F), LENGTHS, ValueError, "from 0 to the 9 steps of the input, got 1 to 19"),
         ((3, T, F), LENGTHS, ValueError, r"lengths have the shape \[4\], expected \[3\]"),
