@@ -23,7 +23,7 @@ class FilterBank:
     """Butterworth band-pass filters whose centers are in geometric progression.
 
     Center k is `lowest * (highest / lowest) ** (k / (count - 1))`. A band reaches to the geometric
-    means with the neighboring centers, and equally far beyond the first and the last one, so that
+    means with the neighboring centers, and equally far beyond the first and last centers, so that
     neighboring bands meet where both pass half of the power. A bank of one filter reaches from
     `lowest` to `highest`.
 

@@ -2,7 +2,7 @@
 
 With `axis="inputs"`, `block` consecutive rows of a weight `[N_in, N_out]` share a sign in each
 column; with `axis="outputs"`, `block` consecutive columns share a sign in each row. Blocks do not
-overlap, and the last one may be smaller.
+overlap, and the last block may be smaller.
 """
 
 import torch

@@ -211,9 +211,9 @@ class NWaveModel:
         # Neurons of this library are filled after a call; other activations have hooks of torch.
         for name, module in self.net.named_modules():
             if isinstance(module, NeuronLayer):
-                self._activity[name] = neuron_hook(None, name)
-                self._activity[name].layer = module
-                self.activation_hooks.append(self._activity[name])
+                hook = self._activity[name] = neuron_hook(None, name)
+                hook.layer = module
+                self.activation_hooks.append(hook)
             elif isinstance(module, activations):
                 self.activation_hooks.append(neuron_hook(module, name))
 

@@ -225,7 +225,7 @@ def _refusal(path: str, module: torch.nn.Module, reason: str) -> ValueError:
     where = f"module {path!r} ({type(module).__name__})" if path else type(module).__name__
     return ValueError(
         f"step: {where} cannot be exported ({reason}), expected modules of torch and of nwavesdk "
-        "whose shapes do not depend on values: replace it by such modules."
+        "whose shapes do not depend on values: replace the module."
     )
 
 

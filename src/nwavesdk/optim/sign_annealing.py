@@ -251,7 +251,7 @@ def _edges_to_anneal(net: nn.Module) -> list[Edge]:
     for edge in edges:
         if parametrize.is_parametrized(edge.module, edge.key):
             raise RuntimeError(
-                f"SignAnnealing: {edge.name} is already parametrized: before a new one, call "
+                f"SignAnnealing: {edge.name} is already parametrized: before you build it, call "
                 "finish() of the SignAnnealing that holds it, or remove the parametrization."
             )
 

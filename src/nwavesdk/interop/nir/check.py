@@ -263,7 +263,7 @@ def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
     got: Array = tensor.detach().double().cpu().numpy()
     if got.size != expected.size:
         raise ValueError(
-            f"check: node {name!r} has the shape {list(expected.shape)}, and the net gives "
+            f"check: node {name!r} has the shape {list(expected.shape)}, got a net with the shape "
             f"{list(got.shape)}: pass the net of the file."
         )
     return got.reshape(expected.shape)

@@ -52,7 +52,7 @@ INPUT_KEY = "nwavesdk_input_shape"
 START = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Graph:
     """A flat graph; `order_graph` completes it.
 
@@ -131,15 +131,15 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
         )
 
     return Graph(
-        {name: read_node(name, node) for name, node in nodes.items()},
-        edges,
-        first,
-        last,
-        shape_in,
-        shape_out,
-        dt,
-        discretization,
-        dict(graph.metadata),
+        nodes={name: read_node(name, node) for name, node in nodes.items()},
+        edges=edges,
+        input=first,
+        output=last,
+        shape_in=shape_in,
+        shape_out=shape_out,
+        dt=dt,
+        discretization=discretization,
+        metadata=dict(graph.metadata),
     )
 
 

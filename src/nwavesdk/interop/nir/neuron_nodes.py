@@ -110,7 +110,7 @@ FORMS = (
 
 
 def layer_of(node: Node, graph: Graph, options: Mapping[str, Any]) -> NeuronLayer:
-    """The layer of a node; the first one in `FORMS` that has its constants.
+    """The layer of a node: the first layer in `FORMS` that has its constants.
 
     Args:
         node: A node of neurons, or Threshold.

@@ -261,7 +261,7 @@ def _add_unflatten(entry: Entry) -> Signal:
     if draft.nodes or entry.signal.names != (INPUT,):
         raise entry.refusal(
             "Unflatten within the net",
-            "no change of shape but Flatten, the only one of NIR",
+            "Flatten, the only change of shape that NIR has",
             "remove it, or put it first",
         )
 

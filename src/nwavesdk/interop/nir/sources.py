@@ -82,8 +82,8 @@ def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> Non
     discretization = choice("NIR", "discretization", graph.discretization, DISCRETIZATIONS)
     if DELAYED_RESET in allow and (source != "snntorch" or SOFT_RESET not in allow):
         raise ValueError(
-            f'NIR: allow={DELAYED_RESET!r} needs source="snntorch" and also {SOFT_RESET!r}: '
-            "remove it, or pass all of them."
+            f'NIR: allow={DELAYED_RESET!r} needs source="snntorch" and {SOFT_RESET!r} in allow: '
+            "pass them, or remove it."
         )
 
     marked = [name for name, node in graph.nodes.items() if node.reset == SUBTRACTION]
@@ -219,8 +219,8 @@ SOURCES = {
         "euler",
         (
             "writes the batch as a dimension of inputs and outputs: left out",
-            "writes time constants times dt: divided by the dt of {dt:g} s, which must be the one "
-            "given to its to_nir",
+            "writes time constants times dt: divided by the dt of {dt:g} s, which must be the dt "
+            "passed to its to_nir",
             "writes r of IF as a charge per step, and an input of CubaLIF as a jump of the "
             "current: read as r / dt and w_in = tau_syn / dt",
         ),
