@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import whole_number
@@ -9,19 +10,30 @@ from nwavesdk.internal.imports import require
 from nwavesdk.metrics.classes import correct_recordings
 
 if TYPE_CHECKING:
-    from torchmetrics import MeanMetric
+    from torchmetrics import Metric
 else:
-    MeanMetric = require("torchmetrics", "train").MeanMetric
+    Metric = require("torchmetrics", "train").Metric
 
 __all__ = ["SpikeAccuracy", "SpikeAccuracyPopulation"]
 
 
-class _CorrectShare(MeanMetric):
+class _CorrectShare(Metric):
     """Share of correct recordings among all recordings so far."""
 
-    is_differentiable = False  # type: ignore[assignment]  # the base knows neither
-    higher_is_better = True  # type: ignore[assignment]  # as above
+    is_differentiable = False
+    higher_is_better = True
     full_state_update = False
+    right: Tensor
+    number: Tensor
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in ("right", "number"):
+            self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def _count(self, correct: Tensor) -> None:
+        self.right += correct.sum()
+        self.number += len(correct)
 
     def compute(self) -> Tensor:
         """A scalar in [0, 1].
@@ -29,12 +41,11 @@ class _CorrectShare(MeanMetric):
         Raises:
             RuntimeError: If `update` was not called.
         """
-        if not self.weight:
+        if not self.number:
             raise RuntimeError(
                 f"{type(self).__name__} has no batch: call update(spk, targets) before compute()."
             )
-        share: Tensor = super().compute()
-        return share
+        return self.right / self.number
 
 
 class SpikeAccuracy(_CorrectShare):
@@ -44,7 +55,6 @@ class SpikeAccuracy(_CorrectShare):
         settings: Arguments of `torchmetrics.Metric`.
 
     Example:
-        >>> import torch
         >>> metric = SpikeAccuracy()
         >>> metric.update(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]), torch.tensor([0, 1]))
         >>> metric.update(torch.tensor([[[1.0, 0.0]]]), torch.tensor([1]))
@@ -52,18 +62,16 @@ class SpikeAccuracy(_CorrectShare):
         tensor(0.6667)
     """
 
-    def update(  # type: ignore[override]  # each metric has its own arguments
-        self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None
-    ) -> None:
+    def update(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Add a batch: output spikes `[B, T, C]`, class indices `[B]` and lengths `[B]`.
 
         Raises:
             TypeError: As `accuracy`.
             ValueError: As `accuracy`.
         """
-        # Spikes that do not have three dimensions are rejected for any number of classes.
+        # Spikes of another rank are rejected with any number of classes.
         num_classes = spk.shape[2] if spk.ndim == 3 else 1
-        super().update(correct_recordings(spk, targets, num_classes, lengths).float())
+        self._count(correct_recordings(spk, targets, num_classes, lengths))
 
 
 class SpikeAccuracyPopulation(_CorrectShare):
@@ -77,7 +85,6 @@ class SpikeAccuracyPopulation(_CorrectShare):
         ValueError: If `num_classes` is not a whole number above 0.
 
     Example:
-        >>> import torch
         >>> metric = SpikeAccuracyPopulation(num_classes=2)
         >>> metric.update(torch.tensor([[[1.0, 1.0, 1.0, 0.0]]]), torch.tensor([0]))
         >>> metric.compute()
@@ -88,13 +95,11 @@ class SpikeAccuracyPopulation(_CorrectShare):
         super().__init__(**settings)
         self.num_classes = whole_number("SpikeAccuracyPopulation", "num_classes", num_classes)
 
-    def update(  # type: ignore[override]  # each metric has its own arguments
-        self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None
-    ) -> None:
+    def update(self, spk: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Add a batch: spikes `[B, T, O]`, group after group, classes `[B]` and lengths `[B]`.
 
         Raises:
             TypeError: As `accuracy_population`.
             ValueError: As `accuracy_population`.
         """
-        super().update(correct_recordings(spk, targets, self.num_classes, lengths).float())
+        self._count(correct_recordings(spk, targets, self.num_classes, lengths))

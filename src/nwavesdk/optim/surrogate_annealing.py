@@ -242,9 +242,11 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
         name: layer for name, layer in find_edges(net).layers.items() if not layer.neuron.is_readout
     }
 
-    is_list = isinstance(names, list | tuple | set | frozenset)
-    wanted = {*layers} if names is None else {*map(str, names)}
-    if not (is_list or names is None) or not wanted or not wanted <= layers.keys():
+    wanted = {*layers}
+    if names is not None:
+        is_list = isinstance(names, list | tuple | set | frozenset)
+        wanted = {*map(str, names)} if is_list else set()
+    if not wanted or not wanted <= layers.keys():
         raise ValueError(
             f"{_OWNER}: layers must be a list of names of neuron layers of {type(net).__name__}, "
             f"got {shown(names)}: it has {list(layers) or 'none'}."
