@@ -244,7 +244,7 @@ def test_compiled_norms_give_the_same(kind):
 
 
 STEP = torch.zeros(B, C)
-PARTS = "give the whole sequence after prepare_net.* call eval.* or use StepBatchNorm"
+PARTS = "pass the whole sequence after prepare_net.* call eval.* or use StepBatchNorm"
 
 
 @pytest.mark.parametrize("kind", ["plain", "tdBN", "TEBN"])

@@ -321,7 +321,7 @@ class Tuple(nn.Module):
             (4, F),
             LENGTHS,
             ValueError,
-            r"got an input of shape \[4, 16\]: leave them out for single",
+            r"got an input of shape \[4, 16\]: remove them for single",
         ),
         ((4, 9, F), LENGTHS, ValueError, "from 0 to the 9 steps of the input, got 1 to 19"),
         ((3, T, F), LENGTHS, ValueError, r"lengths have the shape \[4\], expected \[3\]"),

@@ -12,7 +12,7 @@ __all__ = ["PastSynapse"]
 
 
 class PastSynapse(Synapse):
-    """Base of synapses whose charge depends on the inputs of earlier steps.
+    """Base of synapses with a charge that depends on the inputs of earlier steps.
 
     The state is the inputs of the last `past_steps` steps, [B, past_steps, *features], the most
     recent one last; None, which is silence, from `prepare_net` to the first call.
@@ -39,18 +39,21 @@ class PastSynapse(Synapse):
         if self._past is None:
             return self._silence(steps)
         self._require_own_state()
+
         past = self._past
         if past.shape[0] != steps.shape[0]:
             raise RuntimeError(
                 f"{self._title} has state for a batch of {len(past)}, the input has {len(steps)}: "
                 "call prepare_net(model) before a new batch."
             )
+
         expected = (steps.shape[0], self.past_steps, *steps.shape[2:])
         if past.shape != expected:
             raise RuntimeError(
                 f"{self._title} has a state of shape {list(past.shape)}, expected "
                 f"{list(expected)}: call prepare_net(model) before inputs of another shape."
             )
+
         return as_trainable(past.to(steps))
 
     def _keep_last(self, past: Tensor, steps: Tensor) -> None:

@@ -45,7 +45,7 @@ class RecurrentDelays(StoredDelays):
 
     @property
     def ring_steps(self) -> int:
-        """The number of past steps whose spikes a step reads."""
+        """The number of past steps from which a step reads spikes."""
         return self.max_delay + 1
 
     def forward(self, weights: Tensor) -> Tensor:

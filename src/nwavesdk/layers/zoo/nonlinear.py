@@ -39,7 +39,7 @@ def QIFLayer(
         v_critical: Membrane above which an undriven neuron fires [mV].
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -82,7 +82,7 @@ def EIFLayer(
         sharpness: Slope factor of the exponential [mV].
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -134,7 +134,7 @@ def AdExLayer(
         b: Adaptation to a spike [mV].
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -178,7 +178,7 @@ def IzhikevichLayer(
         c: Membrane after a spike [mV].
         d: Rise of the recovery after a spike.
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
