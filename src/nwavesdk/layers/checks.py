@@ -52,9 +52,9 @@ _Arguments = ParamSpec("_Arguments")
 def accept_other_spelling(
     init: Callable[Concatenate[_Layer, _Arguments], None],
 ) -> Callable[Concatenate[_Layer, _Arguments], None]:
-    """Let the constructor of a layer take `tau` for `taus`, `threshold` for `thresholds`, or back.
+    """Let a layer's constructor accept `tau` for `taus`, `threshold` for `thresholds`, or reverse.
 
-    Type checkers know the usual names only.
+    Type checkers accept the usual names only.
     """
 
     @wraps(init)

@@ -43,7 +43,7 @@ class StoredConstant:
         argument: Name of the layer's argument.
         kind: The values that it may have.
         is_plain: Whether it is stored unchanged. Otherwise, a positive constant is stored as its
-            logarithm, and a bounded one as the argument of a sigmoid.
+            logarithm, and a bounded constant as the argument of a sigmoid.
         is_persistent: Whether it is in the `state_dict`.
     """
 
@@ -286,7 +286,7 @@ class ConstantNeurons(StatefulNeurons):
         )
 
     def _stored_tensors(self) -> list[Tensor] | None:
-        """The stored constants; None if one is parametrized, which each read computes again."""
+        """The stored constants; None if torch computes one of them in each read (parametrized)."""
         # Every call reads the constants; `getattr` of a module takes longer.
         attributes = vars(self)
         stored = []
@@ -349,7 +349,7 @@ class ConstantNeurons(StatefulNeurons):
             self._check_values([getattr(self, key) for key in self._keys])
             return
 
-        # Reading the values takes longer than comparing them with the last checked ones.
+        # Reading the values takes longer than comparing them with the last checked values.
         if self._checked is not None and self._checked.are_unchanged(stored):
             return
         self._check_values(stored)

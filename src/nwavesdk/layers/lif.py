@@ -64,9 +64,9 @@ class LIFLayer(NeuronLayer):
              | (1 - s[t]) · u[t]        ("zero")
              | u[t]                     ("none")
 
-    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. A decay
-    exp(-dt/tau) that rounds to 0 is a neuron without memory, one that rounds to 1 has no leak.
-    Constants are stored in float32. A call in float64 uses them as they were given, unless they
+    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. If the
+    decay exp(-dt/tau) rounds to 0, a neuron has no memory; if it rounds to 1, it has no leak.
+    Constants are stored in float32. A call in float64 uses the values that were passed, unless they
     were learned or loaded.
 
     Args:

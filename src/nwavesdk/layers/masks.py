@@ -35,7 +35,7 @@ def keep_n_of_m(weight: Tensor, n: int, m: int, axis: int = 0) -> Tensor:
     Args:
         weight: Weights of any shape. Of synapses, [N_in, N_out]; of `nn.Linear`, [N_out, N_in].
         n: Number of weights that are kept in each group, by magnitude.
-        m: Size of a group; the last one may be smaller.
+        m: Size of a group; the last group may be smaller.
         axis: The axis along which groups are made. For synapses, axis 0 is the inputs.
 
     Returns:
@@ -76,7 +76,7 @@ def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Ten
         weight: Weights of any shape.
         block: Size of a block along each axis, or one number for all. Blocks at the end of an axis
             may be smaller.
-        share: Share of the blocks that is kept, above 0 and at most 1; at least one block is.
+        share: Share of the blocks that is kept, above 0 and at most 1; at least one block is kept.
 
     Returns:
         1 where a weight is kept, else 0, in the shape and dtype of `weight`.
@@ -102,7 +102,7 @@ def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Ten
         )
     sizes = [whole_number(owner, "block", size) for size in sizes]
 
-    # The sum of squares of each block: along each axis in turn, `size` values become one.
+    # The sum of squares of each block: `size` values are added along each axis in turn.
     energy = weight.square()
     for axis, size in enumerate(sizes):
         energy = _in_groups(energy.movedim(axis, -1), size, padding=0.0).sum(-1).movedim(-1, axis)
@@ -155,7 +155,7 @@ def copy_module(module: ModuleT) -> ModuleT:
 def without_graphs(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a module for copies and pickles, in which no tensor has a graph.
 
-    States and pruned parameters have one. torch rejects copies of such tensors.
+    States and pruned parameters have a graph. torch rejects copies of such tensors.
     """
     return {name: _without_graph(value) for name, value in state.items()}
 

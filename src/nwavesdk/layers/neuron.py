@@ -434,7 +434,7 @@ class NeuronLayer(ConstantNeurons):
             self._update_call_settings()
 
     def _use_device(self, device: str, *, was_fixed: bool) -> None:
-        """Set the device; warn if `spike_grad` has no effect on it, and had one before."""
+        """Set the device; warn if this makes `spike_grad` ineffective."""
         self.check_device(device)
         self.device = device
 

@@ -53,7 +53,7 @@ class LayerPlan:
 
     Attributes:
         passes: The passes that run; None if the call has to run `NeuronLayer._solve`.
-        learned: Positions of the constants that learn among the stored ones.
+        learned: Positions of the learned constants among the stored constants.
     """
 
     __slots__ = (
@@ -164,14 +164,14 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
         The result with spikes and membrane in the user's shape, or None if the call must run
         `NeuronLayer._solve`.
     """
-    # Only `_solve` reports calls to `on_call`.
+    # Plans read memory directly, so traced calls run `_solve`, which alone reports to `on_call`.
     if not is_plain(cur) or layer.on_call is not None:
         return None
     stored = layer._stored_tensors()
     if stored is None:
         return None
 
-    # The plan: one for each combination of input and modes that the passes depend on.
+    # A plan per shape and dtype of the input, gradient mode, number of threads and layout.
     attributes = vars(layer)
     has_grad = _is_grad_enabled()
     is_flat = len(attributes["features"]) == 1
@@ -203,7 +203,7 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
         cur = layout.flatten(cur)
         states = states if before is None else tuple(map(layout.flatten, before))
 
-    # A node in the graph only where a gradient is wanted: without one, a step takes less time.
+    # A node in the graph takes time, so it is made only where a gradient is wanted.
     needs_membrane = needs_membrane and not passes.is_readout
     needs_graph = has_grad and (
         cur.requires_grad or plan.learned or _need_gradients(*states, *recurrence)

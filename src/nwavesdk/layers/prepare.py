@@ -37,7 +37,7 @@ DIVERGED = "training diverged; lower the learning rate and go back to an earlier
 
 
 class SelfPreparing(nn.Module):
-    """Base of modules whose calls prepare themselves until `prepare_net` is called.
+    """Base of modules that prepare themselves in each call until `prepare_net` is called.
 
     Attributes:
         _is_prepared: Whether a call may start without preparation: `prepare_net` was called, or

@@ -67,7 +67,7 @@ class Record:
         if hasattr(self.spk, "nonzeros"):
             spk.nonzeros = self.spk.nonzeros  # type: ignore[attr-defined]  # see NeuronLayer
 
-        # A read-out returns one tensor twice: it stays one leaf.
+        # A read-out returns the same tensor twice, which becomes a single leaf.
         mem = spk if self.mem is self.spk else self.mem.detach().requires_grad_()
         return replace(self, spk=spk, mem=mem)
 

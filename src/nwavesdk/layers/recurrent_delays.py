@@ -54,7 +54,7 @@ class RecurrentDelays(StoredDelays):
         return (kernel.to(weights.dtype) * weights).flatten(0, 1)
 
     def require_reference(self, solver: str) -> None:
-        """Raise a RuntimeError unless `solver` is the one that runs recurrent delays."""
+        """Raise a RuntimeError unless `solver` is the reference, which runs recurrent delays."""
         if solver != "reference":
             raise RuntimeError(
                 f"{self._owner} run on the reference solver only, got solver {solver!r}: set "

@@ -43,7 +43,7 @@ class StatefulNeurons(Prepared):
 
     @property
     def page(self) -> Page:
-        """The page of the neuron; a class with several pages chooses one."""
+        """The page of the neuron; a class with several pages chooses among them."""
         raise NotImplementedError(
             f"{type(self).__name__} has no page: use @neuron to make a layer."
         )
@@ -63,7 +63,7 @@ class StatefulNeurons(Prepared):
     def has_finite_state(self) -> bool:
         for state in self._states or ():
             values = state.detach()
-            # The sum is quick, but finite numbers may have an infinite one.
+            # The sum is quick, but may overflow for finite numbers.
             if not (math.isfinite(values.sum().item()) or bool(values.isfinite().all())):
                 return False
         return True

@@ -179,7 +179,7 @@ class TemporalConv(PastSynapse):
         tail = ", ".join([str(self.in_channels), *names])
         remedy = "the sizes of consecutive layers must match"
         if self.in_channels == 1 and x.ndim == len(self.kernel) + 2:
-            remedy = "a sequence without channels needs one, as in x.unsqueeze(2)"
+            remedy = "add a dimension for the channel, as in x.unsqueeze(2)"
         elif not self.kernel and x.ndim > 3:
             remedy = "join the features of a step, as nn.Flatten() does, or pass a kernel"
 
@@ -221,7 +221,7 @@ class TemporalConv(PastSynapse):
             past = past[:, ::dilation]
             dilation = 1
 
-        # [B, T + past, *features, C]: one copy brings the past and the channels to their place.
+        # [B, T + past, *features, C]: a single copy joins the past and moves the channels last.
         window = torch.cat([past, steps], 1)
         if self.kernel:
             return self._convolve_features(window, weight, bias, dilation)

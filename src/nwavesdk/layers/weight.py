@@ -174,7 +174,7 @@ class EffectiveWeight:
 
 
 def _needs_no_graph(weight: Tensor) -> bool:
-    """Whether no gradient is wanted, not even a forward-mode one, which the weight may carry."""
+    """Whether no gradient is wanted, neither backward nor forward mode (the weight may be dual)."""
     has_gradient = torch.is_grad_enabled() and weight.requires_grad
     return not has_gradient and forward_ad._current_level < 0
 
@@ -224,8 +224,8 @@ class _EffectiveProduct(torch.autograd.Function):
         return grad_x, grad_weight, None, None
 
 
-# `Function.apply` prepares each call for the transforms of torch.func. Without one, its base does
-# the same in half of the time.
+# `Function.apply` prepares each call for the transforms of torch.func. Outside of them, the `apply`
+# of its base class does the same in half of the time.
 _apply_in_eager: Callable[..., Tensor] = super(torch.autograd.Function, _Effective).apply
 _apply_product: Callable[..., Tensor] = super(torch.autograd.Function, _EffectiveProduct).apply
 

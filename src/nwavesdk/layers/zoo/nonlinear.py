@@ -1,7 +1,7 @@
 """Neurons that make their own upstroke, in mV: QIF, EIF, AdEx and Izhikevich's.
 
-All are integrated by the explicit Euler method, whose parabolas overshoot far below rest: in steps
-of 1 ms, a membrane below -125 mV (Izhikevich) or -260 mV (QIF) rebounds into a false spike.
+All are integrated by the explicit Euler method. With a parabola, it overshoots far below rest: in
+steps of 1 ms, a membrane below -125 mV (Izhikevich) or -260 mV (QIF) rebounds into a false spike.
 """
 
 # mypy: disable-error-code="no-untyped-def, arg-type"
