@@ -20,7 +20,7 @@ from nwavesdk.layers.weight import parameter_of
 
 __all__ = ["DelayOptions", "DelayRange", "StoredDelays", "delay_range"]
 
-# float32 stores delays up to here to 1/256 of a step.
+# Up to this limit, float32 stores delays with a precision of 1/256 step.
 _MAX_STEPS = 1 << 16
 # A delay in seconds this near to a whole number of steps is that number [steps].
 _ROUNDING = 1e-6
