@@ -10,7 +10,7 @@ from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import ARRAYS, INDEX
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.apply.predictions import WRITERS
-from nwavesdk.train.config.facts import ArithmeticConfig, Facts
+from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.nets import NetPage
 from nwavesdk.train.run_folder import RunFolder
 
@@ -97,12 +97,6 @@ $facts
 The Python file that builds the net: the page of a preset, or the file of `--net`.
 
 $page
-
-### `arithmetic`
-
-What decides the last digits of the weights, so that a resumed run continues bit for bit.
-
-$arithmetic
 
 ## `$model`
 
@@ -215,7 +209,6 @@ def _files() -> str:
         "folder": "\n".join(_folder_rows(names)),
         "facts": _fields(Facts),
         "page": _fields(NetPage),
-        "arithmetic": _fields(ArithmeticConfig),
         "results": "\n".join(_result_rows()),
         "suffixes": _listed(WRITERS),
         "arrays": _listed(ARRAYS),

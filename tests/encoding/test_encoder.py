@@ -170,7 +170,7 @@ def test_state_is_checked():
     assert torch.equal(encoder(x), encoder(x))  # each whole sequence starts again
     prepare_net(encoder)
     encoder(draw(2, 3, 4))
-    with pytest.raises(RuntimeError, match=r"steps of shape \[2, 4\], got one of \[5, 4\]: call"):
+    with pytest.raises(RuntimeError, match=r"steps of shape \[2, 4\], got \[5, 4\]: call"):
         encoder(draw(5, 3, 4))
     with pytest.raises(ValueError, match="lengths belong to sequences"):
         encoder(draw(2, 4), torch.tensor([1, 1]))

@@ -71,7 +71,7 @@ def test_arguments_are_checked():
         encode_rate(torch.tensor([[torch.nan]]), 3)
     with pytest.raises(ValueError, match="got -1 to -1: rates are in Hz"):
         encode_poisson(torch.tensor([[-1.0]]), 3)
-    with pytest.raises(ValueError, match=r"got the shape \[2\]: give n_steps"):
+    with pytest.raises(ValueError, match=r"got the shape \[2\]: pass n_steps"):
         encode_rate(torch.zeros(2))
     with pytest.raises(TypeError, match="generator must be a torch.Generator, got 3"):
         encode_rate(torch.zeros(1, 2), 3, 3)

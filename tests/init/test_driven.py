@@ -51,7 +51,7 @@ def test_front_ends_and_synapses_drive_their_layers_and_read_outs_none(read_out)
 
 
 def test_charge_that_is_added_up_is_rejected():
-    words = r"LIFSynapse 'a': its charge does not reach a neuron layer unchanged.*one by one"
+    words = r"LIFSynapse 'a': its charge does not reach a neuron layer unchanged.*alone"
     with pytest.raises(RuntimeError, match=words):
         find_driven_layers(Sum(), X)
 

@@ -344,7 +344,7 @@ def test_models_are_checked():
         with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
             loss([])
     with pytest.raises(
-        ValueError, match="LIFSynapse has no weights of a chip's modules: give a limit"
+        ValueError, match="LIFSynapse has no weights of a chip's modules: pass a limit"
     ):
         weight_magnitude_loss(LIFSynapse(2, 2), limit=None)
     with pytest.raises(ValueError, match="limit must be a finite number above 0"):

@@ -38,7 +38,7 @@ def test_parse_names_the_parameters_that_a_surrogate_takes():
         parse("atan(slope=3)")
     with pytest.raises(ValueError, match="straight_through does not take: expected none"):
         parse("straight_through(1)")
-    with pytest.raises(ValueError, match="has a parameter twice: give each once"):
+    with pytest.raises(ValueError, match="has a parameter twice: pass each parameter once"):
         parse("atan(alpha=1, alpha=2)")
 
 

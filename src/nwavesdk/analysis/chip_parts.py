@@ -18,9 +18,8 @@ from nwavesdk.deploy.chip_series import Count, Tile
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
-from nwavesdk.train.config.facts import ArithmeticConfig
-from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.fit.net_file import NetChoice
+from nwavesdk.train.fit.threads import use_threads
 
 __all__ = ["count_on_ray", "count_part", "part_sizes"]
 
@@ -35,7 +34,7 @@ class Part(NamedTuple):
     net: NetChoice | None
     seeds: tuple[int, ...]
     tile: Tile
-    arithmetic: ArithmeticConfig
+    threads: int
 
 
 def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
@@ -52,7 +51,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
     page = config.page.model_dump() if config.net.name == "file" else None
 
     def count(seeds: Sequence[int], tile: Tile) -> Tensor:
-        arithmetic = current_arithmetic()
+        threads = torch.get_num_threads()
         counts: dict[int, Tensor] = {}
 
         def store_counts(first: int, result: Callable[[], list[int]]) -> None:
@@ -62,10 +61,10 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
                 raise BrokenRunError(f"{printable(folder)}: {error}") from error
 
         parts = [
-            (first, Part(folder, page, tuple(seeds[first : first + size]), tile, arithmetic))
+            (first, Part(folder, page, tuple(seeds[first : first + size]), tile, threads))
             for first, size in part_sizes(len(seeds), tile.chips)
         ]
-        with on_ray(address, arithmetic.threads) as workers:
+        with on_ray(address, threads) as workers:
             finish_all(workers, count_part, parts, store_counts)
         return torch.cat([counts[first] for first, _ in parts])
 
@@ -75,7 +74,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
 def count_part(part: Part) -> list[int]:
     """The number of correct recordings of each chip of a part."""
     chip_run = ChipRun.open(part.run, net=part.net)
-    with use_arithmetic(part.arithmetic):
+    with use_threads(part.threads):
         counts: list[int] = chip_run.count_right(part.seeds, part.tile).tolist()
     return counts
 

@@ -1,4 +1,4 @@
-"""What a neuron does in one step: its page, read as a graph, and the adjoint derived from it."""
+"""A step of a neuron: its page, read as a graph, and the adjoint that is derived from the graph."""
 
 from nwavesdk.dynamics.lif import H1_PAGES, LIF_PAGES
 from nwavesdk.dynamics.neuron import Neuron, TorchMaths, torch_function

@@ -1,8 +1,20 @@
-"""The adjoint of a step, derived from its graph, and what a forward pass must save for it.
+"""The adjoint of a step, the values to save for it, and program texts, derived from its graph.
 
-Reverse mode: every node passes the gradient of the loss with respect to itself on to its inputs,
-times a partial derivative. A contribution that flows through one branch of a `where` carries that
-choice along and is exactly 0 when the branch is not taken, whatever the partials of the branch are.
+`Program` of `nwavesdk.dynamics.program` calls the four parts of this file, in this order:
+
+- `derive_adjoint` adds the backward pass to the graph (reverse mode): from the results to the
+  inputs, each node multiplies the gradient of the loss with respect to itself by its partial
+  derivatives, and adds the products to the gradients of its inputs.
+- `find_saved` searches for the fewest values that a forward pass must save for backward.
+- `guarded_results` rewrites the step so that autograd computes the same gradients.
+- `function_text` writes some nodes of the graph as a Python function.
+
+A new operation needs no change here: its text, its partial derivatives and its cost are in
+`OPERATIONS` of `nwavesdk.dynamics.graph`.
+
+A gradient that flows through one branch of a `where` has a *choice*: the condition, and whether it
+must be true or false. If the branch is not taken, the gradient is exactly 0. Without the choice, it
+could be NaN, because 0 times an infinite partial derivative of the branch is NaN.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -24,40 +36,54 @@ __all__ = [
     "unused_name",
 ]
 
-# A condition and whether it must be true or false; None: always.
+# The node of a condition, and whether it must be true or false; None: always.
 Choice = tuple[int, bool] | None
 
-# Names that a text, or the kernel around it, gives a meaning. `sigma` and `k0`… are the derivative
-# of the surrogate and its parameters.
+# `find_saved` compares all sets of nodes up to this number, and above it the sets of few nodes.
+MAX_SETS = 50_000
+
+# Names with a meaning in a text, or in the kernel around it. `sigma` and `k0`… are the surrogate's
+# derivative and parameters.
 RESERVED = {
-    *("m", "spike", "surrogate", "held", "decay", "real", "index", "where", "abs", "pow"),
-    *("exp", "log", "sqrt", "tanh", "sin", "cos", "floor", "np", "tl", "triton"),
-    *("sigma", *(f"k{i}" for i in range(16))),
+    "m",
+    "spike",
+    "surrogate",
+    "held",
+    "decay",
+    "real",
+    "index",
+    "where",
+    "abs",
+    "pow",
+    "exp",
+    "log",
+    "sqrt",
+    "tanh",
+    "sin",
+    "cos",
+    "floor",
+    "np",
+    "tl",
+    "triton",
+    "sigma",
+    *(f"k{i}" for i in range(16)),
 }
 
 
-# Up to this many sets, all nodes may be saved; above it, those that the page names.
-MAX_SETS = 50_000
-
-
-def unused_name(name: str, taken: Collection[str]) -> str:
-    """The name, with underscores behind it if it is taken."""
-    while name in taken:
-        name += "_"
-    return name
-
-
 def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
-    """The constant nodes that value nodes take, and those among `nodes`, in the order of first use.
+    """The constants that solvers get, in the order of first use.
 
-    A solver gets their values: expressions of constants are computed once per call.
+    They are the constant nodes among `nodes` and among the inputs of value nodes. So an expression
+    of constants alone, such as `decay(tau)`, is computed once per call, not in each step.
 
     Args:
         graph: The graph.
-        nodes: What is to be computed.
+        nodes: Nodes to compute.
     """
     wanted = list(nodes)
     users = [node for node in graph.needed_for(wanted) if not graph.is_constant(node)]
+
+    # From the last user to the first, so that the first user of a constant stays in the dictionary.
     first_use = {
         constant: user
         for user in reversed(users)
@@ -65,16 +91,22 @@ def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
         if graph.is_constant(constant)
     }
     constants = {*first_use, *(node for node in wanted if graph.is_constant(node))}
-    numbered = [node for node in constants if graph.number_of(node) is None]
-    return sorted(numbered, key=lambda node: (first_use.get(node, node), node))
+
+    # Numbers are written into the text.
+    constants = {node for node in constants if graph.number_of(node) is None}
+    return sorted(constants, key=lambda node: (first_use.get(node, node), node))
+
+
+# Choices of branches, and operations with infinite derivatives
 
 
 def _nested(graph: Graph, outer: Choice, inner: tuple[int, bool]) -> tuple[int, bool]:
-    """The choice that is taken if both are."""
+    """The choice that holds if both hold."""
     return inner if outer is None else _joined(graph, "and", [outer, inner])
 
 
 def _joined(graph: Graph, op: str, choices: list[tuple[int, bool]]) -> tuple[int, bool]:
+    """The choice that holds if all (`op` is `"and"`) or any (`"or"`) of the choices hold."""
     if len(choices) == 1:
         return choices[0]
     result, *others = (c if is_true else graph.add("not", c) for c, is_true in choices)
@@ -83,17 +115,26 @@ def _joined(graph: Graph, op: str, choices: list[tuple[int, bool]]) -> tuple[int
     return result, True
 
 
+def _where(graph: Graph, choice: tuple[int, bool], value: int, otherwise: int) -> int:
+    """The node of a value where a choice holds, and of another value elsewhere."""
+    condition, is_true = choice
+    branches = (value, otherwise) if is_true else (otherwise, value)
+    return graph.add("where", condition, *branches)
+
+
 def _is_unbounded(graph: Graph, node: int) -> bool:
     """Whether the partial derivatives of an operation may be infinite."""
     op, inputs, _ = graph.nodes[node]
     number = graph.number_of(inputs[1]) if op in ("**", "/") else None
     if number is None:
         return OPERATIONS[op].unbounded_in is not None
+
+    # Powers below 1 are infinitely steep at a base of 0. A divisor that is a number may only be 0.
     return number < 1 if op == "**" else not number
 
 
 def _descend_from_unbounded(graph: Graph) -> set[int]:
-    """The nodes that such an operation computes, or that are computed from it."""
+    """The unbounded operations, and all nodes that are computed from them."""
     descendants: set[int] = set()
     for node, (_, inputs, _) in enumerate(graph.nodes):
         if _is_unbounded(graph, node) or descendants.intersection(inputs):
@@ -101,71 +142,79 @@ def _descend_from_unbounded(graph: Graph) -> set[int]:
     return descendants
 
 
+# The adjoint
+
+
 class _Accumulator:
-    """Sums of the gradients of nodes."""
+    """The gradient of each node as a sum of contributions."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.below_unbounded = _descend_from_unbounded(graph)
-        # Contributions by node: the choice under which they count, and the node of the product.
-        self.parts: dict[int, list[tuple[Choice, int]]] = {}
+        # Contributions by node: the choice under which they are not 0, and the node of the product.
+        self.contributions: dict[int, list[tuple[Choice, int]]] = {}
 
-    def give(self, node: int, choice: Choice, gradient: int) -> None:
-        self.parts.setdefault(node, []).append((choice, gradient))
+    def add(self, node: int, choice: Choice, gradient: int) -> None:
+        """Add a contribution to the gradient of a node."""
+        self.contributions.setdefault(node, []).append((choice, gradient))
 
-    def take(self, node: int) -> tuple[Choice, int] | None:
-        """The sum for a node, and the choice under which it is not 0."""
+    def pop_sum(self, node: int) -> tuple[Choice, int] | None:
+        """The choice under which the sum for a node is not 0, and the sum; None if it is empty."""
+        # Contributions under one choice are added first, so each choice needs one `where`.
         sums: dict[Choice, int] = {}
-        for choice, gradient in self.parts.pop(node, []):
+        for choice, gradient in self.contributions.pop(node, []):
             earlier = sums.get(choice)
             sums[choice] = gradient if earlier is None else self.graph.plus(earlier, gradient)
         if len(sums) < 2:
             return next(iter(sums.items()), None)
 
-        first, *others = (self.choose(choice, gradient) for choice, gradient in sums.items())
+        total, *others = (self.masked(choice, gradient) for choice, gradient in sums.items())
         for other in others:
-            first = self.graph.plus(first, other)
+            total = self.graph.plus(total, other)
+
+        # Zeros of the masks stay zeros if no unbounded operation is between inputs and node.
         if node not in self.below_unbounded or None in sums:
-            return None, first
-        return _joined(self.graph, "or", [choice for choice in sums if choice]), first
+            return None, total
+        return _joined(self.graph, "or", [choice for choice in sums if choice]), total
 
     def total(self, node: int) -> int | None:
-        """The sum for a node, 0 where its choice is not taken; None if nothing reaches it."""
-        taken = self.take(node)
-        return None if taken is None else self.choose(*taken)
+        """The sum for a node, 0 where its choice does not hold; None if it is empty."""
+        summed = self.pop_sum(node)
+        return None if summed is None else self.masked(*summed)
 
-    def choose(self, choice: Choice, gradient: int) -> int:
+    def masked(self, choice: Choice, gradient: int) -> int:
+        """The gradient, with 0 where its choice does not hold."""
         if choice is None:
             return gradient
-        condition, is_true = choice
-        zero = self.graph.number(0)
-        branches = (gradient, zero) if is_true else (zero, gradient)
-        return self.graph.add("where", condition, *branches)
+        return _where(self.graph, choice, gradient, self.graph.number(0))
 
 
 def derive_adjoint(step: Step, detach_reset: bool) -> dict[int, int | None]:
     """Derive the adjoint of a step.
 
-    Gradients of results are new inputs of the graph: see `gradient_input`.
+    The gradients with respect to the results are new inputs of the graph: see `gradient_input`.
 
     Args:
-        step: The step. Its graph gets further nodes.
-        detach_reset: Whether gradients through `held` are dropped.
+        step: The step. Nodes are added to its graph.
+        detach_reset: Whether no gradient flows through `held`.
 
     Returns:
         For the charge, each state and each constant that solvers get, the node of the gradient of
-        the loss; None where it is 0.
+        the loss; None if the gradient is 0.
     """
     graph = step.graph
     results = [*step.results]
     constants = constant_inputs(graph, results)
     sums = _Accumulator(graph)
     for state, node in zip(step.states, step.after, strict=True):
-        sums.give(node, None, gradient_input(graph, state))
-    sums.give(step.results[0], None, gradient_input(graph))
+        sums.add(node, None, gradient_input(graph, state))
+    sums.add(step.results[0], None, gradient_input(graph))
+
+    # In this order, the gradient of a node is complete before it is passed on.
     for node in reversed(graph.needed_for(results)):
         if not graph.is_constant(node) and graph.nodes[node].op != "input":
             _pass_back(graph, sums, node, detach_reset)
+
     names = (step.charge, *step.states, *step.constants)
     inputs = [graph.add("input", value=name) for name in names]
     values = [node for node in inputs if not graph.is_constant(node)]
@@ -173,99 +222,55 @@ def derive_adjoint(step: Step, detach_reset: bool) -> dict[int, int | None]:
 
 
 def gradient_input(graph: Graph, state: str | None = None) -> int:
-    """Node of the gradient of a state after the step, or of the output.
+    """Node of the gradient with respect to a state after the step, or to the output.
 
     The output is the spike, or the first state of a read-out.
     """
-    # No name of a page has a space.
+    # Names on a page have no spaces, so none is equal to this name.
     return graph.add("input", value=f"grad of {state or 'the output'}")
 
 
 def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool) -> None:
-    """Give the inputs of a node their part of its gradient."""
+    """Add the gradient of a node, times its partial derivatives, to the gradients of its inputs."""
     op, inputs, _ = graph.nodes[node]
-    taken = sums.take(node)
-    if taken is None or (op == "held" and detach_reset):
+    summed = sums.pop_sum(node)
+    if summed is None or (op == "held" and detach_reset):
         return
-    choice, g = taken
+
+    choice, g = summed
     if op == "where":
         condition, *branches = inputs
         for branch, is_true in zip(branches, (True, False), strict=True):
-            sums.give(branch, _nested(graph, choice, (condition, is_true)), g)
+            sums.add(branch, _nested(graph, choice, (condition, is_true)), g)
         return
+
     for i, partial in zip(inputs, OPERATIONS[op].partials, strict=True):
         if graph.number_of(i) is None:
-            sums.give(i, choice, partial(graph, g, node, *inputs))
+            sums.add(i, choice, partial(graph, g, node, *inputs))
 
 
-# The step under autograd
-
-
-def guarded_results(step: Step) -> list[int]:
-    """The results of a step, made so that autograd gives them the gradients of the adjoint.
-
-    Autograd multiplies the gradient 0 of a branch that is not taken by partial derivatives, which
-    may be infinite. So operations that serve one branch alone get 1 where it is not taken.
-    Conditions have no gradient and stay as they are.
-    """
-    graph = step.graph
-    order = graph.needed_for([*step.results])
-    uses = _choices_of_uses(step, order)
-    guarded: dict[int, int] = {}
-    for node in order:
-        op, inputs, value = graph.nodes[node]
-        if graph.is_condition(node) or graph.is_constant(node):
-            guarded[node] = node
-            continue
-        new = [guarded[i] for i in inputs]
-        choices = [choice for choice in uses.get(node, ()) if choice is not None]
-        if choices and None not in uses[node] and _is_unbounded(graph, node):
-            condition, is_true = _joined(graph, "or", choices)
-            position = OPERATIONS[op].unbounded_in
-            assert position is not None
-            branches = [new[position], graph.number(1)]
-            new[position] = graph.add("where", condition, *branches[:: 1 if is_true else -1])
-        guarded[node] = graph.add(op, *new, value=value)
-    return [guarded[node] for node in step.results]
-
-
-def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
-    """The choices under which the gradient of each node is not 0; None is always."""
-    graph = step.graph
-    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
-    for node in reversed(order):
-        choices = uses.get(node, set())
-        inputs = graph.nodes[node].inputs
-        if graph.nodes[node].op == "where":
-            condition, *branches = inputs
-            for branch, is_true in zip(branches, (True, False), strict=True):
-                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
-                uses.setdefault(branch, set()).update(nested)
-        elif not graph.is_condition(node):
-            for i in inputs:
-                uses.setdefault(i, set()).update(choices)
-    return uses
-
-
-# What is saved
+# Saved values
 
 
 def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> tuple[int, ...]:
-    """The smallest set of nodes that a forward pass must save to compute others in backward.
+    """The smallest set of nodes that a forward pass must save to compute other nodes in backward.
 
-    A state before a step is known if its value after the step before can be computed from what that
-    step saved. Among sets of one size, the one with the least to compute again is taken. Of a long
-    page, not all sets are compared.
+    Backward has the saved values of this step and of the step before. From the values of the step
+    before, it recalls the states before this step. Among sets of equal size, the set with the
+    cheapest computation in backward is taken. For a long page, only sets of few nodes are compared.
 
     Args:
         step: The step.
-        wanted: Nodes of the adjoint, or of the step, that are to be computed.
+        wanted: Nodes of the adjoint, or of the step, to compute in backward.
         given: Nodes that the set must contain.
     """
     graph = step.graph
     wanted = list(wanted)
     given = tuple(given)
     charge = step.input(step.charge)
+
+    # Constants are known, conditions are not numbers, and `held` and the spike follow from their
+    # inputs. A state before the step is recalled, not saved, unless the step does not change it.
     candidates = [
         node
         for node in graph.needed_for([*step.results])
@@ -275,20 +280,22 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         and graph.nodes[node].op not in {"held", "spike"}
         and (graph.nodes[node].op != "input" or node == charge or node in step.after)
     ]
-    # With these, the charge and all states after the step can be saved.
-    firsts = {
+
+    # The charge and the states after the step are always enough, so they are among the few.
+    preferred = {
         charge,
         *step.names,
         *step.after,
-        *(i for n in step.results for i in graph.nodes[n].inputs),
+        *(i for node in step.results for i in graph.nodes[node].inputs),
     }
-    few = [node for node in candidates if node in firsts]
+    few = [node for node in candidates if node in preferred]
+
     is_enough = sufficiency_test(step)
     for size in range(len(step.states) + 2):
-        chosen = candidates if comb(len(candidates), size) <= MAX_SETS else few
+        compared = candidates if comb(len(candidates), size) <= MAX_SETS else few
         costs = {
             given + more: _recall_cost(step, wanted, given + more)
-            for more in combinations(chosen, size)
+            for more in combinations(compared, size)
             if is_enough(wanted, given + more)
         }
         if costs:
@@ -297,20 +304,23 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
 
 
 def is_computed_from(graph: Graph, node: int, source: int) -> bool:
-    """Whether a node follows from another one and constants alone."""
+    """Whether a node follows from the node `source` and constants alone."""
     needed = graph.needed_for([node], frozenset([source]))
     return all(graph.nodes[i].op != "input" or graph.is_constant(i) for i in needed)
 
 
 def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], bool]:
-    """A function of nodes `wanted` and `saved`: whether backward can compute the former.
+    """A function `is_enough(wanted, saved)`: whether backward can compute the wanted nodes.
 
-    A state before the step must follow from what the step before has saved, and from no further
-    state. `find_saved` asks thousands of times: each answer ends at the first node out of reach.
+    A state before the step must follow from the values that the step before has saved, and from no
+    earlier state. `find_saved` calls the function thousands of times, so each call ends at the
+    first input that is not available, and constants are removed from the graph beforehand.
     """
     graph = step.graph
     charge = step.input(step.charge)
     after = dict(zip(map(step.input, step.states), step.after, strict=True))
+
+    # Without constants, which are always known.
     inputs = [[i for i in node.inputs if not graph.is_constant(i)] for node in graph.nodes]
 
     def needed_values(nodes: Iterable[int], saved: Collection[int]) -> Iterator[int]:
@@ -330,13 +340,15 @@ def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], b
                 return False
             if node in after:
                 recalled.append(after[node])
+
+        # In the step before, neither its charge nor its states before are available.
         return not any(node == charge or node in after for node in needed_values(recalled, saved))
 
     return is_enough
 
 
 def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:
-    """What computing `wanted` costs if `saved` is there."""
+    """The cost of computing `wanted` in backward if `saved` is available."""
     graph = step.graph
     saved = frozenset(saved)
     needed = graph.needed_for(wanted, saved)
@@ -356,7 +368,67 @@ def _cost(graph: Graph, nodes: Iterable[int]) -> int:
     )
 
 
-# Source text
+# The step under autograd
+
+
+def guarded_results(step: Step) -> list[int]:
+    """The results of a step in a form for which autograd computes the gradients of the adjoint.
+
+    If a branch is not taken, autograd multiplies its gradient 0 by partial derivatives, and an
+    infinite derivative gives NaN. So an unbounded operation that only such branches use gets the
+    input 1 in these cases: `where(u > 0, log(u), 0)` becomes
+    `where(u > 0, log(where(u > 0, u, 1)), 0)`. Conditions have no gradient and do not change.
+    """
+    graph = step.graph
+    order = graph.needed_for([*step.results])
+    uses = _choices_of_uses(step, order)
+    guarded: dict[int, int] = {}
+    for node in order:
+        op, inputs, value = graph.nodes[node]
+        if graph.is_condition(node) or graph.is_constant(node):
+            guarded[node] = node
+            continue
+
+        new_inputs = [guarded[i] for i in inputs]
+        choices = [choice for choice in uses.get(node, ()) if choice is not None]
+        if choices and None not in uses[node] and _is_unbounded(graph, node):
+            position = OPERATIONS[op].unbounded_in
+            assert position is not None
+            choice = _joined(graph, "or", choices)
+            new_inputs[position] = _where(graph, choice, new_inputs[position], graph.number(1))
+
+        guarded[node] = graph.add(op, *new_inputs, value=value)
+    return [guarded[node] for node in step.results]
+
+
+def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
+    """The choices under which the gradient of each node is not 0; None is always."""
+    graph = step.graph
+    uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
+
+    # All users of a node are before it in this order.
+    for node in reversed(order):
+        choices = uses.get(node, set())
+        inputs = graph.nodes[node].inputs
+        if graph.nodes[node].op == "where":
+            condition, *branches = inputs
+            for branch, is_true in zip(branches, (True, False), strict=True):
+                nested = {_nested(graph, choice, (condition, is_true)) for choice in choices}
+                uses.setdefault(branch, set()).update(nested)
+        elif not graph.is_condition(node):
+            for i in inputs:
+                uses.setdefault(i, set()).update(choices)
+    return uses
+
+
+# Program texts
+
+
+def unused_name(name: str, taken: Collection[str]) -> str:
+    """The name, with underscores behind it if it is taken."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def function_text(
@@ -375,13 +447,15 @@ def function_text(
     Args:
         graph: The graph.
         name: Name of the function.
-        arguments: Names of its arguments, by the nodes that they are.
+        arguments: Names of its arguments, by their nodes.
         results: Nodes that it returns; None is 0.
-        names: Names for nodes that have one in the user's source.
+        names: Names of nodes in the user's source; other nodes are called `t` and their index.
         keep_held: Whether to call `held`, which changes nothing but gradients under autograd.
     """
     wanted = list(results)
     nodes = graph.needed_for([node for node in wanted if node is not None], frozenset(arguments))
+
+    # The text of a node in later lines: its name, or a number itself.
     text_of = dict(arguments)
     taken = {*arguments.values(), *RESERVED}
     lines = []
@@ -389,6 +463,7 @@ def function_text(
         op, inputs, value = graph.nodes[node]
         assert op != "input", f"{value} is not an argument"
         text = OPERATIONS[op].text.format(*(text_of[i] for i in inputs))
+
         if op == "number":
             text_of[node] = repr(value)
         elif op == "held":
@@ -397,6 +472,7 @@ def function_text(
             text_of[node] = unused_name(names.get(node, f"t{node}"), taken)
             taken.add(text_of[node])
             lines.append(f"    {text_of[node]} = {text}\n")
+
     returned = "".join(f"{'0.0' if node is None else text_of[node]}, " for node in wanted)
     head = f"def {name}({', '.join(arguments.values())}):\n"
     return f"{head}{''.join(lines)}    return ({returned.strip()})\n"

@@ -3,9 +3,9 @@
 Equal operations on equal values are one node, so the graph shares common terms. A node is constant
 if it is made of constants and numbers alone; all other nodes may differ between steps.
 
-A text is that of a program (see `nwavesdk.dynamics.program`). A partial derivative is a function
-that adds nodes to a graph: it takes the graph, the gradient of the result, the result and the
-inputs, and returns the gradient times the partial derivative.
+The text of an operation is part of a program text (see `nwavesdk.dynamics.program`). A partial
+derivative is a function that adds nodes to a graph: it takes the graph, the gradient of the result,
+the result and the inputs, and returns the gradient times the partial derivative.
 """
 
 import contextlib
@@ -22,13 +22,14 @@ Partial = Callable[..., int]
 
 
 class Operation(NamedTuple):
-    """What is known of an operation.
+    """The properties of an operation.
 
     Attributes:
         text: Its program text, with a pair of braces for each input.
-        partials: The partial derivative by each input; none of a choice and of a condition.
-        on_numbers: What it is computed by if all inputs are numbers, while a page is read.
-        cost: Of computing it again in backward, in units of an addition.
+        partials: The partial derivative with respect to each input; empty for `where`, which
+            `derive_adjoint` handles, and for conditions.
+        on_numbers: The function that computes it if all inputs are numbers, while a page is read.
+        cost: Cost of computing it again in backward, in units of an addition.
         unbounded_in: Position of the input that decides whether partial derivatives are finite;
             None if they always are.
         is_condition: Whether its result is true or false.
@@ -71,7 +72,7 @@ def _comparison(text: str, on_numbers: Callable[..., bool]) -> Operation:
     return Operation(text, on_numbers=on_numbers, is_condition=True)
 
 
-# Of the partial derivatives: the graph, the gradient, the result y, and the inputs a and b.
+# The partial derivatives take the graph, the gradient g, the result y, and the inputs a and b.
 OPERATIONS = {
     "input": Operation("", cost=0),
     "number": Operation("", cost=0),
@@ -150,7 +151,7 @@ OPERATIONS = {
     "or": Operation("{} | {}", is_condition=True),
     "not": Operation("{} == False", is_condition=True),
 }
-"""What pages are made of, by name."""
+"""The operations of pages by name."""
 
 
 class Node(NamedTuple):
@@ -184,25 +185,29 @@ class Graph:
     def add(self, op: str, *inputs: int, value: str | float | None = None) -> int:
         """The index of the node; an operation on numbers alone becomes a number.
 
-        A `where` whose condition compares numbers becomes the branch that is taken.
+        If the condition of a `where` compares numbers, the node is the branch that is taken.
         """
         operation = OPERATIONS[op]
         numbers = [self.number_of(i) for i in inputs]
         if operation.on_numbers and not operation.is_condition and None not in numbers:
+            # The reader reports an operation that remains, such as 1 / 0.
             with contextlib.suppress(ArithmeticError, ValueError):
                 return self.number(operation.on_numbers(*numbers))
+
         if op == "where":
             condition = self.nodes[inputs[0]]
             compare = OPERATIONS[condition.op].on_numbers
             numbers = [self.number_of(i) for i in condition.inputs]
             if compare and None not in numbers:
                 return inputs[1] if compare(*numbers) else inputs[2]
+
         key = (op, inputs, repr(value))  # by its text, 0.0 differs from -0.0
         if key not in self._index:
             self._index[key] = len(self.nodes)
             self.nodes.append(Node(op, inputs, value))
             is_leaf = op == "input"
             is_constant = value in self.constants if is_leaf else all(map(self.is_constant, inputs))
+
             # Backward decides whether the gradient of `held` flows, and a solver takes constants
             # as floating numbers: neither `held` nor a condition is constant.
             self._is_constant.append(is_constant and op != "held" and not operation.is_condition)
@@ -221,7 +226,7 @@ class Graph:
         return OPERATIONS[self.nodes[node].op].is_condition
 
     def number_of(self, node: int) -> float | None:
-        """The number that a node is, or None."""
+        """The value of a node that is a number; None for other nodes."""
         n = self.nodes[node]
         return n.value if n.op == "number" and isinstance(n.value, float) else None
 
@@ -245,11 +250,12 @@ class Graph:
                 return other
             if self.number_of(factor) == -1:
                 return self.minus(other)
+
         op, inputs, _ = self.nodes[a]
         return self.minus(self.times(inputs[0], b)) if op == "neg" else self.add("*", a, b)
 
     def needed_for(self, nodes: Iterable[int], known: Collection[int] = ()) -> list[int]:
-        """The nodes that must be computed for `nodes`, in order; those in `known` are there."""
+        """The nodes to compute for `nodes`, in order, if the values of `known` are available."""
         needed: set[int] = set()
         pending = list(nodes)
         while pending:
@@ -273,7 +279,7 @@ class Step:
         initial: Values of the states before the first step.
         after: Nodes of the states after the step.
         spike: Node of the spike, or None for a read-out.
-        names: Names that the source gives to nodes, for texts that people read.
+        names: Names of nodes in the source of the page, for readable texts.
     """
 
     name: str

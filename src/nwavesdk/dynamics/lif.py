@@ -38,8 +38,8 @@ def lif_none(x, v, *, tau: TimeConstant, threshold: Positive = 1.0):
     return s, u
 
 
-# The step with its spike fixed, as the map v -> max(a v + b, c): see `Neuron.carry`. The map before
-# the reset is v -> max(decay v + x, floor).
+# With its spike fixed, a step is the map v -> max(a v + b, c). These functions return a, b and c;
+# see `Neuron.carry`. Before the reset, the map is v -> max(decay v + x, floor).
 
 
 def carry_none(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
@@ -56,6 +56,8 @@ def carry_zero(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
     """The map of a neuron with a reset to zero."""
     has_spiked = s > 0.0
     a, b, c = decay.expand_as(x), x, torch.full_like(x, floor)
+
+    # After a spike, v is 0 whatever it was: the map max(0 v + 0, 0).
     return tuple(torch.where(has_spiked, 0.0, part) for part in (a, b, c))
 
 

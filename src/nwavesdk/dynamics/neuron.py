@@ -1,4 +1,4 @@
-"""Neurons that solvers run: the page, read, with its constants; program texts run by torch."""
+"""Neurons that solvers run: a page as a graph, with its constants; program texts run by torch."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ def torch_function(
         text: The text, see `nwavesdk.dynamics.program`.
         name: Name of the function.
         dtype: Dtype of numbers that meet no tensor.
-        names: What its other open names mean.
+        names: Values of its other open names.
 
     Example:
         >>> text = "def leak(v, ratio): return (m.exp(-ratio) * v,)"
@@ -80,13 +80,13 @@ def torch_function(
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """A neuron that solvers can run: its page as a graph, and what is declared in addition.
+    """A neuron that solvers can run: its page as a graph, and two optional declarations.
 
     A solver gets its constants as one value per neuron. Each is a constant of the page, or an
     expression of constants alone, such as `decay(tau)`, which is computed once per call.
 
-    Neurons are values: equal if their pages are, and pickled as graphs, without the function that
-    the page was.
+    Neurons are values: they are equal if their pages are equal, and they are pickled as graphs,
+    without the function of the user.
 
     Attributes:
         name: A Python identifier.
@@ -172,7 +172,7 @@ class Neuron:
         }
 
     def evaluate_constants(self, values: Mapping[str, Tensor], dt: float) -> tuple[Tensor, ...]:
-        """The constants that solvers get, in float64, with gradients for those of the page.
+        """The constants that solvers get, in float64, with gradients for the constants of the page.
 
         The only place where a time constant becomes a decay.
 
@@ -200,5 +200,5 @@ class Neuron:
         return hash(self.identity)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: without what is cached, as compiled functions do not pickle."""
+        """For copies and pickles: without cached values; compiled functions do not pickle."""
         return {name: vars(self)[name] for name in ("name", "step", "carry", "forgets")}

@@ -24,7 +24,7 @@ class Constant:
     """A constant of a page.
 
     Attributes:
-        kind: What values it may have.
+        kind: The values that it may have.
         default: Its default, or None.
 
     Example:
@@ -39,13 +39,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says.
+    """The content of a page.
 
     Attributes:
         source: Its text, without decorators.
         doc: Its docstring, or "".
         neuron: The neuron.
-        constants: The constants that a user gives, by name.
+        constants: The constants that a user sets, by name.
         takes_dt: Whether it has `dt`, which receives the length of a step.
 
     Example:
@@ -95,25 +95,30 @@ def read_page(
     if hasattr(function, "__wrapped__"):
         raise PageError(
             f"{function.__name__} has another decorator, which would have no effect, because a "
-            "page is read and never called: take the decorator away."
+            "page is read and never called: remove the decorator."
         )
+
     source = _source_of(function)
-    step = read_step(source, _scope_of(function), _place_of(function, source))
+    step = read_step(source, _scope_of(function), _location_of(function, source))
+
     hints = _hints_of(function)
     constants: dict[str, Constant] = {}
     for name in step.constants:
         default = inspect.signature(function).parameters[name].default
+        # `dt` without a default is not set by users: it gets the length of a step.
         if name == "dt" and default is inspect.Parameter.empty:
             continue
         kind = _kind_of(function, name, hints.get(name))
         constants[name] = Constant(kind, _default_of(function, name, default, kind))
+
     neuron = Neuron(function.__name__, step, carry, forgets)
     for name in neuron.decaying:
         if name not in constants or not constants[name].kind.is_time:
             raise PageError(
                 f"{function.__name__}: decay takes time constants, got decay({name}): "
-                f"annotate {name} as TimeConstant, or write what is meant with torch.exp."
+                f"annotate {name} as TimeConstant, or write the decay with torch.exp."
             )
+
     return Page(
         source=source,
         doc=inspect.getdoc(function) or "",
@@ -124,14 +129,17 @@ def read_page(
 
 
 def _source_of(function: types.FunctionType) -> str:
+    """The source text of a function from its `def`, without indentation."""
     with contextlib.suppress(OSError, TypeError):
         text = inspect.getsource(function)
+
         # Lines of a text within the function may begin further left.
         indent = text[: len(text) - len(text.lstrip())]
         lines = [line.removeprefix(indent) for line in text.splitlines(keepends=True)]
         first = next((i for i, line in enumerate(lines) if line.startswith("def ")), 0)
         source = "".join(lines[first:])
-        # From Python 3.13 on, the lines of a function made by exec() may be those of `python -c`.
+
+        # From Python 3.13 on, a function made by exec() may get lines of the text of `python -c`.
         name = function.__code__.co_name
         if name == "<lambda>" or re.match(rf"def\s+{name}\b", source):
             return source
@@ -141,7 +149,7 @@ def _source_of(function: types.FunctionType) -> str:
     )
 
 
-def _place_of(function: types.FunctionType, source: str) -> tuple[str, int] | None:
+def _location_of(function: types.FunctionType, source: str) -> tuple[str, int] | None:
     """The file of a function and the line of its `def`; None without a file."""
     file = function.__code__.co_filename
     if not Path(file).is_file():
@@ -151,7 +159,7 @@ def _place_of(function: types.FunctionType, source: str) -> tuple[str, int] | No
 
 
 def _scope_of(function: types.FunctionType) -> dict[str, Any]:
-    """What the free names of a function mean."""
+    """The values of the free names of a function."""
     closure = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # a name that gets its value later

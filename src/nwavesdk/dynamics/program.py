@@ -1,7 +1,7 @@
-"""`Program`: a neuron as texts that torch, numba and Triton run, with a choice of what is saved.
+"""`Program`: a neuron as texts that torch, numba and Triton run, and the values that they save.
 
 A program text is a plain Python function that returns a tuple. Its open names are `m` (the maths),
-`spike` and `surrogate`. Each machine gives them a meaning.
+`spike` and `surrogate`. Each machine has its own functions for them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,8 +25,8 @@ from nwavesdk.dynamics.neuron import Neuron
 __all__ = ["SAVES", "Program", "QueryText", "StepText", "program_of"]
 
 SAVES = ("gradient", "learning", "record")
-"""What a forward pass saves for: the gradients of charge and states; also those of the constants;
-also all that a record offers."""
+"""The purpose of saved values: gradients of the charge and the states; also the gradients of the
+constants; also the values of a record."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class StepText:
 
 @dataclass(frozen=True)
 class QueryText:
-    """What is computed from what steps have saved.
+    """The computation of values of a step from saved values.
 
-    `recall(*saved, *constants) -> recalled` gives some of the states after a step; they are the
-    states before the next one. Before the first step they are the initial states.
+    `recall(*saved, *constants) -> recalled` computes some of the states after a step, which are the
+    states before the next step. Before the first step, these are the initial states.
 
-    `query(*saved, *recalled, *constants, ...)` computes the rest. As `adjoint`, it takes `grad_s`
-    and the gradients of the states after the step in addition, and returns the gradients of the
+    `query(*saved, *recalled, *constants, ...)` computes all other values. As `adjoint`, it also
+    takes `grad_s` and the gradients of the states after the step, and returns the gradients of the
     charge, of the states before the step, and (if they are learned) of the constants.
 
     Attributes:
@@ -120,19 +120,19 @@ class QueryText:
 
 
 class Program:
-    """A neuron with a choice of what a forward pass saves.
+    """A neuron with the values that a forward pass saves.
 
     Args:
         neuron: The neuron.
         detach_reset: Whether no gradient flows through `held`.
         saves: One of `SAVES`.
-        keeps_z: Whether z, or a value that differs from it by a constant, must be the first value
-            that is saved.
+        keeps_z: Whether z, or a value that differs from it by a constant, must be the first saved
+            value.
 
     Attributes:
-        saved: Nodes of the values that are saved.
-        anchor: Position of the constant that z is below the first saved value, as for the threshold
-            in u - threshold; None if the first saved value is z or unrelated to it.
+        saved: Nodes of the saved values.
+        anchor: Position of the constant c if z is the first saved value minus c, as in
+            u - threshold; None if the first saved value is z or unrelated to it.
 
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
@@ -147,10 +147,13 @@ class Program:
         # Derivation adds nodes to the graph.
         self._step = replace(neuron.step, graph=deepcopy(neuron.step.graph))
         self._graph = self._step.graph
+
         gradients = derive_adjoint(self._step, detach_reset)
         inputs = [self._step.input(name) for name in (neuron.step.charge, *neuron.states)]
         self._value_gradients = [gradients[node] for node in inputs]
         self._constant_gradients = [gradients.get(node) for node in neuron.constant_nodes]
+
+        # Names of the arguments of the texts. `_choose_saved` reads `_constants`, set before it.
         taken = set(RESERVED)
         self._charge, *self._states = _distinct([neuron.step.charge, *neuron.states], taken)
         constants = _distinct([f"constant_{name}" for name in neuron.constants], taken)
@@ -162,7 +165,7 @@ class Program:
 
     @cached_property
     def step(self) -> StepText:
-        """The step, with what it saves."""
+        """The step, which also returns the saved values."""
         return StepText(
             name=self.neuron.name,
             text=self._step_text([*self._step.results], keep_held=False),
@@ -183,6 +186,7 @@ class Program:
             self._step.input(name): safe
             for name, safe in zip(names, (self._charge, *self._states), strict=True)
         }
+
         # The output of a read-out is its first state, which is then returned twice.
         after = results[-len(self._states) :]
         return function_text(
@@ -194,7 +198,7 @@ class Program:
             keep_held=keep_held,
         )
 
-    @cache  # noqa: B019  # programs are kept by `program_of` anyway
+    @cache  # noqa: B019  # `program_of` never drops a program anyway
     def adjoint(self, learns_constants: bool) -> QueryText:
         """The adjoint of the step."""
         nodes = [gradient_input(self._graph, name) for name in (None, *self.neuron.states)]
@@ -215,18 +219,21 @@ class Program:
         return self._query("query", [*self._step.after])
 
     def named_value(self, name: str) -> QueryText:
-        """A value to which the page gives that name; only if it was saved for a record."""
-        # The last one, if a name is assigned again.
-        *_, node = (node for node, given in self._step.names.items() if given == name)
+        """The value with that name on the page; only if it was saved for a record."""
+        # If a name is assigned again, the last value counts.
+        *_, node = (node for node, assigned in self._step.names.items() if assigned == name)
         return self._query("query", [node])
 
     def _query(
         self, name: str, results: list[int | None], more: dict[int, str] | None = None
     ) -> QueryText:
+        """The texts of a query for nodes; `more` names further arguments by their nodes."""
+        # States that do not follow from the values that the step has saved itself.
         wanted = [node for node in results if node is not None]
         needed = self._graph.needed_for(wanted, frozenset(self.saved))
         states = [self._step.input(state) for state in self.neuron.states]
         recalled = tuple(k for k, state in enumerate(states) if state in needed)
+
         saved = dict(zip(self.saved, self._saved_names, strict=True))
         before = {states[k]: self._states[k] for k in recalled}
         recall = function_text(
@@ -236,6 +243,7 @@ class Program:
             [self._step.after[k] for k in recalled],
             self._step.names,
         )
+
         return QueryText(
             name=self.neuron.name,
             recall=recall if recalled else "",
@@ -253,27 +261,35 @@ class Program:
             results=len(results),
         )
 
-    # What is saved
+    # Saved values
 
     def _choose_saved(self, saves: str, keeps_z: bool) -> tuple[int, ...]:
-        """The values to save. Those for learning serve all, if they are enough and as few."""
+        """The values to save.
+
+        The values for learning also serve other purposes, if they are enough and no fewer values
+        are enough.
+        """
         learning = self._find_saved(self._constant_gradients, keeps_z)
         if saves == "learning":
             return learning
+
         more: list[int | None] = []
         if saves == "record":
             z = self._step.z
             named = [n for n in self._step.names if not self._graph.is_constant(n)]
             more = [*self._constant_gradients, *self._step.after, z, *named]
+
         saved = self._find_saved(more, keeps_z)
         if len(saved) < len(learning):
             return saved
         return learning if sufficiency_test(self._step)(self._wanted(more), learning) else saved
 
     def _find_saved(self, more: Sequence[int | None], keeps_z: bool) -> tuple[int, ...]:
+        """The fewest values to save; with `keeps_z`, the first leads to z without other values."""
         saved = find_saved(self._step, self._wanted(more))
         if self._step.z is None or not keeps_z:
             return saved or (self._step.after[0],)
+
         anchored = [
             node for node in saved if node == self._step.z or self._anchor(node) is not None
         ]
@@ -285,16 +301,19 @@ class Program:
         return [node for node in (*self._value_gradients, *more) if node is not None]
 
     def _anchor(self, node: int) -> int | None:
-        """Position of the constant c if z is c below the value of a node, or the node clamped."""
+        """Position of the constant c if z is the value of a node, which may be clamped, minus c."""
         z = self._step.z
         if z is None or self._graph.nodes[z].op != "-":
             return None
+
+        # A clamp, as in `torch.maximum(w, 0.0)`, is a `where` that takes the node as a branch.
         value, constant = self._graph.nodes[z].inputs
         is_clamped = (
             self._graph.nodes[value].op == "where"
             and node in self._graph.nodes[value].inputs
             and is_computed_from(self._graph, value, node)
         )
+
         if constant not in self._constants or not (value == node or is_clamped):
             return None
         return list(self._constants).index(constant)
@@ -304,7 +323,7 @@ class Program:
 def program_of(
     neuron: Neuron, *, detach_reset: bool = True, saves: str = "gradient", keeps_z: bool = False
 ) -> Program:
-    """The program of a neuron for one choice of what is saved; see `Program`.
+    """The program of a neuron with these options; see `Program`.
 
     Example:
         >>> from nwavesdk.layers import IzhikevichLayer
@@ -316,7 +335,7 @@ def program_of(
 
 
 def _distinct(names: Iterable[str], taken: set[str]) -> list[str]:
-    """The names, changed where they are taken; they are then taken too."""
+    """The names, changed where they are taken. Adds them to `taken`."""
     distinct = []
     for name in names:
         distinct.append(unused_name(name, taken))

@@ -1,7 +1,7 @@
 """The page of a neuron, read from its source as a graph.
 
-A *page* is a plain Python function that computes one step of a neuron. It takes the charge and the
-states as positional arguments, the constants as keyword-only ones, and has straight-line code:
+A *page* is a plain Python function that computes one step of a neuron. The charge and the states
+are positional arguments, the constants are keyword-only arguments, and the code has no branches:
 
     def step(x, v, *, tau, threshold):
         u = decay(tau) * v + x
@@ -44,7 +44,7 @@ FUNCTIONS: dict[Any, tuple[str, int]] = {
     torch.minimum: ("minimum", 2),
     torch.where: ("where", 3),
 }
-"""What an equation may call, by the object that its name leads to, with the number of arguments."""
+"""The functions of an equation, by the object of their name: the operation, and its arguments."""
 
 OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "+",
@@ -60,13 +60,15 @@ OPERATORS: dict[type[ast.AST], str] = {
 }
 
 
-def read_step(source: str, scope: Mapping[str, Any], place: tuple[str, int] | None = None) -> Step:
+def read_step(
+    source: str, scope: Mapping[str, Any], location: tuple[str, int] | None = None
+) -> Step:
     """The graph of the function in a source text.
 
     Args:
         source: The text of the function, without indentation; its decorators are ignored.
-        scope: What its free names mean: numbers, torch and its functions, and the vocabulary.
-        place: The file of the function and the line of its `def`, for errors.
+        scope: Values of its free names: numbers, torch and its functions, and the vocabulary.
+        location: The file of the function and the line of its `def`, for errors.
 
     Raises:
         PageError: If the function is not an equation; the text names line and reason.
@@ -75,10 +77,11 @@ def read_step(source: str, scope: Mapping[str, Any], place: tuple[str, int] | No
         tree = ast.parse(source)
     except SyntaxError:  # a part of a line, as of a lambda within a call
         tree = ast.Module([], [])
+
     function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
     if function is None:
         raise PageError("the source of an equation must be a plain function (def).")
-    return _Reader(function, scope, source, place).read()
+    return _Reader(function, scope, source, location).read()
 
 
 class _Reader:
@@ -89,12 +92,13 @@ class _Reader:
         function: ast.FunctionDef,
         scope: Mapping[str, Any],
         source: str,
-        place: tuple[str, int] | None,
+        location: tuple[str, int] | None,
     ) -> None:
         self.function = function
-        self.place = place
+        self.location = location
         self.scope = scope
         self.lines = source.splitlines()
+
         arguments = function.args
         if arguments.vararg or arguments.kwarg or arguments.posonlyargs:
             raise self.error(function, "takes the charge, states, and keyword-only constants only")
@@ -102,15 +106,18 @@ class _Reader:
         self.constants = tuple(a.arg for a in arguments.kwonlyargs)
         if len(self.inputs) < 2:
             raise self.error(function, "needs a charge and at least one state as arguments")
+
         self.graph = Graph(self.constants)
         self.values: dict[str, int] = {}
         self.assigned: set[str] = set()
-        # Python evaluates defaults outside of the function.
+
+        # Python evaluates defaults outside of the function, so they are read before it has names.
         self.initial = self.initial_states()
         self.values = {
             name: self.graph.add("input", value=name) for name in (*self.inputs, *self.constants)
         }
         self.names: dict[int, str] = {}
+
         # Python does not look outside for names that a function assigns.
         self.assigned = {
             node.id
@@ -120,22 +127,26 @@ class _Reader:
         }
 
     def error(self, node: ast.AST, reason: str) -> PageError:
+        """The error of a node, with its line in the file of the page, or in its source text."""
         line = getattr(node, "lineno", 1)
         text = self.lines[line - 1].strip() if line <= len(self.lines) else ""
-        place = f"{self.function.name}, line {line} of its source"
-        if self.place is not None:
-            file, first = self.place
-            place = f"{printable(file)}:{first + line - 1}"
-        return PageError(f"{place} ({text}): {reason}.")
+        location = f"{self.function.name}, line {line} of its source"
+        if self.location is not None:
+            file, first = self.location
+            location = f"{printable(file)}:{first + line - 1}"
+        return PageError(f"{location} ({text}): {reason}.")
 
     def read(self) -> Step:
+        """The step that the function computes."""
         *statements, last = self.function.body
         for statement in statements:
             self.assign(statement)
+
         if not isinstance(last, ast.Return) or last.value is None:
             raise self.error(last, "an equation ends with return: the spike, then the states")
         results = last.value.elts if isinstance(last.value, ast.Tuple) else [last.value]
         nodes = [self.expression(result) for result in results]
+
         spike_node = self.single_spike()
         K = len(self.inputs) - 1
         expected = K if spike_node is None else K + 1
@@ -143,16 +154,19 @@ class _Reader:
             names = ["the spike"] * (expected - K) + self.inputs[1:]
             reason = f"returns {len(nodes)} value{'s' * (len(nodes) != 1)}, expected {expected}: "
             raise self.error(last, f"{reason}{', '.join(names)} after the step")
+
         if spike_node is not None and nodes[0] != spike_node:
             raise self.error(last, "the result of spike must be returned first, unchanged")
         if any(map(self.graph.is_condition, nodes)):
             raise self.error(last, "a comparison is not a value: use torch.where")
+
         for name, node in zip(self.inputs[1:], nodes[-K:], strict=True):
             number = self.graph.number_of(node)
             if number is not None:
-                reason = f"the state {name} is {number:g} after every step: return what depends on "
-                raise self.error(last, f"{reason}charge or states, or take {name} out")
+                reason = f"the state {name} is {number:g} after every step: return a value that "
+                raise self.error(last, f"{reason}depends on charge or states, or remove {name}")
         self.require_inputs(last, nodes)
+
         return Step(
             name=self.function.name,
             graph=self.graph,
@@ -166,6 +180,7 @@ class _Reader:
         )
 
     def require_inputs(self, last: ast.stmt, nodes: list[int]) -> None:
+        """Reject a charge, and constants, on which no result depends."""
         needed = self.graph.needed_for(nodes)
         if self.graph.add("input", value=self.inputs[0]) not in needed:
             raise self.error(last, f"nothing depends on the charge {self.inputs[0]}")
@@ -174,17 +189,19 @@ class _Reader:
                 raise self.error(self.function, f"nothing depends on the constant {name}")
 
     def initial_states(self) -> tuple[float, ...]:
-        """The defaults of the states, which are 0 where the page gives none."""
+        """The defaults of the states; 0 for a state without a default."""
         arguments = self.function.args
         first = len(self.inputs) - len(arguments.defaults)
         if first <= 0:
             raise self.error(self.function, f"the charge {self.inputs[0]} cannot have a default")
+
         values = [self.graph.number_of(self.value(default)) for default in arguments.defaults]
         if None in values:
             raise self.error(self.function, "the default of a state must be a number")
         return (0.0,) * (first - 1) + tuple(v for v in values if v is not None)
 
     def single_spike(self) -> int | None:
+        """The node of the spike; None in a read-out."""
         spikes = [i for i, node in enumerate(self.graph.nodes) if node.op == "spike"]
         if len(spikes) > 1:
             raise self.error(self.function, "spike may be called once, got two different calls")
@@ -207,13 +224,17 @@ class _Reader:
                 raise self.impossible(statement)
 
     def expression(self, e: ast.expr) -> int:
+        """The node of an expression."""
         match e:
+            # Names and numbers.
             case ast.Name(id=name) if name in self.values:
                 return self.values[name]
             case ast.Name() | ast.Attribute():
                 return self.number(e, self.look_up(e))
             case ast.Constant(value=number):
                 return self.number(e, number)
+
+            # Operators and comparisons.
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self.add(e, "neg", self.value(operand))
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -225,12 +246,13 @@ class _Reader:
                 | ast.Compare(left=left, ops=[op], comparators=[right])
             ) if type(op) in OPERATORS:
                 return self.add(e, OPERATORS[type(op)], self.value(left), self.value(right))
+
             case ast.Call():
                 return self.call(e)
         raise self.impossible(e)
 
     def add(self, e: ast.expr, op: str, *inputs: int) -> int:
-        """The node of an operation; one on numbers alone must have a finite result."""
+        """The node of an operation; an operation on numbers alone must have a finite result."""
         node = self.graph.add(op, *inputs)
         numbers = [self.graph.number_of(i) for i in inputs]
         is_computed = OPERATIONS[op].on_numbers and not self.graph.is_condition(node)
@@ -241,17 +263,19 @@ class _Reader:
         return node
 
     def impossible(self, node: ast.AST) -> PageError:
-        """The error of a kind of statement or expression that no page has."""
+        """The error of a statement or an expression that no page has."""
         syntax, remedy = _IMPOSSIBLE.get(type(node), (type(node).__name__, _ASSIGNMENTS))
         return self.error(node, f"{syntax} is not possible in an equation: {remedy}")
 
     def value(self, e: ast.expr) -> int:
+        """The node of an expression that is not a comparison."""
         node = self.expression(e)
         if self.graph.is_condition(node):
             raise self.error(e, "a comparison is not a value: use torch.where(condition, a, b)")
         return node
 
     def power(self, e: ast.expr, base: int, exponent: int) -> int:
+        """The node of a power, as a root or as products where this is possible."""
         number = self.graph.number_of(exponent)
         if number is None:
             raise self.error(e, "an exponent must be a number")
@@ -261,6 +285,7 @@ class _Reader:
             return self.add(e, "sqrt", base)
         if number not in (1, 2, 3, 4):
             return self.add(e, "**", base, exponent)
+
         # Products have the same bits on every machine, powers do not.
         result = base
         for _ in range(int(number) - 1):
@@ -268,6 +293,7 @@ class _Reader:
         return result
 
     def call(self, e: ast.Call) -> int:
+        """The node of a function of its arguments."""
         try:
             name, count = FUNCTIONS[self.look_up(e.func)]
         except (KeyError, TypeError):
@@ -278,11 +304,13 @@ class _Reader:
             raise self.error(e, reason) from None
         if e.keywords or len(e.args) != count:
             raise self.error(e, f"{name} takes {count} argument{'s' * (count > 1)}, by position")
+
         if name == "where":
             condition = self.expression(e.args[0])
             if not self.graph.is_condition(condition):
                 raise self.error(e, "the first argument of where must be a comparison")
             return self.graph.add("where", condition, *map(self.value, e.args[1:]))
+
         arguments = [self.value(argument) for argument in e.args]
         if name in ("maximum", "minimum"):
             # At a tie, and for NaN, the first argument counts.
@@ -290,6 +318,7 @@ class _Reader:
             return self.graph.add("where", self.graph.add("<", *compared), *arguments[::-1])
         if name == "held" and self.graph.number_of(arguments[0]) is not None:
             return arguments[0]
+
         node = self.add(e, name, *arguments)
         if name == "decay" and self.graph.nodes[arguments[0]].value not in self.constants:
             reason = "decay takes the name of one constant, a time constant; in the head of the "
@@ -299,25 +328,28 @@ class _Reader:
         return node
 
     def look_up(self, e: ast.expr) -> Any:
-        """The object that a name or a dotted name leads to."""
+        """The object of a name, or of a dotted name, in the scope of the function."""
         if isinstance(e, ast.Name) and e.id in self.values:
             reason = f"{e.id} is a value, without methods: use a function, as in torch.abs({e.id})"
             raise self.error(e, reason)
         if isinstance(e, ast.Name) and e.id in self.assigned:
             reason = f"{e.id} is used before the line that assigns it"
-            raise self.error(e, f"{reason}: rename what is assigned, or change the order")
+            raise self.error(e, f"{reason}: rename the assigned value, or change the order")
+
         if isinstance(e, ast.Name) and e.id in self.scope:
             return self.scope[e.id]
         if isinstance(e, ast.Attribute):
             owner = self.look_up(e.value)
             if isinstance(owner, types.ModuleType) and hasattr(owner, e.attr):
                 return getattr(owner, e.attr)
+
         name = ast.unparse(e)
         near = close_name(name, [*self.values, *sorted(self.assigned - {*self.values})])
         reason = f"the name {name} is unknown{near}: a page uses its arguments, names that it has "
         raise self.error(e, reason + "assigned, and functions and numbers of its module")
 
     def number(self, e: ast.expr, value: object) -> int:
+        """The node of a finite number."""
         number = math.nan
         if isinstance(value, Real) and not isinstance(value, bool):
             with contextlib.suppress(OverflowError):
@@ -332,7 +364,7 @@ _ASSIGNMENTS = "it is assignments, one per line, and a return in the last line"
 _CHOICE = "use torch.where(condition, a, b)"
 _NESTED = "put one torch.where into another"
 
-# What to write instead of functions that pages do not have.
+# The remedy for functions that pages do not have.
 _INSTEAD = {
     "clamp": "torch.minimum(torch.maximum(u, low), high)",
     "clip": "torch.minimum(torch.maximum(u, low), high)",
@@ -345,7 +377,7 @@ _INSTEAD = {
     "square": "u ** 2",
 }
 
-# What no page has, with what to write instead.
+# Statements and expressions that no page has: their names and the remedy.
 _IMPOSSIBLE: dict[type[ast.AST], tuple[str, str]] = {
     ast.AugAssign: ("an operation in place", "write u = u + ..."),
     ast.If: ("if", _CHOICE),

@@ -1,4 +1,4 @@
-"""The words of pages: functions that only solvers give a meaning, and the kinds of constants."""
+"""The words of pages: functions that have a meaning only in solvers, and the kinds of constants."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class PageError(ValueError):
-    """A function cannot be the page of a neuron; the text names line and reason.
+    """A function cannot be the page of a neuron; the message has the line and the reason.
 
     Example:
         >>> from nwavesdk.layers import neuron
@@ -38,7 +38,7 @@ def spike(z: Any) -> Any:
     """1 where z is above 0, else 0; its gradient is the surrogate's.
 
     Args:
-        z: What decides on a spike, such as membrane minus threshold.
+        z: The value that decides on a spike, such as membrane minus threshold.
 
     Raises:
         RuntimeError: If it is called; pages are read.
@@ -85,7 +85,7 @@ def held(value: Any) -> Any:
 
 
 def decay(tau: Any) -> Any:
-    """exp(-dt/tau), the share of a value that is left after a step of dt [s].
+    """exp(-dt/tau), the share of a value that remains after a step of dt [s].
 
     Args:
         tau: A constant of the page of the kind `TimeConstant` [s].
@@ -116,7 +116,7 @@ def _never_called(name: str) -> RuntimeError:
 
 @dataclass(frozen=True)
 class Kind:
-    """What values a constant may have: any number above `low` and below `high`.
+    """The range of a constant: any number above `low` and below `high`.
 
     Attributes:
         low: Lower bound, not included; None for no bound.

@@ -3,10 +3,10 @@
 Both follow a sequence with a level k, a whole number of thresholds from the first value. With
 y[t] = (x[t] − x[0]) / threshold:
 
-    delta         k[t] = min(max(k[t−1], floor(y[t])), ceil(y[t])): at once, |y − k| < 1
+    delta         k[t] = min(max(k[t−1], floor(y[t])), ceil(y[t])): always |y − k| < 1
     step forward  k[t] = k[t−1] + (y[t] − k[t−1] > 1) − (k[t−1] − y[t] > 1): one level per step
 
-and the ON and OFF spikes of a step are the levels by which k rises or falls.
+The ON and OFF spikes of a step are the levels by which k rises or falls.
 """
 
 from collections.abc import Callable
@@ -40,10 +40,10 @@ Levels = Callable[[Tensor, Tensor], Tensor]
 def encode_delta(x: Tensor, threshold: float, lengths: Tensor | None = None) -> Tensor:
     """A spike for each level that the values cross, ON upwards and OFF downwards.
 
-    The levels are the first value and its distances of one threshold. A crossing counts once the
-    next level is reached, so noise at a level makes no spikes (hysteresis). Several levels that are
-    crossed in one step are several spikes: the output is their number, as in the frames of an event
-    camera. It is computed for all steps at the same time.
+    The levels are a threshold apart, and the first value is a level. A crossing counts when the
+    next level is reached, so noise at a level makes no spikes (hysteresis). If several levels are
+    crossed in one step, the output is the number of spikes, as in the frames of an event camera.
+    All steps are computed at the same time.
 
     Args:
         x: Values, [B, T, F, ...].
@@ -104,7 +104,7 @@ def encode_step_forward(x: Tensor, threshold: float, lengths: Tensor | None = No
 
 
 def decode_delta(spikes: Tensor, threshold: float, initial: Tensor | float = 0.0) -> Tensor:
-    """The values of delta-coded spikes: the levels that they reach.
+    """The values of delta-coded spikes: the levels after each step.
 
         value[t] = initial + threshold · Σ over k ≤ t of (ON[k] − OFF[k])
 
@@ -112,7 +112,7 @@ def decode_delta(spikes: Tensor, threshold: float, initial: Tensor | float = 0.0
 
     Args:
         spikes: [B, T, 2 F, ...].
-        threshold: That of the encoder [unit of the values].
+        threshold: The threshold of the encoder [unit of the values].
         initial: The first value, `x[:, 0]`, [B, F, ...] or one number.
 
     Returns:
@@ -139,7 +139,7 @@ def decode_step_forward(spikes: Tensor, threshold: float, initial: Tensor | floa
 
     Args:
         spikes: [B, T, 2 F, ...].
-        threshold: That of the encoder [unit of the values].
+        threshold: The threshold of the encoder [unit of the values].
         initial: The first value, `x[:, 0]`, [B, F, ...] or one number.
 
     Returns:
@@ -165,9 +165,9 @@ def _delta_levels(y: Tensor, before: Tensor) -> Tensor:
 def _clamp_in_order(low: Tensor, high: Tensor, before: Tensor) -> Tensor:
     """The level after each of T clamps, all with torch's operations on whole tensors.
 
-    A clamp after a clamp is a clamp. So the clamps of steps 0 and 1, 2 and 3, ... are joined, the
-    levels after these pairs come from the same problem of half the length, and those between them
-    are one clamp further.
+    A clamp after a clamp is a clamp. So the clamps of steps 0 and 1, 2 and 3, ... are joined. The
+    levels after these pairs are the solution of the same problem with half the length. The levels
+    after steps 0, 2, ... need one clamp more.
 
     Args:
         low: Lower bounds, [B, T, *features].
@@ -177,11 +177,14 @@ def _clamp_in_order(low: Tensor, high: Tensor, before: Tensor) -> Tensor:
     T = low.shape[1]
     if T == 1:
         return before[:, None].clamp(low, high)
+
+    # Clamps of steps 0, 2, ... and then 1, 3, ...; an odd last step has no pair.
     paired = T // 2 * 2
     second_low, second_high = low[:, 1::2], high[:, 1::2]
     pair_low = low[:, 0:paired:2].clamp(second_low, second_high)
     pair_high = high[:, 0:paired:2].clamp(second_low, second_high)
     after_pairs = _clamp_in_order(pair_low, pair_high, before)
+
     # The levels before steps 0, 2, 4, ...
     previous = torch.cat([before[:, None], after_pairs], 1)[:, : (T + 1) // 2]
     levels = torch.empty_like(low)
@@ -212,7 +215,7 @@ def _step_forward_levels(y: Tensor, before: Tensor) -> Tensor:
 def _encode(
     owner: str, levels_of: Levels, x: Tensor, threshold: float, lengths: Tensor | None
 ) -> Tensor:
-    """The spikes of a whole sequence."""
+    """The spikes of a sequence from its first value on."""
     values = require_sequence(owner, x)
     threshold = positive_number(owner, "threshold", threshold)
     if lengths is not None:
@@ -220,6 +223,7 @@ def _encode(
         values = fill_padding(values, lengths)
     if not values.shape[1]:
         return x.repeat_interleave(2, dim=2)
+
     first = values[:, 0].detach()
     levels = _follow(levels_of, values, threshold, first, torch.zeros_like(first))
     return fill_padding(_as_spikes(levels).to(x.dtype), lengths)
@@ -241,6 +245,7 @@ def _as_spikes(levels: Tensor) -> Tensor:
 
 
 def _decode(owner: str, spikes: Tensor, threshold: float, initial: Tensor | float) -> Tensor:
+    """The values of spikes [B, T, 2 F, ...]: the first value plus all changes so far."""
     spikes = require_sequence(owner, spikes)
     threshold = positive_number(owner, "threshold", threshold)
     if spikes.shape[2] % 2:
@@ -250,6 +255,7 @@ def _decode(owner: str, spikes: Tensor, threshold: float, initial: Tensor | floa
         )
     on, off = spikes[:, :, 0::2], spikes[:, :, 1::2]
     levels = (on - off).cumsum(dim=1)
+
     if not isinstance(initial, Tensor):
         initial = torch.tensor(finite_number(owner, "initial", initial))
     require_tensor(f"{owner}: initial", initial)
@@ -258,8 +264,9 @@ def _decode(owner: str, spikes: Tensor, threshold: float, initial: Tensor | floa
     if start.ndim and start.shape != step_shape:
         raise ValueError(
             f"{owner}: initial has the shape {list(start.shape)}, expected {list(step_shape)}, as "
-            "that of x[:, 0], or one number."
+            "x[:, 0] has, or one number."
         )
+
     values: Tensor = (start[:, None] if start.ndim else start) + threshold * levels
     return values
 
@@ -287,16 +294,17 @@ class _Follower(StatefulEncoder):
 
         Args:
             spikes: [B, T, 2 F, ...].
-            initial: The first value; None is that of the last sequence that was encoded.
+            initial: The first value. If None, uses the first value of the last encoded sequence.
         """
         if initial is None:
             initial = 0.0 if self._first is None else self._first
         return _decode(f"{type(self).__name__}.decode", spikes, self.threshold, initial)
 
     def _encode(self, x: Tensor) -> Tensor:
-        """The spikes of x [B, T, *features] after the state, which they change."""
+        """The spikes of x [B, T, *features], which continues the sequence of the state."""
         if not x.shape[1]:
             return x.repeat_interleave(2, dim=2)
+
         values = require_sequence(type(self).__name__, x)
         first, level = self._first, self._level
         if first is None or level is None:
@@ -304,9 +312,10 @@ class _Follower(StatefulEncoder):
             level = torch.zeros_like(first)
         if first.shape != values[:, 0].shape:
             raise RuntimeError(
-                f"{type(self).__name__} has state for steps of shape {list(first.shape)}, got one "
-                f"of {list(values[:, 0].shape)}: call prepare_net(model) before a new batch."
+                f"{type(self).__name__} has state for steps of shape {list(first.shape)}, got "
+                f"{list(values[:, 0].shape)}: call prepare_net(model) before a new batch."
             )
+
         first, level = first.to(values), level.to(values)
         levels = _follow(self._levels_of, values, self.threshold, first, level)
         self._first = first
@@ -315,7 +324,7 @@ class _Follower(StatefulEncoder):
 
 
 class DeltaEncoder(_Follower):
-    """`encode_delta` as a module that streams: parts of a sequence give what the whole gives.
+    """`encode_delta` as a module that streams: a sequence in parts gives the same spikes.
 
     See `Encoder` for shapes; there are two neurons per value, ON and OFF.
 
@@ -336,7 +345,7 @@ class DeltaEncoder(_Follower):
 
 
 class StepForwardEncoder(_Follower):
-    """`encode_step_forward` as a module that streams: parts give what the whole gives.
+    """`encode_step_forward` as a module that streams: a sequence in parts gives the same spikes.
 
     See `Encoder` for shapes; there are two neurons per value, ON and OFF.
 

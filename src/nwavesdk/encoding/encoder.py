@@ -1,4 +1,4 @@
-"""What encoders share: the base of the modules, and checks of values."""
+"""The base of the modules of encoders, and checks of values."""
 
 from abc import abstractmethod
 
@@ -23,10 +23,10 @@ class Encoder(Prepared):
 
     Raises:
         TypeError: If the input is not floating, or `lengths` is not an int64 tensor.
-        ValueError: If values are outside of what the encoder takes, or `lengths` are not one per
+        ValueError: If values are outside of the encoder's range, or `lengths` are not one per
             recording of a sequence, from 0 to T.
-        RuntimeError: Of encoders with state: if a single step comes before `prepare_net`, or the
-            shape of a step changed without it.
+        RuntimeError: If an encoder with state gets a single step before `prepare_net`, or a step of
+            a new shape without `prepare_net`.
 
     Example:
         >>> class Above(Encoder):
@@ -43,20 +43,23 @@ class Encoder(Prepared):
         owner = type(self).__name__
         require_floating(owner, x)
         is_sequence = x.ndim > 2 and not single_step
+
         if self._state_attributes and not self._is_prepared:
             self._require_prepared(is_sequence)
         if any(getattr(self, name) is not None for name in self._state_attributes):
             self._require_own_state()
         self._state_pass = backward_pass()
+
         if is_sequence:
             if lengths is not None:
                 lengths = check_lengths(owner, lengths, x, least=0)
                 x = fill_padding(x, lengths)
             return fill_padding(self._encode(x), lengths)
+
         if lengths is not None:
             raise ValueError(
                 f"{owner}: lengths belong to sequences [B, T, *features], got one step of shape "
-                f"{list(x.shape)}: leave them out for single steps."
+                f"{list(x.shape)}: remove them for single steps."
             )
         if x.ndim < 2:
             x = x.reshape(1, -1)
@@ -75,25 +78,25 @@ class Encoder(Prepared):
 
 
 class StatefulEncoder(Encoder):
-    """Base of encoders that read the past; `_state_attributes` names what they carry on."""
+    """Base of encoders with state, which is in the attributes `_state_attributes`."""
 
 
 def check_bounds(owner: str, values: Tensor, low: float, high: float, remedy: str) -> None:
     """Reject values that are NaN or not from `low` to `high`.
 
     Args:
-        owner: What takes them, for the message.
+        owner: The caller, for the message.
         values: The values.
         low: Smallest value.
         high: Largest value.
-        remedy: What to do about others.
+        remedy: The remedy for other values.
 
     Raises:
         ValueError: If a value is outside; in compiled code a RuntimeError.
     """
     is_within = ((values >= low) & (values <= high)).all()
     text = f"{owner}: values must be from {low:g} to {high:g}"
-    if torch.compiler.is_compiling():  # which must not read values
+    if torch.compiler.is_compiling():  # compiled code must not read values
         torch._assert_async(is_within, f"{text}.")
     elif not is_within:
         lowest, highest = (float(bound) for bound in torch.aminmax(values))
@@ -116,10 +119,10 @@ def require_steps(owner: str, spikes: object, *, least: int = 1, multiple: int =
     """Floating spikes [B, T, *features] of some steps.
 
     Args:
-        owner: What takes them, for the message.
+        owner: The caller, for the message.
         spikes: The spikes.
         least: Smallest T.
-        multiple: What T is a multiple of.
+        multiple: A number of which T must be a multiple.
 
     Raises:
         TypeError: If they are not floating.

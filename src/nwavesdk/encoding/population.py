@@ -24,8 +24,8 @@ def encode_population(
         μ[i] = low + (2 i − 1) / 2 · (high − low) / (k − 2),  i = 0, ..., k − 1
         σ = (high − low) / (width · (k − 2))
 
-    So the outermost of the k fields have their centers half a distance outside of the range.
-    Activations are graded, from 0 to 1: give them to a net as charges, or to `encode_rate` or
+    So the centers of the first and the last field are half a distance outside of the range.
+    Activations are graded, from 0 to 1: pass them to a net as charges, or to `encode_rate` or
     `encode_latency` for spikes. They have a gradient.
 
     Args:
@@ -55,7 +55,7 @@ def encode_population(
     """
     owner = "encode_population"
     require_floating(owner, values)
-    axis = _place_of_axis(owner, values, axis)
+    axis = _axis_from_front(owner, values, axis)
     centers, sigma = _fields(owner, n_neurons, low, high, width)
     distance = (values.unsqueeze(axis + 1) - _along(centers, values, axis)) / sigma
     return torch.exp(-distance.square() / 2).flatten(axis, axis + 1)
@@ -71,15 +71,15 @@ def decode_population(
 ) -> Tensor:
     """The values of activations, or of rates or counts of spikes that are proportional to them.
 
-    For the most active neuron i and the more active neighbor j, two Gaussians have one value at
-    which their ratio is a[i] / a[j]:
+    With the most active neuron i and its more active neighbor j, this is the only value at which
+    the ratio of the two Gaussians is a[i] / a[j]:
 
         value = (μ[i] + μ[j]) / 2 + σ² / (μ[i] − μ[j]) · log(a[i] / a[j])
 
     This is exact, up to rounding, for activations of values from `low` to `high`, at any common
-    scale. If all neighbors are silent, it is the center of the most active neuron, and without any
-    activity NaN. Noise in the logarithm of the ratio shifts the value by σ² / (distance of two
-    centers) times itself.
+    scale. If the neighbors are silent, the value is the center of the most active neuron, and
+    without any activity NaN. Noise in the logarithm of the ratio is multiplied by σ² / (distance of
+    two centers).
 
     Args:
         activations: [..., F · k, ...].
@@ -102,26 +102,31 @@ def decode_population(
     """
     owner = "decode_population"
     require_floating(owner, activations)
-    axis = _place_of_axis(owner, activations, axis)
+    axis = _axis_from_front(owner, activations, axis)
     centers, sigma = _fields(owner, n_neurons, low, high, width)
     if activations.shape[axis] % n_neurons:
         raise ValueError(
             f"{owner}: axis {axis} has {activations.shape[axis]} neurons, expected a multiple of "
-            f"{n_neurons}: give the n_neurons of the encoder."
+            f"{n_neurons}: pass the n_neurons of the encoder."
         )
+
+    # [..., F, ..., k]: the neurons of a value along the last axis.
     before, after = activations.shape[:axis], activations.shape[axis + 1 :]
     fields = activations.reshape(*before, -1, n_neurons, *after).movedim(axis + 1, -1)
-    most, i = fields.max(dim=-1, keepdim=True)
+
+    # The most active neuron i and its neighbor j; a neighbor outside of the population is silent.
+    highest, i = fields.max(dim=-1, keepdim=True)
     left = fields.gather(-1, (i - 1).clamp(min=0)).where(i > 0, -torch.inf)
     right = fields.gather(-1, (i + 1).clamp(max=n_neurons - 1)).where(i < n_neurons - 1, -torch.inf)
     j = torch.where(right > left, i + 1, i - 1)
     second = torch.maximum(left, right)
+
     mu = torch.tensor(centers, dtype=fields.dtype, device=fields.device)
     center, other = mu[i], mu[j]
-    ratio = torch.where(second > 0, most / second, 1)
+    ratio = torch.where(second > 0, highest / second, 1)
     between = (center + other) / 2 + sigma / (center - other) * sigma * ratio.log()
     values = torch.where(second > 0, between, center)
-    return torch.where(most > 0, values, torch.nan).squeeze(-1)
+    return torch.where(highest > 0, values, torch.nan).squeeze(-1)
 
 
 def _fields(
@@ -136,19 +141,19 @@ def _fields(
     return [low + (i - 0.5) * distance for i in range(n_neurons)], sigma
 
 
-def _place_of_axis(owner: str, x: Tensor, axis: int) -> int:
+def _axis_from_front(owner: str, x: Tensor, axis: int) -> int:
     """The axis, counted from the front."""
-    place = whole_number(owner, "axis", axis, least=-(2**31))
-    if not -x.ndim <= place < x.ndim:
+    axis = whole_number(owner, "axis", axis, least=-(2**31))
+    if not -x.ndim <= axis < x.ndim:
         raise ValueError(
             f"{owner}: values of shape {list(x.shape)} have no axis {axis}: it is the axis of "
             "features."
         )
-    return place % x.ndim
+    return axis % x.ndim
 
 
 def _along(centers: list[float], x: Tensor, axis: int) -> Tensor:
-    """Centers in a shape that broadcasts with x once it has their axis after `axis`."""
+    """Centers in a shape that broadcasts with x after an axis is added behind `axis`."""
     return x.new_tensor(centers).reshape(-1, *[1] * (x.ndim - axis - 1))
 
 

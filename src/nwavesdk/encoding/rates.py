@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 
+# The largest rate [Hz], which float32 holds.
 _LARGEST = 3.4e38
 
 
@@ -126,7 +127,7 @@ def encode_poisson(
 
 
 def decode_poisson(spikes: Tensor, dt: float = 1e-3, lengths: Tensor | None = None) -> Tensor:
-    """The rates of Poisson-coded spikes: −log(1 − mean over time) / dt, the most likely ones.
+    """The most likely rates of Poisson-coded spikes: −log(1 − mean over time) / dt.
 
     For T steps and q = 1 − exp(−rate · dt), the deviation is about √(q / (T (1 − q))) / dt.
 
@@ -163,8 +164,9 @@ def _draw(
     elif probabilities.ndim < 2:
         raise ValueError(
             f"{owner}: values without n_steps are [B, T, *features], got the shape "
-            f"{list(probabilities.shape)}: give n_steps."
+            f"{list(probabilities.shape)}: pass n_steps."
         )
+
     device = probabilities.device
     if not isinstance(generator, Generator | None):
         raise TypeError(
@@ -176,7 +178,8 @@ def _draw(
             f"{owner}: the generator is on {generator.device} and the values are on {device}: "
             f"make it there, as in torch.Generator({device.type!r})."
         )
-    # Draws in half precision would be too coarse: 0 comes up once in 256 steps of bfloat16.
+
+    # Draws in half precision would be too coarse: one in 256 draws of bfloat16 is 0.
     dtype = torch.promote_types(probabilities.dtype, torch.float32)
     uniform = torch.rand(probabilities.shape, dtype=dtype, device=device, generator=generator)
     return (uniform < probabilities).to(probabilities.dtype)
@@ -301,8 +304,9 @@ class RateDecoder(nn.Module):
         if spk.ndim != 3 or not spk.shape[2] or spk.shape[2] % parts:
             raise ValueError(
                 f"{owner} takes spikes [B, T, N] with N a multiple of {parts}, got the shape "
-                f"{list(spk.shape)}: give each of the {self.n_outputs} outputs as many neurons."
+                f"{list(spk.shape)}: use as many neurons for each of the {self.n_outputs} outputs."
             )
+
         # Half precision cannot hold the filter's slow decay.
         spikes = spk.to(torch.promote_types(spk.dtype, torch.float32))
         populations = spikes.reshape(*spikes.shape[:2], self.n_outputs, -1)

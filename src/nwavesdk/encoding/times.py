@@ -16,7 +16,7 @@ __all__ = [
     "encode_phase",
 ]
 
-# Bits that float32 holds.
+# Bits of a number in float32.
 _MAX_PHASES = 24
 _REMEDY = "scale them, as in x / x.max()"
 
@@ -164,22 +164,24 @@ def _along_time(steps: Tensor, x: Tensor) -> Tensor:
 
 
 def _latency_spikes(x: Tensor, steps: Tensor, n_steps: int) -> Tensor:
-    """Spikes of values [B, T or 1, *features] in the given steps of their window."""
+    """Spikes of values [B, T or 1, *features] at the steps [T] of their window."""
     spike_step = torch.round((1 - x) * (n_steps - 1))
     return ((spike_step == _along_time(steps, x)) & (x > 0)).to(x.dtype)
 
 
 def _phase_spikes(x: Tensor, phases: Tensor, n_phases: int) -> Tensor:
-    """Bits of values [B, T or 1, *features] at the given steps of their period."""
-    largest = 2**n_phases
-    levels = torch.round(x.to(torch.promote_types(x.dtype, torch.float32)) * largest)
-    levels = levels.clamp(max=largest - 1).to(torch.int64)
-    places = n_phases - 1 - _along_time(phases, x) % n_phases
-    return ((levels >> places) & 1).to(x.dtype)
+    """Bits of values [B, T or 1, *features] at the steps `phases` [T] of their period."""
+    n_levels = 2**n_phases
+    levels = torch.round(x.to(torch.promote_types(x.dtype, torch.float32)) * n_levels)
+    levels = levels.clamp(max=n_levels - 1).to(torch.int64)
+
+    # The most significant bit is in the first phase.
+    bits = n_phases - 1 - _along_time(phases, x) % n_phases
+    return ((levels >> bits) & 1).to(x.dtype)
 
 
 class _Periodic(StatefulEncoder):
-    """Base of encoders with a window that repeats; the state is the number of steps so far."""
+    """Base of encoders with a repeated window; the state is the number of steps so far."""
 
     _state_attributes = ("_steps_so_far",)
 
@@ -199,9 +201,9 @@ class _Periodic(StatefulEncoder):
 class LatencyEncoder(_Periodic):
     """`encode_latency` in windows of `n_steps` steps, as a module; see `Encoder` for shapes.
 
-    Values are to be constant within a window, as `x.repeat_interleave(n_steps, 1)` makes them. In
-    each step, the value of that step decides whether it is the step of its spike. The state is the
-    place in the window, so parts of a sequence give what the whole gives.
+    Values should be constant within a window, as after `x.repeat_interleave(n_steps, 1)`. In each
+    step, the value of the step determines whether the neuron spikes in it. The state is the number
+    of steps, so a sequence in parts gives the same spikes.
 
     Args:
         n_steps: Steps of a window.
@@ -233,8 +235,8 @@ class LatencyEncoder(_Periodic):
 class PhaseEncoder(_Periodic):
     """`encode_phase` of the values of each step, as a module; see `Encoder` for shapes.
 
-    Step t has bit t mod K of its value. The state is the phase, so parts of a sequence give what
-    the whole gives.
+    Step t has bit t mod K of its value. The state is the phase, so a sequence in parts gives the
+    same spikes.
 
     Args:
         n_phases: Number of phases K of a period, up to 24.

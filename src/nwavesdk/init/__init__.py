@@ -1,4 +1,4 @@
-"""First weights of a net: fluctuation-driven, front ends by firing rate, and ready for a chip."""
+"""Initial weights: fluctuation-driven, by fan-in, of front ends by firing rate, of read-outs."""
 
 from nwavesdk.init.drive import charge_gain, frontend_firing_init
 from nwavesdk.init.fluct_init import fluct_init

@@ -1,4 +1,4 @@
-"""How strongly neurons are driven: the scale of their input, and front ends by firing rate."""
+"""The drive of neurons: the scale of their charges, and front ends by firing rate."""
 
 import math
 import warnings
@@ -28,14 +28,14 @@ from nwavesdk.layers.masks import copy_module
 __all__ = ["FrontendReport", "charge_gain", "frontend_firing_init", "smallest_scale"]
 
 
-# Scales that are tried; currents in pA are at one end, charges of a neuron without leak at the
-# other. Each search has two rounds, so the result is within 3 % of the smallest scale.
+# The scales of a search, from charges of a neuron without leak to currents in pA. The second of two
+# rounds refines an interval of the first, so the result is within 3 % of the smallest scale.
 LOWEST = 1e-4
 HIGHEST = 1e6
 TRIES = 41
 
-# The noise of `charge_gain`: steps, neurons for each scale, and the standard deviation of the
-# charges that synapses with initial weights give at an input rate of 5 %.
+# The noise of `charge_gain`: steps, neurons for each scale, and the standard deviation, which
+# charges of synapses with initial weights have at an input rate of 5 %.
 STEPS = 300
 NEURONS = 32
 DEVIATION = 0.45
@@ -43,7 +43,7 @@ LIF_TAU = 10e-3
 
 
 def smallest_scale(is_enough: Callable[[Tensor], Tensor]) -> float | None:
-    """The smallest scale that is enough, on a geometric scale; None if none is.
+    """The smallest scale that is enough, among geometrically spaced scales; None if none is enough.
 
     Args:
         is_enough: A function from scales [K] to booleans [K].
@@ -58,6 +58,7 @@ def smallest_scale(is_enough: Callable[[Tensor], Tensor]) -> float | None:
         enough = is_enough(scales).nonzero()
         if not len(enough):
             return None
+
         first = int(enough[0])
         low, high = scales[max(first - 1, 0)].item(), scales[first].item()
     return high
@@ -67,10 +68,10 @@ def smallest_scale(is_enough: Callable[[Tensor], Tensor]) -> float | None:
 def charge_gain(build: Callable[[int], NeuronLayer]) -> float:
     """The factor of charges with which a neuron fires as often as a LIF neuron without it.
 
-    Neurons take charges in different units: a current that is scaled by the step, or mV. Weights
-    that suit LIF neurons, such as the first weights of synapses, suit them times this factor. Both
-    get the same noise, the LIF neuron with a time constant of 10 ms. If the neuron cannot fire as
-    often, half of its highest rate counts.
+    Neurons take charges in different units: a current that is scaled by the step, or mV. Initial
+    weights for LIF neurons become initial weights for the neuron when they are multiplied by this
+    factor. It is measured with the same noise for the neuron and for a LIF neuron with a time
+    constant of 10 ms. If the neuron cannot fire as often, half of its highest rate is the target.
 
     Args:
         build: Builds a layer of n neurons that spike: `build(n)`, such as the class of the layer.
@@ -103,10 +104,11 @@ def _built(build: Callable[[int], NeuronLayer]) -> NeuronLayer:
         got = type(layer).__name__
     except TypeError as error:
         layer, got = None, str(error)
+
     if not isinstance(layer, NeuronLayer) or layer.neuron.is_readout:
         raise TypeError(
-            f"charge_gain: build(n) must build a layer of n neurons that spike, got {got}: give "
-            "a function, as in lambda n: LIFLayer(n, taus=20e-3)."
+            f"charge_gain: build(n) must build a layer of n neurons that spike, got {got}: "
+            "pass a function, as in lambda n: LIFLayer(n, taus=20e-3)."
         )
     return layer
 
@@ -118,10 +120,12 @@ def _geometric(low: float, high: float) -> Tensor:
 @torch.no_grad()
 def _rates(build: Callable[[int], NeuronLayer], scales: Tensor) -> Tensor:
     """Spikes per step under noise of each scale, [K]."""
+    # All scales run in one layer: [steps, K, neurons], with the same noise for each scale.
     noise = torch.randn(STEPS, NEURONS, generator=torch.Generator().manual_seed(0))
     x = DEVIATION * noise[:, None, :] * scales[:, None]
     layer = build(x[0].numel())
-    layer.solver = "reference"  # which compiles nothing
+
+    layer.solver = "reference"  # it needs no compiler
     prepare_net(layer)
     spikes = layer.spikes(x.reshape(1, STEPS, -1))
     return spikes.reshape(x.shape).mean((0, 2))
@@ -168,12 +172,12 @@ def frontend_firing_init(
 ) -> FrontendReport:
     """Set each channel's weight so that its neuron fires at the wanted rate on `inputs`.
 
-    The charges of all channels are bisected together, between 0 and the chip's limit. Of the two
-    ends that remain, the one with the nearer rate is taken. If inputs are not negative, the rate
-    rises with the weight; for other inputs a weight is found too, and the report has its rate.
-    Rates are those of the ideal chip, without mismatch but with quantization. Apart from the
-    weights, the model is in the state before the call: call `prepare_net` before the next batch.
-    NWAVE's documentation gives only the name of the function; what it does here is our choice.
+    The charges of all channels are bisected together, between 0 and the chip's limit. From the last
+    interval, the end with the nearer rate is taken. If inputs are not negative, the rate rises with
+    the weight. For other inputs the search also ends with a weight, and the report has its rate.
+    The rates are measured on the ideal chip, without mismatch but with quantization. The model
+    changes only in its weights; call `prepare_net` before the next batch. NWAVE documents only the
+    name of the function; the method is our choice.
 
     Args:
         model: A net with one front end, or a tuple (front end, layer).
@@ -188,7 +192,7 @@ def frontend_firing_init(
 
     Raises:
         TypeError: If `inputs` contain something else.
-        ValueError: If `rate` is out of its range, or has another number of channels.
+        ValueError: If `rate` is out of its range, or its length is not the number of channels.
         RuntimeError: If the net has no front end with a neuron layer, or several, or weights are
             parametrized.
 
@@ -207,6 +211,8 @@ def frontend_firing_init(
         model = SpikingSequential(*model)
     batches = first_batches(_OWNER, model, inputs, max_batches)
     reject_parametrized(_OWNER, model, find_edges(model))
+
+    # The search runs on a copy, as on an ideal chip.
     work = copy_module(model).eval()
     ChipInstance(None).hold(work)
     driven = _find_frontend(work, batches[0][:1])
@@ -219,6 +225,7 @@ def frontend_firing_init(
 
     nearest, highest = _bisect_charges(rates_for, wanted, charge_limit(driven.driver))
     reached = rates_for(nearest)
+
     module: Any = model.get_submodule(driven.driver_name)
     module.weight.copy_(driven.driver.weight)
     report = FrontendReport(
@@ -228,6 +235,7 @@ def frontend_firing_init(
         weights=tuple(module.weight.tolist()),
         unreachable=tuple((highest < wanted).nonzero().flatten().tolist()),
     )
+
     if report.unreachable:
         channels = list(report.unreachable)
         warnings.warn(
@@ -250,8 +258,8 @@ def _find_frontend(work: nn.Module, x: Tensor) -> DrivenLayer:
     if len(frontends) != 1:
         raise RuntimeError(
             f"frontend_firing_init found {len(frontends)} front ends with a neuron layer, expected "
-            "one: the layer must take the front end's output unchanged; give (frontend, layer) to "
-            "choose."
+            "one: the layer must take the front end's output unchanged; pass (frontend, layer) to "
+            "choose a front end."
         )
     return frontends[0]
 
@@ -280,6 +288,7 @@ def _bisect_charges(
         is_reached = rates_for(middle) >= wanted
         high = torch.where(is_reached, middle, high)
         low = torch.where(is_reached, low, middle)
+
     rates_low, rates_high = rates_for(low), rates_for(high)
     low_is_nearer = (wanted - rates_low).abs() < (rates_high - wanted).abs()
     return torch.where(low_is_nearer, low, high), highest

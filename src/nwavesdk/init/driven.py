@@ -1,4 +1,4 @@
-"""The layers of a net with what drives them, and the inputs that arrive there."""
+"""The layers of a net with the synapses that drive them, and the inputs of these synapses."""
 
 import itertools
 import math
@@ -97,16 +97,19 @@ def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
     for edge in net.edges:
         if edge.is_recurrent or (edge.target is not None and edge.target.neuron.is_readout):
             continue
+
         if edge.target is not None and edge.target_name is not None:
             driven.append(DrivenLayer(edge, edge.target_name, edge.target))
             continue
+
+        # Front ends, weights in front of a norm, and weights of a read-out need no layer.
         has_other_rule = _is_frontend(edge.module) or edge.module_name in normalized
         if not has_other_rule and _runs_before_neurons(net, edge.module_name):
             raise RuntimeError(
                 f"{module_title(edge.module_name, edge.module)}: its charge does not reach a "
                 "neuron layer unchanged, expected layer(synapse(x)) with nothing between and "
-                "nothing added: initialize the parts one by one, each as "
-                "SpikingSequential(synapse, layer) with the input that it gets. To pool, pool "
+                "nothing added: initialize each pair of synapse and layer alone, as "
+                "SpikingSequential(synapse, layer) with its input. To pool, pool "
                 "spikes; nwavesdk.init.fan_in_init takes any net."
             )
     return driven
@@ -123,14 +126,16 @@ def _is_frontend(module: nn.Module) -> bool:
 
 
 def weights_before_norms(model: nn.Module) -> tuple[str, ...]:
-    """Names of the weights behind which, in front of a layer, a norm sets the scale of the charge.
+    """Names of the weights with a norm between them and their layer, in each `SpikingSequential`.
 
-    They are looked for in each `SpikingSequential`.
+    The norm sets the scale of the charge.
     """
-    found: dict[str, None] = {}
+    weights: dict[str, None] = {}
     for name, net in model.named_modules():
         if not isinstance(net, SpikingSequential):
             continue
+
+        # The last weight whose charge has not reached neurons.
         weight: str | None = None
         for name_in_net, module in net.modules_in_order():
             if is_synapse(module):
@@ -138,12 +143,12 @@ def weights_before_norms(model: nn.Module) -> tuple[str, ...]:
             elif isinstance(module, NeuronLayer):
                 weight = None
             elif isinstance(module, NORMS) and weight is not None:
-                found[weight] = None
-    return tuple(found)
+                weights[weight] = None
+    return tuple(weights)
 
 
 def driver_inputs(model: nn.Module, driver: nn.Module, batches: Iterable[Tensor]) -> list[Tensor]:
-    """What `driver` receives when the model runs: [B, T, *inputs] for each batch.
+    """The inputs of `driver` when the model runs, [B, T, *inputs] for each batch.
 
     Single steps are joined to a sequence.
     """
@@ -151,6 +156,7 @@ def driver_inputs(model: nn.Module, driver: nn.Module, batches: Iterable[Tensor]
     for x in batches:
         parts: list[Tensor] = []
 
+        # Defaults bind the values of this round of the loop.
         def keep_input(
             module: nn.Module,
             values: Tensor,
@@ -171,14 +177,16 @@ def driver_inputs(model: nn.Module, driver: nn.Module, batches: Iterable[Tensor]
 def _as_sequence(module: nn.Module, values: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """The input of one call as [B, T, *inputs]; `sizes` are B and T of the net's input.
 
-    It may be a sequence, one step [B, *inputs] or [*inputs], or, for modules without time, the
-    steps of a sequence as one dimension [B * T, *inputs].
+    It may be a sequence, one step [B, *inputs] or [*inputs], or, for modules without time, all
+    steps of a sequence along the first dimension, [B * T, *inputs].
     """
+    # Dimensions of the inputs of a step.
     axes = 1
     if isinstance(module, _ConvNd):
         axes = len(module.kernel_size) + 1
     elif isinstance(module, TemporalConv):
         axes = len(module.kernel) + 1
+
     leading = values.ndim - axes
     if leading > 1:
         return values
@@ -188,7 +196,7 @@ def _as_sequence(module: nn.Module, values: Tensor, sizes: tuple[int, ...]) -> T
 
 
 def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> list[Tensor]:
-    """At most `count` batches of inputs, with the device and the dtype of the model's weights.
+    """At most `count` batches of inputs, on the device and in the dtype of the model's weights.
 
     Args:
         caller: Name of the function that the user called, for error messages.
@@ -202,7 +210,7 @@ def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> lis
         Batches without padding: a batch with lengths is split by them.
 
     Raises:
-        TypeError: If `model` is not a module, `inputs` or a batch is none of these, or lengths are
+        TypeError: If `model` is not a module, `inputs` or a batch has another type, or lengths are
             not int64.
         ValueError: If there is no batch, a batch is empty, not finite or not a sequence, or a
             length is not from 1 to T.
@@ -216,6 +224,7 @@ def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> lis
             f"{caller}: inputs must be a batch [B, T, N_in] or an iterable of batches, got "
             f"{type(inputs).__name__}."
         )
+
     count = whole_number(caller, "max_batches", count)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(()))
     batches: list[Tensor] = []
@@ -223,6 +232,7 @@ def first_batches(caller: str, model: nn.Module, inputs: Any, count: int) -> lis
         x = _batch_inputs(caller, batch).to(like)
         lengths = getattr(batch, "lengths", None)
         batches += [x] if lengths is None else _split_by_length(caller, x, lengths)
+
     if not batches:
         raise ValueError(f"{caller}: inputs have no batch, expected at least one.")
     return batches

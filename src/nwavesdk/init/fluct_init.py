@@ -65,11 +65,13 @@ class FluctReport:
         for layer in self.layers:
             cells = [form.format(getattr(layer, name)) for name, form in _COLUMNS.items()]
             table.append([f"{layer.synapse} → {layer.layer}", *cells])
+
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
             for cells in table
         ]
+
         if self.uncovered:
             names = ", ".join(name or "the net itself" for name in self.uncovered)
             lines.append(f"Not initialized, neither synapse nor neuron layer: {names}.")
@@ -102,24 +104,25 @@ def fluct_init(
 
     Layers are initialized in the order in which they run, each with the actual output of the
     layers before it: n inputs of ν spikes per step (for values other than 0 and 1, the mean in
-    μ_W and the mean square in σ_W²). Any neuron will do: its membrane is z + θ, with z, the
-    argument of its spike, and θ, the distance of z from 0 at rest. Both θ and the kernel ε are
-    measured. They may differ between neurons; then μ_W and σ_W do too. These are statistics of
-    charges: on a chip each charge becomes the weight that gives it by the charge law, cut off
-    at the limit. Then, if more than `max_dead` of the neurons never fire, bisection raises the
-    mean of the feed-forward weights of each dead neuron as little as wakes it. The spread, and
-    the other neurons, do not change.
+    μ_W and the mean square in σ_W²). All kinds of neurons are possible: the membrane is z + θ,
+    where z is the argument of the spike, and θ the distance of z from 0 at rest. Both θ and the
+    kernel ε are measured. If they differ between neurons, then μ_W and σ_W differ, too. These are
+    statistics of charges: on a chip, each charge becomes a weight by the charge law, cut off at
+    the limit.
+
+    Then, if more than `max_dead` of the neurons never fire, bisection finds for each dead neuron
+    the smallest mean of the feed-forward weights with which it fires. The spread, and the other
+    neurons, do not change.
 
     Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
     The synapses of `nwavesdk.layers`, `nn.Linear` and the convolutions of torch are initialized.
-    Pruned weights stay 0, and n counts the others. Delays are those of `eval()`, and do not change.
-    Of a convolution, what is written here of a neuron is true of an output channel: it has one mean
-    and one spread, and is dead if none of its neurons fires. n is then the mean over positions.
+    Pruned weights stay 0, and n does not count them. Delays have their values of `eval()`, and do
+    not change. In a convolution, an output channel takes the role of a neuron: it has one mean and
+    one spread, and is dead if none of its neurons fires. n is then the mean over positions.
 
-    Front ends do not change: set them first with `frontend_firing_init`. A read-out, a weight after
-    which no spiking layer runs, does not change either, nor does a weight with a norm behind it.
-    Apart from the weights, the model is in the state before the call: call `prepare_net` before the
-    next batch. After an error nothing has changed.
+    Front ends do not change: set them first with `frontend_firing_init`. Nor do weights of
+    read-outs, after which no spiking layer runs, and weights in front of a norm. The model changes
+    only in its weights, and after an error not at all; call `prepare_net` before the next batch.
 
     NWAVE documents the name of the function, `alpha` and `xi_targets`. The rest is our choice.
 
@@ -129,8 +132,8 @@ def fluct_init(
         inputs: One batch [B, T, N_in] for the model, or (inputs, targets), or an iterable of these
             such as a DataLoader, of which the first `max_batches` are used. Padding does not count
             in batches with an attribute `lengths`, as `Batch` of `nwavesdk.data` has.
-        xi_targets: ξ, one number or one per layer. A smaller ξ means more spikes. None is 2, and
-            more on a chip that could not hold the weights, so that the limit is at least 2 σ_W.
+        xi_targets: ξ, one number or one per layer. A smaller ξ means more spikes. If None, uses 2,
+            or on a chip the larger ξ with which the limit of the weights is 2 σ_W.
         alpha: Share of the variance that comes from feed-forward weights in a recurrent layer,
             above 0 and at most 1. The rest comes from recurrent weights, which are 0 for 1.0. ν_R
             is the rate that the layer has with all of the variance from its input.
@@ -174,6 +177,8 @@ def fluct_init(
     net = find_edges(model)
     reject_parametrized(_OWNER, model, net)
     generator = generator_for(seed)
+
+    # The weights are drawn in a copy, on an ideal chip, so that an error changes nothing.
     work = copy_module(model).eval()
     ChipInstance(None).hold(work)
     layers = [
@@ -186,6 +191,8 @@ def fluct_init(
             f"fluct_init found no synapse with a neuron layer in {type(model).__name__}, expected "
             "at least one: layers must take the output of a synapse unchanged."
         )
+
+    # In the order in which layers run, so that each gets the spikes of initialized layers.
     fluctuations = []
     for driven, xi in zip(layers, _xi_per_layer(xi_targets, layers), strict=True):
         _reset_bias(driven)
@@ -194,6 +201,7 @@ def fluct_init(
             xi = fluctuation.default_xi(mu_u, alpha)
         fluctuation.draw_weights(mu_u, xi, alpha)
         fluctuations.append(fluctuation.wake_dead_neurons(xi, mu_u, max_dead))
+
     report = FluctReport(tuple(fluctuations), net.uncovered, weights_before_norms(model))
     for parameter, value in zip(model.parameters(), work.parameters(), strict=True):
         parameter.copy_(value)
@@ -227,7 +235,7 @@ def _warn_of_dead_neurons(report: FluctReport, max_dead: float) -> None:
             warnings.warn(
                 f"fluct_init: {layer.dead:.1%} of the neurons of layer {layer.layer!r} stay dead, "
                 f"expected at most {max_dead:.1%}: {layer.at_limit:.0%} of the weights of synapse "
-                f"{layer.synapse!r} are at the limit. Give inputs with more spikes or more "
+                f"{layer.synapse!r} are at the limit. Pass inputs with more spikes or more "
                 "batches, raise the gain of the front end or xi_targets (a smaller spread allows a "
                 "larger mean), or allow max_dead.",
                 RuntimeWarning,

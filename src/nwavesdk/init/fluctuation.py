@@ -24,6 +24,7 @@ _DECAYED = 1e-6
 _CHUNK_STEPS = 256
 _MAX_STEPS = 1 << 17
 
+# The default xi.
 _MIN_XI = 2.0
 # Largest charge in standard deviations, for the default xi: 5 % of the weights are then cut off.
 _LIMIT_IN_STDS = 2.0
@@ -31,7 +32,7 @@ _LIMIT_IN_STDS = 2.0
 _FIRST_STEP = 0.125
 _HIGHEST_MEAN = 1024.0
 _HALVINGS = 8
-# Searches in a recurrent layer, where a neuron that wakes may silence another.
+# Searches in a recurrent layer, where spikes of a raised neuron may silence a different neuron.
 _RECURRENT_SEARCHES = 4
 
 
@@ -43,7 +44,7 @@ class LayerFluctuation:
         synapse: Name of the synapse in the model.
         layer: Name of the neuron layer in the model.
         xi: Wanted distance of the membrane from threshold [standard deviations of the membrane].
-        xi_measured: This distance in the end, measured as if there were no spikes.
+        xi_measured: This distance after the search, measured as if there were no spikes.
         mean: Mean of the feed-forward weights.
         std: Standard deviation of the feed-forward weights.
         rate: Spikes per step and neuron.
@@ -76,10 +77,10 @@ class Fluctuation:
     Args:
         driven: Layer and synapse. Their weights are written to.
         inputs: Inputs of the synapse, each [B, T, N_in].
-        generator: Generator of z; None for torch's global one.
+        generator: Generator of z; None for torch's global generator.
 
     Raises:
-        RuntimeError: If the input is silent, or see `psp_kernel`.
+        RuntimeError: If the input is silent, or as `psp_kernel`.
     """
 
     def __init__(
@@ -88,15 +89,17 @@ class Fluctuation:
         self.driven = driven
         self.inputs = inputs
         self.title = module_title(driven.driver_name, driven.driver)
+
         values = torch.cat([x.double().flatten() for x in inputs])
         mean = float(values.mean())
         self.mean_square = float(values.square().mean())
         if not self.mean_square:
             raise RuntimeError(
                 f"fluct_init: the input of {self.title} is silent, expected spikes to measure: "
-                "give inputs with more of them, or set front ends first with "
+                "pass inputs with more spikes, or set front ends first with "
                 "frontend_firing_init. The model has not changed."
             )
+
         # One column for each target: neuron, or output channel of a convolution.
         self.columns = driven.edge.to_columns(driven.edge.weight).shape
         self.kernel = psp_kernel(driven.layer)
@@ -104,15 +107,20 @@ class Fluctuation:
         self.threshold = self._mean_by_target(self.distance)
         self.limit = charge_limit(driven.driver)
         n = self._inputs_by_target()
+
         # ε̂, and the membrane's variance for weights of variance 1.
         self.energy = self._mean_by_target(self.kernel.square().sum(0))
         self.variance_per_weight = n * self.mean_square * self.energy
-        # A mean near 0 of values of both signs drives nothing. The search then uses their size.
+
+        # If values of both signs have a mean near 0, the mean weight cannot move the membrane, and
+        # the charge for a mean membrane would be huge. The root mean square then takes its place.
         size = math.sqrt(self.mean_square)
         drive = mean if abs(mean) > 1e-3 * size else size
+
         # The mean charge for a mean membrane of one threshold: θ / (n ν ε̄).
         kernel_sum = self._mean_by_target(self.kernel.sum(0))
         self.charge_per_threshold = self.threshold / (n * drive * kernel_sum)
+
         self.z = torch.randn(self.columns, generator=generator).to(self.threshold)
         self.z_recurrent: Tensor | None = None
         if driven.layer.recurrent_weights is not None:
@@ -122,7 +130,7 @@ class Fluctuation:
         self.passes = 0
 
     def _mean_by_target(self, values: Tensor) -> Tensor:
-        """The mean of a value of all neurons [N] over those of a target, [targets]."""
+        """A value of neurons [N] as its mean over the neurons of each target, [targets]."""
         return values.reshape(self.columns[1], -1).mean(1)
 
     def _by_neuron(self, values: Tensor) -> Tensor:
@@ -139,13 +147,14 @@ class Fluctuation:
         elif edge.is_dense:
             return edge.fan_in
         else:
-            # The charge of weights of 1 is the sum of a target's inputs. It knows masks, strides,
-            # and the borders of space and time. Squares are summed, as in the variance of charges.
+            # With weights of 1, the charge is the sum of a target's inputs, which respects masks,
+            # strides and borders. Squares are summed, as in the variance of charges.
             set_charges(edge.module, torch.ones_like(edge.weight))
             powers = [self.driven.charge(x.square()).double() for x in self.inputs]
             power = torch.cat([part.flatten(2).flatten(0, 1) for part in powers]).mean(0)
             n = self._mean_by_target(power) / self.mean_square
-        # Whatever its weights are, a target without inputs stays silent.
+
+        # A target without inputs is silent for all weights; this avoids a division by 0.
         return n.where(n > 0, edge.fan_in)
 
     def mean_charge(self, mu_u: float | Tensor) -> Tensor:
@@ -163,10 +172,10 @@ class Fluctuation:
         return (1 - mu_u) * self.threshold * (share / self.variance_per_weight).sqrt()
 
     def draw_weights(self, mu_u: float, xi: float, alpha: float) -> None:
-        """Give the weights the statistics for μ_U = `mu_u` thresholds and ξ = `xi`.
+        """Draw weights with the statistics for μ_U = `mu_u` thresholds and ξ = `xi`.
 
         Raises:
-            ValueError: If no standard deviation gives this ξ with this mean.
+            ValueError: If no standard deviation leads to this ξ with this mean.
         """
         layer = self.driven.layer
         share = 1.0 if self.z_recurrent is None else alpha
@@ -177,12 +186,14 @@ class Fluctuation:
             reachable = float((self._std_for_unit_xi(mu_u, share) / mean.abs()).min())
             raise ValueError(
                 f"fluct_init: xi {xi:g} of {self.title} is not reachable with mu_u={mu_u:g}, "
-                "because the mean weight alone makes more fluctuation: ask for xi up to "
+                "because the mean weight alone causes more fluctuation: pass xi up to "
                 f"{reachable:.3g}, or a mu_u nearer to 0."
             )
+
         self.std = variance.sqrt()
         if self.z_recurrent is None:
             return
+
         set_charges(layer, torch.zeros_like(self.z_recurrent))
         if alpha < 1:
             # ν_R is the rate that the layer has with all of the variance from its input.
@@ -200,7 +211,7 @@ class Fluctuation:
         return self._mean_by_target(self.driven.rates(self.inputs))
 
     def wake_dead_neurons(self, xi: float, mu_u: float, max_dead: float) -> LayerFluctuation:
-        """Raise the mean of each dead neuron as little as wakes it; return the layer's state.
+        """Raise the mean of each dead neuron until it just fires; return the layer's state.
 
         The search starts at `mu_u` and does nothing if at most `max_dead` of the neurons are dead.
         Neurons that stay dead keep the highest mean that was tried.
@@ -214,18 +225,22 @@ class Fluctuation:
         return self._report(xi, rates, raised)
 
     def _search_means(self, means: Tensor, rates: Tensor, max_dead: float) -> tuple[Tensor, Tensor]:
+        """The smallest means with which dead neurons fire, and all rates with these means."""
         highest = (self.limit / self.charge_per_threshold.abs()).clamp(max=_HIGHEST_MEAN)
         asleep = means
         awake = means
         step = _FIRST_STEP
         dead = searched = rates == 0
-        # Double the step until few enough are dead: the least mean is then in [asleep, awake].
+
+        # Double the step until few enough are dead: the smallest mean is then in [asleep, awake].
         while _dead_share(rates) > max_dead and bool((awake < highest)[dead].any()):
             asleep = torch.where(dead, awake, asleep)
             awake = torch.where(dead, torch.minimum(awake + step, highest), awake)
             step = 2 * step
             rates = self.set_mean_and_run(awake)
             dead = rates == 0
+
+        # Bisect; neurons that are still dead stay at the highest mean.
         for _ in range(_HALVINGS):
             middle = torch.where(searched & ~dead, (asleep + awake) / 2, awake)
             fires = self.set_mean_and_run(middle) > 0
@@ -238,6 +253,7 @@ class Fluctuation:
         weight = self.driven.edge.weight.detach()
         if is_pruned(driver, "weight"):
             weight = weight[driver.weight_mask.bool()]
+
         return LayerFluctuation(
             synapse=self.driven.driver_name,
             layer=self.driven.layer_name,
@@ -253,13 +269,13 @@ class Fluctuation:
         )
 
     def _measure_xi(self) -> float:
-        """The distance from threshold of the membranes that the charges make without spikes."""
+        """The distance of membranes without spikes from threshold [standard deviations]."""
         recurrent = self.driven.layer.effective_recurrent_weights()
         parts = []
         for x in self.inputs:
             cur, spk = (values.double().flatten(2) for values in self.driven.charge_and_spikes(x))
             if recurrent is not None:
-                # Spikes of a step arrive as charge in the next one.
+                # Spikes of a step arrive as charge in the next step.
                 cur[:, 1:] += spk[:, :-1] @ recurrent.double()
             potential = _convolve(cur, self.kernel.to(cur))
             parts.append((potential - self.distance.to(cur)).flatten(0, 1))
@@ -271,6 +287,7 @@ class Fluctuation:
 
 def _convolve(values: Tensor, kernel: Tensor) -> Tensor:
     """The convolution of values [B, T, N] with a kernel [K, N] over time, [B, T, N]."""
+    # Padded to 2 T steps, so that the circular convolution does not wrap around.
     T = values.shape[1]
     spectrum = torch.fft.rfft(values, 2 * T, dim=1) * torch.fft.rfft(kernel[:T], 2 * T, dim=0)
     potential: Tensor = torch.fft.irfft(spectrum, 2 * T, dim=1)
@@ -283,7 +300,7 @@ def _dead_share(rates: Tensor) -> float:
 
 @torch.no_grad()
 def rest_distance(layer: NeuronLayer) -> Tensor:
-    """The distance of z from 0 in a layer at rest, [N] in float64: of LIF neurons, the threshold.
+    """The distance of z from 0 in a layer at rest, [N] in float64; the threshold of LIF neurons.
 
     Raises:
         RuntimeError: If the neurons spike without input.
@@ -297,6 +314,7 @@ def rest_distance(layer: NeuronLayer) -> Tensor:
     like = next(stored, torch.empty(())).detach().double()
     x = like.new_zeros(1, _CHUNK_STEPS, *layer.features)
     record = _copy_for_measurement(layer).record(x)
+
     distance = -record.z[0, -1].flatten()
     if bool(record.spk.any()) or not bool((distance > 0).all()):
         raise RuntimeError(
@@ -308,7 +326,7 @@ def rest_distance(layer: NeuronLayer) -> Tensor:
 
 @torch.no_grad()
 def psp_kernel(layer: NeuronLayer) -> Tensor:
-    """The postsynaptic potential of a layer's neurons: what one unit of charge does to a membrane.
+    """The postsynaptic potential of a layer's neurons: the response of z to one unit of charge.
 
     It is measured as a change of z on a copy of the layer, from its initial state and without
     mismatch, so it works for any equation of the neuron.
@@ -328,9 +346,11 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
     """
     charge = _PROBE * rest_distance(layer)
     probe = _copy_for_measurement(layer)
+
     # Two recordings: with a charge in step 0, and without.
     x = charge.new_zeros(2, _CHUNK_STEPS, charge.numel())
     x[0, 0] = charge
+
     parts: list[Tensor] = []
     peak = 0.0
     while not parts or float(parts[-1][-1].abs().max()) > _DECAYED * peak:
@@ -343,11 +363,12 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
         parts.append((z[0] - z[1]) / charge)
         peak = max(peak, float(parts[-1].abs().max()))
         x = torch.zeros_like(x)
+
     kernel = torch.cat(parts)
     if not bool((kernel.sum(0) != 0).all()):
         raise RuntimeError(
             f"{type(layer).__name__}: the membrane does not respond to a small charge, expected "
-            "one that it moves: initialize the weights in another way."
+            "a membrane that a charge moves: initialize the weights in another way."
         )
     return kernel
 
@@ -355,7 +376,7 @@ def psp_kernel(layer: NeuronLayer) -> Tensor:
 def _copy_for_measurement(layer: NeuronLayer) -> NeuronLayer:
     """A copy at rest on the ideal chip."""
     probe = copy.deepcopy(layer)
-    # All solvers give the same states, and this one accepts any length.
+    # All solvers compute the same states, and "auto" accepts any length.
     probe.solver = "auto"
     probe.set_device("cpu")
     ChipInstance(None).hold(probe)

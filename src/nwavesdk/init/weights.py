@@ -36,9 +36,9 @@ def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -
 
     Charges are normal, with mean 0 and standard deviation gain/√N_in. In each block in which the
     chip shares signs (`sign_block` consecutive inputs in each column, or outputs in each row, by
-    `sign_axis`) one sign is drawn. Each charge becomes the weight that gives it by the charge law,
-    cut off at the limit. Front ends, and modules without a chip, do not change. NWAVE's
-    documentation gives only the name of the function; what it does here is our choice.
+    `sign_axis`) one sign is drawn. Each charge becomes a weight by the charge law, cut off at the
+    limit. Front ends, and modules without a chip, do not change. NWAVE documents only the name of
+    the function; the method is our choice.
 
     Args:
         model: Any module.
@@ -70,6 +70,7 @@ def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -
             "H1v1Synapse or H1v2Synapse: for other nets use nwavesdk.init.fluct_init."
         )
     reject_parametrized("init_weights", model, net)
+
     generator = generator_for(seed)
     for edge, profile in weights:
         N_in, N_out = edge.weight.shape
@@ -90,7 +91,7 @@ def _draw_signs(
 
 
 def set_charges(module: nn.Module, charges: Tensor) -> None:
-    """Set the weights of a module, or a layer's recurrent ones, by their charges.
+    """Set the weights of a module, or the recurrent weights of a layer, by their charges.
 
     Args:
         module: A synapse, front end, linear layer, convolution or neuron layer.
@@ -105,7 +106,7 @@ def set_charges(module: nn.Module, charges: Tensor) -> None:
 
 
 def charge_limit(module: nn.Module) -> float:
-    """The largest charge that a weight can give; infinite for modules without a chip."""
+    """The charge of the largest weight; infinite for modules without a chip."""
     law, limit = _law_and_limit(module)
     return float(law.charge(torch.tensor(limit, dtype=torch.float64)))
 
@@ -125,12 +126,11 @@ def _law_and_limit(module: nn.Module) -> tuple[ChargeLaw, float]:
 
 
 def reject_parametrized(caller: str, model: nn.Module, net: NetEdges) -> None:
-    """Raise a RuntimeError where a module computes its weights, because it would overwrite ours."""
+    """Raise a RuntimeError if a module computes its weights and would overwrite initial weights."""
     for name in net.parametrized:
         raise RuntimeError(
             f"{caller}: {module_title(name, model.get_submodule(name))} is parametrized (by "
-            "SignAnnealing, for example) and does not keep what is written to its weights: "
-            "initialize before."
+            "SignAnnealing, for example) and would overwrite initial weights: initialize before."
         )
 
 
@@ -150,15 +150,15 @@ def fan_in_init(model: nn.Module, gain: float = 2.0, seed: int | None = None) ->
 
     The fan-in is the number of inputs of a neuron: N_in of a dense weight, and
     C_in / groups · kernel of a convolution, over time too. A neuron with inputs of rate ν then gets
-    a charge of standard deviation gain · √ν [thresholds], whatever the size of its layer.
+    a charge of standard deviation gain · √ν [thresholds], in layers of any size.
 
     With the default gain of 2, four layers of convolutions and LIF neurons keep firing in 1 to 27 %
     of all steps, for time constants from 5 to 100 steps, inputs that spike in 10 % of all steps,
     and with pooling between the layers. Weaker inputs with time constants of a few steps, or with
     average pooling, need a gain of 3. Torch's own initialization has a standard deviation of
-    0.58/√fan_in, behind which deeper layers starve. `docs/convolution.md` has the table. In front
-    of batch norm, the scale of weights does not matter. `LIFSynapse`, `DelayedSynapse` and
-    `TemporalConv` begin like this.
+    0.58/√fan_in, with which deeper layers stay silent. `docs/convolution.md` has the table. In
+    front of batch norm, the scale of weights does not matter. New `LIFSynapse`, `DelayedSynapse`
+    and `TemporalConv` modules have such weights.
 
     Recurrent weights, front ends and the synapses of chips do not change; see `init_weights` of
     `nwavesdk.init.weights` for these. `fluct_init` measures the input instead, and suits neurons of
@@ -183,7 +183,8 @@ def fan_in_init(model: nn.Module, gain: float = 2.0, seed: int | None = None) ->
     """
     gain = positive_number("fan_in_init", "gain", gain, "thresholds")
     net = find_edges(model)
-    # Front ends have one weight per neuron.
+
+    # The weights of front ends have one dimension, because each neuron has one weight.
     edges = [
         edge
         for edge in net.edges
@@ -195,6 +196,7 @@ def fan_in_init(model: nn.Module, gain: float = 2.0, seed: int | None = None) ->
             "without a chip: for chips use nwavesdk.init.weights.init_weights."
         )
     reject_parametrized("fan_in_init", model, net)
+
     generator = generator_for(seed)
     for edge in edges:
         (weight,) = edge.trained_parameters().values()
@@ -214,10 +216,10 @@ def readout_init(
 ) -> dict[str, float]:
     """Scale the weights to each read-out until its membranes have the deviation `std` on `inputs`.
 
-    Weights that make neurons spike give a read-out far larger values: a cross-entropy of its
-    membranes begins at 10 to 30 and has to be unlearned. At the default it begins near
-    ln(number of classes), as a guess does. The membranes of a read-out are linear in these weights,
-    so one pass is enough. Call it after the rest of the net is initialized.
+    With weights that are large enough for spikes, the membranes of a read-out are far too large: a
+    cross-entropy of them begins at 10 to 30. With the default it begins near ln(number of classes),
+    the value of a random guess. The membranes of a read-out are linear in these weights, so one
+    pass is enough. Call the function after the rest of the net is initialized.
 
     Args:
         model: Any module in which `LILayer` or another read-out takes the charge of a synapse.
@@ -229,7 +231,7 @@ def readout_init(
         The factor of each weight, by its name.
 
     Raises:
-        TypeError: If `model` or `inputs` is something else.
+        TypeError: If `model` or `inputs` has another type.
         ValueError: If an argument is out of its range, or the model has no read-out.
         RuntimeError: If weights are parametrized, or a read-out stays silent.
 
@@ -246,6 +248,7 @@ def readout_init(
     std = positive_number(_OWNER, "std", std, "membrane")
     max_batches = whole_number(_OWNER, "max_batches", max_batches)
     batches = first_batches(_OWNER, model, inputs, max_batches)
+
     net = find_edges(model, batches[0][:1])
     edges = [
         edge for edge in net.edges if edge.target is not None and edge.target.neuron.is_readout
@@ -257,6 +260,7 @@ def readout_init(
             "nwavesdk.init.fluct_init."
         )
     reject_parametrized(_OWNER, model, net)
+
     factors = {}
     for name, size in _membrane_sizes(model, edges, batches).items():
         if not size:
@@ -264,6 +268,7 @@ def readout_init(
                 f"{_OWNER}: the read-out {name} stays at 0, expected inputs that reach it: "
                 "initialize the layers before it first, with nwavesdk.init.fluct_init."
             )
+
         for edge in edges:
             if edge.target_name == name:
                 _scale(edge, std / size)

@@ -1,4 +1,4 @@
-"""What losses share: checks, each of which raises one line that names the loss, and their base."""
+"""The checks of losses, with errors that name the loss in one line, and the base of the modules."""
 
 from collections.abc import Callable
 from functools import partial
@@ -101,16 +101,17 @@ _CHECKS: dict[str, Callable[[str, str, Any], Any]] = {
 
 
 def check_options(owner: str, **options: Any) -> list[Any]:
-    """Check options of a loss, whose names decide what they may be.
+    """Check options of a loss; the name of an option selects its check.
 
     Returns:
         Their values as they are stored, in the given order.
 
     Raises:
         ValueError: If an option is out of its range, or a target for the right class is not above
-            the target for the others.
+            the target for the other classes.
     """
     values = {name: _CHECKS[name](owner, name, value) for name, value in options.items()}
+
     for unit in ("rate", "count"):
         low, high = values.get(f"low_{unit}"), values.get(f"high_{unit}")
         if low is not None and high is not None and low >= high:
@@ -123,7 +124,7 @@ def check_options(owner: str, **options: Any) -> list[Any]:
 def check_outputs(
     owner: str, values: object, num_classes: int | None, lengths: Tensor | None
 ) -> tuple[Tensor, int, Tensor | None]:
-    """Check what the neurons of the classes did.
+    """Check the spikes or the membranes of the neurons of the classes.
 
     Args:
         owner: The loss, for the message.
@@ -132,8 +133,8 @@ def check_outputs(
         lengths: Number of steps of each recording, int64 [B], or None.
 
     Returns:
-        The values with zeros in padding, in float32 or float64, because half precision cannot count
-        far; the number of classes; and the lengths on the device of the values.
+        The values with zeros in padding, in float32 or float64, because half precision cannot hold
+        large counts; the number of classes; and the lengths on the device of the values.
 
     Raises:
         TypeError: If the values are not floating, or `lengths` is not an int64 tensor.
@@ -147,13 +148,15 @@ def check_outputs(
             f"{owner}: the output has the shape {list(values.shape)}, expected [B, T, outputs] "
             "with at least one element."
         )
+
     outputs = values.shape[2]
     num_classes = _check_classes(owner, "num_classes", num_classes) or outputs
     if outputs % num_classes:
         raise ValueError(
             f"{owner}: {outputs} output neurons cannot be split into {num_classes} equal groups, "
-            "one per class: give a num_classes that divides their number."
+            "one per class: pass a num_classes that divides their number."
         )
+
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if lengths is not None:
         lengths = check_lengths(owner, lengths, values)
@@ -162,7 +165,7 @@ def check_outputs(
 
 
 def check_spikes(owner: str, spk: object) -> None:
-    """Reject what is not a floating tensor with at least one element."""
+    """Reject spikes that are not a floating tensor with at least one element."""
     require_floating(f"{owner}: spikes", spk)
     assert isinstance(spk, Tensor)
     if not spk.numel():
@@ -184,8 +187,9 @@ def check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> 
             f"{owner}: targets must be whole numbers, got {targets.dtype}: convert them, as in "
             "targets.long()."
         )
+
     text = f"{owner}: targets must be classes from 0 to {num_classes - 1}"
-    if torch.compiler.is_compiling():  # which must not read values
+    if torch.compiler.is_compiling():  # compiled code must not read values
         torch._assert_async(((targets >= 0) & (targets < num_classes)).all(), f"{text}.")
         return
     lowest, highest = (int(bound) for bound in torch.aminmax(targets))
@@ -199,7 +203,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def check_list(owner: str, name: str, values: object) -> None:
-    """Reject what has no length."""
+    """Reject a value that has no length."""
     try:
         len(values)  # type: ignore[arg-type]  # it may have no length
     except TypeError:

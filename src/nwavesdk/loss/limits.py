@@ -34,7 +34,7 @@ def firing_rate_target_mse_loss(
     """The distance of mean rates to target rates: Σ_i ((r_i - o_i) · m_i)² over the layers i.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as those of the records in
+        spikes_list: Spikes of each layer, [B, T, N_i], as in the records of
             `net.record(x).spiking.values()`; r_i is their mean over valid steps. Read-outs do not
             belong in it.
         offsets: Target rate o_i of each layer [spikes per step and neuron].
@@ -64,6 +64,7 @@ def firing_rate_target_mse_loss(
             f"{owner}: multipliers must be one per layer, got {len(multipliers)} for {len(rates)} "
             "layers."
         )
+
     total = torch.zeros(())
     for rate, target, multiplier in zip(rates, targets, multipliers, strict=True):
         finite_number(owner, "each multiplier", multiplier)
@@ -78,15 +79,15 @@ def rate_bounds_loss(
     per: Per = "neuron",
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """How far mean rates are outside of bounds; it is 0, without gradient, where they are within.
+    """The squared distance of mean rates from bounds; 0, without gradient, within the bounds.
 
         loss = Σ over layers i of the mean over neurons of max(lower - r, 0)² + max(r - upper, 0)²
 
     r is the mean rate over all valid steps of the batch: of each neuron, or, with `per="layer"`, of
-    the layer as a whole, which leaves its neurons free to specialize.
+    the whole layer, so that its neurons can specialize.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as those of the records in
+        spikes_list: Spikes of each layer, [B, T, N_i], as in the records of
             `net.record(x).spiking.values()`.
         lower: Lower bound [spikes per step and neuron], or one per layer; 0 for none.
         upper: Upper bound [spikes per step and neuron], or one per layer; 1 for none.
@@ -98,9 +99,9 @@ def rate_bounds_loss(
 
     Raises:
         TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
-        ValueError: If there is no layer, or there are other than one bound per layer, a layer has
-            no spikes to count, not 0 ≤ lower ≤ upper ≤ 1, `per` is another word, or a length is not
-            from 1 to T.
+        ValueError: If there is no layer, a layer has no spikes to count, the number of bounds is
+            not the number of layers, not 0 ≤ lower ≤ upper ≤ 1, `per` is neither `"neuron"` nor
+            `"layer"`, or a length is not from 1 to T.
 
     References:
         Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning", section
@@ -118,6 +119,7 @@ def rate_bounds_loss(
     layers = _layer_rates(owner, spikes_list, lengths, per)
     lowest = _one_per_layer(owner, "lower", lower, len(layers))
     highest = _one_per_layer(owner, "upper", upper, len(layers))
+
     total = torch.zeros(())
     for i, (rates, least, most) in enumerate(zip(layers, lowest, highest, strict=True)):
         if least > most:
@@ -125,6 +127,7 @@ def rate_bounds_loss(
                 f"{owner}: lower must be at most upper, got {least} and {most} for layer {i}: swap "
                 "them."
             )
+
         outside = (least - rates).clamp(min=0).square() + (rates - most).clamp(min=0).square()
         total = total.to(rates) + outside.mean()
     return total
@@ -137,18 +140,18 @@ def rate_excess_loss(
     *,
     is_synchronized: bool = False,
 ) -> Tensor:
-    """How far layers fire above a bound, relative to it: Σ_i max(r_i / most_i - 1, 0).
+    """The excess of rates over a bound, relative to the bound: Σ_i max(r_i / most_i - 1, 0).
 
     r_i is the mean rate of layer i over its neurons and all valid steps of the batch. A layer with
-    twice the rate of its bound adds 1. The gradient does not fade near the bound, as that of
-    `rate_bounds_loss` does, so that layers end at it and not above.
+    twice the rate of its bound adds 1. The gradient does not fade near the bound, unlike the
+    gradient of `rate_bounds_loss`, so that rates end at the bound and not above it.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as those of the records in
+        spikes_list: Spikes of each layer, [B, T, N_i], as in the records of
             `net.record(x).spiking.values()`.
         most: Bound [spikes per step and neuron] above 0 and at most 1, or one per layer.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
-        is_synchronized: Whether the rates of data-parallel training are those of the batches of all
+        is_synchronized: Whether data-parallel training takes the mean rates over the batches of all
             processes, which must all call the loss.
 
     Returns:
@@ -157,7 +160,7 @@ def rate_excess_loss(
     Raises:
         TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
         ValueError: If there is no layer, a layer has no spikes to count, a bound is not in (0, 1],
-            there are other than one bound per layer, a length is not from 1 to T, or
+            the number of bounds is not the number of layers, a length is not from 1 to T, or
             `is_synchronized` is neither True nor False.
 
     Example:
@@ -170,6 +173,7 @@ def rate_excess_loss(
     bounds = _one_per_layer(owner, "most", most, len(rates))
     if not min(bounds) > 0:
         raise ValueError(f"{owner}: a bound must be above 0, got {min(bounds)}: raise it.")
+
     if switch(owner, "is_synchronized", is_synchronized):
         B, T = spikes_list[0].shape[:2]
         rates = rates_of_all_processes(rates, B * T if lengths is None else lengths.sum())
@@ -185,9 +189,11 @@ def rate_excess(rates: Sequence[Tensor], bounds: Sequence[float]) -> Tensor:
 
 
 def rates_of_all_processes(rates: Sequence[Tensor], n_steps: int | Tensor) -> list[Tensor]:
-    """The rates of layers over all processes; each one counts by its number of valid steps."""
+    """The rates of layers over all processes, weighted by their numbers of valid steps."""
     if process_count() == 1:
         return list(rates)
+
+    # One sum over processes for all layers; its last row is the number of steps.
     counts = torch.stack([rate * n_steps for rate in (*rates, torch.ones_like(rates[0]))])
     *spikes, steps = sum_over_processes(counts)
     return [count / steps for count in spikes]
@@ -256,23 +262,23 @@ class RateBoundsLoss(LossModule):
 
 
 def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor:
-    """The mean over all weights of max(|w| - limit, 0)²: how far they are outside a chip's range.
+    """The mean over all weights of max(|w| - limit, 0)²: the distance from the range of a chip.
 
     It covers all weights that `find_edges` sees: feed-forward, recurrent, front ends, linear layers
     and convolutions.
 
     Args:
         model: Any module.
-        limit: Largest magnitude; H1v1 has 0.9, H1v2 1.66. None takes the limit of each module's
-            chip, and leaves out the weights of modules without a chip.
+        limit: Largest magnitude; H1v1 has 0.9, H1v2 1.66. If None, uses the limit of each module's
+            chip, and skips modules without a chip.
 
     Returns:
         A scalar.
 
     Raises:
         TypeError: If `model` is not a module.
-        ValueError: If `limit` is not above 0, or there are no weights, or with `limit=None` none of
-            a chip.
+        ValueError: If `limit` is not above 0, or there are no weights, or with `limit=None` no
+            weights of a chip.
 
     Example:
         >>> from nwavesdk.layers import LIFSynapse
@@ -283,6 +289,7 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
     """
     if limit is not None:
         limit = positive_number("weight_magnitude_loss", "limit", limit, "weight")
+
     total = torch.zeros(())
     count = 0
     for edge in find_edges(model).edges:
@@ -291,27 +298,28 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
             if edge.profile is None:
                 continue
             bound = edge.profile.number("weight_limit")
+
         weight = _at_least_float32(edge.weight)
         excess = (weight.abs() - bound).clamp(min=0)
         total = total.to(weight.device) + excess.square().sum()
         count += weight.numel()
+
     if not count:
         missing = "weights of synapses or neuron layers"
         if limit is None:
-            missing = "weights of a chip's modules: give a limit"
+            missing = "weights of a chip's modules: pass a limit"
         raise ValueError(f"weight_magnitude_loss: {type(model).__name__} has no {missing}.")
     return total / count
 
 
 def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Tensor:
-    """The mean squared distance of weights to the nearest ones with the signs that a chip shares.
+    """The mean squared distance of weights to the nearest weights with one sign per block.
 
     In each block of `block` weights, the smaller of Σ max(w, 0)² and Σ max(-w, 0)² counts. The sum
     over blocks is divided by the number of weights. It is 0 where signs agree. NWAVE documents no
-    formula; this one is our choice.
+    formula; this formula is our choice.
 
-    It covers all dense weights, feed-forward and recurrent, also those of `nn.Linear`, but no front
-    ends.
+    It covers all dense weights, feed-forward and recurrent, with `nn.Linear`, but no front ends.
 
     Args:
         model: Any module.
@@ -326,8 +334,9 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
 
     Raises:
         TypeError: If `model` is not a module.
-        ValueError: If `block` is not a whole number above 0, `axis` is another word, there are no
-            2-D weights, or the net has others than dense ones, such as a convolution.
+        ValueError: If `block` is not a whole number above 0, `axis` is neither `"inputs"` nor
+            `"outputs"`, there are no dense weights, or the net has other weights, such as a
+            convolution.
 
     Example:
         >>> from nwavesdk.layers import LIFSynapse
@@ -346,5 +355,5 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
-    """Half precision as float32, because it cannot count far."""
+    """Half precision as float32, because it cannot hold large counts."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -35,12 +35,12 @@ def membrane_readout(
         "last"       v[T-1]
         "logsumexp"  log Σ exp(v[t]): between the maximum and the sum
 
-    The gradient of `"last"` and `"max"` reaches one step, that of the others all steps; `"sum"`
-    grows with the length of the recording.
+    The gradient of `"last"` and `"max"` reaches one step, the other gradients reach all steps.
+    `"sum"` grows with the length of the recording.
 
     Args:
         mem: Membranes, [B, T, *features], usually of a read-out that does not spike.
-        over_time: Which value.
+        over_time: Which of these values.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -48,8 +48,8 @@ def membrane_readout(
 
     Raises:
         TypeError: If membranes are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If `mem` has no step, `over_time` is another word, or a length is not from 1
-            to T.
+        ValueError: If `mem` has no step, `over_time` is not in the list above, or a length is not
+            from 1 to T.
 
     References:
         Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning",
@@ -70,9 +70,11 @@ def membrane_readout(
             f"{owner}: the membrane has the shape {list(mem.shape)}, expected [B, T, *features] "
             "with at least one step."
         )
+
     mem = mem.to(torch.promote_types(mem.dtype, torch.float32))
     if lengths is not None:
         lengths = check_lengths(owner, lengths, mem)
+
     if over_time in ("sum", "mean"):
         total = sum_over_steps(mem, lengths)
         return total if over_time == "sum" else _divided_by_steps(total, mem.shape[1], lengths)
@@ -80,6 +82,8 @@ def membrane_readout(
         if lengths is None:
             return mem[:, -1]
         return mem[torch.arange(len(mem), device=mem.device), lengths - 1]
+
+    # -inf changes neither a maximum nor a sum of exponentials.
     mem = fill_padding(mem, lengths, -torch.inf)
     return mem.amax(dim=1) if over_time == "max" else mem.logsumexp(dim=1)
 
@@ -108,7 +112,7 @@ def membrane_cross_entropy(
     Raises:
         TypeError: If membranes are not floating, or targets or lengths are not whole numbers.
         ValueError: If a shape differs from the above, O is not a multiple of `num_classes`,
-            `over_time` is another word, a target is not a class, or a length is not from 1 to T.
+            `over_time` is unknown, a target is not a class, or a length is not from 1 to T.
 
     References:
         See `membrane_readout`.
@@ -134,19 +138,19 @@ def tet_loss(
     mse_target: float = 1.0,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Temporal efficient training: every step must decide for the right class by itself.
+    """Temporal efficient training: the output of every step must favor the right class.
 
         loss = (1 - λ) · mean over t of CE(softmax(o[t]), target) + λ · mean over t of MSE(o[t], φ)
 
-    o[t, c] is the mean of the membranes of class c's population in step t. The mean over the steps
-    is that of each recording; the loss is the mean over recordings.
+    o[t, c] is the mean of the membranes of class c's population in step t. The loss is the mean
+    over the steps of each recording, and then over recordings.
 
     Args:
         mem: Outputs of each step, [B, T, O]: membranes of a read-out in the paper, or spikes.
         targets: Class indices, [B].
         num_classes: Number of equal groups of the O neurons; None is one neuron per class.
-        mse_share: λ, from 0 to 1: how much outputs are kept near φ, so that single steps do not
-            run away.
+        mse_share: λ, from 0 to 1: the weight of outputs near φ, which prevents very large outputs
+            of single steps.
         mse_target: φ [membrane]; in the paper, the threshold.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
@@ -172,17 +176,18 @@ def tet_loss(
     B, T, _ = mem.shape
     check_targets(owner, targets, B, num_classes)
     mse_share, mse_target = check_options(owner, mse_share=mse_share, mse_target=mse_target)
+
     outputs = mem.reshape(B, T, num_classes, -1).mean(dim=3)
     classes = targets.to(mem.device).long()[:, None].expand(B, T)
     # [B, C, T] and [B, T] -> [B, T]
     entropy = functional.cross_entropy(outputs.mT, classes, reduction="none")
     distance = (outputs - mse_target).square().mean(dim=2)
-    of_steps = (1 - mse_share) * entropy + mse_share * distance
-    return _divided_by_steps(sum_over_steps(of_steps, lengths), T, lengths).mean()
+    step_losses = (1 - mse_share) * entropy + mse_share * distance
+    return _divided_by_steps(sum_over_steps(step_losses, lengths), T, lengths).mean()
 
 
 def _divided_by_steps(total: Tensor, T: int, lengths: Tensor | None) -> Tensor:
-    """Sums over valid steps, [B, *features], as means."""
+    """Means over valid steps from the sums over valid steps, both [B, *features]."""
     if lengths is None:
         return total / T
     return total / lengths.reshape(-1, *[1] * (total.ndim - 1))

@@ -1,4 +1,4 @@
-"""Losses on the spikes that the populations of the classes have in a recording.
+"""Losses on the spike counts and the rates of the populations of the classes in a recording.
 
 The output neurons form equal groups, the populations, one after the other, one for each class. A
 count is all spikes of a population; a rate is the mean over its neurons and over the valid steps.
@@ -41,12 +41,12 @@ def rate_logits(
 
         logit[c] = sharpness · (spikes of population c) / (neurons of population c · T)
 
-    Neither T nor the size of a population changes how sharp the decision is.
+    The sharpness of the decision depends neither on T nor on the size of a population.
 
     Args:
         spk: Output spikes, [B, T, O].
         num_classes: Number of populations; None is one neuron per class.
-        sharpness: Logit per spike and step. The default is that of `nwave train`.
+        sharpness: Logit per spike and step. `nwave train` has the same default.
         lengths: Number of steps of each recording, int64 [B], in place of T; None for all steps.
 
     Returns:
@@ -64,9 +64,11 @@ def rate_logits(
     """
     spk, num_classes, lengths = check_outputs("rate_logits", spk, num_classes, lengths)
     (sharpness,) = check_options("rate_logits", sharpness=sharpness)
+
+    # The largest count: a spike of each neuron of a population in each step.
     n_steps = spk.shape[1] if lengths is None else lengths[:, None]
-    most_spikes = n_steps * spk.shape[2] / num_classes
-    return population_counts(spk, num_classes) * (sharpness / most_spikes)
+    max_count = n_steps * spk.shape[2] / num_classes
+    return population_counts(spk, num_classes) * (sharpness / max_count)
 
 
 def rate_cross_entropy(
@@ -114,10 +116,10 @@ def rate_cross_entropy(
 def count_cross_entropy(
     spk: Tensor, targets: Tensor, num_classes: int | None = None, lengths: Tensor | None = None
 ) -> Tensor:
-    """The cross-entropy of softmax(counts), the mean over recordings: a spike more is a logit more.
+    """The cross-entropy of softmax(counts), the mean over recordings: each spike adds 1 to a logit.
 
-    Long recordings and large populations make sharp decisions, and gradients that vanish once a
-    class leads by some spikes; `rate_cross_entropy` does not depend on them.
+    Long recordings and large populations lead to sharp decisions, and the gradient vanishes when a
+    class leads by some spikes. `rate_cross_entropy` does not depend on them.
 
     Args:
         spk: Output spikes, [B, T, O].
@@ -165,9 +167,9 @@ def rate_mse(
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
         num_classes: Number of populations; None is one neuron per class.
-        high_rate: Target rate of the right class [spikes per step and neuron]; the defaults are
-            those of `balanced_population_mse`.
-        low_rate: Target rate of the others [spikes per step and neuron].
+        high_rate: Target rate of the right class [spikes per step and neuron]; the defaults equal
+            the defaults of `balanced_population_mse`.
+        low_rate: Target rate of the other classes [spikes per step and neuron].
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -252,7 +254,7 @@ def balanced_population_mse(
 
     The mean over recordings and neurons of (count - T · rate)², where T is the number of valid
     steps. NWAVE documents the idea, but neither arguments nor rates. The defaults are our
-    choice: 0.2 is a fifth of what a neuron can do, and at 0.02 silent neurons still get a gradient.
+    choice: 0.2 is a fifth of the largest rate, and at 0.02 silent neurons still get a gradient.
 
     Args:
         spk: Output spikes, [B, T, O]; the O neurons form `num_classes` equal groups, one after the
@@ -260,7 +262,7 @@ def balanced_population_mse(
         targets: Class indices, [B].
         num_classes: Number of groups.
         high_rate: Target rate of the right class's neurons [spikes per step].
-        low_rate: Target rate of the others [spikes per step].
+        low_rate: Target rate of the other classes [spikes per step].
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -283,9 +285,11 @@ def balanced_population_mse(
     B, T, outputs = spk.shape
     check_targets(owner, targets, B, num_classes)
     check_options(owner, high_rate=high_rate, low_rate=low_rate)
+
     counts = sum_over_steps(spk)
     class_of_neuron = torch.arange(outputs, device=spk.device) // (outputs // num_classes)
     is_right = targets.to(spk.device)[:, None] == class_of_neuron
+
     steps = torch.full_like(counts[:, :1], T) if lengths is None else lengths[:, None]
     # In float64, so that the product is rounded once.
     steps = steps.double()
@@ -343,7 +347,7 @@ class RateMSE(LossModule):
     Args:
         num_classes: Number of populations; None is one neuron per class.
         high_rate: Target rate of the right class [spikes per step and neuron].
-        low_rate: Target rate of the others [spikes per step and neuron].
+        low_rate: Target rate of the other classes [spikes per step and neuron].
 
     Example:
         >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]])

@@ -44,12 +44,12 @@ def van_rossum_distance(
 
         D² = (1 - β²) / 2 · Σ over t of d[t]² + β² / 2 · d[T-1]²,  d[t] = β · d[t-1] + s[t] - s'[t]
 
-    The gradient is that of the sum: each spike gets the difference filtered forward and backward.
+    The gradient is exact, too: each spike gets the difference, filtered forward and backward.
 
     Args:
         spk: Spikes, [B, T, *features].
         targets: Wanted spikes, in the shape of `spk`.
-        tau: Time constant of the kernel [s]: how far apart two spikes may be to count as one.
+        tau: Time constant of the kernel [s]: spikes that are much closer count as equal.
         dt: Time step [s].
         lengths: Number of steps of each recording, int64 [B]; None for all steps. Spikes in padding
             do not count.
@@ -86,6 +86,8 @@ def van_rossum_distance(
     if lengths is not None:
         lengths = check_lengths(owner, lengths, spk)
         difference = fill_padding(difference, lengths)
+
+    # The two terms of D²: steps of the recording, and the tail of the kernels after its end.
     filtered = _leaky_sum(difference.reshape(*difference.shape[:2], -1), tau, dt)
     share = -math.expm1(-2 * dt / tau)  # 1 - β²
     inside = filtered.square().sum(dim=1)
@@ -130,13 +132,13 @@ def first_spike_steps(
     The product is 1 in the steps before the first spike and 0 after it, so the sum is the step of
     the first spike, from 0, and the number of valid steps if there is none. It is smooth in each
     spike: if spikes were probabilities of independent events, it would be the expected step of the
-    first one. Its gradient at a silent step k is minus the number of steps by which a spike there
-    would come earlier; at the first spike it is minus the steps to the second. Later spikes have
-    none. The surrogate of the neurons takes it further.
+    first spike. Its gradient at a silent step k is minus the number of steps by which a spike in
+    step k would be earlier than the first spike; at the first spike it is minus the steps to the
+    second spike. Later spikes have no gradient. The surrogate of the neurons passes it on.
 
     Args:
         spk: Spikes, [B, T, O].
-        num_classes: Number of equal groups of the O neurons; None is each neuron by itself.
+        num_classes: Number of equal groups of the O neurons; None is one neuron per class.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -172,15 +174,14 @@ def first_spike_cross_entropy(
 ) -> Tensor:
     """The cross-entropy of softmax(-first / scale): the right population must spike first.
 
-    `first` is `first_spike_steps`, which describes the gradient. A population that does not spike
-    counts as one whose first spike comes after the end, so the right class gets a gradient even if
-    it is silent.
+    `first` is `first_spike_steps`, which describes the gradient. A silent population counts as if
+    its first spike came after the end, so the right class gets a gradient even if it is silent.
 
     Args:
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
         num_classes: Number of populations; None is one neuron per class.
-        scale: Lead that makes a class e times as likely [steps].
+        scale: Lead with which a class is e times as likely [steps].
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
     Returns:
@@ -215,7 +216,7 @@ class FirstSpikeCrossEntropy(LossModule):
 
     Args:
         num_classes: Number of populations; None is one neuron per class.
-        scale: Lead that makes a class e times as likely [steps].
+        scale: Lead with which a class is e times as likely [steps].
 
     Example:
         >>> import torch

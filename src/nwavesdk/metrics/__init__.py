@@ -1,7 +1,7 @@
-"""How good a net's output is, and what an inference costs.
+"""The quality of a net's output, and the operations of an inference.
 
-Functions of a batch, and running metrics over many batches. The latter are imported on first use,
-because they need the optional torchmetrics.
+There are functions of a batch, and running metrics over many batches. The running metrics are
+imported on first use, because they need the optional torchmetrics.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
-"""How well decisions about classes are: accuracy, confusion matrices, and the interval of chance.
+"""The quality of decisions about classes: accuracy with its interval, and confusion matrices.
 
-Functions of spikes take `lengths`, the number of steps of each recording, and count no spike in
+Functions of spikes take `lengths`, the number of steps of each recording, and count no spikes in
 padding.
 """
 
@@ -29,7 +29,7 @@ __all__ = [
 def select_steps(
     owner: str, prediction: Tensor, target: Tensor, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Predictions and targets of all steps within the lengths, in one row.
+    """Predictions and targets of all valid steps, along one dimension.
 
     Args:
         owner: The function, for errors.
@@ -48,6 +48,7 @@ def select_steps(
             f"{owner}: predictions have the shape {tuple(prediction.shape)}, targets "
             f"{tuple(target.shape)}: expected the same, with recordings first."
         )
+
     if prediction.ndim == 1:
         return prediction, target
     if lengths is None:
@@ -140,7 +141,8 @@ def population_counts(
         lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
 
     Returns:
-        Counts, `[B, num_classes]`; float32 for spikes in half precision, which cannot count far.
+        Counts, `[B, num_classes]`; float32 for spikes in half precision, which cannot hold large
+        counts.
 
     Raises:
         TypeError: If `lengths` is not an int64 tensor.
@@ -158,8 +160,9 @@ def population_counts(
     if outputs % num_classes:
         raise ValueError(
             f"{outputs} output neurons cannot be split into {num_classes} equal groups, one for "
-            "each class: give a num_classes that divides their number."
+            "each class: pass a num_classes that divides their number."
         )
+
     if lengths is not None:
         lengths = check_lengths("population_counts", lengths, spk)
     groups = (len(spk), num_classes, outputs // num_classes)
@@ -181,7 +184,7 @@ def confusion_matrix(
         predicted: Predicted classes, `[B]`, or `[B, T]` for a class of each step.
         targets: True classes in the same shape; a negative class is not counted.
         num_classes: C.
-        lengths: Steps of each recording, `[B]`; later ones are not counted. [all steps]
+        lengths: Steps of each recording, `[B]`; later steps are not counted. [all steps]
 
     Returns:
         Counts, int64 `[C, C]`; rows are true classes. Matrices of batches can be added.
@@ -201,6 +204,7 @@ def confusion_matrix(
             raise TypeError(
                 f"confusion_matrix: {name} holds classes, got {classes.dtype}: expected integers."
             )
+
     predicted, targets = select_steps("confusion_matrix", predicted, targets, lengths)
     is_counted = targets >= 0
     predicted, targets = predicted[is_counted].long(), targets[is_counted].long()
@@ -210,7 +214,8 @@ def confusion_matrix(
                 f"confusion_matrix: {name} has classes from {int(classes.min())} to "
                 f"{int(classes.max())}, expected 0 to {num_classes - 1}."
             )
-    # The cell of row r and column c has the place r * C + c.
+
+    # The cell of row r and column c has the index r * C + c.
     cells = targets * num_classes + predicted
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -218,11 +223,11 @@ def confusion_matrix(
 def balanced_accuracy(confusion: Tensor) -> Tensor:
     """Mean over the classes of the fraction of each class that is predicted correctly.
 
-    Of two classes with 90 and 10 recordings, a net that always predicts the first one has an
+    With two classes of 90 and 10 recordings, a net that always predicts the first class has an
     accuracy of 0.9 and a balanced accuracy of 0.5.
 
     Args:
-        confusion: Counts, `[C, C]`; see `confusion_matrix`. Classes without decisions are left out.
+        confusion: Counts, `[C, C]`; see `confusion_matrix`. Classes without decisions are skipped.
 
     Returns:
         A scalar in [0, 1].
@@ -251,7 +256,7 @@ def macro_f1(confusion: Tensor) -> Tensor:
 
     Args:
         confusion: Counts, `[C, C]`; see `confusion_matrix`. Classes that neither occur nor are
-            predicted are left out.
+            predicted are skipped.
 
     Returns:
         A scalar in [0, 1].
@@ -276,6 +281,7 @@ def _require_counts(owner: str, confusion: Tensor) -> Tensor:
         raise ValueError(
             f"{owner}: a confusion matrix is square, got the shape {tuple(confusion.shape)}."
         )
+
     counts = confusion.detach().cpu().double()
     if not counts.isfinite().all() or (counts < 0).any() or not counts.sum():
         raise ValueError(f"{owner}: expected counts with at least one decision.")
@@ -289,8 +295,9 @@ _REACH = 1.959964
 def accuracy_interval(right: Tensor, counts: Tensor) -> tuple[float, float]:
     """The 95 % interval of an accuracy over recordings that were drawn independently.
 
-    With one decision per recording, it is Wilson's. Decisions of the steps of one recording are not
-    independent, so the interval of several is that of a ratio of sums over recordings.
+    With one decision per recording, it is Wilson's interval. Decisions in the steps of a recording
+    are not independent, so with several decisions per recording, the accuracy is a ratio of sums
+    over recordings, and the interval follows from the variance of a ratio.
 
     Args:
         right: Right decisions of each recording, [R].
@@ -315,17 +322,19 @@ def accuracy_interval(right: Tensor, counts: Tensor) -> tuple[float, float]:
     n_recordings = len(counts)
     if not n_decisions:
         return 0.0, 1.0
+
     share = right.sum().item() / n_decisions
-    if bool((counts == 1).all()):
+    if bool((counts == 1).all()):  # Wilson
         spread = _REACH**2 / n_recordings
         middle = (share + spread / 2) / (1 + spread)
         variance = share * (1 - share) / n_recordings + spread / (4 * n_recordings)
         reach = _REACH * math.sqrt(variance) / (1 + spread)
     elif n_recordings < 2:
         return 0.0, 1.0
-    else:
+    else:  # Cochran
         middle = share
         residuals = (right - share * counts).square().sum().item()
         scale = n_recordings / (n_recordings - 1)
         reach = _REACH * math.sqrt(scale * residuals) / n_decisions
+
     return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -1,10 +1,10 @@
 """Counts of the operations of a net, for recordings that it runs.
 
 Design requirements:
-    - Counts are exact: they are those that a loop over inputs and weights would find.
-    - Padding after the end of a recording never counts, also where a module of the user puts time
-      on another axis: recordings run in groups of one length.
-    - What cannot be counted is named, and never counts as 0 without a word.
+    - Counts are exact: they equal the counts of a loop over all inputs and weights.
+    - Padding after the end of a recording never counts, even if a module of the user puts time on
+      a different axis: recordings run in groups of one length.
+    - Modules that cannot be counted are named in the result. They never count as 0 silently.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ __all__ = ["OperationCounter", "count_operations", "countable_edges"]
 # Recordings that run together.
 _MAX_TOGETHER = 32
 
-# They have parameters and no connections. NeuroBench counts none of them.
+# Modules with parameters, but without connections. NeuroBench does not count them.
 _WITHOUT_CONNECTIONS = (
     SequenceNorm,
     _NormBase,
@@ -47,11 +47,11 @@ def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -
     """Count the operations of a net for some recordings, by NeuroBench's definitions.
 
     A dense operation is one connection at one step. It is effective if its input and its weight
-    are not 0. Effective operations are accumulates (ACs) where all inputs of the weight are -1, 0
-    or 1, else multiply-accumulates (MACs). Counted are synapses, linear layers, convolutions,
-    delayed and recurrent weights. Zeros that a convolution pads, and steps before the first one,
-    are no inputs. Pools, norms, biases and the equations of neurons are not counted; `updates` has
-    the number of the latter.
+    are not 0. Effective operations are accumulates (ACs) if all inputs of the weight are -1, 0 or
+    1, else multiply-accumulates (MACs). Synapses, linear layers, convolutions, and delayed and
+    recurrent weights are counted. Zeros that a convolution pads, and steps before the first step,
+    are not inputs. Pools, norms, biases and the equations of neurons are not counted; `updates` is
+    the number of updates of neurons.
 
     The net runs in `eval()`, without gradient.
 
@@ -73,8 +73,8 @@ def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> net = SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, 20e-3), LIFSynapse(8, 2))
-        >>> found = count_operations(net, torch.eye(4)[None])
-        >>> found.dense, found.edges[0].effective, found.edges[0].takes_spikes, found.updates
+        >>> cost = count_operations(net, torch.eye(4)[None])
+        >>> cost.dense, cost.edges[0].effective, cost.edges[0].takes_spikes, cost.updates
         (192.0, 32.0, True, 32.0)
     """
     counter = OperationCounter(net)
@@ -84,23 +84,23 @@ def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -
 
 @dataclass(eq=False)
 class _Tally:
-    """What is known of one edge, and sums over all recordings."""
+    """An edge, and sums over all recordings."""
 
     edge: Edge
-    is_connected: Tensor  # which weights are not 0, on the CPU
+    is_connected: Tensor  # whether each weight is not 0, on the CPU
     dense: float = 0.0
     effective: float = 0.0
     inputs: int = 0
     nonzeros: int = 0
     is_binary: bool = True
-    # By the shape of a step: the fan-outs of the longest input so far, or of any.
+    # By the shape of a step: effective and dense fan-outs for the longest input so far.
     fan_outs: dict[torch.Size, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def add(self, x: Tensor) -> None:
         """Add the operations for an input [..., *shape], with `input_axes` axes."""
         shape = x.shape[x.ndim - input_axes(self.edge) :]
         n_rows = x.numel() // max(math.prod(shape), 1)
-        counts = _nonzeros_by_place(x, shape)
+        counts = _count_nonzeros(x, shape)
         effective, dense = self._fan_out(shape)
         self.dense += n_rows * dense.sum().item()
         self.effective += float((counts.double() * effective).sum())
@@ -119,8 +119,9 @@ class _Tally:
                 fan_out(self.edge, shape, everywhere),
             )
             self.fan_outs[step_shape] = known
-        # It depends on the steps that are left, so that of a long recording ends in that of a
-        # short one.
+
+        # The fan-out of a step depends on the number of steps after it, so the fan-outs of a short
+        # recording are the last fan-outs of a long recording.
         effective, dense = (counts[len(counts) - shape[0] :] for counts in known)
         return effective, dense
 
@@ -146,8 +147,8 @@ class OperationCounter:
         >>> counter = OperationCounter(SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, taus=20e-3)))
         >>> for batch in (torch.eye(4)[None], torch.zeros(2, 4, 4)):
         ...     counter.count(batch)
-        >>> found = counter.result()
-        >>> found.recordings, found.dense, found.layers[0].updates
+        >>> cost = counter.result()
+        >>> cost.recordings, cost.dense, cost.layers[0].updates
         (3, 128.0, 32.0)
     """
 
@@ -178,29 +179,33 @@ class OperationCounter:
                 "count_operations: x must be recordings [B, T, *features], got the shape "
                 f"{list(x.shape)}: add the dimension that is missing, as in x[None]."
             )
+
         is_time_first = getattr(self._net, "time_first", False)
         x = x.transpose(0, 1) if is_time_first else x
         if lengths is None:
             lengths = torch.full((len(x),), x.shape[1])
         lengths = check_lengths("count_operations", lengths, x)
+
         with _in_eval(self._net):
-            # From long to short: see `_Tally`.
+            # From long to short, so that the fan-outs of the longest recordings come first.
             for length in sorted(set(lengths.tolist()), reverse=True):
-                places = (lengths == length).nonzero().flatten()
-                for part in places.split(_MAX_TOGETHER):
+                indices = (lengths == length).nonzero().flatten()
+                for part in indices.split(_MAX_TOGETHER):
                     recordings = _first_steps(x.index_select(0, part), length)
                     self._run(recordings.transpose(0, 1) if is_time_first else recordings)
+
         self._recordings += len(x)
         self._steps += int(lengths.sum())
 
     def result(self) -> Operations:
-        """What was counted.
+        """The operations of all recordings so far.
 
         Raises:
-            ValueError: If nothing was.
+            ValueError: If there was no recording.
         """
         if not self._recordings:
             raise ValueError("OperationCounter: result needs counts: call count(x) before it.")
+
         called = [tally for tally in self._tallies if tally.inputs]
         never_called = [tally.edge.name for tally in self._tallies if not tally.inputs]
         return Operations(
@@ -225,7 +230,7 @@ class OperationCounter:
         return None if layer.neuron.is_readout else self._spikes[layer] / self._updates[layer]
 
     def _run(self, x: Tensor) -> None:
-        """Run recordings of one length, and add what their calls count."""
+        """Run recordings of one length, and add the operations of all calls of modules."""
         # Calls with single steps, or with parts of a sequence, are joined after the pass.
         parts: dict[_Tally, list[Tensor]] = {}
 
@@ -246,6 +251,7 @@ class OperationCounter:
 
         with prepared(self._net), watch_calls(self._net, on_synapse, on_layer):
             self._net(x)
+
         for tally, sequences in parts.items():
             tally.add(torch.cat(sequences, 1) if len(sequences) > 1 else sequences[0])
 
@@ -287,12 +293,12 @@ def _first_steps(x: Tensor, length: int) -> Tensor:
     return x.narrow_copy(1, 0, length) if x.is_sparse else x[:, :length]
 
 
-def _nonzeros_by_place(x: Tensor, shape: torch.Size) -> Tensor:
-    """How many inputs are not 0 at each place of a row, int64 on the CPU."""
+def _count_nonzeros(x: Tensor, shape: torch.Size) -> Tensor:
+    """The number of inputs [..., *shape] that are not 0, at each index of `shape`, on the CPU."""
     if x.is_sparse:
         events = x.coalesce()
-        places = events.indices()[-1][events.values() != 0]
-        return torch.bincount(places, minlength=shape[-1]).cpu()
+        features = events.indices()[-1][events.values() != 0]
+        return torch.bincount(features, minlength=shape[-1]).cpu()
     return x.reshape(-1, *shape).count_nonzero(0).cpu()
 
 
@@ -303,7 +309,7 @@ def _is_binary(x: Tensor) -> bool:
 
 @contextlib.contextmanager
 def _in_eval(net: nn.Module) -> Iterator[None]:
-    """The net in `eval()` within a `with` block; afterwards, each module is as before."""
+    """Put the net into `eval()` within a `with` block, and then each module into its old mode."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

@@ -1,4 +1,4 @@
-"""What an inference costs: synaptic operations, updates of neurons and sparsity of a net."""
+"""The cost of an inference: synaptic operations, updates of neurons and sparsity of a net."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class EdgeOperations:
     Attributes:
         name: Name of the weight in the net.
         dense: Operations if zeros are multiplied, too.
-        effective: Those with an input and a weight that are not 0.
+        effective: Operations with an input and a weight that are not 0.
         takes_spikes: Whether all inputs were -1, 0 or 1. An operation is then an accumulate (AC),
             else a multiply-accumulate (MAC).
         input_density: Share of the inputs that are not 0.
@@ -40,7 +40,7 @@ class EdgeOperations:
 
 @dataclass(frozen=True)
 class LayerActivity:
-    """What the neurons of one layer did.
+    """The activity of the neurons of a layer.
 
     Attributes:
         name: Name of the layer in the net.
@@ -66,7 +66,7 @@ class LayerActivity:
 
 @dataclass(frozen=True)
 class Operations:
-    """What an inference costs: means over recordings; `steps` makes them means per step.
+    """The cost of an inference as means over recordings; divide by `steps` for means per step.
 
     Attributes:
         recordings: Number of recordings that were counted.
@@ -106,7 +106,7 @@ class Operations:
 
     @property
     def effective_acs(self) -> float:
-        """Accumulates: the same where all inputs are spikes."""
+        """Accumulates with an input and a weight that are not 0: all inputs are spikes."""
         return sum(edge.effective for edge in self.edges if edge.takes_spikes)
 
     @property
@@ -121,7 +121,7 @@ class Operations:
 
     @property
     def activation_sparsity(self) -> float:
-        """Share of the outputs of spiking neurons that are 0; NaN if none spikes."""
+        """Share of the outputs of spiking neurons that are 0; NaN without spiking neurons."""
         spiking = [layer for layer in self.layers if layer.rate is not None]
         n_outputs = sum(layer.updates for layer in spiking)
         spikes = sum(layer.updates * (layer.rate or 0.0) for layer in spiking)

@@ -41,7 +41,7 @@ class SpikeAccuracy(_CorrectShare):
     """`accuracy` over all batches since the last `reset`.
 
     Args:
-        settings: Those of `torchmetrics.Metric`.
+        settings: Arguments of `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -61,7 +61,7 @@ class SpikeAccuracy(_CorrectShare):
             TypeError: As `accuracy`.
             ValueError: As `accuracy`.
         """
-        # Spikes of another rank are rejected with any number of classes.
+        # Spikes that do not have three dimensions are rejected for any number of classes.
         num_classes = spk.shape[2] if spk.ndim == 3 else 1
         super().update(correct_recordings(spk, targets, num_classes, lengths).float())
 
@@ -71,7 +71,7 @@ class SpikeAccuracyPopulation(_CorrectShare):
 
     Args:
         num_classes: Number of equal groups of output neurons.
-        settings: Those of `torchmetrics.Metric`.
+        settings: Arguments of `torchmetrics.Metric`.
 
     Raises:
         ValueError: If `num_classes` is not a whole number above 0.

@@ -1,7 +1,7 @@
-"""How well predicted values fit the targets: R², mean squared error, correlation.
+"""The fit of predicted values to targets: R², mean squared error, correlation.
 
-Each is a pure function of the values of a batch, and gives a number per output. `value_sums` has
-the sums from which they follow, and which can be added up over batches.
+Each is a pure function of the values of a batch, and returns a number per output. All follow from
+the sums of `value_sums`, which can be added over batches.
 """
 
 import torch
@@ -27,7 +27,7 @@ def mse(prediction: Tensor, target: Tensor, lengths: Tensor | None = None) -> Te
     Args:
         prediction: Values of the net, `[B, T, D]`.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later ones do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
 
     Returns:
         `[D]`.
@@ -53,7 +53,7 @@ def r2(prediction: Tensor, target: Tensor, lengths: Tensor | None = None) -> Ten
     Args:
         prediction: Values of the net, `[B, T, D]`.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later ones do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
 
     Returns:
         `[D]`.
@@ -72,13 +72,13 @@ def r2(prediction: Tensor, target: Tensor, lengths: Tensor | None = None) -> Ten
 def correlation(prediction: Tensor, target: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Pearson correlation of prediction and target, of each output.
 
-    It does not change with the scale and the offset of the prediction. If one of both is constant,
-    it is 0.
+    It does not depend on the scale and the offset of the prediction. If the prediction or the
+    target is constant, it is 0.
 
     Args:
         prediction: Values of the net, `[B, T, D]`.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later ones do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
 
     Returns:
         `[D]`, from -1 to 1.
@@ -100,7 +100,7 @@ def value_sums(prediction: Tensor, target: Tensor, lengths: Tensor | None = None
     Args:
         prediction: Values of the net, `[B, T, D]`, of about size 1.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later ones do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
 
     Returns:
         float64 `[7, D]` on the CPU: the number of steps, and the sums of y, y², p, p², p·y and
@@ -143,7 +143,7 @@ def correlation_of(sums: Tensor) -> Tensor:
 
 
 def _spread(count: Tensor, total: Tensor, squares: Tensor) -> Tensor:
-    """Sum of squared distances from the mean; 0 if it is not more than rounding errors."""
+    """Sum of squared distances from the mean; 0 if it is within rounding errors."""
     spread = squares - total.square() / count
     return spread.where(spread > 1e-13 * squares, 0)
 

@@ -1,4 +1,4 @@
-"""What the gradient of a spike is: the contract of a surrogate, and the catalogue of surrogates."""
+"""The gradient of a spike: the contract of a surrogate, and the catalogue of surrogates."""
 
 from typing import TYPE_CHECKING
 

@@ -131,7 +131,7 @@ class _Spike(torch.autograd.Function):
 
 
 def parameter(default: float, least: float = _SMALLEST, most: float = _LARGEST) -> Any:
-    """A field of a `Formula` with bounds; a whole number where its default is an int."""
+    """A field of a `Formula` with bounds; a whole number if its default is an int."""
     return field(default=default, metadata={"least": least, "most": most})
 
 
@@ -139,8 +139,8 @@ def parameter(default: float, least: float = _SMALLEST, most: float = _LARGEST) 
 class Formula(Surrogate):
     """A surrogate whose derivative is a page, `pseudo_derivative`, and whose fields are numbers.
 
-    A field is a number above 0, or within the bounds that `parameter` gives it. A subclass gives
-    its `formula` as a class argument.
+    A field is a number above 0, or within the bounds of its `parameter`. A subclass passes its
+    `formula` as a class argument.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Formula(Surrogate):
 def surrogate_page(
     formula: str,
 ) -> Callable[[Callable[Concatenate[Any, P], Any]], Callable[P, Formula]]:
-    """Make a surrogate of its page, whose arguments after z are the parameters.
+    """Make a surrogate from its page. The arguments of the page after z are its parameters.
 
     The result is a class of `Formula`, called as a factory: `triangle(k=2)`.
 
@@ -204,9 +204,9 @@ def surrogate_page(
 def constants_of(
     page: Callable[..., Any], formula: str
 ) -> Callable[[Callable[P, Constants]], Callable[P, Formula]]:
-    """Make a surrogate of a page that others may share, and of a function of its parameters.
+    """Make a surrogate from a page, which surrogates may share, and a function of its parameters.
 
-    The function returns the constants of the page: what it takes after z.
+    The function returns the constants of the page, which are its arguments after z.
 
     Args:
         page: The derivative, for any constants.

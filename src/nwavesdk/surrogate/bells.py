@@ -187,8 +187,8 @@ def spike_rate_escape(
     """Derivative `slope · e^(-beta · |z - center|)` (snnTorch).
 
     snnTorch documents `slope · e^(-beta · |U - 1|)` for the membrane U and a threshold of 1, but
-    evaluates it at U - 1, so that its peak is at twice the threshold. `center=1` gives the formula
-    of its code, `center=0` the documented one.
+    evaluates it at U - 1, so that its peak is at twice the threshold. `center=1` is the formula of
+    its code, `center=0` the documented formula.
 
     Args:
         beta: Steepness [1 / unit of the membrane].
@@ -245,9 +245,11 @@ def single_exponential(
 
 
 def periodic_exponential_page(z: Any, threshold: Any, rate: Any, peak: Any) -> Any:
+    # For a huge finite z, the quotient overflows, and the difference is NaN: the phase is then 0.
     turns = z / threshold + 0.5
-    # Far beyond all digits of a phase, the quotient overflows for a finite z: the phase is 0.
     turns = m.where(turns - turns == 0.0, turns, z - z)
+
+    # Above the threshold, a saw from -threshold to threshold, which is 0 at multiples of it.
     saw = threshold * (2.0 * (turns - m.floor(turns)) - 1.0)
     h = m.exp(-0.5 * (rate * m.abs(m.where(z < 0.0, z, saw))))
     return (peak * h) * h

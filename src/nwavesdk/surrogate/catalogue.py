@@ -1,8 +1,8 @@
-"""The catalogue: the name of every built-in surrogate, and texts that name one.
+"""The catalogue: the name of every built-in surrogate, and texts that name a surrogate.
 
 A surrogate is a class, called as a factory. NWAVE documents the classes of the first three; a
-decorator makes all others of a function. Adding a surrogate takes one line here, one in the
-package's `__init__.py`, and a row in `docs/surrogates.md`.
+decorator makes all other classes from functions. A new surrogate needs one line here, one line in
+the package's `__init__.py`, and a row in `docs/surrogates.md`.
 """
 
 import ast
@@ -67,7 +67,7 @@ sigmoid = Sigmoid
 arctan = fixed_peak_atan
 """Spyx's name for `fixed_peak_atan`. It is not `atan`, whose peak grows with its parameter."""
 
-# A class of each, which its decorator has made of a function.
+# The classes that a decorator makes from functions.
 _DECLARED: list[Any] = [
     fixed_peak_atan,
     soft_sign,
@@ -108,11 +108,11 @@ CATALOGUE: dict[str, type[Formula]] = {
 }
 """Every surrogate by its name."""
 
-# Other names that `parse` reads: those of classes and of Spyx.
+# Other names that `parse` reads: names of classes, and names of Spyx.
 _ALIASES = {kind.__name__: kind for kind in CATALOGUE.values()}
 _ALIASES |= dict.fromkeys(("arctan", "ArcTan"), CATALOGUE["fixed_peak_atan"])
 
-# Longest text that `parse` reads; the longest of ours has 70 letters.
+# Longest text that `parse` reads; the longest text of a surrogate has 70 letters.
 _LONGEST_TEXT = 300
 
 
@@ -148,7 +148,7 @@ def text(surrogate: Surrogate) -> str:
 def parse(text: str) -> Surrogate:
     """Return the surrogate that a text names: `"atan"`, `"atan(alpha=3)"` or `"atan(3)"`.
 
-    It also reads what `repr` prints, such as `ATan(alpha=3.0)`, and the alias `arctan` of
+    It also reads the text of `repr`, such as `ATan(alpha=3.0)`, and the alias `arctan` of
     `fixed_peak_atan`.
 
     Args:
@@ -165,6 +165,7 @@ def parse(text: str) -> Surrogate:
     kinds = CATALOGUE | _ALIASES
     name = text
     try:
+        # A name without parentheses counts as a call without arguments.
         if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
             raise ValueError
         tree = ast.parse(text.strip(), mode="eval").body
@@ -179,8 +180,12 @@ def parse(text: str) -> Surrogate:
             f"unknown surrogate {shown(text)}{hint}: expected a name with its parameters, as in "
             "atan or atan(alpha=3); `nwave surrogates` lists them."
         ) from None
+
     if len(named) < len(call.keywords):
-        raise ValueError(f"surrogate {shown(text)} has a parameter twice: give each once.")
+        raise ValueError(
+            f"surrogate {shown(text)} has a parameter twice: pass each parameter once."
+        )
+
     try:
         return kind(*positional, **named)
     except TypeError:

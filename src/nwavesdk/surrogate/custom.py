@@ -23,7 +23,7 @@ def custom(derivative: Callable[[Tensor], Tensor], name: str | None = None) -> "
 
     Args:
         derivative: The function z -> σ'(z).
-        name: Name in reports and legends. [that of the function]
+        name: Name in reports and legends. [name of the function]
 
     Raises:
         TypeError: If `derivative` is not callable.
@@ -64,6 +64,8 @@ def as_surrogate(spike_grad: object) -> Surrogate:
         return FastSigmoid()
     if isinstance(spike_grad, Surrogate):
         return spike_grad
+
+    # A common mistake is `spike_grad=atan`, without parentheses.
     is_factory = isinstance(spike_grad, type) or spike_grad is custom
     if is_factory or not callable(spike_grad):
         got = shown(spike_grad)
@@ -73,12 +75,13 @@ def as_surrogate(spike_grad: object) -> Surrogate:
             f"spike_grad must be a surrogate, a callable z -> spikes, or None, got {got}: "
             "call the factory, as in spike_grad=atan(alpha=2.0)."
         )
+
     _reject_derivative(spike_grad)
     return Foreign(spike_grad)
 
 
 def _reject_derivative(function: Callable[..., Any]) -> None:
-    """Raise a ValueError if a function that should give spikes does not rise with z."""
+    """Raise a ValueError if a function that should return spikes does not rise with z."""
     z = torch.tensor([-_FAR, _FAR])
     try:
         with torch.no_grad():
@@ -120,8 +123,8 @@ class Custom(Surrogate):
 class Foreign(Surrogate):
     """Another library's spike function z -> spikes: its backward, our threshold forward.
 
-    A learnable parameter inside it is trained where autograd runs through it, which is on the
-    reference solver.
+    A learnable parameter of the function is trained only on the reference solver, where autograd
+    runs through the function.
 
     Example:
         >>> soft = Foreign(lambda z: torch.sigmoid(4 * z))
@@ -134,7 +137,7 @@ class Foreign(Surrogate):
     formula: ClassVar[str] = "the gradient of a given callable"
 
     def learnable(self, z: Tensor) -> bool:
-        """Whether the callable has something to train. It is called with `z` to find out.
+        """Whether the callable has learnable parameters. The test calls it with `z`.
 
         Raises:
             ValueError: If the callable is not elementwise, or has no gradient with respect to z.

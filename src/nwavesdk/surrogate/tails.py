@@ -142,6 +142,7 @@ def nonzero_sign_log_abs(z: Any, alpha: float = parameter(1.0)) -> Any:
 
 
 def q_pseudo_spike_page(z: Any, alpha: Any, rate: Any) -> Any:
+    # A power as an exponential, in two factors as in `nwavesdk.surrogate.bells`.
     h = m.exp(-0.5 * (alpha * m.log(rate * m.abs(z) + 1.0)))
     return h * h
 
@@ -174,7 +175,7 @@ def circ(alpha: float = parameter(1.0)) -> Constants:
     """Derivative `(1 + (z/alpha)²)^(-3/2)` of the step `z / √(z² + alpha²)`, up to scale (Norse).
 
     Args:
-        alpha: Width [unit of the membrane]. Unlike elsewhere, a larger alpha is less steep.
+        alpha: Width [unit of the membrane]. Here, a larger alpha is less steep.
 
     Example:
         >>> circ().derivative(m.tensor([-0.5, 0.0, 0.5]))

@@ -1,7 +1,7 @@
-"""Surrogates with a window, and those that do not fall off on both sides of the threshold.
+"""Surrogates with a window, and surrogates that do not fall off on both sides of the threshold.
 
-Zeros outside of a window make the gradient sparse. A page selects with `m.where(..., z)` in its
-last branch so that NaN passes through as NaN.
+Zeros outside of a window make the gradient sparse. In a page, the last branch of `m.where` is z, so
+that NaN remains NaN.
 """
 
 import math
@@ -201,7 +201,7 @@ def log_tailed_relu(z: Any, alpha: float = parameter(0.0, 0.0)) -> Any:
 def s2nn(z: Any, alpha: float = parameter(4.0), beta: float = parameter(1.0)) -> Any:
     """Derivative `alpha e^(alpha z) / (1 + e^(alpha z))²` for z < 0, else `beta / (z + 1)`.
 
-    That is a logistic density below the threshold and a logarithm's slope above (SpikingJelly).
+    It is a logistic density below the threshold and the slope of a logarithm above (SpikingJelly).
 
     Args:
         alpha: Steepness below the threshold [1 / unit of the membrane].
@@ -215,6 +215,7 @@ def s2nn(z: Any, alpha: float = parameter(4.0), beta: float = parameter(1.0)) ->
         K. Suetake et al., "S³NN: Time step reduction of spiking surrogate gradients for training
         energy efficient single-step spiking neural networks", 2022, arXiv:2201.10879.
     """
+    # The logistic density as in `Sigmoid`.
     a = m.abs(z)
     h = m.exp(-0.5 * (alpha * a))
     p = 1.0 / (1.0 + h * h)
@@ -232,8 +233,9 @@ def heaviside_window(
     """Derivative `1/threshold` for z >= -window, else 0 (sinabs' Heaviside).
 
     Args:
-        window: How far below the threshold the derivative begins [unit of the membrane]. sinabs
-            documents it as relative to the threshold, but its code uses it unscaled, as here.
+        window: Distance below the threshold at which the derivative begins [unit of the membrane].
+            sinabs documents it as relative to the threshold, but its code uses it unscaled, as
+            here.
         threshold: Threshold of the neurons [unit of the membrane].
 
     Example:
@@ -245,10 +247,10 @@ def heaviside_window(
 
 @constants_of(step, "threshold for z < 0, else -threshold")
 def snntorch_triangular(threshold: float = parameter(1.0)) -> Constants:
-    """Derivative `threshold` for z < 0, else `-threshold`: what snnTorch calls triangular.
+    """Derivative `threshold` for z < 0, else `-threshold`: `triangular` of snnTorch.
 
-    It is here for comparisons: it moves neurons that spike in the wrong direction. `triangle` is a
-    triangle.
+    It is here for comparisons: it moves neurons that spike in the wrong direction. For a triangle,
+    use `triangle`.
 
     Args:
         threshold: Absolute value of the derivative.
@@ -264,8 +266,10 @@ def squarewave_fourier_series_page(
     z: Any, rate: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, a6: Any
 ) -> Any:
     y = rate * z
-    # Far beyond all digits of a phase, the product overflows for a finite z: the phase is 0.
+    # For a huge finite z, the product overflows, and y - y is NaN: the phase is then 0.
     c1 = m.cos(m.where(y - y == 0.0, y, z - z))
+
+    # With d = 2 cos 2y, cos (2k + 1)y = d cos (2k - 1)y - cos (2k - 3)y: one cosine for all terms.
     d = 4.0 * c1 * c1 - 2.0
     c2 = d * c1 - c1
     c3 = d * c2 - c1

@@ -19,7 +19,6 @@ from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
 from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, begin_data, load_run_data
-from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
 from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
@@ -36,6 +35,7 @@ from nwavesdk.train.fit.network import (
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
+from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["Run"]
@@ -112,13 +112,12 @@ class Run:
 
         # Each process has its share of the threads of torch.
         threads = max(1, torch.get_num_threads() // config.machine.devices)
-        arithmetic = current_arithmetic(config.machine.threads or threads)
-        run = cls(RunFolder(path), complete(choices, facts, arithmetic), data)
+        run = cls(RunFolder(path), complete(choices, facts, threads), data)
 
         # The memory is checked before the net is built.
         run._require_memory()
         if config.machine.threads is None and run._is_small:
-            run.config = complete(choices, facts, current_arithmetic(threads=1))
+            run.config = complete(choices, facts, threads=1)
         warn_of_constants(run.network())
         run._check_schedule()
         run._check_first_weights(must_drive=config.option("net.first_weights") == "driven")
@@ -310,7 +309,7 @@ class Run:
             ValueError: If the file is missing or damaged.
         """
         net, task = self.trained()
-        with use_arithmetic(self.config.arithmetic):
+        with use_threads(self.config.machine.threads):
             test = evaluate_net(net, task, self.test_set, self.config.learning.batch_size)
         return {
             **test.named_measures("test"),

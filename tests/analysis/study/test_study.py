@@ -66,7 +66,7 @@ def test_arms_of_a_seed_are_paired(comparison: Study) -> None:
     ]
     assert_paired(comparison)
     assert comparison.pairs()[0].conclusion == "no difference shown"  # of two identical arms
-    assert all(cell.folder.read_config().arithmetic.threads == 1 for cell in comparison.cells)
+    assert all(cell.folder.read_config().machine.threads == 1 for cell in comparison.cells)
     accuracies = [cell.numbers["test_accuracy"] for cell in comparison.cells[::3]]
     assert comparison.summaries("test_accuracy")[comparison.cells[0].arm] == summarize(accuracies)
 

@@ -29,7 +29,6 @@ from nwavesdk.train.apply.blocks import adapted_net, batch_of
 from nwavesdk.train.apply.recordings import FramedRecording, read_recordings
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete
-from nwavesdk.train.fit.arithmetic import current_arithmetic
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.tasks import task_of
 from train.runs import chip_choices, small_choices, write_untrained
@@ -92,7 +91,7 @@ def untrained(task: str, kind: str, features: Any, n_features: int, **fields: An
         "net": net | ({"population": POPULATION} if task == "classification" else {}),
         "learning": {"epochs": 1, "batch_size": 1},
     }
-    config = complete(RunConfig.of(choices), facts, current_arithmetic())
+    config = complete(RunConfig.of(choices), facts, threads=1)
     targets = Standard(np.array([1.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
     torch.manual_seed(1)
     model = lif.build((n_features,), 2, config)
@@ -584,9 +583,9 @@ def test_runs_that_cannot_be_loaded_are_errors(finished: Path, tmp_path: Path) -
 
 def test_sums_are_those_of_the_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = load(finished)
-    arithmetic = run.config.arithmetic
-    assert arithmetic == Run.open(finished).config.arithmetic
+    machine = run.config.machine
+    assert machine.threads == Run.open(finished).config.machine.threads
     monkeypatch.setattr(torch, "set_num_threads", threads := MagicMock())
-    config = SERIES.config.model_copy(update={"arithmetic": arithmetic})
+    config = SERIES.config.model_copy(update={"machine": machine})
     replace(SERIES, config=config).predict(series(5))
-    assert threads.call_args_list[0].args == (arithmetic.threads,)
+    assert threads.call_args_list[0].args == (machine.threads,)

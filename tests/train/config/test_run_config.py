@@ -159,7 +159,7 @@ def test_the_file_gives_the_config_back(preset: PresetName, tmp_path: Path) -> N
         ("chip.gain", None, r"chip\.gain: missing"),
         ("learning.epochs", None, r"learning\.epochs: expected a whole number"),
         ("facts", None, r"facts: expected a dictionary"),
-        ("arithmetic.threads", 0, r"arithmetic\.threads: expected at least 1"),
+        ("machine.threads", 0, r"machine\.threads: expected at least 1"),
         ("net", [], r"net: expected a dictionary"),
     ],
 )

@@ -15,8 +15,8 @@ from nwavesdk.analysis.study.search_file import flat
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
-from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import BusyError
 
 __all__ = [
@@ -182,7 +182,7 @@ def test_cell(job: Job) -> None:
         run = open_cell(Path(path), choices)
         net, task = run.trained()
         # Results must not depend on the machine, so the test uses the arithmetic of the training.
-        with use_arithmetic(run.config.arithmetic):
+        with use_threads(run.config.machine.threads):
             test = evaluate_net(net, task, run.test_set, run.config.learning.batch_size)
 
         has_confusion = 0 < len(run.classes) <= MAX_CLASSES

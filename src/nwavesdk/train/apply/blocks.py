@@ -28,7 +28,7 @@ from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import FramedRecording
-from nwavesdk.train.fit.arithmetic import use_arithmetic
+from nwavesdk.train.fit.threads import use_threads
 
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
@@ -120,7 +120,7 @@ def predict_recordings(
     for members in batched(recordings, run.input):
         batch = batch_of(members, run.input)
         block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
-        with use_arithmetic(run.config.arithmetic), torch.inference_mode():
+        with use_threads(run.config.machine.threads), torch.inference_mode():
             # A copy, because the net of the run may have the state of live sound.
             spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)

@@ -33,11 +33,11 @@ from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.fields import MAX_SECONDS
 from nwavesdk.train.data.inputs import features_of, net_input_of
-from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet, network_of_run
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
+from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["TrainedRun", "load"]
@@ -159,7 +159,7 @@ class TrainedRun:
         framed = read_recordings(self, recordings, skipped, on_error)
         by_name = {recording.key: recording for recording in framed}
         batch = batch_of(list(by_name.values()), self.input)
-        with use_arithmetic(self.config.arithmetic):
+        with use_threads(self.config.machine.threads):
             return replace(self, net=adapted_net(self.net, batch))
 
     @property

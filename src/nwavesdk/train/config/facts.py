@@ -1,4 +1,4 @@
-"""Records of a run next to its choices: its arithmetic, its data, the versions and the machine.
+"""Records of a run next to its choices: its data, the versions and the machine.
 
 Like `nwavesdk.train.config`, the module imports neither torch nor numba. Validators that need more
 import it when they run.
@@ -16,20 +16,9 @@ from nwavesdk.train.config.fields import Count, NotNegative
 if TYPE_CHECKING:
     from nwavesdk.chip import Profile
 
-__all__ = ["ArithmeticConfig", "Facts", "Origin"]
+__all__ = ["Facts", "Origin"]
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class ArithmeticConfig(FrozenModel):
-    """The settings that decide the order of sums on a CPU, and so the last bits of the weights.
-
-    A resumed run keeps them.
-    """
-
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        description="Threads of torch and of our kernels."
-    )
 
 
 class Origin(FrozenModel):

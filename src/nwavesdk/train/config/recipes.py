@@ -13,7 +13,7 @@ from nwavesdk.train.config.nets import Layers, NetPage, all_constants
 from nwavesdk.train.config.run_config import Choices, CompletedConfig, RunConfig, merge_choices
 
 if TYPE_CHECKING:
-    from nwavesdk.train.config.facts import ArithmeticConfig, Facts
+    from nwavesdk.train.config.facts import Facts
 
 __all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]
 
@@ -215,15 +215,16 @@ def fill(config: RunConfig, values: Choices) -> RunConfig:
     return RunConfig.of(choices)
 
 
-def complete(config: RunConfig, facts: "Facts", arithmetic: "ArithmeticConfig") -> CompletedConfig:
+def complete(config: RunConfig, facts: "Facts", threads: int) -> CompletedConfig:
     """The config of a run that begins.
 
     Args:
         config: The choices with the defaults of the recipe and the values from the data.
         facts: The facts about the data.
-        arithmetic: The threads of the run.
+        threads: The threads of the run, unless the choices have some. They decide the order of
+            sums on a CPU, and so the last bits of the weights.
     """
-    values: dict[str, Any] = {"machine": {"threads": arithmetic.threads}}
+    values: dict[str, Any] = {"machine": {"threads": threads}}
     schedule = schedule_of(config)
     if schedule is not None:
         n_train = facts.recordings[0]
@@ -234,4 +235,4 @@ def complete(config: RunConfig, facts: "Facts", arithmetic: "ArithmeticConfig") 
     choices = fill(config, values).given()
     net = config.net
     page = net.page if net.name == "file" else NetPage.of_preset(net.name)
-    return CompletedConfig.of({**choices, "page": page, "arithmetic": arithmetic, "facts": facts})
+    return CompletedConfig.of({**choices, "page": page, "facts": facts})

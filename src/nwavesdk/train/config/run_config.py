@@ -15,7 +15,7 @@ from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
 from nwavesdk.train.config.data import Data, Features
-from nwavesdk.train.config.facts import ArithmeticConfig, Facts
+from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.fields import choice, is_table
 from nwavesdk.train.config.learning import (
     ChipConfig,
@@ -229,7 +229,6 @@ class CompletedConfig(RunConfig):
 
     learning: CompletedLearning
     page: NetPage
-    arithmetic: ArithmeticConfig
     facts: Facts
 
     @model_validator(mode="after")
@@ -302,7 +301,7 @@ class CompletedConfig(RunConfig):
 
     def choices(self) -> dict[str, Any]:
         """The choices without the records of the run, to begin another run with them."""
-        return self.model_dump(exclude={"page", "arithmetic", "facts"})
+        return self.model_dump(exclude={"page", "facts"})
 
     def json_text(self) -> str:
         """The text of `config.json`, with lists of numbers on one line."""

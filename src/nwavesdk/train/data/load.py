@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import Frames, Recordings, Series, Split, Standard, fit_hold, fit_length
@@ -19,7 +20,6 @@ from nwavesdk.train.data.inputs import (
     warn_of_skipped,
 )
 from nwavesdk.train.data.split import SplitRecordings, load_and_split, profile_of
-from nwavesdk.train.fit.arithmetic import current_arithmetic
 from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = [
@@ -75,7 +75,7 @@ def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
 def complete_data(config: RunConfig) -> tuple[CompletedConfig, RunData]:
     """The data of choices without a run, and the config that a run with them would have."""
     choices, facts, data = begin_data(config)
-    return complete(choices, facts, current_arithmetic()), data
+    return complete(choices, facts, torch.get_num_threads()), data
 
 
 def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) -> RunData:

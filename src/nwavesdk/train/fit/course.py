@@ -31,7 +31,6 @@ from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.config.learning import MachineConfig
-from nwavesdk.train.fit.arithmetic import use_arithmetic
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, OnEpoch, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.learner import Learner
@@ -41,6 +40,7 @@ from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
 from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.report.costs import describe_run
 from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.report.write import write_report
@@ -67,7 +67,7 @@ def train_and_test(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any
     try:
         with (
             run.folder.lock() if owns_folder else contextlib.nullcontext(),
-            use_arithmetic(run.config.arithmetic),
+            use_threads(run.config.machine.threads),
         ):
             if owns_folder:
                 _check_folder(run)

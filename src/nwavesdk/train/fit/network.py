@@ -19,7 +19,6 @@ from nwavesdk.presets import LAYERED, PresetName
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import apply_recipe, complete, fill
-from nwavesdk.train.fit.arithmetic import current_arithmetic
 from nwavesdk.train.fit.net_file import (
     NetFileError,
     load_function,
@@ -204,7 +203,7 @@ def sample_config(
         begun_with=Origin.current(),
     )
     values = {name: SAMPLE_VALUES[name] for name in config.data.fields_from_data}
-    return complete(fill(config, {"data": values}), facts, current_arithmetic())
+    return complete(fill(config, {"data": values}), facts, torch.get_num_threads())
 
 
 def build_preset(

@@ -10,7 +10,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import DenseSynapse
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.fit.arithmetic import current_arithmetic, use_arithmetic
+from nwavesdk.train.fit.threads import use_threads
 from train.runs import model_bytes, stop_after
 
 
@@ -21,15 +21,15 @@ def _restore_settings():
     torch.set_num_threads(threads)
 
 
-def test_a_run_records_its_arithmetic_and_restores_the_settings(
+def test_a_run_records_its_threads_and_restores_the_setting(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
     run = Run.new(tmp_path / "run", choices)
-    recorded = RunFolder(tmp_path / "run").read_config().arithmetic
-    assert recorded == run.config.arithmetic == current_arithmetic(recorded.threads)
+    recorded = RunFolder(tmp_path / "run").read_config().machine.threads
+    assert recorded == run.config.machine.threads == 1
     torch.set_num_threads(2)
-    with use_arithmetic(recorded):
-        assert torch.get_num_threads() == recorded.threads == 1
+    with use_threads(recorded):
+        assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
 
 
@@ -39,8 +39,8 @@ def test_chosen_threads_are_those_of_the_run(
     current = torch.get_num_threads()
     monkeypatch.setattr("os.cpu_count", lambda: current + 1)
     chosen = Run.prepare(tmp_path, {**choices, "machine": {"threads": current + 1}})
-    assert chosen.config.arithmetic.threads == current + 1
-    with use_arithmetic(chosen.config.arithmetic):
+    assert chosen.config.machine.threads == current + 1
+    with use_threads(chosen.config.machine.threads):
         assert torch.get_num_threads() == current + 1
 
 
@@ -49,7 +49,7 @@ def test_a_small_net_takes_one_thread_and_a_large_one_all(
 ) -> None:
     torch.set_num_threads(2)
     small = Run.prepare(tmp_path, choices).config
-    assert small.arithmetic.threads == small.machine.threads == 1
+    assert small.machine.threads == 1
     small.check_same({"machine": {"threads": 1}})
     with pytest.raises(ValueError, match="machine.threads: .*, expected 1:"):
         small.check_same({"machine": {"threads": 2}})
