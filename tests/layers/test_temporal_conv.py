@@ -331,7 +331,7 @@ def test_an_input_of_another_shape_is_named(kernel, shape, message):
 def test_a_sequence_without_channels_is_told_how_to_get_one():
     conv = TemporalConv(1, 2, 3, kernel=5)
     prepare_net(conv)
-    with pytest.raises(ValueError, match=r"add a dimension for the channel, as in x.unsqueeze\(2\)"):
+    with pytest.raises(ValueError, match=r"a dimension for the channel, as in x.unsqueeze\(2\)"):
         conv(torch.rand(4, 98, 40))
 
 

@@ -305,7 +305,9 @@ def test_a_module_that_would_count_padding_is_rejected():
     with pytest.raises(RuntimeError, match="Block holds a module that keeps statistics of its in"):
         net(draw_input(), LENGTHS)
     net.eval()(draw_input(), LENGTHS)
-    with pytest.raises(TypeError, match="Tuple in a SpikingSequential must give a tensor, got tup"):
+    with pytest.raises(
+        TypeError, match="Tuple in a SpikingSequential must return a tensor, got tup"
+    ):
         SpikingSequential(Tuple())(draw_input())
 
 
