@@ -123,7 +123,7 @@ def test_a_file_is_played_in_real_time(listen, live_run, tones, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["NONE", "WAV"], r"holds no run \(no config\.json\): give the folder"),
+        (["NONE", "WAV"], r"holds no run \(no config\.json\): pass the folder"),
         (["RUN", "NONE/a.wav"], r"a\.wav"),
         (["RUN", "TEXT"], r"a\.txt cannot be read as sound .*: repair or remove it"),
         (["RUN", "WAV", "--average", "nan"], r"--average: expected a time above 0 \[s\], got nan"),

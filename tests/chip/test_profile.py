@@ -92,7 +92,7 @@ def test_a_missing_entry_or_file_is_named(tmp_path):
         load_profile(path)
     with pytest.raises(
         FileNotFoundError,
-        match="found no profile h3: give h1v1, h1v2, or the path to a TOML file",
+        match="found no profile h3: pass h1v1, h1v2, or the path to a TOML file",
     ):
         load_profile("h3")
 

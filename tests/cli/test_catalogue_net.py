@@ -60,10 +60,10 @@ def test_layers_are_those_for_the_kind(words: tuple[str, ...], n_layers: int) ->
         (("conv", "--inputs", "4,x"), "--inputs: got '4,x', expected up to 4 sizes from 1 with "),
         (("conv", "--inputs", "9,9,9,9,9"), "--inputs: got '9,9,9,9,9', expected up to 4 sizes "),
         (("conv", "--inputs", "9999999"), "--inputs: got '9999999', expected up to 4 sizes "),
-        (("conv", "--classes", "4"), "--classes: has no effect without --inputs: leave it out."),
-        (("conv", "--kind", "image"), "--kind: has no effect without --inputs: leave it out."),
+        (("conv", "--classes", "4"), "--classes: has no effect without --inputs: remove it."),
+        (("conv", "--kind", "image"), "--kind: has no effect without --inputs: remove it."),
         (("conv", "--inputs", "4", "--kind", "sounds"), "--kind: 'sounds' is not one of '"),
-        (("--inputs", "4"), "--inputs: has no effect without PRESET: leave it out."),
+        (("--inputs", "4"), "--inputs: has no effect without PRESET: remove it."),
     ],
 )
 def test_errors_are_one_line(words: tuple[str, ...], line: str) -> None:

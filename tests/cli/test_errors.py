@@ -221,7 +221,7 @@ def test_an_option_without_effect_is_rejected(command: str, first: str, second: 
         result = nwave(*command.split(), *options)
         assert result.exit_code == 2
         option = second.partition("=")[0]
-        assert f"{option}: has no effect with {first}: leave it out" in result.stderr
+        assert f"{option}: has no effect with {first}: remove it" in result.stderr
 
 
 def test_a_mistyped_address_of_ray_is_no_extra_argument() -> None:

@@ -35,7 +35,7 @@ def test_export_refuses_what_nir_does_not_have_and_names_options_of_the_command(
     path = tmp_path / "net.nir"
     refused = nwave("export", run, "--nir", path, "--discretization", "exact")
     assert refused.exit_code == 2
-    assert "got a reset by subtraction, expected one to a value" in refused.stderr
+    assert "got a reset by subtraction, expected a reset to a value" in refused.stderr
     assert "train with --reset zero, or pass --allow soft-reset" in refused.stderr
     assert "reset_mechanism" not in refused.stderr
     assert not path.exists()

@@ -156,7 +156,10 @@ def test_a_note_names_recordings_that_are_cut(tones: Path, tmp_path: Path) -> No
     soundfile.write(tmp_path / "a.wav", np.ones(800), 8000)
     soundfile.write(tmp_path / "b.wav", np.ones(8000), 8000)
     note = nwave("predict", tmp_path / "run", tmp_path / "a.wav", tmp_path / "b.wav").stderr
-    assert f"1 of 2 recordings, such as {tmp_path}/b.wav, are longer than those of the run" in note
+    assert (
+        f"1 of 2 recordings, such as {tmp_path}/b.wav, are longer than the recordings of the run"
+        in note
+    )
     assert "only their first 10 steps were used, as in training" in note
 
 

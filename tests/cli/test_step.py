@@ -142,9 +142,9 @@ def test_a_step_that_differs_is_not_written(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--torch", "a", "--onnx", "b"], "--onnx: has no effect with --torch: leave it out"),
-        (["--torch", "a", "--nir", "b"], "--torch: has no effect with --nir: leave it out"),
-        (["--onnx", "a", "--chip", "h1v1"], "--chip: has no effect with --onnx: leave it out"),
+        (["--torch", "a", "--onnx", "b"], "--onnx: has no effect with --torch: remove it"),
+        (["--torch", "a", "--nir", "b"], "--torch: has no effect with --nir: remove it"),
+        (["--onnx", "a", "--chip", "h1v1"], "--chip: has no effect with --onnx: remove it"),
         (["--onnx", "a", "--allow", "soft-reset"], "--allow: has no effect without --nir"),
         (["--torch", "no-run/config.json"], "--torch: no-run/config.json belongs to the run"),
     ],

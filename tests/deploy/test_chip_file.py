@@ -363,7 +363,7 @@ def test_any_value_of_a_header_with_another_type_ends_in_one_line(content):
             lambda t: t.double(),
             "time constants have the dtypes .'torch.float32', 'torch.float64'",
         ),
-        ("3.log_taus", lambda t: t + 0.05, "3.taus.0.: time constant .* is not one of the chip's"),
+        ("3.log_taus", lambda t: t + 0.05, "3.taus.0.: time constant .* is not in the chip's list"),
         (
             "1.taus",
             lambda _: torch.tensor(0.02),
@@ -485,8 +485,8 @@ def test_a_target_that_cannot_be_written_is_refused_before_the_work(tmp_path):
 @pytest.mark.parametrize(
     ("about", "words"),
     [
-        ({"gain": float("nan")}, "about must hold only what JSON can represent .*nan"),
-        ({"net": object()}, "about must hold only what JSON can represent"),
+        ({"gain": float("nan")}, "about must hold only values that JSON can represent .*nan"),
+        ({"net": object()}, "about must hold only values that JSON can represent"),
         ({"a": json.loads("[" * 300 + "]" * 300)}, "about.a.list.*[Rr]ecursion"),
     ],
 )

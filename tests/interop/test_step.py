@@ -75,12 +75,12 @@ def test_the_comparison_finds_another_function():
     assert right.different == 0
     assert right.silent == ()
     assert right.spikes > 1000
-    assert "400 of 400 steps equal those of the net" in str(right)
+    assert "400 of 400 steps equal the steps of the net" in str(right)
     n_calls = 0
     wrong = compare_steps(net, step, lambda x, states: run(x, states, 1.0))
     assert not wrong.is_equal
     assert (wrong.first, wrong.different) == (30, 280)
-    assert "120 of 400 steps equal those of the net, the first one that differs is step 30" in str(
+    assert "120 of 400 steps equal the steps of the net, the first difference is in step 30" in str(
         wrong
     )
 

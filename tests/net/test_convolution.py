@@ -244,7 +244,7 @@ def begin_with_a_block():
 BOTH_WAYS = (
     r"SpikingSequential begins with \w+: net\(x\) takes a sequence \[B, T, C, H, W\], and "
     r"net.step\(x\) one step \[B, C, H, W\], got an input of shape {shape} in {call}\(x\): use "
-    r"the other one, or add the dimension that is missing, as in x.unsqueeze\(1\) for T = 1 or "
+    r"the other call, or add the missing dimension, as in x.unsqueeze\(1\) for T = 1 or "
     r"x.unsqueeze\(2\) for one channel."
 )
 
@@ -302,7 +302,7 @@ def test_flat_steps_keep_their_meaning():
 
 def test_sizes_that_do_not_match_name_the_convolution():
     net = SpikingSequential(nn.Conv2d(2, 4, 3), neurons(4, 7, 7))
-    words = r"LIFLayer\(4, 7, 7\) takes \[4, 7, 7\], but Conv2d before it gives \[4, 6, 6\]"
+    words = r"LIFLayer\(4, 7, 7\) takes \[4, 7, 7\], but Conv2d before it returns \[4, 6, 6\]"
     with pytest.raises(ValueError, match=words):
         net(torch.zeros(3, 5, 2, 8, 8))
     net = SpikingSequential(TemporalConv(2, 4, 3, kernel=3), nn.Flatten(), LIFSynapse(25, 2))

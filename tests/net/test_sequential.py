@@ -128,7 +128,9 @@ def test_a_pass_that_fails_leaves_the_states_within_a_users_module():
 
 
 def test_modules_that_return_no_tensor_are_rejected():
-    with pytest.raises(TypeError, match="GRU in a SpikingSequential must give a tensor, got tuple"):
+    with pytest.raises(
+        TypeError, match="GRU in a SpikingSequential must return a tensor, got tuple"
+    ):
         SpikingSequential(nn.GRU(3, 4))(drive(2, 5, 3))
 
 

@@ -175,7 +175,7 @@ class TestResidual:
         with pytest.raises(ValueError, match=r"\[3, 24, 4\], and its input, of shape \[3, 24, 5\]"):
             net(X)
         net.shortcut = LIFSynapse(5, 3)
-        with pytest.raises(ValueError, match=r"that of its shortcut, of shape \[3, 24, 3\]"):
+        with pytest.raises(ValueError, match=r"output of its shortcut, of shape \[3, 24, 3\]"):
             net(X)
         with pytest.raises(TypeError, match="Residual: shortcut must be a torch module, got 3"):
             Residual(nn.Identity(), shortcut=3)
@@ -234,7 +234,7 @@ class TestFeedback:
     def test_shapes_that_do_not_fit_are_rejected(self):
         net = Feedback(LIFSynapse(5, 4), LIFLayer(4, 8e-3))
         with pytest.raises(
-            ValueError, match=r"what comes back has the shape \[3, 4\], the input of"
+            ValueError, match=r"the output of the feedback has the shape \[3, 4\], the input of"
         ):
             net(X)
         with pytest.raises(ValueError, match="sequences of at least one step"):

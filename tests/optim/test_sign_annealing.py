@@ -280,7 +280,7 @@ def test_a_net_is_annealed_once_and_an_error_changes_nothing():
     net, annealing, _ = annealed()
     before = len(_global_optimizer_pre_hooks)
     with pytest.raises(
-        RuntimeError, match=r"0.weight is already parametrized: before a new one, call finish\(\)"
+        RuntimeError, match=r"is already parametrized: before you build it, call finish\(\)"
     ):
         SignAnnealing(net, 3)
     assert len(_global_optimizer_pre_hooks) == before

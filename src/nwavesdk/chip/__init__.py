@@ -1,4 +1,4 @@
-"""The physics of the H1 chips on arrays: numbers, charge law, mismatch, signs, filters and power.
+"""The physics of the H1 chips on arrays: parameters, charge law, mismatch, signs, filters, power.
 
 Names that act on tensors are imported on first use: profiles and filters are read without torch.
 """

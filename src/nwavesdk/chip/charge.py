@@ -1,4 +1,4 @@
-"""Weights on a chip: the integers that it stores, the charge they give, and mismatch between chips.
+"""Weights on a chip: stored integers, the charge of a spike, and mismatch between chips.
 
 Quantization is uniform and symmetric over the range of the chip. The charge law is the charge that
 a spike through a weight puts on a membrane. Mismatch is computed from standard normal noise.
@@ -73,8 +73,8 @@ class ChargeLaw(Protocol):
     """A rising function of the weight that is 0 at 0; all methods keep shape and dtype.
 
     Raises:
-        ValueError: When a law is made, by `TableCharge` and by `Profile`, if its numbers give no
-            such function. Methods check no values.
+        ValueError: When a law is made, by `TableCharge` and by `Profile`, if its numbers are not
+            such a function. Methods check no values.
 
     Example:
         >>> from nwavesdk.chip import load_profile
@@ -170,11 +170,13 @@ class TableCharge:
                 "a charge table needs as many charges as weights, two at least, got "
                 f"{len(self.charges)} for {len(self.weights)}."
             )
+
         for name, values in columns.items():
             if not all(a < b for a, b in pairwise(values)):
                 raise ValueError(f"the {name} of a charge table must rise, got {list(values)}.")
         if (0.0, 0.0) not in zip(self.weights, self.charges, strict=True):
             raise ValueError("a charge table needs the point of weight 0 and charge 0.")
+
         if self.weights[0] == 0:
             # Mirror the right half, without its point at 0.
             for name, values in columns.items():

@@ -23,7 +23,7 @@ class FilterBank:
     """Butterworth band-pass filters whose centers are in geometric progression.
 
     Center k is `lowest * (highest / lowest) ** (k / (count - 1))`. A band reaches to the geometric
-    means with the neighboring centers, and equally far beyond the first and the last one, so that
+    means with the neighboring centers, and equally far beyond the first and last centers, so that
     neighboring bands meet where both pass half of the power. A bank of one filter reaches from
     `lowest` to `highest`.
 
@@ -58,11 +58,14 @@ class FilterBank:
                 f"FilterBank needs a count and an order of at least 1, got {self.count} and "
                 f"{self.order}."
             )
+
         if not 0 < self.lowest < self.highest < np.inf:
             raise ValueError(
                 f"FilterBank needs 0 < lowest < highest, got {self.lowest:g} Hz and "
                 f"{self.highest:g} Hz."
             )
+
+        # Above half the sample rate, the sound has no frequencies.
         edge = float(self.edges[-1, 1])
         if not edge < self.sample_rate / 2:
             raise ValueError(
@@ -118,8 +121,10 @@ class FilterBank:
         Returns:
             Magnitudes, `[count, F]`, about 1 at a center and 1 / sqrt(2) at the edges.
         """
+        # z on the unit circle, and its powers 0, -1 and -2, [3, F].
         z = np.exp(2j * np.pi * np.asarray(frequencies, np.float64) / self.sample_rate)
         powers = z ** -np.arange(3)[:, None]
+
         # A section is its numerator and its denominator, three coefficients each.
         gains = (self.sections[..., :3] @ powers) / (self.sections[..., 3:] @ powers)
         magnitudes: Numbers = np.abs(gains.prod(axis=1))
@@ -142,7 +147,7 @@ class FilterBank:
 
 
 class FilterBankStream:
-    """The channels of a sound that comes in blocks: together those of the whole, bit for bit.
+    """The channels of a sound that comes in blocks; together they equal the whole, bit for bit.
 
     Args:
         bank: The filters.
@@ -180,6 +185,7 @@ class FilterBankStream:
                 "FilterBank takes a mono sound [samples], got an array of shape "
                 f"{list(samples.shape)}: average its channels, or take one."
             )
+
         channels = np.empty((self._delays.shape[2], len(samples)), np.float32)
         _kernels().filter_samples(samples, self._sections, self._delays, channels)
         return channels

@@ -30,7 +30,9 @@ def filter_samples(samples, sections, delays, channels):
     """
     order, _, count = sections.shape
     x = np.empty(count)
+
     for n in range(len(samples)):
+        # All filters take the same sample; the output of a section is the input of the next.
         x[:] = samples[n]
         for i in range(order):
             for k in range(count):
@@ -38,5 +40,6 @@ def filter_samples(samples, sections, delays, channels):
                 delays[i, 0, k] = sections[i, 1, k] * x[k] - sections[i, 4, k] * y + delays[i, 1, k]
                 delays[i, 1, k] = sections[i, 2, k] * x[k] - sections[i, 5, k] * y
                 x[k] = y
+
         for k in range(count):
             channels[k, n] = x[k]

@@ -1,4 +1,4 @@
-"""The numbers of a chip, each with its unit, source and note, from a TOML file; its power.
+"""The parameters of a chip, each with its unit, source and note, from a TOML file; its power.
 
 An entry is `"documented"` if the chip's public documentation states it, `"assumed"` if we chose it,
 and `"measured"` in a file of your own, which replaces the whole shipped file. A profile is not
@@ -39,13 +39,13 @@ V = TypeVar("V")
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", revalidate_instances="always"))
 class Entry(Generic[V]):
-    """A number of a chip, a list of numbers, or a choice.
+    """A parameter of a chip: a number, a list of numbers, or a choice.
 
     Args:
         value: A float, a tuple of floats, or a string.
         unit: The unit of the value.
         source: `"documented"`, `"assumed"` or `"measured"`.
-        note: What the value means and where it comes from.
+        note: The meaning and the origin of the value.
 
     Example:
         >>> entry = load_profile("h1v2").entries["weight_limit"]
@@ -60,8 +60,8 @@ class Entry(Generic[V]):
 
 
 def _check_distinct(values: tuple[float, ...]) -> tuple[float, ...]:
-    least = 1e-6 * max(map(abs, values), default=0.0)
-    if any(b - a < least for a, b in pairwise(values)):
+    min_step = 1e-6 * max(map(abs, values), default=0.0)
+    if any(b - a < min_step for a, b in pairwise(values)):
         raise ValueError("expected steps of at least a millionth of the largest number")
     return values
 
@@ -86,7 +86,7 @@ TableColumn = Annotated[
 
 
 class _Entries(FrozenModel):
-    """The entries that a profile must have, and what each may be.
+    """The entries that a profile must have, and the range of each.
 
     The ranges are wider than any chip of this kind. A number outside of its range has another unit
     or is damaged, and would make results infinite or a computation endless.
@@ -170,7 +170,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Energies:
-    """What the circuits of a chip consume.
+    """The energy and power that the circuits of a chip consume.
 
     Args:
         static: Independent of activity [W].
@@ -227,8 +227,10 @@ class Profile:
                 f"the name of a profile must be a text without control characters, got "
                 f"{self.name!r:.80}: rename it."
             )
+
         try:
             entries = _Entries.of(self.entries)
+            # The class is frozen.
             object.__setattr__(self, "entries", dict(entries))
             self._check_units()
             self._check_together()
@@ -245,20 +247,24 @@ class Profile:
                 raise ValueError(f"{key}.unit: expected {unit} (got {given!r})")
 
     def _check_together(self) -> None:
-        """Check entries whose range depends on others."""
+        """Check entries whose range depends on other entries."""
+        # A table is checked when the law is made.
         if self.text("charge_law") == "table":
             _ = self.charge_law
+
         if self.text("neuron") == "h1v2" and self.number("synapse_mismatch"):
             raise ValueError(
                 "synapse_mismatch must be 0, because H1v2 synapses have no mismatch, got "
                 f"{self.number('synapse_mismatch'):g}"
             )
+
         expansion = self.number("charge_steepness") * self.number("weight_limit")
         if self.text("charge_law") == "expansive" and expansion > MAX_EXPANSION:
             raise ValueError(
                 f"charge_steepness times weight_limit must be at most {MAX_EXPANSION:g} for the "
                 f"expansive charge law, got {expansion:g}"
             )
+
         lowest, highest = self.number("filter_lowest"), self.number("filter_highest")
         steps = max(self.count("filters") - 1, 1)
         if highest < lowest * MIN_FILTER_STEP**steps:
@@ -292,6 +298,7 @@ class Profile:
 
         law = self.text("charge_law")
         gain = self.number("charge_gain")
+
         if law == "linear":
             return LinearCharge(gain)
         if law == "expansive":
@@ -314,7 +321,7 @@ class Profile:
 
     @property
     def energies(self) -> Energies:
-        """The numbers that power is computed from."""
+        """The energies from which power is computed."""
         return Energies(
             static=self.number("static_power"),
             neuron=self.number("neuron_energy"),
@@ -357,7 +364,7 @@ def load_profile(source: str | Path | Profile) -> Profile:
             unchanged.
 
     Raises:
-        ValueError: If the file is not a file of TOML, or an entry is missing, unknown, out of its
+        ValueError: If the file is not a TOML file, or an entry is missing, unknown, out of its
             range, or without value, unit, source or note.
         FileNotFoundError: If there is no such file.
 
@@ -370,10 +377,11 @@ def load_profile(source: str | Path | Profile) -> Profile:
         return source
     if (name := str(source).lower()) in CHIPS:
         return _shipped_profile(name)
+
     path = Path(source)
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"found no profile {shown_path(source)}: give {', '.join(CHIPS)}, or the path to a "
+            f"found no profile {shown_path(source)}: pass {', '.join(CHIPS)}, or the path to a "
             "TOML file."
         )
     return _parse_profile(path, read_bytes(path))

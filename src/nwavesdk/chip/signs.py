@@ -2,7 +2,7 @@
 
 With `axis="inputs"`, `block` consecutive rows of a weight `[N_in, N_out]` share a sign in each
 column; with `axis="outputs"`, `block` consecutive columns share a sign in each row. Blocks do not
-overlap, and the last one may be smaller.
+overlap, and the last block may be smaller.
 """
 
 import torch
@@ -94,13 +94,14 @@ def block_signs(weight: Tensor, block: int, axis: str, limit: float | None = Non
     if limit is not None:
         excess = wide.abs() - positive_number("block_signs", "limit", limit)
         squares = squares - excess.clamp(min=0).square()
+
     balance = block_sums(torch.copysign(squares, wide), block, axis)
     signs = torch.where(balance < 0, -1.0, 1.0).to(weight.dtype)
     return repeat_over_blocks(signs, weight.shape, block, axis)
 
 
 def disagreement(weight: Tensor, block: int, axis: str) -> Tensor:
-    """The squared distance of each block to the nearest one that agrees, with gradient.
+    """The squared distance of each block to the nearest block that agrees, with gradient.
 
     It is min(Σ max(w, 0)², Σ max(-w, 0)²).
 
@@ -126,7 +127,7 @@ def disagreement(weight: Tensor, block: int, axis: str) -> Tensor:
 
 
 def disagreeing_weights(weight: Tensor, block: int, axis: str) -> Tensor:
-    """Which weights do not have the sign of their block, bool `[N_in, N_out]`; never those of 0.
+    """Which weights do not have the sign of their block, bool `[N_in, N_out]`; never a weight of 0.
 
     Raises:
         ValueError: Like `block_sums`.
@@ -170,6 +171,7 @@ def _fold_blocks(values: Tensor, block: int, axis: str) -> Tensor:
         )
     whole_number("shared signs", "block", block)
     choice("shared signs", "axis", axis, ("inputs", "outputs"))
+
     rows = values if axis == "inputs" else values.mT
     # Rows of 0 complete the last block.
     padded = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % block))

@@ -1,4 +1,4 @@
-"""The root of the command `nwave`, and what its commands share: options and output."""
+"""The root of the command `nwave`, and common parts of its commands: options and output."""
 
 import json
 import math
@@ -100,8 +100,10 @@ def checked_option(
     def check_value(value: Any) -> Any:
         if value is None:
             return None
+        # Without a value, an option would take the next option as its value.
         if str(value).startswith("--"):
             raise typer.BadParameter(f"got {shown(str(value))}, expected a name (or ./ before it)")
+
         try:
             for check in checks:
                 check(value)
@@ -155,7 +157,7 @@ def check_combinations(
         def checked(**values: Any) -> Any:
             for option, word, other in rules:
                 if _is_given(option, values) and _is_given(other, values) == (word == "with"):
-                    raise ValueError(f"{option}: has no effect {word} {other}: leave it out.")
+                    raise ValueError(f"{option}: has no effect {word} {other}: remove it.")
             return command(**values)
 
         return checked
@@ -180,7 +182,7 @@ def check_spares_run(option: str, path: Path | None, run: Path) -> None:
 
 
 def split_commas(option: str, text: str) -> list[str]:
-    """Split at the commas outside of parentheses: the parameters of surrogates have commas, too.
+    """Split at commas, but not within parentheses, as in the parameters of surrogates.
 
     Args:
         option: The option as typed, for the error.
@@ -193,7 +195,7 @@ def split_commas(option: str, text: str) -> list[str]:
         >>> split_commas("--surrogates", "fast_sigmoid, s2nn(4,1)")
         ['fast_sigmoid', 's2nn(4,1)']
     """
-    # A part is of parentheses, the last of which may be open, and of other letters.
+    # A part consists of pairs of parentheses, the last of which may be open, and of other letters.
     parts = [part.strip() for part in re.findall(r"((?:\([^)]*\)?|[^,(])*),", f"{text},")]
     if not all(parts):
         raise ValueError(f"{option}: got {shown(text)}, expected a name between all commas.")
@@ -223,7 +225,7 @@ def step_shape(option: str, text: str) -> tuple[int, ...]:
 
 
 def picture_file(plot: Path | None, no_plot: bool, default: Path) -> Path | None:
-    """The file of the picture of a command: of `--plot` or the default; None with `--no-plot`.
+    """The file for the picture of a command: `--plot` or the default; None with `--no-plot`.
 
     Raises:
         ModuleNotFoundError: If the package that draws is not installed.
@@ -259,7 +261,7 @@ def _cell_text(value: object) -> str:
 
 
 def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
-    """Print a result: `content` as JSON with paths as text, or `lines` and where it is drawn."""
+    """Print a result: `content` as JSON with paths as text, or `lines` and the picture's file."""
     if content.get("plot") is not None:
         lines = [*lines, f"drawn in {content['plot']}"]
     lines = [json.dumps(content, default=os.fspath)] if as_json else map(printable, lines)

@@ -1,4 +1,4 @@
-"""What the library has: `nwave net`, `neurons`, `kernels` and `surrogates`."""
+"""Commands that list parts of the library: `nwave net`, `neurons`, `kernels` and `surrogates`."""
 
 import re
 from pathlib import Path
@@ -64,7 +64,7 @@ def print_net(
         Kind | None,
         typer.Option(
             metavar="|".join(get_args(Kind)),
-            help="What the recordings are; with --inputs. [by the shape: sound, image, events]",
+            help="Kind of recordings; with --inputs. [by the shape: sound, image, events]",
         ),
     ] = None,
     as_json: Json = False,
@@ -86,12 +86,14 @@ def print_net(
 def _list_presets(as_json: bool) -> None:
     _, models = UNIONS["net"]
     presets, rows = [], []
+
     for name in NAMES:
         description = DESCRIPTIONS[name]
         options = sorted(models[name].model_fields.keys() - {"name"})
         typed = [f"--{option.replace('_', '-')}" for option in options]
         presets.append({"preset": name, "description": description, "options": options})
         rows += [(name, description), ("", ", ".join(typed))]
+
     lines = ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
     print_report(as_json, {"presets": presets}, aligned(rows) + lines)
 
@@ -123,7 +125,7 @@ def list_neurons(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="This neuron only; FILE.py:NAME is one of your own. [all]",
+            help="This neuron only; FILE.py:NAME is a neuron of your own. [all]",
         ),
     ] = None,
     output: Annotated[
@@ -182,11 +184,13 @@ def _neuron_lines(neuron: dict[str, Any]) -> list[str]:
     values = [(neuron["input"], "input", "")]
     values += [(state, "state", f"{state['start']:g}") for state in neuron["states"]]
     values += [(value, value["kind"], _default_text(value)) for value in neuron["constants"]]
+
     rows = [
         (value["name"], kind, default, value["unit"], value["text"])
         for value, kind, default in values
     ]
     table = aligned([("name", "kind", "default", "unit", "meaning"), *rows])
+
     return [
         f"{neuron['name']}  {neuron['layer']}: {neuron['summary']}",
         *(f"    {line}" for line in neuron["equation"]),
@@ -223,7 +227,7 @@ def list_kernels(
 ) -> None:
     """List the kernels that the library generates for a neuron and a surrogate, in float32.
 
-    They are those of the serial solver with a gradient of the charge, not of the constants.
+    The kernels are for the serial solver with a gradient of the charge, not of the constants.
     Nothing is compiled.
     """
     from nwavesdk.dynamics import program_of
@@ -234,6 +238,8 @@ def list_kernels(
     chosen = nwavesdk.surrogate.parse(surrogate)
     program = program_of(neuron.page.neuron)
     adjoint = program.adjoint(False)
+
+    # The backward pass of a neuron without spikes has no surrogate.
     used = chosen if adjoint.uses_surrogate else None
     arguments = () if used is None else (type(used), len(used.constants))
     texts = gpu_texts if gpu else cpu_texts
@@ -252,8 +258,8 @@ def list_kernels(
         "kernels": sources if show else lengths,
     }
     lines = [
-        f"{neuron.name} with {content['surrogate'] or 'no surrogate'}: numbers of 4 bytes saved of "
-        f"each step and neuron: {program.step.saved}",
+        f"{neuron.name} with {content['surrogate'] or 'no surrogate'}: numbers of 4 bytes saved "
+        f"per step and neuron: {program.step.saved}",
         *aligned((direction, f"{length} lines") for direction, length in lengths.items()),
         "--show prints the source.",
     ]

@@ -35,6 +35,7 @@ def check_run(run: RunPath, chip: Chip = None, net: NetFile = None, as_json: Jso
     chip_run = nwavesdk.deploy.ChipRun.open(run, chip, net)
     chip_name = chip_run.profile.name
     violations = chip_run.violations()
+
     content = {"chip": chip_name, "violations": [vars(violation) for violation in violations]}
     lines = [*map(str, violations)] or [f"the net of {run} keeps every limit of {chip_name}"]
     print_report(as_json, content, lines)
@@ -129,7 +130,7 @@ def _export_chip(
         "the validation set are equal",
         f"of the chip as designed: {measures_text(tested)}"
         if tested
-        else "the test accuracy of this net is not known: nwave eval tests a run",
+        else "the test accuracy of this net is unknown: nwave eval tests a run",
     ]
     print_report(as_json, content, lines)
 

@@ -71,7 +71,7 @@ SYNONYMS = {
     "wd": "weight-decay",
 }
 
-# More letters than this would hide what matters; the middle is left out.
+# The middle of a longer line is omitted, because it would hide the important parts.
 MAX_LETTERS = 2000
 
 OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
@@ -130,7 +130,7 @@ class OneLineGroup(TyperGroup):
 
 
 def error_text(error: Exception) -> str | None:
-    """What the user can do about an error, in one line; None if only a bug can cause it."""
+    """An error and its remedy for the user, in one line; None if only a bug can cause it."""
     text = str(error)
     if isinstance(error, UsageError):
         text = _usage_text(error)
@@ -146,10 +146,11 @@ def error_text(error: Exception) -> str | None:
         text = f"{name} cannot be used ({error.strerror}): check its name, permissions and disk."
     elif not (
         isinstance(error, (ValueError, OSError, ModuleNotFoundError))
-        # A class of this package, such as `BrokenRunError`, describes what to do.
+        # Classes of this package, such as `BrokenRunError`, have a remedy in their text.
         or type(error).__module__.startswith("nwavesdk.")
     ):
         return None
+
     line = printable(" ".join(text.split()))
     if len(line) <= MAX_LETTERS:
         return line
@@ -157,12 +158,13 @@ def error_text(error: Exception) -> str | None:
 
 
 def _usage_text(error: Any) -> str:
-    """An error of typer: the option as typed, what it got, and what is wrong."""
+    """An error of typer: the option as typed, its value, and the fault."""
     from pydantic import ValidationError
 
     from nwavesdk.internal.model import describe_errors
 
     text = error.message[:1].lower() + error.message[1:].rstrip(".")
+
     if type(error).__name__ == "NoSuchOption":
         word = error.option_name.lstrip("-")
         names = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
@@ -173,6 +175,7 @@ def _usage_text(error: Any) -> str:
         text = f"{name}: {error.message or 'missing'}"
         if isinstance(error.__cause__, ValidationError):  # typer checks types by pydantic
             text = describe_errors(error.__cause__, name=name)
+
     command = error.ctx.command_path if error.ctx else "nwave"
     return f"{text} (see `{command} --help`)."
 
@@ -193,6 +196,7 @@ def checked_words(words: Sequence[str]) -> list[str]:
             raise ValueError(
                 f"{word.rstrip('=') or before}: an empty text follows, expected a value."
             )
+
     # A word with a colon is an address, even if there is a mistake in it.
     return [
         f"--ray={LOCAL}"
@@ -212,7 +216,7 @@ def _report(text: str, words: Sequence[str], code: Any) -> Any:
             print_result(json.dumps({"error": text or "interrupted"}))
         sys.stdout.flush()
     except (OSError, ValueError):
-        # What cannot be written goes nowhere: Python's own flush at the end would fail again.
+        # The rest of the output is discarded: otherwise Python's flush at the end would fail again.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), _output().fileno())
     return code
@@ -242,7 +246,7 @@ def print_result(text: str) -> None:
 
 
 def print_note(text: object) -> None:
-    """Print a line on standard error: progress, or something to know besides the result."""
+    """Print a line on standard error: progress, or a remark next to the result."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
@@ -251,15 +255,17 @@ def _show_warning(message: object, *_: object, **__: object) -> None:
 
 
 def open_standard_streams() -> None:
-    """Open the standard streams that the caller has closed, so that no file takes their place.
+    """Open the standard streams that the caller has closed, so that no file gets their numbers.
 
-    Otherwise the next file that is opened would receive what libraries print. Letters that a stream
-    does not have are printed as escapes.
+    Otherwise the output of libraries would go into the next file that is opened. Letters that a
+    stream does not have are printed as escapes.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
+
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # until the process ends
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # as above
+
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are files

@@ -44,7 +44,7 @@ LAYER_COLUMNS = {
     "saturated": "saturated",
     "starved": "starved",
     "gradient": "norm",
-    "of the last's": "depth",
+    "relative to last": "depth",
     "early / late": "time",
     "loop gain": "loop_gain",
     "growth per step": "growth",
@@ -54,7 +54,7 @@ MEMORY_COLUMNS = {
     "shortest tau [s]": "shortest",
     "longest tau [s]": "longest",
     "input every [s]": "interval",
-    "alike for [s]": "correlation",
+    "correlated for [s]": "correlation",
 }
 
 
@@ -84,7 +84,7 @@ def inspect_data(
     no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
-    """Read the recordings of PATH as `nwave train` does; report and draw what a net gets.
+    """Read the recordings of PATH as `nwave train` does; report and draw the input of a net.
 
     With --chip, sound passes the filter bank of the chip, which is drawn, too.
     """
@@ -131,6 +131,7 @@ def eval_run(
         result = opened.test()
     except FileError as error:  # the run is tested on all of its recordings
         raise ValueError(str(error).replace(f"; {SKIP_REMEDY}", "")) from None
+
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
     content = {"run": run, **result, f"recorded_{score}": recorded}
@@ -145,17 +146,19 @@ def eval_run(
 
 
 def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
-    """What the harness of NeuroBench measures on the test set of a run, as JSON and as lines."""
+    """The measures of NeuroBench's harness on the test set of a run, as JSON and as lines."""
     from nwavesdk.interop.neurobench_eval import compare_counts
 
     model, task = run.trained()
     comparison = compare_counts(model, run.test_set, task)
+
     rows = [(f"NeuroBench, {comparison.recordings} recordings", "harness", "ours", "")]
     numbers = {}
     for row in comparison.rows:
         numbers[row.name] = {"harness": row.harness, "ours": row.ours, "differ": row.differs}
         note = f"differ {row.note}" if row.differs else "equal"
         rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", note))
+
     content = {
         "recordings": comparison.recordings,
         "not_counted": comparison.not_counted,
@@ -199,6 +202,7 @@ def scan_run(
     texts = [] if surrogates is None else split_commas("--surrogates", surrogates)
     recommended = None if kind is None else type(nwavesdk.surrogate.parse(kind))
     check_spares_run("--page", page, run)
+
     batch = RunBatch.open(run, recordings, net)
     report = SlopeReport.of(
         batch, [nwavesdk.surrogate.parse(text) for text in texts] or None, recommended
@@ -215,6 +219,7 @@ def scan_run(
         plot_slopes(picture, report)
         write_page(page, report, batch)
         lines.append(f"look at {page}")
+
     content = {
         "run": run,
         "weights": batch.weights,
@@ -235,9 +240,9 @@ def diagnose_run(
 ) -> None:
     """Find dead, saturated and starved neurons, bad gradients, and time constants that do not fit.
 
-    Spikes are counted over the whole training set, gradients are those of one batch.
+    Spikes are counted over the whole training set; gradients are measured on one batch.
 
-    Each finding ends in a remedy: options with which to train again, or what to change in the net.
+    Each finding ends in a remedy: options with which to train again, or a change of the net.
     """
     from nwavesdk.analysis import remedies, run_batch
     from nwavesdk.net import connection_sparsity
@@ -248,10 +253,12 @@ def diagnose_run(
     )
     evaluated = batch.evaluate()
     score_name, score = next(iter(evaluated.measures.items()))
+
     health = nwavesdk.analysis.examine_recording(
         recorded.recording, recorded.charge_gradients(), rates=evaluated.neuron_rates
     )
     memories, misfits = nwavesdk.analysis.examine_memory(batch.net, recorded.recording)
+
     names = batch.layer_names([layer.layer for layer in health.layers])
     findings = remedies.with_remedies(
         (*health.findings, *misfits),
@@ -267,6 +274,7 @@ def diagnose_run(
     layers = [{"name": names[layer.layer], **_finite_values(layer)} for layer in health.layers]
     memory = [{"name": names[layer.layer], **_finite_values(layer)} for layer in memories]
     sparsity = connection_sparsity(batch.net)
+
     content = {
         "run": run,
         "weights": batch.weights,

@@ -26,17 +26,20 @@ def print_info(
     if chip is not None:
         _print_chip(chip, as_json)
         return
+
     import torch
 
     from nwavesdk.train.config.facts import Origin
 
     facts: dict[str, Any] = {**Origin.current().model_dump(), "threads": torch.get_num_threads()}
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
     extras, rows = {}, [*facts.items(), ("cuda", ", ".join(devices) or "none")]
     for name, missing in missing_packages().items():
         extras[name] = {"complete": not missing, "missing": missing}
         lacks = f"lacks {', '.join(missing)}: pip install '.[{name}]' in a clone of nwavesdk"
         rows.append((name, lacks if missing else "complete"))
+
     print_report(as_json, {**facts, "cuda": devices, "extras": extras}, aligned(rows))
 
 
@@ -46,10 +49,11 @@ def _print_chip(source: str, as_json: bool) -> None:
     for name, entry in profile.entries.items():
         values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
         numbers = " ".join(f"{value:g}" if isinstance(value, float) else value for value in values)
-        quantity = f"{numbers or 'none'} {entry.unit}".removesuffix(" 1")
+        quantity = f"{numbers or 'none'} {entry.unit}".removesuffix(" 1")  # 1 is no unit
         rows += [
             (f"{'*' if entry.source == 'assumed' else ' '} {name}", quantity),
             ("", f"{entry.source}: {entry.note}"),
         ]
+
     lines = [f"{profile.name}: * is assumed; put measured numbers in a profile of your own"]
     print_report(as_json, json.loads(profile.to_json()), lines + aligned(rows))

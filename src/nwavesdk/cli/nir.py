@@ -33,7 +33,7 @@ Solved = Annotated[
 SourceOption = Annotated[
     Literal["norse", "rockpool", "sinabs", "snntorch", "spikingjelly"] | None,
     typer.Option(
-        "--source", help="The library that wrote FILE, if its files do not mean what NIR says."
+        "--source", help="The library that wrote FILE, if its conventions differ from NIR."
     ),
 ]
 Allow = Annotated[
@@ -41,21 +41,21 @@ Allow = Annotated[
     typer.Option(
         "--allow",
         metavar="NAME[,NAME]",
-        help="What NIR does not have: soft-reset (a spike subtracts the threshold), and for "
+        help="Extensions of NIR: soft-reset (a spike subtracts the threshold), and for "
         "--source snntorch also delayed-reset (one step later).",
     ),
 ]
 
 PAGE_NAME, GRAPH_NAME = "net.py", "net.nir"
 
-# What to do about a net that NIR has no nodes for.
+# The remedy for a net for which NIR has no nodes.
 REMEDY = (
-    "of a reset by subtraction, train with --reset zero, or pass --allow soft-reset, with which "
-    "other readers reset to 0; of anything else, write one step by --torch or --onnx, or the net "
+    "for a reset by subtraction, train with --reset zero, or pass --allow soft-reset, with which "
+    "other readers reset to 0; for anything else, write one step by --torch or --onnx, or the net "
     "of a run for a chip without --nir (docs/nir.md lists the runs that NIR can hold)"
 )
 
-# The text has no name or text of the file in it: a page is code.
+# The page is code, so no name and no text from the graph may be in it.
 PAGE = '''"""A net that `nwave import` has read from a NIR graph.
 
 `nwave train --net {page}:build` trains it, with the weights of the graph as initial ones. The file
@@ -76,7 +76,7 @@ SHA256 = "{sha256}"
 
 
 def build(inputs: tuple[int, ...], classes: int, config: RunConfig) -> nn.Module:
-    """Build the net; inputs and outputs are those of the graph."""
+    """Build the net; the graph decides inputs and outputs."""
     if sha256(GRAPH.read_bytes()).hexdigest() != SHA256:
         raise ValueError(f"{{GRAPH}} has changed: restore it, or import the graph again.")
     return from_nir(
@@ -157,6 +157,7 @@ def _write_page(folder: Path, file: Path, options: dict[str, Any]) -> Path:
     if page.exists() or graph.exists():
         problem = f"has a file {PAGE_NAME} or {GRAPH_NAME}"
         raise FileError(folder, problem, "choose another folder for --out")
+
     content = file.read_bytes()
     digest = sha256(content).hexdigest()
     text = PAGE.format(page=PAGE_NAME, graph=GRAPH_NAME, sha256=digest, **options)
@@ -200,6 +201,7 @@ def check_nir(
 
     `nwave nir check FILE --dt 1e-3 --discretization exact --against RUN`
     """
+    # Random input, or recordings of the run and its net.
     comparison: dict[str, Any] = {"batch": recordings, "seed": seed or 0}
     basis = f"random input, seed {comparison['seed']}"
     if against is not None:
@@ -207,6 +209,7 @@ def check_nir(
         comparison = {"net": model, "x": x}
         recordings = len(x)
         basis = f"{recordings} recordings of the validation set of {against}"
+
     result = nwavesdk.interop.nir.check(
         file,
         dt=dt,
@@ -215,6 +218,7 @@ def check_nir(
         allow=_allowed(allow),
         **comparison,
     )
+
     report = {
         "file": file,
         "against": against,
@@ -256,8 +260,9 @@ def export_nir(
     if discretization is None:
         raise ValueError(
             f"--nir: {printable(out)} needs --discretization, because NIR does not say how its "
-            "equations are solved: give exact or euler, as the reader of the file will solve them."
+            "equations are solved: pass exact or euler, as the reader of the file will solve them."
         )
+
     trained, model, shape = open_net(run, net)
     options: dict[str, Any] = {
         "dt": trained.config.net.dt,
@@ -269,6 +274,7 @@ def export_nir(
     except NodeError as error:
         raise ValueError(f"--nir: {error.fault.removeprefix('to_nir: ')}: {REMEDY}.") from None
     result = nir.check(exported.graph, net=model, **options)
+
     facts = {
         "dt": trained.config.net.dt,
         "discretization": discretization,

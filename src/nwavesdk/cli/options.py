@@ -2,7 +2,7 @@
 
 The options of a run are generated from the classes of `RunConfig`: type and help. The config
 validates values and names the field in an error. The help of a command lists the options by section
-of the config, with the defaults of what the command line chooses.
+of the config, with the defaults for the data, task and net on the command line.
 """
 
 import inspect
@@ -39,11 +39,11 @@ def _fields(section: str, *without: str) -> list[str]:
     return [f"{section}.{name}" for name in fields_of(section) if name not in without]
 
 
-# What decides the data of a run, apart from where they are, and folds.
+# The fields that decide the data of a run, apart from their path and from folds.
 DATA_FIELDS = _fields("data", "source", "test", "folds", "leave_one_out", "fold")
 
-# What decides a run, apart from its seed, its folds, the machine, and the surrogate with its
-# schedule, which a comparison changes.
+# The fields that decide a run, apart from its seed, its folds, the machine, and the surrogate with
+# its schedule, which a comparison changes.
 RUN_FIELDS = [
     "data.source",
     *DATA_FIELDS,
@@ -54,7 +54,7 @@ RUN_FIELDS = [
     *_fields("learning", "surrogate_schedule"),
 ]
 
-# Options of a run whose names differ from those of their fields.
+# Options of a run whose names differ from the names of their fields.
 OPTION_NAMES = {
     "data.source": "data",
     "task.name": "task",
@@ -63,7 +63,7 @@ OPTION_NAMES = {
     "learning.rate": "learning_rate",
 }
 
-# Sections of the help, in their order, by the section of the config; others come first.
+# Sections of the help, in their order, by the section of the config; other options come first.
 SECTIONS = {
     "data": "Data",
     "task": "Task",
@@ -75,9 +75,9 @@ SECTIONS = {
 
 # Help and form of the options that choose a class of the config, or the chip.
 CHOOSERS = {
-    "data.kind": ("What a recording is. [found in the data]", "sound|series|image|events"),
+    "data.kind": ("Kind of recordings. [found in the data]", "sound|series|image|events"),
     "task.name": (
-        "What the net learns: a class per recording, a class per step (labels), values per step "
+        "Task of the net: a class per recording, a class per step (labels), values per step "
         "(regression), or values per step without an input (pattern). [found in the data]",
         "classification|labels|regression|pattern",
     ),
@@ -124,6 +124,7 @@ def add_run_choices(*fields: str) -> Callable[[Command], Command]:
         for parameter in inspect.signature(command).parameters.values():
             is_replaced = parameter.name == "choices"
             parameters += map(_parameter, fields) if is_replaced else [parameter]
+
         # Typer reads the signature and the annotations, the help the fields.
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have one
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -147,8 +148,10 @@ def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
     """The values of options that were given, by section and field."""
     choices: dict[str, Any] = {}
     for field, value in given.items():
+        # A name that is not a preset is a file.
         if field == "net.name" and value not in (None, *NAMES):
             field = "net.page"
+
         section, _, name = field.rpartition(".")
         if value is not None:
             fields = choices.setdefault(section, {}) if section else choices
@@ -163,10 +166,12 @@ def _parameter(field: str) -> inspect.Parameter:
     info: FieldInfo = model.model_fields[name]
     value_type = _value_type(info.annotation)
     kind = value_type if value_type in (int, float, bool) else str
+
     printed: Any = info.json_schema_extra
     description, metavar = CHOOSERS.get(field) or (info.description, printed["metavar"])
     if get_origin(value_type) is Literal and not metavar:
         metavar = "|".join(get_args(value_type))
+
     typed = _typed(field)
     if kind is bool:
         typed = f"{typed}/--no-{typed[2:]}"
@@ -201,10 +206,13 @@ def name_options(text: str, fields: Sequence[str]) -> str:
     """
     typed = {"net.page": "--net", "net.surrogate": "--surrogates"}
     typed |= {field: _typed(field) for field in fields}
-    place = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
-    if re.match(place, text):
-        text = re.sub(rf"(?:^|(?<=; )){place}", lambda match: typed[match[1]], text)
-    # Remedies name fields in the middle of a line. Those that could be words of it stay.
+
+    # At the beginning of an error, and of each further error behind a semicolon.
+    subject = rf"(?:\w+: )?({'|'.join(map(re.escape, typed))})(?:\.\w+)*(?=: )"
+    if re.match(subject, text):
+        text = re.sub(rf"(?:^|(?<=; )){subject}", lambda match: typed[match[1]], text)
+
+    # Remedies name fields in the middle of a line. Fields that could be words of it stay.
     for field, option in typed.items():
         name = field.rpartition(".")[2]
         if "_" in name:
@@ -216,8 +224,8 @@ def name_options(text: str, fields: Sequence[str]) -> str:
 class SectionedCommand(TyperCommand):
     """A command whose help lists its options by section: their `rich_help_panel`.
 
-    Of the options of a run, it shows those that the data, the task and the net on the command line
-    have, with their defaults.
+    It shows the options that the data, the task and the net on the command line have, with their
+    defaults.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -237,6 +245,7 @@ class SectionedCommand(TyperCommand):
             default = default_text(fields.get(parameter.name, ""), runs)
             if default is None:
                 continue
+
             title = getattr(parameter, "rich_help_panel", None)
             title = title or f"{parameter.param_type_name.title()}s"
             sections[title].append((name, f"{text} [{default}]" if default else text))
@@ -248,13 +257,13 @@ class SectionedCommand(TyperCommand):
 
 
 def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
-    """What a command line begins, before the data are known: a config for each kind of data.
+    """The configs of a command line, before the data are known: a config for each kind of data.
 
     Args:
         options: The values of `kind`, `task`, `net` and `chip` that are given.
 
     Raises:
-        ValueError: If they do not go together.
+        ValueError: If they contradict each other.
     """
     net, task = options.get("net"), options.get("task") or "classification"
     choices: dict[str, Any] = {"task": {"name": task}, "net": {}}
@@ -271,12 +280,13 @@ def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
         kinds = ("series",)
     if "kind" in options:
         kinds = (options["kind"],)
+
     runs = {}
     for kind in kinds:
         config = RunConfig.of({**choices, "data": {"kind": kind}})
         run = RunConfig.of(merge_choices(recipe_of(config), config.given()))
         if not options.keys() & {"net", "chip"}:
-            # The help is of any net; the form of this one is a default, too.
+            # The help shows the options that all nets have.
             shared = run.net.model_dump(include=set(AnyNet.model_fields))
             run = run.model_copy(update={"net": AnyNet.model_construct(**shared)})
         runs[kind] = run
@@ -296,12 +306,14 @@ def default_text(field: str, runs: Mapping[str, RunConfig]) -> str | None:
     section, _, name = field.rpartition(".")
     if not field or field in CHOOSERS:
         return ""
+
     kinds_of: dict[str, list[str]] = {}
     for kind, config in runs.items():
         values = getattr(config, section) if section else config
         if name not in getattr(type(values), "model_fields", {}):
             return None
         kinds_of.setdefault(_value_text(values, name), []).append(kind)
+
     if len(kinds_of) == 1:
         return next(iter(kinds_of))
     return "; ".join(f"{', '.join(kinds)}: {text}" for text, kinds in kinds_of.items())

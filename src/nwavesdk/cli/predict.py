@@ -1,4 +1,4 @@
-"""`nwave predict`: what a trained run predicts about recordings."""
+"""`nwave predict`: the predictions of a trained run for recordings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +75,7 @@ def predict_run(
         typer.Option(
             min=1e-3,
             max=86_400,
-            help="Length above which a sound is an error [s]. [that of the run]",
+            help="Length above which a sound is an error [s]. [the run's]",
         ),
     ] = None,
     net: NetFile = None,
@@ -93,15 +93,17 @@ def predict_run(
         predictions = trained.predict(files or [], skipped, on_error=on_error, spikes=spikes)
     except FileError as error:
         raise ValueError(str(error).replace('on_error="skip"', "--on-error skip")) from None
+
     if not predictions:
         raise ValueError(f"none of the {len(skipped)} recordings can be used: see the line above.")
     cut = [prediction for prediction in predictions if prediction.is_cut]
     if cut:
         print_note(
             f"{len(cut):,} of {len(predictions):,} recordings, such as {cut[0].key}, are longer "
-            f"than those of the run: only their first {cut[0].steps:,} steps were used, as in "
-            "training. Split them to get more."
+            f"than the recordings of the run: only their first {cut[0].steps:,} steps were used, "
+            "as in training. Split them to get more."
         )
+
     if out is not None:
         write_predictions(out, predictions)
     report = {
@@ -117,7 +119,7 @@ def predict_run(
 
 
 def _lines(predictions: "Sequence[nwavesdk.train.Prediction]", out: Path | None) -> list[str]:
-    """The table, as far as a terminal can show it, and where the rest is."""
+    """The table, as far as a terminal can show it, and the file with all rows."""
     records = [_record(prediction) for prediction in predictions[:MAX_ROWS]]
     lines = aligned([[*records[0]], *(tuple(record.values()) for record in records)])
     if len(predictions) > MAX_ROWS:
@@ -130,6 +132,7 @@ def _lines(predictions: "Sequence[nwavesdk.train.Prediction]", out: Path | None)
 def _record(prediction: "nwavesdk.train.Prediction") -> dict[str, str]:
     """A row of the table, by column: a class, the classes of steps, or ranges of values."""
     record = {"file": prediction.key}
+
     if not prediction.is_per_step:
         (name, share), *others = prediction.ranking
         record["class"] = name

@@ -1,6 +1,6 @@
-"""`nwave export --torch` and `--onnx`: one step of a trained net as a file that others run.
+"""`nwave export --torch` and `--onnx`: one step of a trained net as a file for other programs.
 
-Also what all exports of a net for other programs have in common.
+It also has the common parts of all exports for other programs.
 """
 
 from dataclasses import asdict
@@ -68,8 +68,8 @@ def write_export(
         content: Its content.
         check: The comparison of both nets, with `is_equal`.
         trained: The run.
-        facts: What the report as JSON has besides the file and the comparison.
-        lines: What the report as text has besides them.
+        facts: Further entries of the report as JSON, next to the file and the comparison.
+        lines: Further lines of the report as text.
         as_json: Whether the report is JSON.
 
     Raises:
@@ -81,11 +81,12 @@ def write_export(
             "is a bug in nwavesdk, please report it."
         )
     write_atomically(out, content)
+
     report = {"path": out, "bytes": len(content), "check": check_json(check), **facts}
     lines = [
         f"{out}: {len(content):,} bytes, steps of {trained.config.net.dt:g} s",
         *lines,
-        "its input is that of the net: frames on the scale of the run, each held as in it",
+        "its input is the input of the net: frames on the scale of the run, held as in the run",
         f"read by other code, on random input: {check}",
     ]
     if steps := trained.input.look_ahead:
@@ -100,8 +101,9 @@ def check_json(check: Any) -> dict[str, Any]:
 
 
 def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
-    """What a reader of the file needs to know of the run; docs/export.md lists the fields."""
+    """The facts of a run that a reader of the file needs; docs/export.md lists the fields."""
     net_input = trained.input
+
     return {
         "dt": trained.config.net.dt,
         "task": trained.task.name,

@@ -80,12 +80,13 @@ def train_run(
     In brackets are the defaults; config.json of a run has all of them.
 
     With --folds or --leave-one-out, DIR gets a run for each fold and a report of all. The same
-    command continues what was killed.
+    command continues a study that was killed.
     """
     if config is not None:
         choices = _with_recorded(CompletedConfig.read(config).choices(), choices)
     if resume:
         choices = _with_recorded(_choices_of_study(out), choices)
+
     data = choices.get("data", {})
     if (data.get("folds") or data.get("leave_one_out")) and not data.get("fold"):
         _train_folds(out, choices, jobs, ray, as_json)
@@ -100,15 +101,17 @@ def train_run(
 
 
 def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
-    """Recorded choices and those that are given; of another task or net, only those are kept.
+    """Recorded choices with given choices in their place.
 
-    A file of a net that is recorded is not run, because its record may come from anywhere.
+    The recorded options of another task or net are dropped. The recorded file of a net is not run,
+    because the record may come from anywhere.
     """
     for section in ("task", "net"):
         fields = choices.get(section, {})
         name = "file" if "page" in fields else fields.get("name")
         if name not in (None, recorded.get(section, {}).get("name")):
             recorded = {**recorded, section: {}}
+
     merged = merge_choices(recorded, choices)
     if "page" in merged.get("net", {}) and "page" not in choices.get("net", {}):
         raise ValueError("--net: missing, the recorded net is from a file: pass that file.")
@@ -130,7 +133,7 @@ def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
 
 
 def _classes_line(classes: Sequence[str]) -> str:
-    """The classes in one line, which shows immediately if a folder was wrongly taken for one."""
+    """The classes in one line, which shows immediately if another folder was taken for a class."""
     names = textwrap.shorten(", ".join(classes), MAX_LETTERS, placeholder=" …")
     return f"{len(classes)} classes: {names}"
 
@@ -144,6 +147,7 @@ def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
     given = net.pop("page", None) or net.pop("name", None)
     config = match_page(folder.read_config(), given, out)
     config.check_same({**choices, "net": net})
+
     if not folder.complete:
         return nwavesdk.train.Run.open(out, given).train()
     print_note(f"{out} is finished: nothing to resume, nothing changed.")
@@ -185,7 +189,7 @@ def _uses_gpu(choices: Choices) -> bool:
 def finish_study(
     study: Any, as_json: bool, *, threads: int, jobs: int | None, ray: str | None, gpus: int = 0
 ) -> None:
-    """Run what is missing of a study, with a line for each run; write and print its report.
+    """Run the missing runs of a study, with a line for each; write and print its report.
 
     Args:
         study: The study.
@@ -210,6 +214,7 @@ def finish_study(
     # So that processes and their semaphores end as after an interrupt.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     study.finish(executor, print_cell)
+
     page = write_report(study)
     lines = [" ".join(study.headline)]
     for table in study.tables.values():
@@ -226,7 +231,7 @@ def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
 
 
 def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
-    """What to compare the measures of a run with, its cost, and what to try."""
+    """Measures to compare with the measures of a run, its cost, and options to try."""
     from nwavesdk.train.run_folder import loss_note
 
     score = "r2" if "val_r2" in result else "accuracy"
@@ -242,6 +247,7 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
                 "the linear model uses the mean of each recording, which the net does not get: "
                 "try --no-center"
             )
+
     if "hidden_rate" in result:
         n_operations = result["effective_macs"] + result["effective_acs"]
         notes.append(
@@ -249,6 +255,7 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
             f"{n_operations:,.0f} synaptic operations per recording (dense: "
             f"{result['dense_macs']:,.0f} MACs)"
         )
+
     after = result.get(f"projected_{score}")
     if after is not None:
         notes.append(
@@ -306,11 +313,11 @@ def compare_run(
 
     All runs of a seed share initial weights, order, dropout and drawn chips. The same command
     continues a study that was killed; finished runs are not repeated. Other options and their
-    defaults are those of nwave train.
+    defaults are the same as in nwave train.
     """
-    choices["machine"] = {"accelerator": "cpu"}
     from nwavesdk.analysis.study import compare_surrogates
 
+    choices["machine"] = {"accelerator": "cpu"}
     arms = split_commas("--surrogates", surrogates)
     study = compare_surrogates(out, arms, seeds, choices, threads)
     finish_study(study, as_json, threads=threads, jobs=jobs, ray=ray)
@@ -350,20 +357,22 @@ def tune_run(
     if config is None:
         if out is None or not resume:
             raise ValueError(
-                "CONFIG: missing, expected the TOML file of a search: give one, or --out DIR "
+                "CONFIG: missing, expected the TOML file of a search: pass a file, or --out DIR "
                 "--resume to continue a search."
             )
         config = _search_file(out)
+
     require("optuna", "hpo")
     content = TuneConfig.read(config)
     if threads is not None:
         content = TuneConfig.of(
             merge_choices(content.model_dump(), {"search": {"threads": threads}})
         )
+
     settings = content.search
     folder = out or settings.out
     if folder is None:
-        raise ValueError("--out: missing, expected a folder for the search: give one.")
+        raise ValueError("--out: missing, expected a folder for the search: pass a folder.")
     check_folder(Path(folder))
     if resume:
         _search_file(Path(folder))

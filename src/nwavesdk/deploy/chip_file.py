@@ -4,8 +4,8 @@ It is a safetensors file. Its header has JSON under `chip`: the version of the f
 the modules in order with their sizes, the placement, and data from the caller; and a checksum of
 the whole file under `sha256`. Its tensors are, by module: `<name>.weight` and
 `<name>.recurrent_weights` as int8, and `<name>.log_taus` in the dtype of the net. A net of float64
-also has `<name>.taus`: layers compute in float64 with the time constants that they were given, of
-which `log_taus` holds the digits of float32.
+also has `<name>.taus`: its layers compute with the time constants that the user passed, which
+`log_taus` holds with the precision of float32 only.
 
 A file that is read is not trusted. `deploy/chip_header.py` has the schema.
 """
@@ -61,7 +61,7 @@ def export(
     Args:
         model: A net of chip modules that violates no limit; see `find_violations`.
         path: The file to write. An existing file is replaced, and a missing folder is made.
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
         about: Data for the header that JSON can represent, such as the gain of the front end.
 
     Returns:
@@ -86,8 +86,11 @@ def export(
     """
     path = Path(path)
     check_target(path)
+
+    # Read back before it is written, so that a file that cannot be read is never left behind.
     content = pack_net(model, profile, about)
     header, _, _ = _unpack(content, path)
+
     write_atomically(path, content)
     return header
 
@@ -101,6 +104,7 @@ def pack_net(
     _check_limits(model, chip, f": {remedy}.")
     if about is not None and not isinstance(about, Mapping):
         raise TypeError(f"export: about must be a mapping, got {shown(about)}.")
+
     bits = chip.count("weight_bits")
     header = {
         "version": VERSION,
@@ -109,18 +113,22 @@ def pack_net(
         "placement": [vars(piece) for piece in place_stages(stages, chip).pieces],
         "about": dict(about or {}),
     }
+
     try:
         text = json.dumps(header, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"export: about must hold only what JSON can represent ({error}), got "
-            f"{shown(header['about'])}: remove the rest."
+            f"export: about must hold only values that JSON can represent ({error}), got "
+            f"{shown(header['about'])}: remove all others."
         ) from None
+
+    # The header is read back by the schema, which has the limits of its fields.
     Header.of(parse_json(text.encode(), "the header of the chip file"), "export")
 
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in _tensors_of(stages, chip)}
     saved = require("safetensors.torch", "train").save(on_cpu)
     content = seal(_add_texts(saved, {"chip": text, "sha256": UNSEALED}))
+
     if len(content) > MAX_BYTES:
         raise ValueError(
             f"the net is too large for a chip file: {len(content):,} bytes, expected at most "
@@ -136,6 +144,7 @@ def _tensors_of(stages: Sequence[Stage], chip: Profile) -> Iterator[tuple[str, T
         for edge in stage.edges:
             quantizer = Quantizer(weight_bits(edge) or bits, chip.number("weight_limit"))
             yield edge.name, quantizer.integers(edge.weight.detach())
+
         yield f"{stage.name}.log_taus", stage.layer.log_taus.detach()
         if stage.layer.log_taus.dtype == torch.float64:
             yield f"{stage.name}.taus", stage.layer.taus.detach()
@@ -145,6 +154,7 @@ def _add_texts(content: bytes, texts: Mapping[str, str]) -> bytes:
     """Add texts to a safetensors file; `save` would write them in random order."""
     data = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps({"__metadata__": texts, **json.loads(content[8:data])}).encode()
+
     header += b" " * (-len(header) % 8)  # Tensors are aligned.
     return len(header).to_bytes(8, "little") + header + content[data:]
 
@@ -176,16 +186,20 @@ def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], Header, dict[st
     try:
         tensors, texts = read_tensors(content, path)
         check_seal(content, path)
+
         content_header = parse_json(texts.pop("chip", "").encode(), path)
         version = content_header.get("version")
         if version != VERSION:
             raise ValueError(f"version {shown(version)}, expected {VERSION}")
+
         if unknown := texts.keys() - {"sha256"}:
             raise ValueError(f"unknown {shown(sorted(unknown))} in its header")
+
         header = Header.of(content_header)
         check_placement(header)
     except ValueError as error:
         raise _damaged(path, error) from None
+
     return content_header, header, tensors
 
 
@@ -199,9 +213,9 @@ def _damaged(path: Path, reason: object) -> FileError:
 def load_export(path: str | Path) -> SpikingSequential:
     """Read the net of a chip file.
 
-    Its spikes equal those of the exported net bit by bit, and it has the same dtype. If the
-    exported net did not quantize, they equal those of its weights rounded to the bits of the chip.
-    Mismatch is off, and module names count from 0.
+    It spikes as the exported net does, bit by bit, and has the same dtype. If the exported net did
+    not quantize, it spikes as that net does with weights rounded to the bits of the chip. Mismatch
+    is off, and module names count from 0.
 
     Raises:
         ValueError: If it is not a chip file, or damaged.
@@ -246,13 +260,14 @@ def unpack_net(content: bytes, path: Path) -> SpikingSequential:
 def _check_limits(model: nn.Module, chip: Profile, remedy: str = "") -> None:
     violations = find_violations(model, chip)
     if violations:
+        # Three are enough for one line; `nwave check` lists all.
         first = "; ".join(str(violation).rstrip(".") for violation in violations[:3])
         more = f" and {len(violations) - 3} more" if len(violations) > 3 else ""
         raise ValueError(f"the net violates limits of {chip.name}: {first}{more}{remedy}")
 
 
 def _describe_modules(stage: Stage, bits: int) -> list[dict[str, Any]]:
-    """The header's entries for the two modules of a stage; `bits` are those of the chip."""
+    """The header's entries for the two modules of a stage on a chip with weights of `bits`."""
     synapse = {
         "kind": "frontend" if stage.is_frontend else "synapse",
         "name": stage.synapse_name,
@@ -275,12 +290,16 @@ def _build_net(header: Header, tensors: Mapping[str, Tensor]) -> SpikingSequenti
     """The net of a header whose tensors have been checked."""
     family = family_of(header.chip)
     dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+
     modules: list[nn.Module] = []
     for entry in header.modules:
         options: dict[str, Any] = {"quantization_bits": entry.bits, "profile": header.chip}
         if isinstance(entry, StoredLayer):
             log_taus = tensors[f"{entry.name}.log_taus"]
             options["layer_topology"] = entry.topology
+
+            # The layer computes `log_taus` from `taus`, with a rounding error in its last digit, so
+            # the stored one is copied.
             taus = tensors.get(f"{entry.name}.taus", log_taus.exp())
             module = family.layer(*entry.size, taus, entry.dt, **options).to(dtype)
             module.log_taus.copy_(log_taus)

@@ -1,4 +1,6 @@
-"""The header of a chip file, and what its tensors must be; nothing in a file is trusted.
+"""The schema of a chip file: its header, and dtype, shape and range of each tensor.
+
+Nothing in a file is trusted.
 
 Every error is a ValueError that names the field, the module or the tensor.
 """
@@ -33,18 +35,18 @@ _TAU_MARGIN = 1.01
 
 
 class StoredTensor(NamedTuple):
-    """What a tensor of the file must be: its dtype, shape and range."""
+    """The dtypes, the shapes and the range that a tensor of the file may have."""
 
     dtypes: Collection[torch.dtype]
     shapes: Collection[tuple[int, ...]]
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
     @classmethod
     def of_integers(cls, shape: tuple[int, ...], bits: int) -> "StoredTensor":
         """Weights of so many bits."""
-        most = 2 ** (bits - 1) - 1
-        return cls([torch.int8], [shape], -most, most)
+        maximum = 2 ** (bits - 1) - 1
+        return cls([torch.int8], [shape], -maximum, maximum)
 
     def check(self, name: str, tensor: Tensor) -> None:
         """Raise a ValueError if the tensor is something else."""
@@ -55,11 +57,12 @@ class StoredTensor(NamedTuple):
                 f"tensor {shown(name)} is {tensor.dtype} {list(tensor.shape)}, expected {dtypes} "
                 f"{shapes}"
             )
+
         for value in (bound.item() for bound in torch.aminmax(tensor)):
-            if not self.least <= value <= self.most:
+            if not self.minimum <= value <= self.maximum:
                 raise ValueError(
-                    f"tensor {shown(name)} holds {value:g}, expected from {self.least:g} to "
-                    f"{self.most:g}"
+                    f"tensor {shown(name)} holds {value:g}, expected from {self.minimum:g} to "
+                    f"{self.maximum:g}"
                 )
 
 
@@ -89,7 +92,7 @@ class StoredSynapse(_StoredWeights):
 
 
 class StoredLayer(FrozenModel):
-    """A neuron layer; `bits` are those of its recurrent weights, and `dt` is in seconds."""
+    """A neuron layer. Recurrent weights have `bits`; `dt` is in seconds."""
 
     weight_name: ClassVar = "recurrent_weights"
     kind: Literal["layer"]
@@ -101,14 +104,16 @@ class StoredLayer(FrozenModel):
 
     def tensors(self) -> dict[str, StoredTensor]:
         """The tensors of the layer by name; `taus` only in a net of float64."""
-        shapes = [(), self.size]
-        least, most = TAU_RANGE[0] / _TAU_MARGIN, TAU_RANGE[1] * _TAU_MARGIN
+        shapes = [(), self.size]  # one time constant for all neurons, or one per neuron
+        shortest, longest = TAU_RANGE[0] / _TAU_MARGIN, TAU_RANGE[1] * _TAU_MARGIN
+
         tensors = {
             f"{self.name}.log_taus": StoredTensor(
-                FLOATING, shapes, math.log(least), math.log(most)
+                FLOATING, shapes, math.log(shortest), math.log(longest)
             ),
-            f"{self.name}.taus": StoredTensor([torch.float64], shapes, least, most),
+            f"{self.name}.taus": StoredTensor([torch.float64], shapes, shortest, longest),
         }
+
         if self.bits is not None:
             recurrent = StoredTensor.of_integers(self.size * 2, self.bits)
             tensors[f"{self.name}.recurrent_weights"] = recurrent
@@ -119,7 +124,7 @@ StoredModule = Annotated[StoredFrontend | StoredSynapse | StoredLayer, Field(dis
 
 
 class Header(FrozenModel):
-    """All that a chip file holds besides tensors."""
+    """Everything in a chip file except for the tensors."""
 
     version: Annotated[int, Field(strict=True, ge=VERSION, le=VERSION)]
     profile: dict[str, Any]
@@ -156,13 +161,14 @@ class Header(FrozenModel):
                 raise ValueError(f"{label}: takes {module.size[0]} inputs, expected {width}")
             if module.kind == "layer" and (module.bits is None) != (module.topology == "FF"):
                 raise ValueError(f"{label}: expected bits if and only if it is recurrent (RC)")
+
             names.add(module.name)
             width = module.size[-1]
         return self
 
 
 def check_placement(header: Header) -> None:
-    """Check that each neuron has one place, and that no core holds more than it has.
+    """Check that each neuron has one position, and that no core holds more than it has.
 
     Raises:
         ValueError: If a piece is outside of its layer or core, or neurons are missing or overlap.
@@ -175,6 +181,8 @@ def check_placement(header: Header) -> None:
                 f"{piece.start + piece.size - 1}, expected a layer of the net, within cores of "
                 f"{header.chip.cores} neurons"
             )
+
+    # In the order of positions, each piece must end before the following piece starts.
     by_core = sorted(header.placement, key=lambda piece: (piece.core, piece.start))
     for piece, following in pairwise(by_core):
         if piece.core == following.core and piece.start + piece.size > following.start:
@@ -182,22 +190,26 @@ def check_placement(header: Header) -> None:
                 f"placement: layers {shown(piece.layer)} and {shown(following.layer)} overlap on "
                 f"core {piece.core}"
             )
+
     for name, layer in layers.items():
         pieces = [piece for piece in header.placement if piece.layer == name]
         pieces.sort(key=lambda piece: piece.first)
-        # Where each piece should begin, and where the last one should end.
+
+        # Without gap or overlap, each piece begins where the sizes before it add up to, and all
+        # sizes add up to the layer.
         bounds = [*accumulate((piece.size for piece in pieces), initial=0)]
         if [*(piece.first for piece in pieces), layer.size[0]] != bounds:
             raise ValueError(
                 f"placement: expected each of the {layer.size[0]} neurons of layer {shown(name)} "
                 "once"
             )
+
         if layer.topology == "RC" and len(pieces) > 1:
             raise ValueError(f"placement: expected the recurrent layer {shown(name)} on one core")
 
 
 def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
-    """Check that the tensors are those of the modules, with values that the chip can hold.
+    """Check that each module has its tensors, with values that the chip can hold.
 
     Raises:
         ValueError: If a tensor is missing or unknown, or has another dtype, shape or value.
@@ -205,7 +217,9 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
     expected = {
         name: tensor for module in header.modules for name, tensor in module.tensors().items()
     }
+    # The exact time constants of a net of float64, which other nets do not store.
     exact = {f"{name}.taus": f"{name}.log_taus" for name in header.layers}
+
     if missing := expected.keys() - tensors.keys() - exact.keys():
         raise ValueError(f"tensor {shown(min(missing))} is missing")
     if unknown := tensors.keys() - expected.keys():
@@ -213,9 +227,11 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
 
     for name, tensor in tensors.items():
         expected[name].check(name, tensor)
+
     dtypes = {str(tensor.dtype) for tensor in tensors.values() if tensor.is_floating_point()}
     if len(dtypes) > 1:
         raise ValueError(f"time constants have the dtypes {sorted(dtypes)}, expected one")
+
     for name in exact.keys() & tensors.keys():
         taus, log_taus = tensors[name], tensors[exact[name]]
         if taus.shape != log_taus.shape or not torch.allclose(taus.log(), log_taus, 0, 1e-5):

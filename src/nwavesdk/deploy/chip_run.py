@@ -71,11 +71,12 @@ class ChipRun:
                 f"{printable(path)} was not trained for a chip, and a chip does not have its "
                 "neurons: train with `nwave train --chip h1v2 --data FOLDER`."
             )
+
         profile = run.profile if chip is None else load_profile(chip)
         if profile.text("neuron") != run.profile.text("neuron"):
             raise ValueError(
-                f"{printable(path)} was trained for {run.profile.name}, whose neurons are not "
-                f"those of {profile.name}: train again with --chip {printable(chip)}."
+                f"{printable(path)} was trained for {run.profile.name}, which has other neurons "
+                f"than {profile.name}: train again with --chip {printable(chip)}."
             )
         return cls(run, profile)
 
@@ -106,6 +107,7 @@ class ChipRun:
         """
         path = Path(out or self.run.folder.path / "chip.safetensors")
         check_target(path)
+
         config = self.run.config
         assert config.chip is not None
         about = {
@@ -116,13 +118,14 @@ class ChipRun:
             "recording_s": config.option("data.duration"),
         }
 
+        # The file is tested before it is written: the net in it must spike as the trained net does.
         content = pack_net(self.net, self.profile, about)
         expected = self._validation_spikes(self.net)
         read_back = self._validation_spikes(unpack_net(content, path))
         if not all(map(torch.equal, expected, read_back)):
             raise RuntimeError(
-                f"{printable(path)} is not written: the spikes of the exported net differ from "
-                "those of the trained net. This is a bug in nwavesdk, please report it."
+                f"{printable(path)} is not written: the exported net spikes differently from "
+                "the trained net. This is a bug in nwavesdk, please report it."
             )
 
         write_atomically(path, content)
@@ -131,7 +134,7 @@ class ChipRun:
     def test_measures(self) -> dict[str, float]:
         """The measures of the test set in `result.json`, as `test_accuracy`; empty if not known.
 
-        They are not known if the run did not read its test set, or for another chip than its own.
+        They are known if the run read its test set, and if the chip is the run's own.
         """
         if self.profile != self.run.profile or not self.run.folder.finished:
             return {}
@@ -168,6 +171,7 @@ class ChipRun:
 
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
+
         test = self.run.test_set.whole()
         series = draw_series(
             _chip_net(self.run.model(mismatch=True)),
@@ -193,6 +197,7 @@ class ChipRun:
         """Draw the placement as a PNG. [`placement.png` among the run's pictures]"""
         sizes = {stage.name: stage.n_neurons for stage in chip_stages(self.net, "draw_placement")}
         placement = self.placement()
+
         return self._draw(
             path, "placement.png", lambda theme: placement_picture(placement, sizes, theme)
         )
@@ -239,10 +244,12 @@ def _chip_net(net: RunNet) -> SpikingSequential:
     """
     if not isinstance(net, FileNet):
         return net
+
     try:
         chip_stages(net.net, net.location)
     except TypeError as error:
         raise ValueError(str(error)) from None
+
     assert isinstance(net.net, SpikingSequential)
     return net.net
 
@@ -259,23 +266,28 @@ def placement_picture(placement: Placement, sizes: Mapping[str, int], theme: The
         theme: Colors.
     """
     hues = {name: theme.hues[i % len(theme.hues)] for i, name in enumerate(sizes)}
+
     heights = [math.ceil(size / COLUMNS) for size in placement.cores]
     figure = Figure(figsize=(1 + 2.1 * len(heights), 1.3 + 0.2 * max(heights)))
     panels = figure.subplots(1, len(heights), squeeze=False)[0]
+
     for core, (size, axes) in enumerate(zip(placement.cores, panels, strict=True)):
         layer_at = [""] * size
         for piece in placement.pieces:
             if piece.core == core:
                 layer_at[piece.start : piece.start + piece.size] = [piece.layer] * piece.size
+
         corners = [(position % COLUMNS, position // COLUMNS) for position in range(size)]
         squares = [Rectangle(corner, 0.82, 0.82) for corner in corners]
         faces = [hues[layer] if layer else theme.paper for layer in layer_at]
         # One collection, because a large core has a thousand neurons.
         neurons = PatchCollection(squares, facecolor=faces, edgecolor=theme.faint, linewidth=0.6)
         axes.add_collection(neurons)
+
         axes.set(xlim=(-0.3, COLUMNS), ylim=(max(heights), -0.3), aspect="equal")
         axes.set(xticks=[], yticks=[], title=f"core {core}: {placement.used(core)} of {size}")
         axes.spines[:].set_visible(False)
+
     titles = {name: placement.titles.get(name, f"layer {name}") for name in sizes}
     labels = [f"{label_text(titles[name])}: {size} neurons" for name, size in sizes.items()]
     keys = [Rectangle((0, 0), 1, 1, facecolor=hue) for hue in hues.values()]
@@ -294,6 +306,8 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
     """
     figure = Figure(figsize=(7, 3.4))
     axes = figure.subplots()
+
+    # Accuracies are multiples of one recording, so each value that occurs has its own bar.
     values, chips = np.unique(series.accuracy, return_counts=True)
     width = 0.8 * float(np.diff(values).min()) if len(values) > 1 else 0.01
     colors = [theme.hues[0] if value >= series.wanted else theme.faint for value in values]
@@ -303,6 +317,7 @@ def series_picture(series: ChipSeries, chip: str, theme: Theme) -> Figure:
         value = series.quantile(percent / 100)
         label = f"{percent} % quantile {value:.3f}"
         axes.axvline(value, color=theme.ink, linewidth=1, linestyle=style, label=label)
+
     for value, hue, label in (
         (series.wanted, theme.hues[1], f"wanted {series.wanted:g}"),
         (series.designed, theme.hues[2], f"as designed {series.designed:.3f}"),

@@ -42,7 +42,7 @@ MAX_TILE = 1 << 26
 # Largest number of weights of the chips that are drawn at a time: a quarter of a gigabyte.
 MAX_DRAWN = 1 << 26
 
-# More chips would not change a quantile that anyone reads, and take minutes or hours.
+# More chips would change no quantile by a visible amount, and would take minutes or hours.
 MAX_CHIPS = 100_000
 
 
@@ -82,7 +82,7 @@ class ChipSeries:
         return sum(accuracy >= self.wanted for accuracy in self.accuracy) / len(self.accuracy)
 
     def __str__(self) -> str:
-        """Quantiles, what mismatch changes, and yield, in three lines."""
+        """Quantiles, the effect of mismatch, and yield, in three lines."""
         median, worst = (100 * (self.quantile(share) - self.designed) for share in (0.5, 0.05))
         change = (
             f"mismatch changes the median by {median:+.1f} points, the 5 % quantile by {worst:+.1f}"
@@ -90,6 +90,7 @@ class ChipSeries:
         if self.recordings is not None:
             point = 100 / self.recordings
             change += f" (one of {self.recordings:,} recordings is {point:.2g} points)"
+
         return (
             f"{len(self.accuracy)} chips in {self.seconds:.1f} s: median accuracy "
             f"{self.quantile(0.5):.4f}, {self.quantile(0.05):.4f} to {self.quantile(0.95):.4f} "
@@ -125,11 +126,12 @@ def draw_series(
         seed: Selects the chips, from 0 to 2^32 - 1.
         wanted: Accuracy from which on a chip counts as good, from 0 to 1.
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
-        count: Counts as `count_right` does, but elsewhere; None for this process.
+        count: A function that counts as `count_right` does, such as in other processes. If None,
+            this process counts.
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If there are no recordings, if their number differs from that of labels, if an
+        ValueError: If there are no recordings, if their number is not the number of labels, if an
             argument is out of its range, or if the net holds a number that is not finite.
 
     Example:
@@ -157,6 +159,7 @@ def draw_series(
             right = count_right(model, x, labels, n_classes, seeds, lengths=lengths)
         else:
             right = count(seeds, tile_for(model, len(x), x.shape[1], n))
+
         with torch.no_grad(), ChipInstance(None).on(model), prepared(model):
             predicted = population_counts(model(x)[0], n_classes, lengths).argmax(1)
     finally:
@@ -186,11 +189,13 @@ def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:
     """
     stages = chip_stages(model, "tile_for")
     values = steps * max(stage.n_neurons for stage in stages)
-    together = max(1, min(recordings, MAX_TILE // values))
+    n_together = max(1, min(recordings, MAX_TILE // values))
+
+    # Recurrent weights side by side would be a block-diagonal matrix, which is mostly zeros.
     if any(stage.is_recurrent for stage in stages):
-        # Recurrent weights side by side would be a block-diagonal matrix, which is mostly zeros.
-        return Tile(together, 1)
-    return Tile(together, max(1, min(chips, round(SIDE_BY_SIDE / (values * together)))))
+        return Tile(n_together, 1)
+
+    return Tile(n_together, max(1, min(chips, round(SIDE_BY_SIDE / (values * n_together)))))
 
 
 @torch.no_grad()
@@ -210,7 +215,7 @@ def count_right(
         x: Recordings, [B, T, N_in].
         labels: Their classes, [B].
         n_classes: Number of populations of the output layer.
-        seeds: One for each chip: the chip is that of `prepare_net(model, seed)`.
+        seeds: The seed of each chip, which is the chip that `prepare_net(model, seed)` draws.
         tile: How many recordings and chips are computed at a time. [`tile_for`]
         lengths: Number of steps of each recording, int64 [B]; None for all steps.
 
@@ -226,25 +231,31 @@ def count_right(
     stages = chip_stages(model, "count_right")
     check_finite(stages, "count_right")
     _check_recordings(stages, x, labels, n_classes, seeds)
+
     steps = torch.full((len(x),), x.shape[1], device=x.device)
     if lengths is not None:
         steps = check_lengths("count_right", lengths, x)
+
     tile = tile or tile_for(model, len(x), x.shape[1], len(seeds))
     if tile.chips > 1 and any(stage.is_recurrent for stage in stages):
         raise ValueError(
             f"count_right: got a tile of {tile.chips} chips, expected 1 for a recurrent net."
         )
 
+    # Chips are drawn in blocks of whole tiles, because the weights of a block must fit in memory.
     n_weights = sum(edge.weight.numel() for stage in stages for edge in stage.edges)
     block = max(1, MAX_DRAWN // (n_weights * tile.chips)) * tile.chips
+
     counts = []
     for first in range(0, len(seeds), block):
         chips = _draw_chips(model, stages, seeds[first : first + block], x)
         right = torch.zeros(len(chips), dtype=torch.int64)
+
         tiles = (torch.split(values, tile.recordings) for values in (x, steps, labels))
         for x_tile, step_tile, label_tile in zip(*tiles, strict=True):
             predicted = _predict(stages, chips, x_tile, step_tile, n_classes, tile.chips)
             right += (predicted == label_tile[:, None]).sum(0).cpu()
+
         counts.append(right)
     return torch.cat(counts)
 
@@ -270,6 +281,7 @@ def _check_recordings(
         )
     if not bool(x.isfinite().all()):
         raise ValueError("count_right: x holds NaN or infinity, expected finite numbers.")
+
     is_whole = not labels.is_floating_point() and not labels.is_complex()
     if not is_whole or labels.ndim != 1 or not bool(((labels >= 0) & (labels < n_classes)).all()):
         raise ValueError(
@@ -281,7 +293,7 @@ def _check_recordings(
 class _DrawnStage(NamedTuple):
     """The effective weights and the constants of one stage on one chip.
 
-    `constants` are those of each neuron, each [N]; `recurrent` is None without recurrence.
+    `constants` are one value per neuron, [N] each. `recurrent` is None without recurrence.
     """
 
     weight: Tensor
@@ -297,15 +309,18 @@ def _draw_chips(
     model: nn.Module, stages: Sequence[Stage], seeds: Sequence[int], x: Tensor
 ) -> list[list[_DrawnStage]]:
     """The stages of each chip, as `prepare_net(model, seed)` would draw them."""
-    # What does not differ between chips is computed once, by this call.
+    # This call computes once the values that do not differ between chips.
     prepare_modules(prepared_modules(model, "count_right"), seed=0)
+
     # A module draws from a stream that is given by the seed and by its position in the net.
     position = {id(m): i for i, m in enumerate(prepared_modules(model, "count_right"))}
+
     chips = []
     for seed in seeds:
         chip = []
         for stage in stages:
             weight = stage.synapse.draw_weight(Noise.of(seed, position[id(stage.synapse)]))
+
             noise = Noise.of(seed, position[id(stage.layer)])
             constants, recurrent = stage.layer.draw_constants(noise, x.dtype)
             on_device = tuple(constant.to(x.device) for constant in constants)
@@ -323,21 +338,24 @@ def _predict(
     side_by_side: int,
 ) -> Tensor:
     """The classes [B, chips] of a tile of recordings on chips, some of them side by side."""
-    # In the order in which they run, and whether chips differ in them.
+    # Index of the stage, function, and whether chips differ in it, in the order of execution.
     runs: list[tuple[int, _Run, bool]] = []
     for i, stage in enumerate(stages):
         neurons_differ = stage.layer.ileak_mismatch or (stage.is_recurrent and stage.layer.stddev)
         runs += [(i, _charge, bool(stage.synapse.stddev)), (i, _spikes, bool(neurons_differ))]
-    n_shared = next((k for k, (_, _, differs) in enumerate(runs) if differs), len(runs))
 
+    # Everything before the first difference runs once, on the first chip.
+    n_shared = next((k for k, (_, _, differs) in enumerate(runs) if differs), len(runs))
     for i, run, _ in runs[:n_shared]:
         x = run(stages[i], [chips[0][i]], x)
+
     predicted = []
     for first in range(0, len(chips), side_by_side):
         group = chips[first : first + side_by_side]
         spk = x
         for i, run, _ in runs[n_shared:]:
             spk = run(stages[i], [chip[i] for chip in group], spk)
+
         # [B, T, chips * N] -> [B * chips, T, N], each chip of each recording as a recording.
         spk = _side_by_side(spk, len(group) * stages[-1].n_neurons)
         by_chip = spk.reshape(*spk.shape[:2], len(group), -1).transpose(1, 2).flatten(0, 1)
@@ -347,7 +365,7 @@ def _predict(
 
 
 def _side_by_side(values: Tensor, width: int) -> Tensor:
-    """Values [B, T, width] of all chips; what they share is repeated."""
+    """Values [B, T, width] of all chips; values [B, T, N] that they share are repeated."""
     copies = width // values.shape[2]
     return values if copies == 1 else values.repeat(1, 1, copies)
 
@@ -359,9 +377,12 @@ def _charge(stage: Stage, drawn: Sequence[_DrawnStage], spk: Tensor) -> Tensor:
     """
     if stage.is_frontend:
         return _side_by_side(spk, len(drawn) * stage.n_inputs) * torch.cat([w for w, *_ in drawn])
+
+    # Shared spikes: one product with the columns of all chips.
     if spk.shape[2] == stage.n_inputs:
         weight = drawn[0].weight if len(drawn) == 1 else torch.cat([w for w, *_ in drawn], 1)
         return cast("Tensor", stage.synapse.charge(spk, weight))
+
     # One product for each chip, from its columns of the spikes to its columns of the charge.
     spikes = torch.split(spk.flatten(0, 1), stage.n_inputs, 1)
     charge = spk.new_empty(len(spikes[0]), len(drawn) * stage.n_neurons)
@@ -378,17 +399,21 @@ def _spikes(stage: Stage, drawn: Sequence[_DrawnStage], charge: Tensor) -> Tenso
     """
     charge = _side_by_side(charge, len(drawn) * stage.n_neurons)
     B, _, N = charge.shape
+
     constants = tuple(
         torch.cat(values) for values in zip(*(chip.constants for chip in drawn), strict=True)
     )
     states = tuple(charge.new_zeros(B, N) for _ in stage.layer.neuron.states)
     recurrent = (drawn[0].recurrent, charge.new_zeros(B, N)) if stage.is_recurrent else ()
+
     # Spikes do not depend on the surrogate, so any will do.
     spec = Spec(stage.layer.neuron, FastSigmoid())
     problem = Problem(spec, charge.contiguous(), states, constants, *recurrent)
+
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
+
+    # The next synapse reads the count, as from a neuron layer, to choose its product.
     if isinstance(solution.spike_count, int) and len(drawn) == 1:
-        # The next synapse reads the count, as from a neuron layer, to choose its product.
         solution.spikes.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a layer does
     return solution.spikes

@@ -49,17 +49,17 @@ def get_chip_consumption(
 
     Each spike of a layer costs energy in its neuron and in each synapse with a nonzero weight that
     it reaches. Input from outside of the chip is not counted. Filters and bias currents always cost
-    power. The energies are those of the profile, and they are assumed in the profiles of this
-    package, so the result is only as good as they are. NWAVE's own formula is not documented.
+    power. The profile has the energies. In the profiles of this package they are assumptions, and
+    the result is only as good as they are. NWAVE's own formula is not documented.
 
     Args:
         model: A net of chip modules, as `SpikingSequential`.
         spikes: Spikes of every neuron layer, each [B, T, N]: the result of `net.record(x)`, or
             tensors by layer name, or tensors in the order of the layers.
         dt: Length of a step [s].
-        profile: The chip. [the one that the net was built for]
-        lengths: Number of steps of each recording, int64 [B]; padding does not count. [those of the
-            `Recording`, else all steps]
+        profile: The chip. [the chip that the net was built for]
+        lengths: Number of steps of each recording, int64 [B]; padding does not count. [the lengths
+            of the `Recording`, else all steps]
 
     Returns:
         Power [W], averaged over time and over the recordings of the batch.
@@ -91,11 +91,13 @@ def get_chip_consumption(
     if lengths is not None:
         lengths = check_lengths("get_chip_consumption", lengths, layer_spikes[0])
         steps = int(lengths.sum())
+
     counts = [sum_over_steps(spk.detach().double(), lengths).sum(0) for spk in layer_spikes]
+
     events = 0.0
     for i, stage in enumerate(stages):
         feedforward, *recurrent = (edge.stored_weight() for edge in stage.edges)
-        if i:
+        if i:  # The first layer has its input from outside of the chip.
             events += _synaptic_events(counts[i - 1], feedforward)
         events += sum(_synaptic_events(counts[i], weight) for weight in recurrent)
 
@@ -112,6 +114,7 @@ def _spikes_by_layer(
     """The spikes of every layer in order, with their shapes checked."""
     if isinstance(spikes, Recording):
         spikes = {name: record.spk for name, record in spikes.layers.items()}
+
     if isinstance(spikes, Mapping):
         missing = [stage.name for stage in stages if stage.name not in spikes]
         if missing:
@@ -125,7 +128,7 @@ def _spikes_by_layer(
         if len(in_order) != len(stages):
             raise ValueError(
                 f"get_chip_consumption: the net has {len(stages)} neuron layers, got spikes of "
-                f"{len(in_order)}: pass those of every layer, such as net.record(x)."
+                f"{len(in_order)}: pass spikes of every layer, such as net.record(x)."
             )
 
     for stage, spk in zip(stages, in_order, strict=True):
@@ -134,6 +137,7 @@ def _spikes_by_layer(
                 f"get_chip_consumption: spikes of layer {stage.name} must be a dense tensor, got "
                 f"{shown(spk)}."
             )
+
         expected = (*in_order[0].shape[:2], stage.n_neurons)
         if spk.ndim != 3 or spk.shape != expected or not spk.numel():
             raise ValueError(
@@ -141,6 +145,7 @@ def _spikes_by_layer(
                 f"{list(spk.shape)}, expected [B, T, {stage.n_neurons}] with the same B and T for "
                 "all layers."
             )
+
         if not bool(((spk >= 0) & (spk < math.inf)).all()):
             raise ValueError(
                 f"get_chip_consumption: spikes of layer {stage.name} are negative or not finite, "

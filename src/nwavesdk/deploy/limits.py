@@ -23,7 +23,7 @@ class Violation:
         rule: Entry of the profile, or `"placement"`.
         index: Index in the tensor, or None for the whole module.
         value: The value that violates the limit.
-        text: What is wrong, and what is expected.
+        text: The fault, and the expected value.
 
     Example:
         >>> from nwavesdk.layers import HWLayer, HWSynapse, SpikingSequential
@@ -54,7 +54,7 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
 
     Args:
         model: A net of chip modules, as `SpikingSequential`.
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
 
     Raises:
         TypeError: If the model is not a net of chip modules.
@@ -70,6 +70,7 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
     """
     stages, chip = stages_and_profile(model, profile, "find_violations")
     violations: list[Violation] = []
+
     for stage in stages:
         violations += _profile_violations(stage, chip)
         if stage.is_frontend:
@@ -77,17 +78,19 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
         for edge in stage.edges:
             violations += _weight_violations(edge, chip)
         violations += _neuron_violations(stage, chip)
+
     try:
         place_stages(stages, chip)
     except ValueError as error:
         violations.append(Violation("net", "placement", None, "", str(error)))
+
     return violations
 
 
 def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     """Differences between `chip` and the profile that the stage was built with.
 
-    They are not limits, but the spikes on the chip would not be those of the trained net.
+    They are not limits, but the chip would spike differently from the trained net.
     """
     neuron = stage.layer.profile.text("neuron")
     if neuron != chip.text("neuron"):
@@ -103,6 +106,7 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
                 f"expected {chip.charge_law}"
             )
             yield Violation(edge.name, "charge_law", None, built_for.text("charge_law"), text)
+
         limit, expected = (profile.number("weight_limit") for profile in (built_for, chip))
         if weight_bits(edge) is not None and limit != expected:
             text = (
@@ -116,6 +120,7 @@ def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterato
     if not is_first:
         text = "a front end after other neurons, expected first: the filters feed no other layer"
         yield Violation(stage.synapse_name, "filters", None, "front end", text)
+
     if stage.n_inputs != n_filters:
         text = f"a front end of {stage.n_inputs} channels, expected the chip's {n_filters} filters"
         yield Violation(stage.synapse_name, "filters", None, float(stage.n_inputs), text)
@@ -124,7 +129,7 @@ def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterato
 def _violations_at(
     name: str, rule: str, values: Tensor, places: Tensor, describe: Callable[[float], str]
 ) -> Iterator[Violation]:
-    """A violation for each of the places, a mask of the values."""
+    """A violation for each value where the mask `places` is true."""
     for index in map(tuple, places.nonzero().tolist()):
         value = values[index].item()
         yield Violation(name, rule, index, value, describe(value))
@@ -134,6 +139,7 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     """Weights with too many bits, outside of the limit, not finite, or of the wrong sign."""
     limit = chip.number("weight_limit")
     bits = weight_bits(edge)
+
     if bits is not None and bits > chip.count("weight_bits"):
         text = f"{bits} bits, expected at most {chip.count('weight_bits')}"
         yield Violation(edge.name, "weight_bits", None, float(bits), text)
@@ -151,6 +157,7 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
     )
     if stored.ndim < 2:  # A front end shares no signs.
         return
+
     block, axis = chip.count("sign_block"), chip.text("sign_axis")
     note = " (axis assumed)" if chip.assumed("sign_axis") else ""
     yield from _violations_at(
@@ -169,7 +176,9 @@ def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     """Time constants that the chip does not have, and thresholds that are not the chip's."""
     name, taus = f"{stage.name}.taus", stage.layer.taus.detach().double().reshape(-1)
     shortest, longest = TAU_RANGE
-    # Written so that NaN is outside, too. The margin is that of float32.
+
+    # NaN fails both comparisons, so it is outside, too. Time constants are rounded to float32,
+    # hence the margin.
     is_inside = (taus >= shortest * (1 - 1e-6)) & (taus <= longest * (1 + 1e-6))
     yield from _violations_at(
         name,
@@ -178,6 +187,7 @@ def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
         ~is_inside,
         lambda tau: f"time constant {tau:g} s, expected from {shortest:g} to {longest:g} s",
     )
+
     if available := chip.tau_profiles:
         distances = torch.stack([(taus - tau).abs() for tau in available])
         yield from _violations_at(
@@ -186,7 +196,7 @@ def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
             taus,
             is_inside & (distances > 1e-5 * taus).all(0),
             lambda tau: (
-                f"time constant {tau:g} s is not one of the chip's, the nearest is "
+                f"time constant {tau:g} s is not in the chip's list, the nearest is "
                 f"{min(available, key=lambda other: abs(other - tau)):g} s"
             ),
         )

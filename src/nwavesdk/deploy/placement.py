@@ -59,7 +59,7 @@ class Placement:
         chip: Name of the profile.
         cores: Number of neurons of each core.
         pieces: All pieces, in the order of the layers and of the neurons within a layer.
-        titles: What each layer is called in texts, by its name.
+        titles: The title of each layer in texts, by its name.
 
     Example:
         >>> from nwavesdk.layers import H1v2Layer, H1v2Synapse, SpikingSequential
@@ -88,6 +88,7 @@ class Placement:
                 for piece in sorted(self.pieces, key=lambda piece: piece.start)
                 if piece.core == core
             ]
+
             lines.append(f"core {core}: {self.used(core)}/{size}  {', '.join(texts) or 'empty'}")
         return "\n".join(lines)
 
@@ -97,12 +98,12 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
 
     A recurrent layer is placed on one core, because recurrence does not leave a core. Other layers
     are split only at multiples of the sign block, so that no block is on two cores. (This is our
-    assumption, as is the axis of the blocks.) Of equally good placements, the one that fills the
-    cores in the order of the layers is returned.
+    assumption, as is the axis of the blocks.) Of equally good placements, the result is the
+    placement that fills the cores in the order of the layers.
 
     Args:
         model: A net of chip modules.
-        profile: The chip. [the one that the net was built for]
+        profile: The chip. [the chip that the net was built for]
 
     Raises:
         TypeError: If the model is not a net of chip modules.
@@ -127,12 +128,15 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
     """Place the layers of stages; see `place_layers`."""
     _require_room(stages, chip)
     search = _Search([stage.n_neurons for stage in stages], chip.cores, chip.count("sign_block"))
+
+    # The fewest splits first: no layer, then each layer alone, then each pair, and so on.
     splittable = [layer for layer, stage in enumerate(stages) if not stage.is_recurrent]
     for n_split in range(len(splittable) + 1):
         for split in combinations(splittable, n_split):
             shares = search.shares(split)
             if shares is not None:
                 pieces = _pieces(stages, shares, chip.cores)
+
                 modules = [stage.name for stage in stages]
                 has_front_end = any(stage.is_frontend for stage in stages)
                 titles = module_layer_names(modules, has_front_end=has_front_end)
@@ -150,7 +154,7 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
 
 
 def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
-    """Raise a ValueError if no placement is possible whatever the order."""
+    """Raise a ValueError if a sum or a single layer already shows that no placement exists."""
     total = sum(stage.n_neurons for stage in stages)
     if total > sum(chip.cores):
         raise ValueError(
@@ -165,6 +169,7 @@ def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
                 f"core, it has {stage.n_neurons} neurons and the largest core has "
                 f"{max(chip.cores)}: make it smaller or feed-forward."
             )
+
         recurrent = stage.n_neurons if stage.is_recurrent else 0
         fan_in = (1 if stage.is_frontend else stage.n_inputs) + recurrent
         if fan_in > chip.number("fan_in"):
@@ -203,10 +208,12 @@ class _Search:
     def shares(self, split: tuple[int, ...]) -> list[_Share] | None:
         """All neurons on cores, with the layers in `split` split, or None if they do not fit."""
         whole = [layer for layer in range(len(self.sizes)) if layer not in split]
+
         for chosen, free in self._packings([self.sizes[layer] for layer in whole]):
             shares = self._fill_largest_first(split, free)
             if shares is not None:
                 return self._unsplit(whole, chosen) + shares
+
         return self._fill_exactly(whole, split)
 
     def _unsplit(self, layers: Sequence[int], cores: Sequence[int]) -> list[_Share]:
@@ -214,12 +221,13 @@ class _Search:
         return [_Share(layer, 0, self.sizes[layer], core) for layer, core in pairs]
 
     def _packings(self, sizes: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
-        """A core for each of `sizes`, none split, and the neurons that are free then by core.
+        """Ways to put unsplit layers of these sizes on cores: (core of each, free neurons by core).
 
         Of all packings that leave the same free sizes, in any order, only the first is returned.
         """
         seen: set[tuple[int, tuple[int, ...]]] = set()
-        # (core of each size so far, free neurons by core); the last one is the next to try.
+
+        # A stack of unfinished packings: (core of each size so far, free neurons by core).
         packings: list[tuple[list[int], list[int]]] = [([], list(self.cores))]
         while packings:
             chosen, free = packings.pop()
@@ -227,33 +235,39 @@ class _Search:
             if state in seen:
                 continue
             seen.add(state)
+
             if next(self.tries) >= MAX_TRIES:
                 raise ValueError(
                     f"no placement of {len(self.sizes)} layers on {len(self.cores)} cores was "
                     f"found in {MAX_TRIES:,} tries: make layers smaller or fewer."
                 )
+
             if len(chosen) == len(sizes):
                 yield chosen, free
                 continue
+
+            # In reverse, so that the stack yields the first core first. Of cores with equally many
+            # free neurons, the first is enough.
             size = sizes[len(chosen)]
             for core in reversed(range(len(free))):
-                # Cores with equally many free neurons are alike; the first one is taken.
                 if free[core] >= size and free[core] not in free[:core]:
                     left = [*free[:core], free[core] - size, *free[core + 1 :]]
                     packings.append(([*chosen, core], left))
 
     def _fill_largest_first(self, split: tuple[int, ...], free: list[int]) -> list[_Share] | None:
-        """Put each split layer on the core with the most free neurons, then on the next one."""
+        """Put each split layer on the core with the most free neurons, piece by piece."""
         shares = []
         for layer in split:
             first = 0
             while remaining := self.sizes[layer] - first:
                 core = free.index(max(free))
-                # All that remains, or else whole blocks.
+
+                # All neurons that remain, or else whole blocks.
                 blocks = free[core] // self.block * self.block
                 size = remaining if free[core] >= remaining else blocks
                 if not size:
                     return None
+
                 shares.append(_Share(layer, first, size, core))
                 free[core] -= size
                 first += size
@@ -268,8 +282,10 @@ class _Search:
         rests = {layer: rest for layer in split if (rest := self.sizes[layer] % self.block)}
         n_blocks = sum(self.sizes[layer] // self.block for layer in split)
         sizes = [*(self.sizes[layer] for layer in whole), *rests.values()]
+
         for chosen, free in self._packings(sizes):
             if sum(size // self.block for size in free) >= n_blocks:
+                # Every packing with enough free blocks is a solution.
                 shares = self._unsplit(whole, chosen[: len(whole)])
                 rest_cores = dict(zip(rests, chosen[len(whole) :], strict=True))
                 for layer in split:
@@ -283,6 +299,7 @@ class _Search:
         Subtracts the blocks from `free`; the rest has been subtracted before.
         """
         blocks, rest = divmod(self.sizes[layer], self.block)
+
         size_on: dict[int, int] = {}
         while blocks:
             core = free.index(max(free))
@@ -290,9 +307,11 @@ class _Search:
             size_on[core] = placed * self.block
             free[core] -= placed * self.block
             blocks -= placed
+
+        # The rest is the end of the layer, so its core must be the last in the dictionary.
         if rest_core is not None:
-            # The rest is the end of the layer, so its core must be the last one.
             size_on[rest_core] = size_on.pop(rest_core, 0) + rest
+
         firsts = accumulate(size_on.values(), initial=0)
         return [
             _Share(layer, first, size, core)
@@ -306,6 +325,7 @@ def _pieces(
     """The shares in the order of the layers, one after the other on their cores."""
     pieces = []
     start = [0] * len(cores)
+
     for layer, first, size, core in sorted(shares):
         pieces.append(Piece(stages[layer].name, first, size, core, start[core]))
         start[core] += size

@@ -42,7 +42,7 @@ class Stage:
         synapse: The module with the weights, a synapse or a front end.
         name: Name in the net of the neuron layer.
         layer: The neuron layer.
-        edges: The edges into the layer: that of the synapse, then the recurrent one if it exists.
+        edges: The edges into the layer: first the synapse, then the recurrent edge if it exists.
     """
 
     synapse_name: str
@@ -63,7 +63,7 @@ class Stage:
 
     @property
     def is_frontend(self) -> bool:
-        """Whether the weights are those of a front end: each input drives one neuron."""
+        """Whether the weights belong to a front end: each input drives one neuron."""
         return isinstance(self.synapse, FRONTENDS)
 
     @property
@@ -93,6 +93,7 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
         raise TypeError(
             f"{caller} takes a SpikingSequential of chip modules, got {type(model).__name__}."
         )
+
     deployable = tuple(kind for chip in CHIPS for kind in family_of(load_profile(chip)))
     for name, module in model.modules_in_order():
         if not isinstance(module, (*deployable, *PASSIVE_MODULES)):
@@ -114,6 +115,7 @@ def chip_stages(model: nn.Module, caller: str) -> list[Stage]:
             f"{caller}: the net has no neuron layer of a chip, expected at least one: add an "
             "H1v1Layer or an H1v2Layer."
         )
+
     return [_stage(name, net, caller) for name in net.layers]
 
 
@@ -121,6 +123,7 @@ def _stage(name: str, net: NetEdges, caller: str) -> Stage:
     """The stage of the neuron layer `name`."""
     layer = net.layers[name]
     title = f"{caller}: module {name} ({type(layer).__name__})"
+
     # A synapse is in front of its layer, so its edge precedes the recurrent one.
     edges = tuple(edge for edge in net.edges if edge.target is layer)
     if not edges or edges[0].is_recurrent:
@@ -128,6 +131,7 @@ def _stage(name: str, net: NetEdges, caller: str) -> Stage:
             f"{title} has no front end or synapse in front of it: on a chip, synapses and neuron "
             "layers alternate."
         )
+
     if len(layer.features) != 1:
         raise TypeError(f"{title} has neurons of shape {layer.features}, expected one dimension.")
     return Stage(edges[0].module_name, edges[0].module, name, layer, edges)
@@ -143,6 +147,7 @@ def check_finite(stages: Sequence[Stage], caller: str) -> None:
         tensors = {edge.name: edge.weight for edge in stage.edges}
         tensors[f"{stage.name}.taus"] = stage.layer.taus
         tensors[f"{stage.name}.thresholds"] = stage.layer.thresholds
+
         for name, tensor in tensors.items():
             values = tensor.detach()
             bad = values[~values.isfinite()]
@@ -160,7 +165,7 @@ def stages_and_profile(
 
     Args:
         model: A net of chip modules.
-        profile: The chip. [the one that all modules of the net were built for]
+        profile: The chip. [the chip that all modules of the net were built for]
         caller: Name of the calling function, for error messages.
 
     Raises:
@@ -168,6 +173,7 @@ def stages_and_profile(
         ValueError: If `profile` is None and its modules were built for different chips.
     """
     stages = chip_stages(model, caller)
+
     if isinstance(profile, Profile):
         return stages, profile
     if profile is not None:

@@ -2,8 +2,8 @@
 
 The hooks of NeuroBench 2.3 see `nn.Linear`, `nn.Conv*`, cells of torch, and neurons of snnTorch. To
 them, all synapses and neurons of this library would count as 0. `NWaveModel` gives the harness
-each weight as a linear layer with the inputs that it got, and each neuron layer with its spikes
-and membranes. The metrics are those of the harness, unchanged. `docs/neurobench.md` has them.
+each weight as a linear layer with its inputs, and each neuron layer with its spikes and membranes.
+The metrics of the harness are unchanged; `docs/neurobench.md` lists them.
 
 It needs the extra `interop`. The harness is imported on first use; it imports snnTorch.
 
@@ -61,7 +61,7 @@ class WeightImage(nn.Linear):
         # The parameters of torch's linear layer are replaced: the weight may have any shape.
         super().__init__(1, 1, bias=False)
         self.weight = nn.Parameter(edge.stored_weight().double(), requires_grad=False)
-        # A plain function: the harness copies the layer, but not what a function refers to.
+        # A plain function: when the harness copies the layer, the module of the edge is not copied.
         self.product = _product_of(edge)
 
     @torch.no_grad()
@@ -71,7 +71,7 @@ class WeightImage(nn.Linear):
 
 
 def _product_of(edge: Edge) -> Callable[[Tensor, Tensor], Tensor]:
-    """The product of an input with the weight of an edge; steps before the first one are silent."""
+    """The product of an input with the weight of an edge; steps before the input are silent."""
     module: Any = edge.module
     if edge.is_recurrent:
         return lambda x, weight: _recurrent_product(module, x, weight)
@@ -89,13 +89,14 @@ def _recurrent_product(layer: NeuronLayer, spikes: Tensor, weight: Tensor) -> Te
     delays = torch.ones(len(weight), 1, dtype=weight.dtype, device=weight.device)
     if layer.recurrent_delays is not None:
         delays = delays + layer.recurrent_delays.delays.detach().to(weight).round()
-    most = int(delays.max())
-    silence = spikes.new_zeros(len(spikes), most, len(weight))
-    return delayed_product(spikes, silence, weight, delays, most, "none", 1.0)
+
+    longest = int(delays.max())
+    silence = spikes.new_zeros(len(spikes), longest, len(weight))
+    return delayed_product(spikes, silence, weight, delays, longest, "none", 1.0)
 
 
 class _View(nn.ModuleList):
-    """What the harness walks: the images of all weights, and the parameters of the net itself."""
+    """The module that the harness walks: images of all weights, and the parameters of the net."""
 
     def __init__(self, net: nn.Module, images: list[WeightImage]) -> None:
         super().__init__(images)
@@ -122,22 +123,22 @@ class _View(nn.ModuleList):
 class NWaveModel:
     """A net as a `NeuroBenchModel`, so that the harness measures its synapses and neurons.
 
-    The net runs in `eval()`, without gradient, and is prepared for each batch; with `keep_state`,
-    it goes on from its state, as a series that the harness gives in parts needs it.
+    The net runs in `eval()`, without gradient, and is prepared for each batch. With `keep_state`,
+    it continues from its state, for a series that comes in several batches.
 
         metric                harness reads
         Footprint             bytes of the parameters and buffers of the net
         ConnectionSparsity    every weight; of a chip, as it is stored
         ActivationSparsity    the spikes of each neuron layer that spikes
-        SynapticOperations    every weight, with the inputs that it got
+        SynapticOperations    every weight, with its inputs
         MembraneUpdates       the membrane of each layer and step, after reset
 
-    `NeuronOperations` has a table of four neurons of snnTorch and knows none of ours.
+    `NeuronOperations` cannot be measured: it has a table of four neurons of snnTorch.
 
     Args:
         net: Any module that returns a tensor or `spk, mem`. Weights may change between two calls.
-        decode: From `spk, mem` of the net to predictions; None returns `spk`.
-        keep_state: Whether a batch goes on from the state of the net. Its owner prepares it.
+        decode: From `spk, mem` of the net to predictions. If None, a call returns `spk`.
+        keep_state: Whether a batch continues from the state of the net, which the caller prepares.
 
     Attributes:
         net: The net.
@@ -175,12 +176,14 @@ class NWaveModel:
                 "the synaptic operations and the connection sparsity of NeuroBench lack them.",
                 stacklevel=2,
             )
+
         self.net = net.eval()
         self._decode = decode
         self._keep_state = switch("NWaveModel", "keep_state", keep_state)
         self._images = {edge: WeightImage(edge) for edge in edges}
         self._view = _View(net, list(self._images.values()))
-        # A layer has the edge of its recurrent weights.
+
+        # By module; for a layer of neurons, the edge of its recurrent weights.
         self._edges = {edge.module: edge for edge in edges}
         self._inputs: dict[Edge, Any] = {}
         self._activity: dict[str, Any] = {}
@@ -188,7 +191,7 @@ class NWaveModel:
         self.connection_hooks: list[Any] = []
 
     def __net__(self) -> nn.Module:
-        """What the harness walks for the metrics without data."""
+        """The module that the harness walks for the metrics without data."""
         self._read_weights()
         return self._view
 
@@ -204,16 +207,18 @@ class NWaveModel:
         activations = require("neurobench.blocks.activation", EXTRA).SUPPORTED_ACTIVATIONS
         self._inputs = {edge: layer_hook(image) for edge, image in self._images.items()}
         self.connection_hooks = list(self._inputs.values())
+
+        # Neurons of this library are filled after a call; other activations have hooks of torch.
         for name, module in self.net.named_modules():
             if isinstance(module, NeuronLayer):
-                self._activity[name] = neuron_hook(None, name)
-                self._activity[name].layer = module
-                self.activation_hooks.append(self._activity[name])
+                hook = self._activity[name] = neuron_hook(None, name)
+                hook.layer = module
+                self.activation_hooks.append(hook)
             elif isinstance(module, activations):
                 self.activation_hooks.append(neuron_hook(module, name))
 
     def reset_hooks(self) -> None:
-        """Forget what the hooks hold."""
+        """Forget the values in the hooks."""
         for hook in self.activation_hooks + self.connection_hooks:
             hook.reset()
 
@@ -223,7 +228,7 @@ class NWaveModel:
             hook.close()
 
     def cleanup_hooks(self) -> None:
-        """Remove all hooks, and what they hold."""
+        """Remove all hooks and their values."""
         self.close_hooks()
         for hooks in (self.activation_hooks, self.connection_hooks, self._inputs, self._activity):
             hooks.clear()
@@ -246,11 +251,13 @@ class NWaveModel:
         ready = nullcontext() if self._keep_state else prepared(self.net)
         with ready, watch_calls(self.net, on_synapse, lambda *_: None):
             recording = record(self.net, turned(batch))
+
         if self._inputs:
             for edge, calls in received.items():
                 self._fill_inputs(edge, calls)
             for name, layer_record in recording.layers.items():
                 self._fill_activity(name, layer_record)
+
         spk = turned(recording.spk)
         if self._decode is None:
             return spk
@@ -258,7 +265,7 @@ class NWaveModel:
         return self._decode(spk, turned(recording.mem) if has_membrane else spk)
 
     def _fill_inputs(self, edge: Edge, calls: list[Tensor]) -> None:
-        """Give the hook of a weight its inputs, one sequence if earlier steps matter."""
+        """Pass the inputs of a weight to its hook, as a single sequence if earlier steps matter."""
         calls = [x.to_dense().double() for x in calls]
         if reads_past(edge):
             axes = input_axes(edge)
@@ -266,16 +273,19 @@ class NWaveModel:
         self._inputs[edge].inputs += [(x,) for x in calls]
 
     def _fill_activity(self, name: str, layer_record: Record) -> None:
-        """Give the hook of a neuron layer its spikes, and its membrane around each step."""
+        """Pass the spikes of a neuron layer and its membrane around each step to its hook."""
         spk, mem = layer_record.spk, layer_record.mem
         if layer_record.is_single_step:
             spk, mem = spk[:, None], mem[:, None]
+
         hook = self._activity[name]
         if not layer_record.is_readout:
             hook.activation_outputs.append(spk)
+
         after = list(mem.unbind(1))
         hook.post_fire_mem_potential += after
         # The harness counts the first step without a look at the membrane before it.
         hook.pre_fire_mem_potential += [torch.zeros_like(after[0]), *after[:-1]]
+
         if hook.layer in self._edges:
             self._fill_inputs(self._edges[hook.layer], [spk.flatten(2)])

@@ -3,8 +3,8 @@
 Design requirements:
     - The harness and our counter get the same recordings in the same batches, each of one length:
       neither counts padding.
-    - A difference is shown, and so is its reason where the two count different things.
-    - The harness prints a metric that fails and goes on with 0. Here, it is an error.
+    - A difference is shown, with its reason if the two count differently.
+    - The harness prints a metric that fails, and continues with 0. Here, it is an error.
 """
 
 import contextlib
@@ -44,10 +44,10 @@ class Row:
     """One number.
 
     Attributes:
-        name: What it is, as the harness calls it.
+        name: Its name in the harness.
         harness: The number of the harness.
-        ours: Our own.
-        note: What the two count differently, if they do.
+        ours: Our own number.
+        note: The reason for a difference, if the two count differently.
 
     Example:
         >>> Row("ParameterCount", harness=6.0, ours=6.0).differs
@@ -93,6 +93,7 @@ class _Batches:
         self._series = series
         # The harness takes its length as the number of recordings.
         self.dataset = indices
+
         self._parts: list[Indices] = []
         lengths = series.lengths[indices]
         for length in sorted(set(lengths.tolist()), reverse=True):
@@ -116,7 +117,7 @@ def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Compar
     Args:
         net: A net from input `[B, T, F]`, on the CPU.
         series: The set.
-        task: What the net has learned.
+        task: The task of the net.
 
     Raises:
         ModuleNotFoundError: If the extra `interop` is missing.
@@ -126,8 +127,12 @@ def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Compar
     batches = _Batches(series, indices)
     static = require("neurobench.metrics.static", EXTRA)
     workload = require("neurobench.metrics.workload", EXTRA)
-    of_net = [static.Footprint, static.ParameterCount, static.ConnectionSparsity]
-    of_data = [workload.ActivationSparsity, workload.SynapticOperations, workload.MembraneUpdates]
+    static_metrics = [static.Footprint, static.ParameterCount, static.ConnectionSparsity]
+    data_metrics = [
+        workload.ActivationSparsity,
+        workload.SynapticOperations,
+        workload.MembraneUpdates,
+    ]
     decoder = task.decoder()
 
     def decode(spk: Tensor, mem: Tensor) -> Tensor:
@@ -136,11 +141,12 @@ def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Compar
 
     is_class = task.name == "classification"
     if is_class:
-        of_data.append(workload.ClassificationAccuracy)
+        data_metrics.append(workload.ClassificationAccuracy)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the comparison has what is not counted
+        warnings.simplefilter("ignore")  # the comparison lists modules that are not counted
         model = NWaveModel(net, decode if is_class else None)
-    numbers = run_harness(model, batches, [of_net, of_data])
+    numbers = run_harness(model, batches, [static_metrics, data_metrics])
+
     ours = _own_counts(net, batches)
     if is_class:
         evaluation = evaluate_net(net, task, series.take(indices), MAX_TOGETHER)
@@ -155,7 +161,7 @@ def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Compar
 def run_harness(
     model: NWaveModel, batches: Any, metrics: Sequence[Sequence[Any]]
 ) -> dict[str, float]:
-    """The numbers of the harness by name; those of a metric with several are `Metric.name`.
+    """The numbers of the harness by name; a metric with several numbers has `Metric.name`.
 
     Args:
         model: The net.
@@ -175,8 +181,8 @@ def run_harness(
         >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3))
         >>> data = TensorDataset(torch.ones(4, 10, 3), torch.zeros(4))
         >>> metrics = [[ParameterCount], [SynapticOperations]]
-        >>> found = run_harness(NWaveModel(net), DataLoader(data), metrics)
-        >>> found["ParameterCount"], found["SynapticOperations.Dense"]
+        >>> numbers = run_harness(NWaveModel(net), DataLoader(data), metrics)
+        >>> numbers["ParameterCount"], numbers["SynapticOperations.Dense"]
         (6.0, 60.0)
     """
     benchmark = require("neurobench.benchmarks", EXTRA).Benchmark
@@ -186,6 +192,7 @@ def run_harness(
     for line in printed.getvalue().splitlines():
         if line.startswith("Error running"):
             raise RuntimeError(f"NeuroBench: {line[0].lower()}{line[1:]}")
+
     flat: dict[str, float] = {}
     for name, value in results.items():
         parts = value if isinstance(value, dict) else {"": value}
@@ -194,11 +201,13 @@ def run_harness(
 
 
 def _own_counts(net: nn.Module, batches: _Batches) -> dict[str, float]:
-    """Our numbers for the same batches; a mean over batches weighs recordings, as the harness's."""
+    """Our numbers for the same batches; means over batches weigh recordings, as in the harness."""
     counts = [count_operations(net, x) for x, _ in batches]
+
     edges = find_edges(net).edges
     weights = [edge.stored_weight() for edge in edges]
     tensors = [*net.parameters(), *net.buffers()]
+
     return {
         "Footprint": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         "ParameterCount": counts[0].parameters,

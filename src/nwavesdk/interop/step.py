@@ -1,10 +1,10 @@
-"""One step of a net as a function of its input and its states, for programs that run it elsewhere.
+"""One step of a net as a function of its input and its states, for other programs.
 
 Design requirements:
 
 - The function is plain torch: neurons run as the reference solver runs them, products are dense.
-- All that a step needs of the past is an input, and all that it leaves is an output.
-- What does not change from step to step, such as effective weights, is computed once.
+- The function has no memory: all states are inputs and outputs.
+- Values that do not change from step to step, such as effective weights, are computed once.
 - A function that was written to a file is compared with the net that it came from, step by step.
 """
 
@@ -29,28 +29,28 @@ __all__ = ["State", "StepCheck", "StepFunction", "StepNet", "compare_steps"]
 StepFunction = Callable[[Tensor, list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 """A step as a function of the input and the states before: `outputs, states = run(x, states)`."""
 
-# Values that differ by less, in parts of the largest one or of 1, are equal: another order of sums.
+# Largest difference from the order of sums, relative to the largest value or to 1.
 TOLERANCE = 1e-4
 
-# A sum that is rounded otherwise may move a membrane across its threshold. This part of all steps
-# may differ for it; a wrong function differs in nearly all.
+# Rounding may move a membrane across its threshold. This fraction of all steps may differ for this
+# reason; a wrong function differs in nearly all steps.
 MAX_DIFFERENT = 0.01
 
-# The random input of a comparison: steps for which a value is held, and its largest factor.
+# The random input of a comparison: the steps that a value lasts, and its largest factor.
 STEPS_HELD = 10
 MAX_GROWTH = 8.0
 
 
 @dataclass(frozen=True)
 class State:
-    """What a step needs of the past, such as the membranes of a layer.
+    """A tensor that a step takes from the step before, such as the membranes of a layer.
 
     Attributes:
         name: Path of the module in the net, and the name of the state.
         shape: Its shape, without the batch.
         initial: Its value before the first step.
         dtype: Its dtype, such as `"float32"`.
-        has_batch: Whether each recording has its own; a counter of steps is common to all.
+        has_batch: Whether each recording has its own value; a counter of steps has only one.
 
     Example:
         >>> State("1.v", (2,), 0.0, "float32", has_batch=True).first(batch=3).shape
@@ -78,7 +78,7 @@ class StepNet(nn.Module):
 
     Attributes:
         input_shape: As given.
-        states: What the states are, in their order.
+        states: The descriptions of the states, in their order.
         outputs: Names of the outputs: `spk` and `mem`, or `out` for a net that ends in a module
             with one output.
 
@@ -102,15 +102,19 @@ class StepNet(nn.Module):
                 f"step: got a net of type {shown(type(net).__name__)}, which has no step(x), "
                 "expected SpikingSequential or another container of nwavesdk: build it of these."
             )
+
         self.input_shape = tuple(input_shape)
         self.net: Container = copy.deepcopy(net).eval().requires_grad_(False)
         _fix(self.net)
+
+        # A step of zeros shows the outputs and the states.
         x = torch.zeros(1, *self.input_shape)
         with torch.no_grad():
             spk, mem = self.net.step(x)
         self.outputs = ("out",) if spk is mem else ("spk", "mem")
         self.states = tuple(_states(self.net))
         self._counts = [len(module.state_tensors()) for module in _prepared(self.net)]
+
         prepare_net(self.net)
         self.eval()
 
@@ -125,6 +129,7 @@ class StepNet(nn.Module):
         for module, count in zip(modules, self._counts, strict=True):
             if count:
                 module.load_state_tensors([next(given) for _ in range(count)])
+
         spk, mem = self.net.step(x)
         after = read_states(self.net)
         for module in modules:
@@ -142,7 +147,7 @@ def read_states(net: nn.Module) -> list[Tensor]:
 
 
 def _fix(net: nn.Module) -> None:
-    """Prepare a net, and let its modules return what no step changes."""
+    """Prepare a net, and let its modules return constant values instead of computing them."""
     prepare_net(net)
     for module in net.modules():
         if isinstance(module, DenseSynapse):
@@ -156,7 +161,7 @@ def _fix(net: nn.Module) -> None:
 
 @torch.no_grad()
 def _fix_result(module: Any, method: str) -> None:
-    """Let a method of a module return what it returns now."""
+    """Let a method of a module return its current value."""
     value = getattr(module, method)()
     setattr(module, method, lambda: value)
 
@@ -172,6 +177,7 @@ def _states(net: nn.Module) -> Iterator[State]:
             names = [*module.neuron.states, "spikes"]
         elif len(tensors) > 1:
             names = [f"{names[0]}{i}" for i in range(len(tensors))]
+
         # All but the states of neurons begin at 0.
         values = [*initial, *[0.0] * len(tensors)]
         for name, tensor, value in zip(names, tensors, values, strict=False):
@@ -182,19 +188,19 @@ def _states(net: nn.Module) -> Iterator[State]:
 
 @dataclass(frozen=True)
 class StepCheck:
-    """What a comparison of a function with its net found.
+    """The result of a comparison of a function with its net.
 
     Attributes:
         steps: Number of steps of single recordings that were compared.
         different: How many of them differ.
-        first: The first step in which one differs, from 0; None if all are equal.
+        first: The first step in which a recording differs, from 0; None if all are equal.
         spikes: Spikes of all layers of the net.
         silent: Names of the layers that never fired, whose resets were therefore not compared.
-        error: Largest difference of a value in a step that is equal, in parts of the largest one.
+        error: Largest difference of a value in a step that is equal, relative to the largest value.
 
     Example:
         >>> print(StepCheck(400, different=0, first=None, spikes=1200, silent=(), error=0.0))
-        400 of 400 steps equal those of the net (1,200 spikes, values within 0)
+        400 of 400 steps equal the steps of the net (1,200 spikes, values within 0)
     """
 
     steps: int
@@ -206,13 +212,13 @@ class StepCheck:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the function is that of the net, up to the rounding of sums."""
+        """Whether the function equals the net, up to the rounding of sums."""
         return self.different <= MAX_DIFFERENT * self.steps
 
     def __str__(self) -> str:
-        text = f"{self.steps - self.different:,} of {self.steps:,} steps equal those of the net"
+        text = f"{self.steps - self.different:,} of {self.steps:,} steps equal the steps of the net"
         if self.first is not None:
-            text += f", the first one that differs is step {self.first}"
+            text += f", the first difference is in step {self.first}"
         text += f" ({self.spikes:,} spikes, values within {self.error:.1g})"
         return text + (f"; no spikes in {', '.join(self.silent)}" if self.silent else "")
 
@@ -221,14 +227,14 @@ class StepCheck:
 def compare_steps(
     net: Container, step: StepNet, run: StepFunction, *, batch: int = 4, steps: int = 100
 ) -> StepCheck:
-    """Compare a function with the net that it came from, which runs on its own solvers.
+    """Compare a function with its net, which runs on its own solvers.
 
     Each step of the function begins with the states of the net, so that a difference counts once.
 
     Args:
         net: The net.
-        step: The step that was made of it.
-        run: The function, such as one that was read from a file.
+        step: The step of the net.
+        run: The function, which was read from a file, for example.
         batch: Recordings of the input, which is random; see `_random_input`.
         steps: Steps of each recording.
 
@@ -263,11 +269,13 @@ def compare_steps(
             expected = net.step(x[t])
             after = read_states(net)
             outputs, states = run(x[t], before)
+
             pairs = zip([*outputs, *states], [*expected[: len(step.outputs)], *after], strict=True)
             distances = torch.stack([_distance(*pair).expand(batch) for pair in pairs])
             is_different[t] = (distances > TOLERANCE).any(0)
             error = max(error, *distances[:, ~is_different[t]].flatten().tolist(), 0.0)
             before = after
+
     wrong_steps = is_different.any(1).nonzero().flatten().tolist()
     return StepCheck(
         steps=is_different.numel(),
@@ -280,11 +288,12 @@ def compare_steps(
 
 
 def _random_input(steps: int, shape: tuple[int, ...]) -> Tensor:
-    """Input [steps, B, *features] that makes most nets fire: held values, which grow over time.
+    """Input [steps, B, *features] that makes most nets fire: constant for some steps, and growing.
 
     Values are normal, and zeros and ones in every second recording.
     """
     draw = torch.Generator().manual_seed(0)
+
     x = torch.randn(-(-steps // STEPS_HELD), *shape, generator=draw)
     x[:, ::2] = (x[:, ::2] > 0.5).float()
     growth = torch.linspace(1, MAX_GROWTH, steps).reshape(-1, *[1] * len(shape))
@@ -292,9 +301,9 @@ def _random_input(steps: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _distance(got: Tensor, expected: Tensor) -> Tensor:
-    """Largest difference for each recording, in parts of the largest expected value or of 1, [B].
+    """Largest difference of each recording, relative to the largest expected value or to 1, [B].
 
-    For a value that all recordings share, a scalar is the distance of each.
+    For a value that all recordings share, a scalar.
     """
     wide = expected.double()
     scale = max(float(wide.abs().max()), 1.0) if wide.numel() else 1.0

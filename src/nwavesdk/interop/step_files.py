@@ -24,9 +24,9 @@ __all__ = ["DESCRIPTION", "describe_step", "onnx_bytes", "read_onnx", "read_torc
 DESCRIPTION = "nwavesdk.json"
 """The name of the description: an extra file of a program, a metadata property of a graph."""
 
-# The example of a batch must not have one recording: torch would take the size for fixed.
+# The example of a batch has two recordings, because torch would treat a size of 1 as constant.
 EXAMPLE_BATCH = 2
-MOST_RECORDINGS = 2**20
+MAX_RECORDINGS = 2**20
 
 
 def describe_step(step: StepNet, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def describe_step(step: StepNet, about: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         step: The step.
-        about: What else a reader needs to know.
+        about: Further entries for readers.
 
     Example:
         >>> from nwavesdk.layers import LILayer, SpikingSequential
@@ -77,7 +77,7 @@ def torch_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
 def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
     """The content of an ONNX file.
 
-    Its inputs are `x` and the states, its outputs those of the step and, for each state,
+    Its inputs are `x` and the states. Its outputs are the outputs of the step and, for each state,
     `NAME.next`.
 
     Args:
@@ -96,6 +96,7 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, "interop")
+
     names = [state.name for state in step.states]
     program = _exported(step)
     try:
@@ -108,12 +109,13 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        # The text of torch's error is advice for its authors; what led to it has the reason.
+        # The text of torch's error is advice for its authors; its cause has the reason.
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise ValueError(
             f"step: ONNX has no form of this net ({one_line(cause)}): use --torch, or replace the "
             "module."
         ) from error
+
     assert exported is not None
     model = exported.model_proto
     entry = model.metadata_props.add()
@@ -136,6 +138,7 @@ def read_torch(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
     extra = {DESCRIPTION: ""}
     with _quiet():
         program = torch.export.load(io.BytesIO(content), extra_files=extra).module()
+
     about = json.loads(extra[DESCRIPTION])
     n_outputs = len(about["outputs"])
 
@@ -162,8 +165,9 @@ def read_onnx(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
     """
     runtime = require("onnxruntime", "interop")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1  # one step is too small for more
+    options.intra_op_num_threads = 1  # a step is too small for more threads
     session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
     about = json.loads(session.get_modelmeta().custom_metadata_map[DESCRIPTION])
     names = ["x", *(state["name"] for state in about["states"])]
     n_outputs = len(about["outputs"])
@@ -179,12 +183,13 @@ def read_onnx(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
 
 def _exported(step: StepNet) -> torch.export.ExportedProgram:
     """The step as a graph of torch's operators, for any number of recordings."""
-    batch = torch.export.Dim("batch", min=1, max=MOST_RECORDINGS)
+    batch = torch.export.Dim("batch", min=1, max=MAX_RECORDINGS)
     x = torch.zeros(EXAMPLE_BATCH, *step.input_shape)
     sizes = [{0: batch} if state.has_batch else None for state in step.states]
+
+    # The last module that was entered is the module that fails.
     names = {id(module): name for name, module in step.net.named_modules()}
     entered: list[torch.nn.Module] = []
-    # The last module that was entered is the one that fails.
     hook = register_module_forward_pre_hook(lambda module, _: entered.append(module))
     try:
         with torch.no_grad(), _quiet():
@@ -199,6 +204,7 @@ def _exported(step: StepNet) -> torch.export.ExportedProgram:
         raise _refusal(names.get(id(last), ""), last, one_line(error)) from error
     finally:
         hook.remove()
+
     _require_operators_of_torch(program, dict(step.net.named_modules()))
     return program
 
@@ -219,7 +225,7 @@ def _refusal(path: str, module: torch.nn.Module, reason: str) -> ValueError:
     where = f"module {path!r} ({type(module).__name__})" if path else type(module).__name__
     return ValueError(
         f"step: {where} cannot be exported ({reason}), expected modules of torch and of nwavesdk "
-        "whose shapes do not depend on values: replace it by such modules."
+        "whose shapes do not depend on values: replace the module."
     )
 
 

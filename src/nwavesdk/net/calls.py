@@ -1,4 +1,4 @@
-"""Calls of modules, without what torch does for hooks where there are none, and replaced ones."""
+"""Calls of modules without torch's work for hooks, and replaced attributes of modules."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch.nn.modules import module as torch_module
 
 __all__ = ["call_module", "is_watched", "replaced"]
 
-# Tools that watch all calls of modules replace it.
+# Tools that watch all calls of modules replace this method.
 _TORCH_CALL = nn.Module.__call__
 
 # Hooks of all modules; torch fills these dictionaries and never replaces them.
@@ -22,7 +22,7 @@ _GLOBAL_HOOKS: tuple[dict[int, Any], ...] = (
 
 
 def call_module(module: nn.Module, x: Tensor) -> Any:
-    """`module(x)`; without hooks, it saves what torch does for each call of a module."""
+    """`module(x)`; without hooks, it skips the work of torch for each call of a module."""
     return module(x) if is_watched(module) else module.forward(x)
 
 
@@ -45,12 +45,15 @@ def replaced(changes: Iterable[tuple[nn.Module, str, Any]]) -> Iterator[None]:
     before: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
     for module, name, value in changes:
         attributes = vars(module)
-        # Empty if the class has the attribute, as of methods.
+
+        # Empty if only the class has the attribute, as for methods.
         before.append((attributes, name, {name: attributes[name]} if name in attributes else {}))
         attributes[name] = value
+
     try:
         yield
     finally:
+        # In reverse, because an attribute may be replaced twice.
         for attributes, name, value in reversed(before):
             attributes.pop(name, None)
             attributes.update(value)

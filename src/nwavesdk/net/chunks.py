@@ -33,7 +33,7 @@ RunModules = Callable[[Sequence[nn.Module], Tensor, Tensor | None, bool], tuple[
 """Runs modules in order: `(modules, x, lengths, is_last) -> (spk, mem)`."""
 
 Restorer = Callable[[], None]
-# The input of a piece, how a part of it is read, and what is called with spikes and membranes.
+# The input of a piece, a function that reads a part of it, and a function that gets the outputs.
 Source = Tensor | ForgottenSequence
 Read = Callable[[Tensor], Tensor]
 End = Callable[[Tensor, Tensor], Tensor]
@@ -63,6 +63,7 @@ def run_in_chunks(
         RuntimeError: In backward, if the net was changed after the forward pass.
     """
     call = _Call(net, _cut(modules), run_modules, lengths, steps)
+
     restorers = [module.state_restorer() for module in call.stateful]
     try:
         return call.run(x)
@@ -83,14 +84,18 @@ def _cut(modules: Sequence[nn.Module]) -> list[_Piece]:
     """The modules in pieces; one that needs the whole sequence has no neuron layer."""
     if not any(map(reads_batch, modules)):
         return [_Piece(list(modules), is_whole=False)]
+
+    # Each group between two neuron layers is a piece; neighbors that run in chunks become one.
     pieces: list[_Piece] = []
     for is_causal, group in itertools.groupby(modules, _has_neurons_only):
         part = list(group)
         is_whole = not is_causal and any(map(reads_batch, part))
+
         if pieces and not is_whole and not pieces[-1].is_whole:
             pieces[-1].modules.extend(part)
         else:
             pieces.append(_Piece(part, is_whole))
+
     return pieces
 
 
@@ -101,7 +106,7 @@ def _has_neurons_only(module: nn.Module) -> bool:
 
 
 class _Call:
-    """What all pieces of one call share; see `run_in_chunks`."""
+    """The data that all pieces of one call share; see `run_in_chunks`."""
 
     def __init__(
         self,
@@ -116,9 +121,11 @@ class _Call:
         self.run_modules = run_modules
         self.lengths = lengths
         self.steps = steps
+
         self.everything = self_preparing_modules(net)
         self.stateful = prepared_modules(net, "SpikingSequential")
         self.fingerprint = _fingerprint(net)
+
         # Backward may come after the net was prepared again.
         self.set_preparation = [module.preparation_restorer() for module in self.stateful]
 
@@ -129,7 +136,7 @@ class _Call:
             if piece.is_whole:
                 source = self._forget(piece, source)
             else:
-                # A piece may also end in a container, whose membranes nobody reads.
+                # A piece may also end in a container, whose membranes are not used.
                 source = _join(tuple(spk for spk, _ in self._outputs(piece, source)))
 
         spk, mem = zip(*self._outputs(self.pieces[-1], source), strict=True)
@@ -146,17 +153,21 @@ class _Call:
         """Run a piece on each part of the source; `end` is the last call of a run."""
         stateful = prepared_modules(nn.ModuleList(piece.modules), "SpikingSequential")
         steps = source.shape[1] if piece.is_whole else self.steps
-        # The input of the net is saved unchanged: torch detects that a user has written to it.
+
+        # The input of the net is saved as it is, so that torch detects if a user writes to it.
         packs = piece.is_whole and piece is not self.pieces[0]
+
         for i, (read, part) in enumerate(_parts(source, steps)):
             lengths = self.lengths
             if lengths is not None:
                 # A recording has 0 steps in the chunks after its end.
                 lengths = (lengths - i * steps).clamp(0, steps)
+
             run = self._repeatable(piece, stateful, read, lengths, end)
             with spikes_in_bytes() if packs else nullcontext():
                 outputs = call_and_repeat(run, part, use_reentrant=False)
             yield outputs
+
         if isinstance(source, ForgottenSequence):
             source.forget()
 
@@ -172,12 +183,15 @@ class _Call:
         restorers = [module.state_restorer() for module in stateful]
         states = [module.state_tensors() for module in stateful]
         is_last = piece is self.pieces[-1]
+
+        # The first run is the forward pass. Later runs repeat it in backward.
         has_run = False
 
         def run(part: Tensor) -> Any:
             nonlocal has_run
             context = self._as_in_forward(piece, restorers) if has_run else nullcontext()
             has_run = True
+
             with context:
                 # Layers accept in backward only states that were loaded in it.
                 for module, tensors in zip(stateful, states, strict=True):
@@ -200,11 +214,15 @@ class _Call:
                 "changed or its mode switched since forward: call backward() before the "
                 "optimizer's step and before train() or eval()."
             )
+
         restorers = [module.state_restorer() for module in self.stateful]
         restorers += [module.preparation_restorer() for module in self.stateful]
+
+        # Norms write their statistics again. They write to copies of the buffers, because backward
+        # rejects a saved tensor that was written to since forward, and each batch counts once.
         inner = nn.ModuleList(piece.modules if piece.is_whole else [])
-        # Copies, because backward rejects what was written to since forward.
         buffers = {name: value.clone() for name, value in inner.named_buffers()}
+
         try:
             for restore in (*self.set_preparation, *set_states):
                 restore()
@@ -224,7 +242,10 @@ def _fingerprint(net: nn.Module) -> list[int]:
 
 
 def _parts(source: Source, steps: int) -> Iterator[tuple[Read, Tensor]]:
-    """The parts of a sequence: functions that read them, and what autograd sees of them."""
+    """The parts of a sequence: a function that reads the part, and its tensor for autograd.
+
+    The tensor of a forgotten sequence is its token, and else the part itself.
+    """
     if isinstance(source, ForgottenSequence):
         for first in range(0, source.shape[1], steps):
             yield partial(source.read, slice(first, first + steps)), source.token

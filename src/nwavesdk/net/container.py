@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Pass(NamedTuple):
-    """What all modules of a container share in one call.
+    """The data that all modules of a container share in one call.
 
     Attributes:
         lengths: Number of steps of each recording, int64 [B], or None.
@@ -72,15 +72,18 @@ class Container(SelfPreparing):
         """The last spikes and membranes; see the class."""
         self._require_input(x, single_step)
         run = Pass(None, single_step, [])
+
         is_turned = self.time_first and run.is_sequence(x)
         if is_turned:
             x = x.transpose(0, 1)
         if lengths is not None:
             run = run._replace(lengths=_checked_lengths(type(self).__name__, lengths, x, run))
+
         # Not unpacked: compiled code that was interrupted goes on here, and would warn of tensors.
         outputs = self._run(x, run) if self._is_prepared else self._prepare_and_run(x, run)
         if not is_turned:
             return outputs
+
         spk, mem = outputs
         spk_first = spk.transpose(0, 1)
         return spk_first, spk_first if mem is spk else mem.transpose(0, 1)
@@ -100,17 +103,20 @@ class Container(SelfPreparing):
         return record(self, x, charges, lengths)
 
     def _prepare_and_run(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        """A pass of a net that nobody has prepared as a whole."""
+        """A pass of a net for which `prepare_net` was not called."""
         modules = self_preparing_modules(self)
-        # Of each part, `prepare_net` may have been called by itself.
+        # `prepare_net` may have been called for each part.
         if not all(module._is_prepared for module in modules if isinstance(module, Prepared)):
             self._require_self_preparation(modules, run.is_sequence(x))
             prepare_modules(modules)
+
         with hold_prepared(modules):
             outputs = self._run(x, run)
+
+        # A state with a graph would hold the graph of this call in memory.
         for module in modules:
             if isinstance(module, Prepared) and not module._is_prepared:
-                module.detach_state()  # which would keep the graph of this call
+                module.detach_state()
         return outputs
 
     def _run(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
@@ -123,11 +129,11 @@ class Container(SelfPreparing):
             raise
 
     def _require_input(self, x: Tensor, single_step: bool) -> None:
-        """Reject what is not a dense tensor, or a list of events for a synapse that takes it."""
+        """Reject an input that the first module does not take."""
         first = self._first_module()
         is_usual = type(x) is Tensor and x.layout is torch.strided and not x.is_nested
         if is_usual and isinstance(first, DenseSynapse):
-            return  # which the synapse checks
+            return  # The synapse checks it.
 
         owner = type(self).__name__
         if is_list(x) and not torch.compiler.is_compiling():
@@ -137,6 +143,7 @@ class Container(SelfPreparing):
                 f"{owner} takes a dense tensor for its first module, {type(first).__name__}, got "
                 "torch.sparse_coo: convert it, as in x.to_dense(), or begin with LIFSynapse."
             )
+
         require_tensor(owner, x)
         if isinstance(first, _ConvNd | Synapse):
             _check_axes(owner, first, x, single_step, self.time_first)
@@ -152,6 +159,7 @@ class Container(SelfPreparing):
             describe_module(name, module, is_container=isinstance(module, Container))
             for name, module in self._modules.items()
         ]
+
         options = self.extra_repr()
         head = f"{type(self).__name__}(" + (f"{options}," if options else "")
         body = indent("\n".join(lines), "  ")
@@ -164,19 +172,20 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
     Args:
         module: Any module.
         x: Its input.
-        run: What the modules of the call share.
-        is_last: Whether somebody may read the membrane of a neuron layer.
+        run: The data that the modules of the call share.
+        is_last: Whether the caller may read the membrane of a neuron layer.
 
     Returns:
-        Spikes and membranes, or what the module returns twice.
+        Spikes and membranes, or twice the output of a module without a membrane.
 
     Raises:
         RuntimeError: If the module is not prepared.
-        TypeError: If the module does not return a tensor, or two of them.
+        TypeError: If the module returns neither a tensor nor two of them.
         ValueError: If a single step has too many dimensions, or a container has `time_first`.
     """
     if isinstance(module, SelfPreparing) and not module._is_prepared:
         raise _unprepared(module)
+
     if isinstance(module, NeuronLayer):
         run.restorers.append(module.state_restorer())
         if run.single_step:
@@ -185,25 +194,29 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
             return call_module(module, x)  # type: ignore[no-any-return]  # layers return two tensors
         spk = module(x)[0] if is_watched(module) else module.spikes(x)
         return spk, spk
+
     if isinstance(module, Container):
         if module.time_first:
-            # It gets [B, T, ...], and would take it for [T, B, ...] where it is called with hooks.
+            # Its input is [B, T, ...]. A call with hooks would read it as [T, B, ...].
             raise ValueError(
                 f"{type(module).__name__}: got time_first=True within another container, expected "
-                "it on the outermost one only: leave it out here."
+                "it only for the outermost container: remove it here."
             )
         if not is_watched(module):
             return module._run_inside(x, run)
+
     elif isinstance(module, Prepared) and not module._modules:
         if _has_state(module):
             run.restorers.append(module.state_restorer())
         if run.lengths is None and not run.single_step:
             y = call_module(module, x)
             return y, y
+
         if run.single_step and isinstance(module, Synapse):
             _check_step(module, x, module.step_axes)
         y = module(x, **_options(module, run))
         return y, y
+
     return _run_other(module, x, run)
 
 
@@ -221,18 +234,22 @@ def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]
             return run_folded(module, x, run.lengths)
         y = run_rows(module, x, **_options(module, run))
         return y, y
+
     if run.lengths is not None and not takes_lengths and reads_batch(module):
         _check_padding(module, x, run.lengths)
+
+    # Only modules of this library, and those with layers in them, may return `spk, mem`.
     outputs = module(x, **_options(module, run))
     is_ours = bool(inside) or isinstance(module, Container)
     if is_ours and isinstance(outputs, tuple) and len(outputs) == 2:
         return outputs
+
     y = require_tensor_output(module, outputs)
     return y, y
 
 
 def _options(module: nn.Module, run: Pass) -> dict[str, Any]:
-    """The keywords that the module's `forward` takes and that this call has."""
+    """The keyword arguments of this call that the module's `forward` takes."""
     options: dict[str, Any] = {}
     if not run.single_step and takes_argument(type(module), "lengths"):
         options["lengths"] = run.lengths
@@ -246,8 +263,8 @@ def _check_padding(module: nn.Module, x: Tensor, lengths: Tensor) -> None:
     if valid_places(lengths, x.shape[1]) is not None:
         raise RuntimeError(
             f"SpikingSequential: {type(module).__name__} holds a module that keeps statistics of "
-            "its inputs, and would see padding: add a parameter lengths to its forward, and leave "
-            "padding out there."
+            "its inputs, and would see padding: add a parameter lengths to its forward, and remove "
+            "padding there."
         )
 
 
@@ -264,29 +281,31 @@ def _check_step(module: nn.Module, x: Tensor, axes: int) -> None:
     if x.ndim > axes + 1:
         raise ValueError(
             f"net.step(x): {type(module).__name__} takes one step with {axes} dimensions after the "
-            f"batch, got an input of shape {list(x.shape)}: give a sequence to net(x)."
+            f"batch, got an input of shape {list(x.shape)}: pass a sequence to net(x)."
         )
 
 
 def _check_axes(
     owner: str, first: _ConvNd | Synapse, x: Tensor, single_step: bool, time_first: bool
 ) -> None:
-    """Reject an input of which it is unclear what its dimensions are, before a convolution."""
+    """Reject an input whose dimensions are ambiguous for the convolution that gets it."""
     axes = first.step_axes if isinstance(first, Synapse) else len(first.kernel_size) + 1
     if axes == 1:
         return
+
     if single_step and axes <= x.ndim <= axes + 1:
         return
     # One step [C, L] without a batch is not mistaken for a sequence.
     if not single_step and (x.ndim == axes + 2 or x.ndim == axes == 2):
         return
+
     features = {2: "C, L", 3: "C, H, W", 4: "C, D, H, W"}[axes]
     leading = "T, B" if time_first else "B, T"
     raise ValueError(
         f"{owner} begins with {type(first).__name__}: net(x) takes a sequence "
         f"[{leading}, {features}], and net.step(x) one step [B, {features}], got an input of shape "
         f"{list(x.shape)} in net{'.step' if single_step else ''}(x): use the "
-        "other one, or add the dimension that is missing, as in "
+        "other call, or add the missing dimension, as in "
         f"x.unsqueeze({0 if time_first else 1}) for T = 1 or "
         "x.unsqueeze(2) for one channel."
     )
@@ -297,7 +316,7 @@ def _checked_lengths(owner: str, lengths: Tensor, x: Tensor, run: Pass) -> Tenso
     if not run.is_sequence(x):
         raise ValueError(
             f"{owner}: lengths belong to sequences [B, T, *features], got an input of shape "
-            f"{list(x.shape)}: leave them out for single steps."
+            f"{list(x.shape)}: remove them for single steps."
         )
     return check_lengths(owner, lengths, x, least=0)
 
@@ -309,13 +328,13 @@ def _has_state(module: Prepared) -> bool:
 
 
 def _prepared_inside(module: nn.Module) -> list[Prepared]:
-    """The module itself and all within it, as far as `prepare_net` visits them."""
+    """The module and the modules in it that `prepare_net` visits."""
     if not module._modules:
         return [module] if isinstance(module, Prepared) else []
     return [inner for inner in module.modules() if isinstance(inner, Prepared)]
 
 
-# `torch.compile` takes the answer as a constant: it neither traces nor guards what is cached.
+# `torch.compile` takes the answer as a constant: it neither traces nor guards a cached function.
 # torch gives this decorator no types.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def takes_argument(kind: type[nn.Module], name: str) -> bool:

@@ -54,6 +54,8 @@ def _set_device(model: nn.Module, device: str) -> nn.Module:
     layers = find_edges(model).layers.values()
     for layer in layers:
         layer.check_device(device)
+
+    # All layers have passed the check, so the call changes all of them or none.
     for layer in layers:
         layer.set_device(device)
     return model
@@ -126,9 +128,12 @@ def project(model: nn.Module, profile: Profile | None = None) -> None:
     for edge in find_edges(model).edges:
         if edge.profile is None:
             continue
+
         chip = profile or edge.profile
         limit = chip.number("weight_limit")
         weight = edge.weight
+
+        # A front end [N] shares no signs.
         if weight.ndim < 2:
             edge.set_weight(weight.clamp(-limit, limit))
         else:

@@ -1,4 +1,4 @@
-"""All delays of a net: the width of their Gaussians, and what rounding them changes."""
+"""All delays of a net: the width of their Gaussians, and the effect of rounding them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -55,7 +55,7 @@ def narrow_delays(model: nn.Module, progress: float) -> None:
 
 
 class RoundingChange(NamedTuple):
-    """What a net measures in `eval()` with delays between steps, and in whole steps.
+    """A measure of a net in `eval()` with delays between steps, and in whole steps.
 
     Attributes:
         interpolated: The measure with delays between steps.
@@ -108,11 +108,14 @@ def rounding_change(
             "rounding_change: measure must be a function of the net that returns a number, got "
             f"{shown(measure)}."
         )
+
     distances = [(module.delays - module.delays.round()).abs().flatten() for module in delayed]
+
     values = []
     with replaced([(module, "training", module.training) for module in model.modules()]):
         model.eval()
         for interpolates in (True, False):
             with replaced([(module, "interpolates_in_eval", interpolates) for module in delayed]):
                 values.append(float(measure(model)))
+
     return RoundingChange(values[0], values[1], float(torch.cat(distances).mean()))

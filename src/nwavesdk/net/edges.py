@@ -14,7 +14,7 @@ Design requirements:
 
 Two other walks remain, because they are not about weights:
     - `prepared_modules` visits all modules of `nwavesdk.layers`, also those without weights. The
-      position in this order is part of what a seed means.
+      noise of a module depends on the seed and on its position in this order.
     - `SpikingSequential.modules_in_order` is the order of execution, with the user's modules. It
       serves to cut a net at a layer, and to reject a module that a chip cannot run.
 """
@@ -102,17 +102,17 @@ class Edge:
     def weight(self) -> Tensor:
         """The weight before charge law and mismatch, with its mask if it is pruned.
 
-        Its shape is [N_in, N_out]; [N] for a front end, [N_out, N_in] for `nn.Linear`, and that of
-        torch for convolutions.
+        Its shape is [N_in, N_out]; [N] for a front end, [N_out, N_in] for `nn.Linear`, and the
+        shape of torch for convolutions.
         """
         weight = current_parameter(self.module, self.key)
         assert isinstance(weight, Tensor)
         return weight
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters of which the weight is made, by their names in the net.
+        """The parameters from which the weight is computed, by their names in the net.
 
-        One, or those of a parametrization.
+        A plain or pruned weight has one parameter, a parametrization may have several.
         """
         prefix = f"{self.module_name}." if self.module_name else ""
         if is_parametrized(self.module, self.key):
@@ -120,6 +120,7 @@ class Edge:
             names = [name for name, _ in self.module.named_parameters() if name.startswith(inside)]
         else:
             names = [f"{self.key}_orig" if is_pruned(self.module, self.key) else self.key]
+
         return {prefix + name: self.module.get_parameter(name) for name in names}
 
     def set_weight(self, values: Tensor) -> None:
@@ -133,9 +134,10 @@ class Edge:
         """
         if is_parametrized(self.module, self.key):
             raise RuntimeError(
-                f"{self.name} is parametrized (by SignAnnealing, for example) and does not keep "
-                "what is written to it: call finish(), or remove the parametrization."
+                f"{self.name} is parametrized (by SignAnnealing, for example), which would "
+                "overwrite new values: call finish(), or remove the parametrization."
             )
+
         (trained,) = self.trained_parameters().values()
         with torch.no_grad():
             trained.copy_(values)
@@ -150,6 +152,7 @@ class Edge:
         module: Any = self.module
         if isinstance(module, nn.Linear | _ConvNd):
             return self.weight
+
         effective: Tensor = (
             module.effective_recurrent_weights() if self.is_recurrent else module.effective_weight()
         )
@@ -164,16 +167,18 @@ class Edge:
         bits = getattr(self.module, "quantization_bits", None)
         if bits is None or self.profile is None:
             return weight
+
         return Quantizer(bits, self.profile.number("weight_limit")).quantize(weight)
 
     @property
     def output_axis(self) -> int:
         """The axis of `weight` that counts targets, or output channels.
 
-        Of a transposed convolution, it counts those of one group.
+        Of a transposed convolution, it counts the output channels of one group.
         """
         if isinstance(self.module, _ConvTransposeNd):
             return 1
+
         is_first = isinstance(self.module, nn.Linear) or self.weight.ndim != 2
         return 0 if is_first else 1
 
@@ -181,13 +186,14 @@ class Edge:
     def fan_in(self) -> int:
         """Number of inputs of each target neuron, without mask; 1 for a front end.
 
-        Of a convolution it is that of a target far from borders; of a transposed one with a stride,
-        the largest.
+        For a convolution, it is the number for a target far from borders. For a transposed
+        convolution with a stride, it is the largest number of any target.
         """
         module: Any = self.module
         if isinstance(module, _ConvTransposeNd):
-            taps = map(_most_taps, module.kernel_size, module.stride, module.dilation)
+            taps = map(_max_taps, module.kernel_size, module.stride, module.dilation)
             return int(module.in_channels) // int(module.groups) * math.prod(taps)
+
         return int(
             module.fan_in if hasattr(module, "fan_in") else len(self.to_columns(self.weight))
         )
@@ -199,6 +205,7 @@ class Edge:
             groups = int(self.module.groups)
             grouped = weight.reshape(groups, -1, weight.shape[1], weight[0, 0].numel())
             return grouped.permute(1, 3, 0, 2).flatten(2).flatten(0, 1)
+
         if weight.ndim == 1:
             return weight[None]
         return weight.movedim(self.output_axis, -1).flatten(0, -2)
@@ -208,25 +215,32 @@ class Edge:
         shape = self.weight.shape
         if isinstance(self.module, _ConvTransposeNd):
             groups = int(self.module.groups)
+
             # [C_in / groups, taps, groups, C_out / groups], see `to_columns`.
             grouped = columns.reshape(shape[0] // groups, -1, groups, shape[1])
             return grouped.permute(2, 0, 3, 1).reshape(shape)
+
         if len(shape) == 1:
             return columns[0]
+
         axis = self.output_axis
         others = shape[:axis] + shape[axis + 1 :]
         return columns.reshape(*others, shape[axis]).movedim(-1, axis)
 
 
-def _most_taps(size: int, stride: int, dilation: int) -> int:
-    """Along one axis of a transposed convolution, the most taps that reach one target."""
+def _max_taps(size: int, stride: int, dilation: int) -> int:
+    """The maximal number of taps that reach one target, along one axis of a transposed convolution.
+
+    A tap reaches every `stride`-th target. Taps whose indices differ by a multiple of
+    `stride / gcd(stride, dilation)` reach the same targets.
+    """
     period = stride // math.gcd(stride, dilation)
     return -(-size // period)
 
 
 @dataclass(frozen=True, eq=False)
 class NetEdges:
-    """The edges of a net, and what they do not describe.
+    """The edges of a net, and the modules that they do not describe.
 
     Attributes:
         edges: All edges: in the order of first calls if `find_edges` ran the net, else in the order
@@ -254,10 +268,10 @@ class NetEdges:
 
 
 def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
-    """Find all weights of a net, and what they connect.
+    """Find all weights of a net, and the neurons that they connect.
 
-    They are those of the modules of `nwavesdk.layers`, of `nn.Linear`, and of the convolutions of
-    torch. Pruned and parametrized ones are included.
+    Weights are found in the modules of `nwavesdk.layers`, in `nn.Linear`, and in the convolutions
+    of torch, also if they are pruned or parametrized.
 
     Within a `SpikingSequential` and the other containers of `nwavesdk.net`, a synapse's target is
     the next neuron layer in front of the next synapse. Modules between them (dropout,
@@ -287,6 +301,7 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a torch module with weights, got {type(model).__name__}.")
+
     named = dict(model.named_modules())
     layers = {name: module for name, module in named.items() if isinstance(module, NeuronLayer)}
 
@@ -296,6 +311,8 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
         for name, module in named.items()
         for key in _weight_names(module)
     ]
+
+    # Modules that the run did not call come last.
     if inputs is not None:
         position = {name: i for i, name in enumerate(wiring.order)}
         edges.sort(key=lambda edge: position.get(edge.module_name, len(position)))
@@ -319,6 +336,7 @@ def _edge(
 ) -> Edge:
     is_recurrent = key == _RECURRENT
     sources = (name,) if is_recurrent else wiring.sources.get(name, ())
+
     target_name = name if is_recurrent else wiring.targets.get(name)
     target = None if target_name is None else layers.get(target_name)
     return Edge(name, module, key, getattr(module, "profile", None), sources, target_name, target)
@@ -328,33 +346,37 @@ def _has_own_parameters(name: str, module: nn.Module) -> bool:
     # The parameters of a parametrization belong to the parametrized module.
     if "parametrizations" in name.split("."):
         return False
+
     # Delays belong to the recurrent weights.
     if isinstance(module, RecurrentDelays):
         return False
+
     return is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
 
 
 def _weight_names(module: nn.Module) -> list[str]:
     """Names of the weights of the module itself that are edges."""
     names = ["weight"] if is_synapse(module) else []
+
     is_recurrent = isinstance(module, NeuronLayer) and has_weight(module, _RECURRENT)
     return [*names, _RECURRENT] if is_recurrent else names
 
 
 def dense_edges(caller: str, model: nn.Module) -> list[Edge]:
-    """The edges of a net for rules that a chip has for its dense weights; no front ends.
+    """The edges of a net except for front ends, for rules of a chip about dense weights.
 
     Raises:
         TypeError: If `model` is not a module.
-        ValueError: If the net has other weights, such as a convolution, or no dense one.
+        ValueError: If the net has other weights, such as a convolution, or no dense weight.
     """
     edges = [edge for edge in find_edges(model).edges if edge.weight.ndim > 1]
     for edge in edges:
         if not edge.is_dense:
             raise ValueError(
                 f"{caller}: {module_title(edge.module_name, edge.module)} is not dense, and chips "
-                "have dense synapses only: give the part of the net that is for the chip."
+                "have dense synapses only: pass the part of the net that is for the chip."
             )
+
     if not edges:
         raise ValueError(
             f"{caller}: {type(model).__name__} has no 2-D weights of synapses or neuron layers, "
@@ -366,8 +388,8 @@ def dense_edges(caller: str, model: nn.Module) -> list[Edge]:
 def connection_sparsity(model: nn.Module) -> dict[str, float]:
     """Share of the connections of each edge that carry nothing, because their weight is 0.
 
-    Pruned weights are 0, and those of a chip that quantization rounds to 0. Mismatch does not
-    count.
+    A weight is 0 if it is pruned, or if the quantization of a chip rounds it to 0. Mismatch does
+    not count.
 
     Args:
         model: Any module.

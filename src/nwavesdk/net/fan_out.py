@@ -1,8 +1,8 @@
 """The fan-out of inputs: how many connections carry an input that is not 0 to an output.
 
 A synapse is linear, so its operations are `Σ_i (x_i ≠ 0) · fan_out_i`. The fan-out depends on the
-place of an input: fewer windows of a convolution contain one at a border, and a delayed connection
-carries nothing if the recording ends before the input arrives.
+position of an input: fewer windows of a convolution contain an input at a border, and a delayed
+connection carries nothing if the recording ends before the input arrives.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,16 +23,17 @@ __all__ = ["convolve", "fan_out", "has_known_fan_out", "input_axes", "reads_past
 
 
 def has_known_fan_out(edge: Edge) -> bool:
-    """Whether `fan_out` knows the edge: not that of a synapse with its own product."""
+    """Whether `fan_out` knows the edge; it does not know a synapse that overrides its product."""
     module = edge.module
     if isinstance(module, NeuronLayer | nn.Linear | _ConvNd | DelayedSynapse | TemporalConv):
         return True
+
     is_dense = isinstance(module, DenseSynapse) and type(module).charge is DenseSynapse.charge
     return is_dense or edge.weight.ndim == 1
 
 
 def reads_past(edge: Edge) -> bool:
-    """Whether an input acts on later steps, so that the fan-out is that of a whole sequence."""
+    """Whether an input acts on later steps, so that `fan_out` needs the whole sequence."""
     return isinstance(edge.module, PastSynapse | NeuronLayer)
 
 
@@ -43,13 +44,15 @@ def input_axes(edge: Edge) -> int:
         return 1 + len(module.kernel_size)
     if isinstance(module, PastSynapse):
         return 1 + module.step_axes
+
     return 2 if isinstance(module, NeuronLayer) else 1
 
 
 def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
-    """For each place of an input, the number of connections that carry it to an output.
+    """For each position of an input, the number of connections that carry it to an output.
 
-    Padding of a convolution is no input. Neither is the silence before the first step. A delay
+    Padding of a convolution does not count as input, and neither does the silence before the first
+    step. A delay
     between two steps counts as the nearest whole step, as in `eval()`.
 
     Args:
@@ -68,11 +71,13 @@ def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
     """
     module: Any = edge.module
     connections = connections.detach().double().cpu()
+
     if isinstance(module, NeuronLayer):
         delays = torch.ones_like(connections)
         if module.recurrent_delays is not None:
             delays = delays + module.recurrent_delays.delays.detach().cpu()
         return _arriving(connections, delays, shape[0])
+
     if isinstance(module, DelayedSynapse):
         return _arriving(connections, module.delays.detach().cpu(), shape[0])
 
@@ -86,16 +91,19 @@ def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
 
 
 def _arriving(connections: Tensor, delays: Tensor, steps: int) -> Tensor:
-    """Of each input [T, N_in], the connections [N_in, N_out] over which it arrives in time."""
+    """The number of connections [N_in, N_out] by which each input [T, N_in] arrives in time."""
     late = delays.expand_as(connections).round().long()
+
+    # Row d counts the connections with a delay of d steps, for each input.
     by_delay = connections.new_zeros(max(int(late.max()) + 1, steps), len(connections))
     by_delay.scatter_add_(0, late.T, connections.T)
+
     # An input of step t has T - 1 - t steps left.
     return by_delay.cumsum(0)[:steps].flip(0)
 
 
 def _gradient_of_sum(function: Callable[[Tensor], Tensor], shape: Sequence[int]) -> Tensor:
-    """Of a linear function with weights 0 and 1: how many outputs each input is added to."""
+    """The number of outputs to which a linear function of weights 0 and 1 adds each input."""
     with torch.enable_grad():
         x = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
         (gradient,) = torch.autograd.grad(function(x).sum(), x)
@@ -108,6 +116,7 @@ def convolve(module: Any, x: Tensor, weight: Tensor) -> Tensor:
     if not is_transposed:
         convolved: Tensor = module._conv_forward(x, weight, None)
         return convolved
+
     return torch.convolution(
         x,
         weight,

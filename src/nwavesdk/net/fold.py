@@ -33,7 +33,7 @@ _NORMS = (_BatchNorm, SequenceNorm, *_OTHER_NORMS)
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """What `fold` returns.
+    """The result of `fold`.
 
     Attributes:
         net: A copy of the net, in which `nn.Identity` replaces each folded norm. Names of
@@ -67,7 +67,7 @@ def fold(net: nn.Module) -> Folded:
     `SpikingSequential` or an `nn.Sequential`. Synapses of chips have no bias, so they take no norm.
     `Folded.kept` has the reason for every other norm.
 
-    The spikes of LIF neurons are those of `net.eval()` up to the first step in which |z| =
+    The spikes of LIF neurons equal the spikes of `net.eval()` up to the first step in which |z| =
     |u - threshold| of some neuron is at most its
 
         bound[t] = decay · bound[t-1] + 8 · ε · (|v[t-1]| + |x[t]|)
@@ -80,7 +80,8 @@ def fold(net: nn.Module) -> Folded:
         net: Any module, in `eval()`.
 
     Returns:
-        The copy, what was folded, and what was not. Call `prepare_net` on the copy.
+        The copy, and the names of the norms that were folded and that were not. Call `prepare_net`
+        on the copy.
 
     Raises:
         TypeError: If `net` is not a module.
@@ -96,6 +97,7 @@ def fold(net: nn.Module) -> Folded:
     """
     if not isinstance(net, nn.Module):
         raise TypeError(f"fold takes a torch module, got {type(net).__name__}.")
+
     work = copy.deepcopy(net)
     names = {module: name for name, module in work.named_modules()}
     norms = [module for module in names if isinstance(module, _NORMS)]
@@ -103,6 +105,7 @@ def fold(net: nn.Module) -> Folded:
     folder = _Folder(work, names)
     reasons = dict.fromkeys(norms, "its place in the order of the net is unknown")
     folded: dict[str, str] = {}
+
     for chain in _chains(work):
         for position, norm in enumerate(chain):
             if isinstance(norm, _NORMS):
@@ -115,12 +118,14 @@ def fold(net: nn.Module) -> Folded:
     for name in folded:
         parent, _, key = name.rpartition(".")
         work.get_submodule(parent)._modules[key] = nn.Identity().eval()
+
     return Folded(work, folded, {names[norm]: reason for norm, reason in reasons.items()})
 
 
 def _chains(work: nn.Module) -> Iterator[list[nn.Module]]:
     """The modules of each container that runs them in order; inner containers unfold."""
     containers = [module for module in work.modules() if _runs_in_order(module)]
+
     # A container within a block of another kind, as in `Residual`, is a chain by itself.
     unfolded = {module for container in containers for module in container.children()}
     for container in containers:
@@ -139,8 +144,8 @@ class _Folder:
 
     def __init__(self, work: nn.Module, names: Mapping[nn.Module, str]) -> None:
         self.names = names
-        every_place = [module for _, module in work.named_modules(remove_duplicate=False)]
-        self.uses = Counter(every_place)
+        with_duplicates = [module for _, module in work.named_modules(remove_duplicate=False)]
+        self.uses = Counter(with_duplicates)
         self.owners = Counter(
             parameter
             for module in names
@@ -150,7 +155,7 @@ class _Folder:
         self.edges = {edge.module: edge for edge in find_edges(work).edges if not edge.is_recurrent}
 
     def fold(self, chain: list[nn.Module], position: int) -> str:
-        """Fold the norm at that position of a chain; the name of the synapse.
+        """Fold the norm at a position of a chain, and return the name of the synapse.
 
         Raises:
             _KeepError: With the reason, if the norm cannot be folded. Nothing has changed then.
@@ -163,8 +168,10 @@ class _Folder:
         title = module_title(edge.module_name, edge.module)
         self._require_alone(edge.module, title)
         self._require_plain_weight(edge, title)
+
         if edge.profile is not None:
             raise _KeepError(f"{title} is of a chip, and has no bias: train the net without norms")
+
         channels = edge.to_columns(edge.weight).shape[1]
         if len(scale) != channels:
             raise _KeepError(f"it has {len(scale)} channels, and {title} has {channels}")
@@ -174,24 +181,28 @@ class _Folder:
         return edge.module_name
 
     def _synapse_before(self, chain: list[nn.Module], position: int) -> Edge:
-        """The synapse of which the norm at `position` takes the output."""
+        """The synapse whose output the norm at `position` takes."""
         for module in reversed(chain[:position]):
             if isinstance(module, nn.Identity):  # also a norm that was folded
                 continue
             if module in self.edges:
                 return self.edges[module]
+
             title = module_title(self.names[module], module)
             if isinstance(module, NeuronLayer):
                 raise _KeepError(f"it follows neurons, {title}, and not a synapse")
             raise _KeepError(f"{title} is between it and the synapse before it")
+
         raise _KeepError("no synapse is before it in its container")
 
     def _require_alone(self, module: nn.Module, title: str) -> None:
-        """Reject a module that others use, or whose calls others watch."""
+        """Reject a module that is used elsewhere, too, or that has hooks."""
         if self.uses[module] > 1:
             raise _KeepError(f"{title} is used at {self.uses[module]} places of the net")
         if any(self.owners[p] > 1 for p in module._parameters.values() if p is not None):
             raise _KeepError(f"{title} shares a parameter with another module")
+
+        # Hooks of pruning do not count here: `_require_plain_weight` rejects a pruned synapse.
         is_pruned_module = any(is_pruned(module, name) for name in ("weight", "bias"))
         if (module._forward_hooks or module._forward_pre_hooks) and not is_pruned_module:
             raise _KeepError(f"{title} has hooks, which would see other values")
@@ -216,20 +227,25 @@ def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
         raise _KeepError(
             f"{type(norm).__name__} normalizes by the values of each call, which no weight can do"
         )
+
     if norm.training:
         raise _KeepError("it is in train() and has the statistics of each batch: call eval() first")
     if norm.running_mean is None:
         raise _KeepError("it has no running statistics: build it with track_running_stats=True")
 
+    # In float64, so that only the final weight and bias are rounded.
     exact = copy.deepcopy(norm).double()
     with torch.no_grad():
         if isinstance(norm, _BatchNorm):
             mean, variance = exact.running_mean, exact.running_var
             return scale_and_shift(exact, mean, variance, exact.weight, exact.bias)
+
         if not isinstance(norm, StepNorm):
             scale, shift = exact.scale_and_shift(1)
             return scale, shift
+
         scales, shifts = exact.scale_and_shift(norm.max_steps)
+
     if bool((scales != scales[0]).any() or (shifts != shifts[0]).any()):
         raise _KeepError("its factors differ from step to step, and a synapse has one weight")
     return scales[0], shifts[0]
@@ -241,6 +257,7 @@ def _scale_and_shift_charge(edge: Edge, scale: Tensor, shift: Tensor) -> None:
     module: Any = edge.module
     weight = edge.weight
     weight.copy_(edge.from_columns(edge.to_columns(weight.double()) * scale))
+
     if module.bias is None:
         module.bias = nn.Parameter(shift.to(weight.dtype), weight.requires_grad)
     else:

@@ -49,13 +49,17 @@ def run_folded(module: nn.Module, x: Tensor, lengths: Tensor | None) -> tuple[Te
         TypeError: If the module does not return a tensor.
     """
     rows = x.flatten(0, 1)
+
+    # Statistics must not see padding. Without padding, `places` is None as well.
     places = None
     if lengths is not None and reads_batch(module):
         places = valid_places(lengths, x.shape[1])
+
     if places is None:
         y = run_rows(module, rows)
     else:
         y = place_rows(run_rows(module, select_rows(rows, places)), places, len(rows))
+
     y = y.reshape(x.shape[:2] + y.shape[1:])
     return y, y
 
@@ -79,7 +83,7 @@ def require_tensor_output(module: nn.Module, y: object) -> Tensor:
     """
     if not isinstance(y, Tensor):
         raise TypeError(
-            f"{type(module).__name__} in a SpikingSequential must give a tensor, "
+            f"{type(module).__name__} in a SpikingSequential must return a tensor, "
             f"got {type(y).__name__}."
         )
     return y
@@ -98,16 +102,21 @@ def as_module_runs_fastest(module: nn.Module, rows: Tensor) -> Tensor:
     """
     if rows.ndim != 4 or not rows.is_cpu or rows.dtype is not torch.float32:
         return rows
+
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     first = next((inner for inner in module.modules() if isinstance(inner, convolutions)), None)
     if first is None or not torch._C._has_mkldnn:
         return rows
+
+    # torch would reorder a large weight in each call; see the module's text.
     weight = first.weight
     if _MIN_REUSE * weight.numel() > rows.numel() and not is_channels_last(weight, 3):
         return rows.contiguous()
+
+    # Both layouts of one channel are the same in memory. The strides select channels-last.
     if rows.shape[1] == 1:
-        # Both layouts are the same in memory. The strides tell torch which of them is meant.
         return rows.squeeze(1).unsqueeze(-1).movedim(-1, 1)
+
     return rows.contiguous(memory_format=torch.channels_last)
 
 
@@ -116,6 +125,7 @@ def run_on_images(module: nn.Module, rows: Tensor) -> Any:
     pool = {nn.MaxPool2d: max_pool, nn.AvgPool2d: mean_pool}.get(type(module))
     if pool is None or rows.ndim != 4:
         return call_module(module, rows)
+
     window = _plain_window(module)
     is_ours = (
         window is not None
@@ -125,6 +135,7 @@ def run_on_images(module: nn.Module, rows: Tensor) -> Any:
         and is_plain(rows)
         and not is_watched(module)
     )
+
     return pool(rows, *window) if window and is_ours else call_module(module, rows)
 
 
@@ -141,4 +152,5 @@ def _plain_window(module: Any) -> tuple[int, int] | None:
         and stride[0] == stride[1]
         and 1 <= size[0] <= min(stride[0], LARGEST_WINDOW)
     )
+
     return (size[0], stride[0]) if is_plain_pool else None

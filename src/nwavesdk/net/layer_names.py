@@ -1,4 +1,4 @@
-"""What texts and pictures call the layers of a net: their roles, in order of depth."""
+"""Names of the layers of a net in texts and pictures: their roles, in order of depth."""
 
 from collections.abc import Sequence
 
@@ -36,8 +36,10 @@ def module_layer_names(
         >>> module_layer_names(["rnn.0"], has_front_end=False, has_output=False)
         {'rnn.0': 'hidden 1 (rnn.0)'}
     """
+    # A net may consist of the front end alone, which is not an output layer.
     n_after = len(modules) - has_front_end
     after = layer_names(n_after, has_output=has_output and n_after > 0)
     roles = ["front end"] * has_front_end + after
+
     pairs = zip(modules, roles, strict=True)
     return {module: f"{role} ({module})" for module, role in pairs}

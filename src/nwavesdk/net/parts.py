@@ -17,6 +17,7 @@ def split_steps(x: Tensor, steps: int) -> Sequence[Tensor]:
     """`x` [B, T, *features] in parts of `steps` steps; of a list of events, parts are lists."""
     if not is_list(x):
         return torch.split(x, steps, 1)
+
     events, T = x.coalesce(), x.shape[1]
     return [events.narrow_copy(1, first, min(steps, T - first)) for first in range(0, T, steps)]
 
@@ -76,6 +77,7 @@ class ForgottenSequence:
         # A backward pass that was not completed leaves gradients.
         if self.values is None or not bool(self.is_value[steps].all()):
             (y,) = self.node.saved_tensors
+
             # A copy, because the operation that computed it may have saved it as well.
             self.values = y.detach().clone()
             self.is_value.fill_(True)
@@ -85,6 +87,7 @@ class ForgottenSequence:
         """The gradient of the sequence, which is free then."""
         grad = self.values
         assert grad is not None
+
         grad[:, self.is_value] = 0  # Nothing depends on these steps.
         self.values = None
         return grad
@@ -96,7 +99,8 @@ class _Forget(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, sequence: ForgottenSequence) -> Tensor:
         ctx.save_for_backward(y)
-        # Not a reference to each other, which would hold the graph until Python looks for cycles.
+
+        # A weak reference: a cycle would hold the graph until Python's garbage collector runs.
         ctx.sequence = weakref.ref(sequence)
         if sequence.node is None:  # else this is a later run
             sequence.node = ctx
@@ -108,7 +112,7 @@ class _Forget(torch.autograd.Function):
 
 
 class _ReadPart(torch.autograd.Function):
-    """Token -> part. Whatever has read the part is done when its gradient comes."""
+    """Token -> part. When the gradient of a part arrives, its values are not needed any more."""
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, sequence: ForgottenSequence, steps: slice) -> Tensor:  # noqa: ARG004

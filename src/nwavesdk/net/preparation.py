@@ -1,6 +1,6 @@
-"""Who prepares a net for a batch: `prepare_net` and `streaming`; `ChipInstance` holds mismatch.
+"""Preparation of a net for a batch, `prepare_net` and `streaming`, and mismatch, `ChipInstance`.
 
-Calls of nets that were never prepared prepare themselves; see `layers.prepare`.
+A net for which `prepare_net` was never called prepares itself in each call; see `layers.prepare`.
 """
 
 import contextlib
@@ -33,9 +33,9 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
     Args:
         model: Any module; all its submodules are visited.
-        seed: Seed of the draws. They are then the same on every device and in every process: those
-            of `ChipInstance(seed)`. None draws from torch's global generator, or from the
-            `ChipInstance` that is held.
+        seed: Seed of the draws. They are then the same on every device and in every process, and
+            equal the draws of `ChipInstance(seed)`. None draws from torch's global generator, or
+            from the `ChipInstance` that is held.
         keep_state: Keep the current state; only mismatch and effective weights are new.
 
     Raises:
@@ -57,6 +57,7 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
     prepared_modules(model, "prepare_net")
     seed = None if seed is None else seed_number("prepare_net", seed)
     keep_state = switch("prepare_net", "keep_state", keep_state)
+
     modules = self_preparing_modules(model)
     prepare_modules(modules, seed, keep_state)
     for module in modules:
@@ -65,10 +66,10 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
 @contextlib.contextmanager
 def prepared(model: nn.Module, seed: int | None = None) -> Iterator[nn.Module]:
-    """Prepare a net within a `with` block, without a change of who prepares it.
+    """Prepare a net within a `with` block, for functions of this library that run a user's net.
 
     Calls and steps in the block carry the state over. Afterwards, a net on which `prepare_net` was
-    never called prepares itself again. For functions of this library that run a user's net.
+    never called prepares itself again.
 
     Args:
         model: Any module.
@@ -81,6 +82,7 @@ def prepared(model: nn.Module, seed: int | None = None) -> Iterator[nn.Module]:
     explicit = [module for module in modules if module._is_explicit]
     if explicit and len(explicit) < len(modules):
         raise mixed_modes(type(model).__name__, explicit[0])
+
     prepare_modules(modules, seed)
     with hold_prepared(modules):
         yield model
@@ -144,9 +146,9 @@ def detach_state(model: nn.Module) -> None:
 class ChipInstance:
     """One chip of a series, with the same mismatch in every `prepare_net` while it is held.
 
-    What `prepare_net` draws for a module depends on the seed and on the module's position in the
-    net. It does not depend on whether other modules quantize or have mismatch. So two nets of the
-    same structure can be compared on the same chip.
+    The mismatch of a module depends on the seed and on the module's position in the net. It does
+    not depend on whether other modules quantize or have mismatch. So two nets of the same structure
+    can be compared on the same chip.
 
     Args:
         seed: Seed of the draws; None is the ideal chip, without mismatch.

@@ -16,8 +16,8 @@ from nwavesdk.net.calls import replaced
 
 __all__ = ["SpikeRecording", "record", "record_spikes"]
 
-# What runs in place of the method `forward` or `spikes` of a layer: it gets the method, the layer
-# and the charge; it returns what the method would return, and what is recorded of the call.
+# A function that replaces the method `forward` or `spikes` of a layer. It gets the method, the
+# layer and the charge. It returns the output of the method and the record of the call.
 LayerCall = Callable[[Callable[..., Any], NeuronLayer, Tensor], tuple[Any, Any]]
 
 
@@ -39,8 +39,8 @@ def record(
         charges: Whether to hold the input charge of each layer (`Record.cur`).
         lengths: Number of steps of each recording, int64 [B], or None. A model that gets lengths
             must take them as `model(x, lengths)`; the recording and its records hold them.
-        cut: Whether the graph ends at each layer: spikes and membranes are then its leaves, and the
-            gradient of a charge goes back to those of the layers that it comes from.
+        cut: Whether the graph ends at each layer. Spikes and membranes are then leaves, and the
+            gradient of a charge goes back to the spikes and membranes of the layers before it.
 
     Raises:
         TypeError: If `model` is not a module, or returns something else.
@@ -63,6 +63,7 @@ def record(
     def call(method: Any, layer: NeuronLayer, cur: Tensor) -> tuple[Any, Record]:
         record = layer.record(cur, charges)
         record = record.cut() if cut else record
+
         is_forward = method is type(layer).forward
         return (record.spk, record.mem) if is_forward else record.spk, record
 
@@ -76,10 +77,10 @@ class SpikeRecording:
     """The spikes of one pass of a net.
 
     Attributes:
-        spk: What the net returns as spikes.
-        mem: What the net returns as membrane.
-        spiking: Spikes of each layer that is no read-out, `[B, T, *features]`, by its name in the
-            net; with gradient.
+        spk: The spikes that the net returns.
+        mem: The membranes that the net returns.
+        spiking: Spikes of each layer that is not a read-out, `[B, T, *features]`, by its name in
+            the net; with gradient.
         lengths: Number of steps of each recording, int64 [B]; None if there is no padding.
     """
 
@@ -90,7 +91,7 @@ class SpikeRecording:
 
     @property
     def hidden(self) -> list[str]:
-        """The names of all layers that spike, but for one that is the output of the net."""
+        """The names of all layers that spike, except for the output layer of the net."""
         return [name for name, spk in self.spiking.items() if spk is not self.spk]
 
     def rates(self) -> dict[str, Tensor]:
@@ -99,10 +100,10 @@ class SpikeRecording:
 
 
 def record_spikes(model: nn.Module, x: Tensor, lengths: Tensor | None = None) -> SpikeRecording:
-    """Run one pass of a prepared net and keep the spikes of its layers.
+    """Run one pass of a prepared net and record the spikes of its layers.
 
-    The pass takes no longer than one without a record. `record` also keeps states, so its layers
-    compute membranes that nothing in the net reads.
+    The pass takes no longer than one without a record. `record` also records states, so its
+    layers compute membranes that nothing in the net reads.
 
     Args:
         model: Any module; it returns `spk, mem` or a tensor.
@@ -130,24 +131,27 @@ def _run_with(
     x: Tensor,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """One pass in which `call` runs each neuron layer: spikes, membranes, and what it records."""
+    """Spikes, membranes and records of one pass in which `call` runs each neuron layer."""
     parts: dict[str, list[Any]] = {}
     are_steps: dict[str, bool] = {}
 
     def run(name: str, layer: NeuronLayer, method: Any, cur: Tensor) -> Any:
         output, part = call(method, layer, cur)
+
         if part is not None:
             parts.setdefault(name, []).append(part)
             are_steps[name] = are_steps.get(name, True) and cur.ndim < len(layer.features) + 2
         return output
 
     spk, mem = _run_replaced(run, model, x, lengths)
+
     for name, calls in parts.items():
         if len(calls) > 1 and not are_steps[name]:
             raise RuntimeError(
                 f"record: layer {name!r} got a sequence {len(calls)} times in one pass, expected "
-                "once: use one layer for each, or call it step by step."
+                "once: use one layer for each sequence, or call it step by step."
             )
+
     joined = {n: calls[0] if len(calls) == 1 else join_steps(calls) for n, calls in parts.items()}
     return spk, mem, joined
 
@@ -157,6 +161,7 @@ def _run_replaced(
 ) -> tuple[Tensor, Tensor]:
     """One pass in which `run` runs each neuron layer, and nothing is checkpointed."""
     restorers = [module.state_restorer() for module in prepared_modules(model, "record")]
+
     changes: list[tuple[nn.Module, str, Any]] = []
     for name, module in model.named_modules():
         if isinstance(module, NeuronLayer):

@@ -19,7 +19,7 @@ from nwavesdk.net.sizes import require_matching_sizes
 
 __all__ = ["SpikingSequential", "in_order", "takes_held"]
 
-# Modules whose output in a step depends on the input in this step alone, and on no chance.
+# Deterministic modules whose output in a step depends on the input in this step alone.
 # Subclasses may do more, and torch's convolutions take two batches for one that lacks channels.
 _TIMELESS = {nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, LIFSynapse}
 
@@ -41,8 +41,7 @@ class SpikingSequential(Container, nn.Sequential):
     A user's module that has modules of this library in it takes the whole sequence, too, and
     returns a tensor or `spk, mem`. Containers nest.
 
-    What the net returns in padding is not defined, and so is the state that an ended recording
-    leaves.
+    The output in padding is not defined, and neither is the state of a recording after its end.
 
     Args:
         modules: The modules, in the order in which they run.
@@ -55,7 +54,7 @@ class SpikingSequential(Container, nn.Sequential):
             runs in one piece. In `train()`, batch norms have the statistics of the whole sequence,
             each batch counts once, and the spikes of layers stay in memory, a byte each.
         time_first: Whether sequences are [T, B, *features], as input and as output. Modules see
-            [B, T, *features], so a container within another one does not take it.
+            [B, T, *features], so a container within another container does not take it.
 
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net with flat layers.
@@ -99,6 +98,7 @@ class SpikingSequential(Container, nn.Sequential):
             is_dict = isinstance(module, OrderedDict) and len(modules) == 1
             if not isinstance(module, nn.Module) and not is_dict:
                 raise TypeError(f"SpikingSequential takes torch modules, got {shown(module)}.")
+
         super().__init__(*modules)
         self.time_first = switch("SpikingSequential", "time_first", time_first)
         self.checkpoint = (
@@ -121,10 +121,12 @@ class SpikingSequential(Container, nn.Sequential):
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         if self.checkpoint is None or not run.is_sequence(x) or not torch.is_grad_enabled():
             return self._run_modules(x, run)
+
         if torch.compiler.is_compiling():
             torch._dynamo.graph_break(
                 "SpikingSequential(checkpoint=...) is compiled in parts: no fullgraph=True"
             )
+
         modules = [module for _, module in in_order(self, _has_norm_inside)]
         return run_in_chunks(self, modules, _run_piece, x, run.lengths, self.checkpoint)
 
@@ -135,7 +137,7 @@ class SpikingSequential(Container, nn.Sequential):
 def in_order(
     container: nn.Module, unfolds: Callable[[nn.Module], bool]
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Names and modules of a container; inner ones unfold if `unfolds` says so."""
+    """Names and modules of a container; inner containers for which `unfolds` is true unfold."""
     for name, module in container._modules.items():
         if module is not None and unfolds(module):
             for inner_name, inner in in_order(module, unfolds):
@@ -145,7 +147,7 @@ def in_order(
 
 
 def _has_norm_inside(module: nn.Module) -> bool:
-    """Whether a norm in a nested net reads the whole sequence, and nobody watches the net."""
+    """Whether a norm in a nested net reads the whole sequence, and no hook watches the net."""
     is_net = isinstance(module, SpikingSequential) and not is_watched(module)
     return is_net and reads_batch(module)
 
@@ -172,9 +174,11 @@ def _run_in_order(
         try:
             y, _ = _run_each(modules[:n_once], x[:, :1], run, is_last=False)
         except (RuntimeError, TypeError, ValueError):
-            n_once = 0  # an error with the shape that was given
+            # All steps run below, and raise the error again with the shape of the user's input.
+            n_once = 0
         else:
             x = _repeat(y, x.shape[1])
+
     return _run_each(modules, x, run, n_done=n_once, is_last=is_last)
 
 
@@ -193,24 +197,27 @@ def _run_each(
             if i and first is not None:
                 require_matching_sizes(modules[i - 1], first, x, error)
             raise
+
         x = y
+
     return x, mem
 
 
 def _count_once(modules: Sequence[nn.Module], x: Tensor, run: Pass) -> int:
-    """How many modules at the front run once, because one input is held for all steps.
+    """The number of modules at the front that run once, because one input is held for all steps.
 
-    0 if the input needs a gradient: each step has its own.
+    0 if the input needs a gradient, because each step has its own gradient.
     """
     if not run.is_sequence(x) or x.shape[1] < 2 or x.stride(1) != 0:
         return 0
     if x.requires_grad or not is_plain(x):
         return 0
+
     return next((i for i, module in enumerate(modules) if not _is_timeless(module)), len(modules))
 
 
 def _is_timeless(module: nn.Module) -> bool:
-    """Whether equal steps have equal outputs, and nobody watches the module."""
+    """Whether equal steps have equal outputs, and no hook watches the module."""
     is_one_tap = type(module) is TemporalConv and module.taps == 1
     is_replaced = is_watched(module) or "forward" in vars(module)
     return (type(module) in _TIMELESS or is_one_tap) and not is_replaced

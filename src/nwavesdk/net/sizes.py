@@ -1,4 +1,4 @@
-"""Sizes of modules: what they take and give, for `print` and for errors."""
+"""Sizes of modules: shapes of their inputs and outputs, for `print` and for errors."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ def describe_module(name: str, module: nn.Module | None, *, is_container: bool) 
     text = f"({name}): {module!r}"
     if module is None or is_container:
         return text
+
     features = _features(module)
     notes = [str(list(features[1]))] if features else []
     notes += [count_parameters(module)] if next(module.parameters(), None) is not None else []
@@ -24,7 +25,7 @@ def describe_module(name: str, module: nn.Module | None, *, is_container: bool) 
 
 
 def count_parameters(module: nn.Module) -> str:
-    """How many numbers a module learns, as text."""
+    """The number of parameters of a module, as text."""
     count = sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter))
     return f"{count:,} parameter{'' if count == 1 else 's'}"
 
@@ -43,7 +44,7 @@ def _features(module: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]] | No
 def require_matching_sizes(
     before: nn.Module, module: nn.Module, x: Tensor, error: Exception
 ) -> None:
-    """Name both modules if the output of one does not fit the next one, which has raised `error`.
+    """Name both modules if `module` raised `error` because the output `x` of `before` does not fit.
 
     Raises:
         ValueError: If the sizes do not match.
@@ -51,27 +52,30 @@ def require_matching_sizes(
     wanted = _unmet_size(module, x)
     if wanted is None:
         return
+
     raise ValueError(
-        f"{_title(module)} takes {wanted}, but {_title(before)} before it gives "
+        f"{_title(module)} takes {wanted}, but {_title(before)} before it returns "
         f"{list(x.shape[2:] or x.shape[1:])}: the sizes of consecutive layers must match."
     ) from error
 
 
 def _unmet_size(module: nn.Module, x: Tensor) -> str | None:
-    """What the module takes instead of `x`, as text; None if it fits, or is unknown."""
+    """The size that the module takes, as text; None if `x` fits, or if the size is unknown."""
     features = _features(module)
     if features is not None:
         expected = features[0]
         fits = tuple(x.shape[x.ndim - len(expected) :]) == expected
         return None if fits else str(list(expected))
+
     if isinstance(module, _ConvNd):
         channels: Any = module.in_channels
         axes = len(module.kernel_size) + 1
         fits = x.ndim >= axes and x.shape[-axes] == channels
     else:
         channels = getattr(module, "num_features", None)
-        # Of a sequence, or of one step.
+        # The channels of a sequence are axis 2, and of one step axis 1.
         fits = type(channels) is not int or channels in x.shape[1:3]
+
     return None if fits else f"{channels} channels"
 
 

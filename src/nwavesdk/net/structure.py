@@ -18,13 +18,13 @@ class Residual(Container):
     """Modules in order, and a shortcut past them: `y = body(x) + shortcut(x)`.
 
     Spikes of the body and of the input add up, so a neuron that follows gets 0, 1 or 2 of them.
-    The sum keeps gradients alive in deep nets, because the shortcut has none of the surrogate in
-    it.
+    Gradients do not vanish in deep nets, because a gradient through the shortcut passes no
+    surrogate.
 
     Args:
         modules: The body; it runs as a `SpikingSequential`.
-        shortcut: What the input passes on its way around the body, where the shapes differ; None
-            leaves it unchanged.
+        shortcut: A module that brings the input to the shape of the body's output. If None, the
+            input is added unchanged.
 
     Shape:
         `x` as `SpikingSequential`. Returns the sum twice: it has no membrane.
@@ -52,16 +52,19 @@ class Residual(Container):
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         y, _ = run_module(self.body, x, run, is_last=False)
+
         skipped = x
         if self.shortcut is not None:
             skipped, _ = run_module(self.shortcut, x, run, is_last=False)
+
         if y.shape != skipped.shape:
             raise ValueError(
                 f"Residual adds the output of its body, of shape {list(y.shape)}, and "
-                f"{'its input' if self.shortcut is None else 'that of its shortcut'}, of shape "
-                f"{list(skipped.shape)}: they must be equal; give a shortcut, such as a synapse, "
-                "that makes them so."
+                f"{'its input' if self.shortcut is None else 'the output of its shortcut'}, of "
+                f"shape {list(skipped.shape)}, expected equal shapes: pass a shortcut with the "
+                "output shape of the body, such as a synapse."
             )
+
         y = y + skipped
         return y, y
 
@@ -71,8 +74,8 @@ class Branches(Container):
 
     Args:
         modules: The branches; each may be a `SpikingSequential`.
-        join: `"concatenate"` joins the outputs along their first feature dimension, which is that
-            of channels; `"add"` adds them.
+        join: `"concatenate"` joins the outputs along the channels, their first feature dimension;
+            `"add"` adds them.
 
     Shape:
         `x` as `SpikingSequential`. Returns the joined outputs twice: they have no membrane.
@@ -93,17 +96,19 @@ class Branches(Container):
         super().__init__()
         if not modules:
             raise ValueError("Branches takes at least one module, got none.")
+
         self.join = choice("Branches", "join", join, ("concatenate", "add"))
         for i, module in enumerate(modules):
             _require_module("Branches", f"branch {i}", module)
             self.add_module(str(i), module)
 
     def _first_module(self) -> nn.Module | None:
-        """A convolution that gets the input, which decides what its dimensions are."""
+        """A convolution that gets the input, because it determines the dimensions."""
         for branch in self._modules.values():
             first = branch._first_module() if isinstance(branch, Container) else branch
             if isinstance(first, _ConvNd):
                 return first
+
         return None
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
@@ -140,8 +145,8 @@ class Repeat(SpikingSequential):
         checkpoint: See `SpikingSequential`.
 
     Raises:
-        TypeError: If `build` is not a function that returns a torch module, or returns the same one
-            twice.
+        TypeError: If `build` is not a function that returns a torch module, or returns the
+            same module twice.
         ValueError: If `times` is not a whole number above 0.
 
     Example:
@@ -157,15 +162,17 @@ class Repeat(SpikingSequential):
         times = whole_number("Repeat", "times", times)
         if isinstance(build, nn.Module) or not callable(build):
             raise TypeError(
-                f"Repeat takes a function that makes a block, got {shown(build)}: give "
+                f"Repeat takes a function that makes a block, got {shown(build)}: pass "
                 "lambda: SpikingSequential(...), so that each block has its own weights."
             )
+
         blocks = [build() for _ in range(times)]
         if len({id(block) for block in blocks}) < times:
             raise TypeError(
                 "Repeat: build() returned the same module twice, expected a new one each time: "
                 "make the block within the function."
             )
+
         super().__init__(*blocks, checkpoint=checkpoint)
 
 
@@ -226,9 +233,11 @@ class Feedback(Container):
         one_step = Pass(None, True, run.restorers)
         if not run.is_sequence(x):
             return self._run_step(x, one_step)
+
         outputs = [self._run_step(x[:, t], one_step) for t in range(x.shape[1])]
         if not outputs:
             raise ValueError("Feedback takes sequences of at least one step, got none.")
+
         spk = torch.stack([s for s, _ in outputs], 1)
         is_one = all(s is m for s, m in outputs)
         return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
@@ -237,12 +246,14 @@ class Feedback(Container):
         y = self.memory.read()
         if y is not None and self.feedback is not None:
             y, _ = run_module(self.feedback, y, run, is_last=False)
+
         if y is not None and y.shape != x.shape:
             raise ValueError(
-                f"Feedback: what comes back has the shape {list(y.shape)}, the input of a step "
-                f"{list(x.shape)}: the feedback must give the shape of the input; if the batch "
+                f"Feedback: the output of the feedback has the shape {list(y.shape)}, the input of "
+                f"a step {list(x.shape)}, expected equal shapes: change the feedback; if the batch "
                 "changed, call prepare_net(model)."
             )
+
         spk, mem = run_module(self.body, x if y is None else x + y, run, is_last=True)
         self.memory.load_state_tensors([spk])
         return spk, mem

@@ -1,4 +1,4 @@
-"""What drives what in a net: by the order of its modules, or as one pass of a copy shows it."""
+"""The wiring of a net, by the order of its modules, or as one pass of a copy shows it."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(eq=False)
 class Wiring:
-    """What drives what, by names of modules.
+    """The neuron layers that drive each synapse and that it drives, by names of modules.
 
     Attributes:
         order: Synapses and neuron layers, as keys, in the order in which they run; empty if it is
@@ -52,6 +52,7 @@ def has_weight(module: nn.Module, key: str) -> bool:
     # A parametrized weight is not read, because that would compute it.
     if is_parametrized(module, key):
         return True
+
     weight = getattr(module, key, None)
     return isinstance(weight, Tensor) and not is_lazy(weight)
 
@@ -60,18 +61,19 @@ def is_synapse(module: nn.Module) -> bool:
     """Whether a module is a synapse or front end, a linear layer, or a convolution of torch."""
     if isinstance(module, NeuronLayer) or not has_weight(module, "weight"):
         return False
-    # Norms are prepared and have a weight, too.
+
+    # Norms are prepared and have a weight, too, but no effective weight.
     is_ours = isinstance(module, Prepared) and hasattr(module, "effective_weight")
     return is_ours or isinstance(module, nn.Linear | _ConvNd)
 
 
 def module_title(name: str, module: nn.Module) -> str:
-    """A module of a net, as error messages name it."""
+    """The class and name of a module of a net, for error messages."""
     return f"{type(module).__name__} {name!r}" if name else type(module).__name__
 
 
 class _Signal(NamedTuple):
-    """What a tensor between two modules is made of, by names.
+    """The origin of a tensor between two modules, by names.
 
     Attributes:
         layers: Neuron layers whose spikes are in it.
@@ -82,7 +84,7 @@ class _Signal(NamedTuple):
     synapses: tuple[str, ...] = ()
 
     def joined(self, other: "_Signal") -> "_Signal":
-        """The signal that is added to the other one, or concatenated with it."""
+        """The origin of the sum or the concatenation of two signals."""
         return _Signal(
             tuple(dict.fromkeys(self.layers + other.layers)),
             tuple(dict.fromkeys(self.synapses + other.synapses)),
@@ -90,12 +92,14 @@ class _Signal(NamedTuple):
 
 
 def wiring_by_structure(model: nn.Module) -> Wiring:
-    """The wiring within each container of ours, also of those within modules of the user."""
+    """The wiring within each container of `nwavesdk.net`, also inside of modules of the user."""
     wiring = Wiring()
     followed: set[nn.Module] = set()
     for name, net in model.named_modules():
         if isinstance(net, Container) and net not in followed:
             _follow(net, name, _Signal(), wiring, followed)
+
+    # The order of the containers in another module is unknown.
     if not isinstance(model, Container):
         wiring.order.clear()
     return wiring
@@ -104,34 +108,41 @@ def wiring_by_structure(model: nn.Module) -> Wiring:
 def _follow(
     module: nn.Module, name: str, given: _Signal, wiring: Wiring, followed: set[nn.Module]
 ) -> _Signal:
-    """Add the wiring of a module that gets the signal `given`; return the signal that it gives."""
+    """Add the wiring of a module with the input `given`, and return its output."""
     follow = partial(_follow, wiring=wiring, followed=followed)
     prefix = f"{name}." if name else ""
     followed.add(module)
+
     if isinstance(module, NeuronLayer) or is_synapse(module):
         return _follow_weight(module, name, given, wiring)
+
     if isinstance(module, SpikingSequential):
         for key, child in module._modules.items():
             if child is None:
                 continue
             given = follow(child, prefix + key, given)
         return given
+
     if isinstance(module, Residual):
         body = follow(module.body, f"{prefix}body", given)
         if module.shortcut is not None:
             given = follow(module.shortcut, f"{prefix}shortcut", given)
         return body.joined(given)
+
     if isinstance(module, Branches):
         outputs = [follow(child, prefix + key, given) for key, child in module.named_children()]
         return reduce(_Signal.joined, outputs)
+
     if isinstance(module, Feedback):
         output = follow(module.body, f"{prefix}body", given)
         if module.feedback is not None:
             output = follow(module.feedback, f"{prefix}feedback", output)
-        # The second time with what comes back.
+
+        # The second time with the output of the feedback added to the input.
         return follow(module.body, f"{prefix}body", given.joined(output))
+
+    # In a module of the user with weights inside, the wiring is unknown.
     has_weights = any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules())
-    # In a module of the user with weights inside, it is unknown what drives what.
     return _Signal() if has_weights else given
 
 
@@ -141,7 +152,8 @@ def _follow_weight(module: nn.Module, name: str, given: _Signal, wiring: Wiring)
     if isinstance(module, NeuronLayer):
         wiring.targets |= dict.fromkeys(given.synapses, name)
         return _Signal(layers=(name,))
-    # Charge that reaches a synapse drives no layer, and what comes in is not spikes alone.
+
+    # With charge in the input, spikes are not its only source, and that charge drives no layer.
     wiring.sources[name] = () if given.synapses else given.layers
     return _Signal(synapses=(name,))
 
@@ -151,6 +163,7 @@ def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
     work = copy_module(model)
     names = {module: name for name, module in work.named_modules()}
     wiring = Wiring()
+
     # Tensors by storage; they are held until the end, so that no other tensor gets their storage.
     charges: dict[int, tuple[str, Tensor]] = {}
     spikes: dict[int, tuple[str, Tensor]] = {}
@@ -158,15 +171,18 @@ def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
     def on_synapse(synapse: nn.Module, received: Tensor, charge: Tensor) -> None:
         name = names[synapse]
         wiring.order.setdefault(name)
+
         source = _sender(spikes, received)
         if source is not None:
             wiring.sources[name] = (source,)
+
         charges[_storage(charge)] = name, charge
 
     def on_layer(layer: NeuronLayer, charge: Tensor, fired: Tensor) -> None:
         name = names[layer]
         wiring.order.setdefault(name)
         spikes[_storage(fired)] = name, fired
+
         synapse = _sender(charges, charge)
         if synapse is not None and wiring.targets.setdefault(synapse, name) != name:
             first = wiring.targets[synapse]

@@ -1,4 +1,4 @@
-"""What acts next to an optimizer: annealing of signs and surrogates, and weight decay."""
+"""Schedules and groups next to an optimizer: annealing of signs and surrogates, weight decay."""
 
 from nwavesdk.optim.decay import weight_decay_groups
 from nwavesdk.optim.sign_annealing import SignAnnealing

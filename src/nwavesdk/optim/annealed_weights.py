@@ -19,7 +19,7 @@ from nwavesdk.net.edges import find_edges
 __all__ = ["AnnealedWeight", "SignedBlocks", "annealed_weights", "attach"]
 
 
-# |alpha · s| at the start of a block whose weights nearly agree; tanh of it is 0.96.
+# |alpha · s| at the start of a block whose weights nearly agree: tanh(2) = 0.96.
 _FIRMNESS = 2.0
 # Smallest |alpha · s| at the start. At 0 a block would have no weights, and no gradient for m.
 _MIN_SIGN = 0.2
@@ -33,7 +33,7 @@ class SignedBlocks(nn.Module):
 
         W = tanh(alpha · s) · limit · sigmoid(m)
 
-    s has the shape of `nwavesdk.chip.signs.block_sums`, m that of the weight, [N_in, N_out].
+    s has the shape of `nwavesdk.chip.signs.block_sums`, m the shape of the weight, [N_in, N_out].
 
     Args:
         shape: Shape of the weight, [N_in, N_out].
@@ -73,16 +73,19 @@ class SignedBlocks(nn.Module):
         needed. In any other block all weights get the block's sign, and magnitudes are cut off at
         limit · tanh(alpha |s|). Magnitudes stay a thousandth away from the ends of their range.
         """
+        # `balance`: from -1 to 1, where all weights of a block have one sign.
         positive = block_sums(weight.clamp(min=0), self.block, self.axis)
         negative = block_sums((-weight).clamp(min=0), self.block, self.axis)
         mass = positive + negative
         balance = torch.where(mass == 0, mass, (positive - negative) / mass)
         size = (_FIRMNESS * balance.abs()).clamp(min=_MIN_SIGN) / self.alpha
+
         # Where a block agrees, its largest weight w needs tanh(alpha |s|) >= √(|w| / limit).
         share = (weight.abs() / self.limit).clamp(max=1 - _EDGE)
         needed = torch.atanh(block_peaks(share, self.block, self.axis).sqrt()) / self.alpha
         agrees = (positive == 0) | (negative == 0)
         size = torch.where(agrees, torch.maximum(size, needed), size)
+
         reach = self._spread(torch.tanh(self.alpha * size))
         magnitude = torch.logit((share / reach).clamp(_EDGE, 1 - _EDGE / 2))
         return torch.where(balance < 0, -size, size), magnitude
@@ -95,6 +98,7 @@ class SignedBlocks(nn.Module):
         """
         if alpha == self.alpha:
             return
+
         weight = self(sign, magnitude)
         self.alpha = alpha
         reach = self._spread(torch.tanh(alpha * sign.abs())) * self.limit
@@ -142,11 +146,12 @@ class AnnealedWeight:
     def detach(self) -> None:
         """Replace it by a plain parameter with decided signs.
 
-        The class of the module and the order of its parameters are then those before `attach`.
+        The module has its class and the order of its parameters from before `attach` again.
         """
         module: Any = self.module
         weight = self.signed.decided_weight(self.sign, self.magnitude)
         plain_class = parametrize.type_before_parametrizations(module)
+
         del module.parametrizations[self.key]
         if len(module.parametrizations):
             delattr(type(module), self.key)
@@ -155,6 +160,7 @@ class AnnealedWeight:
             # copies of the module share.
             del module.parametrizations
             module.__class__ = plain_class
+
         module.register_parameter(self.key, nn.Parameter(weight, self.magnitude.requires_grad))
         for name in self.signed.order:
             if name in module._parameters:
@@ -178,6 +184,8 @@ def attach(module: nn.Module, key: str, signed: SignedBlocks) -> None:
     attached = next(annealed_weights(module), None)
     signed.order = tuple(module._parameters) if attached is None else attached.signed.order
     parametrize.register_parametrization(module, key, signed)
+
+    # The parametrized module has a class of its own, so other modules keep their methods.
     cls: Any = type(module)
     plain: Any = parametrize.type_before_parametrizations(module)
 
@@ -204,12 +212,13 @@ def _part_names(prefix: str, key: str) -> tuple[str, str]:
 
 
 def _weights_of(module: nn.Module) -> list[AnnealedWeight]:
-    """The annealed weights of the module itself, without those of its submodules."""
+    """The annealed weights of the module itself, without the weights of its submodules."""
     return [weight for weight in annealed_weights(module) if weight.module is module]
 
 
 def _join_parts(module: nn.Module, state: Any, prefix: str, keep_vars: bool) -> None:
     """Replace s and m by weights, in a state dict that is saved."""
+    # The entries of the module are taken out, and put back in the order of a plain module.
     entries = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
     first: dict[str, Tensor] = {}
     for annealed in _weights_of(module):
@@ -220,6 +229,7 @@ def _join_parts(module: nn.Module, state: Any, prefix: str, keep_vars: bool) -> 
         names = [prefix + name for name in annealed.signed.order]
         first = {name: entries[name] for name in names if name in entries}
     state.update(first | entries)
+
     for name in list(getattr(state, "_metadata", {})):
         if name.startswith(f"{prefix}parametrizations"):
             del state._metadata[name]

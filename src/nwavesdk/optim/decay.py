@@ -13,9 +13,9 @@ __all__ = ["weight_decay_groups"]
 def weight_decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split the parameters of a net into those that weight decay acts on and all others.
 
-    The weights that `find_edges` lists decay: those of synapses, linear layers and convolutions,
+    The weights that `find_edges` lists decay: weights of synapses, linear layers and convolutions,
     also transposed ones, and recurrent weights. All other parameters do not: biases, constants of
-    neurons, delays, scales and shifts of norms, and what modules of other kinds have. Decay would
+    neurons, delays, scales and shifts of norms, and parameters of other modules. Decay would
     pull a time constant, which is stored as its logarithm, to 1 s, a delay to 0, and the scale of a
     norm to silence. Where a parameter belongs to a weight and to another module, it decays.
 
@@ -24,8 +24,8 @@ def weight_decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, A
         weight_decay: Weight decay of the weights, 0 or more.
 
     Returns:
-        Groups for any optimizer of torch, first that of the weights. Each parameter of the net is
-        in one of them, once; a group without parameters is left out.
+        Groups for any optimizer of torch, first the weights. Each parameter of the net is in
+        exactly one group; a group without parameters is omitted.
 
     Raises:
         TypeError: If `net` is not a module.
@@ -42,6 +42,7 @@ def weight_decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, A
         >>> optimizer = torch.optim.AdamW(groups, lr=5e-3)
     """
     decay = finite_number("weight_decay_groups", "weight_decay", weight_decay, least=0)
+
     edges = find_edges(net).edges
     decaying = {id(weight) for edge in edges for weight in edge.trained_parameters().values()}
     groups: list[dict[str, Any]] = [

@@ -33,14 +33,14 @@ class SignAnnealing:
     documents the ends of the schedule, but neither its form nor a formula: both are ours.
 
     Build it after the weights are initialized and before the optimizer: it replaces the parameters
-    `weight` and `recurrent_weights` of synapses, linear layers and neuron layers by s and m (not
-    those of front ends). Call `step`, then `prepare_net`, then the pass. At the start alpha · s is
-    2 Σw / Σ|w| of the block, and weights keep their magnitudes as far as tanh(alpha · |s|) · limit
-    allows. From then on all weights of a block have one sign.
+    `weight` and `recurrent_weights` of synapses, linear layers and neuron layers by s and m, but
+    not the weights of front ends. Call `step`, then `prepare_net`, then the pass. At the start
+    alpha · s is 2 Σw / Σ|w| of the block, and weights keep their magnitudes as far as
+    tanh(alpha · |s|) · limit allows. From then on all weights of a block have one sign.
 
     `net.state_dict()` has the keys of a plain net and the weights that act, and loads such states.
-    `state_dict()` of the annealing has what else a resumed run needs. Load the net first, then the
-    annealing, then the optimizer. A `copy.deepcopy` of the net is annealed too. torch rejects
+    `state_dict()` of the annealing has the rest that a resumed run needs. Load the net first, then
+    the annealing, then the optimizer. A `copy.deepcopy` of the net is annealed too. torch rejects
     `pickle` and `torch.save` of a whole net until `finish` is called. If you call a layer step by
     step, wrap the loop in `torch.nn.utils.parametrize.cached()`: otherwise each call computes W.
 
@@ -49,10 +49,10 @@ class SignAnnealing:
         total_epochs: The last epoch.
         alpha_start: Value of alpha in epoch 1 and before.
         alpha_end: Value of alpha in the last epoch.
-        block: Number of weights that share a sign. None takes that of each module's chip, or 5.
-        axis: `"inputs"` or `"outputs"`, see `nwavesdk.chip.signs`. None takes that of each
+        block: Number of weights that share a sign. If None, the number of each module's chip, or 5.
+        axis: `"inputs"` or `"outputs"`, see `nwavesdk.chip.signs`. If None, the axis of each
             module's chip, or `"inputs"`.
-        limit: Largest magnitude. None takes that of each module's chip, or 0.9.
+        limit: Largest magnitude. If None, the limit of each module's chip, or 0.9.
 
     Attributes:
         epoch: The epoch of the last `step`, 0 before the first.
@@ -97,17 +97,22 @@ class SignAnnealing:
                 f"{owner}: alpha_end must not be below alpha_start, got {alpha_end} and "
                 f"{alpha_start}."
             )
+
         block = None if block is None else whole_number(owner, "block", block)
         axis = None if axis is None else choice(owner, "axis", axis, ["inputs", "outputs"])
         limit = None if limit is None else positive_number(owner, "limit", limit, "weight")
         edges = _edges_to_anneal(net)
+
         self.epoch = 0
         self.alpha = self.alpha_start
         self._finished = False
         self._net = net
+
+        # Optimizers that hold a replaced weight are rejected as long as this object lives.
         guard = _guard_replaced([getattr(edge.module, edge.key) for edge in edges])
         self._unguard = weakref.finalize(self, guard.remove)
         self._unguard.atexit = False
+
         for edge in edges:
             attach(edge.module, edge.key, _signed_blocks(edge, block, axis, limit, self.alpha))
 
@@ -129,6 +134,7 @@ class SignAnnealing:
                 f"SignAnnealing.step: this {type(net).__name__} does not have the weights that it "
                 "was built for: pass the same net."
             )
+
         progress = 1.0 if self.total_epochs == 1 else (epoch - 1) / (self.total_epochs - 1)
         alpha = self.alpha_start ** (1 - progress) * self.alpha_end**progress
         for annealed in annealed_weights(self._net):
@@ -157,6 +163,8 @@ class SignAnnealing:
                 f"SignAnnealing.finish: {type(target).__name__} has no annealed weights: pass the "
                 "net of the constructor, or a deep copy of it."
             )
+
+        # A finished copy leaves this annealing and its net as they are.
         if self._contains_annealed_net(target):
             self._unguard()
             self._finished = True
@@ -193,8 +201,9 @@ class SignAnnealing:
         if saved_schedule != schedule:
             raise ValueError(
                 f"SignAnnealing: the state is of the schedule {saved_schedule}, this one is "
-                f"{schedule}: build it with the arguments of the saved one."
+                f"{schedule}: build it with the arguments of the saved annealing."
             )
+
         annealed = {weight.name: weight for weight in annealed_weights(self._net)}
         saved = state.get("weights", {})
         saved_shapes = {name: _shapes(**parts) for name, parts in saved.items()}
@@ -204,6 +213,7 @@ class SignAnnealing:
                 f"SignAnnealing: the state is of the weights {saved_shapes}, the net has {shapes}: "
                 "build the net of the saved state."
             )
+
         with torch.no_grad():
             for name, weight in annealed.items():
                 weight.sign.copy_(saved[name]["sign"])
@@ -241,19 +251,22 @@ def _edges_to_anneal(net: nn.Module) -> list[Edge]:
     for edge in edges:
         if parametrize.is_parametrized(edge.module, edge.key):
             raise RuntimeError(
-                f"SignAnnealing: {edge.name} is already parametrized: before a new one, call "
+                f"SignAnnealing: {edge.name} is already parametrized: before you build it, call "
                 "finish() of the SignAnnealing that holds it, or remove the parametrization."
             )
+
         if is_pruned(edge.module, edge.key):
             raise RuntimeError(
                 f"SignAnnealing: {edge.name} is pruned, and annealed weights are never 0: make the "
                 "mask permanent by torch.nn.utils.prune.remove, or prune after finish()."
             )
+
+        # A parameter that two modules share would be split into s and m twice.
         other = first.setdefault(id(edge.weight), edge.name)
         if other != edge.name:
             raise ValueError(
                 f"SignAnnealing: {other} and {edge.name} are one parameter, which cannot be "
-                "annealed: give each module its own parameter."
+                "annealed: build each module with its own parameter."
             )
     return edges
 
@@ -267,6 +280,7 @@ def _signed_blocks(
     if edge.output_axis == 0:
         # nn.Linear has [N_out, N_in], where the blocks lie the other way.
         axis = "outputs" if axis == "inputs" else "inputs"
+
     return SignedBlocks(
         tuple(edge.weight.shape),
         block or (_BLOCK if chip is None else chip.count("sign_block")),
@@ -279,8 +293,8 @@ def _signed_blocks(
 def _guard_replaced(parameters: Iterable[nn.Parameter]) -> RemovableHandle:
     """Let every optimizer that holds one of `parameters` raise a RuntimeError in its next step.
 
-    Such an optimizer would train nothing, silently. The parameters are held weakly: as a rule none
-    is left when the optimizer is built, and a step then costs nothing.
+    Such an optimizer would train nothing, silently. Weak references do not keep the parameters
+    alive: usually all are gone when the optimizer is built, and a step then costs nothing.
 
     Args:
         parameters: Parameters that no longer belong to their net.

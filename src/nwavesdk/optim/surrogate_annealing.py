@@ -95,10 +95,12 @@ class SurrogateAnnealing:
                 f"{_OWNER}: {form} needs numbers above 0, got start={start!r} and end={end!r}: "
                 "take linear or cosine."
             )
+
         self._layers = _chosen_layers(net, layers)
         self.form = form
         self.epoch = 0
         self._plateaus = _Plateaus()
+
         # Both ends must suit every layer before any layer changes.
         self._surrogates_at(self._schedule.end)
         self._set_value(self._schedule.start)
@@ -125,6 +127,7 @@ class SurrogateAnnealing:
         """
         schedule = self._schedule
         epoch = whole_number(f"{_OWNER}.step", "epoch", epoch, most=schedule.total_epochs)
+
         if not {*self._layers.values()} <= {*net.modules()}:
             raise ValueError(
                 f"{_OWNER}.step: this {type(net).__name__} does not have the layers that it was "
@@ -133,8 +136,10 @@ class SurrogateAnnealing:
         if metric is not None and schedule.form != "plateau":
             raise ValueError(
                 f"{_OWNER}.step: {schedule.form} depends on epochs alone, got metric={metric!r}: "
-                "leave it out, or take the form plateau."
+                "remove it, or take the form plateau."
             )
+
+        # The state changes last, so that a rejected value leaves it unchanged.
         plateaus = self._plateaus if metric is None else self._plateaus.after(metric, schedule)
         self._set_value(schedule.value_at(epoch, plateaus.stage))
         self.epoch = epoch
@@ -157,14 +162,15 @@ class SurrogateAnnealing:
         if saved != identity:
             raise ValueError(
                 f"{_OWNER}: the state is of the schedule {saved}, this one is {identity}: build it "
-                "with the arguments of the saved one."
+                "with the arguments of the saved annealing."
             )
+
         self._set_value(float(state["value"]))
         self.epoch = state["epoch"]
         self._plateaus = _Plateaus(*(state[name] for name in _Plateaus._fields))
 
     def _identity(self) -> dict[str, Any]:
-        """What a state must have in common with this annealing."""
+        """The part of a state that must equal the arguments of this annealing."""
         return asdict(self._schedule) | {"layers": list(self._layers)}
 
     def _surrogates_at(self, value: float) -> list[Surrogate]:
@@ -199,9 +205,11 @@ class _Schedule:
             progress = stage / self.stages
         else:
             progress = 1.0 if self.total_epochs == 1 else (epoch - 1) / (self.total_epochs - 1)
+
         # The ends are exact.
         if progress in (0.0, 1.0):
             return self.end if progress else self.start
+
         if self.form in ("exponential", "plateau"):
             return math.pow(self.start, 1 - progress) * math.pow(self.end, progress)
         if self.form == "cosine":
@@ -233,6 +241,7 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
     layers = {
         name: layer for name, layer in find_edges(net).layers.items() if not layer.neuron.is_readout
     }
+
     is_list = isinstance(names, list | tuple | set | frozenset)
     wanted = {*layers} if names is None else {*map(str, names)}
     if not (is_list or names is None) or not wanted or not wanted <= layers.keys():
@@ -246,20 +255,24 @@ def _chosen_layers(net: nn.Module, names: Sequence[str] | None) -> dict[str, Neu
 def _surrogate_with(name: str, layer: NeuronLayer, parameter: str, value: float) -> Surrogate:
     """The surrogate of a layer with another value of its parameter."""
     surrogate: Any = layer.spike_grad
+
     if not layer.uses_spike_grad:
         raise RuntimeError(
             f"{_OWNER}: layer {name!r} does not use its {surrogate!r}, because comPaSSo takes "
-            'fast_sigmoid(25) in its place: set compasso_spike_grad="layer", or leave the layer '
-            "out of layers."
+            'fast_sigmoid(25) in its place: set compasso_spike_grad="layer", or remove the layer '
+            "from layers."
         )
+
     if not isinstance(parameter, str) or parameter not in surrogate.parameters:
         raise ValueError(
             f"{_OWNER}: the surrogate {surrogate!r} of layer {name!r} has no parameter "
             f"{shown(parameter)}: it has {', '.join(surrogate.parameters) or 'none'}."
         )
+
     if isinstance(surrogate.parameters[parameter], int):
         raise ValueError(
             f"{_OWNER}: {parameter} of {surrogate!r} is a whole number and cannot change gradually."
         )
+
     changed: Surrogate = replace(surrogate, **{parameter: value})
     return changed

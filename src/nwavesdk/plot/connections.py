@@ -39,8 +39,10 @@ def weights(weight: Any, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Axe
         weight = getattr(weight, "weight", weight)
     shapes = {1: "weights [N]", 2: "[N_in, N_out]", 3: "[C_out, C_in, K]"}
     shapes[4] = "[C_out, C_in, K, K]"
-    array = as_array("weights", weight, shapes, "give a part of it")
+    array = as_array("weights", weight, shapes, "pass a part of it")
     ax = wanted_axes("weights", ax, theme)
+
+    # [rows, columns]: one row per source, or per output channel.
     image = array
     names = ("target neuron", "source neuron")
     if array.ndim > 2:
@@ -50,11 +52,14 @@ def weights(weight: Any, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Axe
         image = array.T  # torch's layers have one row per target
     elif array.ndim == 1:
         image = array[None]
+
+    # The same reach on both sides, so that 0 has the color of the paper.
     reach = float(np.nanmax(np.abs(image))) or 1.0
     options: dict[str, Any] = {"aspect": "equal" if array.ndim > 2 else "auto"}
     drawn = ax.imshow(
         image, cmap=theme.diverging, vmin=-reach, vmax=reach, interpolation="nearest", **options
     )
+
     ax.set(xlabel=names[0], ylabel=names[1])
     if array.ndim == 1:
         ax.set(yticks=[], ylabel="")
@@ -69,6 +74,7 @@ def _kernel_grid(kernels: Array) -> Array:
     C_out, C_in, H, W = kernels.shape
     cells = np.full((C_out, C_in, H + 1, W + 1), np.nan, np.float32)
     cells[:, :, :H, :W] = kernels
+
     # [C_out, H + 1, C_in, W + 1], without the last gaps
     image = cells.transpose(0, 2, 1, 3).reshape(C_out * (H + 1), C_in * (W + 1))
     return image[:-1, :-1]
@@ -112,24 +118,29 @@ def delays(
     if isinstance(delay, nn.Module):
         delay = getattr(delay, "delays", delay)
     shapes = dict.fromkeys(range(6), "delays of any shape")
-    array = as_array(owner, delay, shapes, "give a DelayedSynapse or a tensor of delays")
+    array = as_array(owner, delay, shapes, "pass a DelayedSynapse or a tensor of delays")
     bad = array[~(np.isfinite(array) & (array >= 0))]
     if bad.size:
         raise ValueError(f"{owner} takes finite delays of at least 0 steps, got {bad[0]:g}.")
+
     share = None
     if weight is not None:
-        share = np.abs(as_array(f"{owner}: weight", weight, shapes, "as that of the delays"))
+        share = np.abs(as_array(f"{owner}: weight", weight, shapes, "pass the weight per delay"))
         if share.shape != array.shape:
             raise ValueError(
                 f"{owner}: weight has the shape {list(share.shape)}, expected "
-                f"{list(array.shape)}, that of the delays."
+                f"{list(array.shape)}, the shape of the delays."
             )
+
     unit = time_unit(owner, dt)
     ax = wanted_axes(owner, ax, theme)
+
+    # A histogram over whole steps, of connections or of their weights.
     steps = np.rint(array).astype(np.int64).reshape(-1)
     amounts = np.bincount(steps, None if share is None else share.reshape(-1))
     places = np.arange(len(amounts)) * unit
     ax.bar(places, amounts, width=0.9 * unit, color=color or theme.hues[0], linewidth=0)
+
     name = "connections" if share is None else "sum of magnitudes of weights"
     ax.set(xlabel="delay [steps]" if dt is None else "delay [ms]", ylabel=name)
     return ax

@@ -54,11 +54,14 @@ def raster(
     layer = as_array("raster", spikes, shapes, _ONE_RECORDING)
     unit = time_unit("raster", dt)
     ax = wanted_axes("raster", ax, theme)
+
+    # Marks get smaller with the number of neurons.
     layer = layer.reshape(len(layer), -1)
     step, neuron = np.nonzero(layer)
     size = float(np.clip(600 / layer.shape[1], 4, 12))
     hue = color or theme.hues[0]
     ax.scatter((step + 0.5) * unit, neuron, s=size, marker="|", color=hue, linewidths=0.9)
+
     ax.set(ylabel="neuron", ylim=(-0.5, layer.shape[1] - 0.5))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     label_time(ax, len(layer), unit, dt)
@@ -78,7 +81,7 @@ def membranes(
     """Draw membranes over time, with spikes as marks above them.
 
     Args:
-        mem: Membranes after reset: [T] of one neuron, or [T, N] of some, each in its own color.
+        mem: Membranes after reset: [T] of one neuron, or [T, N] of several, each in its own color.
         ax: Where to draw; None makes a figure.
         spikes: Spikes, in the shape of `mem`; None draws none.
         before: Membranes before reset, in the shape of `mem`; None draws none.
@@ -110,6 +113,8 @@ def membranes(
     levels = _like("threshold", threshold, shape[:1])
     unit = time_unit("membranes", dt)
     ax = wanted_axes("membranes", ax, theme)
+
+    # Times are the middles of steps.
     is_single = after.shape[1] == 1
     time = (np.arange(len(after)) + 0.5) * unit
     if levels is not None:
@@ -122,9 +127,11 @@ def membranes(
             ax.plot(time, u[:, n], color=other, linewidth=0.9, alpha=0.8, label=label)
         label = "after reset" if is_single else f"neuron {n}"
         ax.plot(time, v, color=hue, linewidth=1.5, label=label)
+
     if s is not None:
         curves = [after] if u is None else [after, u]
         _draw_marks(ax, time, s, curves, levels, theme)
+
     ax.set_ylabel("membrane")
     ax.grid(axis="y")
     label_time(ax, len(after), unit, dt)
@@ -135,11 +142,11 @@ def _like(name: str, values: Any, shape: tuple[int, ...]) -> Array | None:
     """Values in the shape of the membranes, as [T, N]."""
     if values is None:
         return None
-    array = as_array(f"membranes: {name}", values, {1: "[T]", 2: "[T, N]"}, "as that of mem")
+    array = as_array(f"membranes: {name}", values, {1: "[T]", 2: "[T, N]"}, "pass the shape of mem")
     if array.shape != shape:
         raise ValueError(
-            f"membranes: {name} has the shape {list(array.shape)}, expected {list(shape)}, that of "
-            "mem."
+            f"membranes: {name} has the shape {list(array.shape)}, expected {list(shape)}, the "
+            "shape of mem."
         )
     return array.reshape(len(array), -1)
 
@@ -157,8 +164,9 @@ def _draw_marks(
     high = max(level, *(float(curve.max()) for curve in curves))
     low = min(0.0, float(curves[0].min()))
     row = 0.12 * (high - low)
-    for n, of_neuron in enumerate(s.T):
-        times = time[of_neuron > 0]
+
+    for n, spike_train in enumerate(s.T):
+        times = time[spike_train > 0]
         heights = np.full(len(times), high + row * (n + 1))
         is_single = s.shape[1] == 1
         hue = theme.ink if is_single else theme.hues[n % len(theme.hues)]
@@ -200,10 +208,13 @@ def rates(
     array = as_array("rates", spikes, shapes, "join the features of a step, as in spk.flatten(2)")
     unit = time_unit("rates", dt)
     ax = wanted_axes("rates", ax, theme)
+
+    # Per step, or in Hz: `unit` is in ms.
     mean = array.reshape(-1, array.shape[-1]).mean(0)
     values = mean if dt is None else mean / unit * 1e3
     hue = color or theme.hues[0]
     ax.barh(np.arange(len(values)), values, height=1.0, color=hue, linewidth=0)
+
     name = "spikes per step" if dt is None else "rate [Hz]"
     ax.set(xlabel=name, xlim=(0, None), ylabel="neuron", ylim=(-0.5, len(values) - 0.5))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -253,18 +264,22 @@ def event_frames(
             f"{owner} draws up to two polarities, got {counts.shape[1]}: choose two of them, as in "
             "x[:, :2]."
         )
+
     n_pictures = min(whole_number(owner, "n_pictures", n_pictures), n_steps)
     unit = time_unit(owner, dt) * (1.0 if dt is None else 1e-3)
     ax = wanted_axes(owner, ax, theme)
+
+    # The first frame of each picture; pictures add up their frames.
     first = np.arange(n_pictures) * n_steps // n_pictures
     joined = np.add.reduceat(counts, first, axis=0)
     gap = max(1, width // 12)
     ax.imshow(_strip(joined, gap, theme), interpolation="nearest")
-    for place in range(n_pictures):
-        corner = (place * (width + gap) - 0.5, -0.5)
+    for index in range(n_pictures):
+        corner = (index * (width + gap) - 0.5, -0.5)
         frame = Rectangle(corner, width, height, fill=False, ec=theme.faint, lw=0.6)
         frame.set_clip_on(False)  # half of a line at the edge is outside of the axes
         ax.add_patch(frame)
+
     ax.set_anchor("N")
     centers = np.arange(n_pictures) * (width + gap) + (width - 1) / 2
     ax.set_xticks(centers, [f"{edge:.2g}–" for edge in first * unit], fontsize=7)
@@ -280,11 +295,13 @@ def _strip(counts: Array, gap: int, theme: Theme) -> Picture:
     shades = np.sqrt(counts / max(1.0, float(counts.max())))
     paper = np.array(to_rgb(theme.paper))
     strip = np.tile(paper, (height, n_pictures * (width + gap) - gap, 1))
-    for place, shade in enumerate(shades):
-        left = place * (width + gap)
-        for hue, of_polarity in zip(theme.hues, shade, strict=False):
+
+    for index, polarities in enumerate(shades):
+        left = index * (width + gap)
+        for hue, shade in zip(theme.hues, polarities, strict=False):
             # From paper, where nothing happened, to the hue; both polarities mix.
-            step = of_polarity[..., None] * (np.array(to_rgb(hue)) - paper)
+            step = shade[..., None] * (np.array(to_rgb(hue)) - paper)
             strip[:, left : left + width] += step
+
     picture: Picture = np.clip(strip, 0, 1)
     return picture

@@ -1,4 +1,4 @@
-"""What plots share: the look on light and on dark pages, new axes, the time, and PNG."""
+"""Common parts of plots: the look on light and on dark pages, new axes, the time, and PNG."""
 
 import io
 import logging
@@ -128,6 +128,7 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         fonts = (*USUAL_FONTS, *_fonts_with(missing))
         with suppress(RuntimeError):  # a font is damaged
             png, missing, others = _render(draw, theme, fonts)
+
     for text, category in others.items():
         _warn_once(text, text, category)
     if missing:
@@ -202,6 +203,7 @@ def _fonts_with(letters: str) -> tuple[str, ...]:
 
 
 def _matplotlib_settings(theme: Theme) -> Any:
+    # Few lines: no frame on the top and on the right, and a grid only where a plot asks for it.
     return {
         "figure.facecolor": theme.paper,
         "figure.constrained_layout.use": True,
@@ -232,7 +234,7 @@ Array = npt.NDArray[np.float32]
 
 
 def wanted_axes(owner: str, ax: Axes | None, theme: Theme) -> Axes:
-    """The given axes, or those of a new figure of pyplot; checks the theme, too.
+    """The given axes, or the axes of a new figure of pyplot; checks the theme, too.
 
     Raises:
         TypeError: If `ax` is neither axes nor None, or `theme` is not a theme.
@@ -241,11 +243,13 @@ def wanted_axes(owner: str, ax: Axes | None, theme: Theme) -> Axes:
         raise TypeError(
             f"{owner}: theme must be a Theme, got {shown(theme)}: take plot.LIGHT or plot.DARK."
         )
+
     if ax is None:
         # Loaded here, because it chooses a way to show figures, which reports do not need.
         from matplotlib import pyplot
 
         return pyplot.subplots(layout="constrained")[1]
+
     if not isinstance(ax, Axes):
         raise TypeError(
             f"{owner}: ax must be matplotlib axes, got {shown(ax)}: take them from a figure, as in "
@@ -259,13 +263,13 @@ def as_array(owner: str, values: Any, shapes: dict[int, str], remedy: str) -> Ar
 
     Args:
         owner: The plot, for the message.
-        values: A tensor, or what NumPy takes as an array of numbers.
+        values: A tensor, or anything that NumPy takes as an array of numbers.
         shapes: The shapes that it takes, by their number of dimensions.
-        remedy: What to do about another shape.
+        remedy: The remedy for other shapes, in the message.
 
     Raises:
         TypeError: If the values are not numbers.
-        ValueError: If the number of dimensions is another one, or there are no values.
+        ValueError: If `shapes` does not have the number of dimensions, or there are no values.
     """
     if isinstance(values, torch.Tensor):
         require_tensor(owner, values)
@@ -277,6 +281,7 @@ def as_array(owner: str, values: Any, shapes: dict[int, str], remedy: str) -> Ar
             raise TypeError(
                 f"{owner} takes a tensor or an array of numbers, got {shown(values)}."
             ) from None
+
     if array.ndim not in shapes or not array.size:
         expected = " or ".join(shapes.values())
         raise ValueError(

@@ -144,7 +144,7 @@ class Doubled(Residual):
 
 REFUSED = {
     "Doubled, expected": lambda: Doubled(LIFSynapse(3, 3)),
-    "a reset by subtraction, expected one to a value": lambda: LIFLayer(3, 1e-2),
+    "a reset by subtraction, expected a reset to a value": lambda: LIFLayer(3, 1e-2),
     "CubaLIFLayer-soft": lambda: CubaLIFLayer(3),
     "AdLIFLayer, expected a module": lambda: AdLIFLayer(3),
     "H1v1Layer, expected a module": lambda: SpikingSequential(H1v1Layer(3, 1e-2)),
@@ -207,28 +207,28 @@ def test_what_nir_does_not_have_is_refused_by_name(expected: str) -> None:
             {"discretization": "rk4"},
             "discretization must be one of 'exact', 'euler', got 'rk4'",
         ),
-        (lif(), {"dt": 2e-3}, r"got the steps {'': 0\.001, 'dt': 0\.002} \[s\], expected one"),
+        (lif(), {"dt": 2e-3}, r"got the steps {'': 0\.001, 'dt': 0\.002} \[s\], expected the same"),
         (
             SpikingSequential(lif(), lif(dt=2e-3)),
             {},
-            r"got the steps {'0': 0\.001, '1': 0\.002} \[s\], expected one",
+            r"got the steps {'0': 0\.001, '1': 0\.002} \[s\], expected the same",
         ),
         (
             nn.Linear(3, 3),
             {},
-            r"got the steps {} \[s\], expected one, .* give dt only for a net without",
+            r"got the steps {} \[s\], expected the same .* pass dt only for a net without",
         ),
         (
             nn.Conv1d(1, 1, 1),
             {"dt": DT},
-            "does not decide the shape of its input: give input_shape",
+            "does not decide the shape of its input: pass input_shape",
         ),
         (
             lif(),
             {"allow": {"soft"}},
             "allow must be one of 'soft-reset', 'delayed-reset', got 'soft'",
         ),
-        (lif(), {"allow": {"delayed-reset"}}, "is for imports: leave it out"),
+        (lif(), {"allow": {"delayed-reset"}}, "is for imports: remove it"),
         (lif(), {"input_shape": (0,)}, "input_shape must be a whole number of at least 1, got 0"),
         (nn.Identity(), {"dt": DT, "input_shape": (3,)}, "a net with at least one node"),
     ],

@@ -60,11 +60,11 @@ def wrong() -> dict[str, Any]:
             nir.LIF(**{**values, "tau": np.array([1.0, np.nan])})
         ),
         "'n' (Scale): got scale": graph(text),
-        "the edge 'input' -> 'n': got it twice": graph(lif, edges=twice),
+        "the edge 'input' -> 'n': got two such edges": graph(lif, edges=twice),
         "the graph: got an edge of 'nowhere', expected edges between 'input', 'n', 'output'": graph(
             lif, edges=lost
         ),
-        "the graph: got 2 nodes Output, expected one": graph(lif, nodes=ends),
+        "the graph: got 2 nodes Output, expected one node": graph(lif, nodes=ends),
         "got nwavesdk_reset 'half' in its metadata": graph(odd),
         "got stride 1.5, expected whole numbers of at least 1": graph(stride),
         "node 'n' (Identity): got a type that is not read": graph(
@@ -192,7 +192,7 @@ def refused() -> dict[str, tuple[Any, dict[str, Any]]]:
             ),
             {},
         ),
-        "got an input of shape [2], expected that of tau, [3]": (chain(lif(3)), {}),
+        "got an input of shape [2], expected the shape of tau, [3]": (chain(lif(3)), {}),
         "got a delay of 0.0015 s, expected a whole number of steps of 0.001 s": (
             chain(nir.Delay(np.full(2, 1.5e-3))),
             {},
@@ -218,8 +218,8 @@ def refused() -> dict[str, tuple[Any, dict[str, Any]]]:
         "dt must be a finite number above 0 [s], got nan": (chain(lif()), {"dt": np.nan}),
         "discretization must be one of": (chain(lif()), {"discretization": "Euler"}),
         "source must be one of": (chain(lif()), {"source": "lava"}),
-        "are those of discretization='euler', got 'exact'": (chain(lif()), {"source": "norse"}),
-        "allow='delayed-reset' takes source": (chain(lif()), {"allow": {"delayed-reset"}}),
+        "need discretization='euler', got 'exact'": (chain(lif()), {"source": "norse"}),
+        "allow='delayed-reset' needs source": (chain(lif()), {"allow": {"delayed-reset"}}),
         "the graph: got an edge into Input": (
             graph({"a": lif()}, [("input", "a"), ("a", "output"), ("a", "input")]),
             {},

@@ -62,7 +62,7 @@ def test_its_files_are_read_as_what_it_computes() -> None:
 
 def test_fault_of_3_1_0_its_resistance_is_not_that_of_nir_and_reveals_dt() -> None:
     graph = exported(peer())
-    with pytest.raises(ValueError, match=r"which Rockpool writes for a dt of 0\.002 s: give the"):
+    with pytest.raises(ValueError, match=r"which Rockpool writes for a dt of 0\.002 s: pass the"):
         from_nir(graph, **{**OPTIONS, "dt": 2e-3}, allow=SOFT)
     with pytest.raises(ValueError, match="a neuron that subtracts its threshold in Rockpool"):
         from_nir(graph, **OPTIONS)

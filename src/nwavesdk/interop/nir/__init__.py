@@ -1,10 +1,10 @@
 """NIR, the Neuromorphic Intermediate Representation: export, import, and a proof of both.
 
-    to_nir     a net as a graph of `nir`, exactly, or an error that names what NIR does not have
+    to_nir     a net as a graph of `nir`, exactly, or an error that names the unknown module
     from_nir   a graph as a net
     check      the spikes of a net against a reader of the graph that shares no code with it
 
-`docs/nir.md` has the equations, and what other libraries write. It needs the extra `interop`.
+`docs/nir.md` has the equations, and the files of other libraries. It needs the extra `interop`.
 
 References:
     J. E. Pedersen et al., "Neuromorphic intermediate representation: A unified instruction set for
@@ -54,7 +54,7 @@ def to_nir(
     input_shape: Sequence[int] | None = None,
     allow: Collection[str] = frozenset(),
 ) -> Any:
-    """A net as a NIR graph whose neurons are exactly those of the net.
+    """A net as a NIR graph with exactly the neurons of the net.
 
     Batch norms are folded. A LIF layer without reset at the end of the net is a read-out: the graph
     gives its membrane. `export_net` returns notes, too.
@@ -64,8 +64,8 @@ def to_nir(
         discretization: How the reader will solve the equations of the file: `"exact"` or
             `"euler"`. Time constants and resistances are chosen so that decays and weights keep
             their values.
-        dt: Length of a step [s]; None is that of the layers.
-        input_shape: Shape of a step of the input, where the net does not decide it.
+        dt: Length of a step [s]. If None, the step of the layers.
+        input_shape: Shape of a step of the input, if the net does not decide it.
         allow: `{"soft-reset"}` writes neurons that subtract their threshold as neurons with a reset
             to 0, and says so in their metadata, which other readers ignore.
 
@@ -99,19 +99,19 @@ def from_nir(
     input_shape: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> SpikingSequential | SpikingGraph:
-    """A NIR graph as a net; `import_graph` also returns what was assumed.
+    """A NIR graph as a net; `import_graph` also returns the assumptions.
 
     Args:
         graph: A `nir.NIRGraph`, or the path of its file.
         dt: Length of a step [s].
         discretization: `"exact"` or `"euler"`.
-        source: The library that has written the graph, if it is one of `SOURCES`, whose graphs do
-            not mean what NIR says; None for all others.
-        allow: `"soft-reset"` where a spike may subtract the threshold; `"delayed-reset"`, for
-            snnTorch, where it does so one step later.
-        spike_grad: The surrogate of all neurons; None is `fast_sigmoid(25)`.
+        source: The library that has written the graph, if it is one of `SOURCES`, whose graphs
+            differ from the definitions of NIR; None for all other libraries.
+        allow: `"soft-reset"` if a spike may subtract the threshold; `"delayed-reset"`, for
+            snnTorch, if it does so one step later.
+        spike_grad: The surrogate of all neurons. If None, `fast_sigmoid(25)`.
         input_shape: Shape of a step of the input, if the graph does not have it.
-        dtype: That of the parameters, float32 or float64.
+        dtype: The dtype of the parameters, float32 or float64.
 
     Returns:
         A `SpikingSequential` of a chain, with recurrent weights of single layers; otherwise a
@@ -154,16 +154,16 @@ def import_graph(
     input_shape: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Loaded:
-    """As `from_nir`, with the names of the modules and with everything that was assumed.
+    """As `from_nir`, with the names of the modules and with all assumptions.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, 20e-3, reset_mechanism="zero"))
         >>> graph = to_nir(net, discretization="exact")
-        >>> found = import_graph(graph, dt=1e-3, discretization="exact")
-        >>> dict(found.modules)
+        >>> loaded = import_graph(graph, dt=1e-3, discretization="exact")
+        >>> dict(loaded.modules)
         {'linear_0': 'linear_0', 'lif_1': 'lif_1'}
-        >>> found.notes
+        >>> loaded.notes
         ()
     """
     if dtype not in (torch.float32, torch.float64):

@@ -1,4 +1,4 @@
-"""`check`: the spikes of a net against those of a reader that shares no code with it."""
+"""`check`: compares the spikes of a net with a reader that shares no code with it."""
 
 import copy
 import math
@@ -31,7 +31,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Check:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         spikes: Number of spikes of the reader in the nodes that were compared.
@@ -39,17 +39,17 @@ class Check:
         nodes: Names of the nodes whose spikes were compared.
         step: The first step in which a spike differs, from 0; None if all are equal.
         node: Node of that spike, or None.
-        neuron: Its place among the flattened neurons, or None.
+        neuron: Its index among the flattened neurons, or None.
         margin: |membrane - threshold| there, in the reader; None if all spikes are equal.
-        error: Largest difference of membranes that are outputs, in parts of the largest one.
+        error: Largest difference of membranes that are outputs, relative to the largest membrane.
         seed: Seed of the random input; None if an input was given.
-        notes: What was assumed when the graph was read, one line each.
+        notes: Assumptions in reading the graph, one line each.
 
     Example:
-        >>> found = Check(spikes=40, values=800, nodes=("1",))
-        >>> found.is_equal
+        >>> result = Check(spikes=40, values=800, nodes=("1",))
+        >>> result.is_equal
         True
-        >>> print(found)
+        >>> print(result)
         40 spikes in 800 steps of neurons of 1 node are equal, membranes within 0
     """
 
@@ -70,22 +70,23 @@ class Check:
         return self.step is None and self.error <= TOLERANCE
 
     def __str__(self) -> str:
-        what = f"{self.spikes:,} spikes in {self.values:,} steps of neurons of "
-        what += f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
+        spikes = f"{self.spikes:,} spikes in {self.values:,} steps of neurons of "
+        spikes += f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
         if self.step is not None:
             return (
-                f"{what}: the first one that differs is in step {self.step}, node {self.node}, "
+                f"{spikes}: the first difference is in step {self.step}, node {self.node}, "
                 f"neuron {self.neuron}, where the membrane is {self.margin:.2g} from the threshold"
             )
         if not self.is_equal:
-            return f"{what} are equal, but membranes differ by {self.error:.2g} of the largest one"
-        return f"{what} are equal, membranes within {self.error:.1g}"
+            return f"{spikes} are equal, but membranes differ by {self.error:.2g} of the largest"
+        return f"{spikes} are equal, membranes within {self.error:.1g}"
 
 
 def random_input(graph: Graph, batch: int, steps: int, seed: int) -> Array:
-    """Spikes in one half of the recordings and normal values in the other one."""
+    """Spikes in one half of the recordings and normal values in the other half."""
     draw = np.random.default_rng(seed)
     shape = (batch, steps, *graph.shape_in)
+
     values = draw.standard_normal(shape)
     spikes = (draw.random(shape) < 0.3).astype(np.float64)
     is_spiking = np.arange(batch) % 2 == 0
@@ -114,9 +115,9 @@ def check(
         discretization: See `from_nir`.
         source: See `from_nir`.
         allow: See `from_nir`.
-        net: The net that was exported, whose layers the metadata of the file name. None compares
-            the net that `from_nir` makes of the graph.
-        x: Input [B, T, *features]. None draws one.
+        net: The net that was exported; the metadata of the file name its layers. If None, the net
+            that `from_nir` makes of the graph.
+        x: Input [B, T, *features]. If None, a random input.
         input_shape: See `from_nir`.
         batch: Recordings of a random input.
         steps: Steps of a random input.
@@ -142,6 +143,7 @@ def check(
     read = prepare_graph(graph, dt, discretization, source, allow, input_shape)
     if net is not None and not isinstance(net, nn.Module):
         raise TypeError(f"check: net is {shown(net)}, expected the torch module that was exported.")
+
     if x is None:
         batch = whole_number("check", "batch", batch)
         steps = whole_number("check", "steps", steps)
@@ -159,14 +161,15 @@ def check(
         if isinstance(net, Container):
             net.time_first = False  # as the input is here
         modules = {name: node.module for name, node in read.nodes.items() if node.module}
+
     with torch.no_grad(), prepared(net.eval()):
         recording = record(net, torch.tensor(values).reshape(*values.shape[:2], *shape))
-    found = _compare(read, replay(read, values), recording, modules)
-    return replace(found, seed=seed if x is None else None, notes=tuple(read.notes))
+    result = _compare(read, replay(read, values), recording, modules)
+    return replace(result, seed=seed if x is None else None, notes=tuple(read.notes))
 
 
 def _given_input(x: Tensor, graph: Graph) -> Array:
-    """The input of the caller in the shape of that of the graph.
+    """The input of the caller in the shape of the input of the graph.
 
     Raises:
         TypeError: If it is not a tensor.
@@ -181,19 +184,21 @@ def _given_input(x: Tensor, graph: Graph) -> Array:
     ):
         raise ValueError(
             f"check: x has the shape {list(values.shape)}, expected [B, T, "
-            f"{', '.join(map(str, graph.shape_in))}] with at least one recording and step: give an "
+            f"{', '.join(map(str, graph.shape_in))}] with at least one recording and step: pass an "
             "input of the graph."
         )
+
     if not np.isfinite(values).all():
         raise ValueError(
-            "check: x has values that are not finite, expected finite ones: a neuron with them "
-            "never spikes, so nothing would be compared."
+            "check: x has values that are not finite, expected finite values: other values keep a "
+            "neuron from spiking, so nothing would be compared."
         )
     return values.reshape(*values.shape[:2], *graph.shape_in)
 
 
 def _net_shape(graph: Graph) -> tuple[int, ...]:
     """The shape of a step of the input of the net that was exported, by the metadata."""
+    # Metadata that do not fit the graph are not from `to_nir`.
     written = np.atleast_1d(np.asarray(graph.metadata.get(INPUT_KEY, graph.shape_in)))
     is_shape = written.dtype.kind in "iu" and np.prod(written) == np.prod(graph.shape_in)
     return tuple(int(size) for size in written) if is_shape else graph.shape_in
@@ -210,7 +215,7 @@ def _compare(
     spikes = values = 0
     nodes = []
     error = 0.0
-    # Of each node, step, node, neuron and margin of the first spike that differs.
+    # Step, node, neuron and margin of the first spike that differs, for each node.
     firsts: list[tuple[int, str, int, float]] = []
     for name in [name for name in replayed.outputs if name in modules]:
         expected = replayed.outputs[name]
@@ -218,29 +223,34 @@ def _compare(
         if layer is None:
             raise ValueError(
                 f"check: node {name!r} is layer {modules[name]!r} of the net that was exported, "
-                f"got a net with the layers {', '.join(recording.layers) or 'none'}: give the net "
+                f"got a net with the layers {', '.join(recording.layers) or 'none'}: pass the net "
                 "of the graph."
             )
+
+        # Only nodes that spike have margins.
         if name not in replayed.margins:
             error = max(error, _difference(expected, layer.mem, name))
             continue
         nodes.append(name)
         spikes += int(expected.sum())
         values += expected.size
-        # By step, recording and neuron.
+
+        # [T, B, neurons], so that the first difference is in the first step.
         differs = (_numbers(layer.spk, expected, name) != expected).swapaxes(0, 1)
-        places = np.argwhere(differs.reshape(*differs.shape[:2], -1))
-        if len(places):
-            step, place, neuron = (int(index) for index in places[0])
-            margin = replayed.margins[name][place, step].flat[neuron]
+        differences = np.argwhere(differs.reshape(*differs.shape[:2], -1))
+        if len(differences):
+            step, row, neuron = (int(index) for index in differences[0])
+            margin = replayed.margins[name][row, step].flat[neuron]
             firsts.append((step, name, neuron, abs(float(margin))))
 
+    # If the output is the spikes of a node, they were compared. After a spike that differs, the
+    # outputs differ, too.
     ends = graph.sources(graph.output)
     kind = graph.nodes[ends[0]].kind if len(ends) == 1 and ends[0] in graph.nodes else ""
-    # Spikes that are the output were compared.
     if kind not in SPIKING and not firsts:
         output = recording.mem if kind in STATEFUL else recording.spk
         error = max(error, _difference(replayed.output, output, "output"))
+
     check = Check(spikes, values, tuple(nodes), error=error)
     if not firsts:
         return check
@@ -249,12 +259,12 @@ def _compare(
 
 
 def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
-    """The values of a net, in the shape of those of the reader."""
+    """The values of a net, in the shape of the values of the reader."""
     got: Array = tensor.detach().double().cpu().numpy()
     if got.size != expected.size:
         raise ValueError(
-            f"check: node {name!r} has the shape {list(expected.shape)}, and the net gives "
-            f"{list(got.shape)}: give the net of the file."
+            f"check: node {name!r} has the shape {list(expected.shape)}, got a net with the shape "
+            f"{list(got.shape)}: pass the net of the file."
         )
     return got.reshape(expected.shape)
 
@@ -268,5 +278,6 @@ def _difference(expected: Array, got: Tensor, name: str) -> float:
                 f"check: node {name!r} has values that are not finite in {owner}, which cannot be "
                 "compared: make weights or inputs smaller."
             )
+
     largest = float(np.abs(expected).max(initial=1e-300))
     return float(np.abs(expected - numbers).max(initial=0.0)) / largest

@@ -29,10 +29,10 @@ INPUT, OUTPUT = "input", "output"
 
 @dataclass(frozen=True)
 class Signal:
-    """What one step of a net has at some place: the sum of the outputs of nodes.
+    """The input or output of a module in one step: the sum of the outputs of nodes.
 
     Attributes:
-        names: The nodes; a name that is there twice counts twice.
+        names: The nodes; a name that occurs twice counts twice.
         shape: Shape of a step.
     """
 
@@ -41,7 +41,7 @@ class Signal:
 
 
 def unused_name(base: str, taken: Collection[str]) -> str:
-    """A name that is not taken: with a number where it is."""
+    """A name that is not taken, with a number if necessary."""
     number = 1
     name = base
     while name in taken:
@@ -53,9 +53,10 @@ def unused_name(base: str, taken: Collection[str]) -> str:
 class GraphDraft:
     """Nodes and edges, in the order of their evaluation.
 
-    A cycle has a signal of the step before, whose sources are known later: `begin_cycle` returns
-    it, `end_cycle` gives it its sources. A reader takes the step on the edge that closes the cycle
-    in its search; where this is another edge, the file has a Delay of one step.
+    A cycle begins with a signal of the step before, from `begin_cycle`. Its sources are added later
+    and connected by `end_cycle`. A NIR file does not mark which edge of a cycle takes the step: a
+    reader takes the edge that closes the cycle in its search. `finish` adds a Delay of one step
+    where this is a different edge.
 
     Args:
         shape: Shape of a step of the input.
@@ -65,7 +66,7 @@ class GraphDraft:
     Attributes:
         input_shape: Shape of a step of the input of the graph.
         nodes: The nodes by name.
-        notes: What a reader should know, one line each.
+        notes: Remarks for readers of the graph, one line each.
     """
 
     def __init__(self, shape: Shape, dt: float, discretization: str) -> None:
@@ -75,8 +76,8 @@ class GraphDraft:
         self.nodes: dict[str, Node] = {}
         self.notes: list[str] = []
         self._edges: list[Edge] = []
-        # The signals of the step before, by a name that stands for them, and the names of those
-        # whose step no Delay takes.
+        # The sources of each signal of the step before, by the marker in `Signal.names` that stands
+        # for them, and the markers whose step is not part of a Delay.
         self._cycles: dict[str, Signal] = {}
         self._lack_step: set[str] = set()
 
@@ -93,12 +94,12 @@ class GraphDraft:
         return Signal((marker,), shape)
 
     def end_cycle(self, entry: "Entry", source: Signal, *, has_delay: bool = False) -> None:
-        """Let a signal of the step before come from a signal.
+        """Set the source of a signal of the step before.
 
         Args:
             entry: The container, with the signal as `begin_cycle` returned it.
-            source: The signal that it comes from.
-            has_delay: Whether it leads to a Delay, which takes the step.
+            source: The source.
+            has_delay: Whether the signal leads to a Delay, which includes the step.
 
         Raises:
             NodeError: If the shapes differ, or the cycle has no node.
@@ -110,6 +111,7 @@ class GraphDraft:
                 f"{list(late.shape)}, the shape of the input, through at least one layer",
                 "change the body or the feedback",
             )
+
         self._cycles[late.names[0]] = source
         if not has_delay:
             self._lack_step.add(late.names[0])
@@ -118,10 +120,12 @@ class GraphDraft:
 
     def finish(self, output: Signal, metadata: Mapping[str, Any]) -> Any:
         """The `nir.NIRGraph` whose output is a signal."""
+        # Without further nodes, if a reader takes the steps of all cycles on the same edges.
         graph, cuts = self._written(output, metadata)
         with suppress(NodeError):  # of a cycle that needs a Delay
             if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
                 return graph
+
         for marker in sorted(self._lack_step):
             entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
             self._cycles[marker] = entry.signal
@@ -143,10 +147,10 @@ class GraphDraft:
                     edges[name, target] = is_late
                     continue
                 # NIR has no two edges between the same nodes: a Scale by 1 carries the second one.
-                again = f"{name}_again_{len(nodes)}"
+                duplicate = f"{name}_again_{len(nodes)}"
                 shape = self.nodes[name].shape_out if name in self.nodes else self.input_shape
-                nodes[again] = nir.Scale(scale=np.ones(shape, np.float32))
-                edges |= {(name, again): False, (again, target): is_late}
+                nodes[duplicate] = nir.Scale(scale=np.ones(shape, np.float32))
+                edges |= {(name, duplicate): False, (duplicate, target): is_late}
 
         graph = nir.NIRGraph(nodes, list(edges), metadata=dict(metadata))
         return graph, {edge for edge, is_late in edges.items() if is_late}
@@ -154,7 +158,7 @@ class GraphDraft:
 
 @dataclass(frozen=True)
 class Entry:
-    """A module that is being written.
+    """A module whose nodes are being added.
 
     Attributes:
         draft: The graph.
@@ -169,13 +173,13 @@ class Entry:
     signal: Signal
 
     @property
-    def place(self) -> str:
+    def owner(self) -> str:
         """How errors name the module."""
         return f"to_nir: module {shown(self.path)}" if self.path else "to_nir: the net"
 
     def refusal(self, got: str, expected: str, remedy: str) -> NodeError:
         """The error of a module that has no exact node."""
-        return NodeError(self.place, got, expected, remedy)
+        return NodeError(self.owner, got, expected, remedy)
 
     def add(
         self, kind: str, arrays: Mapping[str, Array], settings: Mapping[str, Any] | None = None
@@ -193,12 +197,14 @@ class Entry:
         Raises:
             NodeError: If it does not take such an input.
         """
-        return self.add_node(Node(kind, arrays, settings or {}, self.place))
+        return self.add_node(Node(kind, arrays, settings or {}, self.owner))
 
     def add_node(self, node: Node) -> Signal:
         """Add a node that gets the signal; its output."""
-        remedy = "put nn.Flatten before it, or give the input_shape of the net"
+        remedy = "put nn.Flatten before it, or pass the input_shape of the net"
         node = shaped(replace(node, remedy=remedy), self.signal.shape, [])
+
+        # Names in `nir` have no dots, and must not begin with a digit.
         base = self.path.replace(".", "_") or node.kind.lower()
         base = f"{node.kind.lower()}_{base}" if base[0].isdigit() else base
         name = unused_name(base, {*self.draft.nodes, INPUT, OUTPUT})
@@ -210,13 +216,14 @@ class Entry:
         """A part of the module that gets the signal some steps later.
 
         Args:
-            suffix: What its name has after the name of the module.
-            steps: The steps; none adds no node.
+            suffix: The end of its name, after the name of the module.
+            steps: The steps, one number or a number per element; 0 adds no node.
         """
         part = replace(self, path=f"{self.path}_{suffix}" if self.path and suffix else self.path)
         delays = np.asarray(steps, np.float64) * self.draft.dt
         if not delays.any():
             return part
+
         delay = replace(part, path=f"{part.path}_delay" if part.path else "")
         return replace(part, signal=delay.add("Delay", {"delay": delays}))
 
@@ -244,6 +251,8 @@ class Entry:
 def _as_nir(node: Node, nir: Any) -> Any:
     """A node of `nir`."""
     values: dict[str, Any] = {key: np.array(array) for key, array in node.arrays.items()}
+
+    # `nir` has a number in place of a tuple with one, and needs the input of some nodes.
     for key, value in node.settings.items():
         values[key] = value[0] if not isinstance(value, str) and len(value) == 1 else value
     if node.kind.startswith("Conv"):
@@ -252,11 +261,13 @@ def _as_nir(node: Node, nir: Any) -> Any:
         values = {key: np.array(value) for key, value in values.items()}
     if node.kind == "Flatten":
         values["input_type"] = {"input": np.array(node.shape_in)}
+
     written = getattr(nir, node.kind)(**values)
 
     # nir 1.0.8 derives wrong shapes for kernels that are not square, and none for pools.
     written.input_type = {"input": np.array(node.shape_in)}
     written.output_type = {"output": np.array(node.shape_out)}
+
     written.metadata = {MODULE_KEY: node.module} if node.module else {}
     if node.reset == SUBTRACTION:
         written.metadata[RESET_KEY] = SUBTRACTION

@@ -1,4 +1,17 @@
-"""From a net to a NIR graph: the walk over its containers."""
+"""From a net to a NIR graph.
+
+`export_net` folds norms into weights. Then `_Walk.add` goes through the modules in the order in
+which the net runs them. For each module it adds nodes to a `GraphDraft`, and returns the signal
+behind the module, which is the input of the next one:
+
+    module                     nodes added by       table
+    a layer of neurons         `_Walk._neurons`     `FORMS` in `neuron_nodes`
+    a module without neurons   a function           `WRITERS` in `plain_nodes`
+    a container                a method of `_Walk`  `_CONTAINERS`, below
+
+A new module is a new row in one of these tables. A node must compute exactly the same as its
+module; for everything else, `add` raises an error that names the module.
+"""
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,7 +58,7 @@ class Exported:
 
     Attributes:
         graph: The `nir.NIRGraph`.
-        notes: What a reader should know, one line each.
+        notes: Remarks for readers of the graph, one line each.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, SpikingSequential
@@ -82,8 +95,9 @@ def export_net(
     choice("to_nir", "discretization", discretization, DISCRETIZATIONS)
     allowed = check_allow(allow)
     if DELAYED_RESET in allowed:
-        raise ValueError(f"to_nir: allow={DELAYED_RESET!r} is for imports: leave it out.")
+        raise ValueError(f"to_nir: allow={DELAYED_RESET!r} is for imports: remove it.")
     dt = _common_dt(net, dt)
+
     # In float64, so that folded weights are not rounded.
     has_norms = any(isinstance(module, _NORMS) for module in net.modules())
     folded = fold(copy.deepcopy(net).double() if has_norms else net)
@@ -95,6 +109,8 @@ def export_net(
     signal = walk.add(entry)
     if not draft.nodes:
         raise entry.refusal(type(net).__name__, "a net with at least one node", "add layers")
+
+    # `draft.input_shape` differs if the net begins with Unflatten.
     metadata = {VERSION_KEY: __version__, DT_KEY: dt, DISCRETIZATION_KEY: discretization}
     if draft.input_shape != shape:
         metadata[INPUT_KEY] = np.array(shape)
@@ -102,7 +118,10 @@ def export_net(
 
     notes = [
         *draft.notes,
-        *(f"{n} (a norm) is folded into the weights of {to}" for n, to in folded.folded.items()),
+        *(
+            f"{norm} (a norm) is folded into the weights of {synapse}"
+            for norm, synapse in folded.folded.items()
+        ),
     ]
     soft = [name for name, node in draft.nodes.items() if node.reset == SUBTRACTION]
     if soft:
@@ -125,17 +144,23 @@ def _common_dt(net: nn.Module, dt: float | None) -> float:
         steps["dt"] = positive_number("to_nir", "dt", dt, "s")
     if len(set(steps.values())) != 1:
         raise ValueError(
-            f"to_nir: got the steps {shown(steps)} [s], expected one, that of all layers: build "
-            "them with the same dt, and give dt only for a net without neurons."
+            f"to_nir: got the steps {shown(steps)} [s], expected the same step in all layers: "
+            "build them with the same dt, and pass dt only for a net without neurons."
         )
     return next(iter(steps.values()))
 
 
 def _input_shape(net: nn.Module, given: Sequence[int] | None) -> Shape:
-    """The shape of a step of the input: the given one, or the one that the first module takes."""
+    """The shape of a step of the input: the given shape, or the shape that the net takes.
+
+    Raises:
+        ValueError: If the first module takes inputs of several shapes, as a convolution does.
+    """
     if given is not None:
         sizes = (given,) if isinstance(given, int) else given
         return tuple(whole_number("to_nir", "input_shape", size) for size in sizes)
+
+    # Containers come before the modules in them.
     for module in net.modules():
         if isinstance(module, NeuronLayer):
             return module.features
@@ -147,42 +172,53 @@ def _input_shape(net: nn.Module, given: Sequence[int] | None) -> Shape:
             return (module.in_features,)
         if not isinstance(module, _SHAPELESS):
             break
+
     raise ValueError(
-        "to_nir: the net does not decide the shape of its input: give input_shape, as in "
+        "to_nir: the net does not decide the shape of its input: pass input_shape, as in "
         "input_shape=(2, 34, 34) (channels, height, width)."
     )
 
 
 def _last_module(net: nn.Module) -> nn.Module:
-    """The module whose output is the output of the net, if the net ends in one."""
+    """The module at the end of a net, within sequential containers."""
     while isinstance(net, nn.Sequential) and len(net):
         net = net[-1]
     return net
 
 
 class _Walk:
-    """Adds the nodes of a net, module by module.
+    """Adds the nodes of a net, module by module; see the module docstring.
+
+    A method for a container gets the container and its input as an `Entry`, calls `add` for the
+    modules in it, and returns the output of the container.
 
     Args:
-        kept: For each norm that is not folded, the reason.
-        allow: What is allowed that other readers do not know.
+        unfolded_norms: The reason for each norm that is not folded, by its name.
+        allow: The extensions of NIR that are allowed.
         last: The module whose output is the output of the net: as a LIF layer without reset, it is
             a read-out.
     """
 
-    def __init__(self, kept: Mapping[str, str], allow: frozenset[str], last: nn.Module) -> None:
-        self.kept = kept
+    def __init__(
+        self, unfolded_norms: Mapping[str, str], allow: frozenset[str], last: nn.Module
+    ) -> None:
+        self.unfolded_norms = unfolded_norms
         self.allow = allow
         self.last = last
         self._paths: dict[int, str] = {}  # of modules with a state, by their id
 
     def add(self, entry: Entry) -> Signal:
-        """Add a module; its output.
+        """Add the nodes of a module.
+
+        Returns:
+            The output of the module.
 
         Raises:
-            ValueError: If NIR has nothing that is exactly this module.
+            ValueError: If no nodes of NIR are exactly this module.
         """
         module = entry.module
+
+        # Two calls of a module share its state, but two nodes do not.
         if isinstance(module, NeuronLayer | PastSynapse | Delay):
             path = self._paths.setdefault(id(module), entry.path)
             if path != entry.path:
@@ -191,6 +227,7 @@ class _Walk:
                     "a separate layer, because nodes do not share their state",
                     "build two layers",
                 )
+
         form = form_of(module)
         if form is not None:
             return self._neurons(entry, form)
@@ -200,10 +237,11 @@ class _Walk:
             if isinstance(module, kind) and _runs_as(module, kind):
                 signal: Signal = method(self, entry)
                 return signal
+
         raise entry.refusal(
             type(module).__name__,
             "a module that is exactly nodes of NIR",
-            self.kept.get(
+            self.unfolded_norms.get(
                 entry.path,
                 "use modules and containers that docs/nir.md lists, or write one step by "
                 "nwave export --torch or --onnx",
@@ -211,17 +249,20 @@ class _Walk:
         )
 
     def _neurons(self, entry: Entry, form: Form) -> Signal:
-        """The nodes of a layer of neurons, with its recurrent weights, which take one step."""
+        """The nodes of a layer of neurons, and of its recurrent weights."""
         draft, layer = entry.draft, entry.module
         _check_layer(entry)
-        nodes = nodes_of(form, layer, entry.place, draft.dt, draft.discretization)
+        nodes = nodes_of(form, layer, entry.owner, draft.dt, draft.discretization)
         if nodes[0].reset == SUBTRACTION and SOFT_RESET not in self.allow:
             raise entry.refusal(
                 "a reset by subtraction",
-                "one to a value, the only reset of NIR",
+                "a reset to a value, the only reset of NIR",
                 'train with reset_mechanism="zero", or allow it with --allow soft-reset '
                 '(allow={"soft-reset"}): other readers will then reset to 0',
             )
+
+        # A LIF layer without reset is a membrane and a Threshold. At the end of a net, the membrane
+        # is its output.
         is_recurrent = layer.layer_topology == "RC"
         if len(nodes) == 2 and layer is self.last and not is_recurrent:
             nodes = nodes[:1]
@@ -233,8 +274,10 @@ class _Walk:
         for node in nodes[1:]:
             spikes = replace(entry.after("spikes", 0), signal=out)
             out = spikes.add_node(replace(node, module=entry.path))
+
         if is_recurrent:
-            # [from, to] becomes [to, from].
+            # The edge back into the layer closes a cycle, which takes one step in NIR, too. The
+            # weight [from, to] becomes [to, from].
             matrix = layer.effective_recurrent_weights().detach().cpu().numpy().T.copy()
             loop = replace(entry.after("recurrent", 0), signal=out)
             draft.connect(loop.add("Linear", {"weight": matrix}), first.names[0])
@@ -248,6 +291,7 @@ class _Walk:
         return signal
 
     def _residual(self, entry: Entry) -> Signal:
+        """The sum of the body and the shortcut."""
         net, signal = entry.module, entry.signal
         body = self.add(entry.inside("body", net.body, signal))
         if net.shortcut is not None:
@@ -255,18 +299,21 @@ class _Walk:
         return entry.total([body, signal])
 
     def _branches(self, entry: Entry) -> Signal:
+        """The outputs of all branches, added or side by side."""
         branches = entry.module._modules.items()
         parts = [self.add(entry.inside(name, net, entry.signal)) for name, net in branches]
         if entry.module.join == "add":
             return entry.total(parts)
 
-        # Each part as some rows of the whole, by a Linear of zeros and ones: NIR only adds.
+        # NIR can only add. A Linear of zeros and ones, [all features, features of the branch],
+        # moves each branch to its own rows; the other rows are 0, so that the sum is the whole.
         if any(len(part.shape) != 1 for part in parts):
             raise entry.refusal(
                 "branches whose channels are concatenated",
                 "features in one dimension, or join='add'",
                 "flatten the branches first",
             )
+
         ends = np.cumsum([part.shape[0] for part in parts])
         rows = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
         joins = [entry.inside(f"join{i}", None, part) for i, part in enumerate(parts)]
@@ -274,9 +321,11 @@ class _Walk:
         return entry.total([join.add("Linear", {"weight": weight}) for join, weight in pairs])
 
     def _feedback(self, entry: Entry) -> Signal:
+        """A body whose input includes its own output of the step before."""
         net, draft = entry.module, entry.draft
         late = draft.begin_cycle(entry.signal.shape)
         out = self.add(entry.inside("body", net.body, entry.total([entry.signal, late])))
+
         back = out
         if net.feedback is not None:
             back = self.add(entry.inside("feedback", net.feedback, out))
@@ -284,15 +333,22 @@ class _Walk:
         return out
 
     def _graph(self, entry: Entry) -> Signal:
-        """An imported graph."""
+        """An imported graph, module by module in its order.
+
+        A delayed edge comes from a module that may be added later: its target gets a signal of the
+        step before from `begin_cycle`, and `end_cycle` connects this signal at the end.
+        """
         net, draft = entry.module, entry.draft
         signals = {"input": entry.signal}
+        # Signals of the step before, with their sources, and whether a Delay takes the step.
         cycles: list[tuple[Signal, str, bool]] = []
         for name in (*net.order, "output"):
             module = net._modules.get(name)
             delayed = [source for source in net.sources[name] if (source, name) in net.delayed]
-            # A Delay in a cycle has given one of its steps to the edges into it.
+            # The import moved one step of a Delay in a cycle to the edges into it. In the file, the
+            # node has this step again, and its edges have none.
             takes_step = bool(delayed) and isinstance(module, Delay)
+
             parts = []
             for source in net.sources[name]:
                 if source in delayed:
@@ -300,11 +356,14 @@ class _Walk:
                     cycles.append((parts[-1], source, takes_step))
                 else:
                     parts.append(signals[source])
+
+            # The output is a sum without a module.
             inside = entry.inside(name, module, entry.total(parts))
             if takes_step:
                 signals[name] = inside.after("", module.steps.cpu().numpy() + 1).signal
             else:
                 signals[name] = inside.signal if module is None else self.add(inside)
+
         for late, source, takes_step in cycles:
             draft.end_cycle(replace(entry, signal=late), signals[source], has_delay=takes_step)
         return signals["output"]
@@ -317,14 +376,16 @@ def _check_layer(entry: Entry) -> None:
         raise entry.refusal(
             "delays of recurrent weights",
             "recurrent weights that act one step later",
-            "leave recurrent_delays out, or use Feedback with a DelayedSynapse",
+            "remove recurrent_delays, or use Feedback with a DelayedSynapse",
         )
+
     if layer.features != shape:
         raise entry.refusal(
             f"an input of shape {list(shape)}",
-            f"that of the neurons, {list(layer.features)}",
-            "give the input_shape of the net",
+            f"the shape of the neurons, {list(layer.features)}",
+            "pass the input_shape of the net",
         )
+
     if layer.layer_topology == "RC" and len(shape) != 1:
         raise entry.refusal(
             f"recurrent weights of neurons {list(shape)}",
@@ -335,10 +396,12 @@ def _check_layer(entry: Entry) -> None:
 
 def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether a subclass of a container runs its modules as the container does."""
+    # A subclass that overrides one of these methods may run its modules in any way.
     names = ("forward", "_run_inside", "_run_modules")
     return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
 
 
+# A container is added by the first class that it is an instance of, and that runs the same way.
 _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {
     SpikingGraph: _Walk._graph,
     SpikingSequential: _Walk._in_order,

@@ -54,13 +54,14 @@ def read_nir(path: str | Path) -> Any:
     h5py = require("h5py", "interop")
     path = Path(path)
     content = read_bytes(path, MAX_BYTES)
+
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             _check_content(path, file, h5py)
         graph = nir.read(io.BytesIO(content), type_check=False)
     except (FileError, MemoryError):
         raise
-    except Exception as error:  # h5py and nir raise errors of many kinds for damaged files
+    except Exception as error:  # h5py and nir raise many classes of errors for damaged files
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise FileError(path, f"is not a NIR graph ({reason})", REMEDY) from None
     return graph
@@ -85,6 +86,7 @@ def _check_content(path: Path, file: Any, h5py: Any) -> None:
     """Reject links, unknown nodes, and more data than the memory holds."""
     if "node" not in file or not isinstance(file["node"], h5py.Group):
         raise FileError(path, "is not a NIR graph (it has no group 'node')", REMEDY)
+
     # Not by `visititems_links` of h5py, which does not return from some damaged files.
     size = _size_of(path, file, h5py, 0)
     require_memory(printable(path), "its arrays", 3 * size, "use a smaller graph")
@@ -99,10 +101,12 @@ def _size_of(path: Path, group: Any, h5py: Any, depth: int) -> int:
     """
     if depth > MAX_DEPTH:
         raise FileError(path, f"nests more than {MAX_DEPTH} groups", REMEDY)
+
     size = 0
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             raise FileError(path, f"has a link at {shown(key)}, expected data", REMEDY)
+
         entry = group[key]
         if isinstance(entry, h5py.Group):
             size += _size_of(path, entry, h5py, depth + 1)
@@ -120,5 +124,6 @@ def _check_kinds(path: Path, node: Any, h5py: Any, name: str = "") -> None:
         fault = f"has the node {shown(name)} of type {shown(kind)}, which is not in NIR 1.0"
         known = f"expected one of {', '.join(NODE_KINDS)}; replace the node"
         raise FileError(path, fault, known)
+
     for key, inner in node["nodes"].items() if kind == "NIRGraph" else ():
         _check_kinds(path, inner, h5py, f"{name}.{key}" if name else key)

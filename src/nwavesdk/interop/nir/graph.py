@@ -2,9 +2,8 @@
 
 Both the layers that `load` builds and the reader in `replay` take such a graph.
 
-A cycle passes one step: the value of an edge that closes a cycle is that of the step before, 0 at
-first. Where a Delay of at least one step is in the cycle, the cycle has that delay and no further
-step.
+A cycle takes one step: an edge that closes a cycle passes on the value of the step before, 0 at
+first. A cycle with a Delay of at least one step has the delay and no further step.
 """
 
 import math
@@ -43,17 +42,17 @@ Edge = tuple[str, str]
 
 DISCRETIZATIONS = ("exact", "euler")
 
-# What the metadata of our own graphs say.
+# Keys of the metadata of our own graphs.
 VERSION_KEY, DT_KEY = "nwavesdk_version", "nwavesdk_dt"
 DISCRETIZATION_KEY = "nwavesdk_discretization"
-# Shape of a step of the input of the net, where that of the graph differs.
+# Shape of a step of the input of the net, if the input of the graph has another shape.
 INPUT_KEY = "nwavesdk_input_shape"
 
 # The name from which a search begins; no node has it.
 START = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Graph:
     """A flat graph; `order_graph` completes it.
 
@@ -68,7 +67,7 @@ class Graph:
         dt: Length of a step [s].
         discretization: `"exact"` or `"euler"`.
         metadata: The metadata of the graph.
-        notes: What was assumed, one line each.
+        notes: The assumptions, one line each.
         delayed: The edges that pass on the value of the step before.
     """
 
@@ -89,7 +88,7 @@ class Graph:
         return [source for source, target in self.edges if target == name]
 
     def insert_before(self, name: str, new: str, node: Node) -> None:
-        """Put a node on all edges into another one."""
+        """Put a node on all edges into another node."""
         self.edges = [(a, new if b == name else b) for a, b in self.edges] + [(new, name)]
         self.nodes[new] = node
 
@@ -109,6 +108,7 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
     first, last = _unfold(graph, "", nodes, edges)
     shape_in, shape_out = _shape_of(nodes.pop(first)), _shape_of(nodes.pop(last))
 
+    # Input and Output of nested graphs are removed: their sources lead directly to their targets.
     for name in [
         name for name, node in nodes.items() if type(node).__name__ in ("Input", "Output")
     ]:
@@ -120,31 +120,33 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
             if target != name
             for origin in (before if source == name else [source])
         ]
-    twice = [edge for place, edge in enumerate(edges) if edge in edges[:place]]
+
+    twice = [edge for index, edge in enumerate(edges) if edge in edges[:index]]
     if twice:
         raise NodeError(
             f"NIR: the edge {twice[0][0]!r} -> {twice[0][1]!r}",
-            "it twice",
-            "it once",
-            "remove one, or scale by 2 in a node",
+            "two such edges",
+            "one edge",
+            "remove one of them, or multiply by 2 in a Scale",
         )
 
     return Graph(
-        {name: read_node(name, node) for name, node in nodes.items()},
-        edges,
-        first,
-        last,
-        shape_in,
-        shape_out,
-        dt,
-        discretization,
-        dict(graph.metadata),
+        nodes={name: read_node(name, node) for name, node in nodes.items()},
+        edges=edges,
+        input=first,
+        output=last,
+        shape_in=shape_in,
+        shape_out=shape_out,
+        dt=dt,
+        discretization=discretization,
+        metadata=dict(graph.metadata),
     )
 
 
 def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -> tuple[str, str]:
     """Add the nodes and edges of a graph; the names of its input and of its output."""
-    # Where the edges into a node lead, and where those from it begin.
+    # The node to which the edges into a node lead, and the node from which its edges begin: of a
+    # nested graph, its Input and its Output.
     ends: dict[str, tuple[str, str]] = {}
     for key, node in graph.nodes.items():
         name = f"{prefix}{key}"
@@ -160,11 +162,12 @@ def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -
         known = ", ".join(map(shown, ends))
         raise NodeError(title, f"an edge of {shown(min(unknown))}", f"edges between {known}")
     edges += [(ends[source][1], ends[target][0]) for source, target in graph.edges]
+
     terminals = []
     for kind in ("Input", "Output"):
         names = [key for key, node in graph.nodes.items() if type(node).__name__ == kind]
         if len(names) != 1:
-            raise NodeError(title, f"{len(names)} nodes {kind}", "one", "split the graph")
+            raise NodeError(title, f"{len(names)} nodes {kind}", "one node", "split the graph")
         terminals.append(f"{prefix}{names[0]}")
     return terminals[0], terminals[1]
 
@@ -192,20 +195,25 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
             suit `dt`, a node is not connected, or a cycle has neither a neuron nor a delay in it.
     """
     if not graph.nodes:
-        raise NodeError("NIR: the graph", "only Input and Output", "a node between them", "add one")
+        raise NodeError(
+            "NIR: the graph", "only Input and Output", "a node between them", "add a node"
+        )
     graph.nodes = {name: _in_steps(node, graph) for name, node in graph.nodes.items()}
 
+    # Every node must be on a path from the input, and lead to another node.
     network = networkx.DiGraph([(START, graph.input), *graph.edges])
     network.add_nodes_from([*graph.nodes, graph.output])
     if network.in_degree(graph.input) > 1 or network.out_degree(graph.output):
-        raise NodeError("NIR: the graph", "an edge into Input or from Output", "none", "remove it")
+        raise NodeError(
+            "NIR: the graph", "an edge into Input or from Output", "no such edge", "remove it"
+        )
     reached = networkx.descendants(network, START)
     for name in (*graph.nodes, graph.output):
-        place, remedy = f"NIR: node {shown(name)}", "change the edges, or remove the node"
+        owner, remedy = f"NIR: node {shown(name)}", "change the edges, or remove the node"
         if name not in reached:
-            raise NodeError(place, "no path from the input", "one", remedy)
+            raise NodeError(owner, "no path from the input", "a path", remedy)
         if name != graph.output and not network.out_degree(name):
-            raise NodeError(place, "no edge to another node", "one", remedy)
+            raise NodeError(owner, "no edge to another node", "an edge", remedy)
 
     _cut_delays(graph, network)
     order = _search(graph, network)
@@ -215,13 +223,14 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
 
 def _in_steps(node: Node, graph: Graph) -> Node:
     """Check the times of a node against the step; delays become whole steps."""
+    # The decay of Euler's method, 1 - dt/tau, must not be negative, except by rounding of the file.
     dt = graph.dt
     shortest = dt * (1 - 4 * node.rounding) if graph.discretization == "euler" else 1e-300
     for key in node.arrays.keys() & {"tau", "tau_mem", "tau_syn"}:
         tau = float(node.arrays[key].min(initial=math.inf))
         if tau < shortest:
             raise NodeError(
-                node.place,
+                node.owner,
                 f"{key} of {tau:g} s",
                 f"times above 0 s, and from the step of {dt:g} s on for Euler's method",
                 'use discretization="exact", or a smaller dt',
@@ -235,7 +244,7 @@ def _in_steps(node: Node, graph: Graph) -> Node:
     if (errors > 1e-4 * np.maximum(whole, 1)).any():
         worst = float(node.arrays["delay"].flat[int(np.argmax(errors))])
         raise NodeError(
-            node.place,
+            node.owner,
             f"a delay of {worst:g} s",
             f"a whole number of steps of {dt:g} s",
             "choose a dt that divides it, or round the delay",
@@ -244,7 +253,7 @@ def _in_steps(node: Node, graph: Graph) -> Node:
 
 
 def _cut_delays(graph: Graph, network: Any) -> None:
-    """In a cycle, the edges into a Delay take one of its steps."""
+    """In a cycle, the edges into a Delay take over one of its steps."""
     for name, node in graph.nodes.items():
         if node.kind != "Delay" or node.arrays["delay"].min(initial=math.inf) < 1:
             continue
@@ -258,10 +267,10 @@ def _cut_delays(graph: Graph, network: Any) -> None:
 def _search(graph: Graph, network: Any) -> list[str]:
     """An order in which each node follows its inputs; marks the edges that close a cycle.
 
-    These are the back edges of a depth-first search from the input, edges in the order of the
-    graph.
+    An edge closes a cycle if it is a back edge of a depth-first search from the input, which takes
+    edges in the order of the graph.
     """
-    # A Delay in a cycle is entered by delayed edges only: the search begins there, too.
+    # No other edges lead to a Delay in a cycle: the search begins there, too.
     network.add_edges_from((START, target) for _, target in sorted(graph.delayed, reverse=True))
     finished: list[str] = []
     path: list[str] = []
@@ -283,6 +292,8 @@ def _search(graph: Graph, network: Any) -> list[str]:
             graph.notes.append(
                 f"{source} -> {target} closes a cycle: it passes on the value of the step before"
             )
+
+    # The last node to finish is START; a node finishes after all nodes that it leads to.
     return finished[-2::-1]
 
 
@@ -293,8 +304,8 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
     if stated_in not in ((), graph.shape_in) or not graph.shape_in:
         raise ValueError(
             f"NIR: the input of the graph has the shape {list(stated_in)}, got input_shape "
-            f"{list(given)}, expected the shape of a step, as in (2, 34, 34), in one of them: give "
-            "input_shape only if the graph has none."
+            f"{list(given)}, expected the shape of a step, as in (2, 34, 34), in one of them: pass "
+            "input_shape only if the graph has no shape."
         )
 
     shapes = {graph.input: graph.shape_in}
@@ -302,6 +313,7 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
     for name in order:
         if name == graph.input:
             continue
+
         # The shape of an edge that closes a cycle is known later, and checked then.
         sources = [source for source in graph.sources(name) if (source, name) not in graph.delayed]
         arriving = {shapes[source] for source in sources}
@@ -316,13 +328,15 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
     for source, target in graph.delayed:
         expected = placed[target].shape_in if target in placed else shapes[target]
         _one_shape(target, {expected, shapes[source]})
+
     if stated_out not in ((), graph.shape_out):
-        expected_out = f"{list(graph.shape_out)}, as its nodes give"
+        expected_out = f"{list(graph.shape_out)}, the shape that its nodes compute"
         raise NodeError("NIR: Output", f"the shape {list(stated_out)}", expected_out)
     graph.nodes = placed
 
 
 def _one_shape(name: str, shapes: set[Shape]) -> Shape:
+    """The shape that all inputs of a node have."""
     for first, second in pairwise(sorted(shapes)):
         raise NodeError(
             f"NIR: node {shown(name)}",

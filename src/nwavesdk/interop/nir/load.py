@@ -29,14 +29,14 @@ class Loaded:
     Attributes:
         net: The net.
         modules: For each node, the name of its module in the net.
-        notes: What was assumed, one line each.
+        notes: The assumptions, one line each.
 
     Example:
         >>> from nwavesdk.interop.nir import import_graph, to_nir
         >>> from nwavesdk.layers import LILayer, SpikingSequential
         >>> graph = to_nir(SpikingSequential(LILayer(2)), discretization="exact")
-        >>> found = import_graph(graph, dt=1e-3, discretization="exact")
-        >>> type(found.net).__name__, dict(found.modules)
+        >>> loaded = import_graph(graph, dt=1e-3, discretization="exact")
+        >>> type(loaded.net).__name__, dict(loaded.modules)
         ('SpikingSequential', {'li_0': 'li_0'})
     """
 
@@ -54,6 +54,7 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
         *(f"{synapse} becomes the recurrent weights of {name}" for name, synapse in loops.items()),
         *_rounded(graph, dtype),
     ]
+
     # No module can have the name of an attribute of a net; graphs with cycles have `last_step`.
     reserved = {*dir(SpikingSequential()), *dir(SpikingGraph({}, {}))}
     reserved |= {"input", "output", "last_step"}
@@ -71,6 +72,7 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
         modules[name] = unused_name(base, {*reserved, *built})
         built[modules[name]] = module
 
+    # Recurrent weights are part of their layer.
     inside = set(loops.values())
     edges = [edge for edge in graph.edges if inside.isdisjoint(edge)]
     return Loaded(_net_of(graph, edges, modules, built), modules, tuple(notes))
@@ -85,22 +87,26 @@ def _net_of(
     for source, target in edges:
         sources[names[target]].append(names[source])
     delayed = [(names[a], names[b]) for a, b in edges if (a, b) in graph.delayed]
+
+    # A chain in which each module has one source, the module before it, is a `SpikingSequential`.
     chain = pairwise(["input", *built, "output"])
     if not delayed and built and all(sources[after] == [before] for before, after in chain):
         return SpikingSequential(OrderedDict(built))
+
     shapes = {to: graph.nodes[name].shape_out for name, to in modules.items()}
     shapes["input"] = graph.shape_in
     return SpikingGraph(built, sources, delayed, graph.shape_in, shapes)
 
 
 def _own_loops(graph: Graph) -> dict[str, str]:
-    """The neurons that a Linear connects with themselves: their names, and that of the Linear."""
+    """The Linear that connects neurons with themselves, by the name of the neurons."""
     loops: dict[str, str] = {}
     for name, node in graph.nodes.items():
         before = [edge for edge in graph.edges if edge[1] == name]
         after = [edge for edge in graph.edges if edge[0] == name]
         if node.kind != "Linear" or len(before) != 1 or [e[1] for e in after] != [before[0][0]]:
             continue
+
         neuron = before[0][0]
         is_neuron = neuron in graph.nodes and graph.nodes[neuron].kind in SPIKING & STATEFUL
         # The loop takes one step on either of its edges.
@@ -110,7 +116,7 @@ def _own_loops(graph: Graph) -> dict[str, str]:
 
 
 def _layer(graph: Graph, name: str, loop: str | None, spike_grad: Any) -> nn.Module:
-    """The layer of a node of neurons, with the weights of a Linear as its recurrent ones."""
+    """The layer of a node of neurons, with the weight of a Linear as its recurrent weights."""
     options: dict[str, Any] = {"dt": graph.dt}
     node = graph.nodes[name]
     if node.kind in SPIKING:

@@ -43,7 +43,7 @@ class Scale(nn.Module):
 
 
 class _Memory(Prepared):
-    """Tensors that the last call has left for the next one: the state of delays and of cycles."""
+    """Tensors from the last call for the next call: the state of delays and of cycles."""
 
     _state_attributes = ("tensors",)
 
@@ -134,6 +134,7 @@ class Delay(_Memory):
                 f"{list(self.steps.shape)}, got an input of shape {list(x.shape)}: the sizes of "
                 "consecutive layers must match."
             )
+
         if not self._is_prepared:
             self._require_prepared(is_sequence)
         if not is_sequence:
@@ -157,16 +158,16 @@ class Delay(_Memory):
 
 
 class SpikingGraph(Container):
-    """Modules whose outputs add up at the modules that they lead to: a net with any connections.
+    """Modules with any connections: the input of a module is a sum of outputs.
 
     Without cycles, each module runs on the whole sequence. With cycles, modules run step by step,
     in a loop of Python.
 
     Args:
-        modules: The modules by name, in an order in which each follows those that lead to it.
+        modules: The modules by name, each after the modules that lead to it.
         sources: For each module and for `"output"`, the names that lead to it; `"input"` is the
             input of the net. A module gets their sum.
-        delayed: Pairs of a source and what it leads to that pass on the output of the step before.
+        delayed: Pairs of a source and its target that pass on the output of the step before.
         shape: Shape of a step of the input.
         shapes: Shape of a step of the outputs from which delayed pairs lead, by name.
 
@@ -194,6 +195,7 @@ class SpikingGraph(Container):
         super().__init__()
         for name, module in modules.items():
             self.add_module(name, module)
+
         self.order = tuple(modules)
         self.sources = {name: tuple(names) for name, names in sources.items()}
         self.delayed = frozenset(delayed)
@@ -209,18 +211,24 @@ class SpikingGraph(Container):
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         if not self.delayed:
             return self._run_modules(x, run, {})[0]
+
+        # If a call fails, the values of the last step are restored, like the states of modules.
         run.restorers.append(self.last_step.state_restorer())
         one_step = Pass(None, True, run.restorers)
         if not run.is_sequence(x):
             return self._run_step(x, one_step)
+
         outputs = [self._run_step(x[:, t], one_step) for t in range(x.shape[1])]
         if not outputs:
             raise ValueError("SpikingGraph takes sequences of at least one step, got none.")
+
+        # One tensor for both, if the output has no membrane.
         spk = torch.stack([s for s, _ in outputs], 1)
         is_one = all(s is m for s, m in outputs)
         return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+        # Before the first step, everything is silent.
         names = sorted({source for source, _ in self.delayed})
         before = self.last_step.read("SpikingGraph", len(x)) or [
             x.new_zeros(len(x), *self.shapes[name]) for name in names
@@ -232,7 +240,7 @@ class SpikingGraph(Container):
     def _run_modules(
         self, x: Tensor, run: Pass, before: Mapping[str, Tensor]
     ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
-        """Run all modules once; the outputs of the graph, and those of each module."""
+        """Run all modules once; the outputs of the graph, and the outputs of each module."""
         results = {"input": (x, x)}
 
         def total(name: str) -> Tensor:
@@ -247,13 +255,14 @@ class SpikingGraph(Container):
             module = self._modules[name]
             assert module is not None
             results[name] = run_module(module, total(name), run, is_last=name in ends)
+
         if len(ends) == 1 and (ends[0], "output") not in self.delayed:
             return results[ends[0]], results
         y = total("output")
         return (y, y), results
 
     def connections(self) -> list[str]:
-        """One line for each module and for the output: what they get.
+        """The connections, one line for each module and for the output.
 
         Example:
             >>> SpikingGraph({"a": nn.Identity()}, {"a": ["input"], "output": ["a"]}).connections()

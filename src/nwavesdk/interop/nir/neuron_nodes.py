@@ -1,7 +1,7 @@
 """The neurons of NIR as layers, and layers of neurons as nodes of NIR: one table for both.
 
-Between a node and a layer are *constants*, one value per neuron, with the membrane measured from
-its rest:
+Nodes and layers are translated through *constants*, one value per neuron, with the membrane
+measured from its rest:
 
     tau, gain           of the membrane; `gain` is the response to an input of 1 after one step,
                         and tau is `NO_LEAK` for neurons without a leak
@@ -10,7 +10,7 @@ its rest:
     threshold           of neurons that spike; with `reset`, the membrane after a spike, or
                         `amount`, the part that a spike subtracts
 
-`FORMS` has the layers, and the constants that each of them leaves out.
+`FORMS` has the layers, and the fixed values of the constants that a layer does not have.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ __all__ = ["form_of", "layer_of", "nodes_of"]
 # A time constant of this part of a step has a decay of exp(-1000), which is 0.
 NO_MEMORY = 1e-3
 
-# What rounding may have changed of a gain of 1, in units of the last place.
+# Largest error of a gain of 1 that is rounding, in units of the last place.
 MAX_ROUNDING = 4
 
 
@@ -66,7 +66,7 @@ class Form:
 
     def completed(self, constants: Mapping[str, Array]) -> dict[str, Array]:
         """The constants of a layer and its fixed ones."""
-        like = next(iter(constants.values()))
+        like = next(iter(constants.values()))  # for the shape
         fixed = {
             name: constants[value] if isinstance(value, str) else np.full_like(like, value)
             for name, value in self.fixed.items()
@@ -77,6 +77,7 @@ class Form:
         """Whether the layer has these constants."""
         if constants.keys() != {*self.names, *self.fixed}:
             return False
+
         completed = self.completed({name: constants[name] for name in self.names})
         is_equal = all((constants[name] == completed[name]).all() for name in self.fixed)
         # Layers of the library take no threshold below 0.
@@ -109,7 +110,7 @@ FORMS = (
 
 
 def layer_of(node: Node, graph: Graph, options: Mapping[str, Any]) -> NeuronLayer:
-    """The layer of a node; the first one in `FORMS` that has its constants.
+    """The layer of a node: the first layer in `FORMS` that has its constants.
 
     Args:
         node: A node of neurons, or Threshold.
@@ -124,13 +125,17 @@ def layer_of(node: Node, graph: Graph, options: Mapping[str, Any]) -> NeuronLaye
 
 
 def _constants_of(node: Node, graph: Graph) -> dict[str, Array]:
+    """The constants of a node of neurons."""
     p = node.arrays
     if node.kind == "Threshold":
         return dict(p)
+
+    # Without a leak, a membrane adds dt · r · x in a step; with a leak, (1 - decay) · r · x.
     tau, share = np.full(node.shape_in, NO_LEAK), np.asarray(graph.dt)
     rest = p.get("v_leak", p.get("v_reset", np.zeros(node.shape_in)))
     if "v_leak" in p:
         tau, share = _decay(p["tau_mem" if "tau_mem" in p else "tau"], graph)
+
     constants = {"tau": tau, "gain": _rounded_gain(share * p["r"], node)}
     if "tau_syn" in p:
         constants["tau_syn"], share = _decay(p["tau_syn"], graph)
@@ -148,6 +153,8 @@ def _decay(tau: Array, graph: Graph) -> tuple[Array, Array]:
     """The time constants whose exp(-dt/tau) is the decay of a node, and 1 - decay."""
     if graph.discretization == "exact":
         return tau, -np.expm1(-graph.dt / tau)
+
+    # The decay of Euler's method is 1 - dt/tau, which is 0 for a tau of one step.
     share = np.minimum(graph.dt / tau, 1.0)
     with np.errstate(divide="ignore"):
         layer_tau = -graph.dt / np.log1p(-share)
@@ -160,7 +167,7 @@ def _rounded_gain(gain: Array, node: Node) -> Array:
 
 
 def _value(array: Array) -> float | Tensor:
-    """A constant of a layer: a number if all neurons have the same."""
+    """A constant of a layer: a number if it is the same for all neurons."""
     first = float(array.flat[0])
     return first if (array == first).all() else torch.from_numpy(np.array(array))
 
@@ -178,14 +185,14 @@ def form_of(layer: object) -> Form | None:
 
 
 def nodes_of(
-    form: Form, layer: NeuronLayer, place: str, dt: float, discretization: str
+    form: Form, layer: NeuronLayer, owner: str, dt: float, discretization: str
 ) -> list[Node]:
     """The nodes of a layer: one, and Threshold for a LIF layer without reset.
 
     Args:
         form: The form of the layer.
         layer: The layer.
-        place: Its name in errors.
+        owner: Its name in errors.
         dt: Length of a step [s].
         discretization: `"exact"` or `"euler"`.
 
@@ -198,46 +205,51 @@ def nodes_of(
             for name, value in layer.effective_constants(torch.float64).items()
         }
     )
+
+    # The node Threshold, behind the membrane of a layer without reset.
     threshold = constants.get("threshold")
-    above = [] if threshold is None else [Node("Threshold", {"threshold": threshold}, place=place)]
+    above = [] if threshold is None else [Node("Threshold", {"threshold": threshold}, owner=owner)]
     if "tau" not in constants:
         return above
 
     amount = constants.get("amount")
     if amount is not None and (amount != threshold).any():
         raise NodeError(
-            place,
+            owner,
             "neurons that subtract another amount than their threshold",
-            "the threshold, which the metadata can say",
+            "the threshold, which the metadata can express",
             "import them without delayed-reset, or train neurons of nwavesdk",
         )
 
-    kind, values = _membrane(constants, place, dt, discretization)
+    kind, values = _membrane(constants, owner, dt, discretization)
     if "rest" in constants:
-        return [Node(kind, values, place=place), *above]
+        return [Node(kind, values, owner=owner), *above]
+
+    # The node with spikes has the name of the node without, and F: LIF, IF, CubaLIF.
     reset = "value" if amount is None else SUBTRACTION
     values |= {"v_threshold": constants["threshold"], "v_reset": _start(constants)}
-    return [Node(f"{kind}F", values, place=place, reset=reset)]
+    return [Node(f"{kind}F", values, owner=owner, reset=reset)]
 
 
 def _membrane(
-    constants: Mapping[str, Array], place: str, dt: float, discretization: str
+    constants: Mapping[str, Array], owner: str, dt: float, discretization: str
 ) -> tuple[str, dict[str, Array]]:
     """The node of a membrane that does not spike, and its parameters."""
+    # A decay that rounds to 1 is not a leak.
     taus = [constants[name] for name in ("tau", "tau_syn") if name in constants]
-    # A decay that rounds to 1 is no leak.
     leaks = np.exp(-dt / np.stack(taus)) < 1
     if leaks.any() != leaks.all():
         raise NodeError(
-            place,
+            owner,
             "neurons with and without a leak in one layer",
-            "one kind",
+            "all with a leak, or all without",
             "divide the layer into two, as with Branches",
         )
+
     if not leaks.any():
         if len(taus) > 1 or _start(constants).any():
             raise NodeError(
-                place,
+                owner,
                 "neurons without a leak that have a current, a rest, or a reset to another value",
                 "a leak, or a rest and a reset of 0",
                 "shift the constants",
@@ -245,7 +257,7 @@ def _membrane(
         return "I", {"r": constants["gain"] / dt}
 
     def leak(tau: Array, gain: Array) -> tuple[Array, Array]:
-        """Time constant and resistance with a decay and a gain."""
+        """Time constant and resistance of a node with the decay and the gain of a layer."""
         share = -np.expm1(-dt / tau)
         return tau if discretization == "exact" else dt / share, gain / share
 
@@ -253,6 +265,7 @@ def _membrane(
     v_leak = constants.get("rest", np.zeros_like(tau))
     if len(taus) == 1:
         return "LI", {"tau": tau, "r": r, "v_leak": v_leak}
+
     tau_syn, w_in = leak(constants["tau_syn"], constants["gain_syn"])
     current = {"tau_syn": tau_syn, "w_in": w_in}
     return "CubaLI", {"tau_mem": tau, "r": r, **current, "v_leak": v_leak}

@@ -1,4 +1,4 @@
-"""Pages of the neurons of NIR that no layer of `nwavesdk.layers` is.
+"""Pages of the neurons of NIR that `nwavesdk.layers` does not have.
 
 A membrane is measured from its rest: from `v_leak`, or from `v_reset` where there is no leak. It
 starts at 0 there. `gain` is the response to an input of 1 after one step. A neuron without a leak
@@ -45,7 +45,7 @@ def NIRLILayer(x, y, v, *, tau: TimeConstant, gain: Real = 1.0, rest: Real = 0.0
         x: Input.
         y: Output: `rest` + v.
         v: Membrane minus `rest`.
-        tau: Time constant whose decay is that of the node [s].
+        tau: Time constant with the decay of the node [s].
         gain: Response to an input of 1 after one step.
         rest: `v_leak`.
     """
@@ -62,7 +62,7 @@ def NIRLIFLayer(
     Args:
         x: Input.
         v: Membrane after reset, minus `v_leak`.
-        tau: Time constant whose decay is that of the node [s].
+        tau: Time constant with the decay of the node [s].
         gain: Response to an input of 1 after one step.
         threshold: `v_threshold` - `v_leak`.
         reset: `v_reset` - `v_leak`.
@@ -81,10 +81,10 @@ def NIRSubtractLayer(
     Args:
         x: Input.
         v: Membrane after reset, minus `v_leak`.
-        tau: Time constant whose decay is that of the node [s].
+        tau: Time constant with the decay of the node [s].
         gain: Response to an input of 1 after one step.
         threshold: `v_threshold` - `v_leak`.
-        amount: What a spike subtracts.
+        amount: The part that a spike subtracts.
     """
     u = decay(tau) * v + gain * x
     s = spike(u - threshold)
@@ -178,7 +178,7 @@ def NIRCubaSubtractLayer(
         gain: Response of the membrane to a current of 1 after one step.
         gain_syn: Response of the current to an input of 1 after one step.
         threshold: `v_threshold` - `v_leak`.
-        amount: What a spike subtracts.
+        amount: The part that a spike subtracts.
     """
     current = decay(tau_syn) * i + gain_syn * x
     u = decay(tau) * v + gain * current

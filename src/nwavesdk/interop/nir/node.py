@@ -35,7 +35,7 @@ __all__ = [
 Shape = tuple[int, ...]
 Array = NDArray[Any]
 
-# The parameters of each node that are arrays of numbers, and its other ones.
+# The parameters of each node that are arrays of numbers, and its other parameters.
 ARRAYS: dict[str, tuple[str, ...]] = {
     "Affine": ("weight", "bias"),
     "AvgPool2d": (),
@@ -61,16 +61,16 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Flatten": ("start_dim", "end_dim"),
     "SumPool2d": ("kernel_size", "stride", "padding"),
 }
-# The smallest value of a setting, where it is not 1.
+# The smallest value of a setting, if it is not 1.
 SMALLEST = {"padding": 0, "start_dim": -64, "end_dim": -64}
 
-# The axes of the windows of each node that has one.
+# The number of axes of the window, for each node with a window.
 AXES = {"AvgPool2d": 2, "Conv1d": 1, "Conv2d": 2, "SumPool2d": 2}
 
 SPIKING = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
 STATEFUL = frozenset({"I", "IF", "LI", "LIF", "CubaLI", "CubaLIF"})
 
-# What the metadata of our own files say about a node.
+# Keys of the metadata of nodes in our own files.
 RESET_KEY, MODULE_KEY = "nwavesdk_reset", "nwavesdk_module"
 SUBTRACTION = "subtraction"
 
@@ -79,16 +79,16 @@ class NodeError(ValueError):
     """A node cannot be read, or a module has no exact node.
 
     Args:
-        place: Which node or module.
-        got: What it has.
-        expected: What it may have.
-        remedy: What to change.
+        owner: The node or module, as errors name it.
+        got: The faulty part.
+        expected: The allowed values.
+        remedy: The change that repairs it.
     """
 
     def __init__(
-        self, place: str, got: str, expected: str, remedy: str = "repair the graph"
+        self, owner: str, got: str, expected: str, remedy: str = "repair the graph"
     ) -> None:
-        self.fault = f"{place}: got {got}, expected {expected}"
+        self.fault = f"{owner}: got {got}, expected {expected}"
         super().__init__(f"{self.fault}: {remedy}.")
 
 
@@ -98,12 +98,12 @@ class Node:
 
     Attributes:
         kind: Name of its class in `nir`.
-        arrays: Its parameters that are arrays; those of neurons have the shape of the neurons.
+        arrays: Its parameters that are arrays; constants of neurons have the shape of the neurons.
         settings: Its other parameters: tuples of whole numbers, or the name of a padding.
-        place: How errors name it.
-        remedy: What errors recommend.
-        rounding: The coarsest `eps` of the arrays as they were given.
-        reset: What a spike does: `"value"` sets the membrane to `v_reset`, `"subtraction"`
+        owner: Its name in errors.
+        remedy: The remedy in errors.
+        rounding: The coarsest `eps` of the arrays in the graph.
+        reset: The effect of a spike: `"value"` sets the membrane to `v_reset`, `"subtraction"`
             subtracts `amount`.
         module: Name of the module of the net that was exported, or "".
         shape_in: Shape of a step of its input.
@@ -113,7 +113,7 @@ class Node:
     kind: str
     arrays: Mapping[str, Array]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    place: str = "NIR"
+    owner: str = "NIR"
     remedy: str = "repair the graph"
     rounding: float = 2.0**-52
     reset: str = "value"
@@ -127,7 +127,7 @@ class Node:
 
     def error(self, got: str, expected: str) -> NodeError:
         """The error of a parameter or an input that the node cannot have."""
-        return NodeError(self.place, got, expected, self.remedy)
+        return NodeError(self.owner, got, expected, self.remedy)
 
     @property
     def window(self) -> "Window":
@@ -137,17 +137,20 @@ class Node:
         def per_axis(values: tuple[int, ...]) -> tuple[int, ...]:
             return (values * axes)[:axes]
 
+        # A convolution has its kernel in the weight, a pool in its settings.
         weight = self.arrays.get("weight")
         kernel = per_axis(self.settings["kernel_size"]) if weight is None else weight.shape[2:]
         dilation = per_axis(self.settings.get("dilation", (1,)))
+
         padding = self.settings["padding"]
         if not isinstance(padding, str):
             pairs = tuple((zeros, zeros) for zeros in per_axis(padding))
         else:
-            # As torch pads: of an odd number of zeros, the larger part comes last.
+            # As in torch: if the number of zeros is odd, the larger part comes last.
             is_same = padding == "same"
             total = [is_same * d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
             pairs = tuple((zeros // 2, zeros - zeros // 2) for zeros in total)
+
         return Window(kernel, per_axis(self.settings["stride"]), pairs, dilation)
 
 
@@ -158,7 +161,7 @@ class Window(NamedTuple):
         kernel: Its size.
         stride: Its steps.
         padding: The zeros before and after the values.
-        dilation: The distance of its elements.
+        dilation: The distance between its elements.
     """
 
     kernel: Shape
@@ -177,9 +180,9 @@ def read_node(name: str, node: Any) -> Node:
         NodeError: If its type is unknown, or a parameter is missing or not a finite number.
     """
     kind = type(node).__name__
-    place = f"NIR: node {shown(name)} ({kind})"
+    owner = f"NIR: node {shown(name)} ({kind})"
     if kind not in ARRAYS:
-        raise NodeError(place, "a type that is not read", f"one of {', '.join(ARRAYS)}")
+        raise NodeError(owner, "a type that is not read", f"one of {', '.join(ARRAYS)}")
 
     arrays = {}
     rounding = 2.0**-52
@@ -187,7 +190,9 @@ def read_node(name: str, node: Any) -> Node:
         value = getattr(node, key, None)
         if value is None and key == "bias":
             value = np.zeros(len(node.weight))
-        array = _numbers(place, key, value)
+        array = _numbers(owner, key, value)
+
+        # Everything is computed in float64, but errors of rounding are of the dtype in the file.
         if array.dtype.kind == "f":
             rounding = max(rounding, float(np.finfo(array.dtype).eps))
         arrays[key] = array.astype(np.float64)
@@ -196,16 +201,17 @@ def read_node(name: str, node: Any) -> Node:
     for key in SETTINGS.get(kind, ()):
         value = as_text(getattr(node, key))
         is_name = key == "padding" and value in ("same", "valid")
-        settings[key] = value if is_name else whole_numbers(place, key, getattr(node, key))
+        settings[key] = value if is_name else whole_numbers(owner, key, getattr(node, key))
 
     metadata = node.metadata or {}
     reset = as_text(metadata.get(RESET_KEY, "value"))
     if reset not in ("value", SUBTRACTION):
-        raise NodeError(place, f"{RESET_KEY} {shown(reset)} in its metadata", repr(SUBTRACTION))
+        raise NodeError(owner, f"{RESET_KEY} {shown(reset)} in its metadata", repr(SUBTRACTION))
+
     if reset == SUBTRACTION and "v_threshold" in arrays:
         arrays["amount"] = arrays["v_threshold"]
     module = as_text(metadata.get(MODULE_KEY, ""))
-    return Node(kind, arrays, settings, place, rounding=rounding, reset=reset, module=module)
+    return Node(kind, arrays, settings, owner, rounding=rounding, reset=reset, module=module)
 
 
 def as_text(value: object) -> str:
@@ -213,25 +219,25 @@ def as_text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _numbers(place: str, key: str, value: Any) -> Array:
+def _numbers(owner: str, key: str, value: Any) -> Array:
     """A parameter as an array of finite numbers."""
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise NodeError(place, f"{key} {shown(value)}", "finite numbers")
+        raise NodeError(owner, f"{key} {shown(value)}", "finite numbers")
     return array
 
 
-def whole_numbers(place: str, key: str, value: Any) -> tuple[int, ...]:
+def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
     """A shape, a stride and the like, which may be one number.
 
     Raises:
-        NodeError: If there are no numbers, or other ones.
+        NodeError: If there are no numbers, or they are not whole, too small or too large.
     """
     smallest = SMALLEST.get(key, 1)
-    sizes = np.ravel(_numbers(place, key, value))
+    sizes = np.ravel(_numbers(owner, key, value))
     is_whole = sizes.size and (sizes == sizes.round()).all()
     if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
-        raise NodeError(place, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
+        raise NodeError(owner, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
     return tuple(int(size) for size in sizes)
 
 
@@ -252,25 +258,31 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
     if node.kind in _SHAPES:
         return replace(node, shape_in=shape, shape_out=_SHAPES[node.kind](node, shape))
 
+    # All other nodes act on single elements.
     arrays = {}
     for key, array in node.arrays.items():
         try:
             arrays[key] = np.broadcast_to(array, shape)
         except ValueError:
             raise node.error(
-                f"an input of shape {list(shape)}", f"that of {key}, {list(array.shape)}"
+                f"an input of shape {list(shape)}", f"the shape of {key}, {list(array.shape)}"
             ) from None
+
+    # `amount` was added by the reader, from the threshold.
     spread = [key for key, a in node.arrays.items() if a.shape != shape and key != "amount"]
     if spread:
         notes.append(
-            f"{node.place.removeprefix('NIR: ')}: {', '.join(spread)} without the shape of the "
+            f"{node.owner.removeprefix('NIR: ')}: {', '.join(spread)} without the shape of the "
             f"neurons, {list(shape)}: one value is used for all of them"
         )
     return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
 
 
 def _product(node: Node, shape: Shape) -> Shape:
-    """Of Linear and Affine, which are convolutions without a window, and of convolutions."""
+    """The output of a convolution, or of Linear and Affine, which are convolutions without axes.
+
+    A weight is [C_out, C_in / groups, *kernel], an input [C_in, *size].
+    """
     weight = node.arrays["weight"]
     axes = AXES.get(node.kind, 0)
     (groups,) = node.settings.get("groups", (1,))
@@ -283,6 +295,7 @@ def _product(node: Node, shape: Shape) -> Shape:
     bias = node.arrays.get("bias")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise node.error(f"bias of shape {list(bias.shape)}", f"[{len(weight)}]")
+
     channels = weight.shape[1] * groups
     if len(shape) != axes + 1 or shape[0] != channels:
         raise node.error(f"an input of shape {list(shape)}", f"[{channels}{', …' * axes}]")
@@ -295,6 +308,7 @@ def _product(node: Node, shape: Shape) -> Shape:
 
 
 def _pool(node: Node, shape: Shape) -> Shape:
+    """The output of a pool; its padding is limited as in torch."""
     kernel, _, padding, _ = node.window
     if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
         raise node.error(
@@ -308,12 +322,14 @@ def _positions(node: Node, shape: Shape) -> Shape:
     """The number of positions of a window along each axis."""
     kernel, strides, padding, dilation = node.window
     has_axes = len(shape) == len(kernel) + 1
+
     positions = [
         (size + sum(zeros) - step * (taps - 1) - 1) // stride + 1
         for size, taps, stride, zeros, step in zip(
             shape[1:], kernel, strides, padding, dilation, strict=has_axes
         )
     ]
+
     if not has_axes or min(positions) < 1:
         raise node.error(
             f"an input of shape {list(shape)}",

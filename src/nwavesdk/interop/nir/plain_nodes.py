@@ -35,16 +35,19 @@ def module_of(node: Node, dtype: torch.dtype) -> nn.Module:
         dtype: The dtype of its parameters.
     """
     weight, settings = node.arrays.get("weight"), node.settings
+
+    # Weights of NIR are [out, in], weights of synapses [in, out].
     if node.kind in ("Linear", "Affine"):
         assert weight is not None
         synapse = LIFSynapse(*weight.shape[::-1], bias=node.kind == "Affine")
         return _filled(synapse, weight.T, node.arrays.get("bias"), dtype)
+
     if node.kind == "Scale":
         return Scale(torch.from_numpy(np.array(node.arrays["scale"])).to(dtype))
     if node.kind == "Delay":
         return Delay(torch.from_numpy(node.arrays["delay"].astype(np.int64)))
     if node.kind == "Flatten":
-        # Torch's modules see the batch as a dimension before those of NIR.
+        # The modules of torch have the batch as a dimension before the dimensions of NIR.
         axes = (axis for key in ("start_dim", "end_dim") for axis in settings[key])
         return nn.Flatten(*(axis + (axis >= 0) for axis in axes))
 
@@ -53,6 +56,7 @@ def module_of(node: Node, dtype: torch.dtype) -> nn.Module:
     if weight is None:
         divisor = 1 if node.kind == "SumPool2d" else None
         return nn.AvgPool2d(window.kernel, window.stride, padding, divisor_override=divisor)
+
     kind = nn.Conv1d if node.kind == "Conv1d" else nn.Conv2d
     (groups,) = settings["groups"]
     conv = kind(
@@ -116,6 +120,7 @@ def _convolve(entry: Entry, weight: Array, bias: Array | None, dilation: Any) ->
             f"{entry.path}: nir 1.0.8 derives wrong shapes for groups and for kernels that are not "
             "square: other readers must use nir.read(file, type_check=False)"
         )
+
     bias = np.zeros(len(weight), weight.dtype) if bias is None else bias
     settings = {"stride": _per_axis(module.stride, axes), "dilation": _per_axis(dilation, axes)}
     is_named = isinstance(module.padding, str)
@@ -133,15 +138,18 @@ def _add_temporal(entry: Entry) -> Signal:
     """One convolution or product per tap, of the input some steps ago; their outputs add up."""
     module = entry.module
     weight, bias = module.effective_weight(), _array(module.bias)
+
+    # The last tap takes the current step; its node has the bias.
     parts = []
     for tap in range(module.taps):
         late = (module.taps - 1 - tap) * module.dilation
         part = entry.after(f"tap{tap}" if module.taps > 1 else "", late)
         tap_bias = None if late else bias
+
         if module.kernel:
             parts.append(_convolve(part, _array(weight[:, :, tap]), tap_bias, 1))
         else:
-            # A product in groups is one whose matrix has blocks: [out, in].
+            # A product in groups is a product with a matrix of blocks: [out, in].
             blocks = weight[:, :, tap].chunk(module.groups)
             matrix = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]  # torch's
             parts.append(_dense(part, _array(matrix), tap_bias))
@@ -149,7 +157,7 @@ def _add_temporal(entry: Entry) -> Signal:
 
 
 def _add_delayed(entry: Entry) -> Signal:
-    """One product per delay, of what arrives then; a delay per input needs one product."""
+    """One product per delay; if the delay depends on the input alone, a single product."""
     module = entry.module
     delays = module.delays.detach()
     if bool((delays != delays.round()).any()):
@@ -165,6 +173,9 @@ def _add_delayed(entry: Entry) -> Signal:
     weight, bias = _array(module.effective_weight()), _array(module.bias)
     if module.per == "input":
         return _dense(entry.after("", steps[:, 0]), weight.T.copy(), bias)
+
+    # The product of a delay has the weights with this delay, and 0 elsewhere. The first has the
+    # bias.
     parts: list[Signal] = []
     for delay in np.unique(steps).tolist():
         matrix = np.where(steps == delay, weight, 0).T.copy()
@@ -174,23 +185,26 @@ def _add_delayed(entry: Entry) -> Signal:
 
 
 def _add_norm(entry: Entry) -> Signal:
-    """A norm that no synapse has taken in: Affine with a diagonal weight."""
+    """A norm that is not folded into a synapse: Affine with a diagonal weight."""
     if entry.module.training:
         raise entry.refusal(
             "a batch norm in train()", "the statistics of eval()", "call net.eval() first"
         )
+
     with torch.no_grad():
         scale, shift = copy.deepcopy(entry.module).double().scale_and_shift(1)
     return _dense(entry, np.diag(_array(scale)), _array(shift))
 
 
 def _add_pool(entry: Entry) -> Signal:
+    """A sum or a mean, which must divide by the size of the kernel."""
     module = entry.module
     if isinstance(module, nn.LPPool2d):
         if module.norm_type != 1:
             got = f"norm_type={module.norm_type}"
             raise entry.refusal(got, "1, a sum", "use a sum or a mean")
         return _pool(entry, "SumPool2d")
+
     divisor = module.divisor_override
     counts_zeros = module.count_include_pad or divisor or not np.any(module.padding)
     if divisor not in (None, 1, np.prod(_per_axis(module.kernel_size, 2))) or not counts_zeros:
@@ -211,8 +225,10 @@ def _add_max_pool(entry: Entry) -> Signal:
             "spikes of one layer",
             "pool after a layer of neurons, or use nn.AvgPool2d",
         )
+
     if np.any(np.array(entry.module.dilation) != 1):
         raise entry.refusal(f"dilation={entry.module.dilation}", "1", "use another pool")
+
     total = replace(entry, signal=_pool(entry, "SumPool2d"))
     half = np.full(total.signal.shape, 0.5, np.float32)
     return total.after("any", 0).add("Threshold", {"threshold": half})
@@ -230,7 +246,7 @@ def _pool(entry: Entry, kind: str) -> Signal:
 
 
 def _add_flatten(entry: Entry) -> Signal:
-    # Torch's modules see the batch as a dimension before those of NIR.
+    # The modules of torch have the batch as a dimension before the dimensions of NIR.
     axes = len(entry.signal.shape)
     dimensions = entry.module.start_dim, entry.module.end_dim
     first, last = (axis - 1 if axis > 0 else axis + axes for axis in dimensions)
@@ -240,14 +256,15 @@ def _add_flatten(entry: Entry) -> Signal:
 
 
 def _add_unflatten(entry: Entry) -> Signal:
-    """At the begin of a net, a change of shape is one of the input of the graph."""
+    """At the beginning of a net, a change of shape changes the input of the graph."""
     draft = entry.draft
     if draft.nodes or entry.signal.names != (INPUT,):
         raise entry.refusal(
             "Unflatten within the net",
-            "no change of shape but Flatten, the only one of NIR",
+            "Flatten, the only change of shape that NIR has",
             "remove it, or put it first",
         )
+
     with torch.no_grad():
         shape = tuple(entry.module(torch.empty(1, *entry.signal.shape)).shape[1:])
     draft.notes.append(f"{entry.path} (Unflatten): the input of the graph is {list(shape)}")
@@ -257,7 +274,7 @@ def _add_unflatten(entry: Entry) -> Signal:
 
 def _add_nothing(entry: Entry) -> Signal:
     if entry.module.training and getattr(entry.module, "p", 0) > 0:
-        raise entry.refusal("dropout in train()", "that of eval()", "call net.eval() first")
+        raise entry.refusal("dropout in train()", "dropout in eval()", "call net.eval() first")
     return entry.signal
 
 
@@ -290,4 +307,4 @@ WRITERS: dict[type[nn.Module], Callable[[Entry], Signal]] = {
     nn.MaxPool2d: _add_max_pool,
     nn.Unflatten: _add_unflatten,
 }
-"""The modules without neurons that have nodes, and what adds these nodes."""
+"""The modules without neurons that have nodes, and the functions that add these nodes."""

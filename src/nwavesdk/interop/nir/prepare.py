@@ -49,6 +49,8 @@ def prepare_graph(
         raise TypeError(
             f"NIR: got {shown(graph)}, expected a nir.NIRGraph or the path of its file."
         )
+
+    # Errors of a graph from a file name the file.
     try:
         flat = flat_graph(graph, dt, discretization)
         _note_metadata(flat, source)
@@ -69,8 +71,9 @@ def _note_metadata(graph: Graph, source: str | None) -> None:
     """
     if VERSION_KEY in graph.metadata and source is not None:
         raise ValueError(
-            f"NIR: nwavesdk has written the graph, got source={source!r}: leave source out."
+            f"NIR: nwavesdk has written the graph, got source={source!r}: remove source."
         )
+
     for key, value in ((DT_KEY, graph.dt), (DISCRETIZATION_KEY, graph.discretization)):
         written = graph.metadata.get(key, value)
         if isinstance(written, np.generic | np.ndarray) and written.size == 1:
@@ -78,6 +81,6 @@ def _note_metadata(graph: Graph, source: str | None) -> None:
         if as_text(written) != str(value):
             graph.notes.append(
                 f"the graph was written with {key.removeprefix('nwavesdk_')}={shown(written)}, and "
-                f"is read with {value!r}: its spikes will differ from those of the net that was "
-                "exported"
+                f"is read with {value!r}: its spikes will differ from the spikes of the exported "
+                "net"
             )

@@ -9,7 +9,7 @@ solves each equation for an input x that is constant within the step:
 
 CubaLI and CubaLIF solve the current first; the membrane takes the new current. A spike is where the
 new membrane is above the threshold, and its reset is in the same step. Membranes begin at `v_leak`,
-those of IF at `v_reset`, currents and I at 0.
+membranes of IF at `v_reset`, currents and I at 0.
 """
 
 from collections.abc import Callable
@@ -32,12 +32,12 @@ Step = Callable[[Array], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Replay:
-    """What a graph did: arrays [B, T, *shape] by the name of the node.
+    """The values of a run: arrays [B, T, *shape] by the name of the node.
 
     Attributes:
-        outputs: What each neuron and each Threshold gives: spikes, or the membrane without spikes.
-        margins: Of nodes that spike, the membrane before the reset minus the threshold.
-        output: What the node Output gets.
+        outputs: The output of neurons and of Threshold: spikes, or the membrane without spikes.
+        margins: The membrane before the reset minus the threshold, for nodes that spike.
+        output: The input of the node Output.
     """
 
     outputs: dict[str, Array]
@@ -57,17 +57,19 @@ def replay(graph: Graph, x: Array) -> Replay:
             f"NIR: the replay got inputs of shape {list(x.shape)}, expected [B, T, "
             f"{', '.join(map(str, graph.shape_in))}]."
         )
+
     B, T = x.shape[:2]
     nodes = graph.nodes
     steps = {name: _step_of(node, B, graph) for name, node in nodes.items()}
     sources = {name: graph.sources(name) for name in (*nodes, graph.output)}
+
     neurons = {name: node for name, node in nodes.items() if node.kind in SPIKING | STATEFUL}
     outputs = {name: np.zeros((B, T, *node.shape_out)) for name, node in neurons.items()}
     margins = {name: np.zeros_like(o) for name, o in outputs.items() if nodes[name].kind in SPIKING}
     output = np.zeros((B, T, *graph.shape_out))
 
     def total(name: str, shape: Shape) -> Array:
-        """What a node gets: the sum over its edges."""
+        """The input of a node: the sum over its edges."""
         summed = np.zeros((B, *shape))
         for source in sources[name]:
             summed = summed + (before if (source, name) in graph.delayed else now)[source]
@@ -76,6 +78,7 @@ def replay(graph: Graph, x: Array) -> Replay:
     # Before the first step, everything is silent.
     before = {name: np.zeros((B, *node.shape_out)) for name, node in nodes.items()}
     before[graph.input] = np.zeros((B, *graph.shape_in))
+
     for t in range(T):
         now = {graph.input: x[:, t]}
         for name, node in nodes.items():
@@ -90,7 +93,7 @@ def replay(graph: Graph, x: Array) -> Replay:
 
 
 def _step_of(node: Node, B: int, graph: Graph) -> Step:
-    """The step of a node, which holds its state."""
+    """The step of a node, a function that keeps the state of the node."""
     if node.kind in STATEFUL:
         return _neurons(node, B, graph)
     if node.kind == "Delay":
@@ -103,7 +106,7 @@ def _step_of(node: Node, B: int, graph: Graph) -> Step:
 
 
 def _neurons(node: Node, B: int, graph: Graph) -> Step:
-    """The step of the neurons of a node, whose state are current and membrane."""
+    """The step of the neurons of a node; the state is the current and the membrane."""
     p, dt = node.arrays, graph.dt
     current = np.zeros((B, *node.shape_in))
     v = current + p.get("v_leak", p.get("v_reset", 0.0))
@@ -128,6 +131,7 @@ def _neurons(node: Node, B: int, graph: Graph) -> Step:
         if node.kind not in SPIKING:
             v = u
             return u, u
+
         spikes = u > p["v_threshold"]
         v = np.where(spikes, p["v_reset"] if node.reset == "value" else u - p["amount"], u)
         return spikes.astype(np.float64), u - p["v_threshold"]
@@ -137,16 +141,17 @@ def _neurons(node: Node, B: int, graph: Graph) -> Step:
 
 def _delay(node: Node, B: int) -> Step:
     """The step of a node Delay; each element waits its own number of steps."""
+    # The last inputs, the newest first.
     steps = node.arrays["delay"].astype(np.int64)
-    # The last inputs, the newest one first.
     past = np.zeros((int(steps.max(initial=0)) + 1, B, *node.shape_in))
 
     def step(x: Array) -> tuple[Array, Array]:
         """The inputs of earlier steps."""
         past[1:] = past[:-1].copy()
         past[0] = x
-        places = np.broadcast_to(steps, x.shape)
-        return np.take_along_axis(past, places[None], 0)[0], x
+
+        indices = np.broadcast_to(steps, x.shape)
+        return np.take_along_axis(past, indices[None], 0)[0], x
 
     return step
 
@@ -159,6 +164,9 @@ def _windows(node: Node, x: Array) -> Array:
     """All windows of the last axes of x: [B, C, *positions, *kernel]."""
     kernel, stride, padding, dilation = node.window
     x = np.pad(x, [(0, 0), (0, 0), *padding])
+
+    # All dense windows, of which the slices take every `stride`-th and their elements in steps of
+    # `dilation`.
     spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     windows = sliding_window_view(x, spans, tuple(range(2, x.ndim)))
     steps = (slice(None, None, step) for step in (1, 1, *stride, *dilation))
@@ -169,7 +177,8 @@ def _convolve(node: Node, x: Array) -> Array:
     weight, (groups,) = node.arrays["weight"], node.settings["groups"]
     windows = _windows(node, x)
     axes = weight.ndim - 2
-    # Over input channels and taps; what is left is [B, *positions, C_out].
+
+    # The sum over input channels and taps: [B, *positions, C_out].
     over = [1, *range(2 + axes, 2 + 2 * axes)], [1, *range(2, 2 + axes)]
     pairs = zip(np.split(windows, groups, 1), np.split(weight, groups), strict=True)
     parts = [np.tensordot(window, taps, over) for window, taps in pairs]

@@ -1,7 +1,7 @@
-"""What the files of other libraries mean, where it is not what NIR says.
+"""The conventions of files of other libraries that differ from NIR.
 
-A source turns the graph of a library's exporter into one that means in NIR what the library
-computes. `docs/nir.md` lists them, with the versions that tests compare step by step.
+A source turns the graph of a library's exporter into a NIR graph that computes the same as the
+library. `docs/nir.md` lists them, with the versions that tests compare step by step.
 """
 
 from collections.abc import Callable, Collection
@@ -17,7 +17,7 @@ __all__ = ["ALLOWED", "SOURCES", "Source", "apply_source", "check_allow"]
 
 SOFT_RESET, DELAYED_RESET = "soft-reset", "delayed-reset"
 ALLOWED = (SOFT_RESET, DELAYED_RESET)
-"""What `allow` may name."""
+"""The names for `allow`."""
 
 # The step that snnTorch writes into every file, whatever the step of the net.
 SNNTORCH_STEP = 1e-4
@@ -32,14 +32,14 @@ class Source:
     Attributes:
         title: The library, as it writes its name.
         version: The version that was checked.
-        discretization: The one that its neurons have.
-        notes: What its files have instead of NIR; `{dt}` is the length of a step [s].
-        read: From a node, whose times are already in seconds, and dt to a node that means the same
-            in NIR.
+        discretization: The discretization of its neurons.
+        notes: The differences of its files from NIR; `{dt}` is the length of a step [s].
+        read: From a node, whose times are already in seconds, and dt to a node that computes the
+            same in NIR.
         step: From dt to the factor of its time constants.
         first_feature: The first dimension of its inputs and outputs that is not a batch.
         resets: Whether its spikes subtract the threshold: `"value"` never, `"subtraction"` always,
-            `"either"` if the file does not tell.
+            `"either"` if the file does not record it.
         spikes_at_threshold: Whether a membrane at its threshold spikes.
     """
 
@@ -65,6 +65,7 @@ def check_allow(allow: Collection[str]) -> frozenset[str]:
         raise TypeError(
             f"NIR: allow is {shown(allow)}, expected a set of {' and '.join(map(repr, ALLOWED))}."
         )
+
     names = [allow] if isinstance(allow, str) else list(allow)
     for name in names:
         choice("NIR", "allow", name, ALLOWED)
@@ -72,7 +73,7 @@ def check_allow(allow: Collection[str]) -> frozenset[str]:
 
 
 def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> None:
-    """Give a graph the meaning of its source, with a note for each change.
+    """Translate a graph from the conventions of its source to NIR, with a note for each change.
 
     Raises:
         ValueError: If the source is unknown, has another discretization, or needs something to be
@@ -81,9 +82,10 @@ def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> Non
     discretization = choice("NIR", "discretization", graph.discretization, DISCRETIZATIONS)
     if DELAYED_RESET in allow and (source != "snntorch" or SOFT_RESET not in allow):
         raise ValueError(
-            f'NIR: allow={DELAYED_RESET!r} takes source="snntorch" and {SOFT_RESET!r}, the '
-            "default of snnTorch, got something else: leave it out, or give all of them."
+            f'NIR: allow={DELAYED_RESET!r} needs source="snntorch" and {SOFT_RESET!r} in allow: '
+            "pass them, or remove it."
         )
+
     marked = [name for name, node in graph.nodes.items() if node.reset == SUBTRACTION]
     for name in marked:
         _require_soft(graph.nodes[name], "a reset by subtraction in its metadata", allow)
@@ -96,26 +98,29 @@ def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> Non
     convention = SOURCES[choice("NIR", "source", source, tuple(SOURCES))]
     if discretization != convention.discretization:
         raise ValueError(
-            f"NIR: the neurons of {source} {convention.version} are those of "
-            f"discretization={convention.discretization!r}, got {discretization!r}: give the "
-            "former, or leave source out."
+            f"NIR: the neurons of {source} {convention.version} need "
+            f"discretization={convention.discretization!r}, got {discretization!r}: pass the "
+            "first, or remove source."
         )
     _translate(graph, convention, allow)
 
 
 def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
-    """Change the shapes and nodes of a graph to what they mean in NIR."""
+    """Change the shapes and nodes of a graph from the conventions of a source to NIR."""
     dt = graph.dt
     graph.notes += [f"{source.title} {note.format(dt=dt)}" for note in source.notes]
     graph.shape_in = graph.shape_in[source.first_feature :] or graph.shape_in
     graph.shape_out = graph.shape_out[source.first_feature :] or graph.shape_out
+
     is_soft = source.resets == "subtraction" or (source.resets == "either" and SOFT_RESET in allow)
     for name, node in graph.nodes.items():
         times = {key: a * source.step(dt) for key, a in node.arrays.items() if key in TIMES}
         node = source.read(node.with_arrays(**times), dt)
+
         if is_soft and "v_reset" in node.arrays:
             _require_soft(node, f"a neuron that subtracts its threshold in {source.title}", allow)
             amount = node.arrays["v_threshold"]
+            # The decay of the next step acts on the amount here, but not on a reset in that step.
             if DELAYED_RESET in allow and node.kind != "IF":
                 amount = amount / (1 - dt / _membrane_tau(node))
             node = replace(node.with_arrays(amount=amount), reset=SUBTRACTION)
@@ -138,15 +143,15 @@ def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
 def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
     if SOFT_RESET not in allow:
         raise NodeError(
-            node.place,
+            node.owner,
             got,
-            "a reset to a value, the only one of NIR",
+            "a reset to a value, the only reset of NIR",
             f"read it with allow={{{SOFT_RESET!r}}} (--allow {SOFT_RESET})",
         )
 
 
 def _at_threshold(node: Node) -> Node:
-    """A neuron that spikes at its threshold, in float32: its threshold is one float lower."""
+    """A neuron that spikes at its threshold: in NIR, with the next lower threshold of float32."""
     key = "threshold" if node.kind == "Threshold" else "v_threshold"
     if key not in node.arrays:
         return node
@@ -156,7 +161,12 @@ def _at_threshold(node: Node) -> Node:
 
 
 def _delay_biases(graph: Graph) -> None:
-    """Let a bias of recurrent weights act from the first step on: RLeaky gives them silence."""
+    """Let a bias of recurrent weights act from the first step on, as in snnTorch's RLeaky.
+
+    Without a Delay, the edge from the weights takes the step of the cycle: it passes on 0 at first,
+    without the bias. With a Delay before the weights, the edge into the Delay takes the step: the
+    weights get 0 at first, and return the bias.
+    """
     for name in [name for name, node in graph.nodes.items() if node.kind == "Affine"]:
         sources = graph.sources(name)
         if len(sources) == 1 and (name, sources[0]) in graph.edges:
@@ -181,16 +191,18 @@ def _read_sinabs(node: Node, dt: float) -> Node:
 
 
 def _read_rockpool(node: Node, dt: float) -> Node:
+    """Check r, which Rockpool writes from its own dt, and replace it by the gain of its neurons."""
     if node.kind not in ("LI", "LIF", "CubaLI", "CubaLIF"):
         return node
+
     tau, r = _membrane_tau(node), node.arrays["r"]
     written = tau * np.exp(-dt / tau) / dt
     if not np.allclose(r, written, rtol=1e-3):
         raise NodeError(
-            node.place,
+            node.owner,
             f"r of {r.flat[0]:.6g}",
             f"{written.flat[0]:.6g}, which Rockpool writes for a dt of {dt:g} s",
-            "give the dt of the net, or leave source out",
+            "pass the dt of the net, or remove source",
         )
 
     share = -np.expm1(-dt / tau)
@@ -207,8 +219,8 @@ SOURCES = {
         "euler",
         (
             "writes the batch as a dimension of inputs and outputs: left out",
-            "writes time constants times dt: divided by the dt of {dt:g} s, which must be the one "
-            "given to its to_nir",
+            "writes time constants times dt: divided by the dt of {dt:g} s, which must be the dt "
+            "passed to its to_nir",
             "writes r of IF as a charge per step, and an input of CubaLIF as a jump of the "
             "current: read as r / dt and w_in = tau_syn / dt",
         ),
@@ -250,7 +262,7 @@ SOURCES = {
         "euler",
         (
             f"writes time constants for a step of {SNNTORCH_STEP:g} s: decays are kept, and times "
-            "are those of a step of {dt:g} s",
+            "are scaled to a step of {dt:g} s",
         ),
         step=lambda dt: dt / SNNTORCH_STEP,
         resets="either",
