@@ -32,11 +32,11 @@ WRONG = [
     (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number of at least 1, got -1"),
     (
         lambda: LIFLayer(3, 0.0),
-        r"LIFLayer: taus must be finite and above 0 \[s\], got 0: give positive",
+        r"LIFLayer: taus must be finite and above 0 \[s\], got 0: pass positive",
     ),
     (
         lambda: LIFLayer(3, [1e-3, -2e-3, 1e-3]),
-        r"taus must be finite and above 0 \[s\], got -0.002: give positive numbers",
+        r"taus must be finite and above 0 \[s\], got -0.002: pass positive numbers",
     ),
     (lambda: LIFLayer(3, math.nan), r"taus must be finite and above 0 \[s\], got nan"),
     (lambda: LIFLayer(3, "slow"), r"taus must be a number or one per neuron \[s\], got 'slow'"),
@@ -50,7 +50,7 @@ WRONG = [
     ),
     (
         lambda: LIFLayer(3, 20e-3, -1.0),
-        r"thresholds must be finite and above 0 \[membrane\], got -1: give positive numbers",
+        r"thresholds must be finite and above 0 \[membrane\], got -1: pass positive numbers",
     ),
     (lambda: LIFLayer(3, 20e-3, dt=0), r"dt must be a finite number above 0 \[s\], got 0"),
     (lambda: LIFLayer(3, 20e-3, dt=-1e-3), r"dt must be a finite number above 0 \[s\], got -0.001"),

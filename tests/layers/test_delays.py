@@ -369,7 +369,7 @@ class TestBadInput:
             ({"max_delay": 0}, "max_delay must be a whole number from 1 to 65536, got 0"),
             ({"max_delay": 2.5}, "max_delay must be a whole number .* got 2.5"),
             ({"unit": "ms"}, "unit must be one of 'steps', 'seconds', got 'ms'"),
-            ({"unit": "seconds"}, r"delays in seconds need .* dt=None: give dt \[s\]"),
+            ({"unit": "seconds"}, r"delays in seconds need .* dt=None: pass dt \[s\]"),
             ({"dt": 1e-3}, 'dt has no use for delays in steps.* unit="seconds"'),
             ({"unit": "seconds", "dt": 0}, r"dt must be a finite number above 0 \[s\]"),
             ({"unit": "seconds", "dt": 1e-6}, "max_delay must be up to 65,536 steps of dt=1e-06 s"),
@@ -382,7 +382,7 @@ class TestBadInput:
             ({"delays": True}, r"delays must be from 0 to max_delay, 6 \[steps\], got True"),
             (
                 {"delays": torch.zeros(5)},
-                r".* the shape \[5, 4\], got the shape \[5\]: give one per",
+                r".* the shape \[5, 4\], got the shape \[5\]: pass one per",
             ),
             ({"per": "input", "delays": torch.zeros(5, 4)}, r".* the shape \[5\], got the shape"),
             ({"delays": torch.full((5, 4), torch.nan)}, "delays must be from 0 to max_delay"),

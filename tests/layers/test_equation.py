@@ -460,7 +460,7 @@ WRONG = [
     (
         lambda: AdaptiveLayer(3, max_loop_gain=None),
         TypeError,
-        "got an argument 'max_loop_gain': leave it out; only LIF and chip layers bound",
+        "got an argument 'max_loop_gain': remove it; only LIF and chip layers bound",
     ),
     (
         lambda: AdaptiveLayer(3, spike_gard=None),
@@ -470,7 +470,7 @@ WRONG = [
     (
         lambda: ChargedLayer(3),
         TypeError,
-        r"the constant tau has no default: give it, as in ChargedLayer\(n_neurons, tau=...\)",
+        r"the constant tau has no default: pass it, as in ChargedLayer\(n_neurons, tau=...\)",
     ),
     (
         lambda: AdaptiveLayer(3, learn="tau_b"),
@@ -488,7 +488,7 @@ WRONG = [
         lambda: AdaptiveLayer((3, 2, 2), tau=[1e-3, 2e-3, 3e-3]),
         ValueError,
         r"tau must be one number or have the shape \[3, 2, 2\] of the neurons, got the shape \[3\]"
-        r": give a number, or one per channel in the shape \[3, 1, 1\]",
+        r": pass a number, or one per channel in the shape \[3, 1, 1\]",
     ),
     (lambda: AdaptiveLayer(3, tau=0.0), ValueError, r"tau must be finite and above 0 \[s\], got 0"),
     (
@@ -521,7 +521,7 @@ WRONG = [
     (
         lambda: LILayer(3, spike_grad=atan()),
         ValueError,
-        r"LILayer is a read-out, without spikes, and takes no spike_grad, got ATan\(.*leave it",
+        r"LILayer is a read-out, without spikes, and takes no spike_grad, got ATan\(.*remove it",
     ),
     (lambda: LILayer(3, detach_reset=True), ValueError, "takes no detach_reset, got True"),
     (lambda: LILayer(3, layer_topology="RC"), ValueError, "takes no layer_topology, got 'RC'"),

@@ -93,7 +93,7 @@ def test_lengths_are_returned_as_they_are():
         (torch.ones(2).long(), ValueError, r"shape \[2\], expected \[3\]: one per recording"),
         (torch.ones(3, 1).long(), ValueError, r"shape \[3, 1\], expected \[3\]"),
         (torch.tensor([1, 0, 2]), ValueError, "from 1 to the 5 steps of the input, got 0 to 2"),
-        (torch.tensor([1, 6, 2]), ValueError, "got 1 to 6: give the number of steps of each"),
+        (torch.tensor([1, 6, 2]), ValueError, "got 1 to 6: pass the number of steps of each"),
     ],
 )
 def test_lengths_are_checked(lengths, kind, words):

@@ -291,7 +291,7 @@ class TestGpu:
         x = drive(2, 60, 6, dtype=torch.float64)
         with pytest.warns(
             UserWarning,
-            match=r"gradient is that of fast_sigmoid\(25\) and spike_grad=ATan.*is not used",
+            match=r"gradient uses fast_sigmoid\(25\) and spike_grad=ATan.*is not used",
         ):
             fixed = self.run(x, device="gpu", spike_grad=atan())
         expected = self.run(x, spike_grad=fast_sigmoid(25.0))

@@ -244,7 +244,7 @@ def test_compiled_norms_give_the_same(kind):
 
 
 STEP = torch.zeros(B, C)
-PARTS = "give the whole sequence after prepare_net.* call eval.* or use StepBatchNorm"
+PARTS = "pass the whole sequence after prepare_net.* call eval.* or use StepBatchNorm"
 
 
 @pytest.mark.parametrize("kind", ["plain", "tdBN", "TEBN"])
@@ -292,7 +292,7 @@ def test_bad_input_is_rejected_in_words(kind):
         norm(torch.zeros(B, T, C, dtype=torch.int64))
     with pytest.raises(ValueError, match="lengths belong to sequences"):
         norm(STEP, LENGTHS)
-    with pytest.raises(RuntimeError, match="needs at least 2 values per channel.* got 1: give"):
+    with pytest.raises(RuntimeError, match="needs at least 2 values per channel.* got 1: pass"):
         norm(torch.zeros(1, 1, C))
     with pytest.raises(ValueError, match=f"{name}: lengths must be from 0 to the 1 steps"):
         norm(torch.zeros(B, 1, C), LENGTHS)

@@ -315,7 +315,7 @@ class TestInANet:
             r"takes \[4\], \[B, 4\] \(one step\) or \[B, T, 4\] \(a sequence\), got an input of "
             r"shape \[2, 5, 3\]: the sizes of consecutive layers must match",
         ),
-        ((), (2, 5, 4, 7), r"join the features of a step, as nn.Flatten\(\) does, or give a ker"),
+        ((), (2, 5, 4, 7), r"join the features of a step, as nn.Flatten\(\) does, or pass a ker"),
         ((3,), (2, 5, 7, 4), r"takes \[4, F\], \[B, 4, F\] \(one step\) or \[B, T, 4, F\]"),
         ((3, 2), (2, 5, 7), r"or \[B, T, 4, H, W\] \(a sequence\), got an input of shape \[2, 5"),
         ((3,), (2, 5, 4, 2), r"features of shape \[2\] are smaller than the kernel \[3\], with"),
@@ -331,7 +331,7 @@ def test_an_input_of_another_shape_is_named(kernel, shape, message):
 def test_a_sequence_without_channels_is_told_how_to_get_one():
     conv = TemporalConv(1, 2, 3, kernel=5)
     prepare_net(conv)
-    with pytest.raises(ValueError, match=r"needs one, as in x.unsqueeze\(2\)"):
+    with pytest.raises(ValueError, match=r"a dimension for the channel, as in x.unsqueeze\(2\)"):
         conv(torch.rand(4, 98, 40))
 
 

@@ -147,9 +147,18 @@ else:
         __name__,
         {
             "nwavesdk.net": [
-                *("ChipInstance", "Edge", "Family", "NetEdges", "SpikingSequential"),
-                *("detach_state", "family_of", "find_edges", "prepare_net", "project"),
-                *("to_cpu", "to_gpu"),
+                "ChipInstance",
+                "Edge",
+                "Family",
+                "NetEdges",
+                "SpikingSequential",
+                "detach_state",
+                "family_of",
+                "find_edges",
+                "prepare_net",
+                "project",
+                "to_cpu",
+                "to_gpu",
             ]
         },
     )

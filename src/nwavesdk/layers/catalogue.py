@@ -1,4 +1,4 @@
-"""The catalogue of neurons: each by its name, with what its docstring and its page say about it."""
+"""The catalogue of neurons: each by its name, with descriptions from its docstring and its page."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ __all__ = [
     "plain_name",
 ]
 
-# What docstrings of layers that are not made by `neuron` do not describe.
+# Descriptions that are missing in the docstrings of layers that are not made by `neuron`.
 LEAKY_TEXTS = {
     "x": "Input charge of a step [membrane].",
     "v": "Membrane after reset [membrane].",
@@ -40,7 +40,7 @@ class NeuronValue:
     Attributes:
         name: Name in the equation.
         unit: Its unit, or "".
-        text: What it is.
+        text: Its description.
         start: Where a state starts; None for the input.
     """
 
@@ -57,9 +57,9 @@ class NeuronConstant:
     Attributes:
         name: Name in the equation.
         unit: Its unit, or "".
-        text: What it is.
+        text: Its description.
         argument: Name of the layer's argument; None if a chip decides the value.
-        kind: What values it may have.
+        kind: The values that it may have.
         default: Its default, or None.
     """
 
@@ -105,7 +105,7 @@ class CataloguedNeuron:
 
     @property
     def summary(self) -> str:
-        """What it is, in a sentence."""
+        """Its description in a sentence."""
         first = self._doc.partition("\n")[0].partition("; ")[0].rstrip(".")
         if not self.page.doc and issubclass(self.layer, EquationLayer):
             first = "no description"
@@ -147,11 +147,13 @@ class CataloguedNeuron:
     def constants(self) -> dict[str, NeuronConstant]:
         """Its constants by their names in the equation."""
         arguments = inspect.signature(self.layer).parameters
-        found = {}
+        constants = {}
         for stored in self.layer.stored_constants:
             unit, text = self._unit_and_text(stored.argument)
             is_argument = stored.argument in arguments
-            found[stored.name] = NeuronConstant(
+
+            # A chip decides the value of a constant that is not an argument of the layer.
+            constants[stored.name] = NeuronConstant(
                 name=stored.name,
                 unit=stored.kind.unit or unit,
                 text=text,
@@ -159,7 +161,8 @@ class CataloguedNeuron:
                 kind=stored.kind,
                 default=self.page.constants[stored.name].default if is_argument else None,
             )
-        return found
+
+        return constants
 
     def _unit_and_text(self, argument: str) -> tuple[str, str]:
         """Unit and description of an argument, from its line in the docstring."""
@@ -188,10 +191,13 @@ class CataloguedNeuron:
         """
         argument_of = {name: str(constant.argument) for name, constant in self.constants.items()}
         values: dict[str, Any] = {argument_of[name]: v for name, v in constants.items()}
+
+        # Layers of `neuron` take names, and `LIFLayer` has a switch per constant.
         if "learn" in inspect.signature(self.layer).parameters:
             values["learn"] = tuple(learn)
         else:
             values |= {f"learn_{argument_of[name]}": True for name in learn}
+
         # Each subclass has its own arguments, as keywords.
         build: Any = self.layer
         layer: NeuronLayer = build(n_neurons, **values, **self.chosen, **options)
@@ -215,10 +221,12 @@ def available_neurons() -> dict[str, CataloguedNeuron]:
         CataloguedNeuron("h1v1", H1v1Layer, H1v1Layer.page),
         CataloguedNeuron("h1v2", H1v2Layer, H1v2Layer.page),
     ]
+
     for class_name in sorted(zoo.__all__, key=str.lower):
         layer = getattr(zoo, class_name)
         name = class_name.removesuffix("Layer").lower()
         neurons.append(CataloguedNeuron(name, layer, layer.page))
+
     return {neuron.name: neuron for neuron in neurons}
 
 
@@ -238,6 +246,7 @@ def find_neuron(name: object) -> CataloguedNeuron:
         for known, neuron in neurons.items():
             if plain == plain_name(known):
                 return neuron
+
     raise ValueError(
         f"unknown neuron {shown(name)}{close_name(name, neurons)}: expected one of "
         f"{', '.join(neurons)}; `nwave neurons` describes them."

@@ -1,4 +1,4 @@
-"""What layers check: constructor arguments, the options of neuron layers, and inputs of a call."""
+"""Checks of layers: constructor arguments, the options of neuron layers, and inputs of a call."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,13 +36,13 @@ __all__ = [
     "profile_of_chip",
 ]
 
-# Weights from which on the memory of the machine is looked at [bytes].
+# Size of weights above which the free memory of the machine is checked [bytes].
 _LARGE = 2**28
 _NOT_REAL = (torch.bool, torch.complex32, torch.complex64, torch.complex128)
 # Dimensions of a shape of neurons; two more, batch and time, come before them.
-_MOST_DIMENSIONS = 16
+_MAX_DIMENSIONS = 16
 
-# LIF and chip layers have the names of NWAVE (`taus`), all others those of the literature (`tau`).
+# LIF and chip layers have the names of NWAVE (`taus`), all other layers the usual names (`tau`).
 _SPELLINGS = {"tau": "taus", "taus": "tau", "threshold": "thresholds", "thresholds": "threshold"}
 
 _Layer = TypeVar("_Layer")
@@ -52,18 +52,20 @@ _Arguments = ParamSpec("_Arguments")
 def accept_other_spelling(
     init: Callable[Concatenate[_Layer, _Arguments], None],
 ) -> Callable[Concatenate[_Layer, _Arguments], None]:
-    """Let the constructor of a layer take `tau` for `taus`, `threshold` for `thresholds`, or back.
+    """Let a layer's constructor accept `tau` for `taus`, `threshold` for `thresholds`, or reverse.
 
-    Type checkers know the usual names only.
+    Type checkers accept the usual names only.
     """
 
     @wraps(init)
     def spelled_init(layer: _Layer, /, *args: _Arguments.args, **given: _Arguments.kwargs) -> None:
+        # Signatures are slow to read, so they are read for the names in question only.
         if not _SPELLINGS.keys().isdisjoint(given):
             names = {*signature(init).parameters, *signature(type(layer)).parameters}
             for name in _SPELLINGS.keys() & given.keys() - names:
                 if (usual := _SPELLINGS[name]) in names and usual not in given:
                     given[usual] = given.pop(name)
+
         init(layer, *args, **given)
 
     return spelled_init
@@ -91,12 +93,14 @@ class LayerOptions:
         check_device(owner, self.device)
         choice(owner, "solver", self.solver, ["auto", *SOLVERS])
         choice(owner, "compasso_spike_grad", self.compasso_spike_grad, ["fixed", "layer"])
+
         if self.saved_dtype is not None and shown(self.saved_dtype) != "'bfloat16'":
             raise ValueError(
                 f'{owner}: saved_dtype must be None or "bfloat16", got {shown(self.saved_dtype)}.'
             )
         if self.max_loop_gain is not None:
             finite_number(owner, "max_loop_gain", self.max_loop_gain, least=0)
+
         if self.recurrent_delays is None:
             return
         if self.layer_topology != "RC":
@@ -154,7 +158,7 @@ def profile_of_chip(owner: str, chip: str, value: str | Path | Profile | None) -
 def neuron_shape(owner: str, n_neurons: int | Sequence[int]) -> tuple[int, ...]:
     """`n_neurons` as a shape."""
     shape = tuple(n_neurons) if isinstance(n_neurons, Sequence) else (n_neurons,)
-    if not 0 < len(shape) <= _MOST_DIMENSIONS:
+    if not 0 < len(shape) <= _MAX_DIMENSIONS:
         raise ValueError(
             f"{owner}: n_neurons must be a whole number or a shape such as (C, H, W), "
             f"got {shown(n_neurons)}."
@@ -179,6 +183,7 @@ def per_neuron_tensor(
     if isinstance(value, Tensor):
         require_tensor(f"{owner}: {name}", value)
     unit = f" [{kind.unit}]" if kind.unit else ""
+
     try:
         if isinstance(value, bool) or getattr(value, "dtype", None) in _NOT_REAL:
             raise TypeError
@@ -188,15 +193,18 @@ def per_neuron_tensor(
         raise ValueError(
             f"{owner}: {name} must be a number or one per neuron{unit}, got {shown(value)}."
         ) from None
+
     by_channel = (shape[0],) + (1,) * (len(shape) - 1)
     if tuple(tensor.shape) not in ((), shape, by_channel):
-        remedy = "give a number, or a list with one per neuron"
+        remedy = "pass a number, or a list with one per neuron"
         if len(shape) > 1:
-            remedy = f"give a number, or one per channel in the shape {list(by_channel)}"
+            remedy = f"pass a number, or one per channel in the shape {list(by_channel)}"
         raise ValueError(
             f"{owner}: {name} must be one number or have the shape {list(shape)} of the neurons, "
             f"got the shape {list(tensor.shape)}: {remedy}."
         )
+
+    # The bounds are compared in float32, in which layers store the constants.
     low = -math.inf if kind.low is None else kind.low
     high = math.inf if kind.high is None else kind.high
     is_of_kind = torch.isfinite(stored) & (stored > low) & (stored < high)
@@ -206,19 +214,20 @@ def per_neuron_tensor(
         bounds += [f"above {low:g}"] if math.isfinite(low) else []
         bounds += [f"below {high:g}"] if math.isfinite(high) else []
         value = bad[0].item()
+
         # All digits of a number that float32 rounds to a bound.
         text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
         numbers = "positive numbers" if low == 0 and high == math.inf else "numbers"
         largest = ", up to 3.4e38" if high == math.inf else ""
         raise ValueError(
-            f"{owner}: {name} must be {' and '.join(bounds)}{unit}, got {text}: give "
+            f"{owner}: {name} must be {' and '.join(bounds)}{unit}, got {text}: pass "
             f"{numbers} that float32 can store{largest}."
         )
     return tensor
 
 
 def check_input(owner: str, x: object, features: tuple[int, ...]) -> None:
-    """Raise an error unless `x` is a floating tensor whose last dimensions are `features`.
+    """Raise an error unless `x` is a floating tensor with the last dimensions `features`.
 
     Raises:
         TypeError: If `x` is not a dense tensor of 16, 32 or 64 bit floating numbers.
@@ -246,14 +255,14 @@ def check_shape(owner: str, shape: tuple[int, ...], features: tuple[int, ...]) -
 
 
 def _shape_remedy(shape: tuple[int, ...], features: tuple[int, ...]) -> str:
-    """What to do with an input of that shape, for a layer with those features."""
+    """The remedy for an input of a wrong shape, for a layer with these features."""
     leading = len(shape) - len(features)
     if leading > 2 and shape[leading:] == features:
         return f"join its first dimensions, as in x.flatten(0, {leading - 2})"
     if len(shape) > 3 and (math.prod(shape[2:]),) == features:
         return "join the features of a step, as in x.flatten(2)"
     if len(features) > 1 and shape and shape[-1] == math.prod(features):
-        return f"give the features their shape, as in x.unflatten(-1, {features})"
+        return f"restore the shape of the features, as in x.unflatten(-1, {features})"
     return "the sizes of consecutive layers must match"
 
 

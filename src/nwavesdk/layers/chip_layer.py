@@ -1,7 +1,7 @@
 """Neurons of the H1 chips, trained as the chip will run them.
 
-The older names are those of H1v1. The numbers of the chips come from `chip/profiles`, which marks
-the assumed ones.
+The older names, such as `HWLayer`, stand for H1v1. The chip parameters come from `chip/profiles`,
+which marks the assumed parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,6 +72,7 @@ class _ChipLayer(NeuronLayer):
     ) -> None:
         owner = type(self).__name__
         chip = profile_of_chip(owner, self.chip, profile)
+
         if chip.tau_profiles:
             shape = neuron_shape(owner, n_neurons)
             kind = self.stored_constants[0].kind
@@ -80,6 +81,7 @@ class _ChipLayer(NeuronLayer):
             # The nearest of the chip's time constants, by ratio.
             distance = (requested.float().log()[..., None] - series.float().log()).abs()
             taus = series[distance.argmin(-1)]
+
         options = LayerOptions(
             layer_topology,
             device,
@@ -91,6 +93,7 @@ class _ChipLayer(NeuronLayer):
         )
         values = {"tau": taus, "threshold": chip.number("threshold")}
         super().__init__(n_neurons, values, (), dt, spike_grad, options)
+
         self.profile = chip
         self.ileak_mismatch = switch(owner, "ileak_mismatch", ileak_mismatch)
         self.quantization_bits = quantization_bits
@@ -107,7 +110,7 @@ class _ChipLayer(NeuronLayer):
             self._recurrent.check_finite(weights)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
-        # The order of the draws is part of what a seed means: mismatch, then recurrent weights.
+        # A seed stands for the same chip only if the order of draws stays: mismatch, then weights.
         if self.ileak_mismatch:
             self._mismatch = self._draw_mismatch(noise)
         super().prepare(noise, keep_state)
@@ -121,8 +124,7 @@ class _ChipLayer(NeuronLayer):
         super().prepare_in_graph()
 
     def preparation_restorer(self) -> Callable[[], None]:
-        own = vars(self)
-        restore_mismatch = partial(own.update, {"_mismatch": self._mismatch})
+        restore_mismatch = partial(vars(self).update, {"_mismatch": self._mismatch})
         restore_recurrent = self._recurrent.restorer()
 
         def restore() -> None:
@@ -161,7 +163,7 @@ class _ChipLayer(NeuronLayer):
     def draw_constants(
         self, noise: Noise, dtype: torch.dtype
     ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """What `prepare_net` would draw with that noise, for many chips after one `prepare_net`.
+        """The draws of `prepare_net` with that noise, for many chips after one `prepare_net`.
 
         Returns:
             The constants that solvers get, each [N], and effective recurrent weights [N, N] or

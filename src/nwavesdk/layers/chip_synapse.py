@@ -1,7 +1,7 @@
-"""Synapses of the H1 chips, dense ones and the diagonal front end, trained as the chip stores them.
+"""Dense synapses and diagonal front ends of the H1 chips, trained as the chip stores them.
 
-The older names are those of H1v1. The numbers of the chips come from `chip/profiles`, which marks
-the assumed ones.
+The older names, such as `HWSynapse`, stand for H1v1. The chip parameters come from `chip/profiles`,
+which marks the assumed parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,7 +105,7 @@ class _ChipSynapse(_ChipWeight, DenseSynapse):
         return self._effective.stored_value(weight)
 
     def _has_usual_weight(self) -> bool:
-        """Whether no subclass makes another weight of the effective one."""
+        """Whether the effective weight acts unchanged: no subclass overrides it."""
         return type(self).effective_weight is _ChipWeight.effective_weight
 
     @torch.no_grad()
@@ -217,10 +217,13 @@ class _Frontend(_ChipWeight):
         self._set_chip_options(quantization_bits, stddev, profile)
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         check_memory(owner, self.nb_inputs)
+
         threshold = self.profile.number("threshold") if lif_threshold is None else lif_threshold
         self.lif_threshold = positive_number(owner, "lif_threshold", threshold, "normalized charge")
         kind = Kind(low=0.0, unit="thresholds")
         thresholds = per_neuron_tensor(owner, "init", init, (self.nb_inputs,), kind)
+
+        # The stored weight that causes the requested charge, within the range of the chip.
         limit = self.profile.number("weight_limit")
         charge = thresholds.to(torch.get_default_dtype()) * self.lif_threshold
         weight = self.profile.charge_law.weight(charge)
@@ -230,6 +233,8 @@ class _Frontend(_ChipWeight):
         """Charge of each channel of the filter bank for its own neuron; see the class."""
         if not self._is_prepared:
             self._require_prepared(x.ndim > 2)
+
+        # The usual input passes all checks: an elementwise product takes less time than they do.
         if is_plain(x) and 1 < x.ndim < 4 and x.shape[-1] == self.nb_inputs:
             weight = self.effective_weight()
             if weight.dtype is x.dtype:
@@ -269,7 +274,7 @@ class H1v1Frontend(_Frontend):
 
     Raises:
         ValueError: If an argument is out of its range, or the input has another width.
-        TypeError: If the input is not floating, or its dtype is not that of the weights.
+        TypeError: If the input is not floating, or its dtype differs from the weights' dtype.
         RuntimeError: If `prepare_net` is missing, or the weights have changed since.
 
     Example:

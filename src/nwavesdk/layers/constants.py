@@ -41,9 +41,9 @@ class StoredConstant:
     Attributes:
         name: Name in the page.
         argument: Name of the layer's argument.
-        kind: What values it may have.
+        kind: The values that it may have.
         is_plain: Whether it is stored unchanged. Otherwise, a positive constant is stored as its
-            logarithm, and a bounded one as the argument of a sigmoid.
+            logarithm, and a bounded constant as the argument of a sigmoid.
         is_persistent: Whether it is in the `state_dict`.
     """
 
@@ -65,7 +65,7 @@ class StoredConstant:
         return self.is_plain or self.kind.low is None
 
     def store(self, value: Tensor) -> Tensor:
-        """What is stored of a value."""
+        """The stored tensor of a value."""
         low, high = self.kind.low, self.kind.high
         if self._is_unchanged or low is None:
             return value.clone()
@@ -74,7 +74,7 @@ class StoredConstant:
         return (value - low).log() - (high - value).log()
 
     def read(self, stored: Tensor) -> Tensor:
-        """The value of what is stored, with gradient."""
+        """The value of a stored tensor, with gradient."""
         low, high = self.kind.low, self.kind.high
         if self._is_unchanged or low is None:
             return stored
@@ -96,6 +96,7 @@ def learned_names(owner: str, learn: object, names: Collection[str]) -> tuple[st
     """
     wanted = (learn,) if isinstance(learn, str) else learn
     known = ", ".join(names) or "none"
+
     if not isinstance(wanted, tuple | list | set | frozenset):
         raise ValueError(
             f"{owner}: learn must be the name of a constant ({known}) or a tuple of names, got "
@@ -126,13 +127,13 @@ class ConstantNeurons(StatefulNeurons):
 
     Constants are stored in float32, also in a net of float64, so that a stored net does not depend
     on the default dtype. Only a learned constant of float64 can have more digits. A call in float64
-    uses what was given, except where it was learned or loaded.
+    uses the values that the user passed, except where they were learned or loaded.
 
     Args:
         features: Shape of the neurons.
         dt: Length of a step [s].
         values: The constants of the page by name: a number, one per neuron, or one per channel.
-        learned: Names of those that are trained.
+        learned: Names of the constants that are trained.
     """
 
     stored_constants: ClassVar[tuple[StoredConstant, ...]]
@@ -146,7 +147,7 @@ class ConstantNeurons(StatefulNeurons):
     ) -> None:
         super().__init__(features)
         self.dt = dt
-        # What was given in float64, and as it was stored, of each constant by its key.
+        # The passed value of each constant in float64, and its stored tensor, by the stored key.
         self._given: dict[str, tuple[Tensor, Tensor]] = {}
         self._keys = tuple(constant.key for constant in self.stored_constants)
         owner = type(self).__name__
@@ -154,6 +155,7 @@ class ConstantNeurons(StatefulNeurons):
             value = values[constant.name]
             given = per_neuron_tensor(owner, constant.argument, value, features, constant.kind)
             self._register_constant(constant, given, constant.name in learned)
+
         for argument, shortest in self.short_constants().items():
             # The caller of a layer that is a direct subclass of `NeuronLayer`: its constructor is
             # wrapped by `accept_other_spelling`.
@@ -162,6 +164,7 @@ class ConstantNeurons(StatefulNeurons):
                 "forgets each input within a step: raise it, or lower dt.",
                 stacklevel=5,
             )
+
         for argument, longest in self.long_constants().items():
             warnings.warn(
                 f"{owner}: {argument} of {longest:.4g} s {LONGER} of {dt:.4g} s: time constants "
@@ -171,13 +174,13 @@ class ConstantNeurons(StatefulNeurons):
             )
 
     def short_constants(self) -> dict[str, float]:
-        """The time constants that are shorter than a step, by argument: the shortest one [s]."""
+        """The time constants that are shorter than a step, by argument: the shortest value [s]."""
         of_time = [c for c in self.stored_constants if c.kind.is_time]
         shortest = {c.argument: self.constant(c.name).detach().min().item() for c in of_time}
         return {name: tau for name, tau in shortest.items() if tau < self.dt * (1 - ROUNDING)}
 
     def long_constants(self) -> dict[str, float]:
-        """The time constants that are probably in milliseconds, by argument: the longest [s]."""
+        """The time constants probably given in milliseconds, by argument: the longest value [s]."""
         of_time = [c for c in self.stored_constants if c.kind.is_time]
         longest = {c.argument: self.constant(c.name).detach().max().item() for c in of_time}
         return {name: tau for name, tau in longest.items() if looks_like_milliseconds(tau, self.dt)}
@@ -187,13 +190,14 @@ class ConstantNeurons(StatefulNeurons):
         is_wide = is_learned and torch.get_default_dtype() == torch.float64
         stored = constant.store(given if is_wide else given.float())
         self._given[constant.key] = (given, stored.clone())
+
         if is_learned:
             setattr(self, constant.key, nn.Parameter(stored))
         else:
             self.register_buffer(constant.key, stored, persistent=constant.is_persistent)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """For `.to()`, `.double()` and the like: what was given stays in float64."""
+        """For `.to()`, `.double()` and the like: the passed values stay in float64."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not type it
         for constant in self.stored_constants:
             given, before = self._given[constant.key]
@@ -201,19 +205,23 @@ class ConstantNeurons(StatefulNeurons):
             device = given.device if stored.is_meta else stored.device
             as_stored = before.to(device, stored.dtype)
             given = given.to(device)
+
             is_widened = stored.dtype == torch.float64 != before.dtype
             if is_widened and stored.requires_grad and not stored.is_meta:
-                # `_in_float64` leaves learned constants alone: they get their digits here.
+                # `_in_float64` reads learned constants as they are stored. So the digits that
+                # float32 has cut off are restored here, where the value is unchanged.
                 exact = constant.store(given)
                 stored.data = torch.where(stored == as_stored, exact, stored.data)
                 as_stored = exact
+
             self._given[constant.key] = (given, as_stored)
         return self
 
     def _in_float64(self, constant: StoredConstant) -> Tensor:
-        """A constant: what was given where it is still stored as then, else what is stored."""
+        """A constant: the passed value where it is stored unchanged, else the stored value."""
         stored: Tensor = getattr(self, constant.key)
         given, as_stored = self._given[constant.key]
+
         if stored.requires_grad or stored.device != as_stored.device:
             return constant.read(stored.double())
         if _are_equal(stored, as_stored):
@@ -227,7 +235,7 @@ class ConstantNeurons(StatefulNeurons):
             name: Its name in the page.
 
         Returns:
-            A tensor of shape [], or of the shape that was given, in the dtype of the layer.
+            A tensor of shape [], or of the shape that was passed, in the dtype of the layer.
 
         Raises:
             ValueError: If there is no such constant.
@@ -238,6 +246,7 @@ class ConstantNeurons(StatefulNeurons):
                 f"{type(self).__name__} has the constants {', '.join(by_name) or 'none'}, got "
                 f"{shown(name)}{close_name(name, by_name) or '.'}"
             )
+
         stored: Tensor = getattr(self, by_name[name].key)
         if stored.dtype == torch.float64:
             return self._in_float64(by_name[name]).clone()
@@ -247,18 +256,19 @@ class ConstantNeurons(StatefulNeurons):
         """The constants of the page that act (after mismatch) by name, in float64.
 
         Args:
-            dtype: That of the call. In float64, constants are what was given, except where they
-                were learned or loaded; in narrower dtypes, they are what is stored.
+            dtype: The dtype of the call. A call in float64 uses the values that the user passed,
+                except where they were learned or loaded; narrower dtypes use the stored values.
         """
         if dtype == torch.float64:
             return {constant.name: self._in_float64(constant) for constant in self.stored_constants}
+
         return {
             constant.name: constant.read(getattr(self, constant.key).double())
             for constant in self.stored_constants
         }
 
     def constants(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-        """What solvers get: the values that `neuron.constants` names, each [N], in `dtype`."""
+        """The inputs of solvers: the values that `neuron.constants` names, each [N], in `dtype`."""
         return self._evaluate_constants(self.effective_constants(dtype), dtype)
 
     def _evaluate_constants(
@@ -268,32 +278,36 @@ class ConstantNeurons(StatefulNeurons):
         if self.page.takes_dt:
             values = {**values, "dt": torch.tensor(self.dt, dtype=torch.float64, device="cpu")}
         evaluated = self.neuron.evaluate_constants(values, self.dt)
+
+        # A single number is expanded to all neurons, without a copy.
         return tuple(
             c.to(dtype).expand(self.features).reshape(N) if c.ndim else c.to(dtype).expand(N)
             for c in evaluated
         )
 
     def _stored_tensors(self) -> list[Tensor] | None:
-        """The stored constants; None if one is parametrized, which each read computes again."""
-        own = vars(self)
+        """The stored constants; None if torch computes one of them in each read (parametrized)."""
+        # Every call reads the constants; `getattr` of a module takes longer.
+        attributes = vars(self)
         stored = []
-        for key in own["_keys"]:
-            tensor = own["_parameters"].get(key)
+        for key in attributes["_keys"]:
+            tensor = attributes["_parameters"].get(key)
             if tensor is None:
-                tensor = own["_buffers"].get(key)
+                tensor = attributes["_buffers"].get(key)
             if tensor is None:
-                tensor = own.get(key)  # of pruned constants and of replicas of `nn.DataParallel`
+                # Pruned constants, and constants of replicas of `nn.DataParallel`.
+                tensor = attributes.get(key)
             if tensor is None:
                 return None
             stored.append(tensor)
         return stored
 
     def _derivatives(self, learned: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """Derivatives of the constants that solvers get by stored constants.
+        """Derivatives of the solver's constants with respect to stored constants.
 
         Args:
             learned: Positions of the stored constants, in `stored_constants`.
-            dtype: That of the call.
+            dtype: The dtype of the call.
 
         Returns:
             For each neuron, [constants, learned, N] in float64.
@@ -304,10 +318,14 @@ class ConstantNeurons(StatefulNeurons):
             for i in learned:
                 constant = self.stored_constants[i]
                 stored = getattr(self, constant.key).detach().double()
-                # One for each neuron, so that the derivative is that of each neuron.
+                # One leaf value per neuron, because neurons that share a value have their own
+                # derivatives.
                 leaf = stored.expand(self.features).clone().requires_grad_()
                 values[constant.name] = constant.read(leaf)
                 leaves.append(leaf)
+
+            # The gradient of a sum over neurons has the derivative of each neuron: constants of a
+            # neuron depend on its own values only.
             rows = []
             for value in self._evaluate_constants(values, torch.float64):
                 grads: Sequence[Tensor | None] = [None] * len(leaves)
@@ -321,6 +339,7 @@ class ConstantNeurons(StatefulNeurons):
                         for g, x in zip(grads, leaves, strict=True)
                     ]
                 )
+
         N = math.prod(self.features)
         return torch.stack([torch.stack(row).reshape(len(leaves), N) for row in rows])
 
@@ -329,6 +348,8 @@ class ConstantNeurons(StatefulNeurons):
         if stored is None:
             self._check_values([getattr(self, key) for key in self._keys])
             return
+
+        # Reading the values takes longer than comparing them with the last checked values.
         if self._checked is not None and self._checked.are_unchanged(stored):
             return
         self._check_values(stored)
@@ -339,12 +360,14 @@ class ConstantNeurons(StatefulNeurons):
         owner = type(self).__name__
         for constant, stored in zip(self.stored_constants, tensors, strict=True):
             lowest, highest = (bound.item() for bound in torch.aminmax(stored.detach()))
-            what = f"{owner}: values of {constant.argument}"
+            subject = f"{owner}: values of {constant.argument}"
             if not (math.isfinite(lowest) and math.isfinite(highest)):
-                raise RuntimeError(f"{what} are not finite: {DIVERGED}")
+                raise RuntimeError(f"{subject} are not finite: {DIVERGED}")
+
+            # Only values that are stored unchanged can leave their range.
             low = constant.kind.low
             if constant.is_plain and low is not None and lowest <= low:
-                raise RuntimeError(f"{what} must stay above {low:g}, got {lowest}: {DIVERGED}")
+                raise RuntimeError(f"{subject} must stay above {low:g}, got {lowest}: {DIVERGED}")
 
     def _constant_texts(self) -> list[str]:
         """The constants with their values, for `print`."""
@@ -359,6 +382,6 @@ class ConstantNeurons(StatefulNeurons):
 
 
 def _are_equal(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal, if the answer costs less than to compute with both."""
+    """Whether two tensors are equal; False where a comparison is slow or cannot be traced."""
     is_traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     return a.is_cpu and not is_traced and a.dtype == b.dtype and torch.equal(a, b)

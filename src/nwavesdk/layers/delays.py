@@ -19,7 +19,7 @@ class DelayedSynapse(PastSynapse, StoredDelays):
         cur[t, o] = Σ_i weight[i, o] · Σ_k κ_k(delays[i, o]) · spk[t - k, i]   (+ bias[o])
 
     k runs from 0 to `max_delay`, and the shares κ add up to 1. In training, a delay between two
-    steps divides the spike, and the gradient of the delay is that of the shares:
+    steps divides the spike, and the gradient of the delay is the gradient of the shares:
 
         linear:    1 - p arrives after f steps and p after f + 1, with f = ⌊delay⌋, p = delay - f
         gaussian:  κ_k ∝ exp(-(k - delay)² / 2 width²)
@@ -29,10 +29,10 @@ class DelayedSynapse(PastSynapse, StoredDelays):
     `narrow` until it is half a step.
 
     Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs, delays from a
-    uniform one. Delays are stored in `scaled_delays`, in units of the smallest power of two that
-    is not below `max_delay`, which suits the learning rates of weights. Decay of weights would
-    shorten them: give them a group without it. Delays that an optimizer puts beyond 0 or
-    `max_delay` are reflected there, gradient included.
+    uniform distribution. Delays are stored in `scaled_delays`, in units of the smallest power of
+    two that is not below `max_delay`, which suits the learning rates of weights. Weight decay would
+    shorten them: put them into a parameter group without weight decay. Delays that an optimizer
+    puts beyond 0 or `max_delay` are reflected there, and their gradient changes sign.
 
     Args:
         nb_inputs: N_in.
@@ -60,7 +60,7 @@ class DelayedSynapse(PastSynapse, StoredDelays):
 
     Raises:
         ValueError: If an argument is out of its range, or the input has another width.
-        TypeError: If the input is not floating, or its dtype is not that of the weights.
+        TypeError: If the input is not floating, or its dtype differs from the weights' dtype.
         RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
 
     References:
@@ -150,7 +150,7 @@ class DelayedSynapse(PastSynapse, StoredDelays):
         return spk if spk.ndim == 3 else spk.reshape(-1, 1, self.nb_inputs)
 
     def _delayed(self, x: Tensor, past: Tensor, weight: Tensor) -> Tensor:
-        """Charge [B, T, N_out] of inputs [B, T, N_in] after those of `past`."""
+        """Charge [B, T, N_out] of inputs [B, T, N_in], which follow the inputs `past`."""
         return delayed_product(
             x, past, weight, self.delays, self.max_delay, self._interpolation(), self.width
         )

@@ -58,9 +58,12 @@ class Dropout(Prepared):
         require_floating("Dropout", x)
         if not self.training or self.p == 0:
             return x
+
         is_sequence = x.ndim > 2 and not single_step
         if not self._is_prepared:
             self._require_prepared(is_sequence)
+
+        # The mask has no axis of time, so parts of a sequence and single steps share it.
         if is_sequence:
             step_shape = (x.shape[0], *x.shape[2:])
         else:
@@ -72,6 +75,7 @@ class Dropout(Prepared):
                 f"Dropout has a mask for steps of shape {list(self._mask.shape)}, got one of "
                 f"{list(step_shape)}: call prepare_net(model) before a new batch."
             )
+
         mask = self._mask.to(x) / (1 - self.p)
         return x * (mask[:, None] if is_sequence else mask.reshape(x.shape))
 

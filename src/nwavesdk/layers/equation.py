@@ -21,7 +21,8 @@ Value = float | Sequence[float] | Tensor
 
 _ARGUMENTS = """\
     n_neurons: N, or a shape such as (C, H, W).
-    constants: Those of the equation: a number, one per neuron, or one per channel [C, 1, 1].
+    constants: The constants of the equation: a number, one per neuron, or one per channel
+        [C, 1, 1].
     learn: Names of the constants to train, one or several. A number is one shared parameter.
     dt: Length of a step [s].
     spike_grad, layer_topology, device, detach_reset, solver, compasso_spike_grad, saved_dtype,
@@ -32,8 +33,8 @@ _ARGUMENTS = """\
 
 # The remedy for an argument that only LIF and chip layers have.
 _NOT_BOUNDED = (
-    ": leave it out; only LIF and chip layers bound the gradient through recurrent weights, and "
-    "that of this layer is exact, as with None there."
+    ": remove it; only LIF and chip layers bound the gradient through recurrent weights. The "
+    "gradient of this layer is exact, as with None there."
 )
 
 # Arguments that a read-out does not have.
@@ -85,6 +86,8 @@ class EquationLayer(NeuronLayer):
     ) -> None:
         owner = type(self).__name__
         step = self.neuron.step
+
+        # Surrogates, resets and recurrent weights act on spikes, which a read-out does not have.
         if self.neuron.is_readout:
             topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
             given = {"spike_grad": spike_grad, "detach_reset": detach_reset}
@@ -94,14 +97,16 @@ class EquationLayer(NeuronLayer):
                 if value is not None:
                     raise ValueError(
                         f"{owner} is a read-out, without spikes, and takes no {name}, got "
-                        f"{shown(value)}: leave it out."
+                        f"{shown(value)}: remove it."
                     )
+
         detach_reset = detach_reset is None or switch(owner, "detach_reset", detach_reset)
         if not (detach_reset or step.uses_held):
             raise ValueError(
-                f"{owner}: detach_reset=False needs held(...) in the page, which marks what is "
-                "detached, got a page without: leave it out, or use held in the page."
+                f"{owner}: detach_reset=False needs held(...) in the page, which marks the "
+                "detached values, got a page without: remove it, or use held in the page."
             )
+
         options = LayerOptions(
             layer_topology,
             device,
@@ -111,6 +116,7 @@ class EquationLayer(NeuronLayer):
             saved_dtype,
             recurrent_delays,
         )
+
         values = self._values_of(constants)
         learned = learned_names(owner, learn, values)
         super().__init__(n_neurons, values, learned, dt, spike_grad, options)
@@ -119,6 +125,7 @@ class EquationLayer(NeuronLayer):
         """The given constants, and the defaults of the others."""
         owner = type(self).__name__
         known = self.page.constants
+
         for name in given:
             if name not in known:
                 names = [*inspect.signature(type(self)).parameters]
@@ -127,14 +134,16 @@ class EquationLayer(NeuronLayer):
                     f"{owner} has the constants {', '.join(known) or 'none'}, got an "
                     f"argument {name!r}{remedy or '.'}"
                 )
+
         defaults = {n: c.default for n, c in known.items() if c.default is not None}
         values = {**defaults, **given}
         for name in known:
             if name not in values:
                 raise TypeError(
-                    f"{owner}: the constant {name} has no default: give it, as in "
+                    f"{owner}: the constant {name} has no default: pass it, as in "
                     f"{owner}(n_neurons, {name}=...)."
                 )
+
         return {name: values[name] for name in known}
 
     def extra_repr(self) -> str:
@@ -176,11 +185,14 @@ def neuron(function: Callable[..., Any]) -> type[EquationLayer]:
     page = read_page(function)
     _check_names(page)
     name = function.__name__
+
+    # A constant that is stored as a logarithm or logit is read by its name, too.
     properties = {
         constant.name: _reader(constant.name)
         for constant in stored_constants(page)
         if constant.key != constant.name
     }
+
     attributes = {
         "__doc__": _documentation(page),
         "__module__": function.__module__,
@@ -202,6 +214,7 @@ def _check_names(page: Page) -> None:
     taken = {"self", *inspect.signature(EquationLayer).parameters, *dir(EquationLayer)}
     for base in EquationLayer.__mro__:
         taken |= {*vars(base).get("__annotations__", {})}
+
     stored = stored_constants(page)
     for constant in stored:
         name, key = constant.name, constant.key
@@ -217,13 +230,15 @@ def _check_names(page: Page) -> None:
 
 def _signature(function: Callable[..., Any], page: Page) -> inspect.Signature:
     """The arguments of the layer: constants come first among the keywords."""
-    own = {**inspect.signature(EquationLayer).parameters}
-    own["detach_reset"] = own["detach_reset"].replace(default=True, annotation=bool)
+    arguments = {**inspect.signature(EquationLayer).parameters}
+    arguments["detach_reset"] = arguments["detach_reset"].replace(default=True, annotation=bool)
     if page.neuron.is_readout:
-        own = {n: p for n, p in own.items() if n not in _OF_SPIKES}
+        arguments = {n: p for n, p in arguments.items() if n not in _OF_SPIKES}
+
     parameters = inspect.signature(function).parameters
     constants = [parameters[name].replace(annotation=Value) for name in page.constants]
-    first, *keywords, _ = own.values()
+    # The last argument is `**constants`; the constants of the page replace it.
+    first, *keywords, _ = arguments.values()
     return inspect.Signature([first, *constants, *keywords])
 
 
@@ -232,6 +247,8 @@ def _lines_of(page: Page) -> tuple[list[str], list[str]]:
     (function,) = ast.parse(page.source).body
     assert isinstance(function, ast.FunctionDef)
     lines = page.source.splitlines()
+
+    # Line numbers start at 1: the lines before a statement end at its number less 1.
     first = function.body[0]
     end_of_head = end_of_doc = first.lineno - 1
     if ast.get_docstring(function) is not None:
@@ -245,7 +262,7 @@ def equation_lines(page: Page) -> list[str]:
 
 
 def _documentation(page: Page) -> str:
-    """The docstring of the layer: that of the page, the equation, and the keywords."""
+    """The docstring of the layer: the page's docstring, the equation, and the keywords."""
     head, statements = _lines_of(page)
     equation = textwrap.indent("\n".join(head + statements), "    ")
     text = f"{page.doc}\n\n" if page.doc else ""

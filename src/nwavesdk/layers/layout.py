@@ -20,14 +20,14 @@ class Layout:
 
     Attributes:
         features: Shape of the neurons, such as (C, H, W).
-        is_channels_last: Whether the first of them, the channel, comes last in memory.
+        is_channels_last: Whether the first dimension, the channel, comes last in memory.
     """
 
     features: tuple[int, ...]
     is_channels_last: bool
 
     def flatten(self, x: Tensor) -> Tensor:
-        """[..., *features] as [..., N] in the order of memory; a copy only of another order."""
+        """[..., *features] as [..., N] in the order of the layout; a view if `x` has this order."""
         if len(self.features) == 1:
             return x
         if self.is_channels_last:
@@ -58,15 +58,17 @@ def layout_of(x: Tensor, features: tuple[int, ...]) -> Layout:
 def is_channels_last(x: Tensor, dimensions: int) -> bool:
     """Whether the last dimensions of `x`, of which the first is the channel, are channels-last.
 
-    Only their strides are read: batch and time may lie anywhere. With one channel or one place,
-    both orders are the same, and the answer is False.
+    Only the strides of these dimensions are read: batch and time may have any. With a single
+    channel or pixel, both orders are the same, and the answer is False.
 
     Args:
         x: A tensor.
-        dimensions: How many dimensions the features have.
+        dimensions: Number of dimensions of the features.
     """
     if dimensions < 2 or x.ndim < dimensions or x.is_contiguous():
         return False
+
+    # In channels-last order, channels have stride 1, then come the last dimension and the others.
     channels, *places = x.shape[-dimensions:]
     step, *strides = x.stride()[-dimensions:]
     expected = channels
@@ -74,6 +76,7 @@ def is_channels_last(x: Tensor, dimensions: int) -> bool:
         if size != 1 and stride != expected:
             return False
         expected *= size
+
     return step == 1 and channels > 1 and expected > channels
 
 
@@ -91,7 +94,7 @@ def select_rows(rows: Tensor, places: Tensor) -> Tensor:
 
 
 def place_rows(rows: Tensor, places: Tensor, count: int) -> Tensor:
-    """`count` rows, with the given ones at their places, and 0 elsewhere; see `select_rows`."""
+    """A tensor of `count` rows: `rows` at their places, 0 elsewhere; see `select_rows`."""
     if rows.ndim < 3:
         return rows.new_zeros(count, *rows.shape[1:]).index_copy(0, places, rows)
     layout = layout_of(rows, tuple(rows.shape[1:]))

@@ -56,7 +56,7 @@ def check_lengths(owner: str, lengths: object, x: Tensor, least: int = 1) -> Ten
     """Check the lengths of a batch of sequences.
 
     Args:
-        owner: What takes them, for the message.
+        owner: Name of the module or function that takes the lengths, for the message.
         lengths: The argument.
         x: The sequences, [B, T, *features], with at least two dimensions.
         least: The smallest length; 0 where a recording may have ended in an earlier call.
@@ -71,12 +71,14 @@ def check_lengths(owner: str, lengths: object, x: Tensor, least: int = 1) -> Ten
     """
     _require_whole(owner, lengths)
     assert isinstance(lengths, Tensor)
+
     B, T = x.shape[:2]
     if lengths.shape != (B,):
         raise ValueError(
             f"{owner}: lengths have the shape {list(lengths.shape)}, expected [{B}]: one per "
             "recording."
         )
+
     text = f"{owner}: lengths must be from {least} to the {T} steps of the input"
     if torch.compiler.is_compiling():  # which must not read values
         torch._assert_async(((lengths >= least) & (lengths <= T)).all(), f"{text}.")
@@ -84,19 +86,19 @@ def check_lengths(owner: str, lengths: object, x: Tensor, least: int = 1) -> Ten
         shortest, longest = (int(bound) for bound in torch.aminmax(lengths))
         if shortest < least or longest > T:
             raise ValueError(
-                f"{text}, got {shortest} to {longest}: give the number of steps of each recording "
+                f"{text}, got {shortest} to {longest}: pass the number of steps of each recording "
                 "before it was padded."
             )
     return lengths.to(x.device)
 
 
 def fill_padding(values: Tensor, lengths: Tensor | None, value: float = 0.0) -> Tensor:
-    """The values with another one in padding, from which no gradient comes, even if it is NaN.
+    """The values with `value` in padding; padding has no gradient, even if it is NaN.
 
     Args:
         values: A value per step, [B, T, *features].
         lengths: Number of steps of each recording, int64 [B]; None if there is no padding.
-        value: What padding gets.
+        value: The value of padding.
 
     Example:
         >>> fill_padding(torch.ones(2, 3), torch.tensor([1, 3]))
@@ -161,11 +163,14 @@ def mean_rate(spk: Tensor, lengths: Tensor | None = None) -> Tensor:
         tensor(0.5000, dtype=torch.float64)
     """
     n_neurons = math.prod(spk.shape[2:])
-    # The neurons of a step first: they lie side by side in any layout, and padding is one value.
+
+    # The neurons of a step first: they are consecutive in any layout, and a step of padding is then
+    # a single value.
     axes = tuple(range(2, spk.ndim))
     dtype = torch.promote_types(spk.dtype, torch.float32)
     per_step = spk.sum(axes, dtype=dtype) if axes else spk
     total = fill_padding(per_step, lengths).sum(dtype=torch.float64)
+
     n_steps = spk.shape[0] * spk.shape[1] if lengths is None else lengths.sum()
     return total / (n_steps * n_neurons)
 

@@ -64,9 +64,9 @@ class LIFLayer(NeuronLayer):
              | (1 - s[t]) · u[t]        ("zero")
              | u[t]                     ("none")
 
-    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. A decay
-    exp(-dt/tau) that rounds to 0 is a neuron without memory, one that rounds to 1 has no leak.
-    Constants are stored in float32. A call in float64 uses them as they were given, unless they
+    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. If the
+    decay exp(-dt/tau) rounds to 0, a neuron has no memory; if it rounds to 1, it has no leak.
+    Constants are stored in float32. A call in float64 uses the values that were passed, unless they
     were learned or loaded.
 
     Args:
@@ -76,8 +76,8 @@ class LIFLayer(NeuronLayer):
         thresholds: Firing thresholds [membrane], one number or one per neuron.
         reset_mechanism: `"subtraction"`, `"zero"` or `"none"`, applied in the step of the spike.
         dt: Length of a step [s].
-        spike_grad: A surrogate, or a callable z -> spikes of which only the gradient is used. None
-            is `fast_sigmoid(25)`.
+        spike_grad: A surrogate, or a callable z -> spikes of which only the gradient is used. If
+            None, uses `fast_sigmoid(25)`.
         learn_taus: Whether to train taus, stored as their logarithms. A single number is one shared
             parameter.
         learn_thresholds: Whether to train thresholds. A single number is one shared parameter.
@@ -85,21 +85,22 @@ class LIFLayer(NeuronLayer):
             `x[t] += s[t-1] @ recurrent_weights`.
         device: NWAVE's choice of solver. `"cpu"` is the serial solver, on CPU and CUDA tensors.
             `"gpu"` is comPaSSo, parallel in time, or the serial solver where a cost model
-            predicts that it is faster. The gradient is then that of `fast_sigmoid(25)` unless
+            predicts that it is faster. The gradient then uses `fast_sigmoid(25)` unless
             `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
         detach_reset: Whether the reset has no gradient.
         solver: `"auto"`, or one of `"serial"`, `"reference"` and `"compasso"`. `last_solver` names
-            the one that ran.
+            the solver that ran.
         compasso_spike_grad: `"fixed"` or `"layer"`; see `device`.
         saved_dtype: Data type in which each step is saved for backward. None saves the dtype of
             `cur` (4 bytes per neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients
             are then off by about 1 %, spikes are unchanged.
         recurrent_delays: Delays of recurrent weights, in addition to their one step: the largest
-            one in steps, or `DelayOptions`. None has no delays. They run on the reference solver.
+            delay in steps, or `DelayOptions`. If None, there are no delays. They run on the
+            reference solver.
         max_loop_gain: The largest loop gain of the gradient through `recurrent_weights`. Above it,
             the gradient that goes through them to earlier steps is scaled down, so that it does not
-            grow from step to step; spikes, and the gradient of the weights, are not scaled. 0 cuts
-            this path, None bounds nothing. See `docs/recurrence.md`.
+            grow from step to step; spikes, and the gradient of the weights, are not scaled. 0 stops
+            this gradient; None leaves it unbounded. See `docs/recurrence.md`.
 
     Shape:
         `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state.
@@ -174,8 +175,10 @@ class LIFLayer(NeuronLayer):
             spike_grad,
             options,
         )
+
         if learned["threshold"]:
-            # Optimizers store their state in the order of parameters, in which this was the last.
+            # Optimizers store their state in the order of parameters. Thresholds come last, as in
+            # files of earlier versions.
             self._parameters["thresholds"] = self._parameters.pop("thresholds")
 
     @property

@@ -35,8 +35,8 @@ def keep_n_of_m(weight: Tensor, n: int, m: int, axis: int = 0) -> Tensor:
     Args:
         weight: Weights of any shape. Of synapses, [N_in, N_out]; of `nn.Linear`, [N_out, N_in].
         n: Number of weights that are kept in each group, by magnitude.
-        m: Size of a group; the last one may be smaller.
-        axis: The axis along which groups are made. Of synapses, 0 is that of the inputs.
+        m: Size of a group; the last group may be smaller.
+        axis: The axis along which groups are made. For synapses, axis 0 is the inputs.
 
     Returns:
         1 where a weight is kept, else 0, in the shape and dtype of `weight`.
@@ -53,17 +53,19 @@ def keep_n_of_m(weight: Tensor, n: int, m: int, axis: int = 0) -> Tensor:
     require_floating(owner, weight)
     m = whole_number(owner, "m", m)
     n = whole_number(owner, "n", n, most=m)
+
     if type(axis) is not int or not -weight.ndim <= axis < weight.ndim:
         raise ValueError(
             f"{owner}: axis must be one of the {weight.ndim} of the weight, from "
             f"{-weight.ndim} to {weight.ndim - 1}, got {shown(axis)}."
         )
-    sizes = weight.abs().movedim(axis, -1)
-    length = sizes.shape[-1]
-    # Groups side by side, [..., groups, m]; padding is smaller than any magnitude.
-    groups = _in_groups(sizes, m, padding=-1.0)
-    kept = torch.zeros_like(groups).scatter_(-1, groups.topk(n).indices, 1.0)
-    return kept.flatten(-2)[..., :length].movedim(-1, axis).contiguous()
+
+    magnitudes = weight.abs().movedim(axis, -1)
+    length = magnitudes.shape[-1]
+    # [..., groups, m]; padding is smaller than any magnitude.
+    groups = _in_groups(magnitudes, m, padding=-1.0)
+    mask = torch.zeros_like(groups).scatter_(-1, groups.topk(n).indices, 1.0)
+    return mask.flatten(-2)[..., :length].movedim(-1, axis).contiguous()
 
 
 @torch.no_grad()
@@ -74,7 +76,7 @@ def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Ten
         weight: Weights of any shape.
         block: Size of a block along each axis, or one number for all. Blocks at the end of an axis
             may be smaller.
-        share: Share of the blocks that is kept, above 0 and at most 1; at least one block is.
+        share: Share of the blocks that is kept, above 0 and at most 1; at least one block is kept.
 
     Returns:
         1 where a weight is kept, else 0, in the shape and dtype of `weight`.
@@ -91,6 +93,7 @@ def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Ten
     owner = "keep_blocks"
     require_floating(owner, weight)
     share = finite_number(owner, "share", share, above=0, most=1)
+
     sizes = list(block) if isinstance(block, Sequence) else [block] * weight.ndim
     if len(sizes) != weight.ndim:
         raise ValueError(
@@ -98,14 +101,18 @@ def keep_blocks(weight: Tensor, block: int | Sequence[int], share: float) -> Ten
             f"weight, got {shown(block)}."
         )
     sizes = [whole_number(owner, "block", size) for size in sizes]
+
+    # The sum of squares of each block: `size` values are added along each axis in turn.
     energy = weight.square()
     for axis, size in enumerate(sizes):
-        # Sum of each `size` values along the axis, which becomes that of the blocks.
         energy = _in_groups(energy.movedim(axis, -1), size, padding=0.0).sum(-1).movedim(-1, axis)
+
     count = min(max(1, round(share * energy.numel())), energy.numel())
-    kept = torch.zeros_like(energy).flatten()
-    kept[energy.flatten().topk(count).indices] = 1.0
-    mask = kept.reshape(energy.shape)
+    block_mask = torch.zeros_like(energy).flatten()
+    block_mask[energy.flatten().topk(count).indices] = 1.0
+
+    # Each value of the blocks becomes `size` values of the weight again.
+    mask = block_mask.reshape(energy.shape)
     for axis, size in enumerate(sizes):
         mask = mask.repeat_interleave(size, axis).narrow(axis, 0, weight.shape[axis])
     return mask.contiguous()
@@ -123,7 +130,7 @@ def is_pruned(module: nn.Module, name: str) -> bool:
 
 
 def current_parameter(module: nn.Module, name: str) -> Any:
-    """The value of a parameter; of a pruned one, from its trained tensor and its mask, as they are.
+    """The value of a parameter; if it is pruned, the product of its trained tensor and its mask.
 
     torch computes a pruned parameter in a call of the module. In between, its attribute is stale.
     """
@@ -148,7 +155,7 @@ def copy_module(module: ModuleT) -> ModuleT:
 def without_graphs(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a module for copies and pickles, in which no tensor has a graph.
 
-    States and pruned parameters have one. torch rejects copies of such tensors.
+    States and pruned parameters have a graph. torch rejects copies of such tensors.
     """
     return {name: _without_graph(value) for name, value in state.items()}
 

@@ -1,9 +1,8 @@
 """`NeuronLayer`, the base of all neuron layers: shapes of tensors and choice of solver.
 
-The way of a call (`_solve`): check the input, view it as [B, T, N] in the order of its memory
-(`layout`), build a `Problem`, choose a solver, `solve`, store the new state, give the result the
-user's shape. A call by a plan (`plan`) skips what was decided in an earlier call, and runs the same
-passes.
+A call runs `_solve`: check the input, view it as [B, T, N] in the order of its memory (`layout`),
+build a `Problem`, choose a solver, `solve`, store the new state, return the result in the user's
+shape. A call with a plan (`plan`) reuses the decisions of an earlier call and runs the same passes.
 """
 
 import math
@@ -58,22 +57,23 @@ CALL_SETTINGS = (
 )
 """The attributes that a call reads, besides constants, weights and state, and that may change.
 
-A plan is valid as long as they are unchanged. `tests/layers/test_plan.py` records what calls read.
+A plan is valid while they are unchanged. `tests/layers/test_plan.py` records which attributes a
+call reads.
 """
 
-# The surrogate of a call that does not use that of the user.
+# The surrogate of calls that ignore the user's surrogate.
 FIXED_SURROGATE = FastSigmoid()
 
 
 class NeuronLayer(ConstantNeurons):
     """Base of all neuron layers: `spk, mem = layer(cur)`; a subclass has a page.
 
-    A read-out is a layer whose page has no spike. It returns its first state twice.
+    A read-out is a layer with a page without spikes. It returns its first state twice.
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
         values: The constants of the page by name.
-        learned: Names of those that are trained.
+        learned: Names of the constants that are trained.
         dt: Length of a step [s].
         spike_grad: The surrogate, or None for `fast_sigmoid(25)`.
         options: How the layer is connected, solved and differentiated.
@@ -119,6 +119,7 @@ class NeuronLayer(ConstantNeurons):
         dt = positive_number(owner, "dt", dt, "s")
         options.check(owner)
         super().__init__(neuron_shape(owner, n_neurons), dt, values, learned)
+
         self.layer_topology = options.layer_topology
         self.device = options.device
         self.solver = options.solver
@@ -127,6 +128,7 @@ class NeuronLayer(ConstantNeurons):
         self.max_loop_gain = options.max_loop_gain
         self.detach_reset = switch(owner, "detach_reset", options.detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
+
         N = math.prod(self.features)
         self.recurrent_weights = None
         if self.layer_topology == "RC":
@@ -136,11 +138,12 @@ class NeuronLayer(ConstantNeurons):
         if options.recurrent_delays is not None:
             self.recurrent_delays = RecurrentDelays(owner, options.recurrent_delays, N, dt)
             self._ring_steps = self.recurrent_delays.ring_steps
+
         self.last_solver = None
         self._has_given_surrogate = spike_grad is not None
         # The name of the spec, which compiled code cannot compute; None before the first call.
         self._spec_name: str | None = None
-        # The settings from which it was made.
+        # The settings from which the spec was made.
         self._known_settings: tuple[Any, ...] = ()
         # The decay of the slowest neuron, for the choice between serial solver and comPaSSo.
         self._slowest_decay = 0.0
@@ -199,6 +202,7 @@ class NeuronLayer(ConstantNeurons):
         is_readout = self.neuron.is_readout
         problem, solution = self._solve(cur, needs_membrane=not is_readout, needs_saved=True)
         result = self._in_user_shape(solution, cur)
+
         # Copies, because a record is read later and must not change when the layer learns.
         recurrent = None if problem.recurrent is None else problem.recurrent.detach().clone()
         problem = replace(
@@ -209,6 +213,7 @@ class NeuronLayer(ConstantNeurons):
             recurrent=recurrent,
             saves="record",
         )
+
         return Record(
             spk=result.spikes,
             mem=result.spikes if result.mem is None else result.mem,
@@ -220,7 +225,7 @@ class NeuronLayer(ConstantNeurons):
         )
 
     def _prepare_and_call(self, call: Callable[..., ResultT], cur: Tensor, *rest: Any) -> ResultT:
-        """A call of a layer that nobody has prepared; the state that is left keeps no graph."""
+        """Prepare the layer for one call, and run the call; the state after it has no graph."""
         check_input(type(self).__name__, cur, self.features)
         self._require_prepared(cur.ndim == len(self.features) + 2)
         with hold_prepared([self]):
@@ -247,13 +252,13 @@ class NeuronLayer(ConstantNeurons):
         return self.layout_of(cur).unflatten(y.to(cur.dtype).reshape(*leading, y.shape[-1]))
 
     def layout_of(self, cur: Tensor) -> Layout:
-        """The order in which neurons are run: that of the input, or channels first.
+        """The order in which neurons are run: the order of the input, or channels first.
 
         Recurrent weights connect neurons in the order of the features, so a recurrent layer runs in
         that order.
         """
-        follows = self.layer_topology != "RC"
-        return Layout(self.features, follows and is_channels_last(cur, len(self.features)))
+        follows_input = self.layer_topology != "RC"
+        return Layout(self.features, follows_input and is_channels_last(cur, len(self.features)))
 
     def _sizes(self, cur: Tensor) -> tuple[int, int, int]:
         """B, T, N of an input; single steps have T = 1, and [*features] has B = 1."""
@@ -261,7 +266,7 @@ class NeuronLayer(ConstantNeurons):
         B, T = (*leading, 1, 1)[:2]
         return B, T, math.prod(self.features)
 
-    # The way of a call without a plan
+    # Calls without a plan
 
     def _solve(
         self, cur: Tensor, needs_membrane: bool, needs_saved: bool = False
@@ -269,12 +274,16 @@ class NeuronLayer(ConstantNeurons):
         """Run a call in the solvers' shape [B, T, N], and store the state after it."""
         check_input(type(self).__name__, cur, self.features)
         layout = self.layout_of(cur)
+
+        # Solvers run in float32 or float64; half precision is converted.
         is_half = cur.dtype in (torch.float16, torch.bfloat16)
         x = layout.flatten(cur).reshape(self._sizes(cur))
         x = x.float() if is_half else x
+
         problem = self._problem(x, layout)
         solver = self._choose_solver(x)
         result = solve(problem, solver, needs_membrane, needs_saved, self._spec_name)
+
         self._states = tuple(layout.unflatten(state) for state in result.last)
         self._last_spikes = result.recent
         if self.on_call is not None:
@@ -289,12 +298,14 @@ class NeuronLayer(ConstantNeurons):
         constants = tuple(layout.arrange(c.to(x.device)) for c in self.constants(x.dtype))
         if weights is None:
             return Problem(spec, x, states, constants)
+
         N = x.shape[2]
         if weights.shape != (N, N):
             raise RuntimeError(
                 f"{type(self).__name__}: recurrent_weights must have the shape {[N, N]}, got "
                 f"{list(weights.shape)}: assign weights of that shape."
             )
+
         if self.recurrent_delays is not None:
             weights = self.recurrent_delays(weights)
         return Problem(spec, x, states, constants, weights.to(x), spikes)
@@ -314,7 +325,7 @@ class NeuronLayer(ConstantNeurons):
 
     @property
     def _uses_fixed_surrogate(self) -> bool:
-        """Whether the gradient is that of `FIXED_SURROGATE`, whatever `spike_grad` is."""
+        """Whether the gradient uses `FIXED_SURROGATE`, whatever `spike_grad` is."""
         return self.compasso_spike_grad == "fixed" and self._is_on_compasso(self.device)
 
     def effective_recurrent_weights(self) -> Tensor | None:
@@ -323,8 +334,11 @@ class NeuronLayer(ConstantNeurons):
         return weights
 
     def _choose_solver(self, x: Tensor) -> str:
+        """The name of the solver for a charge [B, T, N], which `last_solver` then records."""
         is_learnable = self._has_learnable_surrogate(x)
         solver = self.solver
+
+        # By sizes on comPaSSo; elsewhere the serial kernel, with the reference as a fallback.
         if solver == "auto" and self._is_on_compasso(self.device):
             B, T, N = x.shape
             solver = choose_solver(x.device.type, self.neuron, B * N, T, self._slowest_decay)
@@ -332,6 +346,7 @@ class NeuronLayer(ConstantNeurons):
             has_kernel = has_serial_kernel(x, self.layer_topology == "RC") and not is_learnable
             has_kernel = has_kernel and self.recurrent_delays is None
             solver = "serial" if has_kernel else "reference"
+
         if self.recurrent_delays is not None:
             self.recurrent_delays.require_reference(solver)
         if is_learnable and solver != "reference":
@@ -340,6 +355,7 @@ class NeuronLayer(ConstantNeurons):
                 f"reference solver can do, got solver {solver!r}: set "
                 'solver="reference", or freeze them with requires_grad_(False).'
             )
+
         self.last_solver = solver
         return solver
 
@@ -349,11 +365,12 @@ class NeuronLayer(ConstantNeurons):
         is_used = torch.is_grad_enabled() and self.uses_spike_grad
         if not isinstance(surrogate, Foreign) or not is_used:
             return False
+
         if torch.compiler.is_compiling():
             raise RuntimeError(NOT_COMPILED)
         return surrogate.learnable(x.new_zeros(1, x.shape[2]))
 
-    # What is prepared before a call
+    # Preparation before a call
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         super().prepare(noise, keep_state)
@@ -366,21 +383,23 @@ class NeuronLayer(ConstantNeurons):
             leave_graph(type(self).__name__)
 
     def _update_call_settings(self) -> None:
-        """Store what a call needs to know of surrogate, device and constants.
+        """Store the name of the spec and, for comPaSSo, the slowest decay, before the first call.
 
-        A call cannot compute this itself, because compiled code must not read values. What is
-        derived from the page is derived here, before the first call.
+        A call cannot compute them itself, because compiled code must not read values.
         """
         settings = (self.page, *self.read_settings(self))
         is_on_compasso = self._is_on_compasso(self.device)
         if settings == self._known_settings and not is_on_compasso:
             return
+
         self._spec_name = spec_name(self._spec())
         # Within `torch.utils.checkpoint`, this must save no tensors: it does not run a second time.
         with torch.no_grad():
             constants = self.constants()
         if is_on_compasso:
             self._slowest_decay = float(constants[0].max())
+
+        # Read again, because the slowest decay is one of the settings.
         self._known_settings = (self.page, *self.read_settings(self))
 
     # NWAVE's choice of solver `device`, which is not torch's device
@@ -389,13 +408,15 @@ class NeuronLayer(ConstantNeurons):
         """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
 
         Raises:
-            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron that it cannot.
+            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron for which it is
+                not exact.
         """
         if self.solver.startswith("compasso") and self.neuron.carry is None:
             raise ValueError(
                 f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "
                 f'solver="{self.solver}": use solver="auto".'
             )
+
         if self.layer_topology == "RC" and self._is_on_compasso(device):
             raise ValueError(
                 f"{type(self).__name__}: comPaSSo runs feed-forward layers only, got "
@@ -413,14 +434,15 @@ class NeuronLayer(ConstantNeurons):
             self._update_call_settings()
 
     def _use_device(self, device: str, *, was_fixed: bool) -> None:
-        """Set the device; warn if `spike_grad` has no effect on it, and had one before."""
+        """Set the device; warn if this makes `spike_grad` ineffective."""
         self.check_device(device)
         self.device = device
+
         ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
         if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
             path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
-                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient is that of "
+                f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient uses "
                 f"fast_sigmoid(25) and spike_grad={self.spike_grad!r} is not used: set "
                 'compasso_spike_grad="layer", or solver="serial".',
                 stacklevel=5,  # the caller of a layer, or of `to_gpu`

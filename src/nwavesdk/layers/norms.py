@@ -1,11 +1,11 @@
-"""Batch normalization of sequences over batch and time; what all norms of sequences share.
+"""Batch normalization of sequences over batch and time, and the base of all norms of sequences.
 
 Design requirements:
     - Padding never enters statistics.
     - In `eval()` every norm multiplies and adds once per value, with the same bits for a whole
       sequence, its parts and single steps, and in any memory layout.
-    - In `train()` the statistics and their gradient are those of `torch.nn.functional.batch_norm`,
-      on a view of the sequence.
+    - In `train()` `torch.nn.functional.batch_norm` computes the statistics and their gradient, on a
+      view of the sequence.
 """
 
 from abc import abstractmethod
@@ -60,6 +60,7 @@ class SequenceNorm(Prepared):
         self.eps = positive_number(owner, "eps", eps)
         self.momentum = finite_number(owner, "momentum", momentum, above=0, most=1)
         check_memory(owner, *table)
+
         self.register_buffer("running_mean", torch.zeros(table))
         self.register_buffer("running_var", torch.ones(table))
         # As in torch's norms: it also marks a module that reads its whole batch.
@@ -76,14 +77,17 @@ class SequenceNorm(Prepared):
             single_step: Whether `x` is one step [B, C, ...] of any shape.
         """
         is_sequence = self._is_sequence(x, single_step)
+
         if lengths is not None and not is_sequence:
             raise ValueError(
                 f"{type(self).__name__}: lengths belong to sequences [B, T, C, ...], got an input "
-                f"of shape {list(x.shape)}: leave them out for single steps."
+                f"of shape {list(x.shape)}: remove them for single steps."
             )
         self._require_prepared(is_sequence)
+
         # One step is a sequence of length 1: [B, 1, C, ...].
         sequence = x if is_sequence else x.reshape(-1, 1, *x.shape[min(x.ndim - 1, 1) :])
+
         if self.training:
             if lengths is not None:
                 lengths = check_lengths(type(self).__name__, lengths, x, least=0)
@@ -92,9 +96,10 @@ class SequenceNorm(Prepared):
             places = self._take_steps(sequence.shape[1])
             scale, shift = self.scale_and_shift(sequence.shape[1], places)
             by_channel = (*scale.shape, *[1] * (sequence.ndim - 3))
-            # Of 16 bits, the result is rounded once.
+            # The product and sum run in the dtype of the statistics; 16 bits are rounded once.
             y = torch.addcmul(shift.reshape(by_channel), sequence, scale.reshape(by_channel))
             y = y.to(x.dtype)
+
         return y if is_sequence else y.reshape(x.shape)
 
     @abstractmethod
@@ -119,6 +124,7 @@ class SequenceNorm(Prepared):
         owner = type(self).__name__
         require_floating(owner, x)
         is_sequence = x.ndim >= 3 and not single_step
+
         C = self.num_features
         axis = 2 if is_sequence else min(x.ndim - 1, 1)
         if axis < 0 or x.shape[axis] != C:
@@ -127,6 +133,7 @@ class SequenceNorm(Prepared):
                 f"got an input of shape {list(x.shape)}: the channels are the first dimension of "
                 "the features."
             )
+
         if x.dtype is not self.running_mean.dtype and x.dtype not in _HALF:
             raise TypeError(
                 f"{owner} has statistics of {self.running_mean.dtype} and got an input of "
@@ -145,9 +152,9 @@ class TimeBatchNorm(SequenceNorm):
         y[b, t, c] = γ_c · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c
 
     In `eval()`, μ and σ² are running statistics: each batch counts with `momentum`, its variance
-    unbiased, as in `torch.nn.BatchNorm1d`, whose `state_dict` fits. A `torch.nn.BatchNorm1d` or
-    `2d` in a `SpikingSequential` computes the same. This module also works outside of one, rejects
-    what would give other statistics than those of the whole sequence, and runs faster.
+    unbiased, as in `torch.nn.BatchNorm1d`; its `state_dict` fits. A `torch.nn.BatchNorm1d` or `2d`
+    in a `SpikingSequential` computes the same. This module also works outside of a
+    `SpikingSequential`, rejects parts of a sequence, which have other statistics, and runs faster.
 
     Args:
         num_features: C, the channels: the first dimension of the features.
@@ -156,8 +163,8 @@ class TimeBatchNorm(SequenceNorm):
         affine: Whether to learn γ and β; they start at 1 and 0.
 
     Attributes:
-        is_synchronized: Whether the statistics of data-parallel training are those of the batches
-            of all processes, as `nwave train` sets it. By default, each process has its own.
+        is_synchronized: Whether data-parallel training computes the statistics over the batches of
+            all processes, as `nwave train` sets it. By default, each process has its own.
 
     Shape:
         `x` [B, T, C, ...] is a sequence; [C] or [B, C] is one step, and so is [B, C, ...] with
@@ -206,12 +213,15 @@ class TimeBatchNorm(SequenceNorm):
     def _normalize_batch(self, x: Tensor, lengths: Tensor | None, is_sequence: bool) -> Tensor:
         self._require_whole_sequence(x, is_sequence)
         rows = x.flatten(0, 1)
+
+        # Padding is removed before the statistics, and is 0 afterwards.
         places = None if lengths is None else valid_places(lengths, x.shape[1])
         if places is None:
             y = self._normalize_rows(rows)
         else:
             y = self._normalize_rows(select_rows(rows, places))
             y = place_rows(y, places, len(rows))
+
         self._has_run = True
         return y.reshape(x.shape)
 
@@ -222,7 +232,7 @@ class TimeBatchNorm(SequenceNorm):
         if got:
             raise RuntimeError(
                 f"{type(self).__name__} in train() has statistics over all steps of a sequence, "
-                f"got {got}: give the whole sequence after prepare_net(model), call eval() to "
+                f"got {got}: pass the whole sequence after prepare_net(model), call eval() to "
                 "stream, or use StepBatchNorm."
             )
 
@@ -230,15 +240,17 @@ class TimeBatchNorm(SequenceNorm):
         """Normalize [M, C, ...] with its statistics."""
         if self.is_synchronized and process_count() > 1:
             return normalize_over_processes(self, rows)
+
         count = rows.numel() // self.num_features
         if count < 2:
             raise RuntimeError(
                 f"{type(self).__name__} needs at least 2 values per channel in train(), got "
-                f"{count}: give longer sequences or more recordings, or call eval()."
+                f"{count}: pass longer sequences or more recordings, or call eval()."
             )
         self.num_batches_tracked += 1
-        # Of images that are channels-last in memory, torch takes four times as long as of the same
-        # values as a matrix [values, C].
+
+        # For images that are channels-last in memory, torch takes four times as long as for the
+        # same values as a matrix [values, C].
         channels_last = rows.movedim(1, -1)
         is_matrix = rows.ndim > 2 and channels_last.is_contiguous()
         y = functional.batch_norm(
@@ -262,8 +274,8 @@ class ThresholdBatchNorm(TimeBatchNorm):
 
         y[b, t, c] = γ_c · α · V_th · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c
 
-    Statistics, shapes, steps and errors are those of `TimeBatchNorm`. With γ = 1, the charge has
-    the standard deviation α · V_th.
+    Statistics, shapes, steps and errors are the same as in `TimeBatchNorm`. With γ = 1, the charge
+    has the standard deviation α · V_th.
 
     Args:
         num_features: C, the channels: the first dimension of the features.

@@ -1,4 +1,4 @@
-"""`PastSynapse`: a synapse that reads earlier inputs, and holds the last ones as its state."""
+"""`PastSynapse`: a synapse that reads earlier inputs, and stores the last inputs as its state."""
 
 from abc import abstractmethod
 
@@ -12,10 +12,10 @@ __all__ = ["PastSynapse"]
 
 
 class PastSynapse(Synapse):
-    """Base of synapses whose charge depends on the inputs of earlier steps.
+    """Base of synapses with a charge that depends on the inputs of earlier steps.
 
-    The state is the inputs of the last `past_steps` steps, [B, past_steps, *features], the most
-    recent one last; None, which is silence, from `prepare_net` to the first call.
+    The state is the inputs of the last `past_steps` steps, [B, past_steps, *features], with the
+    most recent step last; None, which is silence, from `prepare_net` to the first call.
     """
 
     _state_attributes = ("_past",)
@@ -34,27 +34,30 @@ class PastSynapse(Synapse):
         """The inputs before the steps [B, T, *features].
 
         Raises:
-            RuntimeError: If the state is of another batch, or of steps of another shape.
+            RuntimeError: If the batch size or the shape of a step differs from the state.
         """
         if self._past is None:
             return self._silence(steps)
         self._require_own_state()
+
         past = self._past
         if past.shape[0] != steps.shape[0]:
             raise RuntimeError(
                 f"{self._title} has state for a batch of {len(past)}, the input has {len(steps)}: "
                 "call prepare_net(model) before a new batch."
             )
+
         expected = (steps.shape[0], self.past_steps, *steps.shape[2:])
         if past.shape != expected:
             raise RuntimeError(
                 f"{self._title} has a state of shape {list(past.shape)}, expected "
                 f"{list(expected)}: call prepare_net(model) before inputs of another shape."
             )
+
         return as_trainable(past.to(steps))
 
     def _keep_last(self, past: Tensor, steps: Tensor) -> None:
-        """Make the inputs before the next step the state: a copy, not the whole sequence."""
+        """Store the inputs before the next step as the state: a copy, not the whole sequence."""
         if self.past_steps:
             latest = steps[:, max(steps.shape[1] - self.past_steps, 0) :]
             self._set_state(torch.cat([past[:, latest.shape[1] :], latest], 1))

@@ -1,12 +1,18 @@
-"""Plans of neuron layers: what calls decided, kept for calls in which nothing has changed.
+"""Plans of neuron layers: the decisions of a call, reused while nothing has changed.
 
 A layer keeps the plans of its last calls, one for each kind of input. A plan holds the passes of
-the serial solver on the CPU, which a call without a plan makes again. It is valid while all that a
-call reads is unchanged: the settings of the layer, its page, and the values of its constants. Every
-other call goes by `NeuronLayer._solve`, which gives the same results and raises all errors.
+the serial solver on the CPU, which a call without a plan makes again. It is valid while the
+settings of the layer, its page, and the values of its constants are unchanged. Every other call
+runs `NeuronLayer._solve`, which returns the same results and raises all errors.
 
 Gradients reach parameters by the chain rule: the stored constants are inputs of the call's node in
 the graph, and `ParameterChain` has the derivatives of the solver's constants by them.
+
+Where a change belongs:
+    - A new setting that a call reads: `CALL_SETTINGS` in `neuron`, which `is_valid` compares.
+    - A new reason against plans: `_can_be_planned` if it depends on the layer, `accepts` if it
+      depends on the state.
+    - A new input of the kernels: `_make_passes`.
 """
 
 import math
@@ -37,7 +43,7 @@ MAX_PLANS = 8
 
 
 class LayerPlan:
-    """What a call decided, with all that the decisions depend on.
+    """The decisions of a call, and the values on which they depend.
 
     Args:
         layer: The layer, which is prepared.
@@ -46,8 +52,8 @@ class LayerPlan:
         stored: The stored constants of the layer.
 
     Attributes:
-        passes: What runs; None if the call has to go by `NeuronLayer._solve`.
-        learned: Positions of the constants that learn among the stored ones.
+        passes: The passes that run; None if the call has to run `NeuronLayer._solve`.
+        learned: Positions of the learned constants among the stored constants.
     """
 
     __slots__ = (
@@ -67,42 +73,50 @@ class LayerPlan:
         self._page: Page = layer.page
         self._settings = layer.read_settings(layer)
         self.layout = layout
+        # An input [*features] is a batch of one.
         self.unsqueezes = cur.ndim == len(layer.features)
+
         self.learned: tuple[int, ...] = ()
         if torch.is_grad_enabled():
             self.learned = tuple(i for i, t in enumerate(stored) if t.requires_grad)
+
         self.passes: SerialPasses | None = None
-        # None if the call has no plan because of its constants, or of what a user has overridden.
+        # None if the constants or an overridden method of the layer rule out a plan.
         self._values: ParameterValues | None = None
         if not _can_be_planned(layer, stored, layout):
             return
         self._values = ParameterValues(stored)
+
+        # Later calls reuse the tensors, whatever the modes and hooks of this call are.
         with torch.inference_mode(False), torch.no_grad(), _hidden_from_hooks():
-            self.passes = _passes(layer, cur, layout, stored, self.learned)
+            self.passes = _make_passes(layer, cur, layout, stored, self.learned)
         if self.passes is not None:
             self.state_shape = torch.Size((self.passes.sizes[0], *layer.features))
 
     def is_valid(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
-        """Whether a call of the layer still reads what the plan was made from."""
+        """Whether page, settings and constants of the layer are unchanged."""
         if layer.page is not self._page or layer.read_settings(layer) != self._settings:
             return False
         if self._values is not None:
             return self._values.are_unchanged(stored)
+
+        # A plan without passes stays valid while the reason against passes holds.
         return not _can_be_planned(layer, stored, self.layout)
 
     def accepts(
         self, states: Sequence[Tensor] | None, recurrence: Sequence[Tensor], has_grad: bool
     ) -> bool:
-        """Whether the kernels can start from these states; other ones make an error, or change.
+        """Whether the kernels can start from this state; `_solve` converts or rejects others.
 
         Args:
-            states: The states, each [B, *features]; None for the initial ones.
+            states: The states, each [B, *features]; None for the initial states.
             recurrence: Of a recurrent layer, weights [N, N] and spikes [B, N].
             has_grad: Whether gradients are enabled, for which inference mode must not have made
                 the states.
         """
         passes = self.passes
         assert passes is not None
+
         if states is not None and len(states) != passes.n_states:
             return False
         for state in states or ():
@@ -110,6 +124,7 @@ class LayerPlan:
                 return False
             if not state.is_cpu or (has_grad and state.is_inference()):
                 return False
+
         if not recurrence:
             return True
         weights, spikes = recurrence
@@ -123,51 +138,63 @@ class LayerPlan:
         )
 
 
-# Found once, because look-ups take time in every step. The last one is the number of the backward
-# pass that is running in this thread; -1 outside of all.
+# Functions of torch under module names, because attribute look-ups take time in every step.
 _is_grad_enabled = torch.is_grad_enabled
 _thread_count = torch.get_num_threads
+# The number of the backward pass that is running in this thread; -1 outside of all.
 _running_backward = torch._C._current_graph_task_id
 
 
 def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> PassResult | None:
-    """Run a call by its plan, and store the state after it.
+    """Run a call with the passes of a plan, and store the state after it.
+
+    The call finds or makes its plan, checks that the kernels can start from the layer's state,
+    brings charge and state into the kernels' shape, runs the passes, and stores the new state.
+    `NeuronLayer` runs `_solve` in place of a call that cannot have a plan.
+
+    Every step of a stream runs this function. So attributes are read from and written to
+    `vars(layer)`, without `nn.Module.__setattr__`, which takes ten times as long.
 
     Args:
-        layer: The layer.
-        cur: Input charge.
+        layer: The layer, which is prepared.
+        cur: Input charge [B, T, *features], [B, *features] or [*features].
         needs_membrane: Whether the membrane is returned, unless the layer is a read-out.
 
     Returns:
-        The result with spikes and membrane in the user's shape, or None if the call must go by
+        The result with spikes and membrane in the user's shape, or None if the call must run
         `NeuronLayer._solve`.
     """
-    # Only `_solve` reports calls.
+    # Plans read memory directly, so traced calls run `_solve`, which alone reports to `on_call`.
     if not is_plain(cur) or layer.on_call is not None:
         return None
     stored = layer._stored_tensors()
     if stored is None:
         return None
+
+    # A plan per shape and dtype of the input, gradient mode, number of threads and layout.
     attributes = vars(layer)
     has_grad = _is_grad_enabled()
     is_flat = len(attributes["features"]) == 1
-    # Of flat neurons, no layout is looked for, because this takes time.
+    # Flat neurons have one layout only. It is not computed, because this takes time.
     layout = None if is_flat else layer.layout_of(cur)
     key = cur.shape, cur.dtype, has_grad, _thread_count(), layout
     plan: LayerPlan | None = attributes["_plans"].get(key)
     if plan is None or not plan.is_valid(layer, stored):
         plan = LayerPlan(layer, cur, layout or layer.layout_of(cur), stored)
-        _keep_plan(attributes["_plans"], key, plan)
+        _store_plan(attributes["_plans"], key, plan)
     passes = plan.passes
     if passes is None:
         return None
 
+    # The state before the call. A call within backward must not continue from the forward pass.
     before = attributes["_states"]
     if before is not None and _running_backward() != -1:
         layer._require_own_state()
     recurrence = _recurrence(layer, passes) if passes.is_recurrent else ()
     if not plan.accepts(before, recurrence, has_grad):
         return None
+
+    # The kernels take a charge [B, N] or [B, T, N] and states [B, N] in the order of the layout.
     if plan.unsqueezes:
         cur = cur[None]
     states = passes.rest if before is None else before
@@ -176,6 +203,7 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
         cur = layout.flatten(cur)
         states = states if before is None else tuple(map(layout.flatten, before))
 
+    # A node in the graph takes time, so it is made only where a gradient is wanted.
     needs_membrane = needs_membrane and not passes.is_readout
     needs_graph = has_grad and (
         cur.requires_grad or plan.learned or _need_gradients(*states, *recurrence)
@@ -185,6 +213,8 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
         result = run_passes(passes, cur, states, recurrence, learned, needs_membrane=needs_membrane)
     else:
         result = passes.forward(cur, states, recurrence, needs_membrane, False)
+
+    # Back in the user's shape; the layer stores its states in this shape, too.
     if not is_flat:
         result = result._replace(
             spikes=layout.unflatten(result.spikes),
@@ -201,7 +231,7 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
 
 def attach_spike_count(spikes: Tensor, count: int | Tensor) -> None:
     """Attach a number of spikes to their tensor, where a sparse product that follows reads it."""
-    if type(count) is int:  # that of a GPU would wait for the device
+    if type(count) is int:  # reading a count on a GPU would wait for the device
         spikes.nonzeros = count  # type: ignore[attr-defined]  # tensors take attributes, their types do not say so
 
 
@@ -221,33 +251,36 @@ def _recurrence(layer: "NeuronLayer", passes: SerialPasses) -> tuple[Tensor, Ten
     return weights, spikes
 
 
-def _keep_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
-    """Add a plan, in place of the one that was made first if there are too many."""
+def _store_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
+    """Add a plan as the newest; remove the oldest if there are too many."""
     plans.pop(key, None)
     plans[key] = plan
     while len(plans) > MAX_PLANS:
-        # The list, because another thread may add a plan meanwhile.
+        # From a list, because another thread may add a plan meanwhile.
         plans.pop(next(iter(list(plans))), None)
 
 
-def _passes(
+def _make_passes(
     layer: "NeuronLayer",
     cur: Tensor,
     layout: Layout,
     stored: list[Tensor],
     learned: tuple[int, ...],
 ) -> SerialPasses | None:
-    """The passes; None if the layer chooses another solver."""
+    """The passes of the serial solver; None if the layer chooses a different solver."""
     check_input(type(layer).__name__, cur, layer.features)
     sizes = layer._sizes(cur)
     if layer._choose_solver(cur.detach().reshape(sizes)) != "serial":
         return None
+
+    # Derivatives and parameters in the order of the layout, in which the kernels run.
     chain = None
     if learned:
         derivatives = layout.arrange(layer._derivatives(learned, cur.dtype))
         parameters = [_arranged(stored[i], layout) for i in learned]
-        runs = [_run(stored[i], layout) for i in learned]
-        chain = ParameterChain(derivatives, parameters, runs, cur.dtype)
+        shared_counts = [_shared_count(stored[i], layout) for i in learned]
+        chain = ParameterChain(derivatives, parameters, shared_counts, cur.dtype)
+
     return SerialPasses(
         layer._spec(),
         "learning" if learned else "gradient",
@@ -260,9 +293,9 @@ def _passes(
 
 
 def _hidden_from_hooks() -> AbstractContextManager[object]:
-    """Hide saved tensors from hooks that wait for those of a call, as `torch.utils.checkpoint` has.
+    """Hide the saved tensors of a plan from hooks, such as the hooks of `torch.utils.checkpoint`.
 
-    They must not see what only the first call computes.
+    Checkpoints compare the saved tensors of two runs, and only the first run makes the plan.
     """
     if torch._C._autograd._top_saved_tensors_default_hooks(False) is None:
         return nullcontext()
@@ -274,17 +307,20 @@ def _identity(tensor: Tensor) -> Tensor:
 
 
 def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) -> bool:
+    """Whether settings, constants and methods of the layer allow a plan."""
     if layer.saved_dtype is not None:
         return False
     if isinstance(layer.spike_grad, Foreign) and torch.is_grad_enabled():
-        return False  # only a call finds out whether there is something to train in it
+        return False  # only a call can detect whether the surrogate has parameters to train
+
     if not all(is_plain(t.detach()) and t.is_contiguous() for t in stored):
         return False
     if not all(_is_in_order_of_neurons(t, layout) for t in stored):
         return False
     if not isinstance(layer.dt, float | int):
         return False  # a tensor may change in place
-    # Methods of a user may read more than a plan compares.
+
+    # A method that a user has overridden may read more values than a plan compares.
     methods: tuple[Callable[..., Any], ...] = (
         layer.constants,
         layer.effective_constants,
@@ -296,28 +332,30 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) 
 
 
 def _is_in_order_of_neurons(stored: Tensor, layout: Layout) -> bool:
-    """Whether values and neurons lie in one order, as `ParameterChain` needs.
+    """Whether values and neurons have the same order in memory, as `ParameterChain` needs.
 
     A shape such as [1, W] of neurons [H, W] does not: its gradients add up over columns.
     """
     leading = _leading_dimensions(stored)
     features = layout.features
     is_of_all_dimensions = leading == 0 or stored.ndim == len(features)
+
+    # In channels-last order, the neurons that share a value of [C, H, 1] are not consecutive.
     if layout.is_channels_last and leading > 1 and stored.shape != features:
         return False
     return is_of_all_dimensions and tuple(stored.shape[:leading]) == features[:leading]
 
 
 def _leading_dimensions(stored: Tensor) -> int:
-    """How many dimensions are before those of size 1 at the end."""
+    """The number of dimensions before the trailing dimensions of size 1."""
     leading = stored.ndim
     while leading and stored.shape[leading - 1] == 1:
         leading -= 1
     return leading
 
 
-def _run(stored: Tensor, layout: Layout) -> int:
-    """How many neurons that follow one another in memory share a stored value."""
+def _shared_count(stored: Tensor, layout: Layout) -> int:
+    """The number of consecutive neurons in memory that share a stored value."""
     is_by_channel = _leading_dimensions(stored) == 1
     if is_by_channel and layout.is_channels_last:
         return 1
@@ -325,7 +363,8 @@ def _run(stored: Tensor, layout: Layout) -> int:
 
 
 def _arranged(stored: Tensor, layout: Layout) -> Tensor:
-    """A parameter with its values in the order of memory; one of all neurons may have another."""
+    """A parameter with its values in the order of the layout."""
+    # Fewer values than neurons are in this order already; see `_is_in_order_of_neurons`.
     if stored.shape != layout.features:
         return stored
     return layout.unflatten(layout.flatten(stored))

@@ -1,8 +1,8 @@
 """Modules that are prepared for a batch: states, mismatch and effective weights.
 
-Who prepares: as long as nobody has called `prepare_net` on a module, each call with a whole
-sequence prepares it, and what it calls. The outermost module of this library in the call does it.
-From the first `prepare_net` on, only `prepare_net` and `streaming` prepare the module.
+Who prepares: until `prepare_net` is called on a module, each call with a whole sequence prepares
+the module and the modules in it. The outermost module of this library in the call prepares all of
+them. From the first `prepare_net` on, only `prepare_net` and `streaming` prepare the module.
 """
 
 import contextlib
@@ -37,11 +37,11 @@ DIVERGED = "training diverged; lower the learning rate and go back to an earlier
 
 
 class SelfPreparing(nn.Module):
-    """Base of modules whose calls prepare themselves until `prepare_net` is called.
+    """Base of modules that prepare themselves in each call until `prepare_net` is called.
 
     Attributes:
-        _is_prepared: Whether a call may start at once: `prepare_net` was called, or a call or
-            `streaming` around this one has prepared the module.
+        _is_prepared: Whether a call may start without preparation: `prepare_net` was called, or
+            an enclosing call or `streaming` has prepared the module.
         _is_explicit: Whether `prepare_net` was called. Copies and pickles keep this.
     """
 
@@ -75,6 +75,8 @@ class SelfPreparing(nn.Module):
                 continue
             if module._is_explicit:
                 raise mixed_modes(owner, module)
+
+            # A single step needs the state or the effective weights of an earlier preparation.
             does_more = type(module).prepare is not Prepared.prepare
             if (does_more or module.has_state()) and not is_sequence:
                 raise RuntimeError(
@@ -88,10 +90,10 @@ class SelfPreparing(nn.Module):
         return vars(self) | {"_is_prepared": self._is_explicit}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy of what `__getstate__` returns, as without this method.
+        """A copy with the attributes that `__getstate__` returns, also of a parametrized module.
 
-        The class that torch gives to a parametrized module would copy all attributes, such as
-        kernels and states with a graph.
+        torch's class of parametrized modules would copy all attributes, such as kernels and states
+        with a graph.
         """
         plain: Any = parametrize.type_before_parametrizations(self)
         replica: Self = plain.__new__(type(self))
@@ -126,11 +128,11 @@ class Prepared(SelfPreparing):
     times_prepared = 0
     chip_noise: Callable[[], Noise] | None = None
     # The attributes that are the state: a tensor, a tuple of tensors, or None before the first
-    # call. Their values are replaced, never changed in place. Flags are no tensors, and are None
-    # before the first call, too. All that happens to a state follows from this declaration.
+    # call. Their values are replaced, never changed in place. Flags are not tensors, and are None
+    # before the first call, too. Resets, copies and restorers of the state use these two lists.
     _state_attributes: tuple[str, ...] = ()
     _state_flags: tuple[str, ...] = ()
-    # The backward pass in which the state was set, -1 outside of all.
+    # The number of the backward pass in which the state was set; -1 outside of all.
     _state_pass = -1
 
     def check_parameters(self) -> None:
@@ -146,24 +148,24 @@ class Prepared(SelfPreparing):
             self.forget_state()
 
     def prepare_in_graph(self) -> None:
-        """What `prepare` does in compiled code, which must not read values: reset the state.
+        """Prepare the module in compiled code, which must not read values: reset the state.
 
-        A module that has more to do interrupts the graph, or raises a RuntimeError in torch.func.
+        A module with more work interrupts the graph, or raises a RuntimeError in torch.func.
         """
         self.forget_state()
 
     def has_state(self) -> bool:
-        """Whether a call may change what the next call reads."""
+        """Whether a call may change attributes that the next call reads."""
         return bool(self._state_attributes or self._state_flags)
 
     def forget_state(self) -> None:
-        """Reset the state to that before the first call."""
+        """Reset the state: as before the first call."""
         self._set_state()
         for name in self._state_flags:
             setattr(self, name, None)
 
     def _set_state(self, *values: Any) -> None:
-        """Set the state attributes in their order; those without a value are None."""
+        """Set the state attributes in their order; attributes without a value become None."""
         missing = [None] * (len(self._state_attributes) - len(values))
         names = (*self._state_attributes, "_state_pass")
         _set_attributes(self, names, [*values, *missing, backward_pass()])
@@ -174,7 +176,7 @@ class Prepared(SelfPreparing):
             setattr(self, name, _detached(getattr(self, name)))
 
     def state_restorer(self) -> Callable[[], None]:
-        """A function that sets the state back to what it is now."""
+        """A function that restores the present state."""
         names = (*self._state_attributes, *self._state_flags, "_state_pass")
         return partial(_set_attributes, self, names, [getattr(self, name) for name in names])
 
@@ -193,20 +195,21 @@ class Prepared(SelfPreparing):
             )
 
     def preparation_restorer(self) -> Callable[[], None]:
-        """A function that sets effective weights and mismatch back to what they are now."""
+        """A function that restores the present effective weights and mismatch."""
         return _do_nothing
 
     def state_tensors(self) -> list[Tensor]:
-        """All that the next step needs of the past; empty before the first call after `prepare`."""
+        """The state as a list of tensors; empty from `prepare` to the first call."""
         tensors: list[Tensor] = []
         for name in self._state_attributes:
             value = getattr(self, name)
             if value is not None:
                 tensors += value if isinstance(value, tuple) else [value]
+
         return [as_trainable(tensor) for tensor in tensors]
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        """Set the state to what `state_tensors` returned."""
+        """Set the state to a result of `state_tensors`."""
         self._set_state(*tensors)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -250,14 +253,15 @@ def leave_graph(owner: str) -> None:
             f"{owner} has effective weights or mismatch, which torch.func cannot prepare: call "
             "prepare_net(model) before."
         )
+
     torch._dynamo.graph_break(
-        f"{owner} is prepared outside of the graph: call prepare_net(model) before, or leave out "
+        f"{owner} is prepared outside of the graph: call prepare_net(model) before, or remove "
         "fullgraph=True"
     )
 
 
 def mixed_modes(owner: str, part: nn.Module) -> RuntimeError:
-    """The error of a net of which only a part was prepared by `prepare_net`."""
+    """The error of a net after `prepare_net` was called on a part of it only."""
     return RuntimeError(
         f"{owner}: prepare_net was called on a part of it ({type(part).__name__}), but not on the "
         "whole: call prepare_net on the whole net, also after a module was added, or on none of it."
@@ -265,7 +269,7 @@ def mixed_modes(owner: str, part: nn.Module) -> RuntimeError:
 
 
 def self_preparing_modules(model: nn.Module) -> list[SelfPreparing]:
-    """All modules of `model` that calls or `prepare_net` prepare, and the containers of them."""
+    """All modules of `model` that calls or `prepare_net` prepare, and their containers."""
     return [module for module in model.modules() if isinstance(module, SelfPreparing)]
 
 
@@ -287,18 +291,19 @@ def prepared_modules(model: nn.Module, caller: str) -> list[Prepared]:
 def prepare_modules(
     modules: Sequence[nn.Module], seed: int | None = None, keep_state: bool = False
 ) -> None:
-    """Prepare those of `modules` that are `Prepared`, all or none; see `prepare_net`.
+    """Prepare the `Prepared` modules among `modules`, all or none; see `prepare_net`.
 
     Raises:
         RuntimeError: If weights or constants are not finite, or a threshold is not above 0; if a
             state is not finite, which is reset then.
     """
     prepared = [module for module in modules if isinstance(module, Prepared)]
+
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         for module in prepared:
             module.prepare_in_graph()
     elif "torch._dynamo" in sys.modules:
-        # Around a call that is compiled in parts, none of the following may become one of them.
+        # torch.compile may compile a call in parts. The preparation must not be one of the parts.
         _uncompiled(_prepare_by_value)(prepared, seed, keep_state)
     else:
         _prepare_by_value(prepared, seed, keep_state)
@@ -306,7 +311,7 @@ def prepare_modules(
 
 @cache
 def _uncompiled(function: Callable[..., None]) -> Callable[..., None]:
-    """The function, which `torch.compile` then leaves alone."""
+    """The function, excluded from `torch.compile`."""
     disabled: Callable[..., None] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]  # torch does not type it
     return disabled
 
@@ -324,11 +329,12 @@ def _prepare_by_value(prepared: Sequence[Prepared], seed: int | None, keep_state
             f"had such values (torch.isfinite finds them), or {DIVERGED}"
         )
 
+    # All modules are checked before the first is prepared, so that an error changes none of them.
     for module in prepared:
         module.check_parameters()
-    for place, module in enumerate(prepared):
+    for number, module in enumerate(prepared):
         draw_noise = module.chip_noise or Noise
-        noise = draw_noise() if seed is None else Noise.of(seed, place)
+        noise = draw_noise() if seed is None else Noise.of(seed, number)
         module.prepare(noise, keep_state)
         module.times_prepared += 1
 
@@ -339,6 +345,7 @@ def hold_prepared(modules: Sequence[SelfPreparing]) -> Iterator[None]:
     before = [module._is_prepared for module in modules]
     for module in modules:
         module._is_prepared = True
+
     try:
         yield
     finally:
@@ -347,7 +354,7 @@ def hold_prepared(modules: Sequence[SelfPreparing]) -> Iterator[None]:
 
 
 def as_trainable(tensor: Tensor) -> Tensor:
-    """A copy if inference mode made the tensor and is over, else the tensor."""
+    """A copy if the tensor was made in an inference mode that is over, else the tensor itself."""
     if torch.compiler.is_compiling():
         return tensor
     is_unfit = tensor.is_inference() and not torch.is_inference_mode_enabled()

@@ -25,7 +25,7 @@ def normalize_over_processes(norm: "TimeBatchNorm", rows: Tensor) -> Tensor:
     """Normalize rows [M, C, ...] with the statistics of the rows of all processes.
 
     Args:
-        norm: The norm, whose running statistics are updated.
+        norm: The norm; its running statistics are updated.
         rows: The values of this process; M may differ between processes.
 
     Raises:
@@ -34,21 +34,27 @@ def normalize_over_processes(norm: "TimeBatchNorm", rows: Tensor) -> Tensor:
     x = rows.to(norm.running_mean.dtype)
     pooled = (0, *range(2, x.ndim))
     by_channel = (-1, *[1] * (x.ndim - 2))
+
+    # One message for sums and count: [C + 1].
     count = x.new_full((1,), x.numel() / norm.num_features)
     sums = sum_over_processes(torch.cat([x.sum(pooled), count]))
     count = sums[-1].detach()
     if count < 2:
         raise RuntimeError(
             f"{type(norm).__name__} needs at least 2 values per channel in train(), got "
-            f"{count:.0f}: give longer sequences or more recordings, or call eval()."
+            f"{count:.0f}: pass longer sequences or more recordings, or call eval()."
         )
+
+    # The variance from centered values, because a difference of squares cancels.
     mean = sums[:-1] / count
     centered = x - mean.reshape(by_channel)
     variance = sum_over_processes(centered.square().sum(pooled)) / count
+
     norm.num_batches_tracked += 1
     with torch.no_grad():
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+
     scale = torch.rsqrt(variance + norm.eps)
     scale = scale if norm.scale is None else scale * norm.scale
     y = centered * scale.reshape(by_channel)

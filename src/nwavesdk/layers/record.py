@@ -1,6 +1,6 @@
-"""What a pass did: `Record` of one neuron layer, `Recording` of a whole net.
+"""Recorded passes: `Record` of one neuron layer, `Recording` of a whole net.
 
-A record gives spikes, states and z, and the gradient of the call under any surrogate.
+A record holds spikes, states and z, and computes the gradient of the call under any surrogate.
 """
 
 from collections.abc import Sequence
@@ -28,14 +28,14 @@ __all__ = ["Record", "Recording"]
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a neuron layer did in one call: [B, T, *features], or [B, *features] after one step.
+    """One call of a neuron layer: values [B, T, *features], or [B, *features] after one step.
 
     Attributes:
         spk: Spikes, with gradient; of a read-out, the first state after each step.
         mem: First state after each step, with gradient.
         cur: Input charge, with gradient; None unless requested.
         lengths: Number of steps of each recording, int64 [B]; the steps after them are padding.
-            None if there is none.
+            None if there is no padding.
         is_single_step: Whether the call was one step.
 
     Example:
@@ -62,10 +62,12 @@ class Record:
         return self if lengths is None else replace(self, lengths=lengths)
 
     def cut(self) -> "Record":
-        """The same, in which spikes and membrane are leaves of the graph, with gradient."""
+        """The same record, with spikes and membrane as leaves of the graph, with gradient."""
         spk = self.spk.detach().requires_grad_()
         if hasattr(self.spk, "nonzeros"):
             spk.nonzeros = self.spk.nonzeros  # type: ignore[attr-defined]  # see NeuronLayer
+
+        # A read-out returns the same tensor twice, which becomes a single leaf.
         mem = spk if self.mem is self.spk else self.mem.detach().requires_grad_()
         return replace(self, spk=spk, mem=mem)
 
@@ -74,6 +76,7 @@ class Record:
         """The record of a sequence that a layer ran step by step, from the records of its steps."""
         first = records[0]
         charges = [record.cur for record in records if record.cur is not None]
+        # For each saved tensor, its values from all steps, which are joined along time.
         saved = zip(*(record._saved for record in records), strict=True)
         return replace(
             first,
@@ -171,19 +174,20 @@ class Record:
     def loop_gain(self) -> float | None:
         """The gain of the recurrent loop at the mean slopes of this call; see `docs/recurrence.md`.
 
-        It is that of the recurrent weights, whatever `max_loop_gain` is. None without recurrence,
-        and for neurons with more than one leaky state.
+        It belongs to the recurrent weights and does not depend on `max_loop_gain`. None without
+        recurrence, and for neurons with more than one leaky state.
         """
         problem = self._problem
         if problem.recurrent is None or not has_loop_gain(problem.spec):
             return None
+
         slopes = self.surrogate.derivative(self.z).reshape(self._saved[0].shape)
         means = mean_over_steps(slopes, self.lengths).to(problem.recurrent)
         return float(loop_gain(problem.spec, problem.constants, problem.recurrent, means))
 
     @property
     def surrogate(self) -> Surrogate:
-        """The surrogate whose gradient the layer had in this call."""
+        """The surrogate of the layer's gradient in this call."""
         return self._problem.spec.surrogate
 
     @torch.no_grad()
@@ -193,7 +197,7 @@ class Record:
         grad_mem: Tensor | None = None,
         surrogate: Surrogate | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """The gradient of the input charge, under the layer's surrogate or another one.
+        """The gradient of the input charge, under the layer's surrogate or a given surrogate.
 
         Spikes do not depend on the surrogate, so one pass is enough for many surrogates. Each call
         is one backward recurrence over the saved tensors, without a graph.
@@ -201,22 +205,25 @@ class Record:
         Args:
             grad_spk: ∂L/∂spk, shaped like `spk`; None for zero.
             grad_mem: ∂L/∂mem, shaped like `mem`; None for zero.
-            surrogate: The surrogate whose derivative is used; None for the layer's own. A read-out
+            surrogate: The surrogate for the derivative; None for the layer's surrogate. A read-out
                 uses none.
 
         Returns:
             ∂L/∂cur, shaped like `spk`, and ∂L/∂recurrent_weights [N, N], or None without
-            recurrence. They equal those of `backward()` with that surrogate in the layer.
+            recurrence. They equal the gradients of `backward()` with that surrogate in the layer.
         """
         problem = self._problem
         w = self._saved[0]
         if surrogate is not None:
             problem = replace(problem, spec=replace(problem.spec, surrogate=surrogate))
+
+        # Solvers take [B, T, N] in the order of the layout.
         spk, *grads = (
             None if t is None else self._layout.flatten(t.detach().to(w.dtype)).reshape(w.shape)
             for t in (self.spk, grad_spk, grad_mem)
         )
         assert spk is not None
+
         grad_x, grad_recurrent = charge_gradient(problem, spk, self._saved, *grads)
         return self._in_user_shape(grad_x).to(self.spk.dtype), grad_recurrent
 
@@ -226,13 +233,13 @@ class Recording:
     """One pass of a net.
 
     Attributes:
-        spk: What the net returns as spikes.
-        mem: What the net returns as membrane.
+        spk: The first output of the net, its spikes.
+        mem: The second output of the net, its membrane.
         layers: Record of each neuron layer, by its name in the net.
         lengths: Number of steps of each recording, int64 [B]; the steps after them are padding,
-            whose values are not defined. None if there is none.
-        unread: Names of layers whose spikes are known to have no effect, as where a loss reads the
-            membrane of a `LIFLayer` with reset "none". They count as read-outs.
+            with undefined values. None if there is no padding.
+        unread: Names of layers with spikes that have no effect. An example is a `LIFLayer` with
+            reset "none" before a loss that reads its membrane. They count as read-outs.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -253,7 +260,7 @@ class Recording:
 
     @property
     def spiking(self) -> dict[str, Record]:
-        """The records of layers with spikes, for rates and the like: read-outs have none."""
+        """The records of layers with spikes, such as for rates; read-outs have no spikes."""
         return {
             name: record
             for name, record in self.layers.items()

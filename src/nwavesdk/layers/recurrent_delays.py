@@ -45,7 +45,7 @@ class RecurrentDelays(StoredDelays):
 
     @property
     def ring_steps(self) -> int:
-        """The number of past steps whose spikes a step reads."""
+        """The number of past steps from which a step reads spikes."""
         return self.max_delay + 1
 
     def forward(self, weights: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class RecurrentDelays(StoredDelays):
         return (kernel.to(weights.dtype) * weights).flatten(0, 1)
 
     def require_reference(self, solver: str) -> None:
-        """Raise a RuntimeError unless `solver` is the one that runs recurrent delays."""
+        """Raise a RuntimeError unless `solver` is the reference, which runs recurrent delays."""
         if solver != "reference":
             raise RuntimeError(
                 f"{self._owner} run on the reference solver only, got solver {solver!r}: set "

@@ -1,4 +1,4 @@
-"""`StatefulNeurons`: what a neuron layer carries from one call to the next."""
+"""`StatefulNeurons`: the state of a neuron layer between two calls."""
 
 import math
 from typing import Any
@@ -29,21 +29,21 @@ class StatefulNeurons(Prepared):
     _states: tuple[Tensor, ...] | None = None
     _last_spikes: Tensor | None = None
     features: tuple[int, ...]
-    # The number of past steps whose spikes a step of a recurrent layer reads.
+    # The number of past steps from which a step of a recurrent layer reads spikes.
     _ring_steps = 1
 
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
         self.features = features
         self._set_state()
-        # Plans of the last calls, see `plan`; a plan is never changed.
+        # Plans of the last calls by kind of input, see `plan`; a plan is never changed.
         self._plans: dict[Any, Any] = {}
         # The parameters when they were last checked.
         self._checked: ParameterValues | None = None
 
     @property
     def page(self) -> Page:
-        """The page of the neuron; a class with several pages chooses one."""
+        """The page of the neuron; a class with several pages chooses among them."""
         raise NotImplementedError(
             f"{type(self).__name__} has no page: use @neuron to make a layer."
         )
@@ -63,7 +63,7 @@ class StatefulNeurons(Prepared):
     def has_finite_state(self) -> bool:
         for state in self._states or ():
             values = state.detach()
-            # The sum is quick, but finite numbers may have an infinite one.
+            # The sum is quick, but may overflow for finite numbers.
             if not (math.isfinite(values.sum().item()) or bool(values.isfinite().all())):
                 return False
         return True
@@ -76,19 +76,24 @@ class StatefulNeurons(Prepared):
         """The states and the last spikes, each [B, N], before the input x [B, T, N] in `layout`."""
         owner = type(self).__name__
         B, _, N = x.shape
+
         if self._states is None:
             initial = self.neuron.step.initial
             states = tuple(x.new_full((B, N), value) for value in initial)
             return states, x.new_zeros(B, self._ring_steps * N)
+
         self._require_own_state()
         if self._states[0].shape[0] != B:
             raise RuntimeError(
                 f"{owner} has state for a batch of {self._states[0].shape[0]}, the input has {B}: "
                 "call prepare_net(model) before a new batch."
             )
+
+        # Spikes of the last `_ring_steps` steps, side by side.
         M = self._ring_steps * N
         spikes = x.new_zeros(B, M) if self._last_spikes is None else self._last_spikes
         self._check_sizes([*self._states, spikes], B, M)
+
         states = tuple(layout.flatten(as_trainable(state.to(x))) for state in self._states)
         return states, as_trainable(spikes.to(x))
 
@@ -99,8 +104,8 @@ class StatefulNeurons(Prepared):
         if shapes != [*expected, [B, M]]:
             raise RuntimeError(
                 f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
-                f"shape {shapes[-1]}, expected {expected} and {[B, M]}: load what "
-                "state_tensors() of this layer returned, or call prepare_net(model)."
+                f"shape {shapes[-1]}, expected {expected} and {[B, M]}: load the result of "
+                "state_tensors() of this layer, or call prepare_net(model)."
             )
 
     def __getstate__(self) -> dict[str, Any]:

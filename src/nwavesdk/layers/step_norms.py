@@ -100,10 +100,12 @@ class StepBatchNorm(StepNorm, SequenceNorm):
         if x.numel() // (T * self.num_features) < 2:
             raise RuntimeError(
                 "StepBatchNorm needs at least 2 values per channel and step in train(), got "
-                f"{len(x)}: give more recordings, or call eval()."
+                f"{len(x)}: pass more recordings, or call eval()."
             )
+
         places = self._take_steps(T)
         weight = _rows(self.weight, places, T)
+
         # Copies, because backward must not see that a later part writes to the tables.
         mean = _rows(self.running_mean, places, T).clone()
         variance = _rows(self.running_var, places, T).clone()
@@ -112,6 +114,7 @@ class StepBatchNorm(StepNorm, SequenceNorm):
             y = self._normalize_steps(x, weight, mean, variance)
         else:
             y = self._normalize_valid(x, weight, mean, variance, valid_steps(lengths, T))
+
         written = torch.arange(T) if places is None else places
         self.running_mean.index_copy_(0, written.to(mean.device), mean)
         self.running_var.index_copy_(0, written.to(mean.device), variance)
@@ -140,12 +143,16 @@ class StepBatchNorm(StepNorm, SequenceNorm):
         dtype = x.dtype
         x = x.to(mean.dtype)
         by_value = is_valid.reshape(*is_valid.shape, *[1] * (x.ndim - 2))
+
+        # Recordings and space are pooled. Each step has its own number of valid values.
         pooled = (0, *range(3, x.ndim))
         values_per_step = x.numel() // (x.shape[0] * x.shape[1] * self.num_features)
         count = (is_valid.sum(0)[:, None] * values_per_step).to(mean.dtype)  # [T, 1]
         is_known = count >= 2
         divisor = count.clamp(min=1)
 
+        # The running statistics normalize a step with a single value. Padding, which may be NaN, is
+        # replaced by 0 and never multiplied.
         batch_mean = torch.where(by_value, x, 0).sum(pooled) / divisor
         used_mean = torch.where(is_known, batch_mean, mean)
         by_channel = (*used_mean.shape, *[1] * (x.ndim - 3))
@@ -158,6 +165,7 @@ class StepBatchNorm(StepNorm, SequenceNorm):
             known = self.momentum * is_known.to(mean.dtype)
             mean += known * (batch_mean - mean)
             var += known * (unbiased - var)
+
         scale = weight * torch.rsqrt(used_var + self.eps)
         return (centered * scale.reshape(by_channel)).to(dtype)
 
@@ -167,7 +175,7 @@ class TemporalEffectiveBatchNorm(StepNorm, TimeBatchNorm):
 
         y[b, t, c] = p_t · (γ_c · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c)
 
-    Statistics, shapes, steps and errors are those of `TimeBatchNorm`. Steps are counted from
+    Statistics, shapes, steps and errors are the same as in `TimeBatchNorm`. Steps are counted from
     `prepare_net` on.
 
     Args:

@@ -1,4 +1,4 @@
-"""Delays of connections: how they are checked, drawn, stored and read, of synapses and layers."""
+"""Delays of connections, in synapses and layers: they are checked, drawn, stored and read here."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from nwavesdk.layers.weight import parameter_of
 
 __all__ = ["DelayOptions", "DelayRange", "StoredDelays", "delay_range"]
 
-# float32 stores delays up to here to 1/256 of a step.
+# Up to this limit, float32 stores delays with a precision of 1/256 step.
 _MAX_STEPS = 1 << 16
 # A delay in seconds this near to a whole number of steps is that number [steps].
 _ROUNDING = 1e-6
@@ -37,7 +37,7 @@ class DelayOptions:
         max_delay: Largest delay in `unit`.
         delays: One number, or a tensor [N, N] (from, to), in `unit`. None draws them from 0 to
             `max_delay`, in whole steps if they are not learned.
-        unit: `"steps"` or `"seconds"`; the length of a step is that of the layer.
+        unit: `"steps"` or `"seconds"`; the layer's `dt` is the length of a step.
         learn_delays: Whether to train delays.
         interpolation: `"linear"` or `"gaussian"`, see `DelayedSynapse`.
         width: Standard deviation of the Gaussian at the start [steps]; None is half of `max_delay`.
@@ -69,8 +69,8 @@ class DelayRange:
     Attributes:
         owner: Name of the module, for error messages.
         max_delay: Largest delay [steps].
-        step: Length of a step in the unit in which delays are given: 1, or dt [s].
-        unit: That unit, for messages.
+        step: Length of a step in the unit of the argument `delays`: 1, or dt [s].
+        unit: The name of this unit, for messages.
     """
 
     owner: str
@@ -84,7 +84,7 @@ class DelayRange:
         return 2.0 ** math.ceil(math.log2(self.max_delay))
 
     def store(self, delays: Tensor) -> Tensor:
-        """What is stored of delays [steps]."""
+        """Delays [steps] as they are stored."""
         return delays / self.scale
 
     def read(self, stored: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ class DelayRange:
         changes sign. So no delay is stuck at a border.
         """
         largest = self.max_delay / self.scale
-        # A triangular wave: 0 … largest counts up, largest … 2 largest counts down.
-        place = stored.remainder(2 * largest)
-        return self.scale * torch.where(place > largest, 2 * largest - place, place)
+        # A triangular wave: it rises from 0 to largest, and falls from largest to 2 largest.
+        phase = stored.remainder(2 * largest)
+        return self.scale * torch.where(phase > largest, 2 * largest - phase, phase)
 
     def draw(self, shape: tuple[int, ...], whole: bool) -> Tensor:
         """Uniform delays [steps] from torch's global generator."""
@@ -113,25 +113,31 @@ class DelayRange:
         """
         if isinstance(delays, Tensor):
             require_tensor(f"{self.owner}: delays", delays)
+
+        # An argument that is not numeric becomes NaN, which the check of the range rejects.
         try:
             if isinstance(delays, bool):
                 raise TypeError
             values = torch.as_tensor(delays, dtype=torch.float64).detach().cpu()
         except (TypeError, ValueError, RuntimeError, OverflowError):
             values = torch.tensor(math.nan)
+
+        # Delays per input, [N_in, 1], may also be passed as [N_in].
         allowed = [(), shape, *([shape[:1]] if shape[1] == 1 else [])]
         if tuple(values.shape) not in allowed:
             raise ValueError(
                 f"{self.owner}: delays must be one number or have the shape {list(allowed[-1])}, "
-                f"got the shape {list(values.shape)}: give one per connection, or one per input "
+                f"got the shape {list(values.shape)}: pass one per connection, or one per input "
                 'with per="input".'
             )
+
         steps = _near_whole(values / self.step)
         if not bool(((steps >= 0) & (steps <= self.max_delay)).all()):
             raise ValueError(
                 f"{self.owner}: delays must be from 0 to max_delay, "
                 f"{self.max_delay * self.step:g} [{self.unit}], got {shown(delays)}."
             )
+
         steps = steps.to(torch.get_default_dtype())
         return steps.expand(shape).clone() if not steps.ndim else steps.reshape(shape)
 
@@ -157,19 +163,22 @@ def delay_range(owner: str, max_delay: object, unit: object, dt: object) -> Dela
         dt: Length of a step [s] for `"seconds"`, else None.
 
     Raises:
-        ValueError: If one is out of its range, or `dt` is missing or has no use.
+        ValueError: If an argument is out of its range, or `dt` is missing or has no use.
     """
     if choice(owner, "unit", unit, ("steps", "seconds")) == "steps":
         if dt is not None:
             raise ValueError(
-                f"{owner}: dt has no use for delays in steps, got {shown(dt)}: leave it out, or "
-                'give delays in seconds and unit="seconds".'
+                f"{owner}: dt has no use for delays in steps, got {shown(dt)}: remove it, or "
+                'pass delays in seconds and unit="seconds".'
             )
         return DelayRange(owner, whole_number(owner, "max_delay", max_delay, most=_MAX_STEPS))
+
     if dt is None:
         raise ValueError(
-            f"{owner}: delays in seconds need the length of a step, got dt=None: give dt [s]."
+            f"{owner}: delays in seconds need the length of a step, got dt=None: pass dt [s]."
         )
+
+    # Checked before rounding up: infinity has no whole number.
     step = positive_number(owner, "dt", dt, "s")
     largest = positive_number(owner, "max_delay", max_delay, "s")
     steps = float(_near_whole(torch.tensor(largest / step, dtype=torch.float64)))
@@ -182,11 +191,11 @@ def delay_range(owner: str, max_delay: object, unit: object, dt: object) -> Dela
 
 
 class StoredDelays(Prepared):
-    """Base of modules whose connections have delays.
+    """Base of modules with a delay per connection or input.
 
     Attributes:
         max_delay: Largest delay [steps].
-        scaled_delays: What is stored of the delays, see `DelayRange`.
+        scaled_delays: The stored delays, see `DelayRange`.
         interpolation: `"linear"` or `"gaussian"`.
         width: Standard deviation of the Gaussian [steps]. It is not in `state_dict`.
         interpolates_in_eval: Whether `eval()` leaves delays between steps as in training; False.
@@ -201,6 +210,7 @@ class StoredDelays(Prepared):
         """Check, draw and store delays of that shape; `title` is for messages."""
         self._range = delay_range(title, options.max_delay, options.unit, dt)
         self.max_delay = self._range.max_delay
+
         self.interpolation = choice(
             title, "interpolation", options.interpolation, ("linear", "gaussian")
         )
@@ -208,11 +218,14 @@ class StoredDelays(Prepared):
         if options.width is not None:
             self._first_width = positive_number(title, "width", options.width, "steps")
         self.width = self._first_width
+
+        # Drawn delays that are not learned are whole steps, so `eval()` does not change them.
         learns = switch(title, "learn_delays", options.learn_delays)
         if options.delays is None:
             steps = self._range.draw(shape, whole=not learns)
         else:
             steps = self._range.given(options.delays, shape)
+
         stored = self._range.store(steps)
         if learns:
             self.scaled_delays = nn.Parameter(stored)

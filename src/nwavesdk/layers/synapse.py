@@ -27,14 +27,14 @@ from nwavesdk.solvers.sparse.product import (
 
 __all__ = ["DenseSynapse", "Synapse"]
 
-_MOST_PLANS = 8
+_MAX_PLANS = 8
 
 
 class Plan(NamedTuple):
-    """What calls with inputs of one shape and dtype have in common, after all checks.
+    """The decisions of calls with inputs of one shape and dtype, after all checks.
 
     Attributes:
-        limits: The most non-zeros with which products are sparse; None if they never are.
+        limits: The largest numbers of non-zeros for sparse products; None if products are dense.
         is_vector: Whether the input has no batch dimension.
     """
 
@@ -46,8 +46,8 @@ class Synapse(Prepared):
     """Contract of all synapses: spikes of N_in neurons become the charge of N_out neurons.
 
     A subclass defines `charge` and `forward`. It may have another effective weight, and a state.
-    Tools that walk a net use what is described here, and do not assume that the charge is
-    `spk @ weight`.
+    Tools that walk a net use the attributes and methods of this class, and do not assume that the
+    charge is `spk @ weight`.
 
     Args:
         nb_inputs: N_in.
@@ -79,6 +79,7 @@ class Synapse(Prepared):
         self.nb_inputs = whole_number(owner, "nb_inputs", nb_inputs)
         self.nb_outputs = whole_number(owner, "nb_outputs", nb_outputs)
         check_memory(owner, *self.weight_shape)
+
         self.weight = nn.Parameter(torch.empty(self.weight_shape))
         has_bias = switch(owner, "bias", bias)
         self.bias = nn.Parameter(torch.zeros(self.nb_outputs)) if has_bias else None
@@ -158,7 +159,7 @@ class DenseSynapse(Synapse):
             CPU, outside of autocast and torch.func. `"sparse"` does so at any density, `"dense"`
             never does. Results differ by rounding. A weight that is not finite
             takes the dense product, in which 0 · inf is NaN. For up to 64 rows (batch elements
-            times steps) this is looked at when the weight changes: when it is another tensor, was
+            times steps), the weight is checked only when it changes: when it is a new tensor, was
             written to, `prepare_net` was called or an optimizer has made a step. After a write to
             `weight.data`, call `prepare_net`.
 
@@ -190,7 +191,7 @@ class DenseSynapse(Synapse):
         input's. It runs on the CPU, and has no gradient for the events.
 
         Raises:
-            TypeError: If the input is not floating, or its dtype is not that of the weights.
+            TypeError: If the input is not floating, or its dtype differs from the weights' dtype.
             ValueError: If the input has another width.
             RuntimeError: If `product="sparse"` cannot take the input; in backward, if a gradient of
                 a gradient goes through a sparse product.
@@ -200,6 +201,8 @@ class DenseSynapse(Synapse):
             plan = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
             if plan is None:
                 plan = self._make_plan(spk)
+
+        # Without a plan, each call checks its input and chooses the product.
         if plan is None and self.takes_lists and is_list(spk):
             cur = self._multiply_list(spk)
         elif plan is None:
@@ -209,6 +212,7 @@ class DenseSynapse(Synapse):
             cur = self._multiply(spk[None] if plan.is_vector else spk)
         else:
             cur = self._gather_or_multiply(spk, plan)
+
         bias: Tensor | None = parameter_of(self, "bias")
         return cur if bias is None else cur + bias
 
@@ -224,7 +228,7 @@ class DenseSynapse(Synapse):
         obstacle = list_obstacle(spk, weight)
         if obstacle is not None:
             raise RuntimeError(
-                f"{self._title}: a list of events does not work with {obstacle}: give a dense "
+                f"{self._title}: a list of events does not work with {obstacle}: pass a dense "
                 "input, as in x.to_dense()."
             )
         return list_product(spk, weight)
@@ -236,12 +240,15 @@ class DenseSynapse(Synapse):
             weight = self._weight_for(spk)
         if sparse_obstacle(spk, weight) is not None or type(self).charge is not DenseSynapse.charge:
             return None
+
         limits = None
         if self.product != "dense":
             limits = product_limits(spk, weight, always=self.product == "sparse")
+        # Negative limits: the dense product is faster, however few spikes there are.
         if limits is not None and max(limits) < 0:
             limits = None
-        if len(self._plans) >= _MOST_PLANS:
+
+        if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         plan = Plan(limits, is_vector=spk.ndim == 1)
         self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
@@ -261,32 +268,37 @@ class DenseSynapse(Synapse):
         x = spk[None] if plan.is_vector else spk
         # A neuron layer attaches the number of its spikes to the tensor that it returns.
         nonzeros = getattr(spk, "nonzeros", None)
+
+        # Too many spikes for a sparse product: known before the effective weight is computed.
         plain_weight = self._parameters.get("weight")
         if plain_weight is not None:
             most = most_nonzeros(limits, x, plain_weight)
             if most < 0 or (nonzeros is not None and nonzeros > most):
                 return self._multiply(x)
+
         weight = self._weight_for(spk)
         if not is_sparse_operand(weight, spk.dtype):
             return self.charge(x, weight)
+
         stored = self._stored_weight(weight)
         is_finite = partial(self._finite_weight.check, stored, self.times_prepared)
         return product_within(x, weight, limits, nonzeros, is_finite)
 
     def _stored_weight(self, weight: Tensor) -> Tensor:
-        """The tensor that keeps the values of the effective weight `weight` between two calls."""
+        """The tensor that stores the values of the effective weight `weight` between two calls."""
         return weight
 
     def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
         """`spk @ weight` by the chosen product: charge [..., N_out] of spikes [..., N_in].
 
-        `weight` [N_in, N_out] may be that of another chip.
+        `weight` [N_in, N_out] may be the weight of another chip.
 
         Raises:
             RuntimeError: If `product="sparse"` cannot take the input.
         """
         if self.product == "dense":
             return spk @ weight
+
         is_forced = self.product == "sparse"
         obstacle = sparse_obstacle(spk, weight)
         if obstacle is None:
@@ -294,8 +306,10 @@ class DenseSynapse(Synapse):
                 from nwavesdk.solvers.ops import product_in_graph
 
                 return product_in_graph(spk, weight, always=is_forced)
+
             # A neuron layer attaches the number of its spikes to the tensor that it returns.
             return spike_product(spk, weight, getattr(spk, "nonzeros", None), always=is_forced)
+
         if is_forced:
             raise RuntimeError(
                 f'{self._title}: product="sparse" does not take {obstacle}: use product="auto" or '

@@ -17,7 +17,7 @@ from nwavesdk.layers.weight import parameter_of
 __all__ = ["TemporalConv"]
 
 # Torch's convolutions have up to three axes, and time is one of them.
-_MOST_FEATURE_AXES = 2
+_MAX_FEATURE_AXES = 2
 _CONVOLUTIONS = {1: functional.conv2d, 2: functional.conv3d}
 
 
@@ -32,7 +32,7 @@ class TemporalConv(PastSynapse):
     because every layer of a net shares one clock.
 
     The state is the input of the last (taps − 1) · dilation steps. It is 0 after `prepare_net`.
-    Parts of a sequence, or single steps, give what the whole sequence gives, with gradients.
+    Parts of a sequence, or single steps, have the outputs and gradients of the whole sequence.
 
     New weights are normal with standard deviation 2/√fan_in, where the fan-in is
     (in_channels / groups) · taps · kernel; see `nwavesdk.init.fan_in_init`.
@@ -54,12 +54,12 @@ class TemporalConv(PastSynapse):
 
     Shape:
         `x` [B, T, C, *features] is a sequence; [B, C, *features] or [C, *features] is one step.
-        Without a kernel there are no further axes. Returns the same with C' channels, of features
-        as torch's convolutions give. Whatever the layout of the input in memory, that of the
-        output is channels-last where torch has such a convolution (float32, for example).
+        Without a kernel there are no further axes. Returns the same with C' channels, and with the
+        feature sizes of torch's convolutions. For any memory layout of the input, the output is
+        channels-last where torch has such a convolution (float32, for example).
 
     Raises:
-        TypeError: If the input is not floating, or its dtype is not that of the weights.
+        TypeError: If the input is not floating, or its dtype differs from the weights' dtype.
         ValueError: If an argument is out of its range, or the input has another shape.
         RuntimeError: If `prepare_net` is missing, or the shape of a step changed without it.
 
@@ -95,12 +95,16 @@ class TemporalConv(PastSynapse):
         self.out_channels = check("out_channels", out_channels)
         self.groups = check("groups", groups)
         _check_groups(type(self).__name__, self.in_channels, self.out_channels, self.groups)
+
         self.taps = check("taps", taps)
         self.dilation = check("dilation", dilation)
+
         self.kernel = _kernel_sizes(type(self).__name__, kernel)
         axes = len(self.kernel)
         self.stride = _sizes(type(self).__name__, "stride", stride, axes, least=1)
         self.padding = _sizes(type(self).__name__, "padding", padding, axes, least=0)
+
+        # Last, because it makes the weight, and all of these decide its shape.
         super().__init__(self.in_channels, self.out_channels, bias=bias)
 
     @property
@@ -128,11 +132,13 @@ class TemporalConv(PastSynapse):
         is_sequence = self._check_input(x)
         if not self._is_prepared:
             self._require_prepared(is_sequence)
+
         steps = self._as_steps(x)
         past = self._past_of(steps)
         weight = self._weight_for(x)
         bias: Tensor | None = parameter_of(self, "bias")
         y = self._convolve(past, steps, weight, bias)
+
         self._keep_last(past, steps)
         return y if is_sequence else y[:, 0]
 
@@ -152,10 +158,12 @@ class TemporalConv(PastSynapse):
         """Check an input; return whether it is a sequence."""
         require_floating(self._title, x)
         assert isinstance(x, Tensor)
+
         axes = len(self.kernel)
-        place = x.ndim - axes - 1
-        if not 0 <= place <= 2 or x.shape[place] != self.in_channels:
+        channel_axis = x.ndim - axes - 1
+        if not 0 <= channel_axis <= 2 or x.shape[channel_axis] != self.in_channels:
             raise self._shape_error(x)
+
         sizes = x.shape[x.ndim - axes :]
         if min(self._output_sizes(sizes), default=1) < 1:
             raise ValueError(
@@ -163,16 +171,18 @@ class TemporalConv(PastSynapse):
                 f"{list(self.kernel)}, with padding {list(self.padding)}: choose a smaller kernel "
                 "or more padding."
             )
-        return place == 2
+
+        return channel_axis == 2
 
     def _shape_error(self, x: Tensor) -> ValueError:
         names = ("F",) if len(self.kernel) == 1 else ("H", "W")[: len(self.kernel)]
         tail = ", ".join([str(self.in_channels), *names])
         remedy = "the sizes of consecutive layers must match"
         if self.in_channels == 1 and x.ndim == len(self.kernel) + 2:
-            remedy = "a sequence without channels needs one, as in x.unsqueeze(2)"
+            remedy = "add a dimension for the channel, as in x.unsqueeze(2)"
         elif not self.kernel and x.ndim > 3:
-            remedy = "join the features of a step, as nn.Flatten() does, or give a kernel"
+            remedy = "join the features of a step, as nn.Flatten() does, or pass a kernel"
+
         return ValueError(
             f"{self._title} takes [{tail}], [B, {tail}] (one step) or [B, T, {tail}] (a sequence), "
             f"got an input of shape {list(x.shape)}: {remedy}."
@@ -204,20 +214,24 @@ class TemporalConv(PastSynapse):
             # Torch's convolutions refuse an empty axis.
             sizes = self._output_sizes(steps.shape[2:-1])
             return steps.new_zeros(B, 0, self.out_channels, *sizes)
+
         dilation = self.dilation
         if T == 1:
             # A single step reads only the steps at its taps.
             past = past[:, ::dilation]
             dilation = 1
-        # [B, T + past, *features, C]: one copy brings the past and the channels to their place.
+
+        # [B, T + past, *features, C]: a single copy joins the past and moves the channels last.
         window = torch.cat([past, steps], 1)
         if self.kernel:
             return self._convolve_features(window, weight, bias, dilation)
+
         if T == 1 and self.groups == 1:
             # For one step, a product takes two thirds of the time of a convolution.
             return functional.linear(window.transpose(1, 2).flatten(1), weight.flatten(1), bias)[
                 :, None
             ]
+
         # Torch's convolution over one axis runs channels-first and copies. As an image of height 1
         # and width T, channels-last, the sequence is convolved where it is.
         image = window.transpose(1, 2).unsqueeze(2)
@@ -241,6 +255,7 @@ class TemporalConv(PastSynapse):
             groups=self.groups,
         )
         y = y.transpose(1, 2)
+
         if torch.compiler.is_exporting():
             # An exported program has no memory layouts: neurons flatten the charge in this order.
             y = y.clone(memory_format=torch.contiguous_format)
@@ -256,6 +271,7 @@ class TemporalConv(PastSynapse):
             "padding": (0,) * axes,
             "groups": 1,
         }
+
         texts += [
             f"{name}={getattr(self, name)}"
             for name, default in defaults.items()
@@ -267,9 +283,9 @@ class TemporalConv(PastSynapse):
 def _kernel_sizes(owner: str, kernel: object) -> tuple[int, ...]:
     """The sizes over the feature axes."""
     sizes = tuple(kernel) if isinstance(kernel, Sequence) else (kernel,)
-    if len(sizes) > _MOST_FEATURE_AXES:
+    if len(sizes) > _MAX_FEATURE_AXES:
         raise ValueError(
-            f"{owner}: kernel must have at most {_MOST_FEATURE_AXES} sizes besides time, got "
+            f"{owner}: kernel must have at most {_MAX_FEATURE_AXES} sizes besides time, got "
             f"{shown(kernel)}: convolve over fewer axes, or join some of them."
         )
     return tuple(whole_number(owner, "kernel", size) for size in sizes)

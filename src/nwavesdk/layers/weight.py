@@ -1,4 +1,4 @@
-"""Effective weights: what a trained weight becomes on a chip, computed once per `prepare_net`.
+"""Effective weights: trained weights as they act on a chip, computed once per `prepare_net`.
 
 The steps are quantization, charge law and additive mismatch, in this order. The gradient is the
 product of the elementwise derivatives. These are computed together with the effective weights, so
@@ -26,7 +26,7 @@ __all__ = ["EffectiveWeight", "parameter_of"]
 
 
 def parameter_of(module: nn.Module, name: str) -> Any:
-    """The value of a parameter, in a sixth of the time of `getattr` where it is a plain one.
+    """The value of a parameter, in a sixth of the time of `getattr` for a plain parameter.
 
     torch's own read of a parameter takes as long as a tenth of a small product. A weight that is
     pruned or parametrized is not among the parameters.
@@ -58,11 +58,13 @@ class EffectiveWeight:
         self.owner = owner
         self.law = profile.charge_law
         self.quantizer = None if quantization_bits is None else Quantizer(quantization_bits, limit)
+
         # 0 is allowed and means no mismatch. False is not a number.
         has_mismatch = stddev is not None and not (type(stddev) in (int, float) and stddev == 0)
         self.stddev = (
             positive_number(owner, "stddev", stddev, "normalized charge") if has_mismatch else None
         )
+
         # Set by `prepare`: the effective weight without and with mismatch, its derivative with
         # respect to the weight, the weight from which they were computed, and whether it is finite.
         self._designed: Tensor | None = None
@@ -77,10 +79,10 @@ class EffectiveWeight:
             raise RuntimeError(f"{self.owner}: weights are not finite: {DIVERGED}")
 
     def restorer(self) -> Callable[[], None]:
-        """A function that sets what `prepare` computed back to what it is now."""
-        own = vars(self)
+        """A function that restores the present results of `prepare`."""
+        attributes = vars(self)
         names = ("_designed", "_value", "_slope", "_source", "_is_finite")
-        return partial(own.update, {name: own[name] for name in names})
+        return partial(attributes.update, {name: attributes[name] for name in names})
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -91,9 +93,11 @@ class EffectiveWeight:
         if self.quantizer is not None:
             stored = self.quantizer.quantize(weight)
             slope = self.quantizer.inside(weight)
+
         self._designed = self.law.charge(stored)
         self._slope = slope * self.law.slope(stored)
         self._value = self.draw_weight(noise)
+
         self._source = weight.detach().clone()
         self._is_finite = math.isfinite(self._source.sum())
 
@@ -117,6 +121,7 @@ class EffectiveWeight:
 
             effective: Tensor = effective_in_graph(weight, *self._prepared(weight), self.owner)
             return effective
+
         value, slope = self._checked(weight)
         if _needs_no_graph(weight):
             return value.detach()
@@ -131,19 +136,25 @@ class EffectiveWeight:
         value, slope = self._checked(weight)
         if _needs_no_graph(weight):
             return x @ value
+
+        # Under autocast, torch chooses the dtypes of the product, forward and backward.
         if torch.is_autocast_enabled("cpu"):
             return x @ _apply_effective(weight, value, slope)
         return _apply_product(x, weight, value, slope)
 
     def stored_value(self, effective: Tensor) -> Tensor:
-        """The stored tensor of which `effective`, the result of a call, is a view, if it is one."""
+        """The stored tensor behind `effective`, the result of a call; `effective` if there is none.
+
+        The stored tensor is the same object in all calls after a `prepare`.
+        """
         value = self._value
         is_view = value is not None and value.data_ptr() == effective.data_ptr()
         return value if value is not None and is_view else effective
 
     def _checked(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The effective weight and its derivative, after a look whether they are stale."""
+        """The effective weight and its derivative; an error if they are stale."""
         value, slope, source = self._prepared(weight)
+        # NaN may have equal bits, but never equals itself: `check_unchanged` decides.
         if not (self._is_finite and have_equal_bits(weight, source)):
             check_unchanged(self.owner, weight, source)
         return value, slope
@@ -156,13 +167,14 @@ class EffectiveWeight:
                 f"{self.owner} has no effective weights yet: call prepare_net(model) before a "
                 "batch."
             )
+
         if value.dtype is weight.dtype and value.is_cpu and weight.is_cpu:
             return value, slope, source
         return value.to(weight), slope.to(weight), source.to(weight)
 
 
 def _needs_no_graph(weight: Tensor) -> bool:
-    """Whether no gradient is wanted, not even a forward-mode one, which the weight may carry."""
+    """Whether no gradient is wanted, neither backward nor forward mode (the weight may be dual)."""
     has_gradient = torch.is_grad_enabled() and weight.requires_grad
     return not has_gradient and forward_ad._current_level < 0
 
@@ -195,10 +207,14 @@ class _EffectiveProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         x, value, slope = ctx.saved_tensors
+
+        # For a second derivative, the effective weight depends on the weight.
         is_recorded = torch.is_grad_enabled()
         if is_recorded:
             value = _apply_effective(ctx.weight, value, slope)
         grad_x = grad @ value.t() if ctx.needs_input_grad[0] else None
+
+        # [B, T, N] as rows [B · T, N], over which the gradient of the weight is a sum.
         if grad.ndim > 2:
             x = x.flatten(0, -2)
             grad = grad.flatten(0, -2)
@@ -208,8 +224,8 @@ class _EffectiveProduct(torch.autograd.Function):
         return grad_x, grad_weight, None, None
 
 
-# `Function.apply` prepares each call for the transforms of torch.func. Without one, its base does
-# the same in half of the time.
+# `Function.apply` prepares each call for the transforms of torch.func. Outside of them, the `apply`
+# of its base class does the same in half of the time.
 _apply_in_eager: Callable[..., Tensor] = super(torch.autograd.Function, _Effective).apply
 _apply_product: Callable[..., Tensor] = super(torch.autograd.Function, _EffectiveProduct).apply
 

@@ -62,7 +62,7 @@ def AdLIFLayer(
     b: Annotated[float, Bounded(0.0, 2.0)] = 0.2,
     threshold: Positive = 1.0,
 ):
-    """Adaptive LIF neurons whose adaptation current follows the membrane and the spikes.
+    """Adaptive LIF neurons: the adaptation current follows the membrane and the spikes.
 
     Args:
         x: Input current of a step [membrane].

@@ -100,7 +100,7 @@ def CubaLIFLayer(
 def AlphaLayer(
     x, v, i, *, tau: TimeConstant = 20e-3, tau_rise: TimeConstant = 5e-3, threshold: Positive = 1.0
 ):
-    """Spike response neurons whose response to a charge rises and decays: a double exponential.
+    """Spike response neurons: the response to a charge rises and decays as a double exponential.
 
     The response to a charge of 1 is tau / (tau - tau_rise) · (exp(-t/tau) - exp(-t/tau_rise)); it
     is 0 in the step of the charge. A spike clears membrane and current.
@@ -129,8 +129,8 @@ def AlphaLayer(
     gain = tau / (tau - tau_rise) * (decay(tau) - decay(tau_rise))
     u = decay(tau_rise) * v + gain * i
     s = spike(u - threshold)
-    kept = 1.0 - held(s)
-    return s, kept * u, kept * (decay(tau) * i + x)
+    silent = 1.0 - held(s)
+    return s, silent * u, silent * (decay(tau) * i + x)
 
 
 @neuron
@@ -149,11 +149,11 @@ def RefractoryLIFLayer(
     Args:
         x: Input charge of a step [membrane].
         v: Membrane after reset [membrane], to 0; it stays there during the refractory period.
-        r: What is left of the refractory period [steps].
+        r: Remaining refractory period [steps].
         tau: Membrane time constant [s].
         refractory: Length of the refractory period [s], rounded to steps; it cannot be learned.
         threshold: Firing threshold [membrane].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch

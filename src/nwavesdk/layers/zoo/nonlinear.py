@@ -1,7 +1,7 @@
 """Neurons that make their own upstroke, in mV: QIF, EIF, AdEx and Izhikevich's.
 
-All are integrated by the explicit Euler method, whose parabolas overshoot far below rest: in steps
-of 1 ms, a membrane below -125 mV (Izhikevich) or -260 mV (QIF) rebounds into a false spike.
+All are integrated by the explicit Euler method. With a parabola, it overshoots far below rest: in
+steps of 1 ms, a membrane below -125 mV (Izhikevich) or -260 mV (QIF) rebounds into a false spike.
 """
 
 # mypy: disable-error-code="no-untyped-def, arg-type"
@@ -39,7 +39,7 @@ def QIFLayer(
         v_critical: Membrane above which an undriven neuron fires [mV].
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -82,7 +82,7 @@ def EIFLayer(
         sharpness: Slope factor of the exponential [mV].
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -134,7 +134,7 @@ def AdExLayer(
         b: Adaptation to a spike [mV].
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
         v_reset: Membrane after a spike [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -178,7 +178,7 @@ def IzhikevichLayer(
         c: Membrane after a spike [mV].
         d: Rise of the recovery after a spike.
         threshold: Membrane at which the upstroke ends and a spike is counted [mV].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch

@@ -32,7 +32,7 @@ def ResonateAndFireLayer(
         tau: Time constant of the damping [s]; the source's b is -1/tau.
         omega: Angular frequency [rad/s].
         threshold: Firing threshold [membrane].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
@@ -48,8 +48,8 @@ def ResonateAndFireLayer(
     sin = decay(tau) * torch.sin(omega * dt)
     turned = sin * u + cos * v
     s = spike(turned - threshold)
-    kept = 1.0 - held(s)
-    return s, turned * kept + threshold * held(s), (cos * u - sin * v + x) * kept
+    silent = 1.0 - held(s)
+    return s, turned * silent + threshold * held(s), (cos * u - sin * v + x) * silent
 
 
 @neuron
@@ -78,7 +78,7 @@ def BalancedResonateAndFireLayer(
         damping: Distance from the boundary [1/s].
         tau_q: Time constant of q [s]; the source's factor of 0.9 at 10 ms is 95 ms.
         threshold: Firing threshold [membrane].
-        dt: Length of a step [s], which the layer gives.
+        dt: Length of a step [s], set by the layer.
 
     Example:
         >>> import torch
