@@ -48,10 +48,10 @@ def pointer(context, address):
 
 @intrinsic
 def add_number(context, address, number):
-    # Adds to the number at that address, for all threads at once. Returns what it was before.
+    # Adds to the number at that address, for all threads at once. Returns the number before.
     def generate(context, builder, signature, arguments):
-        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", place, arguments[1], "monotonic")
+        target = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", target, arguments[1], "monotonic")
 
     return types.int64(types.int64, types.int64), generate
 
@@ -115,8 +115,12 @@ def render_loops(dtype: str) -> str:
         dtype: `"float32"` or `"float64"`.
     """
     numbers = {
-        **{"WIDTH": WIDTH, "SLOT": SLOT, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH},
-        **{"LINE": numbers_of_a_line(dtype), "AHEAD": AHEAD},
+        "WIDTH": WIDTH,
+        "SLOT": SLOT,
+        "TILE": TILE,
+        "SHARED_BATCH": SHARED_BATCH,
+        "LINE": numbers_of_a_line(dtype),
+        "AHEAD": AHEAD,
     }
     assignments = "\n".join(f"{name} = {value}" for name, value in numbers.items())
     loops = FORWARD_LOOPS + BACKWARD_LOOPS
