@@ -153,7 +153,7 @@ class ForwardPass:
             needs_saved: Whether to write `PassResult.saved`.
         """
         batch_stride, step_stride = self.strides
-        like = x
+        like = x  # has the shape and the layout of the results
         # A view, such as one step of a sequence, is read in place by its strides.
         if not x.is_contiguous():
             x, batch_stride, step_stride = self._find_strides(x)
@@ -345,7 +345,6 @@ def _blocks(B: int, N: int, threads: int) -> tuple[int, int]:
 def _packed_elements(text: StepText | QueryText, B: int, N: int, threads: int) -> int:
     """Batch elements that a narrow layer packs side by side; 1 where it does not pack."""
     can_pack = text.states == 1 and text.saved == 1 and text.constants > 0 and 0 < N < _NARROW
-
     share = -(-B // threads)
     return max(1, min(_LANES // N, share)) if can_pack else 1
 

@@ -505,16 +505,19 @@ def _load_before_time(query: QueryText, dtype: str, parameters: Sequence[str]) -
 
 
 def _constant_arguments(count: int) -> list[str]:
+    """Parameters of a kernel: each constant is an array and its stride."""
     return [f"constant_{c}, stride_{c}" for c in range(count)]
 
 
 def _load_constants(count: int) -> Iterable[str]:
+    """Lines that load the constants of each lane."""
     return (
         f"constant_{c} = load_constant(constant_{c}, stride_{c}, n, inside)" for c in range(count)
     )
 
 
 def _load_states(numbers: Iterable[int]) -> Iterable[str]:
+    """Lines that load the states before the first step."""
     return (f"state_{k} = tl.load(first_{k} + lane, mask=inside, other=0.0)" for k in numbers)
 
 
@@ -531,10 +534,12 @@ def _store(array: str, value: str) -> Callable[[int], str]:
 
 
 def _numbered(name: str, count: int) -> list[str]:
+    """The names of several values of one kind: `state_0`, `state_1`, …"""
     return [f"{name}_{i}" for i in range(count)]
 
 
 def _listed(names: Iterable[str]) -> str:
+    """The names as a list of arguments."""
     return ", ".join(names)
 
 
