@@ -6,12 +6,13 @@ the loads of a tile come before the stores of the tile before, because the compi
 them. The state is float32 (float64 for float64 input) whatever the dtypes of the arrays. Offsets
 are int64. No atomics. Arrays that are not needed are None.
 
-How a kernel is written: `_FORWARD`, `_GO_BACK` and `_BACKWARD` are templates. A field in braces
-stands for as many names, or lines, as the neuron has states, constants and saved values: with two
-states, `{states}` becomes `state_0, state_1`. `render_forward` and `render_backward` fill the
-fields. Code that is the same for all neurons is changed in the template; code that depends on the
-numbers of states, constants or saved values, in the function that fills its field. `gpu.serial`
-passes the arguments in the order of the templates.
+How a kernel is written: `_FORWARD`, `_GO_BACK` and `_BACKWARD` are templates, which the functions
+below fill. A field in braces stands for as many names, or lines, as the neuron has states,
+constants, saved values or steps in a tile: with two states, `{states}` is `state_0, state_1`.
+
+Where a change goes: code that is the same for all neurons is in a template. Code that depends on
+one of these numbers is in the function that fills its field. A further argument is also passed by
+`gpu.serial`, in the order of the template.
 
 Division and square root are rounded as IEEE 754 requires, and nothing is fused. So the spikes equal
 the spikes of a CPU for pages without exp, log, tanh, sin, cos and powers other than 2, 3 and 4.
@@ -322,7 +323,7 @@ def render_backward(
 
 
 def _sigma(query: QueryText, surrogate: type[Surrogate] | None, parameters: int) -> list[str]:
-    """The arguments of the adjoint in addition, from which it computes σ'."""
+    """The additional arguments of the adjoint, from which it computes σ'."""
     if not query.uses_surrogate:
         return []
     return ["sigma"] if surrogate is None else _numbered("k", parameters)
@@ -452,7 +453,8 @@ def _backward(
     is_array = sigma == ["sigma"]
     call = partial(_call_go_back, query, sigma)
 
-    # Saved values of the last step before the loop, and the move to the next tile at its end.
+    # Before the loop, the saved values of the last step are loaded. At its end, the next tile
+    # becomes this tile.
     now = (f"now_{i} = tl.load(saved_{i} + at + t * N, mask=steps > 0, other=0.0)" for i in saved)
     turn = (f"{ld.prefix}_{k} = next_{ld.prefix}_{k}" for ld in loads for k in range(tile))
 
