@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from nwavesdk.dynamics import Neuron
 from nwavesdk.solvers.gpu.serial import has_gpu_kernel
-from nwavesdk.solvers.parallel.chunks import LEAST_CHUNKS, wanted_length
+from nwavesdk.solvers.parallel.chunks import MIN_CHUNKS, wanted_length
 from nwavesdk.solvers.problem import PassResult, Problem
 from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sweep import BACKWARD, FORWARD, sweep
@@ -33,7 +33,7 @@ SOLVERS = ("reference", *FORWARD)
 
 NOT_COMPILED = (
     "spike_grad is a callable whose gradient only autograd knows, which torch.compile cannot use: "
-    "give its derivative, as in spike_grad=custom(lambda z: ...)."
+    "pass its derivative, as in spike_grad=custom(lambda z: ...)."
 )
 """The error of a surrogate that `torch.compile` cannot use."""
 
@@ -60,7 +60,7 @@ def solve(
     """Run `problem` with a solver.
 
     Args:
-        problem: What to run.
+        problem: The problem.
         solver: A name in `SOLVERS`.
         needs_membrane: Whether the membrane after each step is returned; without it, less memory is
             written.
@@ -84,6 +84,7 @@ def solve(
     """
     _check_support(problem, solver)
     problem = _with_saves(problem, needs_saved)
+
     if torch.compiler.is_compiling():
         # Registering operators loads a good part of torch.
         from nwavesdk.solvers.ops import solve_in_graph, solve_reference_outside
@@ -95,6 +96,7 @@ def solve(
         if isinstance(problem.spec.surrogate, Foreign):
             raise RuntimeError(NOT_COMPILED)
         return solve_in_graph(problem, name, solver, needs_membrane, needs_saved)
+
     if forward_ad._current_level >= 0:
         raise RuntimeError(
             "forward-mode derivatives (torch.autograd.forward_ad) do not go through neuron layers: "
@@ -102,10 +104,11 @@ def solve(
         )
     if solver != "reference" and torch._C._are_functorch_transforms_active():
         raise RuntimeError(
-            f"the {solver} solver does not support torch.func transforms (vmap, grad, jvp): give "
-            'it the batch as [B, T, N], or build the layers with solver="reference", which can be '
+            f"the {solver} solver does not support torch.func transforms (vmap, grad, jvp): pass "
+            'the batch as [B, T, N], or build the layers with solver="reference", which can be '
             "transformed like any torch code."
         )
+
     with torch.autocast(problem.x.device.type, enabled=False):
         if solver == "reference":
             result = solve_reference(problem)
@@ -114,7 +117,7 @@ def solve(
 
 
 def _with_saves(problem: Problem, is_record: bool) -> Problem:
-    """The problem, saved for what will be asked of it."""
+    """The problem, with the saved values that will be needed."""
     learns = torch.is_grad_enabled() and any(c.requires_grad for c in problem.constants)
     saves = "record" if is_record else "learning" if learns else "gradient"
     return Problem(
@@ -138,6 +141,7 @@ def _check_support(problem: Problem, solver: str) -> None:
             'solver="serial" runs on CPU tensors, and without recurrence on CUDA tensors if triton '
             f'is installed, got {layer} on {device} tensors: use solver="reference".'
         )
+
     neuron = problem.spec.neuron
     if solver == "compasso" and (recurrent or not _has_compasso(neuron)):
         unsupported = "recurrent layers" if recurrent else f"the neuron {neuron.name}"
@@ -154,13 +158,13 @@ def _has_compasso(neuron: Neuron) -> bool:
 
 @dataclass(frozen=True)
 class _Costs:
-    """What solvers cost on one kind of device [s].
+    """Costs of the solvers on one kind of device [s].
 
     Attributes:
         call: A call of a serial kernel.
         step: One of its steps, which waits for the step before, in the narrowest layer.
         neuron_step: One of its steps per neuron, in a wide layer.
-        chunk_pass: What a pass over chunks costs besides its kernel: the scan, comparisons, and
+        chunk_pass: A pass over chunks without its kernel: the scan, comparisons, and
             reading the result.
         chunk_neuron_step: The same, per neuron and step.
     """
@@ -211,8 +215,9 @@ def choose_solver(device: str, neuron: Neuron, lanes: int, T: int, decay: float)
     def kernel(length: int, width: int) -> float:
         return costs.call + length * max(costs.step, costs.neuron_step * width)
 
-    if not _has_compasso(neuron) or LEAST_CHUNKS * steps > T:
+    if not _has_compasso(neuron) or MIN_CHUNKS * steps > T:
         return "serial"
+
     one_pass = kernel(steps, T // steps * lanes)
     overhead = costs.chunk_pass + costs.chunk_neuron_step * T * lanes
     passes = _PASSES.get(neuron.name, 7)

@@ -119,11 +119,13 @@ def mean_slope(surrogate: Surrogate, threshold: Tensor) -> Tensor:
         [0.215, 0.087]
     """
     places, masses = _reference_points(threshold.dtype, threshold.device)
-    # Most layers have one threshold, whose mean is that of all.
+
+    # Most layers have one threshold, for which one mean is enough.
     first = threshold.flatten()[:1]
     is_compiled = torch.compiler.is_compiling()
     if threshold.numel() > 1 and not is_compiled and bool((threshold == first).all()):
         return mean_slope(surrogate, first).expand(threshold.shape)
+
     shape = (_POINTS, *(1,) * threshold.ndim)
     slopes = surrogate.derivative(places.view(shape) * threshold)
     return (slopes * masses.view(shape)).sum(0)
@@ -158,6 +160,7 @@ def spectral_radius(matrix: Tensor) -> Tensor:
             growth = matrix.new_tensor(_mean_growth(rows.numpy(), matrix.numpy()))
     else:
         growth = _mean_growth(rows, matrix)
+
     # A nilpotent matrix, such as one without loops, ends in 0/0.
     result: Tensor = torch.where(matrix.isfinite().all(), growth.nan_to_num(nan=0.0), torch.nan)
     return result

@@ -16,8 +16,8 @@ Design requirements:
 - A cache that cannot be used costs time and gives one warning; results do not change.
 - Above 256 MiB, the entries that were not used for the longest time are removed.
 
-numba's own disk cache does not meet them: it unpickles whatever it finds, it writes an index that
-two processes can write over each other, and `NUMBA_CACHE_DIR` moves it. Only its interface is used.
+numba's own disk cache does not meet them: it unpickles any file, it writes an index that two
+processes can write over each other, and `NUMBA_CACHE_DIR` moves it. Only its interface is used.
 
 Threat model. Trusted are the user's own account and root: code that runs as one of them can change
 this package as well. Not trusted are all other users of the machine, who may own or write the
@@ -25,7 +25,7 @@ folder that was named, a folder above it, or files in it; such a folder is refus
 are not loaded. Damage by disks and by killed processes is detected. The checksum is no signature:
 an entry that the user copied from elsewhere into the cache is run. Access lists (ACLs) count only
 as far as the permissions of the group show them. Triton and `torch.compile` have their own caches,
-which run what they find: see `SECURITY.md`.
+which run all that they find: see `SECURITY.md`.
 
 The folder is `compiled` in `NWAVESDK_CACHE`, or in `~/.cache/nwavesdk`.
 """
@@ -80,9 +80,9 @@ COMPILE_LOCK = threading.Lock()  # one thread at a time loads a text or compiles
 # Layout of an entry: MAGIC, the SHA-256 of the file's name and the payload, and the payload.
 MAGIC = b"nwave kernel 1\n"
 HEAD_BYTES = len(MAGIC) + sha256().digest_size
-MOST_ENTRY_BYTES = 64 * 2**20  # ours have up to 200 kilobytes
+MAX_ENTRY_BYTES = 64 * 2**20  # ours have up to 200 kilobytes
 
-MOST_CACHE_BYTES = 256 * 2**20
+MAX_CACHE_BYTES = 256 * 2**20
 
 # Age from which a draft belongs to a process that was killed [s].
 STALE_SECONDS = 3600
@@ -106,9 +106,11 @@ def load_source(name: str, text: str) -> ModuleType:
     # Users name neurons as they like; names of files are short, and assemblers read ASCII only.
     label = re.sub("[^A-Za-z0-9_]", "_", name)[:40]
     name = f"nwavesdk_{label}_{sha256(text.encode()).hexdigest()[:20]}"
+
     # Names in <> are never looked up on disk. Without a time, linecache keeps the lines.
     file = f"<{name}>"
     linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+
     module = ModuleType(name)
     with COMPILE_LOCK:
         sys.modules[name] = module
@@ -124,7 +126,7 @@ def load_python_kernels(name: str, text: str) -> ModuleType:
         text: The whole source. Equal texts share their compiled code.
 
     Returns:
-        The module. Those of its functions that release the GIL are its kernels.
+        The module. Its functions that release the GIL are its kernels.
     """
     module = load_source(name, text)
     for entry, function in list(vars(module).items()):
@@ -190,11 +192,11 @@ class KernelCache(NullCache):
             return CompileResult._rebuild(target, *pickle.loads(payload))
         except Exception as error:  # an intact pickle may still be one that cannot be rebuilt
             assert path is not None
-            what = error.fault if isinstance(error, FileError) else repr(error)
+            fault = error.fault if isinstance(error, FileError) else repr(error)
             _warn_once(
                 "damage",
                 f"the kernel cache {printable(path.parent)} was damaged "
-                f"({path.name} {printable(what)}): compiled again.",
+                f"({path.name} {printable(fault)}): compiled again.",
             )
             return None
 
@@ -203,24 +205,27 @@ class KernelCache(NullCache):
         path = self._path(types, result.codegen)
         if path is None or result.library.has_dynamic_globals:
             return
+
         payload = dumps(result._reduce())
         content = MAGIC + _checksum(path, payload) + payload
+
         try:
             write_atomically(path, content, mode=0o600)
-            _remove_unused(path.parent, MOST_CACHE_BYTES)
+            _remove_unused(path.parent, MAX_CACHE_BYTES)
         except (OSError, FileError) as error:
             reason = error.fault if isinstance(error, FileError) else error.strerror
             _warn_once(
                 "write",
                 f"the kernel cache cannot store {printable(path)} ({reason}): kernels stay in "
                 "memory, and every process compiles them again; free the disk or repair the "
-                "folder, or set NWAVESDK_CACHE to another one.",
+                "folder, or set NWAVESDK_CACHE to another folder.",
             )
 
     def _path(self, types: object, codegen: Any) -> Path | None:
         folder = kernel_folder()
         if folder is None:
             return None
+
         compiler = numba.__version__, sys.implementation.cache_tag
         key = f"{types}\n{codegen.magic_tuple()}\n{compiler}"
         return folder / f"{self.name}.{sha256(key.encode()).hexdigest()[:20]}.kernel"
@@ -239,25 +244,28 @@ def _read_entry(path: Path) -> bytes | None:
     if not stat.S_ISREG(status.st_mode):
         raise FileError(path, "is not a regular file")
     check_writers(path, _OWN_FOLDER)
-    content = read_bytes(path, MOST_ENTRY_BYTES)
+
+    content = read_bytes(path, MAX_ENTRY_BYTES)
     payload = content[HEAD_BYTES:]
     if content[:HEAD_BYTES] != MAGIC + _checksum(path, payload):
         raise FileError(path, "has a wrong checksum")
+
     with suppress(OSError):
         os.utime(path)  # the time of the last use, for `_remove_unused`
     return payload
 
 
-def _remove_unused(folder: Path, most_bytes: int) -> None:
-    """Remove the entries that were not used for the longest time, down to `most_bytes` in total."""
+def _remove_unused(folder: Path, max_bytes: int) -> None:
+    """Remove the entries that were not used for the longest time, down to `max_bytes` in total."""
     entries = []
     for path in folder.glob("*.kernel"):
         with suppress(OSError):  # another process may have removed it
             status = path.lstat()
             entries.append((status.st_mtime, status.st_size, path))
+
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
-        if total <= most_bytes:
+        if total <= max_bytes:
             return
         with suppress(OSError):
             path.unlink()
@@ -288,6 +296,7 @@ def kernel_folder() -> Path | None:
     except (FileError, OSError) as error:
         _warn_once("folder", f"the kernel cache is not used, every process compiles again: {error}")
         return None
+
     with suppress(OSError):
         remove_drafts(folder, older_than=STALE_SECONDS)
     return folder
@@ -309,8 +318,8 @@ def _create_private(folder: Path) -> None:
     try:
         make_private_folder(folder)
     except OSError as error:
-        what = f"cannot be created ({error.strerror})"
-        raise FileError(folder, what, "set NWAVESDK_CACHE to a folder that is writable") from None
+        fault = f"cannot be created ({error.strerror})"
+        raise FileError(folder, fault, "set NWAVESDK_CACHE to a folder that is writable") from None
 
 
 _warned: set[str] = set()

@@ -51,7 +51,7 @@ solve_reference_outside = torch.compiler.disable(solve_reference)
 def solve_in_graph(
     problem: Problem, name: str, solver: str, needs_membrane: bool, needs_saved: bool
 ) -> PassResult:
-    """As `sweep`, through the operators; `name` is that of the problem's spec."""
+    """As `sweep`, through the operators; `name` is the name of the problem's spec."""
     outputs = _forward_operator(
         problem.x,
         [*problem.states],
@@ -62,6 +62,7 @@ def solve_in_graph(
         needs_membrane,
         problem.saves,
     )
+
     spikes = outputs[0]
     mem = outputs[1] if needs_membrane else None
     others = outputs[2:] if needs_membrane else outputs[1:]
@@ -139,19 +140,22 @@ def _adjoint_operator(
 ) -> list[Tensor]:
     """Gradients of x, the states, the constants if they learn, and the recurrence if there is one.
 
-    `grads` are those of the outputs of `_forward_operator` without the saved tensors, which are
-    `saved`; `recurrence` is as there, and `spikes` has the spikes of a recurrent problem.
+    `grads` are the gradients of the outputs of `_forward_operator` except the saved tensors, which
+    are `saved`; `recurrence` is as there, and `spikes` has the spikes of a recurrent problem.
     """
     problem = Problem(
         specs_by_name[name], saved[0], tuple(states), tuple(constants), *recurrence, saves=saves
     )
     values = from_saved_dtype(problem, tuple(saved))
+
     grad_s, *others = grads
     grad_mem = others.pop(0) if has_membrane else None
     result = PassResult(spikes[0] if spikes else values[0], None, (), values)
+
     gradient = BACKWARD[solver](
         problem, result, ResultGradient(grad_s, grad_mem, others), learns_constants, False
     )
+
     learned = [] if gradient.constants is None else sum_over_batch(gradient.constants)
     through_recurrence = [g for g in (gradient.recurrent, gradient.spikes) if g is not None]
     return _unshared([gradient.x, *gradient.states, *learned, *through_recurrence])
@@ -191,11 +195,13 @@ def _differentiate_call(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]
     tensors = iter(ctx.saved_tensors)
     lists = [[*islice(tensors, size)] for size in ctx.sizes]
     K, C = ctx.sizes[:2]
+
     # torch would write out zeros for the gradients of the saved tensors, which nobody reads.
     read = list(grads[: 1 + ctx.has_membrane + K])
     grad_x, *others = _adjoint_operator(
         read, *lists, ctx.name, ctx.solver, ctx.has_membrane, ctx.saves, ctx.learns_constants
     )
+
     grad_constants = others[K : K + C] if ctx.learns_constants else [None] * C
     has_recurrence = bool(lists[3])
     grad_recurrence = others[-2:] if has_recurrence else []
@@ -247,10 +253,12 @@ def _weight_gradient_operator(
 ) -> Tensor:
     x = x.reshape(-1, x.shape[-1])
     grad = grad.reshape(-1, grad.shape[-1])
+
     has_active, all_ones = flags.tolist()
     if not has_active:
         return x.t() @ grad
     nonzeros = None if all_ones else nonzero_values(x, words, start)
+
     active = Nonzeros(words, start, nonzeros, int(start[-1]))
     return weight_gradient(x, grad, active, always=always)
 
@@ -276,6 +284,7 @@ def _save_product(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> No
 def _differentiate_product(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
     weight, *operands = ctx.saved_tensors
     grad_x = None if weight is None else grads[0] @ weight.t()
+
     if not operands:
         return grad_x, None, None
     return grad_x, _weight_gradient_operator(*operands, grads[0], ctx.always), None

@@ -26,7 +26,7 @@ __all__ = [
 
 
 # Python passes more arguments than this as a list, which numba cannot inline.
-MOST_ARGUMENTS = 30
+MAX_ARGUMENTS = 30
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Dialect:
         decorator: The line above a function.
         literal: The function around a float literal, or None if a literal takes the type of its
             operands.
-        maths: What replaces `m.` before its functions; empty if they are plain names.
-        own: Functions of `m` that the module of the kernel defines itself, as plain names.
+        maths: Prefix of functions in place of `m.`; empty if they are plain names.
+        defined: Functions of `m` that the module of the kernel defines itself, as plain names.
         divide: The function for `a / b`, or None to keep the operator.
         like: The function of a value and a literal that gives the literal the type and the shape of
             the value, for results and branches of a choice; None if the language needs none.
@@ -47,7 +47,7 @@ class Dialect:
     decorator: str
     literal: str | None = None
     maths: str = ""
-    own: frozenset[str] = frozenset()
+    defined: frozenset[str] = frozenset()
     divide: str | None = None
     like: str | None = None
 
@@ -64,7 +64,7 @@ def triton_dialect(dtype: str) -> Dialect:
     return Dialect(
         "@triton.jit",
         maths="tl.",
-        own=frozenset({"exp", "pow", "sqrt", "tanh"}),
+        defined=frozenset({"exp", "pow", "sqrt", "tanh"}),
         divide="tl.div_rn" if dtype == "float32" else None,
         like="real",
     )
@@ -90,7 +90,7 @@ class _ToKernel(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.value, ast.Name) or node.value.id != "m":
             return node
-        prefix = "" if node.attr in self.dialect.own else self.dialect.maths
+        prefix = "" if node.attr in self.dialect.defined else self.dialect.maths
         return _expression(prefix + node.attr)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
@@ -112,6 +112,7 @@ class _ToKernel(ast.NodeTransformer):
         self.generic_visit(node)
         if is_where:
             node.args[1:] = map(self.typed, node.args[1:])
+
         function = node.func.id if isinstance(node.func, ast.Name) else ""
         if function == "surrogate":
             if self.sigma == ["sigma"]:
@@ -135,8 +136,8 @@ def kernel_function(
 
     Args:
         source: The text or the function.
-        sigma: What the function takes in addition to compute σ': the names of the surrogate's
-            parameters, or `["sigma"]` for its value.
+        sigma: Additional arguments, from which the function computes σ': the names of the
+            surrogate's parameters, or `["sigma"]` for its value.
         dialect: The language.
         name: Name of the kernel function. [its own]
 
@@ -146,22 +147,25 @@ def kernel_function(
     function = function_tree(source)
     if not isinstance(source, str):
         _rename_torch(function, source)
+
     function.name = name or function.name
     function.returns = None
     function.args.defaults = []
     for argument in function.args.args:
         argument.annotation = None
+
     function.args.args += [ast.arg(a) for a in sigma]
     first = function.args.args[0].arg
     if dialect == NUMBA:
         _take_groups(function)
+
     kernel = _ToKernel(first, sigma, dialect).visit(function)
     return f"{dialect.decorator}\n{ast.unparse(ast.fix_missing_locations(kernel))}\n"
 
 
 def kernel_call(name: str, arguments: Sequence[str]) -> str:
     """The call of a kernel function of numba; many arguments are passed in tuples."""
-    if len(arguments) > MOST_ARGUMENTS:
+    if len(arguments) > MAX_ARGUMENTS:
         arguments = [f"({', '.join(group)},)" for group in _groups(arguments)]
     return f"{name}({', '.join(arguments)})"
 
@@ -169,8 +173,9 @@ def kernel_call(name: str, arguments: Sequence[str]) -> str:
 def _take_groups(function: ast.FunctionDef) -> None:
     """Let a function take its arguments as `kernel_call` passes them."""
     names = [argument.arg for argument in function.args.args]
-    if len(names) <= MOST_ARGUMENTS:
+    if len(names) <= MAX_ARGUMENTS:
         return
+
     groups = {f"_group_{i}": group for i, group in enumerate(_groups(names))}
     unpack = "\n".join(f"{', '.join(group)}, = {name}" for name, group in groups.items())
     function.args.args = [ast.arg(name) for name in groups]
@@ -178,8 +183,8 @@ def _take_groups(function: ast.FunctionDef) -> None:
 
 
 def _groups(values: Sequence[str]) -> list[Sequence[str]]:
-    starts = range(0, len(values), MOST_ARGUMENTS)
-    return [values[start : start + MOST_ARGUMENTS] for start in starts]
+    starts = range(0, len(values), MAX_ARGUMENTS)
+    return [values[start : start + MAX_ARGUMENTS] for start in starts]
 
 
 def join_lines(lines: Iterable[str], indent: int) -> str:
@@ -201,13 +206,14 @@ def function_tree(source: str | Callable[..., Any]) -> ast.FunctionDef:
 def _rename_torch(function: ast.FunctionDef, source: Callable[..., Any]) -> None:
     """Write `m` for torch, under whichever name the module of the function imports it."""
     scope = source.__globals__
-    own = {argument.arg for argument in function.args.args}
+    local_names = {argument.arg for argument in function.args.args}
     names = [
         node for line in function.body for node in ast.walk(line) if isinstance(node, ast.Name)
     ]
-    own |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    local_names |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+
     for node in names:
-        if node.id in own or node.id == "abs":
+        if node.id in local_names or node.id == "abs":
             continue
         if scope.get(node.id) is not torch:
             raise ValueError(

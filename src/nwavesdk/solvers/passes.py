@@ -1,15 +1,16 @@
 """Passes: a forward and a backward pass, with all that is fixed between two calls.
 
-The autograd function in `sweep` runs them. A neuron layer keeps those of the serial solver on the
-CPU from call to call (`cpu.serial.SerialPasses`); every other call makes its own, `ProblemPasses`.
+The autograd function in `sweep` runs them. A neuron layer keeps the passes of the serial solver on
+the CPU from call to call (`cpu.serial.SerialPasses`); every other call makes new ones,
+`ProblemPasses`.
 Both have these attributes, and the methods `problem`, `forward` and `backward`:
 
 - spec: neuron, surrogate and options of backward;
 - n_states, n_saved: number of states, and of values that a step saves;
 - is_recurrent: whether the problem is recurrent;
 - reads_states, reads_spikes: whether backward reads the states before the first step, and spikes;
-- chain: from the gradients of the constants [C, B, N] to those of what learns; None if nothing
-  learns, and the backward pass then does not compute them.
+- chain: from the gradients of the constants [C, B, N] to the gradients of the learned tensors; None
+  if nothing learns, and the backward pass then does not compute the former.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,13 +43,16 @@ class ProblemPasses:
     ) -> None:
         self.spec = problem.spec
         self.saves = problem.saves
+
         # Copies: parameters may change in place before backward.
         self.constants = tuple(constant.detach().clone() for constant in problem.constants)
+
         self.n_states = len(problem.states)
         self.n_saved = len(problem.program.saved)
         self.is_recurrent = problem.recurrent is not None
         self.reads_spikes = self.is_recurrent
         self.chain: Chain | None = sum_over_batch if learns_constants else None
+
         self._forward = forward
         self._backward = backward
 
@@ -91,10 +95,11 @@ class ProblemPasses:
         # Of the charge, only device and dtype are read.
         problem = self.problem(saved[0], states, recurrence)
         result = PassResult(spikes, None, (), tuple(saved))
+
         learns_constants = self.chain is not None
         return self._backward(problem, result, grads, learns_constants, may_overwrite)
 
 
 def sum_over_batch(grad_constants: Tensor) -> Sequence[Tensor]:
-    """The gradients of constants, each [N], from those of each batch element [C, B, N]."""
+    """The gradients of constants, each [N], as sums over the batch of [C, B, N]."""
     return grad_constants.sum(1).unbind()

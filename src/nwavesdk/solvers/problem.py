@@ -1,4 +1,4 @@
-"""What a solver gets and returns, and how a forward pass is saved for backward.
+"""Problems and results of solvers, and how a forward pass is saved for backward.
 
 All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
 """
@@ -39,16 +39,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Spec:
-    """What a kernel is compiled for.
+    """The neuron, the surrogate and the options for which a kernel is compiled.
 
     Attributes:
         neuron: The neuron.
         surrogate: The surrogate whose derivative backward uses.
         detach_reset: Whether no gradient flows through the reset.
-        saved_dtype: None saves what backward needs unchanged; `"bfloat16"` saves it in half the
+        saved_dtype: If None, saves the values unchanged; `"bfloat16"` saves them in half the
             memory (see `to_saved_dtype`).
         max_loop_gain: The largest loop gain of the gradient through recurrent weights; see
-            `nwavesdk.solvers.feedback`. None bounds nothing.
+            `nwavesdk.solvers.feedback`. If None, the gain is not bounded.
 
     Example:
         >>> from dataclasses import replace
@@ -92,12 +92,13 @@ def spec_name(spec: Spec) -> str:
         f"detach_reset={spec.detach_reset}, saves {saved} {spec.saved_dtype}, "
         f"max_loop_gain={spec.max_loop_gain}"
     )
+
     specs_by_name[name] = spec
     return name
 
 
 def program_of_spec(spec: Spec, saves: str) -> Program:
-    """The neuron of a spec, with what is saved for `saves`, one of `nwavesdk.dynamics.SAVES`."""
+    """The neuron of a spec, with its saved values for `saves`, one of `nwavesdk.dynamics.SAVES`."""
     return program_of(
         spec.neuron,
         detach_reset=spec.detach_reset,
@@ -122,7 +123,7 @@ class Problem:
             [K·N, N] read s[t-1], …, s[t-K], in this order; only the reference solver runs them.
         spikes: s before the first step [B, N], or [B, K·N] in this order; required with
             `recurrent`.
-        saves: What a forward pass saves for, one of `nwavesdk.dynamics.SAVES`.
+        saves: Purpose of the saved values, one of `nwavesdk.dynamics.SAVES`.
 
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
@@ -146,7 +147,7 @@ class Problem:
 
     @property
     def program(self) -> Program:
-        """The neuron with what is saved."""
+        """The neuron with its saved values."""
         return program_of_spec(self.spec, self.saves)
 
     @property
@@ -156,17 +157,17 @@ class Problem:
 
 
 class PassResult(NamedTuple):
-    """What a forward pass returns: of every solver, with a graph or without, planned or not.
+    """The result of a forward pass: of every solver, with a graph or without, planned or not.
 
     Attributes:
         spikes: Spikes [B, T, N]; of a read-out, the first state after each step.
         mem: First state after each step [B, T, N]; None if it was not requested.
         last: States after the last step, each [B, N].
-        saved: What backward needs, without gradients: the values that `Program.saved` names, each
+        saved: Inputs of backward, without gradients: the values that `Program.saved` names, each
             [B, T, N]; empty if it was not requested.
         spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
             whose sum is the number, because reading it would wait for the device.
-        recent: Of a recurrent problem, what the step after the last one reads: spikes [B, N], or
+        recent: Of a recurrent problem, the input of the step after the last: spikes [B, N], or
             [B, K·N] with the most recent step first; else None.
 
     Example:
@@ -195,7 +196,7 @@ new_result: Callable[[tuple[Any, ...]], PassResult] = partial(tuple.__new__, Pas
 
 @dataclass(slots=True, eq=False)
 class ResultGradient:
-    """What a backward pass starts from: the gradients of a `PassResult`; None where one is zero.
+    """The gradients of a `PassResult`, from which backward starts; None where they are zero.
 
     Attributes:
         spikes: ∂L/∂spikes [B, T, N].
@@ -210,13 +211,13 @@ class ResultGradient:
 
 @dataclass(slots=True, eq=False)
 class ProblemGradient:
-    """What a backward pass returns: the gradients of a `Problem`.
+    """The gradients of a `Problem`: the result of a backward pass.
 
     Attributes:
         x: ∂L/∂x [B, T, N].
         states: ∂L/∂states, each [B, N].
         constants: ∂L/∂constants of each batch element [C, B, N]; None if they do not learn.
-        recurrent: ∂L/∂recurrent [N, N]; None without recurrence, as is the next one.
+        recurrent: ∂L/∂recurrent [N, N]; None without recurrence, like `spikes`.
         spikes: The gradient of the spikes before the first step [B, N].
     """
 
@@ -227,14 +228,14 @@ class ProblemGradient:
     spikes: Tensor | None = None
 
 
-# Quantities that follow from what a forward pass has saved
+# Quantities that follow from the saved values of a forward pass
 
 
 def recent_spikes(spikes: Tensor, before: Tensor) -> Tensor:
-    """A copy of what the step after `spikes` reads: [B, K·N], the most recent step first.
+    """A copy of the spikes that the next step reads: [B, K·N], the most recent step first.
 
     Args:
-        spikes: Spikes [B, T, N], or those of one step [B, N].
+        spikes: Spikes [B, T, N], or of one step [B, N].
         before: The same before the first step, [B, K·N].
 
     Example:
@@ -244,10 +245,12 @@ def recent_spikes(spikes: Tensor, before: Tensor) -> Tensor:
     """
     if spikes.shape == before.shape:
         return spikes.clone()
+
     T, N = spikes.shape[1:]
     K = before.shape[1] // N
     if K == 1:
         return spikes[:, -1].clone() if T else before.clone()
+
     latest = spikes[:, -K:].flip(1).flatten(1)
     return torch.cat([latest, before[:, : K * N - latest.shape[1]]], 1)
 
@@ -263,7 +266,7 @@ def delay_one_step(initial: Sequence[Tensor], sequences: Sequence[Tensor]) -> li
 def query_saved(
     problem: Problem, saved: tuple[Tensor, ...], query: QueryText
 ) -> tuple[Tensor, ...]:
-    """What a query computes of all steps, each [B, T, N], without gradient and without a loop."""
+    """The results of a query for all steps, each [B, T, N], without gradient and without a loop."""
     with torch.no_grad():
         dtype = saved[0].dtype
         run = torch_function(query.query, "query", dtype, spike=heaviside)
@@ -318,7 +321,7 @@ def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Ten
 
 
 def named_value(problem: Problem, saved: tuple[Tensor, ...], name: str) -> Tensor:
-    """What the page calls `name`, in all steps; only if the problem was saved for a record.
+    """The value `name` of the page, in all steps; only if the problem was saved for a record.
 
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
@@ -372,9 +375,11 @@ def from_saved_dtype(problem: Problem, stored: tuple[Tensor, ...]) -> tuple[Tens
     first, *others = stored
     dtype = problem.states[0].dtype
     widened = [value.to(dtype) for value in others]
+
     anchor = _anchor(problem)
     if anchor is None:
         return first.to(dtype), *widened
+
     value = first.to(dtype) + anchor
     # The sum may round to the threshold: a spike stays above it.
     above_threshold = anchor.nextafter(value.new_tensor(torch.inf))
@@ -400,6 +405,7 @@ def load_saved_tensors(ctx: Any) -> tuple[Tensor, ...]:
                 "prepare_net(model) or detach_state(model) before the next part. "
                 f"torch reports: {error}"
             ) from None
+
         if "second time" in str(error):
             raise RuntimeError(
                 "backward() reached a sequence whose graph it has already freed: when a layer "
@@ -408,5 +414,6 @@ def load_saved_tensors(ctx: Any) -> tuple[Tensor, ...]:
                 "backpropagation through time); for two passes through one sequence, use "
                 "backward(retain_graph=True)."
             ) from None
+
         raise
     return tensors

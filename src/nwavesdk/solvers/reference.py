@@ -29,10 +29,11 @@ def solve_reference(problem: Problem) -> PassResult:
     """Run the problem step by step under autograd."""
     spec = problem.spec
     program = problem.program
-    held = torch.detach if spec.detach_reset else _identity
+    hold_reset = torch.detach if spec.detach_reset else _identity
     step = torch_function(
-        program.reference, "step", problem.x.dtype, spike=spec.surrogate, held=held
+        program.reference, "step", problem.x.dtype, spike=spec.surrogate, held=hold_reset
     )
+
     states = problem.states
     K = len(states)
     recent = problem.spikes
@@ -47,14 +48,17 @@ def solve_reference(problem: Problem) -> PassResult:
         if recent is not None:
             recent = _with_latest(recent, output)
         steps.append((output, states[0], *(value.detach() for value in others[K:])))
+
     if not steps:
         nothing = (problem.x.detach(),) * len(program.saved)
         return PassResult(problem.x, problem.x, states, nothing, recent=recent)
+
     spikes, mem, *saved = (torch.stack(sequence, 1) for sequence in zip(*steps, strict=True))
     last = [*states]
     # Under a torch.func transform, tensors cannot pass through a function with hidden state.
     if not torch._C._are_functorch_transforms_active():
         spikes, mem, *last = _ExplainFreedGraph.apply(spikes, mem, *last)
+
     recent = None if problem.spikes is None else recent_spikes(spikes, problem.spikes)
     return PassResult(spikes, mem, tuple(last), tuple(saved), recent=recent)
 
@@ -72,12 +76,14 @@ def backward_reference(
         spike=heaviside,
         surrogate=problem.spec.surrogate.derivative,
     )
+
     before = states_before(problem, saved, query)
     K = len(problem.states)
     zeros = torch.zeros_like(problem.states[0])
     grad_states = [zeros if g is None else g for g in grads.last]
     grad_constants = [torch.zeros_like(zeros) for _ in problem.constants]
     feedback = None if problem.recurrent is None else bounded_feedback(problem).t()
+
     grad_s = zeros
     grads_x: list[Tensor] = []
     for t in reversed(range(saved[0].shape[1])):
@@ -85,18 +91,22 @@ def backward_reference(
             grad_states[0] = grad_states[0] + grads.mem[:, t]
         if grads.spikes is not None:
             grad_s = grad_s + grads.spikes[:, t]
+
         values = [sequence[:, t] for sequence in (*saved, *before)]
         results = adjoint(*values, *problem.constants, grad_s, *grad_states)
         grad_x, *others = (torch.as_tensor(g).to(zeros).expand_as(zeros) for g in results)
         grad_states = others[:K]
+
         if learns_constants:
             grad_constants = [a + b for a, b in zip(grad_constants, others[K:], strict=True)]
         grad_s = zeros if feedback is None else grad_x @ feedback
         grads_x.append(grad_x)
+
     grad = torch.stack(grads_x[::-1], 1) if grads_x else torch.zeros_like(saved[0])
     of_constants = None
     if learns_constants:
         of_constants = torch.stack(grad_constants) if grad_constants else zeros.new_empty(0)
+
     if problem.recurrent is None:
         return ProblemGradient(grad, grad_states, of_constants)
     (previous,) = delay_one_step(problem.recurrence[1:], [result.spikes])
@@ -106,17 +116,17 @@ def backward_reference(
 
 def _with_latest(recent: Tensor, latest: Tensor) -> Tensor:
     """The spikes [B, K·N] that the next step reads, the most recent step first."""
-    kept = recent.shape[1] - latest.shape[1]
-    return torch.cat([latest, recent[:, :kept]], 1) if kept else latest
+    n_older = recent.shape[1] - latest.shape[1]
+    return torch.cat([latest, recent[:, :n_older]], 1) if n_older else latest
 
 
 def _scale_gradient(value: Tensor, scale: Tensor | None) -> Tensor:
     """The value, whose gradient is multiplied by `scale`."""
     if scale is None:
         return value
-    held = value.detach()
+    fixed = value.detach()
     # The difference is exactly 0.
-    return held + scale * (value - held)
+    return fixed + scale * (value - fixed)
 
 
 def _identity(value: Any) -> Any:

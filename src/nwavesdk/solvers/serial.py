@@ -19,7 +19,7 @@ def forward_serial(
     """Run the problem without a graph.
 
     Args:
-        problem: What to run.
+        problem: The problem.
         needs_membrane: Whether the membrane after each step is returned.
         needs_saved: Whether the tensors that backward needs are returned.
     """
@@ -27,6 +27,7 @@ def forward_serial(
         return forward_cpu(problem, needs_membrane, needs_saved)
     if has_gpu_kernel(problem.x, problem.recurrent is not None):
         return forward_gpu(problem, needs_membrane, needs_saved)
+
     with torch.no_grad():
         result = solve_reference(problem)
     return result._replace(
@@ -42,10 +43,10 @@ def backward_serial(
     learns_constants: bool,
     may_overwrite: bool = False,
 ) -> ProblemGradient:
-    """The neuron's adjoint: gradients from those of the result.
+    """The neuron's adjoint: gradients of the problem from gradients of the result.
 
     Args:
-        problem: What was run; of `x`, only device and dtype are read.
+        problem: The problem of the forward pass; of `x`, only device and dtype are read.
         result: The forward pass; only `saved` and (with recurrence) `spikes` are read.
         grads: Gradients of spikes, membrane and last states.
         learns_constants: Whether the constants need gradients.

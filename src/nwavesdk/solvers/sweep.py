@@ -1,9 +1,10 @@
 """One autograd function for every solver that runs forward without a graph, planned or not.
 
 The gradient does not depend on how the spikes were computed: it is one linear recurrence, backward
-in time, through what the steps have saved (see `Program`). So a new solver is one forward function.
+in time, through the saved values of the steps (see `Program`). So a new solver is one forward
+function.
 
-What is saved for backward, in this order: the values that `Program.saved` names, in the saved
+Saved for backward are, in this order: the values that `Program.saved` names, in the saved
 dtype; the states before the first step, if backward reads them; of a recurrent problem, its weights
 and the spikes before the first step; and, if it has several steps, the spikes. Constants are values
 of the passes, because their gradients go by `chain` (see `passes`).
@@ -57,7 +58,7 @@ def sweep(
     """Run `forward`, with `backward` as its gradient.
 
     Args:
-        problem: What to run.
+        problem: The problem.
         forward: A solver, see `FORWARD`.
         backward: Its adjoint, see `BACKWARD`.
         needs_membrane: Whether the membrane after each step is returned.
@@ -97,7 +98,7 @@ def run_passes(
         states: States before the first step, each [B, N].
         recurrence: Of a recurrent problem, weights [N, N] and the spikes before the first step
             [B, N].
-        learned: What the constants are computed from, as far as it learns; see `passes`.
+        learned: The tensors from which the constants are computed, if they learn; see `passes`.
         needs_membrane: Whether the membrane after each step is returned.
         needs_saved: Whether `PassResult.saved` is returned.
     """
@@ -122,16 +123,19 @@ class _Sweep(torch.autograd.Function):
             x, states, recurrence, needs_membrane, True
         )
         ctx.passes = passes
-        # Nothing is written over what is an output, or what a hook has seen.
+
+        # Outputs, and tensors that a hook has seen, are not written over.
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
         ctx.saved_is_shared = needs_saved or hooks is not None
         stored = saved
         if passes.spec.saved_dtype is not None:
             stored = to_saved_dtype(passes.problem(x, states), saved)
+
         states_read = states if passes.reads_states else ()
         spikes_read = (spikes,) if passes.reads_spikes else ()
         ctx.save_for_backward(*stored, *states_read, *recurrence, *spikes_read)
         ctx.set_materialize_grads(False)
+
         if not needs_saved:
             return spikes, mem, spike_count, recent, *last
         ctx.mark_non_differentiable(*saved)
@@ -152,6 +156,7 @@ class _Sweep(torch.autograd.Function):
                 'only: build the layers with solver="reference".'
             )
         passes: Passes = ctx.passes
+
         # The layout is in the docstring of this module.
         tensors = load_saved_tensors(ctx)
         S = passes.n_saved
@@ -159,19 +164,23 @@ class _Sweep(torch.autograd.Function):
         saved = tensors[:S]
         states = tensors[S : S + K]
         recurrence = tensors[S + K : S + K + 2] if passes.is_recurrent else ()
+
         if passes.spec.saved_dtype is not None:
             saved = from_saved_dtype(passes.problem(saved[0], states), saved)
         if grad_recent is not None:
             grad_spikes = _add_to_last_step(grad_spikes, grad_recent, saved[0])
+
         grads = ResultGradient(grad_spikes, grad_mem, others[: passes.n_states])
         keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
         may_overwrite = not (ctx.saved_is_shared or keeps_graph)
+
         arguments = saved, states, recurrence, tensors[-1], grads, may_overwrite
         if torch._C._is_any_autocast_enabled():  # products keep their data type
             with torch.autocast(saved[0].device.type, enabled=False):
                 gradient = passes.backward(*arguments)
         else:
             gradient = passes.backward(*arguments)
+
         learned: Sequence[Tensor] = ()
         if passes.chain is not None and gradient.constants is not None:
             learned = passes.chain(gradient.constants)
@@ -189,6 +198,7 @@ def _add_to_last_step(grad: Tensor | None, grad_last: Tensor, like: Tensor) -> T
     if like.numel() == grad_last.numel():  # one step
         last = grad_last.reshape(like.shape)
         return last if grad is None else grad + last
+
     total = torch.zeros_like(like) if grad is None else grad.contiguous().clone()
     if like.shape[1]:
         total[:, -1] += grad_last
@@ -202,10 +212,10 @@ def charge_gradient(
     grad_spikes: Tensor | None,
     grad_mem: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The backward pass alone, through what a forward pass with any surrogate has saved.
+    """The backward pass alone, through the saved values of a forward pass with any surrogate.
 
     Args:
-        problem: What was run, with the surrogate whose gradient is wanted; of `x`, only device and
+        problem: The problem, with the surrogate whose gradient is wanted; of `x`, only device and
             dtype are read.
         spikes: The spikes of the forward pass [B, T, N].
         saved: `PassResult.saved` of the forward pass.

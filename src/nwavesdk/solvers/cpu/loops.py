@@ -3,7 +3,7 @@
 `render_loops` writes them into one module for each dtype, so that they are compiled once. The
 neuron is in a separate function, `forward_steps` or `backward_steps`, which runs steps of a block
 of neurons; `neuron` is its address. The loops are plain numba and are never called from Python.
-`rows` says why arrays are flat, places unsigned and rows not inlined.
+`rows` explains why arrays are flat, places unsigned and rows not inlined.
 
 There are three ways through a batch, each forward and backward:
 
@@ -20,7 +20,7 @@ batch element b begins at b batch_stride + t step_stride; constants [C, N]; grad
 grad_spikes_before [B, N]. Of the values that a step saves, w is the first, and `others`
 [saved - 1, B, T, N] are the rest. All arrays are flat.
 initial, final, grad_last and grad_states are addresses of arrays [B, N], one for each state;
-`initial` of backward are those of the recalled states.
+`initial` of backward has the recalled states only.
 The jobs of a call are first…last. A call may leave out the arrays in `FLAGS`, which are then not
 touched, and arrays of `grad_last`, which are then 0. A forward loop returns its number of spikes.
 """
@@ -83,12 +83,14 @@ def forward_over_time(
 ):  # fmt: skip
     """Jobs with the same block follow one another, so that its constants are loaded once."""
     stride = index(B * T * N if save_w else SLOT)  # between arrays of others
+    # An array that is left out is one scratch row, to which all steps write.
     w_step = index(N if save_w else 0)
     mem_step = index(N if save_mem else 0)
     workspace = make_workspace(C + K)
     scratch = np.empty((saved + 1) * SLOT, real)  # a step of mem, w and others that are left out
     count = 0
     loaded = -1
+
     for job in range(first, last):
         b = job % B
         block = job // B
@@ -97,6 +99,7 @@ def forward_over_time(
         if block != loaded:
             load_constants(workspace, 0, constants, C, N, lo, width)
             loaded = block
+
         load_states(workspace, C, initial, K, index(b * N + lo), width)
         at = index(b * T * N + lo)
         count += forward_steps(
@@ -109,6 +112,7 @@ def forward_over_time(
             index(step_stride), index(N), w_step, mem_step, stride, width, index(T),
             row_at(workspace, index(0)),
         )  # fmt: skip
+
         store_states(final, K, index(b * N + lo), width, workspace, C)
     return count
 
@@ -126,12 +130,14 @@ def forward_over_time_packed(
     tile_w = np.empty(TILE * lanes, real)
     tile_mem = np.empty(TILE * lanes, real)
     count = 0
+
     for job in range(first, last):
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
         load_lane_constants(workspace, constants, C, N, stop - start)
         load_states(workspace, C, initial, K, index(start * N), width)
+
         for t in range(0, T, TILE):
             steps = min(TILE, T - t)
             first_x = t * step_stride
@@ -147,11 +153,13 @@ def forward_over_time_packed(
                 step, step, step, step, index(0), width, index(steps),
                 row_at(workspace, index(0)),
             )  # fmt: skip
+
             unpack_lanes(tile_s, lanes, start, stop, t, steps, s, T, N)
             if save_w:
                 unpack_lanes(tile_w, lanes, start, stop, t, steps, w, T, N)
             if save_mem:
                 unpack_lanes(tile_mem, lanes, start, stop, t, steps, mem, T, N)
+
         store_states(final, K, index(start * N), width, workspace, C)
     return count
 
@@ -170,6 +178,7 @@ def forward_over_time_recurrent(
     step = index(0)  # from one step to the next, of which a call has one
     scratch = np.empty((saved + 1) * SLOT, real)  # in place of mem, w and others
     count = 0
+
     for b in range(first, last):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
@@ -177,13 +186,16 @@ def forward_over_time_recurrent(
             base = block * (C + K)
             load_constants(workspace, base, constants, C, N, lo, width)
             load_states(workspace, base + C, initial, K, index(b * N + lo), width)
+
         for t in range(T):
             here = (b * T + t) * N
             copy_step(total, index(0), x, index(b * batch_stride + t * step_stride), index(N))
+            # The spikes of the step before.
             if t == 0:
                 add_rows_of_spikes(total, weights, spikes_before, index(b * N), active)
             else:
                 add_rows_of_spikes(total, weights, s, index(here - N), active)
+
             for block in range(blocks):
                 lo, hi = block_bounds(block, WIDTH, N)
                 at = index(here + lo)
@@ -197,19 +209,21 @@ def forward_over_time_recurrent(
                     step, step, step, step, stride, index(hi - lo), index(1),
                     row_at(workspace, index(block * (C + K) * SLOT)),
                 )  # fmt: skip
+
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             base = block * (C + K)
-            place = index(b * N + lo)
-            store_states(final, K, place, index(hi - lo), workspace, base + C)
+            offset = index(b * N + lo)
+            store_states(final, K, offset, index(hi - lo), workspace, base + C)
     return count
 
 
-# Backward. `backward_steps` runs steps from the last to the first. It reads what step t has saved
-# and, to recall states before it, what step t - 1 has saved; the first step of a sequence has none
-# before it (`has_before`) and takes the initial states from their slots. ∂L/∂states after the steps
-# are in their slots, and those before the steps are left there. Backward starts from `grad_last`,
-# or from 0, and leaves those before the first step in `grad_states`.
+# Backward. `backward_steps` runs steps from the last to the first. It reads the saved values of
+# step t and, to recall the states before it, the saved values of step t - 1. The first step of a
+# sequence has no step before it (`has_before`) and takes the initial states from their slots. The
+# slots of ∂L/∂states have the gradients after the steps on entry and before the steps on return.
+# Backward starts from `grad_last`, or from 0, and writes the gradients before the first step to
+# `grad_states`.
 
 
 def backward_over_time(
@@ -223,6 +237,7 @@ def backward_over_time(
     s_step = index(N if has_grad_s else 0)
     lead = index(max(1, AHEAD // width_of_block))
     loaded = -1
+
     for job in range(first, last):
         b = job % B
         block = job // B
@@ -231,8 +246,9 @@ def backward_over_time(
         if block != loaded:
             load_constants(workspace, 0, constants, C, N, lo, width)
             loaded = block
-        place = index(b * N + lo)
-        load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, place, width)
+
+        offset = index(b * N + lo)
+        load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, offset, width)
         at = index(b * T * N + lo)
         backward_steps(
             neuron,
@@ -244,8 +260,9 @@ def backward_over_time(
             index(N), s_step, stride, width, index(T), lead, False, has_grad_mem,
             row_at(workspace, index(0)), parameters,
         )  # fmt: skip
+
         store_gradients(
-            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0, C, K
+            grad_states, grad_constants, learned, offset, index(B * N), width, workspace, 0, C, K
         )
 
 
@@ -257,30 +274,34 @@ def backward_over_time_packed(
     """A job is `group` batch elements; with `has_sigma`, `grad_x` holds σ' on entry."""
     lanes = group * N
     workspace = make_workspace(backward_slots(C, K, recalled))
-    # A tile of each array over time, [TILE, lanes]; that of w begins one step earlier.
+    # A tile of each array over time, [TILE, lanes]; the tile of w begins one step earlier.
     tile_w = np.empty((TILE + 1) * lanes, real)
     tile_grad_s = np.zeros(TILE * lanes, real)
     tile_grad_mem = np.empty(TILE * lanes, real)
     tile_grad_x = np.empty(TILE * lanes, real)
+
     for job in range(first, last):
         start = job * group
         stop = min(B, start + group)
         width = index((stop - start) * N)
         load_lane_constants(workspace, constants, C, N, stop - start)
-        place = index(start * N)
-        load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, place, width)
+        offset = index(start * N)
+        load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, offset, width)
+
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
             t = tile * TILE
             steps = min(TILE, T - t)
             lead = 1 if t > 0 else 0  # whether tile_w has the step before the tile
             first_w = (t - lead) * N
             pack_lanes(w, T * N, N, N, start, stop, first_w, steps + lead, tile_w, lanes)
+
             if has_grad_s:
                 pack_lanes(grad_s, T * N, N, N, start, stop, t * N, steps, tile_grad_s, lanes)
             if has_grad_mem:
                 pack_lanes(grad_mem, T * N, N, N, start, stop, t * N, steps, tile_grad_mem, lanes)
             if has_sigma:
                 pack_lanes(grad_x, T * N, N, N, start, stop, t * N, steps, tile_grad_x, lanes)
+
             step = index(lanes)
             backward_steps(
                 neuron,
@@ -292,9 +313,11 @@ def backward_over_time_packed(
                 step, step, index(0), width, index(steps), index(steps), t > 0, has_grad_mem,
                 row_at(workspace, index(0)), parameters,
             )  # fmt: skip
+
             unpack_lanes(tile_grad_x, lanes, start, stop, t, steps, grad_x, T, N)
+
         store_gradients(
-            grad_states, grad_constants, learned, place, index(B * N), width, workspace, 0, C, K
+            grad_states, grad_constants, learned, offset, index(B * N), width, workspace, 0, C, K
         )
 
 
@@ -311,18 +334,21 @@ def backward_over_time_recurrent(
     slots = backward_slots(C, K, recalled)
     stride = index(B * T * N)
     workspace = make_workspace(SHARED_BATCH * blocks * slots)
-    # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds what comes
-    # through the weights from the step after, to which `grad_s` of the step is added.
+    # ∂L/∂s of a step: per block, one slot for each of the four batch elements. It holds the
+    # gradient that comes through the weights from the step after, to which `grad_s` is added.
     grad_spikes = np.empty(blocks * SHARED_BATCH * SLOT, real)
     scale = np.empty(SHARED_BATCH * N, real)  # ∂L/∂x of the step [4, N]
+
     for job in range(first, last):
         start = SHARED_BATCH * job
         stop = min(B, start + SHARED_BATCH)
         grad_spikes[:] = real(0)
         scale[:] = real(0)
+
         load_shared_blocks(
             workspace, C, K, recalled, constants, grad_last, initial, learned, start, stop, N
         )
+
         for t in range(T - 1, -1, -1):
             for b in range(start, stop):
                 for block in range(blocks):
@@ -331,6 +357,7 @@ def backward_over_time_recurrent(
                     base = ((b - start) * blocks + block) * slots
                     slot = block * SHARED_BATCH + b - start
                     at = index((b * T + t) * N + lo)
+
                     if has_grad_s:
                         add_step(grad_spikes, slot, grad_s, at, width)
                     backward_steps(
@@ -343,17 +370,20 @@ def backward_over_time_recurrent(
                         index(N), index(0), stride, width, index(1), index(1), t > 0, has_grad_mem,
                         row_at(workspace, index(base * SLOT)), parameters,
                     )  # fmt: skip
+
+                # ∂L/∂x of all neurons, which the weights turn into ∂L/∂s of the step before.
                 element = index((b - start) * N)
                 copy_step(scale, element, grad_x, index((b * T + t) * N), index(N))
             multiply_by_weights(grad_spikes, scale, transposed, N)
+
         store_shared_blocks(
             workspace, C, K, recalled, grad_spikes, grad_states, grad_constants, learned,
             grad_spikes_before, start, stop, B, N,
         )  # fmt: skip
 
 
-# What `render_loops` writes into the module of a dtype, in this order, with the numba options. Only
-# helpers that are called once per job are inlined.
+# The functions that `render_loops` writes into the module of a dtype, in this order, with the numba
+# options. Only helpers that are called once per job are inlined.
 _ROW = 'error_model="numpy", inline="never"'
 _INLINE = 'error_model="numpy", inline="always"'
 FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
@@ -385,18 +415,30 @@ FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
 FORWARD_LOOPS = (forward_over_time, forward_over_time_packed, forward_over_time_recurrent)
 BACKWARD_LOOPS = (backward_over_time, backward_over_time_packed, backward_over_time_recurrent)
 
-# What a call passes to a loop, after the control words: first whole numbers, which are the same in
-# all calls of one size, then addresses and strides. An array that is left out has the address 0.
+# A call passes to a loop, after the control words, first whole numbers, which are the same in all
+# calls of one size, then addresses and strides. An array that is left out has the address 0.
 CONTROL_WORDS = ("next_piece", "jobs", "pieces", "spikes")  # spikes: their number so far
 STRIDES = ("batch_stride", "step_stride")
 ARRAYS = (
-    *("x", "s", "w", "mem", "others", "constants", "weights", "spikes_before"),
-    *("transposed", "grad_spikes_before", "grad_s", "grad_mem", "grad_x", "grad_constants"),
+    "x",
+    "s",
+    "w",
+    "mem",
+    "others",
+    "constants",
+    "weights",
+    "spikes_before",
+    "transposed",
+    "grad_spikes_before",
+    "grad_s",
+    "grad_mem",
+    "grad_x",
+    "grad_constants",
 )
 STATE_ARRAYS = ("initial", "final", "grad_last", "grad_states")
 """The arguments that are one array, and one word, for each state; they come last."""
 FLAGS = {"save_w": "w", "save_mem": "mem", "has_grad_s": "grad_s", "has_grad_mem": "grad_mem"}
-"""The arguments that tell whether a call has an array, and that array."""
+"""The arguments that are true if a call has an array, and the array."""
 
 
 def fixed_words(loop: Callable[..., Any]) -> list[str]:

@@ -116,6 +116,7 @@ class KernelCall:
         self._threads = 1 if serial else thread_count(jobs)
         control = {"next_piece": 0, "jobs": jobs, "pieces": self._threads, "spikes": 0}
         words = [control[name] for name in CONTROL_WORDS]
+
         self._function = None
         if jobs:
             values = {**sizes, "neuron": steps.address}
@@ -134,6 +135,7 @@ class KernelCall:
         """
         if self._function is None:
             return 0
+
         block = self._template[:]  # of this run alone, as the kernel writes to it
         block.fromlist(words)
         if self._threads == 1:

@@ -27,6 +27,7 @@ def are_equal(address):
     """
     head = carray(pointer(address), (1,), np.int64)
     words = carray(pointer(address), (1 + 3 * head[0],), np.int64)
+
     difference = np.uint32(0)
     for i in range(head[0]):
         size = words[3 + 3 * i]
@@ -42,6 +43,7 @@ def sum_batch(grad_constants, c, sums):
     """Add up the gradient of constant c over the batch; `grad_constants` is [C, B, N]."""
     for n in range(np.uint64(sums.shape[0])):
         sums[n] = 0.0
+
     for b in range(grad_constants.shape[1]):
         for n in range(np.uint64(sums.shape[0])):
             sums[n] += grad_constants[c, b, n]
@@ -52,37 +54,43 @@ def chain(address, real):
     """Gradients of parameters, `real` numbers; see `chain_float32`."""
     head = carray(pointer(address), (6,), np.int64)
     C, B, N, P = head[0], head[1], head[2], head[3]
+
     words = carray(pointer(address), (6 + 3 * P,), np.int64)
     grad_constants = carray(pointer(head[4]), (C, B, N), real)
     derivatives = carray(pointer(head[5]), (C, P, N), np.float64)
     sums = np.empty(N, np.float64)
     grads = np.zeros((P, N), np.float64)
+
     for c in range(C):
         sum_batch(grad_constants, c, sums)
         for p in range(P):
             for n in range(np.uint64(N)):
                 grads[p, n] += sums[n] * derivatives[c, p, n]
+
     for p in range(P):
         groups = words[6 + 3 * p]
         run = words[7 + 3 * p]
         totals = np.zeros(groups, np.float64)
-        # Runs of neurons that share a value: those of all values, one after the other, repeated.
+
+        # Neurons share a value in runs. After the run of the last value, the first value follows.
         for k in range(N // run):
             total = 0.0
             for n in range(k * run, (k + 1) * run):
                 total += grads[p, n]
             totals[k % groups] += total
+
         out = carray(pointer(words[8 + 3 * p]), (groups,), real)
         for g in range(groups):
             out[g] = totals[g]
 
 
 def chain_float32(address):
-    """The gradients of P parameters from those of C constants, in float32 and summed in float64.
+    """Gradients of P parameters from the gradients of C constants, in float32, summed in float64.
 
-    Words: C, B, N, P, the address of the constants' gradients [C, B, N], that of the derivatives of
-    the constants by the parameters [C, P, N] (float64); then, for each parameter, its number of
-    values, how many neurons that follow one another share a value, and the address of its gradient.
+    Words: C, B, N, P, the address of the constants' gradients [C, B, N], the address of the
+    derivatives of the constants by the parameters [C, P, N] (float64); then, for each parameter,
+    its number of values, how many neurons that follow one another share a value, and the address
+    of its gradient.
     """
     chain(address, np.float32)
     return 0

@@ -1,4 +1,4 @@
-"""What a planned call computes from parameters without torch: equality, and the chain rule."""
+"""Parameters of a planned call, without torch: whether they have changed, and the chain rule."""
 
 from array import array
 from collections.abc import Callable, Sequence
@@ -44,10 +44,12 @@ class ParameterValues:
             (t if t.grad_fn is None else None, t.data_ptr(), t.nbytes, t.shape, t.requires_grad)
             for t in tensors
         ]
+
         self._kernel = _native("are_equal")
         words = [len(self._copies)]
         for tensor, copy in zip(tensors, self._copies, strict=True):
             words += (tensor.data_ptr(), copy.data_ptr(), copy.nbytes // 4)
+
         self._block = array("q", words)
         self._address = self._block.buffer_info()[0]
 
@@ -82,8 +84,8 @@ class ParameterChain:
     Args:
         derivatives: Of each constant by each parameter, for each neuron, [C, P, N] float64.
         parameters: The parameters, with their values in the order of the neurons.
-        runs: For each parameter, how many neurons that follow one another share a value. Those of
-            the next value come after them; after the last value, the first one comes again.
+        runs: For each parameter, how many neurons that follow one another share a value. The
+            neurons of the next value come after them; after the last value, the first comes again.
         dtype: Data type of the constants.
     """
 
@@ -104,13 +106,15 @@ class ParameterChain:
         """The gradients of the parameters, in the data type of the constants.
 
         Args:
-            grad_constants: Those of the constants in each batch element, [C, B, N].
+            grad_constants: Gradients of the constants in each batch element, [C, B, N].
         """
         words = [*grad_constants.shape, len(self._like)]
         words += (grad_constants.data_ptr(), self._derivatives.data_ptr())
+
         grads = [*map(torch.empty_like, self._like)]
         for grad, run in zip(grads, self._runs, strict=True):
             words += (grad.numel(), run, grad.data_ptr())
+
         block = array("q", words)  # lives until the call returns
         self._kernel(block.buffer_info()[0])
         return grads

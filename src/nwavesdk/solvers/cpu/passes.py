@@ -1,6 +1,15 @@
-"""Passes of the serial solver on the CPU with given sizes: what is allocated, which kernel runs.
+"""Passes of the serial solver on the CPU: they allocate the arrays of a call and run its kernel.
 
-A pass is made once for its sizes (`forward_pass`, `backward_pass`) and runs any number of times.
+A pass is made once for its sizes (`forward_pass`, `backward_pass`) and runs any number of times:
+
+- When it is made, `_divide` chooses a loop over time from `loops` and the number of its jobs, and
+  `native` compiles the loop and the steps of the neuron.
+- When it runs, it allocates the results and calls the kernel with words: the addresses of all
+  arrays, and the strides of the charge.
+
+Where a change goes: the division of work among threads is in `_divide`. A further array is an
+argument of a loop in `loops` and, in the same order, a word in `run`. The arithmetic of a neuron is
+on its page, and `render` turns it into code.
 """
 
 from array import array
@@ -33,7 +42,7 @@ _LANES = 128  # lanes that they are packed to
 # threads take 0.9 to 1.1 times as long for a light neuron, and 0.6 times for a heavy one in
 # backward, if both cores are free (`python -m benchmarks.threads`).
 _SMALL = 1 << 15
-# Found once: a look-up in torch takes as long as a tenth of a step.
+# Looked up once: a look-up in torch takes as long as a tenth of a step.
 _empty_like = torch.empty_like
 _DTYPE_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -42,7 +51,7 @@ class _Work(NamedTuple):
     """How a pass is divided.
 
     Attributes:
-        loop: The loop over time, of those in `loops`.
+        loop: The loop over time, from `loops`.
         jobs: Its number of jobs.
         group: Batch elements that a narrow layer packs side by side; 1 where it does not pack.
         sizes: The whole numbers that the loop takes, by name.
@@ -67,7 +76,7 @@ def _divide(
     """Divide a pass into jobs.
 
     Args:
-        text: What runs in each step.
+        text: The program text of the step, or of its adjoint.
         sizes: B, T, N.
         loops: The loops of the pass: over time, packed, recurrent.
         threads: Number of threads.
@@ -77,13 +86,17 @@ def _divide(
     over_time, packed, recurrent = loops
     width, jobs = _blocks(B, N, threads)
     group = 1 if recurrent_elements else _packed_elements(text, B, N, threads)
+
     numbers = {"B": B, "T": T, "N": N, "C": text.constants, "K": text.states}
     numbers |= {"width_of_block": width, "group": group}
+
+    # Decides whether a second thread is worth its cost.
     work = B * T * N
     if recurrent_elements:
         # One step of a recurrent neuron costs roughly as much as this many of a plain neuron.
         work *= 1 + N // 8
         return _Work(recurrent, -(-B // recurrent_elements), 1, numbers, work < _SMALL)
+
     if group > 1:
         return _Work(packed, -(-B // group), group, numbers, work < _SMALL)
     return _Work(over_time, jobs, 1, numbers, work < _SMALL)
@@ -113,6 +126,7 @@ class ForwardPass:
         self.sizes = sizes
         self.step = step
         self.strides = (T * N, N)
+
         work = _divide(step, sizes, FORWARD_LOOPS, threads, recurrent_elements=int(is_recurrent))
         numbers = work.sizes | {"saved": step.saved}
         name = _DTYPE_NAMES[dtype]
@@ -139,13 +153,17 @@ class ForwardPass:
             needs_saved: Whether to write `PassResult.saved`.
         """
         batch_stride, step_stride = self.strides
-        like = x
+        like = x  # has the shape and the layout of the results
+        # A view, such as one step of a sequence, is read in place by its strides.
         if not x.is_contiguous():
             x, batch_stride, step_stride = self._find_strides(x)
             like = torch.empty(x.shape, dtype=x.dtype, device="cpu")
+
+        # The arrays that the kernel writes.
         spikes = _empty_like(like)
         mem = _empty_like(like) if needs_membrane else None
         saved, others = self._allocate_saved(like) if needs_saved else ((), None)
+
         last: tuple[Tensor, ...]
         if len(states) == 1:  # most neurons; a comprehension is slow compared with one step
             first = states[0].contiguous()
@@ -155,11 +173,14 @@ class ForwardPass:
             initial = [state.contiguous() for state in states]
             last = tuple([_empty_like(state) for state in initial])
             state_words = [state.data_ptr() for state in (*initial, *last)]
+
         recent = None
         if recurrence:
             weights = recurrence[0].contiguous()
             spikes_before = recurrence[1].contiguous()
             state_words = [weights.data_ptr(), spikes_before.data_ptr(), *state_words]
+
+        # In the order of `loops.call_words`; an array that is left out has the address 0.
         count = self.call.run(
             [
                 batch_stride,
@@ -173,6 +194,7 @@ class ForwardPass:
                 *state_words,
             ]
         )
+
         if recurrence:
             recent = recent_spikes(spikes, spikes_before)
         spike_count = None if self.step.is_readout else count
@@ -190,6 +212,7 @@ class ForwardPass:
         """The charge with its strides; copied where neurons do not lie side by side."""
         B, T, N = self.sizes
         strides = x.stride()
+
         if N > 1 and strides[-1] != 1:
             return x.contiguous(), *self.strides
         if x.shape == (B, T, N):
@@ -224,23 +247,29 @@ class BackwardPass:
     ) -> None:
         self.sizes = sizes
         self.adjoint = adjoint
+
         # A single step needs no loop: its recurrence is two products outside of the kernel.
         elements = SHARED_BATCH if is_recurrent and sizes[1] != 1 else 0
         work = _divide(adjoint, sizes, BACKWARD_LOOPS, threads, recurrent_elements=elements)
+
         has_formula = surrogate.pseudo_derivative is not None
         # Without a formula the kernel reads σ' from the array for ∂L/∂x.
         self.needs_sigma = adjoint.uses_surrogate and not has_formula
         can_overwrite = not (self.needs_sigma or elements or work.group > 1)
         self.overwrites = may_overwrite and can_overwrite
+
+        # The kernel is compiled for the class of the surrogate; its parameters are an array.
         kind = type(surrogate) if adjoint.uses_surrogate and has_formula else None
         parameters = surrogate.constants if kind is not None else ()
         self._parameters = array("d", parameters)
+
         numbers = {
             **work.sizes,
             "recalled": len(adjoint.recalled),
             "learned": adjoint.constants if adjoint.learns_constants else 0,
             "has_sigma": int(self.needs_sigma),
         }
+
         name = _DTYPE_NAMES[dtype]
         steps = backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
         self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
@@ -254,7 +283,7 @@ class BackwardPass:
         sigma: Tensor | None = None,
         recurrence: Sequence[Tensor] = (),
     ) -> ProblemGradient:
-        """Gradients from those of the result; ∂L/∂x has the shape of the saved values.
+        """The gradients of a problem; ∂L/∂x has the shape of the saved values.
 
         Args:
             saved: `PassResult.saved`.
@@ -270,16 +299,22 @@ class BackwardPass:
         w = saved[0].contiguous()
         others = stacked(saved[1:], w) if adjoint.saved > 1 else None
         K = adjoint.states
+
+        # The gradients to start from; the kernel takes a missing gradient as 0.
         grad_s = None if grads.spikes is None else grads.spikes.contiguous()
         grad_mem = None if grads.mem is None else grads.mem.contiguous()
         initial = [states[k].contiguous() for k in adjoint.recalled]
         grad_last = [None if g is None else g.contiguous() for g in grads.last]
+
+        # The gradients to be written. Until a step writes ∂L/∂x, its place holds σ' of the step.
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
             grad_x.copy_(sigma)
         before = tuple([w.new_empty(B, N) for _ in range(K)])
         learned = adjoint.learns_constants
         grad_constants = w.new_empty(adjoint.constants, B, N) if learned else None
+
+        # In the order of `loops.call_words`.
         arrays = (w, others, constants, grad_s, grad_mem, grad_x, grad_constants)
         words = [
             *[0 if t is None else t.data_ptr() for t in arrays],
@@ -287,11 +322,12 @@ class BackwardPass:
             *[t.data_ptr() for t in recurrence],
             *[0 if t is None else t.data_ptr() for t in (*initial, *grad_last, *before)],
         ]
+
         self.call.run(words)
         return ProblemGradient(grad_x, before, grad_constants)
 
 
-# The passes of the latest sizes; what they compile stays in any case.
+# The passes of the latest sizes; compiled kernels stay in any case.
 forward_pass = lru_cache(maxsize=256)(ForwardPass)
 backward_pass = lru_cache(maxsize=256)(BackwardPass)
 
@@ -317,9 +353,11 @@ def stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """The tensors as one contiguous array; of no tensors, an array with the shape of `like`."""
     if not tensors:
         return like.new_empty(0, *like.shape)
+
     first, *others = (t.detach() for t in tensors)
     if not others:
         return first.contiguous()[None]
+
     if _are_adjacent(tensors):
         return first.as_strided((len(tensors), *first.shape), (first.numel(), *first.stride()))
     return torch.stack([first, *others])

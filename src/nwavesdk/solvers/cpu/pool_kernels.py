@@ -19,20 +19,20 @@ NO_PLACE = np.uint8(255)
 
 
 @njit(inline="never", error_model="numpy")
-def start_row(x, at, best, place, width):
+def start_row(x, at, best, best_place, width):
     for p in range(width):
         best[p] = x[at + p]
-        place[p] = 0
+        best_place[p] = 0
 
 
 @njit(inline="never", error_model="numpy")
-def extend_row(x, at, k, best, place, width):
+def extend_row(x, at, k, best, best_place, width):
     """Take the values of place k of all windows where they are larger, or NaN."""
     for p in range(width):
         value = x[at + p]
         is_larger = (value > best[p]) | (value != value)
         best[p] = value if is_larger else best[p]
-        place[p] = k if is_larger else place[p]
+        best_place[p] = k if is_larger else best_place[p]
 
 
 @njit(inline="never", error_model="numpy")
@@ -58,19 +58,21 @@ def pool(first, last, size, stride, H, W, C, is_mean, x, out, places):
     width = np.uint64((W - size + 1) * C)
     best = np.empty(W * C, np.float32)
     # As wide as the values: with bytes, the loop over a row takes twice the time.
-    place = np.empty(W * C, np.int32)
+    best_place = np.empty(W * C, np.int32)
     parts = np.float32(size * size)
     count = np.uint64(C)
+
     for r in range(first, last):
         for i in range(out_h):
             for k in range(size * size):
                 at = np.uint64(((r * H + i * stride + k // size) * W + k % size) * C)
                 if k == 0:
-                    start_row(x, at, best, place, width)
+                    start_row(x, at, best, best_place, width)
                 elif is_mean:
                     add_row(x, at, best, width)
                 else:
-                    extend_row(x, at, np.int32(k), best, place, width)
+                    extend_row(x, at, np.int32(k), best, best_place, width)
+
             for j in range(out_w):
                 to = np.uint64(((r * out_h + i) * out_w + j) * C)
                 start = np.uint64(j * stride * C)
@@ -79,7 +81,7 @@ def pool(first, last, size, stride, H, W, C, is_mean, x, out, places):
                         out[to + c] = best[start + c] / parts
                 else:
                     copy_values(out, to, best, start, count)
-                    copy_values(places, to, place, start, count)
+                    copy_values(places, to, best_place, start, count)
 
 
 @njit(inline="always")
@@ -110,9 +112,9 @@ def clear_values(grad_x, at, width):
 
 @njit(nogil=True, error_model="numpy")
 def spread(first, last, size, stride, H, W, C, is_mean, grad, places, grad_x):
-    """Gradients of the images first…last: that of a window at its place, 0 at all others.
+    """Gradients of the images first…last: the gradient of a window at its place, 0 elsewhere.
 
-    A mean has that of its window at all places, and 0 between windows; it has no `places`.
+    A mean has the gradient of its window at all places, and 0 between windows; it has no `places`.
     """
     out_h = (H - size) // stride + 1
     out_w = (W - size) // stride + 1
@@ -121,6 +123,7 @@ def spread(first, last, size, stride, H, W, C, is_mean, grad, places, grad_x):
     rest = np.empty(W * C, np.uint8)
     rest[:] = NO_PLACE  # of columns behind the last window
     count = np.uint64(C)
+
     for r in range(first, last):
         for i in range(out_h):
             for j in range(out_w):
@@ -132,13 +135,18 @@ def spread(first, last, size, stride, H, W, C, is_mean, grad, places, grad_x):
                         repeat_window(grad, places, at, row, rest, to, b, size, count)
                     elif b < size:
                         copy_values(row, to, grad, at, count)
+
+            # The rows of the windows.
             for a in range(size):
                 to = np.uint64((r * H + i * stride + a) * W * C)
                 if is_mean:
                     copy_row(grad_x, to, row, line)
                 else:
                     write_row(grad_x, to, row, rest, np.uint8(a * size), line)
+
+            # The rows between two windows, and below the last one.
             for h in range(i * stride + size, min((i + 1) * stride, H)):
                 clear_values(grad_x, np.uint64((r * H + h) * W * C), line)
+
         for h in range(min(out_h * stride, H), H):
             clear_values(grad_x, np.uint64((r * H + h) * W * C), line)

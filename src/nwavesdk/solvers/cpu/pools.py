@@ -69,6 +69,7 @@ class _Spread(torch.autograd.Function):
         is_mean = not places
         share = grad / size**2 if is_mean else grad
         _run("spread", shape, size, stride, is_mean, share, *(places or [_NO_PLACES]), grad_x)
+
         ctx.save_for_backward(*places)
         ctx.sizes = (size, stride)
         return grad_x

@@ -119,7 +119,7 @@ ROWS = {
     "backward": ("w", "grad_s", "grad_mem", "grad_x", "workspace"),
 }
 
-# LLVM has no vector form of exp here, so float32 kernels have their own. The polynomial is that of
+# LLVM has no vector form of exp here, so float32 kernels have their own. The polynomial is from
 # S. L. Moshier's Cephes library (expf): 1 ulp.
 _EXP = """
 @njit(inline="always", error_model="numpy")
@@ -141,7 +141,7 @@ def exp(x):
 """
 
 # One step of a block. x, s, w, mem and others are rows of arrays over time. `others` are the values
-# that a step saves except the first, `stride` apart. The workspace is that of `rows`.
+# that a step saves except the first, `stride` apart. The workspace is described in `rows`.
 _FORWARD_ROW = """
 @njit(error_model="numpy", inline="never")
 def forward_row(x, s, w, mem, others, stride, width, workspace):
@@ -158,7 +158,8 @@ def forward_row(x, s, w, mem, others, stride, width, workspace):
 
 """
 
-# Steps of a block, a C function: rows of step t begin t times their step after those of step 0.
+# Steps of a block, a C function: rows of step t begin t times their step after
+# the rows of step 0.
 _FORWARD_STEPS = """
 def forward_steps(
     x, s, w, mem, others, x_step, s_step, w_step, mem_step, stride, width, steps, workspace
@@ -173,9 +174,9 @@ def forward_steps(
 
 """
 
-# One step of a block back, through what the step (`w`, `others`) and the step before it (`before`,
-# `others_before`) have saved. The first step takes initial states in place of recalled ones. It has
-# a separate row function: a choice within the loop would not be vectorized.
+# One step of a block back, through the saved values of the step (`w`, `others`) and of the step
+# before it (`before`, `others_before`). The first step takes initial states in place of recalled
+# ones. It has a separate row function: a choice within the loop would not be vectorized.
 _BACKWARD_ROW = """
 @njit(error_model="numpy", inline="never")
 def {name}(
@@ -240,6 +241,8 @@ def render_forward(step: StepText, dtype: str) -> str:
     constants = [f"constant_{c}" for c in range(step.constants)]
     states = [f"state_{k}" for k in range(step.states)]
     first_state = step.constants  # its slot
+
+    # `step` returns the spike, the states after the step, and the values to be saved.
     after = 1
     first_saved = after + step.states
     read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *states])]
@@ -248,12 +251,14 @@ def render_forward(step: StepText, dtype: str) -> str:
         f"store_others_{i}(others, n + index({i}) * stride, result[{first_saved + 1 + i}])"
         for i in range(step.saved - 1)
     ]
+
     row = _FORWARD_ROW.format(
         step=kernel_call("step", ["load_x(x, n)", *states, *constants]),
         first_saved=first_saved,
         read=join_lines(read, 8),
         write=join_lines(write, 8),
     )
+
     texts = [kernel_function(step.text), row, _FORWARD_STEPS]
     return _neuron_module(step, dtype, "forward", texts)
 
@@ -283,18 +288,23 @@ def render_backward(
         assert surrogate.pseudo_derivative is not None
         texts.append(kernel_function(surrogate.pseudo_derivative, name="surrogate"))
         sigma = [f"parameters[{i}]" for i in range(parameters)]
+
     texts.append(kernel_function(adjoint.query, names))
     if adjoint.recalled:
         texts.append(kernel_function(adjoint.recall))
+
+    # If backward needs states, later steps recall them, and the first step has another function.
     calls = [_CALL_ROW.format(name="later_row")]
     texts.append(_backward_row(adjoint, sigma, reuse, is_first=False))
     if adjoint.recalled:
         texts.append(_backward_row(adjoint, sigma, reuse, is_first=True))
         calls.append(_CALL_ROW.format(name="first_row"))
-    mem_slot = adjoint.constants  # that of ∂L/∂state 0
+
+    mem_slot = adjoint.constants  # the slot of ∂L/∂state 0
     numbers = [f"numbers = carray(parameters, ({max(parameters, 1)},))"]
     values = "".join(f"real(numbers[{i}]), " for i in range(parameters))
     numbers.append(f"parameters = ({values})")
+
     steps = _BACKWARD_STEPS.format(
         add=_write_slot(mem_slot, f"{_slot(mem_slot)} + load_grad_mem(grad_mem, n)"),
         parameters=join_lines(numbers, 4),
@@ -317,11 +327,13 @@ def _backward_row(adjoint: QueryText, sigma: list[str], reuse: bool, *, is_first
     C = adjoint.constants
     K = adjoint.states
     more = range(adjoint.saved - 1)
+
     constants = [f"constant_{c}" for c in range(C)]
     grads = [f"grad_{k}" for k in range(K)]
     saved = ["load_w(w, n)", *(f"load_others_{i}(others, n + index({i}) * stride)" for i in more)]
     recalled = [f"state_{k}" for k in adjoint.recalled]
     read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *grads])]
+
     recall = []
     if recalled and is_first:
         first_initial = 2 * C + K  # its slot
@@ -331,12 +343,14 @@ def _backward_row(adjoint: QueryText, sigma: list[str], reuse: bool, *, is_first
         before += [f"load_others_{i}(others_before, n + index({i}) * stride)" for i in more]
         recall.append(f"recalled = {kernel_call('recall', [*before, *constants])}")
         recall += [f"{name} = recalled[{i}]" for i, name in enumerate(recalled)]
+
     # `adjoint` returns ∂L/∂x, ∂L/∂states and, if they are learned, ∂L/∂constants.
     write = [_write_slot(C + k, f"result[{1 + k}]") for k in range(K)]
     if adjoint.learns_constants:
         for c in range(C):
             slot = C + K + c
             write.append(_write_slot(slot, f"{_slot(slot)} + result[{1 + K + c}]"))
+
     arguments = [*saved, *recalled, *constants, "load_grad_s(grad_s, n)", *grads, *sigma]
     target = "w" if reuse else "grad_x"
     return _BACKWARD_ROW.format(

@@ -48,10 +48,10 @@ def pointer(context, address):
 
 @intrinsic
 def add_number(context, address, number):
-    # Adds to the number at that address, for all threads at once. Returns what it was before.
+    # Adds to the number at that address, for all threads at once. Returns the number before.
     def generate(context, builder, signature, arguments):
-        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", place, arguments[1], "monotonic")
+        target = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", target, arguments[1], "monotonic")
 
     return types.int64(types.int64, types.int64), generate
 
@@ -115,10 +115,15 @@ def render_loops(dtype: str) -> str:
         dtype: `"float32"` or `"float64"`.
     """
     numbers = {
-        **{"WIDTH": WIDTH, "SLOT": SLOT, "TILE": TILE, "SHARED_BATCH": SHARED_BATCH},
-        **{"LINE": numbers_of_a_line(dtype), "AHEAD": AHEAD},
+        "WIDTH": WIDTH,
+        "SLOT": SLOT,
+        "TILE": TILE,
+        "SHARED_BATCH": SHARED_BATCH,
+        "LINE": numbers_of_a_line(dtype),
+        "AHEAD": AHEAD,
     }
     assignments = "\n".join(f"{name} = {value}" for name, value in numbers.items())
+
     loops = FORWARD_LOOPS + BACKWARD_LOOPS
     parts = [_LOOPS_HEADER.format(dtype=dtype, numbers=assignments)]
     parts += [_decorated(function, options) for function, options in FUNCTIONS]
@@ -130,8 +135,9 @@ def render_loops(dtype: str) -> str:
 def _native_entry(loop: Callable[..., Any]) -> str:
     """The function that a thread runs: it reads arguments from a block of words and takes jobs.
 
-    `KernelCall` writes the block: the control words, then what `fixed_words` and `call_words`
-    name. Each thread takes the next piece of work until none is left, and adds its spikes.
+    `KernelCall` writes the block: the control words, then the words that `fixed_words` and
+    `call_words` name. Each thread takes the next piece of work until none is left, and adds its
+    spikes.
     """
     taken = [*inspect.signature(loop).parameters][2:]  # after the first and the last job
     names = [*fixed_words(loop), *call_words(loop)]
@@ -139,10 +145,12 @@ def _native_entry(loop: Callable[..., Any]) -> str:
     words = {
         name: f"words[{first + i}]" for i, name in enumerate(names) if name not in STATE_ARRAYS
     }
+
     lines = []
     for name, word in words.items():
         lines.append(f"{name} = array_at({word})" if name in ARRAYS else f"{name} = {word}")
     lines += [f"{flag} = {words[array]} != 0" for flag, array in FLAGS.items() if flag in taken]
+
     # The addresses of states, of which a neuron has any number, follow the other words.
     end = first + len(words)
     lines.append(f"states = address + {8 * end}")
@@ -150,10 +158,12 @@ def _native_entry(loop: Callable[..., Any]) -> str:
         lines.append(f"{name} = carray(pointer(states), (1,), np.int64)")
         count = "recalled" if name == "initial" and loop in BACKWARD_LOOPS else "K"
         lines.append(f"states += 8 * {count}")
+
     arguments = ", ".join(taken)
     call = f"{loop.__name__}(jobs * piece // pieces, jobs * (piece + 1) // pieces, {arguments})"
     work = f"count += {call}" if loop in FORWARD_LOOPS else call
     jobs, pieces, spikes = map(CONTROL_WORDS.index, ("jobs", "pieces", "spikes"))
+
     return f"""\
 def {loop.__name__}_native(address):
     words = carray(pointer(address), ({end},), np.int64)

@@ -89,30 +89,30 @@ def block_bounds(block, block_width, N):
     return lo, min(N, lo + block_width)
 
 
-# Between an array and a slot. Arrays are flat; `place` is where the row begins.
+# Between an array and a slot. Arrays are flat; `offset` is where the row begins.
 
 
-def load_row(workspace, slot, array, place, width):
+def load_row(workspace, slot, array, offset, width):
     start = index(slot * SLOT)
     for n in range(width):
-        workspace[n + start] = array[place + n]
+        workspace[n + start] = array[offset + n]
 
 
-def store_row(array, place, width, workspace, slot):
+def store_row(array, offset, width, workspace, slot):
     start = index(slot * SLOT)
     for n in range(width):
-        array[place + n] = workspace[n + start]
+        array[offset + n] = workspace[n + start]
 
 
-def add_step(workspace, slot, array, place, width):
+def add_step(workspace, slot, array, offset, width):
     start = index(slot * SLOT)
     for n in range(width):
-        workspace[n + start] += array[place + n]
+        workspace[n + start] += array[offset + n]
 
 
-def copy_step(target, to, array, place, width):
+def copy_step(target, to, array, offset, width):
     for n in range(width):
-        target[to + n] = array[place + n]
+        target[to + n] = array[offset + n]
 
 
 def clear_row(workspace, slot, width):
@@ -121,9 +121,9 @@ def clear_row(workspace, slot, width):
         workspace[n + start] = real(0)
 
 
-# Between the arrays of a block and its slots. `place` is where the block begins in an array [B, N].
-# `states` are addresses of such arrays. Of constants [C, N] and of their gradients [C, B, N], N and
-# `stride` = B N lie between rows.
+# Between the arrays of a block and its slots. `offset` is where the block begins in an array
+# [B, N]. `states` are addresses of such arrays. Of constants [C, N] and of their gradients
+# [C, B, N], N and `stride` = B N lie between rows.
 
 
 def load_constants(workspace, slot, constants, C, N, lo, width):
@@ -131,37 +131,37 @@ def load_constants(workspace, slot, constants, C, N, lo, width):
         load_row(workspace, slot + c, constants, index(c * N + lo), width)
 
 
-def load_states(workspace, slot, states, count, place, width):
+def load_states(workspace, slot, states, count, offset, width):
     """Load `count` states, with 0 in place of those that are not given."""
     for k in range(count):
         if states[k] != 0:
-            load_row(workspace, slot + k, array_at(states[k]), place, width)
+            load_row(workspace, slot + k, array_at(states[k]), offset, width)
         else:
             clear_row(workspace, slot + k, width)
 
 
-def store_states(states, count, place, width, workspace, slot):
+def store_states(states, count, offset, width, workspace, slot):
     for k in range(count):
-        store_row(array_at(states[k]), place, width, workspace, slot + k)
+        store_row(array_at(states[k]), offset, width, workspace, slot + k)
 
 
-# What backward starts from and leaves. `base` is the first slot of the block, and `learned` the
-# number of constants that have gradients.
+# The gradients that backward starts from and leaves. `base` is the first slot of the block, and
+# `learned` the number of constants that have gradients.
 
 
-def load_gradients(workspace, base, C, K, recalled, grad_last, initial, learned, place, width):
-    load_states(workspace, base + C, grad_last, K, place, width)
+def load_gradients(workspace, base, C, K, recalled, grad_last, initial, learned, offset, width):
+    load_states(workspace, base + C, grad_last, K, offset, width)
     for c in range(learned):
         clear_row(workspace, base + C + K + c, width)
-    load_states(workspace, base + 2 * C + K, initial, recalled, place, width)
+    load_states(workspace, base + 2 * C + K, initial, recalled, offset, width)
 
 
 def store_gradients(
-    grad_states, grad_constants, learned, place, stride, width, workspace, base, C, K
+    grad_states, grad_constants, learned, offset, stride, width, workspace, base, C, K
 ):
-    store_states(grad_states, K, place, width, workspace, base + C)
+    store_states(grad_states, K, offset, width, workspace, base + C)
     for c in range(learned):
-        at = place + index(c) * stride
+        at = offset + index(c) * stride
         store_row(grad_constants, at, width, workspace, base + C + K + c)
 
 
@@ -227,20 +227,22 @@ def add_four_weight_rows(total, weights, a, b, c, d):
         total[n] = four + weights[dt + n]
 
 
-def add_rows_of_spikes(total, weights, spikes, place, active):
+def add_rows_of_spikes(total, weights, spikes, offset, active):
     """Add to `total` [N] the rows of `weights` whose neuron has spiked.
 
-    `spikes` is flat, its N values start at `place`; `active` [N + 1] is scratch.
+    `spikes` is flat, its N values start at `offset`; `active` [N + 1] is scratch.
     """
     N = total.shape[0]
+
     # A number is written for every neuron and overwritten unless it has spiked: no branch.
-    found = 0
+    count = 0
     for i in range(N):
-        active[found] = i
-        found += spikes[place + index(i)] != real(0)
-    for k in range(0, found - 3, 4):
+        active[count] = i
+        count += spikes[offset + index(i)] != real(0)
+
+    for k in range(0, count - 3, 4):
         add_four_weight_rows(total, weights, active[k], active[k + 1], active[k + 2], active[k + 3])
-    for k in range(found - found % 4, found):
+    for k in range(count - count % 4, count):
         add_weight_row(total, weights, active[k])
 
 
@@ -250,15 +252,16 @@ def add_rows_of_spikes(total, weights, spikes, place, active):
 # scale [4, N] is ∂L/∂x[t], flat.
 
 
-def add_product(sums, place, scale, a, weights, at, width):
+def add_product(sums, offset, scale, a, weights, at, width):
     """Add scale[g, a] · (row of weights at `at`) to sums[g], for each batch element g."""
     N = scale.size // SHARED_BATCH
     k0 = scale[a]
     k1 = scale[a + N]
     k2 = scale[a + 2 * N]
     k3 = scale[a + 3 * N]
+
     for n in range(width):
-        m = place + n
+        m = offset + n
         value = weights[at + n]
         sums[m] += k0 * value
         sums[m + index(SLOT)] += k1 * value
@@ -266,20 +269,25 @@ def add_product(sums, place, scale, a, weights, at, width):
         sums[m + index(3 * SLOT)] += k3 * value
 
 
-def add_four_products(sums, place, scale, a, weights, at, stride, width):
+def add_four_products(sums, offset, scale, a, weights, at, stride, width):
     """As `add_product`, for the rows a…a+3 together: a quarter of the loads and stores of sums."""
     b = a + scale.size // SHARED_BATCH
     c = b + scale.size // SHARED_BATCH
     d = c + scale.size // SHARED_BATCH
+
+    # k[g][i] is the scale of row a + i for batch element g.
     k00, k01, k02, k03 = scale[a], scale[a + 1], scale[a + 2], scale[a + 3]
     k10, k11, k12, k13 = scale[b], scale[b + 1], scale[b + 2], scale[b + 3]
     k20, k21, k22, k23 = scale[c], scale[c + 1], scale[c + 2], scale[c + 3]
     k30, k31, k32, k33 = scale[d], scale[d + 1], scale[d + 2], scale[d + 3]
+
+    # Where the four rows begin.
     at1 = at + stride
     at2 = at1 + stride
     at3 = at2 + stride
+
     for n in range(width):
-        m = place + n
+        m = offset + n
         v0, v1, v2, v3 = weights[at + n], weights[at1 + n], weights[at2 + n], weights[at3 + n]
         sums[m] += k00 * v0 + k01 * v1 + k02 * v2 + k03 * v3
         sums[m + index(SLOT)] += k10 * v0 + k11 * v1 + k12 * v2 + k13 * v3
@@ -292,14 +300,16 @@ def multiply_by_weights(sums, scale, weights, N):
     for block in range((N + WIDTH - 1) // WIDTH):
         lo, hi = block_bounds(block, WIDTH, N)
         width = index(hi - lo)
-        place = index(block * SHARED_BATCH * SLOT)
+        offset = index(block * SHARED_BATCH * SLOT)
         for g in range(SHARED_BATCH):
             clear_row(sums, block * SHARED_BATCH + g, width)
+
+        # Four rows at a time, and then the rest.
         for a in range(0, N - 3, 4):
             at = index(a * N + lo)
-            add_four_products(sums, place, scale, a, weights, at, index(N), width)
+            add_four_products(sums, offset, scale, a, weights, at, index(N), width)
         for a in range(N - N % 4, N):
-            add_product(sums, place, scale, a, weights, index(a * N + lo), width)
+            add_product(sums, offset, scale, a, weights, index(a * N + lo), width)
 
 
 def load_shared_blocks(
@@ -308,14 +318,16 @@ def load_shared_blocks(
     """All blocks of the batch elements start…stop."""
     blocks = (N + WIDTH - 1) // WIDTH
     base = 0
+
     for b in range(start, stop):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
-            place = index(b * N + lo)
+            offset = index(b * N + lo)
+
             load_constants(workspace, base, constants, C, N, lo, width)
             load_gradients(
-                workspace, base, C, K, recalled, grad_last, initial, learned, place, width
+                workspace, base, C, K, recalled, grad_last, initial, learned, offset, width
             )
             base += backward_slots(C, K, recalled)
 
@@ -326,15 +338,18 @@ def store_shared_blocks(
 ):  # fmt: skip
     blocks = (N + WIDTH - 1) // WIDTH
     base = 0
+
     for b in range(start, stop):
         for block in range(blocks):
             lo, hi = block_bounds(block, WIDTH, N)
             width = index(hi - lo)
-            place = index(b * N + lo)
+            offset = index(b * N + lo)
             stride = index(B * N)
+
             store_gradients(
-                grad_states, grad_constants, learned, place, stride, width, workspace, base, C, K
+                grad_states, grad_constants, learned, offset, stride, width, workspace, base, C, K
             )
+
             slot = block * SHARED_BATCH + b - start
-            store_row(grad_spikes_before, place, width, sums, slot)
+            store_row(grad_spikes_before, offset, width, sums, slot)
             base += backward_slots(C, K, recalled)

@@ -1,8 +1,9 @@
 """The serial solver on the CPU: one compiled pass forward and one backward.
 
-`SerialPasses` is all that a call runs. A layer that is called step by step cannot afford to decide
-again what to run, as one step of the kernel takes a microsecond; so layers keep the passes of their
-last calls (`nwavesdk.layers.plan`). `forward_cpu` and `backward_cpu` make them for one problem.
+`SerialPasses` is all that a call runs. A layer that is called step by step cannot afford to choose
+kernels in each call, as one step of the kernel takes a microsecond; so layers keep the passes of
+their last calls (`nwavesdk.layers.plan`). `forward_cpu` and `backward_cpu` make them for one
+problem.
 
 Design requirements: passes are never changed, so calls may share them, on any thread. They hold
 values, and no graph.
@@ -36,12 +37,12 @@ class SerialPasses:
     """The passes of one size, with constants of fixed value.
 
     Args:
-        spec: What the kernels are compiled for.
-        saves: What the forward pass saves for, see `Problem`.
+        spec: Neuron, surrogate and options, for which the kernels are compiled.
+        saves: Purpose of the saved values, see `Problem`.
         sizes: B, T, N.
         constants: Constants of the neuron, each [N]; their values are copied.
         chain: See `nwavesdk.solvers.passes`, also for the attributes.
-        dtype: That of charge, states and constants.
+        dtype: Data type of charge, states and constants.
         is_recurrent: Whether the problem is recurrent.
 
     Example:
@@ -76,18 +77,22 @@ class SerialPasses:
         self.chain = chain
         self.is_readout = spec.neuron.is_readout
         self._is_step = sizes[1] == 1
+
         self._program = program_of_spec(spec, saves)
         self._adjoint = self._program.adjoint(chain is not None)
         self.n_states = len(spec.neuron.states)
         self.n_saved = len(self._program.saved)
         query = self._program.spike_argument if self._adjoint.uses_surrogate else self._adjoint
         self.reads_states = bool(self._adjoint.recalled or query.recalled)
+
         # The recurrence of a single step is two products, without its spikes.
         self.reads_spikes = is_recurrent and not self._is_step
+
         values = [constant.detach() for constant in constants]
         self.constants = (
             torch.stack(values) if values else torch.empty(0, sizes[2], dtype=dtype, device="cpu")
         )
+
         self._compiled: dict[tuple[bool, int], BackwardPass] = {}
         # A copy of the weights of the last step, and `bounded_feedback` of them.
         self._last_feedback: tuple[Tensor, Tensor] | None = None
@@ -163,9 +168,11 @@ class SerialPasses:
             gradient.recurrent = spikes_before.t() @ grad
             gradient.spikes = grad @ feedback.t()
             return gradient
+
         grad_before = torch.empty_like(spikes_before, memory_format=torch.contiguous_format)
         arrays = feedback.t().contiguous(), grad_before
         gradient = adjoint.run(saved, states, self.constants, grads, sigma, arrays)
+
         (before,) = delay_one_step([spikes_before], [spikes.reshape(self.sizes)])
         gradient.recurrent = weight_gradient(before.reshape(-1, N), gradient.x.reshape(-1, N))
         gradient.spikes = grad_before

@@ -163,9 +163,11 @@ def _openmp_team() -> ctypes.CDLL | None:
         maps = Path("/proc/self/maps").read_text().splitlines()
         loaded = {line.split()[-1] for line in maps if "libgomp" in line}
         shipped = {path for path in loaded if Path(torch.__file__).parent in Path(path).parents}
+
         candidates = shipped or loaded
         if len(candidates) != 1:  # none, or several: it is unknown which of them torch uses
             return None
+
         team = ctypes.CDLL(candidates.pop())
         team.GOMP_parallel.argtypes = [_NATIVE_CALL, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         team.GOMP_parallel.restype = None

@@ -45,22 +45,25 @@ def _has_triton() -> bool:
 def forward_gpu(
     problem: Problem, needs_membrane: bool = True, needs_saved: bool = True
 ) -> PassResult:
-    """Run the problem without a graph; the arguments are those of `forward_serial`."""
+    """Run the problem without a graph; for the arguments see `forward_serial`."""
     x = _with_adjacent_neurons(problem.x.detach())
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     step = problem.program.step
     B, T, N = x.shape
     lanes = B * N
+
     spikes = x.new_empty(B, T, N)
     mem = x.new_empty(B, T, N) if needs_membrane else None
     saved = (
         tuple(x.new_empty(B, T, N, dtype=real) for _ in range(step.saved)) if needs_saved else ()
     )
     last = tuple(x.new_empty(B, N, dtype=real) for _ in range(step.states))
+
     # One number per program; a read-out has no spikes to count.
     programs = -(-lanes // _block(lanes))
     spike_counts = None if step.is_readout else x.new_empty(programs, dtype=torch.int32)
-    # The order is that of the kernel `forward` in `render`.
+
+    # In the order of the kernel `forward` in `render`.
     arguments = [
         *_with_strides(x),
         *_constant_arguments(problem, real),
@@ -68,6 +71,7 @@ def forward_gpu(
         *(spikes, mem, *(saved or (None,) * step.saved), *last),
         *(spike_counts, lanes, T, N),
     ]
+
     kernel = gpu_kernels(step, real).forward
     _launch(kernel, lanes, step.saved * real.itemsize, arguments)
     return PassResult(spikes, mem, last, saved, spike_counts)
@@ -83,12 +87,14 @@ def backward_gpu(
     real = saved[0].dtype
     B, T, N = saved[0].shape
     lanes = B * N
+
     surrogate = None if spec.surrogate.pseudo_derivative is None else type(spec.surrogate)
     sigma: list[Any] = []  # the parameters of a formula, or the values of σ'
     if query.uses_surrogate and surrogate is None:
         sigma = [spec.surrogate.derivative(spike_argument(problem, result.saved)).contiguous()]
     elif query.uses_surrogate:
         sigma = list(spec.surrogate.constants)
+
     grad_s, grad_mem = (
         None if g is None else _with_adjacent_neurons(g) for g in (grads.spikes, grads.mem)
     )
@@ -96,10 +102,12 @@ def backward_gpu(
     dtype = next((g.dtype for g in (grad_s, grad_mem) if g is not None), real)
     grad_x = saved[0].new_empty(B, T, N, dtype=dtype)
     grad_states = [saved[0].new_empty(B, N) for _ in range(query.states)]
+
     # Per lane; torch sums over the batch below. No atomics, so the sums are deterministic.
     learned = query.constants if query.learns_constants else 0
     grad_constants = saved[0].new_empty(learned, B, N)
-    # The order is that of the kernel `backward` in `render`.
+
+    # In the order of the kernel `backward` in `render`.
     arguments = [
         *saved,
         *_constant_arguments(problem, real),
@@ -108,6 +116,7 @@ def backward_gpu(
         *(grad_x, *grad_states, *grad_constants),
         *(lanes, T, N),
     ]
+
     kernels = gpu_kernels(query, real, surrogate, len(sigma))
     _launch(kernels.backward, lanes, query.saved * real.itemsize, arguments)
     return ProblemGradient(grad_x, grad_states, grad_constants if learned else None)
@@ -145,7 +154,7 @@ def _launch(kernel: Any, lanes: int, step_bytes: int, arguments: list[Any]) -> N
     Args:
         kernel: The kernel.
         lanes: Number of lanes.
-        step_bytes: Size of what a step saves per lane.
+        step_bytes: Size of the saved values of a step per lane.
         arguments: The arguments of the kernel except BLOCK.
     """
     if not lanes:

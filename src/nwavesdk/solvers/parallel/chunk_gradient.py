@@ -2,8 +2,8 @@
 
 Backward is linear in the gradient that arrives at the end of a chunk. One run of the serial adjoint
 with nothing arriving gives the offset of each chunk, one with only a 1 arriving gives its slope; a
-scan over chunks then gives what arrives at each chunk, and a third run the gradient. It differs
-from the serial gradient by the order of sums only.
+scan over chunks then gives the gradient that arrives at each chunk, and a third run the gradient of
+the problem. It differs from the serial gradient by the order of sums only.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,7 @@ def backward_chunks(
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
         return run(problem, result, grads, learns_constants, may_overwrite)
+
     w, grads = _fill_last_chunk(w, grads, C * steps)
     chunks = w.reshape(B * C, steps, N)
     entries = _chunk_entries(problem, w, steps).reshape(B * C, N)
@@ -66,18 +67,21 @@ def backward_chunks(
     # serial adjoint does not.
     if not bool(torch.isfinite(arrives).all()):
         return run(problem, result, grads, learns_constants, may_overwrite)
+
     arrives_by_chunk = arrives.flip(0).transpose(0, 1).reshape(B * C, N)
     gradient = ResultGradient(grad_s, grad_mem, [arrives_by_chunk])
     cut = run(cut_problem, cut_trace, gradient, learns_constants, may_overwrite)
+
     grad_states = [grad_state.view(B, C, N)[:, 0] for grad_state in cut.states]
     return ProblemGradient(cut.x.view(B, C * steps, N)[:, :T], grad_states, cut.constants)
 
 
 def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Tensor:
-    """What arrives at the end of each chunk, the last chunk first, given `last` at its end."""
+    """The gradient at the end of each chunk, the last chunk first, which ends with `last`."""
     arrives = torch.zeros_like(offset)
     if last is not None:
         arrives[0] = last
+
     first = slope[:1] * arrives[:1] + offset[:1]
     arrives[1:] = affine_scan(slope, torch.cat([first, offset[1:]]))[:-1]
     return arrives

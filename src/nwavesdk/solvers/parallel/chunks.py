@@ -34,7 +34,7 @@ from nwavesdk.solvers.problem import PassResult, Problem, Spec
 from nwavesdk.solvers.serial import forward_serial
 
 __all__ = [
-    "LEAST_CHUNKS",
+    "MIN_CHUNKS",
     "Effort",
     "affine_scan",
     "chunk_length",
@@ -45,22 +45,22 @@ __all__ = [
 
 Run = Callable[[Problem, bool, bool], PassResult]
 
-LEAST_CHUNKS = 8  # fewer are not worth it
+MIN_CHUNKS = 8  # fewer are not worth it
 _SHORTEST = 64  # steps per chunk
 _LONGEST = 1024
 _FORGETTING_TIMES = 4.0  # length of a chunk in units of 1 / (1 - decay)
 _PASSES_BEFORE_FORECAST = 3  # the first passes do not show how many more are needed
-_LEAST_FORGOTTEN = 2.0**-10  # lower bound of 1 - decay, so that a width stays finite
+_MIN_FORGOTTEN = 2.0**-10  # lower bound of 1 - decay, so that a width stays finite
 
 
 @dataclass
 class Effort:
-    """What a forward pass has cost.
+    """The cost of a forward pass.
 
     Attributes:
         chunks: Number of chunks.
         steps: Steps per chunk.
-        passes: Passes over chunks, including those of the brackets.
+        passes: Passes over chunks, including the passes of the brackets.
         depth: Steps that had to wait for one another; T in the serial pass.
         work: Neuron-steps that were computed; B T N in the serial pass.
         bracketed: Neurons proven by brackets; the others agreed or were finished serially.
@@ -85,11 +85,11 @@ def wanted_length(decay: float) -> int:
 def chunk_length(T: int, decay: float) -> int:
     """Steps per chunk: a divisor of T if possible; T itself if there would be too few chunks."""
     wanted = wanted_length(decay)
-    if LEAST_CHUNKS * wanted > T:
+    if MIN_CHUNKS * wanted > T:
         return T
     # Chunks of half to twice the wanted length.
     counts = range(-(-T // (2 * wanted)), 2 * T // wanted + 1)
-    even = [count for count in counts if T % count == 0 and count >= LEAST_CHUNKS]
+    even = [count for count in counts if T % count == 0 and count >= MIN_CHUNKS]
     return T // min(even, key=lambda count: abs(count * wanted - T)) if even else wanted
 
 
@@ -126,7 +126,7 @@ def forward_chunks(
     """Run the problem without a graph; for feed-forward neurons with one state.
 
     Args:
-        problem: What to run.
+        problem: The problem.
         needs_membrane: Whether the membrane after each step is returned.
         needs_saved: Whether `w` of each step is returned.
         steps: Steps per chunk. [`chunk_length_for(problem)`]
@@ -143,20 +143,24 @@ def forward_chunks(
         if efforts is not None:
             efforts.append(Effort(1, T, 1, T, B * T * N))
         return run(problem, needs_membrane, needs_saved)
+
     guess = problem.states[0].new_zeros(B, C, N)
     guess[:, 0] = problem.states[0].detach()
     if entries is not None:
         guess[:, 1:] = entries
-    # The last chunk is filled up with zero charge; what happens after T is not looked at.
+
+    # The last chunk is filled up with zero charge; steps after T are not read.
     x = problem.x.detach().transpose(0, 1).reshape(T, B * N)
     if C * steps > T:
         x = torch.cat([x, x.new_zeros(C * steps - T, B * N)])
+
     constants = tuple(c.detach().repeat(B) for c in problem.constants)
     columns = _Columns(x, guess.transpose(0, 1).reshape(C, B * N), constants)
     effort = Effort(C, steps)
     result = _Solver(problem.spec, steps, run, passes or max(3, C // 2), effort).solve(columns)
     if efforts is not None:
         efforts.append(effort)
+
     spikes, mem, w = (
         t[:T].view(T, B, N).transpose(0, 1).contiguous()
         for t in (result.spikes, result.mem, result.w)
@@ -189,19 +193,19 @@ class _Result(NamedTuple):
 
 @dataclass
 class _Solver:
-    """Solves columns in chunks of `steps`, in at most `most_passes` passes."""
+    """Solves columns in chunks of `steps`, in at most `max_passes` passes."""
 
     spec: Spec
     steps: int
     run: Run
-    most_passes: int
+    max_passes: int
     effort: Effort
 
     def solve(self, columns: _Columns, quiet: Tensor | None = None, passes: int = 0) -> _Result:
         """The serial pass of the columns.
 
         Args:
-            columns: What to run.
+            columns: The columns.
             quiet: For each column, the number of passes that moved its entries by roundings only.
             passes: Passes that were needed before, for more columns.
         """
@@ -216,23 +220,28 @@ class _Solver:
             proven = (ends == entries).all(0)
             if bool(proven.all()):
                 return result
+
             newton = self._newton_entries(columns, result)
             rounding = _rounding(ends, entries)
-            forgotten = (1 - columns.constants[0]).clamp(min=_LEAST_FORGOTTEN)
+            forgotten = (1 - columns.constants[0]).clamp(min=_MIN_FORGOTTEN)
             is_moving = (newton - entries).abs() > 32 * rounding / forgotten
             settled = ~is_moving.any(0)
             quiet = torch.where(settled, quiet + 1, 0)
             moving_entries.append(int(is_moving.sum(0).max()))
-            if passes + _passes_left(moving_entries) >= self.most_passes:
+
+            if passes + _passes_left(moving_entries) >= self.max_passes:
                 return self._finish_serially(columns, result, ~proven)
+
             candidates = ~proven & (quiet > 1)
             if bool((proven | candidates).all()):
                 proven = proven | self._bracket(columns, result, candidates, rounding)
                 return self._finish_serially(columns, result, ~proven)
+
             # Once chunks forget their entries, the ends are right to the bit, and Newton's
             # correction would only add roundings.
             better = torch.where(proven, entries, torch.where(settled, ends, newton))
             columns = columns._replace(entries=torch.cat([columns.entries[:1], better]))
+
             if 2 * int(proven.sum()) >= len(proven):
                 rest = self.solve(columns.pick(~proven), quiet[~proven], passes)
                 return _replace_columns(result, ~proven, rest)
@@ -260,10 +269,12 @@ class _Solver:
         # A chunk is a batch element: [T, n] is [C, steps, n] in memory.
         x = columns.x.reshape(C, T // C, n)
         problem = Problem(self.spec, x, (columns.entries,), columns.constants)
+
         solution = self.run(problem, needs_trajectories, needs_trajectories)
         self.effort.passes += 1
         self.effort.depth += self.steps
         self.effort.work += T * n
+
         spikes = solution.spikes.view(T, n)
         if solution.mem is None:
             return _Result(spikes, spikes, spikes, solution.last[0])
@@ -274,20 +285,24 @@ class _Solver:
     def _bracket(
         self, columns: _Columns, result: _Result, candidates: Tensor, rounding: Tensor
     ) -> Tensor:
-        """The candidates [n] whose spikes are proven to be those of the serial pass [n]."""
+        """The candidates [n] whose spikes are proven to equal the serial spikes [n]."""
         inner = columns.pick(candidates)
         spikes = result.spikes[:, candidates]
         ends = result.ends[:, candidates]
+
+        # Wide enough for the missed ends and the roundings that chunks have not forgotten.
         missed = (ends[:-1] - inner.entries[1:]).abs().amax(0)
-        forgotten = (1 - inner.constants[0] ** self.steps).clamp(min=_LEAST_FORGOTTEN)
+        forgotten = (1 - inner.constants[0] ** self.steps).clamp(min=_MIN_FORGOTTEN)
         radius = ((2 * missed + 4 * rounding[candidates]) / forgotten).expand(len(ends), -1).clone()
         radius[0] = 0  # the first entry is known
         lower = inner.entries - radius
         upper = inner.entries + radius
+
         low, high = (
             self._run_chunks(inner._replace(entries=edge), needs_trajectories=False)
             for edge in (lower, upper)
         )
+
         alike = ((low.spikes == high.spikes) & (low.spikes == spikes)).all(0)
         inside = (lower[1:] <= low.ends[:-1]) & (high.ends[:-1] <= upper[1:])
         proven = torch.zeros_like(candidates)
@@ -301,17 +316,21 @@ class _Solver:
             return result
         inner = columns.pick(unproven)
         ends = result.ends[:, unproven]
+
         # The last chunk that started right in all columns: the first whose end is not the entry of
         # the next one. Its end is known.
         differs = ends[:-1] != inner.entries[1:]
         known = int(differs.to(torch.int8).argmax(0).min())
         start = (known + 1) * self.steps
+
         rest = Problem(self.spec, inner.x[None, start:], (ends[known][None],), inner.constants)
         solution = self.run(rest, True, True)
         assert solution.mem is not None
+
         self.effort.serial += len(ends[0])
         self.effort.depth += len(inner.x) - start
         self.effort.work += solution.spikes.numel()
+
         spikes, mem, w = (
             torch.cat([whole[:start, unproven], new[0]])
             for whole, new in zip(

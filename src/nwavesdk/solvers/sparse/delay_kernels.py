@@ -49,11 +49,11 @@ FUSED = {"contract"}
 # numba turns off its vectorizer of straight code.
 
 
-def pair_at(context, builder, array_type, array, place):
-    """The address of the values `place` and `place + 1` of an array, and its alignment."""
+def pair_at(context, builder, array_type, array, index):
+    """The address of the values `index` and `index + 1` of an array, and its alignment."""
     value_type = context.get_value_type(array_type.dtype)
     start = context.make_array(array_type)(context, builder, array).data
-    address = builder.gep(start, [place])
+    address = builder.gep(start, [index])
     pointer = ir.VectorType(value_type, 2).as_pointer()
     return builder.bitcast(address, pointer), context.get_abi_sizeof(value_type)
 
@@ -76,13 +76,13 @@ def scaled_sum(builder, total, scale, pair):
 
 
 @intrinsic
-def add_pair(typing_context, array, place, scale, first, second):
-    """array[place] += scale · first; array[place + 1] += scale · second."""
+def add_pair(typing_context, array, index, scale, first, second):
+    """array[index] += scale · first; array[index + 1] += scale · second."""
     value = array.dtype
 
     def generate(context, builder, signature, arguments):
-        array_value, place_value, factor, *shares = arguments
-        address, alignment = pair_at(context, builder, array, array_value, place_value)
+        array_value, index_value, factor, *shares = arguments
+        address, alignment = pair_at(context, builder, array, array_value, index_value)
         total = builder.load(address, align=alignment)
         total = scaled_sum(builder, total, factor, make_pair(builder, *shares))
         builder.store(total, address, align=alignment)
@@ -92,12 +92,12 @@ def add_pair(typing_context, array, place, scale, first, second):
 
 
 @intrinsic
-def sum_pair(typing_context, total, scale, array, place):
-    """The sum total + scale · (array[place], array[place + 1]), for a total that is a tuple."""
+def sum_pair(typing_context, total, scale, array, index):
+    """The sum total + scale · (array[index], array[index + 1]), for a total that is a tuple."""
 
     def generate(context, builder, signature, arguments):
-        total_value, factor, array_value, place_value = arguments
-        address, alignment = pair_at(context, builder, array, array_value, place_value)
+        total_value, factor, array_value, index_value = arguments
+        address, alignment = pair_at(context, builder, array, array_value, index_value)
         old = make_pair(builder, *(builder.extract_value(total_value, k) for k in range(2)))
         new = scaled_sum(builder, old, factor, builder.load(address, align=alignment))
         return context.make_tuple(builder, signature.return_type, split_pair(builder, new))
@@ -115,20 +115,25 @@ def split_delays(first, last, weight, delay, max_delay, is_mirrored, whole, shar
     Mirrored ones are for a kernel that reads where others write: it looks back from the end of the
     largest delay, and meets the later share first.
     """
-    one = shares.dtype.type(1)
+    unit = shares.dtype.type(1)
+
     for quad in range(first, last):
         for r in range(weight.shape[0]):
             for m in range(4):
                 column = 4 * quad + m
+                # Beyond the last column: a row of the quad without shares.
                 if column >= weight.shape[1]:
                     whole[quad, r, m] = 0
                     shares[quad, r, 2 * m] = 0
                     shares[quad, r, 2 * m + 1] = 0
                     continue
+
+                # The largest delay is one step less, with the whole share late.
                 steps = min(int(delay[r, column]), max_delay - 1)
                 part = delay[r, column] - shares.dtype.type(steps)
-                early = weight[r, column] * (one - part)
+                early = weight[r, column] * (unit - part)
                 late = weight[r, column] * part
+
                 whole[quad, r, m] = max_delay - 1 - steps if is_mirrored else steps
                 shares[quad, r, 2 * m] = late if is_mirrored else early
                 shares[quad, r, 2 * m + 1] = early if is_mirrored else late
@@ -141,19 +146,22 @@ def split_delays(first, last, weight, delay, max_delay, is_mirrored, whole, shar
 def write_rows(first, last, x, before, rows):
     """Copy x [B, T, N] to the blocks first…last of rows [blocks, N up to a quad, steps, lanes].
 
-    `before` steps are zero, then come those of x, then zeros again. Tiles of 64 columns stay in the
-    first-level cache.
+    `before` steps are zero, then come the steps of x, then zeros again. Tiles of 64 columns stay in
+    the first-level cache.
     """
     batch, steps, columns = x.shape
     lanes = rows.shape[3]
+
     for block in range(first, last):
         for n0 in range(0, rows.shape[1], 64):
             n1 = min(columns, n0 + 64)
+            # Zeros where x has no step or no column.
             for n in range(n0, min(rows.shape[1], n0 + 64)):
                 for t in range(rows.shape[2]):
                     if n >= n1 or t < before or t >= before + steps:
                         for lane in range(lanes):
                             rows[block, n, t, lane] = 0
+
             for t in range(steps):
                 for lane in range(lanes):
                     b = block * lanes + lane
@@ -167,6 +175,7 @@ def add_quad(sums, r, width, rows, row, late, whole, shares, quad, column, lanes
 
     `late` is the first value that is read of a row without a delay.
     """
+    # The two shares of each row.
     c0 = shares[quad, column, 0]
     d0 = shares[quad, column, 1]
     c1 = shares[quad, column, 2]
@@ -175,13 +184,17 @@ def add_quad(sums, r, width, rows, row, late, whole, shares, quad, column, lanes
     d2 = shares[quad, column, 5]
     c3 = shares[quad, column, 6]
     d3 = shares[quad, column, 7]
+
+    # Where each row begins at its delay.
     p0 = late + np.uint64(whole[quad, column, 0]) * lanes
     p1 = late + np.uint64(whole[quad, column, 1]) * lanes
     p2 = late + np.uint64(whole[quad, column, 2]) * lanes
     p3 = late + np.uint64(whole[quad, column, 3]) * lanes
+
     row1 = row + np.uint64(1)
     row2 = row + np.uint64(2)
     row3 = row + np.uint64(3)
+
     for j in range(width):
         total = sums[r, j]
         total += c0 * rows[row, p0 + j]
@@ -206,13 +219,16 @@ def add_rows(first, last, rows, lanes, chunk, tile, whole, shares, out):
     tiles = -(-columns // tile)
     chunks = -(-steps // chunk)
     sums = np.empty((tile, chunk * lanes), out.dtype)
+
     for job in range(first, last):
+        # Jobs count tiles of columns first, then chunks of steps, then blocks.
         block = job // (tiles * chunks)
         t0 = job // tiles % chunks * chunk
         n0 = job % tiles * tile
         width = np.uint64(min(chunk, steps - t0) * lanes)
         n1 = min(columns, n0 + tile)
         block_rows = rows[block]
+
         sums[:] = 0
         for quad in range(np.uint64(whole.shape[0])):
             for n in range(np.uint64(n0), np.uint64(n1)):
@@ -220,6 +236,8 @@ def add_rows(first, last, rows, lanes, chunk, tile, whole, shares, out):
                     sums, n - np.uint64(n0), width, block_rows, quad * np.uint64(4),
                     np.uint64(t0 * lanes), whole, shares, quad, n, np.uint64(lanes),
                 )  # fmt: skip
+
+        # From [columns, steps · lanes] to [B, T, columns].
         b0 = block * lanes
         for t in range(min(chunk, steps - t0)):
             for lane in range(min(lanes, batch - b0)):
@@ -233,6 +251,7 @@ def add_rows(first, last, rows, lanes, chunk, tile, whole, shares, out):
 @njit(inline="never", error_model="numpy")
 def add_listed_places(sums, length, places, values, p, end, whole, shares, quad, i):
     """Add the shares of a quad to the four rows in `sums` at each listed place, delayed."""
+    # The early and the late share of each row.
     e0 = shares[quad, i, 0]
     l0 = shares[quad, i, 1]
     e1 = shares[quad, i, 2]
@@ -241,17 +260,21 @@ def add_listed_places(sums, length, places, values, p, end, whole, shares, quad,
     l2 = shares[quad, i, 5]
     e3 = shares[quad, i, 6]
     l3 = shares[quad, i, 7]
+
+    # Where its sums begin, delayed.
     p0 = np.uint64(whole[quad, i, 0])
     p1 = np.uint64(whole[quad, i, 1]) + length
     p2 = np.uint64(whole[quad, i, 2]) + length * np.uint64(2)
     p3 = np.uint64(whole[quad, i, 3]) + length * np.uint64(3)
+
     for k in range(p, end):
-        place = np.uint64(places[k])
+        index = np.uint64(places[k])
         x = sums.dtype.type(1) if values is None else values[k]
-        add_pair(sums, place + p0, x, e0, l0)
-        add_pair(sums, place + p1, x, e1, l1)
-        add_pair(sums, place + p2, x, e2, l2)
-        add_pair(sums, place + p3, x, e3, l3)
+
+        add_pair(sums, index + p0, x, e0, l0)
+        add_pair(sums, index + p1, x, e1, l1)
+        add_pair(sums, index + p2, x, e2, l2)
+        add_pair(sums, index + p3, x, e3, l3)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -264,9 +287,11 @@ def add_places(first, last, ends, places, values, lanes, length, past, whole, sh
     batch, steps, outputs = out.shape
     size = np.uint64(lanes * length)
     sums = np.empty(4 * lanes * length, out.dtype)
+
     for job in range(first, last):
         block = job // quads
         quad = np.uint64(job % quads)
+
         sums[:] = 0
         p = np.uint64(ends[block - 1, -1] if block else 0)
         for i in range(np.uint64(inputs)):
@@ -274,6 +299,8 @@ def add_places(first, last, ends, places, values, lanes, length, past, whole, sh
             if p < end:
                 add_listed_places(sums, size, places, values, p, end, whole, shares, quad, i)
             p = end
+
+        # `sums` is [4, lanes, length]. Its first `past` steps are before the output.
         b0 = block * lanes
         n0 = job % quads * 4
         for lane in range(min(lanes, batch - b0)):
@@ -284,22 +311,27 @@ def add_places(first, last, ends, places, values, lanes, length, past, whole, sh
 
 @njit(inline="never", error_model="numpy")
 def sum_listed_places(sums, rows, length, places, values, p, end, whole, quad, i):
-    """Add to sums[i] what four rows have at each listed place: delayed, and one step later."""
+    """Add to sums[i] four rows at each listed place: delayed, and one step later."""
+    # The early and the late sum of each row stay in registers.
     s0 = (sums[i, 0], sums[i, 1])
     s1 = (sums[i, 2], sums[i, 3])
     s2 = (sums[i, 4], sums[i, 5])
     s3 = (sums[i, 6], sums[i, 7])
+
     p0 = np.uint64(whole[quad, i, 0])
     p1 = np.uint64(whole[quad, i, 1]) + length
     p2 = np.uint64(whole[quad, i, 2]) + length * np.uint64(2)
     p3 = np.uint64(whole[quad, i, 3]) + length * np.uint64(3)
+
     for k in range(p, end):
-        place = np.uint64(places[k])
+        index = np.uint64(places[k])
         x = rows.dtype.type(1) if values is None else values[k]
-        s0 = sum_pair(s0, x, rows, place + p0)
-        s1 = sum_pair(s1, x, rows, place + p1)
-        s2 = sum_pair(s2, x, rows, place + p2)
-        s3 = sum_pair(s3, x, rows, place + p3)
+
+        s0 = sum_pair(s0, x, rows, index + p0)
+        s1 = sum_pair(s1, x, rows, index + p1)
+        s2 = sum_pair(s2, x, rows, index + p2)
+        s3 = sum_pair(s3, x, rows, index + p3)
+
     sums[i, 0], sums[i, 1] = s0
     sums[i, 2], sums[i, 3] = s1
     sums[i, 4], sums[i, 5] = s2
@@ -321,22 +353,28 @@ def sum_places(
     size = np.uint64(lanes * length)
     rows = np.zeros(4 * lanes * length, grad.dtype)
     sums = np.empty((inputs, 8), grad.dtype)
+
     for quad in range(np.uint64(first), np.uint64(last)):
         n0 = np.int64(quad) * 4
         width = min(4, outputs - n0)
+
         sums[:] = 0
         for block in range(ends.shape[0]):
+            # The upstream gradient as rows of places, [4, lanes, length].
             b0 = block * lanes
             for lane in range(min(lanes, batch - b0)):
                 for t in range(steps):
                     for m in range(width):
                         rows[(m * lanes + lane) * length + past + t] = grad[b0 + lane, t, n0 + m]
+
+            # Each spike of an input reads the gradient where its shares have arrived.
             p = np.uint64(ends[block - 1, -1] if block else 0)
             for i in range(np.uint64(inputs)):
                 end = np.uint64(ends[block, i])
                 if p < end:
                     sum_listed_places(sums, rows, size, places, values, p, end, whole, quad, i)
                 p = end
+
         for i in range(inputs):
             for m in range(width):
                 early = sums[i, 2 * m]
@@ -354,13 +392,14 @@ def sum_places(
 @njit(inline="never", error_model="numpy", fastmath=FUSED)
 def add_aged(out, b, t, x, age, weight, delay, i):
     """out[b, t] += x · weight[i] · the share that arrives after `age` steps."""
-    one = out.dtype.type(1)
-    before = age - one
+    unit = out.dtype.type(1)
+    before = age - unit
+
     for o in range(np.uint64(out.shape[2])):
         left = delay[i, o] - age
         # 1 - part after the whole steps of a delay, part after one step more.
-        share = one - left if left >= 0 else delay[i, o] - before
-        share = max(share, one - one)
+        share = unit - left if left >= 0 else delay[i, o] - before
+        share = max(share, unit - unit)
         out[b, t, o] += x * (weight[i, o] * share)
 
 
@@ -372,6 +411,7 @@ def add_recent(first, last, ends, places, values, past, max_delay, weight, delay
     first of `out`.
     """
     steps = out.shape[1]
+
     for b in range(np.uint64(first), np.uint64(last)):
         out[b] = 0
         p = ends[b - np.uint64(1), -1] if b else 0
@@ -392,9 +432,10 @@ def add_recent(first, last, ends, places, values, past, max_delay, weight, delay
 def shift_inputs(first, last, x, whole, part, past, out):
     """Write the inputs x [B, past + T, N], late by whole + part [N] steps, to out [B, T, N].
 
-    A job is a batch element. Steps before those of x are zero.
+    A job is a batch element. Steps before x are zero.
     """
-    one = out.dtype.type(1)
+    unit = out.dtype.type(1)
+
     zero = out.dtype.type(0)
     for b in range(first, last):
         for t in range(out.shape[1]):
@@ -402,15 +443,17 @@ def shift_inputs(first, last, x, whole, part, past, out):
                 now = past + t - whole[n]
                 early = x[b, now, n] if now >= 0 else zero
                 late = x[b, now - 1, n] if now >= 1 else zero
-                out[b, t, n] = (one - part[n]) * early + part[n] * late
+
+                out[b, t, n] = (unit - part[n]) * early + part[n] * late
 
 
 @njit(nogil=True, error_model="numpy")
 def shift_back(first, last, x, whole, part, past, grad, grad_x, grad_delay):
     """Gradients of `shift_inputs`: grad_x as x, and grad_delay [B, N], whose sum over B is due."""
     steps = grad.shape[1]
-    one = grad.dtype.type(1)
+    unit = grad.dtype.type(1)
     zero = grad.dtype.type(0)
+
     for b in range(first, last):
         grad_delay[b] = 0
         for s in range(x.shape[1]):
@@ -418,5 +461,6 @@ def shift_back(first, last, x, whole, part, past, grad, grad_x, grad_delay):
                 now = s + whole[n] - past
                 early = grad[b, now, n] if 0 <= now < steps else zero
                 late = grad[b, now + 1, n] if -1 <= now < steps - 1 else zero
+
                 grad_delay[b, n] += x[b, s, n] * (late - early)
-                grad_x[b, s, n] = (one - part[n]) * early + part[n] * late
+                grad_x[b, s, n] = (unit - part[n]) * early + part[n] * late

@@ -2,7 +2,7 @@
 
 Three kernels compute the same bits: one reads all values of the input, two only its non-zeros. The
 faster one is taken, by a count of clock cycles; a wrong choice costs time only. Gradients of
-weights and delays are always sparse, those of the input always dense.
+weights and delays are always sparse, gradients of the input always dense.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class DelayedWork:
     def lanes(self) -> int:
         """Batch elements in a block of the dense kernel.
 
-        They fill a vector, and those of all steps at least eight.
+        They fill a vector, and with all steps at least eight vectors.
         """
         vector = _VECTOR // self.dtype.itemsize
         return min(self.batch, max(vector, -(-8 * vector // self.steps)))
@@ -122,8 +122,8 @@ class SpikeList:
     """The non-zeros of a sequence [B, S, N_in], in blocks of batch elements.
 
     Attributes:
-        ends: Where the non-zeros of each input end, [blocks, N_in] int64. They begin where those of
-            the input before end, and those of a block where those of the block before end.
+        ends: Where the non-zeros of each input end, [blocks, N_in] int64. They begin at the
+            end of the input before, and the first input of a block at the end of the block before.
         places: The place of each non-zero in the rows [lanes, length] of its block: lane · length +
             step, [count] int32.
         values: Their values, or None if all are 1.
@@ -159,10 +159,12 @@ def list_spikes(
     if lanes is None:
         # The rows of a quad stay in the first-level cache.
         lanes = max(1, min(batch, _CACHED // (_QUAD * length * dtype.itemsize)))
+
     serial = active.count < _SMALL
     ends, order, moved, has_values = order_by_input(
         active, lanes * steps, inputs, dtype, serial=serial
     )
+
     element, first_step = np.divmod(order, np.uint32(steps))
     places = element % np.uint32(lanes) * np.uint32(length) + first_step
     values = moved if has_values else None
@@ -178,9 +180,11 @@ def add_listed_spikes(
     batch, steps, _ = shape
     outputs = weight.shape[1]
     out = weight.new_empty(batch, steps, outputs)
+
     past = spikes.length - max_delay - steps
     split = _split_delays(weight, delay, max_delay)
     arguments = *spikes.arguments(), spikes.lanes, spikes.length, past, *split, out
+
     jobs = len(spikes.ends) * _quads(outputs)
     serial = len(spikes.places) * outputs < _SMALL
     run_kernel(delay_kernels(weight.dtype).add_places, jobs, *arguments, serial=serial)
@@ -228,8 +232,8 @@ def _add_rows(
     """The sums [B, steps, columns] of the delayed rows of x [B, S, N].
 
     Args:
-        x: What the rows have from step `before` on.
-        before: Number of steps with zeros before those of x.
+        x: Values of the rows from step `before` on.
+        before: Number of steps with zeros before x.
         length: Number of steps of a row.
         split: See `_split_delays`.
         steps: Number of steps of the sums.
@@ -243,7 +247,7 @@ def _add_rows(
     serial = batch * steps * inputs * columns < _SMALL
     run_kernel(kernels.write_rows, blocks, x, before, rows, serial=serial)
 
-    # A chunk of a row stays in the first-level cache, with those of a quad.
+    # The chunks of the four rows of a quad stay in the first-level cache.
     chunk = max(1, min(steps, _CACHED // (_QUAD * lanes * x.dtype.itemsize)))
     jobs = blocks * -(-steps // chunk) * -(-columns // _TILE)
     out = x.new_empty(batch, steps, columns)
@@ -259,9 +263,11 @@ def parameter_gradients(
     """The gradients of weights and delays for an upstream gradient [B, T, N_out]."""
     grad_weight = torch.empty(weight.shape, dtype=weight.dtype)
     grad_delay = torch.empty_like(grad_weight)
+
     whole, _ = _split_delays(weight, delay, max_delay)
     past = spikes.length - max_delay - grad.shape[1]
     listed = *spikes.arguments(), spikes.lanes, spikes.length, past
+
     kernel = delay_kernels(weight.dtype).sum_places
     arguments = *listed, whole, weight, delay, grad, grad_weight, grad_delay
     serial = len(spikes.places) * weight.shape[1] < _SMALL
@@ -277,6 +283,7 @@ def _split_delays(
     count = _quads(columns)
     whole = np.empty((count, rows, _QUAD), np.uint32)
     shares = torch.empty(count, rows, 2 * _QUAD, dtype=weight.dtype)
+
     arguments = weight, delay, max_delay, is_mirrored, whole, shares
     split = delay_kernels(weight.dtype).split_delays
     run_kernel(split, count, *arguments, serial=weight.numel() < _SMALL)

@@ -1,6 +1,6 @@
 """The product of spikes and delayed weights, and its gradients: fast on the CPU, right everywhere.
 
-The equation, and what interpolation means, are in `delays_reference`. Each connection delays its
+The equation and the kinds of interpolation are in `delays_reference`. Each connection delays its
 spikes by two neighboring steps or one, so a product costs two multiplications per value and
 connection, however large the largest delay is; and a sparse input costs only its non-zeros. A delay
 per input shifts the input, and an ordinary product follows.
@@ -41,7 +41,7 @@ def delayed_product(
 ) -> Tensor:
     """The charge of spikes that arrive after a delay of their connection.
 
-    Values and gradients are those of `delays_reference.delayed_product`, but for rounding. Results
+    Values and gradients equal `delays_reference.delayed_product`, but for rounding. Results
     do not depend on the number of threads. An upstream gradient that is not finite reaches only the
     weights and delays of active inputs.
 
@@ -66,19 +66,23 @@ def delayed_product(
         return _convolve(spk, past, weight, delay, max_delay, interpolation, width)
     if max_delay == 0:
         return spike_product(spk, weight * delay_kernel(delay, 0, interpolation, width)[0])
+
     if interpolation == "none":
         delay = delay.detach().round()
     if not (_are_delays(delay, max_delay) and is_finite(weight)):
         return _convolve(spk, past, weight, delay, max_delay, interpolation, width)
+
     keep_large_blocks()
     past = past[:, past.shape[1] - max_delay :]
     # Most often there is no past, and then nothing is copied.
     given_past = past if past.requires_grad or _has_spikes(past) else None
+
     if delay.shape[1] == 1:
         if not _learns_from_few_spikes(spk, given_past, delay):
             shifted = _ShiftedInput.apply(spk, given_past, delay, max_delay)
             return spike_product(shifted, weight)
         delay = delay.expand_as(weight)
+
     product: Tensor = _DelayedProduct.apply(spk, given_past, weight, delay, max_delay)
     return product
 
@@ -149,12 +153,14 @@ class _DelayedProduct(torch.autograd.Function):
         sequence, ctx.past = _with_past(spk, past)
         ctx.max_delay = max_delay
         spikes, way = _look_up(sequence, spk.shape[1], weight.shape[1], max_delay, learns)
+
         ctx.sizes = None
         if spikes is None or not learns:
             ctx.save_for_backward(weight, delay)
         else:
             ctx.save_for_backward(weight, delay, spikes.ends, spikes.places, spikes.values)
             ctx.sizes = spikes.lanes, spikes.length
+
         operands = weight, delay, max_delay
         if spikes is None or way is Way.DENSE:
             return delay_rows.add_all_inputs(sequence, *operands, spk.shape[1])
@@ -169,15 +175,18 @@ class _DelayedProduct(torch.autograd.Function):
         needs_spk, needs_past, needs_weight, needs_delay, _ = ctx.needs_input_grad
         grad_spk = grad_past = grad_weight = grad_delay = None
         operands = weight, delay, ctx.max_delay
+
         if needs_spk or needs_past:
             past = ctx.past if needs_past else 0
             grad_sequence = delay_rows.add_upstream(grad, *operands, past)
             grad_past = grad_sequence[:, :past] if needs_past else None
             grad_spk = grad_sequence[:, past:] if needs_spk else None
+
         if needs_weight or needs_delay:
             ends, places, values = listed
             spikes = SpikeList(ends, places, values, *ctx.sizes)
             grad_weight, grad_delay = delay_rows.parameter_gradients(spikes, *operands, grad)
+
         return grad_spk, grad_past, grad_weight, grad_delay if needs_delay else None, None
 
 
@@ -192,6 +201,7 @@ class _ShiftedInput(torch.autograd.Function):
         whole = delay[:, 0].long().clamp(max=max_delay - 1)
         part = delay[:, 0] - whole
         ctx.save_for_backward(sequence, whole, part)
+
         out = torch.empty(spk.shape, dtype=spk.dtype)
         shift = delay_rows.delay_kernels(spk.dtype).shift_inputs
         serial = out.numel() < _SMALL
@@ -204,9 +214,11 @@ class _ShiftedInput(torch.autograd.Function):
         sequence, whole, part = load_saved_tensors(ctx)
         grad_sequence = torch.empty_like(sequence)
         grad_delay = sequence.new_empty(len(sequence), len(whole))
+
         arguments = sequence, whole, part, ctx.past, grad, grad_sequence, grad_delay
         shift = delay_rows.delay_kernels(grad.dtype).shift_back
         run_kernel(shift, len(grad), *arguments, serial=sequence.numel() < _SMALL)
+
         grad_past = grad_sequence[:, : ctx.past] if ctx.needs_input_grad[1] else None
         return grad_sequence[:, ctx.past :], grad_past, grad_delay.sum(0)[:, None], None
 
@@ -239,6 +251,7 @@ def _look_up(
     assert active is not None
     work = DelayedWork(batch, steps, inputs, outputs, max_delay, sequence.dtype)
     way = work.choose(active.count, with_steps=not learns)
+
     if way is Way.DENSE and not learns:
         return None, way
     lanes = 1 if way is Way.STEPS else None

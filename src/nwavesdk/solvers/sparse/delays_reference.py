@@ -65,7 +65,7 @@ def delay_kernel(delay: Tensor, max_delay: int, interpolation: str, width: float
         none:      κ_k(d) = 1 if k = round(d),  0 elsewhere; half steps go to the even neighbor
 
     The derivative of the linear share by d is -1 at f and 1 at f + 1. At a whole step it is
-    therefore that of the interval to the right, and at `max_delay` that of the interval to the
+    therefore taken from the interval to the right, and at `max_delay` from the interval to the
     left: no delay is without a gradient. `none` has no gradient for delays.
 
     Args:
@@ -88,6 +88,7 @@ def delay_kernel(delay: Tensor, max_delay: int, interpolation: str, width: float
         return torch.softmax(-0.5 * ((steps - delay) / width) ** 2, 0)
     if interpolation == "none" or max_delay == 0:
         return (steps == delay.round()).to(delay.dtype)
+
     first = delay.detach().floor().clamp(max=max_delay - 1)
     part = delay - first
     return (steps == first) * (1 - part) + (steps == first + 1) * part

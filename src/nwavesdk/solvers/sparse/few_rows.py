@@ -1,6 +1,6 @@
 """The sparse product of a few rows and its gradient: one native call each, on one thread.
 
-Its sums are those of many rows, bit for bit.
+Its sums equal the sums of many rows, bit for bit.
 """
 
 import ctypes
@@ -29,6 +29,7 @@ def gather_few_rows(x: Tensor, weight: Tensor, most: int) -> tuple[Tensor, int] 
     outputs = weight.shape[1]
     weight = weight.contiguous()
     out = torch.empty(rows, outputs, dtype=x.dtype)
+
     call = _c_function("gather_few_rows", x.dtype, 5)
     addresses = x.data_ptr(), weight.data_ptr(), out.data_ptr()
     count = call(*addresses, rows, stride, inputs, outputs, most)
@@ -69,6 +70,7 @@ def _c_function(name: str, dtype: torch.dtype, numbers: int) -> Any:
     function = getattr(sparse_kernels(dtype), name)
     with COMPILE_LOCK:
         compiled = compile_native(function, f"int64({signature})")
+
     kinds = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * numbers
     call = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(compiled.address)
     call.compiled = compiled  # type: ignore[attr-defined]  # keeps the machine code in memory

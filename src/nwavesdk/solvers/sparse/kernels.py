@@ -1,9 +1,9 @@
 """Kernels of the sparse products. `many_rows` loads this file as a text through the kernel cache.
 
 Layout. A matrix x [R, N_in] with few non-zeros is `words` [R, ⌈N_in / 64⌉]: bit j of word w of a
-row is set where column 64 w + j is not 0. `values` lists the non-zeros row by row, those of row r
-from start[r] to start[r + 1], with `step` 1; where all are 1, it is one 1, with `step` 0. A kernel
-runs the rows, blocks of rows or pieces first…last.
+row is set where column 64 w + j is not 0. `values` lists the non-zeros row by row, row r from
+start[r] to start[r + 1], with `step` 1; where all are 1, it is one 1, with `step` 0. A kernel runs
+the rows, blocks of rows or pieces first…last.
 
 Requirements:
 
@@ -87,6 +87,7 @@ def pack_row(x, r, n_in, words):
     for w in range(n_in // 64):
         words[r, w] = pack_whole_word(x, r, np.uint64(64 * w))
         count += count_bits(words[r, w])
+
     if n_in % 64:
         w = n_in // 64
         words[r, w] = pack_last_word(x, r, np.uint64(64 * w), np.uint64(n_in))
@@ -148,6 +149,7 @@ def add_listed_rows(out, r, width, rows, listed, p, end, values, step):
         b = listed[p + 1]
         c = listed[p + 2]
         d = listed[p + 3]
+
         if step:
             s = values[p]
             t = values[p + 1]
@@ -157,6 +159,8 @@ def add_listed_rows(out, r, width, rows, listed, p, end, values, step):
         else:
             add_four_rows(out, r, width, rows, a, b, c, d)
         p += 4
+
+    # Up to three rows are left.
     while p < end:
         add_row(out, r, width, rows, listed[p], values[step * p])
         p += 1
@@ -177,9 +181,11 @@ def pack_bits(first, last, x, limit, words, counts, seen):
         if seen[0] > limit:
             seen[1] = 1
             return
+
         count = pack_row(x, r, x.shape[1], words)
         if seen[2] == 0 and not is_binary_row(x, r):
             seen[2] = 1
+
         counts[r] = count
         seen[0] += count
 
@@ -188,6 +194,7 @@ def pack_bits(first, last, x, limit, words, counts, seen):
 def pick_values(first, last, x, words, start, values):
     """The non-zeros of the rows of x, one after the other."""
     columns = np.empty(x.shape[1] + 4, np.int32)
+
     for r in range(first, last):
         end = list_columns(words, r, columns, 0)
         for p in range(end):
@@ -199,6 +206,7 @@ def sum_weight_rows(first, last, words, start, values, step, weight, out):
     """Rows of x @ weight: each adds up the rows of `weight` that its non-zeros choose."""
     columns = np.empty(weight.shape[0] + 4, np.uint32)
     width = np.uint64(out.shape[1])
+
     for r in range(np.uint64(first), np.uint64(last)):
         end = list_columns(words, r, columns, 0)
         clear_row(out, r, width)
@@ -209,7 +217,7 @@ def sum_weight_rows(first, last, words, start, values, step, weight, out):
 def gather_few_rows(x_start, weight_start, out_start, rows, stride, n_in, n_out, most):
     """All of the sparse product of a few rows, without words of bits that outlive the call.
 
-    It is compiled to a C function. The sums are those of `sum_weight_rows`.
+    It is compiled to a C function. Its sums have the bits of `sum_weight_rows`.
 
     x [rows, n_in] begins at `x_start`, its rows `stride` values apart; the weight [n_in, n_out] and
     the output [rows, n_out] are contiguous. With more than `most` non-zeros, the kernel gives up:
@@ -218,12 +226,15 @@ def gather_few_rows(x_start, weight_start, out_start, rows, stride, n_in, n_out,
     x = carray(x_start, (rows, stride))
     weight = carray(weight_start, (n_in, n_out))
     out = carray(out_start, (rows, n_out))
+
+    # All rows are counted before the first output is written, as the kernel may give up.
     words = np.empty((rows, -(-n_in // 64)), np.uint64)
     count = 0
     for r in range(rows):
         count += pack_row(x, r, n_in, words)
         if count > most:
             return count
+
     columns = np.empty(n_in + 4, np.uint32)
     values = np.empty(n_in, x.dtype)
     width = np.uint64(n_out)
@@ -231,6 +242,7 @@ def gather_few_rows(x_start, weight_start, out_start, rows, stride, n_in, n_out,
         end = list_columns(words, r, columns, 0)
         for p in range(end):
             values[p] = x[r, columns[p]]
+
         clear_row(out, r, width)
         add_listed_rows(out, r, width, weight, columns, 0, end, values, 1)
     return count
@@ -245,9 +257,11 @@ def gather_few_gradient_rows(x_start, grad_start, out_start, rows, stride, n_in,
     x = carray(x_start, (rows, stride))
     grad = carray(grad_start, (rows, n_out))
     out = carray(out_start, (n_in, n_out))
+
     width = np.uint64(n_out)
     for i in range(np.uint64(n_in)):
         clear_row(out, i, width)
+
     words = np.empty((rows, -(-n_in // 64)), np.uint64)
     columns = np.empty(n_in + 4, np.uint32)
     for r in range(np.uint64(rows)):
@@ -262,8 +276,9 @@ def gather_few_gradient_rows(x_start, grad_start, out_start, rows, stride, n_in,
 def order_by_input(first, last, size, words, start, values, step, ends, order, moved):
     """For blocks of `size` rows: the non-zeros in the order of inputs, and then of rows.
 
-    `order` lists their rows, block after block; those of input i of block b end at ends[b, i] and
-    begin where those of the input before end. `moved` has their values in the same order, or one 1.
+    `order` lists their rows, block after block. The rows of input i of block b end at ends[b, i]
+    and begin where the rows of the input before end. `moved` has the values in the same order, or
+    one 1.
     It is a counting sort: count per input, turn counts into first positions, distribute.
     """
     for b in range(first, last):
@@ -271,18 +286,25 @@ def order_by_input(first, last, size, words, start, values, step, ends, order, m
         r1 = min(start.shape[0] - 1, (b + 1) * size)
         base = start[r0]
         count = start[r1] - base
+
+        # The columns of all non-zeros, row by row.
         columns = np.empty(count + 4, np.int32)
         p = 0
         for r in range(r0, r1):
             p = list_columns(words, r, columns, p)
+
+        # Count per input.
         ends[b] = 0
         for p in range(count):
             ends[b, columns[p]] += 1
+
+        # Turn the counts into first positions.
         position = base
         for i in range(ends.shape[1]):
             count_of_input = ends[b, i]
             ends[b, i] = position
             position += count_of_input
+
         # Each non-zero takes the next position of its input, which leaves the ends in `ends`.
         for r in range(r0, r1):
             for p in range(start[r] - base, start[r + 1] - base):
@@ -302,8 +324,11 @@ def sum_gradient_rows(first, last, cuts, size, start, ends, order, moved, step, 
     top = cuts[first]
     bottom = cuts[last]
     width = np.uint64(out.shape[1])
+
     for i in range(top, bottom):
         clear_row(out, i, width)
+
+    # `p` walks through the list of a block, input by input.
     for b in range(ends.shape[0]):
         p = start[b * size] if top == 0 else ends[b, top - 1]
         for i in range(top, bottom):

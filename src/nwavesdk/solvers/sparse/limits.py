@@ -58,10 +58,12 @@ def sparse_limits(rows: int, n_in: int, n_out: int) -> Limits:
     """
     if not rows * n_in * n_out:
         return NEVER
+
     columns = n_out if n_out >= _NARROW else _NARROW_COLUMNS
     saved = rows * n_in * columns + _READ * n_in * n_out - _ROW * rows
     per_nonzero = _NONZERO + _SUM * n_out
     counts = [int((saved - call) / per_nonzero) for call in _CALLS]
+
     most = int(_MAX_DENSITY * rows * n_in)
     limits = Limits(*(min(count, most) if count > 0 else -1 for count in counts))
     if rows <= FEW_ROWS and limits.forward_with_graph < 0:

@@ -65,9 +65,11 @@ def find_nonzeros(x: Tensor, most: int) -> Nonzeros | None:
     bits = words.numpy().view("uint64")
     serial = x.numel() < _SMALL
     run_kernel(kernels.pack_bits, rows, x, most, bits, counts, seen, serial=serial)
+
     gave_up, has_other_values = seen[1:].tolist()
     if gave_up:
         return None
+
     start = torch.zeros(rows + 1, dtype=torch.int64)
     torch.cumsum(counts, 0, out=start[1:])
     count = int(start[-1])
@@ -90,11 +92,13 @@ def listed_nonzeros(x: Tensor) -> Nonzeros:
         is_nonzero = values != 0
         indices = indices[:, is_nonzero]
         values = values[is_nonzero]
+
     *leading, column = indices
     row = torch.zeros_like(column)
     for size, index in zip(x.shape[:-1], leading, strict=True):
         row = row * size + index
     rows = math.prod(x.shape[:-1])
+
     # Column c is bit c % 64 of word c // 64 of its row. No column is there twice, so a sum of bits
     # sets each of them.
     n_words = -(-x.shape[-1] // 64)
@@ -102,6 +106,7 @@ def listed_nonzeros(x: Tensor) -> Nonzeros:
     words.scatter_add_(0, row * n_words + (column >> 6), torch.bitwise_left_shift(1, column & 63))
     start = column.new_zeros(rows + 1)
     torch.cumsum(torch.bincount(row, minlength=rows), 0, out=start[1:])
+
     is_binary = bool((values == 1).all())
     return Nonzeros(
         words.view(rows, n_words), start, None if is_binary else values.contiguous(), len(values)
@@ -139,6 +144,7 @@ def gather_weight_gradient(active: Nonzeros, grad: Tensor, inputs: int) -> Tenso
     size = max(64, min(rows // 16, _CACHED // outputs))  # rows of a block
     ends, order, moved, step = order_by_input(active, size, inputs, grad.dtype, serial=serial)
     out = grad.new_empty(inputs, outputs)
+
     by_inputs = _input_cuts(ends), size, active.start, ends, order, moved, step, grad, out
     kernel = sparse_kernels(grad.dtype).sum_gradient_rows
     run_kernel(kernel, _PIECES, *by_inputs, serial=serial)
@@ -158,6 +164,7 @@ def order_by_input(
     ends = np.empty((blocks, inputs), np.int64)
     order = np.empty(active.count, np.uint32)
     moved = torch.empty_like(values) if step else values
+
     order_blocks = sparse_kernels(dtype).order_by_input
     arguments = size, words, start, values, step, ends, order, moved
     run_kernel(order_blocks, blocks, *arguments, serial=serial)

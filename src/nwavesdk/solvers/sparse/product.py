@@ -59,8 +59,10 @@ def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
         return f"inputs of {x.dtype} and weights of {weight.dtype}"
     if x.layout != torch.strided or weight.layout != torch.strided:
         return "tensors of a sparse layout"
+
     if torch.is_autocast_enabled("cpu"):
         return "autocast"
+
     if torch.compiler.is_compiling():
         return None
     if torch._C._get_tracing_state() is not None:
@@ -184,6 +186,7 @@ def product_within(
         has_graph = True  # The functions of the graph reject forward-mode derivatives.
     most_forward = limits.forward_with_graph if has_graph else limits.forward
     most_gradient = limits.weight_gradient if has_graph and weight.requires_grad else -1
+
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
     is_few = rows.shape[0] <= FEW_ROWS
     most = most_forward if is_few else max(most_forward, most_gradient)
@@ -257,6 +260,7 @@ def weight_gradient(
     limit = (
         x.numel() if always else sparse_limits(len(x), x.shape[1], grad.shape[1]).weight_gradient
     )
+
     if active is None and limit >= 0:
         active = find_nonzeros(x.contiguous(), limit)
     if active is None or active.count > limit:
@@ -284,6 +288,7 @@ class _SparseProduct(torch.autograd.Function):
         if needs_weight:
             saved += [x] if active is None else [active.words, active.start, active.values]
         ctx.save_for_backward(*saved)
+
         ctx.inputs = x.shape[-1]
         ctx.count = None if active is None else active.count
         ctx.is_gradient_sparse = is_gradient_sparse
@@ -294,6 +299,7 @@ class _SparseProduct(torch.autograd.Function):
         _reject_second_derivative()
         weight, *saved = load_saved_tensors(ctx)
         grad_x = None if weight is None else grad @ weight.t()
+
         grad_weight = None
         if ctx.count is not None:
             words, start, values = saved
@@ -303,6 +309,7 @@ class _SparseProduct(torch.autograd.Function):
             grad_weight = gather_few_gradient_rows(saved[0], grad)
         elif saved:
             grad_weight = saved[0].t() @ grad
+
         return grad_x, grad_weight, None, None, None
 
     @staticmethod
