@@ -19,23 +19,23 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2300,
-    "train presets": 3687,
-    "analysis": 2730,
-    "cli": 1047,
+    "train presets": 3670,
+    "analysis": 2735,
+    "cli": 1029,
     "internal": 493,
-    "solvers": 4088,
-    "layers": 2764,
-    "interop": 2488,
-    "net": 1595,
-    "deploy": 1029,
+    "solvers": 3609,
+    "layers": 2704,
+    "interop": 2097,
+    "net": 1351,
+    "deploy": 956,
 }
-MAX_STATEMENTS_OF_OTHERS = 4536
-MAX_STATEMENTS_OF_TESTS = 30803
+MAX_STATEMENTS_OF_OTHERS = 4172
+MAX_STATEMENTS_OF_TESTS = 30649
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
-# They were 12.8 and 14.0 before `data`, `train`, `cli` and `analysis` lost up to half of their
-# statements: imports, fields and other short statements were the larger part of what went.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.22, TESTS: 14.21}
+# They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports, fields
+# and other short statements were the larger part of these.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.34, TESTS: 14.24}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
