@@ -67,7 +67,9 @@ def test_an_earlier_file_is_kept_if_spikes_differ(
     monkeypatch.setattr(
         chip_run_module, "unpack_net", lambda *_: ChipRun.open(chip_run).run.network()
     )
-    with pytest.raises(RuntimeError, match="net.safetensors is not written: the exported net spikes differently"):
+    with pytest.raises(
+        RuntimeError, match="net.safetensors is not written: the exported net spikes differently"
+    ):
         ChipRun.open(chip_run).export(path)
     assert path.read_bytes() == b"earlier"
 
