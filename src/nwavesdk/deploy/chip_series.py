@@ -131,8 +131,8 @@ def draw_series(
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If there are no recordings, if their number is not the number of labels, if an
-            argument is out of its range, or if the net holds a number that is not finite.
+        ValueError: If there are no recordings, if there are more or fewer labels than recordings,
+            if an argument is out of its range, or if a number in the net is not finite.
 
     Example:
         >>> from nwavesdk.layers import H1v1Layer, H1v1Synapse

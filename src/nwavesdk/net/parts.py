@@ -115,7 +115,7 @@ class _ReadPart(torch.autograd.Function):
     """Token -> part. When the gradient of a part arrives, its values are not needed any more."""
 
     @staticmethod
-    def forward(ctx: Any, token: Tensor, sequence: ForgottenSequence, steps: slice) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, token: Tensor, sequence: ForgottenSequence, steps: slice) -> Tensor:  # noqa: ARG004  # the edge of the graph
         ctx.sequence, ctx.steps = sequence, steps
         return sequence.part(steps)
 

@@ -98,10 +98,10 @@ def _forward_operator(
 def _(
     x: Tensor,
     states: list[Tensor],
-    constants: list[Tensor],  # noqa: ARG001
-    recurrence: list[Tensor],  # noqa: ARG001
+    constants: list[Tensor],  # noqa: ARG001  # of the operator
+    recurrence: list[Tensor],  # noqa: ARG001  # of the operator
     name: str,
-    solver: str,  # noqa: ARG001
+    solver: str,  # noqa: ARG001  # of the operator
     needs_membrane: bool,
     saves: str,
 ) -> list[Tensor]:
@@ -163,16 +163,16 @@ def _adjoint_operator(
 
 @_adjoint_operator.register_fake
 def _(
-    grads: list[Tensor | None],  # noqa: ARG001
+    grads: list[Tensor | None],  # noqa: ARG001  # of the operator
     states: list[Tensor],
     constants: list[Tensor],
     saved: list[Tensor],
     recurrence: list[Tensor],
-    spikes: list[Tensor],  # noqa: ARG001
-    name: str,  # noqa: ARG001
-    solver: str,  # noqa: ARG001
-    has_membrane: bool,  # noqa: ARG001
-    saves: str,  # noqa: ARG001
+    spikes: list[Tensor],  # noqa: ARG001  # of the operator
+    name: str,  # noqa: ARG001  # of the operator
+    solver: str,  # noqa: ARG001  # of the operator
+    has_membrane: bool,  # noqa: ARG001  # of the operator
+    saves: str,  # noqa: ARG001  # of the operator
     learns_constants: bool,
 ) -> list[Tensor]:
     grad_x = saved[0].to(states[0].dtype)
@@ -242,7 +242,7 @@ def _empty_active(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @_product_operator.register_fake
-def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001
+def _(x: Tensor, weight: Tensor, always: bool) -> list[Tensor]:  # noqa: ARG001  # of the operator
     out = x.new_empty(*x.shape[:-1], weight.shape[1])
     return [out, *_empty_active(x), x.new_empty(2, dtype=torch.bool)]
 
@@ -266,11 +266,11 @@ def _weight_gradient_operator(
 @_weight_gradient_operator.register_fake
 def _(
     x: Tensor,
-    words: Tensor,  # noqa: ARG001
-    start: Tensor,  # noqa: ARG001
-    flags: Tensor,  # noqa: ARG001
+    words: Tensor,  # noqa: ARG001  # of the operator
+    start: Tensor,  # noqa: ARG001  # of the operator
+    flags: Tensor,  # noqa: ARG001  # of the operator
     grad: Tensor,
-    always: bool,  # noqa: ARG001
+    always: bool,  # noqa: ARG001  # of the operator
 ) -> Tensor:
     return grad.new_empty(x.shape[-1], grad.shape[-1])
 

@@ -181,7 +181,7 @@ def test_cell(job: Job) -> None:
     with log_beside(Path(path)):
         run = open_cell(Path(path), choices)
         net, task = run.trained()
-        # Results must not depend on the machine, so the test uses the arithmetic of the training.
+        # Results must not depend on the machine, so the test uses the threads of the training.
         with use_threads(run.config.machine.threads):
             test = evaluate_net(net, task, run.test_set, run.config.learning.batch_size)
 
