@@ -21,7 +21,7 @@ MAX_STATEMENTS = {
     "data": 2300,
     "train presets": 3670,
     "analysis": 2735,
-    "cli": 1029,
+    "cli": 1031,
     "internal": 493,
     "solvers": 3609,
     "layers": 2704,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 956,
 }
 MAX_STATEMENTS_OF_OTHERS = 4172
-MAX_STATEMENTS_OF_TESTS = 30649
+MAX_STATEMENTS_OF_TESTS = 30665
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

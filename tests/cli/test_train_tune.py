@@ -1,12 +1,15 @@
 """`nwave tune`: errors before any work. The search is tested with `nwavesdk.analysis.study`."""
 
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from cli.command import nwave
+from nwavesdk.cli.train import finish_study
 
 pytest.importorskip("lightning")
 
@@ -78,3 +81,17 @@ def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 2
     assert "optuna is not installed: pip install '.[hpo]' in a clone of nwavesdk" in result.stderr
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX lets a process catch SIGTERM")
+def test_sigterm_ends_a_study_like_an_interrupt_and_is_left_to_others_after_it() -> None:
+    class TerminatedStudy:
+        def finish(self, *_: object) -> None:
+            assert callable(signal.getsignal(signal.SIGTERM))  # otherwise these tests would end
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        finish_study(TerminatedStudy(), as_json=False, threads=1, jobs=1, ray=None)
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == handler

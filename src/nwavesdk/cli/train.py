@@ -212,8 +212,11 @@ def finish_study(
         print_note(f"{cell.name}: {text}")
 
     # So that processes and their semaphores end as after an interrupt.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    study.finish(executor, print_cell)
+    handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        study.finish(executor, print_cell)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
     page = write_report(study)
     lines = [" ".join(study.headline)]
