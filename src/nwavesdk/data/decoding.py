@@ -1,6 +1,8 @@
 """The files of a recording: its sound as mono samples, its target as values per time step."""
 
+import math
 import struct
+from functools import cached_property
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -43,6 +45,10 @@ UNKNOWN_SIZE = 0x7FFF_F000
 
 # Size of the header of an Ogg page without the sizes of its segments [bytes].
 PAGE_HEADER_BYTES = 27
+
+# Length [s] and number of the blocks of silence that show the delay of a conversion of rates.
+PROBE_SECONDS = 5e-3
+PROBE_BLOCKS = 400
 
 # Largest number of values of a target: 56 columns at 600,000 steps.
 MAX_TARGET_VALUES = 2**25
@@ -130,7 +136,7 @@ def resample(sound: Sound, rate: int) -> Samples:
 class ResamplingStream:
     """`resample` for a sound that comes in blocks; all samples together are the same, bit for bit.
 
-    soxr computes them some 40 to 120 ms after the sound, in its own blocks.
+    soxr computes them in its own blocks, some 40 to 160 ms after the sound; `delay` is the longest.
 
     Args:
         recorded_rate: Rate of the blocks [Hz].
@@ -139,7 +145,24 @@ class ResamplingStream:
 
     def __init__(self, recorded_rate: int, rate: int) -> None:
         soxr = require("soxr", "train")
+        self._rates = (recorded_rate, rate)
         self._stream = soxr.ResampleStream(recorded_rate, rate, num_channels=1, dtype="float32")
+
+    @cached_property
+    def delay(self) -> float:
+        """The longest time from a sample until its value at the other rate is returned [s]."""
+        recorded_rate, rate = self._rates
+        if recorded_rate == rate:
+            return 0.0
+
+        # It depends only on the number of samples, so silence in small blocks shows it.
+        probe = ResamplingStream(recorded_rate, rate)
+        silence = np.zeros(math.ceil(PROBE_SECONDS * recorded_rate), np.float32)
+        delay, n_returned = 0.0, 0
+        for n_blocks in range(1, PROBE_BLOCKS + 1):
+            delay = max(delay, n_blocks * len(silence) / recorded_rate - n_returned / rate)
+            n_returned += len(probe.push(silence))
+        return delay
 
     def push(self, block: Samples, *, last: bool = False) -> Samples:
         """The samples that the next block completes.

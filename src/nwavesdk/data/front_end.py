@@ -98,6 +98,10 @@ class LogMel:
         starts = range(0, len(padded), BLOCK_SAMPLES)
         return np.concatenate([stream.push(padded[s : s + BLOCK_SAMPLES]) for s in starts])
 
+    def end_of(self, frame: int) -> float:
+        """Time at which the last sample of a frame has arrived [s]; the first frame is 0."""
+        return (frame * self.step + self.width) / self.sample_rate
+
     def stream(self) -> "LogMelStream":
         """The frames of a sound that comes in blocks."""
         return LogMelStream(self)
@@ -239,6 +243,10 @@ class FrontEnd:
             `[T, channels]`, never negative.
         """
         return FrontEndStream(self.config).push(samples)
+
+    def end_of(self, frame: int) -> float:
+        """Time at which the last sample of a time step has arrived [s]; the first step is 0."""
+        return int(self.config.first_samples(np.array(frame + 1))) / self.config.sample_rate
 
     def stream(self) -> "FrontEndStream":
         """The front end for a sound that comes in blocks, from filters at rest.

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nwavesdk.data.reading import Array
 from nwavesdk.data.source import Part, StepTarget, Task
+from nwavesdk.internal.imports import require
 
 __all__ = [
     "STEPS",
@@ -24,6 +25,7 @@ __all__ = [
     "Frames",
     "Indices",
     "Recordings",
+    "RunningMean",
     "Standard",
     "fit_hold",
     "fit_length",
@@ -52,6 +54,9 @@ STANDARDIZED_WITHIN = 0.1
 # A relative deviation from the mean below this is the rounding noise of a constant in float32. It
 # must not become a divisor.
 ROUNDING = 1e-6
+
+# Weight of the mean of the training set in a running mean, in frames.
+PRIOR_FRAMES = 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +255,45 @@ class Standard:
     def apply(self, frames: Frames) -> Frames:
         """Frames `[L, F]` on the scale of the training set."""
         return (frames - self.mean) / self.deviation
+
+
+class RunningMean:
+    """The mean of each feature over the frames so far, in which older frames count less.
+
+        m[t] = s[t] / w[t],  s[t] = d s[t-1] + f[t],  w[t] = d w[t-1] + 1,  d = exp(-1 / memory)
+
+    Before the first frame, w is `PRIOR_FRAMES` and s / w the mean of the training set.
+
+    Args:
+        mean: Mean of each feature over the training set, `[F]`.
+        memory: Time constant [frames].
+
+    Example:
+        >>> frames = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+        >>> whole = RunningMean(np.zeros(2, np.float32), 300).push(frames)
+        >>> in_pieces = RunningMean(np.zeros(2, np.float32), 300)
+        >>> bool((np.concatenate([in_pieces.push(frames[:4]), in_pieces.push(frames[4:])]) == whole).all())
+        True
+    """
+
+    def __init__(self, mean: Frames, memory: float) -> None:
+        self._decay = math.exp(-1 / memory)
+        # The sums of each feature and the sum of the weights, which a filter decays.
+        self._state = self._decay * PRIOR_FRAMES * np.append(mean, 1.0).astype(np.float64)[None]
+
+    def push(self, frames: Frames) -> Frames:
+        """The mean at each of the next frames `[L, F]`; a frame counts in its own mean.
+
+        Returns:
+            `[L, F]`, the same for frames in pieces of any length, bit for bit.
+        """
+        if len(frames) == 0:
+            return frames  # lfilter returns another state then
+
+        filtered = require("scipy.signal", "train").lfilter
+        weighted = np.pad(frames.astype(np.float64), ((0, 0), (0, 1)), constant_values=1.0)
+        sums, self._state = filtered([1.0], [1.0, -self._decay], weighted, axis=0, zi=self._state)
+        return np.asarray(sums[:, :-1] / sums[:, -1:], np.float32)
 
 
 def standardized(frames: Frames) -> Frames:

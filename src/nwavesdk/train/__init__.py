@@ -16,12 +16,14 @@ __all__ = [
     "Run",
     "RunConfig",
     "RunFolder",
+    "ScoreStream",
+    "Scores",
     "TrainedRun",
     "load",
 ]
 
 if TYPE_CHECKING:
-    from nwavesdk.train.apply.live import LiveInput
+    from nwavesdk.train.apply.live import LiveInput, Scores, ScoreStream
     from nwavesdk.train.apply.predictions import Prediction
     from nwavesdk.train.apply.trained import TrainedRun, load
     from nwavesdk.train.config import CompletedConfig, RunConfig
@@ -32,7 +34,7 @@ else:
         __name__,
         {
             "nwavesdk.train.config": ["CompletedConfig", "RunConfig"],
-            "nwavesdk.train.apply.live": ["LiveInput"],
+            "nwavesdk.train.apply.live": ["LiveInput", "ScoreStream", "Scores"],
             "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],

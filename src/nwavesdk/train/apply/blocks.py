@@ -1,8 +1,10 @@
 """Recordings in a trained net: its predictions, and the adaptation of its batch norms.
 
-Short recordings run in batches. A long recording runs in blocks: the states of the net are kept
-from block to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums
-in a product may depend on the number of rows.) A net that the user built runs in one call, because
+If the frames of a sound depend on the past only, a recording runs alone and in blocks of at most
+100 ms, as a stream does, so that both have the same outputs, bit for bit. Otherwise, short
+recordings run in batches, and a long recording in blocks: the states of the net are kept from block
+to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums in a
+product may depend on the number of rows.) A net that the user built runs in one call then, because
 it may look at all steps.
 
 A new speaker, microphone or sensor changes mostly the mean and the variance of the charges in a
@@ -25,7 +27,7 @@ from nwavesdk.data.features import EventBins
 from nwavesdk.data.loading import EventFrames
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
-from nwavesdk.net.preparation import prepared
+from nwavesdk.net.preparation import prepare_net, prepared
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import FramedRecording
 from nwavesdk.train.fit.threads import use_threads
@@ -33,10 +35,13 @@ from nwavesdk.train.fit.threads import use_threads
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
 
-__all__ = ["adapted_net", "batch_of", "predict_recordings"]
+__all__ = ["BlockNet", "adapted_net", "batch_of", "predict_recordings", "runs_in_blocks"]
 
 # Steps of all recordings of a batch together, and of a block of a long recording.
 MAX_STEPS = 4096
+
+# Mean error of the outputs in blocks, as a fraction of the outputs in one call: a spike may differ.
+MAX_BLOCK_ERROR = 0.01
 
 # Weight of the training set, in recordings: a few recordings may not have all classes.
 TRAINING_WEIGHT = 20
@@ -107,6 +112,42 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
     return [torch.cat(blocks, dim=1) for blocks in zip(*outputs, strict=True)]
 
 
+class BlockNet:
+    """The net of a run and its decoder on one recording, in blocks; states are kept.
+
+    Args:
+        run: The run. Its net does not change.
+    """
+
+    def __init__(self, run: "TrainedRun") -> None:
+        self._net = copy.deepcopy(run.net)
+        self._decoder = run.task.decoder()
+        self._has_class = run.task.name == "classification"
+        self.no_outputs = torch.zeros(0, run.task.output.n_outputs)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a recording, from rest."""
+        prepare_net(self._net)
+        prepare_net(self._decoder)
+
+    @torch.inference_mode()
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes `[T, N]` and outputs `[T, C]` of the next steps `[1, T, F]`.
+
+        The mean of the outputs over steps is the output for a recording with one class.
+        """
+        # One thread is the fastest for a block, and sums in the same order on all machines.
+        with use_threads(1):
+            spk, mem = self._net(x.contiguous())
+            if not self._has_class:
+                return spk[0], self._decoder(spk, mem)[0]
+
+            # The decoder takes the mean over a recording: here, each step is a recording.
+            fired = spk.transpose(0, 1)
+            return spk[0], self._decoder(fired, fired if mem is spk else mem.transpose(0, 1))
+
+
 def predict_recordings(
     run: "TrainedRun", recordings: Iterable[FramedRecording], *, spikes: bool
 ) -> Iterator[Prediction]:
@@ -117,6 +158,10 @@ def predict_recordings(
         recordings: The recordings as frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
+    if run.block_steps is not None:
+        yield from _predict_in_blocks(run, recordings, run.block_steps, spikes=spikes)
+        return
+
     for members in batched(recordings, run.input):
         batch = batch_of(members, run.input)
         block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
@@ -132,6 +177,41 @@ def predict_recordings(
                 output = output[run.input.look_ahead : n_steps]
             fired = spk[index, :n_steps] if spikes else None
             yield _prediction(run, recording, n_steps - run.input.look_ahead, output, fired)
+
+
+def _predict_in_blocks(
+    run: "TrainedRun", recordings: Iterable[FramedRecording], block_steps: int, *, spikes: bool
+) -> Iterator[Prediction]:
+    """The prediction for each recording, in the blocks in which `TrainedRun.stream` runs."""
+    net = BlockNet(run)
+    for recording in recordings:
+        net.begin()
+        blocks = batch_of([recording], run.input).x.split(block_steps, dim=1)
+        fired, outputs = map(torch.cat, zip(*map(net.run, blocks), strict=True))
+
+        steps = outputs[run.input.look_ahead :]
+        output = outputs.mean(dim=0) if run.task.name == "classification" else steps
+        yield _prediction(run, recording, len(steps), output, fired if spikes else None)
+
+
+def runs_in_blocks(net: nn.Module, x: Tensor, block_steps: int) -> bool:
+    """Whether a net gives the same outputs in blocks as in one call, up to rounding.
+
+    A net that looks at later steps, or does not keep its states over calls, does not.
+
+    Args:
+        net: The net; its state changes.
+        x: Steps, `[1, T, F]`.
+        block_steps: Steps of a block, fewer than T.
+    """
+    batch = Batch(x, torch.zeros(1), torch.tensor([x.shape[1]]))
+    try:
+        with torch.inference_mode():
+            in_blocks, expected = (run_net(net, batch, n)[1] for n in (block_steps, x.shape[1]))
+        error = (in_blocks - expected).abs().mean()
+    except Exception:  # of a net that the user has written
+        return False
+    return bool(error <= MAX_BLOCK_ERROR * expected.abs().mean())
 
 
 def _prediction(

@@ -1,4 +1,6 @@
-"""Sound that comes in blocks as the input of a trained run's net, step by step."""
+"""Sound that comes in blocks: the input of a trained run's net, and its outputs, step by step."""
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -7,13 +9,33 @@ from torch import Tensor
 
 from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
+from nwavesdk.train.apply.blocks import BlockNet
 from nwavesdk.train.apply.recordings import as_mono
 
-__all__ = ["LiveInput", "rate_of"]
+if TYPE_CHECKING:
+    from nwavesdk.train.apply.trained import TrainedRun
+
+__all__ = ["LiveInput", "ScoreStream", "Scores", "rate_of"]
+
+
+class Scores(NamedTuple):
+    """The outputs of a run's net for the next steps of a sound.
+
+    Attributes:
+        values: The outputs of each step, float32 `[steps, C]`: the score of each class, whose mean
+            over a recording is the score of the recording if it has one class; or the values of the
+            step.
+        times: Time at which the net has all samples that the step needs, float64 `[steps]` [s],
+            from the beginning of the sound: the end of the last frame of the block in which the net
+            runs, and the delay of a conversion of the sample rate.
+    """
+
+    values: Frames
+    times: npt.NDArray[np.float64]
 
 
 class LiveInput:
-    """The input of a run's net for a sound that comes in blocks; `TrainedRun.stream` makes it.
+    """The input of a run's net for a sound that comes in blocks; `ScoreStream` uses it.
 
     `push(block)` returns the steps that a block completes, and `finish()` the steps at the end.
     They equal the steps that the run computes from the whole sound, bit for bit. Training may cut a
@@ -21,7 +43,7 @@ class LiveInput:
 
     Args:
         front_end: From sound to frames.
-        net_input: From frames to the input of the net, on one scale for all recordings.
+        net_input: From frames to the input of the net, which `NetInput.is_causal`.
         sample_rate: Rate of the sound [Hz].
 
     Example:
@@ -38,6 +60,7 @@ class LiveInput:
         self._net_input = net_input
         self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._front_end = front_end.stream()
+        self._scale = net_input.scaler()
         self._n_frames = 0
         self._has_ended = False
 
@@ -81,8 +104,12 @@ class LiveInput:
         silent = self._front_end.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
 
         padding = np.zeros((missing, frames.shape[1]), np.float32)
-        padding[: len(silent)] = net_input.standard.apply(silent)
+        padding[: len(silent)] = self._scale(silent)
         return self._held(np.concatenate([frames, padding]))
+
+    def arrival_of(self, step: int) -> float:
+        """Time at which the last sample that a step needs has arrived [s]; the first step is 0."""
+        return self._whole.end_of(step // self._net_input.hold) + self._resampling.delay
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
@@ -99,10 +126,83 @@ class LiveInput:
             )
 
         self._n_frames += len(frames)
-        return self._net_input.standard.apply(frames)
+        return self._scale(frames)
 
     def _held(self, frames: Frames) -> Tensor:
         return torch.from_numpy(np.repeat(frames, self._net_input.hold, axis=0)).unsqueeze(1)
+
+
+class ScoreStream:
+    """The outputs of a run's net for a sound that comes in pieces; `TrainedRun.stream` makes it.
+
+    The net runs in blocks of at most 100 ms from the beginning of the sound, however the samples
+    arrive. So all outputs together are the same, bit for bit, and `TrainedRun.predict` has them for
+    the whole sound. Memory does not grow with the length of the sound.
+
+    Args:
+        run: The run.
+        sample_rate: Rate of the sound [Hz].
+    """
+
+    def __init__(self, run: "TrainedRun", sample_rate: int) -> None:
+        assert run.block_steps is not None
+        self._input = LiveInput(run.front_end, run.input, sample_rate)
+        self._net = BlockNet(run)
+        self._block_steps = run.block_steps
+        self._look_ahead = run.input.look_ahead
+        self._sample_rate = sample_rate
+
+        self._waiting = torch.zeros(0, 1, len(run.input.standard.mean))
+        self._n_samples = 0
+        self._n_steps = 0
+
+    def push(self, samples: npt.NDArray[np.floating]) -> Scores:
+        """The outputs of the blocks that the next samples complete.
+
+        Args:
+            samples: Mono samples with full scale 1, `[samples]`, of any length.
+
+        Raises:
+            ValueError: See `LiveInput.push`.
+        """
+        scores = self._run_blocks(self._input.push(samples), self._block_steps)
+        self._n_samples += len(samples)
+        return scores
+
+    def finish(self) -> Scores:
+        """The outputs of the last steps; no samples may follow.
+
+        See `LiveInput.finish`. Their times are at most the length of the sound.
+        """
+        x = self._input.finish()
+        x = torch.cat([x, torch.zeros(self._look_ahead, *x.shape[1:])])
+        values, times = self._run_blocks(x, 1)
+        return Scores(values, times.clip(max=self._n_samples / self._sample_rate))
+
+    def _run_blocks(self, x: Tensor, min_steps: int) -> Scores:
+        """The outputs of blocks with at least some steps; further steps wait.
+
+        Args:
+            x: The next steps, `[steps, 1, F]`.
+            min_steps: Smallest number of steps of a block.
+        """
+        waiting = torch.cat([self._waiting, x])
+        blocks = [(self._net.no_outputs, np.zeros(0))]
+        while len(waiting) >= min_steps:
+            block, waiting = waiting.tensor_split([self._block_steps])
+            _, outputs = self._net.run(block.transpose(0, 1))
+
+            # All steps of a block are computed when its last step is complete.
+            arrival = self._input.arrival_of(self._n_steps + self._block_steps - 1)
+            blocks.append((outputs, np.full(len(block), arrival)))
+            self._n_steps += len(block)
+        self._waiting = waiting.clone()
+
+        # The first steps of a net that looks ahead have no output.
+        n_before = self._n_steps - sum(len(times) for _, times in blocks)
+        ahead = max(0, self._look_ahead - n_before)
+        values, times = zip(*blocks, strict=True)
+        return Scores(torch.cat(values)[ahead:].numpy(), np.concatenate(times)[ahead:])
 
 
 def rate_of(front_end: FrontEnd | LogMel) -> int:

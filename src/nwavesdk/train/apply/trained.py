@@ -5,15 +5,20 @@ Design requirements:
 - Only `config.json` and `model.safetensors` are read.
 - A recording becomes the input of the net as in training, and `nwave eval` makes the same
   prediction for a recording of the run.
+- `predict` and `stream` give the same outputs for a sound, bit for bit, where a stream is possible.
 - Memory does not grow with the length of a recording, apart from its input and its outputs: the
   net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
   `adapt` runs all its recordings in one call.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
+
+import torch
 
 from nwavesdk.data import FrontEnd, LogMel, NetInput
 from nwavesdk.data.features import (
@@ -26,8 +31,13 @@ from nwavesdk.data.features import (
 )
 from nwavesdk.data.source import RecordingKind
 from nwavesdk.internal.files import printable
-from nwavesdk.train.apply.blocks import adapted_net, batch_of, predict_recordings
-from nwavesdk.train.apply.live import LiveInput, rate_of
+from nwavesdk.train.apply.blocks import (
+    adapted_net,
+    batch_of,
+    predict_recordings,
+    runs_in_blocks,
+)
+from nwavesdk.train.apply.live import ScoreStream, rate_of
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
 from nwavesdk.train.config import CompletedConfig
@@ -41,6 +51,9 @@ from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["TrainedRun", "load"]
+
+# Longest block of a sound in which the net runs [s]: a detection waits for the end of its block.
+BLOCK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -209,33 +222,63 @@ class TrainedRun:
         """Time between steps of the net [s]; None if steps have no duration."""
         return None if self.frame_seconds is None else self.frame_seconds / self.input.hold
 
-    def stream(self, sample_rate: int | None = None) -> LiveInput:
-        """The input of the net for a sound that begins now.
+    @property
+    def scales_past_only(self) -> bool:
+        """Whether the scale of a sound depends on the past only, not on the whole recording."""
+        return self.input.is_causal and self.config.option("data.level") == "as_is"
+
+    @cached_property
+    def block_steps(self) -> int | None:
+        """Steps of the blocks in which the net runs on a sound; None if it runs on whole sounds."""
+        if self.step_seconds is None or not self.scales_past_only:
+            return None
+
+        # A step of a whole number of milliseconds is not exact in floating point.
+        steps = max(1, int(BLOCK_SECONDS / self.step_seconds + 1e-9))
+        if self.config.net.name != "file":
+            return steps
+
+        # The net of a file may look at later steps, which is visible in noise.
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, 3 * steps, len(self.input.standard.mean), generator=generator)
+        return steps if runs_in_blocks(copy.deepcopy(self.net), noise, steps) else None
+
+    def stream(self, sample_rate: int | None = None) -> ScoreStream:
+        """The outputs of the net for a sound that begins now and comes in pieces.
 
         Args:
             sample_rate: Rate of the sound [Hz]. If it differs from the rate of the run, the sound
-                is resampled, which delays the input by some 40 to 120 ms. [the rate of the run]
+                is resampled, which delays the outputs by some 40 to 160 ms. [the rate of the run]
 
         Raises:
-            ValueError: If the rate is implausible, if the run was not trained on sound, or if it
-                scales each recording by its loudest sample, its mean or its deviation.
+            ValueError: If the rate is implausible, if the run was not trained on sound, if it
+                scales each recording by its loudest sample, its mean or its deviation, or if its
+                net comes from a file and needs whole recordings.
+
+        Example:
+            ```python
+            stream = load("runs/words").stream()
+            values, times = stream.push(np.zeros(1600, np.float32))  # the next 100 ms
+            ```
         """
-        front_end = self.front_end
-        if (
-            self.config.option("data.level") == "peak"
-            or self.input.center
-            or self.input.standardize
-        ):
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if not self.scales_past_only:
+            is_filtered = isinstance(self.features, ChipFeatures)
+            option = "level as_is" if is_filtered else "running-mean 3"
             raise ValueError(
                 f"{self.name} scales each recording by its loudest sample, its mean or its "
                 "deviation, known only at the end of the sound (got level "
                 f"{self.config.option('data.level')}, center {self.input.center}, standardize "
-                f"{self.input.standardize}): train with `nwave train --level as_is`, and without a "
-                "chip also `--no-center`."
+                f"{self.input.standardize}): train with `nwave train --{option}`."
             )
 
-        rate = rate_of(front_end) if sample_rate is None else sample_rate
-        return LiveInput(front_end, self.input, rate)
+        if self.block_steps is None:
+            raise ValueError(
+                f"{self.name} has a net from a file that gives other outputs in blocks than in one "
+                "call: its modules must not look at later steps, and keep their states over calls "
+                "(docs/nets.md)."
+            )
+        return ScoreStream(self, rate)
 
 
 def load(

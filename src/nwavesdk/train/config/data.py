@@ -222,6 +222,12 @@ class Sound(OwnScale, Held, Files):
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
         "scale; as_is: unchanged, as live input needs.",
     )
+    running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = choice(
+        None,
+        "Subtract a running mean of each band with this time constant [s] in place of the mean of "
+        "the recording: for live sound. Then, --level is as_is and --no-standardize the default.",
+        default_text="none",
+    )
     # Ten minutes are much longer than a word or an event, and still fit into memory.
     max_seconds: float = choice(
         600.0, "Length above which a recording is an error [s].", gt=0, le=MAX_SECONDS

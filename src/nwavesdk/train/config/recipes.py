@@ -105,7 +105,9 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
     else:
         defaults = _pages(config, has_one_axis=has_one_axis)
 
-    if config.option("data.center") is False and config.data.kind == "sound":
+    if config.option("data.running_mean") is not None:
+        defaults["data"] |= {"center": False, "level": "as_is", "standardize": False}
+    elif config.option("data.center") is False and config.data.kind == "sound":
         # Live input has neither the mean nor the deviation of a whole recording.
         defaults["data"]["standardize"] = False
     if config.learning.patience is not None:
