@@ -56,10 +56,12 @@ class Detection(NamedTuple):
     Attributes:
         name: The class of the event.
         time: When the last sample that it needs has arrived [s from the start of the stream].
+        score: How likely it is, which the scorer does not use; None if unknown.
     """
 
     name: str
     time: float
+    score: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
