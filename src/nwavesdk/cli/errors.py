@@ -43,7 +43,7 @@ CLOSED_PIPE = 128 + 13  # the same for SIGPIPE
 # Groups of the help of `nwave`, in their order, with their commands.
 GROUPS = {
     "Train": ("train", "tune", "compare"),
-    "Use": ("eval", "predict"),
+    "Use": ("eval", "predict", "detect"),
     "Look into": ("data", "net", "neurons", "surrogates", "diagnose", "slopes"),
     "Chip": ("check", "map", "chips"),
     "Exchange": ("export", "import", "nir"),

@@ -1,6 +1,9 @@
-"""`nwave predict`: the predictions of a trained run for recordings."""
+"""`nwave predict` and `nwave detect`: a trained run applied to recordings and to sound."""
 
+import json
+import os
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Literal
@@ -18,14 +21,17 @@ from nwavesdk.cli.app import (
     checked_option,
     print_report,
 )
-from nwavesdk.cli.errors import print_note
-from nwavesdk.internal.files import FileError, check_target
+from nwavesdk.cli.errors import print_note, print_result
+from nwavesdk.cli.step import decision_json
+from nwavesdk.internal.files import FileError, check_target, printable
 
-__all__ = ["predict_run"]
+__all__ = ["detect_events", "predict_run"]
 
 # Rows of the table, and letters of the steps of a recording, that a terminal gets.
 MAX_ROWS = 40
 MAX_LETTERS = 100
+
+STANDARD_INPUT = Path("-")
 
 
 def _check_out(path: Path) -> None:
@@ -114,6 +120,7 @@ def predict_run(
         "skipped": skipped,
         "adapted_to": adapt or [],
         "out": out,
+        **decision_json(trained),
     }
     print_report(as_json, report, _lines(predictions, out))
 
@@ -151,3 +158,44 @@ def _record(prediction: "nwavesdk.train.Prediction") -> dict[str, str]:
         for label, count in zip(names, prediction.counts, strict=True):
             record[f"spikes {label}"] = str(count)
     return record
+
+
+@app.command("detect")
+def detect_events(
+    run: RunPath,
+    sounds: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…|-",
+            help="Sounds of any length; - reads standard input: a wav, or mono samples of 16 bits "
+            "at the sample rate of the run.",
+        ),
+    ],
+    net: NetFile = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print each detection as a JSON object in a line.")
+    ] = False,
+) -> None:
+    """Detect the events of RUN in sound; a line for each detection, as soon as it is known.
+
+    `arecord -f S16_LE -r 16000 | nwave detect RUN -` listens until Ctrl-C.
+    """
+    from nwavesdk.data.sound_blocks import file_blocks, pipe_blocks
+
+    trained = nwavesdk.train.load(run, net)
+    trained.detector().finish()  # errors, and the load of kernels, come before the sound
+
+    for sound in sounds:
+        is_pipe = sound == STANDARD_INPUT
+        with ExitStack() as stack:
+            blocks = file_blocks(sound)
+            if is_pipe:
+                pipe = stack.enter_context(os.fdopen(0, "rb", closefd=False))
+                blocks = pipe_blocks(pipe, trained.sample_rate)
+                stack.enter_context(suppress(KeyboardInterrupt))  # it ends the sound
+            for name, time, score in trained.detections(blocks):
+                record = {"file": str(sound), "time": time, "event": name, "score": score}
+                line = f"{time:9.2f} s  {name}  {score:.1f}"
+                if len(sounds) > 1:
+                    line += f"  {sound}"
+                print_result(json.dumps(record) if as_json else printable(line))

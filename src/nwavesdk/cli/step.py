@@ -11,7 +11,7 @@ import nwavesdk
 from nwavesdk.cli.app import print_report
 from nwavesdk.internal.files import printable, write_atomically
 
-__all__ = ["check_json", "export_step", "open_net", "write_export"]
+__all__ = ["check_json", "decision_json", "export_step", "open_net", "write_export"]
 
 
 def export_step(
@@ -83,6 +83,7 @@ def write_export(
     write_atomically(out, content)
 
     report = {"path": out, "bytes": len(content), "check": check_json(check), **facts}
+    report |= decision_json(trained)
     lines = [
         f"{out}: {len(content):,} bytes, steps of {trained.config.net.dt:g} s",
         *lines,
@@ -121,7 +122,15 @@ def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
         "length": net_input.length,
         "pads_to_length": net_input.pads_to_length,
         "look_ahead": net_input.look_ahead,
+        **decision_json(trained),
     }
+
+
+def decision_json(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
+    """The decision of a run that detects events; empty for other runs."""
+    if trained.decision is None:
+        return {}
+    return {"decision": trained.decision.model_dump(mode="json")}
 
 
 def _describe_features(features: Any) -> dict[str, Any]:

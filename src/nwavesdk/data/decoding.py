@@ -2,10 +2,13 @@
 
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile, is_zipfile
 
 import numpy as np
@@ -18,11 +21,13 @@ __all__ = [
     "MAX_RECORDING_SECONDS",
     "MAX_SAMPLE_RATE",
     "MIN_SAMPLE_RATE",
+    "UNKNOWN_SIZE",
     "ResamplingStream",
     "Samples",
     "Sound",
     "fit_target",
     "normalize_peak",
+    "open_sound",
     "read_sound",
     "read_target",
     "resample",
@@ -76,12 +81,33 @@ def read_sound(path: Path, max_seconds: float = MAX_RECORDING_SECONDS) -> Sound:
         >>> samples.shape, float(samples[0]), rate
         ((800,), 0.375, 8000)
     """
-    with reading(path, "sound"), open(path, "rb") as file:
+    with reading(path, "sound"), open_sound(path) as sound:
+        # The samples of two channels of the longest recording fit into memory.
+        rate: int = sound.samplerate
+        if sound.frames > min(max_seconds * rate, 2 * MAX_VALUES / sound.channels):
+            raise ValueError(
+                f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
+                f"cut it, or raise max_seconds; it has {sound.channels} channels"
+            )
+
+        samples = sound.read(sound.frames, dtype="float32", always_2d=True)
+        return checked(path, samples.mean(axis=1)), rate
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator[Any]:
+    """The open file of a sound, a `soundfile.SoundFile`, to be read until its end.
+
+    Raises:
+        ValueError: If its format or its rate is not supported, or at the end of the `with` block,
+            if the end of the sound is missing or was not read.
+    """
+    with open(path, "rb") as file:
         with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             has_end = _has_end(content)
 
         with require("soundfile", "train").SoundFile(file) as sound:
-            rate: int = sound.samplerate
+            rate = sound.samplerate
             if sound.format not in ("WAV", "WAVEX", "RF64", "FLAC", "OGG"):
                 raise ValueError(f"its format is {sound.format}, expected WAV, FLAC or OGG")
             if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
@@ -89,17 +115,9 @@ def read_sound(path: Path, max_seconds: float = MAX_RECORDING_SECONDS) -> Sound:
                     f"its sample rate is {rate} Hz, expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
                 )
 
-            # The samples of two channels of the longest recording fit into memory.
-            if sound.frames > min(max_seconds * rate, 2 * MAX_VALUES / sound.channels):
-                raise ValueError(
-                    f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
-                    f"cut it, or raise max_seconds; it has {sound.channels} channels"
-                )
-
-            samples = sound.read(sound.frames, dtype="float32", always_2d=True)
-            if not has_end or len(samples) < sound.frames:
+            yield sound
+            if not has_end or sound.tell() < sound.frames:
                 raise ValueError("it is cut short: the end of its sound is missing")
-        return checked(path, samples.mean(axis=1)), rate
 
 
 def _has_end(content: mmap) -> bool:

@@ -117,6 +117,9 @@ class ChipRun:
             "gain": config.chip.gain,
             "recording_s": config.option("data.duration"),
         }
+        result = self.run.folder.read_result() if self.run.folder.finished else {}
+        if "decision" in result:
+            about["decision"] = result["decision"]
 
         # The file is tested before it is written: the net in it must spike as the trained net does.
         content = pack_net(self.net, self.profile, about)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 from operator import add
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,13 @@ from nwavesdk.internal.imports import require
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.metrics.detection import TOLERANCE, Detection, DetectionScore, Event
 
+if TYPE_CHECKING:
+    from nwavesdk.train.apply.live import Scores, ScoreStream
+
 __all__ = [
     "Decision",
     "DecisionStream",
+    "Detector",
     "ScoredStream",
     "detection_curve",
     "event_scores",
@@ -49,7 +53,7 @@ TAIL_PEAKS = 30
 CURVE_POINTS = 40
 MAX_ALARMS_PER_HOUR = 100.0
 
-Scores = npt.NDArray[np.float64]
+StepScores = npt.NDArray[np.float64]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Level = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -124,7 +128,7 @@ class DecisionStream:
 
     def __init__(self, decision: Decision) -> None:
         self._decision = decision
-        self._last_smoothed: Scores | None = None
+        self._last_smoothed: StepScores | None = None
         # 1 after a score that reached the threshold, -1 after one below the release level. A score
         # that is high from the start is not a rise.
         self._levels = np.zeros(len(decision.events), np.int8)
@@ -139,7 +143,7 @@ class DecisionStream:
         """
         return self.decide(self.smooth(scores), times)
 
-    def smooth(self, scores: npt.NDArray[Any]) -> Scores:
+    def smooth(self, scores: npt.NDArray[Any]) -> StepScores:
         """The smoothed scores of the next steps, `[T, E]`."""
         scores = np.asarray(scores, np.float64)
         decision = self._decision
@@ -153,7 +157,7 @@ class DecisionStream:
         self._last_smoothed = smoothed[-1]
         return np.asarray(smoothed)
 
-    def decide(self, smoothed: Scores, times: npt.NDArray[Any]) -> list[Detection]:
+    def decide(self, smoothed: StepScores, times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in the next steps, from their smoothed scores."""
         decision = self._decision
         rises: list[tuple[int, float, int]] = []
@@ -175,7 +179,40 @@ class DecisionStream:
         return detections
 
 
-def event_scores(outputs: npt.NDArray[Any]) -> Scores:
+class Detector:
+    """The detections in a sound that comes in pieces; `TrainedRun.detector` makes it.
+
+    All detections together are the same in whichever pieces the samples arrive.
+
+    Args:
+        stream: The outputs of the net.
+        decision: The decision.
+    """
+
+    def __init__(self, stream: "ScoreStream", decision: Decision) -> None:
+        self._stream = stream
+        self._decisions = DecisionStream(decision)
+
+    def push(self, samples: npt.NDArray[np.floating]) -> list[Detection]:
+        """The detections that the next samples complete.
+
+        Args:
+            samples: Mono samples with full scale 1, `[samples]`, of any length.
+
+        Raises:
+            ValueError: If samples are not floating numbers, not mono or not finite.
+        """
+        return self._detections(self._stream.push(samples))
+
+    def finish(self) -> list[Detection]:
+        """The detections at the end of the sound; no samples may follow."""
+        return self._detections(self._stream.finish())
+
+    def _detections(self, outputs: "Scores") -> list[Detection]:
+        return self._decisions.push(event_scores(outputs.values), outputs.times)
+
+
+def event_scores(outputs: npt.NDArray[Any]) -> StepScores:
     """The score of each event in each step: `log p(event) - log p(not this event)`.
 
     Args:
@@ -191,7 +228,7 @@ def event_scores(outputs: npt.NDArray[Any]) -> Scores:
     logits = np.asarray(outputs, np.float64)
     others = [np.delete(logits, event, axis=1) for event in range(1, logits.shape[1])]
     rest = [np.logaddexp.reduce(columns, axis=1) for columns in others]
-    scores: Scores = logits[:, 1:] - np.stack(rest, axis=1)
+    scores: StepScores = logits[:, 1:] - np.stack(rest, axis=1)
     return scores
 
 
@@ -315,7 +352,7 @@ def _lowest_threshold(
 
 def _peaks(
     decision: Decision, smoothed: Sequence[ScoredStream], *, with_events: bool = False
-) -> Scores:
+) -> StepScores:
     """The peaks of the scores of all streams, the highest first; at most one per dead time.
 
     Args:
@@ -337,7 +374,7 @@ def _peaks(
     return np.sort(np.concatenate(peaks))[::-1]
 
 
-def _tail_threshold(peaks: Scores, hours: float, rate: float) -> float:
+def _tail_threshold(peaks: StepScores, hours: float, rate: float) -> float:
     """The threshold that the peaks of the background pass at a rate, by an exponential tail.
 
     The excess of the highest peaks over the next lower one has an exponential distribution, whose

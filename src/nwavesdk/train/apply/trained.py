@@ -2,7 +2,7 @@
 
 Design requirements:
 
-- Only `config.json` and `model.safetensors` are read.
+- Only `config.json` and `model.safetensors` are read, and `result.json` of a run that detects.
 - A recording becomes the input of the net as in training, and `nwave eval` makes the same
   prediction for a recording of the run.
 - `predict` and `stream` give the same outputs for a sound, bit for bit, where a stream is possible.
@@ -12,15 +12,16 @@ Design requirements:
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from nwavesdk.data import FrontEnd, LogMel, NetInput
+from nwavesdk.data.decoding import Sound
 from nwavesdk.data.features import (
     ChipFeatures,
     EventFeatures,
@@ -29,14 +30,17 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
+from nwavesdk.data.sound_blocks import file_blocks
 from nwavesdk.data.source import RecordingKind
 from nwavesdk.internal.files import printable
+from nwavesdk.metrics import Detection
 from nwavesdk.train.apply.blocks import (
     adapted_net,
     batch_of,
     predict_recordings,
     runs_in_blocks,
 )
+from nwavesdk.train.apply.decision import Decision, Detector
 from nwavesdk.train.apply.live import ScoreStream, rate_of
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
@@ -48,7 +52,7 @@ from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet, network_of_run
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.fit.threads import use_threads
-from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.run_folder import RunFolder, reading_run_file
 
 __all__ = ["TrainedRun", "load"]
 
@@ -67,6 +71,7 @@ class TrainedRun:
         features: How a recording becomes frames.
         input: How frames become the input of the net.
         max_seconds: Length above which a sound is an error [s].
+        decision: When outputs are a detection, of a run that detects events.
         name: The path of its folder, for messages.
 
     Example:
@@ -83,6 +88,7 @@ class TrainedRun:
     features: Features
     input: NetInput
     max_seconds: float
+    decision: Decision | None = None
     name: str = "The run"
 
     def __repr__(self) -> str:
@@ -174,6 +180,59 @@ class TrainedRun:
         batch = batch_of(list(by_name.values()), self.input)
         with use_threads(self.config.machine.threads):
             return replace(self, net=adapted_net(self.net, batch))
+
+    def detect(self, sound: RecordingLike) -> list[Detection]:
+        """The events in a sound of any length, in the order of time.
+
+        Args:
+            sound: The path of a wav, a FLAC or an Ogg file; samples `[n]` at the run's sample rate;
+                or a pair of samples and rate. Memory does not grow with the length of a file.
+
+        Raises:
+            ValueError: If the sound cannot be used; see also `detector`.
+
+        Example:
+            ```python
+            for name, time, score in load("runs/words").detect("kitchen.wav"):
+                print(f"{time:.1f} s: {name}")
+            ```
+        """
+        if isinstance(sound, str | Path):
+            return list(self.detections(file_blocks(Path(sound))))
+        pair: Any = sound if isinstance(sound, tuple) else (sound, self.sample_rate)
+        return list(self.detections([pair]))
+
+    def detections(self, blocks: Iterable[Sound]) -> Iterator[Detection]:
+        """The events in a sound as its blocks arrive, such as of a microphone.
+
+        Args:
+            blocks: Mono samples with full scale 1, and their rate [Hz], the same for all.
+
+        Raises:
+            ValueError: See `detector`.
+        """
+        detector = None
+        for samples, rate in blocks:
+            detector = detector or self.detector(rate)
+            yield from detector.push(samples)
+        if detector is not None:
+            yield from detector.finish()
+
+    def detector(self, sample_rate: int | None = None) -> Detector:
+        """A detector for a sound that begins now and comes in pieces; see `stream`.
+
+        Args:
+            sample_rate: Rate of the sound [Hz]. [the rate of the run]
+
+        Raises:
+            ValueError: If the run does not detect events, or has no `stream`.
+        """
+        if self.decision is None:
+            raise ValueError(
+                f"{self.name} was trained for the task {self.task.name}, expected a run that "
+                "detects events: train with `nwave train --task detect`."
+            )
+        return Detector(self.stream(sample_rate), self.decision)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -314,6 +373,11 @@ def load(
     if isinstance(features, FeatureOptions):
         features = features.features(config.data.source_kind)
 
+    decision = None
+    if config.option("task.false_alarms") is not None:
+        with reading_run_file(folder.result, "has no decision"):
+            decision = Decision.of(folder.read_result()["decision"])
+
     return TrainedRun(
         config=config,
         net=run_net.eval(),
@@ -321,5 +385,6 @@ def load(
         features=features,
         input=net_input_of(config, standard),
         max_seconds=max_seconds or config.option("data.max_seconds", MAX_SECONDS),
+        decision=decision,
         name=printable(path),
     )
