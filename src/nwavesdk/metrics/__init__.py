@@ -15,12 +15,16 @@ from nwavesdk.metrics.classes import (
     macro_f1,
     population_counts,
 )
+from nwavesdk.metrics.detection import Detection, DetectionScore, Event
 from nwavesdk.metrics.operation_counter import OperationCounter, count_operations
 from nwavesdk.metrics.operations import EdgeOperations, LayerActivity, Operations
 from nwavesdk.metrics.values import correlation, mse, r2
 
 __all__ = [
+    "Detection",
+    "DetectionScore",
     "EdgeOperations",
+    "Event",
     "LayerActivity",
     "OperationCounter",
     "Operations",
