@@ -4,6 +4,7 @@ A stream stores references to recordings, which may be in a file, and the places
 Samples are added up when a piece is read, so a stream may be longer than memory.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -283,6 +284,12 @@ class Sounds:
                 "validation and test set: add recordings, or choose another split."
             )
         return cls(line, tuple(clips), has_times)
+
+    def counts(self, classes: Sequence[str]) -> dict[str, int]:
+        """The number of recordings without events, and of events of each class."""
+        counts = Counter([event.name for event in self.line.events or self.clips])
+        counts[BACKGROUND] = len(self.line.pieces)
+        return {name: counts[name] for name in classes}
 
     @property
     def n_events(self) -> int:
