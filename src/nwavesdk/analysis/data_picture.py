@@ -77,12 +77,13 @@ def draw_data(
 
     # All examples are from the training set, because the recordings of the test set must not be
     # seen: the picture shows only their number and lengths.
-    indices = choose_examples(data.train, has_classes=config.task.name == "classification")
+    train = Series(data.train.recordings, data.train.input)
+    indices = choose_examples(train, has_classes=config.task.name == "classification")
     heights = [0.5 + ROW_HEIGHT * len(indices), SUMMARY_HEIGHT]
     figure = Figure(figsize=(12, sum(heights)))
     examples, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     examples.suptitle(fill(f"Input of the net: {report['feature_text']}", 120), fontsize=10)
-    _draw_examples(examples, config, data.train, indices, bank, theme)
+    _draw_examples(examples, config, train, indices, bank, theme)
 
     panels = summary.subplots(1, 2 if bank is None else 3)
     _draw_lengths(panels[0], lengths_of(data), report, theme)
@@ -110,9 +111,9 @@ def choose_examples(train: Series, has_classes: bool) -> list[int]:
 
 
 def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | None]:
-    """The content of the files of recordings; None for recordings that do not come from files."""
+    """The content of the files of recordings; None for parts of streams, and without files."""
     data = config.data
-    if not isinstance(data, Files):
+    if not isinstance(data, Files) or config.task.name == "detect":
         return [None] * len(keys)
 
     path = Path(data.source)

@@ -27,6 +27,7 @@ TASK_SIGNS = {
     "labels": "each step has a class",
     "regression": "each step has values as its target",
     "pattern": "there are targets, but no inputs",
+    "detect": "there is a folder background",
 }
 
 # How each encoder turns the values of an image into the input of a net.
@@ -65,6 +66,15 @@ def data_report(
     sets = data.map(lambda series: series.recordings).as_dict()
     groups, group_name = _count_groups(config, sets)
     lengths = lengths_of(data)
+    sizes = data.map(len).as_dict()
+    per_class = {part: _count_classes(recordings) for part, recordings in sets.items()}
+    if data.streams is not None:
+        per_class = {
+            part: {} if sounds is None else sounds.counts(facts.classes)
+            for part, sounds in data.streams.as_dict().items()
+        }
+        sizes = {part: sum(counts.values()) for part, counts in per_class.items()}
+    n_keys = len({key for recordings in sets.values() for key in recordings.keys})
     is_digits = config.data.kind == "features"
 
     return {
@@ -73,8 +83,8 @@ def data_report(
         "task": config.task.name,
         "task_found_by": "--task" if is_task_given else TASK_SIGNS[config.task.name],
         # Keys are counted once: a single pattern is in all sets.
-        "count": len({key for recordings in sets.values() for key in recordings.keys}),
-        "recordings": data.map(len).as_dict(),
+        "count": n_keys if data.streams is None else sum(sizes.values()),
+        "recordings": sizes,
         "lengths": _summarize(np.concatenate([*lengths.values()]), config),
         "lengths_by_set": {part: _summarize(steps, config) for part, steps in lengths.items()},
         "features": _n_values(config),
@@ -82,9 +92,7 @@ def data_report(
         "feature_text": describe_features(config),
         "targets": facts.n_targets,
         "classes": list(facts.classes),
-        "per_class": {part: _count_classes(recordings) for part, recordings in sets.items()}
-        if facts.classes
-        else {},
+        "per_class": per_class if facts.classes else {},
         "counted": "steps" if config.task.name == "labels" else "recordings",
         "split_by": facts.split_by,
         "split": facts.split_reason,

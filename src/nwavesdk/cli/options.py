@@ -78,8 +78,9 @@ CHOOSERS = {
     "data.kind": ("Kind of recordings. [found in the data]", "sound|series|image|events"),
     "task.name": (
         "Task of the net: a class per recording, a class per step (labels), values per step "
-        "(regression), or values per step without an input (pattern). [found in the data]",
-        "classification|labels|regression|pattern",
+        "(regression), values per step without an input (pattern), or events in a stream "
+        "(detect). [auto: found in the data; detect for sound with a folder background]",
+        "auto|classification|labels|regression|pattern|detect",
     ),
     "net.name": (
         "Net of the library, or a Python file and its function build(inputs, classes, config); "

@@ -322,7 +322,7 @@ class Series:
 
         y: Array = (
             np.full((len(varied), steps), PADDING_LABEL, np.int64)
-            if recordings.task == "labels"
+            if recordings.task in ("labels", "detect")
             else np.zeros((len(varied), steps, recordings.n_targets), np.float32)
         )
         targets = (

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.reading import MAX_VALUES, RecordingError, checked, reading
+from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.imports import require
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "fit_target",
     "normalize_peak",
     "open_sound",
+    "read_rate",
     "read_sound",
     "read_target",
     "resample",
@@ -44,6 +46,9 @@ MAX_SAMPLE_RATE = 1_000_000
 # Default of the longest allowed recording [s].
 MAX_RECORDING_SECONDS = 600.0
 
+# Samples of each channel that are decoded at a time.
+BLOCK_SAMPLES = 2**20
+
 # A data size of a wav from here on means an unknown size: a recorder that writes to a pipe writes a
 # number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
@@ -59,12 +64,15 @@ PROBE_BLOCKS = 400
 MAX_TARGET_VALUES = 2**25
 
 
-def read_sound(path: Path, max_seconds: float = MAX_RECORDING_SECONDS) -> Sound:
+def read_sound(
+    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, max_values: int = MAX_VALUES
+) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
         path: The file.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
+        max_values: Largest allowed number of samples, checked likewise.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
@@ -82,16 +90,21 @@ def read_sound(path: Path, max_seconds: float = MAX_RECORDING_SECONDS) -> Sound:
         ((800,), 0.375, 8000)
     """
     with reading(path, "sound"), open_sound(path) as sound:
-        # The samples of two channels of the longest recording fit into memory.
         rate: int = sound.samplerate
-        if sound.frames > min(max_seconds * rate, 2 * MAX_VALUES / sound.channels):
+        if sound.frames > min(max_seconds * rate, max_values):
             raise ValueError(
                 f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                 f"cut it, or raise max_seconds; it has {sound.channels} channels"
             )
 
-        samples = sound.read(sound.frames, dtype="float32", always_2d=True)
-        return checked(path, samples.mean(axis=1)), rate
+        # The channels of long sounds may not fit into memory together.
+        require_memory("sound", f"{sound.frames:,} samples", 8.0 * sound.frames, "cut it")
+        samples = np.empty(sound.frames, np.float32)
+        count = 0
+        for block in sound.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True):
+            samples[count : count + len(block)] = block.mean(axis=1)
+            count += len(block)
+        return checked(path, samples[:count], max_values), rate
 
 
 @contextmanager
@@ -118,6 +131,12 @@ def open_sound(path: Path) -> Iterator[Any]:
             yield sound
             if not has_end or sound.tell() < sound.frames:
                 raise ValueError("it is cut short: the end of its sound is missing")
+
+
+def read_rate(path: Path) -> int:
+    """The sample rate of a sound [Hz], by its header; see `read_sound`."""
+    with reading(path, "sound"), open(path, "rb") as file:
+        return int(require("soundfile", "train").SoundFile(file).samplerate)
 
 
 def _has_end(content: mmap) -> bool:

@@ -8,7 +8,7 @@ recordings.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd, LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
-from nwavesdk.data.reading import RecordingError, checked
+from nwavesdk.data.reading import MAX_STREAM_VALUES, MAX_VALUES, RecordingError, checked
 from nwavesdk.data.recordings import (
     STEPS,
     Frames,
@@ -26,7 +26,7 @@ from nwavesdk.data.recordings import (
     standardized,
     target_at,
 )
-from nwavesdk.data.source import Item, RecordingKind, Sample, StepTarget
+from nwavesdk.data.source import BACKGROUND, Item, RecordingKind, Sample, StepTarget
 from nwavesdk.internal.checks import require_memory
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "ImageFeatures",
     "LogMelFeatures",
     "NoiseFeatures",
+    "SampleFeatures",
     "SeriesFeatures",
     "fit_bin",
 ]
@@ -80,7 +81,13 @@ class Featured(NamedTuple):
 
 
 class Features:
-    """Turns recordings of one kind into frames; its `repr` names all settings of the frames."""
+    """Turns recordings of one kind into frames; its `repr` names all settings of the frames.
+
+    Attributes:
+        max_values: Largest allowed number of values of a recording.
+    """
+
+    max_values: ClassVar[int] = MAX_VALUES
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
         """The frames of a recording, and the target of each frame.
@@ -92,7 +99,8 @@ class Features:
         with np.errstate(over="ignore", invalid="ignore"):
             frames, target = self.featured(item, sample)
         if not isinstance(frames, EventBins):
-            frames = checked(item.path, frames)  # filters may overflow
+            # Filters may overflow.
+            frames = checked(item.path, frames, self.max_values)
 
         if target is not None and len(target) != frames.shape[0]:
             raise RecordingError(
@@ -118,6 +126,11 @@ class LogMelFeatures(Features):
     log_mel: LogMel
     level: Literal["peak", "as_is"]
 
+    @property
+    def sample_rate(self) -> int:
+        """Rate that sound is resampled to [Hz]."""
+        return self.log_mel.sample_rate
+
     def featured(self, _: Item, sample: Sample) -> Featured:
         sound: Any = sample.values
         log_mel = self.log_mel
@@ -138,6 +151,26 @@ class LogMelFeatures(Features):
         middles = log_mel.window / 2 + log_mel.hop * np.arange(len(frames))
         steps = middles / seconds * len(sample.target) - 0.5
         return Featured(frames, target_at(sample.target, steps.clip(0, len(sample.target) - 1)))
+
+
+@dataclass(frozen=True)
+class SampleFeatures(Features):
+    """Sound as its samples, `[samples, 1]`, from which streams are composed.
+
+    Args:
+        sample_rate: Rate that sound is resampled to [Hz].
+    """
+
+    max_values = MAX_STREAM_VALUES
+
+    sample_rate: int
+
+    def featured(self, item: Item, sample: Sample) -> Featured:
+        sound: Any = sample.values
+        samples = resample(sound, self.sample_rate)
+        if item.class_name != BACKGROUND and not samples.any():
+            raise RecordingError(item.path, "is silent, so it holds no event")
+        return Featured(samples[:, None], None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -284,6 +317,7 @@ class FeatureOptions:
         bins: Number of bins of a typical recording, if `bin` is None.
         add_standardized: Whether a series has each feature a second time, see `SeriesFeatures`;
             None: only if not all recordings have the mean 0 and the deviation 1.
+        as_samples: Whether sound stays samples, see `SampleFeatures`.
     """
 
     sample_rate: int | None = None
@@ -295,6 +329,7 @@ class FeatureOptions:
     shape: tuple[int, ...] = ()
     bins: int = STEPS
     add_standardized: bool | None = False
+    as_samples: bool = False
 
     def features(self, kind: RecordingKind, values: Iterable[Any] = ()) -> Features:
         """How recordings of a kind become frames.
@@ -308,6 +343,8 @@ class FeatureOptions:
                 rate = self.sample_rate
                 if rate is None:
                     rate = min([DEFAULT_MAX_SAMPLE_RATE, *(rate for _, rate in values)])
+                if self.as_samples:
+                    return SampleFeatures(rate)
                 return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
             case "image":
                 # The longest shape: if some images have colors, gray images get them, too.

@@ -15,7 +15,9 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, read_sound, read_target
+import numpy as np
+
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, read_rate, read_sound, read_target
 from nwavesdk.data.folder import (
     OTHER_SOUNDS,
     Faults,
@@ -32,8 +34,9 @@ from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, read_npy
 from nwavesdk.data.readers.shd import open_shd
 from nwavesdk.data.readers.ts import open_ts
-from nwavesdk.data.reading import reading
+from nwavesdk.data.reading import MAX_STREAM_VALUES, reading
 from nwavesdk.data.source import (
+    BACKGROUND,
     PART_OF_WORD,
     PARTS,
     Item,
@@ -63,11 +66,12 @@ EXPECTED = (
 )
 
 # The kinds of recordings, and the reader of a file with one recording, by the end of its name.
-# Readers of sounds also take the longest allowed length [s], and readers of series their options.
+# Readers of sounds also take the longest allowed length [s] and the largest number of samples, and
+# readers of series their options.
 READERS: dict[RecordingKind, dict[str, Callable[..., Sample]]] = {
     "sound": dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus"),
-        lambda path, max_seconds: Sample(read_sound(path, max_seconds)),
+        lambda path, *limits: Sample(read_sound(path, *limits)),
     ),
     "image": dict.fromkeys((".png", ".jpg", ".jpeg"), read_image),
     "events": {".bin": read_bin, ".npy": read_structured_npy, ".aedat4": read_aedat4},
@@ -213,7 +217,8 @@ def _open(
         if not has_table:
             check_parts(path)
         items = list_classes(path, faults, READERS[kind], RECORDING_SUFFIXES, has_table)
-    return _source_of_files(kind, "classification", items, max_seconds, series)
+    chosen: Task = "detect" if task == "detect" else "classification"
+    return _source_of_files(kind, chosen, items, max_seconds, series)
 
 
 def _find_kind(path: Path, files: Sequence[Path]) -> RecordingKind:
@@ -247,13 +252,19 @@ def _source_of_files(
     series: SeriesOptions,
 ) -> Source:
     arguments: dict[RecordingKind, list[Any]] = {"sound": [max_seconds], "series": [series]}
+    stream_limits = [float("inf"), MAX_STREAM_VALUES]
     # Options change the values of a file, and so its digest.
     choices = b"" if series == ALL_COLUMNS else repr(series).encode()
 
     def read(item: Item) -> Sample:
         reader = READERS[kind][item.path.suffix.lower()]
-        sample = reader(item.path, *arguments.get(kind, []))
+        is_stream = task == "detect" and (item.class_name == BACKGROUND or item.events)
+        limits = stream_limits if is_stream and kind == "sound" else arguments.get(kind, [])
+        sample = reader(item.path, *limits)
         return sample if item.target is None else replace(sample, target=read_target(item.target))
+
+    def read_header(item: Item) -> Sample:
+        return Sample((np.zeros(0, np.float32), read_rate(item.path)))
 
     def digest(item: Item) -> bytes:
         files = filter(None, (item.path, item.target))
@@ -265,6 +276,7 @@ def _source_of_files(
         items=tuple(items),
         read=read,
         digest=digest,
+        read_header=read_header if kind == "sound" else None,
         limits=f"at most {max_seconds} s",
     )
 

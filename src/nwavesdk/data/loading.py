@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -34,12 +34,11 @@ from nwavesdk.data.features import (
     Featured,
     FeatureOptions,
     Features,
-    LogMelFeatures,
 )
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.reading import digest_of, reading
 from nwavesdk.data.recordings import Frames, Recordings
-from nwavesdk.data.source import Item, Source, StepTarget
+from nwavesdk.data.source import BACKGROUND, Item, Source, StepTarget
 from nwavesdk.internal.files import (
     FileError,
     draft_of,
@@ -57,6 +56,7 @@ __all__ = [
     "INDEX",
     "EventFrames",
     "Loaded",
+    "compute_store",
     "list_recordings",
     "load_recordings",
     "open_store",
@@ -133,7 +133,8 @@ def load_recordings(
         if isinstance(features, FeatureOptions):
             # A sample of the images is enough to see whether there are colors.
             every = (len(source.items) - 1) // IMAGES_READ + 1 if source.kind == "image" else 1
-            samples = replace(faults, skipped=[]).collect(source.items[::every], source.read)
+            read = source.read_header or source.read
+            samples = replace(faults, skipped=[]).collect(source.items[::every], read)
             features = features.features(source.kind, (sample.values for _, sample in samples))
 
         # The same integers are classes of steps for one task, and values for another.
@@ -146,7 +147,7 @@ def load_recordings(
         # If faults must be raised, a store with skipped faults is computed again to raise them.
         is_cached = store is not None and not (store["skipped"] and faults.on_error == "raise")
         if not is_cached:
-            store = _compute(source, features, faults, path, bar)
+            store = compute_store(path, lambda: _read(source, features, faults, bar))
 
     faults.skipped += map(tuple, store["skipped"])
     used = tuple(item for item in source.items if item.key in store["filled"])
@@ -157,7 +158,7 @@ def load_recordings(
         fingerprint=_fingerprint(
             features, {item: digests[item] for item in used if item.key not in uncounted}
         ),
-        sample_rate=features.log_mel.sample_rate if isinstance(features, LogMelFeatures) else None,
+        sample_rate=getattr(features, "sample_rate", None),
         skipped=tuple(faults.skipped),
         targets=store["targets"],
         feature_shape=getattr(features, "shape", ()),
@@ -177,10 +178,14 @@ def list_recordings(source: Source) -> Recordings:
 
     # A table may have replaced the classes of the source.
     classes = source.classes if known <= {*source.classes} else tuple(sorted(known))
-    labels = [classes.index(name) if source.task == "classification" else 0 for name in names]
+    if source.task == "detect":
+        classes = (BACKGROUND, *(name for name in classes if name != BACKGROUND))
+    has_classes = source.task in ("classification", "detect")
+    labels = [classes.index(name) if has_classes else 0 for name in names]
 
     parts = tuple(item.part or "" for item in source.items)
     groups = tuple(item.group or "" for item in source.items)
+    events = tuple(item.events for item in source.items)
     return Recordings(
         frames=(np.zeros((0, 1), np.float32),) * len(names),
         labels=np.array(labels, np.int64),
@@ -190,6 +195,7 @@ def list_recordings(source: Source) -> Recordings:
         task=source.task,
         parts=parts if any(parts) else (),
         groups=groups if any(groups) else (),
+        events=events if any(events) else (),
     )
 
 
@@ -202,13 +208,18 @@ def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
     return sha256(f"{VERSION} {features!r}{''.join(described)}".encode()).hexdigest()
 
 
-def _compute(
-    source: Source, features: Features, faults: Faults, path: Path | None, bar: "Progress"
+def compute_store(
+    path: Path | None, compute: Callable[[], tuple[Iterable[Featured], dict[str, Any]]]
 ) -> dict[str, Any]:
-    """The frames of all recordings, in a temporary folder if the cache cannot be written."""
+    """A store of frames, in a temporary folder if the cache cannot be written.
+
+    Args:
+        path: The folder of the store in the cache; None: a temporary folder.
+        compute: Returns frames and facts for `store_frames`.
+    """
     if path:
         try:
-            return store_frames(path, *_read(source, features, faults, bar))
+            return store_frames(path, *compute())
         except OSError as error:
             warnings.warn(
                 f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are "
@@ -218,7 +229,7 @@ def _compute(
 
     # The files stay readable after the folder is removed, because they are mapped.
     with TemporaryDirectory(prefix="nwavesdk-", ignore_cleanup_errors=True) as folder:
-        return store_frames(Path(folder, "frames"), *_read(source, features, faults, bar))
+        return store_frames(Path(folder, "frames"), *compute())
 
 
 def _read(

@@ -14,11 +14,22 @@ import numpy.typing as npt
 
 from nwavesdk.internal.files import FileError, kind_of, one_line, reason_of
 
-__all__ = ["MAX_VALUES", "Array", "RecordingError", "checked", "digest_of", "reading"]
+__all__ = [
+    "MAX_STREAM_VALUES",
+    "MAX_VALUES",
+    "Array",
+    "RecordingError",
+    "checked",
+    "digest_of",
+    "reading",
+]
 
 # Largest number of values of a recording: 512 MiB as float32, or 4,000 frames of a camera with
 # 128 x 128 pixels and two polarities.
 MAX_VALUES = 2**27
+
+# Largest number of values of background and of recordings with events: a day at 48 kHz.
+MAX_STREAM_VALUES = 2**32
 
 # numpy's letters for the dtypes of real numbers: booleans, signed and unsigned integers, floats.
 NUMBER_KINDS = "biuf"
@@ -83,17 +94,22 @@ def reading(
         raise RecordingError(path, f"cannot be read as {form} ({reason})", remedy) from None
 
 
-def checked(path: Path, values: Array) -> npt.NDArray[np.float32]:
+def checked(path: Path, values: Array, max_values: int = MAX_VALUES) -> npt.NDArray[np.float32]:
     """The values of a recording as float32.
+
+    Args:
+        path: The file, for errors.
+        values: The values.
+        max_values: Largest allowed number of values.
 
     Raises:
         RecordingError: If they are not real numbers, none or too many, or not finite.
     """
-    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= MAX_VALUES:
+    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= max_values:
         raise RecordingError(
             path,
             f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
-            f"{MAX_VALUES:,} integers or floats",
+            f"{max_values:,} integers or floats",
             "convert or cut it",
         )
 

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import Sound
+from nwavesdk.metrics.detection import Event
 
 __all__ = [
+    "BACKGROUND",
     "PARTS",
     "PART_OF_WORD",
     "Events",
@@ -32,8 +34,11 @@ __all__ = [
 RecordingKind = Literal["sound", "series", "image", "events"]
 
 # The task of a net: a class for each recording, a class for each step ("labels"), values for each
-# step, or values for each step without an input.
-Task = Literal["classification", "labels", "regression", "pattern"]
+# step, values for each step without an input, or events in streams ("detect").
+Task = Literal["classification", "labels", "regression", "pattern", "detect"]
+
+# The class of sound without events, the first class of the task "detect".
+BACKGROUND = "background"
 
 # The set that an official split assigns a recording to.
 Part = Literal["train", "val", "test"]
@@ -69,6 +74,7 @@ class Item:
         group: Its group, such as its speaker or patient.
         target: The file of its target.
         index: Its place in a file that holds several recordings.
+        events: The events in it, by a table of times.
 
     Example:
         >>> item = Item("set.npz/17", Path("set.npz"), class_name="walk", group="ann", index=17)
@@ -83,6 +89,7 @@ class Item:
     group: str | None = None
     target: Path | None = None
     index: int = 0
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +153,7 @@ class Source:
         classes: Names of the classes in the order of the format; if empty, the sorted classes of
             the items. For labels per step, the names of their values.
         shape: Features of a step, if they are known before reading.
+        read_header: Reads a sound without its samples, for its rate; None for other kinds.
         limits: Text of the limits that `read` checks. The cache does not mix frames that were
             computed under different limits.
 
@@ -169,6 +177,7 @@ class Source:
     digest: Callable[[Item], bytes]
     classes: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+    read_header: Callable[[Item], Sample] | None = None
     limits: str = ""
 
 

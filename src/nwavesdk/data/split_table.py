@@ -1,4 +1,4 @@
-"""A table that assigns recordings to sets: `file,part[,class][,group]`, as comma-separated text.
+"""Tables of recordings, as comma-separated text: of their sets, and of the events in them.
 
 Design requirement: nothing is ignored silently. Each cell is checked, errors name the line, and
 recordings that the table does not name are counted.
@@ -6,16 +6,24 @@ recordings that the table does not name are counted.
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nwavesdk.data.reading import reading
-from nwavesdk.data.source import PARTS, Item
+from nwavesdk.data.source import BACKGROUND, PARTS, Item, Source
 from nwavesdk.internal.files import FileError, read_bytes
+from nwavesdk.metrics.detection import Event
 
-__all__ = ["SplitTable", "read_split_table"]
+__all__ = ["SplitTable", "apply_event_times", "read_event_times", "read_split_table"]
+
+# The columns of both tables; those in brackets may be missing.
+SETS_HEADER = "file,part[,class][,group]"
+TIMES_HEADER = "file,start,end,event"
 
 # The field of an item that a column sets.
 FIELD_OF = {"file": "key", "part": "part", "class": "class_name", "group": "group"}
@@ -73,24 +81,15 @@ def read_split_table(path: Path) -> SplitTable:
         FileError: If it cannot be read, is not such a table, or a recording occurs twice.
     """
     rows: dict[str, dict[str, Any]] = {}
+    columns: list[str] = []
     with reading(path, "comma-separated text in UTF-8", "correct it"):
-        text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
-        reader = csv.reader(text, strict=True)
-        lines = ([cell.strip() for cell in cells] for cells in reader if cells)
-        columns = next(lines, [])
-        if not {"file"} < set(columns) <= set(FIELD_OF) or len(set(columns)) < len(columns):
-            raise ValueError(
-                f"line {reader.line_num}: expected the header file,part[,class][,group], got "
-                f"'{','.join(columns)}'"
-            )
-
-        for cells in lines:
+        for line, columns, cells in _lines_of(path, SETS_HEADER):
             row = dict(zip(columns, cells, strict=False))
-            key = str(PurePosixPath(row.get("file", "")))  # "./a//b.wav" is "a/b.wav"
+            key = _key_of(row)
             is_complete = len(cells) == len(columns) and all(cells)
             if not is_complete or row.get("part", "train") not in PARTS or key in rows:
                 raise ValueError(
-                    f"line {reader.line_num}: expected each file once, all columns, and a part of "
+                    f"line {line}: expected each file once, all columns, and a part of "
                     f"{', '.join(PARTS)}, got '{','.join(cells)}'"
                 )
             rows[key] = {FIELD_OF[name]: cell for name, cell in row.items()} | {"key": key}
@@ -98,3 +97,107 @@ def read_split_table(path: Path) -> SplitTable:
         if not rows:
             raise ValueError("it names no recording")
     return SplitTable(path, tuple(columns), rows)
+
+
+def read_event_times(path: Path) -> dict[str, tuple[Event, ...]]:
+    """Read a table of the events in recordings, with the columns `file,start,end,event`.
+
+    A file is a path inside the data folder. Times are in seconds from the start of the file. A file
+    may have several events, one a line.
+
+    Args:
+        path: The file, with comma-separated values in UTF-8.
+
+    Returns:
+        The events of each file, in their order in the table.
+
+    Raises:
+        FileError: If it cannot be read, or is not such a table.
+    """
+    events: dict[str, tuple[Event, ...]] = {}
+    with reading(path, "comma-separated text in UTF-8", "correct it"):
+        for line, columns, cells in _lines_of(path, TIMES_HEADER):
+            row = dict(zip(columns, cells, strict=False))
+            with suppress(ValueError, KeyError):
+                event = Event(row["event"], float(row["start"]), float(row["end"]))
+                if 0 <= event.start < event.end < inf and event.name not in ("", BACKGROUND):
+                    events[_key_of(row)] = (*events.get(_key_of(row), ()), event)
+                    continue
+            raise ValueError(
+                f"line {line}: expected a file, a start of at least 0 s, a later end and the name "
+                f"of an event, got '{','.join(cells)}'"
+            )
+
+        if not events:
+            raise ValueError("it names no event")
+    return events
+
+
+def apply_event_times(source: Source, table: Path) -> tuple[Source, str]:
+    """Set the events of recordings as in a table of times.
+
+    Recordings of the folder `background` have no events. For the split, the class of a recording is
+    that of its first event.
+
+    Args:
+        source: The recordings of the data set, unread.
+        table: The table; see `read_event_times`.
+
+    Returns:
+        The recordings with events and the background; and a note for the screen on the other
+        recordings, empty without any.
+
+    Raises:
+        FileError: If the table cannot be used, or names a file that is not among the recordings.
+    """
+    times = read_event_times(table)
+    unknown = times.keys() - {item.key for item in source.items}
+    if unknown:
+        problem = f"names '{min(unknown)[:100]}', which is not a recording of the data"
+        raise FileError(table, problem, "use paths inside the data folder")
+
+    items = []
+    for item in source.items:
+        events = times.get(item.key, ())
+        if events:
+            items.append(replace(item, events=events, class_name=events[0].name))
+        elif BACKGROUND in (item.class_name, *Path(item.key).parts[:-1]):
+            items.append(replace(item, class_name=BACKGROUND))
+
+    def digest(item: Item) -> bytes:
+        return source.digest(item) + repr(item.events).encode()
+
+    names = sorted({event.name for events in times.values() for event in events})
+    n_left_out = len(source.items) - len(items)
+    note = f"{n_left_out:,} of {len(source.items):,} recordings left out, not in the table of times"
+    changed = replace(source, items=tuple(items), digest=digest, classes=(BACKGROUND, *names))
+    return changed, note if n_left_out else ""
+
+
+def _key_of(row: Mapping[str, str]) -> str:
+    """The key of the recording that a line names: `./a//b.wav` is `a/b.wav`."""
+    return str(PurePosixPath(row.get("file", "")))
+
+
+def _lines_of(path: Path, header: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The number, the columns and the cells of each line of a table after its header.
+
+    Args:
+        path: The file.
+        header: The expected columns. A file and another column are needed; callers check others.
+
+    Raises:
+        ValueError: If the header has other columns.
+    """
+    text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+    reader = csv.reader(text, strict=True)
+    lines = ([cell.strip() for cell in cells] for cells in reader if cells)
+    columns = next(lines, [])
+
+    known = set(re.findall(r"\w+", header))
+    if not {"file"} < set(columns) <= known or len(set(columns)) < len(columns):
+        raise ValueError(
+            f"line {reader.line_num}: expected the header {header}, got '{','.join(columns)}'"
+        )
+    for cells in lines:
+        yield reader.line_num, columns, cells

@@ -20,6 +20,7 @@ __all__ = [
     "ChipConfig",
     "ClassTask",
     "CompletedLearning",
+    "DetectTask",
     "LabelTask",
     "LearningConfig",
     "MachineConfig",
@@ -75,7 +76,31 @@ class PatternTask(FrozenModel):
     name: Literal["pattern"] = "pattern"
 
 
-Task = Annotated[ClassTask | LabelTask | ValueTask | PatternTask, Field(discriminator="name")]
+class DetectTask(FrozenModel):
+    """Events in a stream, such as words."""
+
+    name: Literal["detect"] = "detect"
+    false_alarms: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = choice(
+        0.5, "False alarms per hour of the validation stream, within which the detector is set."
+    )
+    times: str | None = choice(
+        None,
+        "Table of the events in recordings, file,start,end,event [s]; streams are then these "
+        "recordings and those of the folder background.",
+        metavar="FILE.csv",
+        default_text="none: an event is the loud part of its recording",
+        max_length=4096,
+    )
+
+    @field_validator("times")
+    @classmethod
+    def _absolute_times(cls, times: str | None) -> str | None:
+        return None if times is None else absolute_path(times)
+
+
+Task = Annotated[
+    ClassTask | LabelTask | ValueTask | PatternTask | DetectTask, Field(discriminator="name")
+]
 
 
 class SurrogateScheduleConfig(FrozenModel):

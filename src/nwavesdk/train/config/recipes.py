@@ -110,6 +110,10 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
     elif config.option("data.center") is False and config.data.kind == "sound":
         # Live input has neither the mean nor the deviation of a whole recording.
         defaults["data"]["standardize"] = False
+    if config.task.name == "detect":
+        streamed = {"center": False, "standardize": False, "level": "as_is", "hold": 1}
+        fields = type(config.data).model_fields
+        defaults["data"] |= {name: streamed[name] for name in streamed if name in fields}
     if config.learning.patience is not None:
         defaults["learning"]["keep"] = "best"
     return defaults
@@ -171,7 +175,7 @@ def _augmentation(config: RunConfig) -> dict[str, float]:
     from nwavesdk.data.augment import default_augmentation
 
     # Targets per step may depend on the scale of the input, and values also on its speed.
-    if config.chip is not None or config.task.name in ("pattern", "regression"):
+    if config.chip is not None or config.task.name in ("pattern", "regression", "detect"):
         return {}
     if config.data.kind == "series" and config.task.name == "labels":
         return {"speed": 0.15}

@@ -79,6 +79,15 @@ RENAMED = {
 TAGS = "|".join(name for _, models in UNIONS.values() for name in models)
 TAGGED = rf"\b({'|'.join(UNIONS)})\.({TAGS})(?=\.)"
 
+# Values of fields with which the input of a step depends on the whole recording.
+OF_WHOLE_RECORDINGS = {
+    "center": True,
+    "standardize": True,
+    "level": "peak",
+    "padding": "zeros",
+    "add_standardized": True,
+}
+
 # The kind of data for the net of a chip, by the kind of the recordings.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
 
@@ -124,6 +133,8 @@ class RunConfig(FrozenModel):
             "remove it",
         )
 
+        yield from self._conflicts_of_streams()
+
         # The chip.
         yield (
             kind in CHIP_KINDS.values() and chip is None,
@@ -165,6 +176,25 @@ class RunConfig(FrozenModel):
             "net.first_weights: lists of events, patterns and neurons other than LIF cannot drive "
             "weights, and charge_gain replaces it, got 'driven': remove it",
         )
+
+    def _conflicts_of_streams(self) -> Iterator[tuple[bool, str]]:
+        """Conflicts of the task `detect`."""
+        kind, times = self.data.kind, self.option("task.times")
+        if self.task.name != "detect":
+            return
+        yield (
+            kind not in ("sound", "filtered") and not (kind == "series" and times),
+            "task.name: detect takes sound with a folder background, or sound or series with "
+            f"task.times, got {kind}: remove it",
+        )
+
+        given = self.data.model_dump(exclude_unset=True)
+        for field, value in (*OF_WHOLE_RECORDINGS.items(), ("length", given.get("length") or 0)):
+            yield (
+                given.get(field) == value,
+                f"data.{field}: the input of a stream cannot depend on whole recordings, got "
+                f"{value!r}: remove it",
+            )
 
     @property
     def can_drive(self) -> bool:
@@ -364,6 +394,9 @@ def _with_tags(content: object) -> object:
     data, task, net = (dict(choices[name]) for name in sections)
     _check_tags({"data": data, "task": task, "net": net})
 
+    if task.get("name") == "auto":
+        del task["name"]
+
     # The files decide the kind and the task. A chip changes the kind: it filters the recordings.
     if "kind" not in data or "name" not in task:
         kind_of_files, task_of_files = _inspect_files(data, task)
@@ -397,15 +430,24 @@ def _inspect_files(data: Choices, task: Choices) -> tuple[str, str]:
     # Imported here, because the command line shows its help without NumPy.
     from nwavesdk.data.folder import Faults
     from nwavesdk.data.formats import open_source
+    from nwavesdk.data.source import BACKGROUND
+    from nwavesdk.data.split_table import read_split_table
 
-    path = Path(str(source))
+    path, split = Path(str(source)), str(data.get("split", ""))
+    has_table, has_times = is_table(split), task.get("times") is not None
     opened = open_source(
         path,
         Faults(path, "skip"),
-        task=task.get("name"),
-        has_table=is_table(str(data.get("split", ""))),
+        task="detect" if has_times else task.get("name"),
+        has_table=has_table or has_times,
     )
-    return opened.kind, opened.task
+
+    items = opened.items
+    if has_table and "name" not in task:
+        items, _ = read_split_table(Path(split)).apply(items)
+    has_background = opened.kind == "sound" and BACKGROUND in {item.class_name for item in items}
+    finds_events = opened.task == "classification" and has_background
+    return opened.kind, "detect" if finds_events else opened.task
 
 
 def _chip_kind(kind: str) -> str:

@@ -1,6 +1,6 @@
 """The data of a run: its recordings as sequences in three sets, and the facts about them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ from nwavesdk.chip import Profile
 from nwavesdk.data import Frames, Recordings, Series, Split, Standard, fit_hold, fit_length
 from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import EventFeatures, SeriesFeatures
+from nwavesdk.data.streams import Sounds
 from nwavesdk.train.config import Choices, CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete, fill
+from nwavesdk.train.data.detection import Composed, compose
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
     net_input_of,
@@ -41,11 +43,14 @@ class RunData(Split[Series]):
         standard: The scale of the features, from the training set.
         is_cached: Whether the frames came from the cache.
         notes: Notes on the files and on their values; each was a warning.
+        streams: For the task `detect`, what the streams of each set are composed of; None for a
+            test set that is not read.
     """
 
     standard: Standard
     is_cached: bool = False
     notes: tuple[str, ...] = ()
+    streams: Split[Sounds | None] | None = None
 
 
 def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
@@ -61,14 +66,13 @@ def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
         ValueError: If the source cannot be used.
         ModuleNotFoundError: If an extra is missing.
     """
-    split = load_and_split(config)
-    warn_of_skipped(split.recordings.skipped)
     profile = profile_of(config)
+    split, composed = _load(config, profile)
     if profile is not None and config.net.name == "chip":
         _check_neuron_count(config, profile, split.recordings)
 
     config = fill(split.config, _values_from_data(split, profile))
-    data = _as_series(config, split)
+    data = _as_series(config, split, composed)
     return config, _facts_of(split, data, profile), data
 
 
@@ -89,10 +93,21 @@ def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) ->
         ValueError: If the source cannot be used, or its content differs from the config's facts.
         ModuleNotFoundError: If an extra is missing.
     """
+    split, composed = _load(config, config.facts.chip, reads_test=reads_test)
+    _check_unchanged(config, split.recordings)
+    return _as_series(config, split, composed)
+
+
+def _load(
+    config: RunConfig, profile: Profile | None, *, reads_test: bool | None = None
+) -> tuple[SplitRecordings, Composed | None]:
+    """The recordings of a run in three sets; for the task `detect`, also what they are made of."""
     split = load_and_split(config, reads_test=reads_test)
     warn_of_skipped(split.recordings.skipped)
-    _check_unchanged(config, split.recordings)
-    return _as_series(config, split)
+    if config.task.name != "detect":
+        return split, None
+    composed = compose(split, profile)
+    return composed.split, composed
 
 
 def _check_unchanged(config: CompletedConfig, recordings: Recordings) -> None:
@@ -181,7 +196,7 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
     )
 
 
-def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
+def _as_series(config: RunConfig, split: SplitRecordings, composed: Composed | None) -> RunData:
     """The three sets as the input of a net."""
     parts = split.split.indices.map(split.recordings.take)
     standard = _scale(config, parts.train)
@@ -196,11 +211,19 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     seed = stream_seed(config.seed, "augment")
     net_input = net_input_of(config, standard)
     train = Series(parts.train, net_input, augmentation, seed)
+    if composed is not None:
+        train = replace(composed.train, recordings=parts.train, input=net_input)
     val, test = (Series(part, net_input) for part in (parts.val, parts.test))
     skipped = skipped_note(split.recordings.skipped)
     notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
     return RunData(
-        train, val, test, standard=standard, is_cached=split.loaded.is_cached, notes=notes
+        train,
+        val,
+        test,
+        standard=standard,
+        is_cached=split.loaded.is_cached,
+        notes=notes,
+        streams=None if composed is None else composed.sounds,
     )
 
 

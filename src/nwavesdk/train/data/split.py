@@ -10,15 +10,15 @@ import numpy as np
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
 from nwavesdk.data.assignment import SPLIT_VERSION
-from nwavesdk.data.features import SeriesFeatures
+from nwavesdk.data.features import FeatureOptions, SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import Loaded, list_recordings, load_recordings
 from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.recordings import hash_order
-from nwavesdk.data.source import Events
+from nwavesdk.data.source import BACKGROUND, Events
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
-from nwavesdk.data.split_table import read_split_table
+from nwavesdk.data.split_table import apply_event_times, read_split_table
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
@@ -64,6 +64,8 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
     source, faults, note = open_recordings(config)
     config = _with_recipe(config, has_one_axis=_has_one_axis(source))
     features = features_of(config, profile_of(config))
+    if config.task.name == "detect" and source.kind == "sound":
+        features = FeatureOptions(sample_rate=config.option("data.sample_rate"), as_samples=True)
     cache = default_cache_folder()
     if config.data.test or config.data.kind == "pattern":
         loaded = load_recordings(source, faults, features, cache=cache)
@@ -103,6 +105,7 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
     path = Path(data.source)
     split = config.option("data.split", "auto")
     table = read_split_table(Path(split)) if is_table(split) else None
+    times = config.option("task.times")
     source = open_source(
         path,
         faults := Faults(
@@ -112,7 +115,7 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
         ),
         task=config.task.name,
         max_seconds=config.option("data.max_seconds", MAX_SECONDS),
-        has_table=table is not None and "class" in table.columns,
+        has_table=(table is not None and "class" in table.columns) or times is not None,
         series=series_options(config),
     )
 
@@ -126,18 +129,28 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
                 f"{source.task}: remove the option."
             )
 
-    note = ""
+    notes = []
     if table is not None:
         items, note = table.apply(source.items)
         source = replace(source, items=tuple(items))
+        notes.append(note)
+    if times is not None:
+        source, note = apply_event_times(source, Path(times))
+        notes.append(note)
 
     names = {item.class_name for item in source.items}
+    if source.task == "detect" and times is None and not {BACKGROUND} < names:
+        raise ValueError(
+            f"{printable(path)} has {'no events' if BACKGROUND in names else 'no background'}, "
+            "expected a folder for each event, and a folder named background with recordings "
+            "without events: add them, or pass a table with task.times."
+        )
     if source.task == "classification" and len(names) < 2:
         raise ValueError(
             f"{printable(path)} has only one class ({printable(names.pop())!r}), expected at least "
             "two: add recordings of another class."
         )
-    return source, faults, note
+    return source, faults, "; ".join(filter(None, notes))
 
 
 def profile_of(config: RunConfig) -> Profile | None:
@@ -202,7 +215,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         fold=data.fold,
         note=note,
     )
-    has_classes = recordings.task == "classification"
+    has_classes = recordings.task in ("classification", "detect")
     split = choose_split(
         recordings.keys,
         recordings.labels,
