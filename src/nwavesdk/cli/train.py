@@ -238,6 +238,8 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
     from nwavesdk.train.run_folder import loss_note
 
     score = "r2" if "val_r2" in result else "accuracy"
+    if "val_misses" in result:
+        score = "balanced_accuracy"
     title, before = MEASURES[score], result[f"val_{score}"]
     notes = [loss_note(result, config)]
 
@@ -272,6 +274,9 @@ def measures_text(result: Mapping[str, Any]) -> str:
     """The measures in `result.json`, with their sets and names."""
     texts = []
     for part, part_title in {"test": "test", "val": "validation"}.items():
+        if f"{part}_misses" in result:
+            texts.append(f"{part_title} {_detection_text(result, part)}")
+            continue
         values = [
             f"{title} {result[f'{part}_{name}']:.4f}"
             for name, title in MEASURES.items()
@@ -280,6 +285,20 @@ def measures_text(result: Mapping[str, Any]) -> str:
         if values:
             texts.append(f"{part_title} {', '.join(values)}")
     return "; ".join(texts)
+
+
+def _detection_text(result: Mapping[str, Any], part: str) -> str:
+    """Misses, false alarms and latency of a set."""
+    misses, low_misses, high_misses = (
+        100 * share for share in (result[f"{part}_misses"], *result[f"{part}_misses_interval"])
+    )
+    low, high = result[f"{part}_false_alarms_interval"]
+    latency = result[f"{part}_median_latency"]
+    return (
+        f"misses {misses:.1f} % [{low_misses:.1f} to {high_misses:.1f}] at "
+        f"{result[f'{part}_false_alarms_per_hour']:.2f} false alarms per hour [{low:.2f} to "
+        f"{high:.2f}], median latency {'none' if latency is None else f'{1e3 * latency:.0f} ms'}"
+    )
 
 
 @app.command("compare", cls=SectionedCommand, epilog=MORE)

@@ -10,11 +10,15 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from nwavesdk.data import Series
+from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
+from nwavesdk.train.apply.decision import Decision
+from nwavesdk.train.apply.detector_test import SetDetections
+from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
 from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import constant_note, outlier_note
@@ -298,9 +302,13 @@ class Run:
     @cached_property
     def test_set(self) -> Series:
         """The test set; of a run with `--no-test`, it is read at the first access."""
+        return self._data_with_test.test
+
+    @cached_property
+    def _data_with_test(self) -> RunData:
         if self.config.data.test:
-            return self.data.test
-        return load_run_data(self.config, reads_test=True).test
+            return self.data
+        return load_run_data(self.config, reads_test=True)
 
     def test(self) -> dict[str, Any]:
         """Read the model from its file and test it, also if the run left the test set unread.
@@ -311,8 +319,20 @@ class Run:
         net, task = self.trained()
         with use_threads(self.config.machine.threads):
             test = evaluate_net(net, task, self.test_set, self.config.learning.batch_size)
+        is_detector = task.name == "detect"
         return {
-            **test.named_measures("test"),
+            **(self._test_detector(net, task) if is_detector else test.named_measures("test")),
             "recordings": len(test.lengths),
             "rates": test.layers()["rates"],
         }
+
+    def _test_detector(self, net: RunNet, task: TrainingTask) -> dict[str, Any]:
+        """The recorded decision on the test streams at 10 dB, as fields of `result.json`."""
+        data = self._data_with_test
+        assert data.streams is not None
+        assert data.streams.test is not None
+        assert isinstance(data.train, ComposedSeries)
+        decision = Decision.of(self.folder.read_result()["decision"])
+        trained = TrainedRun.of(self.config, net, task, data.standard)
+        sounds, framing = data.streams.test, data.train.framing
+        return SetDetections.of(trained, decision, sounds, framing).fields("test")

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import torch
 
-from nwavesdk.data import FrontEnd, LogMel, NetInput
+from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
 from nwavesdk.data.decoding import Sound
 from nwavesdk.data.features import (
     ChipFeatures,
@@ -90,6 +90,43 @@ class TrainedRun:
     max_seconds: float
     decision: Decision | None = None
     name: str = "The run"
+
+    @classmethod
+    def of(
+        cls,
+        config: CompletedConfig,
+        net: RunNet,
+        task: TrainingTask,
+        standard: Standard,
+        *,
+        decision: Decision | None = None,
+        max_seconds: float | None = None,
+        name: str = "The run",
+    ) -> "TrainedRun":
+        """A run from its config, its trained net, its task and the scale of its features.
+
+        Args:
+            config: The config.
+            net: The net.
+            task: The task, with the scale of its targets.
+            standard: The scale of the features.
+            decision: See `TrainedRun`.
+            max_seconds: See `TrainedRun`. [the limit of the config]
+            name: See `TrainedRun`.
+        """
+        features = features_of(config, config.facts.chip)
+        if isinstance(features, FeatureOptions):
+            features = features.features(config.data.source_kind)
+        return cls(
+            config=config,
+            net=net.eval(),
+            task=task,
+            features=features,
+            input=net_input_of(config, standard),
+            max_seconds=max_seconds or config.option("data.max_seconds", MAX_SECONDS),
+            decision=decision,
+            name=name,
+        )
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
@@ -369,22 +406,17 @@ def load(
     run_net = network_of_run(config, deployed=True)
     standard, targets = load_model(folder.model, run_net, folder.identity)
 
-    features = features_of(config, config.facts.chip)
-    if isinstance(features, FeatureOptions):
-        features = features.features(config.data.source_kind)
-
     decision = None
     if config.option("task.false_alarms") is not None:
         with reading_run_file(folder.result, "has no decision"):
             decision = Decision.of(folder.read_result()["decision"])
 
-    return TrainedRun(
-        config=config,
-        net=run_net.eval(),
-        task=task_of(config).scaled(targets),
-        features=features,
-        input=net_input_of(config, standard),
-        max_seconds=max_seconds or config.option("data.max_seconds", MAX_SECONDS),
+    return TrainedRun.of(
+        config,
+        run_net,
+        task_of(config).scaled(targets),
+        standard,
         decision=decision,
+        max_seconds=max_seconds,
         name=printable(path),
     )

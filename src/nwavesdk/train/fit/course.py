@@ -9,6 +9,7 @@ Design requirements:
 """
 
 import contextlib
+import copy
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.internal.files import (
     FileError,
     FileWriteError,
@@ -29,6 +31,8 @@ from nwavesdk.internal.files import (
 from nwavesdk.internal.processes import TERMINATED, die_with_the_parent
 from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.train.apply.detector_test import DetectorTest
+from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, OnEpoch, damaged_checkpoint
@@ -36,6 +40,7 @@ from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.loaders import Loaders, loaders_of_run
 from nwavesdk.train.fit.machine import is_first_process, quiet_lightning, trainer_of
+from nwavesdk.train.fit.mining import HardPlaces
 from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
@@ -131,7 +136,15 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
 
     checkpoints = AtomicCheckpointIO(config.identity(), on_epoch)
     loaders = loaders_of_run(run.data, config)
-    history = fit(model, loaders, run.folder, checkpoints=checkpoints, machine=config.machine)
+    train = run.data.train
+    history = fit(
+        model,
+        loaders,
+        run.folder,
+        checkpoints=checkpoints,
+        machine=config.machine,
+        callbacks=[HardPlaces(train)] if isinstance(train, ComposedSeries) else [],
+    )
     if not is_first_process():
         return None
 
@@ -221,11 +234,14 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
     batch_size = run.config.learning.batch_size
     evaluated = evaluate_net(net, task, tested, batch_size)
 
+    detector = _test_detector(run, net, task) if task.name == "detect" else None
+
     best = history.rows[history.kept_index]
     lowest = min(history.rows, key=lambda row: row["val_loss"])
     measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
     result = {
-        **(evaluated.named_measures("test") if has_test else {}),
+        **(detector.fields if detector else {}),
+        **(evaluated.named_measures("test") if has_test and not detector else {}),
         **{name: round(best[name], 6) for name in measures if name in best},
         "seed": run.config.seed,
         "seconds": round(sum(row["seconds"] for row in history.rows), 2),
@@ -255,7 +271,8 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
             evaluation=evaluated,
             result=result,
             operations=operations,
-            notes=(*run.data.notes, *run.notes),
+            detector=detector,
+            notes=(*run.data.notes, *run.notes, *(detector.notes if detector else ())),
         )
         write_report(finished)
     except Exception as error:  # the run is finished, even if a picture fails
@@ -264,3 +281,17 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
             f"({one_line(error)}): `nwave train --resume` writes it again."
         )
     return result
+
+
+def _test_detector(run: "Run", net: RunNet, task: TrainingTask) -> DetectorTest:
+    """Fit the decision on the validation streams, and test it on the test streams."""
+    train = run.data.train
+    assert run.data.streams is not None
+    assert isinstance(train, ComposedSeries)
+    print_line("nwave: the validation and the test streams run through the net")
+    on_cpu = copy.deepcopy(net).cpu()  # the device of use
+    trained = TrainedRun.of(run.config, on_cpu, task, run.data.standard)
+    detector = DetectorTest.of(trained, run.data.streams, train.framing)
+    for note in detector.notes:
+        print_line(f"nwave: warning: {note}")
+    return detector

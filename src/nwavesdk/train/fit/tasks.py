@@ -29,6 +29,7 @@ from nwavesdk.train.fit.decoders import ClassDecoder, MembraneDecoder
 __all__ = [
     "TASKS",
     "Classification",
+    "EventDetection",
     "Objective",
     "OutputLayer",
     "Pattern",
@@ -205,7 +206,7 @@ class _Classes(TrainingTask):
     @classmethod
     def of(cls, config: CompletedConfig) -> Self:
         sharpness = config.option("net.sharpness", 1.0)  # of nets with spikes as outputs
-        smoothing = config.option("task.label_smoothing")
+        smoothing = config.option("task.label_smoothing", 0.0)
         return cls(OutputLayer.of(config), sharpness, smoothing=smoothing)
 
     @property
@@ -298,6 +299,30 @@ class StepLabels(_Classes):
         return self.output.step_decoder(self.sharpness, is_signed=False)
 
 
+class EventDetection(StepLabels):
+    """A class for each step of a stream: the event that ends about now, or the background."""
+
+    name: ClassVar[Task] = "detect"
+    batch_score_name = "balanced_accuracy"
+    score = "balanced_accuracy"
+
+    def advice(self, train: Series) -> None:
+        """No note: events are always rare."""
+
+    def batch_score(
+        self,
+        outputs: Tensor,
+        y: Tensor,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, int]:
+        tally = self.tally(outputs, y, lengths)
+        return balanced_accuracy(tally).to(outputs.device), int(tally.sum())
+
+    def measures(self, tally: Tensor) -> dict[str, float]:
+        """The balanced accuracy of steps; `nwavesdk.train.apply.detector_test` measures events."""
+        return {"balanced_accuracy": round(balanced_accuracy(tally).item(), 6)}
+
+
 class Regression(TrainingTask):
     """Values of each step: the membranes of a read-out, or filtered rates of signed populations.
 
@@ -372,7 +397,7 @@ class Pattern(Regression):
 
 
 TASKS: Mapping[Task, type[TrainingTask]] = {
-    task.name: task for task in (Classification, StepLabels, Regression, Pattern)
+    task.name: task for task in (Classification, StepLabels, EventDetection, Regression, Pattern)
 }
 
 

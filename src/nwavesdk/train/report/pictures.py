@@ -35,7 +35,7 @@ MAX_NAMED_CLASSES = 50
 TRACE_SECONDS = 0.15
 
 # Titles of the measures that are drawn over the epochs.
-SCORE_TITLES = {"accuracy": "Accuracy", "r2": "R²"}
+SCORE_TITLES = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "r2": "R²"}
 
 # Lower end of the axis of R², which can be far below 0 before a net has learned.
 MIN_R2 = -1.0

@@ -16,12 +16,14 @@ from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.classes import accuracy_interval
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.plot.theme import label_text
+from nwavesdk.train.apply.detector_test import DetectorTest
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
+from nwavesdk.train.report.detection_report import page_of_detector
 from nwavesdk.train.report.page import Card, Picture, ReportPage, Section, Table
 from nwavesdk.train.report.pictures import Array, confusion_picture
 from nwavesdk.train.report.prediction_pictures import label_bands, value_courses, value_scatter
@@ -61,6 +63,7 @@ class FinishedRun:
         evaluation: Predictions on the test set, or on the validation set with `--no-test`.
         result: The content of `result.json`.
         operations: Operations of an inference; None if they could not be counted.
+        detector: The test of a detector; None for other tasks.
         notes: Notes on the data and on the chip, as training printed them.
     """
 
@@ -73,6 +76,7 @@ class FinishedRun:
     evaluation: Evaluation
     result: Mapping[str, Any]
     operations: Operations | None = None
+    detector: DetectorTest | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -103,6 +107,8 @@ class FinishedRun:
     def source(self) -> str:
         """The data and the use of the test set, in words."""
         source, n_test = self.config.data.source, self.facts.recordings[2]
+        if self.config.data.test and self.detector is not None:
+            return f"{source}; the test stream, used once"
         if self.config.data.test:
             return f"{source}; {n_test:,} test recordings, used once"
         command = f"`nwave eval {self.folder.path.name}`"
@@ -282,6 +288,7 @@ def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
 TASK_PAGES: Mapping[Task, Callable[[FinishedRun], ReportPage]] = {
     "classification": _page_of_classes,
     "labels": _page_of_classes,
+    "detect": page_of_detector,
     "regression": _page_of_values,
     "pattern": _page_of_values,
 }

@@ -78,6 +78,16 @@ def _cards(run: FinishedRun) -> list[Card]:
     if operations is None:
         return []
 
+    fired = f"{100 * result['hidden_rate']:.1f} %" if "hidden_rate" in result else "no hidden layer"
+    unit = "A recording" if run.detector is None else "A part of the stream"
+    cost = (
+        f"Steps in which a hidden neuron fires. {unit} takes {operations.synaptic:,.0f} synaptic "
+        f"operations, without sparsity {operations.dense:,.0f}."
+    )
+    sparsity = Card("How sparse", fired, cost)
+    if run.detector is not None:
+        return [sparsity]
+
     linear = result[f"linear_{score}"]
     text = (
         f"The model has {linear:.3f}, from "
@@ -87,13 +97,8 @@ def _cards(run: FinishedRun) -> list[Card]:
         text += f" The largest class alone has {result['majority_accuracy']:.3f}."
 
     gain = f"{run.evaluation.measures[score] - linear:+.3f}"
-    fired = f"{100 * result['hidden_rate']:.1f} %" if "hidden_rate" in result else "no hidden layer"
-    cost = (
-        "Steps in which a hidden neuron fires. A recording takes "
-        f"{operations.synaptic:,.0f} synaptic operations, without sparsity {operations.dense:,.0f}."
-    )
     name = f"{MEASURE_NAMES[score]} against a linear model".capitalize()
-    return [Card(name, gain, text), Card("How sparse", fired, cost)]
+    return [Card(name, gain, text), sparsity]
 
 
 def _measures(run: FinishedRun) -> Table:

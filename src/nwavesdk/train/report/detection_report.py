@@ -1,0 +1,238 @@
+"""The page of a detector: misses, false alarms and latency, their curves, and its worst errors."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from nwavesdk.data.composed import ComposedSeries, Framing
+from nwavesdk.data.streams import Stream
+from nwavesdk.metrics import Detection, DetectionScore, Event
+from nwavesdk.net.preparation import prepared
+from nwavesdk.net.recording import record_spikes
+from nwavesdk.train.apply.decision import Decision, DecisionStream, detection_curve
+from nwavesdk.train.apply.detector_test import DetectorTest, snr_name
+from nwavesdk.train.data.detection import SNR
+from nwavesdk.train.report.detection_pictures import StreamPart, detection_curves, stream_part
+from nwavesdk.train.report.page import Card, Picture, ReportPage, Table
+from nwavesdk.train.report.pictures import Array
+
+if TYPE_CHECKING:
+    from nwavesdk.train.report.task_reports import FinishedRun
+
+__all__ = ["page_of_detector"]
+
+# Rows of the table of false alarms.
+MAX_ALARMS = 20
+
+# The drawn part of a stream: before and after the end of an event [s]. The net runs longer before.
+BEFORE, AFTER, WARM_UP = 6.0, 6.0, 4.0
+
+
+def page_of_detector(run: "FinishedRun") -> ReportPage:
+    """The page of a run that detects events."""
+    detector = run.detector
+    assert detector is not None
+    part, score = run.part, detector.evaluated.scores[SNR]
+    names = run.facts.classes[1:]
+
+    summary = (
+        f"Detects {', '.join(names)} in sound that never ends, from {run.source}: "
+        f"{score.n_events:,} events in {score.hours:.2f} h of the {part} stream, at 10 dB."
+    )
+    alarms = _alarm_table(run, detector)
+    return ReportPage(
+        title=f"Run {run.folder.path.name}",
+        summary=summary,
+        headline=(_misses(score), f"at {_alarms(score)}, median latency {_latency(score, 50)}"),
+        cards=[_decision_card(detector.decision, run), _latency_card(score)],
+        sections=[
+            _curves(run, detector),
+            *_score_tables(run, detector),
+            alarms,
+            _part(run, detector),
+        ],
+    )
+
+
+def _misses(score: DetectionScore) -> str:
+    low, high = (100 * share for share in score.misses_interval)
+    return f"misses {100 * score.misses:.1f} % [{low:.1f} to {high:.1f}]"
+
+
+def _alarms(score: DetectionScore) -> str:
+    low, high = score.false_alarms_interval
+    return f"{score.false_alarms_per_hour:.2f} false alarms per hour [{low:.2f} to {high:.2f}]"
+
+
+def _latency(score: DetectionScore, percent: float) -> str:
+    return f"{1e3 * score.latency(percent):.0f} ms" if score.latencies else "none"
+
+
+def _latency_card(score: DetectionScore) -> Card:
+    text = (
+        "From the end of an event to the arrival of the last sample that its detection needs: "
+        f"median; nine of ten are within {_latency(score, 90)}."
+    )
+    return Card("Latency", _latency(score, 50), text)
+
+
+def _decision_card(decision: Decision, run: "FinishedRun") -> Card:
+    budget = run.config.option("task.false_alarms")
+    text = (
+        f"Log-odds from which an event is detected, chosen on the validation stream for {budget:g} "
+        f"false alarms per hour; smoothed over {decision.smoothing:g} s, released below "
+        f"{decision.release:.2f}, dead time {decision.dead_time:g} s."
+    )
+    return Card("Threshold", f"{decision.threshold:.2f}", text)
+
+
+def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
+    """Misses over false alarms per hour."""
+    evaluated = detector.evaluated
+    curves = {
+        snr_name(snr): [score for _, score in detection_curve(detector.decision, streams)]
+        for snr, streams in evaluated.scored.items()
+    }
+    chosen = {snr_name(snr): score for snr, score in evaluated.scores.items()}
+    budget = run.config.option("task.false_alarms")
+    return Picture(
+        "detection_curves",
+        f"Misses against false alarms per hour on the {run.part} stream, over all thresholds.",
+        partial(detection_curves, curves, chosen, budget),
+    )
+
+
+def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
+    """The numbers of all streams, and misses by event."""
+    rows = [
+        (f"{run.part}, {snr_name(snr)}", score) for snr, score in detector.evaluated.scores.items()
+    ]
+    if detector.test is not None:
+        rows.append((f"validation, {snr_name(SNR)}", detector.val.scores[SNR]))
+    columns = ("stream", "misses", "false alarms per hour", "median latency", "90 % latency")
+    by_stream = Table(
+        "By signal-to-noise ratio",
+        "At the threshold of the detector. In brackets: 95 % intervals.",
+        columns,
+        [
+            (name, _misses(score), _alarms(score), _latency(score, 50), _latency(score, 90))
+            for name, score in rows
+        ],
+    )
+
+    evaluated = detector.evaluated
+    missed = [event.name for event in evaluated.scores[SNR].missed]
+    events = [event.name for stream in evaluated.streams for event in stream.events]
+    by_event = Table(
+        "By event",
+        f"On the {run.part} stream at 10 dB.",
+        ("event", "events", "missed"),
+        [(name, events.count(name), missed.count(name)) for name in detector.decision.events],
+    )
+    return [by_stream, by_event]
+
+
+def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
+    """The loudest false alarms, also those below the threshold, with file and time."""
+    decision, evaluated = detector.decision, detector.evaluated
+    scored = evaluated.scored[SNR]
+    curve = detection_curve(decision, scored)
+    enough = (k for k, (_, score) in enumerate(curve) if len(score.false_alarms) >= MAX_ALARMS)
+    threshold = curve[next(enough, len(curve) - 1)][0]
+    release = threshold - (decision.threshold - decision.release)
+    lower = decision.model_copy(update={"threshold": threshold, "release": release})
+
+    rows = []
+    for stream, members in zip(evaluated.streams, scored, strict=True):
+        for alarm in lower.score([members]).false_alarms:
+            file, seconds = stream.source_at(alarm.time)
+            rows.append(
+                (
+                    float(alarm.score or 0.0),
+                    alarm.name,
+                    file,
+                    seconds,
+                    alarm.time,
+                    _event_at(alarm, stream.events),
+                )
+            )
+    rows.sort(key=lambda row: -row[0])
+    return Table(
+        "Loudest false alarms",
+        f"On the {run.part} stream at 10 dB. Only scores of at least {decision.threshold:.2f} are "
+        "reported; the others show what comes next.",
+        (
+            "score",
+            "taken for",
+            "file",
+            "time in the file [s]",
+            "time in the stream [s]",
+            "event then",
+        ),
+        rows[:MAX_ALARMS],
+    )
+
+
+def _event_at(alarm: Detection, events: Sequence[Event]) -> str:
+    """The event during or shortly before an alarm, or nothing."""
+    near = (event.name for event in events if event.start <= alarm.time <= event.end + 1)
+    return next(near, "")
+
+
+def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
+    """A part of the first stream around its first event."""
+    train, decision, evaluated = run.data.train, detector.decision, detector.evaluated
+    assert isinstance(train, ComposedSeries)
+    stream, scored, hop = evaluated.streams[0], evaluated.scored[SNR][0], train.framing.hop
+
+    center = stream.events[0].end if stream.events else 0.0
+    first = max(0, round((center - BEFORE) / hop))
+    last = min(len(scored.scores), first + round((BEFORE + AFTER) / hop))
+    begin, end = first * hop, last * hop
+    x, spikes = _record(run, stream, train.framing, (first, last))
+    part = StreamPart(
+        x=x,
+        spikes=spikes,
+        scores=DecisionStream(decision).smooth(scored.scores)[first:last],
+        names=decision.events,
+        threshold=decision.threshold,
+        events=[
+            Event(event.name, event.start - begin, event.end - begin)
+            for event in stream.events
+            if begin <= event.start <= end
+        ],
+        detections=[
+            Detection(detection.name, detection.time - begin, detection.score)
+            for detection in decision.detections(scored.scores, scored.times)
+            if begin <= detection.time <= end
+        ],
+        step=hop,
+    )
+    return Picture(
+        "stream",
+        f"A part of the {run.part} stream at 10 dB, from {begin:.1f} s.",
+        partial(stream_part, part),
+    )
+
+
+@torch.no_grad()
+def _record(
+    run: "FinishedRun", stream: Stream, framing: Framing, steps: tuple[int, int]
+) -> tuple[Array, Array]:
+    """The input and the spikes of the last hidden layer in a range of steps, `[T, F]`, `[T, N]`."""
+    # The net and its input have states, so they run from some seconds before.
+    first, last = steps
+    n_before = min(first, round(WARM_UP / framing.hop))
+    rate = stream.sample_rate
+    start = round((first - n_before) * framing.hop * rate)
+    stop = round(((last - 1) * framing.hop + framing.first_end) * rate)
+
+    x = run.data.val.input.scaled(framing.frames(stream.read(start, stop)), "")
+    with prepared(run.net):
+        device = next(run.net.parameters()).device
+        recording = record_spikes(run.net, torch.from_numpy(x)[None].to(device))
+    last_hidden = recording.spiking[list(recording.hidden)[-1]]
+    spikes = last_hidden[0, n_before:].flatten(1).float().cpu().numpy()
+    return x[n_before:], spikes
