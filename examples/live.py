@@ -1,6 +1,6 @@
-"""A trained run detects its classes while a sound plays, one time step of the net after the other.
+"""A trained run detects its classes while a sound plays.
 
-    nwave train --out runs/words --data FOLDER --level as_is --no-center
+    nwave train --out runs/words --data FOLDER --running-mean 3
     python examples/live.py runs/words sound.wav --background noise
 
 FOLDER has a class for everything that is not an event, `noise` here: sounds of the places where the
@@ -35,8 +35,7 @@ import numpy as np
 import torch
 
 from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, Samples, read_sound
-from nwavesdk.net import streaming
-from nwavesdk.train import TrainedRun, load
+from nwavesdk.train import Scores, TrainedRun, load
 
 
 def main() -> None:
@@ -85,38 +84,40 @@ def play(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
         yield block
 
 
-@torch.inference_mode()
 def listen(run: TrainedRun, detector: "Detector", blocks: Iterable[Samples], rate: int) -> None:
     """Print the events of a sound in blocks and, at its end, how many there were."""
     first = warm_up(run, rate)
     stream = run.stream(rate)
-    heard = 0
-    computing = 0.0
-    with streaming(run.net), suppress(KeyboardInterrupt):  # Ctrl-C ends the sound of a microphone
+    n_samples = 0
+    latencies: list[float] = []
+
+    def detect(scores: Scores, began: float) -> None:
+        detector.detect(scores)
+        latencies.append(time.perf_counter() - began)
+
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends the sound of a microphone
         for block in blocks:
             began = time.perf_counter()
-            heard += len(block)
-            for x in stream.push(block):
-                detector.step(x, heard / rate)
-            computing += time.perf_counter() - began
-    if not heard:
+            n_samples += len(block)
+            detect(stream.push(block), began)
+    if not n_samples:
         return
+    detect(stream.finish(), time.perf_counter())
 
-    seconds = heard / rate
+    seconds = n_samples / rate
     count = detector.events
     print(f"{count} events in {seconds:.2f} s, {3600 * count / seconds:,.0f} per hour")
+    computing = sum(latencies)
     print(f"real-time factor {computing / seconds:.3f} ({computing:.3f} s for {seconds:.2f} s)")
-    print(f"first step, before the sound: {1e3 * first:.0f} ms")
-    if detector.latencies:
-        middle, high = 1e3 * np.quantile(detector.latencies, [0.5, 0.99])
-        print(f"latency of a step: p50 {middle:.3f} ms, p99 {high:.3f} ms")
+    print(f"first block, before the sound: {1e3 * first:.0f} ms")
+    middle, high = 1e3 * np.quantile(latencies, [0.5, 0.99])
+    print(f"computing time of a block: p50 {middle:.3f} ms, p99 {high:.3f} ms")
 
 
 def warm_up(run: TrainedRun, rate: int) -> float:
-    """Run one step of silence, which loads libraries and kernels; return how long it took [s]."""
+    """Run a block of silence, which loads libraries and kernels; return how long it took [s]."""
     began = time.perf_counter()
-    with streaming(run.net):
-        run.net(run.stream(rate).finish()[:1])
+    run.stream(rate).finish()
     return time.perf_counter() - began
 
 
@@ -132,7 +133,6 @@ class Detector:
 
     Attributes:
         events: Number of events.
-        latencies: The time that each step took [s].
     """
 
     def __init__(
@@ -148,34 +148,26 @@ class Detector:
         self.threshold = threshold
         self.dead = dead
         self.events = 0
-        self.latencies: list[float] = []
         self._is_event = torch.tensor([name not in background for name in run.classes])
-        self._decoder = run.task.decoder()
         self._n_steps = max(1, round(average / run.step_seconds))
-        self._scores: deque[torch.Tensor] = deque(maxlen=self._n_steps)
+        self._last_steps: deque[torch.Tensor] = deque(maxlen=self._n_steps)
         self._last = -math.inf
 
-    def step(self, x: torch.Tensor, seconds: float) -> None:
-        """Run one step; print the event that it completes.
+    def detect(self, scores: Scores) -> None:
+        """Print the events of the next steps."""
+        for values, seconds in zip(torch.from_numpy(scores.values), scores.times, strict=True):
+            self._last_steps.append(values)
+            if len(self._last_steps) < self._n_steps or seconds - self._last < self.dead:
+                continue
 
-        Args:
-            x: Input of the net, `[1, F]`.
-            seconds: Time in the sound [s].
-        """
-        began = time.perf_counter()
-        spk, mem = self.run.net(x[None])
-        self._scores.append(self._decoder(spk, mem)[0])
-
-        # The scores of a recording are the mean of those of its steps.
-        if len(self._scores) == self._n_steps and seconds - self._last >= self.dead:
-            scores = torch.stack(tuple(self._scores)).mean(dim=0)
-            probability, best = (self.run.task.probabilities(scores) * self._is_event).max(dim=0)
+            # The score of a recording is the mean of the scores of its steps.
+            mean = torch.stack(tuple(self._last_steps)).mean(dim=0)
+            probability, best = (self.run.task.probabilities(mean) * self._is_event).max(dim=0)
             if probability >= self.threshold:
                 self.events += 1
                 self._last = seconds
                 name = self.run.classes[best]
                 print(f"{seconds:7.2f} s  {name:12} {probability:4.0%}", flush=True)
-        self.latencies.append(time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -31,22 +31,18 @@ def expected_events(
     """Time and class of the events of a whole sound: those of means of the net's outputs."""
     import torch
 
-    from nwavesdk.net.preparation import prepared
     from nwavesdk.train import load
 
     run = load(folder)
-    x = run.stream(rate).push(sound).transpose(0, 1)
-    with torch.inference_mode(), prepared(run.net):
-        spk, mem = run.net(x)
+    stream = run.stream(rate)
+    values, times = map(np.concatenate, zip(stream.push(sound), stream.finish(), strict=True))
     length = round(average / run.step_seconds)
     events: list[tuple[float, str]] = []
-    for end in range(length, x.shape[1] + 1):
-        parts = (spk[:, end - length : end], mem[:, end - length : end])
-        parts = parts if spk is not mem else (parts[0], parts[0])
-        probability, best = run.task.probabilities(run.task.decoder()(*parts))[0].max(dim=0)
-        # A frame of 25 ms is complete at its end; the next one comes 10 ms later.
-        seconds = 25e-3 + 10e-3 * ((end - 1) // run.input.hold)
-        is_free = not events or seconds - events[-1][0] >= dead - 1e-6
+    for end in range(length, len(values) + 1):
+        scores = torch.from_numpy(values[end - length : end]).mean(dim=0)
+        probability, best = run.task.probabilities(scores).max(dim=0)
+        seconds = times[end - 1]
+        is_free = not events or seconds - events[-1][0] >= dead
         if probability >= threshold and is_free:
             events.append((seconds, run.classes[best]))
     return events
@@ -64,7 +60,7 @@ def page_run(tones, tmp_path_factory):
     from train.runs import write_untrained
 
     folder = tmp_path_factory.mktemp("live_page") / "run"
-    data = {"source": str(tones), "bands": 12, "level": "as_is", "center": False}
+    data = {"source": str(tones), "bands": 12, "running_mean": 3.0}
     write_untrained(folder, {"data": data})
     return folder
 

@@ -108,11 +108,18 @@ def test_blocks_give_the_samples_of_the_whole_sound_at_another_rate(recorded_rat
     soxr = pytest.importorskip("soxr")
     sound = np.random.default_rng(0).uniform(-1, 1, 2 * recorded_rate).astype(np.float32)
     stream = ResamplingStream(recorded_rate, 16000)
-    samples = [stream.push(block) for block in blocks_of(sound, 700)]
+    blocks = list(blocks_of(sound, 700))
+    samples = [stream.push(block) for block in blocks]
     samples.append(stream.push(sound[:0], last=True))
     whole = resample((sound, recorded_rate), 16000)
     np.testing.assert_array_equal(np.concatenate(samples), whole)
     np.testing.assert_array_equal(whole, soxr.resample(sound, recorded_rate, 16000))
+
+    # All but the last samples are returned within the delay, counted in whole blocks.
+    n_returned = np.cumsum([len(values) for values in samples[:-1]])
+    arrivals = np.cumsum([len(block) for block in blocks]) / recorded_rate
+    lags = arrivals - n_returned / 16000
+    assert stream.delay - 10e-3 - 700 / recorded_rate <= lags.max() <= stream.delay
 
 
 def test_the_loudest_sample_becomes_full_scale_and_silence_is_not_changed() -> None:

@@ -103,8 +103,9 @@ def check_json(check: Any) -> dict[str, Any]:
 
 def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
     """The facts of a run that a reader of the file needs; docs/export.md lists the fields."""
-    net_input = trained.input
+    from nwavesdk.data.recordings import PRIOR_FRAMES
 
+    net_input = trained.input
     return {
         "dt": trained.config.net.dt,
         "task": trained.task.name,
@@ -116,6 +117,8 @@ def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
         "deviation": [float(value) for value in trained.input.standard.deviation],
         "center": net_input.center,
         "standardize": net_input.standardize,
+        "running_mean": net_input.running_mean,
+        "prior_frames": PRIOR_FRAMES,
         "least_change": trained.input.standard.least_change,
         "encoder": net_input.encoder,
         "hold": net_input.hold,

@@ -270,9 +270,10 @@ class RunningMean:
 
     Example:
         >>> frames = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
-        >>> whole = RunningMean(np.zeros(2, np.float32), 300).push(frames)
-        >>> in_pieces = RunningMean(np.zeros(2, np.float32), 300)
-        >>> bool((np.concatenate([in_pieces.push(frames[:4]), in_pieces.push(frames[4:])]) == whole).all())
+        >>> whole = RunningMean(np.zeros(2, np.float32), memory=300).push(frames)
+        >>> in_pieces = RunningMean(np.zeros(2, np.float32), memory=300)
+        >>> pieces = [in_pieces.push(frames[:4]), in_pieces.push(frames[4:])]
+        >>> np.array_equal(np.concatenate(pieces), whole)
         True
     """
 

@@ -46,6 +46,13 @@ def choices_of(kind: str, choices: dict[str, Any], task: str = "classification")
         ("sound", {"data": {"center": False}}, {"data.standardize": False}),
         ("sound", {"data": {"center": False, "standardize": True}}, {"data.standardize": True}),
         ("sound", {"data": {"standardize": False}}, {"data.center": True}),
+        # Live sound is scaled by the past only.
+        (
+            "sound",
+            {"data": {"running_mean": 2}},
+            {"data.center": False, "data.standardize": False, "data.level": "as_is"},
+        ),
+        ("sound", {"data": {"running_mean": 2, "level": "peak"}}, {"data.level": "peak"}),
         ("series", {}, {"data.standardize": False}),
         # Only nets of pages may get series twice; None is found in the data.
         ("series", {}, {"data.add_standardized": None}),

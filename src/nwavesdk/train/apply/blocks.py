@@ -27,7 +27,7 @@ from nwavesdk.data.features import EventBins
 from nwavesdk.data.loading import EventFrames
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
-from nwavesdk.net.preparation import prepare_net, prepared
+from nwavesdk.net.preparation import prepared
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import FramedRecording
 from nwavesdk.train.fit.threads import use_threads
@@ -35,7 +35,7 @@ from nwavesdk.train.fit.threads import use_threads
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
 
-__all__ = ["BlockNet", "adapted_net", "batch_of", "predict_recordings", "runs_in_blocks"]
+__all__ = ["adapted_net", "batch_of", "predict_recordings", "runs_in_blocks"]
 
 # Steps of all recordings of a batch together, and of a block of a long recording.
 MAX_STEPS = 4096
@@ -53,15 +53,15 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def batched(
-    recordings: Iterable[FramedRecording], net_input: NetInput
+    recordings: Iterable[FramedRecording], net_input: NetInput, max_steps: int
 ) -> Iterator[list[FramedRecording]]:
-    """Batches of at most `MAX_STEPS` steps with padding; a longer recording is a batch alone."""
+    """Batches of at most some steps with padding; a longer recording is a batch alone."""
     batch: list[FramedRecording] = []
     longest = 0
     for recording in recordings:
         steps = int(net_input.n_steps(recording.frames.shape[0]))
         longest = max(longest, steps)
-        if batch and longest * (len(batch) + 1) > MAX_STEPS:
+        if batch and longest * (len(batch) + 1) > max_steps:
             yield batch
             batch, longest = [], steps
         batch.append(recording)
@@ -109,43 +109,9 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
 
     if len(outputs) == 1:
         return outputs[0]
-    return [torch.cat(blocks, dim=1) for blocks in zip(*outputs, strict=True)]
-
-
-class BlockNet:
-    """The net of a run and its decoder on one recording, in blocks; states are kept.
-
-    Args:
-        run: The run. Its net does not change.
-    """
-
-    def __init__(self, run: "TrainedRun") -> None:
-        self._net = copy.deepcopy(run.net)
-        self._decoder = run.task.decoder()
-        self._has_class = run.task.name == "classification"
-        self.no_outputs = torch.zeros(0, run.task.output.n_outputs)
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a recording, from rest."""
-        prepare_net(self._net)
-        prepare_net(self._decoder)
-
-    @torch.inference_mode()
-    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Spikes `[T, N]` and outputs `[T, C]` of the next steps `[1, T, F]`.
-
-        The mean of the outputs over steps is the output for a recording with one class.
-        """
-        # One thread is the fastest for a block, and sums in the same order on all machines.
-        with use_threads(1):
-            spk, mem = self._net(x.contiguous())
-            if not self._has_class:
-                return spk[0], self._decoder(spk, mem)[0]
-
-            # The decoder takes the mean over a recording: here, each step is a recording.
-            fired = spk.transpose(0, 1)
-            return spk[0], self._decoder(fired, fired if mem is spk else mem.transpose(0, 1))
+    spk, mem = (torch.cat(blocks, dim=1) for blocks in zip(*outputs, strict=True))
+    has_scores = outputs[0][0] is outputs[0][1]
+    return spk, spk if has_scores else mem
 
 
 def predict_recordings(
@@ -158,15 +124,18 @@ def predict_recordings(
         recordings: The recordings as frames, of which one batch is in memory.
         spikes: Whether to record the output spikes.
     """
-    if run.block_steps is not None:
-        yield from _predict_in_blocks(run, recordings, run.block_steps, spikes=spikes)
-        return
+    # A stream computes with one thread, which is the fastest for a block.
+    in_blocks = run.block_steps is not None
+    threads = 1 if in_blocks else run.config.machine.threads
 
-    for members in batched(recordings, run.input):
+    for members in batched(recordings, run.input, 0 if in_blocks else MAX_STEPS):
         batch = batch_of(members, run.input)
-        block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
-        with use_threads(run.config.machine.threads), torch.inference_mode():
-            # A copy, because the net of the run may have the state of live sound.
+        block_steps = run.block_steps or MAX_STEPS
+        if run.task.output.is_given and not in_blocks:
+            block_steps = batch.x.shape[1]
+
+        with use_threads(threads), torch.inference_mode():
+            # A copy, because the net of the run may have a state.
             spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)
 
@@ -177,21 +146,6 @@ def predict_recordings(
                 output = output[run.input.look_ahead : n_steps]
             fired = spk[index, :n_steps] if spikes else None
             yield _prediction(run, recording, n_steps - run.input.look_ahead, output, fired)
-
-
-def _predict_in_blocks(
-    run: "TrainedRun", recordings: Iterable[FramedRecording], block_steps: int, *, spikes: bool
-) -> Iterator[Prediction]:
-    """The prediction for each recording, in the blocks in which `TrainedRun.stream` runs."""
-    net = BlockNet(run)
-    for recording in recordings:
-        net.begin()
-        blocks = batch_of([recording], run.input).x.split(block_steps, dim=1)
-        fired, outputs = map(torch.cat, zip(*map(net.run, blocks), strict=True))
-
-        steps = outputs[run.input.look_ahead :]
-        output = outputs.mean(dim=0) if run.task.name == "classification" else steps
-        yield _prediction(run, recording, len(steps), output, fired if spikes else None)
 
 
 def runs_in_blocks(net: nn.Module, x: Tensor, block_steps: int) -> bool:

@@ -1,5 +1,6 @@
 """Sound that comes in blocks: the input of a trained run's net, and its outputs, step by step."""
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
-from nwavesdk.train.apply.blocks import BlockNet
+from nwavesdk.net.preparation import prepare_net
 from nwavesdk.train.apply.recordings import as_mono
+from nwavesdk.train.fit.threads import use_threads
 
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun
@@ -146,11 +148,16 @@ class ScoreStream:
 
     def __init__(self, run: "TrainedRun", sample_rate: int) -> None:
         assert run.block_steps is not None
-        self._input = LiveInput(run.front_end, run.input, sample_rate)
-        self._net = BlockNet(run)
+        self._run = run
         self._block_steps = run.block_steps
-        self._look_ahead = run.input.look_ahead
+        self._input = LiveInput(run.front_end, run.input, sample_rate)
         self._sample_rate = sample_rate
+
+        # The net of the run may be in use.
+        self._net = copy.deepcopy(run.net)
+        self._decoder = run.task.decoder()
+        prepare_net(self._net)
+        prepare_net(self._decoder)
 
         self._waiting = torch.zeros(0, 1, len(run.input.standard.mean))
         self._n_samples = 0
@@ -175,7 +182,7 @@ class ScoreStream:
         See `LiveInput.finish`. Their times are at most the length of the sound.
         """
         x = self._input.finish()
-        x = torch.cat([x, torch.zeros(self._look_ahead, *x.shape[1:])])
+        x = torch.cat([x, torch.zeros(self._run.input.look_ahead, *x.shape[1:])])
         values, times = self._run_blocks(x, 1)
         return Scores(values, times.clip(max=self._n_samples / self._sample_rate))
 
@@ -187,22 +194,36 @@ class ScoreStream:
             min_steps: Smallest number of steps of a block.
         """
         waiting = torch.cat([self._waiting, x])
-        blocks = [(self._net.no_outputs, np.zeros(0))]
+        blocks = [np.zeros((0, self._run.task.output.n_outputs), np.float32)]
+        times = [np.zeros(0)]
         while len(waiting) >= min_steps:
             block, waiting = waiting.tensor_split([self._block_steps])
-            _, outputs = self._net.run(block.transpose(0, 1))
+            blocks.append(self._outputs_of(block.transpose(0, 1).contiguous()))
 
             # All steps of a block are computed when its last step is complete.
             arrival = self._input.arrival_of(self._n_steps + self._block_steps - 1)
-            blocks.append((outputs, np.full(len(block), arrival)))
+            times.append(np.full(len(block), arrival))
             self._n_steps += len(block)
         self._waiting = waiting.clone()
 
         # The first steps of a net that looks ahead have no output.
-        n_before = self._n_steps - sum(len(times) for _, times in blocks)
-        ahead = max(0, self._look_ahead - n_before)
-        values, times = zip(*blocks, strict=True)
-        return Scores(torch.cat(values)[ahead:].numpy(), np.concatenate(times)[ahead:])
+        values = np.concatenate(blocks)
+        first = max(0, self._run.input.look_ahead - self._n_steps + len(values))
+        return Scores(values[first:], np.concatenate(times)[first:])
+
+    @torch.inference_mode()
+    def _outputs_of(self, x: Tensor) -> Frames:
+        """The outputs `[T, C]` of the net for a block `[1, T, F]`."""
+        task = self._run.task
+        with use_threads(1):
+            spk, mem = self._net(x)
+            if task.name == "classification":
+                # The decoder takes the mean over a recording: here, each step is a recording.
+                fired = spk.transpose(0, 1)
+                outputs = self._decoder(fired, fired if mem is spk else mem.transpose(0, 1))
+            else:
+                outputs = self._decoder(spk, mem)[0]
+        return np.asarray(outputs if self._run.classes else task.predict(outputs), np.float32)
 
 
 def rate_of(front_end: FrontEnd | LogMel) -> int:

@@ -233,6 +233,18 @@ class Sound(OwnScale, Held, Files):
         600.0, "Length above which a recording is an error [s].", gt=0, le=MAX_SECONDS
     )
 
+    @model_validator(mode="after")
+    def _check_running_mean(self) -> Self:
+        """Reject a running mean next to a scale of the whole recording."""
+        for name in ("center", "standardize"):
+            is_given = name in self.model_fields_set and getattr(self, name)
+            if is_given and self.running_mean is not None:
+                raise ValueError(
+                    f"data.running_mean: has no effect with {name}, got {self.running_mean:g}: "
+                    "remove one of them"
+                )
+        return self
+
 
 class Series(OwnScale, Held, Files):
     """Series of values, such as measurements of sensors."""

@@ -28,6 +28,11 @@ MIN_BATCHES = 8
 MAX_SPIKES = {"image": 0.049, "series": 0.045}
 MAX_SPIKES_PER_STEP = 0.045
 
+# Tasks of sound without an end.
+LIVE_TASKS = ("detect",)
+# Time constant of the running mean of each band [s].
+RUNNING_MEAN = 3.0
+
 # Defaults of nets that are plain stacks of layers, without batch norm.
 LAYERS: Choices = {
     "learning": {
@@ -105,13 +110,29 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
     else:
         defaults = _pages(config, has_one_axis=has_one_axis)
 
-    if config.option("data.running_mean") is not None:
-        defaults["data"] |= {"center": False, "level": "as_is", "standardize": False}
-    elif config.option("data.center") is False and config.data.kind == "sound":
-        # Live input has neither the mean nor the deviation of a whole recording.
-        defaults["data"]["standardize"] = False
+    defaults["data"] |= _scale(config)
     if config.learning.patience is not None:
         defaults["learning"]["keep"] = "best"
+    return defaults
+
+
+def _scale(config: RunConfig) -> dict[str, Any]:
+    """Defaults of the scale of sound.
+
+    Live input has neither the loudest sample nor the mean or the deviation of a whole recording.
+    """
+    is_live = config.task.name in LIVE_TASKS or config.option("data.running_mean") is not None
+    defaults: dict[str, Any] = {}
+    if is_live and config.data.source_kind == "sound":
+        defaults["level"] = "as_is"
+    if config.data.kind != "sound":
+        return defaults
+
+    is_given = "center" in config.given().get("data", {})
+    if is_live and not is_given:
+        defaults |= {"center": False, "running_mean": RUNNING_MEAN}
+    if is_live or not config.option("data.center"):
+        defaults["standardize"] = False
     return defaults
 
 

@@ -133,7 +133,7 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
     own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
     image = data if isinstance(data, kinds.Images) else None
 
-    running_mean = config.option("data.running_mean")
+    seconds = config.option("data.running_mean")
     if data.kind == "sound":
         standard = replace(standard, least_change=MIN_CHANGE)
     return NetInput(
@@ -147,7 +147,7 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
         center=own_scale.center,
         standardize=own_scale.standardize,
         look_ahead=config.option("task.look_ahead", 0),
-        running_mean=running_mean and running_mean / data.hop,
+        running_mean=None if seconds is None else seconds / config.option("data.hop"),
     )
 
 
