@@ -318,9 +318,10 @@ def _at(decision: Decision, threshold: float) -> Decision:
 
 
 def _smoothed(decision: Decision, streams: Sequence[ScoredStream]) -> list[ScoredStream]:
-    """Streams with smoothed scores."""
+    """Streams with smoothed scores, each event's contiguous in memory, which `decide` reads."""
     return [
-        stream._replace(scores=DecisionStream(decision).smooth(stream.scores)) for stream in streams
+        stream._replace(scores=np.asfortranarray(DecisionStream(decision).smooth(stream.scores)))
+        for stream in streams
     ]
 
 
@@ -341,7 +342,9 @@ def _lowest_threshold(
     False alarms change at the peaks of the scores, so only thresholds just above them are tried,
     and a higher threshold is taken to have at most as many.
     """
-    thresholds = np.nextafter(_peaks(decision, smoothed, with_events=True), math.inf)
+    highest = max(float(stream.scores.max()) for stream in smoothed)
+    peaks = [highest, *_peaks(decision, smoothed, with_events=True)]
+    thresholds = np.nextafter(peaks, math.inf)
 
     def count_false_alarms(threshold: float) -> int:
         return len(_counted(_at(decision, float(threshold)), smoothed).false_alarms)
@@ -354,6 +357,9 @@ def _peaks(
     decision: Decision, smoothed: Sequence[ScoredStream], *, with_events: bool = False
 ) -> StepScores:
     """The peaks of the scores of all streams, the highest first; at most one per dead time.
+
+    Peaks up to the median of the scores do not count: with thresholds that low, a score would never
+    fall below the release level.
 
     Args:
         decision: The decision.
@@ -369,7 +375,8 @@ def _peaks(
             after = end + TOLERANCE + decision.dead_time
             first, last = np.searchsorted(stream.times, [start, after])
             highest[first:last] = -math.inf
-        is_peak = (highest == maximum_filter(highest, width)) & np.isfinite(highest)
+        is_peak = highest == maximum_filter(highest, width)
+        is_peak &= highest > np.median(stream.scores.max(axis=1))
         peaks.append(highest[is_peak])
     return np.sort(np.concatenate(peaks))[::-1]
 
