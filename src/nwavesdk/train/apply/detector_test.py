@@ -3,6 +3,7 @@
 The net runs in the blocks in which `TrainedRun.detect` runs it, so the numbers are those of use.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +12,15 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from nwavesdk.data import Split
+from nwavesdk.data import Batch, Split
 from nwavesdk.data.composed import Framing, stream_frames
 from nwavesdk.data.streams import Sounds, Stream
 from nwavesdk.metrics import DetectionScore
-from nwavesdk.train.apply.blocks import BlockNet
+from nwavesdk.train.apply.blocks import run_net
 from nwavesdk.train.apply.decision import Decision, ScoredStream, event_scores, fit_decision
 from nwavesdk.train.apply.trained import BLOCK_SECONDS, TrainedRun
 from nwavesdk.train.data.detection import SNR
+from nwavesdk.train.fit.threads import use_threads
 
 __all__ = ["DetectorTest", "SetDetections", "snr_name"]
 
@@ -158,18 +160,20 @@ def scored_streams(
         block_steps: Steps of a block. [as in use]
     """
     steps = block_steps or run.block_steps or max(1, int(BLOCK_SECONDS / framing.hop))
-    net, scored = BlockNet(run), []
+    net, scored = copy.deepcopy(run.net), []
     for stream in streams:
-        net.begin()
         scale = run.input.scaler()
         pieces = stream_frames(stream, framing, PIECE_SECONDS)
-        x = torch.from_numpy(np.concatenate([scale(frames) for frames in pieces]))
-        outputs = [net.run(block[None])[1] for block in x.split(steps)]
+        x = torch.from_numpy(np.concatenate([scale(frames) for frames in pieces]))[None]
+        lengths = torch.tensor([x.shape[1]])
+        with use_threads(1), torch.inference_mode():
+            spk, mem = run_net(net, Batch(x, lengths, lengths), steps)
+            outputs = run.task.decoder()(spk, mem)[0].numpy()
 
         # All steps of a block are computed when its last frame has arrived.
-        last = np.arange(len(x)) // steps * steps + steps - 1
+        last = np.arange(len(outputs)) // steps * steps + steps - 1
         times = framing.ends(last[-1] + 1)[last].clip(max=stream.seconds)
-        scores = event_scores(torch.cat(outputs).numpy())
+        scores = event_scores(outputs)
         scored.append(ScoredStream(scores, times, stream.events, stream.seconds))
     return scored
 
