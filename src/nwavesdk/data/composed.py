@@ -26,28 +26,31 @@ from nwavesdk.data.streams import (
     Sounds,
     Stream,
     active_level,
-    event_of,
+    heard_event_of,
 )
 from nwavesdk.metrics.detection import Event
 
-__all__ = ["ComposedSeries", "Framing", "step_labels", "stream_frames"]
+__all__ = ["MAX_HARD_PLACES", "ComposedSeries", "Framing", "step_labels", "stream_frames"]
 
-# Steps from this long before the end of an event until this long after it have its class [s].
-LABEL_BEFORE = 0.1
-LABEL_AFTER = 0.2
+# Steps from the end of the loud part of an event until this long after it have its class [s].
+LABEL_AFTER = 0.3
 # Steps in the rest of the event, and until this long after the last step with its class, have none.
 IGNORED_AFTER = 0.3
 
 # Length of a training chunk [s].
 CHUNK_SECONDS = 3.0
+# Sound before a chunk, from which the front end and a running mean get their state [s].
+WARM_UP_SECONDS = 2.0
 # Probability of 0, 1 and 2 events in a chunk; of a chunk at a hard place if there are some; and,
 # with a table of times, of a chunk around an event.
-COUNT_SHARES = (0.4, 0.4, 0.2)
+COUNT_SHARES = (0.1, 0.6, 0.3)
 HARD_SHARE = 0.3
 EVENT_SHARE = 0.5
-# Range of the ratio of the active levels of an event and its background, and of the gain [dB].
+# Range of the ratio of the active levels of an event and its background, and of the gain [dB]; and
+# of the speed of an event.
 SNR_RANGE = (-5.0, 30.0)
 GAIN_RANGE = (-15.0, 5.0)
+SPEED_RANGE = (0.9, 1.1)
 # Number of hard places.
 MAX_HARD_PLACES = 4096
 
@@ -79,7 +82,7 @@ def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) ->
     """The class of each frame of a stream; `PADDING_LABEL` for frames without a class.
 
     Args:
-        events: The events of the stream.
+        events: The events of the stream, until the end of their loud part.
         ends: When each frame has all of its samples [s], `[L]`.
         classes: The classes; the first is the background.
     """
@@ -93,7 +96,7 @@ def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) ->
         until = event.end + LABEL_AFTER + IGNORED_AFTER
         labels[frames_between(event.start, until)] = PADDING_LABEL
     for event in events:
-        labeled = frames_between(event.end - LABEL_BEFORE, event.end + LABEL_AFTER)
+        labeled = frames_between(event.end, event.end + LABEL_AFTER)
         labels[labeled] = classes.index(event.name)
     return labels
 
@@ -154,8 +157,13 @@ class ComposedSeries(Series):
     @cached_property
     def lengths(self) -> Indices:
         """Time steps of each chunk, `[B]`."""
-        n_frames = int(self.recordings.lengths[0])
+        n_frames = int(self.recordings.lengths[0]) - self.warm_up_frames
         return np.full(len(self), self.input.n_steps(n_frames))
+
+    @property
+    def warm_up_frames(self) -> int:
+        """Frames before a chunk, from which its input gets its state."""
+        return round(WARM_UP_SECONDS / self.framing.hop)
 
     def set_hard_places(self, places: Indices) -> None:
         """Choose the places of the background near which some chunks are.
@@ -168,7 +176,7 @@ class ComposedSeries(Series):
         self.hard[: len(chosen)] = chosen
 
     def chunk(self, index: int) -> tuple[Samples, list[Event]]:
-        """The samples of a chunk, and the events in it.
+        """The samples of a chunk and of the time before it, and the events in them.
 
         Args:
             index: See `batch`; the epoch is in it.
@@ -176,7 +184,8 @@ class ComposedSeries(Series):
         epoch, number = divmod(index, len(self))
         generator = np.random.default_rng([self.seed, epoch, number])
         line = self.sounds.line
-        n_samples = round(CHUNK_SECONDS * line.sample_rate)
+        seconds = WARM_UP_SECONDS + CHUNK_SECONDS
+        n_samples = round(seconds * line.sample_rate)
 
         begin, is_hard = self._draw_place(generator, n_samples)
         sound = line.read(begin, begin + n_samples)
@@ -186,11 +195,11 @@ class ComposedSeries(Series):
         events = [
             Event(event.name, event.start - first, event.end - first)
             for event in line.events
-            if event.end > first and event.start < first + CHUNK_SECONDS
+            if event.end > first and event.start < first + seconds
         ]
         if self.sounds.clips and not is_hard:
             inserts = self._draw_inserts(generator, sound)
-            events = [event_of(insert, line.sample_rate) for insert in inserts]
+            events = [heard_event_of(insert, line.sample_rate) for insert in inserts]
             for insert in inserts:
                 insert.add_to(sound, 0)
         if sound.ndim == 1:
@@ -200,29 +209,31 @@ class ComposedSeries(Series):
     def _draw_place(self, generator: np.random.Generator, n_samples: int) -> tuple[int, bool]:
         """The sample of the line at which a chunk begins, and whether it is at a hard place."""
         line = self.sounds.line
+        n_warm_up = round(WARM_UP_SECONDS * line.sample_rate)
         places = self.hard[self.hard >= 0].numpy()
         is_hard = len(places) > 0 and generator.random() < HARD_SHARE
 
         last = max(0, len(line) - n_samples)
         begin = float(generator.integers(last + 1))
         if is_hard:
-            begin = float(generator.choice(places) - generator.integers(n_samples))
+            begin = float(generator.choice(places) - generator.integers(n_warm_up, n_samples))
         elif line.events and generator.random() < EVENT_SHARE:
             event = line.events[generator.integers(len(line.events))]
-            begin = event.end * line.sample_rate - generator.integers(n_samples)
+            begin = event.end * line.sample_rate - generator.integers(n_warm_up, n_samples)
         return int(min(max(0.0, begin), last)), is_hard
 
     def _draw_inserts(self, generator: np.random.Generator, sound: Samples) -> list[Insert]:
         """Events at random places of a chunk, which do not overlap."""
         rate = self.sounds.line.sample_rate
         level = max(MIN_LEVEL, active_level(sound, rate))
-        last_end = len(sound) - round((LABEL_BEFORE + LABEL_AFTER) * rate)
+        first_end = round(WARM_UP_SECONDS * rate)
+        last_end = len(sound) - round(LABEL_AFTER * rate)
         is_free = np.ones(len(sound), bool)
         inserts = []
         for _ in range(generator.choice(len(COUNT_SHARES), p=COUNT_SHARES)):
-            clip = self._draw_clip(generator)
+            clip = self._draw_clip(generator).at_speed(generator.uniform(*SPEED_RANGE))
             span = clip.stop - clip.start
-            begin = int(generator.integers(min(span, last_end), last_end + 1)) - span
+            begin = int(generator.integers(first_end, last_end + 1)) - span
             snr = generator.uniform(*SNR_RANGE)
             occupied = slice(max(0, begin), begin + span + round(LABEL_AFTER * rate))
             if is_free[occupied].all():
@@ -244,7 +255,7 @@ class ComposedSeries(Series):
         return clips
 
     def featured(self, index: int) -> Featured:
-        """The frames of a chunk and their classes.
+        """The frames of a chunk and of the time before it, and their classes.
 
         Args:
             index: See `batch`.
@@ -256,7 +267,8 @@ class ComposedSeries(Series):
 
     def _varied(self, index: int) -> Varied:
         frames, labels = self.featured(index)
-        return Varied(frames, len(frames), labels, frames.shape[1:])
+        n_before = self.warm_up_frames
+        return Varied(frames, len(frames) - n_before, labels[n_before:], frames.shape[1:])
 
     def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002
-        return self.input.scaled(varied.frames, "")
+        return self.input.scaled(varied.values, "")[self.warm_up_frames :]

@@ -27,11 +27,16 @@ __all__ = [
     "active_level",
     "active_part",
     "event_of",
+    "heard_event_of",
 ]
 
 # The active part of a sound: frames of this length [s] within this range of the loudest [dB].
 FRAME_SECONDS = 25e-3
 ACTIVE_RANGE = 30.0
+
+# An event is heard when its last frame within this range of the loudest has passed [dB]. Its active
+# part may continue with noise or breath.
+LOUD_RANGE = 15.0
 
 # Sound before and after the active part that is added with an event, in which it fades [s].
 MARGIN = 0.1
@@ -59,12 +64,15 @@ def _frame_powers(samples: Samples, rate: float) -> tuple[int, npt.NDArray[np.fl
     return width, np.square(padded.reshape(-1, width)).mean(axis=1)
 
 
-def active_part(samples: Samples, rate: float) -> tuple[int, int]:
+def active_part(
+    samples: Samples, rate: float, active_range: float = ACTIVE_RANGE
+) -> tuple[int, int]:
     """The part of a sound from the first to the last 25 ms frame within 30 dB of the loudest.
 
     Args:
         samples: `[samples]`.
         rate: Their rate [Hz].
+        active_range: Another range [dB].
 
     Returns:
         The first sample, and the sample after the last.
@@ -75,7 +83,7 @@ def active_part(samples: Samples, rate: float) -> tuple[int, int]:
         (8000, 12000)
     """
     width, powers = _frame_powers(samples, rate)
-    active = np.flatnonzero(powers >= powers.max() * 10 ** (-ACTIVE_RANGE / 10))
+    active = np.flatnonzero(powers >= powers.max() * 10 ** (-active_range / 10))
     return int(active[0]) * width, min(int(active[-1] + 1) * width, len(samples))
 
 
@@ -98,6 +106,7 @@ class Clip(NamedTuple):
         samples: Its active part with a margin before and after it.
         start: First sample of the active part.
         stop: The sample after its last.
+        loud_stop: The sample after its last frame within 15 dB of the loudest.
         level: The level of the active part.
     """
 
@@ -105,6 +114,7 @@ class Clip(NamedTuple):
     samples: Samples
     start: int
     stop: int
+    loud_stop: int
     level: float
 
     @classmethod
@@ -113,9 +123,20 @@ class Clip(NamedTuple):
         start, stop = active_part(samples, rate)
         level = active_level(samples, rate)
         first = max(0, start - round(MARGIN * rate))
-        return cls(
-            name, samples[first : stop + round(MARGIN * rate)], start - first, stop - first, level
-        )
+        _, loud_stop = active_part(samples, rate, LOUD_RANGE)
+        edges = (edge - first for edge in (start, stop, loud_stop))
+        return cls(name, samples[first : stop + round(MARGIN * rate)], *edges, level)
+
+    def at_speed(self, speed: float) -> "Clip":
+        """The clip played faster or slower, which also changes its pitch.
+
+        Args:
+            speed: Factor of its speed.
+        """
+        places = np.arange(0, len(self.samples), speed)
+        samples = np.interp(places, np.arange(len(self.samples)), self.samples)
+        start, stop, loud_stop = (int(edge / speed) for edge in self[2:5])
+        return Clip(self.name, samples.astype(np.float32), start, stop, loud_stop, self.level)
 
     def taper(self) -> Samples:
         """Weights of the samples: 1 in the active part, and from 0 to 1 before and after it."""
@@ -196,6 +217,12 @@ class Stream:
     def samples(self) -> Samples:
         """All samples, `[samples]`; long streams are better read in pieces."""
         return self.read(0, len(self))
+
+    @property
+    def heard(self) -> tuple[Event, ...]:
+        """The events, until the end of their loud part if they were added."""
+        added = [heard_event_of(insert, self.sample_rate) for insert in self.inserts]
+        return tuple(added) or self.events
 
     def read(self, start: int, stop: int) -> Samples:
         """The samples from `start` to `stop`, or to the end, in new memory."""
@@ -358,6 +385,13 @@ def event_of(insert: Insert, rate: float) -> Event:
     """The event that an insert adds."""
     clip = insert.clip
     end = insert.begin + clip.stop - clip.start
+    return Event(clip.name, insert.begin / rate, end / rate)
+
+
+def heard_event_of(insert: Insert, rate: float) -> Event:
+    """The event that an insert adds, until the end of its loud part."""
+    clip = insert.clip
+    end = insert.begin + clip.loud_stop - clip.start
     return Event(clip.name, insert.begin / rate, end / rate)
 
 

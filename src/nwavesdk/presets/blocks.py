@@ -84,5 +84,7 @@ def read_out(n_inputs: int, n_outputs: int, config: CompletedConfig) -> list[nn.
     if not has_target_per_step(config):
         return [TimeBatchNorm(n_inputs), scores]
 
+    # Events are rare, and so are the spikes that show them.
+    norm = [TimeBatchNorm(n_inputs)] if config.task.name == "detect" else []
     dt = config.net.dt
-    return [scores, LILayer(n_outputs, tau=10 * dt, dt=dt, learn=("tau",))]
+    return [*norm, scores, LILayer(n_outputs, tau=10 * dt, dt=dt, learn=("tau",))]

@@ -5,6 +5,7 @@
     events             3 layers over pixels, read-out
     series             2 or 3 layers over time, read-out of all of these layers
     targets per step   2 or 3 layers over time, integrating read-out of all of these layers
+    events in sound    2 layers over time and bands, 3 layers over time, integrating read-out
 
 A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms, or to
 300 ms if each step has a target. Before a read-out that takes the mean over time, a second batch
@@ -35,10 +36,13 @@ Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [st
 # Layers over bands and pixels. A first layer has many neurons, because a few rare spikes per band
 # or pixel would lose much of its level. Pools take the maximum of spikes.
 OVER_BANDS: tuple[Layer, ...] = ((56, 5, 2, 1), (16, 5, 2, 1))
+OVER_BANDS_OF_STREAMS: tuple[Layer, ...] = ((40, 5, 2, 1), (16, 5, 2, 1))
 OVER_EVENTS: tuple[Layer, ...] = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
 LATER_OVER_IMAGES: tuple[Layer, ...] = ((48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
 SMALL_IMAGE = (12, 48)  # smallest and largest side of a small image [pixels]
 SOUND_MEMORY: list[Memory] = [(48, 4, 4), (48, 3, 8)]
+# A word may last a second, which the layers for a detector span.
+STREAM_MEMORY: list[Memory] = [(40, 4, 4), (40, 4, 8), (40, 4, 16)]
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
 LONGEST_PER_STEP = 0.3  # longest time constant, if each step has a target [s]
 SERIES_DISTANCES = (8, 16)  # distances of the taps of later layers [steps]
@@ -58,7 +62,9 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     has_places = len(inputs) > 1 or config.data.kind == "sound"
     modules, n_inputs = over_places(inputs, config) if has_places else ([], inputs[0])
 
-    if has_target_per_step(config):
+    if config.task.name == "detect" and has_places:
+        plan = STREAM_MEMORY
+    elif has_target_per_step(config):
         plan = step_plan(config.facts.typical_steps)
     elif has_places:
         plan = SOUND_MEMORY if len(inputs) == 1 else []
@@ -77,7 +83,8 @@ def over_places(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[
     modules, (n_channels, *sizes) = as_channels(inputs)
     has_bands = len(sizes) == 1
     is_image = not has_bands and config.data.kind == "image"
-    layers = OVER_BANDS if has_bands else OVER_EVENTS
+    over_bands = OVER_BANDS_OF_STREAMS if config.task.name == "detect" else OVER_BANDS
+    layers = over_bands if has_bands else OVER_EVENTS
 
     for n_outputs, width, stride, pool in over_image(sizes) if is_image else layers:
         # Only images are padded, because an object may reach the edge.

@@ -197,6 +197,6 @@ def _parts_of(
     for stream, n_parts in zip(streams, store["counts"], strict=True):
         members = list(islice(frames, n_parts))
         ends = np.cumsum([len(part) for part in members])
-        labels = step_labels(stream.events, framing.ends(ends[-1]), classes)
+        labels = step_labels(stream.heard, framing.ends(ends[-1]), classes)
         featured += map(Featured, members, np.split(labels, ends[:-1]))
     return featured

@@ -1,7 +1,7 @@
 """Hard places: where a net in training takes the background for events.
 
-They are searched after each epoch in the whole training background, and some chunks of the next
-epoch are at these places. They are part of the checkpoint, so a resumed run sees the same chunks.
+They are searched after each epoch in a part of the training background, and some chunks of later
+epochs are at these places. They are part of the checkpoint, so a resumed run sees the same chunks.
 """
 
 from typing import Any
@@ -11,8 +11,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from nwavesdk.data import Indices
-from nwavesdk.data.composed import ComposedSeries, step_labels, stream_frames
+from nwavesdk.data.composed import MAX_HARD_PLACES, ComposedSeries, step_labels
 from nwavesdk.data.recordings import Array
+from nwavesdk.data.streams import Samples
+from nwavesdk.metrics import Event
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.fit.learner import Learner
 
@@ -21,13 +23,15 @@ __all__ = ["HardPlaces", "find_hard_places"]
 # Part of the run after which the search begins: an untrained net takes anything for an event.
 FIRST_SEARCH = 0.3
 
-# The background runs through the net in blocks of this length [s], as a batch of shorter parts.
+# The background that is searched after an epoch; it runs through the net in blocks, each as a batch
+# of shorter parts [s].
+SEARCHED_SECONDS = 3600.0
 BLOCK_SECONDS = 480.0
 PART_SECONDS = 30.0
 
-# At most one place in this time [s], and places per hour of background.
+# At most one place in this time [s], and this number in a block.
 MIN_DISTANCE = 1.0
-PLACES_PER_HOUR = 60
+PLACES_PER_BLOCK = 16
 
 
 class HardPlaces(Callback):
@@ -43,9 +47,10 @@ class HardPlaces(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Search with the weights of the epoch, unless it is an early or the last epoch."""
-        progress = (trainer.current_epoch + 1) / (trainer.max_epochs or 1)
-        if FIRST_SEARCH <= progress < 1:
-            self.places = find_hard_places(pl_module, self.train)
+        epoch, n_epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
+        if FIRST_SEARCH * n_epochs <= epoch < n_epochs:
+            found = find_hard_places(pl_module, self.train, epoch)
+            self.places = np.concatenate([found, self.places])[:MAX_HARD_PLACES]
             self.train.set_hard_places(self.places)
 
     def state_dict(self) -> dict[str, Any]:
@@ -56,34 +61,46 @@ class HardPlaces(Callback):
         self.train.set_hard_places(self.places)
 
 
-@torch.no_grad()
-def find_hard_places(model: Learner, train: ComposedSeries) -> Indices:
-    """The samples of the training background where events seem most likely, the likeliest first.
+def find_hard_places(model: Learner, train: ComposedSeries, search: int) -> Indices:
+    """The samples of the training background where events seem most likely.
 
     Args:
         model: The net with its decoder.
         train: The training set.
+        search: The number of the search, which chooses the part of the background.
     """
-    line, framing, net = train.sounds.line, train.framing, model.net
-    part_steps = max(1, round(PART_SECONDS / framing.hop))
-    likelihoods = []
-    net.eval()
-    for frames in stream_frames(line, framing, BLOCK_SECONDS):
-        padded = np.pad(train.input.scaled(frames, ""), ((0, -len(frames) % part_steps), (0, 0)))
-        x = torch.from_numpy(padded.reshape(-1, part_steps, padded.shape[1])).to(model.device)
-        with prepared(net), prepared(model.decoder):
-            spk, mem = net(x)
-            logits = model.decoder(spk, mem)
-        is_event = 1 - logits.float().softmax(dim=-1)[..., 0]
-        likelihoods.append(is_event.flatten()[: len(frames)].cpu().numpy())
-    net.train()
+    line, hop = train.sounds.line, train.framing.hop
+    rate, n_searched = line.sample_rate, round(SEARCHED_SECONDS * line.sample_rate)
+    first = search * n_searched % len(line)
+    last = min(first + n_searched, len(line))
 
-    likelihood = np.concatenate(likelihoods)
-    ends = framing.ends(len(likelihood))
-    likelihood[step_labels(line.events, ends, train.recordings.classes) != 0] = 0
-    steps = _peaks(likelihood, max(1, round(MIN_DISTANCE / framing.hop)))
-    n_places = max(1, round(PLACES_PER_HOUR * line.seconds / 3600))
-    return np.asarray(ends[steps[:n_places]] * line.sample_rate, np.int64)
+    places = []
+    for start in range(first, last, round(BLOCK_SECONDS * rate)):
+        samples = line.read(start, min(last, start + round(BLOCK_SECONDS * rate)))
+        likelihood = _event_likelihood(model, train, samples)
+        ends = train.framing.ends(len(likelihood))
+        begin = start / rate
+        events = [Event(name, s - begin, e - begin) for name, s, e in line.events]
+        likelihood[step_labels(events, ends, train.recordings.classes) != 0] = 0
+        steps = _peaks(likelihood, max(1, round(MIN_DISTANCE / hop)))[:PLACES_PER_BLOCK]
+        places.append(start + np.asarray(ends[steps] * rate, np.int64))
+    return np.concatenate(places)
+
+
+@torch.no_grad()
+def _event_likelihood(model: Learner, train: ComposedSeries, samples: Samples) -> Array:
+    """The probability of any event in each step of a sound, `[L]`."""
+    frames = train.input.scaled(train.framing.frames(samples), "")
+    n_steps = max(1, round(PART_SECONDS / train.framing.hop))
+    padded = np.pad(frames, ((0, -len(frames) % n_steps), (0, 0)))
+    x = torch.from_numpy(padded.reshape(-1, n_steps, padded.shape[1])).to(model.device)
+
+    model.net.eval()
+    with prepared(model.net), prepared(model.decoder):
+        logits = model.decoder(*model.net(x))
+    model.net.train()
+    p_event = 1 - logits.float().softmax(dim=-1)[..., 0]
+    return np.array(p_event.flatten()[: len(frames)].cpu())
 
 
 def _peaks(values: Array, width: int) -> Indices:
