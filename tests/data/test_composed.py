@@ -9,7 +9,7 @@ from nwavesdk.data.composed import (
     CHUNK_SECONDS,
     IGNORED_AFTER,
     LABEL_AFTER,
-    LABEL_BEFORE,
+    WARM_UP_SECONDS,
     ComposedSeries,
     Framing,
     step_labels,
@@ -63,9 +63,9 @@ def series() -> ComposedSeries:
 
 def test_the_end_of_an_event_has_its_class_and_its_beginning_none() -> None:
     ends = np.arange(400) / 100
-    labels = step_labels([Event("yes", 1.0, 1.6)], ends, CLASSES)
+    labels = step_labels([Event("yes", 0.995, 1.595)], ends, CLASSES)
     runs = {int(label): ends[labels == label][[0, -1]] for label in (-1, 2)}
-    np.testing.assert_allclose(runs[2], [1.6 - LABEL_BEFORE, 1.59 + LABEL_AFTER])
+    np.testing.assert_allclose(runs[2], [1.6, 1.59 + LABEL_AFTER])
     np.testing.assert_allclose(runs[-1], [1.0, 1.59 + LABEL_AFTER + IGNORED_AFTER])
     assert (labels[ends < 1.0] == 0).all()
     assert (labels[ends > 1.61 + LABEL_AFTER + IGNORED_AFTER] == 0).all()
@@ -75,8 +75,8 @@ def test_the_class_of_an_event_wins_over_the_steps_that_another_ignores() -> Non
     ends = np.arange(400) / 100
     events = [Event("yes", 1.0, 1.6), Event("no", 1.7, 2.0)]
     labels = step_labels(events, ends, CLASSES)
-    assert set(labels[(ends > 1.51) & (ends < 1.79)]) == {2}
-    assert set(labels[(ends > 1.91) & (ends < 2.19)]) == {1}
+    assert set(labels[(ends > 1.61) & (ends < 1.89)]) == {2}
+    assert set(labels[(ends > 2.01) & (ends < 2.29)]) == {1}
 
 
 def test_a_chunk_is_a_function_of_seed_epoch_and_index(series: ComposedSeries) -> None:
@@ -129,4 +129,4 @@ def test_chunks_of_recordings_with_times_have_their_events() -> None:
     near = [events[0] for events in chunks if events]
     assert 80 < len(near) < 160
     assert {event.name for event in near} == {"yes"}
-    assert all(event.end > 0 and event.start < CHUNK_SECONDS for event in near)
+    assert all(event.end > 0 and event.start < WARM_UP_SECONDS + CHUNK_SECONDS for event in near)

@@ -39,7 +39,7 @@ IGNORED_AFTER = 0.3
 
 # Length of a training chunk [s].
 CHUNK_SECONDS = 3.0
-# Sound before a chunk, from which the front end and a running mean get their state [s].
+# Longest sound before a chunk, from which a running mean gets its state [s].
 WARM_UP_SECONDS = 2.0
 # Probability of 0, 1 and 2 events in a chunk; of a chunk at a hard place if there are some; and,
 # with a table of times, of a chunk around an event.
@@ -266,9 +266,13 @@ class ComposedSeries(Series):
         return Featured(frames, step_labels(events, ends, self.recordings.classes))
 
     def _varied(self, index: int) -> Varied:
-        frames, labels = self.featured(index)
-        n_before = self.warm_up_frames
-        return Varied(frames, len(frames) - n_before, labels[n_before:], frames.shape[1:])
+        frames, target = self.featured(index)
+        n_before, labels = self.warm_up_frames, np.asarray(target)
+
+        # Some sounds begin with the chunk, so the net also learns how a stream begins.
+        n_unheard = np.random.default_rng([self.seed, index, 1]).integers(n_before + 1)
+        steps = len(frames) - n_before
+        return Varied(frames[n_unheard:], steps, labels[n_before:], frames.shape[1:])
 
     def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002
-        return self.input.scaled(varied.values, "")[self.warm_up_frames :]
+        return self.input.scaled(varied.values, "")[-varied.steps :]

@@ -124,8 +124,8 @@ class Clip(NamedTuple):
         level = active_level(samples, rate)
         first = max(0, start - round(MARGIN * rate))
         _, loud_stop = active_part(samples, rate, LOUD_RANGE)
-        edges = (edge - first for edge in (start, stop, loud_stop))
-        return cls(name, samples[first : stop + round(MARGIN * rate)], *edges, level)
+        part = samples[first : stop + round(MARGIN * rate)]
+        return cls(name, part, start - first, stop - first, loud_stop - first, level)
 
     def at_speed(self, speed: float) -> "Clip":
         """The clip played faster or slower, which also changes its pitch.

@@ -24,8 +24,8 @@ from nwavesdk.train.fit.threads import use_threads
 
 __all__ = ["DetectorTest", "SetDetections", "snr_name"]
 
-# Further signal-to-noise ratios of the test [dB]; None: the background is silent under an event.
-OTHER_SNRS = (None, 20.0, 5.0, 0.0)
+# Signal-to-noise ratios of the test [dB]; None: the background is silent under an event.
+TEST_SNRS = (None, 20.0, SNR, 5.0, 0.0)
 
 # Steps of a block at these ratios: long blocks are faster, and equal up to rounding.
 LONG_BLOCK_STEPS = 3000
@@ -129,7 +129,7 @@ class DetectorTest:
         val = SetDetections(decision=decision, streams=streams, scored={SNR: scored})
         test = None
         if sounds.test is not None:
-            snrs = (SNR,) if sounds.test.has_times else (SNR, *OTHER_SNRS)
+            snrs = (SNR,) if sounds.test.has_times else TEST_SNRS
             test = SetDetections.of(run, decision, sounds.test, framing, snrs)
         return cls(decision=decision, val=val, test=test, notes=notes)
 

@@ -100,7 +100,8 @@ def _event_likelihood(model: Learner, train: ComposedSeries, samples: Samples) -
         logits = model.decoder(*model.net(x))
     model.net.train()
     p_event = 1 - logits.float().softmax(dim=-1)[..., 0]
-    return np.array(p_event.flatten()[: len(frames)].cpu())
+    likelihood: Array = p_event.flatten()[: len(frames)].cpu().numpy()
+    return likelihood
 
 
 def _peaks(values: Array, width: int) -> Indices:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +59,15 @@ def detection_curves(
     """
     figure = Figure(figsize=(8, 4.4))
     axes = figure.subplots()
-    for hue, (name, scores) in zip(cycle(theme.hues), curves.items(), strict=False):
+    styles = product(("-", "--"), theme.hues)
+    for (style, hue), (name, scores) in zip(styles, curves.items(), strict=False):
         alarms = [max(score.false_alarms_per_hour, MIN_ALARMS) for score in scores]
         axes.step(
             alarms,
             [100 * score.misses for score in scores],
             where="post",
             color=hue,
+            linestyle=style,
             label=name,
             linewidth=1.6,
         )
@@ -81,7 +83,7 @@ def detection_curves(
     )
     axes.set_ylim(0, None)
     axes.grid()
-    axes.legend(title="signal to noise")
+    axes.legend(title="signal to noise", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

@@ -41,29 +41,32 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
         f"Detects {', '.join(names)} in sound that never ends, from {run.source}: "
         f"{score.n_events:,} events in {score.hours:.2f} h of the {part} stream, at 10 dB."
     )
-    alarms = _alarm_table(run, detector)
     return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
-        headline=(_misses(score), f"at {_alarms(score)}, median latency {_latency(score, 50)}"),
+        headline=(
+            f"misses {100 * score.misses:.1f} %",
+            f"{_misses_interval(score)} at {score.false_alarms_per_hour:.2f} false alarms per hour "
+            f"{_alarms_interval(score)}, median latency {_latency(score, 50)}",
+        ),
         cards=[_decision_card(detector.decision, run), _latency_card(score)],
         sections=[
             _curves(run, detector),
             *_score_tables(run, detector),
-            alarms,
+            _alarm_table(run, detector),
             _part(run, detector),
         ],
     )
 
 
-def _misses(score: DetectionScore) -> str:
+def _misses_interval(score: DetectionScore) -> str:
     low, high = (100 * share for share in score.misses_interval)
-    return f"misses {100 * score.misses:.1f} % [{low:.1f} to {high:.1f}]"
+    return f"[{low:.1f} to {high:.1f}]"
 
 
-def _alarms(score: DetectionScore) -> str:
+def _alarms_interval(score: DetectionScore) -> str:
     low, high = score.false_alarms_interval
-    return f"{score.false_alarms_per_hour:.2f} false alarms per hour [{low:.2f} to {high:.2f}]"
+    return f"[{low:.2f} to {high:.2f}]"
 
 
 def _latency(score: DetectionScore, percent: float) -> str:
@@ -73,7 +76,7 @@ def _latency(score: DetectionScore, percent: float) -> str:
 def _latency_card(score: DetectionScore) -> Card:
     text = (
         "From the end of an event to the arrival of the last sample that its detection needs: "
-        f"median; nine of ten are within {_latency(score, 90)}."
+        f"median; 90 % are within {_latency(score, 90)}."
     )
     return Card("Latency", _latency(score, 50), text)
 
@@ -117,7 +120,13 @@ def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
         "At the threshold of the detector. In brackets: 95 % intervals.",
         columns,
         [
-            (name, _misses(score), _alarms(score), _latency(score, 50), _latency(score, 90))
+            (
+                name,
+                f"{100 * score.misses:.1f} % {_misses_interval(score)}",
+                f"{score.false_alarms_per_hour:.2f} {_alarms_interval(score)}",
+                _latency(score, 50),
+                _latency(score, 90),
+            )
             for name, score in rows
         ],
     )
