@@ -121,8 +121,10 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
 
 def _stack_defaults(config: RunConfig) -> dict[str, Any]:
     """Defaults of the nets `lif` and `chip`, and of files for a chip."""
+    # The merge copies the sections, which `recipe_of` changes.
     defaults = merge_choices(
-        STACK_DEFAULTS if config.chip is None else CHIP_DEFAULTS, {"net": {}, "data": {}}
+        STACK_DEFAULTS if config.chip is None else CHIP_DEFAULTS,
+        {"net": {}, "data": {}, "learning": {}},
     )
     if config.net.name == "file":
         return merge_choices(defaults, CHIP_FILE_DEFAULTS)
