@@ -209,7 +209,7 @@ def choose_split(
         >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=choice).line
         'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
     """
-    # The names that recordings can be grouped by. Speakers follow from keys, unless by a pattern.
+    # The names that recordings can be grouped by. Without a pattern, speakers follow from the keys.
     titles = [f"Class {name!r}" for name in classes] or ["The data set"]
     names: dict[KeptTogether, Sequence[str]] = {
         "recording": keys,
