@@ -72,8 +72,7 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
         return _split_loaded(config, loaded, note)
 
     # The split needs only names, so that the test set can stay unread.
-    listed = list_recordings(source)
-    _, chosen = _split(config, listed, note)
+    listed, chosen = _split(config, list_recordings(source), note)
     keys = chosen.indices.map(lambda part: [listed.keys[index] for index in part])
     keys_to_read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
     source = replace(source, items=tuple(item for item in source.items if item.key in keys_to_read))
