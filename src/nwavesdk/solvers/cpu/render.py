@@ -15,7 +15,7 @@ import textwrap
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.rows import SLOT, numbers_of_a_line
-from nwavesdk.solvers.page import join_lines, kernel_call, kernel_function
+from nwavesdk.solvers.dialect import join_lines, kernel_call, kernel_function
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["render_backward", "render_forward"]

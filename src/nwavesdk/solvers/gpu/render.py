@@ -29,7 +29,7 @@ from functools import partial
 from typing import NamedTuple
 
 from nwavesdk.dynamics import QueryText, StepText
-from nwavesdk.solvers.page import Dialect, join_lines, kernel_function, triton_dialect
+from nwavesdk.solvers.dialect import Dialect, join_lines, kernel_function, triton_dialect
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["render_backward", "render_forward"]
