@@ -147,7 +147,7 @@ class NeuronLayer(ConstantNeurons):
         self._known_settings: tuple[Any, ...] = ()
         # The decay of the slowest neuron, for the choice between serial solver and comPaSSo.
         self._slowest_decay = 0.0
-        self._use_device(self.device, was_fixed=False)
+        self._use_device(self.device, used_fixed_surrogate=False)
 
     def extra_repr(self) -> str:
         size = str(self.features[0] if len(self.features) == 1 else self.features)
@@ -429,17 +429,17 @@ class NeuronLayer(ConstantNeurons):
         Raises:
             ValueError: See `check_device`.
         """
-        self._use_device(device, was_fixed=self._uses_fixed_surrogate)
+        self._use_device(device, used_fixed_surrogate=self._uses_fixed_surrogate)
         if self._spec_name is not None:
             self._update_call_settings()
 
-    def _use_device(self, device: str, *, was_fixed: bool) -> None:
+    def _use_device(self, device: str, *, used_fixed_surrogate: bool) -> None:
         """Set the device; warn if this makes `spike_grad` ineffective."""
         self.check_device(device)
         self.device = device
 
         ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
-        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
+        if self._uses_fixed_surrogate and not used_fixed_surrogate and ignores_surrogate:
             path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
                 f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient uses "
