@@ -98,6 +98,7 @@ class NeuronLayer(ConstantNeurons):
         (torch.Size([2, 5, 8]), 'serial')
     """
 
+    # From a layer to the tuple of its settings, in one look-up.
     read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)
     last_solver: str | None
     # Gets the layer, the charge and the spikes [B, T, N] of each call; see `watch_calls`.
@@ -338,7 +339,8 @@ class NeuronLayer(ConstantNeurons):
         is_learnable = self._has_learnable_surrogate(x)
         solver = self.solver
 
-        # By sizes on comPaSSo; elsewhere the serial kernel, with the reference as a fallback.
+        # A layer on comPaSSo runs where the cost model predicts less time. All others run on the
+        # serial kernel, or on the reference if there is no kernel for them.
         if solver == "auto" and self._is_on_compasso(self.device):
             B, T, N = x.shape
             solver = choose_solver(x.device.type, self.neuron, B * N, T, self._slowest_decay)

@@ -49,9 +49,10 @@ class SelfPreparing(nn.Module):
     _is_explicit = False
 
     def _require_prepared(self, is_sequence: bool) -> None:
-        """Prepare the module for this call, if nobody has and it may prepare itself.
+        """Prepare the module and the modules in it for this call, unless they are prepared.
 
-        A module with other modules in it has to hold them, too; see `hold_prepared`.
+        The call of a module with other modules in it runs within `hold_prepared`, so that these do
+        not prepare themselves again.
 
         Args:
             is_sequence: Whether the input is a whole sequence.

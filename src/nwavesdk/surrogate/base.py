@@ -2,8 +2,8 @@
 
 Requirements: forward spikes never depend on the surrogate; spikes and gradients keep dtype and
 device; half precision is evaluated in float32; finite input never gives NaN. A surrogate of the
-catalogue is one formula, `pseudo_derivative`, which torch runs unchanged and which the kernels
-bind to their own functions (see `nwavesdk.dynamics.neuron`).
+catalogue is one formula, `pseudo_derivative`, which torch runs unchanged and which
+`nwavesdk.solvers.dialect` translates for the kernels.
 """
 
 import inspect
