@@ -3,6 +3,8 @@
 A call runs `_solve`: check the input, view it as [B, T, N] in the order of its memory (`layout`),
 build a `Problem`, choose a solver, `solve`, store the new state, return the result in the user's
 shape. A call with a plan (`plan`) reuses the decisions of an earlier call and runs the same passes.
+
+NWAVE is the SDK whose documented interface this library implements. Its `device` chooses a solver.
 """
 
 import math

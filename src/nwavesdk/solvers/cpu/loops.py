@@ -3,7 +3,7 @@
 `render_loops` writes them into one module for each dtype, so that they are compiled once. The
 neuron is in a separate function, `forward_steps` or `backward_steps`, which runs steps of a block
 of neurons; `neuron` is its address. The loops are plain numba and are never called from Python.
-`rows` explains why arrays are flat, places unsigned and rows not inlined.
+`rows` explains why arrays are flat, indices unsigned and row functions not inlined.
 
 There are three ways through a batch, each forward and backward:
 

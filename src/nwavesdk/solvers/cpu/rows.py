@@ -22,12 +22,12 @@ Rules that keep the kernels fast. Each was found by measurements, and a small ch
   over steps, its loop would not be vectorized. LLVM may inline it.
 - The loops call the steps of a block (`forward_steps`, `backward_steps`) through their address. A
   call for each step would cost 13 ns, as much as a step of 64 neurons.
-- The other functions that run in every step take flat arrays and places in them instead of slices:
+- The other functions that run in every step take flat arrays and indices instead of slices:
   numba counts references to a slice with atomic instructions, which cost more than a short row,
   and the threads would compete for the counter. For the same reason no inlined helper takes arrays
   inside a loop over time.
-- Places are unsigned (`index`): a signed place may be negative and then means another address
-  (Python's wrap-around), and nothing vectorizes.
+- Indices are unsigned (`index`). A signed index may be negative and then counts from the end, as in
+  Python. With this case in the code, nothing vectorizes.
 - numba frees an array after its last use, so an address is taken where it is used.
 """
 

@@ -20,8 +20,8 @@ Requirements:
 
 - Each sum runs in the order of inputs, and of steps within an input. So all kernels give the same
   bits, for any split of batch, time and work.
-- Places are unsigned: a signed place may be negative and then means another address, and nothing
-  vectorizes.
+- Indices are unsigned. A signed index may be negative and then counts from the end, as in Python.
+  With this case in the code, nothing vectorizes.
 - Row functions are not inlined: within the loops around them they would not be vectorized.
 """
 
