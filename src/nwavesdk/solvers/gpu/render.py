@@ -28,8 +28,9 @@ Layout: sequences that the kernels write, and saved values, are contiguous [B, T
 lane at step t is at b T N + n + t N. The charge and upstream gradients have any strides (`x_b`,
 `x_t`, `x_n`). States are [B, N], so the place of a lane is the lane itself.
 
-Names in the kernels: state k is `state_k`, before the first step `first_k` and after the last one
-`last_k`; constant c is `constant_c`, its gradient `learned_c`; and saved value i is `saved_i`.
+Names in the kernels: state k is `state_k`. The array `first_k` has its values before the first
+step. The array `last_k` has its values after the last step; in backward, their gradients. Constant
+c is `constant_c`, its gradient `learned_c`. Saved value i is `saved_i`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
