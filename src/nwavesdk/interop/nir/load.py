@@ -110,16 +110,15 @@ def _find_loops(graph: Graph) -> dict[str, str]:
     """For nodes of neurons that drive themselves through a Linear, the name of this Linear."""
     loops: dict[str, str] = {}
     for name, node in graph.nodes.items():
-        arriving = [edge for edge in graph.edges if edge[1] == name]
-        leaving = [edge for edge in graph.edges if edge[0] == name]
-        sources, targets = [edge[0] for edge in arriving], [edge[1] for edge in leaving]
+        sources = graph.sources(name)
+        targets = [target for source, target in graph.edges if source == name]
         if node.kind != "Linear" or len(sources) != 1 or sources != targets:
             continue
 
         neuron = sources[0]
         is_neuron = neuron in graph.nodes and graph.nodes[neuron].kind in SPIKING & STATEFUL
         # Recurrent weights act one step later, so exactly one of the two edges must be delayed.
-        if is_neuron and len(graph.delayed & {*arriving, *leaving}) == 1:
+        if is_neuron and len(graph.delayed & {(neuron, name), (name, neuron)}) == 1:
             loops.setdefault(neuron, name)
     return loops
 

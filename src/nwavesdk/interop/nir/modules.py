@@ -137,7 +137,9 @@ class Delay(_Memory):
 
         if not self._is_prepared:
             self._require_prepared(is_sequence)
-        return self._delayed(x) if is_sequence else self._delayed(x[:, None])[:, 0]
+        if not is_sequence:
+            return self._delayed(x[:, None])[:, 0]
+        return self._delayed(x)
 
     def _delayed(self, x: Tensor) -> Tensor:
         B, T = x.shape[:2]
