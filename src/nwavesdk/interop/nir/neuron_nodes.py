@@ -222,7 +222,8 @@ def nodes_of(
             owner,
             "neurons that subtract another amount than their threshold",
             "the threshold, which the metadata can express",
-            "import them without delayed-reset, or train neurons of nwavesdk",
+            "train neurons of nwavesdk; neurons imported with delayed-reset, or from Rockpool or "
+            "sinabs, cannot be exported",
         )
 
     kind, values = _membrane(constants, owner, dt, discretization)
