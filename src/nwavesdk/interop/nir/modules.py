@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
+from nwavesdk.layers.prepare import Prepared, as_trainable, running_backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
 
 __all__ = ["Delay", "Scale", "SpikingGraph"]
@@ -82,7 +82,7 @@ class _Memory(Prepared):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         self.tensors = tuple(tensors)
-        self._state_pass = backward_pass()
+        self._state_pass = running_backward_pass()
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which get the tensors without their graph."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nwavesdk.internal.checks import choice, shown
-from nwavesdk.interop.nir.graph import DISCRETIZATIONS, Graph
-from nwavesdk.interop.nir.node import SUBTRACTION, Array, Node, NodeError
+from nwavesdk.interop.nir.graph import DISCRETIZATIONS, NirGraph
+from nwavesdk.interop.nir.node import SUBTRACTION, Array, NirNode, NodeError
 
-__all__ = ["ALLOWED", "SOURCES", "Source", "apply_source", "check_allow"]
+__all__ = ["ALLOWED", "SOURCES", "SourceLibrary", "apply_source", "check_allow"]
 
 SOFT_RESET, DELAYED_RESET = "soft-reset", "delayed-reset"
 ALLOWED = (SOFT_RESET, DELAYED_RESET)
@@ -26,7 +26,7 @@ TIMES = ("tau", "tau_mem", "tau_syn")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceLibrary:
     """A library whose exporter has its own conventions.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source:
     version: str
     discretization: str
     notes: tuple[str, ...] = ()
-    read: Callable[[Node, float], Node] = lambda node, _: node
+    read: Callable[[NirNode, float], NirNode] = lambda node, _: node
     step: Callable[[float], float] = lambda _: 1.0
     first_feature: int = 0
     resets: str = "value"
@@ -72,7 +72,7 @@ def check_allow(allow: Collection[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> None:
+def apply_source(graph: NirGraph, source: str | None, allow: frozenset[str]) -> None:
     """Translate a graph from the conventions of its source to NIR, with a note for each change.
 
     Raises:
@@ -105,7 +105,7 @@ def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> Non
     _translate(graph, convention, allow)
 
 
-def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
+def _translate(graph: NirGraph, source: SourceLibrary, allow: frozenset[str]) -> None:
     """Change the shapes and nodes of a graph from the conventions of a source to NIR."""
     dt = graph.dt
     graph.notes += [f"{source.title} {note.format(dt=dt)}" for note in source.notes]
@@ -140,7 +140,7 @@ def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
         _delay_biases(graph)
 
 
-def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
+def _require_soft(node: NirNode, got: str, allow: frozenset[str]) -> None:
     if SOFT_RESET not in allow:
         raise NodeError(
             node.owner,
@@ -150,7 +150,7 @@ def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
         )
 
 
-def _at_threshold(node: Node) -> Node:
+def _at_threshold(node: NirNode) -> NirNode:
     """A neuron that spikes at its threshold: in NIR, with the next lower threshold of float32."""
     key = "threshold" if node.kind == "Threshold" else "v_threshold"
     if key not in node.arrays:
@@ -160,7 +160,7 @@ def _at_threshold(node: Node) -> Node:
     return node.with_arrays(**{key: lower.astype(np.float64)})
 
 
-def _delay_biases(graph: Graph) -> None:
+def _delay_biases(graph: NirGraph) -> None:
     """Let a bias of recurrent weights act from the first step on, as in snnTorch's RLeaky.
 
     Without a Delay, the edge from the weights takes the step of the cycle: it passes on 0 at first,
@@ -171,14 +171,14 @@ def _delay_biases(graph: Graph) -> None:
         sources = graph.sources(name)
         if len(sources) == 1 and (name, sources[0]) in graph.edges:
             delays = np.full(len(graph.nodes[name].arrays["bias"]), graph.dt)
-            graph.insert_before(name, f"{name}.last", Node("Delay", {"delay": delays}))
+            graph.insert_before(name, f"{name}.last", NirNode("Delay", {"delay": delays}))
 
 
-def _membrane_tau(node: Node) -> Array:
+def _membrane_tau(node: NirNode) -> Array:
     return node.arrays["tau_mem" if node.kind.startswith("Cuba") else "tau"]
 
 
-def _read_norse(node: Node, dt: float) -> Node:
+def _read_norse(node: NirNode, dt: float) -> NirNode:
     if node.kind == "IF":
         return node.with_arrays(r=node.arrays["r"] / dt)
     if node.kind == "CubaLIF":
@@ -186,11 +186,11 @@ def _read_norse(node: Node, dt: float) -> Node:
     return node
 
 
-def _read_sinabs(node: Node, dt: float) -> Node:
+def _read_sinabs(node: NirNode, dt: float) -> NirNode:
     return node.with_arrays(r=node.arrays["r"] / dt) if node.kind == "IF" else node
 
 
-def _read_rockpool(node: Node, dt: float) -> Node:
+def _read_rockpool(node: NirNode, dt: float) -> NirNode:
     """Check r, which Rockpool writes from its own dt, and replace it by the gain of its neurons."""
     if node.kind not in ("LI", "LIF", "CubaLI", "CubaLIF"):
         return node
@@ -213,7 +213,7 @@ def _read_rockpool(node: Node, dt: float) -> Node:
 
 
 SOURCES = {
-    "norse": Source(
+    "norse": SourceLibrary(
         "Norse",
         "1.1.0",
         "euler",
@@ -228,7 +228,7 @@ SOURCES = {
         step=lambda dt: 1 / dt,
         first_feature=1,
     ),
-    "rockpool": Source(
+    "rockpool": SourceLibrary(
         "Rockpool",
         "3.1.0",
         "exact",
@@ -243,7 +243,7 @@ SOURCES = {
         resets=SUBTRACTION,
         spikes_at_threshold=True,
     ),
-    "sinabs": Source(
+    "sinabs": SourceLibrary(
         "sinabs",
         "3.1.3",
         "exact",
@@ -256,7 +256,7 @@ SOURCES = {
         resets=SUBTRACTION,
         spikes_at_threshold=True,
     ),
-    "snntorch": Source(
+    "snntorch": SourceLibrary(
         "snnTorch",
         "1.0.0",
         "euler",
@@ -267,6 +267,6 @@ SOURCES = {
         step=lambda dt: dt / SNNTORCH_STEP,
         resets="either",
     ),
-    "spikingjelly": Source("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),
+    "spikingjelly": SourceLibrary("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),
 }
 """The libraries by their name for `source`."""
