@@ -9,7 +9,7 @@ from nwavesdk.analysis import health_remedies, memory
 from nwavesdk.analysis.health import Finding
 from nwavesdk.analysis.remedies import with_remedies
 from nwavesdk.presets import NAMES
-from nwavesdk.train.config.nets import File, NetPage
+from nwavesdk.train.config.nets import NetPage, UserNet
 from nwavesdk.train.fit.network import sample_config
 
 NAME = {"1": "hidden 1 (1)"}
@@ -19,7 +19,7 @@ KINDS = sorted({*health_remedies.REMEDIES, *memory.REMEDIES})
 def config_of(preset, most_spikes=None, **net):
     if preset == "own":
         page = NetPage(file="/some/net.py", function="build", sha256="0" * 64)
-        changes = {"net": File(page=page), "page": page}
+        changes = {"net": UserNet(page=page), "page": page}
         return sample_config("lif", (12,), 3).model_copy(update=changes)
     config = sample_config(preset, (12,), 3, **net)
     learning = config.learning.model_copy(update={"most_spikes": most_spikes})
