@@ -20,7 +20,13 @@ from nwavesdk.solvers.cpu.threads import native_function, run_native, thread_cou
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["KernelCall", "NativeFunction", "backward_steps", "forward_steps", "native_loop"]
+__all__ = [
+    "KernelCall",
+    "NativeFunction",
+    "native_backward_steps",
+    "native_forward_steps",
+    "native_loop",
+]
 
 # The C types of `forward_steps` and `backward_steps` (see `render`): rows, lengths, and in backward
 # flags; the workspace, and in backward the parameters of the surrogate.
@@ -53,14 +59,14 @@ class NativeFunction:
 
 
 @cache
-def forward_steps(step: StepText, dtype: str) -> NativeFunction:
+def native_forward_steps(step: StepText, dtype: str) -> NativeFunction:
     """The steps of a neuron forward."""
     module = load_source(step.name, render_forward(step, dtype))
     return NativeFunction(module.forward_steps, _FORWARD.format(f"CPointer({dtype})"))
 
 
 @cache
-def backward_steps(
+def native_backward_steps(
     adjoint: QueryText,
     dtype: str,
     surrogate: type[Surrogate] | None = None,

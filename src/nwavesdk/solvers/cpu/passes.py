@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import BACKWARD_LOOPS, FORWARD_LOOPS
-from nwavesdk.solvers.cpu.native import KernelCall, backward_steps, forward_steps
+from nwavesdk.solvers.cpu.native import KernelCall, native_backward_steps, native_forward_steps
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import (
@@ -130,7 +130,7 @@ class ForwardPass:
         work = _divide(step, sizes, FORWARD_LOOPS, threads, recurrent_elements=int(is_recurrent))
         numbers = work.sizes | {"saved": step.saved}
         name = _DTYPE_NAMES[dtype]
-        steps = forward_steps(step, name)
+        steps = native_forward_steps(step, name)
         self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
 
     def run(
@@ -271,7 +271,7 @@ class BackwardPass:
         }
 
         name = _DTYPE_NAMES[dtype]
-        steps = backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
+        steps = native_backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
         self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
 
     def run(
