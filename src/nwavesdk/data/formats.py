@@ -41,7 +41,7 @@ from nwavesdk.data.source import (
     RecordingKind,
     Sample,
     Source,
-    Task,
+    TaskName,
 )
 from nwavesdk.internal.files import FileError, printable
 
@@ -135,7 +135,7 @@ def open_source(
     path: Path,
     faults: Faults,
     *,
-    task: Task | None = None,
+    task: TaskName | None = None,
     max_seconds: float = MAX_RECORDING_SECONDS,
     has_table: bool = False,
     series: SeriesOptions = ALL_COLUMNS,
@@ -180,7 +180,7 @@ def open_source(
 def _open(
     path: Path,
     faults: Faults,
-    task: Task | None,
+    task: TaskName | None,
     max_seconds: float,
     has_table: bool,
     series: SeriesOptions,
@@ -241,7 +241,7 @@ def _holds_events(path: Path) -> bool:
 
 def _source_of_files(
     kind: RecordingKind,
-    task: Task,
+    task: TaskName,
     items: Sequence[Item],
     max_seconds: float,
     series: SeriesOptions,

@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, model_validator
 from torch import Tensor
 
 from nwavesdk.chip import TAU_RANGE, Profile
-from nwavesdk.deploy.placement import Count, Name, Piece
+from nwavesdk.deploy.placement import Name, Piece, Size
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.internal.tensors import FLOATING
@@ -69,7 +69,7 @@ class StoredTensor(NamedTuple):
 class _StoredWeights(FrozenModel):
     weight_name: ClassVar = "weight"
     name: Name
-    size: tuple[Count, ...]
+    size: tuple[Size, ...]
     bits: Bits
 
     def tensors(self) -> dict[str, StoredTensor]:
@@ -81,14 +81,14 @@ class StoredFrontend(_StoredWeights):
     """A front end: one weight per channel."""
 
     kind: Literal["frontend"]
-    size: tuple[Count]
+    size: tuple[Size]
 
 
 class StoredSynapse(_StoredWeights):
     """A dense synapse, [N_in, N_out]."""
 
     kind: Literal["synapse"]
-    size: tuple[Count, Count]
+    size: tuple[Size, Size]
 
 
 class StoredLayer(FrozenModel):
@@ -97,7 +97,7 @@ class StoredLayer(FrozenModel):
     weight_name: ClassVar = "recurrent_weights"
     kind: Literal["layer"]
     name: Name
-    size: tuple[Count]
+    size: tuple[Size]
     dt: Step
     topology: Literal["FF", "RC"] = "FF"
     bits: Bits | None = None

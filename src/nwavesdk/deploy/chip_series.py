@@ -30,7 +30,7 @@ from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
 from nwavesdk.train.fit.seeds import chip_seed
 
-__all__ = ["ChipSeries", "Count", "Tile", "count_right", "draw_series", "tile_for"]
+__all__ = ["ChipSeries", "RightCounter", "Tile", "count_right", "draw_series", "tile_for"]
 
 # Values of the widest layer up to which chips are put side by side, measured by
 # `python -m benchmarks.chips`.
@@ -109,7 +109,7 @@ def draw_series(
     seed: int = 0,
     wanted: float = 0.9,
     lengths: Tensor | None = None,
-    count: "Count | None" = None,
+    count: "RightCounter | None" = None,
 ) -> ChipSeries:
     """Test a net on many chips, in the fastest way that its sizes allow.
 
@@ -179,7 +179,7 @@ class Tile(NamedTuple):
 
 
 # Number of recordings that the chips of some seeds classify correctly, computed in these tiles.
-Count = Callable[[Sequence[int], Tile], Tensor]
+RightCounter = Callable[[Sequence[int], Tile], Tensor]
 
 
 def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import torch
 
-from nwavesdk.analysis.study.search_file import flat
+from nwavesdk.analysis.study.search_file import flat_settings
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
@@ -83,7 +83,7 @@ class Cell:
     @property
     def values(self) -> dict[str, Any]:
         """The changed settings, by the full names of fields."""
-        return flat(self.changes)
+        return flat_settings(self.changes)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ __all__ = [
     "FILE",
     "Study",
     "begin_study",
-    "check_unchanged",
+    "check_same_data",
     "compare_surrogates",
     "cross_validate",
     "first_run",
@@ -120,7 +120,7 @@ def check_free(folder: Path) -> None:
         )
 
 
-def check_unchanged(folders: Sequence[RunFolder]) -> None:
+def check_same_data(folders: Sequence[RunFolder]) -> None:
     """Reject data that changed while a study was interrupted.
 
     Otherwise, the remaining cells would train on other data than the finished cells. Two cells that
@@ -173,13 +173,13 @@ class Study:
         return {"choices": self.choices, "threads": self.threads, "cells": changes}
 
     def begin(self, run: Run | None) -> None:
-        """Begin or continue the study; see `begin_study` and `check_unchanged`.
+        """Begin or continue the study; see `begin_study` and `check_same_data`.
 
         Args:
             run: The first run, or None; see `first_run`.
         """
         begin_study(self.file, self.content, run)
-        check_unchanged([cell.folder for cell in self.cells])
+        check_same_data([cell.folder for cell in self.cells])
 
     def job(self, cell: Cell) -> Job:
         """The job that runs a cell."""
