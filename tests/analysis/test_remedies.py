@@ -27,7 +27,7 @@ def config_of(preset, most_spikes=None, **net):
 
 
 def remedy_of(kind, preset, value=3.0, config=None, rate=0.0, score=0.5):
-    finding = Finding(kind, "1", value, "layer 1: text", "")
+    finding = Finding(kind=kind, layer="1", value=value, text="layer 1: text", remedy="")
     config = config or config_of(preset)
     (result,) = with_remedies((finding,), config, NAME, {"1": rate}, score)
     assert (result.kind, result.text, result.value) == (kind, "hidden 1 (1): text", value)
@@ -64,7 +64,9 @@ def test_a_remedy_is_an_option_only_where_the_net_reads_it():
 def test_a_remedy_has_the_surrogate_of_the_finding():
     config = config_of("lif", surrogate="atan(alpha=5)")
     for kind in ("vanishing", "exploding", "starved", "exploding over time"):
-        finding = Finding(kind, "1", 1.0, "text", "", "atan(alpha=0.7)")
+        finding = Finding(
+            kind=kind, layer="1", value=1.0, text="text", remedy="", surrogate="atan(alpha=0.7)"
+        )
         (result,) = with_remedies((finding,), config, NAME, {"1": 0.0}, 0.5)
         assert re.findall(r'--surrogate "(.*?)"', result.remedy) == ["atan(alpha=0.7)"]
 

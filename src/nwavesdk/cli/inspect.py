@@ -249,7 +249,7 @@ def diagnose_run(
 
     batch = run_batch.RunBatch.open(run, recordings, net)
     recorded = nwavesdk.analysis.slopes.RecordedPass(
-        batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths
+        batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
     )
     evaluated = batch.evaluate()
     score_name, score = next(iter(evaluated.measures.items()))

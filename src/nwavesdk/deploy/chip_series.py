@@ -46,7 +46,7 @@ MAX_DRAWN = 1 << 26
 MAX_CHIPS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChipSeries:
     """Accuracies of drawn chips.
 
@@ -60,7 +60,7 @@ class ChipSeries:
 
     Example:
         >>> accuracy = (0.91, 0.88, 0.93, 0.95)
-        >>> series = ChipSeries(accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
+        >>> series = ChipSeries(accuracy=accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
         >>> series.quantile(0.5), series.share
         (0.92, 0.75)
     """
@@ -168,7 +168,14 @@ def draw_series(
     designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
     seconds = time.perf_counter() - start
-    return ChipSeries(accuracy, designed, wanted, seed, seconds, len(labels))
+    return ChipSeries(
+        accuracy=accuracy,
+        designed=designed,
+        wanted=wanted,
+        seed=seed,
+        seconds=seconds,
+        recordings=len(labels),
+    )
 
 
 class Tile(NamedTuple):

@@ -29,7 +29,7 @@ SAVES = ("gradient", "learning", "record")
 constants; also the values of a record."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepText:
     """`step(charge, *states, *constants) -> (output, *states, *saved)` as a text.
 
@@ -65,7 +65,7 @@ class StepText:
     is_readout: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QueryText:
     """The computation of values of a step from saved values.
 

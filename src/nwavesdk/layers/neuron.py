@@ -110,6 +110,7 @@ class NeuronLayer(ConstantNeurons):
         self,
         n_neurons: int | Sequence[int],
         values: Mapping[str, Any],
+        *,
         learned: Collection[str],
         dt: float,
         spike_grad: Any,

@@ -25,7 +25,7 @@ def copied(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     from nwavesdk.analysis.study.study import Cell
 
     cells = [
-        Cell(c.name, path / c.path.relative_to(finished.path), c.changes, c.arm)
+        Cell(c.name, path / c.path.relative_to(finished.path), changes=c.changes, arm=c.arm)
         for c in finished.cells
     ]
     names = ("choices", "threads", "title", "summary", "has_test")

@@ -5,7 +5,7 @@ import io
 import os
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -66,6 +66,7 @@ class Cell:
 
     name: str
     path: Path
+    _: KW_ONLY
     changes: Mapping[str, Any]
     arm: str
     error: str = ""

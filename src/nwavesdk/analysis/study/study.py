@@ -367,7 +367,7 @@ def compare_surrogates(
 
     # Seed by seed, so that an interrupted study has all arms of its first seeds.
     cells = [
-        Cell(f"{arm}, seed {seed}", folder / f"seed-{seed}", {"seed": seed, **net}, arm)
+        Cell(f"{arm}, seed {seed}", folder / f"seed-{seed}", changes={"seed": seed, **net}, arm=arm)
         for seed in range(seeds)
         for arm, folder, net in zip(arms, folders, nets, strict=True)
     ]
@@ -412,7 +412,12 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
     n_folds = len(recorded) if run is None else run.config.facts.n_folds
 
     cells = [
-        Cell(f"fold {number}", path / f"fold-{number}", {"data": {"fold": number}}, "folds")
+        Cell(
+            f"fold {number}",
+            path / f"fold-{number}",
+            changes={"data": {"fold": number}},
+            arm="folds",
+        )
         for number in range(1, n_folds + 1)
     ]
 

@@ -155,7 +155,7 @@ class RunSearch(Search):
         """The run of a trial. Its arm is the state of the trial."""
         name = f"trial {trial.user_attrs[RUN]}"
         values, error = nested(self.values_of(trial)), trial.user_attrs.get(ERROR, "")
-        return Cell(name, self.path_of(trial), values, state_of(trial), error)
+        return Cell(name, self.path_of(trial), changes=values, arm=state_of(trial), error=error)
 
     @property
     def cells(self) -> list[Cell]:

@@ -29,7 +29,7 @@ __all__ = ["Check", "check", "random_input"]
 TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """The result of a comparison.
 
@@ -251,7 +251,7 @@ def _compare(
         output = recording.mem if kind in STATEFUL else recording.spk
         error = max(error, _difference(replayed.output, output, "output"))
 
-    check = Check(spikes, values, tuple(nodes), error=error)
+    check = Check(spikes=spikes, values=values, nodes=tuple(nodes), error=error)
     if not firsts:
         return check
     step, name, neuron, distance = min(firsts, key=itemgetter(0))

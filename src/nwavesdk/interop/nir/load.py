@@ -95,7 +95,7 @@ def _net_of(
 
     shapes = {to: graph.nodes[name].shape_out for name, to in modules.items()}
     shapes["input"] = graph.shape_in
-    return SpikingGraph(built, sources, delayed, graph.shape_in, shapes)
+    return SpikingGraph(built, sources, delayed=delayed, shape=graph.shape_in, shapes=shapes)
 
 
 def _own_loops(graph: NirGraph) -> dict[str, str]:

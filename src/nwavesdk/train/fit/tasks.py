@@ -97,7 +97,7 @@ class OutputLayer:
         """
         if self.is_readout:
             return MembraneDecoder(0.0 if self.is_given else self.tau, self.dt)
-        return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
+        return RateDecoder(self.n_outputs, self.tau, self.dt, scale=scale, is_signed=is_signed)
 
 
 class Objective(ABC):
