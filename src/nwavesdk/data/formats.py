@@ -4,6 +4,9 @@ Two tables have all formats: `READERS` has the formats of files with one recordi
 their names, and `FORMATS` the formats of files with many recordings, by their names. A path is
 opened in the first of `FORMATS` that matches one of its files, or else as a folder of recordings.
 Each format may also be in the folders `train`, `val` and `test`, an official split.
+
+A new format is a reader in `readers`, its row in one of the tables, a maker in
+`examples/small_data.py`, and a line in `docs/data.md`, which a test runs.
 """
 
 import re

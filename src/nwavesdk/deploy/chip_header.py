@@ -1,6 +1,7 @@
 """The schema of a chip file: its header, and dtype, shape and range of each tensor.
 
-Nothing in a file is trusted.
+Nothing in a file is trusted. A new field is declared here and written in `chip_file`; raise
+`VERSION` with it.
 
 Every error is a ValueError that names the field, the module or the tensor.
 """

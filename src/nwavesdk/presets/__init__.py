@@ -3,6 +3,10 @@
 A page has `build(inputs, classes, config)`, like the file of a user's net. `nwave net NAME` prints
 it. `nwavesdk.presets` imports no page, so that the command line need not load torch.
 
+A new preset is a page, its name and description below, and a class in `train/config/nets.py` with
+the fields that its page reads. Parts that pages share are in `blocks`. `default_net` in
+`train/config/run_config.py` chooses the preset of a run.
+
 Example:
     >>> from nwavesdk.presets import lif
     >>> from nwavesdk.train.fit.network import sample_config

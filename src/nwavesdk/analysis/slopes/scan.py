@@ -1,4 +1,7 @@
-"""`scan_slopes`: the gradient that reaches each layer, and the surrogates that follow from it."""
+"""`scan_slopes`: the gradient that reaches each layer, and the surrogates that follow from it.
+
+`research/slope_study.py` tests the rule of `SlopeScan.recommend`; run it again after a change.
+"""
 
 import math
 from collections import defaultdict

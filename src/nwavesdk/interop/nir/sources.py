@@ -1,7 +1,8 @@
 """The conventions of files of other libraries that differ from NIR.
 
 A source turns the graph of a library's exporter into a NIR graph that computes the same as the
-library. `docs/nir.md` lists them, with the versions that tests compare step by step.
+library. `docs/nir.md` lists them, with the versions that tests compare step by step: a change needs
+a test with the version, and the row in that table.
 """
 
 from collections.abc import Callable, Collection

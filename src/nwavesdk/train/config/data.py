@@ -1,4 +1,10 @@
-"""The recordings of a run: one class for each kind of data, with the fields that act on it."""
+"""The recordings of a run: one class for each kind of data, with the fields that act on it.
+
+A new field is read in `train/data/`: by `split` (which recordings), `inputs` (their frames, and the
+input of the net) or `load`. If it changes the values of frames, it is also a field of the features
+in `data/features.py`. `NWaveDataGen` has its own settings, in `data/nwave_data.py`. Fields that
+exclude each other are in `_conflicts` of `run_config`.
+"""
 
 from typing import Annotated, ClassVar, Literal, Self
 

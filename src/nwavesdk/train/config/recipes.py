@@ -1,7 +1,9 @@
 """Recipes: the defaults of a run by its kind of data, its task and its net, and its completion.
 
 A user's choices come first: a recipe fills only the remaining fields. `benchmarks/recipe.py` is the
-study that chose the numbers, on validation sets alone, for all data sets of a kind together.
+study that chose the numbers, on validation sets alone, for all data sets of a kind together. Users
+read them in `docs/recipes.md`, and their reasons in `docs/explanation/recipes.md`. The defaults of
+augmentation are in `data/augment.py`.
 """
 
 from collections.abc import Mapping
