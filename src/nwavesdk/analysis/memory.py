@@ -50,7 +50,7 @@ class MemoryLimits:
     taus: float = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerMemory:
     """The time constants of one layer, and the times of its input.
 
@@ -61,7 +61,7 @@ class LayerMemory:
         shortest: Shortest of all time constants of the layer [s].
         longest: Longest of all time constants of the layer [s].
         median: Median time constant of the membrane [s]; NaN if the membrane has none.
-        short: Share of neurons that have a time constant below a step.
+        short: Share of neurons with a time constant below a step.
         long: Share of neurons with a time constant that outlasts the recordings by far.
         leaks: Share of neurons whose membrane leaks away before the next input.
         interval: Mean time between two inputs of a neuron [s], over all neurons with inputs; NaN if
@@ -129,7 +129,13 @@ def examine_memory(
     ]
 
     findings = [
-        Finding(kind, memory.layer, value, f"layer {memory.layer}: {text}", REMEDIES[kind])
+        Finding(
+            kind=kind,
+            layer=memory.layer,
+            value=value,
+            text=f"layer {memory.layer}: {text}",
+            remedy=REMEDIES[kind],
+        )
         for memory in memories
         for kind, value, text in _find_problems(memory, limits)
     ]

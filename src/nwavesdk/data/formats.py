@@ -4,6 +4,9 @@ Two tables have all formats: `READERS` has the formats of files with one recordi
 their names, and `FORMATS` the formats of files with many recordings, by their names. A path is
 opened in the first of `FORMATS` that matches one of its files, or else as a folder of recordings.
 Each format may also be in the folders `train`, `val` and `test`, an official split.
+
+A new format is a reader in `readers`, its row in one of the tables, a maker in
+`examples/small_data.py`, and a line in `docs/data.md`, which a test runs.
 """
 
 import re
@@ -44,7 +47,7 @@ from nwavesdk.data.source import (
     RecordingKind,
     Sample,
     Source,
-    Task,
+    TaskName,
 )
 from nwavesdk.internal.files import FileError, printable
 
@@ -139,7 +142,7 @@ def open_source(
     path: Path,
     faults: Faults,
     *,
-    task: Task | None = None,
+    task: TaskName | None = None,
     max_seconds: float = MAX_RECORDING_SECONDS,
     has_table: bool = False,
     series: SeriesOptions = ALL_COLUMNS,
@@ -184,7 +187,7 @@ def open_source(
 def _open(
     path: Path,
     faults: Faults,
-    task: Task | None,
+    task: TaskName | None,
     max_seconds: float,
     has_table: bool,
     series: SeriesOptions,
@@ -210,6 +213,7 @@ def _open(
         items = list_targets(path, faults, READERS["sound"], RECORDING_SUFFIXES)
         return _source_of_files("sound", "regression", items, max_seconds, series)
 
+    # The files are listed twice: here to find their kind, and below to report faults.
     paths = list_files(path, Faults(path, "skip"), KIND_OF) if path.is_dir() else [path]
     kind = _find_kind(path, paths)
     items = [Item(path.as_posix(), path)]
@@ -246,7 +250,7 @@ def _holds_events(path: Path) -> bool:
 
 def _source_of_files(
     kind: RecordingKind,
-    task: Task,
+    task: TaskName,
     items: Sequence[Item],
     max_seconds: float,
     series: SeriesOptions,

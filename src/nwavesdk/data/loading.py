@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
-    "ARRAYS",
     "INDEX",
+    "STORE_ARRAYS",
     "EventFrames",
-    "Loaded",
+    "LoadedRecordings",
     "compute_store",
     "list_recordings",
     "load_recordings",
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 # The files in the folder of a store.
-ARRAYS = ("frames.npy", "targets.npy")
+STORE_ARRAYS = ("frames.npy", "targets.npy")
 INDEX = "index.json"
 
 # Part of the names of folders: raise it when their content has another form.
@@ -82,7 +82,7 @@ IMAGES_READ = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedRecordings:
     """A data set as frames.
 
     Args:
@@ -106,7 +106,7 @@ def load_recordings(
     cache: Path | None = None,
     progress: bool | None = None,
     uncounted: Container[str] = (),
-) -> Loaded:
+) -> LoadedRecordings:
     """Read a data set as frames; one recording is in memory at a time.
 
     Args:
@@ -150,8 +150,9 @@ def load_recordings(
             store = compute_store(path, lambda: _read(source, features, faults, bar))
 
     faults.skipped += map(tuple, store["skipped"])
+    # A store has a number of filled values for each usable recording.
     used = tuple(item for item in source.items if item.key in store["filled"])
-    _check_rest(listed, used, faults)
+    _check_no_class_lost(listed, used, faults)
     recordings = replace(
         list_recordings(replace(source, items=used)),
         frames=store["frames"],
@@ -168,7 +169,7 @@ def load_recordings(
     notes = tuple(notes_on(recordings, features, store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return Loaded(recordings, features, is_cached, notes)
+    return LoadedRecordings(recordings, features, is_cached, notes)
 
 
 def list_recordings(source: Source) -> Recordings:
@@ -236,7 +237,7 @@ def _read(
     source: Source, features: Features, faults: Faults, bar: "Progress"
 ) -> tuple[Iterator[Featured], dict[str, Any]]:
     """The frames of each usable recording, and facts, which are complete after all frames."""
-    # The layout of the first recording, or of the first recording with names of features.
+    # The layout of the first recording, or of the first recording with feature names.
     expected: RecordingLayout | None = None
     facts: dict[str, Any] = {"filled": {}, "names": (), "skipped": []}
 
@@ -257,12 +258,12 @@ def _read(
     return (featured for _, featured in collected), facts
 
 
-def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
+def _check_no_class_lost(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
     """Raise if all recordings of a class or an official set are skipped, which would remove it."""
     for attribute, noun in (("class_name", "class"), ("part", "set")):
-        rest = {getattr(item, attribute) for item in used}
+        remaining = {getattr(item, attribute) for item in used}
         for item in listed:
-            if getattr(item, attribute) not in rest:
+            if getattr(item, attribute) not in remaining:
                 raise ValueError(
                     f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
                     f"be skipped, such as {printable(item.key)}, which "
@@ -333,7 +334,7 @@ def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[in
     """Write the arrays of a store; return rows, steps and features of each recording."""
     shapes: list[tuple[int, ...]] = []
     targets: list[StepTarget] = []
-    with open(folder / ARRAYS[0], "xb") as file:
+    with open(folder / STORE_ARRAYS[0], "xb") as file:
         # The number of rows is known at the end, so the header is written last.
         file.seek(HEADER_BYTES)
         for frames, target in recordings:
@@ -351,7 +352,7 @@ def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[in
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header)
 
-    np.save(folder / ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
+    np.save(folder / STORE_ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
     return shapes
 
 
@@ -361,9 +362,10 @@ def open_store(path: Path) -> dict[str, Any] | None:
     A damaged folder gives a warning, and counts as missing.
     """
     try:
-        # `reading` rejects a pipe, for which `open` would wait.
-        frames, targets = (reading(path / name, "an array") for name in ARRAYS)
-        with reading(path / INDEX, "JSON"), frames, targets:
+        # `reading` turns every fault into a FileError, and rejects a pipe, for which `open` would
+        # wait.
+        read_frames, read_targets = (reading(path / name, "an array") for name in STORE_ARRAYS)
+        with reading(path / INDEX, "JSON"), read_frames, read_targets:
             index = json.loads((path / INDEX).read_bytes())
             expected = index.pop("sha256")
             store = _map_store(path, index)
@@ -382,7 +384,9 @@ def open_store(path: Path) -> dict[str, Any] | None:
 
 def _map_store(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     """The store in a folder, with its checksum; its arrays are read when they are used."""
-    values, targets = (np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS)
+    values, targets = (
+        np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in STORE_ARRAYS
+    )
     checksum = digest_of(json.dumps(index), values, targets).hex()
     counts, lengths, widths = np.array(index["shapes"]).T
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.reading import Array
-from nwavesdk.data.source import Part, StepTarget, Task
+from nwavesdk.data.source import Part, StepTarget, TaskName
 from nwavesdk.internal.imports import require
 from nwavesdk.metrics.detection import Event
 
@@ -62,7 +62,7 @@ PRIOR_FRAMES = 50.0
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Recordings before they are split.
+    """Recordings as frames: all recordings of a data set, or one set of a split.
 
     Args:
         frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. Or
@@ -107,7 +107,7 @@ class Recordings:
     fingerprint: str
     sample_rate: int | None = None
     skipped: tuple[tuple[str, str], ...] = ()
-    task: Task = "classification"
+    task: TaskName = "classification"
     targets: Sequence[StepTarget] = ()
     parts: tuple[Part | Literal[""], ...] = ()
     groups: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ __all__ = [
     "Sample",
     "Source",
     "StepTarget",
-    "Task",
+    "TaskName",
     "name_classes",
 ]
 
@@ -35,7 +35,7 @@ RecordingKind = Literal["sound", "series", "image", "events"]
 
 # The task of a net: a class for each recording, a class for each step ("labels"), values for each
 # step, values for each step without an input, or events in streams ("detect").
-Task = Literal["classification", "labels", "regression", "pattern", "detect"]
+TaskName = Literal["classification", "labels", "regression", "pattern", "detect"]
 
 # The class of sound without events, the first class of the task "detect".
 BACKGROUND = "background"
@@ -171,7 +171,7 @@ class Source:
     """
 
     kind: RecordingKind
-    task: Task
+    task: TaskName
     items: tuple[Item, ...]
     read: Callable[[Item], Sample]
     digest: Callable[[Item], bytes]

@@ -30,7 +30,7 @@ from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
 from nwavesdk.train.fit.seeds import chip_seed
 
-__all__ = ["ChipSeries", "Count", "Tile", "count_right", "draw_series", "tile_for"]
+__all__ = ["ChipSeries", "RightCounter", "Tile", "count_right", "draw_series", "tile_for"]
 
 # Values of the widest layer up to which chips are put side by side, measured by
 # `python -m benchmarks.chips`.
@@ -46,7 +46,7 @@ MAX_DRAWN = 1 << 26
 MAX_CHIPS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChipSeries:
     """Accuracies of drawn chips.
 
@@ -60,7 +60,7 @@ class ChipSeries:
 
     Example:
         >>> accuracy = (0.91, 0.88, 0.93, 0.95)
-        >>> series = ChipSeries(accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
+        >>> series = ChipSeries(accuracy=accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
         >>> series.quantile(0.5), series.share
         (0.92, 0.75)
     """
@@ -109,7 +109,7 @@ def draw_series(
     seed: int = 0,
     wanted: float = 0.9,
     lengths: Tensor | None = None,
-    count: "Count | None" = None,
+    count: "RightCounter | None" = None,
 ) -> ChipSeries:
     """Test a net on many chips, in the fastest way that its sizes allow.
 
@@ -168,7 +168,14 @@ def draw_series(
     designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
     seconds = time.perf_counter() - start
-    return ChipSeries(accuracy, designed, wanted, seed, seconds, len(labels))
+    return ChipSeries(
+        accuracy=accuracy,
+        designed=designed,
+        wanted=wanted,
+        seed=seed,
+        seconds=seconds,
+        recordings=len(labels),
+    )
 
 
 class Tile(NamedTuple):
@@ -179,7 +186,7 @@ class Tile(NamedTuple):
 
 
 # Number of recordings that the chips of some seeds classify correctly, computed in these tiles.
-Count = Callable[[Sequence[int], Tile], Tensor]
+RightCounter = Callable[[Sequence[int], Tile], Tensor]
 
 
 def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:
@@ -312,7 +319,7 @@ def _draw_chips(
     # This call computes once the values that do not differ between chips.
     prepare_modules(prepared_modules(model, "count_right"), seed=0)
 
-    # A module draws from a stream that is given by the seed and by its position in the net.
+    # The random stream of a module depends on the seed and on its position in the net.
     position = {id(m): i for i, m in enumerate(prepared_modules(model, "count_right"))}
 
     chips = []
@@ -406,14 +413,14 @@ def _spikes(stage: Stage, drawn: Sequence[_DrawnStage], charge: Tensor) -> Tenso
     states = tuple(charge.new_zeros(B, N) for _ in stage.layer.neuron.states)
     recurrent = (drawn[0].recurrent, charge.new_zeros(B, N)) if stage.is_recurrent else ()
 
-    # Spikes do not depend on the surrogate, so any will do.
+    # Spikes do not depend on the surrogate, so any surrogate works.
     spec = Spec(stage.layer.neuron, FastSigmoid())
     problem = Problem(spec, charge.contiguous(), states, constants, *recurrent)
 
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
 
-    # The next synapse reads the count, as from a neuron layer, to choose its product.
+    # The next synapse chooses its product by the number of spikes, as after a neuron layer.
     if isinstance(solution.spike_count, int) and len(drawn) == 1:
         solution.spikes.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a layer does
     return solution.spikes

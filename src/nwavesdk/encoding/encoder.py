@@ -1,4 +1,7 @@
-"""The base of the modules of encoders, and checks of values."""
+"""The base of the modules of encoders, and checks of values.
+
+A new encoder is a function, its inverse, a subclass of `Encoder`, and a row in `docs/encoders.md`.
+"""
 
 from abc import abstractmethod
 
@@ -7,7 +10,7 @@ from torch import Tensor
 
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
-from nwavesdk.layers.prepare import Prepared, backward_pass
+from nwavesdk.layers.prepare import Prepared, running_backward_pass
 
 __all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence", "require_steps"]
 
@@ -48,7 +51,7 @@ class Encoder(Prepared):
             self._require_prepared(is_sequence)
         if any(getattr(self, name) is not None for name in self._state_attributes):
             self._require_own_state()
-        self._state_pass = backward_pass()
+        self._state_pass = running_backward_pass()
 
         if is_sequence:
             if lengths is not None:

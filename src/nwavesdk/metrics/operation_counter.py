@@ -82,7 +82,7 @@ def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -
     return counter.result()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class _Tally:
     """An edge, and sums over all recordings."""
 
@@ -102,6 +102,7 @@ class _Tally:
         n_rows = x.numel() // max(math.prod(shape), 1)
         counts = _count_nonzeros(x, shape)
         effective, dense = self._fan_out(shape)
+
         self.dense += n_rows * dense.sum().item()
         self.effective += float((counts.double() * effective).sum())
         self.inputs += x.numel()
@@ -111,18 +112,18 @@ class _Tally:
     def _fan_out(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """The fan-out over connections that are not 0, and over all, each in `shape`."""
         step_shape = shape[1:] if reads_past(self.edge) else shape
-        known = self.fan_outs.get(step_shape)
-        if known is None or len(known[0]) < shape[0]:
+        longest = self.fan_outs.get(step_shape)
+        if longest is None or len(longest[0]) < shape[0]:
             everywhere = torch.ones_like(self.is_connected)
-            known = (
+            longest = (
                 fan_out(self.edge, shape, self.is_connected),
                 fan_out(self.edge, shape, everywhere),
             )
-            self.fan_outs[step_shape] = known
+            self.fan_outs[step_shape] = longest
 
         # The fan-out of a step depends on the number of steps after it, so the fan-outs of a short
         # recording are the last fan-outs of a long recording.
-        effective, dense = (counts[len(counts) - shape[0] :] for counts in known)
+        effective, dense = (counts[len(counts) - shape[0] :] for counts in longest)
         return effective, dense
 
     def result(self, recordings: int) -> EdgeOperations:
@@ -155,7 +156,9 @@ class OperationCounter:
     def __init__(self, net: nn.Module) -> None:
         self._net = net
         edges, self._unknown = countable_edges(net)
-        tallies = [_Tally(edge, (edge.stored_weight() != 0).cpu()) for edge in edges]
+        tallies = [
+            _Tally(edge=edge, is_connected=(edge.stored_weight() != 0).cpu()) for edge in edges
+        ]
         self._synapses = {t.edge.module: t for t in tallies if not t.edge.is_recurrent}
         self._recurrent = {t.edge.module: t for t in tallies if t.edge.is_recurrent}
         self._tallies = tallies

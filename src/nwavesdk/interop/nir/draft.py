@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.graph import Edge, flat_graph, order_graph
+from nwavesdk.interop.nir.graph import NodePair, flat_graph, order_graph
 from nwavesdk.interop.nir.node import (
     MODULE_KEY,
     RESET_KEY,
     SUBTRACTION,
     Array,
-    Node,
+    NirNode,
     NodeError,
     Shape,
     shaped,
 )
 
-__all__ = ["INPUT", "Entry", "GraphDraft", "Signal", "unused_name"]
+__all__ = ["INPUT", "GraphDraft", "ModuleDraft", "Signal", "numbered_name"]
 
 INPUT, OUTPUT = "input", "output"
 
@@ -40,7 +40,7 @@ class Signal:
     shape: Shape
 
 
-def unused_name(base: str, taken: Collection[str]) -> str:
+def numbered_name(base: str, taken: Collection[str]) -> str:
     """A name that is not taken, with a number if necessary."""
     number = 1
     name = base
@@ -53,10 +53,10 @@ def unused_name(base: str, taken: Collection[str]) -> str:
 class GraphDraft:
     """Nodes and edges, in the order of their evaluation.
 
-    A cycle begins with a signal of the step before, from `begin_cycle`. Its sources are added later
-    and connected by `end_cycle`. A NIR file does not mark which edge of a cycle takes the step: a
-    reader takes the edge that closes the cycle in its search. `finish` adds a Delay of one step
-    where this is a different edge.
+    A cycle begins with a signal of the step before, from `begin_cycle`. Its source is added later
+    and connected by `end_cycle`. A NIR file does not mark which edge of a cycle passes on the value
+    of the step before: a reader takes the edge that closes the cycle in its search. If this is not
+    the edge from the source, `finish` adds a Delay of one step.
 
     Args:
         shape: Shape of a step of the input.
@@ -73,13 +73,14 @@ class GraphDraft:
         self.input_shape = shape
         self.dt = dt
         self.discretization = discretization
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NirNode] = {}
         self.notes: list[str] = []
-        self._edges: list[Edge] = []
-        # The sources of each signal of the step before, by the marker in `Signal.names` that stands
-        # for them, and the markers whose step is not part of a Delay.
+        self._edges: list[NodePair] = []
+        # A signal of the step before has a marker in `Signal.names`, in place of the nodes that are
+        # not known yet. Here are the sources by marker, and the markers whose edges must pass on
+        # the value of the step before, because no Delay does.
         self._cycles: dict[str, Signal] = {}
-        self._lack_step: set[str] = set()
+        self._late_markers: set[str] = set()
 
     def connect(self, signal: Signal, target: str) -> None:
         """Add edges from a signal to a node."""
@@ -88,12 +89,12 @@ class GraphDraft:
     # Cycles
 
     def begin_cycle(self, shape: Shape) -> Signal:
-        """A signal of the step before."""
+        """A signal of the step before; its source is set by `end_cycle`."""
         marker = f"<step {len(self._cycles)}>"
         self._cycles[marker] = Signal((), shape)
         return Signal((marker,), shape)
 
-    def end_cycle(self, entry: "Entry", source: Signal, *, has_delay: bool = False) -> None:
+    def end_cycle(self, entry: "ModuleDraft", source: Signal, *, has_delay: bool = False) -> None:
         """Set the source of a signal of the step before.
 
         Args:
@@ -104,49 +105,52 @@ class GraphDraft:
         Raises:
             NodeError: If the shapes differ, or the cycle has no node.
         """
-        late = entry.signal
-        if source.shape != late.shape or not self._cycles.keys().isdisjoint(source.names):
+        previous = entry.signal
+        if source.shape != previous.shape or not self._cycles.keys().isdisjoint(source.names):
             raise entry.refusal(
                 f"a feedback of shape {list(source.shape)}",
-                f"{list(late.shape)}, the shape of the input, through at least one layer",
+                f"{list(previous.shape)}, the shape of the input, through at least one layer",
                 "change the body or the feedback",
             )
 
-        self._cycles[late.names[0]] = source
+        (marker,) = previous.names
+        self._cycles[marker] = source
         if not has_delay:
-            self._lack_step.add(late.names[0])
+            self._late_markers.add(marker)
 
     # The graph
 
     def finish(self, output: Signal, metadata: Mapping[str, Any]) -> Any:
         """The `nir.NIRGraph` whose output is a signal."""
-        # Without further nodes, if a reader takes the steps of all cycles on the same edges.
-        graph, cuts = self._written(output, metadata)
-        with suppress(NodeError):  # of a cycle that needs a Delay
-            if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
+        # Read the graph as other readers do. No further nodes are needed if the reader delays the
+        # same edges. If a cycle needs a Delay, the reader raises an error.
+        graph, late_edges = self._written(output, metadata)
+        with suppress(NodeError):
+            if late_edges <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
                 return graph
 
-        for marker in sorted(self._lack_step):
-            entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
+        for marker in sorted(self._late_markers):
+            entry = ModuleDraft(self, "step", None, self._cycles[marker]).after("", 1)
             self._cycles[marker] = entry.signal
-        self._lack_step.clear()
+        self._late_markers.clear()
         return self._written(output, metadata)[0]
 
-    def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[Edge]]:
+    def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[NodePair]]:
         """The graph, and the edges that must pass on the value of the step before."""
         nir = require("nir", "interop")
         nodes = {INPUT: nir.Input({"input": np.array(self.input_shape)})}
         nodes |= {name: _as_nir(node, nir) for name, node in self.nodes.items()}
         nodes[OUTPUT] = nir.Output({"output": np.array(output.shape)})
 
-        edges: dict[Edge, bool] = {}
+        edges: dict[NodePair, bool] = {}
         for source, target in [*self._edges, *((name, OUTPUT) for name in output.names)]:
-            is_late = source in self._lack_step
-            for name in self._cycles[source].names if source in self._cycles else (source,):
+            is_late = source in self._late_markers
+            # The nodes of a marker, or the source itself.
+            for name in self._cycles.get(source, Signal((source,), ())).names:
                 if (name, target) not in edges:
                     edges[name, target] = is_late
                     continue
-                # NIR has no two edges between the same nodes: a Scale by 1 carries the second one.
+                # NIR has no two edges between the same nodes: the second goes through a Scale by 1.
                 duplicate = f"{name}_again_{len(nodes)}"
                 shape = self.nodes[name].shape_out if name in self.nodes else self.input_shape
                 nodes[duplicate] = nir.Scale(scale=np.ones(shape, np.float32))
@@ -157,7 +161,7 @@ class GraphDraft:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModuleDraft:
     """A module whose nodes are being added.
 
     Attributes:
@@ -197,9 +201,9 @@ class Entry:
         Raises:
             NodeError: If it does not take such an input.
         """
-        return self.add_node(Node(kind, arrays, settings or {}, self.owner))
+        return self.add_node(NirNode(kind, arrays, settings or {}, self.owner))
 
-    def add_node(self, node: Node) -> Signal:
+    def add_node(self, node: NirNode) -> Signal:
         """Add a node that gets the signal; its output."""
         remedy = "put nn.Flatten before it, or pass the input_shape of the net"
         node = shaped(replace(node, remedy=remedy), self.signal.shape, [])
@@ -207,17 +211,18 @@ class Entry:
         # Names in `nir` have no dots, and must not begin with a digit.
         base = self.path.replace(".", "_") or node.kind.lower()
         base = f"{node.kind.lower()}_{base}" if base[0].isdigit() else base
-        name = unused_name(base, {*self.draft.nodes, INPUT, OUTPUT})
+        name = numbered_name(base, {*self.draft.nodes, INPUT, OUTPUT})
         self.draft.nodes[name] = node
         self.draft.connect(self.signal, name)
         return Signal((name,), node.shape_out)
 
-    def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "Entry":
-        """A part of the module that gets the signal some steps later.
+    def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "ModuleDraft":
+        """A part of the module, whose input is the signal some steps ago.
 
         Args:
             suffix: The end of its name, after the name of the module.
-            steps: The steps, one number or a number per element; 0 adds no node.
+            steps: The steps, one number or a number per element. 0 adds no node: the part then has
+                another name and the same signal.
         """
         part = replace(self, path=f"{self.path}_{suffix}" if self.path and suffix else self.path)
         delays = np.asarray(steps, np.float64) * self.draft.dt
@@ -227,9 +232,9 @@ class Entry:
         delay = replace(part, path=f"{part.path}_delay" if part.path else "")
         return replace(part, signal=delay.add("Delay", {"delay": delays}))
 
-    def inside(self, name: str, module: Any, signal: Signal) -> "Entry":
+    def inside(self, name: str, module: Any, signal: Signal) -> "ModuleDraft":
         """A module of a container, and its input."""
-        return Entry(self.draft, f"{self.path}.{name}" if self.path else name, module, signal)
+        return ModuleDraft(self.draft, f"{self.path}.{name}" if self.path else name, module, signal)
 
     def total(self, parts: Sequence[Signal]) -> Signal:
         """The sum of signals.
@@ -248,7 +253,7 @@ class Entry:
         return Signal(tuple(name for part in parts for name in part.names), first.shape)
 
 
-def _as_nir(node: Node, nir: Any) -> Any:
+def _as_nir(node: NirNode, nir: Any) -> Any:
     """A node of `nir`."""
     values: dict[str, Any] = {key: np.array(array) for key, array in node.arrays.items()}
 

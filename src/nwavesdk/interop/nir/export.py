@@ -6,7 +6,7 @@ behind the module, which is the input of the next one:
 
     module                     nodes added by       table
     a layer of neurons         `_Walk._neurons`     `FORMS` in `neuron_nodes`
-    a module without neurons   a function           `WRITERS` in `plain_nodes`
+    a module without neurons   a function           `NODE_WRITERS` in `plain_nodes`
     a container                a method of `_Walk`  `_CONTAINERS`, below
 
 A new module is a new row in one of these tables. A node must compute exactly the same as its
@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nwavesdk import __version__
 from nwavesdk.internal.checks import choice, positive_number, shown, whole_number
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.draft import INPUT, Entry, GraphDraft, Signal
+from nwavesdk.interop.nir.draft import INPUT, GraphDraft, ModuleDraft, Signal
 from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,
     DISCRETIZATIONS,
@@ -36,7 +36,7 @@ from nwavesdk.interop.nir.graph import (
 from nwavesdk.interop.nir.modules import Delay, SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import Form, form_of, nodes_of
 from nwavesdk.interop.nir.node import SUBTRACTION, Shape
-from nwavesdk.interop.nir.plain_nodes import WRITERS
+from nwavesdk.interop.nir.plain_nodes import NODE_WRITERS
 from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
 from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
@@ -48,7 +48,7 @@ __all__ = ["Exported", "export_net"]
 
 _NORMS = (_BatchNorm, SequenceNorm)
 
-# Modules that take an input of any shape, or leave its shape to a module in them.
+# Modules that take an input of any shape, or that do not determine it themselves.
 _SHAPELESS = (Container, nn.Sequential, nn.Identity, nn.Dropout, Dropout)
 
 
@@ -98,14 +98,14 @@ def export_net(
         raise ValueError(f"to_nir: allow={DELAYED_RESET!r} is for imports: remove it.")
     dt = _common_dt(net, dt)
 
-    # In float64, so that folded weights are not rounded.
+    # Norms are folded in float64, so that the weights are not rounded.
     has_norms = any(isinstance(module, _NORMS) for module in net.modules())
     folded = fold(copy.deepcopy(net).double() if has_norms else net)
     shape = _input_shape(folded.net, input_shape)
 
     draft = GraphDraft(shape, dt, discretization)
     walk = _Walk(folded.kept, allowed, _last_module(folded.net))
-    entry = Entry(draft, "", folded.net, Signal((INPUT,), shape))
+    entry = ModuleDraft(draft, "", folded.net, Signal((INPUT,), shape))
     signal = walk.add(entry)
     if not draft.nodes:
         raise entry.refusal(type(net).__name__, "a net with at least one node", "add layers")
@@ -189,14 +189,14 @@ def _last_module(net: nn.Module) -> nn.Module:
 class _Walk:
     """Adds the nodes of a net, module by module; see the module docstring.
 
-    A method for a container gets the container and its input as an `Entry`, calls `add` for the
-    modules in it, and returns the output of the container.
+    A method for a container gets the container and its input as a `ModuleDraft`, calls `add` for
+    the modules in it, and returns the output of the container.
 
     Args:
         unfolded_norms: The reason for each norm that is not folded, by its name.
         allow: The extensions of NIR that are allowed.
-        last: The module whose output is the output of the net: as a LIF layer without reset, it is
-            a read-out.
+        last: The module at the end of the net. If it is a LIF layer without reset, it is a
+            read-out.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class _Walk:
         self.last = last
         self._paths: dict[int, str] = {}  # of modules with a state, by their id
 
-    def add(self, entry: Entry) -> Signal:
+    def add(self, entry: ModuleDraft) -> Signal:
         """Add the nodes of a module.
 
         Returns:
@@ -231,12 +231,11 @@ class _Walk:
         form = form_of(module)
         if form is not None:
             return self._neurons(entry, form)
-        if type(module) in WRITERS:
-            return WRITERS[type(module)](entry)
+        if type(module) in NODE_WRITERS:
+            return NODE_WRITERS[type(module)](entry)
         for kind, method in _CONTAINERS.items():
             if isinstance(module, kind) and _runs_as(module, kind):
-                signal: Signal = method(self, entry)
-                return signal
+                return method(self, entry)
 
         raise entry.refusal(
             type(module).__name__,
@@ -248,7 +247,7 @@ class _Walk:
             ),
         )
 
-    def _neurons(self, entry: Entry, form: Form) -> Signal:
+    def _neurons(self, entry: ModuleDraft, form: Form) -> Signal:
         """The nodes of a layer of neurons, and of its recurrent weights."""
         draft, layer = entry.draft, entry.module
         _check_layer(entry)
@@ -261,8 +260,8 @@ class _Walk:
                 '(allow={"soft-reset"}): other readers will then reset to 0',
             )
 
-        # A LIF layer without reset is a membrane and a Threshold. At the end of a net, the membrane
-        # is its output.
+        # A LIF layer without reset is two nodes, a membrane and a Threshold. At the end of a net,
+        # the membrane is the output, and the Threshold is not needed.
         is_recurrent = layer.layer_topology == "RC"
         if len(nodes) == 2 and layer is self.last and not is_recurrent:
             nodes = nodes[:1]
@@ -283,14 +282,14 @@ class _Walk:
             draft.connect(loop.add("Linear", {"weight": matrix}), first.names[0])
         return out
 
-    def _in_order(self, entry: Entry) -> Signal:
+    def _in_order(self, entry: ModuleDraft) -> Signal:
         """The modules of a container that runs them one after the other."""
         signal = entry.signal
         for name, module in entry.module._modules.items():
             signal = self.add(entry.inside(name, module, signal))
         return signal
 
-    def _residual(self, entry: Entry) -> Signal:
+    def _residual(self, entry: ModuleDraft) -> Signal:
         """The sum of the body and the shortcut."""
         net, signal = entry.module, entry.signal
         body = self.add(entry.inside("body", net.body, signal))
@@ -298,7 +297,7 @@ class _Walk:
             signal = self.add(entry.inside("shortcut", net.shortcut, signal))
         return entry.total([body, signal])
 
-    def _branches(self, entry: Entry) -> Signal:
+    def _branches(self, entry: ModuleDraft) -> Signal:
         """The outputs of all branches, added or side by side."""
         branches = entry.module._modules.items()
         parts = [self.add(entry.inside(name, net, entry.signal)) for name, net in branches]
@@ -306,7 +305,8 @@ class _Walk:
             return entry.total(parts)
 
         # NIR can only add. A Linear of zeros and ones, [all features, features of the branch],
-        # moves each branch to its own rows; the other rows are 0, so that the sum is the whole.
+        # moves each branch to its own features. All others are 0 there, so the sum of the branches
+        # is their concatenation.
         if any(len(part.shape) != 1 for part in parts):
             raise entry.refusal(
                 "branches whose channels are concatenated",
@@ -315,24 +315,24 @@ class _Walk:
             )
 
         ends = np.cumsum([part.shape[0] for part in parts])
-        rows = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
+        weights = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
         joins = [entry.inside(f"join{i}", None, part) for i, part in enumerate(parts)]
-        pairs = zip(joins, rows, strict=True)
+        pairs = zip(joins, weights, strict=True)
         return entry.total([join.add("Linear", {"weight": weight}) for join, weight in pairs])
 
-    def _feedback(self, entry: Entry) -> Signal:
+    def _feedback(self, entry: ModuleDraft) -> Signal:
         """A body whose input includes its own output of the step before."""
         net, draft = entry.module, entry.draft
-        late = draft.begin_cycle(entry.signal.shape)
-        out = self.add(entry.inside("body", net.body, entry.total([entry.signal, late])))
+        previous = draft.begin_cycle(entry.signal.shape)
+        out = self.add(entry.inside("body", net.body, entry.total([entry.signal, previous])))
 
-        back = out
+        fed_back = out
         if net.feedback is not None:
-            back = self.add(entry.inside("feedback", net.feedback, out))
-        draft.end_cycle(replace(entry, signal=late), back)
+            fed_back = self.add(entry.inside("feedback", net.feedback, out))
+        draft.end_cycle(replace(entry, signal=previous), fed_back)
         return out
 
-    def _graph(self, entry: Entry) -> Signal:
+    def _graph(self, entry: ModuleDraft) -> Signal:
         """An imported graph, module by module in its order.
 
         A delayed edge comes from a module that may be added later: its target gets a signal of the
@@ -340,36 +340,37 @@ class _Walk:
         """
         net, draft = entry.module, entry.draft
         signals = {"input": entry.signal}
-        # Signals of the step before, with their sources, and whether a Delay takes the step.
+        # Signals of the step before, the names of their sources, and whether they lead to a Delay
+        # that gets its step back.
         cycles: list[tuple[Signal, str, bool]] = []
         for name in (*net.order, "output"):
             module = net._modules.get(name)
             delayed = [source for source in net.sources[name] if (source, name) in net.delayed]
-            # The import moved one step of a Delay in a cycle to the edges into it. In the file, the
-            # node has this step again, and its edges have none.
-            takes_step = bool(delayed) and isinstance(module, Delay)
+            # The import has moved one step of a Delay in a cycle to the edges into it. Here the
+            # Delay gets this step back, so its edges need none.
+            gets_step = bool(delayed) and isinstance(module, Delay)
 
             parts = []
             for source in net.sources[name]:
                 if source in delayed:
                     parts.append(draft.begin_cycle(net.shapes[source]))
-                    cycles.append((parts[-1], source, takes_step))
+                    cycles.append((parts[-1], source, gets_step))
                 else:
                     parts.append(signals[source])
 
             # The output is a sum without a module.
             inside = entry.inside(name, module, entry.total(parts))
-            if takes_step:
+            if gets_step:
                 signals[name] = inside.after("", module.steps.cpu().numpy() + 1).signal
             else:
                 signals[name] = inside.signal if module is None else self.add(inside)
 
-        for late, source, takes_step in cycles:
-            draft.end_cycle(replace(entry, signal=late), signals[source], has_delay=takes_step)
+        for previous, source, has_delay in cycles:
+            draft.end_cycle(replace(entry, signal=previous), signals[source], has_delay=has_delay)
         return signals["output"]
 
 
-def _check_layer(entry: Entry) -> None:
+def _check_layer(entry: ModuleDraft) -> None:
     """Reject a layer of neurons whose input or recurrent weights NIR does not have."""
     layer, shape = entry.module, entry.signal.shape
     if layer.recurrent_delays is not None:
@@ -401,7 +402,8 @@ def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
 
 
-# A container is added by the first class that it is an instance of, and that runs the same way.
+# The method for a container is in the first row with a class that the container is an instance of
+# and runs as.
 _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {
     SpikingGraph: _Walk._graph,
     SpikingSequential: _Walk._in_order,

@@ -14,11 +14,11 @@ from typing import Any
 from nwavesdk.internal.checks import require_memory, shown
 from nwavesdk.internal.files import FileError, one_line, printable, read_bytes
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.node import ARRAYS, as_text
+from nwavesdk.interop.nir.node import NODE_ARRAYS, as_text
 
 __all__ = ["NODE_KINDS", "graph_bytes", "read_nir"]
 
-NODE_KINDS = tuple(sorted([*ARRAYS, "Input", "NIRGraph", "Output"]))
+NODE_KINDS = tuple(sorted([*NODE_ARRAYS, "Input", "NIRGraph", "Output"]))
 """The nodes of NIR 1.0 that a file may have."""
 
 # Largest file that is read [bytes], and how deep its groups may nest.
@@ -83,18 +83,19 @@ def graph_bytes(graph: Any) -> bytes:
 
 
 def _check_content(path: Path, file: Any, h5py: Any) -> None:
-    """Reject links, unknown nodes, and more data than the memory holds."""
+    """Reject links, unknown nodes, and arrays that do not fit into memory."""
     if "node" not in file or not isinstance(file["node"], h5py.Group):
         raise FileError(path, "is not a NIR graph (it has no group 'node')", REMEDY)
 
     # Not by `visititems_links` of h5py, which does not return from some damaged files.
     size = _size_of(path, file, h5py, 0)
+    # Three copies: the content of the file, the arrays of `nir`, and the arrays of our nodes.
     require_memory(printable(path), "its arrays", 3 * size, "use a smaller graph")
     _check_kinds(path, file["node"], h5py)
 
 
 def _size_of(path: Path, group: Any, h5py: Any, depth: int) -> int:
-    """Bytes of all arrays in a group.
+    """The size of all arrays in a group [bytes].
 
     Raises:
         FileError: If the group has links, or nests too deeply.

@@ -2,8 +2,9 @@
 
 Both the layers that `load` builds and the reader in `replay` take such a graph.
 
-A cycle takes one step: an edge that closes a cycle passes on the value of the step before, 0 at
-first. A cycle with a Delay of at least one step has the delay and no further step.
+A cycle takes one step: the edge that closes it passes on the value of the step before, 0 at first.
+If a Delay of at least one step is in the cycle, the edges into the Delay do this instead, and the
+cycle takes as long as the delay.
 """
 
 import math
@@ -18,7 +19,7 @@ import numpy as np
 from nwavesdk.internal.checks import shown
 from nwavesdk.interop.nir.node import (
     STATEFUL,
-    Node,
+    NirNode,
     NodeError,
     Shape,
     read_node,
@@ -32,13 +33,13 @@ __all__ = [
     "DT_KEY",
     "INPUT_KEY",
     "VERSION_KEY",
-    "Edge",
-    "Graph",
+    "NirGraph",
+    "NodePair",
     "flat_graph",
     "order_graph",
 ]
 
-Edge = tuple[str, str]
+NodePair = tuple[str, str]
 
 DISCRETIZATIONS = ("exact", "euler")
 
@@ -48,12 +49,12 @@ DISCRETIZATION_KEY = "nwavesdk_discretization"
 # Shape of a step of the input of the net, if the input of the graph has another shape.
 INPUT_KEY = "nwavesdk_input_shape"
 
-# The name from which a search begins; no node has it.
+# The node from which a search begins. Names of nodes are texts, so no node has this number.
 START = 0
 
 
 @dataclass(eq=False, kw_only=True)
-class Graph:
+class NirGraph:
     """A flat graph; `order_graph` completes it.
 
     Attributes:
@@ -71,8 +72,8 @@ class Graph:
         delayed: The edges that pass on the value of the step before.
     """
 
-    nodes: dict[str, Node]
-    edges: list[Edge]
+    nodes: dict[str, NirNode]
+    edges: list[NodePair]
     input: str
     output: str
     shape_in: Shape
@@ -81,14 +82,14 @@ class Graph:
     discretization: str
     metadata: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    delayed: set[Edge] = field(default_factory=set)
+    delayed: set[NodePair] = field(default_factory=set)
 
     def sources(self, name: str) -> list[str]:
         """The nodes whose outputs a node adds up, in the order of the edges."""
         return [source for source, target in self.edges if target == name]
 
-    def insert_before(self, name: str, new: str, node: Node) -> None:
-        """Put a node on all edges into another node."""
+    def insert_before(self, name: str, new: str, node: NirNode) -> None:
+        """Add the node `new`, which takes over all edges into the node `name` and leads to it."""
         self.edges = [(a, new if b == name else b) for a, b in self.edges] + [(new, name)]
         self.nodes[new] = node
 
@@ -96,7 +97,7 @@ class Graph:
 # From `nir` to a flat graph
 
 
-def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
+def flat_graph(graph: Any, dt: float, discretization: str) -> NirGraph:
     """Flatten a `nir.NIRGraph`: nested graphs unfold, and their names get the name of their graph.
 
     Raises:
@@ -104,21 +105,20 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
             leads nowhere or is there twice, or a graph has more than one input or output.
     """
     nodes: dict[str, Any] = {}
-    edges: list[Edge] = []
+    edges: list[NodePair] = []
     first, last = _unfold(graph, "", nodes, edges)
     shape_in, shape_out = _shape_of(nodes.pop(first)), _shape_of(nodes.pop(last))
 
     # Input and Output of nested graphs are removed: their sources lead directly to their targets.
-    for name in [
-        name for name, node in nodes.items() if type(node).__name__ in ("Input", "Output")
-    ]:
+    terminals = [name for name, node in nodes.items() if type(node).__name__ in ("Input", "Output")]
+    for name in terminals:
         del nodes[name]
-        before = [source for source, target in edges if target == name != source]
+        origins = [source for source, target in edges if target == name != source]
         edges = [
             (origin, target)
             for source, target in edges
             if target != name
-            for origin in (before if source == name else [source])
+            for origin in (origins if source == name else [source])
         ]
 
     twice = [edge for index, edge in enumerate(edges) if edge in edges[:index]]
@@ -130,7 +130,7 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
             "remove one of them, or multiply by 2 in a Scale",
         )
 
-    return Graph(
+    return NirGraph(
         nodes={name: read_node(name, node) for name, node in nodes.items()},
         edges=edges,
         input=first,
@@ -143,10 +143,12 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
     )
 
 
-def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -> tuple[str, str]:
-    """Add the nodes and edges of a graph; the names of its input and of its output."""
-    # The node to which the edges into a node lead, and the node from which its edges begin: of a
-    # nested graph, its Input and its Output.
+def _unfold(
+    graph: Any, prefix: str, nodes: dict[str, Any], edges: list[NodePair]
+) -> tuple[str, str]:
+    """Add the nodes and edges of a graph, and return the names of its Input and its Output."""
+    # For each node, the name at which edges into it end, and the name at which its own edges begin.
+    # For a nested graph, these are its Input and its Output.
     ends: dict[str, tuple[str, str]] = {}
     for key, node in graph.nodes.items():
         name = f"{prefix}{key}"
@@ -183,8 +185,8 @@ def _shape_of(node: Any) -> Shape:
 # The order
 
 
-def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
-    """Give shapes to all nodes of a graph, delays in steps, and an order.
+def order_graph(graph: NirGraph, input_shape: Sequence[int] = ()) -> NirGraph:
+    """Order the nodes of a graph, convert its delays to steps, and add the shapes of its steps.
 
     Args:
         graph: The graph, which is changed.
@@ -221,9 +223,10 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
     return graph
 
 
-def _in_steps(node: Node, graph: Graph) -> Node:
+def _in_steps(node: NirNode, graph: NirGraph) -> NirNode:
     """Check the times of a node against the step; delays become whole steps."""
     # The decay of Euler's method, 1 - dt/tau, must not be negative, except by rounding of the file.
+    # The exact decay needs a tau above 0.
     dt = graph.dt
     shortest = dt * (1 - 4 * node.rounding) if graph.discretization == "euler" else 1e-300
     for key in node.arrays.keys() & {"tau", "tau_mem", "tau_syn"}:
@@ -252,28 +255,32 @@ def _in_steps(node: Node, graph: Graph) -> Node:
     return node.with_arrays(delay=whole)
 
 
-def _cut_delays(graph: Graph, network: Any) -> None:
-    """In a cycle, the edges into a Delay take over one of its steps."""
+def _cut_delays(graph: NirGraph, network: Any) -> None:
+    """Move one step of each Delay that is in a cycle to the edges into it.
+
+    These edges then pass on the value of the step before. They are removed from the network, so
+    that its nodes have an order.
+    """
     for name, node in graph.nodes.items():
         if node.kind != "Delay" or node.arrays["delay"].min(initial=math.inf) < 1:
             continue
         if any(target == name for _, target in networkx.edge_dfs(network, name)):
-            cut = list(network.in_edges(name))
-            graph.delayed |= set(cut)
-            network.remove_edges_from(cut)
+            into_delay = list(network.in_edges(name))
+            graph.delayed |= set(into_delay)
+            network.remove_edges_from(into_delay)
             graph.nodes[name] = node.with_arrays(delay=node.arrays["delay"] - 1)
 
 
-def _search(graph: Graph, network: Any) -> list[str]:
+def _search(graph: NirGraph, network: Any) -> list[str]:
     """An order in which each node follows its inputs; marks the edges that close a cycle.
 
     An edge closes a cycle if it is a back edge of a depth-first search from the input, which takes
     edges in the order of the graph.
     """
-    # No other edges lead to a Delay in a cycle: the search begins there, too.
+    # `_cut_delays` removed all edges into a Delay in a cycle, so the search begins there, too.
     network.add_edges_from((START, target) for _, target in sorted(graph.delayed, reverse=True))
     finished: list[str] = []
-    path: list[str] = []
+    path: list[str] = []  # from START to the node that the search is at
     for source, target, step in networkx.dfs_labeled_edges(network, START):
         if step == "forward":
             path.append(target)
@@ -297,8 +304,8 @@ def _search(graph: Graph, network: Any) -> list[str]:
     return finished[-2::-1]
 
 
-def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
-    """Bring the nodes into their order, and give them the shapes of a step."""
+def _shape_nodes(graph: NirGraph, order: Sequence[str], given: Shape) -> None:
+    """Sort the nodes by `order`, and add the shapes of a step to each."""
     stated_in, stated_out = graph.shape_in, graph.shape_out
     graph.shape_in = given or stated_in
     if stated_in not in ((), graph.shape_in) or not graph.shape_in:
@@ -309,25 +316,26 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
         )
 
     shapes = {graph.input: graph.shape_in}
-    placed: dict[str, Node] = {}
+    placed: dict[str, NirNode] = {}
     for name in order:
         if name == graph.input:
             continue
 
-        # The shape of an edge that closes a cycle is known later, and checked then.
+        # The shapes of delayed edges are known after this loop, and checked there. Only a Delay in
+        # a cycle has no other edges; its own parameter has the shape.
         sources = [source for source in graph.sources(name) if (source, name) not in graph.delayed]
-        arriving = {shapes[source] for source in sources}
+        input_shapes = {shapes[source] for source in sources}
         if name in graph.nodes:
             node = graph.nodes[name]
-            shape = _one_shape(name, arriving or {node.arrays["delay"].shape})
+            shape = _common_shape(name, input_shapes or {node.arrays["delay"].shape})
             placed[name] = shaped(node, shape, graph.notes)
             shapes[name] = placed[name].shape_out
         else:
-            shapes[name] = graph.shape_out = _one_shape(name, arriving)
+            shapes[name] = graph.shape_out = _common_shape(name, input_shapes)
 
     for source, target in graph.delayed:
         expected = placed[target].shape_in if target in placed else shapes[target]
-        _one_shape(target, {expected, shapes[source]})
+        _common_shape(target, {expected, shapes[source]})
 
     if stated_out not in ((), graph.shape_out):
         expected_out = f"{list(graph.shape_out)}, the shape that its nodes compute"
@@ -335,8 +343,8 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
     graph.nodes = placed
 
 
-def _one_shape(name: str, shapes: set[Shape]) -> Shape:
-    """The shape that all inputs of a node have."""
+def _common_shape(name: str, shapes: set[Shape]) -> Shape:
+    """The shape that all inputs of a node have; an error names the first two different shapes."""
     for first, second in pairwise(sorted(shapes)):
         raise NodeError(
             f"NIR: node {shown(name)}",

@@ -1,7 +1,7 @@
 """One node of a NIR graph as numbers: how it is read, the shapes of its steps, and its faults.
 
-Reader and writer share these nodes, so that both have one table of parameters and one inference of
-shapes. A shape of `()` is unknown.
+Import, replay and export share these nodes, so that all have one table of parameters and one
+inference of shapes. A shape of `()` is unknown.
 """
 
 import math
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from nwavesdk.internal.checks import shown
 
 __all__ = [
-    "ARRAYS",
     "MODULE_KEY",
+    "NODE_ARRAYS",
     "RESET_KEY",
     "SPIKING",
     "STATEFUL",
     "SUBTRACTION",
     "Array",
-    "Node",
+    "NirNode",
     "NodeError",
     "Shape",
     "Window",
@@ -36,7 +36,7 @@ Shape = tuple[int, ...]
 Array = NDArray[Any]
 
 # The parameters of each node that are arrays of numbers, and its other parameters.
-ARRAYS: dict[str, tuple[str, ...]] = {
+NODE_ARRAYS: dict[str, tuple[str, ...]] = {
     "Affine": ("weight", "bias"),
     "AvgPool2d": (),
     "Conv1d": ("weight", "bias"),
@@ -61,8 +61,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Flatten": ("start_dim", "end_dim"),
     "SumPool2d": ("kernel_size", "stride", "padding"),
 }
-# The smallest value of a setting, if it is not 1.
-SMALLEST = {"padding": 0, "start_dim": -64, "end_dim": -64}
+# The smallest value of a setting, if it is not 1. Dimensions may count from the end, as -1 does,
+# and torch has at most 64 of them.
+MIN_SETTINGS = {"padding": 0, "start_dim": -64, "end_dim": -64}
 
 # The number of axes of the window, for each node with a window.
 AXES = {"AvgPool2d": 2, "Conv1d": 1, "Conv2d": 2, "SumPool2d": 2}
@@ -93,16 +94,17 @@ class NodeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Node:
+class NirNode:
     """A node of a flat graph.
 
     Attributes:
         kind: Name of its class in `nir`.
         arrays: Its parameters that are arrays; constants of neurons have the shape of the neurons.
+            `delay` is in seconds as read, and in steps after `order_graph`.
         settings: Its other parameters: tuples of whole numbers, or the name of a padding.
         owner: Its name in errors.
         remedy: The remedy in errors.
-        rounding: The coarsest `eps` of the arrays in the graph.
+        rounding: The largest `eps` of the dtypes that its arrays had in the file.
         reset: The effect of a spike: `"value"` sets the membrane to `v_reset`, `"subtraction"`
             subtracts `amount`.
         module: Name of the module of the net that was exported, or "".
@@ -121,7 +123,7 @@ class Node:
     shape_in: Shape = ()
     shape_out: Shape = ()
 
-    def with_arrays(self, **arrays: Array) -> "Node":
+    def with_arrays(self, **arrays: Array) -> "NirNode":
         """A node with other parameters."""
         return replace(self, arrays={**self.arrays, **arrays})
 
@@ -146,7 +148,8 @@ class Node:
         if not isinstance(padding, str):
             pairs = tuple((zeros, zeros) for zeros in per_axis(padding))
         else:
-            # As in torch: if the number of zeros is odd, the larger part comes last.
+            # "valid" has no zeros. The zeros of "same" are divided as in torch: if their number is
+            # odd, the larger part comes last.
             is_same = padding == "same"
             total = [is_same * d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
             pairs = tuple((zeros // 2, zeros - zeros // 2) for zeros in total)
@@ -173,7 +176,7 @@ class Window(NamedTuple):
 # From `nir` to numbers
 
 
-def read_node(name: str, node: Any) -> Node:
+def read_node(name: str, node: Any) -> NirNode:
     """Read a node of `nir`.
 
     Raises:
@@ -181,12 +184,12 @@ def read_node(name: str, node: Any) -> Node:
     """
     kind = type(node).__name__
     owner = f"NIR: node {shown(name)} ({kind})"
-    if kind not in ARRAYS:
-        raise NodeError(owner, "a type that is not read", f"one of {', '.join(ARRAYS)}")
+    if kind not in NODE_ARRAYS:
+        raise NodeError(owner, "a type that is not read", f"one of {', '.join(NODE_ARRAYS)}")
 
     arrays = {}
     rounding = 2.0**-52
-    for key in ARRAYS[kind]:
+    for key in NODE_ARRAYS[kind]:
         value = getattr(node, key, None)
         if value is None and key == "bias":
             value = np.zeros(len(node.weight))
@@ -211,7 +214,7 @@ def read_node(name: str, node: Any) -> Node:
     if reset == SUBTRACTION and "v_threshold" in arrays:
         arrays["amount"] = arrays["v_threshold"]
     module = as_text(metadata.get(MODULE_KEY, ""))
-    return Node(kind, arrays, settings, owner, rounding=rounding, reset=reset, module=module)
+    return NirNode(kind, arrays, settings, owner, rounding=rounding, reset=reset, module=module)
 
 
 def as_text(value: object) -> str:
@@ -233,7 +236,7 @@ def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
     Raises:
         NodeError: If there are no numbers, or they are not whole, too small or too large.
     """
-    smallest = SMALLEST.get(key, 1)
+    smallest = MIN_SETTINGS.get(key, 1)
     sizes = np.ravel(_numbers(owner, key, value))
     is_whole = sizes.size and (sizes == sizes.round()).all()
     if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
@@ -244,7 +247,7 @@ def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
 # Shapes
 
 
-def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
+def shaped(node: NirNode, shape: Shape, notes: list[str]) -> NirNode:
     """A node with the shapes of its input and output; parameters get the shape of the neurons.
 
     Args:
@@ -258,7 +261,7 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
     if node.kind in _SHAPES:
         return replace(node, shape_in=shape, shape_out=_SHAPES[node.kind](node, shape))
 
-    # All other nodes act on single elements.
+    # All other nodes act on each element separately.
     arrays = {}
     for key, array in node.arrays.items():
         try:
@@ -278,8 +281,8 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
     return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
 
 
-def _product(node: Node, shape: Shape) -> Shape:
-    """The output of a convolution, or of Linear and Affine, which are convolutions without axes.
+def _product_shape(node: NirNode, shape: Shape) -> Shape:
+    """The shape after a convolution, or after Linear and Affine, convolutions without axes.
 
     A weight is [C_out, C_in / groups, *kernel], an input [C_in, *size].
     """
@@ -307,8 +310,8 @@ def _product(node: Node, shape: Shape) -> Shape:
     return weight.shape[0], *_positions(node, shape)
 
 
-def _pool(node: Node, shape: Shape) -> Shape:
-    """The output of a pool; its padding is limited as in torch."""
+def _pool_shape(node: NirNode, shape: Shape) -> Shape:
+    """The shape after a pool; its padding is limited as in torch."""
     kernel, _, padding, _ = node.window
     if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
         raise node.error(
@@ -318,7 +321,7 @@ def _pool(node: Node, shape: Shape) -> Shape:
     return *shape[:1], *_positions(node, shape)
 
 
-def _positions(node: Node, shape: Shape) -> Shape:
+def _positions(node: NirNode, shape: Shape) -> Shape:
     """The number of positions of a window along each axis."""
     kernel, strides, padding, dilation = node.window
     has_axes = len(shape) == len(kernel) + 1
@@ -338,7 +341,8 @@ def _positions(node: Node, shape: Shape) -> Shape:
     return tuple(positions)
 
 
-def _flatten(node: Node, shape: Shape) -> Shape:
+def _flat_shape(node: NirNode, shape: Shape) -> Shape:
+    """The shape after Flatten."""
     (start,), (end,) = node.settings["start_dim"], node.settings["end_dim"]
     first, last = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
     if not 0 <= first <= last < len(shape):
@@ -349,12 +353,12 @@ def _flatten(node: Node, shape: Shape) -> Shape:
     return *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]
 
 
-_SHAPES: dict[str, Callable[[Node, Shape], Shape]] = {
-    "Affine": _product,
-    "AvgPool2d": _pool,
-    "Conv1d": _product,
-    "Conv2d": _product,
-    "Flatten": _flatten,
-    "Linear": _product,
-    "SumPool2d": _pool,
+_SHAPES: dict[str, Callable[[NirNode, Shape], Shape]] = {
+    "Affine": _product_shape,
+    "AvgPool2d": _pool_shape,
+    "Conv1d": _product_shape,
+    "Conv2d": _product_shape,
+    "Flatten": _flat_shape,
+    "Linear": _product_shape,
+    "SumPool2d": _pool_shape,
 }

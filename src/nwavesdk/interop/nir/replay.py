@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nwavesdk.interop.nir.graph import Graph
-from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Node, Shape
+from nwavesdk.interop.nir.graph import NirGraph
+from nwavesdk.interop.nir.node import SPIKING, STATEFUL, NirNode, Shape
 
 __all__ = ["Replay", "replay"]
 
@@ -45,7 +45,7 @@ class Replay:
     output: Array
 
 
-def replay(graph: Graph, x: Array) -> Replay:
+def replay(graph: NirGraph, x: Array) -> Replay:
     """Run a graph on inputs [B, T, *shape_in].
 
     Raises:
@@ -68,16 +68,17 @@ def replay(graph: Graph, x: Array) -> Replay:
     margins = {name: np.zeros_like(o) for name, o in outputs.items() if nodes[name].kind in SPIKING}
     output = np.zeros((B, T, *graph.shape_out))
 
+    # The outputs of all nodes in the step before and in this step; 0 before the first step.
+    before = {name: np.zeros((B, *node.shape_out)) for name, node in nodes.items()}
+    before[graph.input] = np.zeros((B, *graph.shape_in))
+    now: dict[str, Array] = {}
+
     def total(name: str, shape: Shape) -> Array:
         """The input of a node: the sum over its edges."""
         summed = np.zeros((B, *shape))
         for source in sources[name]:
             summed = summed + (before if (source, name) in graph.delayed else now)[source]
         return summed
-
-    # Before the first step, everything is silent.
-    before = {name: np.zeros((B, *node.shape_out)) for name, node in nodes.items()}
-    before[graph.input] = np.zeros((B, *graph.shape_in))
 
     for t in range(T):
         now = {graph.input: x[:, t]}
@@ -92,7 +93,7 @@ def replay(graph: Graph, x: Array) -> Replay:
     return Replay(outputs, margins, output)
 
 
-def _step_of(node: Node, B: int, graph: Graph) -> Step:
+def _step_of(node: NirNode, B: int, graph: NirGraph) -> Step:
     """The step of a node, a function that keeps the state of the node."""
     if node.kind in STATEFUL:
         return _neurons(node, B, graph)
@@ -105,7 +106,7 @@ def _step_of(node: Node, B: int, graph: Graph) -> Step:
     return lambda x: (function(node, x), x)
 
 
-def _neurons(node: Node, B: int, graph: Graph) -> Step:
+def _neurons(node: NirNode, B: int, graph: NirGraph) -> Step:
     """The step of the neurons of a node; the state is the current and the membrane."""
     p, dt = node.arrays, graph.dt
     current = np.zeros((B, *node.shape_in))
@@ -139,7 +140,7 @@ def _neurons(node: Node, B: int, graph: Graph) -> Step:
     return step
 
 
-def _delay(node: Node, B: int) -> Step:
+def _delay(node: NirNode, B: int) -> Step:
     """The step of a node Delay; each element waits its own number of steps."""
     # The last inputs, the newest first.
     steps = node.arrays["delay"].astype(np.int64)
@@ -156,24 +157,24 @@ def _delay(node: Node, B: int) -> Step:
     return step
 
 
-def _product(node: Node, x: Array) -> Array:
+def _product(node: NirNode, x: Array) -> Array:
     return x @ node.arrays["weight"].T + node.arrays.get("bias", 0.0)
 
 
-def _windows(node: Node, x: Array) -> Array:
+def _windows(node: NirNode, x: Array) -> Array:
     """All windows of the last axes of x: [B, C, *positions, *kernel]."""
     kernel, stride, padding, dilation = node.window
     x = np.pad(x, [(0, 0), (0, 0), *padding])
 
-    # All dense windows, of which the slices take every `stride`-th and their elements in steps of
-    # `dilation`.
+    # First all windows without gaps. Then the slices take every `stride`-th window, and every
+    # `dilation`-th element of a window.
     spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     windows = sliding_window_view(x, spans, tuple(range(2, x.ndim)))
     steps = (slice(None, None, step) for step in (1, 1, *stride, *dilation))
     return windows[tuple(steps)]
 
 
-def _convolve(node: Node, x: Array) -> Array:
+def _convolve(node: NirNode, x: Array) -> Array:
     weight, (groups,) = node.arrays["weight"], node.settings["groups"]
     windows = _windows(node, x)
     axes = weight.ndim - 2
@@ -186,16 +187,16 @@ def _convolve(node: Node, x: Array) -> Array:
     return np.moveaxis(summed, -1, 1)
 
 
-def _sum_pool(node: Node, x: Array) -> Array:
+def _sum_pool(node: NirNode, x: Array) -> Array:
     total: Array = _windows(node, x).sum((-2, -1))
     return total
 
 
-def _mean_pool(node: Node, x: Array) -> Array:
+def _mean_pool(node: NirNode, x: Array) -> Array:
     return _sum_pool(node, x) / float(np.prod(node.window.kernel))
 
 
-_FUNCTIONS: dict[str, Callable[[Node, Array], Array]] = {
+_FUNCTIONS: dict[str, Callable[[NirNode, Array], Array]] = {
     "Affine": _product,
     "AvgPool2d": _mean_pool,
     "Conv1d": _convolve,

@@ -23,7 +23,7 @@ from nwavesdk.solvers.sparse.few_rows import (
     gather_few_rows,
 )
 from nwavesdk.solvers.sparse.finite import is_finite
-from nwavesdk.solvers.sparse.limits import Limits, sparse_limits
+from nwavesdk.solvers.sparse.limits import SparseLimits, sparse_limits
 from nwavesdk.solvers.sparse.many_rows import (
     DTYPE_NAMES,
     Nonzeros,
@@ -46,12 +46,13 @@ __all__ = [
     "weight_gradient",
 ]
 
-_OWN_TYPES = (Tensor, torch.nn.Parameter)
+# Kernels read the memory of these types; a subclass may mean something else by its values.
+_TORCH_TYPES = (Tensor, torch.nn.Parameter)
 
 
 def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
     """Why the sparse product cannot take these operands, or None if it can."""
-    if type(x) not in _OWN_TYPES or type(weight) not in _OWN_TYPES:
+    if type(x) not in _TORCH_TYPES or type(weight) not in _TORCH_TYPES:
         return "subclasses of Tensor"
     if x.device.type != "cpu" or weight.device.type != "cpu":
         return f"{x.device.type} tensors"
@@ -88,7 +89,7 @@ def list_obstacle(x: Tensor, weight: Tensor) -> str | None:
 def is_sparse_operand(weight: Tensor, dtype: torch.dtype) -> bool:
     """Whether the sparse product takes this weight with a plain input of that dtype."""
     return (
-        type(weight) in _OWN_TYPES
+        type(weight) in _TORCH_TYPES
         and weight.dtype is dtype
         and weight.is_cpu
         and weight.layout is torch.strided
@@ -149,14 +150,14 @@ def list_product(x: Tensor, weight: Tensor) -> Tensor:
     return out.view(*x.shape[:-1], weight.shape[1])
 
 
-def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> Limits:
+def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> SparseLimits:
     """The most non-zeros of x with which each product is sparse; see `spike_product`."""
     if always:
-        return Limits(x.numel(), x.numel(), x.numel())
+        return SparseLimits(x.numel(), x.numel(), x.numel())
     return sparse_limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
 
 
-def most_nonzeros(limits: Limits, x: Tensor, weight: Tensor) -> int:
+def most_nonzeros(limits: SparseLimits, x: Tensor, weight: Tensor) -> int:
     """The most non-zeros of x with which the product or a gradient is sparse; -1 means never."""
     if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
         return limits.forward
@@ -167,7 +168,7 @@ def most_nonzeros(limits: Limits, x: Tensor, weight: Tensor) -> int:
 def product_within(
     x: Tensor,
     weight: Tensor,
-    limits: Limits,
+    limits: SparseLimits,
     nonzeros: int | None,
     is_weight_finite: Callable[[], bool],
 ) -> Tensor:

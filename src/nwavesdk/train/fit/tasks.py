@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Series, Standard
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.encoding import RateDecoder
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
@@ -57,7 +57,8 @@ class OutputLayer:
         n_outputs: Number of outputs: classes, or values of a step.
         population: Neurons of each output.
         is_readout: Whether its neurons only integrate, and their membranes are the outputs.
-        is_given: Whether the net is built by a page or a file and may return scores.
+        is_layered: Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`. Any
+            other net may return scores or values in place of spikes.
         tau: Membrane time constant [s].
         dt: Time step [s].
     """
@@ -65,21 +66,21 @@ class OutputLayer:
     n_outputs: int
     population: int = 1
     is_readout: bool = False
-    is_given: bool = False
+    is_layered: bool = True
     tau: float
     dt: float
 
     @classmethod
     def of(cls, config: CompletedConfig) -> "OutputLayer":
         """The output layer of a run."""
-        is_given = config.net.name not in LAYERED
+        is_layered = config.net.name in LAYERED
         is_per_step = config.task.name != "classification"
-        is_readout = is_given or (config.net.name == "lif" and is_per_step)
+        is_readout = not is_layered or (config.net.name == "lif" and is_per_step)
         return cls(
             n_outputs=len(config.facts.classes) or config.facts.n_targets,
             population=1 if is_readout else config.option("net.population"),
             is_readout=is_readout,
-            is_given=is_given,
+            is_layered=is_layered,
             tau=config.option("net.tau", config.net.dt),
             dt=config.net.dt,
         )
@@ -97,8 +98,8 @@ class OutputLayer:
             is_signed: Whether an output can be negative, for neurons that spike.
         """
         if self.is_readout:
-            return MembraneDecoder(0.0 if self.is_given else self.tau, self.dt)
-        return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
+            return MembraneDecoder(self.tau if self.is_layered else 0.0, self.dt)
+        return RateDecoder(self.n_outputs, self.tau, self.dt, scale=scale, is_signed=is_signed)
 
 
 class Objective(ABC):
@@ -155,7 +156,7 @@ class TrainingTask(Objective):
         targets: The scale of the targets; None for classes, and until `fitted`.
     """
 
-    name: ClassVar[Task]
+    name: ClassVar[TaskName]
 
     output: OutputLayer
     targets: Standard | None = field(default=None, kw_only=True)
@@ -283,17 +284,17 @@ class _Classes(TrainingTask):
 class Classification(_Classes):
     """A class for each recording: the population that fires most, over all of its steps."""
 
-    name: ClassVar[Task] = "classification"
+    name: ClassVar[TaskName] = "classification"
 
     def decoder(self) -> nn.Module:
         output = self.output
-        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=output.is_given)
+        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=not output.is_layered)
 
 
 class StepLabels(_Classes):
     """A class for each step: the largest membrane of a read-out, or the largest filtered rate."""
 
-    name: ClassVar[Task] = "labels"
+    name: ClassVar[TaskName] = "labels"
 
     def decoder(self) -> nn.Module:
         return self.output.step_decoder(self.sharpness, is_signed=False)
@@ -302,7 +303,7 @@ class StepLabels(_Classes):
 class EventDetection(StepLabels):
     """A class for each step of a stream: the event that ends about now, or the background."""
 
-    name: ClassVar[Task] = "detect"
+    name: ClassVar[TaskName] = "detect"
     batch_score_name = "balanced_accuracy"
     score = "balanced_accuracy"
 
@@ -330,7 +331,7 @@ class Regression(TrainingTask):
     over all steps of the training set.
     """
 
-    name: ClassVar[Task] = "regression"
+    name: ClassVar[TaskName] = "regression"
     batch_score_name = "r2"
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:  # noqa: ARG002
@@ -393,10 +394,10 @@ class Regression(TrainingTask):
 class Pattern(Regression):
     """Values of each step from frozen noise: one pattern, the same in all sets."""
 
-    name: ClassVar[Task] = "pattern"
+    name: ClassVar[TaskName] = "pattern"
 
 
-TASKS: Mapping[Task, type[TrainingTask]] = {
+TASKS: Mapping[TaskName, type[TrainingTask]] = {
     task.name: task for task in (Classification, StepLabels, EventDetection, Regression, Pattern)
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.data import Series
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.layers import H1v1Frontend, H1v2Frontend
 from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.classes import accuracy_interval
@@ -174,8 +174,13 @@ def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
 
     pairs = sorted(errors.nonzero().tolist(), key=lambda pair: -int(errors[tuple(pair)]))
     rows = [
-        (classes[t], classes[p], int(errors[t, p]), _recordings_of(run, t, p))
-        for t, p in pairs[:MAX_PAIRS]
+        (
+            classes[true],
+            classes[predicted],
+            int(errors[true, predicted]),
+            _recordings_of(run, true, predicted),
+        )
+        for true, predicted in pairs[:MAX_PAIRS]
     ]
 
     true_name, predicted_name, count, _ = rows[0]
@@ -285,7 +290,7 @@ def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
     return examples
 
 
-TASK_PAGES: Mapping[Task, Callable[[FinishedRun], ReportPage]] = {
+TASK_PAGES: Mapping[TaskName, Callable[[FinishedRun], ReportPage]] = {
     "classification": _page_of_classes,
     "labels": _page_of_classes,
     "detect": page_of_detector,
