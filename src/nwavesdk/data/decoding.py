@@ -2,6 +2,7 @@
 
 import struct
 from io import BytesIO
+from math import inf
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
@@ -9,7 +10,7 @@ from zipfile import ZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import MAX_VALUES, RecordingError, checked, reading
+from nwavesdk.data.reading import MAX_STREAM_VALUES, MAX_VALUES, RecordingError, checked, reading
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.imports import require
 
@@ -39,7 +40,7 @@ MAX_SAMPLE_RATE = 1_000_000
 # Default of the longest allowed recording [s].
 MAX_RECORDING_SECONDS = 600.0
 
-# Samples of each channel that are decoded at a time.
+# Samples of all channels that are decoded at a time.
 BLOCK_SAMPLES = 2**20
 
 # A data size of a wav from here on means an unknown size: a recorder that writes to a pipe writes a
@@ -54,14 +55,15 @@ MAX_TARGET_VALUES = 2**25
 
 
 def read_sound(
-    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, max_values: int = MAX_VALUES
+    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, *, is_stream: bool = False
 ) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
         path: The file.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
-        max_values: Largest allowed number of samples, checked likewise.
+        is_stream: Whether the sound is background or has events inside: it may have any length up
+            to a day.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
@@ -91,22 +93,29 @@ def read_sound(
                     f"its sample rate is {rate} Hz, expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
                 )
 
-            if sound.frames > min(max_seconds * rate, max_values):
+            # The samples of two channels of the longest recording fit into memory.
+            limit = MAX_STREAM_VALUES if is_stream else 2 * MAX_VALUES / sound.channels
+            if sound.frames > min(inf if is_stream else max_seconds * rate, limit):
                 raise ValueError(
                     f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                     f"cut it, or raise max_seconds; it has {sound.channels} channels"
                 )
 
-            # The channels of long sounds may not fit into memory together.
+            # The channels of a stream may not fit into memory together.
             require_memory("sound", f"{sound.frames:,} samples", 8.0 * sound.frames, "cut it")
             samples = np.empty(sound.frames, np.float32)
             count = 0
-            for block in sound.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True):
+            for block in sound.blocks(
+                BLOCK_SAMPLES // sound.channels,
+                frames=sound.frames,
+                dtype="float32",
+                always_2d=True,
+            ):
                 samples[count : count + len(block)] = block.mean(axis=1)
                 count += len(block)
             if not has_end or count < sound.frames:
                 raise ValueError("it is cut short: the end of its sound is missing")
-        return checked(path, samples, max_values), rate
+        return checked(path, samples, MAX_STREAM_VALUES if is_stream else MAX_VALUES), rate
 
 
 def read_rate(path: Path) -> int:

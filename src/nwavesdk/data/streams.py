@@ -288,7 +288,8 @@ class Sounds:
     def counts(self, classes: Sequence[str]) -> dict[str, int]:
         """The number of recordings without events, and of events of each class."""
         counts = Counter([event.name for event in self.line.events or self.clips])
-        counts[BACKGROUND] = len(self.line.pieces)
+        with_events = {self.line.source_at(event.start)[0] for event in self.line.events}
+        counts[BACKGROUND] = len(self.line.pieces) - len(with_events)
         return {name: counts[name] for name in classes}
 
     @property

@@ -215,11 +215,15 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         fold=data.fold,
         note=note,
     )
-    has_classes = recordings.task in ("classification", "detect")
+    labels, classes = recordings.labels, recordings.classes
+    if recordings.task == "detect":
+        # With a table of times, there may be no recording of the class background.
+        present, labels = np.unique(labels, return_inverse=True)
+        classes = tuple(classes[label] for label in present)
     split = choose_split(
         recordings.keys,
-        recordings.labels,
-        recordings.classes if has_classes else (),
+        labels,
+        classes if recordings.task in ("classification", "detect") else (),
         parts=recordings.parts,
         groups=recordings.groups,
         choice=choice,
