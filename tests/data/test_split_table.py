@@ -2,15 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nwavesdk.data.source import Item
-from nwavesdk.data.split_table import read_split_table
+from nwavesdk.data.source import Item, Sample, Source
+from nwavesdk.data.split_table import apply_event_times, read_split_table
 from nwavesdk.internal.files import FileError
 
 
 def items(*keys: str) -> tuple[Item, ...]:
     return tuple(Item(key, Path("data") / key, class_name="folder") for key in keys)
+
+
+def source_of(*keys: str) -> Source:
+    return Source(
+        kind="sound",
+        task="detect",
+        items=items(*keys),
+        read=lambda _: Sample(np.zeros((1, 1), np.float32)),
+        digest=lambda _: b"",
+    )
 
 
 def write(folder: Path, text: str) -> Path:
@@ -82,3 +93,38 @@ def test_a_file_that_the_data_do_not_have_is_an_error(tmp_path: Path) -> None:
     words = r"split\.csv names '\\x1b\[2J', which is not a recording of the data: use paths inside"
     with pytest.raises(FileError, match=words):
         table.apply(items("a.wav"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,start,end\n", "line 1: expected the header file,start,end,event|it names no event"),
+        ("file,start,end,event\n", "names no event"),
+        (
+            "file,start,end,event\na.wav,1,2,yes\na.wav,2,1,yes\n",
+            "line 3: expected a file, a start",
+        ),
+        ("file,start,end,event\na.wav,-1,2,yes\n", "line 2: .* got 'a.wav,-1,2,yes'"),
+        ("file,start,end,event\na.wav,1,inf,yes\n", "line 2: .* got 'a.wav,1,inf,yes'"),
+        ("file,start,end,event\na.wav,1,soon,yes\n", "line 2: .* got 'a.wav,1,soon,yes'"),
+        ("file,start,end,event\na.wav,1,2\n", "line 2: .* got 'a.wav,1,2'"),
+        ("file,start,end,event\na.wav,1,2,background\n", "line 2: .* the name of an event"),
+        ("file,start,end,event\nz.wav,1,2,yes\n", "names 'z.wav', which is not a recording"),
+    ],
+)
+def test_faults_of_a_table_of_times_name_the_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(FileError, match=words):
+        apply_event_times(source_of("a.wav"), write(tmp_path, text))
+
+
+def test_a_table_of_times_gives_events_to_recordings(tmp_path: Path) -> None:
+    text = "file,start,end,event\n./x//a.wav,1,2,yes\nx/a.wav,0.5,1,no\n"
+    keys = ("x/a.wav", "background/b.wav", "c.wav")
+    source, note = apply_event_times(source_of(*keys), write(tmp_path, text))
+    assert source.classes == ("background", "no", "yes")
+    assert [(item.key, item.class_name, len(item.events)) for item in source.items] == [
+        ("x/a.wav", "yes", 2),
+        ("background/b.wav", "background", 0),
+    ]
+    assert note == "1 of 3 recordings left out, not in the table of times"
+    assert source.digest(source.items[0]) != b""

@@ -392,10 +392,9 @@ def _with_tags(content: object) -> object:
     _check_renamed(choices)
 
     data, task, net = (dict(choices[name]) for name in sections)
-    _check_tags({"data": data, "task": task, "net": net})
-
     if task.get("name") == "auto":
         del task["name"]
+    _check_tags({"data": data, "task": task, "net": net})
 
     # The files decide the kind and the task. A chip changes the kind: it filters the recordings.
     if "kind" not in data or "name" not in task:

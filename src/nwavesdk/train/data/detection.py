@@ -36,7 +36,7 @@ SNR = 10.0
 PART_SECONDS = 30.0
 
 # Number of chunks from which the scale of the features is measured.
-SAMPLE_CHUNKS = 256
+SAMPLE_CHUNKS = 128
 
 # Part of the names of cached frames: raise it when the same recordings make other streams.
 STREAMS_VERSION = 1
