@@ -45,6 +45,10 @@ def test_a_table_with_the_class_background_is_for_a_detector(folder: Path, tmp_p
     assert config.task.name == "detect"
     assert config.facts.classes == ("background", "beep", "low")
 
+    (tmp_path / "groups.csv").write_text("\n".join(["file,group", *(f"{n},{n}" for n in names)]))
+    data = {"source": str(folder), "split": str(tmp_path / "groups.csv")}
+    assert RunConfig.of({"data": data}).task.name == "detect"
+
 
 def test_training_has_chunks_and_other_sets_have_streams(folder: Path) -> None:
     config, data = data_of(folder)

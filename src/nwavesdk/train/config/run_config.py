@@ -433,19 +433,18 @@ def _inspect_files(data: Choices, task: Choices) -> tuple[str, str]:
     from nwavesdk.data.split_table import read_split_table
 
     path, split = Path(str(source)), str(data.get("split", ""))
-    has_table, has_times = is_table(split), task.get("times") is not None
+    table = read_split_table(Path(split)) if is_table(split) else None
+    has_times = task.get("times") is not None
     opened = open_source(
         path,
         Faults(path, "skip"),
         task="detect" if has_times else task.get("name"),
-        has_table=has_table or has_times,
+        has_table=has_times or (table is not None and "class" in table.columns),
     )
 
-    items = opened.items
-    if has_table and "name" not in task:
-        items, _ = read_split_table(Path(split)).apply(items)
+    items = opened.items if table is None else table.apply(opened.items)[0]
     has_background = opened.kind == "sound" and BACKGROUND in {item.class_name for item in items}
-    finds_events = opened.task == "classification" and has_background
+    finds_events = (opened.task, task.get("name")) == ("classification", None) and has_background
     return opened.kind, "detect" if finds_events else opened.task
 
 
