@@ -2,8 +2,8 @@
 
 Short recordings run in batches. A long recording runs in blocks: the states of the net are kept
 from block to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums
-in a product may depend on the number of rows.) A net that the user built runs in one call, because
-it may look at all steps.
+in a product may depend on the number of rows.) Nets other than plain stacks of layers run in one
+call, because a net of the user's file may look at all steps.
 
 A new speaker, microphone or sensor changes mostly the mean and the variance of the charges in a
 net. A batch norm removes the mean and the variance of the training set, not of the new speaker.
@@ -119,7 +119,7 @@ def predict_recordings(
     """
     for members in batched(recordings, run.input):
         batch = batch_of(members, run.input)
-        block_steps = batch.x.shape[1] if run.task.output.is_given else MAX_STEPS
+        block_steps = MAX_STEPS if run.task.output.is_layered else batch.x.shape[1]
         with use_threads(run.config.machine.threads), torch.inference_mode():
             # A copy, because the net of the run may have the state of live sound.
             spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)

@@ -5,9 +5,10 @@ Design requirements:
 - Only `config.json` and `model.safetensors` are read.
 - A recording becomes the input of the net as in training, and `nwave eval` makes the same
   prediction for a recording of the run.
-- Memory does not grow with the length of a recording, apart from its input and its outputs: the
-  net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
-  `adapt` runs all its recordings in one call.
+- The memory of a plain stack of layers (`--net lif` or a chip) does not grow with the length of a
+  recording, apart from its input and its outputs: the net runs in blocks of steps and keeps its
+  states. All other nets run each batch in one call.
+- `adapt` runs all its recordings in one call.
 """
 
 from collections.abc import Sequence

@@ -73,7 +73,7 @@ def compose(split: SplitRecordings, profile: Profile | None) -> Composed:
     features = features_of(config, profile)
     framing, rate = _framing_of(config, features)
     has_times = config.option("task.times") is not None
-    sounds: Split[Sounds | None] = split.split.indices.map(
+    sounds: Split[Sounds | None] = split.chosen.indices.map(
         lambda part: Sounds.of(recordings.take(part), rate, has_times) if len(part) else None
     )
     assert sounds.train is not None
@@ -124,7 +124,7 @@ def compose(split: SplitRecordings, profile: Profile | None) -> Composed:
         split,
         config=config,
         recordings=whole,
-        split=replace(split.split, indices=indices),
+        chosen=replace(split.chosen, indices=indices),
         loaded=replace(split.loaded, notes=(*split.loaded.notes, *notes)),
     )
     return Composed(composed, sounds, train)
