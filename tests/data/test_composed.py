@@ -7,9 +7,7 @@ import torch
 from nwavesdk.data import LogMel, NetInput, Recordings, Standard
 from nwavesdk.data.composed import (
     CHUNK_SECONDS,
-    IGNORED_AFTER,
-    LABEL_AFTER,
-    LABEL_BEFORE,
+    LABELS,
     ComposedSeries,
     Framing,
     step_labels,
@@ -18,6 +16,7 @@ from nwavesdk.data.streams import Sounds
 from nwavesdk.metrics import Event
 
 RATE = 1000
+LABEL_BEFORE, LABEL_AFTER, IGNORED_AFTER = LABELS
 CLASSES = ("background", "no", "yes")
 LOG_MEL = LogMel(RATE, bands=4)
 FRAMING = Framing(LOG_MEL.stream, LOG_MEL.width / RATE, LOG_MEL.step / RATE)
@@ -44,7 +43,7 @@ def series_of(background: np.ndarray, events: tuple[tuple[Event, ...], ...] = ()
         recordings,
         NetInput(standard=Standard(zeros, zeros + 1)),
         seed=3,
-        sounds=Sounds.of(recordings, RATE, has_times=bool(events)),
+        sounds=Sounds.of(recordings, RATE),
         framing=FRAMING,
     )
     frames = tuple(series.featured(index).frames for index in range(2))

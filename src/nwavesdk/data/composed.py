@@ -20,23 +20,19 @@ from nwavesdk.data.features import Featured
 from nwavesdk.data.recordings import Array, Frames, Indices
 from nwavesdk.data.streams import (
     MIN_LEVEL,
-    Clip,
     Insert,
     Samples,
     Sounds,
     Stream,
     active_level,
-    event_of,
 )
 from nwavesdk.metrics.detection import Event
 
-__all__ = ["ComposedSeries", "Framing", "step_labels", "stream_frames"]
+__all__ = ["LABELS", "ComposedSeries", "Framing", "labeled_frames", "step_labels"]
 
-# Steps from this long before the end of an event until this long after it have its class [s].
-LABEL_BEFORE = 0.1
-LABEL_AFTER = 0.2
-# Steps in the rest of the event, and until this long after the last step with its class, have none.
-IGNORED_AFTER = 0.3
+# Steps from the first of these times before the end of an event to the second after it have its
+# class. Earlier steps of the event, and steps for the third time afterwards, have none [s].
+LABELS = (0.1, 0.2, 0.3)
 
 # Length of a training chunk [s].
 CHUNK_SECONDS = 3.0
@@ -70,9 +66,9 @@ class Framing:
         """The frames of a sound from its beginning, `[L, F]`."""
         return np.asarray(self.open_stream().push(samples), np.float32)
 
-    def ends(self, count: int) -> Array:
-        """When each of the first `count` frames has all of its samples [s]."""
-        return self.first_end + self.hop * np.arange(count)
+    def ends(self, count: int, first: int = 0) -> Array:
+        """When each of `count` frames has all of its samples, from frame `first` on [s]."""
+        return self.first_end + self.hop * np.arange(first, first + count)
 
 
 def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) -> Indices:
@@ -83,6 +79,7 @@ def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) ->
         ends: When each frame has all of its samples [s], `[L]`.
         classes: The classes; the first is the background.
     """
+    before, after, ignored = LABELS
     labels = np.zeros(len(ends), np.int64)
 
     def frames_between(start: float, end: float) -> slice:
@@ -90,35 +87,31 @@ def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) ->
 
     # The class of an event wins over the ignored frames of its neighbors.
     for event in events:
-        until = event.end + LABEL_AFTER + IGNORED_AFTER
-        labels[frames_between(event.start, until)] = PADDING_LABEL
+        labels[frames_between(event.start, event.end + after + ignored)] = PADDING_LABEL
     for event in events:
-        labeled = frames_between(event.end - LABEL_BEFORE, event.end + LABEL_AFTER)
-        labels[labeled] = classes.index(event.name)
+        labels[frames_between(event.end - before, event.end + after)] = classes.index(event.name)
     return labels
 
 
-def stream_frames(stream: Stream, framing: Framing, seconds: float) -> Iterator[Frames]:
-    """The frames of a stream, in parts of at most some seconds.
+def labeled_frames(
+    stream: Stream, framing: Framing, classes: Sequence[str], seconds: float
+) -> Iterator[Featured]:
+    """The frames of a stream and their classes, in parts of at most some seconds.
 
     Args:
         stream: The stream.
         framing: How its samples become frames.
+        classes: See `step_labels`.
         seconds: The length of a part [s].
     """
-    front_end = framing.open_stream()
+    front_end, count = framing.open_stream(), 0
     block = max(1, round(seconds * stream.sample_rate))
     for start in range(0, len(stream), block):
         frames = np.asarray(front_end.push(stream.read(start, start + block)), np.float32)
         if len(frames):
-            yield frames
-
-
-def _no_places() -> Tensor:
-    # Shared memory, so that processes that make batches see the places of a later epoch.
-    places = torch.full((MAX_HARD_PLACES,), -1, dtype=torch.int64)
-    places.share_memory_()  # type: ignore[no-untyped-call]  # of torch
-    return places
+            ends = framing.ends(len(frames), count)
+            yield Featured(frames, step_labels(stream.events, ends, classes))
+            count += len(frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +133,10 @@ class ComposedSeries(Series):
     _: KW_ONLY
     sounds: Sounds
     framing: Framing
-    hard: Tensor = field(default_factory=_no_places)
+    # In shared memory, so that processes that make batches see the places of a later epoch.
+    hard: Tensor = field(
+        default_factory=lambda: torch.full((MAX_HARD_PLACES,), -1).share_memory_()  # type: ignore[no-untyped-call]  # of torch
+    )
 
     def __len__(self) -> int:
         line = self.sounds.line
@@ -190,7 +186,7 @@ class ComposedSeries(Series):
         ]
         if self.sounds.clips and not is_hard:
             inserts = self._draw_inserts(generator, sound)
-            events = [event_of(insert, line.sample_rate) for insert in inserts]
+            events = [insert.event(line.sample_rate) for insert in inserts]
             for insert in inserts:
                 insert.add_to(sound, 0)
         if sound.ndim == 1:
@@ -216,32 +212,24 @@ class ComposedSeries(Series):
         """Events at random places of a chunk, which do not overlap."""
         rate = self.sounds.line.sample_rate
         level = max(MIN_LEVEL, active_level(sound, rate))
-        last_end = len(sound) - round((LABEL_BEFORE + LABEL_AFTER) * rate)
-        is_free = np.ones(len(sound), bool)
-        inserts = []
+        clips = self.sounds.clips
+        classes = sorted({clip.name for clip in clips})
+
+        # From the end of the chunk to its beginning; the end of an event has steps with its class.
+        last = len(sound) - round(sum(LABELS[:2]) * rate)
+        inserts: list[Insert] = []
         for _ in range(generator.choice(len(COUNT_SHARES), p=COUNT_SHARES)):
-            clip = self._draw_clip(generator)
-            span = clip.stop - clip.start
-            begin = int(generator.integers(min(span, last_end), last_end + 1)) - span
-            snr = generator.uniform(*SNR_RANGE)
-            occupied = slice(max(0, begin), begin + span + round(LABEL_AFTER * rate))
-            if is_free[occupied].all():
-                is_free[occupied] = False
-                inserts.append(Insert(clip, begin, 10 ** (snr / 20) * level / clip.level))
+            name = classes[generator.integers(len(classes))]
+            members = [clip for clip in clips if clip.name == name]
+            clip = members[generator.integers(len(members))]
+            gain = 10 ** (generator.uniform(*SNR_RANGE) / 20) * level / clip.level
+            span = len(clip.samples)
+            if last < span and inserts:
+                break
+            begin = int(generator.integers(min(span, last), last + 1)) - span
+            inserts.append(Insert(clip, begin, gain))
+            last = begin - round(LABELS[1] * rate)
         return inserts
-
-    def _draw_clip(self, generator: np.random.Generator) -> Clip:
-        """A recording of an event; all classes are equally likely."""
-        classes = sorted(self._clips_of)
-        clips = self._clips_of[classes[generator.integers(len(classes))]]
-        return clips[generator.integers(len(clips))]
-
-    @cached_property
-    def _clips_of(self) -> dict[str, list[Clip]]:
-        clips: dict[str, list[Clip]] = {}
-        for clip in self.sounds.clips:
-            clips.setdefault(clip.name, []).append(clip)
-        return clips
 
     def featured(self, index: int) -> Featured:
         """The frames of a chunk and their classes.

@@ -40,9 +40,6 @@ MAX_SAMPLE_RATE = 1_000_000
 # Default of the longest allowed recording [s].
 MAX_RECORDING_SECONDS = 600.0
 
-# Samples of all channels that are decoded at a time.
-BLOCK_SAMPLES = 2**20
-
 # A data size of a wav from here on means an unknown size: a recorder that writes to a pipe writes a
 # number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
@@ -101,20 +98,12 @@ def read_sound(
                     f"cut it, or raise max_seconds; it has {sound.channels} channels"
                 )
 
-            # The channels of a stream may not fit into memory together.
-            require_memory("sound", f"{sound.frames:,} samples", 8.0 * sound.frames, "cut it")
-            samples = np.empty(sound.frames, np.float32)
-            count = 0
-            for block in sound.blocks(
-                BLOCK_SAMPLES // sound.channels,
-                frames=sound.frames,
-                dtype="float32",
-                always_2d=True,
-            ):
-                samples[count : count + len(block)] = block.mean(axis=1)
-                count += len(block)
-            if not has_end or count < sound.frames:
+            needed = 4.0 * (sound.channels + 1) * sound.frames
+            require_memory("sound", f"{sound.frames:,} samples", needed, "cut it")
+            samples = sound.read(sound.frames, dtype="float32", always_2d=True)
+            if not has_end or len(samples) < sound.frames:
                 raise ValueError("it is cut short: the end of its sound is missing")
+        samples = samples.mean(axis=1)
         return checked(path, samples, MAX_STREAM_VALUES if is_stream else MAX_VALUES), rate
 
 
