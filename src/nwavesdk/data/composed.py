@@ -244,7 +244,10 @@ class ComposedSeries(Series):
 
     def _varied(self, index: int) -> Varied:
         frames, labels = self.featured(index)
-        return Varied(frames, len(frames), labels, frames.shape[1:])
+        varied = Varied(frames, len(frames), labels, frames.shape[1:])
+        if self.augmentation is None:
+            return varied
+        return self.augmentation.change(varied, np.random.default_rng([self.seed, index]))
 
     def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002
         return self.input.scaled(varied.frames, "")

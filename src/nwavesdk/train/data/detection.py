@@ -132,7 +132,12 @@ def _framing_of(config: RunConfig, features: Features) -> Framing:
 
     # The rows of a series are frames.
     step = config.net.dt * config.option("data.hold")
-    return Framing(lambda: SimpleNamespace(push=np.asarray), step, step)
+    return Framing(_open_rows, step, step)
+
+
+def _open_rows() -> Any:
+    """The stream of a front end that returns the rows that it gets."""
+    return SimpleNamespace(push=np.asarray)
 
 
 def _store(

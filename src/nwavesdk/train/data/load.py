@@ -209,7 +209,9 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     net_input = net_input_of(config, standard)
     train = Series(parts.train, net_input, augmentation, seed)
     if split.chunks is not None:
-        train = replace(split.chunks, recordings=parts.train, input=net_input)
+        train = replace(
+            split.chunks, recordings=parts.train, input=net_input, augmentation=augmentation
+        )
     val, test = (Series(part, net_input) for part in (parts.val, parts.test))
     skipped = skipped_note(split.recordings.skipped)
     notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
