@@ -7,8 +7,7 @@ import torch
 from nwavesdk.data import LogMel, NetInput, Recordings, Standard
 from nwavesdk.data.composed import (
     CHUNK_SECONDS,
-    IGNORED_AFTER,
-    LABEL_AFTER,
+    LABELS,
     WARM_UP_SECONDS,
     ComposedSeries,
     Framing,
@@ -18,6 +17,7 @@ from nwavesdk.data.streams import Sounds
 from nwavesdk.metrics import Event
 
 RATE = 1000
+LABEL_BEFORE, LABEL_AFTER, IGNORED_AFTER = LABELS
 CLASSES = ("background", "no", "yes")
 LOG_MEL = LogMel(RATE, bands=4)
 FRAMING = Framing(LOG_MEL.stream, LOG_MEL.width / RATE, LOG_MEL.step / RATE)
@@ -44,7 +44,7 @@ def series_of(background: np.ndarray, events: tuple[tuple[Event, ...], ...] = ()
         recordings,
         NetInput(standard=Standard(zeros, zeros + 1)),
         seed=3,
-        sounds=Sounds.of(recordings, RATE, has_times=bool(events)),
+        sounds=Sounds.of(recordings, RATE),
         framing=FRAMING,
     )
     frames = tuple(series.featured(index).frames for index in range(2))
@@ -65,7 +65,7 @@ def test_the_end_of_an_event_has_its_class_and_its_beginning_none() -> None:
     ends = np.arange(400) / 100
     labels = step_labels([Event("yes", 0.995, 1.595)], ends, CLASSES)
     runs = {int(label): ends[labels == label][[0, -1]] for label in (-1, 2)}
-    np.testing.assert_allclose(runs[2], [1.6, 1.59 + LABEL_AFTER])
+    np.testing.assert_allclose(runs[2], [1.6 - LABEL_BEFORE, 1.59 + LABEL_AFTER])
     np.testing.assert_allclose(runs[-1], [1.0, 1.59 + LABEL_AFTER + IGNORED_AFTER])
     assert (labels[ends < 1.0] == 0).all()
     assert (labels[ends > 1.61 + LABEL_AFTER + IGNORED_AFTER] == 0).all()

@@ -2,26 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from nwavesdk.data.source import Item, Sample, Source
-from nwavesdk.data.split_table import apply_event_times, read_split_table
+from nwavesdk.data.source import Item
+from nwavesdk.data.split_table import read_event_times, read_split_table
 from nwavesdk.internal.files import FileError
+from nwavesdk.metrics import Event
 
 
 def items(*keys: str) -> tuple[Item, ...]:
     return tuple(Item(key, Path("data") / key, class_name="folder") for key in keys)
-
-
-def source_of(*keys: str) -> Source:
-    return Source(
-        kind="sound",
-        task="detect",
-        items=items(*keys),
-        read=lambda _: Sample(np.zeros((1, 1), np.float32)),
-        digest=lambda _: b"",
-    )
 
 
 def write(folder: Path, text: str) -> Path:
@@ -114,17 +104,12 @@ def test_a_file_that_the_data_do_not_have_is_an_error(tmp_path: Path) -> None:
 )
 def test_faults_of_a_table_of_times_name_the_line(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(FileError, match=words):
-        apply_event_times(source_of("a.wav"), write(tmp_path, text))
+        read_event_times(write(tmp_path, text)).apply(items("a.wav"))
 
 
 def test_a_table_of_times_gives_events_to_recordings(tmp_path: Path) -> None:
     text = "file,start,end,event\n./x//a.wav,1,2,yes\nx/a.wav,0.5,1,no\n"
-    keys = ("x/a.wav", "background/b.wav", "c.wav")
-    source, note = apply_event_times(source_of(*keys), write(tmp_path, text))
-    assert source.classes == ("background", "no", "yes")
-    assert [(item.key, item.class_name, len(item.events)) for item in source.items] == [
-        ("x/a.wav", "yes", 2),
-        ("background/b.wav", "background", 0),
-    ]
-    assert note == "1 of 3 recordings left out, not in the table of times"
-    assert source.digest(source.items[0]) != b""
+    (item,), note = read_event_times(write(tmp_path, text)).apply(items("x/a.wav", "c.wav"))
+    assert (item.key, item.class_name) == ("x/a.wav", "yes")
+    assert item.events == (Event("yes", 1, 2), Event("no", 0.5, 1))
+    assert note == "1 of 2 recordings left out, not in the table"

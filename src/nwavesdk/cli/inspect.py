@@ -61,6 +61,7 @@ MEMORY_COLUMNS = {
 @app.command("data", cls=SectionedCommand, epilog=MORE_OPTIONS)
 @add_run_choices(
     "task.name",
+    "task.times",
     "task.look_ahead",
     "chip.profile",
     "net.dt",

@@ -276,6 +276,7 @@ def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
     kinds: tuple[str, ...] = KINDS
     if options.get("chip") or net == "chip":
         choices["chip"] = {"profile": "h1v2"}
+    if "chip" in choices or task == "detect":
         kinds = ("sound",)
     if task == "pattern":
         kinds = ("series",)

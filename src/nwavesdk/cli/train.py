@@ -125,17 +125,20 @@ def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
     run = nwavesdk.train.Run.new(out, choices)
     facts = run.config.facts
     if is_first_process():
-        if facts.classes:
+        if run.config.task.name == "detect":
+            events = _classes_line(facts.classes[1:], "events to detect")
+            print_note(f"{events}; --task classification makes background a class")
+        elif facts.classes:
             print_note(_classes_line(facts.classes))
         print_note(facts.split_reason)
         print_note(run.net_line())
     return run.train()
 
 
-def _classes_line(classes: Sequence[str]) -> str:
+def _classes_line(classes: Sequence[str], noun: str = "classes") -> str:
     """The classes in one line, which shows immediately if another folder was taken for a class."""
     names = textwrap.shorten(", ".join(classes), MAX_LETTERS, placeholder=" …")
-    return f"{len(classes)} classes: {names}"
+    return f"{len(classes)} {noun}: {names}"
 
 
 def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:

@@ -20,22 +20,26 @@ from nwavesdk.data.features import Featured
 from nwavesdk.data.recordings import Array, Frames, Indices
 from nwavesdk.data.streams import (
     MIN_LEVEL,
-    Clip,
     Insert,
     Samples,
     Sounds,
     Stream,
     active_level,
-    heard_event_of,
 )
 from nwavesdk.metrics.detection import Event
 
-__all__ = ["MAX_HARD_PLACES", "ComposedSeries", "Framing", "step_labels", "stream_frames"]
+__all__ = [
+    "LABELS",
+    "MAX_HARD_PLACES",
+    "ComposedSeries",
+    "Framing",
+    "labeled_frames",
+    "step_labels",
+]
 
-# Steps from the end of the loud part of an event until this long after it have its class [s].
-LABEL_AFTER = 0.3
-# Steps in the rest of the event, and until this long after the last step with its class, have none.
-IGNORED_AFTER = 0.3
+# Steps from the first of these times before the loud end of an event to the second after it have
+# its class. Earlier steps of the event, and steps for the third time afterwards, have none [s].
+LABELS = (0.0, 0.3, 0.3)
 
 # Length of a training chunk [s].
 CHUNK_SECONDS = 3.0
@@ -73,9 +77,9 @@ class Framing:
         """The frames of a sound from its beginning, `[L, F]`."""
         return np.asarray(self.open_stream().push(samples), np.float32)
 
-    def ends(self, count: int) -> Array:
-        """When each of the first `count` frames has all of its samples [s]."""
-        return self.first_end + self.hop * np.arange(count)
+    def ends(self, count: int, first: int = 0) -> Array:
+        """When each of `count` frames has all of its samples, from frame `first` on [s]."""
+        return self.first_end + self.hop * np.arange(first, first + count)
 
 
 def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) -> Indices:
@@ -86,6 +90,7 @@ def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) ->
         ends: When each frame has all of its samples [s], `[L]`.
         classes: The classes; the first is the background.
     """
+    before, after, ignored = LABELS
     labels = np.zeros(len(ends), np.int64)
 
     def frames_between(start: float, end: float) -> slice:
@@ -93,35 +98,31 @@ def step_labels(events: Sequence[Event], ends: Array, classes: Sequence[str]) ->
 
     # The class of an event wins over the ignored frames of its neighbors.
     for event in events:
-        until = event.end + LABEL_AFTER + IGNORED_AFTER
-        labels[frames_between(event.start, until)] = PADDING_LABEL
+        labels[frames_between(event.start, event.end + after + ignored)] = PADDING_LABEL
     for event in events:
-        labeled = frames_between(event.end, event.end + LABEL_AFTER)
-        labels[labeled] = classes.index(event.name)
+        labels[frames_between(event.end - before, event.end + after)] = classes.index(event.name)
     return labels
 
 
-def stream_frames(stream: Stream, framing: Framing, seconds: float) -> Iterator[Frames]:
-    """The frames of a stream, in parts of at most some seconds.
+def labeled_frames(
+    stream: Stream, framing: Framing, classes: Sequence[str], seconds: float
+) -> Iterator[Featured]:
+    """The frames of a stream and their classes, in parts of at most some seconds.
 
     Args:
         stream: The stream.
         framing: How its samples become frames.
+        classes: See `step_labels`.
         seconds: The length of a part [s].
     """
-    front_end = framing.open_stream()
+    front_end, count = framing.open_stream(), 0
     block = max(1, round(seconds * stream.sample_rate))
     for start in range(0, len(stream), block):
         frames = np.asarray(front_end.push(stream.read(start, start + block)), np.float32)
         if len(frames):
-            yield frames
-
-
-def _no_places() -> Tensor:
-    # Shared memory, so that processes that make batches see the places of a later epoch.
-    places = torch.full((MAX_HARD_PLACES,), -1, dtype=torch.int64)
-    places.share_memory_()  # type: ignore[no-untyped-call]  # of torch
-    return places
+            ends = framing.ends(len(frames), count)
+            yield Featured(frames, step_labels(stream.loud_events, ends, classes))
+            count += len(frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,10 @@ class ComposedSeries(Series):
     _: KW_ONLY
     sounds: Sounds
     framing: Framing
-    hard: Tensor = field(default_factory=_no_places)
+    # In shared memory, so that processes that make batches see the places of a later epoch.
+    hard: Tensor = field(
+        default_factory=lambda: torch.full((MAX_HARD_PLACES,), -1).share_memory_()  # type: ignore[no-untyped-call]  # of torch
+    )
 
     def __len__(self) -> int:
         line = self.sounds.line
@@ -162,7 +166,7 @@ class ComposedSeries(Series):
 
     @property
     def warm_up_frames(self) -> int:
-        """Frames before a chunk, from which its input gets its state."""
+        """The most frames before a chunk, from which its input gets its state."""
         return round(WARM_UP_SECONDS / self.framing.hop)
 
     def set_hard_places(self, places: Indices) -> None:
@@ -199,7 +203,7 @@ class ComposedSeries(Series):
         ]
         if self.sounds.clips and not is_hard:
             inserts = self._draw_inserts(generator, sound)
-            events = [heard_event_of(insert, line.sample_rate) for insert in inserts]
+            events = [insert.loud_event(line.sample_rate) for insert in inserts]
             for insert in inserts:
                 insert.add_to(sound, 0)
         if sound.ndim == 1:
@@ -209,50 +213,43 @@ class ComposedSeries(Series):
     def _draw_place(self, generator: np.random.Generator, n_samples: int) -> tuple[int, bool]:
         """The sample of the line at which a chunk begins, and whether it is at a hard place."""
         line = self.sounds.line
-        n_warm_up = round(WARM_UP_SECONDS * line.sample_rate)
+        n_before = round(WARM_UP_SECONDS * line.sample_rate)
         places = self.hard[self.hard >= 0].numpy()
         is_hard = len(places) > 0 and generator.random() < HARD_SHARE
 
         last = max(0, len(line) - n_samples)
         begin = float(generator.integers(last + 1))
         if is_hard:
-            begin = float(generator.choice(places) - generator.integers(n_warm_up, n_samples))
+            begin = float(generator.choice(places) - generator.integers(n_before, n_samples))
         elif line.events and generator.random() < EVENT_SHARE:
             event = line.events[generator.integers(len(line.events))]
-            begin = event.end * line.sample_rate - generator.integers(n_warm_up, n_samples)
+            begin = event.end * line.sample_rate - generator.integers(n_before, n_samples)
         return int(min(max(0.0, begin), last)), is_hard
 
     def _draw_inserts(self, generator: np.random.Generator, sound: Samples) -> list[Insert]:
         """Events at random places of a chunk, which do not overlap."""
         rate = self.sounds.line.sample_rate
         level = max(MIN_LEVEL, active_level(sound, rate))
-        first_end = round(WARM_UP_SECONDS * rate)
-        last_end = len(sound) - round(LABEL_AFTER * rate)
-        is_free = np.ones(len(sound), bool)
-        inserts = []
+        clips = self.sounds.clips
+        classes = sorted({clip.name for clip in clips})
+
+        # From the end of the chunk to its beginning; the end of an event has steps with its class.
+        first = round(WARM_UP_SECONDS * rate)
+        last = len(sound) - round(sum(LABELS[:2]) * rate)
+        inserts: list[Insert] = []
         for _ in range(generator.choice(len(COUNT_SHARES), p=COUNT_SHARES)):
-            clip = self._draw_clip(generator).at_speed(generator.uniform(*SPEED_RANGE))
-            span = clip.stop - clip.start
-            begin = int(generator.integers(first_end, last_end + 1)) - span
-            snr = generator.uniform(*SNR_RANGE)
-            occupied = slice(max(0, begin), begin + span + round(LABEL_AFTER * rate))
-            if is_free[occupied].all():
-                is_free[occupied] = False
-                inserts.append(Insert(clip, begin, 10 ** (snr / 20) * level / clip.level))
+            name = classes[generator.integers(len(classes))]
+            members = [clip for clip in clips if clip.name == name]
+            clip = members[generator.integers(len(members))]
+            clip = clip.at_speed(generator.uniform(*SPEED_RANGE))
+            gain = 10 ** (generator.uniform(*SNR_RANGE) / 20) * level / clip.level
+            span = len(clip.samples)
+            if last < first + span and inserts:
+                break
+            begin = int(generator.integers(min(first + span, last), last + 1)) - span
+            inserts.append(Insert(clip, begin, gain))
+            last = begin - round(LABELS[1] * rate)
         return inserts
-
-    def _draw_clip(self, generator: np.random.Generator) -> Clip:
-        """A recording of an event; all classes are equally likely."""
-        classes = sorted(self._clips_of)
-        clips = self._clips_of[classes[generator.integers(len(classes))]]
-        return clips[generator.integers(len(clips))]
-
-    @cached_property
-    def _clips_of(self) -> dict[str, list[Clip]]:
-        clips: dict[str, list[Clip]] = {}
-        for clip in self.sounds.clips:
-            clips.setdefault(clip.name, []).append(clip)
-        return clips
 
     def featured(self, index: int) -> Featured:
         """The frames of a chunk and of the time before it, and their classes.
@@ -269,10 +266,14 @@ class ComposedSeries(Series):
         frames, target = self.featured(index)
         n_before, labels = self.warm_up_frames, np.asarray(target)
 
-        # Some sounds begin with the chunk, so the net also learns how a stream begins.
-        n_unheard = np.random.default_rng([self.seed, index, 1]).integers(n_before + 1)
+        # Some sounds begin near the chunk, so the net also learns how a stream begins.
+        generator = np.random.default_rng([self.seed, index])
+        first = int(generator.integers(n_before + 1))
+        varied = Varied(frames[first:], len(frames) - first, labels[first:], frames.shape[1:])
+        if self.augmentation is not None:
+            varied = self.augmentation.change(varied, generator)
         steps = len(frames) - n_before
-        return Varied(frames[n_unheard:], steps, labels[n_before:], frames.shape[1:])
+        return varied._replace(steps=steps, target=np.asarray(varied.target)[-steps:])
 
     def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002
         return self.input.scaled(varied.values, "")[-varied.steps :]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
+from math import inf
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from zipfile import ZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import MAX_VALUES, RecordingError, checked, reading
+from nwavesdk.data.reading import MAX_STREAM_VALUES, MAX_VALUES, RecordingError, checked, reading
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.imports import require
 
@@ -46,9 +47,6 @@ MAX_SAMPLE_RATE = 1_000_000
 # Default of the longest allowed recording [s].
 MAX_RECORDING_SECONDS = 600.0
 
-# Samples of each channel that are decoded at a time.
-BLOCK_SAMPLES = 2**20
-
 # A data size of a wav from here on means an unknown size: a recorder that writes to a pipe writes a
 # number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
@@ -65,14 +63,15 @@ MAX_TARGET_VALUES = 2**25
 
 
 def read_sound(
-    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, max_values: int = MAX_VALUES
+    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, *, is_stream: bool = False
 ) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
         path: The file.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
-        max_values: Largest allowed number of samples, checked likewise.
+        is_stream: Whether the sound is background or has events inside: it may have any length up
+            to a day.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
@@ -90,21 +89,19 @@ def read_sound(
         ((800,), 0.375, 8000)
     """
     with reading(path, "sound"), open_sound(path) as sound:
+        # The samples of two channels of the longest recording fit into memory.
         rate: int = sound.samplerate
-        if sound.frames > min(max_seconds * rate, max_values):
+        limit = MAX_STREAM_VALUES if is_stream else 2 * MAX_VALUES / sound.channels
+        if sound.frames > min(inf if is_stream else max_seconds * rate, limit):
             raise ValueError(
                 f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                 f"cut it, or raise max_seconds; it has {sound.channels} channels"
             )
 
-        # The channels of long sounds may not fit into memory together.
-        require_memory("sound", f"{sound.frames:,} samples", 8.0 * sound.frames, "cut it")
-        samples = np.empty(sound.frames, np.float32)
-        count = 0
-        for block in sound.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True):
-            samples[count : count + len(block)] = block.mean(axis=1)
-            count += len(block)
-        return checked(path, samples[:count], max_values), rate
+        needed = 4.0 * (sound.channels + 1) * sound.frames
+        require_memory("sound", f"{sound.frames:,} samples", needed, "cut it")
+        samples = sound.read(sound.frames, dtype="float32", always_2d=True).mean(axis=1)
+        return checked(path, samples, MAX_STREAM_VALUES if is_stream else MAX_VALUES), rate
 
 
 @contextmanager

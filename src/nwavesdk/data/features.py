@@ -8,7 +8,7 @@ recordings.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd, LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
-from nwavesdk.data.reading import MAX_STREAM_VALUES, MAX_VALUES, RecordingError, checked
+from nwavesdk.data.reading import RecordingError, checked
 from nwavesdk.data.recordings import (
     STEPS,
     Frames,
@@ -81,13 +81,7 @@ class Featured(NamedTuple):
 
 
 class Features:
-    """Turns recordings of one kind into frames; its `repr` names all settings of the frames.
-
-    Attributes:
-        max_values: Largest allowed number of values of a recording.
-    """
-
-    max_values: ClassVar[int] = MAX_VALUES
+    """Turns recordings of one kind into frames; its `repr` names all settings of the frames."""
 
     def __call__(self, item: Item, sample: Sample) -> Featured:
         """The frames of a recording, and the target of each frame.
@@ -99,8 +93,7 @@ class Features:
         with np.errstate(over="ignore", invalid="ignore"):
             frames, target = self.featured(item, sample)
         if not isinstance(frames, EventBins):
-            # Filters may overflow.
-            frames = checked(item.path, frames, self.max_values)
+            frames = checked(item.path, frames)  # filters may overflow
 
         if target is not None and len(target) != frames.shape[0]:
             raise RecordingError(
@@ -125,11 +118,6 @@ class LogMelFeatures(Features):
 
     log_mel: LogMel
     level: Literal["peak", "as_is"]
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate that sound is resampled to [Hz]."""
-        return self.log_mel.sample_rate
 
     def featured(self, _: Item, sample: Sample) -> Featured:
         sound: Any = sample.values
@@ -161,11 +149,10 @@ class SampleFeatures(Features):
         sample_rate: Rate that sound is resampled to [Hz].
     """
 
-    max_values = MAX_STREAM_VALUES
-
     sample_rate: int
 
-    def featured(self, item: Item, sample: Sample) -> Featured:
+    def __call__(self, item: Item, sample: Sample) -> Featured:
+        """The samples of a sound, which may be longer than other recordings."""
         sound: Any = sample.values
         samples = resample(sound, self.sample_rate)
         if item.class_name != BACKGROUND and not samples.any():

@@ -37,7 +37,7 @@ from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, read_npy
 from nwavesdk.data.readers.shd import open_shd
 from nwavesdk.data.readers.ts import open_ts
-from nwavesdk.data.reading import MAX_STREAM_VALUES, reading
+from nwavesdk.data.reading import reading
 from nwavesdk.data.source import (
     BACKGROUND,
     PART_OF_WORD,
@@ -69,12 +69,11 @@ EXPECTED = (
 )
 
 # The kinds of recordings, and the reader of a file with one recording, by the end of its name.
-# Readers of sounds also take the longest allowed length [s] and the largest number of samples, and
-# readers of series their options.
+# Readers of sounds also take the longest allowed length [s], and readers of series their options.
 READERS: dict[RecordingKind, dict[str, Callable[..., Sample]]] = {
     "sound": dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus"),
-        lambda path, *limits: Sample(read_sound(path, *limits)),
+        lambda path, max_seconds, **options: Sample(read_sound(path, max_seconds, **options)),
     ),
     "image": dict.fromkeys((".png", ".jpg", ".jpeg"), read_image),
     "events": {".bin": read_bin, ".npy": read_structured_npy, ".aedat4": read_aedat4},
@@ -221,7 +220,7 @@ def _open(
         if not has_table:
             check_parts(path)
         items = list_classes(path, faults, READERS[kind], RECORDING_SUFFIXES, has_table)
-    chosen: Task = "detect" if task == "detect" else "classification"
+    chosen: TaskName = "detect" if task == "detect" else "classification"
     return _source_of_files(kind, chosen, items, max_seconds, series)
 
 
@@ -256,15 +255,14 @@ def _source_of_files(
     series: SeriesOptions,
 ) -> Source:
     arguments: dict[RecordingKind, list[Any]] = {"sound": [max_seconds], "series": [series]}
-    stream_limits = [float("inf"), MAX_STREAM_VALUES]
     # Options change the values of a file, and so its digest.
     choices = b"" if series == ALL_COLUMNS else repr(series).encode()
 
     def read(item: Item) -> Sample:
         reader = READERS[kind][item.path.suffix.lower()]
-        is_stream = task == "detect" and (item.class_name == BACKGROUND or item.events)
-        limits = stream_limits if is_stream and kind == "sound" else arguments.get(kind, [])
-        sample = reader(item.path, *limits)
+        is_stream = task == "detect" and (item.class_name == BACKGROUND or bool(item.events))
+        options = {"is_stream": True} if kind == "sound" and is_stream else {}
+        sample = reader(item.path, *arguments.get(kind, []), **options)
         return sample if item.target is None else replace(sample, target=read_target(item.target))
 
     def read_header(item: Item) -> Sample:

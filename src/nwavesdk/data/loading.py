@@ -159,7 +159,7 @@ def load_recordings(
         fingerprint=_fingerprint(
             features, {item: digests[item] for item in used if item.key not in uncounted}
         ),
-        sample_rate=getattr(features, "sample_rate", None),
+        sample_rate=getattr(getattr(features, "log_mel", features), "sample_rate", None),
         skipped=tuple(faults.skipped),
         targets=store["targets"],
         feature_shape=getattr(features, "shape", ()),
@@ -175,7 +175,8 @@ def load_recordings(
 def list_recordings(source: Source) -> Recordings:
     """The recordings of a source before they are read: names, classes, sets and groups."""
     names = [item.class_name or "" for item in source.items]
-    known = {*names} - {""}
+    inside = {event.name for item in source.items for event in item.events}
+    known = ({*names} | inside) - {""}
 
     # A table may have replaced the classes of the source.
     classes = source.classes if known <= {*source.classes} else tuple(sorted(known))
@@ -203,7 +204,7 @@ def list_recordings(source: Source) -> Recordings:
 def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
     """Hash of the content and the names of recordings, and of all settings of their frames."""
     described = (
-        repr((item.key, digest, item.class_name, item.part, item.group))
+        repr((item.key, digest, item.class_name, item.part, item.group, *item.events))
         for item, digest in digests.items()
     )
     return sha256(f"{VERSION} {features!r}{''.join(described)}".encode()).hexdigest()

@@ -8,18 +8,17 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nwavesdk.data.reading import reading
-from nwavesdk.data.source import BACKGROUND, PARTS, Item, Source
+from nwavesdk.data.source import BACKGROUND, PARTS, Item
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.metrics.detection import Event
 
-__all__ = ["SplitTable", "apply_event_times", "read_event_times", "read_split_table"]
+__all__ = ["SplitTable", "read_event_times", "read_split_table"]
 
 # The columns of both tables; those in brackets may be missing.
 SETS_HEADER = "file,part[,class][,group]"
@@ -99,17 +98,14 @@ def read_split_table(path: Path) -> SplitTable:
     return SplitTable(path, tuple(columns), rows)
 
 
-def read_event_times(path: Path) -> dict[str, tuple[Event, ...]]:
+def read_event_times(path: Path) -> SplitTable:
     """Read a table of the events in recordings, with the columns `file,start,end,event`.
 
     A file is a path inside the data folder. Times are in seconds from the start of the file. A file
-    may have several events, one a line.
+    may have several events, one a line; the class of the recording is that of the first event.
 
     Args:
         path: The file, with comma-separated values in UTF-8.
-
-    Returns:
-        The events of each file, in their order in the table.
 
     Raises:
         FileError: If it cannot be read, or is not such a table.
@@ -118,60 +114,22 @@ def read_event_times(path: Path) -> dict[str, tuple[Event, ...]]:
     with reading(path, "comma-separated text in UTF-8", "correct it"):
         for line, columns, cells in _lines_of(path, TIMES_HEADER):
             row = dict(zip(columns, cells, strict=False))
-            with suppress(ValueError, KeyError):
+            key = _key_of(row)
+            try:
                 event = Event(row["event"], float(row["start"]), float(row["end"]))
-                if 0 <= event.start < event.end < inf and event.name not in ("", BACKGROUND):
-                    events[_key_of(row)] = (*events.get(_key_of(row), ()), event)
-                    continue
-            raise ValueError(
-                f"line {line}: expected a file, a start of at least 0 s, a later end and the name "
-                f"of an event, got '{','.join(cells)}'"
-            )
+                assert 0 <= event.start < event.end < inf
+                assert event.name not in ("", BACKGROUND)
+            except (AssertionError, KeyError, ValueError):
+                raise ValueError(
+                    f"line {line}: expected a file, a start of at least 0 s, a later end and the "
+                    f"name of an event, got '{','.join(cells)}'"
+                ) from None
+            events[key] = (*events.get(key, ()), event)
 
         if not events:
             raise ValueError("it names no event")
-    return events
-
-
-def apply_event_times(source: Source, table: Path) -> tuple[Source, str]:
-    """Set the events of recordings as in a table of times.
-
-    Recordings of the folder `background` have no events. For the split, the class of a recording is
-    that of its first event.
-
-    Args:
-        source: The recordings of the data set, unread.
-        table: The table; see `read_event_times`.
-
-    Returns:
-        The recordings with events and the background; and a note for the screen on the other
-        recordings, empty without any.
-
-    Raises:
-        FileError: If the table cannot be used, or names a file that is not among the recordings.
-    """
-    times = read_event_times(table)
-    unknown = times.keys() - {item.key for item in source.items}
-    if unknown:
-        problem = f"names '{min(unknown)[:100]}', which is not a recording of the data"
-        raise FileError(table, problem, "use paths inside the data folder")
-
-    items = []
-    for item in source.items:
-        events = times.get(item.key, ())
-        if events:
-            items.append(replace(item, events=events, class_name=events[0].name))
-        elif BACKGROUND in (item.class_name, *Path(item.key).parts[:-1]):
-            items.append(replace(item, class_name=BACKGROUND))
-
-    def digest(item: Item) -> bytes:
-        return source.digest(item) + repr(item.events).encode()
-
-    names = sorted({event.name for events in times.values() for event in events})
-    n_left_out = len(source.items) - len(items)
-    note = f"{n_left_out:,} of {len(source.items):,} recordings left out, not in the table of times"
-    changed = replace(source, items=tuple(items), digest=digest, classes=(BACKGROUND, *names))
-    return changed, note if n_left_out else ""
+    rows = {key: {"events": inside, "class_name": inside[0].name} for key, inside in events.items()}
+    return SplitTable(path, ("file",), rows)
 
 
 def _key_of(row: Mapping[str, str]) -> str:

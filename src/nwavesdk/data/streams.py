@@ -26,33 +26,27 @@ __all__ = [
     "Stream",
     "active_level",
     "active_part",
-    "event_of",
-    "heard_event_of",
 ]
 
 # The active part of a sound: frames of this length [s] within this range of the loudest [dB].
 FRAME_SECONDS = 25e-3
 ACTIVE_RANGE = 30.0
 
-# An event is heard when its last frame within this range of the loudest has passed [dB]. Its active
-# part may continue with noise or breath.
+# An event is heard after its last frame within this range of the loudest [dB]. Its active part may
+# continue with noise or breath.
 LOUD_RANGE = 15.0
 
-# Sound before and after the active part that is added with an event, in which it fades [s].
-MARGIN = 0.1
-
 # Level below which background counts as this loud, so that events in silence can be heard; full
-# scale is 1 (-60 dB).
+# scale is 1 (-60 dB). It is measured up to this time before and after an event [s].
 MIN_LEVEL = 1e-3
-
-# The level of the background of an event is measured up to this time before and after it [s].
 LEVEL_SECONDS = 5.0
 
-# The longest dead time of a detector, the smallest gap between two events, and the time without
-# events at both ends of a stream [s].
+# The smallest gap between two events, with the longest dead time of a detector; the time without
+# events at both ends of a stream; and the time in which background fades before a clean event [s].
 MAX_DEAD_TIME = 2.0
 MIN_GAP = TOLERANCE + MAX_DEAD_TIME + 0.1
 FREE_SECONDS = 2.0
+FADE_SECONDS = 0.1
 
 Samples = npt.NDArray[np.float32]
 
@@ -99,65 +93,63 @@ def active_level(samples: Samples, rate: float) -> float:
 
 
 class Clip(NamedTuple):
-    """A recording of an event.
+    """An event, cut out of its recording.
 
     Attributes:
         name: The class of the event.
-        samples: Its active part with a margin before and after it.
-        start: First sample of the active part.
-        stop: The sample after its last.
-        loud_stop: The sample after its last frame within 15 dB of the loudest.
-        level: The level of the active part.
+        samples: The active part of its recording.
+        level: The active level.
+        n_loud: Samples until the end of its last frame within 15 dB of the loudest.
     """
 
     name: str
     samples: Samples
-    start: int
-    stop: int
-    loud_stop: int
     level: float
+    n_loud: int
 
     @classmethod
     def of(cls, name: str, samples: Samples, rate: float) -> "Clip":
-        """The clip of a recording that is not silent."""
-        start, stop = active_part(samples, rate)
-        level = active_level(samples, rate)
-        first = max(0, start - round(MARGIN * rate))
-        _, loud_stop = active_part(samples, rate, LOUD_RANGE)
-        part = samples[first : stop + round(MARGIN * rate)]
-        return cls(name, part, start - first, stop - first, loud_stop - first, level)
+        """The event in a recording that is not silent."""
+        active = samples[slice(*active_part(samples, rate))]
+        _, n_loud = active_part(active, rate, LOUD_RANGE)
+        return cls(name, active, active_level(samples, rate), n_loud)
 
     def at_speed(self, speed: float) -> "Clip":
-        """The clip played faster or slower, which also changes its pitch.
-
-        Args:
-            speed: Factor of its speed.
-        """
+        """The event faster or slower by a factor, which also changes its pitch."""
         places = np.arange(0, len(self.samples), speed)
         samples = np.interp(places, np.arange(len(self.samples)), self.samples)
-        start, stop, loud_stop = (int(edge / speed) for edge in self[2:5])
-        return Clip(self.name, samples.astype(np.float32), start, stop, loud_stop, self.level)
-
-    def taper(self) -> Samples:
-        """Weights of the samples: 1 in the active part, and from 0 to 1 before and after it."""
-        places = [0, self.start, self.stop, len(self.samples)]
-        return np.interp(np.arange(len(self.samples)), places, [0, 1, 1, 0]).astype(np.float32)
+        n_loud = min(len(places), round(self.n_loud / speed))
+        return self._replace(samples=samples.astype(np.float32), n_loud=n_loud)
 
 
 class Insert(NamedTuple):
     """An event that is added to a sound.
 
     Attributes:
-        clip: Its recording.
-        begin: The sample at which its active part begins.
+        clip: The event.
+        begin: The sample of the sound at which it begins.
         gain: Factor of its samples.
-        is_clean: Whether the background is silent under it.
+        fade: Samples in which the background fades out before it, and in after it; 0: the
+            background continues.
     """
 
     clip: Clip
     begin: int
     gain: float
-    is_clean: bool = False
+    fade: int = 0
+
+    @property
+    def end(self) -> int:
+        """The sample after it."""
+        return self.begin + len(self.clip.samples)
+
+    def event(self, rate: float) -> Event:
+        """Its times in a sound with this rate [Hz]."""
+        return Event(self.clip.name, self.begin / rate, self.end / rate)
+
+    def loud_event(self, rate: float) -> Event:
+        """Its times until the end of its loud part."""
+        return Event(self.clip.name, self.begin / rate, (self.begin + self.clip.n_loud) / rate)
 
     def add_to(self, sound: Samples, offset: int) -> None:
         """Add it to a piece of a sound, in place.
@@ -166,15 +158,17 @@ class Insert(NamedTuple):
             sound: The piece.
             offset: The sample of the whole sound with which the piece begins.
         """
-        first = self.begin - self.clip.start - offset
-        low, high = max(0, first), min(len(sound), first + len(self.clip.samples))
-        if low >= high:
+        if self.end + self.fade <= offset:
             return
+        faded = sound[max(0, self.begin - self.fade - offset) : self.end + self.fade - offset]
+        if self.fade:
+            places = max(offset, self.begin - self.fade) + np.arange(len(faded))
+            distance = np.maximum(self.begin - places, places - self.end + 1)
+            faded *= np.clip(distance / self.fade, 0, 1).astype(np.float32)
 
-        taper = self.clip.taper()[low - first : high - first]
-        if self.is_clean:
-            sound[low:high] *= 1 - taper
-        sound[low:high] += self.gain * taper * self.clip.samples[low - first : high - first]
+        first = max(0, offset - self.begin)
+        part = sound[max(0, self.begin - offset) : max(0, self.end - offset)]
+        part += np.float32(self.gain) * self.clip.samples[first : first + len(part)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,10 +213,9 @@ class Stream:
         return self.read(0, len(self))
 
     @property
-    def heard(self) -> tuple[Event, ...]:
-        """The events, until the end of their loud part if they were added."""
-        added = [heard_event_of(insert, self.sample_rate) for insert in self.inserts]
-        return tuple(added) or self.events
+    def loud_events(self) -> tuple[Event, ...]:
+        """The events; added events end with their loud part."""
+        return tuple(insert.loud_event(self.sample_rate) for insert in self.inserts) or self.events
 
     def read(self, start: int, stop: int) -> Samples:
         """The samples from `start` to `stop`, or to the end, in new memory."""
@@ -248,7 +241,7 @@ class Stream:
         index = int(np.searchsorted(self.starts, sample, side="right")) - 1
         return min(index, len(self.pieces) - 1)
 
-    def level_at(self, start: int, stop: int) -> float:
+    def level_around(self, start: int, stop: int) -> float:
         """The active level of the recordings under an event, up to 5 s before and after it.
 
         Args:
@@ -261,6 +254,21 @@ class Stream:
         return max(MIN_LEVEL, active_level(self.read(first, last), self.sample_rate))
 
 
+def _joined(streams: Sequence[Stream], rate: float) -> Stream:
+    """Streams one after the other."""
+    begins = np.cumsum([0.0, *(stream.seconds for stream in streams)])
+    return Stream(
+        [piece for stream in streams for piece in stream.pieces],
+        [file for stream in streams for file in stream.files],
+        rate,
+        tuple(
+            Event(event.name, begin + event.start, begin + event.end)
+            for stream, begin in zip(streams, begins.tolist(), strict=False)
+            for event in sorted(stream.events, key=lambda event: event.start)
+        ),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Sounds:
     """The recordings of a set, of which streams are composed.
@@ -269,149 +277,98 @@ class Sounds:
         line: All background, one recording after the other in the order of the hashes of their
             names; or, with a table of times, all recordings with their events.
         clips: The recordings of events, in the order of hashes; none with a table of times.
-        has_times: Whether a table has the times of events.
+        recorded: With a table of times, each recording with its events.
     """
 
     line: Stream
     clips: tuple[Clip, ...]
-    has_times: bool
+    recorded: tuple[Stream, ...] = ()
 
     @classmethod
-    def of(cls, recordings: Recordings, rate: float, has_times: bool) -> "Sounds":
+    def of(cls, recordings: Recordings, rate: float) -> "Sounds":
         """The sounds of a set.
 
         Args:
             recordings: Samples `[n, 1]` of sounds, or frames of series.
             rate: Samples, or frames, per second.
-            has_times: Whether a table has the times of events.
 
         Raises:
             ValueError: If there is no background or no event, or an event is outside of its
                 recording.
         """
-        order = hash_order(recordings.keys, np.arange(len(recordings)))
-        names = [recordings.classes[label] for label in recordings.labels]
-        is_sound = recordings.sample_rate is not None
-        values: list[Any] = [frames[:, 0] if is_sound else frames for frames in recordings.frames]
+        streams: list[Stream] = []
+        clips: list[Clip] = []
+        for index in hash_order(recordings.keys, np.arange(len(recordings))):
+            name, key = recordings.classes[recordings.labels[index]], recordings.keys[index]
+            frames = recordings.frames[index]
+            samples = frames if recordings.sample_rate is None else frames[:, 0]
+            if name == BACKGROUND or recordings.events:
+                events = recordings.events[index] if recordings.events else ()
+                streams.append(Stream([samples], [key], rate, events))
+                end, seconds = max((event.end for event in events), default=0), len(samples) / rate
+                if end > seconds + FRAME_SECONDS:
+                    raise ValueError(
+                        f"task.times: {key} lasts {seconds:.6g} s, and an event in it ends at "
+                        f"{end:g} s: correct the table."
+                    )
+            else:
+                clips.append(Clip.of(name, samples, rate))
 
-        placed = order if has_times else [i for i in order if names[i] == BACKGROUND]
-        pieces, files = [values[i] for i in placed], [recordings.keys[i] for i in placed]
-        line = Stream(pieces, files, rate)
-        if has_times:
-            line = replace(line, events=_events_of(line, [recordings.events[i] for i in placed]))
-        clips = [
-            Clip.of(names[i], values[i], rate)
-            for i in order
-            if not has_times and names[i] != BACKGROUND
-        ]
-        if not pieces or not (clips or line.events):
-            missing = "events" if pieces else "background"
+        line = _joined(streams, rate)
+        if not streams or not (clips or line.events):
             raise ValueError(
-                f"A set has no {missing}, expected background and events in the training, "
-                "validation and test set: add recordings, or choose another split."
+                f"A set has no {'events' if streams else 'background'}, expected both in the "
+                "training, validation and test set: add recordings, or choose another split."
             )
-        return cls(line, tuple(clips), has_times)
-
-    def counts(self, classes: Sequence[str]) -> dict[str, int]:
-        """The number of recordings without events, and of events of each class."""
-        counts = Counter([event.name for event in self.line.events or self.clips])
-        counts[BACKGROUND] = len(self.line.pieces)
-        return {name: counts[name] for name in classes}
+        return cls(line, tuple(clips), tuple(streams) if recordings.events else ())
 
     @property
     def n_events(self) -> int:
         """The number of events of the set."""
-        return len(self.line.events) or len(self.clips)
+        return len(self.line.events) + len(self.clips)
+
+    def counts(self, classes: Sequence[str]) -> dict[str, int]:
+        """The number of recordings without events, and of events of each class."""
+        events: Any = (*self.line.events, *self.clips)
+        counts = Counter(event.name for event in events)
+        with_events = sum(bool(stream.events) for stream in self.recorded)
+        counts[BACKGROUND] = len(self.line.pieces) - with_events
+        return {name: counts[name] for name in classes}
 
     def compose(self, snr: float | None) -> tuple[Stream, ...]:
         """The streams of a validation or test set, the same on every machine.
 
         All background is one stream, and each event is added to it once, at a random place. Events
         are at least `MIN_GAP` apart. If the background is too short, the first events in the order
-        of hashes are used. With a table of times, each recording is a stream, as it is.
+        of hashes are used. With a table of times, each recording is a stream, unchanged.
 
         Args:
             snr: The active level of an event above the active level of the background under it
                 [dB]; None: the background fades out under an event. It has no effect with a table
                 of times.
         """
-        if self.has_times:
-            return self._recorded()
+        if self.recorded:
+            return self.recorded
 
-        rate, length = self.line.sample_rate, len(self.line)
-        gap = round(MIN_GAP * rate)
-        edge = round(FREE_SECONDS * rate)
-        spans = np.array([clip.stop - clip.start for clip in self.clips], np.int64)
-        free = length - 2 * edge + gap - np.cumsum(spans + gap)
+        rate = self.line.sample_rate
+        gap, edge = round(MIN_GAP * rate), round(FREE_SECONDS * rate)
+        spans = np.array([len(clip.samples) for clip in self.clips]) + gap
+        free = len(self.line) - 2 * edge + gap - np.cumsum(spans)
         count = int((free >= 0).sum())
-        if not count:
-            return (self.line,)
 
         # Uniform places in the free time, in order; the events before a place shift it.
         generator = np.random.default_rng(0)
         order = generator.permutation(count)
-        places = np.sort(generator.integers(0, free[count - 1] + 1, count))
-        shifts = np.cumsum([0, *(spans[order] + gap)])[:-1]
-        inserts = [
-            self._insert(self.clips[index], int(begin), snr)
-            for index, begin in zip(order, edge + places + shifts, strict=True)
-        ]
-        events = tuple(event_of(insert, rate) for insert in inserts)
+        places = np.sort(generator.integers(0, max(1, free[count - 1] + 1), count))
+        begins = edge + places + np.cumsum(spans[order]) - spans[order]
+
+        inserts = []
+        for index, begin in zip(order, begins.tolist(), strict=True):
+            insert = Insert(self.clips[index], begin, 1.0, round(FADE_SECONDS * rate))
+            if snr is not None:
+                level = self.line.level_around(begin, insert.end)
+                gain = 10 ** (snr / 20) * level / insert.clip.level
+                insert = insert._replace(gain=gain, fade=0)
+            inserts.append(insert)
+        events = tuple(insert.event(rate) for insert in inserts)
         return (replace(self.line, events=events, inserts=tuple(inserts)),)
-
-    def _insert(self, clip: Clip, begin: int, snr: float | None) -> Insert:
-        """An event at a place of the background, with a signal-to-noise ratio."""
-        if snr is None:
-            return Insert(clip, begin, 1.0, is_clean=True)
-        level = self.line.level_at(begin, begin + clip.stop - clip.start)
-        return Insert(clip, begin, 10 ** (snr / 20) * level / clip.level)
-
-    def _recorded(self) -> tuple[Stream, ...]:
-        """Each recording with its events."""
-        line, streams = self.line, []
-        for piece, file, first in zip(line.pieces, line.files, line.starts, strict=False):
-            begin = float(first) / line.sample_rate
-            end = begin + len(piece) / line.sample_rate
-            events = tuple(
-                Event(event.name, event.start - begin, event.end - begin)
-                for event in line.events
-                if begin <= event.start < end
-            )
-            streams.append(Stream((piece,), (file,), line.sample_rate, events))
-        return tuple(streams)
-
-
-def event_of(insert: Insert, rate: float) -> Event:
-    """The event that an insert adds."""
-    clip = insert.clip
-    end = insert.begin + clip.stop - clip.start
-    return Event(clip.name, insert.begin / rate, end / rate)
-
-
-def heard_event_of(insert: Insert, rate: float) -> Event:
-    """The event that an insert adds, until the end of its loud part."""
-    clip = insert.clip
-    end = insert.begin + clip.loud_stop - clip.start
-    return Event(clip.name, insert.begin / rate, end / rate)
-
-
-def _events_of(line: Stream, events: Sequence[tuple[Event, ...]]) -> tuple[Event, ...]:
-    """The events of recordings at their times in a line.
-
-    Raises:
-        ValueError: If an event ends after its recording.
-    """
-    placed = []
-    for piece, file, first, inside in zip(
-        line.pieces, line.files, line.starts, events, strict=False
-    ):
-        begin = float(first) / line.sample_rate
-        seconds = len(piece) / line.sample_rate
-        for event in inside:
-            if event.end > seconds + FRAME_SECONDS:
-                raise ValueError(
-                    f"task.times: {file} lasts {seconds:.6g} s, and an event in it ends at "
-                    f"{event.end:g} s: correct the table."
-                )
-            placed.append(Event(event.name, begin + event.start, begin + event.end))
-    return tuple(sorted(placed, key=lambda event: event.start))

@@ -40,6 +40,8 @@ def choices_with(section: str, name: str) -> dict[str, Any]:
         choices["data"]["source"] = "digits"
     elif name == "pattern":
         choices["task"]["name"] = "pattern"
+    elif name == "detect":
+        choices["data"]["kind"] = "sound"
     return choices
 
 

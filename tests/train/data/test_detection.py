@@ -127,7 +127,7 @@ def test_recordings_with_times_are_streams(tmp_path: Path) -> None:
     config, data = data_of(tmp_path, task={"times": str(table)})
     assert config.task.name == "detect"
     assert config.facts.classes == ("background", "high", "low")
-    assert "1 of 7 recordings left out, not in the table of times" in config.facts.split_reason
+    assert "1 of 7 recordings left out, not in the table" in config.facts.split_reason
     assert data.streams is not None
     (stream,) = data.streams.val.compose(10.0)
     assert [event.name for event in stream.events] == ["high", "low"]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nwavesdk.data import Batch, Split
-from nwavesdk.data.composed import Framing, stream_frames
+from nwavesdk.data.composed import Framing, labeled_frames
 from nwavesdk.data.streams import Sounds, Stream
 from nwavesdk.metrics import DetectionScore
 from nwavesdk.train.apply.blocks import run_net
@@ -129,7 +129,7 @@ class DetectorTest:
         val = SetDetections(decision=decision, streams=streams, scored={SNR: scored})
         test = None
         if sounds.test is not None:
-            snrs = (SNR,) if sounds.test.has_times else TEST_SNRS
+            snrs = (SNR,) if sounds.test.recorded else TEST_SNRS
             test = SetDetections.of(run, decision, sounds.test, framing, snrs)
         return cls(decision=decision, val=val, test=test, notes=notes)
 
@@ -163,8 +163,10 @@ def scored_streams(
     net, scored = copy.deepcopy(run.net), []
     for stream in streams:
         scale = run.input.scaler()
-        pieces = stream_frames(stream, framing, PIECE_SECONDS)
-        x = torch.from_numpy(np.concatenate([scale(frames) for frames in pieces]))[None]
+        pieces = labeled_frames(stream, framing, run.classes, PIECE_SECONDS)
+        x = torch.from_numpy(np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces]))[
+            None
+        ]
         lengths = torch.tensor([x.shape[1]])
         with use_threads(1), torch.inference_mode():
             spk, mem = run_net(net, Batch(x, lengths, lengths), steps)

@@ -228,7 +228,7 @@ class SoundData(OwnScale, Held, FileData):
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
         "scale; as_is: unchanged, as live input needs.",
     )
-    running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = choice(
+    running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = config_field(
         None,
         "Subtract a running mean of each band with this time constant [s] in place of the mean of "
         "the recording: for live sound. Then, --level is as_is and --no-standardize the default.",

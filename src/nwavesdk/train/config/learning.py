@@ -80,10 +80,10 @@ class DetectTask(FrozenModel):
     """Events in a stream, such as words."""
 
     name: Literal["detect"] = "detect"
-    false_alarms: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = choice(
+    false_alarms: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = config_field(
         0.5, "False alarms per hour of the validation stream, within which the detector is set."
     )
-    times: str | None = choice(
+    times: str | None = config_field(
         None,
         "Table of the events in recordings, file,start,end,event [s]; streams are then these "
         "recordings and those of the folder background.",

@@ -14,7 +14,7 @@ from nwavesdk.data.streams import Sounds
 from nwavesdk.train.config import Choices, CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete, fill
-from nwavesdk.train.data.detection import Composed, compose
+from nwavesdk.train.data.detection import compose
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
     net_input_of,
@@ -67,12 +67,12 @@ def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
         ModuleNotFoundError: If an extra is missing.
     """
     profile = profile_of(config)
-    split, composed = _load(config, profile)
+    split = _load(config, profile)
     if profile is not None and config.net.name == "chip":
         _check_neuron_count(config, profile, split.recordings)
 
     config = fill(split.config, _values_from_data(split, profile))
-    data = _as_series(config, split, composed)
+    data = _as_series(config, split)
     return config, _facts_of(split, data, profile), data
 
 
@@ -93,21 +93,18 @@ def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) ->
         ValueError: If the source cannot be used, or its content differs from the config's facts.
         ModuleNotFoundError: If an extra is missing.
     """
-    split, composed = _load(config, config.facts.chip, reads_test=reads_test)
+    split = _load(config, config.facts.chip, reads_test=reads_test)
     _check_unchanged(config, split.recordings)
-    return _as_series(config, split, composed)
+    return _as_series(config, split)
 
 
 def _load(
     config: RunConfig, profile: Profile | None, *, reads_test: bool | None = None
-) -> tuple[SplitRecordings, Composed | None]:
-    """The recordings of a run in three sets; for the task `detect`, also what they are made of."""
+) -> SplitRecordings:
+    """The recordings of a run in three sets; for the task `detect`, those of its streams."""
     split = load_and_split(config, reads_test=reads_test)
     warn_of_skipped(split.recordings.skipped)
-    if config.task.name != "detect":
-        return split, None
-    composed = compose(split, profile)
-    return composed.split, composed
+    return compose(split, profile) if config.task.name == "detect" else split
 
 
 def _check_unchanged(config: CompletedConfig, recordings: Recordings) -> None:
@@ -196,7 +193,7 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
     )
 
 
-def _as_series(config: RunConfig, split: SplitRecordings, composed: Composed | None) -> RunData:
+def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     """The three sets as the input of a net."""
     parts = split.chosen.indices.map(split.recordings.take)
     standard = _scale(config, parts.train)
@@ -211,8 +208,10 @@ def _as_series(config: RunConfig, split: SplitRecordings, composed: Composed | N
     seed = stream_seed(config.seed, "augment")
     net_input = net_input_of(config, standard)
     train = Series(parts.train, net_input, augmentation, seed)
-    if composed is not None:
-        train = replace(composed.train, recordings=parts.train, input=net_input)
+    if split.chunks is not None:
+        train = replace(
+            split.chunks, recordings=parts.train, input=net_input, augmentation=augmentation
+        )
     val, test = (Series(part, net_input) for part in (parts.val, parts.test))
     skipped = skipped_note(split.recordings.skipped)
     notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
@@ -223,7 +222,7 @@ def _as_series(config: RunConfig, split: SplitRecordings, composed: Composed | N
         standard=standard,
         is_cached=split.loaded.is_cached,
         notes=notes,
-        streams=None if composed is None else composed.sounds,
+        streams=split.sounds,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
 from nwavesdk.data.assignment import SPLIT_VERSION
+from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.data.features import FeatureOptions, SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
@@ -18,7 +19,8 @@ from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import BACKGROUND, Events
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
-from nwavesdk.data.split_table import apply_event_times, read_split_table
+from nwavesdk.data.split_table import read_event_times, read_split_table
+from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
@@ -38,6 +40,9 @@ class SplitRecordings:
         recordings: The recordings that are used, within `data.limit`.
         chosen: Their sets, and the reasons for them.
         n_unread: Number of recordings in the test set, if it was not read.
+        sounds: For the task `detect`, what the streams of each set are composed of; None for a test
+            set that was not read.
+        chunks: For this task, the training set, before its input is known.
     """
 
     config: RunConfig
@@ -45,6 +50,8 @@ class SplitRecordings:
     recordings: Recordings
     chosen: ChosenSplit
     n_unread: int = 0
+    sounds: Split[Sounds | None] | None = None
+    chunks: ComposedSeries | None = None
 
 
 def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> SplitRecordings:
@@ -113,12 +120,12 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
     path = Path(config.data.source)
     split = config.option("data.split", "auto")
     table = read_split_table(Path(split)) if is_table(split) else None
+    times = config.option("task.times")
     faults = Faults(
         path,
         config.option("data.on_error", "raise"),
         table=None if table is None else table.path,
     )
-    times = config.option("task.times")
     source = open_source(
         path,
         faults,
@@ -144,7 +151,12 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
         source = replace(source, items=tuple(items))
         notes.append(note)
     if times is not None:
-        source, note = apply_event_times(source, Path(times))
+        # Recordings in a folder background have no events.
+        timed = read_event_times(Path(times))
+        background = [item.key for item in source.items if BACKGROUND in Path(item.key).parts]
+        rows = {key: {"class_name": BACKGROUND} for key in background} | timed.rows
+        items, note = replace(timed, rows=rows).apply(source.items)
+        source = replace(source, items=items)
         notes.append(note)
 
     names = {item.class_name for item in source.items}
@@ -227,11 +239,15 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         fold=data.fold,
         note=note,
     )
-    has_classes = recordings.task in ("classification", "detect")
+    labels, classes = recordings.labels, recordings.classes
+    if recordings.task == "detect":
+        # With a table of times, there may be no recording of the class background.
+        present, labels = np.unique(labels, return_inverse=True)
+        classes = tuple(classes[label] for label in present)
     split = choose_split(
         recordings.keys,
-        recordings.labels,
-        recordings.classes if has_classes else (),
+        labels,
+        classes if recordings.task in ("classification", "detect") else (),
         parts=recordings.parts,
         groups=recordings.groups,
         choice=choice,
