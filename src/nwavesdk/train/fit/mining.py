@@ -49,8 +49,8 @@ class HardPlaces(Callback):
         """Search with the weights of the epoch, unless it is an early or the last epoch."""
         epoch, n_epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
         if FIRST_SEARCH * n_epochs <= epoch < n_epochs:
-            found = find_hard_places(pl_module, self.train, epoch)
-            self.places = np.concatenate([found, self.places])[:MAX_HARD_PLACES]
+            latest = find_hard_places(pl_module, self.train, epoch)
+            self.places = np.concatenate([latest, self.places])[:MAX_HARD_PLACES]
             self.train.set_hard_places(self.places)
 
     def state_dict(self) -> dict[str, Any]:
