@@ -104,7 +104,7 @@ def read_sound(
             if not has_end or len(samples) < sound.frames:
                 raise ValueError("it is cut short: the end of its sound is missing")
         samples = samples.mean(axis=1)
-        return checked(path, samples, MAX_STREAM_VALUES if is_stream else MAX_VALUES), rate
+        return checked(path, samples, MAX_STREAM_VALUES if is_stream else None), rate
 
 
 def read_rate(path: Path) -> int:
