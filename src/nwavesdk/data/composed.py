@@ -16,15 +16,16 @@ from torch import Tensor
 
 from nwavesdk.data.augment import Varied
 from nwavesdk.data.batches import PADDING_LABEL, Series
+from nwavesdk.data.decoding import Samples
 from nwavesdk.data.features import Featured
 from nwavesdk.data.recordings import Array, Frames, Indices
 from nwavesdk.data.streams import (
     MIN_LEVEL,
     Insert,
-    Samples,
     Sounds,
     Stream,
     active_level,
+    shifted,
 )
 from nwavesdk.metrics.detection import Event
 
@@ -197,7 +198,7 @@ class ComposedSeries(Series):
 
         first = begin / line.sample_rate
         events = [
-            Event(event.name, event.start - first, event.end - first)
+            shifted(event, -first)
             for event in line.events
             if event.end > first and event.start < first + seconds
         ]
