@@ -16,12 +16,12 @@ from torch import Tensor
 
 from nwavesdk.data.augment import Varied
 from nwavesdk.data.batches import PADDING_LABEL, Series
+from nwavesdk.data.decoding import Samples
 from nwavesdk.data.features import Featured
 from nwavesdk.data.recordings import Array, Frames, Indices
 from nwavesdk.data.streams import (
     MIN_LEVEL,
     Insert,
-    Samples,
     Sounds,
     Stream,
     active_level,

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from nwavesdk.data.decoding import Samples
 from nwavesdk.data.recordings import Indices, Recordings, hash_order
 from nwavesdk.data.source import BACKGROUND
 from nwavesdk.metrics.detection import TOLERANCE, Event
@@ -22,7 +22,6 @@ __all__ = [
     "MIN_LEVEL",
     "Clip",
     "Insert",
-    "Samples",
     "Sounds",
     "Stream",
     "active_level",
@@ -50,8 +49,6 @@ MAX_DEAD_TIME = 2.0
 MIN_GAP = TOLERANCE + MAX_DEAD_TIME + 0.1
 FREE_SECONDS = 2.0
 FADE_SECONDS = 0.1
-
-Samples = npt.NDArray[np.float32]
 
 
 def _active_frames(
