@@ -264,16 +264,20 @@ class ComposedSeries(Series):
         return Featured(frames, step_labels(events, ends, self.recordings.classes))
 
     def _varied(self, index: int) -> Varied:
-        frames, target = self.featured(index)
-        n_before, labels = self.warm_up_frames, np.asarray(target)
+        sound, events = self.chunk(index)
 
         # Some sounds begin near the chunk, so the net also learns how a stream begins.
         generator = np.random.default_rng([self.seed, index])
-        first = int(generator.integers(n_before + 1))
-        varied = Varied(frames[first:], len(frames) - first, labels[first:], frames.shape[1:])
+        hop, rate = self.framing.hop, self.sounds.line.sample_rate
+        begin = round(generator.integers(self.warm_up_frames) * hop * rate)
+        frames = self.framing.frames(sound[begin:])
+        ends = begin / rate + self.framing.ends(len(frames))
+        labels = step_labels(events, ends, self.recordings.classes)
+
+        varied = Varied(frames, len(frames), labels, frames.shape[1:])
         if self.augmentation is not None:
             varied = self.augmentation.change(varied, generator)
-        steps = len(frames) - n_before
+        steps = int(self.recordings.lengths[0]) - self.warm_up_frames
         return varied._replace(steps=steps, target=np.asarray(varied.target)[-steps:])
 
     def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002

@@ -55,6 +55,9 @@ NOISE_RATE = 0.05
 # Sound with a higher rate is resampled to this rate [Hz]; speech has little above half of it.
 DEFAULT_MAX_SAMPLE_RATE = 16_000
 
+# Time constant of the running mean of the power [s].
+LEVEL_MEMORY = 3.0
+
 
 class EventBins(NamedTuple):
     """Events of a recording in bins of time.
@@ -113,11 +116,11 @@ class LogMelFeatures(Features):
     Args:
         log_mel: The frames.
         level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
-            not change loudness.
+            not change loudness. `"running"` divides the power of a frame by its running mean.
     """
 
     log_mel: LogMel
-    level: Literal["peak", "as_is"]
+    level: Literal["peak", "as_is", "running"]
 
     def featured(self, _: Item, sample: Sample) -> Featured:
         sound: Any = sample.values
@@ -311,7 +314,7 @@ class FeatureOptions:
     bands: int = 32
     window: float = 25e-3
     hop: float = 10e-3
-    level: Literal["peak", "as_is"] = "peak"
+    level: Literal["peak", "as_is", "running"] = "peak"
     bin: float | None = None
     shape: tuple[int, ...] = ()
     bins: int = STEPS
@@ -332,7 +335,9 @@ class FeatureOptions:
                     rate = min([DEFAULT_MAX_SAMPLE_RATE, *(rate for _, rate in values)])
                 if self.as_samples:
                     return SampleFeatures(rate)
-                return LogMelFeatures(LogMel(rate, self.bands, self.window, self.hop), self.level)
+                memory = LEVEL_MEMORY if self.level == "running" else None
+                log_mel = LogMel(rate, self.bands, self.window, self.hop, memory)
+                return LogMelFeatures(log_mel, self.level)
             case "image":
                 # The longest shape: if some images have colors, gray images get them, too.
                 return ImageFeatures(self.shape or max((image.shape for image in values), key=len))

@@ -4,7 +4,7 @@ A sound may also come in blocks: all frames together then equal the frames of th
 for bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.decoding import Samples, Sound, normalize_peak, resample
-from nwavesdk.data.recordings import Frames
+from nwavesdk.data.recordings import Frames, RunningMean
 from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.imports import require
 
@@ -30,6 +30,12 @@ BLOCK_SAMPLES = 2**18
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
 
+# Relative to a running mean of the power: the power added to each band, the mean before a sound
+# begins, and the smallest mean.
+RELATIVE_SILENCE = 3e-3
+FIRST_LEVEL = 3e-4
+MIN_LEVEL = 1e-7
+
 # Deviation of frames over time, root mean square over bands, below which a sound is steady
 # [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
 MIN_CHANGE = 0.1
@@ -44,6 +50,8 @@ class LogMel:
         bands: Number of bands.
         window: Length of a frame [s].
         hop: Distance between frames [s].
+        level_memory: Time constant of the running mean over all bands that the power of a frame is
+            divided by [s]; None: it is not divided.
 
     Raises:
         ValueError: If a number is not positive, or a window or hop holds too few samples.
@@ -60,10 +68,14 @@ class LogMel:
     bands: int = 32
     window: float = 25e-3
     hop: float = 10e-3
+    # Not in the repr, which names the cached frames of earlier versions.
+    level_memory: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("sample_rate", "bands", "window", "hop"):
             finite_number("LogMel", name, getattr(self, name), above=0)
+        if self.level_memory is not None:
+            finite_number("LogMel", "level_memory", self.level_memory, above=0)
         if self.width < MIN_WINDOW_SAMPLES or self.step < 1:
             raise ValueError(
                 f"LogMel: a window of {self.window:g} s and a hop of {self.hop:g} s have "
@@ -106,14 +118,14 @@ class LogMel:
         """The frames of a sound that comes in blocks."""
         return LogMelStream(self)
 
-    def frames_of(self, windows: Samples) -> Frames:
-        """One frame for each window of samples.
+    def power_of(self, windows: Samples) -> Frames:
+        """The power in each band for each window of samples.
 
         Args:
             windows: `[L, width]`.
 
         Returns:
-            `[L, bands]`; a frame does not depend on the other windows, not even in its last bit.
+            `[L, bands]`; a row does not depend on the other windows, not even in its last bit.
         """
         taper = np.hanning(self.width).astype(np.float32)
         spectra = require("scipy.fft", "train").rfft(windows * taper, axis=1)
@@ -121,8 +133,7 @@ class LogMel:
 
         # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
         # an order that depends on L.
-        in_bands = (power[:, None] @ self._filters)[:, 0]
-        return np.asarray(np.log(in_bands + SILENCE), np.float32)
+        return np.asarray((power[:, None] @ self._filters)[:, 0], np.float32)
 
     @cached_property
     def _filters(self) -> npt.NDArray[np.float32]:
@@ -170,6 +181,10 @@ class LogMelStream:
 
     def __init__(self, front_end: LogMel) -> None:
         self._front_end = front_end
+        self._level: RunningMean | None = None
+        if front_end.level_memory is not None:
+            first = np.full(1, FIRST_LEVEL, np.float32)
+            self._level = RunningMean(first, front_end.level_memory / front_end.hop)
         self._waiting = np.zeros(0, np.float32)
         # Number of samples to skip before the next frame, if the hop is longer than the window.
         self._gap = 0
@@ -202,7 +217,11 @@ class LogMelStream:
         end = self._gap + len(starts) * self._front_end.step
         self._gap = max(0, end - len(waiting))
         self._waiting = waiting[end:].copy()
-        return self._front_end.frames_of(windows.reshape(-1, width))
+        power = self._front_end.power_of(windows.reshape(-1, width))
+        if self._level is None:
+            return np.asarray(np.log(power + SILENCE), np.float32)
+        level = self._level.push(power.mean(axis=1, keepdims=True)).clip(MIN_LEVEL)
+        return np.asarray(np.log(power / level + RELATIVE_SILENCE), np.float32)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ OVER_EVENTS: tuple[Layer, ...] = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
 LATER_OVER_IMAGES: tuple[Layer, ...] = ((48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
 SMALL_IMAGE = (12, 48)  # smallest and largest side of a small image [pixels]
 SOUND_MEMORY: list[Memory] = [(48, 4, 4), (48, 3, 8)]
-# A word may last a second, which the layers for a detector span.
-STREAM_MEMORY: list[Memory] = [(40, 4, 4), (40, 4, 8), (40, 4, 16)]
+# A word may last a second, which the layers of a detector span: distances of their taps [s].
+STREAM_WIDTH, STREAM_TAPS = 40, 4
+STREAM_DISTANCES = (0.04, 0.08, 0.16)
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
 LONGEST_PER_STEP = 0.3  # longest time constant, if each step has a target [s]
 SERIES_DISTANCES = (8, 16)  # distances of the taps of later layers [steps]
@@ -63,7 +64,8 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     modules, n_inputs = over_places(inputs, config) if has_places else ([], inputs[0])
 
     if config.task.name == "detect" and has_places:
-        plan = STREAM_MEMORY
+        steps = [max(1, round(distance / config.net.dt)) for distance in STREAM_DISTANCES]
+        plan = [(STREAM_WIDTH, STREAM_TAPS, distance) for distance in steps]
     elif has_target_per_step(config):
         plan = step_plan(config.facts.typical_steps)
     elif has_places:

@@ -223,10 +223,11 @@ class SoundData(OwnScale, Held, FileData):
     )
     window: float = config_field(25e-3, "Length of a frame [s], at most 1.", ge=1e-4, le=1)
     hop: float = config_field(10e-3, "Distance between frames [s], at most 1.", ge=1e-4, le=1)
-    level: Literal["peak", "as_is"] = config_field(
+    level: Literal["peak", "as_is", "running"] = config_field(
         "peak",
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
-        "scale; as_is: unchanged, as live input needs.",
+        "scale; as_is: unchanged; running: relative to a running mean over 3 s. Live input needs "
+        "one of the last two.",
     )
     running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = config_field(
         None,
@@ -324,7 +325,11 @@ class FilteredData(FileData):
     duration: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = config_field(
         1.0, "Length to which recordings for a chip are cut or padded with silence [s]."
     )
-    level: Literal["peak", "as_is"] = SoundData.model_fields["level"]  # type: ignore[assignment]  # a field
+    level: Literal["peak", "as_is"] = config_field(
+        "peak",
+        "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
+        "scale; as_is: unchanged, as live input needs.",
+    )
     max_seconds: float = SoundData.model_fields["max_seconds"]  # type: ignore[assignment]  # as above
 
 

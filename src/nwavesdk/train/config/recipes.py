@@ -33,6 +33,9 @@ MIN_BATCHES = 8
 MAX_SPIKES = {"image": 0.049, "series": 0.045}
 MAX_SPIKES_PER_STEP = 0.045
 
+# Distance of the frames of a detector [s]: half as many as of words take half the time.
+STREAM_HOP = 20e-3
+
 # Tasks of sound without an end.
 LIVE_TASKS = ("detect",)
 # Time constant of the running mean of each band [s].
@@ -91,7 +94,7 @@ SCHEDULES: Mapping[str, Schedule] = {
     "events": Schedule(1500, max_batch=32),
     "features": Schedule(900, max_batch=64),
     "labels": Schedule(800, max_batch=16),
-    "detect": Schedule(3000, max_batch=16),
+    "detect": Schedule(12_000, max_batch=16),
     "regression": Schedule(2000, max_batch=16),
     "pattern": Schedule(2000, max_batch=16),
 }
@@ -140,8 +143,10 @@ def _scale(config: RunConfig) -> dict[str, Any]:
     if config.data.kind != "sound":
         return defaults
 
-    is_given = "center" in config.given().get("data", {})
-    if is_live and not is_given:
+    given = config.given().get("data", {})
+    if config.task.name in LIVE_TASKS and not {"center", "running_mean"} & given.keys():
+        defaults |= {"center": False, "level": "running"}
+    elif is_live and "center" not in given:
         defaults |= {"center": False, "running_mean": RUNNING_MEAN}
     if is_live or not config.option("data.center"):
         defaults["standardize"] = False
@@ -198,7 +203,10 @@ def _other_defaults(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
         defaults["data"]["add_standardized"] = False
     if kind == "sound":
         # A frame is one time step.
-        defaults["net"]["dt"] = data.hop  # type: ignore[union-attr]  # of sound
+        hop = data.hop  # type: ignore[union-attr]  # of sound
+        if config.task.name == "detect" and "hop" not in data.model_fields_set:
+            hop = defaults["data"]["hop"] = STREAM_HOP
+        defaults["net"]["dt"] = hop
     return defaults
 
 
