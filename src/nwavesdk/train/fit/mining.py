@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, Trainer
 
 from nwavesdk.data import Indices
 from nwavesdk.data.composed import MAX_HARD_PLACES, ComposedSeries, step_labels
+from nwavesdk.data.decoding import Samples
 from nwavesdk.data.recordings import Array
-from nwavesdk.data.streams import Samples
 from nwavesdk.metrics import Event
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.fit.learner import Learner
@@ -49,8 +49,8 @@ class HardPlaces(Callback):
         """Search with the weights of the epoch, unless it is an early or the last epoch."""
         epoch, n_epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
         if FIRST_SEARCH * n_epochs <= epoch < n_epochs:
-            found = find_hard_places(pl_module, self.train, epoch)
-            self.places = np.concatenate([found, self.places])[:MAX_HARD_PLACES]
+            newest = find_hard_places(pl_module, self.train, epoch)
+            self.places = np.concatenate([newest, self.places])[:MAX_HARD_PLACES]
             self.train.set_hard_places(self.places)
 
     def state_dict(self) -> dict[str, Any]:
