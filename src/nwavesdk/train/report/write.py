@@ -120,9 +120,12 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     counts = " / ".join(f"{count:,}" for count in facts.recordings)
     split = "the same" if config.task.name == "pattern" else f"split by {facts.split_by}"
     lengths, step = run.evaluated.lengths, f"{1e3 * config.net.dt:g} ms"
+    units = ("recordings", "a recording")
+    if run.detector is not None:
+        units = ("chunks, and parts of streams", "a part")
     texts = {
-        "recordings (training / validation / test)": f"{counts}, {split}",
-        "length of a recording": f"{lengths.min():,} to {lengths.max():,} steps of {step}",
+        f"{units[0]} (training / validation / test)": f"{counts}, {split}",
+        f"length of {units[1]}": f"{lengths.min():,} to {lengths.max():,} steps of {step}",
         "network": f"{net_name(config)}, {result['parameters']:,} weights",
     }
 
