@@ -61,7 +61,7 @@ PRIOR_FRAMES = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Recordings before they are split.
+    """Recordings as frames: all recordings of a data set, or one set of a split.
 
     Args:
         frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. Or
