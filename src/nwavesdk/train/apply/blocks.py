@@ -127,6 +127,7 @@ def predict_recordings(
     # A stream computes with one thread, which is the fastest for a block.
     in_blocks = run.block_steps is not None
     threads = 1 if in_blocks else run.config.machine.threads
+    net = copy.deepcopy(run.net)  # the net of the run may have a state
 
     for members in batched(recordings, run.input, 0 if in_blocks else MAX_STEPS):
         batch = batch_of(members, run.input)
@@ -135,8 +136,7 @@ def predict_recordings(
             block_steps = MAX_STEPS if run.task.output.is_layered else batch.x.shape[1]
 
         with use_threads(threads), torch.inference_mode():
-            # A copy, because the net of the run may have a state.
-            spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
+            spk, mem = run_net(net, batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)
 
         for index, recording in enumerate(members):
