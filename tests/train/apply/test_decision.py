@@ -2,11 +2,10 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("scipy")
 
 from nwavesdk.metrics import Detection, DetectionScore, Event
 from nwavesdk.train.apply.decision import (
@@ -17,6 +16,10 @@ from nwavesdk.train.apply.decision import (
     event_scores,
     fit_decision,
 )
+from train.runs import load_detector
+
+pytest.importorskip("lightning")
+soundfile = pytest.importorskip("soundfile")
 
 STEP = 0.01
 NAMES = ("no", "yes")
@@ -186,3 +189,41 @@ def test_the_curve_has_the_score_of_each_threshold() -> None:
 def test_a_damaged_decision_is_one_line(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=rf"^[^\n]*{text}[^\n]*$"):
         decision_of(**fields)
+
+
+def test_a_run_detects_the_same_events_in_files_samples_and_pieces(
+    live_run: Path, tones: Path, tmp_path: Path
+) -> None:
+    run = load_detector(live_run)
+    files = [tones / name / f"{n}.wav" for n in range(6) for name in ("low", "high", "middle")]
+    sound = np.concatenate([soundfile.read(file, dtype="float32")[0] for file in files])
+    soundfile.write(tmp_path / "a.wav", sound, 8000, "FLOAT")
+    detections = run.detect(sound)
+    assert len(detections) > 4
+    assert {detection.name for detection in detections} == {"low", "middle"}
+    assert run.detect(tmp_path / "a.wav") == detections
+    detector = run.detector()
+    borders = np.sort(np.random.default_rng(0).integers(0, len(sound), 60))
+    pieces = [detector.push(piece) for piece in np.split(sound, borders)]
+    assert [
+        detection for piece in [*pieces, detector.finish()] for detection in piece
+    ] == detections
+    # The scores are those of the net, and the times those of its blocks.
+    stream = run.stream()
+    values, times = map(np.concatenate, zip(stream.push(sound), stream.finish(), strict=True))
+    assert run.decision.detections(event_scores(values), times) == detections
+
+
+def test_a_sound_of_another_rate_is_converted_which_takes_time(live_run: Path, tones: Path) -> None:
+    run = load_detector(live_run)
+    sound = soundfile.read(tones / "low" / "0.wav", dtype="float32")[0]
+    assert run.detect((np.repeat(sound, 2), 16_000)) == list(
+        run.detections([(piece, 16_000) for piece in np.array_split(np.repeat(sound, 2), 7)])
+    )
+
+
+def test_a_run_of_another_task_has_no_detector(live_run: Path) -> None:
+    from nwavesdk.train import load
+
+    with pytest.raises(ValueError, match=r"task classification, expected .* train with `nwave tr"):
+        load(live_run).detector()
