@@ -77,7 +77,7 @@ def load_detector(folder: Path, *_: object, **__: object) -> "TrainedRun":
     decision = Decision(
         events=("low", "middle"),
         step_seconds=run.step_seconds,
-        smoothing=0.01,
+        smoothing=0.02,
         threshold=-0.69,
         release=-0.7,
         dead_time=0.2,
