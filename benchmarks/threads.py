@@ -41,8 +41,8 @@ def least_times(size: tuple[int, int, int], surrogate: Surrogate) -> dict[int, l
     while time.monotonic() < end:
         for threads, times in least.items():
             passes._SMALL = 0 if threads == 2 else 2**62
-            passes.forward_pass.cache_clear()
-            passes.backward_pass.cache_clear()
+            passes.cached_forward_pass.cache_clear()
+            passes.cached_backward_pass.cache_clear()
             for i, run in enumerate(passes_of(size, surrogate)):
                 run()
                 for _ in range(20):

@@ -96,7 +96,7 @@ def test_without_axes_there_is_a_new_figure():
 def test_arguments_are_checked():
     with pytest.raises(TypeError, match="raster: ax must be matplotlib axes, got <Figure"):
         plot.raster(spikes(9, 3), Figure())
-    with pytest.raises(TypeError, match="rates: theme must be a Theme, got 'dark': take plot.LIGH"):
+    with pytest.raises(TypeError, match="rates: theme must be a Theme, got 'dark': pass plot.LIGH"):
         plot.rates(spikes(9, 3), theme="dark")
     with pytest.raises(ValueError, match=r"raster takes spikes \[T, \*features\].* shape \[9\]"):
         plot.raster(spikes(9))

@@ -316,7 +316,8 @@ def _draw_counts(axes: Axes, report: dict[str, Any], theme: Theme) -> None:
 
     axes.set(title=f"{report['counted'].capitalize()} in each set", xlabel="class")
     axes.locator_params(integer=True)
-    # Long names do not fit next to each other.
+    # Many classes have numbers in place of names. Names that do not fit next to each other are
+    # turned.
     if len(names) <= MAX_NAMES:
         axes.set_xticks(range(len(names)), names, rotation=90 * (sum(map(len, names)) > 60))
 

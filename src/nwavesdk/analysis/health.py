@@ -7,8 +7,9 @@
 3. `_findings_of` adds the remedy, which `nwavesdk.analysis.health_remedies` chooses.
 
 A new kind of finding therefore needs a number in `LayerHealth`, a limit in `Limits`, a description
-in `_find_problems` and a remedy in `REMEDIES`. `nwavesdk.analysis.remedies` has its remedy for the
-command `nwave diagnose`, as options of `nwave train`.
+in `_find_problems` and a remedy in `REMEDIES`. For the command `nwave diagnose`, it also needs a
+remedy as options of `nwave train`, in `nwavesdk.analysis.remedies`, and its number a column in
+`nwavesdk.cli.inspect`. `HealthCallback` lists the numbers that it logs.
 """
 
 import math
@@ -74,9 +75,11 @@ class Finding:
     """One problem of one layer, with its remedy.
 
     Attributes:
-        kind: A key of `nwavesdk.analysis.health_remedies.REMEDIES`.
+        kind: A key of `REMEDIES` in `nwavesdk.analysis.health_remedies`, or for time constants in
+            `nwavesdk.analysis.memory`.
         layer: Name of the layer in the net.
-        value: Share of neurons, or the factor between two norms.
+        value: Share of neurons, the factor between two norms, a norm that is not finite, the growth
+            per step, or the factor by which time constants would fit.
         text: Description of the problem.
         remedy: Advice that solves the problem. All findings of one kind share their remedy.
         surrogate: The surrogate that the remedy names, as text; None if it names none.
@@ -312,7 +315,9 @@ def _layer_health(
         loop_gain=record.loop_gain(),
         growth=_growth(record, lengths) if record.is_recurrent else None,
         channels=channels,
-        dead_channels=channels and int((rates.view(channels, -1) == 0).all(1).sum()),
+        dead_channels=(
+            None if channels is None else int((rates.view(channels, -1) == 0).all(1).sum())
+        ),
     )
 
 
@@ -320,7 +325,7 @@ def _growth(record: Record, lengths: Tensor) -> float:
     """Factor per step by which a random gradient of the last membranes grows, back in time."""
     # A gradient that is random at the last valid step of each recording, and 0 at all others.
     generator = torch.Generator().manual_seed(0)
-    B = record.mem.shape[0]
+    B = len(lengths)
     last = (lengths - 1).clamp(min=0)
     grad_mem = torch.zeros_like(record.mem)
     direction = torch.randn(B, *record.mem.shape[2:], generator=generator)
@@ -330,7 +335,7 @@ def _growth(record: Record, lengths: Tensor) -> float:
     if not bool(charge.isfinite().all()):
         return math.inf
 
-    # The first quarter is two quarters before the third one.
+    # The third quarter begins two quarters after the first.
     steps_between = 2 * float((lengths // 4).double().mean())
     ratio = _norm_ratio(*_quarters(lengths, charge))
     return ratio ** (1 / steps_between) if steps_between else math.nan
@@ -354,7 +359,7 @@ def _norm_ratio(grad: Tensor, reference: Tensor) -> float:
 
 
 def _find_problems(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, float, str]]:
-    """Kind, value and description of each number of a layer that is beyond its limit."""
+    """Kind, value and description of each problem of a layer: each number beyond its limit."""
     if not math.isfinite(layer.norm):
         yield "not finite", layer.norm, "has a gradient that is not finite"
 
@@ -388,7 +393,8 @@ def _find_problems(layer: LayerHealth, limits: Limits) -> Iterator[tuple[str, fl
             f"{growth**layer.steps:.1e} times in {layer.steps:.0f} steps",
         )
 
-    # Factors between two norms: suffix of the kind, factor, limit and description.
+    # Factors between two norms: suffix of the kind, factor, limit and description. A factor of NaN
+    # is not reported: both norms are 0, or not finite.
     factors = (
         (
             "",
@@ -425,7 +431,8 @@ def _findings_of(
     first, value, _ = layer_problems[0]
 
     # A remedy changes the surrogates of the first layer with this problem and of the layers behind
-    # it, except for the last layer: its surrogate scales all gradients, so not their ratios.
+    # it. It does not change the last layer, whose surrogate scales all gradients by the same
+    # factor, unless the first problem is there.
     changed = names[names.index(first) : -1] or names[-1:]
     remedy, surrogate = remedy_of(kind, value, [records[name] for name in changed])
 

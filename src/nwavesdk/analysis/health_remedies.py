@@ -52,7 +52,7 @@ REMEDIES = {
     ),
 }
 
-# The factor by which the recommended surrogate should change the gain of the layer.
+# For findings over time, the factor by which the surrogate of the remedy should change the gain.
 _CHANGES = {"vanishing over time": MORE, "exploding over time": LESS}
 
 
@@ -86,7 +86,7 @@ def remedy_of(kind: str, value: float, records: Sequence[Record]) -> tuple[str, 
 
 def _balanced(value: float, records: Sequence[Record]) -> tuple[str, str]:
     """The surrogate under which gradients keep their norm from layer to layer, and its effect."""
-    # A factor of 0 has no logarithm: the smallest float stands for it and gives the largest change.
+    # A factor of 0 has no logarithm. A tiny factor in its place leads to the largest change.
     growth = max(value, 1e-300) ** (1 / len(records))
 
     present = records[0].surrogate

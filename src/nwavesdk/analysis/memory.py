@@ -61,7 +61,7 @@ class LayerMemory:
         shortest: Shortest of all time constants of the layer [s].
         longest: Longest of all time constants of the layer [s].
         median: Median time constant of the membrane [s]; NaN if the membrane has none.
-        short: Share of neurons that have a time constant below a step.
+        short: Share of neurons with a time constant below a step.
         long: Share of neurons with a time constant that outlasts the recordings by far.
         leaks: Share of neurons whose membrane leaks away before the next input.
         interval: Mean time between two inputs of a neuron [s], over all neurons with inputs; NaN if

@@ -63,9 +63,9 @@ class RunBatch:
         """Load the batch of a run.
 
         Args:
-            path: Folder of a run, or the config file of a run. The weights are the trained weights,
-                or without them the weights of the checkpoint, or without it the initial weights.
-                With a config file, they are the initial weights.
+            path: Folder of a run, or the config file of a run. A folder has the trained weights, if
+                they exist; otherwise the weights of the checkpoint, or else the initial weights. A
+                config file has the initial weights.
             recordings: Number of recordings. [the batch size of the run]
             net: The file that builds the net, `"FILE.py:build"`, for a run with `--net`.
 

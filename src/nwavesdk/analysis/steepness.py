@@ -1,4 +1,4 @@
-"""Surrogates of another steepness: which slope or alpha passes a larger or a smaller gradient.
+"""Changes of a surrogate's slope or alpha, so that it passes a larger or a smaller gradient.
 
 The effect of slope or alpha on the gradient differs between surrogates. If the peak is constant
 (`fast_sigmoid`), a steeper surrogate passes a smaller gradient. If the area is constant (`atan`,
@@ -100,14 +100,14 @@ def change_gain(
         no slope or alpha from 0.01 to 700 comes close.
     """
     arguments = [_arguments(record) for record in records]
-    now = _mean_log_gain([record.surrogate for record in records], arguments)
+    present = _mean_log_gain([record.surrogate for record in records], arguments)
     base = surrogate if _steepness(surrogate) else fast_sigmoid()
     steepness = _steepness(base) or 1.0
 
     errors = []
     for value in _VALUES:
         candidate = with_steepness(base, value / steepness)
-        change = _mean_log_gain([candidate] * len(arguments), arguments) - now
+        change = _mean_log_gain([candidate] * len(arguments), arguments) - present
         errors.append((abs(change - math.log(factor)), candidate, change))
 
     # Of the candidates that are equally good, the nearest to the present surrogate is chosen.
@@ -132,7 +132,7 @@ def _arguments(record: Record) -> Tensor:
 
 
 def _mean_log_gain(surrogates: Sequence[Surrogate], arguments: Sequence[Tensor]) -> float:
-    """The mean logarithm of the gains of layers; a very small number stands for a gain of 0."""
+    """The mean logarithm of the gains of layers; 1e-300 replaces a gain of 0."""
     gains = [
         derivative_gain(surrogate, z) for surrogate, z in zip(surrogates, arguments, strict=True)
     ]

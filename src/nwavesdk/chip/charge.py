@@ -91,7 +91,7 @@ class ChargeLaw(Protocol):
         """The derivative, d charge / d weight."""
 
     def weight(self, charge: Tensor) -> Tensor:
-        """The weight that gives `charge`."""
+        """The weight with this charge."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
 # Standard output while it is reserved for the result.
 _reserved: list[TextIO] = []
 
-# Typer brings a copy of click, or depends on it: the class has no public name in both cases.
+# Typer brings a copy of click, or depends on it. The class has no public name in either case.
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 
@@ -117,8 +117,8 @@ class OneLineGroup(TyperGroup):
         except KeyboardInterrupt:
             return _report("interrupted", words, INTERRUPTED)
         except SystemExit as end:
-            # A run ends like this, and has printed how to continue it.
-            # Lightning ends an interrupt with a code of its own.
+            # A terminated run ends like this, and has printed how to continue it. Lightning ends an
+            # interrupt with its own code.
             is_interrupt = isinstance(end.__context__, KeyboardInterrupt)
             return _report("", words, INTERRUPTED if is_interrupt else end.code)
         except Exception as error:

@@ -100,8 +100,8 @@ def inspect_data(
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "skipped ")  # the report lists them
-        given = nwavesdk.train.RunConfig.of({**choices, "data": data_choices})
-        config, data = complete_data(given)
+        requested = nwavesdk.train.RunConfig.of({**choices, "data": data_choices})
+        config, data = complete_data(requested)
     report = nwavesdk.analysis.data_report(config, data, is_task_given="task" in choices)
     if picture is not None:
         from nwavesdk.analysis.data_picture import plot_data

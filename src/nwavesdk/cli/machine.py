@@ -49,7 +49,7 @@ def _print_chip(source: str, as_json: bool) -> None:
     for name, entry in profile.entries.items():
         values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
         numbers = " ".join(f"{value:g}" if isinstance(value, float) else value for value in values)
-        quantity = f"{numbers or 'none'} {entry.unit}".removesuffix(" 1")  # 1 is no unit
+        quantity = f"{numbers or 'none'} {entry.unit}".removesuffix(" 1")  # 1 is not a unit
         rows += [
             (f"{'*' if entry.source == 'assumed' else ' '} {name}", quantity),
             ("", f"{entry.source}: {entry.note}"),

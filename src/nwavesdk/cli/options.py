@@ -102,9 +102,9 @@ Command = Callable[..., Any]
 
 
 def add_run_choices(*fields: str) -> Callable[[Command], Command]:
-    """Replace the parameter `choices` of a command by options for fields of `RunConfig`.
+    """Replace the parameter `choices` of a command with options for fields of `RunConfig`.
 
-    The command receives the values that were given, nested by section.
+    The command receives the values on the command line, nested by section.
 
     Args:
         fields: The fields, as `name` or `section.name`, in the order of the help.
@@ -125,7 +125,7 @@ def add_run_choices(*fields: str) -> Callable[[Command], Command]:
             is_replaced = parameter.name == "choices"
             parameters += map(_parameter, fields) if is_replaced else [parameter]
 
-        # Typer reads the signature and the annotations, the help the fields.
+        # Typer reads the signature and the annotations. `SectionedCommand` reads the fields.
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions have one
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
         wrapped.fields = field_of  # type: ignore[attr-defined]  # as above
@@ -145,7 +145,7 @@ def _typed(field: str) -> str:
 
 
 def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of options that were given, by section and field."""
+    """The values of the options on the command line, by section and field."""
     choices: dict[str, Any] = {}
     for field, value in given.items():
         # A name that is not a preset is a file.
@@ -160,7 +160,7 @@ def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(field: str) -> inspect.Parameter:
-    """The option of a field as a parameter for typer; None if it is not given."""
+    """The option of a field as a parameter for typer, with the default None."""
     section, _, name = field.rpartition(".")
     model = fields_of(section)[name] if section else RunConfig
     info: FieldInfo = model.model_fields[name]
@@ -187,7 +187,7 @@ def _parameter(field: str) -> inspect.Parameter:
 
 
 def _value_type(annotation: Any) -> Any:
-    """The type of a value that is given: without `None` and without limits."""
+    """The type of a value on the command line: without `None` and without limits."""
     if get_origin(annotation) in (Union, types.UnionType, Annotated):
         return _value_type(get_args(annotation)[0])
     return annotation
@@ -260,7 +260,7 @@ def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
     """The configs of a command line, before the data are known: a config for each kind of data.
 
     Args:
-        options: The values of `kind`, `task`, `net` and `chip` that are given.
+        options: The values of `kind`, `task`, `net` and `chip` on the command line.
 
     Raises:
         ValueError: If they contradict each other.

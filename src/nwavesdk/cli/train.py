@@ -101,7 +101,7 @@ def train_run(
 
 
 def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
-    """Recorded choices with given choices in their place.
+    """The recorded choices, with the choices of the command where both have a field.
 
     The recorded options of another task or net are dropped. The recorded file of a net is not run,
     because the record may come from anywhere.
@@ -146,6 +146,8 @@ def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
     net = dict(choices.get("net", {}))
     given = net.pop("page", None) or net.pop("name", None)
     config = match_page(folder.read_config(), given, out)
+
+    # `match_page` has compared the net; all other choices are compared here.
     config.check_same({**choices, "net": net})
 
     if not folder.complete:
@@ -211,12 +213,12 @@ def finish_study(
             text = f"stopped after epoch {cell.numbers['epochs']}, {text}"
         print_note(f"{cell.name}: {text}")
 
-    # So that processes and their semaphores end as after an interrupt.
-    handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    # SIGTERM ends the processes and their semaphores in the same way as an interrupt.
+    previous_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         study.finish(executor, print_cell)
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        signal.signal(signal.SIGTERM, previous_handler)
 
     page = write_report(study)
     lines = [" ".join(study.headline)]
@@ -234,17 +236,17 @@ def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
 
 
 def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
-    """Measures to compare with the measures of a run, its cost, and options to try."""
+    """Lines below the result: scores to compare it with, the cost of the net, options to try."""
     from nwavesdk.train.run_folder import loss_note
 
     score = "r2" if "val_r2" in result else "accuracy"
-    title, before = MEASURES[score], result[f"val_{score}"]
+    title, validated = MEASURES[score], result[f"val_{score}"]
     notes = [loss_note(result, config)]
 
     linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
     if linear is not None:
         notes.append(f"a linear model has {title} {linear:.4f}")
-        is_better = linear >= result.get(f"test_{score}", before) + CLEARLY_BETTER
+        is_better = linear >= result.get(f"test_{score}", validated) + CLEARLY_BETTER
         if is_better and config.option("data.center"):
             notes.append(
                 "the linear model uses the mean of each recording, which the net does not get: "
@@ -259,11 +261,11 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
             f"{result['dense_macs']:,.0f} MACs)"
         )
 
-    after = result.get(f"projected_{score}")
-    if after is not None:
+    projected = result.get(f"projected_{score}")
+    if projected is not None:
         notes.append(
             "moving the weights to values that the chip can hold changed the validation "
-            f"{title} from {before:.4f} to {after:.4f}: see --training"
+            f"{title} from {validated:.4f} to {projected:.4f}: see --training"
         )
     return [note for note in notes if note is not None]
 

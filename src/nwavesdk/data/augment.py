@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Bounds of strengths, where the bound is not "at most 1". With a strength of 1, some changes would
-# leave nothing or make a length infinite; beyond the other bounds, the unit is wrong.
+# leave nothing or make a length infinite. Beyond the other bounds, the unit is probably wrong.
 BOUNDS: dict[str, dict[str, Any]] = {
     **{name: {"below": 1.0} for name in ("shift", "speed", "warp", "zoom")},
     "noise": {"most": 100.0},
@@ -45,8 +45,13 @@ BOUNDS: dict[str, dict[str, Any]] = {
 # of log-mel frames, so that some changed recordings are clean.
 DEFAULTS: dict[AugmentedKind, dict[str, float]] = {
     "sound": {
-        **{"shift": 0.12, "speed": 0.15, "warp": 0.1, "noise": 10, "gain": 3},
-        **{"time_mask": 0.15, "band_mask": 0.15},
+        "shift": 0.12,
+        "speed": 0.15,
+        "warp": 0.1,
+        "noise": 10,
+        "gain": 3,
+        "time_mask": 0.15,
+        "band_mask": 0.15,
     },
     "channels": {},
     "series": {"shift": 0.1, "scale": 0.05, "jitter": 0.05},
@@ -162,8 +167,8 @@ class Augmentation:
             varied: Frames, or events if the kind is `"events"`.
             generator: Where the random numbers come from.
         """
-        # Standardizing by recording would scale noise in silence up: a net would never see silence
-        # in training as it is in use.
+        # Standardization of a recording would amplify the noise that is added to silence. The net
+        # would never see silence in training as it sees it in use.
         if self.kind == "sound" and is_steady(varied.values):
             return varied
 

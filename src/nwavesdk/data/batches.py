@@ -72,8 +72,8 @@ class NetInput:
         standardize: Whether a recording gets the deviation 1 over all steps and features, about
             their means. One factor for all features keeps their proportions. A constant recording
             keeps its size.
-        look_ahead: Zero steps that follow a recording. The class of a step is learned so many steps
-            later, and the first steps have none.
+        look_ahead: Number of zero steps that follow a recording. The net learns the class of a step
+            this number of steps later, so the first steps have no class.
         running_mean: Time constant [frames] of the running mean of each feature that is subtracted
             in place of the mean of the training set; see `RunningMean`. None if none is, as with
             `center` and `standardize`.
@@ -105,12 +105,12 @@ class NetInput:
         return not (self.center or self.standardize)
 
     def n_steps(self, n_frames: Any) -> Any:
-        """Time steps of a recording with a number of frames, with the steps that follow it.
+        """Time steps of a recording with a number of frames, with the steps of `look_ahead`.
 
         Args:
             n_frames: A number, or an array of numbers.
         """
-        shortest = self.length or 0 if self.pads_to_length else 0
+        shortest = self.length if self.length and self.pads_to_length else 0
         return np.clip(n_frames, shortest, self.length) * self.hold + self.look_ahead
 
     def scaler(self) -> Callable[[Frames], Frames]:
@@ -137,15 +137,17 @@ class NetInput:
         if not self.standardize:
             return Standard(mean, standard.deviation)
 
-        # The deviation over all features, in units of the training set.
+        # The deviation over all features, in units of the training set; and the least change, in
+        # the same units.
         factor = math.sqrt(np.square(spread / standard.deviation).mean()) or 1.0
         least = standard.least_change * math.sqrt(np.square(1 / standard.deviation).mean())
         return Standard(mean, (standard.deviation * max(factor, least)).astype(np.float32))
 
     def scaled(self, frames: Frames, key: str) -> Frames:
-        """The frames of a recording on the scale of the net, `[L, F]`; or the spikes of an encoder.
+        """The frames of a recording on the scale of the net, or the spikes of an encoder.
 
-        The steps of an encoder are complete, `[T, F]`. Other frames are not held yet.
+        Frames are `[L, F]`, and are not held yet. The spikes of an encoder are `[T, F]`, and have
+        all time steps.
 
         Args:
             frames: The whole recording, cut, `[L, F]`.
@@ -194,11 +196,15 @@ class Batch(NamedTuple):
 class Series:
     """Recordings as the input of a net: scaled, cut, and with each frame held for several steps.
 
+    An index names a recording and a variation: of B recordings, i + k · B is recording i in its
+    variation k. Variation 0 is the unchanged recording; `variation_index` returns the index of the
+    variation of an epoch.
+
     Args:
         recordings: A training, validation or test set.
         input: How their frames become the input of the net.
         augmentation: How recordings change in training; None for other sets.
-        seed: Seed of these changes.
+        seed: Seed of the changes.
 
     Example:
         >>> from nwavesdk.data import load_digits
@@ -223,14 +229,14 @@ class Series:
 
     @cached_property
     def lengths(self) -> Indices:
-        """Time steps of each recording, `[B]`, before changes, with those that follow it."""
+        """Time steps of each unchanged recording, `[B]`, with the steps of `look_ahead`."""
         return np.asarray(self.input.n_steps(self.recordings.lengths))
 
     def input_of(self, index: int) -> Frames:
-        """The input of one recording, `[T, F]`, without padding and without steps that follow it.
+        """The input of one recording, `[T, F]`, without padding and the steps of `look_ahead`.
 
         Args:
-            index: See `batch`.
+            index: The index of a recording, or of a variation of it.
         """
         frames = self._scaled(index % len(self), self._varied(index))
         return np.repeat(frames, self._hold, axis=0)
@@ -239,19 +245,19 @@ class Series:
         """The recordings at some indices, in that order.
 
         Args:
-            indices: Indices of recordings. `variation_index` returns the index of a changed one.
+            indices: Indices of recordings, or of variations of them.
         """
         varied = [self._varied(int(index)) for index in indices]
 
         lengths = self.input.n_steps(np.array([recording.steps for recording in varied], np.int64))
         steps = int(lengths.max())
-        places = np.asarray(indices, np.int64) % len(self)
+        originals = np.asarray(indices, np.int64) % len(self)
         x = (
             self._lists(varied, steps)
             if self.input.as_lists
-            else self._dense(places, varied, steps)
+            else self._dense(originals, varied, steps)
         )
-        return Batch(x, self._targets(places, varied, steps), torch.from_numpy(lengths))
+        return Batch(x, self._targets(originals, varied, steps), torch.from_numpy(lengths))
 
     def variation_index(self, index: int, epoch: int) -> int:
         """The index with which `batch` returns a recording as it is in an epoch of the training.
@@ -263,38 +269,38 @@ class Series:
         return index + (epoch + 1) * len(self) if self.is_augmented else index
 
     def _varied(self, index: int) -> Varied:
-        """A recording before it is scaled and held, cut, and changed if the index wants it."""
-        variation, unchanged = divmod(index, len(self))
+        """A recording, cut, in the variation of the index, before it is scaled and held."""
+        variation, original = divmod(index, len(self))
         recordings = self.recordings
         varied = Varied(
-            recordings.stored[unchanged].pairs
+            recordings.stored[original].pairs
             if recordings.are_events
-            else recordings.frames[unchanged],
-            int(recordings.lengths[unchanged]),
-            recordings.targets[unchanged] if len(recordings.targets) else None,
+            else recordings.frames[original],
+            int(recordings.lengths[original]),
+            recordings.targets[original] if len(recordings.targets) else None,
             recordings.feature_shape or (recordings.n_features,),
             are_events=recordings.are_events,
         ).cut(self.input.length)
 
         if variation and self.augmentation is not None:
-            generator = np.random.default_rng([self.seed, variation, unchanged])
+            generator = np.random.default_rng([self.seed, variation, original])
             varied = self.augmentation.change(varied, generator).cut(self.input.length)
         return varied
 
     @property
     def _hold(self) -> int:
-        """Steps for which each scaled frame is held: the spikes of an encoder have all steps."""
+        """Steps for which a scaled frame is held; 1 for an encoder, which has a frame per step."""
         return self.input.hold if self.input.encoder == "current" else 1
 
     def _scaled(self, index: int, varied: Varied) -> Frames:
         return self.input.scaled(varied.frames, self.recordings.keys[index])
 
-    def _dense(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
+    def _dense(self, originals: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
         """The input of a batch, `[B, T, F]`."""
-        # The last frame may be held for fewer steps.
+        # With `look_ahead`, the last frame is zero and may be held for fewer steps.
         hold = self._hold
         shape = (len(varied), math.ceil(steps / hold), self.recordings.n_features)
-        frames = _padded(map(self._scaled, places, varied), np.zeros(shape, np.float32))
+        frames = _padded(map(self._scaled, originals, varied), np.zeros(shape, np.float32))
 
         # One frame of an image is in memory for all its steps: `SpikingSequential` multiplies it
         # once. Several frames are copied.
@@ -314,11 +320,11 @@ class Series:
         # Events have one scale, and 0 stays 0.
         return collate_events(pairs, steps, n_places) / float(self.input.standard.deviation[0])
 
-    def _targets(self, places: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
+    def _targets(self, originals: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
         """The target of a batch; see `Batch`."""
         recordings = self.recordings
         if recordings.task == "classification":
-            return torch.from_numpy(recordings.labels[places])
+            return torch.from_numpy(recordings.labels[originals])
 
         y: Array = (
             np.full((len(varied), steps), PADDING_LABEL, np.int64)
@@ -377,8 +383,8 @@ def batches_of(
         # torch warns when it receives a sparse tensor from a worker, unless this is explicit.
         checks.disable()
 
-    # The loader collects indices, from which `Series.batch` makes a batch. Indices of `BatchOrder`
-    # are larger than the number of recordings.
+    # The data set of the loader returns each index unchanged, and `Series.batch` makes a batch of
+    # the collected indices. It has no end, because the indices of `BatchOrder` contain the epoch.
     indices: Any = range(sys.maxsize)
     return DataLoader(
         indices,
@@ -401,8 +407,8 @@ class BatchOrder(DistributedSampler[int]):
     """An order for each epoch, a function of seed and epoch: shuffled, or by similar lengths.
 
     For similar lengths, the shuffled recordings of 16 batches at a time are sorted by length and
-    cut into batches, and the batches are shuffled. So little of a batch is padding, and a recording
-    is still in other company in each epoch.
+    cut into batches, and the batches are shuffled. So little of a batch is padding, and a batch
+    still has other recordings in each epoch.
 
     A net with batch norm must not have such batches. Where a class has short recordings, its
     batches are mostly of this class, and so are their statistics. On 270 series of nine speakers, a

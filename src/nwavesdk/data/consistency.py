@@ -20,8 +20,10 @@ __all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on", "number
 # A feature that varies over fewer steps of float32 than these is called rounded.
 MIN_FLOAT_STEPS = 64
 
-# A feature that rises evenly over as many steps is no chance; how much its steps may differ.
+# A feature that rises evenly over this many steps does not do so by chance.
 MIN_CLOCK_STEPS = 8
+
+# The steps of such a feature differ by at most this fraction of their mean.
 CLOCK_ERROR = 0.02
 
 
@@ -161,7 +163,8 @@ def numbered_columns_note(
         if recordings[index][0, :n_features].tolist() == [*range(n_features)]
     ]
 
-    # Two such numbers may be values in a single table, and a single number may be a value anywhere.
+    # In a single table, a first step of 0 and 1 may be values, not names. In several tables, a
+    # single 0 may be a value.
     fewest = 2 if len(numbered) == len(tables) > 1 else 3
     if numbered and n_features >= fewest:
         yield (

@@ -268,7 +268,7 @@ class NoiseFeatures(Features):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
-    """How recordings become frames, if not by a chip; None: the recordings decide the setting.
+    """Settings of the frames of recordings, except for a chip; None: the recordings decide it.
 
     Args:
         sample_rate: Rate that sound is resampled to [Hz]; None: the lowest rate of the recordings,

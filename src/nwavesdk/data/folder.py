@@ -176,8 +176,8 @@ def list_files(
         suffix = path.suffix.lower()
         is_recording = suffix in suffixes
         is_other = suffix in others and (path.parent != root or suffix in OTHER_SOUNDS)
-        has_text = str(path) == str(path).encode(errors="replace").decode()
-        if is_recording and has_text:
+        is_utf8 = str(path) == str(path).encode(errors="replace").decode()
+        if is_recording and is_utf8:
             recordings.append(path)
         elif is_recording or is_other or not os.path.isfile(path):
             faults.report_file(path, f"is not a {' or '.join(suffixes)} file with a name in UTF-8")
@@ -186,7 +186,7 @@ def list_files(
 
 def _walk(root: Path, faults: Faults) -> Iterator[Path]:
     """All files below a folder, except for hidden files and the table of sets."""
-    table = faults.table or root
+    table = faults.table or root  # without a table, a path that is not a file
     listed = set(root.resolve().parents)
     entries = os.walk(
         root,
@@ -245,7 +245,7 @@ def list_classes(
         else:
             faults.report_file(path, "is not in a class folder")
 
-    # A class folder that is a fault itself needs no recordings.
+    # A class folder that is itself reported as a fault needs no recordings.
     folders = {path.name for path in visible_folders(root)} - {
         name.rpartition("/")[2] for name, _ in faults.skipped
     }
@@ -276,7 +276,10 @@ def list_targets(
         for path in list_files(root / "wavs", faults, suffixes, others)
     ]
     items = [
-        Item(key, root / key, target=(root / f"target{key[4:]}").with_suffix(".pt")) for key in keys
+        Item(
+            key, root / key, target=(root / f"target{key.removeprefix('wavs')}").with_suffix(".pt")
+        )
+        for key in keys
     ]
 
     targets = list_files(root / "target", faults, (".pt",), others)

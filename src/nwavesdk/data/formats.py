@@ -206,6 +206,7 @@ def _open(
         items = list_targets(path, faults, READERS["sound"], RECORDING_SUFFIXES)
         return _source_of_files("sound", "regression", items, max_seconds, series)
 
+    # The files are listed twice: here to find their kind, and below to report faults.
     paths = list_files(path, Faults(path, "skip"), KIND_OF) if path.is_dir() else [path]
     kind = _find_kind(path, paths)
     items = [Item(path.as_posix(), path)]

@@ -171,7 +171,7 @@ class LogMelStream:
     def __init__(self, front_end: LogMel) -> None:
         self._front_end = front_end
         self._waiting = np.zeros(0, np.float32)
-        # Waiting samples before the next frame, if the hop is longer than the window.
+        # Number of samples to skip before the next frame, if the hop is longer than the window.
         self._gap = 0
 
     def push(self, block: npt.ArrayLike) -> Frames:

@@ -149,8 +149,9 @@ def load_recordings(
             store = _compute(source, features, faults, path, bar)
 
     faults.skipped += map(tuple, store["skipped"])
+    # A store has a number of filled values for each usable recording.
     used = tuple(item for item in source.items if item.key in store["filled"])
-    _check_rest(listed, used, faults)
+    _check_no_class_lost(listed, used, faults)
     recordings = replace(
         list_recordings(replace(source, items=used)),
         frames=store["frames"],
@@ -225,7 +226,7 @@ def _read(
     source: Source, features: Features, faults: Faults, bar: "Progress"
 ) -> tuple[Iterator[Featured], dict[str, Any]]:
     """The frames of each usable recording, and facts, which are complete after all frames."""
-    # The layout of the first recording, or of the first recording with names of features.
+    # The layout of the first recording, or of the first recording with feature names.
     expected: RecordingLayout | None = None
     facts: dict[str, Any] = {"filled": {}, "names": (), "skipped": []}
 
@@ -246,12 +247,12 @@ def _read(
     return (featured for _, featured in collected), facts
 
 
-def _check_rest(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
+def _check_no_class_lost(listed: Sequence[Item], used: Sequence[Item], faults: Faults) -> None:
     """Raise if all recordings of a class or an official set are skipped, which would remove it."""
     for attribute, noun in (("class_name", "class"), ("part", "set")):
-        rest = {getattr(item, attribute) for item in used}
+        remaining = {getattr(item, attribute) for item in used}
         for item in listed:
-            if getattr(item, attribute) not in rest:
+            if getattr(item, attribute) not in remaining:
                 raise ValueError(
                     f"All recordings of the {noun} '{printable(getattr(item, attribute))}' would "
                     f"be skipped, such as {printable(item.key)}, which "
@@ -350,9 +351,10 @@ def open_store(path: Path) -> dict[str, Any] | None:
     A damaged folder gives a warning, and counts as missing.
     """
     try:
-        # `reading` rejects a pipe, for which `open` would wait.
-        frames, targets = (reading(path / name, "an array") for name in ARRAYS)
-        with reading(path / INDEX, "JSON"), frames, targets:
+        # `reading` turns every fault into a FileError, and rejects a pipe, for which `open` would
+        # wait.
+        read_frames, read_targets = (reading(path / name, "an array") for name in ARRAYS)
+        with reading(path / INDEX, "JSON"), read_frames, read_targets:
             index = json.loads((path / INDEX).read_bytes())
             expected = index.pop("sha256")
             store = _map_store(path, index)

@@ -1,4 +1,4 @@
-"""Data for training loops of your own: NWAVE's generator, folders of sounds, the spoken digits.
+"""Data for your own training loops: NWAVE's generator, folders of sounds, the spoken digits.
 
 `NWaveDataGen` returns recordings through the filters of a chip, in batches. Recordings are read,
 stored and split as in a run of `nwave train`.
@@ -107,13 +107,14 @@ class NWaveDataloaderConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        SplitChoice(self.split, val=self.val, test=self.test)  # checks them
+        SplitChoice(self.split, val=self.val, test=self.test)  # rejects wrong shares
         if self.sim_time_s * self.sample_rate < 1 or self.T < 1:
             raise ValueError(
                 f"sim_time_s: expected at least a sample ({1 / self.sample_rate:.3g} s) and at "
                 f"most a recording ({self.recording_duration_s:g} s), got {self.sim_time_s:g} s."
             )
-        # Reports now if a profile is missing, or if bands do not fit the rate.
+
+        # A missing profile, or bands that do not fit the rate, are reported here and not later.
         _ = self.bank
 
     @property

@@ -56,12 +56,12 @@ STANDARDIZED_WITHIN = 0.1
 ROUNDING = 1e-6
 
 # Weight of the mean of the training set in a running mean, in frames.
-PRIOR_FRAMES = 50.0
+PRIOR_FRAMES = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Recordings before they are split.
+    """Recordings as frames: all recordings of a data set, or one set of a split.
 
     Args:
         frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. Or

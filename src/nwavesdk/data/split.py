@@ -35,8 +35,8 @@ __all__ = [
 KeptTogether = Literal["folder", "file", "speaker", "group", "recording"]
 SplitKind = Literal["auto", KeptTogether]
 
-# The groups that a request keeps together.
-NOUNS: dict[str, tuple[KeptTogether, ...]] = {
+# The levels of groups that a request keeps together.
+REQUESTED_LEVELS: dict[str, tuple[KeptTogether, ...]] = {
     "speaker": ("speaker",),
     "group": ("group",),
     "recording": (),
@@ -209,7 +209,7 @@ def choose_split(
         >>> choose_split(keys, np.zeros(6, np.int64), ["yes"], choice=choice).line
         'split by speaker: 2 training, 2 validation and 2 test recordings of 3 speakers'
     """
-    # The names that recordings can be grouped by. Speakers follow from keys, unless by a pattern.
+    # The names that recordings can be grouped by. Without a pattern, speakers follow from the keys.
     titles = [f"Class {name!r}" for name in classes] or ["The data set"]
     names: dict[KeptTogether, Sequence[str]] = {
         "recording": keys,
@@ -224,13 +224,14 @@ def choose_split(
         names,
         labels if classes else np.zeros(len(keys), np.int64),
         titles,
-        "set" if choice.pattern is None else f"correct {choice.pattern!r} of",
+        remedy="set" if choice.pattern is None else f"correct {choice.pattern!r} of",
     )
 
-    # The levels that may be kept together, the best first. A request allows no other level.
-    nouns = NOUNS.get(choice.leave_one_out or choice.by, known)
-    is_requested = choice.by in nouns or choice.pattern is not None
-    levels = nouns if is_requested else (*nouns, "recording")
+    # The levels that may be kept together, the best first. If a level of groups is requested, a
+    # split by recording does not replace it.
+    grouped = REQUESTED_LEVELS.get(choice.leave_one_out or choice.by, known)
+    is_requested = choice.by in grouped or choice.pattern is not None
+    levels = grouped if is_requested else (*grouped, "recording")
 
     draft = _Draft(set_of=np.full(len(keys), "train"))
     if choice.by == "folder" or (any(parts) and choice.by in ("auto", "file")):
@@ -242,7 +243,7 @@ def choose_split(
 
     # Sets that are split off an official training set, or off the folds, may be by recording.
     if draft.by:
-        levels = ("recording",) if draft.by == "recording" else (*nouns, "recording")
+        levels = ("recording",) if draft.by == "recording" else (*grouped, "recording")
     by = _complete(draft, recordings, choice, levels)
 
     sets = Split("train", "val", "test").map(lambda name: np.flatnonzero(draft.set_of == name))
@@ -282,7 +283,7 @@ class _Named:
             speakers, if they do not follow from the file names.
         labels: Class index of each recording.
         titles: The title of each class in errors.
-        remedy: The remedy for a missing speaker, up to the word `--speaker-pattern`.
+        remedy: The beginning of the remedy for a missing speaker; `--speaker-pattern` follows it.
     """
 
     names: dict[KeptTogether, Sequence[str]]
@@ -378,15 +379,16 @@ def _official_draft(recordings: _Named, parts: Sequence[str], choice: SplitChoic
 
 def _fold_draft(recordings: _Named, choice: SplitChoice, levels: Sequence[KeptTogether]) -> _Draft:
     """The test set of a fold of a cross-validation; everything else is the training set."""
-    noun = choice.leave_one_out
+    level = choice.leave_one_out
     everything = np.arange(len(recordings.labels))
-    goals = None if noun else partial(fold_goals, folds=choice.folds or 0)
+    goals = None if level else partial(fold_goals, folds=choice.folds or 0)
     fold_of, by, notes = recordings.assign(
-        [noun] if noun else levels, everything, goals, are_folds=True
+        [level] if level else levels, everything, goals, are_folds=True
     )
     order = np.unique(fold_of)
-    if noun:
-        order = hash_order(sorted(set(recordings.names_of(noun, everything))), order)
+    if level:
+        # Fold i is group i in the order of names. The start below follows the order of hashes.
+        order = hash_order(sorted(set(recordings.names_of(level, everything))), order)
 
     fold = (choice.fold or 0) - 1
     if fold not in order:

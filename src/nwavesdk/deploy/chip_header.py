@@ -168,7 +168,7 @@ class Header(FrozenModel):
 
 
 def check_placement(header: Header) -> None:
-    """Check that each neuron has one position, and that no core holds more than it has.
+    """Check that each neuron has one position, and that all positions are on the cores of the chip.
 
     Raises:
         ValueError: If a piece is outside of its layer or core, or neurons are missing or overlap.

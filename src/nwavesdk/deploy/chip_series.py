@@ -312,7 +312,7 @@ def _draw_chips(
     # This call computes once the values that do not differ between chips.
     prepare_modules(prepared_modules(model, "count_right"), seed=0)
 
-    # A module draws from a stream that is given by the seed and by its position in the net.
+    # The random stream of a module depends on the seed and on its position in the net.
     position = {id(m): i for i, m in enumerate(prepared_modules(model, "count_right"))}
 
     chips = []
@@ -406,14 +406,14 @@ def _spikes(stage: Stage, drawn: Sequence[_DrawnStage], charge: Tensor) -> Tenso
     states = tuple(charge.new_zeros(B, N) for _ in stage.layer.neuron.states)
     recurrent = (drawn[0].recurrent, charge.new_zeros(B, N)) if stage.is_recurrent else ()
 
-    # Spikes do not depend on the surrogate, so any will do.
+    # Spikes do not depend on the surrogate, so any surrogate works.
     spec = Spec(stage.layer.neuron, FastSigmoid())
     problem = Problem(spec, charge.contiguous(), states, constants, *recurrent)
 
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)
 
-    # The next synapse reads the count, as from a neuron layer, to choose its product.
+    # The next synapse chooses its product by the number of spikes, as after a neuron layer.
     if isinstance(solution.spike_count, int) and len(drawn) == 1:
         solution.spikes.nonzeros = solution.spike_count  # type: ignore[attr-defined]  # as a layer does
     return solution.spikes

@@ -1,4 +1,8 @@
-"""Limits of a chip: every place in a net that violates an entry of the chip's profile."""
+"""Limits of a chip: every place in a net that violates an entry of the chip's profile.
+
+The sizes of cores and the number of inputs of a neuron are limits of the placement, which
+`deploy/placement.py` checks.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -173,7 +177,7 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
 
 
 def _neuron_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
-    """Time constants that the chip does not have, and thresholds that are not the chip's."""
+    """Time constants and thresholds that the chip does not have."""
     name, taus = f"{stage.name}.taus", stage.layer.taus.detach().double().reshape(-1)
     shortest, longest = TAU_RANGE
 

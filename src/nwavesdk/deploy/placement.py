@@ -94,7 +94,7 @@ class Placement:
 
 
 def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
-    """Place the layers of a net on the cores of a chip and split as few layers as possible.
+    """Place the layers of a net on the cores of a chip, and split as few layers as possible.
 
     A recurrent layer is placed on one core, because recurrence does not leave a core. Other layers
     are split only at multiples of the sign block, so that no block is on two cores. (This is our
@@ -126,7 +126,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
 
 def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
     """Place the layers of stages; see `place_layers`."""
-    _require_room(stages, chip)
+    _check_capacity(stages, chip)
     search = _Search([stage.n_neurons for stage in stages], chip.cores, chip.count("sign_block"))
 
     # The fewest splits first: no layer, then each layer alone, then each pair, and so on.
@@ -153,8 +153,12 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
     )
 
 
-def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
-    """Raise a ValueError if a sum or a single layer already shows that no placement exists."""
+def _check_capacity(stages: Sequence[Stage], chip: Profile) -> None:
+    """Reject a net without a search, if its size or a single layer is too large for any placement.
+
+    Raises:
+        ValueError: With the reason.
+    """
     total = sum(stage.n_neurons for stage in stages)
     if total > sum(chip.cores):
         raise ValueError(
@@ -172,7 +176,7 @@ def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
 
         recurrent = stage.n_neurons if stage.is_recurrent else 0
         fan_in = (1 if stage.is_frontend else stage.n_inputs) + recurrent
-        if fan_in > chip.number("fan_in"):
+        if fan_in > chip.count("fan_in"):
             raise ValueError(
                 f"layer {stage.name} does not fit on {chip.name}: each of its neurons has {fan_in} "
                 f"inputs{f', {recurrent} of them recurrent' if recurrent else ''}, "
@@ -181,7 +185,14 @@ def _require_room(stages: Sequence[Stage], chip: Profile) -> None:
 
 
 class _Share(NamedTuple):
-    """A piece whose position on its core is not known yet; `layer` is the index of the layer."""
+    """Neurons of one layer on one core, as a `Piece` whose position on the core is not known yet.
+
+    Attributes:
+        layer: Index of the layer.
+        first: Index in the layer of the first neuron.
+        size: Number of neurons.
+        core: Index of the core.
+    """
 
     layer: int
     first: int
@@ -191,13 +202,13 @@ class _Share(NamedTuple):
 
 @dataclass(frozen=True)
 class _Search:
-    """Distribution of layers over cores, for a given choice of the layers to split.
+    """A search for the cores of all layers, with a given choice of the layers to split.
 
     Attributes:
         sizes: Number of neurons of each layer.
         cores: Number of neurons of each core.
         block: Layers are split at multiples of this number.
-        tries: Counts the partial packings that were tried.
+        tries: Counts the partial packings that were tried, over all choices.
     """
 
     sizes: Sequence[int]
@@ -209,19 +220,22 @@ class _Search:
         """All neurons on cores, with the layers in `split` split, or None if they do not fit."""
         whole = [layer for layer in range(len(self.sizes)) if layer not in split]
 
+        # First try a simple rule for the split layers. If the cores are nearly full, it may fail
+        # although a placement exists.
         for chosen, free in self._packings([self.sizes[layer] for layer in whole]):
             shares = self._fill_largest_first(split, free)
             if shares is not None:
-                return self._unsplit(whole, chosen) + shares
+                return self._whole_shares(whole, chosen) + shares
 
         return self._fill_exactly(whole, split)
 
-    def _unsplit(self, layers: Sequence[int], cores: Sequence[int]) -> list[_Share]:
+    def _whole_shares(self, layers: Sequence[int], cores: Sequence[int]) -> list[_Share]:
+        """The shares of layers that are not split, each on its core."""
         pairs = zip(layers, cores, strict=True)
         return [_Share(layer, 0, self.sizes[layer], core) for layer, core in pairs]
 
     def _packings(self, sizes: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
-        """Ways to put unsplit layers of these sizes on cores: (core of each, free neurons by core).
+        """All ways to put parts of these sizes on cores: (core of each, free neurons by core).
 
         Of all packings that leave the same free sizes, in any order, only the first is returned.
         """
@@ -246,13 +260,13 @@ class _Search:
                 yield chosen, free
                 continue
 
-            # In reverse, so that the stack yields the first core first. Of cores with equally many
-            # free neurons, the first is enough.
+            # In reverse, because the last entry of the stack comes next: the first core. Of cores
+            # with equally many free neurons, the first is enough.
             size = sizes[len(chosen)]
             for core in reversed(range(len(free))):
                 if free[core] >= size and free[core] not in free[:core]:
-                    left = [*free[:core], free[core] - size, *free[core + 1 :]]
-                    packings.append(([*chosen, core], left))
+                    remaining = [*free[:core], free[core] - size, *free[core + 1 :]]
+                    packings.append(([*chosen, core], remaining))
 
     def _fill_largest_first(self, split: tuple[int, ...], free: list[int]) -> list[_Share] | None:
         """Put each split layer on the core with the most free neurons, piece by piece."""
@@ -262,7 +276,7 @@ class _Search:
             while remaining := self.sizes[layer] - first:
                 core = free.index(max(free))
 
-                # All neurons that remain, or else whole blocks.
+                # All neurons that remain, if they fit; otherwise as many whole blocks as fit.
                 blocks = free[core] // self.block * self.block
                 size = remaining if free[core] >= remaining else blocks
                 if not size:
@@ -274,19 +288,20 @@ class _Search:
         return shares
 
     def _fill_exactly(self, whole: Sequence[int], split: tuple[int, ...]) -> list[_Share] | None:
-        """Search the placements in which cores are nearly full.
+        """Find a placement if one exists, also if the cores are nearly full.
 
-        A split layer consists of blocks, which are interchangeable, and of a rest smaller than a
-        block. Only the cores of the rests and of the unsplit layers are searched.
+        A split layer consists of blocks, which fit on any core with enough free neurons, and of a
+        rest smaller than a block. So only the cores of the rests and of the unsplit layers are
+        searched.
         """
         rests = {layer: rest for layer in split if (rest := self.sizes[layer] % self.block)}
         n_blocks = sum(self.sizes[layer] // self.block for layer in split)
         sizes = [*(self.sizes[layer] for layer in whole), *rests.values()]
 
+        # Every packing with enough free blocks is a solution.
         for chosen, free in self._packings(sizes):
             if sum(size // self.block for size in free) >= n_blocks:
-                # Every packing with enough free blocks is a solution.
-                shares = self._unsplit(whole, chosen[: len(whole)])
+                shares = self._whole_shares(whole, chosen[: len(whole)])
                 rest_cores = dict(zip(rests, chosen[len(whole) :], strict=True))
                 for layer in split:
                     shares += self._split_layer(layer, free, rest_cores.get(layer))
@@ -294,9 +309,13 @@ class _Search:
         return None
 
     def _split_layer(self, layer: int, free: list[int], rest_core: int | None) -> list[_Share]:
-        """The shares of one layer: blocks on the emptiest cores, its rest on `rest_core`.
+        """The shares of one layer: blocks on the cores with the most free neurons, then its rest.
 
-        Subtracts the blocks from `free`; the rest has been subtracted before.
+        Args:
+            layer: Index of the layer.
+            free: Free neurons by core, from which the blocks are subtracted. The rest has been
+                subtracted before.
+            rest_core: The core of the rest; None if the layer has none.
         """
         blocks, rest = divmod(self.sizes[layer], self.block)
 
@@ -322,7 +341,7 @@ class _Search:
 def _pieces(
     stages: Sequence[Stage], shares: Sequence[_Share], cores: tuple[int, ...]
 ) -> tuple[Piece, ...]:
-    """The shares in the order of the layers, one after the other on their cores."""
+    """The shares as pieces in the order of the layers, each behind the earlier ones on its core."""
     pieces = []
     start = [0] * len(cores)
 

@@ -1,20 +1,22 @@
 """The adjoint of a step, the values to save for it, and program texts, derived from its graph.
 
-`Program` of `nwavesdk.dynamics.program` calls the four parts of this file, in this order:
+`Program` of `nwavesdk.dynamics.program` calls the four functions of this file:
 
 - `derive_adjoint` adds the backward pass to the graph (reverse mode): from the results to the
   inputs, each node multiplies the gradient of the loss with respect to itself by its partial
   derivatives, and adds the products to the gradients of its inputs.
 - `find_saved` searches for the fewest values that a forward pass must save for backward.
-- `guarded_results` rewrites the step so that autograd computes the same gradients.
-- `function_text` writes some nodes of the graph as a Python function.
+- `guarded_results` rewrites the step for the reference solver, so that autograd computes the same
+  gradients as the adjoint.
+- `function_text` writes the program texts: nodes of the graph as a Python function.
 
 A new operation needs no change here: its text, its partial derivatives and its cost are in
 `OPERATIONS` of `nwavesdk.dynamics.graph`.
 
 A gradient that flows through one branch of a `where` has a *choice*: the condition, and whether it
 must be true or false. If the branch is not taken, the gradient is exactly 0. Without the choice, it
-could be NaN, because 0 times an infinite partial derivative of the branch is NaN.
+could be NaN, because 0 times an infinite partial derivative of the branch is NaN. An operation is
+*unbounded* if its partial derivatives may be infinite.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -94,6 +96,8 @@ def constant_inputs(graph: Graph, nodes: Iterable[int]) -> list[int]:
 
     # Numbers are written into the text.
     constants = {node for node in constants if graph.number_of(node) is None}
+
+    # A constant that no value node uses is a wanted node, and takes its own place in the order.
     return sorted(constants, key=lambda node: (first_use.get(node, node), node))
 
 
@@ -129,8 +133,9 @@ def _is_unbounded(graph: Graph, node: int) -> bool:
     if number is None:
         return OPERATIONS[op].unbounded_in is not None
 
-    # Powers below 1 are infinitely steep at a base of 0. A divisor that is a number may only be 0.
-    return number < 1 if op == "**" else not number
+    # Powers below 1 are infinitely steep at a base of 0. A quotient by a number is unbounded only
+    # if the number is 0.
+    return number < 1 if op == "**" else number == 0
 
 
 def _descend_from_unbounded(graph: Graph) -> set[int]:
@@ -150,7 +155,7 @@ class _Accumulator:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.below_unbounded = _descend_from_unbounded(graph)
+        self.after_unbounded = _descend_from_unbounded(graph)
         # Contributions by node: the choice under which they are not 0, and the node of the product.
         self.contributions: dict[int, list[tuple[Choice, int]]] = {}
 
@@ -172,8 +177,9 @@ class _Accumulator:
         for other in others:
             total = self.graph.plus(total, other)
 
-        # Zeros of the masks stay zeros if no unbounded operation is between inputs and node.
-        if node not in self.below_unbounded or None in sums:
+        # If no unbounded operation is between the inputs of the step and this node, the 0 of a mask
+        # stays 0 on its way to the inputs. The sum then needs no choice.
+        if node not in self.after_unbounded or None in sums:
             return None, total
         return _joined(self.graph, "or", [choice for choice in sums if choice]), total
 
@@ -205,6 +211,8 @@ def derive_adjoint(step: Step, detach_reset: bool) -> dict[int, int | None]:
     graph = step.graph
     results = [*step.results]
     constants = constant_inputs(graph, results)
+
+    # The gradients with respect to the results, from which the adjoint starts.
     sums = _Accumulator(graph)
     for state, node in zip(step.states, step.after, strict=True):
         sums.add(node, None, gradient_input(graph, state))
@@ -215,9 +223,7 @@ def derive_adjoint(step: Step, detach_reset: bool) -> dict[int, int | None]:
         if not graph.is_constant(node) and graph.nodes[node].op != "input":
             _pass_back(graph, sums, node, detach_reset)
 
-    names = (step.charge, *step.states, *step.constants)
-    inputs = [graph.add("input", value=name) for name in names]
-    values = [node for node in inputs if not graph.is_constant(node)]
+    values = [step.input(name) for name in (step.charge, *step.states)]
     return {node: sums.total(node) for node in (*values, *constants)}
 
 
@@ -237,6 +243,7 @@ def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool) 
     if summed is None or (op == "held" and detach_reset):
         return
 
+    # A branch of `where` gets the whole gradient, under the choice that the branch is taken.
     choice, g = summed
     if op == "where":
         condition, *branches = inputs
@@ -245,7 +252,7 @@ def _pass_back(graph: Graph, sums: _Accumulator, node: int, detach_reset: bool) 
         return
 
     for i, partial in zip(inputs, OPERATIONS[op].partials, strict=True):
-        if graph.number_of(i) is None:
+        if graph.number_of(i) is None:  # numbers have no gradient
             sums.add(i, choice, partial(graph, g, node, *inputs))
 
 
@@ -263,6 +270,9 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         step: The step.
         wanted: Nodes of the adjoint, or of the step, to compute in backward.
         given: Nodes that the set must contain.
+
+    Returns:
+        The nodes of the set, with the given nodes first.
     """
     graph = step.graph
     wanted = list(wanted)
@@ -281,7 +291,8 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         and (graph.nodes[node].op != "input" or node == charge or node in step.after)
     ]
 
-    # The charge and the states after the step are always enough, so they are among the few.
+    # Compared if there are too many sets of all candidates. The charge and the states after the
+    # step, which are always enough, are among them.
     preferred = {
         charge,
         *step.names,
@@ -290,6 +301,7 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
     }
     few = [node for node in candidates if node in preferred]
 
+    # A set with the charge and all states has one value more than there are states.
     is_enough = sufficiency_test(step)
     for size in range(len(step.states) + 2):
         compared = candidates if comb(len(candidates), size) <= MAX_SETS else few
@@ -348,7 +360,7 @@ def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], b
 
 
 def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:
-    """The cost of computing `wanted` in backward if `saved` is available."""
+    """The cost of computing `wanted` in backward from `saved`, recalled states included."""
     graph = step.graph
     saved = frozenset(saved)
     needed = graph.needed_for(wanted, saved)
@@ -402,11 +414,11 @@ def guarded_results(step: Step) -> list[int]:
 
 
 def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
-    """The choices under which the gradient of each node is not 0; None is always."""
+    """By node, the choices under which its gradient is not 0; None if it may always be."""
     graph = step.graph
     uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
 
-    # All users of a node are before it in this order.
+    # In reversed order, all users of a node are before the node.
     for node in reversed(order):
         choices = uses.get(node, set())
         inputs = graph.nodes[node].inputs
@@ -425,7 +437,7 @@ def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
 
 
 def unused_name(name: str, taken: Collection[str]) -> str:
-    """The name, with underscores behind it if it is taken."""
+    """The name, followed by as many underscores as make it different from all taken names."""
     while name in taken:
         name += "_"
     return name
@@ -442,7 +454,8 @@ def function_text(
 ) -> str:
     """The program text of a function that computes nodes of a graph and returns them as a tuple.
 
-    It is Python. Its open names are `m` for the maths, `spike` and `surrogate`.
+    It is Python. Its open names are `m` for the maths, `spike`, `surrogate` and, with `keep_held`,
+    `held`.
 
     Args:
         graph: The graph.

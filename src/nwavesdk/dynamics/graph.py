@@ -27,7 +27,7 @@ class Operation(NamedTuple):
     Attributes:
         text: Its program text, with a pair of braces for each input.
         partials: The partial derivative with respect to each input; empty for `where`, which
-            `derive_adjoint` handles, and for conditions.
+            `derive_adjoint` handles, and for operations that get no gradient.
         on_numbers: The function that computes it if all inputs are numbers, while a page is read.
         cost: Cost of computing it again in backward, in units of an addition.
         unbounded_in: Position of the input that decides whether partial derivatives are finite;
@@ -231,7 +231,7 @@ class Graph:
         return n.value if n.op == "number" and isinstance(n.value, float) else None
 
     def plus(self, a: int, b: int) -> int:
-        """The sum of two nodes; without a sign where it would be a difference."""
+        """The sum of two nodes; a + (-b) becomes a - b."""
         if self.nodes[b].op == "neg":
             return self.add("-", a, self.nodes[b].inputs[0])
         if self.nodes[a].op == "neg":
@@ -244,7 +244,7 @@ class Graph:
         return inputs[0] if op == "neg" else self.add("neg", a)
 
     def times(self, a: int, b: int) -> int:
-        """The product of two nodes, with its sign outside, and without factors of 1."""
+        """The product of two nodes without factors of 1; (-a) · b becomes -(a · b)."""
         for factor, other in ((a, b), (b, a)):
             if self.number_of(factor) == 1:
                 return other

@@ -54,11 +54,11 @@ def carry_subtraction(floor: float, x: Any, s: Any, decay: Any, threshold: Any) 
 
 def carry_zero(floor: float, x: Any, s: Any, decay: Any, threshold: Any) -> Any:
     """The map of a neuron with a reset to zero."""
-    has_spiked = s > 0.0
+    is_reset = s > 0.0
     a, b, c = decay.expand_as(x), x, torch.full_like(x, floor)
 
     # After a spike, v is 0 whatever it was: the map max(0 v + 0, 0).
-    return tuple(torch.where(has_spiked, 0.0, part) for part in (a, b, c))
+    return tuple(torch.where(is_reset, 0.0, part) for part in (a, b, c))
 
 
 def has_spiked(u: Any, s: Any) -> Any:

@@ -1,7 +1,8 @@
 """`Program`: a neuron as texts that torch, numba and Triton run, and the values that they save.
 
 A program text is a plain Python function that returns a tuple. Its open names are `m` (the maths),
-`spike` and `surrogate`. Each machine has its own functions for them.
+`spike`, `surrogate` and, in the text for the reference solver, `held`. Torch, numba and Triton each
+have their own functions for these names.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,8 +26,8 @@ from nwavesdk.dynamics.neuron import Neuron
 __all__ = ["SAVES", "Program", "QueryText", "StepText", "program_of"]
 
 SAVES = ("gradient", "learning", "record")
-"""The purpose of saved values: gradients of the charge and the states; also the gradients of the
-constants; also the values of a record."""
+"""The purpose of saved values: `"gradient"`, gradients of the charge and the states; `"learning"`,
+also gradients of the constants; `"record"`, also the values of a record."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Program:
 
     @cached_property
     def step(self) -> StepText:
-        """The step, which also returns the saved values."""
+        """The step of kernels, which also returns the values to be saved."""
         return StepText(
             name=self.neuron.name,
             text=self._step_text([*self._step.results], keep_held=False),
@@ -209,7 +210,7 @@ class Program:
 
     @cached_property
     def spike_argument(self) -> QueryText:
-        """Z of a step."""
+        """The argument z of the spike in a step."""
         assert self._step.z is not None
         return self._query("query", [self._step.z])
 
@@ -228,7 +229,8 @@ class Program:
         self, name: str, results: list[int | None], more: dict[int, str] | None = None
     ) -> QueryText:
         """The texts of a query for nodes; `more` names further arguments by their nodes."""
-        # States that do not follow from the values that the step has saved itself.
+        # The states before the step that do not follow from its own saved values are recalled from
+        # the saved values of the step before.
         wanted = [node for node in results if node is not None]
         needed = self._graph.needed_for(wanted, frozenset(self.saved))
         states = [self._step.input(state) for state in self.neuron.states]
@@ -266,8 +268,8 @@ class Program:
     def _choose_saved(self, saves: str, keeps_z: bool) -> tuple[int, ...]:
         """The values to save.
 
-        The values for learning also serve other purposes, if they are enough and no fewer values
-        are enough.
+        The values for learning are saved for the other purposes, too, unless they are not enough or
+        fewer values are. So calls of different purposes mostly share a kernel.
         """
         learning = self._find_saved(self._constant_gradients, keeps_z)
         if saves == "learning":
@@ -288,7 +290,7 @@ class Program:
         """The fewest values to save; with `keeps_z`, the first leads to z without other values."""
         saved = find_saved(self._step, self._wanted(more))
         if self._step.z is None or not keeps_z:
-            return saved or (self._step.after[0],)
+            return saved or (self._step.after[0],)  # kernels and solvers expect a saved value
 
         anchored = [
             node for node in saved if node == self._step.z or self._anchor(node) is not None
@@ -301,7 +303,7 @@ class Program:
         return [node for node in (*self._value_gradients, *more) if node is not None]
 
     def _anchor(self, node: int) -> int | None:
-        """Position of the constant c if z is the value of a node, which may be clamped, minus c."""
+        """Position of the constant c if z is the node, or the clamped node, minus c; else None."""
         z = self._step.z
         if z is None or self._graph.nodes[z].op != "-":
             return None

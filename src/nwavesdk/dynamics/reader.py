@@ -152,8 +152,9 @@ class _Reader:
         expected = K if spike_node is None else K + 1
         if len(nodes) != expected:
             names = ["the spike"] * (expected - K) + self.inputs[1:]
-            reason = f"returns {len(nodes)} value{'s' * (len(nodes) != 1)}, expected {expected}: "
-            raise self.error(last, f"{reason}{', '.join(names)} after the step")
+            count = f"{len(nodes)} value{'s' * (len(nodes) != 1)}"
+            reason = f"returns {count}, expected {expected}: {', '.join(names)} after the step"
+            raise self.error(last, reason)
 
         if spike_node is not None and nodes[0] != spike_node:
             raise self.error(last, "the result of spike must be returned first, unchanged")
@@ -163,8 +164,11 @@ class _Reader:
         for name, node in zip(self.inputs[1:], nodes[-K:], strict=True):
             number = self.graph.number_of(node)
             if number is not None:
-                reason = f"the state {name} is {number:g} after every step: return a value that "
-                raise self.error(last, f"{reason}depends on charge or states, or remove {name}")
+                reason = (
+                    f"the state {name} is {number:g} after every step: return a value that depends "
+                    f"on charge or states, or remove {name}"
+                )
+                raise self.error(last, reason)
         self.require_inputs(last, nodes)
 
         return Step(
@@ -321,8 +325,11 @@ class _Reader:
 
         node = self.add(e, name, *arguments)
         if name == "decay" and self.graph.nodes[arguments[0]].value not in self.constants:
-            reason = "decay takes the name of one constant, a time constant; in the head of the "
-            raise self.error(e, reason + "function, constants come after *")
+            reason = (
+                "decay takes the name of one constant, a time constant; in the head of the "
+                "function, constants come after *"
+            )
+            raise self.error(e, reason)
         if name == "spike" and self.graph.is_constant(node):
             raise self.error(e, "the argument of spike depends on constants alone")
         return node
@@ -333,8 +340,11 @@ class _Reader:
             reason = f"{e.id} is a value, without methods: use a function, as in torch.abs({e.id})"
             raise self.error(e, reason)
         if isinstance(e, ast.Name) and e.id in self.assigned:
-            reason = f"{e.id} is used before the line that assigns it"
-            raise self.error(e, f"{reason}: rename the assigned value, or change the order")
+            reason = (
+                f"{e.id} is used before the line that assigns it: rename the assigned value, or "
+                "change the order"
+            )
+            raise self.error(e, reason)
 
         if isinstance(e, ast.Name) and e.id in self.scope:
             return self.scope[e.id]
@@ -345,8 +355,11 @@ class _Reader:
 
         name = ast.unparse(e)
         near = close_name(name, [*self.values, *sorted(self.assigned - {*self.values})])
-        reason = f"the name {name} is unknown{near}: a page uses its arguments, names that it has "
-        raise self.error(e, reason + "assigned, and functions and numbers of its module")
+        reason = (
+            f"the name {name} is unknown{near}: a page uses its arguments, names that it has "
+            "assigned, and functions and numbers of its module"
+        )
+        raise self.error(e, reason)
 
     def number(self, e: ast.expr, value: object) -> int:
         """The node of a finite number."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.lengths import check_lengths, fill_padding
-from nwavesdk.layers.prepare import Prepared, backward_pass
+from nwavesdk.layers.prepare import Prepared, running_backward_pass
 
 __all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence", "require_steps"]
 
@@ -48,7 +48,7 @@ class Encoder(Prepared):
             self._require_prepared(is_sequence)
         if any(getattr(self, name) is not None for name in self._state_attributes):
             self._require_own_state()
-        self._state_pass = backward_pass()
+        self._state_pass = running_backward_pass()
 
         if is_sequence:
             if lengths is not None:

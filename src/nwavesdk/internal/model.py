@@ -37,7 +37,8 @@ class FrozenModel(BaseModel):
     # A schema is built when it is first used: the command line shows its help without most of them.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
-    # Not a validator of each field, with which a field could not discriminate a union.
+    # This is one validator of the whole model, because a field with a validator of this mode cannot
+    # be the discriminator of a union.
     @model_validator(mode="before")
     @classmethod
     def _reject_bool(cls, content: Any) -> Any:
@@ -56,7 +57,7 @@ class FrozenModel(BaseModel):
 
     @classmethod
     def of(cls, content: object, owner: str = "") -> Self:
-        """Validate nested content; fields that are left out have their defaults.
+        """Validate nested content; missing fields have their defaults.
 
         Args:
             content: A mapping of field names to values.
@@ -77,7 +78,7 @@ class FrozenModel(BaseModel):
 def _is_wrong_bool(value: object, annotation: Any) -> bool:
     """Whether a value is a bool, or has one in it, although its field takes numbers."""
     types = [annotation]
-    for part in types:  # which grows
+    for part in types:  # the list grows
         types += get_args(part)
     takes_numbers = (int in types or float in types) and bool not in types
     values = value if isinstance(value, list | tuple) else (value,)

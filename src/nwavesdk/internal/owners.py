@@ -68,7 +68,7 @@ def _is_private_group(group: int, user: int) -> bool:
     import grp
     import pwd
 
-    # A server may not list its users. A list without this user is therefore no proof.
+    # A server may not list its users, so a list without this user proves nothing.
     members = {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == group}
     with suppress(KeyError):
         members.update(grp.getgrgid(group).gr_mem)

@@ -1,7 +1,7 @@
-"""NeuroBench: the harness measures a net of ours, and its numbers next to our own counts.
+"""NeuroBench: nets of this library in its harness, and its numbers next to our own counts.
 
 The hooks of NeuroBench 2.3 see `nn.Linear`, `nn.Conv*`, cells of torch, and neurons of snnTorch. To
-them, all synapses and neurons of this library would count as 0. `NWaveModel` gives the harness
+them, all synapses and neurons of this library would count as 0. `NWaveModel` shows the harness
 each weight as a linear layer with its inputs, and each neuron layer with its spikes and membranes.
 The metrics of the harness are unchanged; `docs/neurobench.md` lists them.
 

@@ -77,7 +77,7 @@ class StepNet(nn.Module):
         input_shape: Shape of one step of the input, without the batch.
 
     Attributes:
-        input_shape: As given.
+        input_shape: The argument, as a tuple.
         states: The descriptions of the states, in their order.
         outputs: Names of the outputs: `spk` and `mem`, or `out` for a net that ends in a module
             with one output.
@@ -105,7 +105,7 @@ class StepNet(nn.Module):
 
         self.input_shape = tuple(input_shape)
         self.net: Container = copy.deepcopy(net).eval().requires_grad_(False)
-        _fix(self.net)
+        _freeze_constants(self.net)
 
         # A step of zeros shows the outputs and the states.
         x = torch.zeros(1, *self.input_shape)
@@ -123,12 +123,12 @@ class StepNet(nn.Module):
         return [state.first(batch) for state in self.states]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-        """The outputs and the states after the step, in one row."""
-        given = iter(states)
+        """The outputs and the states after the step, in one tuple."""
+        remaining = iter(states)
         modules = _prepared(self.net)
         for module, count in zip(modules, self._counts, strict=True):
             if count:
-                module.load_state_tensors([next(given) for _ in range(count)])
+                module.load_state_tensors([next(remaining) for _ in range(count)])
 
         spk, mem = self.net.step(x)
         after = read_states(self.net)
@@ -146,22 +146,22 @@ def read_states(net: nn.Module) -> list[Tensor]:
     return [tensor for module in _prepared(net) for tensor in module.state_tensors()]
 
 
-def _fix(net: nn.Module) -> None:
-    """Prepare a net, and let its modules return constant values instead of computing them."""
+def _freeze_constants(net: nn.Module) -> None:
+    """Prepare a net, and let its modules return effective weights without computing them again."""
     prepare_net(net)
     for module in net.modules():
         if isinstance(module, DenseSynapse):
             module.product = "dense"
         if hasattr(module, "effective_weight"):  # synapses, and the front ends of chips
-            _fix_result(module, "effective_weight")
+            _freeze_result(module, "effective_weight")
         if isinstance(module, NeuronLayer):
             module.solver = "reference"
-            _fix_result(module, "effective_recurrent_weights")
+            _freeze_result(module, "effective_recurrent_weights")
 
 
 @torch.no_grad()
-def _fix_result(module: Any, method: str) -> None:
-    """Let a method of a module return its current value."""
+def _freeze_result(module: Any, method: str) -> None:
+    """Replace a method of a module by a function that returns its present value."""
     value = getattr(module, method)()
     setattr(module, method, lambda: value)
 
@@ -178,7 +178,7 @@ def _states(net: nn.Module) -> Iterator[State]:
         elif len(tensors) > 1:
             names = [f"{names[0]}{i}" for i in range(len(tensors))]
 
-        # All but the states of neurons begin at 0.
+        # States begin at 0, except for the states of neurons.
         values = [*initial, *[0.0] * len(tensors)]
         for name, tensor, value in zip(names, tensors, values, strict=False):
             shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")

@@ -122,6 +122,10 @@ def without_step_warnings() -> Iterator[None]:
 class ConstantNeurons(StatefulNeurons):
     """Neurons with the constants of their page; base of `NeuronLayer`.
 
+    A constant has three forms: the stored tensor (`stored_constants`, a logarithm for example), its
+    value on the page (`constant`, and `effective_constants` after mismatch), and the value that
+    solvers get (`constants`, a decay for example).
+
     A time constant that is shorter than a step, or probably in milliseconds, is a warning when the
     layer is built.
 
@@ -175,14 +179,14 @@ class ConstantNeurons(StatefulNeurons):
 
     def short_constants(self) -> dict[str, float]:
         """The time constants that are shorter than a step, by argument: the shortest value [s]."""
-        of_time = [c for c in self.stored_constants if c.kind.is_time]
-        shortest = {c.argument: self.constant(c.name).detach().min().item() for c in of_time}
+        times = [c for c in self.stored_constants if c.kind.is_time]
+        shortest = {c.argument: self.constant(c.name).detach().min().item() for c in times}
         return {name: tau for name, tau in shortest.items() if tau < self.dt * (1 - ROUNDING)}
 
     def long_constants(self) -> dict[str, float]:
         """The time constants probably given in milliseconds, by argument: the longest value [s]."""
-        of_time = [c for c in self.stored_constants if c.kind.is_time]
-        longest = {c.argument: self.constant(c.name).detach().max().item() for c in of_time}
+        times = [c for c in self.stored_constants if c.kind.is_time]
+        longest = {c.argument: self.constant(c.name).detach().max().item() for c in times}
         return {name: tau for name, tau in longest.items() if looks_like_milliseconds(tau, self.dt)}
 
     def _register_constant(self, constant: StoredConstant, given: Tensor, is_learned: bool) -> None:

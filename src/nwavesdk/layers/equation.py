@@ -104,7 +104,8 @@ class EquationLayer(NeuronLayer):
         if not (detach_reset or step.uses_held):
             raise ValueError(
                 f"{owner}: detach_reset=False needs held(...) in the page, which marks the "
-                "detached values, got a page without: remove it, or use held in the page."
+                "detached values, got a page without it: remove detach_reset=False, or use held in "
+                "the page."
             )
 
         options = LayerOptions(

@@ -3,6 +3,8 @@
 A call runs `_solve`: check the input, view it as [B, T, N] in the order of its memory (`layout`),
 build a `Problem`, choose a solver, `solve`, store the new state, return the result in the user's
 shape. A call with a plan (`plan`) reuses the decisions of an earlier call and runs the same passes.
+
+NWAVE is the SDK whose documented interface this library implements. Its `device` chooses a solver.
 """
 
 import math
@@ -98,6 +100,7 @@ class NeuronLayer(ConstantNeurons):
         (torch.Size([2, 5, 8]), 'serial')
     """
 
+    # From a layer to the tuple of its settings, in one look-up.
     read_settings: ClassVar[Any] = attrgetter(*CALL_SETTINGS)
     last_solver: str | None
     # Gets the layer, the charge and the spikes [B, T, N] of each call; see `watch_calls`.
@@ -147,7 +150,7 @@ class NeuronLayer(ConstantNeurons):
         self._known_settings: tuple[Any, ...] = ()
         # The decay of the slowest neuron, for the choice between serial solver and comPaSSo.
         self._slowest_decay = 0.0
-        self._use_device(self.device, was_fixed=False)
+        self._use_device(self.device, used_fixed_surrogate=False)
 
     def extra_repr(self) -> str:
         size = str(self.features[0] if len(self.features) == 1 else self.features)
@@ -338,7 +341,8 @@ class NeuronLayer(ConstantNeurons):
         is_learnable = self._has_learnable_surrogate(x)
         solver = self.solver
 
-        # By sizes on comPaSSo; elsewhere the serial kernel, with the reference as a fallback.
+        # A layer on comPaSSo runs where the cost model predicts less time. All others run on the
+        # serial kernel, or on the reference if there is no kernel for them.
         if solver == "auto" and self._is_on_compasso(self.device):
             B, T, N = x.shape
             solver = choose_solver(x.device.type, self.neuron, B * N, T, self._slowest_decay)
@@ -429,17 +433,17 @@ class NeuronLayer(ConstantNeurons):
         Raises:
             ValueError: See `check_device`.
         """
-        self._use_device(device, was_fixed=self._uses_fixed_surrogate)
+        self._use_device(device, used_fixed_surrogate=self._uses_fixed_surrogate)
         if self._spec_name is not None:
             self._update_call_settings()
 
-    def _use_device(self, device: str, *, was_fixed: bool) -> None:
+    def _use_device(self, device: str, *, used_fixed_surrogate: bool) -> None:
         """Set the device; warn if this makes `spike_grad` ineffective."""
         self.check_device(device)
         self.device = device
 
         ignores_surrogate = self._has_given_surrogate and self.spike_grad != FIXED_SURROGATE
-        if self._uses_fixed_surrogate and not was_fixed and ignores_surrogate:
+        if self._uses_fixed_surrogate and not used_fixed_surrogate and ignores_surrogate:
             path = f'solver="{self.solver}"' if self.solver != "auto" else 'device="gpu"'
             warnings.warn(
                 f"{type(self).__name__}: on the comPaSSo path ({path}) the gradient uses "

@@ -1,12 +1,13 @@
 """Plans of neuron layers: the decisions of a call, reused while nothing has changed.
 
 A layer keeps the plans of its last calls, one for each kind of input. A plan holds the passes of
-the serial solver on the CPU, which a call without a plan makes again. It is valid while the
-settings of the layer, its page, and the values of its constants are unchanged. Every other call
-runs `NeuronLayer._solve`, which returns the same results and raises all errors.
+the serial solver on the CPU; a call without a plan makes new passes. A plan is valid while the
+settings of the layer, its page, and the values of its constants are unchanged. A call that cannot
+have a plan runs `NeuronLayer._solve`, which returns the same results and raises all errors.
 
-Gradients reach parameters by the chain rule: the stored constants are inputs of the call's node in
-the graph, and `ParameterChain` has the derivatives of the solver's constants by them.
+Gradients reach the learned constants by the chain rule. The stored constants are inputs of the
+call's node in the graph, and `ParameterChain` has the derivatives of the solver's constants with
+respect to them.
 
 Where a change belongs:
     - A new setting that a call reads: `CALL_SETTINGS` in `neuron`, which `is_valid` compares.
@@ -81,7 +82,7 @@ class LayerPlan:
             self.learned = tuple(i for i, t in enumerate(stored) if t.requires_grad)
 
         self.passes: SerialPasses | None = None
-        # None if the constants or an overridden method of the layer rule out a plan.
+        # None if settings, constants or an overridden method of the layer rule out a plan.
         self._values: ParameterValues | None = None
         if not _can_be_planned(layer, stored, layout):
             return
@@ -100,7 +101,7 @@ class LayerPlan:
         if self._values is not None:
             return self._values.are_unchanged(stored)
 
-        # A plan without passes stays valid while the reason against passes holds.
+        # Without values, the layer ruled out a plan. This stays valid while it still does.
         return not _can_be_planned(layer, stored, self.layout)
 
     def accepts(
@@ -164,9 +165,12 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
         The result with spikes and membrane in the user's shape, or None if the call must run
         `NeuronLayer._solve`.
     """
-    # Plans read memory directly, so traced calls run `_solve`, which alone reports to `on_call`.
+    # Kernels read memory directly, which tracers and subclasses of Tensor would not notice. And
+    # only `_solve` calls `on_call`.
     if not is_plain(cur) or layer.on_call is not None:
         return None
+
+    # A parametrized constant is a new tensor in each call, so its memory cannot be compared.
     stored = layer._stored_tensors()
     if stored is None:
         return None
@@ -197,7 +201,7 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
     # The kernels take a charge [B, N] or [B, T, N] and states [B, N] in the order of the layout.
     if plan.unsqueezes:
         cur = cur[None]
-    states = passes.rest if before is None else before
+    states = passes.initial_states if before is None else before
     layout = plan.layout
     if not is_flat:
         cur = layout.flatten(cur)
@@ -212,7 +216,7 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
         learned = [stored[i] for i in plan.learned]
         result = run_passes(passes, cur, states, recurrence, learned, needs_membrane=needs_membrane)
     else:
-        result = passes.forward(cur, states, recurrence, needs_membrane, False)
+        result = passes.forward(cur, states, recurrence, needs_membrane, needs_saved=False)
 
     # Back in the user's shape; the layer stores its states in this shape, too.
     if not is_flat:
@@ -334,7 +338,8 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) 
 def _is_in_order_of_neurons(stored: Tensor, layout: Layout) -> bool:
     """Whether values and neurons have the same order in memory, as `ParameterChain` needs.
 
-    A shape such as [1, W] of neurons [H, W] does not: its gradients add up over columns.
+    They have not for values [1, W] of neurons [H, W], because a value then belongs to a column of
+    neurons, which are not consecutive.
     """
     leading = _leading_dimensions(stored)
     features = layout.features
@@ -363,8 +368,9 @@ def _shared_count(stored: Tensor, layout: Layout) -> int:
 
 
 def _arranged(stored: Tensor, layout: Layout) -> Tensor:
-    """A parameter with its values in the order of the layout."""
+    """A parameter whose values are in memory in the order of the layout; its shape is unchanged."""
     # Fewer values than neurons are in this order already; see `_is_in_order_of_neurons`.
     if stored.shape != layout.features:
         return stored
+    # `flatten` brings the values into this order, with a copy if needed; `unflatten` is a view.
     return layout.unflatten(layout.flatten(stored))

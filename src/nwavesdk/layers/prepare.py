@@ -24,12 +24,12 @@ __all__ = [
     "Prepared",
     "SelfPreparing",
     "as_trainable",
-    "backward_pass",
     "hold_prepared",
     "leave_graph",
     "mixed_modes",
     "prepare_modules",
     "prepared_modules",
+    "running_backward_pass",
     "self_preparing_modules",
 ]
 
@@ -49,9 +49,10 @@ class SelfPreparing(nn.Module):
     _is_explicit = False
 
     def _require_prepared(self, is_sequence: bool) -> None:
-        """Prepare the module for this call, if nobody has and it may prepare itself.
+        """Prepare the module and the modules in it for this call, unless they are prepared.
 
-        A module with other modules in it has to hold them, too; see `hold_prepared`.
+        The call of a module with other modules in it runs within `hold_prepared`, so that these do
+        not prepare themselves again.
 
         Args:
             is_sequence: Whether the input is a whole sequence.
@@ -168,7 +169,7 @@ class Prepared(SelfPreparing):
         """Set the state attributes in their order; attributes without a value become None."""
         missing = [None] * (len(self._state_attributes) - len(values))
         names = (*self._state_attributes, "_state_pass")
-        _set_attributes(self, names, [*values, *missing, backward_pass()])
+        _set_attributes(self, names, [*values, *missing, running_backward_pass()])
 
     def detach_state(self) -> None:
         """Keep the state and drop the graph behind it."""
@@ -186,7 +187,7 @@ class Prepared(SelfPreparing):
         Raises:
             RuntimeError: If it would.
         """
-        running = backward_pass()
+        running = running_backward_pass()
         if running not in (-1, self._state_pass):
             raise RuntimeError(
                 f"{type(self).__name__} is called again within backward(), with the state that its "
@@ -237,7 +238,7 @@ def _do_nothing() -> None:
     pass
 
 
-def backward_pass() -> int:
+def running_backward_pass() -> int:
     """The number of the backward pass that is running in this thread; -1 outside of all."""
     return -1 if torch.compiler.is_compiling() else torch._C._current_graph_task_id()
 

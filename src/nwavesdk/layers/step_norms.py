@@ -142,7 +142,7 @@ class StepBatchNorm(StepNorm, SequenceNorm):
         """As `_normalize_steps`, over the valid values; `is_valid` [B, T]; padding gives 0."""
         dtype = x.dtype
         x = x.to(mean.dtype)
-        by_value = is_valid.reshape(*is_valid.shape, *[1] * (x.ndim - 2))
+        is_valid_value = is_valid.reshape(*is_valid.shape, *[1] * (x.ndim - 2))
 
         # Recordings and space are pooled. Each step has its own number of valid values.
         pooled = (0, *range(3, x.ndim))
@@ -153,21 +153,21 @@ class StepBatchNorm(StepNorm, SequenceNorm):
 
         # The running statistics normalize a step with a single value. Padding, which may be NaN, is
         # replaced by 0 and never multiplied.
-        batch_mean = torch.where(by_value, x, 0).sum(pooled) / divisor
+        batch_mean = torch.where(is_valid_value, x, 0).sum(pooled) / divisor
         used_mean = torch.where(is_known, batch_mean, mean)
-        by_channel = (*used_mean.shape, *[1] * (x.ndim - 3))
-        centered = torch.where(by_value, x - used_mean.reshape(by_channel), 0)
+        channel_shape = (*used_mean.shape, *[1] * (x.ndim - 3))
+        centered = torch.where(is_valid_value, x - used_mean.reshape(channel_shape), 0)
         batch_var = centered.square().sum(pooled) / divisor
         used_var = torch.where(is_known, batch_var, var)
 
         with torch.no_grad():
             unbiased = batch_var * (count / (count - 1).clamp(min=1))
-            known = self.momentum * is_known.to(mean.dtype)
-            mean += known * (batch_mean - mean)
-            var += known * (unbiased - var)
+            rate = self.momentum * is_known.to(mean.dtype)
+            mean += rate * (batch_mean - mean)
+            var += rate * (unbiased - var)
 
         scale = weight * torch.rsqrt(used_var + self.eps)
-        return (centered * scale.reshape(by_channel)).to(dtype)
+        return (centered * scale.reshape(channel_shape)).to(dtype)
 
 
 class TemporalEffectiveBatchNorm(StepNorm, TimeBatchNorm):

@@ -30,7 +30,7 @@ __all__ = ["DenseSynapse", "Synapse"]
 _MAX_PLANS = 8
 
 
-class Plan(NamedTuple):
+class ProductPlan(NamedTuple):
     """The decisions of calls with inputs of one shape and dtype, after all checks.
 
     Attributes:
@@ -180,7 +180,7 @@ class DenseSynapse(Synapse):
         super().__init__(nb_inputs, nb_outputs, bias=bias)
         self.product = choice(type(self).__name__, "product", product, ("auto", "dense", "sparse"))
         # By shape and dtype of the input and all else that a call reads; see `_make_plan`.
-        self._plans: dict[object, Plan] = {}
+        self._plans: dict[object, ProductPlan] = {}
         self._finite_weight = FiniteWeight()
 
     def forward(self, spk: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class DenseSynapse(Synapse):
             )
         return list_product(spk, weight)
 
-    def _make_plan(self, spk: Tensor) -> Plan | None:
+    def _make_plan(self, spk: Tensor) -> ProductPlan | None:
         """Check a plain input and the weight; None where every call has to choose its product."""
         check_input(self._title, spk, (self.nb_inputs,))
         with torch.no_grad():
@@ -250,7 +250,7 @@ class DenseSynapse(Synapse):
 
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        plan = Plan(limits, is_vector=spk.ndim == 1)
+        plan = ProductPlan(limits, is_vector=spk.ndim == 1)
         self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
         return plan
 
@@ -261,7 +261,7 @@ class DenseSynapse(Synapse):
             weight = self._weight_for(spk)
         return spk @ weight
 
-    def _gather_or_multiply(self, spk: Tensor, plan: Plan) -> Tensor:
+    def _gather_or_multiply(self, spk: Tensor, plan: ProductPlan) -> Tensor:
         """The product of a plain input and the effective weight, sparse within the limits."""
         limits = plan.limits
         assert limits is not None

@@ -288,8 +288,8 @@ def _require_counts(owner: str, confusion: Tensor) -> Tensor:
     return counts
 
 
-# Quantile of the normal distribution for 95 %.
-_REACH = 1.959964
+# 95 % of a normal distribution are within this number of standard deviations.
+_NORMAL_QUANTILE = 1.959964
 
 
 def accuracy_interval(right: Tensor, counts: Tensor) -> tuple[float, float]:
@@ -325,16 +325,16 @@ def accuracy_interval(right: Tensor, counts: Tensor) -> tuple[float, float]:
 
     share = right.sum().item() / n_decisions
     if bool((counts == 1).all()):  # Wilson
-        spread = _REACH**2 / n_recordings
+        spread = _NORMAL_QUANTILE**2 / n_recordings
         middle = (share + spread / 2) / (1 + spread)
         variance = share * (1 - share) / n_recordings + spread / (4 * n_recordings)
-        reach = _REACH * math.sqrt(variance) / (1 + spread)
+        half_width = _NORMAL_QUANTILE * math.sqrt(variance) / (1 + spread)
     elif n_recordings < 2:
         return 0.0, 1.0
     else:  # Cochran
         middle = share
         residuals = (right - share * counts).square().sum().item()
         scale = n_recordings / (n_recordings - 1)
-        reach = _REACH * math.sqrt(scale * residuals) / n_decisions
+        half_width = _NORMAL_QUANTILE * math.sqrt(scale * residuals) / n_decisions
 
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    return max(0.0, middle - half_width), min(1.0, middle + half_width)

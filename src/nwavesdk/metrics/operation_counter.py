@@ -102,6 +102,7 @@ class _Tally:
         n_rows = x.numel() // max(math.prod(shape), 1)
         counts = _count_nonzeros(x, shape)
         effective, dense = self._fan_out(shape)
+
         self.dense += n_rows * dense.sum().item()
         self.effective += float((counts.double() * effective).sum())
         self.inputs += x.numel()
@@ -111,18 +112,18 @@ class _Tally:
     def _fan_out(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """The fan-out over connections that are not 0, and over all, each in `shape`."""
         step_shape = shape[1:] if reads_past(self.edge) else shape
-        known = self.fan_outs.get(step_shape)
-        if known is None or len(known[0]) < shape[0]:
+        longest = self.fan_outs.get(step_shape)
+        if longest is None or len(longest[0]) < shape[0]:
             everywhere = torch.ones_like(self.is_connected)
-            known = (
+            longest = (
                 fan_out(self.edge, shape, self.is_connected),
                 fan_out(self.edge, shape, everywhere),
             )
-            self.fan_outs[step_shape] = known
+            self.fan_outs[step_shape] = longest
 
         # The fan-out of a step depends on the number of steps after it, so the fan-outs of a short
         # recording are the last fan-outs of a long recording.
-        effective, dense = (counts[len(counts) - shape[0] :] for counts in known)
+        effective, dense = (counts[len(counts) - shape[0] :] for counts in longest)
         return effective, dense
 
     def result(self, recordings: int) -> EdgeOperations:

@@ -27,7 +27,7 @@ def call_module(module: nn.Module, x: Tensor) -> Any:
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether hooks, compiled code or another `__call__` wait for a call of the module itself."""
+    """Whether the module must be called, because of hooks, compiled code or another `__call__`."""
     return bool(
         type(module).__call__ is not _TORCH_CALL
         or module._forward_hooks

@@ -1,9 +1,9 @@
 """A net run in chunks of time, `SpikingSequential(checkpoint=K)`, and again in backward.
 
 Only input, output and the states at the start of each chunk stay in memory. A norm over batch and
-time needs the whole sequence. Then the net is cut at neuron layers into pieces: those with a norm
-run on the whole sequence, once more in backward, and those between them in chunks. Of each piece,
-the spikes stay in memory, a byte each. All runs of a piece give the same values.
+time needs the whole sequence. Then the net is cut at neuron layers into pieces. Pieces with a norm
+run on the whole sequence, and once more in backward. The pieces between them run in chunks. The
+spikes of each piece stay in memory, one byte per spike. All runs of a piece return the same values.
 """
 
 import itertools

@@ -57,7 +57,7 @@ class Pass(NamedTuple):
 class Container(SelfPreparing):
     """Base of modules that run other modules on sequences: `spk, mem = net(x)`.
 
-    A subclass says in `_run_inside` in which order. If a call fails, all states are as before.
+    A subclass decides in `_run_inside` how they are run. If a call fails, all states are restored.
     """
 
     time_first = False
@@ -79,7 +79,8 @@ class Container(SelfPreparing):
         if lengths is not None:
             run = run._replace(lengths=_checked_lengths(type(self).__name__, lengths, x, run))
 
-        # Not unpacked: compiled code that was interrupted goes on here, and would warn of tensors.
+        # The outputs are not unpacked here: after a graph break, compiled code continues at this
+        # line, and torch would warn of tensors.
         outputs = self._run(x, run) if self._is_prepared else self._prepare_and_run(x, run)
         if not is_turned:
             return outputs
@@ -335,7 +336,7 @@ def _prepared_inside(module: nn.Module) -> list[Prepared]:
 
 
 # `torch.compile` takes the answer as a constant: it neither traces nor guards a cached function.
-# torch gives this decorator no types.
+# The decorator has no types in torch.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def takes_argument(kind: type[nn.Module], name: str) -> bool:
     """Whether `forward` of a class has a parameter of that name."""

@@ -1,7 +1,7 @@
 """Functions on whole nets: choose the solver, choose the modules for a chip, move weights in range.
 
-`to_gpu` and `to_cpu` select NWAVE's solvers, `family_of` gives the modules of a chip, and `project`
-moves all weights of a net to the nearest ones that its chip can store.
+`to_gpu` and `to_cpu` select NWAVE's solvers, `family_of` returns the modules of a chip, and
+`project` moves all weights of a net to the nearest ones that its chip can store.
 """
 
 from typing import Any, NamedTuple
@@ -23,8 +23,8 @@ def to_gpu(model: nn.Module) -> nn.Module:
 
     The net changes in place and is returned. Weights, state and the keys of `state_dict` stay. To
     move the tensors, call `model.to("cuda")`. Layers with `compasso_spike_grad="fixed"` then have
-    the gradient of `fast_sigmoid(25)`, as if they had been built with `device="gpu"`; a warning
-    says so if another `spike_grad` was given.
+    the gradient of `fast_sigmoid(25)`, as if they had been built with `device="gpu"`. If they
+    have another `spike_grad`, a warning reports this.
 
     Raises:
         ValueError: If a layer is recurrent. No layer has changed then.

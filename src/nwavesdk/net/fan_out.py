@@ -92,11 +92,11 @@ def fan_out(edge: Edge, shape: Sequence[int], connections: Tensor) -> Tensor:
 
 def _arriving(connections: Tensor, delays: Tensor, steps: int) -> Tensor:
     """The number of connections [N_in, N_out] by which each input [T, N_in] arrives in time."""
-    late = delays.expand_as(connections).round().long()
+    n_late = delays.expand_as(connections).round().long()  # steps until arrival
 
     # Row d counts the connections with a delay of d steps, for each input.
-    by_delay = connections.new_zeros(max(int(late.max()) + 1, steps), len(connections))
-    by_delay.scatter_add_(0, late.T, connections.T)
+    by_delay = connections.new_zeros(max(int(n_late.max()) + 1, steps), len(connections))
+    by_delay.scatter_add_(0, n_late.T, connections.T)
 
     # An input of step t has T - 1 - t steps left.
     return by_delay.cumsum(0)[:steps].flip(0)

@@ -1,4 +1,4 @@
-"""Sequences between the parts of a net that run whole and those that run in chunks of time."""
+"""Sequences between pieces of a net, some of which run on whole sequences, others in chunks."""
 
 import weakref
 from collections.abc import Sequence

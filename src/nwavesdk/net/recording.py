@@ -61,11 +61,12 @@ def record(
     """
 
     def call(method: Any, layer: NeuronLayer, cur: Tensor) -> tuple[Any, Record]:
-        record = layer.record(cur, charges)
-        record = record.cut() if cut else record
+        part = layer.record(cur, charges)
+        part = part.cut() if cut else part
 
+        # `forward` returns spikes and membranes, `spikes` only spikes.
         is_forward = method is type(layer).forward
-        return (record.spk, record.mem) if is_forward else record.spk, record
+        return (part.spk, part.mem) if is_forward else part.spk, part
 
     spk, mem, records = _run_with(call, Record.of_steps, model, x, lengths)
     layers = {name: record.with_lengths(lengths) for name, record in records.items()}
@@ -140,6 +141,7 @@ def _run_with(
 
         if part is not None:
             parts.setdefault(name, []).append(part)
+            # A sequence has batch and time before its features, a single step has no time.
             are_steps[name] = are_steps.get(name, True) and cur.ndim < len(layer.features) + 2
         return output
 

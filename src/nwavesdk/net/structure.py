@@ -1,4 +1,8 @@
-"""Containers that are not a sequence: `Residual`, `Branches`, `Repeat` and `Feedback`."""
+"""Containers that are not a plain sequence: `Residual`, `Branches`, `Repeat` and `Feedback`.
+
+A new container also needs a case in `_follow` of `net/wiring.py`, which finds the layers that its
+synapses connect, and a method in `_CONTAINERS` of `interop/nir/export.py`.
+"""
 
 from collections.abc import Callable
 
@@ -121,6 +125,7 @@ class Branches(Container):
         axis = 2 if run.is_sequence(x) else 1
         shapes = [list(y.shape) for y in outputs]
         is_sum = self.join == "add"
+        # The channels of outputs that are concatenated may differ.
         fixed = shapes if is_sum else [shape[:axis] + shape[axis + 1 :] for shape in shapes]
         if any(sizes != fixed[0] for sizes in fixed):
             equal = "outputs" if is_sum else "all dimensions but the channels"
@@ -229,7 +234,7 @@ class Feedback(Container):
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         run.restorers.append(self.memory.state_restorer())
-        # One step at a time, because the step after it needs the output.
+        # One step at a time, because each step needs the output of the step before.
         one_step = Pass(None, True, run.restorers)
         if not run.is_sequence(x):
             return self._run_step(x, one_step)
@@ -238,9 +243,10 @@ class Feedback(Container):
         if not outputs:
             raise ValueError("Feedback takes sequences of at least one step, got none.")
 
+        # An output without a membrane is one tensor, returned twice.
         spk = torch.stack([s for s, _ in outputs], 1)
-        is_one = all(s is m for s, m in outputs)
-        return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
+        has_membrane = any(s is not m for s, m in outputs)
+        return spk, torch.stack([m for _, m in outputs], 1) if has_membrane else spk
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         y = self.memory.read()

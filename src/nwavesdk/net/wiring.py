@@ -99,7 +99,7 @@ def wiring_by_structure(model: nn.Module) -> Wiring:
         if isinstance(net, Container) and net not in followed:
             _follow(net, name, _Signal(), wiring, followed)
 
-    # The order of the containers in another module is unknown.
+    # If the model is not a container, the order of the containers in it is unknown.
     if not isinstance(model, Container):
         wiring.order.clear()
     return wiring
@@ -138,7 +138,7 @@ def _follow(
         if module.feedback is not None:
             output = follow(module.feedback, f"{prefix}feedback", output)
 
-        # The second time with the output of the feedback added to the input.
+        # The body again, with the output of the feedback added to its input.
         return follow(module.body, f"{prefix}body", given.joined(output))
 
     # In a module of the user with weights inside, the wiring is unknown.
@@ -153,13 +153,14 @@ def _follow_weight(module: nn.Module, name: str, given: _Signal, wiring: Wiring)
         wiring.targets |= dict.fromkeys(given.synapses, name)
         return _Signal(layers=(name,))
 
-    # With charge in the input, spikes are not its only source, and that charge drives no layer.
+    # If the charge of other synapses arrives, too, the spiking layers are not the only sources, so
+    # none is recorded. Through this synapse, these other synapses drive no layer.
     wiring.sources[name] = () if given.synapses else given.layers
     return _Signal(synapses=(name,))
 
 
 def wiring_by_run(model: nn.Module, inputs: Tensor) -> Wiring:
-    """The wiring that one pass of a copy shows: a tensor keeps its storage on its way."""
+    """The wiring in one pass of a copy: a module gets a tensor in the storage of its sender."""
     work = copy_module(model)
     names = {module: name for name, module in work.named_modules()}
     wiring = Wiring()

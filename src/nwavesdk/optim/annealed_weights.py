@@ -242,6 +242,7 @@ def _split_weights(
     for annealed in _weights_of(module):
         name = prefix + annealed.key
         weight = state.pop(name, None)
+        # Without a weight of the right shape, s and m keep their values, and the error is reported.
         parts = (annealed.sign.detach(), annealed.magnitude.detach())
         if weight is None:
             missing.append(name)

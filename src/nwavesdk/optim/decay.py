@@ -11,7 +11,7 @@ __all__ = ["weight_decay_groups"]
 
 
 def weight_decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the parameters of a net into those that weight decay acts on and all others.
+    """Split the parameters of a net into parameters with weight decay and all others.
 
     The weights that `find_edges` lists decay: weights of synapses, linear layers and convolutions,
     also transposed ones, and recurrent weights. All other parameters do not: biases, constants of

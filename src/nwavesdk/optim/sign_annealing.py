@@ -164,7 +164,7 @@ class SignAnnealing:
                 "net of the constructor, or a deep copy of it."
             )
 
-        # A finished copy leaves this annealing and its net as they are.
+        # If a copy is finished, this annealing and its own net stay unchanged.
         if self._contains_annealed_net(target):
             self._unguard()
             self._finished = True

@@ -225,7 +225,7 @@ class _Plateaus(NamedTuple):
     waited: int = 0
 
     def after(self, metric: float, schedule: _Schedule) -> "_Plateaus":
-        """The same, one epoch later."""
+        """The plateaus after one more epoch, with the metric of this epoch."""
         number = float(metric)
         if number < self.best:
             return _Plateaus(self.stage, number, 0)

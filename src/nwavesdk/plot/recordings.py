@@ -17,7 +17,7 @@ __all__ = ["event_frames", "membranes", "raster", "rates"]
 
 Picture = npt.NDArray[np.float64]
 
-_ONE_RECORDING = "take one recording of a batch, as in spk[0]"
+_ONE_RECORDING = "pass one recording of a batch, as in spk[0]"
 
 
 def raster(
@@ -50,6 +50,7 @@ def raster(
         >>> ax.get_xlabel()
         'time [ms]'
     """
+    # By the number of dimensions; `features` are one to four of them.
     shapes = {n: "spikes [T, *features]" if n == 2 else "more features" for n in range(2, 6)}
     layer = as_array("raster", spikes, shapes, _ONE_RECORDING)
     unit = time_unit("raster", dt)
@@ -104,7 +105,7 @@ def membranes(
         2
     """
     shapes = {1: "membranes [T]", 2: "[T, N]"}
-    after = as_array("membranes", mem, shapes, "take one recording of a batch, as in mem[0]")
+    after = as_array("membranes", mem, shapes, "pass one recording of a batch, as in mem[0]")
     shape = after.shape
     after = after.reshape(len(after), -1)
     u, s = (_like(name, x, shape) for name, x in (("before", before), ("spikes", spikes)))
@@ -256,7 +257,7 @@ def event_frames(
     """
     owner = "event_frames"
     shapes = {3: "frames [T, H, W]", 4: "[T, polarities, H, W]"}
-    counts = as_array(owner, frames, shapes, "take one recording of a batch, as in x[0]")
+    counts = as_array(owner, frames, shapes, "pass one recording of a batch, as in x[0]")
     n_steps, *_, height, width = counts.shape
     counts = counts.reshape(n_steps, -1, height, width)
     if counts.shape[1] > 2:

@@ -85,7 +85,7 @@ DARK = Theme("#14181d", "#e4e9ef", "#4d5864", ("#6fa8f5", "#f2a154", "#4fc79c", 
 USUAL_FONTS = ("DejaVu Sans",)
 FONT_OF_BOXES = "Last Resort"
 
-# The causes of warnings that this process has given: missing letters, or texts.
+# The causes of warnings that this process has issued: missing letters, or texts.
 _WARNED: set[str] = set()
 
 Draw = Callable[[Theme], Figure]
@@ -120,8 +120,8 @@ def render_png(draw: Draw, theme: Theme) -> bytes:
         theme: The theme.
 
     Warns:
-        UserWarning: If no installed font has a letter: a box stands for it. Given once
-            per process and set of letters.
+        UserWarning: If no installed font has a letter: a box is drawn in its place. It is issued
+            once per process and set of letters.
     """
     png, missing, others = _render(draw, theme, USUAL_FONTS)
     if missing:
@@ -241,7 +241,7 @@ def wanted_axes(owner: str, ax: Axes | None, theme: Theme) -> Axes:
     """
     if not isinstance(theme, Theme):
         raise TypeError(
-            f"{owner}: theme must be a Theme, got {shown(theme)}: take plot.LIGHT or plot.DARK."
+            f"{owner}: theme must be a Theme, got {shown(theme)}: pass plot.LIGHT or plot.DARK."
         )
 
     if ax is None:
@@ -252,7 +252,7 @@ def wanted_axes(owner: str, ax: Axes | None, theme: Theme) -> Axes:
 
     if not isinstance(ax, Axes):
         raise TypeError(
-            f"{owner}: ax must be matplotlib axes, got {shown(ax)}: take them from a figure, as in "
+            f"{owner}: ax must be matplotlib axes, got {shown(ax)}: pass axes of a figure, as in "
             "figure.subplots()."
         )
     return ax

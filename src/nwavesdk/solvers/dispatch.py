@@ -86,7 +86,7 @@ def solve(
     problem = _with_saves(problem, needs_saved)
 
     if torch.compiler.is_compiling():
-        # Registering operators loads a good part of torch.
+        # Imported here, because registering operators loads a large part of torch.
         from nwavesdk.solvers.ops import solve_in_graph, solve_reference_outside
 
         if solver == "reference":
@@ -143,17 +143,12 @@ def _check_support(problem: Problem, solver: str) -> None:
         )
 
     neuron = problem.spec.neuron
-    if solver == "compasso" and (recurrent or not _has_compasso(neuron)):
+    if solver == "compasso" and (recurrent or neuron.carry is None):
         unsupported = "recurrent layers" if recurrent else f"the neuron {neuron.name}"
         raise RuntimeError(
             f'comPaSSo does not run {unsupported}: use device="cpu", which runs on CUDA tensors '
             "too."
         )
-
-
-def _has_compasso(neuron: Neuron) -> bool:
-    """Whether comPaSSo runs the neuron in layers without recurrence."""
-    return neuron.carry is not None
 
 
 @dataclass(frozen=True)
@@ -162,11 +157,11 @@ class _Costs:
 
     Attributes:
         call: A call of a serial kernel.
-        step: One of its steps, which waits for the step before, in the narrowest layer.
-        neuron_step: One of its steps per neuron, in a wide layer.
-        chunk_pass: A pass over chunks without its kernel: the scan, comparisons, and
-            reading the result.
-        chunk_neuron_step: The same, per neuron and step.
+        step: A step of a serial kernel in the narrowest layer, where it waits for the step before.
+        neuron_step: A step of a serial kernel in a wide layer, per neuron.
+        chunk_pass: The fixed cost of a pass over chunks besides its kernel: the scan, comparisons,
+            and reading the result.
+        chunk_neuron_step: The cost of a pass over chunks besides its kernel, per neuron and step.
     """
 
     call: float
@@ -209,18 +204,19 @@ def choose_solver(device: str, neuron: Neuron, lanes: int, T: int, decay: float)
         'serial'
     """
     costs = _COSTS.get(device, _COSTS["cuda"])
-    steps = wanted_length(decay)
-
-    # Predicted times of a forward and a backward pass [s].
-    def kernel(length: int, width: int) -> float:
-        return costs.call + length * max(costs.step, costs.neuron_step * width)
-
-    if not _has_compasso(neuron) or MIN_CHUNKS * steps > T:
+    chunk_steps = wanted_length(decay)
+    if neuron.carry is None or MIN_CHUNKS * chunk_steps > T:
         return "serial"
 
-    one_pass = kernel(steps, T // steps * lanes)
+    def kernel_time(steps: int, width: int) -> float:
+        """Predicted time of one call of a serial kernel [s]."""
+        return costs.call + steps * max(costs.step, costs.neuron_step * width)
+
+    # The times of a forward and a backward pass together. In a pass of comPaSSo, one kernel runs
+    # all chunks side by side. Its backward is three passes with one scan.
+    serial = 2 * kernel_time(T, lanes)
+    one_pass = kernel_time(chunk_steps, T // chunk_steps * lanes)
     overhead = costs.chunk_pass + costs.chunk_neuron_step * T * lanes
     passes = _PASSES.get(neuron.name, 7)
-    # Backward is three passes with one scan.
     compasso = passes * (one_pass + overhead) + 3 * one_pass + costs.chunk_pass
-    return "compasso" if compasso < 2 * kernel(T, lanes) else "serial"
+    return "compasso" if compasso < serial else "serial"

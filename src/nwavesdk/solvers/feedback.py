@@ -38,7 +38,7 @@ _FARTHEST = 4.0
 
 
 def has_loop_gain(spec: Spec) -> bool:
-    """Whether the neuron is leaky with one state, of which the module's docstring is true.
+    """Whether the neuron is leaky and has one state, as the loop gain assumes.
 
     Example:
         >>> from nwavesdk.layers import ALIFLayer, LIFLayer
@@ -133,7 +133,7 @@ def mean_slope(surrogate: Surrogate, threshold: Tensor) -> Tensor:
 
 @cache
 def _reference_points(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Points z / θ, and the mass of N(-1, 1) that each stands for."""
+    """Points z / θ, and the probability under N(-1, 1) of the interval around each."""
     last = math.asinh((1 + _FARTHEST) / _NEAREST)
     t = torch.linspace(-last, last, _POINTS, dtype=torch.float64, device=device)
     places = _NEAREST * t.sinh()

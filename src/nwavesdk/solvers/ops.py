@@ -1,13 +1,14 @@
 """The solvers as torch operators, for `torch.compile`: one graph node per pass, no graph break.
 
-Imported when something is compiled, because registering an operator loads a good part of torch.
-Outside of compiled code, the autograd function of `sweep` does the same with less overhead.
-Operators accept tensors, numbers and text, so a `Spec` is passed by a name under which this process
-knows it. A fake returns shapes only, but must accept all arguments of its operator.
+This module is imported when something is compiled, because registering an operator loads a large
+part of torch. Outside of compiled code, the autograd function of `sweep` does the same with less
+overhead. Operators accept tensors, numbers and text, so a `Spec` is passed by its name, see
+`spec_name`. The fake of an operator, which torch calls while it compiles, returns shapes only, but
+must accept all arguments of its operator.
 
 torch keeps compiled code on disk, backward graphs included, and finds it by the names of the
-operators alone. So these names end in a hash of this file: compiled code does not outlive a change
-here.
+operators alone. So these names end in a hash of this file, and code that was compiled before a
+change here is not used after it.
 """
 
 import hashlib

@@ -1,16 +1,15 @@
 """Passes: a forward and a backward pass, with all that is fixed between two calls.
 
-The autograd function in `sweep` runs them. A neuron layer keeps the passes of the serial solver on
-the CPU from call to call (`cpu.serial.SerialPasses`); every other call makes new ones,
-`ProblemPasses`.
-Both have these attributes, and the methods `problem`, `forward` and `backward`:
+The autograd function in `sweep` runs them. There are two classes. The plans of neuron layers keep
+`cpu.serial.SerialPasses` from call to call, and every other call makes `ProblemPasses`. Both have
+the methods `problem`, `forward` and `backward`, and these attributes:
 
 - spec: neuron, surrogate and options of backward;
 - n_states, n_saved: number of states, and of values that a step saves;
 - is_recurrent: whether the problem is recurrent;
 - reads_states, reads_spikes: whether backward reads the states before the first step, and spikes;
-- chain: from the gradients of the constants [C, B, N] to the gradients of the learned tensors; None
-  if nothing learns, and the backward pass then does not compute the former.
+- chain: the function from the gradients of the constants [C, B, N] to the gradients of the learned
+  tensors; if no constant learns, it is None, and backward computes no gradients of constants.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ class ProblemPasses:
     """The passes of a solver that takes a `Problem`.
 
     Args:
-        problem: The problem, of which tensors with a graph are not kept.
+        problem: The problem. Its charge, states and recurrence are not stored.
         forward: The forward pass: `(problem, needs_membrane, needs_saved) -> PassResult`.
         backward: The adjoint, see `backward_serial`.
         learns_constants: Whether the constants need gradients.

@@ -66,7 +66,7 @@ class Spec:
     max_loop_gain: float | None = None
 
 
-specs_by_name: dict[str, Spec] = {}  # those that `spec_name` has named
+specs_by_name: dict[str, Spec] = {}  # the specs for which `spec_name` was called
 
 
 @cache
@@ -236,7 +236,7 @@ def recent_spikes(spikes: Tensor, before: Tensor) -> Tensor:
 
     Args:
         spikes: Spikes [B, T, N], or of one step [B, N].
-        before: The same before the first step, [B, K·N].
+        before: Spikes of the K steps before the first step, [B, K·N], in the same order.
 
     Example:
         >>> spikes = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
@@ -344,9 +344,9 @@ def named_value(problem: Problem, saved: tuple[Tensor, ...], name: str) -> Tenso
 def to_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """`saved` as the spec wants it: with `"bfloat16"`, rounded to half the memory.
 
-    Surrogates are smooth in the logarithm of z, so the first value is rounded as z, which it equals
-    but for a constant; σ' then changes by about 1 % at most. Rounding keeps the sign of z, which is
-    the spike, and the sign of the value, on which neurons with a clamp depend.
+    Surrogates are smooth in the logarithm of z. So z is rounded in place of the first saved value,
+    which differs from z by a constant; σ' then changes by about 1 % at most. Rounding keeps the
+    sign of z, which is the spike, and the sign of the value, on which neurons with a clamp depend.
     """
     if problem.spec.saved_dtype is None:
         return saved
@@ -355,14 +355,15 @@ def to_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _round_near_threshold(problem: Problem, value: Tensor) -> Tensor:
-    """A value in bfloat16: z, or its distance from the constant that z is below it."""
+    """The first saved value in bfloat16; minus its anchor, if it has one, which gives z."""
     anchor = _anchor(problem)
     if anchor is None:
         rounded = value.bfloat16()
         smallest = torch.finfo(rounded.dtype).tiny
         return torch.where((value > 0) & (rounded <= 0), smallest, rounded)
     distance = (value - anchor).bfloat16()
-    # A negative value next to 0 rounds to the distance of 0: take the next smaller number.
+    # A negative value next to 0 would be rounded to the distance of 0. It takes the next smaller
+    # number, so that `from_saved_dtype` restores a negative value.
     zero = (-anchor).bfloat16()
     below_zero = zero.nextafter(zero.new_tensor(-torch.inf))
     return torch.where((value < 0) & (distance >= zero), below_zero, distance)
@@ -388,7 +389,7 @@ def from_saved_dtype(problem: Problem, stored: tuple[Tensor, ...]) -> tuple[Tens
 
 
 def _anchor(problem: Problem) -> Tensor | None:
-    """The constant that z is below the first saved value; None if that is z or unrelated to it."""
+    """The constant c if z is the first saved value minus c, else None; see `Program.anchor`."""
     position = problem.program.anchor
     return None if position is None else problem.constants[position].detach()
 

@@ -84,6 +84,7 @@ def backward_reference(
     grad_constants = [torch.zeros_like(zeros) for _ in problem.constants]
     feedback = None if problem.recurrent is None else bounded_feedback(problem).t()
 
+    # `grad_s` has the gradient that comes through recurrent weights from the step after.
     grad_s = zeros
     grads_x: list[Tensor] = []
     for t in reversed(range(saved[0].shape[1])):
@@ -103,15 +104,15 @@ def backward_reference(
         grads_x.append(grad_x)
 
     grad = torch.stack(grads_x[::-1], 1) if grads_x else torch.zeros_like(saved[0])
-    of_constants = None
+    learned = None
     if learns_constants:
-        of_constants = torch.stack(grad_constants) if grad_constants else zeros.new_empty(0)
+        learned = torch.stack(grad_constants) if grad_constants else zeros.new_empty(0)
 
     if problem.recurrent is None:
-        return ProblemGradient(grad, grad_states, of_constants)
+        return ProblemGradient(grad, grad_states, learned)
     (previous,) = delay_one_step(problem.recurrence[1:], [result.spikes])
     grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
-    return ProblemGradient(grad, grad_states, of_constants, grad_recurrent, grad_s)
+    return ProblemGradient(grad, grad_states, learned, grad_recurrent, grad_s)
 
 
 def _with_latest(recent: Tensor, latest: Tensor) -> Tensor:

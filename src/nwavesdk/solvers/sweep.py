@@ -1,13 +1,18 @@
-"""One autograd function for every solver that runs forward without a graph, planned or not.
+"""The autograd function of all solvers but the reference, with or without a plan.
 
 The gradient does not depend on how the spikes were computed: it is one linear recurrence, backward
 in time, through the saved values of the steps (see `Program`). So a new solver is one forward
 function.
 
-Saved for backward are, in this order: the values that `Program.saved` names, in the saved
-dtype; the states before the first step, if backward reads them; of a recurrent problem, its weights
-and the spikes before the first step; and, if it has several steps, the spikes. Constants are values
-of the passes, because their gradients go by `chain` (see `passes`).
+The tensors saved for backward are, in this order:
+
+1. the values that `Program.saved` names, in the saved dtype;
+2. the states before the first step, if backward reads them (`reads_states`);
+3. of a recurrent problem, its weights and the spikes before the first step;
+4. the spikes, if backward reads them (`reads_spikes`).
+
+Constants are not among them: the passes hold the values of constants, and `passes.chain` turns
+their gradients into the gradients of the learned tensors.
 """
 
 from collections.abc import Sequence
@@ -98,7 +103,8 @@ def run_passes(
         states: States before the first step, each [B, N].
         recurrence: Of a recurrent problem, weights [N, N] and the spikes before the first step
             [B, N].
-        learned: The tensors from which the constants are computed, if they learn; see `passes`.
+        learned: The tensors that learn and from which the constants are computed, in the order in
+            which `passes.chain` returns their gradients.
         needs_membrane: Whether the membrane after each step is returned.
         needs_saved: Whether `PassResult.saved` is returned.
     """
@@ -174,6 +180,7 @@ class _Sweep(torch.autograd.Function):
         keeps_graph = torch._C._autograd._get_current_graph_task_keep_graph()
         may_overwrite = not (ctx.saved_is_shared or keeps_graph)
 
+        # The spikes are the last tensor, if backward reads them; otherwise it ignores the argument.
         arguments = saved, states, recurrence, tensors[-1], grads, may_overwrite
         if torch._C._is_any_autocast_enabled():  # products keep their data type
             with torch.autocast(saved[0].device.type, enabled=False):
@@ -185,11 +192,12 @@ class _Sweep(torch.autograd.Function):
         if passes.chain is not None and gradient.constants is not None:
             learned = passes.chain(gradient.constants)
         through_recurrence = (gradient.recurrent, gradient.spikes) if recurrence else ()
+        # In the order of the arguments of `forward`, of which the first three have no gradient.
         return None, None, None, gradient.x, *gradient.states, *through_recurrence, *learned
 
 
-# `torch.autograd.Function.apply` looks for transforms of `torch.func` before it does this. No call
-# that comes here is in one, and the search is slow compared with one step.
+# `torch.autograd.Function.apply` first looks for transforms of `torch.func`, which is slow compared
+# with one step. No call within a transform gets here, so the `apply` of its base class is enough.
 _run = super(torch.autograd.Function, _Sweep).apply
 
 

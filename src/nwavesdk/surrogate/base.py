@@ -2,8 +2,8 @@
 
 Requirements: forward spikes never depend on the surrogate; spikes and gradients keep dtype and
 device; half precision is evaluated in float32; finite input never gives NaN. A surrogate of the
-catalogue is one formula, `pseudo_derivative`, which torch runs unchanged and which the kernels
-bind to their own functions (see `nwavesdk.dynamics.neuron`).
+catalogue is one formula, `pseudo_derivative`, which torch runs unchanged and which
+`nwavesdk.solvers.dialect` translates for the kernels.
 """
 
 import inspect
@@ -33,11 +33,11 @@ __all__ = [
 P = ParamSpec("P")
 Constants = tuple[float, ...]
 
-# Products and quotients of two parameters within these bounds are still float32 numbers.
-_SMALLEST = 1e-18
-_LARGEST = 1e18
-# The same for a parameter that multiplies z alone.
-_STEEPEST = 1e37
+# Products and quotients of two parameters within these bounds are finite in float32, and not 0.
+_MIN_PARAMETER = 1e-18
+_MAX_PARAMETER = 1e18
+# The upper bound of a parameter that multiplies z and no other parameter.
+_MAX_STEEPNESS = 1e37
 
 
 def heaviside(z: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class _Spike(torch.autograd.Function):
         return grad * ctx.surrogate.derivative(z), None
 
 
-def parameter(default: float, least: float = _SMALLEST, most: float = _LARGEST) -> Any:
+def parameter(default: float, least: float = _MIN_PARAMETER, most: float = _MAX_PARAMETER) -> Any:
     """A field of a `Formula` with bounds; a whole number if its default is an int."""
     return field(default=default, metadata={"least": least, "most": most})
 
@@ -160,7 +160,7 @@ class Formula(Surrogate):
     def __post_init__(self) -> None:
         owner = type(self).__name__
         for entry in fields(self):
-            bounds = entry.metadata or {"above": 0.0, "most": _STEEPEST}
+            bounds = entry.metadata or {"above": 0.0, "most": _MAX_STEEPNESS}
             value = finite_number(owner, entry.name, getattr(self, entry.name), **bounds)
             if isinstance(entry.default, int):
                 whole = int(value) if value.is_integer() else value

@@ -107,6 +107,8 @@ class Run:
             load_function(config.net.page)
 
         choices, facts, data = begin_data(config)
+
+        # Neurons other than LIF take charges in other units, so their gain is measured.
         if choices.net.name == "lif" and choices.net.neuron != "lif":
             choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
 
@@ -120,7 +122,7 @@ class Run:
             run.config = complete(choices, facts, threads=1)
         warn_of_constants(run.network())
         run._check_schedule()
-        run._check_first_weights(must_drive=config.option("net.first_weights") == "driven")
+        run._settle_first_weights(must_drive=config.option("net.first_weights") == "driven")
         return run
 
     @classmethod
@@ -140,18 +142,17 @@ class Run:
 
     def _check_schedule(self) -> None:
         """Apply the schedule of the surrogate to the net, which rejects unknown parameters."""
-        schedule = self.config.learning.surrogate_schedule
+        learning = self.config.learning
+        schedule = learning.surrogate_schedule
         if schedule is None:
             return
-
-        epochs = self.config.learning.epochs
         try:
-            SurrogateAnnealing(self.network(), epochs, **schedule.model_dump())
+            SurrogateAnnealing(self.network(), learning.epochs, **schedule.model_dump())
         except (TypeError, ValueError) as error:
             raise ValueError(f"learning.surrogate_schedule: {error}") from None
 
-    def _check_first_weights(self, *, must_drive: bool) -> None:
-        """Fall back to drawn initial weights if the recordings cannot drive them; see `recipes`.
+    def _settle_first_weights(self, *, must_drive: bool) -> None:
+        """Change the config to drawn initial weights if the recordings cannot drive them.
 
         Raises:
             ValueError: If they cannot, and the user asked for driven weights.
@@ -192,7 +193,8 @@ class Run:
         hidden = (*net.hidden, self.task.output.n_neurons) if net.name in LAYERED else ()
         sizes = (self.n_features, *hidden)
 
-        # Weights, gradients, two moments of AdamW, the best weights; four of these in a checkpoint.
+        # Nine copies of the weights: the weights, gradients, two moments of AdamW and the best
+        # weights; a checkpoint holds all but the gradients again.
         values = 9 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
         values += batch * n_steps * self.n_features
         if self.config.machine.accelerator == "cpu" or not torch.cuda.is_available():

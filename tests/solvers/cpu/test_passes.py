@@ -34,11 +34,11 @@ def calls(monkeypatch):
             return 0
 
     monkeypatch.setattr(passes, "KernelCall", RecordedCall)
-    passes.forward_pass.cache_clear()
-    passes.backward_pass.cache_clear()
+    passes.cached_forward_pass.cache_clear()
+    passes.cached_backward_pass.cache_clear()
     yield recorded
-    passes.forward_pass.cache_clear()
-    passes.backward_pass.cache_clear()
+    passes.cached_forward_pass.cache_clear()
+    passes.cached_backward_pass.cache_clear()
 
 
 def words_by_name(call):

@@ -66,7 +66,7 @@ def test_a_further_neuron_or_surrogate_compiles_its_steps_alone(monkeypatch):
 
 def test_no_wider_number_limits_the_vectors_of_float32():
     """A count of spikes in 64 bits would halve them."""
-    steps = native.forward_steps(program_of(ZERO).step, "float32")
+    steps = native.native_forward_steps(program_of(ZERO).step, "float32")
     signature = normalize_signature(steps.signature)
     kernel = CFunc(steps.function, signature, {}, {"error_model": "numpy"})
     kernel.compile()

@@ -60,13 +60,16 @@ def test_a_table_in_a_folder_of_tables_is_not_a_recording(tmp_path: Path) -> Non
         data_of(tmp_path, split="recording")
 
 
-@pytest.mark.parametrize("make", [small_data.make_parts, small_data.make_npy])
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(small_data.make_parts, {}), (small_data.make_npy, {}), (small_data.make_npy, {"limit": 12})],
+)
 def test_a_test_set_that_is_not_wanted_is_not_read(
-    make: Callable[[Path], Path], tmp_path: Path
+    make: Callable[[Path], Path], options: dict[str, int], tmp_path: Path
 ) -> None:
     path = make(tmp_path / "data")
-    with_test, all_sets = data_of(path)
-    before, data = data_of(path, test=False)
+    with_test, all_sets = data_of(path, **options)
+    before, data = data_of(path, test=False, **options)
     assert before.facts.recordings == with_test.facts.recordings
     assert data.train.recordings.keys == all_sets.train.recordings.keys
     assert torch.equal(data.val.whole().x, all_sets.val.whole().x)
@@ -77,7 +80,7 @@ def test_a_test_set_that_is_not_wanted_is_not_read(
     # A file of the test set is no file of the run until the test set is read.
     spoiled = path / all_sets.test.recordings.keys[0]
     spoiled.write_bytes(b"not an array")
-    assert data_of(path, test=False)[0] == before
+    assert data_of(path, test=False, **options)[0] == before
     load_run_data(before)
     with pytest.raises(ValueError, match=spoiled.name):
         load_run_data(before, reads_test=True)

@@ -58,7 +58,7 @@ def test_a_task_has_the_output_layer_of_its_run(task: Task, net: PresetName) -> 
     output = task_of(sample_config(net, (16,), 2, task=task, **options)).output
     assert output.n_outputs == 2
     assert output.is_readout == (not has_population)
-    assert output.is_given == (net == "conv")
+    assert output.is_layered == (net != "conv")
     assert output.n_neurons == (8 if has_population else 2)
 
 

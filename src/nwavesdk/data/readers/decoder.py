@@ -22,7 +22,7 @@ MAX_MEMORY_BYTES = 4 * 2**30
 
 
 def read_hdf5(path: str, names: list[str], index: int | tuple[()] = ()) -> dict[str, Any]:
-    """The arrays of a file by `names`, or their elements at an index; missing arrays are left out.
+    """The arrays of a file by `names`, or their elements at an index; missing arrays are skipped.
 
     A name that ends in `#` asks for the number of elements.
     """

@@ -1,4 +1,4 @@
-"""NIR, the Neuromorphic Intermediate Representation: export, import, and a proof of both.
+"""NIR, the Neuromorphic Intermediate Representation: export, import, and a check of both.
 
     to_nir     a net as a graph of `nir`, exactly, or an error that names the unknown module
     from_nir   a graph as a net
@@ -56,8 +56,8 @@ def to_nir(
 ) -> Any:
     """A net as a NIR graph with exactly the neurons of the net.
 
-    Batch norms are folded. A LIF layer without reset at the end of the net is a read-out: the graph
-    gives its membrane. `export_net` returns notes, too.
+    Batch norms are folded. A LIF layer without reset at the end of the net is a read-out: the
+    output of the graph is its membrane. `export_net` also returns notes.
 
     Args:
         net: A net of modules that NIR has, in `eval()`.
@@ -67,7 +67,7 @@ def to_nir(
         dt: Length of a step [s]. If None, the step of the layers.
         input_shape: Shape of a step of the input, if the net does not decide it.
         allow: `{"soft-reset"}` writes neurons that subtract their threshold as neurons with a reset
-            to 0, and says so in their metadata, which other readers ignore.
+            to 0, and marks them in their metadata, which other readers ignore.
 
     Returns:
         The `nir.NIRGraph`; `nir.write` writes it.
@@ -114,8 +114,8 @@ def from_nir(
         dtype: The dtype of the parameters, float32 or float64.
 
     Returns:
-        A `SpikingSequential` of a chain, with recurrent weights of single layers; otherwise a
-        `SpikingGraph`.
+        A `SpikingSequential` if the graph is a chain, apart from recurrent weights of single
+        layers; otherwise a `SpikingGraph`.
 
     Raises:
         ValueError: If the graph is damaged, or has something that cannot be exact.
@@ -154,7 +154,7 @@ def import_graph(
     input_shape: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Loaded:
-    """As `from_nir`, with the names of the modules and with all assumptions.
+    """Import a graph as `from_nir` does; also return the names of the modules and all assumptions.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential

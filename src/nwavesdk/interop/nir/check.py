@@ -25,8 +25,11 @@ from nwavesdk.net.preparation import prepared
 
 __all__ = ["Check", "check", "random_input"]
 
-# Membranes are compared in float64, in parts of their largest value.
+# Largest difference of membranes in float64, as a share of the largest membrane.
 TOLERANCE = 1e-9
+
+# Step, node, neuron and margin of a spike that differs.
+_WrongSpike = tuple[int, str, int, float]
 
 
 @dataclass(frozen=True)
@@ -140,32 +143,32 @@ def check(
         >>> print(check(graph, dt=1e-3, discretization="exact", net=net, x=x))
         12 spikes in 40 steps of neurons of 1 node are equal, membranes within 0
     """
-    read = prepare_graph(graph, dt, discretization, source, allow, input_shape)
+    flat = prepare_graph(graph, dt, discretization, source, allow, input_shape)
     if net is not None and not isinstance(net, nn.Module):
         raise TypeError(f"check: net is {shown(net)}, expected the torch module that was exported.")
 
     if x is None:
         batch = whole_number("check", "batch", batch)
         steps = whole_number("check", "steps", steps)
-        values = random_input(read, batch, steps, seed_number("check", seed))
+        values = random_input(flat, batch, steps, seed_number("check", seed))
     else:
-        values = _given_input(x, read)
+        values = _given_input(x, flat)
 
-    shape = read.shape_in
+    shape = flat.shape_in
     if net is None:
-        loaded = load_graph(read, None, torch.float64)
+        loaded = load_graph(flat, None, torch.float64)
         net, modules = loaded.net, dict(loaded.modules)
     else:
-        shape = _net_shape(read) if x is None else tuple(x.shape[2:])
+        shape = _net_shape(flat) if x is None else tuple(x.shape[2:])
         net = copy.deepcopy(net).double()
         if isinstance(net, Container):
             net.time_first = False  # as the input is here
-        modules = {name: node.module for name, node in read.nodes.items() if node.module}
+        modules = {name: node.module for name, node in flat.nodes.items() if node.module}
 
     with torch.no_grad(), prepared(net.eval()):
         recording = record(net, torch.tensor(values).reshape(*values.shape[:2], *shape))
-    result = _compare(read, replay(read, values), recording, modules)
-    return replace(result, seed=seed if x is None else None, notes=tuple(read.notes))
+    result = _compare(flat, replay(flat, values), recording, modules)
+    return replace(result, seed=seed if x is None else None, notes=tuple(flat.notes))
 
 
 def _given_input(x: Tensor, graph: Graph) -> Array:
@@ -215,8 +218,7 @@ def _compare(
     spikes = values = 0
     nodes = []
     error = 0.0
-    # Step, node, neuron and margin of the first spike that differs, for each node.
-    firsts: list[tuple[int, str, int, float]] = []
+    firsts: list[_WrongSpike] = []
     for name in [name for name in replayed.outputs if name in modules]:
         expected = replayed.outputs[name]
         layer = recording.layers.get(modules[name])
@@ -235,16 +237,10 @@ def _compare(
         spikes += int(expected.sum())
         values += expected.size
 
-        # [T, B, neurons], so that the first difference is in the first step.
-        differs = (_numbers(layer.spk, expected, name) != expected).swapaxes(0, 1)
-        differences = np.argwhere(differs.reshape(*differs.shape[:2], -1))
-        if len(differences):
-            step, row, neuron = (int(index) for index in differences[0])
-            margin = replayed.margins[name][row, step].flat[neuron]
-            firsts.append((step, name, neuron, abs(float(margin))))
+        firsts += _first_wrong_spike(name, expected, layer.spk, replayed.margins[name])
 
-    # If the output is the spikes of a node, they were compared. After a spike that differs, the
-    # outputs differ, too.
+    # If the output consists of the spikes of one node, they have been compared. After a spike that
+    # differs, the outputs differ, too.
     ends = graph.sources(graph.output)
     kind = graph.nodes[ends[0]].kind if len(ends) == 1 and ends[0] in graph.nodes else ""
     if kind not in SPIKING and not firsts:
@@ -254,8 +250,21 @@ def _compare(
     check = Check(spikes, values, tuple(nodes), error=error)
     if not firsts:
         return check
-    step, name, neuron, distance = min(firsts, key=itemgetter(0))
-    return replace(check, step=step, node=name, neuron=neuron, margin=distance)
+    step, name, neuron, margin = min(firsts, key=itemgetter(0))
+    return replace(check, step=step, node=name, neuron=neuron, margin=margin)
+
+
+def _first_wrong_spike(
+    name: str, expected: Array, spikes: Tensor, margins: Array
+) -> list[_WrongSpike]:
+    """The first spike of a node that differs from the reader; an empty list if all are equal."""
+    # [T, B, neurons], so that the first difference is in the first step.
+    differs = (_numbers(spikes, expected, name) != expected).swapaxes(0, 1)
+    differences = np.argwhere(differs.reshape(*differs.shape[:2], -1))
+    return [
+        (int(step), name, int(neuron), abs(float(margins[row, step].flat[neuron])))
+        for step, row, neuron in differences[:1]
+    ]
 
 
 def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
@@ -270,7 +279,7 @@ def _numbers(tensor: Tensor, expected: Array, name: str) -> Array:
 
 
 def _difference(expected: Array, got: Tensor, name: str) -> float:
-    """The largest difference, in parts of the largest value."""
+    """The largest difference, as a share of the largest value of the reader."""
     numbers = _numbers(got, expected, name)
     for values, owner in ((expected, "the reader"), (numbers, "the net")):
         if not np.isfinite(values).all():
@@ -279,5 +288,6 @@ def _difference(expected: Array, got: Tensor, name: str) -> float:
                 "compared: make weights or inputs smaller."
             )
 
+    # Not 0, because the difference is divided by it.
     largest = float(np.abs(expected).max(initial=1e-300))
     return float(np.abs(expected - numbers).max(initial=0.0)) / largest

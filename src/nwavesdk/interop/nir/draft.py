@@ -53,10 +53,10 @@ def unused_name(base: str, taken: Collection[str]) -> str:
 class GraphDraft:
     """Nodes and edges, in the order of their evaluation.
 
-    A cycle begins with a signal of the step before, from `begin_cycle`. Its sources are added later
-    and connected by `end_cycle`. A NIR file does not mark which edge of a cycle takes the step: a
-    reader takes the edge that closes the cycle in its search. `finish` adds a Delay of one step
-    where this is a different edge.
+    A cycle begins with a signal of the step before, from `begin_cycle`. Its source is added later
+    and connected by `end_cycle`. A NIR file does not mark which edge of a cycle passes on the value
+    of the step before: a reader takes the edge that closes the cycle in its search. If this is not
+    the edge from the source, `finish` adds a Delay of one step.
 
     Args:
         shape: Shape of a step of the input.
@@ -76,10 +76,11 @@ class GraphDraft:
         self.nodes: dict[str, Node] = {}
         self.notes: list[str] = []
         self._edges: list[Edge] = []
-        # The sources of each signal of the step before, by the marker in `Signal.names` that stands
-        # for them, and the markers whose step is not part of a Delay.
+        # A signal of the step before has a marker in `Signal.names`, in place of the nodes that are
+        # not known yet. Here are the sources by marker, and the markers whose edges must pass on
+        # the value of the step before, because no Delay does.
         self._cycles: dict[str, Signal] = {}
-        self._lack_step: set[str] = set()
+        self._late_markers: set[str] = set()
 
     def connect(self, signal: Signal, target: str) -> None:
         """Add edges from a signal to a node."""
@@ -88,7 +89,7 @@ class GraphDraft:
     # Cycles
 
     def begin_cycle(self, shape: Shape) -> Signal:
-        """A signal of the step before."""
+        """A signal of the step before; its source is set by `end_cycle`."""
         marker = f"<step {len(self._cycles)}>"
         self._cycles[marker] = Signal((), shape)
         return Signal((marker,), shape)
@@ -104,32 +105,34 @@ class GraphDraft:
         Raises:
             NodeError: If the shapes differ, or the cycle has no node.
         """
-        late = entry.signal
-        if source.shape != late.shape or not self._cycles.keys().isdisjoint(source.names):
+        previous = entry.signal
+        if source.shape != previous.shape or not self._cycles.keys().isdisjoint(source.names):
             raise entry.refusal(
                 f"a feedback of shape {list(source.shape)}",
-                f"{list(late.shape)}, the shape of the input, through at least one layer",
+                f"{list(previous.shape)}, the shape of the input, through at least one layer",
                 "change the body or the feedback",
             )
 
-        self._cycles[late.names[0]] = source
+        (marker,) = previous.names
+        self._cycles[marker] = source
         if not has_delay:
-            self._lack_step.add(late.names[0])
+            self._late_markers.add(marker)
 
     # The graph
 
     def finish(self, output: Signal, metadata: Mapping[str, Any]) -> Any:
         """The `nir.NIRGraph` whose output is a signal."""
-        # Without further nodes, if a reader takes the steps of all cycles on the same edges.
-        graph, cuts = self._written(output, metadata)
-        with suppress(NodeError):  # of a cycle that needs a Delay
-            if cuts <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
+        # Read the graph as other readers do. No further nodes are needed if the reader delays the
+        # same edges. If a cycle needs a Delay, the reader raises an error.
+        graph, late_edges = self._written(output, metadata)
+        with suppress(NodeError):
+            if late_edges <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
                 return graph
 
-        for marker in sorted(self._lack_step):
+        for marker in sorted(self._late_markers):
             entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
             self._cycles[marker] = entry.signal
-        self._lack_step.clear()
+        self._late_markers.clear()
         return self._written(output, metadata)[0]
 
     def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[Edge]]:
@@ -141,12 +144,13 @@ class GraphDraft:
 
         edges: dict[Edge, bool] = {}
         for source, target in [*self._edges, *((name, OUTPUT) for name in output.names)]:
-            is_late = source in self._lack_step
-            for name in self._cycles[source].names if source in self._cycles else (source,):
+            is_late = source in self._late_markers
+            # The nodes of a marker, or the source itself.
+            for name in self._cycles.get(source, Signal((source,), ())).names:
                 if (name, target) not in edges:
                     edges[name, target] = is_late
                     continue
-                # NIR has no two edges between the same nodes: a Scale by 1 carries the second one.
+                # NIR has no two edges between the same nodes: the second goes through a Scale by 1.
                 duplicate = f"{name}_again_{len(nodes)}"
                 shape = self.nodes[name].shape_out if name in self.nodes else self.input_shape
                 nodes[duplicate] = nir.Scale(scale=np.ones(shape, np.float32))
@@ -213,11 +217,12 @@ class Entry:
         return Signal((name,), node.shape_out)
 
     def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "Entry":
-        """A part of the module that gets the signal some steps later.
+        """A part of the module, whose input is the signal some steps ago.
 
         Args:
             suffix: The end of its name, after the name of the module.
-            steps: The steps, one number or a number per element; 0 adds no node.
+            steps: The steps, one number or a number per element. 0 adds no node: the part then has
+                another name and the same signal.
         """
         part = replace(self, path=f"{self.path}_{suffix}" if self.path and suffix else self.path)
         delays = np.asarray(steps, np.float64) * self.draft.dt

@@ -48,7 +48,7 @@ __all__ = ["Exported", "export_net"]
 
 _NORMS = (_BatchNorm, SequenceNorm)
 
-# Modules that take an input of any shape, or leave its shape to a module in them.
+# Modules that take an input of any shape, or that do not determine it themselves.
 _SHAPELESS = (Container, nn.Sequential, nn.Identity, nn.Dropout, Dropout)
 
 
@@ -98,7 +98,7 @@ def export_net(
         raise ValueError(f"to_nir: allow={DELAYED_RESET!r} is for imports: remove it.")
     dt = _common_dt(net, dt)
 
-    # In float64, so that folded weights are not rounded.
+    # Norms are folded in float64, so that the weights are not rounded.
     has_norms = any(isinstance(module, _NORMS) for module in net.modules())
     folded = fold(copy.deepcopy(net).double() if has_norms else net)
     shape = _input_shape(folded.net, input_shape)
@@ -195,8 +195,8 @@ class _Walk:
     Args:
         unfolded_norms: The reason for each norm that is not folded, by its name.
         allow: The extensions of NIR that are allowed.
-        last: The module whose output is the output of the net: as a LIF layer without reset, it is
-            a read-out.
+        last: The module at the end of the net. If it is a LIF layer without reset, it is a
+            read-out.
     """
 
     def __init__(
@@ -235,8 +235,7 @@ class _Walk:
             return WRITERS[type(module)](entry)
         for kind, method in _CONTAINERS.items():
             if isinstance(module, kind) and _runs_as(module, kind):
-                signal: Signal = method(self, entry)
-                return signal
+                return method(self, entry)
 
         raise entry.refusal(
             type(module).__name__,
@@ -261,8 +260,8 @@ class _Walk:
                 '(allow={"soft-reset"}): other readers will then reset to 0',
             )
 
-        # A LIF layer without reset is a membrane and a Threshold. At the end of a net, the membrane
-        # is its output.
+        # A LIF layer without reset is two nodes, a membrane and a Threshold. At the end of a net,
+        # the membrane is the output, and the Threshold is not needed.
         is_recurrent = layer.layer_topology == "RC"
         if len(nodes) == 2 and layer is self.last and not is_recurrent:
             nodes = nodes[:1]
@@ -306,7 +305,8 @@ class _Walk:
             return entry.total(parts)
 
         # NIR can only add. A Linear of zeros and ones, [all features, features of the branch],
-        # moves each branch to its own rows; the other rows are 0, so that the sum is the whole.
+        # moves each branch to its own features. All others are 0 there, so the sum of the branches
+        # is their concatenation.
         if any(len(part.shape) != 1 for part in parts):
             raise entry.refusal(
                 "branches whose channels are concatenated",
@@ -315,21 +315,21 @@ class _Walk:
             )
 
         ends = np.cumsum([part.shape[0] for part in parts])
-        rows = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
+        weights = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], 1)
         joins = [entry.inside(f"join{i}", None, part) for i, part in enumerate(parts)]
-        pairs = zip(joins, rows, strict=True)
+        pairs = zip(joins, weights, strict=True)
         return entry.total([join.add("Linear", {"weight": weight}) for join, weight in pairs])
 
     def _feedback(self, entry: Entry) -> Signal:
         """A body whose input includes its own output of the step before."""
         net, draft = entry.module, entry.draft
-        late = draft.begin_cycle(entry.signal.shape)
-        out = self.add(entry.inside("body", net.body, entry.total([entry.signal, late])))
+        previous = draft.begin_cycle(entry.signal.shape)
+        out = self.add(entry.inside("body", net.body, entry.total([entry.signal, previous])))
 
-        back = out
+        fed_back = out
         if net.feedback is not None:
-            back = self.add(entry.inside("feedback", net.feedback, out))
-        draft.end_cycle(replace(entry, signal=late), back)
+            fed_back = self.add(entry.inside("feedback", net.feedback, out))
+        draft.end_cycle(replace(entry, signal=previous), fed_back)
         return out
 
     def _graph(self, entry: Entry) -> Signal:
@@ -340,32 +340,33 @@ class _Walk:
         """
         net, draft = entry.module, entry.draft
         signals = {"input": entry.signal}
-        # Signals of the step before, with their sources, and whether a Delay takes the step.
+        # Signals of the step before, the names of their sources, and whether they lead to a Delay
+        # that gets its step back.
         cycles: list[tuple[Signal, str, bool]] = []
         for name in (*net.order, "output"):
             module = net._modules.get(name)
             delayed = [source for source in net.sources[name] if (source, name) in net.delayed]
-            # The import moved one step of a Delay in a cycle to the edges into it. In the file, the
-            # node has this step again, and its edges have none.
-            takes_step = bool(delayed) and isinstance(module, Delay)
+            # The import has moved one step of a Delay in a cycle to the edges into it. Here the
+            # Delay gets this step back, so its edges need none.
+            gets_step = bool(delayed) and isinstance(module, Delay)
 
             parts = []
             for source in net.sources[name]:
                 if source in delayed:
                     parts.append(draft.begin_cycle(net.shapes[source]))
-                    cycles.append((parts[-1], source, takes_step))
+                    cycles.append((parts[-1], source, gets_step))
                 else:
                     parts.append(signals[source])
 
             # The output is a sum without a module.
             inside = entry.inside(name, module, entry.total(parts))
-            if takes_step:
+            if gets_step:
                 signals[name] = inside.after("", module.steps.cpu().numpy() + 1).signal
             else:
                 signals[name] = inside.signal if module is None else self.add(inside)
 
-        for late, source, takes_step in cycles:
-            draft.end_cycle(replace(entry, signal=late), signals[source], has_delay=takes_step)
+        for previous, source, has_delay in cycles:
+            draft.end_cycle(replace(entry, signal=previous), signals[source], has_delay=has_delay)
         return signals["output"]
 
 
@@ -401,7 +402,8 @@ def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
 
 
-# A container is added by the first class that it is an instance of, and that runs the same way.
+# The method for a container is in the first row with a class that the container is an instance of
+# and runs as.
 _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {
     SpikingGraph: _Walk._graph,
     SpikingSequential: _Walk._in_order,

@@ -83,18 +83,19 @@ def graph_bytes(graph: Any) -> bytes:
 
 
 def _check_content(path: Path, file: Any, h5py: Any) -> None:
-    """Reject links, unknown nodes, and more data than the memory holds."""
+    """Reject links, unknown nodes, and arrays that do not fit into memory."""
     if "node" not in file or not isinstance(file["node"], h5py.Group):
         raise FileError(path, "is not a NIR graph (it has no group 'node')", REMEDY)
 
     # Not by `visititems_links` of h5py, which does not return from some damaged files.
     size = _size_of(path, file, h5py, 0)
+    # Three copies: the content of the file, the arrays of `nir`, and the arrays of our nodes.
     require_memory(printable(path), "its arrays", 3 * size, "use a smaller graph")
     _check_kinds(path, file["node"], h5py)
 
 
 def _size_of(path: Path, group: Any, h5py: Any, depth: int) -> int:
-    """Bytes of all arrays in a group.
+    """The size of all arrays in a group [bytes].
 
     Raises:
         FileError: If the group has links, or nests too deeply.

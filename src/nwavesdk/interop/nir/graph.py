@@ -2,8 +2,9 @@
 
 Both the layers that `load` builds and the reader in `replay` take such a graph.
 
-A cycle takes one step: an edge that closes a cycle passes on the value of the step before, 0 at
-first. A cycle with a Delay of at least one step has the delay and no further step.
+A cycle takes one step: the edge that closes it passes on the value of the step before, 0 at first.
+If a Delay of at least one step is in the cycle, the edges into the Delay do this instead, and the
+cycle takes as long as the delay.
 """
 
 import math
@@ -48,7 +49,7 @@ DISCRETIZATION_KEY = "nwavesdk_discretization"
 # Shape of a step of the input of the net, if the input of the graph has another shape.
 INPUT_KEY = "nwavesdk_input_shape"
 
-# The name from which a search begins; no node has it.
+# The node from which a search begins. Names of nodes are texts, so no node has this number.
 START = 0
 
 
@@ -88,7 +89,7 @@ class Graph:
         return [source for source, target in self.edges if target == name]
 
     def insert_before(self, name: str, new: str, node: Node) -> None:
-        """Put a node on all edges into another node."""
+        """Add the node `new`, which takes over all edges into the node `name` and leads to it."""
         self.edges = [(a, new if b == name else b) for a, b in self.edges] + [(new, name)]
         self.nodes[new] = node
 
@@ -109,16 +110,15 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
     shape_in, shape_out = _shape_of(nodes.pop(first)), _shape_of(nodes.pop(last))
 
     # Input and Output of nested graphs are removed: their sources lead directly to their targets.
-    for name in [
-        name for name, node in nodes.items() if type(node).__name__ in ("Input", "Output")
-    ]:
+    terminals = [name for name, node in nodes.items() if type(node).__name__ in ("Input", "Output")]
+    for name in terminals:
         del nodes[name]
-        before = [source for source, target in edges if target == name != source]
+        origins = [source for source, target in edges if target == name != source]
         edges = [
             (origin, target)
             for source, target in edges
             if target != name
-            for origin in (before if source == name else [source])
+            for origin in (origins if source == name else [source])
         ]
 
     twice = [edge for index, edge in enumerate(edges) if edge in edges[:index]]
@@ -144,9 +144,9 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
 
 
 def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -> tuple[str, str]:
-    """Add the nodes and edges of a graph; the names of its input and of its output."""
-    # The node to which the edges into a node lead, and the node from which its edges begin: of a
-    # nested graph, its Input and its Output.
+    """Add the nodes and edges of a graph, and return the names of its Input and its Output."""
+    # For each node, the name at which edges into it end, and the name at which its own edges begin.
+    # For a nested graph, these are its Input and its Output.
     ends: dict[str, tuple[str, str]] = {}
     for key, node in graph.nodes.items():
         name = f"{prefix}{key}"
@@ -184,7 +184,7 @@ def _shape_of(node: Any) -> Shape:
 
 
 def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
-    """Give shapes to all nodes of a graph, delays in steps, and an order.
+    """Order the nodes of a graph, convert its delays to steps, and add the shapes of its steps.
 
     Args:
         graph: The graph, which is changed.
@@ -224,6 +224,7 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
 def _in_steps(node: Node, graph: Graph) -> Node:
     """Check the times of a node against the step; delays become whole steps."""
     # The decay of Euler's method, 1 - dt/tau, must not be negative, except by rounding of the file.
+    # The exact decay needs a tau above 0.
     dt = graph.dt
     shortest = dt * (1 - 4 * node.rounding) if graph.discretization == "euler" else 1e-300
     for key in node.arrays.keys() & {"tau", "tau_mem", "tau_syn"}:
@@ -253,14 +254,18 @@ def _in_steps(node: Node, graph: Graph) -> Node:
 
 
 def _cut_delays(graph: Graph, network: Any) -> None:
-    """In a cycle, the edges into a Delay take over one of its steps."""
+    """Move one step of each Delay that is in a cycle to the edges into it.
+
+    These edges then pass on the value of the step before. They are removed from the network, so
+    that its nodes have an order.
+    """
     for name, node in graph.nodes.items():
         if node.kind != "Delay" or node.arrays["delay"].min(initial=math.inf) < 1:
             continue
         if any(target == name for _, target in networkx.edge_dfs(network, name)):
-            cut = list(network.in_edges(name))
-            graph.delayed |= set(cut)
-            network.remove_edges_from(cut)
+            into_delay = list(network.in_edges(name))
+            graph.delayed |= set(into_delay)
+            network.remove_edges_from(into_delay)
             graph.nodes[name] = node.with_arrays(delay=node.arrays["delay"] - 1)
 
 
@@ -270,10 +275,10 @@ def _search(graph: Graph, network: Any) -> list[str]:
     An edge closes a cycle if it is a back edge of a depth-first search from the input, which takes
     edges in the order of the graph.
     """
-    # No other edges lead to a Delay in a cycle: the search begins there, too.
+    # `_cut_delays` removed all edges into a Delay in a cycle, so the search begins there, too.
     network.add_edges_from((START, target) for _, target in sorted(graph.delayed, reverse=True))
     finished: list[str] = []
-    path: list[str] = []
+    path: list[str] = []  # from START to the node that the search is at
     for source, target, step in networkx.dfs_labeled_edges(network, START):
         if step == "forward":
             path.append(target)
@@ -298,7 +303,7 @@ def _search(graph: Graph, network: Any) -> list[str]:
 
 
 def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
-    """Bring the nodes into their order, and give them the shapes of a step."""
+    """Sort the nodes by `order`, and add the shapes of a step to each."""
     stated_in, stated_out = graph.shape_in, graph.shape_out
     graph.shape_in = given or stated_in
     if stated_in not in ((), graph.shape_in) or not graph.shape_in:
@@ -314,20 +319,21 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
         if name == graph.input:
             continue
 
-        # The shape of an edge that closes a cycle is known later, and checked then.
+        # The shapes of delayed edges are known after this loop, and checked there. Only a Delay in
+        # a cycle has no other edges; its own parameter has the shape.
         sources = [source for source in graph.sources(name) if (source, name) not in graph.delayed]
-        arriving = {shapes[source] for source in sources}
+        input_shapes = {shapes[source] for source in sources}
         if name in graph.nodes:
             node = graph.nodes[name]
-            shape = _one_shape(name, arriving or {node.arrays["delay"].shape})
+            shape = _common_shape(name, input_shapes or {node.arrays["delay"].shape})
             placed[name] = shaped(node, shape, graph.notes)
             shapes[name] = placed[name].shape_out
         else:
-            shapes[name] = graph.shape_out = _one_shape(name, arriving)
+            shapes[name] = graph.shape_out = _common_shape(name, input_shapes)
 
     for source, target in graph.delayed:
         expected = placed[target].shape_in if target in placed else shapes[target]
-        _one_shape(target, {expected, shapes[source]})
+        _common_shape(target, {expected, shapes[source]})
 
     if stated_out not in ((), graph.shape_out):
         expected_out = f"{list(graph.shape_out)}, the shape that its nodes compute"
@@ -335,8 +341,8 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
     graph.nodes = placed
 
 
-def _one_shape(name: str, shapes: set[Shape]) -> Shape:
-    """The shape that all inputs of a node have."""
+def _common_shape(name: str, shapes: set[Shape]) -> Shape:
+    """The shape that all inputs of a node have; an error names the first two different shapes."""
     for first, second in pairwise(sorted(shapes)):
         raise NodeError(
             f"NIR: node {shown(name)}",

@@ -48,14 +48,15 @@ class Loaded:
 @without_step_warnings()
 def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
     """Build the net of a graph."""
-    loops = _own_loops(graph)
+    loops = _find_loops(graph)
     notes = [
         *graph.notes,
         *(f"{synapse} becomes the recurrent weights of {name}" for name, synapse in loops.items()),
-        *_rounded(graph, dtype),
+        *_rounding_notes(graph, dtype),
     ]
 
-    # No module can have the name of an attribute of a net; graphs with cycles have `last_step`.
+    # No module can have the name of an attribute of a net. `input` and `output` are the ends of a
+    # `SpikingGraph`, and with a cycle it has the attribute `last_step`.
     reserved = {*dir(SpikingSequential()), *dir(SpikingGraph({}, {}))}
     reserved |= {"input", "output", "last_step"}
     modules: dict[str, str] = {}
@@ -72,16 +73,23 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
         modules[name] = unused_name(base, {*reserved, *built})
         built[modules[name]] = module
 
-    # Recurrent weights are part of their layer.
-    inside = set(loops.values())
-    edges = [edge for edge in graph.edges if inside.isdisjoint(edge)]
+    # A Linear that has become recurrent weights is not a module of the net.
+    absorbed = set(loops.values())
+    edges = [edge for edge in graph.edges if absorbed.isdisjoint(edge)]
     return Loaded(_net_of(graph, edges, modules, built), modules, tuple(notes))
 
 
 def _net_of(
     graph: Graph, edges: list[Edge], modules: Mapping[str, str], built: dict[str, nn.Module]
 ) -> SpikingSequential | SpikingGraph:
-    """The net of the modules of a graph, by their names in the net."""
+    """The net of a graph.
+
+    Args:
+        graph: The graph.
+        edges: The edges of the graph, without edges of nodes that have no module.
+        modules: For each node, the name of its module.
+        built: The modules by name, in the order of their evaluation.
+    """
     names = {**modules, graph.input: "input", graph.output: "output"}
     sources: dict[str, list[str]] = {name: [] for name in (*built, "output")}
     for source, target in edges:
@@ -93,24 +101,24 @@ def _net_of(
     if not delayed and built and all(sources[after] == [before] for before, after in chain):
         return SpikingSequential(OrderedDict(built))
 
-    shapes = {to: graph.nodes[name].shape_out for name, to in modules.items()}
+    shapes = {module: graph.nodes[node].shape_out for node, module in modules.items()}
     shapes["input"] = graph.shape_in
     return SpikingGraph(built, sources, delayed, graph.shape_in, shapes)
 
 
-def _own_loops(graph: Graph) -> dict[str, str]:
-    """The Linear that connects neurons with themselves, by the name of the neurons."""
+def _find_loops(graph: Graph) -> dict[str, str]:
+    """For nodes of neurons that drive themselves through a Linear, the name of this Linear."""
     loops: dict[str, str] = {}
     for name, node in graph.nodes.items():
-        before = [edge for edge in graph.edges if edge[1] == name]
-        after = [edge for edge in graph.edges if edge[0] == name]
-        if node.kind != "Linear" or len(before) != 1 or [e[1] for e in after] != [before[0][0]]:
+        sources = graph.sources(name)
+        targets = [target for source, target in graph.edges if source == name]
+        if node.kind != "Linear" or len(sources) != 1 or sources != targets:
             continue
 
-        neuron = before[0][0]
+        neuron = sources[0]
         is_neuron = neuron in graph.nodes and graph.nodes[neuron].kind in SPIKING & STATEFUL
-        # The loop takes one step on either of its edges.
-        if is_neuron and len(graph.delayed & {*before, *after}) == 1:
+        # Recurrent weights act one step later, so exactly one of the two edges must be delayed.
+        if is_neuron and len(graph.delayed & {(neuron, name), (name, neuron)}) == 1:
             loops.setdefault(neuron, name)
     return loops
 
@@ -128,14 +136,13 @@ def _layer(graph: Graph, name: str, loop: str | None, spike_grad: Any) -> nn.Mod
     return layer
 
 
-def _rounded(graph: Graph, dtype: torch.dtype) -> list[str]:
+def _rounding_notes(graph: Graph, dtype: torch.dtype) -> list[str]:
     """A note about the nodes whose parameters have more digits than `dtype`."""
     narrow = np.float64 if dtype == torch.float64 else np.float32
-    names = [
+    names = dict.fromkeys(
         name
         for name, node in graph.nodes.items()
         for key in node.arrays.keys() & {"weight", "bias", "scale"}
         if not np.array_equal(node.arrays[key].astype(narrow), node.arrays[key])
-    ]
-    names = list(dict.fromkeys(names))
+    )
     return [f"float64 parameters are rounded to float32: {', '.join(names)}"] if names else []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, backward_pass
+from nwavesdk.layers.prepare import Prepared, as_trainable, running_backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
 
 __all__ = ["Delay", "Scale", "SpikingGraph"]
@@ -82,7 +82,7 @@ class _Memory(Prepared):
 
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
         self.tensors = tuple(tensors)
-        self._state_pass = backward_pass()
+        self._state_pass = running_backward_pass()
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles, which get the tensors without their graph."""
@@ -146,12 +146,13 @@ class Delay(_Memory):
         state = self.read("Delay", B)
         past = state[0].to(x) if state else x.new_zeros(B, self.longest, *x.shape[2:])
 
-        # [B, longest + T, *features]: step t of the input is at longest + t.
+        # [B, longest + T, *features]: step t of x is at longest + t, so its delayed value is
+        # `steps` before this.
         window = torch.cat([past, x], 1)
         times = torch.arange(T, device=x.device).reshape(T, *[1] * self.steps.ndim)
-        places = (times + self.longest - self.steps).expand(B, T, *self.steps.shape)
+        indices = (times + self.longest - self.steps).expand(B, T, *self.steps.shape)
         self.load_state_tensors([window[:, T:]])
-        return window.gather(1, places)
+        return window.gather(1, indices)
 
     def extra_repr(self) -> str:
         return f"{list(self.steps.shape)}, longest={self.longest}"
@@ -169,7 +170,7 @@ class SpikingGraph(Container):
             input of the net. A module gets their sum.
         delayed: Pairs of a source and its target that pass on the output of the step before.
         shape: Shape of a step of the input.
-        shapes: Shape of a step of the outputs from which delayed pairs lead, by name.
+        shapes: For the source of each delayed pair, by name, the shape of a step of its output.
 
     Shape:
         `x` as `SpikingSequential`. Returns `spk, mem` of the module that alone leads to the output;
@@ -222,10 +223,10 @@ class SpikingGraph(Container):
         if not outputs:
             raise ValueError("SpikingGraph takes sequences of at least one step, got none.")
 
-        # One tensor for both, if the output has no membrane.
+        # An output without a membrane is one tensor, returned twice.
         spk = torch.stack([s for s, _ in outputs], 1)
-        is_one = all(s is m for s, m in outputs)
-        return spk, spk if is_one else torch.stack([m for _, m in outputs], 1)
+        has_membrane = any(s is not m for s, m in outputs)
+        return spk, torch.stack([m for _, m in outputs], 1) if has_membrane else spk
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         # Before the first step, everything is silent.

@@ -80,10 +80,13 @@ class Form:
 
         completed = self.completed({name: constants[name] for name in self.names})
         is_equal = all((constants[name] == completed[name]).all() for name in self.fixed)
-        # Layers of the library take no threshold below 0.
+        # The layers of `nwavesdk.layers`, all of which have fixed constants, need thresholds above
+        # 0.
         return is_equal and (not self.fixed or bool(np.all(completed.get("threshold", 1) > 0)))
 
 
+# The fixed constants of LIF neurons in `nwavesdk.layers`: without spikes, with a reset to 0, and
+# with a reset that subtracts the threshold.
 SILENT: dict[str, float | str] = {"gain": 1.0, "rest": 0.0}
 ZERO: dict[str, float | str] = {"gain": 1.0, "reset": 0.0}
 SOFT: dict[str, float | str] = {"gain": 1.0, "amount": "threshold"}
@@ -130,7 +133,8 @@ def _constants_of(node: Node, graph: Graph) -> dict[str, Array]:
     if node.kind == "Threshold":
         return dict(p)
 
-    # Without a leak, a membrane adds dt · r · x in a step; with a leak, (1 - decay) · r · x.
+    # The input adds share · r · x to the membrane in a step. The share is dt without a leak, and
+    # 1 - decay with a leak.
     tau, share = np.full(node.shape_in, NO_LEAK), np.asarray(graph.dt)
     rest = p.get("v_leak", p.get("v_reset", np.zeros(node.shape_in)))
     if "v_leak" in p:
@@ -150,7 +154,7 @@ def _constants_of(node: Node, graph: Graph) -> dict[str, Array]:
 
 
 def _decay(tau: Array, graph: Graph) -> tuple[Array, Array]:
-    """The time constants whose exp(-dt/tau) is the decay of a node, and 1 - decay."""
+    """The tau of a layer, which has the decay exp(-dt/tau), and 1 - decay."""
     if graph.discretization == "exact":
         return tau, -np.expm1(-graph.dt / tau)
 
@@ -206,11 +210,11 @@ def nodes_of(
         }
     )
 
-    # The node Threshold, behind the membrane of a layer without reset.
+    # The node Threshold is a layer by itself, or follows the membrane of a layer without reset.
     threshold = constants.get("threshold")
-    above = [] if threshold is None else [Node("Threshold", {"threshold": threshold}, owner=owner)]
+    spikes = [] if threshold is None else [Node("Threshold", {"threshold": threshold}, owner=owner)]
     if "tau" not in constants:
-        return above
+        return spikes
 
     amount = constants.get("amount")
     if amount is not None and (amount != threshold).any():
@@ -218,16 +222,17 @@ def nodes_of(
             owner,
             "neurons that subtract another amount than their threshold",
             "the threshold, which the metadata can express",
-            "import them without delayed-reset, or train neurons of nwavesdk",
+            "train neurons of nwavesdk; neurons imported with delayed-reset, or from Rockpool or "
+            "sinabs, cannot be exported",
         )
 
     kind, values = _membrane(constants, owner, dt, discretization)
     if "rest" in constants:
-        return [Node(kind, values, owner=owner), *above]
+        return [Node(kind, values, owner=owner), *spikes]
 
-    # The node with spikes has the name of the node without, and F: LIF, IF, CubaLIF.
+    # A node with spikes has the name of the node without spikes, followed by F: LIF, IF, CubaLIF.
     reset = "value" if amount is None else SUBTRACTION
-    values |= {"v_threshold": constants["threshold"], "v_reset": _start(constants)}
+    values |= {"v_threshold": constants["threshold"], "v_reset": _rest_or_reset(constants)}
     return [Node(f"{kind}F", values, owner=owner, reset=reset)]
 
 
@@ -247,7 +252,7 @@ def _membrane(
         )
 
     if not leaks.any():
-        if len(taus) > 1 or _start(constants).any():
+        if len(taus) > 1 or _rest_or_reset(constants).any():
             raise NodeError(
                 owner,
                 "neurons without a leak that have a current, a rest, or a reset to another value",
@@ -271,6 +276,6 @@ def _membrane(
     return "CubaLI", {"tau_mem": tau, "r": r, **current, "v_leak": v_leak}
 
 
-def _start(constants: Mapping[str, Array]) -> Array:
-    """The membrane to which neurons relax or are reset, 0 where a spike subtracts."""
+def _rest_or_reset(constants: Mapping[str, Array]) -> Array:
+    """The membrane at rest or after a reset; 0 if a spike subtracts."""
     return constants.get("rest", constants.get("reset", np.zeros_like(constants["tau"])))

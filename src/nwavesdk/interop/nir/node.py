@@ -1,7 +1,7 @@
 """One node of a NIR graph as numbers: how it is read, the shapes of its steps, and its faults.
 
-Reader and writer share these nodes, so that both have one table of parameters and one inference of
-shapes. A shape of `()` is unknown.
+Import, replay and export share these nodes, so that all have one table of parameters and one
+inference of shapes. A shape of `()` is unknown.
 """
 
 import math
@@ -61,8 +61,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Flatten": ("start_dim", "end_dim"),
     "SumPool2d": ("kernel_size", "stride", "padding"),
 }
-# The smallest value of a setting, if it is not 1.
-SMALLEST = {"padding": 0, "start_dim": -64, "end_dim": -64}
+# The smallest value of a setting, if it is not 1. Dimensions may count from the end, as -1 does,
+# and torch has at most 64 of them.
+MIN_SETTINGS = {"padding": 0, "start_dim": -64, "end_dim": -64}
 
 # The number of axes of the window, for each node with a window.
 AXES = {"AvgPool2d": 2, "Conv1d": 1, "Conv2d": 2, "SumPool2d": 2}
@@ -99,10 +100,11 @@ class Node:
     Attributes:
         kind: Name of its class in `nir`.
         arrays: Its parameters that are arrays; constants of neurons have the shape of the neurons.
+            `delay` is in seconds as read, and in steps after `order_graph`.
         settings: Its other parameters: tuples of whole numbers, or the name of a padding.
         owner: Its name in errors.
         remedy: The remedy in errors.
-        rounding: The coarsest `eps` of the arrays in the graph.
+        rounding: The largest `eps` of the dtypes that its arrays had in the file.
         reset: The effect of a spike: `"value"` sets the membrane to `v_reset`, `"subtraction"`
             subtracts `amount`.
         module: Name of the module of the net that was exported, or "".
@@ -146,7 +148,8 @@ class Node:
         if not isinstance(padding, str):
             pairs = tuple((zeros, zeros) for zeros in per_axis(padding))
         else:
-            # As in torch: if the number of zeros is odd, the larger part comes last.
+            # "valid" has no zeros. The zeros of "same" are divided as in torch: if their number is
+            # odd, the larger part comes last.
             is_same = padding == "same"
             total = [is_same * d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
             pairs = tuple((zeros // 2, zeros - zeros // 2) for zeros in total)
@@ -233,7 +236,7 @@ def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
     Raises:
         NodeError: If there are no numbers, or they are not whole, too small or too large.
     """
-    smallest = SMALLEST.get(key, 1)
+    smallest = MIN_SETTINGS.get(key, 1)
     sizes = np.ravel(_numbers(owner, key, value))
     is_whole = sizes.size and (sizes == sizes.round()).all()
     if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
@@ -258,7 +261,7 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
     if node.kind in _SHAPES:
         return replace(node, shape_in=shape, shape_out=_SHAPES[node.kind](node, shape))
 
-    # All other nodes act on single elements.
+    # All other nodes act on each element separately.
     arrays = {}
     for key, array in node.arrays.items():
         try:
@@ -278,8 +281,8 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
     return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
 
 
-def _product(node: Node, shape: Shape) -> Shape:
-    """The output of a convolution, or of Linear and Affine, which are convolutions without axes.
+def _product_shape(node: Node, shape: Shape) -> Shape:
+    """The shape after a convolution, or after Linear and Affine, convolutions without axes.
 
     A weight is [C_out, C_in / groups, *kernel], an input [C_in, *size].
     """
@@ -307,8 +310,8 @@ def _product(node: Node, shape: Shape) -> Shape:
     return weight.shape[0], *_positions(node, shape)
 
 
-def _pool(node: Node, shape: Shape) -> Shape:
-    """The output of a pool; its padding is limited as in torch."""
+def _pool_shape(node: Node, shape: Shape) -> Shape:
+    """The shape after a pool; its padding is limited as in torch."""
     kernel, _, padding, _ = node.window
     if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
         raise node.error(
@@ -338,7 +341,8 @@ def _positions(node: Node, shape: Shape) -> Shape:
     return tuple(positions)
 
 
-def _flatten(node: Node, shape: Shape) -> Shape:
+def _flat_shape(node: Node, shape: Shape) -> Shape:
+    """The shape after Flatten."""
     (start,), (end,) = node.settings["start_dim"], node.settings["end_dim"]
     first, last = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
     if not 0 <= first <= last < len(shape):
@@ -350,11 +354,11 @@ def _flatten(node: Node, shape: Shape) -> Shape:
 
 
 _SHAPES: dict[str, Callable[[Node, Shape], Shape]] = {
-    "Affine": _product,
-    "AvgPool2d": _pool,
-    "Conv1d": _product,
-    "Conv2d": _product,
-    "Flatten": _flatten,
-    "Linear": _product,
-    "SumPool2d": _pool,
+    "Affine": _product_shape,
+    "AvgPool2d": _pool_shape,
+    "Conv1d": _product_shape,
+    "Conv2d": _product_shape,
+    "Flatten": _flat_shape,
+    "Linear": _product_shape,
+    "SumPool2d": _pool_shape,
 }

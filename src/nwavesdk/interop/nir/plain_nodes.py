@@ -71,14 +71,13 @@ def module_of(node: Node, dtype: torch.dtype) -> nn.Module:
     return _filled(conv, weight, node.arrays["bias"], dtype)
 
 
-def _filled(module: Any, weight: Array, bias: Array | None, dtype: torch.dtype) -> nn.Module:
-    """A module with the values of a node."""
-    filled: nn.Module = module
+def _filled(module: nn.Module, weight: Array, bias: Array | None, dtype: torch.dtype) -> nn.Module:
+    """The module with the weight and the bias of a node."""
     for name, array in {"weight": weight, "bias": bias}.items():
         if array is not None:
             values = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
-            setattr(filled, name, nn.Parameter(values))
-    return filled
+            setattr(module, name, nn.Parameter(values))
+    return module
 
 
 # From a module to nodes
@@ -142,9 +141,9 @@ def _add_temporal(entry: Entry) -> Signal:
     # The last tap takes the current step; its node has the bias.
     parts = []
     for tap in range(module.taps):
-        late = (module.taps - 1 - tap) * module.dilation
-        part = entry.after(f"tap{tap}" if module.taps > 1 else "", late)
-        tap_bias = None if late else bias
+        delay = (module.taps - 1 - tap) * module.dilation
+        part = entry.after(f"tap{tap}" if module.taps > 1 else "", delay)
+        tap_bias = None if delay else bias
 
         if module.kernel:
             parts.append(_convolve(part, _array(weight[:, :, tap]), tap_bias, 1))
@@ -174,8 +173,8 @@ def _add_delayed(entry: Entry) -> Signal:
     if module.per == "input":
         return _dense(entry.after("", steps[:, 0]), weight.T.copy(), bias)
 
-    # The product of a delay has the weights with this delay, and 0 elsewhere. The first has the
-    # bias.
+    # The product of a delay has the weights with this delay, and 0 in place of all others. The
+    # first product has the bias.
     parts: list[Signal] = []
     for delay in np.unique(steps).tolist():
         matrix = np.where(steps == delay, weight, 0).T.copy()
@@ -246,17 +245,18 @@ def _pool(entry: Entry, kind: str) -> Signal:
 
 
 def _add_flatten(entry: Entry) -> Signal:
-    # The modules of torch have the batch as a dimension before the dimensions of NIR.
+    # The modules of torch have the batch as a dimension before the dimensions of NIR. The batch
+    # itself, dimension 0, becomes a dimension that does not exist: `add` then raises an error.
     axes = len(entry.signal.shape)
     dimensions = entry.module.start_dim, entry.module.end_dim
     first, last = (axis - 1 if axis > 0 else axis + axes for axis in dimensions)
-    if first == last < axes:
+    if first == last < axes:  # one dimension stays as it is
         return entry.signal
     return entry.add("Flatten", {}, {"start_dim": (first,), "end_dim": (last,)})
 
 
 def _add_unflatten(entry: Entry) -> Signal:
-    """At the beginning of a net, a change of shape changes the input of the graph."""
+    """At the front of a net, the input of the graph has the new shape; NIR has no Unflatten."""
     draft = entry.draft
     if draft.nodes or entry.signal.names != (INPUT,):
         raise entry.refusal(

@@ -64,10 +64,12 @@ def prepare_graph(
 
 
 def _note_metadata(graph: Graph, source: str | None) -> None:
-    """Compare how a graph of ours was written with how it is read.
+    """Compare the metadata of a graph that `to_nir` has written with the arguments of the reader.
+
+    A different step or discretization adds a note.
 
     Raises:
-        ValueError: If it is said to be of another source.
+        ValueError: If `source` names another library.
     """
     if VERSION_KEY in graph.metadata and source is not None:
         raise ValueError(

@@ -68,16 +68,17 @@ def replay(graph: Graph, x: Array) -> Replay:
     margins = {name: np.zeros_like(o) for name, o in outputs.items() if nodes[name].kind in SPIKING}
     output = np.zeros((B, T, *graph.shape_out))
 
+    # The outputs of all nodes in the step before and in this step; 0 before the first step.
+    before = {name: np.zeros((B, *node.shape_out)) for name, node in nodes.items()}
+    before[graph.input] = np.zeros((B, *graph.shape_in))
+    now: dict[str, Array] = {}
+
     def total(name: str, shape: Shape) -> Array:
         """The input of a node: the sum over its edges."""
         summed = np.zeros((B, *shape))
         for source in sources[name]:
             summed = summed + (before if (source, name) in graph.delayed else now)[source]
         return summed
-
-    # Before the first step, everything is silent.
-    before = {name: np.zeros((B, *node.shape_out)) for name, node in nodes.items()}
-    before[graph.input] = np.zeros((B, *graph.shape_in))
 
     for t in range(T):
         now = {graph.input: x[:, t]}
@@ -165,8 +166,8 @@ def _windows(node: Node, x: Array) -> Array:
     kernel, stride, padding, dilation = node.window
     x = np.pad(x, [(0, 0), (0, 0), *padding])
 
-    # All dense windows, of which the slices take every `stride`-th and their elements in steps of
-    # `dilation`.
+    # First all windows without gaps. Then the slices take every `stride`-th window, and every
+    # `dilation`-th element of a window.
     spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     windows = sliding_window_view(x, spans, tuple(range(2, x.ndim)))
     steps = (slice(None, None, step) for step in (1, 1, *stride, *dilation))

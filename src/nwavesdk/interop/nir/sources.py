@@ -34,10 +34,10 @@ class Source:
         version: The version that was checked.
         discretization: The discretization of its neurons.
         notes: The differences of its files from NIR; `{dt}` is the length of a step [s].
-        read: From a node, whose times are already in seconds, and dt to a node that computes the
-            same in NIR.
-        step: From dt to the factor of its time constants.
-        first_feature: The first dimension of its inputs and outputs that is not a batch.
+        time_factor: From dt [s] to the factor that converts time constants of its files to seconds.
+        translate: From a node, with time constants in seconds, and dt to the node of NIR that
+            computes the same.
+        first_feature: Index of the first dimension of inputs and outputs that is not a batch.
         resets: Whether its spikes subtract the threshold: `"value"` never, `"subtraction"` always,
             `"either"` if the file does not record it.
         spikes_at_threshold: Whether a membrane at its threshold spikes.
@@ -47,8 +47,8 @@ class Source:
     version: str
     discretization: str
     notes: tuple[str, ...] = ()
-    read: Callable[[Node, float], Node] = lambda node, _: node
-    step: Callable[[float], float] = lambda _: 1.0
+    time_factor: Callable[[float], float] = lambda _: 1.0
+    translate: Callable[[Node, float], Node] = lambda node, _: node
     first_feature: int = 0
     resets: str = "value"
     spikes_at_threshold: bool = False
@@ -114,13 +114,14 @@ def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
 
     is_soft = source.resets == "subtraction" or (source.resets == "either" and SOFT_RESET in allow)
     for name, node in graph.nodes.items():
-        times = {key: a * source.step(dt) for key, a in node.arrays.items() if key in TIMES}
-        node = source.read(node.with_arrays(**times), dt)
+        times = {k: a * source.time_factor(dt) for k, a in node.arrays.items() if k in TIMES}
+        node = source.translate(node.with_arrays(**times), dt)
 
         if is_soft and "v_reset" in node.arrays:
             _require_soft(node, f"a neuron that subtracts its threshold in {source.title}", allow)
             amount = node.arrays["v_threshold"]
-            # The decay of the next step acts on the amount here, but not on a reset in that step.
+            # snnTorch subtracts the threshold in the next step, after the decay of that step. Here,
+            # the amount is subtracted now and then decays, so it is larger by one decay.
             if DELAYED_RESET in allow and node.kind != "IF":
                 amount = amount / (1 - dt / _membrane_tau(node))
             node = replace(node.with_arrays(amount=amount), reset=SUBTRACTION)
@@ -151,7 +152,11 @@ def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
 
 
 def _at_threshold(node: Node) -> Node:
-    """A neuron that spikes at its threshold: in NIR, with the next lower threshold of float32."""
+    """The neuron with a threshold that is lower by one float32.
+
+    NIR spikes above the threshold. With the lower threshold, a membrane at the original threshold
+    spikes, too.
+    """
     key = "threshold" if node.kind == "Threshold" else "v_threshold"
     if key not in node.arrays:
         return node
@@ -163,9 +168,9 @@ def _at_threshold(node: Node) -> Node:
 def _delay_biases(graph: Graph) -> None:
     """Let a bias of recurrent weights act from the first step on, as in snnTorch's RLeaky.
 
-    Without a Delay, the edge from the weights takes the step of the cycle: it passes on 0 at first,
-    without the bias. With a Delay before the weights, the edge into the Delay takes the step: the
-    weights get 0 at first, and return the bias.
+    The edge from the weights to the neurons closes the cycle, so in the first step it passes on 0,
+    and not the bias. With a Delay before the weights, the edge into the Delay passes on 0 instead,
+    and the weights return the bias.
     """
     for name in [name for name, node in graph.nodes.items() if node.kind == "Affine"]:
         sources = graph.sources(name)
@@ -178,7 +183,8 @@ def _membrane_tau(node: Node) -> Array:
     return node.arrays["tau_mem" if node.kind.startswith("Cuba") else "tau"]
 
 
-def _read_norse(node: Node, dt: float) -> Node:
+def _translate_norse(node: Node, dt: float) -> Node:
+    # In a step, NIR adds dt · r · x to an IF membrane, and dt / tau_syn · w_in · x to a current.
     if node.kind == "IF":
         return node.with_arrays(r=node.arrays["r"] / dt)
     if node.kind == "CubaLIF":
@@ -186,11 +192,11 @@ def _read_norse(node: Node, dt: float) -> Node:
     return node
 
 
-def _read_sinabs(node: Node, dt: float) -> Node:
+def _translate_sinabs(node: Node, dt: float) -> Node:
     return node.with_arrays(r=node.arrays["r"] / dt) if node.kind == "IF" else node
 
 
-def _read_rockpool(node: Node, dt: float) -> Node:
+def _translate_rockpool(node: Node, dt: float) -> Node:
     """Check r, which Rockpool writes from its own dt, and replace it by the gain of its neurons."""
     if node.kind not in ("LI", "LIF", "CubaLI", "CubaLIF"):
         return node
@@ -205,6 +211,8 @@ def _read_rockpool(node: Node, dt: float) -> Node:
             "pass the dt of the net, or remove source",
         )
 
+    # In NIR, an input of 1 adds share · r to the membrane, with share = 1 - decay. In Rockpool, it
+    # adds 1 to a membrane, and the decay to a current, which is also the node LI.
     share = -np.expm1(-dt / tau)
     if "tau_syn" in node.arrays:
         decay = np.exp(-dt / node.arrays["tau_syn"])
@@ -224,8 +232,8 @@ SOURCES = {
             "writes r of IF as a charge per step, and an input of CubaLIF as a jump of the "
             "current: read as r / dt and w_in = tau_syn / dt",
         ),
-        read=_read_norse,
-        step=lambda dt: 1 / dt,
+        time_factor=lambda dt: 1 / dt,
+        translate=_translate_norse,
         first_feature=1,
     ),
     "rockpool": Source(
@@ -238,7 +246,7 @@ SOURCES = {
             "1, or the current by its decay; at most one spike per step (max_spikes_per_dt=1); "
             "biases and recurrent weights are not in its files",
         ),
-        read=_read_rockpool,
+        translate=_translate_rockpool,
         first_feature=-1,
         resets=SUBTRACTION,
         spikes_at_threshold=True,
@@ -251,8 +259,8 @@ SOURCES = {
             "writes time constants in steps: read as steps of {dt:g} s; inputs are scaled by "
             "1 - decay (norm_input=True), at most one spike per step (spike_fn=SingleSpike)",
         ),
-        read=_read_sinabs,
-        step=lambda dt: dt,
+        time_factor=lambda dt: dt,
+        translate=_translate_sinabs,
         resets=SUBTRACTION,
         spikes_at_threshold=True,
     ),
@@ -264,7 +272,7 @@ SOURCES = {
             f"writes time constants for a step of {SNNTORCH_STEP:g} s: decays are kept, and times "
             "are scaled to a step of {dt:g} s",
         ),
-        step=lambda dt: dt / SNNTORCH_STEP,
+        time_factor=lambda dt: dt / SNNTORCH_STEP,
         resets="either",
     ),
     "spikingjelly": Source("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),

@@ -3,7 +3,7 @@
 `render_loops` writes them into one module for each dtype, so that they are compiled once. The
 neuron is in a separate function, `forward_steps` or `backward_steps`, which runs steps of a block
 of neurons; `neuron` is its address. The loops are plain numba and are never called from Python.
-`rows` explains why arrays are flat, places unsigned and rows not inlined.
+`rows` explains why arrays are flat, indices unsigned and row functions not inlined.
 
 There are three ways through a batch, each forward and backward:
 
@@ -12,17 +12,23 @@ There are three ways through a batch, each forward and backward:
 - recurrent: a job is a batch element (backward: four) with all its blocks, as every neuron may
   depend on every other one in each step.
 
-Sizes: B, T, N; the neuron has C constants and K states, `saved` values are saved in each step, and
-`recalled` states are computed back from them.
-Shapes: s, w, mem, grad_s, grad_mem, grad_x [B, T, N]; x [B, T, N], with strides: its step t of
-batch element b begins at b batch_stride + t step_stride; constants [C, N]; grad_constants
-[C, B, N], of which `learned` exist (C or 0); weights and transposed [N, N]; spikes_before and
-grad_spikes_before [B, N]. Of the values that a step saves, w is the first, and `others`
-[saved - 1, B, T, N] are the rest. All arrays are flat.
-initial, final, grad_last and grad_states are addresses of arrays [B, N], one for each state;
-`initial` of backward has the recalled states only.
-The jobs of a call are first…last. A call may leave out the arrays in `FLAGS`, which are then not
-touched, and arrays of `grad_last`, which are then 0. A forward loop returns its number of spikes.
+Sizes: B, T, N; the neuron has C constants and K states, saves `saved` values in each step, and
+recalls `recalled` of its states in backward. A loop runs the jobs from `first` to before `last`. A
+forward loop returns its number of spikes.
+
+Arrays, all flat:
+
+- s, w, mem, grad_s, grad_mem, grad_x: [B, T, N]. Of the values that a step saves, w is the first,
+  and `others` [saved - 1, B, T, N] are the rest.
+- x: [B, T, N] with strides. Step t of batch element b begins at b batch_stride + t step_stride.
+- constants: [C, N]; grad_constants: [learned, B, N], where `learned` is C, or 0 if no constant
+  learns.
+- weights, transposed: [N, N]; spikes_before, grad_spikes_before: [B, N].
+- initial, final, grad_last, grad_states: addresses of arrays [B, N], one for each state. In
+  backward, `initial` has the recalled states only.
+
+A call may omit the arrays in `FLAGS`, which are then not touched, and arrays of `grad_last`, which
+are then 0.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -73,7 +79,8 @@ __all__ = [
     "fixed_words",
 ]
 
-forward_steps: Any = None  # calls of `neuron`, which `render_loops` defines
+# Call the function at the address `neuron`. `render_loops` defines them in the module of a dtype.
+forward_steps: Any = None
 backward_steps: Any = None
 
 
@@ -83,11 +90,11 @@ def forward_over_time(
 ):  # fmt: skip
     """Jobs with the same block follow one another, so that its constants are loaded once."""
     stride = index(B * T * N if save_w else SLOT)  # between arrays of others
-    # An array that is left out is one scratch row, to which all steps write.
+    # In place of an array that the call omits, all steps write to one scratch row.
     w_step = index(N if save_w else 0)
     mem_step = index(N if save_mem else 0)
     workspace = make_workspace(C + K)
-    scratch = np.empty((saved + 1) * SLOT, real)  # a step of mem, w and others that are left out
+    scratch = np.empty((saved + 1) * SLOT, real)  # rows for mem, w and others
     count = 0
     loaded = -1
 
@@ -175,8 +182,8 @@ def forward_over_time_recurrent(
     workspace = make_workspace(blocks * (C + K))
     total = np.empty(N, real)  # the charge of the step, recurrence included
     active = np.empty(N + 1, np.int64)
-    step = index(0)  # from one step to the next, of which a call has one
-    scratch = np.empty((saved + 1) * SLOT, real)  # in place of mem, w and others
+    step = index(0)  # the distance to the next step: a call of the neuron runs one step only
+    scratch = np.empty((saved + 1) * SLOT, real)  # rows for mem, w and others
     count = 0
 
     for b in range(first, last):
@@ -291,9 +298,9 @@ def backward_over_time_packed(
         for tile in range((T + TILE - 1) // TILE - 1, -1, -1):
             t = tile * TILE
             steps = min(TILE, T - t)
-            lead = 1 if t > 0 else 0  # whether tile_w has the step before the tile
-            first_w = (t - lead) * N
-            pack_lanes(w, T * N, N, N, start, stop, first_w, steps + lead, tile_w, lanes)
+            earlier = 1 if t > 0 else 0  # steps before the tile that tile_w has
+            first_w = (t - earlier) * N
+            pack_lanes(w, T * N, N, N, start, stop, first_w, steps + earlier, tile_w, lanes)
 
             if has_grad_s:
                 pack_lanes(grad_s, T * N, N, N, start, stop, t * N, steps, tile_grad_s, lanes)
@@ -305,7 +312,7 @@ def backward_over_time_packed(
             step = index(lanes)
             backward_steps(
                 neuron,
-                row_at(tile_w, index(lead * lanes)),
+                row_at(tile_w, index(earlier * lanes)),
                 row_at(others, index(0)),
                 row_at(tile_grad_s, index(0)),
                 row_at(tile_grad_mem, index(0)),
@@ -415,8 +422,10 @@ FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
 FORWARD_LOOPS = (forward_over_time, forward_over_time_packed, forward_over_time_recurrent)
 BACKWARD_LOOPS = (backward_over_time, backward_over_time_packed, backward_over_time_recurrent)
 
-# A call passes to a loop, after the control words, first whole numbers, which are the same in all
-# calls of one size, then addresses and strides. An array that is left out has the address 0.
+# A call passes a block of words to a loop: the control words; then the address of the neuron and
+# whole numbers, which are the same in all calls of one size (`fixed_words`); then strides and the
+# addresses of arrays (`call_words`). An array that the call omits has the address 0. An argument of
+# a loop that is in none of these lists is a whole number.
 CONTROL_WORDS = ("next_piece", "jobs", "pieces", "spikes")  # spikes: their number so far
 STRIDES = ("batch_stride", "step_stride")
 ARRAYS = (
@@ -442,7 +451,7 @@ FLAGS = {"save_w": "w", "save_mem": "mem", "has_grad_s": "grad_s", "has_grad_mem
 
 
 def fixed_words(loop: Callable[..., Any]) -> list[str]:
-    """The addresses of rows and the whole numbers that a loop takes, the same in all calls."""
+    """The address of the neuron and the whole numbers that a loop takes, the same in all calls."""
     others = (*STRIDES, *ARRAYS, *STATE_ARRAYS, *FLAGS, "parameters")
     return [name for name in _argument_names(loop) if name not in others]
 

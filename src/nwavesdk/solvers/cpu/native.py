@@ -20,10 +20,16 @@ from nwavesdk.solvers.cpu.threads import native_function, run_native, thread_cou
 from nwavesdk.solvers.kernel_cache import COMPILE_LOCK, compile_native, load_source
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["KernelCall", "NativeFunction", "backward_steps", "forward_steps", "native_loop"]
+__all__ = [
+    "KernelCall",
+    "NativeFunction",
+    "native_backward_steps",
+    "native_forward_steps",
+    "native_loop",
+]
 
-# The C types of `forward_steps` and `backward_steps` (see `render`): rows, lengths, and in backward
-# flags; the workspace, and in backward the parameters of the surrogate.
+# The C types of `forward_steps` and `backward_steps` (see `render`): five rows; lengths, and in
+# backward two flags; the workspace, and in backward the parameters of the surrogate.
 _FORWARD = f"int64({', '.join(['{0}'] * 5 + ['uint64'] * 7)}, {{0}})"
 _BACKWARD = f"void({', '.join(['{0}'] * 5 + ['uint64'] * 8)}, {{0}}, CPointer(float64))"
 _SPIKES = CONTROL_WORDS.index("spikes")
@@ -53,14 +59,14 @@ class NativeFunction:
 
 
 @cache
-def forward_steps(step: StepText, dtype: str) -> NativeFunction:
-    """The steps of a neuron forward."""
+def native_forward_steps(step: StepText, dtype: str) -> NativeFunction:
+    """The function `forward_steps` of a neuron, see `render_forward`."""
     module = load_source(step.name, render_forward(step, dtype))
     return NativeFunction(module.forward_steps, _FORWARD.format(f"CPointer({dtype})"))
 
 
 @cache
-def backward_steps(
+def native_backward_steps(
     adjoint: QueryText,
     dtype: str,
     surrogate: type[Surrogate] | None = None,
@@ -68,10 +74,9 @@ def backward_steps(
     *,
     reuse: bool = False,
 ) -> NativeFunction:
-    """The steps of a neuron backward; for the arguments see `render_backward`.
+    """The function `backward_steps` of a neuron; for the arguments see `render_backward`.
 
-    The parameters of a surrogate are arguments of the steps, so surrogates that differ in them
-    alone share them.
+    It takes the parameters of the surrogate as arguments, so all surrogates of a class share it.
     """
     text = render_backward(adjoint, dtype, surrogate, parameters, reuse=reuse)
     module = load_source(adjoint.name, text)
@@ -95,7 +100,7 @@ class KernelCall:
     Args:
         loop: The loop over time.
         dtype: `"float32"` or `"float64"`.
-        steps: The steps of the neuron, `forward_steps` or `backward_steps`.
+        steps: The steps of the neuron, from `native_forward_steps` or `native_backward_steps`.
         jobs: Number of jobs.
         sizes: The whole numbers that the loop takes, by name.
         serial: Whether to run on one thread.

@@ -54,7 +54,11 @@ class ParameterValues:
         self._address = self._block.buffer_info()[0]
 
     def are_unchanged(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether parameters have the same values, shapes, types and need of gradients as then."""
+        """Whether values, shapes, types and `requires_grad` are still the same.
+
+        Args:
+            tensors: The parameters now, in the same order.
+        """
         for tensor, (before, address, size, shape, learns) in zip(tensors, self._seen, strict=True):
             if (
                 tensor is not before
@@ -68,7 +72,7 @@ class ParameterValues:
         return self._kernel(self._address) == 1
 
     def _equal_elsewhere(self, tensors: Sequence[Tensor]) -> bool:
-        """As `are_unchanged`, for parameters that are other tensors, or have moved in memory."""
+        """As `are_unchanged`, for parameters that are new tensors, or have moved in memory."""
         return all(
             tensor.dtype == copy.dtype
             and tensor.requires_grad is learns
@@ -82,10 +86,11 @@ class ParameterChain:
     """The chain rule from constants to the parameters that they are computed from.
 
     Args:
-        derivatives: Of each constant by each parameter, for each neuron, [C, P, N] float64.
+        derivatives: Derivatives of the C constants with respect to the P parameters, for each
+            neuron, [C, P, N] float64.
         parameters: The parameters, with their values in the order of the neurons.
-        runs: For each parameter, how many neurons that follow one another share a value. The
-            neurons of the next value come after them; after the last value, the first comes again.
+        shared_counts: For each parameter, the number of consecutive neurons that share a value.
+            Values follow in their order; after the last value, the first one is used again.
         dtype: Data type of the constants.
     """
 
@@ -93,14 +98,14 @@ class ParameterChain:
         self,
         derivatives: Tensor,
         parameters: Sequence[Tensor],
-        runs: Sequence[int],
+        shared_counts: Sequence[int],
         dtype: torch.dtype,
     ) -> None:
         self._derivatives = derivatives.contiguous()
         self._kernel = _native(f"chain_{_DTYPE_NAMES[dtype]}")
         # Never written: `empty_like` takes half the time of `empty`.
         self._like = [torch.empty_like(p, dtype=dtype, device="cpu") for p in parameters]
-        self._runs = tuple(runs)
+        self._shared_counts = tuple(shared_counts)
 
     def __call__(self, grad_constants: Tensor) -> list[Tensor]:
         """The gradients of the parameters, in the data type of the constants.
@@ -112,8 +117,8 @@ class ParameterChain:
         words += (grad_constants.data_ptr(), self._derivatives.data_ptr())
 
         grads = [*map(torch.empty_like, self._like)]
-        for grad, run in zip(grads, self._runs, strict=True):
-            words += (grad.numel(), run, grad.data_ptr())
+        for grad, shared_count in zip(grads, self._shared_counts, strict=True):
+            words += (grad.numel(), shared_count, grad.data_ptr())
 
         block = array("q", words)  # lives until the call returns
         self._kernel(block.buffer_info()[0])

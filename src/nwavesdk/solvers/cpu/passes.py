@@ -1,15 +1,20 @@
 """Passes of the serial solver on the CPU: they allocate the arrays of a call and run its kernel.
 
-A pass is made once for its sizes (`forward_pass`, `backward_pass`) and runs any number of times:
+`cached_forward_pass` and `cached_backward_pass` make a pass once for its sizes; it runs any number
+of times:
 
 - When it is made, `_divide` chooses a loop over time from `loops` and the number of its jobs, and
   `native` compiles the loop and the steps of the neuron.
 - When it runs, it allocates the results and calls the kernel with words: the addresses of all
   arrays, and the strides of the charge.
 
-Where a change goes: the division of work among threads is in `_divide`. A further array is an
-argument of a loop in `loops` and, in the same order, a word in `run`. The arithmetic of a neuron is
-on its page, and `render` turns it into code.
+Where a change goes:
+
+- The division of work among threads is in `_divide`.
+- A further array is an argument of a loop in `loops`, an entry of `ARRAYS` there, and a word in
+  `run`, in the order of the arguments. If it is an input of backward, `sweep` saves it, and
+  `cpu.serial` passes it on.
+- The arithmetic of a neuron is on its page, and `render` turns it into code.
 """
 
 from array import array
@@ -22,7 +27,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.loops import BACKWARD_LOOPS, FORWARD_LOOPS
-from nwavesdk.solvers.cpu.native import KernelCall, backward_steps, forward_steps
+from nwavesdk.solvers.cpu.native import KernelCall, native_backward_steps, native_forward_steps
 from nwavesdk.solvers.cpu.rows import SHARED_BATCH, WIDTH
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import (
@@ -34,13 +39,14 @@ from nwavesdk.solvers.problem import (
 )
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["BackwardPass", "ForwardPass", "backward_pass", "forward_pass", "stacked"]
+__all__ = ["BackwardPass", "ForwardPass", "cached_backward_pass", "cached_forward_pass"]
 
-_NARROW = 5  # neurons below which batch elements are packed side by side
-_LANES = 128  # lanes that they are packed to
-# Neuron-steps below which a second thread costs more than it saves; torch begins here, too. Two
-# threads take 0.9 to 1.1 times as long for a light neuron, and 0.6 times for a heavy one in
-# backward, if both cores are free (`python -m benchmarks.threads`).
+_NARROW = 5  # neurons below which batch elements are packed side by side, in lanes
+_LANES = 128  # lanes of a packed row, at most
+# Neuron-steps below which a second thread costs more than it saves; torch has the same limit. At
+# this size, two threads take 0.9 to 1.1 times as long as one for a neuron with little arithmetic,
+# and 0.6 times as long for the backward pass of a neuron with much of it, if both cores are free
+# (`python -m benchmarks.threads`).
 _SMALL = 1 << 15
 # Looked up once: a look-up in torch takes as long as a tenth of a step.
 _empty_like = torch.empty_like
@@ -127,10 +133,12 @@ class ForwardPass:
         self.step = step
         self.strides = (T * N, N)
 
-        work = _divide(step, sizes, FORWARD_LOOPS, threads, recurrent_elements=int(is_recurrent))
+        # A job of the recurrent loop forward is one batch element.
+        elements = 1 if is_recurrent else 0
+        work = _divide(step, sizes, FORWARD_LOOPS, threads, recurrent_elements=elements)
         numbers = work.sizes | {"saved": step.saved}
         name = _DTYPE_NAMES[dtype]
-        steps = forward_steps(step, name)
+        steps = native_forward_steps(step, name)
         self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
 
     def run(
@@ -168,19 +176,20 @@ class ForwardPass:
         if len(states) == 1:  # most neurons; a comprehension is slow compared with one step
             first = states[0].contiguous()
             last = (_empty_like(first),)
-            state_words = [first.data_ptr(), last[0].data_ptr()]
+            last_words = [first.data_ptr(), last[0].data_ptr()]
         else:
             initial = [state.contiguous() for state in states]
             last = tuple([_empty_like(state) for state in initial])
-            state_words = [state.data_ptr() for state in (*initial, *last)]
+            last_words = [state.data_ptr() for state in (*initial, *last)]
 
+        # The words of a recurrence come before the words of the states.
         recent = None
         if recurrence:
             weights = recurrence[0].contiguous()
             spikes_before = recurrence[1].contiguous()
-            state_words = [weights.data_ptr(), spikes_before.data_ptr(), *state_words]
+            last_words = [weights.data_ptr(), spikes_before.data_ptr(), *last_words]
 
-        # In the order of `loops.call_words`; an array that is left out has the address 0.
+        # In the order of `loops.call_words`; an array that the call does not need has address 0.
         count = self.call.run(
             [
                 batch_stride,
@@ -191,7 +200,7 @@ class ForwardPass:
                 saved[0].data_ptr() if saved else 0,
                 0 if mem is None else mem.data_ptr(),
                 0 if others is None else others.data_ptr(),
-                *state_words,
+                *last_words,
             ]
         )
 
@@ -271,7 +280,7 @@ class BackwardPass:
         }
 
         name = _DTYPE_NAMES[dtype]
-        steps = backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
+        steps = native_backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
         self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
 
     def run(
@@ -297,7 +306,7 @@ class BackwardPass:
         B, _, N = self.sizes
         adjoint = self.adjoint
         w = saved[0].contiguous()
-        others = stacked(saved[1:], w) if adjoint.saved > 1 else None
+        others = _stacked(saved[1:]) if adjoint.saved > 1 else None
         K = adjoint.states
 
         # The gradients to start from; the kernel takes a missing gradient as 0.
@@ -327,15 +336,17 @@ class BackwardPass:
         return ProblemGradient(grad_x, before, grad_constants)
 
 
-# The passes of the latest sizes; compiled kernels stay in any case.
-forward_pass = lru_cache(maxsize=256)(ForwardPass)
-backward_pass = lru_cache(maxsize=256)(BackwardPass)
+# The passes of the latest sizes. Compiled kernels do not depend on sizes, and are never dropped.
+cached_forward_pass = lru_cache(maxsize=256)(ForwardPass)
+cached_backward_pass = lru_cache(maxsize=256)(BackwardPass)
 
 
 def _blocks(B: int, N: int, threads: int) -> tuple[int, int]:
-    """Neurons per block, and the number of jobs.
+    """Neurons per block, and the number of jobs: each is a block of a batch element.
 
-    Blocks are cut for the threads only where they stay wide, and to multiples of 64.
+    A layer of up to 256 neurons is one block. The blocks of a wider layer are as wide as a thread's
+    share of the neurons of all batch elements, rounded up to a multiple of 64, but neither below
+    256 nor above `WIDTH`.
     """
     share = -(-N * max(B, 1) // threads)
     width = min(WIDTH, max(256, 64 * -(-share // 64))) if N > 256 else max(N, 1)
@@ -349,11 +360,8 @@ def _packed_elements(text: StepText | QueryText, B: int, N: int, threads: int) -
     return max(1, min(_LANES // N, share)) if can_pack else 1
 
 
-def stacked(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
-    """The tensors as one contiguous array; of no tensors, an array with the shape of `like`."""
-    if not tensors:
-        return like.new_empty(0, *like.shape)
-
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors as one contiguous array [number of tensors, *shape]."""
     first, *others = (t.detach() for t in tensors)
     if not others:
         return first.contiguous()[None]

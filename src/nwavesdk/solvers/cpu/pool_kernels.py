@@ -56,6 +56,7 @@ def pool(first, last, size, stride, H, W, C, is_mean, x, out, places):
     out_h = (H - size) // stride + 1
     out_w = (W - size) // stride + 1
     width = np.uint64((W - size + 1) * C)
+    # The maximum of the window that begins at each place of a row, or its sum.
     best = np.empty(W * C, np.float32)
     # As wide as the values: with bytes, the loop over a row takes twice the time.
     best_place = np.empty(W * C, np.int32)

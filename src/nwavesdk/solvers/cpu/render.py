@@ -15,7 +15,7 @@ import textwrap
 
 from nwavesdk.dynamics import QueryText, StepText
 from nwavesdk.solvers.cpu.rows import SLOT, numbers_of_a_line
-from nwavesdk.solvers.page import join_lines, kernel_call, kernel_function
+from nwavesdk.solvers.dialect import join_lines, kernel_call, kernel_function
 from nwavesdk.surrogate import Surrogate
 
 __all__ = ["render_backward", "render_forward"]
@@ -243,10 +243,10 @@ def render_forward(step: StepText, dtype: str) -> str:
     first_state = step.constants  # its slot
 
     # `step` returns the spike, the states after the step, and the values to be saved.
-    after = 1
-    first_saved = after + step.states
+    first_after = 1  # position of the first state
+    first_saved = first_after + step.states
     read = [_read_slot(name, slot) for slot, name in enumerate([*constants, *states])]
-    write = [_write_slot(first_state + k, f"result[{after + k}]") for k in range(step.states)]
+    write = [_write_slot(first_state + k, f"result[{first_after + k}]") for k in range(step.states)]
     write += [
         f"store_others_{i}(others, n + index({i}) * stride, result[{first_saved + 1 + i}])"
         for i in range(step.saved - 1)

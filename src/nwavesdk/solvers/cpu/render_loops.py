@@ -21,7 +21,7 @@ from nwavesdk.solvers.cpu.loops import (
     fixed_words,
 )
 from nwavesdk.solvers.cpu.rows import AHEAD, SHARED_BATCH, SLOT, TILE, WIDTH, numbers_of_a_line
-from nwavesdk.solvers.page import function_tree, join_lines
+from nwavesdk.solvers.dialect import function_tree, join_lines
 
 __all__ = ["render_loops"]
 

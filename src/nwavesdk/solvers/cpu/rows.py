@@ -4,16 +4,16 @@
 are plain numba and are never called from Python.
 
 Workspace. All that a block of neurons needs besides the arrays over time lies in one flat array,
-`workspace`, in slots of `WIDTH` numbers, `SLOT` apart. It begins with a cache line, because a
-vector that crosses one is stored and loaded slowly. Of a neuron with C constants and K states, of
-which some are recalled, the slots are, in this order:
+`workspace`, in slots of `WIDTH` numbers, `SLOT` apart. It begins where a cache line begins, because
+a vector that lies in two lines is stored and loaded slowly. For a neuron with C constants and K
+states, of which some are recalled, the slots are, in this order:
 
     Forward:  constants (C) | states (K)
     Backward: constants (C) | ∂L/∂states (K) | ∂L/∂constants (C) | initial (recalled)
 
 `initial` are the initial states that serve as recalled states in the first step.
 
-Rules that keep the kernels fast; each was found by measuring and is undone easily:
+Rules that keep the kernels fast. Each was found by measurements, and a small change breaks it:
 
 - The row of a neuron (`forward_row`, `later_row`) takes addresses (`row_at`), not arrays, which are
   seven arguments each. Its loads and stores say that no two rows overlap. LLVM would check that in
@@ -22,12 +22,12 @@ Rules that keep the kernels fast; each was found by measuring and is undone easi
   over steps, its loop would not be vectorized. LLVM may inline it.
 - The loops call the steps of a block (`forward_steps`, `backward_steps`) through their address. A
   call for each step would cost 13 ns, as much as a step of 64 neurons.
-- The other functions that run in every step take flat arrays and places in them instead of slices:
+- The other functions that run in every step take flat arrays and indices instead of slices:
   numba counts references to a slice with atomic instructions, which cost more than a short row,
   and the threads would compete for the counter. For the same reason no inlined helper takes arrays
   inside a loop over time.
-- Places are unsigned (`index`): a signed place may be negative and then means another address
-  (Python's wrap-around), and nothing vectorizes.
+- Indices are unsigned (`index`). A signed index may be negative and then counts from the end, as in
+  Python. With this case in the code, nothing vectorizes.
 - numba frees an array after its last use, so an address is taken where it is used.
 """
 
@@ -53,9 +53,9 @@ WIDTH = 1024  # neurons of a block: its rows stay in the first-level cache
 # Numbers from one slot to the next. With a multiple of 4096 bytes, one place of all slots would be
 # in one set of the first-level cache, and loads would wait for stores to other slots.
 SLOT = WIDTH + 64
-# Backward reads its arrays from the last step to the first. Processors do not foresee rows that
-# follow one another downwards, so each step requests rows that lie about this many numbers before
-# it. Reads from memory that took 13 GB/s take 30 GB/s so.
+# Backward reads its arrays from the last step to the first. Processors do not load rows ahead in
+# this order, so each step requests rows that lie about this many numbers before it. Memory is then
+# read at 30 instead of 13 GB/s.
 AHEAD = 1024
 TILE = 32  # steps that are packed together for a narrow layer
 SHARED_BATCH = 4  # batch elements that share each load of a recurrent weight in backward
@@ -78,7 +78,7 @@ def backward_slots(C, K, recalled):
 
 
 def make_workspace(slots):
-    """Slots that begin with a cache line: vectors that cross one are stored and loaded slowly."""
+    """Slots, the first of which begins where a cache line begins."""
     numbers = np.empty(slots * SLOT + LINE, real)
     skip = -(numbers.ctypes.data // numbers.itemsize) % LINE
     return numbers[skip : skip + slots * SLOT]
@@ -132,7 +132,7 @@ def load_constants(workspace, slot, constants, C, N, lo, width):
 
 
 def load_states(workspace, slot, states, count, offset, width):
-    """Load `count` states, with 0 in place of those that are not given."""
+    """Load `count` states, with 0 in place of a state whose address is 0."""
     for k in range(count):
         if states[k] != 0:
             load_row(workspace, slot + k, array_at(states[k]), offset, width)
@@ -145,8 +145,8 @@ def store_states(states, count, offset, width, workspace, slot):
         store_row(array_at(states[k]), offset, width, workspace, slot + k)
 
 
-# The gradients that backward starts from and leaves. `base` is the first slot of the block, and
-# `learned` the number of constants that have gradients.
+# The gradients from which backward starts, and the gradients that it returns. `base` is the first
+# slot of the block, and `learned` the number of constants that have gradients.
 
 
 def load_gradients(workspace, base, C, K, recalled, grad_last, initial, learned, offset, width):
@@ -165,7 +165,7 @@ def store_gradients(
         store_row(grad_constants, at, width, workspace, base + C + K + c)
 
 
-# Lanes. In a narrow layer (fewer than five neurons) a row is too short to be worth a call. So
+# Lanes. In a narrow layer (fewer than five neurons), a row is too short to be worth a call. So
 # several batch elements lie side by side: neuron n of batch element b is lane (b - start) * N + n,
 # and a step of all lanes is one row. This is also their order in arrays [B, N]. Arrays [B, T, N]
 # are packed one tile of `TILE` steps at a time into a buffer [steps, lanes]; both are flat.

@@ -1,8 +1,8 @@
 """The serial solver on the CPU: one compiled pass forward and one backward.
 
-`SerialPasses` is all that a call runs. A layer that is called step by step cannot afford to choose
-kernels in each call, as one step of the kernel takes a microsecond; so layers keep the passes of
-their last calls (`nwavesdk.layers.plan`). `forward_cpu` and `backward_cpu` make them for one
+`SerialPasses` are the two passes of a call. One step of a kernel takes about a microsecond, and
+choosing the kernel takes longer. So layers, which may be called step by step, keep the passes of
+their last calls (`nwavesdk.layers.plan`). `forward_cpu` and `backward_cpu` make new passes for one
 problem.
 
 Design requirements: passes are never changed, so calls may share them, on any thread. They hold
@@ -15,7 +15,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nwavesdk.solvers.cpu.passes import BackwardPass, ForwardPass, backward_pass, forward_pass
+from nwavesdk.solvers.cpu.passes import (
+    BackwardPass,
+    ForwardPass,
+    cached_backward_pass,
+    cached_forward_pass,
+)
 from nwavesdk.solvers.feedback import bounded_feedback
 from nwavesdk.solvers.passes import Chain, sum_over_batch
 from nwavesdk.solvers.problem import (
@@ -54,7 +59,7 @@ class SerialPasses:
         ...     spec, "gradient", (1, 4, 1), constants, None, torch.float32, is_recurrent=False
         ... )
         >>> x = torch.full((1, 4, 1), 0.6)
-        >>> passes.forward(x, passes.rest, (), False, False).spikes.flatten()
+        >>> passes.forward(x, passes.initial_states, (), False, False).spikes.flatten()
         tensor([0., 0., 1., 0.])
     """
 
@@ -82,10 +87,11 @@ class SerialPasses:
         self._adjoint = self._program.adjoint(chain is not None)
         self.n_states = len(spec.neuron.states)
         self.n_saved = len(self._program.saved)
+        # The surrogate may need z, whose computation may recall states that the adjoint does not.
         query = self._program.spike_argument if self._adjoint.uses_surrogate else self._adjoint
         self.reads_states = bool(self._adjoint.recalled or query.recalled)
 
-        # The recurrence of a single step is two products, without its spikes.
+        # Backward over a single step of a recurrent layer is two products, which need no spikes.
         self.reads_spikes = is_recurrent and not self._is_step
 
         values = [constant.detach() for constant in constants]
@@ -94,12 +100,12 @@ class SerialPasses:
         )
 
         self._compiled: dict[tuple[bool, int], BackwardPass] = {}
-        # A copy of the weights of the last step, and `bounded_feedback` of them.
+        # A copy of the weights of the last call, and their `bounded_feedback`.
         self._last_feedback: tuple[Tensor, Tensor] | None = None
 
     @cached_property
-    def rest(self) -> tuple[Tensor, ...]:
-        """The initial states, each [B, N]."""
+    def initial_states(self) -> tuple[Tensor, ...]:
+        """The initial values of the page as states, each [B, N]."""
         B, _, N = self.sizes
         return tuple(
             torch.full((B, N), value, dtype=self.dtype, device="cpu")
@@ -115,18 +121,18 @@ class SerialPasses:
     @cached_property
     def _forward(self) -> ForwardPass:
         # The kernel is compiled here, as not every use of the passes runs forward.
-        return forward_pass(
+        return cached_forward_pass(
             self._program.step, self.dtype, self.sizes, self.is_recurrent, torch.get_num_threads()
         )
 
     def problem(
         self, x: Tensor, states: Sequence[Tensor], recurrence: Sequence[Tensor] = ()
     ) -> Problem:
-        """The problem of a call; without states, it starts at rest."""
+        """The problem of a call; without states, it starts from the initial states."""
         return Problem(
             self.spec,
             x,
-            tuple(states) or self.rest,
+            tuple(states) or self.initial_states,
             self.constants.unbind(),
             *recurrence,
             saves=self.saves,
@@ -159,6 +165,7 @@ class SerialPasses:
         if not recurrence:
             return adjoint.run(saved, states, self.constants, grads, sigma)
 
+        # A gradient reaches the weights, and through `feedback` the spikes of the step before.
         weights, spikes_before = recurrence
         feedback = self._feedback(weights)
         N = self.sizes[2]
@@ -180,7 +187,7 @@ class SerialPasses:
 
     def _compile_backward(self, may_overwrite: bool, threads: int) -> BackwardPass:
         """The adjoint pass, which is compiled when the first gradient is needed."""
-        compiled = backward_pass(
+        compiled = cached_backward_pass(
             self._adjoint,
             self.dtype,
             self.spec.surrogate,
@@ -240,7 +247,7 @@ def backward_cpu(
 
 
 def _passes_of(problem: Problem, like: Tensor, learns_constants: bool) -> SerialPasses:
-    """The passes of a problem, whose charge has the shape and the dtype of `like`."""
+    """New passes for a problem; `like` has the shape and the dtype of its charge."""
     B, T, N = like.shape
     return SerialPasses(
         problem.spec,

@@ -1,9 +1,14 @@
 """comPaSSo's backward pass: the adjoint of all chunks together.
 
-Backward is linear in the gradient that arrives at the end of a chunk. One run of the serial adjoint
-with nothing arriving gives the offset of each chunk, one with only a 1 arriving gives its slope; a
-scan over chunks then gives the gradient that arrives at each chunk, and a third run the gradient of
-the problem. It differs from the serial gradient by the order of sums only.
+The gradient at the entry of a chunk is a slope times the gradient that arrives at its end, plus an
+offset. The serial adjoint runs three times:
+
+1. with a gradient of 0 at the end of each chunk, which gives the offsets;
+2. with a gradient of 1 at the end of each chunk and 0 elsewhere, which gives the slopes;
+3. with the gradients that arrive, which a scan over the chunks computes from offsets and slopes.
+
+The third run gives the gradient of the problem. It differs from the serial gradient by the order of
+sums only.
 """
 
 from collections.abc import Callable
@@ -45,11 +50,12 @@ def backward_chunks(
     if C < 2 or not B * N:
         return run(problem, result, grads, learns_constants, may_overwrite)
 
+    # The chunks as batch elements of one problem.
     w, grads = _fill_last_chunk(w, grads, C * steps)
     chunks = w.reshape(B * C, steps, N)
     entries = _chunk_entries(problem, w, steps).reshape(B * C, N)
     cut_problem = replace(problem, x=chunks, states=(entries,))
-    cut_trace = PassResult(chunks, None, (), (chunks,))
+    cut_result = PassResult(chunks, None, (), (chunks,))
     grad_s, grad_mem = (
         None if g is None else g.reshape(B * C, steps, N) for g in (grads.spikes, grads.mem)
     )
@@ -57,7 +63,7 @@ def backward_chunks(
     def start_gradient(spikes: Tensor | None, mem: Tensor | None, end: Tensor | None) -> Tensor:
         """∂L/∂entry of each chunk, the last chunk first [C, B, N]."""
         gradient = ResultGradient(spikes, mem, [end])
-        (grad_entry,) = run(cut_problem, cut_trace, gradient, False).states
+        (grad_entry,) = run(cut_problem, cut_result, gradient, False).states
         return grad_entry.view(B, C, N).transpose(0, 1).flip(0)
 
     offset = start_gradient(grad_s, grad_mem, None)
@@ -70,14 +76,21 @@ def backward_chunks(
 
     arrives_by_chunk = arrives.flip(0).transpose(0, 1).reshape(B * C, N)
     gradient = ResultGradient(grad_s, grad_mem, [arrives_by_chunk])
-    cut = run(cut_problem, cut_trace, gradient, learns_constants, may_overwrite)
+    cut_gradient = run(cut_problem, cut_result, gradient, learns_constants, may_overwrite)
 
-    grad_states = [grad_state.view(B, C, N)[:, 0] for grad_state in cut.states]
-    return ProblemGradient(cut.x.view(B, C * steps, N)[:, :T], grad_states, cut.constants)
+    grad_x = cut_gradient.x.view(B, C * steps, N)[:, :T]
+    grad_states = [grad_state.view(B, C, N)[:, 0] for grad_state in cut_gradient.states]
+    return ProblemGradient(grad_x, grad_states, cut_gradient.constants)
 
 
 def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Tensor:
-    """The gradient at the end of each chunk, the last chunk first, which ends with `last`."""
+    """The gradient at the end of each chunk, the last chunk first [C, B, N].
+
+    Args:
+        slope: Slope of each chunk, in the same order and shape.
+        offset: Offset of each chunk, likewise.
+        last: The gradient of the last state of the sequence [B, N], or None for 0.
+    """
     arrives = torch.zeros_like(offset)
     if last is not None:
         arrives[0] = last

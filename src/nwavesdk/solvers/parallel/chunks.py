@@ -45,10 +45,11 @@ __all__ = [
 
 Run = Callable[[Problem, bool, bool], PassResult]
 
-MIN_CHUNKS = 8  # fewer are not worth it
-_SHORTEST = 64  # steps per chunk
-_LONGEST = 1024
+MIN_CHUNKS = 8  # with fewer, the serial pass is faster
+_MIN_STEPS = 64  # per chunk
+_MAX_STEPS = 1024
 _FORGETTING_TIMES = 4.0  # length of a chunk in units of 1 / (1 - decay)
+_MAX_ROUNDINGS = 32  # roundings per step by which a settled entry may still move
 _PASSES_BEFORE_FORECAST = 3  # the first passes do not show how many more are needed
 _MIN_FORGOTTEN = 2.0**-10  # lower bound of 1 - decay, so that a width stays finite
 
@@ -79,7 +80,7 @@ class Effort:
 def wanted_length(decay: float) -> int:
     """Steps per chunk within which its entry is mostly forgotten."""
     steps = round(_FORGETTING_TIMES / max(1 - decay, 1e-9))
-    return min(_LONGEST, max(_SHORTEST, steps))
+    return min(_MAX_STEPS, max(_MIN_STEPS, steps))
 
 
 def chunk_length(T: int, decay: float) -> int:
@@ -206,8 +207,9 @@ class _Solver:
 
         Args:
             columns: The columns.
-            quiet: For each column, the number of passes that moved its entries by roundings only.
-            passes: Passes that were needed before, for more columns.
+            quiet: For each column, how many of the last passes in a row moved its entries by
+                roundings only. [zero]
+            passes: Passes before this call, over more columns.
         """
         if quiet is None:
             quiet = torch.zeros_like(columns.entries[0], dtype=torch.int64)
@@ -221,10 +223,12 @@ class _Solver:
             if bool(proven.all()):
                 return result
 
+            # A column is settled if Newton's method moves its entries by roundings only. The
+            # roundings of a membrane's steps add up to about one rounding over 1 - decay.
             newton = self._newton_entries(columns, result)
             rounding = _rounding(ends, entries)
             forgotten = (1 - columns.constants[0]).clamp(min=_MIN_FORGOTTEN)
-            is_moving = (newton - entries).abs() > 32 * rounding / forgotten
+            is_moving = (newton - entries).abs() > _MAX_ROUNDINGS * rounding / forgotten
             settled = ~is_moving.any(0)
             quiet = torch.where(settled, quiet + 1, 0)
             moving_entries.append(int(is_moving.sum(0).max()))
@@ -232,6 +236,7 @@ class _Solver:
             if passes + _passes_left(moving_entries) >= self.max_passes:
                 return self._finish_serially(columns, result, ~proven)
 
+            # If no column moves any more, brackets can prove the rest.
             candidates = ~proven & (quiet > 1)
             if bool((proven | candidates).all()):
                 proven = proven | self._bracket(columns, result, candidates, rounding)
@@ -242,6 +247,7 @@ class _Solver:
             better = torch.where(proven, entries, torch.where(settled, ends, newton))
             columns = columns._replace(entries=torch.cat([columns.entries[:1], better]))
 
+            # If half of the columns are proven, go on with the others only.
             if 2 * int(proven.sum()) >= len(proven):
                 rest = self.solve(columns.pick(~proven), quiet[~proven], passes)
                 return _replace_columns(result, ~proven, rest)
@@ -317,8 +323,8 @@ class _Solver:
         inner = columns.pick(unproven)
         ends = result.ends[:, unproven]
 
-        # The last chunk that started right in all columns: the first whose end is not the entry of
-        # the next one. Its end is known.
+        # Up to the first chunk whose end is not the entry of the next chunk in some column, all
+        # entries are right. So the end of this chunk is known to the bit.
         differs = ends[:-1] != inner.entries[1:]
         known = int(differs.to(torch.int8).argmax(0).min())
         start = (known + 1) * self.steps

@@ -20,8 +20,8 @@ Requirements:
 
 - Each sum runs in the order of inputs, and of steps within an input. So all kernels give the same
   bits, for any split of batch, time and work.
-- Places are unsigned: a signed place may be negative and then means another address, and nothing
-  vectorizes.
+- Indices are unsigned. A signed index may be negative and then counts from the end, as in Python.
+  With this case in the code, nothing vectorizes.
 - Row functions are not inlined: within the loops around them they would not be vectorized.
 """
 
@@ -112,8 +112,8 @@ def sum_pair(typing_context, total, scale, array, index):
 def split_delays(first, last, weight, delay, max_delay, is_mirrored, whole, shares):
     """Whole steps and shares of the quads first…last of columns of a weight [rows, columns].
 
-    Mirrored ones are for a kernel that reads where others write: it looks back from the end of the
-    largest delay, and meets the later share first.
+    Mirrored shares are for a kernel that reads where the others write. It counts whole steps from
+    the end of the largest delay, and the later share comes first.
     """
     unit = shares.dtype.type(1)
 
@@ -170,10 +170,10 @@ def write_rows(first, last, x, before, rows):
 
 
 @njit(inline="never", error_model="numpy", fastmath=FUSED)
-def add_quad(sums, r, width, rows, row, late, whole, shares, quad, column, lanes):
-    """sums[r] += the rows row…row + 4, each twice: at its delay, and one step later.
+def add_quad(sums, r, width, rows, row, start, whole, shares, quad, column, lanes):
+    """sums[r] += the rows row…row + 3, each twice: at its delay, and one step later.
 
-    `late` is the first value that is read of a row without a delay.
+    Without a delay, a row is read from `start` on.
     """
     # The two shares of each row.
     c0 = shares[quad, column, 0]
@@ -186,10 +186,10 @@ def add_quad(sums, r, width, rows, row, late, whole, shares, quad, column, lanes
     d3 = shares[quad, column, 7]
 
     # Where each row begins at its delay.
-    p0 = late + np.uint64(whole[quad, column, 0]) * lanes
-    p1 = late + np.uint64(whole[quad, column, 1]) * lanes
-    p2 = late + np.uint64(whole[quad, column, 2]) * lanes
-    p3 = late + np.uint64(whole[quad, column, 3]) * lanes
+    p0 = start + np.uint64(whole[quad, column, 0]) * lanes
+    p1 = start + np.uint64(whole[quad, column, 1]) * lanes
+    p2 = start + np.uint64(whole[quad, column, 2]) * lanes
+    p3 = start + np.uint64(whole[quad, column, 3]) * lanes
 
     row1 = row + np.uint64(1)
     row2 = row + np.uint64(2)

@@ -93,6 +93,7 @@ def listed_nonzeros(x: Tensor) -> Nonzeros:
         indices = indices[:, is_nonzero]
         values = values[is_nonzero]
 
+    # The leading dimensions as one number per row.
     *leading, column = indices
     row = torch.zeros_like(column)
     for size, index in zip(x.shape[:-1], leading, strict=True):

@@ -46,12 +46,13 @@ __all__ = [
     "weight_gradient",
 ]
 
-_OWN_TYPES = (Tensor, torch.nn.Parameter)
+# Kernels read the memory of these types; a subclass may mean something else by its values.
+_TORCH_TYPES = (Tensor, torch.nn.Parameter)
 
 
 def sparse_obstacle(x: Tensor, weight: Tensor) -> str | None:
     """Why the sparse product cannot take these operands, or None if it can."""
-    if type(x) not in _OWN_TYPES or type(weight) not in _OWN_TYPES:
+    if type(x) not in _TORCH_TYPES or type(weight) not in _TORCH_TYPES:
         return "subclasses of Tensor"
     if x.device.type != "cpu" or weight.device.type != "cpu":
         return f"{x.device.type} tensors"
@@ -88,7 +89,7 @@ def list_obstacle(x: Tensor, weight: Tensor) -> str | None:
 def is_sparse_operand(weight: Tensor, dtype: torch.dtype) -> bool:
     """Whether the sparse product takes this weight with a plain input of that dtype."""
     return (
-        type(weight) in _OWN_TYPES
+        type(weight) in _TORCH_TYPES
         and weight.dtype is dtype
         and weight.is_cpu
         and weight.layout is torch.strided

@@ -4,8 +4,8 @@ If the frames of a sound depend on the past only, a recording runs alone and in 
 100 ms, as a stream does, so that both have the same outputs, bit for bit. Otherwise, short
 recordings run in batches, and a long recording in blocks: the states of the net are kept from block
 to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums in a
-product may depend on the number of rows.) A net that the user built runs in one call then, because
-it may look at all steps.
+product may depend on the number of rows.) Nets other than plain stacks of layers run in one call
+then, because a net of the user's file may look at all steps.
 
 A new speaker, microphone or sensor changes mostly the mean and the variance of the charges in a
 net. A batch norm removes the mean and the variance of the training set, not of the new speaker.
@@ -130,9 +130,9 @@ def predict_recordings(
 
     for members in batched(recordings, run.input, 0 if in_blocks else MAX_STEPS):
         batch = batch_of(members, run.input)
-        block_steps = run.block_steps or MAX_STEPS
-        if run.task.output.is_given and not in_blocks:
-            block_steps = batch.x.shape[1]
+        block_steps = run.block_steps
+        if block_steps is None:
+            block_steps = MAX_STEPS if run.task.output.is_layered else batch.x.shape[1]
 
         with use_threads(threads), torch.inference_mode():
             # A copy, because the net of the run may have a state.

@@ -30,6 +30,11 @@ class Scores(NamedTuple):
         times: Time at which the net has all samples that the step needs, float64 `[steps]` [s],
             from the beginning of the sound: the end of the last frame of the block in which the net
             runs, and the delay of a conversion of the sample rate.
+
+    Example:
+        >>> scores = Scores(np.ones((10, 3), np.float32), np.full(10, 0.115))
+        >>> scores.values.mean(axis=0), float(scores.times[-1])
+        (array([1., 1., 1.], dtype=float32), 0.115)
     """
 
     values: Frames
@@ -58,10 +63,10 @@ class LiveInput:
     """
 
     def __init__(self, front_end: FrontEnd | LogMel, net_input: NetInput, sample_rate: int) -> None:
-        self._whole = front_end
+        self._front_end = front_end
         self._net_input = net_input
         self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
-        self._front_end = front_end.stream()
+        self._stream = front_end.stream()
         self._scale = net_input.scaler()
         self._n_frames = 0
         self._has_ended = False
@@ -90,20 +95,21 @@ class LiveInput:
         frames = self._frames(np.zeros(0, np.float32), last=True)
         net_input = self._net_input
 
-        # `length`: frames of a padded recording. `n_silent`: frames that the front end computes
-        # from silence; then the padding continues with zeros, the mean frame.
-        if isinstance(self._whole, FrontEnd):
-            # The filters continue in silence. Steps differ by a sample, so one step more is enough.
-            length = n_silent = self._whole.config.T
-            n_samples = int(self._whole.config.first_samples(np.array(length + 1)))
+        # A padded recording has `length` frames. The front end computes the first `n_silent` frames
+        # of the padding from silence; the others are zero, the mean frame.
+        if isinstance(self._front_end, FrontEnd):
+            # The filters continue in silence. The lengths of steps differ by up to a sample, so the
+            # samples of one more step are enough.
+            length = n_silent = self._front_end.config.T
+            n_samples = int(self._front_end.config.first_samples(np.array(length + 1)))
         else:
             # Training pads a sound that is shorter than a window to a window.
-            length = net_input.length or 1 if net_input.pads_to_length else 1
+            length = net_input.length if net_input.length and net_input.pads_to_length else 1
             n_silent = int(self._n_frames == 0)
-            n_samples = self._whole.width
+            n_samples = self._front_end.width
 
         missing = -self._n_frames % length if self._n_frames else length
-        silent = self._front_end.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
+        silent = self._stream.push(np.zeros(n_samples, np.float32))[: min(missing, n_silent)]
 
         padding = np.zeros((missing, frames.shape[1]), np.float32)
         padding[: len(silent)] = self._scale(silent)
@@ -111,7 +117,7 @@ class LiveInput:
 
     def arrival_of(self, step: int) -> float:
         """Time at which the last sample that a step needs has arrived [s]; the first step is 0."""
-        return self._whole.end_of(step // self._net_input.hold) + self._resampling.delay
+        return self._front_end.end_of(step // self._net_input.hold) + self._resampling.delay
 
     def _frames(self, samples: Samples, *, last: bool = False) -> Frames:
         """The frames that some samples complete, on the scale of the training set."""
@@ -120,7 +126,7 @@ class LiveInput:
         self._has_ended = last
 
         with np.errstate(over="ignore", invalid="ignore"):
-            frames = self._front_end.push(self._resampling.push(samples, last=last))
+            frames = self._stream.push(self._resampling.push(samples, last=last))
         if not np.isfinite(frames).all():
             raise ValueError(
                 "The sound has samples that are not finite or too large to be filtered, expected "
@@ -144,6 +150,14 @@ class ScoreStream:
     Args:
         run: The run.
         sample_rate: Rate of the sound [Hz].
+
+    Example:
+        ```python
+        stream = load("runs/words").stream()
+        for samples in pieces:  # of a microphone
+            for values, seconds in zip(*stream.push(samples)):
+                print(f"{seconds:.2f} s", values)
+        ```
     """
 
     def __init__(self, run: "TrainedRun", sample_rate: int) -> None:

@@ -114,7 +114,7 @@ def _reporting(faults: Faults) -> Iterator[None]:
     try:
         yield
     except FileError as fault:
-        if SKIP_REMEDY in fault.remedy:
+        if SKIP_REMEDY in fault.remedy:  # `Faults` has raised it, and has added this remedy
             raise
         faults.report(str(fault.path), fault)
 
@@ -139,7 +139,8 @@ def _open(
         table=Path(split) if is_table(split) else None,
     )
 
-    # Columns can be chosen in files with one series, but not in files with many.
+    # New recordings need no classes and no class folders, as if a table gave their classes. Columns
+    # can be chosen in files with one series, but not in files with many.
     has_columns = path.is_dir() or path.suffix.lower() in READERS["series"]
     source = open_source(
         path,

@@ -6,9 +6,10 @@ Design requirements:
 - A recording becomes the input of the net as in training, and `nwave eval` makes the same
   prediction for a recording of the run.
 - `predict` and `stream` give the same outputs for a sound, bit for bit, where a stream is possible.
-- Memory does not grow with the length of a recording, apart from its input and its outputs: the
-  net runs in blocks of steps and keeps its states. A net that the user built runs in one call.
-  `adapt` runs all its recordings in one call.
+- The memory of a stream, and of a plain stack of layers (`--net lif` or a chip), does not grow with
+  the length of a recording, apart from its input and its outputs: the net runs in blocks of steps
+  and keeps its states. All other nets run each batch in one call.
+- `adapt` runs all its recordings in one call.
 """
 
 import copy

@@ -1,7 +1,11 @@
 """Recipes: the defaults of a run by its kind of data, its task and its net, and its completion.
 
-A user's choices come first: a recipe fills only the remaining fields. `benchmarks/recipe.py` is the
-study that chose the numbers, on validation sets alone, for all data sets of a kind together.
+A new run gets its values in three steps, and the choices of the user come first in each of them.
+`apply_recipe` adds defaults before recordings are read, `fill` adds values that follow from the
+recordings, and `complete` adds the length of the run, its threads and the facts about its data.
+
+`benchmarks/recipe.py` is the study that chose the numbers, on validation sets alone, for all data
+sets of a kind together.
 """
 
 from collections.abc import Mapping
@@ -33,8 +37,9 @@ LIVE_TASKS = ("detect",)
 # Time constant of the running mean of each band [s].
 RUNNING_MEAN = 3.0
 
-# Defaults of nets that are plain stacks of layers, without batch norm.
-LAYERS: Choices = {
+# Defaults of nets that are plain stacks of layers, without batch norm; of stacks for a chip; and of
+# nets of the user's file for a chip, which have the defaults of the preset.
+STACK_DEFAULTS: Choices = {
     "learning": {
         "rate": 8e-3,
         "warmup": 0.3,
@@ -45,11 +50,10 @@ LAYERS: Choices = {
         "batch_size": 64,
     },
 }
-FOR_CHIP: Choices = merge_choices(
-    LAYERS, {"learning": {"rate": 0.03, "epochs": 40, "weight_decay": 0.0}}
+CHIP_DEFAULTS: Choices = merge_choices(
+    STACK_DEFAULTS, {"learning": {"rate": 0.03, "epochs": 40, "weight_decay": 0.0}}
 )
-# A net of the user's file for a chip has the defaults of the preset.
-FILE_FOR_CHIP: Choices = {
+CHIP_FILE_DEFAULTS: Choices = {
     "net": {"tau": 50e-3, "dt": 1e-3, "surrogate": "fast_sigmoid(slope=25.0)", "sharpness": 300.0}
 }
 
@@ -101,14 +105,16 @@ def schedule_of(config: RunConfig) -> Schedule | None:
 def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any]:
     """The defaults of a run that differ from the defaults of its classes, by section and field.
 
+    The help prints them. It needs no augmentation, which only `apply_recipe` adds.
+
     Args:
         config: The choices of the user.
         has_one_axis: See `apply_recipe`.
     """
     if config.net.name in LAYERED or config.chip is not None:
-        defaults = _layers(config)
+        defaults = _stack_defaults(config)
     else:
-        defaults = _pages(config, has_one_axis=has_one_axis)
+        defaults = _other_defaults(config, has_one_axis=has_one_axis)
 
     defaults["data"] |= _scale(config)
     if config.learning.patience is not None:
@@ -136,11 +142,15 @@ def _scale(config: RunConfig) -> dict[str, Any]:
     return defaults
 
 
-def _layers(config: RunConfig) -> dict[str, Any]:
+def _stack_defaults(config: RunConfig) -> dict[str, Any]:
     """Defaults of the nets `lif` and `chip`, and of files for a chip."""
-    defaults = merge_choices(LAYERS if config.chip is None else FOR_CHIP, {"net": {}, "data": {}})
+    # The merge copies the sections, which `recipe_of` changes.
+    defaults = merge_choices(
+        STACK_DEFAULTS if config.chip is None else CHIP_DEFAULTS,
+        {"net": {}, "data": {}, "learning": {}},
+    )
     if config.net.name == "file":
-        return merge_choices(defaults, FILE_FOR_CHIP)
+        return merge_choices(defaults, CHIP_FILE_DEFAULTS)
 
     if config.task.name == "classification":
         defaults["task"] = {"label_smoothing": 0.0}
@@ -157,8 +167,8 @@ def _layers(config: RunConfig) -> dict[str, Any]:
     return defaults
 
 
-def _pages(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
-    """Defaults of nets that a page of Python builds, of a preset or of the user.
+def _other_defaults(config: RunConfig, *, has_one_axis: bool) -> dict[str, Any]:
+    """Defaults of all other presets, and of files without a chip.
 
     An image is one frame, which is held; events have one bin per step. Where each step has a
     target, the input of a step must not depend on later steps.

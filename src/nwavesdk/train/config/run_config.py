@@ -208,7 +208,7 @@ class RunConfig(FrozenModel):
         return getattr(getattr(self, section), name, default)
 
     def given(self) -> dict[str, Any]:
-        """The fields that were given, nested by section, with the kinds of data, task and net."""
+        """The fields that were set, nested by section, with the kinds of data, task and net."""
         choices = self.model_dump(exclude_unset=True)
         for section, (tag, _) in UNIONS.items():
             choices.setdefault(section, {})[tag] = getattr(getattr(self, section), tag)
@@ -364,7 +364,8 @@ def _with_tags(content: object) -> object:
     data, task, net = (dict(choices[name]) for name in sections)
     _check_tags({"data": data, "task": task, "net": net})
 
-    # The files decide the kind and the task. A chip changes the kind: it filters the recordings.
+    # The files decide the kind and the task. A pattern or a chip changes the kind. `_conflicts`
+    # rejects a pattern that is not a series.
     if "kind" not in data or "name" not in task:
         kind_of_files, task_of_files = _inspect_files(data, task)
         data.setdefault("kind", kind_of_files)

@@ -127,18 +127,20 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
         config: The config of the run, with the values from the data.
         standard: The scale of the features.
     """
-    # The parts of the section that some kinds of data have.
+    # The fields of the section that only some kinds of data have.
     data = config.data
     framed = data if isinstance(data, kinds.Held) else None
     own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
     image = data if isinstance(data, kinds.Images) else None
 
+    # An image is one frame, which is held for all steps.
+    hold = image.steps if image else config.option("data.hold")
     seconds = config.option("data.running_mean")
     if data.kind == "sound":
         standard = replace(standard, least_change=MIN_CHANGE)
     return NetInput(
         standard=standard,
-        hold=(framed.hold if framed else image.steps if image else 1) or 1,
+        hold=hold or 1,
         length=framed.length if framed else None,
         pads_to_length=framed is not None and framed.padding == "zeros",
         encoder=image.encoder if image else "current",
@@ -241,12 +243,12 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
 
     recordings = train.recordings
     n_values = int(recordings.lengths.sum()) * recordings.n_features
-    every = math.ceil(n_values / MAX_INSPECTED_VALUES)
+    stride = math.ceil(n_values / MAX_INSPECTED_VALUES)
     # The standardized copies of the features come after the features of the data.
     n_features = recordings.n_features // (
         2 if getattr(config.data, "add_standardized", False) else 1
     )
-    frames = np.concatenate([whole[::every, :n_features] for whole in recordings.frames])
+    frames = np.concatenate([recording[::stride, :n_features] for recording in recordings.frames])
 
     low, middle, high = np.percentile(frames, [5, 50, 95], axis=0)
     deviation = frames.std(axis=0, dtype=np.float64)

@@ -128,7 +128,7 @@ def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordi
 def _values_from_data(split: SplitRecordings, profile: Profile | None) -> Choices:
     """Values of choices that follow from the recordings, by section and field."""
     config, features = split.config, split.loaded.features
-    train = split.recordings.take(split.split.indices.train)
+    train = split.recordings.take(split.chosen.indices.train)
 
     values: dict[str, Any] = {"sample_rate": split.recordings.sample_rate}
     if isinstance(features, EventFeatures):
@@ -156,7 +156,7 @@ def _values_from_data(split: SplitRecordings, profile: Profile | None) -> Choice
 
 def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) -> Facts:
     """The facts of a run that begins now."""
-    recordings, chosen = split.recordings, split.split
+    recordings, chosen = split.recordings, split.chosen
     patterns = zip(recordings.keys, recordings.lengths.tolist(), strict=True)
     is_pattern = recordings.task == "pattern"
 
@@ -183,7 +183,7 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
 
 def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     """The three sets as the input of a net."""
-    parts = split.split.indices.map(split.recordings.take)
+    parts = split.chosen.indices.map(split.recordings.take)
     standard = _scale(config, parts.train)
     augmentation = augmentation_of_run(config)
     shape = parts.train.feature_shape or (parts.train.n_features,)

@@ -36,14 +36,14 @@ class SplitRecordings:
         config: The choices of the run, with the recipe for its data.
         loaded: All recordings as frames.
         recordings: The recordings that are used, within `data.limit`.
-        split: Their sets.
+        chosen: Their sets, and the reasons for them.
         n_unread: Number of recordings in the test set, if it was not read.
     """
 
     config: RunConfig
     loaded: Loaded
     recordings: Recordings
-    split: ChosenSplit
+    chosen: ChosenSplit
     n_unread: int = 0
 
 
@@ -59,27 +59,32 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
     """
     if config.data.kind == "features":
         loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
-        return _whole(_with_recipe(config), loaded, "")
+        return _split_loaded(_with_recipe(config), loaded, "")
 
     source, faults, note = open_recordings(config)
     config = _with_recipe(config, has_one_axis=_has_one_axis(source))
     features = features_of(config, profile_of(config))
     cache = default_cache_folder()
+
+    # A pattern is in all three sets.
     if config.data.test or config.data.kind == "pattern":
         loaded = load_recordings(source, faults, features, cache=cache)
-        return _whole(config, loaded, note)
+        return _split_loaded(config, loaded, note)
 
     # The split needs only names, so that the test set can stay unread.
-    _, split = _split(config, listed := list_recordings(source), note)
-    keys = split.indices.map(lambda part: [listed.keys[index] for index in part])
-    read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
-    source = replace(source, items=tuple(item for item in source.items if item.key in read))
-    # The fingerprint covers the training and the validation set only.
+    listed, chosen = _split(config, list_recordings(source), note)
+    keys = chosen.indices.map(lambda part: [listed.keys[index] for index in part])
+    keys_to_read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
+    source = replace(source, items=tuple(item for item in source.items if item.key in keys_to_read))
+
+    # The fingerprint of such a run does not cover the test set, so it is the same when the test set
+    # is read later.
     loaded = load_recordings(source, faults, features, cache=cache, uncounted=set(keys.test))
 
+    # The sets as indices of the recordings that were read. Skipped recordings are missing.
     index_of = {key: index for index, key in enumerate(loaded.recordings.keys)}
     indices = keys.map(
-        lambda part: np.array([index_of[k] for k in part if k in index_of], np.int64)
+        lambda part: np.array([index_of[key] for key in part if key in index_of], np.int64)
     )
     for name, members in indices.as_dict().items():
         if not len(members) and (name != "test" or reads_test):
@@ -88,28 +93,32 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
         config=config,
         loaded=loaded,
         recordings=loaded.recordings,
-        split=replace(split, indices=indices),
+        chosen=replace(chosen, indices=indices),
         n_unread=len(keys.test),
     )
 
 
 def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
-    """The recordings of files before they are read, and a note on files missing in a table.
+    """The recordings of files before they are read, with their classes and sets from a table.
+
+    Returns:
+        The recordings, the object that receives their faults, and a note on the recordings that the
+        table does not name.
 
     Raises:
         ValueError: If the kind or the task of the files differs from the config.
     """
-    data: Any = config.data
-    path = Path(data.source)
+    path = Path(config.data.source)
     split = config.option("data.split", "auto")
     table = read_split_table(Path(split)) if is_table(split) else None
+    faults = Faults(
+        path,
+        config.option("data.on_error", "raise"),
+        table=None if table is None else table.path,
+    )
     source = open_source(
         path,
-        faults := Faults(
-            path,
-            config.option("data.on_error", "raise"),
-            table=None if table is None else table.path,
-        ),
+        faults,
         task=config.task.name,
         max_seconds=config.option("data.max_seconds", MAX_SECONDS),
         has_table=table is not None and "class" in table.columns,
@@ -117,7 +126,7 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
     )
 
     for field, got, expected in (
-        ("data.kind", data.source_kind, source.kind),
+        ("data.kind", config.data.source_kind, source.kind),
         ("task.name", config.task.name, source.task),
     ):
         if got != expected:
@@ -155,15 +164,18 @@ def _with_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
     return config
 
 
-def _whole(config: RunConfig, loaded: Loaded, note: str) -> SplitRecordings:
-    recordings, split = _split(config, loaded.recordings, note)
-    return SplitRecordings(config=config, loaded=loaded, recordings=recordings, split=split)
+def _split_loaded(config: RunConfig, loaded: Loaded, note: str) -> SplitRecordings:
+    """The split of recordings that were all read."""
+    recordings, chosen = _split(config, loaded.recordings, note)
+    return SplitRecordings(config=config, loaded=loaded, recordings=recordings, chosen=chosen)
 
 
 def _has_one_axis(source: Source) -> bool:
     """Whether recordings are events on one axis, by the first recording without a fault."""
-    if source.kind != "events" or source.shape:
-        return len(source.shape) == 1 and source.kind == "events"
+    if source.kind != "events":
+        return False
+    if source.shape:
+        return len(source.shape) == 1
     for item in source.items:
         with suppress(RecordingError):  # faults are reported when all recordings are read
             events: Events = source.read(item).values  # type: ignore[assignment]  # of such a source
@@ -202,11 +214,10 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         fold=data.fold,
         note=note,
     )
-    has_classes = recordings.task == "classification"
     split = choose_split(
         recordings.keys,
         recordings.labels,
-        recordings.classes if has_classes else (),
+        recordings.classes if recordings.task == "classification" else (),
         parts=recordings.parts,
         groups=recordings.groups,
         choice=choice,

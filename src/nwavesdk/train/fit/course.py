@@ -2,7 +2,8 @@
 
 Design requirements:
 
-- One process trains a run; Lightning starts the other processes of a data-parallel one.
+- One process owns the folder of a run and writes it. Lightning starts the other processes of a
+  data-parallel run.
 - A result that was computed is kept: no log, picture or page that fails ends a run.
 - A fault that the user can repair, such as a full disk, ends in one line, and `--resume` continues
   to the same bits.
@@ -61,7 +62,7 @@ def train_and_test(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any
     """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
     owns_folder = is_first_process()
     if not owns_folder:
-        # Otherwise it would wait on the GPU forever if the first process is lost.
+        # Otherwise, this process would wait on the GPU forever if the first process is lost.
         die_with_the_parent()
 
     try:
@@ -87,11 +88,15 @@ def train_and_test(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any
 
 
 def _check_folder(run: "Run") -> None:
-    """Reject faults that would end the run only after hours, and print notes on the run."""
+    """Reject faults that would end the run only after hours, and print notes on the run.
+
+    The copy of the page that builds the net is written here, too.
+    """
     folder, origin = run.folder, run.config.facts.begun_with
     if folder.finished and not folder.checkpoint.is_file():
-        remedy = "restore it: a finished run is not trained again"
-        raise FileError(folder.checkpoint, "does not exist", remedy)
+        raise FileError(
+            folder.checkpoint, "does not exist", "restore it: a finished run is not trained again"
+        )
 
     for file in (folder.checkpoint, folder.metrics, folder.model, folder.result):
         check_target(file)
@@ -101,8 +106,11 @@ def _check_folder(run: "Run") -> None:
 
     notes = [] if folder.checkpoint.is_file() else run.notes
     if origin != Origin.current():
-        began = f"the run began with {origin.line()}, and continues with {Origin.current().line()}"
-        notes = [f"{began}: the last bits of its weights may differ", *notes]
+        notes = [
+            f"the run began with {origin.line()}, and continues with {Origin.current().line()}: "
+            "the last bits of its weights may differ",
+            *notes,
+        ]
     for note in notes:
         print_line(f"nwave: note: {note}")
 
@@ -113,9 +121,9 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     is_resumed = run.folder.checkpoint.is_file()
 
     # The weights of a resumed run come from its checkpoint, and need not be driven.
-    net = (run.network if is_resumed else run.first_network)(mismatch=mismatch)
+    build = run.network if is_resumed else run.first_network
+    net = build(mismatch=mismatch)
     task = run.fitted_task()
-    gain = config.option("net.charge_gain") or 1.0
     model = Learner(
         net,
         task,
@@ -123,7 +131,7 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
         config.seed,
         anneals_signs=chip is not None and chip.training != "plain",
         draws_mismatch=mismatch,
-        charge_gain=gain,
+        charge_gain=config.option("net.charge_gain") or 1.0,
     )
     if config.machine.precision == "64-true":
         # Lightning converts the net only after it has loaded a checkpoint, which loses digits.
@@ -135,7 +143,8 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     if not is_first_process():
         return None
 
-    # The trained net is built again without mismatch, as it is used after training.
+    # The trained net is built again without mismatch, as it is used after training. The weights in
+    # the history are the weights of the whole learner.
     history.write()
     net = run.network(deployed=True).to(model.device)
     model.net = net
@@ -199,16 +208,16 @@ def fit(
         default_root_dir=folder.path,
     )
 
-    resumed = checkpoint if checkpoint.is_file() else None
+    resumed_from = checkpoint if checkpoint.is_file() else None
     try:
         with quiet_lightning():
-            trainer.fit(model, loaders, ckpt_path=resumed)
+            trainer.fit(model, loaders, ckpt_path=resumed_from)
     except Exception as error:
         if isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error):
             raise BrokenRunError(LOST_PROCESS) from error
 
-        # Before the first epoch, a damaged file can raise anything.
-        if resumed and not history.epoch_start and not isinstance(error, FileError | OSError):
+        # A damaged checkpoint can raise anything, but only before the first epoch begins.
+        if resumed_from and not history.epoch_start and not isinstance(error, FileError | OSError):
             raise damaged_checkpoint(checkpoint, error) from error
         raise
     return history
@@ -223,10 +232,10 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
 
     best = history.rows[history.kept_index]
     lowest = min(history.rows, key=lambda row: row["val_loss"])
-    measures = [f"val_{name}" for name in (*evaluated.measures, "loss")]
+    val_names = [f"val_{name}" for name in (*evaluated.measures, "loss")]
     result = {
         **(evaluated.named_measures("test") if has_test else {}),
-        **{name: round(best[name], 6) for name in measures if name in best},
+        **{name: round(best[name], 6) for name in val_names if name in best},
         "seed": run.config.seed,
         "seconds": round(sum(row["seconds"] for row in history.rows), 2),
         "epochs": len(history.rows),

@@ -93,7 +93,7 @@ def evaluate_net(net: nn.Module, task: TrainingTask, series: Series, batch_size:
         n_decisions = torch.ones_like(batch.lengths)
         if predicted.ndim > 1:  # a decision per step
             is_valid = valid_steps(batch.lengths, batch.x.shape[1])
-            is_valid[:, : series.input.look_ahead] = False
+            is_valid[:, : series.input.look_ahead] = False  # these steps have no class
             n_decisions = is_valid.sum(dim=1)
             predicted, targets = predicted[is_valid], targets[is_valid]
 

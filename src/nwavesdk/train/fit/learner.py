@@ -62,7 +62,8 @@ class Learner(LightningModule):
         self.seed = seed
         self.draws_mismatch = draws_mismatch
 
-        # Schedules; the signs of a resumed run wait until its weights are loaded.
+        # Schedules. The signs of a resumed run are set after its weights are loaded, because
+        # Lightning loads the weights after `on_load_checkpoint`.
         self.sign_annealing = SignAnnealing(net, learning.epochs) if anneals_signs else None
         self._resumed_signs: dict[str, Any] | None = None
         schedule = learning.surrogate_schedule
@@ -77,7 +78,7 @@ class Learner(LightningModule):
         self._last_val_loss: float | None = None  # the metric of a plateau
         self._val_tally: Tensor | None = None
         self._means = EpochMeans()
-        self.latest: dict[str, Tensor] = {}
+        self.latest: dict[str, Tensor] = {}  # measures of the last batch, for the progress bar
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the schedules; the signs are kept until weights are loaded."""
@@ -131,27 +132,29 @@ class Learner(LightningModule):
         step = (self.current_epoch, batch_idx, self.global_rank)
         seed_generators(stream_seed(self.seed, "dropout", *step), self.device)
         outputs, loss, recording = self.run_batch(batch, "mismatch", *step)
-        score, weight = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
+        score, n_decisions = self.task.batch_score(outputs.detach(), batch.y, lengths_of(batch))
 
         rates = recording.rates()
-        hidden = [rates[name] for name in recording.hidden]
+        hidden_rates = [rates[name] for name in recording.hidden]
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
-        cost = spike_cost(hidden, self.learning, progress, batch.lengths.sum())
+        cost = spike_cost(hidden_rates, self.learning, progress, batch.lengths.sum())
 
+        # A net without layers that spike has the rate 0.
         spiking = [rate.detach() for rate in rates.values()] or [torch.zeros_like(loss)]
         self.latest = {
             "loss": (loss + cost).detach(),
             self.task.batch_score_name: score,
             "rate": torch.stack(spiking).mean(),
         }
-        self._means.add({f"train_{name}": value for name, value in self.latest.items()}, weight)
+        metrics = {f"train_{name}": value for name, value in self.latest.items()}
+        self._means.add(metrics, n_decisions)
         for logger in self.loggers:
-            metrics = {f"train_{name}_step": value.item() for name, value in self.latest.items()}
-            logger.log_metrics(metrics, self.global_step)
+            step_metrics = {f"{name}_step": value.item() for name, value in metrics.items()}
+            logger.log_metrics(step_metrics, self.global_step)
 
-        return loss * self._share(weight) + cost
+        return loss * self._share(n_decisions) + cost
 
-    def _share(self, weight: int) -> float:
+    def _share(self, n_decisions: int) -> float:
         """The factor of the loss of this process.
 
         torch takes the mean of the gradients of all processes, and the factor makes it the mean
@@ -161,9 +164,9 @@ class Learner(LightningModule):
         world = self.trainer.world_size
         if world == 1 or self.task.name == "classification":
             return 1.0
-        count = torch.tensor(float(weight), device=self.device)
+        count = torch.tensor(float(n_decisions), device=self.device)
         total = self.trainer.strategy.reduce(count, reduce_op="sum")
-        return weight * world / max(float(total), 1.0)
+        return n_decisions * world / max(float(total), 1.0)
 
     def on_validation_epoch_start(self) -> None:
         """Reject weights that are not finite, and begin a new tally.
@@ -184,8 +187,8 @@ class Learner(LightningModule):
 
         rates = enumerate(recording.rates().values(), 1)
         metrics = {"val_loss": loss, **{f"rate_{depth}": rate for depth, rate in rates}}
-        _, weight = self.task.batch_score(outputs, batch.y, lengths)
-        self._means.add(metrics, weight)
+        _, n_decisions = self.task.batch_score(outputs, batch.y, lengths)
+        self._means.add(metrics, n_decisions)
 
         tally = self.task.tally(outputs, batch.y, lengths)
         self._val_tally = tally if self._val_tally is None else self._val_tally + tally
@@ -229,7 +232,7 @@ class Learner(LightningModule):
         """Parameters by learning rate and weight decay; most nets have two groups.
 
         The learning rate of scaled weights is larger by the gain, so that they learn as they would
-        without a gain.
+        without a gain. Their weight decay is smaller by the gain, because AdamW multiplies both.
         """
         hidden = self._synapses[:-1] if self.charge_gain != 1 else ()
         scaled = {id(weight) for synapse in hidden for weight in synapse.parameters()}

@@ -61,8 +61,11 @@ def load_model(path: Path, net: nn.Module, owner: str = "") -> tuple[Standard, S
         FileError: If the file is missing or damaged, or belongs to another network or run.
     """
     if not path.exists():
-        fault = "does not exist: the run has not finished"
-        raise FileError(path, fault, "`nwave train --resume` continues it")
+        raise FileError(
+            path,
+            "does not exist: the run has not finished",
+            "`nwave train --resume` continues it",
+        )
 
     n_bytes = sum(value.nbytes for value in net.state_dict().values())
     with reading_run_file(path, "does not hold the weights of this run's network"):

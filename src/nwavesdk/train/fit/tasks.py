@@ -56,7 +56,8 @@ class OutputLayer:
         n_outputs: Number of outputs: classes, or values of a step.
         population: Neurons of each output.
         is_readout: Whether its neurons only integrate, and their membranes are the outputs.
-        is_given: Whether the net is built by a page or a file and may return scores.
+        is_layered: Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`. Any
+            other net may return scores or values in place of spikes.
         tau: Membrane time constant [s].
         dt: Time step [s].
     """
@@ -64,21 +65,21 @@ class OutputLayer:
     n_outputs: int
     population: int = 1
     is_readout: bool = False
-    is_given: bool = False
+    is_layered: bool = True
     tau: float
     dt: float
 
     @classmethod
     def of(cls, config: CompletedConfig) -> "OutputLayer":
         """The output layer of a run."""
-        is_given = config.net.name not in LAYERED
+        is_layered = config.net.name in LAYERED
         is_per_step = config.task.name != "classification"
-        is_readout = is_given or (config.net.name == "lif" and is_per_step)
+        is_readout = not is_layered or (config.net.name == "lif" and is_per_step)
         return cls(
             n_outputs=len(config.facts.classes) or config.facts.n_targets,
             population=1 if is_readout else config.option("net.population"),
             is_readout=is_readout,
-            is_given=is_given,
+            is_layered=is_layered,
             tau=config.option("net.tau", config.net.dt),
             dt=config.net.dt,
         )
@@ -96,7 +97,7 @@ class OutputLayer:
             is_signed: Whether an output can be negative, for neurons that spike.
         """
         if self.is_readout:
-            return MembraneDecoder(0.0 if self.is_given else self.tau, self.dt)
+            return MembraneDecoder(self.tau if self.is_layered else 0.0, self.dt)
         return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
 
 
@@ -286,7 +287,7 @@ class Classification(_Classes):
 
     def decoder(self) -> nn.Module:
         output = self.output
-        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=output.is_given)
+        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=not output.is_layered)
 
 
 class StepLabels(_Classes):

@@ -52,7 +52,7 @@ def describe_run(
 ) -> tuple[dict[str, Any], Operations | None]:
     """The fields of `result.json` that follow from the net, and its operations.
 
-    If an error occurs, it is printed and all of them are left out, because the run is finished.
+    If an error occurs, it is printed and all of them are missing, because the run is finished.
 
     Args:
         data: The data of the run.

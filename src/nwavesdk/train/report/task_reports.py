@@ -168,8 +168,13 @@ def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
 
     pairs = sorted(errors.nonzero().tolist(), key=lambda pair: -int(errors[tuple(pair)]))
     rows = [
-        (classes[t], classes[p], int(errors[t, p]), _recordings_of(run, t, p))
-        for t, p in pairs[:MAX_PAIRS]
+        (
+            classes[true],
+            classes[predicted],
+            int(errors[true, predicted]),
+            _recordings_of(run, true, predicted),
+        )
+        for true, predicted in pairs[:MAX_PAIRS]
     ]
 
     true_name, predicted_name, count, _ = rows[0]

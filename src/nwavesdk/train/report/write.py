@@ -53,7 +53,6 @@ def write_report(run: FinishedRun) -> None:
     # Notes on the data and the chip, and a note on the loss.
     notes = [note for note in (*run.notes, loss_note(result, run.config)) if note]
     note_table = Table("Notes", "Notes on this run.", ("note",), [[note] for note in notes])
-    config = run.config.model_dump_json(indent=2)
     page = replace(
         page,
         summary=f"{page.summary} {course}",
@@ -66,7 +65,7 @@ def write_report(run: FinishedRun) -> None:
             _layers(run),
             *_operations(run),
             *_pictures(run),
-            Details("config.json", config),
+            Details("config.json", run.config.model_dump_json(indent=2)),
         ],
     )
     page.write(run.folder.report)

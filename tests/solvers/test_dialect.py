@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nwavesdk.solvers.page import kernel_function, triton_dialect
+from nwavesdk.solvers.dialect import kernel_function, triton_dialect
 
 PEAK = 0.5
 
