@@ -178,17 +178,9 @@ def test_the_curve_has_the_score_of_each_threshold() -> None:
         assert moved.score(streams) == score
 
 
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({"smoothing": -1}, "smoothing"),
-        ({"threshold": math.nan}, "threshold"),
-        ({"gain": 1}, "gain"),
-    ],
-)
-def test_a_damaged_decision_is_one_line(fields: dict[str, object], text: str) -> None:
-    with pytest.raises(ValueError, match=rf"^[^\n]*{text}[^\n]*$"):
-        decision_of(**fields)
+def test_a_damaged_decision_is_one_line() -> None:
+    with pytest.raises(ValueError, match=r"^threshold: [^\n]*$"):
+        decision_of(threshold=math.nan)
 
 
 def test_a_run_detects_the_same_events_in_files_samples_and_pieces(
@@ -212,14 +204,6 @@ def test_a_run_detects_the_same_events_in_files_samples_and_pieces(
     stream = run.stream()
     values, times = map(np.concatenate, zip(stream.push(sound), stream.finish(), strict=True))
     assert run.decision.detections(event_scores(values), times) == detections
-
-
-def test_a_sound_of_another_rate_is_converted_which_takes_time(live_run: Path, tones: Path) -> None:
-    run = load_detector(live_run)
-    sound = soundfile.read(tones / "low" / "0.wav", dtype="float32")[0]
-    assert run.detect((np.repeat(sound, 2), 16_000)) == list(
-        run.detections([(piece, 16_000) for piece in np.array_split(np.repeat(sound, 2), 7)])
-    )
 
 
 def test_a_run_of_another_task_has_no_detector(live_run: Path) -> None:

@@ -206,13 +206,13 @@ class Detector:
         Raises:
             ValueError: If samples are not floating numbers, not mono or not finite.
         """
-        return self._detections(self._stream.push(samples))
+        return self._decide(self._stream.push(samples))
 
     def finish(self) -> list[Detection]:
         """The detections at the end of the sound; no samples may follow."""
-        return self._detections(self._stream.finish())
+        return self._decide(self._stream.finish())
 
-    def _detections(self, outputs: "Scores") -> list[Detection]:
+    def _decide(self, outputs: "Scores") -> list[Detection]:
         return self._decisions.push(event_scores(outputs.values), outputs.times)
 
 
