@@ -67,13 +67,14 @@ def data_report(
     groups, group_name = _count_groups(config, sets)
     lengths = lengths_by_set(data)
     sizes = data.map(len).as_dict()
-    per_class = {part: _count_classes(recordings) for part, recordings in sets.items()}
+    per_class: dict[str, dict[str, int]] = {}
     if data.streams is not None:
-        per_class = {
-            part: {} if sounds is None else sounds.counts(facts.classes)
-            for part, sounds in data.streams.as_dict().items()
-        }
+        none = dict.fromkeys(facts.classes, 0)
+        counts = data.streams.map(lambda part: part.counts(facts.classes) if part else none)
+        per_class = counts.as_dict()
         sizes = {part: sum(counts.values()) for part, counts in per_class.items()}
+    elif facts.classes:
+        per_class = {part: _count_classes(recordings) for part, recordings in sets.items()}
     n_keys = len({key for recordings in sets.values() for key in recordings.keys})
     is_digits = config.data.kind == "features"
 
@@ -92,7 +93,7 @@ def data_report(
         "feature_text": describe_features(config),
         "targets": facts.n_targets,
         "classes": list(facts.classes),
-        "per_class": per_class if facts.classes else {},
+        "per_class": per_class,
         "counted": "steps" if config.task.name == "labels" else "recordings",
         "split_by": facts.split_by,
         "split": facts.split_reason,

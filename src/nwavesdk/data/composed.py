@@ -25,6 +25,7 @@ from nwavesdk.data.streams import (
     Sounds,
     Stream,
     active_level,
+    shifted,
 )
 from nwavesdk.metrics.detection import Event
 
@@ -197,7 +198,7 @@ class ComposedSeries(Series):
 
         first = begin / line.sample_rate
         events = [
-            Event(event.name, event.start - first, event.end - first)
+            shifted(event, -first)
             for event in line.events
             if event.end > first and event.start < first + seconds
         ]

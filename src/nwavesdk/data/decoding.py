@@ -101,7 +101,7 @@ def read_sound(
         needed = 4.0 * (sound.channels + 1) * sound.frames
         require_memory("sound", f"{sound.frames:,} samples", needed, "cut it")
         samples = sound.read(sound.frames, dtype="float32", always_2d=True).mean(axis=1)
-        return checked(path, samples, MAX_STREAM_VALUES if is_stream else MAX_VALUES), rate
+        return checked(path, samples, MAX_STREAM_VALUES if is_stream else None), rate
 
 
 @contextmanager

@@ -94,22 +94,23 @@ def reading(
         raise RecordingError(path, f"cannot be read as {form} ({reason})", remedy) from None
 
 
-def checked(path: Path, values: Array, max_values: int = MAX_VALUES) -> npt.NDArray[np.float32]:
+def checked(path: Path, values: Array, max_values: int | None = None) -> npt.NDArray[np.float32]:
     """The values of a recording as float32.
 
     Args:
         path: The file, for errors.
         values: The values.
-        max_values: Largest allowed number of values.
+        max_values: Largest allowed number of values. [MAX_VALUES]
 
     Raises:
         RecordingError: If they are not real numbers, none or too many, or not finite.
     """
-    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= max_values:
+    limit = max_values or MAX_VALUES
+    if values.dtype.kind not in NUMBER_KINDS or not 0 < values.size <= limit:
         raise RecordingError(
             path,
             f"holds values of type {values.dtype} and shape {list(values.shape)}, expected 1 to "
-            f"{max_values:,} integers or floats",
+            f"{limit:,} integers or floats",
             "convert or cut it",
         )
 

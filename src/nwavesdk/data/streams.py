@@ -4,6 +4,7 @@ A stream stores references to recordings, which may be in a file, and the places
 Samples are added up when a piece is read, so a stream may be longer than memory.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,15 +27,17 @@ __all__ = [
     "Stream",
     "active_level",
     "active_part",
+    "shifted",
 ]
 
-# The active part of a sound: frames of this length [s] within this range of the loudest [dB].
+# The active part of a sound: frames of this length [s] with at least this share of the power of the
+# loudest frame (30 dB below it).
 FRAME_SECONDS = 25e-3
-ACTIVE_RANGE = 30.0
+ACTIVE_SHARE = 1e-3
 
-# An event is heard after its last frame within this range of the loudest [dB]. Its active part may
-# continue with noise or breath.
-LOUD_RANGE = 15.0
+# An event is heard after its last frame with at least this share of the power of the loudest frame
+# (15 dB below it). Its active part may continue with noise or breath.
+LOUD_SHARE = 10**-1.5
 
 # Level below which background counts as this loud, so that events in silence can be heard; full
 # scale is 1 (-60 dB). It is measured up to this time before and after an event [s].
@@ -51,22 +54,24 @@ FADE_SECONDS = 0.1
 Samples = npt.NDArray[np.float32]
 
 
-def _frame_powers(samples: Samples, rate: float) -> tuple[int, npt.NDArray[np.float32]]:
-    """The samples of a frame, and the power of each frame."""
+def _active_frames(
+    samples: Samples, rate: float, share: float = ACTIVE_SHARE
+) -> tuple[int, Indices, Samples]:
+    """The samples of a frame, the active frames, and the power of these."""
     width = max(1, round(FRAME_SECONDS * rate))
     padded = np.pad(samples, (0, -len(samples) % width))
-    return width, np.square(padded.reshape(-1, width)).mean(axis=1)
+    powers = np.square(padded.reshape(-1, width)).mean(axis=1)
+    active = np.flatnonzero(powers >= share * powers.max())
+    return width, active, powers[active]
 
 
-def active_part(
-    samples: Samples, rate: float, active_range: float = ACTIVE_RANGE
-) -> tuple[int, int]:
+def active_part(samples: Samples, rate: float, share: float = ACTIVE_SHARE) -> tuple[int, int]:
     """The part of a sound from the first to the last 25 ms frame within 30 dB of the loudest.
 
     Args:
         samples: `[samples]`.
         rate: Their rate [Hz].
-        active_range: Another range [dB].
+        share: Another share of the power of the loudest frame.
 
     Returns:
         The first sample, and the sample after the last.
@@ -76,9 +81,9 @@ def active_part(
         >>> active_part(word, 16_000)
         (8000, 12000)
     """
-    width, powers = _frame_powers(samples, rate)
-    active = np.flatnonzero(powers >= powers.max() * 10 ** (-active_range / 10))
-    return int(active[0]) * width, min(int(active[-1] + 1) * width, len(samples))
+    width, active, _ = _active_frames(samples, rate, share)
+    stop = (int(active[-1]) + 1) * width
+    return int(active[0]) * width, min(stop, len(samples))
 
 
 def active_level(samples: Samples, rate: float) -> float:
@@ -88,8 +93,13 @@ def active_level(samples: Samples, rate: float) -> float:
         samples: `[samples]`.
         rate: Their rate [Hz].
     """
-    _, powers = _frame_powers(samples, rate)
-    return float(np.sqrt(powers[powers >= powers.max() * 10 ** (-ACTIVE_RANGE / 10)].mean()))
+    _, _, powers = _active_frames(samples, rate)
+    return math.sqrt(powers.mean())
+
+
+def shifted(event: Event, seconds: float) -> Event:
+    """An event at a later time."""
+    return Event(event.name, event.start + seconds, event.end + seconds)
 
 
 class Clip(NamedTuple):
@@ -111,7 +121,7 @@ class Clip(NamedTuple):
     def of(cls, name: str, samples: Samples, rate: float) -> "Clip":
         """The event in a recording that is not silent."""
         active = samples[slice(*active_part(samples, rate))]
-        _, n_loud = active_part(active, rate, LOUD_RANGE)
+        _, n_loud = active_part(active, rate, LOUD_SHARE)
         return cls(name, active, active_level(samples, rate), n_loud)
 
     def at_speed(self, speed: float) -> "Clip":
@@ -158,17 +168,17 @@ class Insert(NamedTuple):
             sound: The piece.
             offset: The sample of the whole sound with which the piece begins.
         """
-        if self.end + self.fade <= offset:
-            return
-        faded = sound[max(0, self.begin - self.fade - offset) : self.end + self.fade - offset]
+        # The places of the event in the piece; it may begin before the piece.
+        begin, end = self.begin - offset, self.end - offset
         if self.fade:
-            places = max(offset, self.begin - self.fade) + np.arange(len(faded))
-            distance = np.maximum(self.begin - places, places - self.end + 1)
-            faded *= np.clip(distance / self.fade, 0, 1).astype(np.float32)
+            first, last = max(0, begin - self.fade), min(len(sound), end + self.fade)
+            places = np.arange(first, last)
+            distance = np.maximum(begin - places, places - end + 1)
+            sound[first:last] *= np.clip(distance / self.fade, 0, 1).astype(np.float32)
 
-        first = max(0, offset - self.begin)
-        part = sound[max(0, self.begin - offset) : max(0, self.end - offset)]
-        part += np.float32(self.gain) * self.clip.samples[first : first + len(part)]
+        part = sound[max(0, begin) : max(0, end)]
+        skipped = max(0, -begin)
+        part += np.float32(self.gain) * self.clip.samples[skipped : skipped + len(part)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +238,8 @@ class Stream:
 
         sound = np.concatenate(parts)
         for insert in self.inserts:
-            insert.add_to(sound, start)
+            if insert.begin - insert.fade < stop and insert.end + insert.fade > start:
+                insert.add_to(sound, start)
         return sound
 
     def source_at(self, seconds: float) -> tuple[str, float]:
@@ -249,24 +260,33 @@ class Stream:
             stop: The sample after its last.
         """
         margin = round(LEVEL_SECONDS * self.sample_rate)
-        first = max(int(self.starts[self._index_at(start)]), start - margin)
-        last = min(int(self.starts[self._index_at(stop - 1) + 1]), stop + margin)
-        return max(MIN_LEVEL, active_level(self.read(first, last), self.sample_rate))
+        first = int(self.starts[self._index_at(start)])
+        last = int(self.starts[self._index_at(stop - 1) + 1])
+        sound = self.read(max(first, start - margin), min(last, stop + margin))
+        return max(MIN_LEVEL, active_level(sound, self.sample_rate))
 
 
 def _joined(streams: Sequence[Stream], rate: float) -> Stream:
-    """Streams one after the other."""
-    begins = np.cumsum([0.0, *(stream.seconds for stream in streams)])
-    return Stream(
-        [piece for stream in streams for piece in stream.pieces],
-        [file for stream in streams for file in stream.files],
-        rate,
-        tuple(
-            Event(event.name, begin + event.start, begin + event.end)
-            for stream, begin in zip(streams, begins.tolist(), strict=False)
-            for event in sorted(stream.events, key=lambda event: event.start)
-        ),
-    )
+    """Streams of one recording each, one after the other."""
+    pieces = [stream.pieces[0] for stream in streams]
+    line = Stream(pieces, [stream.files[0] for stream in streams], rate)
+    events: list[Event] = []
+    for stream, start in zip(streams, line.starts.tolist(), strict=False):
+        events += [shifted(event, start / rate) for event in stream.events]
+    return replace(line, events=tuple(events))
+
+
+def _recorded(recording: Recordings, samples: Samples, rate: float) -> Stream:
+    """A single recording with its events as a stream."""
+    events = sorted(recording.events[0] if recording.events else (), key=lambda event: event.start)
+    stream = Stream([samples], recording.keys, rate, tuple(events))
+    end = max([event.end for event in events], default=0.0)
+    if end > stream.seconds + FRAME_SECONDS:
+        raise ValueError(
+            f"task.times: {recording.keys[0]} lasts {stream.seconds:.6g} s, and an event in it "
+            f"ends at {end:g} s: correct the table."
+        )
+    return stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,18 +319,14 @@ class Sounds:
         streams: list[Stream] = []
         clips: list[Clip] = []
         for index in hash_order(recordings.keys, np.arange(len(recordings))):
-            name, key = recordings.classes[recordings.labels[index]], recordings.keys[index]
-            frames = recordings.frames[index]
-            samples = frames if recordings.sample_rate is None else frames[:, 0]
+            recording = recordings.take(np.array([index]))
+            name = recordings.classes[recording.labels[0]]
+            (samples,) = recording.frames
+            if recordings.sample_rate is not None:
+                samples = samples[:, 0]
+
             if name == BACKGROUND or recordings.events:
-                events = recordings.events[index] if recordings.events else ()
-                streams.append(Stream([samples], [key], rate, events))
-                end, seconds = max((event.end for event in events), default=0), len(samples) / rate
-                if end > seconds + FRAME_SECONDS:
-                    raise ValueError(
-                        f"task.times: {key} lasts {seconds:.6g} s, and an event in it ends at "
-                        f"{end:g} s: correct the table."
-                    )
+                streams.append(_recorded(recording, samples, rate))
             else:
                 clips.append(Clip.of(name, samples, rate))
 
@@ -352,8 +368,9 @@ class Sounds:
 
         rate = self.line.sample_rate
         gap, edge = round(MIN_GAP * rate), round(FREE_SECONDS * rate)
-        spans = np.array([len(clip.samples) for clip in self.clips]) + gap
-        free = len(self.line) - 2 * edge + gap - np.cumsum(spans)
+        spans = np.array([len(clip.samples) + gap for clip in self.clips])
+        available = len(self.line) - 2 * edge + gap
+        free = available - np.cumsum(spans)
         count = int((free >= 0).sum())
 
         # Uniform places in the free time, in order; the events before a place shift it.

@@ -184,8 +184,8 @@ class RunConfig(FrozenModel):
             return
         yield (
             kind not in ("sound", "filtered") and not (kind == "series" and times),
-            "task.name: detect takes sound with a folder background, or sound or series with "
-            f"task.times, got {kind}: remove it",
+            "task.name: detect takes sound with a folder background, or sound or series with a "
+            f"table of times (--times FILE.csv), got {kind}: remove it",
         )
 
         given = self.data.model_dump(exclude_unset=True)

@@ -164,7 +164,7 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
         raise ValueError(
             f"{printable(path)} has {'no events' if BACKGROUND in names else 'no background'}, "
             "expected a folder for each event, and a folder named background with recordings "
-            "without events: add them, or pass a table with task.times."
+            "without events: add them, or pass a table of times (--times FILE.csv)."
         )
     if source.task == "classification" and len(names) < 2:
         raise ValueError(
