@@ -7,10 +7,12 @@ FOLDER has a class for everything that is not an event, `noise` here: sounds of 
 detector will listen, and speech without the words. The file is played in real time, silently;
 `--fast` does not wait.
 
-An event is a class whose probability by the scores of the last `--average` seconds reaches
-`--threshold`. After an event, there is none for `--dead` seconds. The last lines give the events
-per hour: play hours of sound without events to count false alarms, and choose `--threshold` by
-them. The accuracy of a run is measured on whole recordings, and does not give this number.
+A run of the task `detect` has a decision, which was fitted to false alarms per hour: its detections
+are the events, and `--average`, `--threshold` and `--dead` have no effect. Of other runs, an event
+is a class whose probability by the scores of the last `--average` seconds reaches `--threshold`.
+After an event, there is none for `--dead` seconds. The last lines give the events per hour: play
+hours of sound without events to count false alarms, and choose `--threshold` by them. The accuracy
+of a run is measured on whole recordings, and does not give this number.
 
 `listen` takes any source of blocks. For a microphone, with the package sounddevice:
 
@@ -36,6 +38,7 @@ import torch
 
 from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, Samples, read_sound
 from nwavesdk.train import Scores, TrainedRun, load
+from nwavesdk.train.apply.decision import DecisionStream, event_scores
 
 
 def main() -> None:
@@ -56,8 +59,11 @@ def main() -> None:
     try:
         run = load(options.run)
         run.stream()  # the error of a run that cannot be applied to live sound
-        if run.task.name != "classification":
-            sys.exit(f"live.py: {options.run} has no class for each recording, expected one.")
+        if run.task.name != "classification" and run.decision is None:
+            sys.exit(
+                f"live.py: {options.run} has no class for each recording and detects no events, "
+                "expected one of both."
+            )
         for name in options.background:
             if name not in run.classes:
                 sys.exit(
@@ -152,9 +158,17 @@ class Detector:
         self._n_steps = max(1, round(average / run.step_seconds))
         self._last_steps: deque[torch.Tensor] = deque(maxlen=self._n_steps)
         self._last = -math.inf
+        self._decisions = None if run.decision is None else DecisionStream(run.decision)
 
     def detect(self, scores: Scores) -> None:
         """Print the events of the next steps."""
+        if self._decisions is not None:
+            detections = self._decisions.push(event_scores(scores.values), scores.times)
+            self.events += len(detections)
+            for name, seconds, score in detections:
+                print(f"{seconds:7.2f} s  {name:12} {score:4.1f}", flush=True)
+            return
+
         for values, seconds in zip(torch.from_numpy(scores.values), scores.times, strict=True):
             self._last_steps.append(values)
             if len(self._last_steps) < self._n_steps or seconds - self._last < self.dead:

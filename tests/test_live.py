@@ -85,6 +85,20 @@ def test_events_are_those_of_the_mean_outputs(listen, request, tones, tmp_path, 
     assert f"{len(events)} events in {len(sound) / 8000:.2f} s, {per_hour:,.0f} per hour" in lines
 
 
+def test_events_of_a_detector_are_its_detections(listen, live_run, tones, monkeypatch):
+    from train.runs import load_detector
+
+    monkeypatch.setattr("nwavesdk.train.load", load_detector)
+    file = tones / "middle" / "0.wav"
+    lines = listen(live_run, file, "--fast")
+    expected = load_detector(live_run).detect(file)
+    assert expected
+    assert lines[: len(expected)] == [
+        f"{time:7.2f} s  {name:12} {score:4.1f}" for name, time, score in expected
+    ]
+    assert lines[len(expected)].startswith(f"{len(expected)} events in")
+
+
 def test_classes_of_the_background_are_no_events(listen, live_run, tones):
     file = tones / "low" / "0.wav"
     words = ("--fast", "--average", 0.1, "--threshold", 0, "--dead", 0)

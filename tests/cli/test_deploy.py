@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.deploy import ChipRun, load_export
 from nwavesdk.deploy import chip_run as chip_run_module
+from nwavesdk.deploy.chip_file import read_header
 from nwavesdk.layers import SpikingSequential
 
 
@@ -156,3 +158,13 @@ def _tight_profile(run: Path) -> Path:
     text = (files("nwavesdk.chip") / "profiles" / "h1v1.toml").read_text()
     path.write_text(text.replace("value = 0.9\n", "value = 0.01\n", 1))
     return path
+
+
+def test_a_decision_of_the_run_is_in_the_chip_file(chip_run: Path, tmp_path: Path) -> None:
+    from nwavesdk.train import RunFolder
+
+    folder = RunFolder(shutil.copytree(chip_run, tmp_path / "run"))
+    decision = {"events": ["low"], "threshold": 1.5}
+    folder.write_result({**folder.read_result(), "decision": decision})
+    assert nwave("export", folder.path, "--out", tmp_path / "chip.safetensors").exit_code == 0
+    assert read_header(tmp_path / "chip.safetensors")["about"]["decision"] == decision

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from nwavesdk.train import CompletedConfig, Run
+    from nwavesdk.train import CompletedConfig, Run, TrainedRun
 
 
 @contextmanager
@@ -65,6 +66,23 @@ def write_untrained(folder: Path, choices: dict[str, Any]) -> None:
     run = Run.new(folder, RunConfig.of(choices))
     net = run.network(deployed=True)
     save_model(run.folder.model, net, run.data.standard, run.folder.identity)
+
+
+def load_detector(folder: Path, *_: object, **__: object) -> "TrainedRun":
+    """A run of `tones` with a decision, whose detections have the names `low` and `middle`."""
+    from nwavesdk.train.apply.decision import Decision
+    from nwavesdk.train.apply.trained import load
+
+    run = load(folder)
+    decision = Decision(
+        events=("low", "middle"),
+        step_seconds=run.step_seconds,
+        smoothing=0.02,
+        threshold=-0.69,
+        release=-0.7,
+        dead_time=0.2,
+    )
+    return replace(run, decision=decision)
 
 
 class StopError(Exception):

@@ -57,7 +57,7 @@ STANDARDIZED_WITHIN = 0.1
 ROUNDING = 1e-6
 
 # Weight of the mean of the training set in a running mean, in frames.
-PRIOR_FRAMES = 50.0
+PRIOR_FRAMES = 10.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 import math
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 
@@ -35,17 +34,8 @@ def file_blocks(path: Path) -> Iterator[Sound]:
         FileError: If there is no such file, or it cannot be read.
         RecordingError: See `nwavesdk.data.decoding.read_sound`.
     """
-    with ExitStack() as files:
-        with reading(path, "sound"):
-            sound = files.enter_context(open_sound(path))
-
-        while True:
-            # Not around `yield`: an error of the caller is not an error of the file.
-            with reading(path, "sound"):
-                block = sound.read(BLOCK_SIZE, dtype="float32", always_2d=True)
-                if not len(block):
-                    files.close()
-                    return
+    with reading(path, "sound"), open_sound(path) as sound:
+        while len(block := sound.read(BLOCK_SIZE, dtype="float32", always_2d=True)):
             yield block.mean(axis=1), sound.samplerate
 
 

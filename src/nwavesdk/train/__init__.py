@@ -11,6 +11,8 @@ from nwavesdk.internal.imports import import_on_use, install_hint
 __all__ = [
     "BrokenRunError",
     "CompletedConfig",
+    "Decision",
+    "Detector",
     "LiveInput",
     "Prediction",
     "Run",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from nwavesdk.train.apply.decision import Decision, Detector
     from nwavesdk.train.apply.live import LiveInput, Scores, ScoreStream
     from nwavesdk.train.apply.predictions import Prediction
     from nwavesdk.train.apply.trained import TrainedRun, load
@@ -34,6 +37,7 @@ else:
         __name__,
         {
             "nwavesdk.train.config": ["CompletedConfig", "RunConfig"],
+            "nwavesdk.train.apply.decision": ["Decision", "Detector"],
             "nwavesdk.train.apply.live": ["LiveInput", "ScoreStream", "Scores"],
             "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],

@@ -589,3 +589,25 @@ def test_sums_are_those_of_the_run(finished: Path, monkeypatch: pytest.MonkeyPat
     config = SERIES.config.model_copy(update={"machine": machine})
     replace(SERIES, config=config).predict(series(5))
     assert threads.call_args_list[0].args == (machine.threads,)
+
+
+@pytest.mark.parametrize("task", ["labels", "regression"])
+def test_a_stream_gives_the_output_of_each_step_of_predict(task: str) -> None:
+    features = LogMelFeatures(LogMel(8000, 6), "as_is")
+    run = untrained(task, "sound", features, 6, hold=2, look_ahead=15)
+    data = run.config.data.model_copy(update={"level": "as_is"})
+    run = replace(run, config=run.config.model_copy(update={"data": data}))
+    sound = noise(1.03)
+
+    stream = run.stream()
+    pieces = [stream.push(sound[:3000]), stream.push(sound[3000:]), stream.finish()]
+    values, times = map(np.concatenate, zip(*pieces, strict=True))
+    prediction = run.predict(sound)[0]
+    assert len(values) == len(times) == prediction.steps == 2 * 101
+    predicted = values if task == "regression" else values.argmax(axis=1)
+    np.testing.assert_array_equal(predicted, prediction.predicted)
+
+    # Blocks of 20 steps are complete every 10 frames; a step is delayed by 15 steps.
+    assert times[:5] == pytest.approx(25e-3 + 9 * 10e-3)
+    assert times[5:25] == pytest.approx(25e-3 + 19 * 10e-3)
+    assert times[-1] == pytest.approx(1.03)

@@ -2,8 +2,8 @@
 
 If the frames of a sound depend on the past only, a recording runs alone and in blocks of at most
 100 ms, as a stream does, so that both have the same outputs, bit for bit. Otherwise, short
-recordings run in batches. A long recording runs in blocks: the states of the net are kept from
-block to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums in a
+recordings run in batches, and a long recording in blocks: the states of the net are kept from block
+to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums in a
 product may depend on the number of rows.) Nets other than plain stacks of layers run in one call
 then, because a net of the user's file may look at all steps.
 
@@ -127,16 +127,16 @@ def predict_recordings(
     # A stream computes with one thread, which is the fastest for a block.
     in_blocks = run.block_steps is not None
     threads = 1 if in_blocks else run.config.machine.threads
+    net = copy.deepcopy(run.net)  # the net of the run may have a state
 
     for members in batched(recordings, run.input, 0 if in_blocks else MAX_STEPS):
         batch = batch_of(members, run.input)
-        block_steps = run.block_steps or MAX_STEPS
-        if not (run.task.output.is_layered or in_blocks):
-            block_steps = batch.x.shape[1]
+        block_steps = run.block_steps
+        if block_steps is None:
+            block_steps = MAX_STEPS if run.task.output.is_layered else batch.x.shape[1]
 
         with use_threads(threads), torch.inference_mode():
-            # A copy, because the net of the run may have a state.
-            spk, mem = run_net(copy.deepcopy(run.net), batch, block_steps)
+            spk, mem = run_net(net, batch, block_steps)
             outputs = run.task.decoder()(spk, mem, batch.lengths)
 
         for index, recording in enumerate(members):

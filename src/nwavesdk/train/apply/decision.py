@@ -40,7 +40,7 @@ __all__ = [
 
 # The values that `fit_decision` tries [s]. The events of test streams are farther apart than the
 # longest dead time.
-SMOOTHINGS = (0.0, 0.05, 0.1, 0.2, 0.4)
+SMOOTHINGS = (0.0, 0.1, 0.2, 0.3, 0.4)
 DEAD_TIMES = (1.0, 2.0)
 
 # The release level is so far below the threshold [log-odds].
@@ -77,9 +77,9 @@ class ScoredStream(NamedTuple):
 class Decision(FrozenModel):
     """When a stream of scores is a detection.
 
-        y[t] = (1 - a) · score[t] + a · y[t-1],  a = exp(-step_seconds / smoothing)
+        y[t] = mean(score[t-n+1], …, score[t]),  n = max(1, round(smoothing / step_seconds))
 
-    Smoothing begins with `y[-1] = score[0]`.
+    Before the first step, scores equal `score[0]`.
 
     A detection of an event is the first step with `y ≥ threshold` after a step with `y < release`,
     unless the last detection of any event was less than `dead_time` before.
@@ -87,7 +87,7 @@ class Decision(FrozenModel):
     Attributes:
         events: The name of each column of the scores.
         step_seconds: Time between two steps [s].
-        smoothing: Time constant of the smoothing [s]; 0 for none.
+        smoothing: Time over which scores are averaged [s]; 0 for none.
         threshold: Score from which an event is detected.
         release: Score below which the event has to fall before it can be detected again.
         dead_time: Time after a detection in which there is no other [s].
@@ -128,7 +128,7 @@ class DecisionStream:
 
     def __init__(self, decision: Decision) -> None:
         self._decision = decision
-        self._last_smoothed: StepScores | None = None
+        self._past: StepScores | None = None
         # 1 after a score that reached the threshold, -1 after one below the release level. A score
         # that is high from the start is not a rise.
         self._levels = np.zeros(len(decision.events), np.int8)
@@ -146,16 +146,20 @@ class DecisionStream:
     def smooth(self, scores: npt.NDArray[Any]) -> StepScores:
         """The smoothed scores of the next steps, `[T, E]`."""
         scores = np.asarray(scores, np.float64)
-        decision = self._decision
-        if not len(scores) or not decision.smoothing:
+        if not len(scores):
             return scores
 
-        before = scores[0] if self._last_smoothed is None else self._last_smoothed
-        decay = math.exp(-decision.step_seconds / decision.smoothing)
-        lfilter = require("scipy.signal", "train").lfilter
-        smoothed, _ = lfilter([1 - decay], [1, -decay], scores, axis=0, zi=decay * before[None])
-        self._last_smoothed = smoothed[-1]
-        return np.asarray(smoothed)
+        n_steps = max(1, round(self._decision.smoothing / self._decision.step_seconds))
+        if self._past is None:
+            self._past = np.repeat(scores[:1], n_steps - 1, axis=0)
+        joined = np.concatenate([self._past, scores])
+        self._past = joined[len(scores) :].copy()
+
+        # In this order, a sum does not depend on the pieces in which scores arrive.
+        total = np.zeros_like(scores)
+        for first in range(n_steps):
+            total += joined[first : first + len(scores)]
+        return total / n_steps
 
     def decide(self, smoothed: StepScores, times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in the next steps, from their smoothed scores."""
@@ -202,13 +206,13 @@ class Detector:
         Raises:
             ValueError: If samples are not floating numbers, not mono or not finite.
         """
-        return self._detections(self._stream.push(samples))
+        return self._decide(self._stream.push(samples))
 
     def finish(self) -> list[Detection]:
         """The detections at the end of the sound; no samples may follow."""
-        return self._detections(self._stream.finish())
+        return self._decide(self._stream.finish())
 
-    def _detections(self, outputs: "Scores") -> list[Detection]:
+    def _decide(self, outputs: "Scores") -> list[Detection]:
         return self._decisions.push(event_scores(outputs.values), outputs.times)
 
 

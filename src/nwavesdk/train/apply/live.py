@@ -30,6 +30,11 @@ class Scores(NamedTuple):
         times: Time at which the net has all samples that the step needs, float64 `[steps]` [s],
             from the beginning of the sound: the end of the last frame of the block in which the net
             runs, and the delay of a conversion of the sample rate.
+
+    Example:
+        >>> scores = Scores(np.ones((10, 3), np.float32), np.full(10, 0.115))
+        >>> scores.values.mean(axis=0), float(scores.times[-1])
+        (array([1., 1., 1.], dtype=float32), 0.115)
     """
 
     values: Frames
@@ -145,6 +150,14 @@ class ScoreStream:
     Args:
         run: The run.
         sample_rate: Rate of the sound [Hz].
+
+    Example:
+        ```python
+        stream = load("runs/words").stream()
+        for samples in pieces:  # of a microphone
+            for values, seconds in zip(*stream.push(samples)):
+                print(f"{seconds:.2f} s", values)
+        ```
     """
 
     def __init__(self, run: "TrainedRun", sample_rate: int) -> None:

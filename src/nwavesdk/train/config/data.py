@@ -233,7 +233,7 @@ class SoundData(OwnScale, Held, FileData):
         None,
         "Subtract a running mean of each band with this time constant [s] in place of the mean of "
         "the recording: for live sound. Then, --level is as_is and --no-standardize the default.",
-        default_text="none",
+        default_text="none; --task detect: 3",
     )
     # Ten minutes are much longer than a word or an event, and still fit into memory.
     max_seconds: float = config_field(
