@@ -39,6 +39,7 @@ LOG_MELS = [
     LogMel(16000, 32, 25e-3, 10e-3),
     LogMel(8000, 12, 11e-3, 7e-3),
     LogMel(11025, 80, 5e-3, 13e-3),
+    LogMel(8000, 12, 25e-3, 20e-3, level_memory=1.0),
 ]
 
 
@@ -51,6 +52,15 @@ def test_blocks_give_the_frames_of_the_whole_sound(front_end: Any, longest: int)
     frames = np.concatenate([stream.push(block) for block in blocks_of(sound, longest)])
     assert frames.dtype == np.float32
     np.testing.assert_array_equal(frames, front_end(sound))
+
+
+def test_frames_relative_to_a_running_level_hardly_depend_on_the_gain() -> None:
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, 80_000).astype(np.float32)
+    relative = LogMel(8000, 12, level_memory=0.5)
+    expected = relative(sound)[500:]
+    for gain in (0.1, 3.0):
+        np.testing.assert_allclose(relative(np.float32(gain) * sound)[500:], expected, atol=0.01)
+    assert np.abs(expected).mean() < 1  # the power of a band is about that of the mean band
 
 
 def test_a_peak_of_the_whole_sound_is_not_known_in_blocks() -> None:

@@ -17,7 +17,7 @@ from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.apply.decision import Decision
-from nwavesdk.train.apply.detector_test import SetDetections
+from nwavesdk.train.apply.detections import SetDetections
 from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
 from nwavesdk.train.config.recipes import complete, fill

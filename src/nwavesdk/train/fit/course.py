@@ -32,7 +32,7 @@ from nwavesdk.internal.files import (
 from nwavesdk.internal.processes import TERMINATED, die_with_the_parent
 from nwavesdk.layers import project
 from nwavesdk.layers.prepare import DIVERGED
-from nwavesdk.train.apply.detector_test import DetectorTest
+from nwavesdk.train.apply.detections import DetectorTest
 from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.config.learning import MachineConfig

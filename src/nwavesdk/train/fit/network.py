@@ -187,7 +187,7 @@ def sample_config(
     config = apply_recipe(RunConfig.of(choices))
 
     # Facts and values that a run takes from its data.
-    has_classes = task in ("classification", "labels")
+    has_classes = task in ("classification", "labels", "detect")
     facts = Facts(
         classes=tuple(map(str, range(classes))) if has_classes else (),
         n_targets=0 if has_classes else classes,

@@ -320,7 +320,7 @@ class EventDetection(StepLabels):
         return balanced_accuracy(tally).to(outputs.device), int(tally.sum())
 
     def measures(self, tally: Tensor) -> dict[str, float]:
-        """The balanced accuracy of steps; `nwavesdk.train.apply.detector_test` measures events."""
+        """The balanced accuracy of steps; `nwavesdk.train.apply.detections` measures events."""
         return {"balanced_accuracy": round(balanced_accuracy(tally).item(), 6)}
 
 

@@ -12,7 +12,7 @@ from nwavesdk.metrics import Detection, DetectionScore, Event
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.apply.decision import Decision, DecisionStream, detection_curve
-from nwavesdk.train.apply.detector_test import DetectorTest, snr_name
+from nwavesdk.train.apply.detections import DetectorTest, snr_name
 from nwavesdk.train.data.detection import SNR
 from nwavesdk.train.report.detection_pictures import StreamPart, detection_curves, stream_part
 from nwavesdk.train.report.page import Card, Picture, ReportPage, Table

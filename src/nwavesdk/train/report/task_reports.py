@@ -16,7 +16,7 @@ from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.classes import accuracy_interval
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.plot.theme import label_text
-from nwavesdk.train.apply.detector_test import DetectorTest
+from nwavesdk.train.apply.detections import DetectorTest
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData
