@@ -164,9 +164,8 @@ def scored_streams(
     for stream in streams:
         scale = run.input.scaler()
         pieces = labeled_frames(stream, framing, run.classes, PIECE_SECONDS)
-        x = torch.from_numpy(np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces]))[
-            None
-        ]
+        frames = np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces])
+        x = torch.from_numpy(frames)[None]
         lengths = torch.tensor([x.shape[1]])
         with use_threads(1), torch.inference_mode():
             spk, mem = run_net(net, Batch(x, lengths, lengths), steps)
