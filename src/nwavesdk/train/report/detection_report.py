@@ -39,7 +39,8 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
 
     summary = (
         f"Detects {', '.join(names)} in sound that never ends, from {run.source}: "
-        f"{score.n_events:,} events in {score.hours:.2f} h of the {part} stream, at 10 dB."
+        f"{score.n_events:,} events in {score.hours:.2f} h of the {part} stream, "
+        f"{_mixture(run, SNR)}."
     )
     return ReportPage(
         title=f"Run {run.folder.path.name}",
@@ -57,6 +58,11 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
             _part(run, detector),
         ],
     )
+
+
+def _mixture(run: "FinishedRun", snr: float | None) -> str:
+    """How events are mixed with background, in words."""
+    return "as recorded" if run.config.option("task.times") else snr_name(snr)
 
 
 def _misses_interval(score: DetectionScore) -> str:
@@ -95,10 +101,10 @@ def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
     """Misses over false alarms per hour."""
     evaluated = detector.evaluated
     curves = {
-        snr_name(snr): [score for _, score in detection_curve(detector.decision, streams)]
+        _mixture(run, snr): [score for _, score in detection_curve(detector.decision, streams)]
         for snr, streams in evaluated.scored.items()
     }
-    chosen = {snr_name(snr): score for snr, score in evaluated.scores.items()}
+    chosen = {_mixture(run, snr): score for snr, score in evaluated.scores.items()}
     budget = run.config.option("task.false_alarms")
     return Picture(
         "detection_curves",
@@ -110,10 +116,11 @@ def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
 def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
     """The numbers of all streams, and misses by event."""
     rows = [
-        (f"{run.part}, {snr_name(snr)}", score) for snr, score in detector.evaluated.scores.items()
+        (f"{run.part}, {_mixture(run, snr)}", score)
+        for snr, score in detector.evaluated.scores.items()
     ]
     if detector.test is not None:
-        rows.append((f"validation, {snr_name(SNR)}", detector.val.scores[SNR]))
+        rows.append((f"validation, {_mixture(run, SNR)}", detector.val.scores[SNR]))
     columns = ("stream", "misses", "false alarms per hour", "median latency", "90 % latency")
     by_stream = Table(
         "By signal-to-noise ratio",
@@ -136,7 +143,7 @@ def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
     events = [event.name for stream in evaluated.streams for event in stream.events]
     by_event = Table(
         "By event",
-        f"On the {run.part} stream at 10 dB.",
+        f"On the {run.part} stream, {_mixture(run, SNR)}.",
         ("event", "events", "missed"),
         [(name, events.count(name), missed.count(name)) for name in detector.decision.events],
     )
@@ -170,7 +177,7 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     rows.sort(key=lambda row: -row[0])
     return Table(
         "Loudest false alarms",
-        f"On the {run.part} stream at 10 dB. Only scores of at least {decision.threshold:.2f} are "
+        f"On the {run.part} stream, {_mixture(run, SNR)}. Only scores of at least {decision.threshold:.2f} are "
         "reported; the others show what comes next.",
         (
             "score",
@@ -221,7 +228,7 @@ def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
     )
     return Picture(
         "stream",
-        f"A part of the {run.part} stream at 10 dB, from {begin:.1f} s.",
+        f"A part of the {run.part} stream, {_mixture(run, SNR)}, from {begin:.1f} s.",
         partial(stream_part, part),
     )
 
