@@ -177,8 +177,8 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     rows.sort(key=lambda row: -row[0])
     return Table(
         "Loudest false alarms",
-        f"On the {run.part} stream, {_mixture(run, SNR)}. Only scores of at least {decision.threshold:.2f} are "
-        "reported; the others show what comes next.",
+        f"On the {run.part} stream, {_mixture(run, SNR)}. Only scores of at least "
+        f"{decision.threshold:.2f} are reported; the others show what comes next.",
         (
             "score",
             "taken for",
