@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from nwavesdk.data.composed import ComposedSeries, Framing
@@ -38,7 +39,7 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
     names = run.facts.classes[1:]
 
     summary = (
-        f"Detects {', '.join(names)} in sound that never ends, from {run.source}: "
+        f"Detects {', '.join(names)} in streams, from {run.source}. "
         f"{score.n_events:,} events in {score.hours:.2f} h of the {part} stream, "
         f"{_mixture(run, SNR)}."
     )
@@ -161,26 +162,23 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     lower = decision.model_copy(update={"threshold": threshold, "release": release})
 
     rows = []
-    for stream, members in zip(evaluated.streams, scored, strict=True):
-        for alarm in lower.score([members]).false_alarms:
+    for stream, scores in zip(evaluated.streams, scored, strict=True):
+        smoothed = DecisionStream(decision).smooth(scores.scores)
+        for alarm in lower.score([scores]).false_alarms:
+            # A detection has the score of its first step; its highest score comes later.
+            ends = (alarm.time, alarm.time + decision.dead_time)
+            after = slice(*np.searchsorted(scores.times, ends))
+            peak = smoothed[after, decision.events.index(alarm.name)].max().item()
             file, seconds = stream.source_at(alarm.time)
-            rows.append(
-                (
-                    float(alarm.score or 0.0),
-                    alarm.name,
-                    file,
-                    seconds,
-                    alarm.time,
-                    _event_at(alarm, stream.events),
-                )
-            )
+            near = _event_at(alarm, stream.events)
+            rows.append((peak, alarm.name, file, seconds, alarm.time, near))
     rows.sort(key=lambda row: -row[0])
     return Table(
         "Loudest false alarms",
         f"On the {run.part} stream, {_mixture(run, SNR)}. Only scores of at least "
-        f"{decision.threshold:.2f} are reported; the others show what comes next.",
+        f"{decision.threshold:.2f} are detections; the others show what comes next.",
         (
-            "score",
+            "highest score",
             "taken for",
             "file",
             "time in the file [s]",
