@@ -95,6 +95,32 @@ def test_events_of_one_axis_get_more_bins_and_do_not_move(
     assert config.option("data.augment") == augment
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (
+            {},
+            {
+                "data.level": "running",
+                "data.hop": 20e-3,
+                "net.dt": 20e-3,
+                "data.running_mean": None,
+            },
+        ),
+        ({"hop": 10e-3}, {"data.hop": 10e-3, "net.dt": 10e-3}),
+        ({"level": "as_is"}, {"data.level": "as_is", "data.running_mean": None}),
+        ({"running_mean": 2.0}, {"data.level": "as_is", "data.running_mean": 2.0}),
+    ],
+)
+def test_a_detector_gets_frames_that_depend_on_the_past(
+    data: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    config = apply_recipe(choices_of("sound", {"data": data}, "detect"))
+    assert {name: config.option(name) for name in expected} == expected
+    assert (config.option("data.center"), config.option("data.standardize")) == (False, False)
+    assert schedule_of(config) is SCHEDULES["detect"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_train", [3, 20, 300, 2_000, 60_000])
 def test_sets_of_all_sizes_get_about_the_same_number_of_updates(kind: str, n_train: int) -> None:

@@ -94,7 +94,7 @@ SCHEDULES: Mapping[str, Schedule] = {
     "events": Schedule(1500, max_batch=32),
     "features": Schedule(900, max_batch=64),
     "labels": Schedule(800, max_batch=16),
-    "detect": Schedule(12_000, max_batch=16),
+    "detect": Schedule(18_000, max_batch=16),
     "regression": Schedule(2000, max_batch=16),
     "pattern": Schedule(2000, max_batch=16),
 }
