@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.instrument import prepare_timing
-from nwavesdk.solvers.sparse.limits import Limits
+from nwavesdk.solvers.sparse.limits import SparseLimits
 from nwavesdk.solvers.sparse.product import product_limits, product_within
 
 WEIGHTS = [
@@ -54,7 +54,7 @@ def losses(x: Tensor, weight: Tensor) -> Iterator[tuple[str, float]]:
     grad = torch.randn(len(x), weight.shape[1])
 
     def multiply(weight: Tensor, *is_sparse: bool) -> Tensor:
-        limits = Limits(*(x.numel() if sparse else -1 for sparse in is_sparse))
+        limits = SparseLimits(*(x.numel() if sparse else -1 for sparse in is_sparse))
         return product_within(x, weight, limits, None, lambda: True)
 
     def learn(with_graph: bool, gradient: bool) -> None:

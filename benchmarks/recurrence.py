@@ -94,7 +94,7 @@ class Net(nn.Module):
         membranes = self.membranes(self.readout(spikes))[1]
         charges = [record.cur for record in records.values()]
         gradients = torch.autograd.grad(cross_entropy(membranes.amax(1), y), charges)
-        recording = Recording(membranes, membranes, records)
+        recording = Recording(spk=membranes, mem=membranes, layers=records)
         health = examine_recording(recording, dict(zip(records, gradients, strict=True)))
         return [(layer.loop_gain, layer.growth) for layer in health.layers]
 

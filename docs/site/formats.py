@@ -7,7 +7,7 @@ from typing import Any
 
 from docs.site.docstrings import as_markdown
 from nwavesdk.chip import CHIPS, Profile, load_profile
-from nwavesdk.data.loading import ARRAYS, INDEX
+from nwavesdk.data.loading import INDEX, STORE_ARRAYS
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.apply.predictions import WRITERS
 from nwavesdk.train.config.facts import Facts
@@ -211,7 +211,7 @@ def _files() -> str:
         "page": _fields(NetPage),
         "results": "\n".join(_result_rows()),
         "suffixes": _listed(WRITERS),
-        "arrays": _listed(ARRAYS),
+        "arrays": _listed(STORE_ARRAYS),
         "index": INDEX,
     }
     return Template(FILES_HEAD).substitute(names | tables)

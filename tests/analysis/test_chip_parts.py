@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis import chip_parts
-from nwavesdk.analysis.chip_parts import Part, count_on_ray, count_part, part_sizes
+from nwavesdk.analysis.chip_parts import ChipJob, count_on_ray, count_part, part_sizes
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import Tile
 from train.runs import chip_choices, write_untrained
@@ -37,7 +37,7 @@ def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
     whole = chip_run.count_right(seeds, tile).tolist()
     threads = torch.get_num_threads()
     parts = [
-        count_part(Part(chip_run.run.folder.path, None, seeds[first:last], tile, threads))
+        count_part(ChipJob(chip_run.run.folder.path, None, seeds[first:last], tile, threads))
         for first, last in ((0, 4), (4, 6))
     ]
     assert [count for part in parts for count in part] == whole

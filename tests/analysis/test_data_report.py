@@ -11,7 +11,7 @@ from examples import small_data
 from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
 from nwavesdk.data import NetInput, Recordings, Series, Standard
 from nwavesdk.train import CompletedConfig, RunConfig
-from nwavesdk.train.config.data import Pattern
+from nwavesdk.train.config.data import PatternData
 from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.data.load import RunData, complete_data
 from nwavesdk.train.fit.network import sample_config
@@ -45,7 +45,7 @@ def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[Completed
     }
     changes = {
         "task": UNIONS["task"][1][recordings.task](),
-        "data": Pattern(hold=1) if recordings.task == "pattern" else config.data,
+        "data": PatternData(hold=1) if recordings.task == "pattern" else config.data,
         "facts": config.facts.model_copy(update=facts),
     }
     return config.model_copy(update=changes), RunData(*sets, standard)

@@ -9,7 +9,7 @@ from nwavesdk.analysis import health_remedies, memory
 from nwavesdk.analysis.health import Finding
 from nwavesdk.analysis.remedies import with_remedies
 from nwavesdk.presets import NAMES
-from nwavesdk.train.config.nets import File, NetPage
+from nwavesdk.train.config.nets import NetPage, UserNet
 from nwavesdk.train.fit.network import sample_config
 
 NAME = {"1": "hidden 1 (1)"}
@@ -19,7 +19,7 @@ KINDS = sorted({*health_remedies.REMEDIES, *memory.REMEDIES})
 def config_of(preset, most_spikes=None, **net):
     if preset == "own":
         page = NetPage(file="/some/net.py", function="build", sha256="0" * 64)
-        changes = {"net": File(page=page), "page": page}
+        changes = {"net": UserNet(page=page), "page": page}
         return sample_config("lif", (12,), 3).model_copy(update=changes)
     config = sample_config(preset, (12,), 3, **net)
     learning = config.learning.model_copy(update={"most_spikes": most_spikes})
@@ -27,7 +27,7 @@ def config_of(preset, most_spikes=None, **net):
 
 
 def remedy_of(kind, preset, value=3.0, config=None, rate=0.0, score=0.5):
-    finding = Finding(kind, "1", value, "layer 1: text", "")
+    finding = Finding(kind=kind, layer="1", value=value, text="layer 1: text", remedy="")
     config = config or config_of(preset)
     (result,) = with_remedies((finding,), config, NAME, {"1": rate}, score)
     assert (result.kind, result.text, result.value) == (kind, "hidden 1 (1): text", value)
@@ -64,7 +64,9 @@ def test_a_remedy_is_an_option_only_where_the_net_reads_it():
 def test_a_remedy_has_the_surrogate_of_the_finding():
     config = config_of("lif", surrogate="atan(alpha=5)")
     for kind in ("vanishing", "exploding", "starved", "exploding over time"):
-        finding = Finding(kind, "1", 1.0, "text", "", "atan(alpha=0.7)")
+        finding = Finding(
+            kind=kind, layer="1", value=1.0, text="text", remedy="", surrogate="atan(alpha=0.7)"
+        )
         (result,) = with_remedies((finding,), config, NAME, {"1": 0.0}, 0.5)
         assert re.findall(r'--surrogate "(.*?)"', result.remedy) == ["atan(alpha=0.7)"]
 

@@ -75,7 +75,9 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
     for batch in (begun, broken, finished):
         first, second = (SlopeReport.of(batch).as_json() | {"seconds": 0} for _ in range(2))
         assert first == second, "a report must use the chip and the batch of the run"
-        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
+        recorded = RecordedPass(
+            batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
+        )
         assert len(examine_recording(recorded.recording, recorded.charge_gradients()).layers) == 3
 
 

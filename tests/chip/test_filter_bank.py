@@ -114,7 +114,7 @@ def test_two_streams_of_a_bank_share_nothing() -> None:
 
 
 def test_one_filter_reaches_from_lowest_to_highest() -> None:
-    bank = FilterBank(16000, 100, 400, count=1, order=2)
+    bank = FilterBank(16000, lowest=100, highest=400, count=1, order=2)
     assert bank.centers == pytest.approx([200])
     assert bank.edges[0] == pytest.approx([100, 400])
 

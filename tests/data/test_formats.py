@@ -12,7 +12,7 @@ from examples import small_data as small
 from nwavesdk.data.features import FeatureOptions, Features
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.loading import Loaded, load_recordings
+from nwavesdk.data.loading import LoadedRecordings, load_recordings
 from nwavesdk.data.readers.series import SeriesOptions
 
 for package in ("soundfile", "soxr", "scipy.io", "PIL"):
@@ -21,7 +21,7 @@ for package in ("soundfile", "soxr", "scipy.io", "PIL"):
 Make = Callable[[Path], Path]
 
 
-def load(path: Path, on_error: str = "raise", **options: Any) -> Loaded:
+def load(path: Path, on_error: str = "raise", **options: Any) -> LoadedRecordings:
     faults = Faults(path if path.is_dir() else path.parent, on_error)  # type: ignore[arg-type]
     return load_recordings(open_source(path, faults), faults, FeatureOptions(**options))
 
@@ -286,12 +286,12 @@ def test_a_gray_image_among_colored_ones_gets_their_channels(tmp_path: Path, col
 # The cache
 
 
-def load_cached(path: Path, cache: Path, features: Features | FeatureOptions) -> Loaded:
+def load_cached(path: Path, cache: Path, features: Features | FeatureOptions) -> LoadedRecordings:
     faults = Faults(path, "raise")
     return load_recordings(open_source(path, faults), faults, features, cache=cache)
 
 
-def contents(loaded: Loaded) -> list[Any]:
+def contents(loaded: LoadedRecordings) -> list[Any]:
     recordings = loaded.recordings
     values = [array.tolist() for array in (*recordings.frames, *recordings.targets)]
     return [recordings.keys, recordings.fingerprint, recordings.classes, recordings.task, values]

@@ -13,8 +13,8 @@ import pytest
 from nwavesdk.data.features import EventBins, Featured, SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.loading import (
-    ARRAYS,
     INDEX,
+    STORE_ARRAYS,
     list_recordings,
     load_recordings,
     open_store,
@@ -109,7 +109,7 @@ def check_replaced(path: Path) -> None:
     assert open_store(path) is not None
 
 
-@pytest.mark.parametrize("name", [*ARRAYS, INDEX])
+@pytest.mark.parametrize("name", [*STORE_ARRAYS, INDEX])
 @pytest.mark.parametrize("damage", [0, 30, -40, "cut", "empty", "missing", "pipe"])
 def test_damage_is_detected_and_replaced(tmp_path: Path, name: str, damage: int | str) -> None:
     write(tmp_path / "x")

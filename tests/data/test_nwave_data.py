@@ -15,7 +15,7 @@ from nwavesdk import NWaveDataGen, NWaveDataloaderConfig
 from nwavesdk.chip import load_profile
 from nwavesdk.data import FrontEnd, RecordingError
 from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
-from nwavesdk.train.config.data import Sound
+from nwavesdk.train.config.data import SoundData
 
 for needed in ("soundfile", "soxr", "scipy"):
     pytest.importorskip(needed)
@@ -149,7 +149,9 @@ def test_the_cache_is_in_the_home_where_the_environment_puts_it_or_nowhere(
 
 
 def test_the_longest_recording_is_that_of_a_run() -> None:
-    assert NWaveDataloaderConfig("x").max_seconds == Sound().max_seconds == MAX_RECORDING_SECONDS
+    assert (
+        NWaveDataloaderConfig("x").max_seconds == SoundData().max_seconds == MAX_RECORDING_SECONDS
+    )
 
 
 # Channels and batches

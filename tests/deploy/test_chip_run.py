@@ -32,7 +32,7 @@ def test_a_test_set_that_is_not_wanted_is_read_by_tests_only(tones: Path, tmp_pa
 
 def test_the_legend_of_drawn_chips_has_their_quantiles() -> None:
     accuracies = (*[0.7] * 10, *[0.701] * 10, *[0.8] * 3)
-    series = ChipSeries(accuracies, designed=0.76, wanted=0.7, seed=0, seconds=0.1)
+    series = ChipSeries(accuracy=accuracies, designed=0.76, wanted=0.7, seed=0, seconds=0.1)
     (legend,) = series_picture(series, "h1v2", LIGHT).legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "5 % quantile 0.700",

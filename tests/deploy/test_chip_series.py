@@ -137,7 +137,9 @@ class TestDrawing:
 
     def test_the_change_is_that_against_the_designed_net(self):
         accuracy = (0.875, 0.9375, 0.9375, 0.9375)
-        series = ChipSeries(accuracy, 0.90625, wanted=0.9, seed=0, seconds=0.1, recordings=32)
+        series = ChipSeries(
+            accuracy=accuracy, designed=0.90625, wanted=0.9, seed=0, seconds=0.1, recordings=32
+        )
         worst = 100 * (series.quantile(0.05) - 0.90625)
         assert (
             f"mismatch changes the median by +3.1 points, the 5 % quantile by −{-worst:.1f} (one "

@@ -32,9 +32,9 @@ def test_states_have_names_shapes_and_first_values():
     net, shape = firing_net("zoo")
     states = StepNet(net, shape).states
     assert states[-3:] == (
-        State("5.state", (), 0.0, "int64", False),
-        State("6.v", (8,), -65.0, "float32", True),
-        State("6.w", (8,), -13.0, "float32", True),
+        State(name="5.state", shape=(), initial=0.0, dtype="int64", has_batch=False),
+        State(name="6.v", shape=(8,), initial=-65.0, dtype="float32", has_batch=True),
+        State(name="6.w", shape=(8,), initial=-13.0, dtype="float32", has_batch=True),
     )
     assert torch.equal(states[-2].first(2), torch.full((2, 8), -65.0))
     recurrent = StepNet(*firing_net("recurrent"))

@@ -21,7 +21,7 @@ from nwavesdk.layers import (
     find_edges,
     prepare_net,
 )
-from nwavesdk.solvers.sparse.limits import Limits
+from nwavesdk.solvers.sparse.limits import SparseLimits
 from tolerances import GRADIENT, assert_close
 
 SYNAPSES = {
@@ -255,7 +255,7 @@ def test_a_planned_call_takes_the_product_of_its_setting():
 def test_values_and_gradients_are_right_for_any_limits(monkeypatch, name, limits, rows):
     synapse = prepared(name, 40, 20).double()
     prepare_net(synapse)
-    counts = Limits(*(int(d * rows * 40) if d else -1 for d in limits))
+    counts = SparseLimits(*(int(d * rows * 40) if d else -1 for d in limits))
     monkeypatch.setattr("nwavesdk.solvers.sparse.product.sparse_limits", lambda *_: counts)
     for density in (0.1, 0.9):
         x = (torch.rand(rows, 40, dtype=torch.float64) < density).double().requires_grad_()

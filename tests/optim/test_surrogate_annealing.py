@@ -23,7 +23,7 @@ def build(*surrogates, **options):
 
 def scheduled_values(form, start, end, epochs=5, **options):
     net = build()
-    annealing = SurrogateAnnealing(net, epochs, "slope", start, end, form, **options)
+    annealing = SurrogateAnnealing(net, epochs, "slope", start=start, end=end, form=form, **options)
     values = []
     for epoch in range(1, epochs + 1):
         annealing.step(net, epoch)
@@ -44,15 +44,17 @@ def test_schedules_are_the_closed_forms():
 
 def test_read_outs_have_no_surrogate_to_anneal():
     net = SpikingSequential(*build(), LIFSynapse(6, 2), LILayer(2))
-    SurrogateAnnealing(net, 3, "slope", 1.0, 30.0, "linear").step(net, 3)
+    SurrogateAnnealing(net, 3, "slope", start=1.0, end=30.0, form="linear").step(net, 3)
     assert net[1].spike_grad == net[3].spike_grad == fast_sigmoid(30.0)
     with pytest.raises(ValueError, match=r"got \['5'\]: it has \['1', '3'\]"):
-        SurrogateAnnealing(net, 3, "slope", 1.0, 30.0, layers=["5"])
+        SurrogateAnnealing(net, 3, "slope", start=1.0, end=30.0, layers=["5"])
 
 
 def test_a_plateau_waits_and_moves_on():
     net = build()
-    annealing = SurrogateAnnealing(net, 20, "slope", 1, 4, "plateau", patience=2, stages=2)
+    annealing = SurrogateAnnealing(
+        net, 20, "slope", start=1, end=4, form="plateau", patience=2, stages=2
+    )
     seen = []
     metrics = [None, 1.0, 0.5, 0.6, math.nan, 0.5, 0.4, 0.7, 0.7, 0.7, 0.7]
     for epoch, metric in enumerate(metrics, 1):
@@ -64,7 +66,7 @@ def test_a_plateau_waits_and_moves_on():
 
 def test_a_step_takes_effect_in_the_gradient():
     net, x = build(), torch.rand(3, 12, 6)
-    annealing = SurrogateAnnealing(net, 3, "slope", 1.0, 30.0, "linear")
+    annealing = SurrogateAnnealing(net, 3, "slope", start=1.0, end=30.0, form="linear")
     gradients = []
     for epoch in (1, 2, 3):
         annealing.step(net, epoch)
@@ -82,7 +84,7 @@ def test_a_step_takes_effect_in_the_gradient():
 
 def test_compiled_code_uses_the_new_value():
     net, x = build(fast_sigmoid()), torch.rand(2, 5, 6)
-    annealing = SurrogateAnnealing(net, 2, "slope", 1.0, 9.0)
+    annealing = SurrogateAnnealing(net, 2, "slope", start=1.0, end=9.0)
     compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
     for epoch in (1, 2):
         annealing.step(net, epoch)
@@ -103,7 +105,7 @@ def test_no_kernel_is_compiled_again(monkeypatch):
         kernel_module, "render_backward", lambda *a, **k: rendered.append(a) or render(*a, **k)
     )
     net, x = build(fast_sigmoid()), torch.rand(2, 5, 6)
-    annealing = SurrogateAnnealing(net, 6, "slope", 1.0, 9.0)
+    annealing = SurrogateAnnealing(net, 6, "slope", start=1.0, end=9.0)
     counts = []
     for epoch in range(1, 7):
         annealing.step(net, epoch)
@@ -115,8 +117,8 @@ def test_no_kernel_is_compiled_again(monkeypatch):
 
 def test_two_annealings_act_on_different_layers_and_parameters():
     net = build(parse("triangle"), parse("triangle"), fast_sigmoid())
-    height = SurrogateAnnealing(net, 3, "alpha", 1, 0.2, "linear", layers=["1", "3"])
-    width = SurrogateAnnealing(net, 3, "k", 1, 3, "linear", layers=["3"])
+    height = SurrogateAnnealing(net, 3, "alpha", start=1, end=0.2, form="linear", layers=["1", "3"])
+    width = SurrogateAnnealing(net, 3, "k", start=1, end=3, form="linear", layers=["3"])
     for annealing in (height, width):
         annealing.step(nn.ModuleList([net]), 3)
     kinds = available()["triangle"]
@@ -127,7 +129,9 @@ def test_two_annealings_act_on_different_layers_and_parameters():
 def test_a_resumed_schedule_continues(form):
     def build_both():
         net = build()
-        return net, SurrogateAnnealing(net, 8, "slope", 1, 30, form, patience=2, stages=3)
+        return net, SurrogateAnnealing(
+            net, 8, "slope", start=1, end=30, form=form, patience=2, stages=3
+        )
 
     losses = [None, 3, 3, 3, 2, 2, 2, 2]
     net, whole = build_both()
@@ -153,7 +157,7 @@ def test_a_resumed_schedule_continues(form):
 
 def make(target=None, epochs=5, parameter="slope", start=1, end=2, **options):
     target = build() if target is None else target
-    return SurrogateAnnealing(target, epochs, parameter, start, end, **options)
+    return SurrogateAnnealing(target, epochs, parameter, start=start, end=end, **options)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     config = sample_config("lif", (3,), 2, **net)
     learning = config.learning
     task = Classification(OutputLayer(n_outputs=2, population=10, tau=10e-3, dt=1e-3), 25.0)
-    model = Learner(lif.build((3,), 2, config), task, learning, 0, charge_gain=10)
+    model = Learner(lif.build((3,), 2, config), task, learning, seed=0, charge_gain=10)
     others, scaled, constants = model._parameter_groups()
     assert others["params"] == [model.net[-2].weight]
     assert scaled["params"] == [model.net[0].weight]
@@ -57,7 +57,7 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     assert constants["params"] == [model.net[1].logit_a]
     assert constants["weight_decay"] == 0
     net = lif.build((3,), 2, sample_config("lif", (3,), 2))
-    (group,) = Learner(net, task, learning, 0)._parameter_groups()
+    (group,) = Learner(net, task, learning, seed=0)._parameter_groups()
     assert group["params"] == [*net.parameters()]
     assert (group["lr"], group["weight_decay"]) == (learning.rate, learning.weight_decay)
 

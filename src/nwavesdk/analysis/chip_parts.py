@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nwavesdk.analysis.study.executors import finish_all, on_ray
 from nwavesdk.deploy import ChipRun
-from nwavesdk.deploy.chip_series import Count, Tile
+from nwavesdk.deploy.chip_series import RightCounter, Tile
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
@@ -27,7 +27,7 @@ __all__ = ["count_on_ray", "count_part", "part_sizes"]
 MAX_PARTS = 16
 
 
-class Part(NamedTuple):
+class ChipJob(NamedTuple):
     """The chips of a job: the folder of the run, its net, the seeds, and how they are computed."""
 
     run: Path
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     threads: int
 
 
-def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
+def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
     """Make the function that counts correct recordings for `ChipRun.series` on Ray.
 
     All machines of the cluster must see the run and its recordings.
@@ -61,7 +61,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
                 raise BrokenRunError(f"{printable(folder)}: {error}") from error
 
         parts = [
-            (first, Part(folder, page, tuple(seeds[first : first + size]), tile, threads))
+            (first, ChipJob(folder, page, tuple(seeds[first : first + size]), tile, threads))
             for first, size in part_sizes(len(seeds), tile.chips)
         ]
         with on_ray(address, threads) as workers:
@@ -71,7 +71,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> Count:
     return count
 
 
-def count_part(part: Part) -> list[int]:
+def count_part(part: ChipJob) -> list[int]:
     """The number of correct recordings of each chip of a part."""
     chip_run = ChipRun.open(part.run, net=part.net)
     with use_threads(part.threads):

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from nwavesdk import plot
-from nwavesdk.analysis.data_report import describe_lengths, lengths_of, step_seconds
+from nwavesdk.analysis.data_report import describe_lengths, lengths_by_set, step_seconds
 from nwavesdk.chip import FilterBank
 from nwavesdk.data import Indices, Series
 from nwavesdk.data.folder import Faults
@@ -21,12 +21,12 @@ from nwavesdk.data.source import Events, Sample
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.plot.theme import LIGHT, Theme, label_text, label_time, render_png, time_unit
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.data import Files, Filtered
+from nwavesdk.train.config.data import FileData, FilteredData
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
 from nwavesdk.train.data.inputs import channel_options, series_options
 from nwavesdk.train.data.load import RunData
 
-__all__ = ["choose_examples", "draw_data", "draw_recording", "draw_series", "plot_data"]
+__all__ = ["choose_examples", "draw_data", "draw_recording", "draw_time_series", "plot_data"]
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +72,7 @@ def draw_data(
 ) -> Figure:
     """Draw a data set; see `plot_data`."""
     bank = None
-    if config.facts.chip is not None and isinstance(config.data, Filtered):
+    if config.facts.chip is not None and isinstance(config.data, FilteredData):
         bank = channel_options(config.data, config.net.dt, config.facts.chip).bank
 
     # All examples are from the training set, because the recordings of the test set must not be
@@ -85,7 +85,7 @@ def draw_data(
     _draw_examples(examples, config, data.train, indices, bank, theme)
 
     panels = summary.subplots(1, 2 if bank is None else 3)
-    _draw_lengths(panels[0], lengths_of(data), report, theme)
+    _draw_lengths(panels[0], lengths_by_set(data), report, theme)
     _draw_counts(panels[1], report, theme)
     summary.legend(loc="outside lower center", ncols=3)
     if bank is not None:
@@ -112,7 +112,7 @@ def choose_examples(train: Series, has_classes: bool) -> list[int]:
 def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | None]:
     """The content of the files of recordings; None for recordings that do not come from files."""
     data = config.data
-    if not isinstance(data, Files):
+    if not isinstance(data, FileData):
         return [None] * len(keys)
 
     path = Path(data.source)
@@ -159,7 +159,7 @@ def _draw_examples(
 
         # The input of the net is in the last panel, or in the panel before the target.
         axes = row[-1 - has_targets]
-        draw_series(axes, train.input_of(index), step, theme, "input of the net")
+        draw_time_series(axes, train.input_of(index), step, theme, "input of the net")
         if bank is not None:
             axes.set_yticks(range(0, bank.count, 3), [f"{hz:,.0f} Hz" for hz in bank.centers[::3]])
 
@@ -183,7 +183,7 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
 
     if isinstance(values, tuple):
         samples, rate = values
-        draw_series(axes, samples[:, None], 1 / rate, theme, "full scale 1")
+        draw_time_series(axes, samples[:, None], 1 / rate, theme, "full scale 1")
         return f"sound, {len(samples) / rate:.3g} s"
 
     if kind == "image":
@@ -194,7 +194,7 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
         axes.set(xticks=[], yticks=[])
         return f"image, {' × '.join(map(str, values.shape))}"
 
-    draw_series(axes, values.reshape(len(values), -1), None, theme, "recorded")
+    draw_time_series(axes, values.reshape(len(values), -1), None, theme, "recorded")
     width = values[0].size
     return f"{len(values):,} steps of {width:,} value{'s' if width > 1 else ''}"
 
@@ -218,10 +218,10 @@ def _draw_events(axes: Axes, events: Events, theme: Theme) -> None:
         frames = counts.reshape(n_frames, *events.shape)
         plot.event_frames(frames, axes, dt=duration / n_frames, theme=theme)
     else:
-        draw_series(axes, counts.reshape(n_frames, -1), duration / n_frames, theme, "channel")
+        draw_time_series(axes, counts.reshape(n_frames, -1), duration / n_frames, theme, "channel")
 
 
-def draw_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name: str) -> None:
+def draw_time_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name: str) -> None:
     """Draw a series `[T, C]`: few columns as lines, spikes as marks, others as an image.
 
     Args:
@@ -281,7 +281,7 @@ def _draw_target(
     """Draw the target of each step: values, or the number of a class with its name on the axis."""
     target = train.recordings.targets[index][: train.input.length]
     target = target.reshape(len(target), -1).repeat(train.input.hold, axis=0)
-    draw_series(axes, target, step_seconds(config), theme, "target")
+    draw_time_series(axes, target, step_seconds(config), theme, "target")
     names = ["none", *(label_text(name, 12) for name in config.facts.classes)]
     if 1 < len(names) <= MAX_NAMES // 4:
         axes.set_yticks(range(-1, len(names) - 1), names)

@@ -9,7 +9,7 @@ from nwavesdk.data import Indices, Recordings
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.data import Events, Filtered, Images, Pattern, Sound
+from nwavesdk.train.config.data import EventData, FilteredData, ImageData, PatternData, SoundData
 from nwavesdk.train.data.load import RunData
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "data_report",
     "describe_features",
     "describe_lengths",
-    "lengths_of",
+    "lengths_by_set",
     "step_seconds",
 ]
 
@@ -64,7 +64,7 @@ def data_report(
     facts = config.facts
     sets = data.map(lambda series: series.recordings).as_dict()
     groups, group_name = _count_groups(config, sets)
-    lengths = lengths_of(data)
+    lengths = lengths_by_set(data)
     is_digits = config.data.kind == "features"
 
     return {
@@ -108,7 +108,7 @@ def step_seconds(config: CompletedConfig) -> float | None:
     return None if seconds is None else seconds / config.option("data.hold")
 
 
-def lengths_of(data: RunData) -> dict[str, Indices]:
+def lengths_by_set(data: RunData) -> dict[str, Indices]:
     """The length of each recording of each set [steps of the net]."""
     return data.map(lambda series: series.lengths - series.input.look_ahead).as_dict()
 
@@ -125,17 +125,17 @@ def describe_features(config: CompletedConfig) -> str:
     hold = f", each for {steps} steps" if steps > 1 else ""
 
     match config.data:
-        case Pattern():
+        case PatternData():
             return f"{count} channels of frozen noise"
-        case Filtered():
+        case FilteredData():
             averaged = f"averaged over {config.net.dt * 1e3:g} ms"
             return f"{count} rectified channels, {averaged}, amplified"
-        case Sound(window=window, hop=hop):
+        case SoundData(window=window, hop=hop):
             frames = f"of {window * 1e3:g} ms every {hop * 1e3:g} ms"
             return f"{count} log-mel bands {frames}, scaled{hold}"
-        case Events(bin=seconds):
+        case EventData(bin=seconds):
             return f"events at {count} places, bins of {(seconds or 0) * 1e3:g} ms{hold}"
-        case Images(encoder=encoder):
+        case ImageData(encoder=encoder):
             height, width, *colors = facts.feature_shape
             of_colors = f" of {colors[0]} colors" if colors > [1] else ""
             return f"{height * width:,} pixels{of_colors} {ENCODINGS[encoder]}"

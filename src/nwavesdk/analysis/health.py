@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """The limits of a healthy net. Numbers beyond a limit are reported as findings.
 
@@ -70,7 +70,7 @@ class Limits:
     loop: float = 100.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One problem of one layer, with its remedy.
 
@@ -104,7 +104,7 @@ class Finding:
         return f"{self.text}: {self.remedy}."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerHealth:
     """The numbers of one layer.
 
@@ -202,7 +202,7 @@ def examine(
         >>> health.findings[0].text
         'layer 1: 100% of its neurons never fire'
     """
-    recorded = RecordedPass(net, x, loss_fn, seed, lengths=lengths)
+    recorded = RecordedPass(net, x, loss_fn, seed=seed, lengths=lengths)
     return examine_recording(recorded.recording, recorded.charge_gradients(), limits, rates)
 
 
@@ -437,4 +437,11 @@ def _findings_of(
     remedy, surrogate = remedy_of(kind, value, [records[name] for name in changed])
 
     for layer, number, text in layer_problems:
-        yield Finding(kind, layer, number, f"layer {layer}: {text}", remedy, surrogate)
+        yield Finding(
+            kind=kind,
+            layer=layer,
+            value=number,
+            text=f"layer {layer}: {text}",
+            remedy=remedy,
+            surrogate=surrogate,
+        )

@@ -50,7 +50,7 @@ class MemoryLimits:
     taus: float = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerMemory:
     """The time constants of one layer, and the times of its input.
 
@@ -129,7 +129,13 @@ def examine_memory(
     ]
 
     findings = [
-        Finding(kind, memory.layer, value, f"layer {memory.layer}: {text}", REMEDIES[kind])
+        Finding(
+            kind=kind,
+            layer=memory.layer,
+            value=value,
+            text=f"layer {memory.layer}: {text}",
+            remedy=REMEDIES[kind],
+        )
         for memory in memories
         for kind, value, text in _find_problems(memory, limits)
     ]

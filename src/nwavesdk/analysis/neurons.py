@@ -49,7 +49,7 @@ BURST_SPIKES = 3
 SLOPE = 25.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class NeuronResponses:
     """The responses of a neuron with default constants, in steps of `STEP`.
 
@@ -121,7 +121,14 @@ def neuron_responses(neuron: CataloguedNeuron) -> NeuronResponses:
     run = partial(_run, neuron, constants)
     if neuron.page.neuron.is_readout:
         step, burst = (run(shape(WINDOWS[0])) for shape in (_step, _burst))
-        return NeuronResponses(constants, 1.0, step, burst, torch.empty(0), torch.empty(0))
+        return NeuronResponses(
+            constants=constants,
+            drive=1.0,
+            step=step,
+            burst=burst,
+            drives=torch.empty(0),
+            rates=torch.empty(0),
+        )
 
     # Rates are measured in a second window, when the neuron has adapted to its drive.
     drive, window = _regular_drive(neuron, run)

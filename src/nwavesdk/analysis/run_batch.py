@@ -26,7 +26,7 @@ from nwavesdk.train.fit.tasks import Objective
 __all__ = ["RunBatch", "busiest_neuron", "decoded_loss"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class RunBatch:
     """Some recordings of a run's training set, and the net that learns from them.
 

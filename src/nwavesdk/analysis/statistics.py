@@ -49,7 +49,7 @@ class Summary:
     deviation: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """The difference of two arms, `first` - `second`, paired by seed.
 
@@ -160,7 +160,14 @@ def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> l
     p_values = _holm([_p_value(summary, max(counts)) for summary in summaries])
 
     return [
-        Pair(first, second, summary.mean, summary.low, summary.high, p)
+        Pair(
+            first=first,
+            second=second,
+            difference=summary.mean,
+            low=summary.low,
+            high=summary.high,
+            p=p,
+        )
         for (first, second), summary, p in zip(names, summaries, p_values, strict=True)
     ]
 

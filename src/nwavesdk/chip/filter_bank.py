@@ -1,6 +1,6 @@
 """The front end of a chip: parallel band-pass filters, from a sound to one channel per filter."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from types import ModuleType
@@ -46,6 +46,7 @@ class FilterBank:
     """
 
     sample_rate: float
+    _: KW_ONLY
     lowest: float
     highest: float
     count: int

@@ -3,6 +3,8 @@
 An entry is `"documented"` if the chip's public documentation states it, `"assumed"` if we chose it,
 and `"measured"` in a file of your own, which replaces the whole shipped file. A profile is not
 trusted: every number has a range.
+
+The shipped profiles are the files in `profiles/`. A new kind of number also needs a field here.
 """
 
 import json

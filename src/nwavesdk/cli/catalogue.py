@@ -22,12 +22,12 @@ from nwavesdk.cli.app import (
     step_shape,
 )
 from nwavesdk.internal.imports import require
-from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, text
+from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, page_text
 from nwavesdk.train.config.run_config import UNIONS
 
 __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
 
-Kind = Literal["sound", "series", "image", "events", "features"]
+InputKind = Literal["sound", "series", "image", "events", "features"]
 DTYPE = "float32"  # of the kernels
 
 # Head and key of the columns of `nwave surrogates`.
@@ -61,9 +61,9 @@ def print_net(
         typer.Option(min=1, max=100_000, help="Classes; with --inputs. [10]"),
     ] = None,
     kind: Annotated[
-        Kind | None,
+        InputKind | None,
         typer.Option(
-            metavar="|".join(get_args(Kind)),
+            metavar="|".join(get_args(InputKind)),
             help="Kind of recordings; with --inputs. [by the shape: sound, image, events]",
         ),
     ] = None,
@@ -76,7 +76,7 @@ def print_net(
     if preset is None:
         _list_presets(as_json)
     elif inputs is None:
-        page = text(preset)
+        page = page_text(preset)
         content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": page}
         print_report(as_json, content, page.splitlines())
     else:
@@ -102,7 +102,7 @@ def _print_layers(
     preset: PresetName,
     inputs: tuple[int, ...],
     classes: int,
-    kind: Kind | None,
+    kind: InputKind | None,
     as_json: bool,
 ) -> None:
     from nwavesdk.analysis.layer_table import layer_lines, layer_records

@@ -24,7 +24,7 @@ from nwavesdk.cli.app import (
     record_table,
     split_commas,
 )
-from nwavesdk.cli.options import DATA_FIELDS, MORE, SectionedCommand, add_run_choices
+from nwavesdk.cli.options import DATA_FIELDS, MORE_OPTIONS, SectionedCommand, add_run_choices
 from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import merge_choices
@@ -58,7 +58,7 @@ MEMORY_COLUMNS = {
 }
 
 
-@app.command("data", cls=SectionedCommand, epilog=MORE)
+@app.command("data", cls=SectionedCommand, epilog=MORE_OPTIONS)
 @add_run_choices(
     "task.name",
     "task.look_ahead",
@@ -249,7 +249,7 @@ def diagnose_run(
 
     batch = run_batch.RunBatch.open(run, recordings, net)
     recorded = nwavesdk.analysis.slopes.RecordedPass(
-        batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths
+        batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
     )
     evaluated = batch.evaluate()
     score_name, score = next(iter(evaluated.measures.items()))

@@ -24,7 +24,7 @@ from nwavesdk.train.run_folder import BrokenRunError
 
 __all__ = [
     "DATA_FIELDS",
-    "MORE",
+    "MORE_OPTIONS",
     "RUN_FIELDS",
     "Command",
     "SectionedCommand",
@@ -93,7 +93,7 @@ CHOOSERS = {
 }
 
 KINDS = ("sound", "series", "image", "events")
-MORE = (
+MORE_OPTIONS = (
     "More options: put --kind sound|series|image|events, --net NAME, --task labels or --chip h1v2 "
     "before --help."
 )

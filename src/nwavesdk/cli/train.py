@@ -22,7 +22,7 @@ from nwavesdk.cli.app import (
     split_commas,
 )
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.options import MORE, RUN_FIELDS, SectionedCommand, add_run_choices
+from nwavesdk.cli.options import MORE_OPTIONS, RUN_FIELDS, SectionedCommand, add_run_choices
 from nwavesdk.internal.files import check_folder
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import TERMINATED
@@ -42,7 +42,7 @@ MEASURES = {
 }
 
 
-@app.command("train", cls=SectionedCommand, epilog=MORE)
+@app.command("train", cls=SectionedCommand, epilog=MORE_OPTIONS)
 @add_run_choices(
     "seed",
     *RUN_FIELDS,
@@ -202,7 +202,7 @@ def finish_study(
         gpus: GPUs that a run occupies on Ray.
     """
     from nwavesdk.analysis.study import on_processes, on_ray
-    from nwavesdk.analysis.study.report import result_of, write_report
+    from nwavesdk.analysis.study.report import result_of, write_study_report
 
     n_jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
     executor = on_ray(ray, threads, gpus, jobs) if ray else on_processes(n_jobs)
@@ -220,7 +220,7 @@ def finish_study(
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
 
-    page = write_report(study)
+    page = write_study_report(study)
     lines = [" ".join(study.headline)]
     for table in study.tables.values():
         lines += ["", table.heading, *aligned([table.columns, *table.rows])]
@@ -284,7 +284,7 @@ def measures_text(result: Mapping[str, Any]) -> str:
     return "; ".join(texts)
 
 
-@app.command("compare", cls=SectionedCommand, epilog=MORE)
+@app.command("compare", cls=SectionedCommand, epilog=MORE_OPTIONS)
 @add_run_choices(*RUN_FIELDS)
 @check_combinations(["--ray", "--jobs"])
 def compare_run(

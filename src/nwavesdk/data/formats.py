@@ -4,6 +4,9 @@ Two tables have all formats: `READERS` has the formats of files with one recordi
 their names, and `FORMATS` the formats of files with many recordings, by their names. A path is
 opened in the first of `FORMATS` that matches one of its files, or else as a folder of recordings.
 Each format may also be in the folders `train`, `val` and `test`, an official split.
+
+A new format is a reader in `readers`, its row in one of the tables, a maker in
+`examples/small_data.py`, and a line in `docs/data.md`, which a test runs.
 """
 
 import re
@@ -41,7 +44,7 @@ from nwavesdk.data.source import (
     RecordingKind,
     Sample,
     Source,
-    Task,
+    TaskName,
 )
 from nwavesdk.internal.files import FileError, printable
 
@@ -135,7 +138,7 @@ def open_source(
     path: Path,
     faults: Faults,
     *,
-    task: Task | None = None,
+    task: TaskName | None = None,
     max_seconds: float = MAX_RECORDING_SECONDS,
     has_table: bool = False,
     series: SeriesOptions = ALL_COLUMNS,
@@ -180,7 +183,7 @@ def open_source(
 def _open(
     path: Path,
     faults: Faults,
-    task: Task | None,
+    task: TaskName | None,
     max_seconds: float,
     has_table: bool,
     series: SeriesOptions,
@@ -242,7 +245,7 @@ def _holds_events(path: Path) -> bool:
 
 def _source_of_files(
     kind: RecordingKind,
-    task: Task,
+    task: TaskName,
     items: Sequence[Item],
     max_seconds: float,
     series: SeriesOptions,

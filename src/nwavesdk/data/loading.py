@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
-    "ARRAYS",
     "INDEX",
+    "STORE_ARRAYS",
     "EventFrames",
-    "Loaded",
+    "LoadedRecordings",
     "list_recordings",
     "load_recordings",
     "open_store",
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 # The files in the folder of a store.
-ARRAYS = ("frames.npy", "targets.npy")
+STORE_ARRAYS = ("frames.npy", "targets.npy")
 INDEX = "index.json"
 
 # Part of the names of folders: raise it when their content has another form.
@@ -82,7 +82,7 @@ IMAGES_READ = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedRecordings:
     """A data set as frames.
 
     Args:
@@ -106,7 +106,7 @@ def load_recordings(
     cache: Path | None = None,
     progress: bool | None = None,
     uncounted: Container[str] = (),
-) -> Loaded:
+) -> LoadedRecordings:
     """Read a data set as frames; one recording is in memory at a time.
 
     Args:
@@ -168,7 +168,7 @@ def load_recordings(
     notes = tuple(notes_on(recordings, features, store["filled"].values()))
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return Loaded(recordings, features, is_cached, notes)
+    return LoadedRecordings(recordings, features, is_cached, notes)
 
 
 def list_recordings(source: Source) -> Recordings:
@@ -323,7 +323,7 @@ def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[in
     """Write the arrays of a store; return rows, steps and features of each recording."""
     shapes: list[tuple[int, ...]] = []
     targets: list[StepTarget] = []
-    with open(folder / ARRAYS[0], "xb") as file:
+    with open(folder / STORE_ARRAYS[0], "xb") as file:
         # The number of rows is known at the end, so the header is written last.
         file.seek(HEADER_BYTES)
         for frames, target in recordings:
@@ -341,7 +341,7 @@ def _write_arrays(folder: Path, recordings: Iterable[Featured]) -> list[tuple[in
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header)
 
-    np.save(folder / ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
+    np.save(folder / STORE_ARRAYS[1], np.concatenate(targets or [np.zeros(0, np.float32)]))
     return shapes
 
 
@@ -353,7 +353,7 @@ def open_store(path: Path) -> dict[str, Any] | None:
     try:
         # `reading` turns every fault into a FileError, and rejects a pipe, for which `open` would
         # wait.
-        read_frames, read_targets = (reading(path / name, "an array") for name in ARRAYS)
+        read_frames, read_targets = (reading(path / name, "an array") for name in STORE_ARRAYS)
         with reading(path / INDEX, "JSON"), read_frames, read_targets:
             index = json.loads((path / INDEX).read_bytes())
             expected = index.pop("sha256")
@@ -373,7 +373,9 @@ def open_store(path: Path) -> dict[str, Any] | None:
 
 def _map_store(folder: Path, index: dict[str, Any]) -> dict[str, Any]:
     """The store in a folder, with its checksum; its arrays are read when they are used."""
-    values, targets = (np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in ARRAYS)
+    values, targets = (
+        np.load(folder / name, mmap_mode="r").view(np.ndarray) for name in STORE_ARRAYS
+    )
     checksum = digest_of(json.dumps(index), values, targets).hex()
     counts, lengths, widths = np.array(index["shapes"]).T
 

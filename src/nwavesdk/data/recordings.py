@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.reading import Array
-from nwavesdk.data.source import Part, StepTarget, Task
+from nwavesdk.data.source import Part, StepTarget, TaskName
 from nwavesdk.internal.imports import require
 
 __all__ = [
@@ -105,7 +105,7 @@ class Recordings:
     fingerprint: str
     sample_rate: int | None = None
     skipped: tuple[tuple[str, str], ...] = ()
-    task: Task = "classification"
+    task: TaskName = "classification"
     targets: Sequence[StepTarget] = ()
     parts: tuple[Part | Literal[""], ...] = ()
     groups: tuple[str, ...] = ()

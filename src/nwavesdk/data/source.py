@@ -24,7 +24,7 @@ __all__ = [
     "Sample",
     "Source",
     "StepTarget",
-    "Task",
+    "TaskName",
     "name_classes",
 ]
 
@@ -33,7 +33,7 @@ RecordingKind = Literal["sound", "series", "image", "events"]
 
 # The task of a net: a class for each recording, a class for each step ("labels"), values for each
 # step, or values for each step without an input.
-Task = Literal["classification", "labels", "regression", "pattern"]
+TaskName = Literal["classification", "labels", "regression", "pattern"]
 
 # The set that an official split assigns a recording to.
 Part = Literal["train", "val", "test"]
@@ -163,7 +163,7 @@ class Source:
     """
 
     kind: RecordingKind
-    task: Task
+    task: TaskName
     items: tuple[Item, ...]
     read: Callable[[Item], Sample]
     digest: Callable[[Item], bytes]

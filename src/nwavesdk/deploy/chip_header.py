@@ -1,6 +1,7 @@
 """The schema of a chip file: its header, and dtype, shape and range of each tensor.
 
-Nothing in a file is trusted.
+Nothing in a file is trusted. A new field is declared here and written in `chip_file`; raise
+`VERSION` with it.
 
 Every error is a ValueError that names the field, the module or the tensor.
 """
@@ -17,7 +18,7 @@ from pydantic import Field, JsonValue, model_validator
 from torch import Tensor
 
 from nwavesdk.chip import TAU_RANGE, Profile
-from nwavesdk.deploy.placement import Count, Name, Piece
+from nwavesdk.deploy.placement import Name, Piece, Size
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.internal.tensors import FLOATING
@@ -69,7 +70,7 @@ class StoredTensor(NamedTuple):
 class _StoredWeights(FrozenModel):
     weight_name: ClassVar = "weight"
     name: Name
-    size: tuple[Count, ...]
+    size: tuple[Size, ...]
     bits: Bits
 
     def tensors(self) -> dict[str, StoredTensor]:
@@ -81,14 +82,14 @@ class StoredFrontend(_StoredWeights):
     """A front end: one weight per channel."""
 
     kind: Literal["frontend"]
-    size: tuple[Count]
+    size: tuple[Size]
 
 
 class StoredSynapse(_StoredWeights):
     """A dense synapse, [N_in, N_out]."""
 
     kind: Literal["synapse"]
-    size: tuple[Count, Count]
+    size: tuple[Size, Size]
 
 
 class StoredLayer(FrozenModel):
@@ -97,7 +98,7 @@ class StoredLayer(FrozenModel):
     weight_name: ClassVar = "recurrent_weights"
     kind: Literal["layer"]
     name: Name
-    size: tuple[Count]
+    size: tuple[Size]
     dt: Step
     topology: Literal["FF", "RC"] = "FF"
     bits: Bits | None = None

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy.chip_file import pack_net, unpack_net
-from nwavesdk.deploy.chip_series import ChipSeries, Count, Tile, count_right, draw_series
+from nwavesdk.deploy.chip_series import ChipSeries, RightCounter, Tile, count_right, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Placement, place_layers
@@ -155,7 +155,9 @@ class ChipRun:
         n_classes = len(self.run.classes)
         return count_right(net, test.x, test.y, n_classes, seeds, tile, test.lengths)
 
-    def series(self, n: int, seed: int, wanted: float, count: Count | None = None) -> ChipSeries:
+    def series(
+        self, n: int, seed: int, wanted: float, count: RightCounter | None = None
+    ) -> ChipSeries:
         """Test the net on `n` drawn chips and write their accuracies; see `draw_series`.
 
         Raises:

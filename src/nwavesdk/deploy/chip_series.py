@@ -30,7 +30,7 @@ from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve
 from nwavesdk.surrogate import FastSigmoid
 from nwavesdk.train.fit.seeds import chip_seed
 
-__all__ = ["ChipSeries", "Count", "Tile", "count_right", "draw_series", "tile_for"]
+__all__ = ["ChipSeries", "RightCounter", "Tile", "count_right", "draw_series", "tile_for"]
 
 # Values of the widest layer up to which chips are put side by side, measured by
 # `python -m benchmarks.chips`.
@@ -46,7 +46,7 @@ MAX_DRAWN = 1 << 26
 MAX_CHIPS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChipSeries:
     """Accuracies of drawn chips.
 
@@ -60,7 +60,7 @@ class ChipSeries:
 
     Example:
         >>> accuracy = (0.91, 0.88, 0.93, 0.95)
-        >>> series = ChipSeries(accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
+        >>> series = ChipSeries(accuracy=accuracy, designed=0.94, wanted=0.9, seed=0, seconds=0.1)
         >>> series.quantile(0.5), series.share
         (0.92, 0.75)
     """
@@ -109,7 +109,7 @@ def draw_series(
     seed: int = 0,
     wanted: float = 0.9,
     lengths: Tensor | None = None,
-    count: "Count | None" = None,
+    count: "RightCounter | None" = None,
 ) -> ChipSeries:
     """Test a net on many chips, in the fastest way that its sizes allow.
 
@@ -168,7 +168,14 @@ def draw_series(
     designed = (predicted == labels).double().mean().item()
     accuracy = tuple((right.double() / len(labels)).tolist())
     seconds = time.perf_counter() - start
-    return ChipSeries(accuracy, designed, wanted, seed, seconds, len(labels))
+    return ChipSeries(
+        accuracy=accuracy,
+        designed=designed,
+        wanted=wanted,
+        seed=seed,
+        seconds=seconds,
+        recordings=len(labels),
+    )
 
 
 class Tile(NamedTuple):
@@ -179,7 +186,7 @@ class Tile(NamedTuple):
 
 
 # Number of recordings that the chips of some seeds classify correctly, computed in these tiles.
-Count = Callable[[Sequence[int], Tile], Tensor]
+RightCounter = Callable[[Sequence[int], Tile], Tensor]
 
 
 def tile_for(model: nn.Module, recordings: int, steps: int, chips: int) -> Tile:

@@ -12,10 +12,10 @@ from nwavesdk.chip import Profile
 from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
 from nwavesdk.net.layer_names import module_layer_names
 
-__all__ = ["Count", "Name", "Piece", "Placement", "place_layers", "place_stages"]
+__all__ = ["Name", "Piece", "Placement", "Size", "place_layers", "place_stages"]
 
 # Fields of the chip file. The largest chip of a profile has 64 cores of 1,024 neurons.
-Count = Annotated[int, Field(strict=True, ge=1, le=65536)]
+Size = Annotated[int, Field(strict=True, ge=1, le=65536)]
 Index = Annotated[int, Field(strict=True, ge=0, lt=65536)]
 Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
 
@@ -46,7 +46,7 @@ class Piece:
 
     layer: Name
     first: Index
-    size: Count
+    size: Size
     core: Index
     start: Index
 

@@ -266,7 +266,7 @@ class Graph:
         return sorted(needed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """The equation of a neuron as a graph.
 

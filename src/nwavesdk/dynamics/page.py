@@ -37,7 +37,7 @@ class Constant:
     default: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """The content of a page.
 

@@ -30,7 +30,7 @@ SAVES = ("gradient", "learning", "record")
 also gradients of the constants; `"record"`, also the values of a record."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepText:
     """`step(charge, *states, *constants) -> (output, *states, *saved)` as a text.
 
@@ -66,7 +66,7 @@ class StepText:
     is_readout: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QueryText:
     """The computation of values of a step from saved values.
 

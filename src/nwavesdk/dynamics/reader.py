@@ -9,6 +9,10 @@ are positional arguments, the constants are keyword-only arguments, and the code
         return s, u - threshold * held(s)
 
 It is read once and never called.
+
+A new operation of pages needs its call in `FUNCTIONS`, its text, derivative and cost in
+`OPERATIONS` of `graph`, its torch version in `TorchMaths` of `neuron`, and, if numba and Triton
+spell it differently, its spelling in the dialects of `solvers/page.py`.
 """
 
 import ast

@@ -1,4 +1,7 @@
-"""The base of the modules of encoders, and checks of values."""
+"""The base of the modules of encoders, and checks of values.
+
+A new encoder is a function, its inverse, a subclass of `Encoder`, and a row in `docs/encoders.md`.
+"""
 
 from abc import abstractmethod
 

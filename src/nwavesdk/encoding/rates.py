@@ -280,8 +280,8 @@ class RateDecoder(nn.Module):
         n_outputs: int,
         tau: float,
         dt: float = 1e-3,
-        scale: float = 1.0,
         *,
+        scale: float = 1.0,
         is_signed: bool = False,
     ) -> None:
         super().__init__()

@@ -135,7 +135,7 @@ _OWNER = "frontend_firing_init"
 _HALVINGS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FrontendReport:
     """The result of `frontend_firing_init` for one front end; `print` shows a table.
 

@@ -36,7 +36,7 @@ _HALVINGS = 8
 _RECURRENT_SEARCHES = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerFluctuation:
     """One layer after `fluct_init`.
 

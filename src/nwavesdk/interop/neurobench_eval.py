@@ -26,7 +26,7 @@ from nwavesdk.net import find_edges
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.tasks import TrainingTask
-from nwavesdk.train.report.costs import MAX_VALUES, counted_recordings
+from nwavesdk.train.report.costs import MAX_INPUT_VALUES, counted_recordings
 
 __all__ = ["Comparison", "Row", "compare_counts", "run_harness"]
 
@@ -98,7 +98,7 @@ class _Batches:
         lengths = series.lengths[indices]
         for length in sorted(set(lengths.tolist()), reverse=True):
             values = length * series.recordings.n_features
-            size = max(1, min(MAX_TOGETHER, MAX_VALUES // values))
+            size = max(1, min(MAX_TOGETHER, MAX_INPUT_VALUES // values))
             same = indices[lengths == length]
             self._parts += [same[first : first + size] for first in range(0, len(same), size)]
 

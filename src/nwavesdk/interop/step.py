@@ -41,7 +41,7 @@ STEPS_HELD = 10
 MAX_GROWTH = 8.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class State:
     """A tensor that a step takes from the step before, such as the membranes of a layer.
 
@@ -53,7 +53,8 @@ class State:
         has_batch: Whether each recording has its own value; a counter of steps has only one.
 
     Example:
-        >>> State("1.v", (2,), 0.0, "float32", has_batch=True).first(batch=3).shape
+        >>> state = State(name="1.v", shape=(2,), initial=0.0, dtype="float32", has_batch=True)
+        >>> state.first(batch=3).shape
         torch.Size([3, 2])
     """
 
@@ -183,10 +184,16 @@ def _states(net: nn.Module) -> Iterator[State]:
         for name, tensor, value in zip(names, tensors, values, strict=False):
             shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")
             full_name = f"{path}.{name}" if path else name
-            yield State(full_name, shape, float(value), dtype, tensor.ndim > 0)
+            yield State(
+                name=full_name,
+                shape=shape,
+                initial=float(value),
+                dtype=dtype,
+                has_batch=tensor.ndim > 0,
+            )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepCheck:
     """The result of a comparison of a function with its net.
 
@@ -199,7 +206,7 @@ class StepCheck:
         error: Largest difference of a value in a step that is equal, relative to the largest value.
 
     Example:
-        >>> print(StepCheck(400, different=0, first=None, spikes=1200, silent=(), error=0.0))
+        >>> print(StepCheck(steps=400, different=0, first=None, spikes=1200, silent=(), error=0.0))
         400 of 400 steps equal the steps of the net (1,200 spikes, values within 0)
     """
 

@@ -50,7 +50,7 @@ class NeuronValue:
     start: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NeuronConstant:
     """A constant of a neuron in the catalogue.
 

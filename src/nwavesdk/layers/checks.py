@@ -71,7 +71,7 @@ def accept_other_spelling(
     return spelled_init
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerOptions:
     """Options of a neuron layer; `device` is NWAVE's choice of solver, not torch's device.
 

@@ -83,16 +83,22 @@ class _ChipLayer(NeuronLayer):
             taus = series[distance.argmin(-1)]
 
         options = LayerOptions(
-            layer_topology,
-            device,
-            detach_reset,
-            solver,
-            compasso_spike_grad,
-            saved_dtype,
+            layer_topology=layer_topology,
+            device=device,
+            detach_reset=detach_reset,
+            solver=solver,
+            compasso_spike_grad=compasso_spike_grad,
+            saved_dtype=saved_dtype,
             max_loop_gain=max_loop_gain,
         )
-        values = {"tau": taus, "threshold": chip.number("threshold")}
-        super().__init__(n_neurons, values, (), dt, spike_grad, options)
+        super().__init__(
+            n_neurons,
+            {"tau": taus, "threshold": chip.number("threshold")},
+            learned=(),
+            dt=dt,
+            spike_grad=spike_grad,
+            options=options,
+        )
 
         self.profile = chip
         self.ileak_mismatch = switch(owner, "ileak_mismatch", ileak_mismatch)

@@ -77,6 +77,7 @@ class _ChipSynapse(_ChipWeight, DenseSynapse):
         self,
         nb_inputs: int,
         nb_outputs: int,
+        *,
         quantization_bits: int | None,
         stddev: float | None,
         product: str,
@@ -159,7 +160,14 @@ class H1v1Synapse(_ChipSynapse):
         product: str = "auto",
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, stddev, product, profile)
+        super().__init__(
+            nb_inputs,
+            nb_outputs,
+            quantization_bits=quantization_bits,
+            stddev=stddev,
+            product=product,
+            profile=profile,
+        )
 
 
 class H1v2Synapse(_ChipSynapse):
@@ -197,7 +205,14 @@ class H1v2Synapse(_ChipSynapse):
         product: str = "auto",
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, nb_outputs, quantization_bits, None, product, profile)
+        super().__init__(
+            nb_inputs,
+            nb_outputs,
+            quantization_bits=quantization_bits,
+            stddev=None,
+            product=product,
+            profile=profile,
+        )
 
 
 class _Frontend(_ChipWeight):
@@ -206,6 +221,7 @@ class _Frontend(_ChipWeight):
     def __init__(
         self,
         nb_inputs: int,
+        *,
         quantization_bits: int | None,
         stddev: float | None,
         init: float | Sequence[float] | Tensor,
@@ -292,12 +308,19 @@ class H1v1Frontend(_Frontend):
         nb_inputs: int = 16,
         quantization_bits: int | None = None,
         stddev: float | None = None,
+        *,
         init: float | Sequence[float] | Tensor = 0.5,
         lif_threshold: float | None = None,
-        *,
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, quantization_bits, stddev, init, lif_threshold, profile)
+        super().__init__(
+            nb_inputs,
+            quantization_bits=quantization_bits,
+            stddev=stddev,
+            init=init,
+            lif_threshold=lif_threshold,
+            profile=profile,
+        )
 
 
 class H1v2Frontend(_Frontend):
@@ -330,12 +353,19 @@ class H1v2Frontend(_Frontend):
         self,
         nb_inputs: int = 16,
         quantization_bits: int | None = None,
+        *,
         init: float | Sequence[float] | Tensor = 0.5,
         lif_threshold: float | None = None,
-        *,
         profile: str | Path | Profile | None = None,
     ) -> None:
-        super().__init__(nb_inputs, quantization_bits, None, init, lif_threshold, profile)
+        super().__init__(
+            nb_inputs,
+            quantization_bits=quantization_bits,
+            stddev=None,
+            init=init,
+            lif_threshold=lif_threshold,
+            profile=profile,
+        )
 
 
 HWSynapse = H1v1Synapse

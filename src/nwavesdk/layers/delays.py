@@ -99,7 +99,14 @@ class DelayedSynapse(PastSynapse, StoredDelays):
         self.per = choice(owner, "per", per, ("connection", "input"))
         shape = (self.nb_inputs, 1 if self.per == "input" else self.nb_outputs)
         check_memory(owner, *shape)
-        options = DelayOptions(max_delay, delays, unit, learn_delays, interpolation, width)
+        options = DelayOptions(
+            max_delay,
+            delays=delays,
+            unit=unit,
+            learn_delays=learn_delays,
+            interpolation=interpolation,
+            width=width,
+        )
         self._set_delays(owner, options, shape, dt)
         self._draws_delays = delays is None
 

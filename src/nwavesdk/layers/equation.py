@@ -109,18 +109,20 @@ class EquationLayer(NeuronLayer):
             )
 
         options = LayerOptions(
-            layer_topology,
-            device,
-            detach_reset,
-            solver,
-            compasso_spike_grad,
-            saved_dtype,
-            recurrent_delays,
+            layer_topology=layer_topology,
+            device=device,
+            detach_reset=detach_reset,
+            solver=solver,
+            compasso_spike_grad=compasso_spike_grad,
+            saved_dtype=saved_dtype,
+            recurrent_delays=recurrent_delays,
         )
 
         values = self._values_of(constants)
         learned = learned_names(owner, learn, values)
-        super().__init__(n_neurons, values, learned, dt, spike_grad, options)
+        super().__init__(
+            n_neurons, values, learned=learned, dt=dt, spike_grad=spike_grad, options=options
+        )
 
     def _values_of(self, given: dict[str, Value]) -> dict[str, Value]:
         """The given constants, and the defaults of the others."""

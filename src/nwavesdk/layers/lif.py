@@ -158,22 +158,22 @@ class LIFLayer(NeuronLayer):
             "threshold": switch("LIFLayer", "learn_thresholds", learn_thresholds),
         }
         options = LayerOptions(
-            layer_topology,
-            device,
-            detach_reset,
-            solver,
-            compasso_spike_grad,
-            saved_dtype,
-            recurrent_delays,
+            layer_topology=layer_topology,
+            device=device,
+            detach_reset=detach_reset,
+            solver=solver,
+            compasso_spike_grad=compasso_spike_grad,
+            saved_dtype=saved_dtype,
+            recurrent_delays=recurrent_delays,
             max_loop_gain=max_loop_gain,
         )
         super().__init__(
             n_neurons,
             {"tau": taus, "threshold": thresholds},
-            [name for name, is_learned in learned.items() if is_learned],
-            dt,
-            spike_grad,
-            options,
+            learned=[name for name, is_learned in learned.items() if is_learned],
+            dt=dt,
+            spike_grad=spike_grad,
+            options=options,
         )
 
         if learned["threshold"]:

@@ -113,6 +113,7 @@ class NeuronLayer(ConstantNeurons):
         self,
         n_neurons: int | Sequence[int],
         values: Mapping[str, Any],
+        *,
         learned: Collection[str],
         dt: float,
         spike_grad: Any,

@@ -300,6 +300,7 @@ class ThresholdBatchNorm(TimeBatchNorm):
         num_features: int,
         threshold: float = 1.0,
         alpha: float = 1.0,
+        *,
         eps: float = 1e-5,
         momentum: float = 0.1,
     ) -> None:

@@ -26,7 +26,7 @@ from nwavesdk.surrogate import Surrogate
 __all__ = ["Record", "Recording"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
     """One call of a neuron layer: values [B, T, *features], or [B, *features] after one step.
 
@@ -228,7 +228,7 @@ class Record:
         return self._in_user_shape(grad_x).to(self.spk.dtype), grad_recurrent
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
     """One pass of a net.
 

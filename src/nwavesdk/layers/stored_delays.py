@@ -1,7 +1,7 @@
 """Delays of connections, in synapses and layers: they are checked, drawn, stored and read here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,7 @@ class DelayOptions:
     """
 
     max_delay: float
+    _: KW_ONLY
     delays: float | Tensor | None = None
     unit: str = "steps"
     learn_delays: bool = True

@@ -13,7 +13,7 @@ from nwavesdk.layers.checks import check_input, check_memory, check_shape
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.finite import FiniteWeight
-from nwavesdk.solvers.sparse.limits import Limits
+from nwavesdk.solvers.sparse.limits import SparseLimits
 from nwavesdk.solvers.sparse.product import (
     is_sparse_operand,
     list_obstacle,
@@ -30,7 +30,7 @@ __all__ = ["DenseSynapse", "Synapse"]
 _MAX_PLANS = 8
 
 
-class ProductPlan(NamedTuple):
+class SynapsePlan(NamedTuple):
     """The decisions of calls with inputs of one shape and dtype, after all checks.
 
     Attributes:
@@ -38,7 +38,7 @@ class ProductPlan(NamedTuple):
         is_vector: Whether the input has no batch dimension.
     """
 
-    limits: Limits | None
+    limits: SparseLimits | None
     is_vector: bool
 
 
@@ -180,7 +180,7 @@ class DenseSynapse(Synapse):
         super().__init__(nb_inputs, nb_outputs, bias=bias)
         self.product = choice(type(self).__name__, "product", product, ("auto", "dense", "sparse"))
         # By shape and dtype of the input and all else that a call reads; see `_make_plan`.
-        self._plans: dict[object, ProductPlan] = {}
+        self._plans: dict[object, SynapsePlan] = {}
         self._finite_weight = FiniteWeight()
 
     def forward(self, spk: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class DenseSynapse(Synapse):
             )
         return list_product(spk, weight)
 
-    def _make_plan(self, spk: Tensor) -> ProductPlan | None:
+    def _make_plan(self, spk: Tensor) -> SynapsePlan | None:
         """Check a plain input and the weight; None where every call has to choose its product."""
         check_input(self._title, spk, (self.nb_inputs,))
         with torch.no_grad():
@@ -250,7 +250,7 @@ class DenseSynapse(Synapse):
 
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        plan = ProductPlan(limits, is_vector=spk.ndim == 1)
+        plan = SynapsePlan(limits, is_vector=spk.ndim == 1)
         self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
         return plan
 
@@ -261,7 +261,7 @@ class DenseSynapse(Synapse):
             weight = self._weight_for(spk)
         return spk @ weight
 
-    def _gather_or_multiply(self, spk: Tensor, plan: ProductPlan) -> Tensor:
+    def _gather_or_multiply(self, spk: Tensor, plan: SynapsePlan) -> Tensor:
         """The product of a plain input and the effective weight, sparse within the limits."""
         limits = plan.limits
         assert limits is not None

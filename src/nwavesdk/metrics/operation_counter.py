@@ -82,7 +82,7 @@ def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -
     return counter.result()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class _Tally:
     """An edge, and sums over all recordings."""
 
@@ -156,7 +156,9 @@ class OperationCounter:
     def __init__(self, net: nn.Module) -> None:
         self._net = net
         edges, self._unknown = countable_edges(net)
-        tallies = [_Tally(edge, (edge.stored_weight() != 0).cpu()) for edge in edges]
+        tallies = [
+            _Tally(edge=edge, is_connected=(edge.stored_weight() != 0).cpu()) for edge in edges
+        ]
         self._synapses = {t.edge.module: t for t in tallies if not t.edge.is_recurrent}
         self._recurrent = {t.edge.module: t for t in tallies if t.edge.is_recurrent}
         self._tallies = tallies

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 __all__ = ["EdgeOperations", "LayerActivity", "Operations"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EdgeOperations:
     """The operations of one weight of a net, each a mean over recordings.
 
@@ -64,7 +64,7 @@ class LayerActivity:
     rate: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operations:
     """The cost of an inference as means over recordings; divide by `steps` for means per step.
 

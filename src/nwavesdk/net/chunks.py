@@ -62,7 +62,7 @@ def run_in_chunks(
     Raises:
         RuntimeError: In backward, if the net was changed after the forward pass.
     """
-    call = _Call(net, _cut(modules), run_modules, lengths, steps)
+    call = _Call(net, _cut(modules), run_modules=run_modules, lengths=lengths, steps=steps)
 
     restorers = [module.state_restorer() for module in call.stateful]
     try:
@@ -112,6 +112,7 @@ class _Call:
         self,
         net: nn.Module,
         pieces: Sequence[_Piece],
+        *,
         run_modules: RunModules,
         lengths: Tensor | None,
         steps: int,

@@ -1,7 +1,8 @@
 """Functions on whole nets: choose the solver, choose the modules for a chip, move weights in range.
 
 `to_gpu` and `to_cpu` select NWAVE's solvers, `family_of` returns the modules of a chip, and
-`project` moves all weights of a net to the nearest ones that its chip can store.
+`project` moves all weights of a net to the nearest ones that its chip can store. A chip with other
+neurons needs its modules in `layers`, and a family here.
 """
 
 from typing import Any, NamedTuple

@@ -70,7 +70,7 @@ def record(
 
     spk, mem, records = _run_with(call, Record.of_steps, model, x, lengths)
     layers = {name: record.with_lengths(lengths) for name, record in records.items()}
-    return Recording(spk, mem, layers, lengths)
+    return Recording(spk=spk, mem=mem, layers=layers, lengths=lengths)
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ class SignedBlocks(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], block: int, axis: str, limit: float, alpha: float
+        self, shape: tuple[int, ...], *, block: int, axis: str, limit: float, alpha: float
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -123,7 +123,7 @@ class SignedBlocks(nn.Module):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class AnnealedWeight:
     """One annealed weight of a net.
 
@@ -175,7 +175,12 @@ def annealed_weights(net: nn.Module) -> Iterator[AnnealedWeight]:
             stack = module.parametrizations[edge.key]
             if isinstance(stack[0], SignedBlocks):
                 yield AnnealedWeight(
-                    edge.name, module, edge.key, stack[0], stack.original0, stack.original1
+                    name=edge.name,
+                    module=module,
+                    key=edge.key,
+                    signed=stack[0],
+                    sign=stack.original0,
+                    magnitude=stack.original1,
                 )
 
 

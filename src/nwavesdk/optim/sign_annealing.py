@@ -82,6 +82,7 @@ class SignAnnealing:
         self,
         net: nn.Module,
         total_epochs: int,
+        *,
         alpha_start: float = 0.5,
         alpha_end: float = 20.0,
         block: int | None = None,
@@ -283,10 +284,10 @@ def _signed_blocks(
 
     return SignedBlocks(
         tuple(edge.weight.shape),
-        block or (_BLOCK if chip is None else chip.count("sign_block")),
-        axis,
-        limit or (_LIMIT if chip is None else chip.number("weight_limit")),
-        alpha,
+        block=block or (_BLOCK if chip is None else chip.count("sign_block")),
+        axis=axis,
+        limit=limit or (_LIMIT if chip is None else chip.number("weight_limit")),
+        alpha=alpha,
     )
 
 

@@ -62,7 +62,7 @@ class SurrogateAnnealing:
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> net = SpikingSequential(LIFSynapse(16, 8), LIFLayer(8, taus=20e-3))
-        >>> annealing = SurrogateAnnealing(net, 10, "slope", 5.0, 25.0)
+        >>> annealing = SurrogateAnnealing(net, 10, "slope", start=5.0, end=25.0)
         >>> for epoch in range(1, 11):
         ...     annealing.step(net, epoch)  # then, for each batch: prepare_net, pass, optimizer
         >>> net[1].spike_grad
@@ -74,6 +74,7 @@ class SurrogateAnnealing:
         net: nn.Module,
         total_epochs: int,
         parameter: str,
+        *,
         start: float,
         end: float,
         form: str = "exponential",
@@ -187,7 +188,7 @@ class SurrogateAnnealing:
         self.value = value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Schedule:
     """The checked arguments of a `SurrogateAnnealing`, apart from the layers."""
 

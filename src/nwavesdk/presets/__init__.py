@@ -3,6 +3,10 @@
 A page has `build(inputs, classes, config)`, like the file of a user's net. `nwave net NAME` prints
 it. `nwavesdk.presets` imports no page, so that the command line need not load torch.
 
+A new preset is a page, its name and description below, and a class in `train/config/nets.py` with
+the fields that its page reads. Parts that pages share are in `blocks`. `default_net` in
+`train/config/run_config.py` chooses the preset of a run.
+
 Example:
     >>> from nwavesdk.presets import lif
     >>> from nwavesdk.train.fit.network import sample_config
@@ -16,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
-__all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path", "text"]
+__all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path", "page_text"]
 
 PresetName = Literal["lif", "adlif", "recurrent", "conv", "delay", "chip"]
 """The name of a preset, one of `NAMES`."""
@@ -38,14 +42,14 @@ LAYERED: frozenset[PresetName] = frozenset({"lif", "chip"})
 """Presets whose nets are plain stacks of synapses and neurons on flat frames, for deploy tools."""
 
 
-def text(name: PresetName) -> str:
+def page_text(name: PresetName) -> str:
     """The text of the page of a preset.
 
     Args:
         name: One of `NAMES`.
 
     Example:
-        >>> "def build(" in text("conv")
+        >>> "def build(" in page_text("conv")
         True
     """
     return (resources.files(__name__) / f"{name}.py").read_text(encoding="utf-8")
@@ -58,7 +62,7 @@ def page_path(name: PresetName) -> Path:
         name: One of `NAMES`.
 
     Example:
-        >>> page_path("conv").read_text(encoding="utf-8") == text("conv")
+        >>> page_path("conv").read_text(encoding="utf-8") == page_text("conv")
         True
     """
     return Path(str(resources.files(__name__) / f"{name}.py"))

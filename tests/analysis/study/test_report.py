@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis.study import RunSearch, Study, TuneConfig
-from nwavesdk.analysis.study.report import result_of, write_report
+from nwavesdk.analysis.study.report import result_of, write_study_report
 from nwavesdk.internal.files import FileError
 
 
@@ -25,7 +25,7 @@ def copied(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     from nwavesdk.analysis.study.study import Cell
 
     cells = [
-        Cell(c.name, path / c.path.relative_to(finished.path), c.changes, c.arm)
+        Cell(c.name, path / c.path.relative_to(finished.path), changes=c.changes, arm=c.arm)
         for c in finished.cells
     ]
     names = ("choices", "threads", "title", "summary", "has_test")
@@ -50,7 +50,7 @@ EACH = pytest.mark.parametrize(
 
 @EACH
 def test_the_page_is_whole_and_loads_nothing(copied: Any, texts: list[str]) -> None:
-    page = write_report(copied).read_text()
+    page = write_study_report(copied).read_text()
     assert "https://" not in page
     assert page.count("http://") == page.count("http://www.w3.org/2000/svg")
     for text in texts[:-1]:
@@ -102,7 +102,7 @@ def test_damage_in_a_cell_is_an_error_that_changes_nothing(
 ) -> None:
     (copied.cells[-1].path / name).write_bytes(content)
     with pytest.raises(FileError, match=words):
-        write_report(copied)
+        write_study_report(copied)
     assert not (copied.path / "result.json").exists()
     assert not (copied.path / "report.html").exists()
 
@@ -114,5 +114,5 @@ def test_a_page_that_cannot_be_written_costs_nothing_else(
     monkeypatch.setattr(
         "nwavesdk.analysis.study.study.draw_values", lambda *_: (_ for _ in ()).throw(KeyError("x"))
     )
-    assert write_report(copied) == copied.path / "result.json"
+    assert write_study_report(copied) == copied.path / "result.json"
     assert "the study is finished, but" in capsys.readouterr().err

@@ -305,14 +305,14 @@ def test_the_command(
 
 
 def test_damage_in_a_trial_is_an_error(search: RunSearch, tmp_path: Path) -> None:
-    from nwavesdk.analysis.study.report import write_report
+    from nwavesdk.analysis.study.report import write_study_report
 
     shutil.copytree(search.path, tmp_path / "search")
     copied = RunSearch.open(tmp_path / "search", search.config)
     copied.best_cell.test_file.write_bytes(b"{")
     with pytest.raises(FileError, match=r"test\.json is damaged.*: remove it; the same command"):
-        write_report(copied)
+        write_study_report(copied)
     shutil.copy(search.best_cell.test_file, copied.best_cell.test_file)
     copied.cells[0].folder.metrics.unlink()
     with pytest.raises(FileError, match=r"trial-0.metrics\.csv does not exist: .*writes it again"):
-        write_report(copied)
+        write_study_report(copied)

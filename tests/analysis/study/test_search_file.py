@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis.study import Dimension, TuneConfig
-from nwavesdk.analysis.study.search_file import FIXED_FIELDS, flat, nested
+from nwavesdk.analysis.study.search_file import FIXED_FIELDS, flat_settings, nested
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import fields_of
 
@@ -58,7 +58,7 @@ def test_the_samples_are_all_choices_or_ends(content: dict[str, Any], samples: l
 
 def test_dots_in_names_may_nest_or_not() -> None:
     values = {"learning": {"rate": RATE, "batch_size": BATCH}, "net.tau": {"choices": [1]}}
-    assert flat(values) == {
+    assert flat_settings(values) == {
         "learning.rate": RATE,
         "learning.batch_size": BATCH,
         "net.tau": {"choices": [1]},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nwavesdk.data.readers.npz import open_npz
 from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import Sample, Source, Task
+from nwavesdk.data.source import Sample, Source, TaskName
 
 DRAW = np.random.default_rng(0)
 X = DRAW.standard_normal((4, 5, 2, 3)).astype(np.float32)
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "set.npz"
 
 
-def opened(path: Path, task: Task | None = None, **arrays: Any) -> Source:
+def opened(path: Path, task: TaskName | None = None, **arrays: Any) -> Source:
     np.savez(path, **arrays)
     return open_npz(path, task)
 

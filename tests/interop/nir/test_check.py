@@ -104,7 +104,7 @@ def test_a_net_with_time_first_gets_the_input_of_the_graph() -> None:
 
 
 def test_a_check_is_a_value_with_one_line() -> None:
-    found = Check(1200, 5000, ("a", "b"))
+    found = Check(spikes=1200, values=5000, nodes=("a", "b"))
     assert found.is_equal
     assert (
         str(found)

@@ -52,9 +52,9 @@ def graph() -> SpikingGraph:
     return SpikingGraph(
         modules,
         {**sources, "output": ["neurons"]},
-        [("back", "neurons")],
-        (2,),
-        {"back": (3,)},
+        delayed=[("back", "neurons")],
+        shape=(2,),
+        shapes={"back": (3,)},
     )
 
 

@@ -15,7 +15,7 @@ from forked import run_code
 from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
 from nwavesdk.solvers.sparse import few_rows, many_rows
 from nwavesdk.solvers.sparse import product as sparse
-from nwavesdk.solvers.sparse.limits import Limits
+from nwavesdk.solvers.sparse.limits import SparseLimits
 from tolerances import GRADIENT, assert_close
 
 DTYPES = [torch.float32, torch.float64]
@@ -31,7 +31,7 @@ def set_densities(monkeypatch):
         densities = forward, with_graph, gradient
 
         def limits(rows, n_in, _):
-            return Limits(*(int(d * rows * n_in) if d else -1 for d in densities))
+            return SparseLimits(*(int(d * rows * n_in) if d else -1 for d in densities))
 
         monkeypatch.setattr(sparse, "sparse_limits", limits)
 

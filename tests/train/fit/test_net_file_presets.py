@@ -14,7 +14,7 @@ pytest.importorskip("lightning")
 from examples import small_data
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.net import record
-from nwavesdk.presets import page_path, text
+from nwavesdk.presets import page_path, page_text
 from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.fit import net_file
@@ -45,7 +45,7 @@ def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def changed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The page of `conv` in another version of the library."""
     page = tmp_path / "conv.py"
-    page.write_text(f"{text('conv')}# newer\n")
+    page.write_text(f"{page_text('conv')}# newer\n")
     monkeypatch.setattr(net_file, "page_path", lambda _: page)
     return page
 

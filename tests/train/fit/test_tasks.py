@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import NetInput, Recordings, Series, Standard
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.metrics import correlation, mse, r2
 from nwavesdk.presets import PresetName
@@ -52,7 +52,7 @@ def series_of(task: Any, targets: tuple[Any, ...], n_classes: int) -> Series:
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("net", ["lif", "chip", "conv"])
-def test_a_task_has_the_output_layer_of_its_run(task: Task, net: PresetName) -> None:
+def test_a_task_has_the_output_layer_of_its_run(task: TaskName, net: PresetName) -> None:
     has_population = net == "chip" or (net == "lif" and task == "classification")
     options = {"population": 4} if has_population else {}
     output = task_of(sample_config(net, (16,), 2, task=task, **options)).output

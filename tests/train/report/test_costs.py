@@ -39,7 +39,7 @@ def test_counts_in_small_batches_are_those_of_one(
     run = Run.open(finished)
     net = run.model()
     whole = count_on_series(net, run.data.test)
-    monkeypatch.setattr("nwavesdk.train.report.costs.MAX_VALUES", 1)
+    monkeypatch.setattr("nwavesdk.train.report.costs.MAX_INPUT_VALUES", 1)
     assert count_on_series(net, run.data.test).effective_macs == pytest.approx(whole.effective_macs)
 
 

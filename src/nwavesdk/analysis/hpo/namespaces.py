@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from nwavesdk import loss as losses
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config.fields import Epochs, Moderate, Scale, Share
+from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Share
 
 __all__ = ["LOSSES", "TrialConfig", "check_config", "read_trial_config"]
 
@@ -89,7 +89,7 @@ class TrainerConfig(FrozenModel):
     """`trainer.*`: the epochs of a trial and its seed."""
 
     epochs: Epochs = 20
-    clip: Scale | None = None
+    clip: PositiveNumber | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 

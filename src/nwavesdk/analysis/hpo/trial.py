@@ -178,7 +178,7 @@ def open_trial(
         most_spikes=None,
         keep="best",
     )
-    learner = TrialLearner(net, task, learning, trial.trainer.seed, draws_mismatch=True)
+    learner = TrialLearner(net, task, learning, seed=trial.trainer.seed, draws_mismatch=True)
     return trial, learner, data
 
 

@@ -41,7 +41,7 @@ __all__ = ["HPOResult", "HPOWrapper"]
 TrainOneTrial = Callable[[Mapping[str, Any], ModelBuilder, Path, Report], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HPOResult:
     """The result of a search.
 
@@ -187,7 +187,13 @@ class HPOWrapper(Search):
             self.study.set_user_attr("test_score", score)
         test_score = self.study.user_attrs["test_score"]
 
-        return HPOResult(config, best.value, test_score, path / BEST, trials)
+        return HPOResult(
+            best_config=config,
+            best_score=best.value,
+            test_score=test_score,
+            best_checkpoint=path / BEST,
+            trials=trials,
+        )
 
     def description_of(self, trial: Any) -> dict[str, Any]:
         """The description of a trial for `HPOResult.trials`."""

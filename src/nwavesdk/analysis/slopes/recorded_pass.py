@@ -75,6 +75,7 @@ class RecordedPass:
         net: nn.Module,
         x: Tensor,
         loss_fn: LossFunction,
+        *,
         seed: int | None = None,
         weights: bool = False,
         lengths: Tensor | None = None,

@@ -33,7 +33,7 @@ INVISIBLE_NORM = 1e-30
 MAX_CURVES = 12
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SlopeReport:
     """A scan, the recommendation that follows from it, and a scan of this recommendation.
 
@@ -69,7 +69,9 @@ class SlopeReport:
             kind: Class of the recommended surrogates. [the class of the net's surrogates]
         """
         start = time.perf_counter()
-        recorded = RecordedPass(batch.net, batch.x, batch.loss, batch.chip, lengths=batch.lengths)
+        recorded = RecordedPass(
+            batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
+        )
         if surrogates is not None:
             present = {*recorded.surrogates}
             surrogates = [*dict.fromkeys([*surrogates, *(present if len(present) == 1 else ())])]
@@ -78,7 +80,14 @@ class SlopeReport:
 
         advice = scan.recommend(kind)
         checked = scan_recorded_pass(recorded, {RECOMMENDED: [entry.surrogate for entry in advice]})
-        return cls(scan, advice, checked, recorded.loss.item(), seconds, recorded.uncovered)
+        return cls(
+            scan=scan,
+            advice=advice,
+            checked=checked,
+            loss=recorded.loss.item(),
+            seconds=seconds,
+            uncovered=recorded.uncovered,
+        )
 
     def results(self) -> Iterator[tuple[str, SlopeScan, int]]:
         """Name, scan and index of every candidate, and of the recommendation at the end."""

@@ -1,4 +1,7 @@
-"""`scan_slopes`: the gradient that reaches each layer, and the surrogates that follow from it."""
+"""`scan_slopes`: the gradient that reaches each layer, and the surrogates that follow from it.
+
+`research/slope_study.py` tests the rule of `SlopeScan.recommend`; run it again after a change.
+"""
 
 import math
 from collections import defaultdict
@@ -22,7 +25,7 @@ Array = npt.NDArray[np.float64]
 USABLE_SHARE = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """The recommendation for one layer.
 
@@ -49,7 +52,7 @@ class Advice:
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SlopeScan:
     """The gradients of C candidates in L neuron layers over T steps.
 
@@ -193,7 +196,7 @@ def scan_slopes(
         >>> scan.norm.shape
         (1, 2)
     """
-    recorded = RecordedPass(net, x, loss_fn, seed, weights, lengths)
+    recorded = RecordedPass(net, x, loss_fn, seed=seed, weights=weights, lengths=lengths)
     return scan_recorded_pass(recorded, surrogates, usable_share=usable_share)
 
 

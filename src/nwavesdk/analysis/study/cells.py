@@ -5,13 +5,13 @@ import io
 import os
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
-from nwavesdk.analysis.study.search_file import flat
+from nwavesdk.analysis.study.search_file import flat_settings
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
@@ -66,6 +66,7 @@ class Cell:
 
     name: str
     path: Path
+    _: KW_ONLY
     changes: Mapping[str, Any]
     arm: str
     error: str = ""
@@ -83,7 +84,7 @@ class Cell:
     @property
     def values(self) -> dict[str, Any]:
         """The changed settings, by the full names of fields."""
-        return flat(self.changes)
+        return flat_settings(self.changes)
 
     @property
     def facts(self) -> dict[str, Any]:

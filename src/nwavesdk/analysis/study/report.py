@@ -14,11 +14,10 @@ from nwavesdk.analysis.study.study import Study
 from nwavesdk.analysis.study.tune import RunSearch
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.report.page import Cell as Value
-from nwavesdk.train.report.page import Details, ReportPage, Table, course_plot
+from nwavesdk.train.report.page import CellValue, Details, ReportPage, Table, course_plot
 from nwavesdk.train.run_folder import lock
 
-__all__ = ["AnyStudy", "result_of", "write_report"]
+__all__ = ["AnyStudy", "result_of", "write_study_report"]
 
 # Columns of the table of cells, and prefixes of the metrics that are plotted over epochs.
 COLUMNS = (
@@ -63,7 +62,7 @@ def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in row.items()}
 
 
-def write_report(study: AnyStudy) -> Path:
+def write_study_report(study: AnyStudy) -> Path:
     """Write `result.json`, `pictures` and `report.html` of a finished study.
 
     Returns:
@@ -116,7 +115,7 @@ def _courses(study: AnyStudy) -> dict[str, dict[str, list[list[float]]]]:
 
 def _cell_table(study: AnyStudy) -> Table:
     """A table with a row for each cell. Values that a cell lacks are empty."""
-    rows: list[dict[str, Value]] = []
+    rows: list[dict[str, CellValue]] = []
     for cell in study.cells:
         error = {"error": cell.error[:300]} if cell.error else {}
         texts = {**cell.values, **cell.facts, **error}
@@ -125,7 +124,7 @@ def _cell_table(study: AnyStudy) -> Table:
 
     # The columns of all cells, in the order in which they first occur.
     columns = dict.fromkeys(name for row in rows for name in row)
-    empty: dict[str, Value] = {name: math.nan if name in COLUMNS else "" for name in columns}
+    empty: dict[str, CellValue] = {name: math.nan if name in COLUMNS else "" for name in columns}
     return Table(
         "Runs",
         "A run that has not finished has the numbers of its last epoch.",

@@ -154,13 +154,13 @@ class TuneConfig(FrozenModel):
     def _flatten_space(cls, content: Any) -> Any:
         if not isinstance(content, Mapping) or not isinstance(content.get("space"), Mapping):
             return content
-        return {**content, "space": flat(content["space"])}
+        return {**content, "space": flat_settings(content["space"])}
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
         sections = ("data", "task", "net", "chip", "learning", "machine")
         known = ["seed", *(f"{name}.{field}" for name in sections for field in fields_of(name))]
-        given = flat(self.run)
+        given = flat_settings(self.run)
 
         for name in self.space:
             section, _, field = name.rpartition(".")
@@ -228,17 +228,17 @@ class TuneConfig(FrozenModel):
         return self.model_copy(update={"run": run})
 
 
-def flat(content: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by the full names of their fields. TOML also reads a dot in a name as nesting.
 
     Example:
-        >>> flat({"net": {"tau": {"low": 1e-3, "high": 1e-2}}, "seed": 1})
+        >>> flat_settings({"net": {"tau": {"low": 1e-3, "high": 1e-2}}, "seed": 1})
         {'net.tau': {'low': 0.001, 'high': 0.01}, 'seed': 1}
     """
     values: dict[str, Any] = {}
     for name, value in content.items():
         is_section = isinstance(value, Mapping) and not value.keys() & Dimension.model_fields.keys()
-        inner = flat(value) if is_section else {"": value}
+        inner = flat_settings(value) if is_section else {"": value}
         values |= {f"{name}.{field}".rstrip("."): content for field, content in inner.items()}
     return values
 

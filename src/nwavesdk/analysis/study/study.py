@@ -54,7 +54,7 @@ __all__ = [
     "FILE",
     "Study",
     "begin_study",
-    "check_unchanged",
+    "check_same_data",
     "compare_surrogates",
     "cross_validate",
     "first_run",
@@ -120,7 +120,7 @@ def check_free(folder: Path) -> None:
         )
 
 
-def check_unchanged(folders: Sequence[RunFolder]) -> None:
+def check_same_data(folders: Sequence[RunFolder]) -> None:
     """Reject data that changed while a study was interrupted.
 
     Otherwise, the remaining cells would train on other data than the finished cells. Two cells that
@@ -173,13 +173,13 @@ class Study:
         return {"choices": self.choices, "threads": self.threads, "cells": changes}
 
     def begin(self, run: Run | None) -> None:
-        """Begin or continue the study; see `begin_study` and `check_unchanged`.
+        """Begin or continue the study; see `begin_study` and `check_same_data`.
 
         Args:
             run: The first run, or None; see `first_run`.
         """
         begin_study(self.file, self.content, run)
-        check_unchanged([cell.folder for cell in self.cells])
+        check_same_data([cell.folder for cell in self.cells])
 
     def job(self, cell: Cell) -> Job:
         """The job that runs a cell."""
@@ -367,7 +367,7 @@ def compare_surrogates(
 
     # Seed by seed, so that an interrupted study has all arms of its first seeds.
     cells = [
-        Cell(f"{arm}, seed {seed}", folder / f"seed-{seed}", {"seed": seed, **net}, arm)
+        Cell(f"{arm}, seed {seed}", folder / f"seed-{seed}", changes={"seed": seed, **net}, arm=arm)
         for seed in range(seeds)
         for arm, folder, net in zip(arms, folders, nets, strict=True)
     ]
@@ -412,7 +412,12 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
     n_folds = len(recorded) if run is None else run.config.facts.n_folds
 
     cells = [
-        Cell(f"fold {number}", path / f"fold-{number}", {"data": {"fold": number}}, "folds")
+        Cell(
+            f"fold {number}",
+            path / f"fold-{number}",
+            changes={"data": {"fold": number}},
+            arm="folds",
+        )
         for number in range(1, n_folds + 1)
     ]
 

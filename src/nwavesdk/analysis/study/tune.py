@@ -17,7 +17,7 @@ from nwavesdk.analysis.study.executors import Executor
 from nwavesdk.analysis.study.pictures import draw_optuna
 from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
 from nwavesdk.analysis.study.search_file import TuneConfig, nested
-from nwavesdk.analysis.study.study import begin_study, check_unchanged, first_run
+from nwavesdk.analysis.study.study import begin_study, check_same_data, first_run
 from nwavesdk.internal.imports import require
 from nwavesdk.train import BrokenRunError, RunConfig, RunFolder
 from nwavesdk.train.config import merge_choices
@@ -73,7 +73,7 @@ class RunSearch(Search):
         run = first_run(search.file, path / "trial-0", RunConfig.of(search.choices(samples)))
         begin_study(search.file, search.content, run)
         numbers = range(config.search.trials)
-        check_unchanged([RunFolder(path / f"trial-{number}") for number in numbers])
+        check_same_data([RunFolder(path / f"trial-{number}") for number in numbers])
         return search
 
     def _choices(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class RunSearch(Search):
         """The run of a trial. Its arm is the state of the trial."""
         name = f"trial {trial.user_attrs[RUN]}"
         values, error = nested(self.values_of(trial)), trial.user_attrs.get(ERROR, "")
-        return Cell(name, self.path_of(trial), values, state_of(trial), error)
+        return Cell(name, self.path_of(trial), changes=values, arm=state_of(trial), error=error)
 
     @property
     def cells(self) -> list[Cell]:

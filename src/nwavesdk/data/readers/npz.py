@@ -37,7 +37,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from nwavesdk.data.reading import NUMBER_KINDS, Array, checked, digest_of, reading
-from nwavesdk.data.source import PARTS, Item, Sample, Source, Task, name_classes
+from nwavesdk.data.source import PARTS, Item, Sample, Source, TaskName, name_classes
 from nwavesdk.internal.checks import require_memory
 
 __all__ = ["open_npz"]
@@ -63,7 +63,7 @@ MAX_CLASSES = 1000
 Arrays = dict[str, Any]
 
 
-def open_npz(path: Path, wanted: Task | None = None) -> Source:
+def open_npz(path: Path, wanted: TaskName | None = None) -> Source:
     """The recordings in a `.npz`; the module describes its arrays.
 
     Args:
@@ -109,7 +109,7 @@ def _group_numbered(arrays: Arrays) -> None:
         )
 
 
-def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
+def _source_of(path: Path, arrays: Arrays, wanted: TaskName | None) -> Source:
     y: Any = arrays.get("y")
     if isinstance(y, np.ndarray) and y.ndim == 2 and not arrays.keys() & {"x", "lengths"}:
         arrays["y"] = y[None]  # one pattern [T, D]
@@ -122,7 +122,7 @@ def _source_of(path: Path, arrays: Arrays, wanted: Task | None) -> Source:
     names = _texts_of(arrays, "classes")
     labels = []
     are_integers = all(row.ndim == 1 and row.dtype.kind in INTEGER_KINDS for row in outputs)
-    task: Task = "regression" if inputs else "pattern"
+    task: TaskName = "regression" if inputs else "pattern"
     if inputs and not outputs:
         task = "classification"
         labels = _texts_of(arrays, "y")

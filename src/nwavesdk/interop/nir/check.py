@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nwavesdk.internal.checks import seed_number, shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.interop.nir.graph import INPUT_KEY, Graph
+from nwavesdk.interop.nir.graph import INPUT_KEY, NirGraph
 from nwavesdk.interop.nir.load import load_graph
 from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Array
 from nwavesdk.interop.nir.prepare import prepare_graph
@@ -32,7 +32,7 @@ TOLERANCE = 1e-9
 _WrongSpike = tuple[int, str, int, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """The result of a comparison.
 
@@ -85,7 +85,7 @@ class Check:
         return f"{spikes} are equal, membranes within {self.error:.1g}"
 
 
-def random_input(graph: Graph, batch: int, steps: int, seed: int) -> Array:
+def random_input(graph: NirGraph, batch: int, steps: int, seed: int) -> Array:
     """Spikes in one half of the recordings and normal values in the other half."""
     draw = np.random.default_rng(seed)
     shape = (batch, steps, *graph.shape_in)
@@ -171,7 +171,7 @@ def check(
     return replace(result, seed=seed if x is None else None, notes=tuple(flat.notes))
 
 
-def _given_input(x: Tensor, graph: Graph) -> Array:
+def _given_input(x: Tensor, graph: NirGraph) -> Array:
     """The input of the caller in the shape of the input of the graph.
 
     Raises:
@@ -199,7 +199,7 @@ def _given_input(x: Tensor, graph: Graph) -> Array:
     return values.reshape(*values.shape[:2], *graph.shape_in)
 
 
-def _net_shape(graph: Graph) -> tuple[int, ...]:
+def _net_shape(graph: NirGraph) -> tuple[int, ...]:
     """The shape of a step of the input of the net that was exported, by the metadata."""
     # Metadata that do not fit the graph are not from `to_nir`.
     written = np.atleast_1d(np.asarray(graph.metadata.get(INPUT_KEY, graph.shape_in)))
@@ -208,7 +208,7 @@ def _net_shape(graph: Graph) -> tuple[int, ...]:
 
 
 def _compare(
-    graph: Graph, replayed: Replay, recording: Recording, modules: Mapping[str, str]
+    graph: NirGraph, replayed: Replay, recording: Recording, modules: Mapping[str, str]
 ) -> Check:
     """Compare the spikes and membranes of all nodes that are layers of the net.
 
@@ -247,7 +247,7 @@ def _compare(
         output = recording.mem if kind in STATEFUL else recording.spk
         error = max(error, _difference(replayed.output, output, "output"))
 
-    check = Check(spikes, values, tuple(nodes), error=error)
+    check = Check(spikes=spikes, values=values, nodes=tuple(nodes), error=error)
     if not firsts:
         return check
     step, name, neuron, margin = min(firsts, key=itemgetter(0))

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.graph import Edge, flat_graph, order_graph
+from nwavesdk.interop.nir.graph import NodePair, flat_graph, order_graph
 from nwavesdk.interop.nir.node import (
     MODULE_KEY,
     RESET_KEY,
     SUBTRACTION,
     Array,
-    Node,
+    NirNode,
     NodeError,
     Shape,
     shaped,
 )
 
-__all__ = ["INPUT", "Entry", "GraphDraft", "Signal", "unused_name"]
+__all__ = ["INPUT", "GraphDraft", "ModuleDraft", "Signal", "numbered_name"]
 
 INPUT, OUTPUT = "input", "output"
 
@@ -40,7 +40,7 @@ class Signal:
     shape: Shape
 
 
-def unused_name(base: str, taken: Collection[str]) -> str:
+def numbered_name(base: str, taken: Collection[str]) -> str:
     """A name that is not taken, with a number if necessary."""
     number = 1
     name = base
@@ -73,9 +73,9 @@ class GraphDraft:
         self.input_shape = shape
         self.dt = dt
         self.discretization = discretization
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, NirNode] = {}
         self.notes: list[str] = []
-        self._edges: list[Edge] = []
+        self._edges: list[NodePair] = []
         # A signal of the step before has a marker in `Signal.names`, in place of the nodes that are
         # not known yet. Here are the sources by marker, and the markers whose edges must pass on
         # the value of the step before, because no Delay does.
@@ -94,7 +94,7 @@ class GraphDraft:
         self._cycles[marker] = Signal((), shape)
         return Signal((marker,), shape)
 
-    def end_cycle(self, entry: "Entry", source: Signal, *, has_delay: bool = False) -> None:
+    def end_cycle(self, entry: "ModuleDraft", source: Signal, *, has_delay: bool = False) -> None:
         """Set the source of a signal of the step before.
 
         Args:
@@ -130,19 +130,19 @@ class GraphDraft:
                 return graph
 
         for marker in sorted(self._late_markers):
-            entry = Entry(self, "step", None, self._cycles[marker]).after("", 1)
+            entry = ModuleDraft(self, "step", None, self._cycles[marker]).after("", 1)
             self._cycles[marker] = entry.signal
         self._late_markers.clear()
         return self._written(output, metadata)[0]
 
-    def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[Edge]]:
+    def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[NodePair]]:
         """The graph, and the edges that must pass on the value of the step before."""
         nir = require("nir", "interop")
         nodes = {INPUT: nir.Input({"input": np.array(self.input_shape)})}
         nodes |= {name: _as_nir(node, nir) for name, node in self.nodes.items()}
         nodes[OUTPUT] = nir.Output({"output": np.array(output.shape)})
 
-        edges: dict[Edge, bool] = {}
+        edges: dict[NodePair, bool] = {}
         for source, target in [*self._edges, *((name, OUTPUT) for name in output.names)]:
             is_late = source in self._late_markers
             # The nodes of a marker, or the source itself.
@@ -161,7 +161,7 @@ class GraphDraft:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModuleDraft:
     """A module whose nodes are being added.
 
     Attributes:
@@ -201,9 +201,9 @@ class Entry:
         Raises:
             NodeError: If it does not take such an input.
         """
-        return self.add_node(Node(kind, arrays, settings or {}, self.owner))
+        return self.add_node(NirNode(kind, arrays, settings or {}, self.owner))
 
-    def add_node(self, node: Node) -> Signal:
+    def add_node(self, node: NirNode) -> Signal:
         """Add a node that gets the signal; its output."""
         remedy = "put nn.Flatten before it, or pass the input_shape of the net"
         node = shaped(replace(node, remedy=remedy), self.signal.shape, [])
@@ -211,12 +211,12 @@ class Entry:
         # Names in `nir` have no dots, and must not begin with a digit.
         base = self.path.replace(".", "_") or node.kind.lower()
         base = f"{node.kind.lower()}_{base}" if base[0].isdigit() else base
-        name = unused_name(base, {*self.draft.nodes, INPUT, OUTPUT})
+        name = numbered_name(base, {*self.draft.nodes, INPUT, OUTPUT})
         self.draft.nodes[name] = node
         self.draft.connect(self.signal, name)
         return Signal((name,), node.shape_out)
 
-    def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "Entry":
+    def after(self, suffix: str, steps: NDArray[np.int64] | int) -> "ModuleDraft":
         """A part of the module, whose input is the signal some steps ago.
 
         Args:
@@ -232,9 +232,9 @@ class Entry:
         delay = replace(part, path=f"{part.path}_delay" if part.path else "")
         return replace(part, signal=delay.add("Delay", {"delay": delays}))
 
-    def inside(self, name: str, module: Any, signal: Signal) -> "Entry":
+    def inside(self, name: str, module: Any, signal: Signal) -> "ModuleDraft":
         """A module of a container, and its input."""
-        return Entry(self.draft, f"{self.path}.{name}" if self.path else name, module, signal)
+        return ModuleDraft(self.draft, f"{self.path}.{name}" if self.path else name, module, signal)
 
     def total(self, parts: Sequence[Signal]) -> Signal:
         """The sum of signals.
@@ -253,7 +253,7 @@ class Entry:
         return Signal(tuple(name for part in parts for name in part.names), first.shape)
 
 
-def _as_nir(node: Node, nir: Any) -> Any:
+def _as_nir(node: NirNode, nir: Any) -> Any:
     """A node of `nir`."""
     values: dict[str, Any] = {key: np.array(array) for key, array in node.arrays.items()}
 

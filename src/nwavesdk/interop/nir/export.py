@@ -6,7 +6,7 @@ behind the module, which is the input of the next one:
 
     module                     nodes added by       table
     a layer of neurons         `_Walk._neurons`     `FORMS` in `neuron_nodes`
-    a module without neurons   a function           `WRITERS` in `plain_nodes`
+    a module without neurons   a function           `NODE_WRITERS` in `plain_nodes`
     a container                a method of `_Walk`  `_CONTAINERS`, below
 
 A new module is a new row in one of these tables. A node must compute exactly the same as its
@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nwavesdk import __version__
 from nwavesdk.internal.checks import choice, positive_number, shown, whole_number
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.draft import INPUT, Entry, GraphDraft, Signal
+from nwavesdk.interop.nir.draft import INPUT, GraphDraft, ModuleDraft, Signal
 from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,
     DISCRETIZATIONS,
@@ -36,7 +36,7 @@ from nwavesdk.interop.nir.graph import (
 from nwavesdk.interop.nir.modules import Delay, SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import Form, form_of, nodes_of
 from nwavesdk.interop.nir.node import SUBTRACTION, Shape
-from nwavesdk.interop.nir.plain_nodes import WRITERS
+from nwavesdk.interop.nir.plain_nodes import NODE_WRITERS
 from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
 from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
@@ -105,7 +105,7 @@ def export_net(
 
     draft = GraphDraft(shape, dt, discretization)
     walk = _Walk(folded.kept, allowed, _last_module(folded.net))
-    entry = Entry(draft, "", folded.net, Signal((INPUT,), shape))
+    entry = ModuleDraft(draft, "", folded.net, Signal((INPUT,), shape))
     signal = walk.add(entry)
     if not draft.nodes:
         raise entry.refusal(type(net).__name__, "a net with at least one node", "add layers")
@@ -189,8 +189,8 @@ def _last_module(net: nn.Module) -> nn.Module:
 class _Walk:
     """Adds the nodes of a net, module by module; see the module docstring.
 
-    A method for a container gets the container and its input as an `Entry`, calls `add` for the
-    modules in it, and returns the output of the container.
+    A method for a container gets the container and its input as a `ModuleDraft`, calls `add` for
+    the modules in it, and returns the output of the container.
 
     Args:
         unfolded_norms: The reason for each norm that is not folded, by its name.
@@ -207,7 +207,7 @@ class _Walk:
         self.last = last
         self._paths: dict[int, str] = {}  # of modules with a state, by their id
 
-    def add(self, entry: Entry) -> Signal:
+    def add(self, entry: ModuleDraft) -> Signal:
         """Add the nodes of a module.
 
         Returns:
@@ -231,8 +231,8 @@ class _Walk:
         form = form_of(module)
         if form is not None:
             return self._neurons(entry, form)
-        if type(module) in WRITERS:
-            return WRITERS[type(module)](entry)
+        if type(module) in NODE_WRITERS:
+            return NODE_WRITERS[type(module)](entry)
         for kind, method in _CONTAINERS.items():
             if isinstance(module, kind) and _runs_as(module, kind):
                 return method(self, entry)
@@ -247,7 +247,7 @@ class _Walk:
             ),
         )
 
-    def _neurons(self, entry: Entry, form: Form) -> Signal:
+    def _neurons(self, entry: ModuleDraft, form: Form) -> Signal:
         """The nodes of a layer of neurons, and of its recurrent weights."""
         draft, layer = entry.draft, entry.module
         _check_layer(entry)
@@ -282,14 +282,14 @@ class _Walk:
             draft.connect(loop.add("Linear", {"weight": matrix}), first.names[0])
         return out
 
-    def _in_order(self, entry: Entry) -> Signal:
+    def _in_order(self, entry: ModuleDraft) -> Signal:
         """The modules of a container that runs them one after the other."""
         signal = entry.signal
         for name, module in entry.module._modules.items():
             signal = self.add(entry.inside(name, module, signal))
         return signal
 
-    def _residual(self, entry: Entry) -> Signal:
+    def _residual(self, entry: ModuleDraft) -> Signal:
         """The sum of the body and the shortcut."""
         net, signal = entry.module, entry.signal
         body = self.add(entry.inside("body", net.body, signal))
@@ -297,7 +297,7 @@ class _Walk:
             signal = self.add(entry.inside("shortcut", net.shortcut, signal))
         return entry.total([body, signal])
 
-    def _branches(self, entry: Entry) -> Signal:
+    def _branches(self, entry: ModuleDraft) -> Signal:
         """The outputs of all branches, added or side by side."""
         branches = entry.module._modules.items()
         parts = [self.add(entry.inside(name, net, entry.signal)) for name, net in branches]
@@ -320,7 +320,7 @@ class _Walk:
         pairs = zip(joins, weights, strict=True)
         return entry.total([join.add("Linear", {"weight": weight}) for join, weight in pairs])
 
-    def _feedback(self, entry: Entry) -> Signal:
+    def _feedback(self, entry: ModuleDraft) -> Signal:
         """A body whose input includes its own output of the step before."""
         net, draft = entry.module, entry.draft
         previous = draft.begin_cycle(entry.signal.shape)
@@ -332,7 +332,7 @@ class _Walk:
         draft.end_cycle(replace(entry, signal=previous), fed_back)
         return out
 
-    def _graph(self, entry: Entry) -> Signal:
+    def _graph(self, entry: ModuleDraft) -> Signal:
         """An imported graph, module by module in its order.
 
         A delayed edge comes from a module that may be added later: its target gets a signal of the
@@ -370,7 +370,7 @@ class _Walk:
         return signals["output"]
 
 
-def _check_layer(entry: Entry) -> None:
+def _check_layer(entry: ModuleDraft) -> None:
     """Reject a layer of neurons whose input or recurrent weights NIR does not have."""
     layer, shape = entry.module, entry.signal.shape
     if layer.recurrent_delays is not None:

@@ -14,11 +14,11 @@ from typing import Any
 from nwavesdk.internal.checks import require_memory, shown
 from nwavesdk.internal.files import FileError, one_line, printable, read_bytes
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.nir.node import ARRAYS, as_text
+from nwavesdk.interop.nir.node import NODE_ARRAYS, as_text
 
 __all__ = ["NODE_KINDS", "graph_bytes", "read_nir"]
 
-NODE_KINDS = tuple(sorted([*ARRAYS, "Input", "NIRGraph", "Output"]))
+NODE_KINDS = tuple(sorted([*NODE_ARRAYS, "Input", "NIRGraph", "Output"]))
 """The nodes of NIR 1.0 that a file may have."""
 
 # Largest file that is read [bytes], and how deep its groups may nest.

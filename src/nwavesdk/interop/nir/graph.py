@@ -19,7 +19,7 @@ import numpy as np
 from nwavesdk.internal.checks import shown
 from nwavesdk.interop.nir.node import (
     STATEFUL,
-    Node,
+    NirNode,
     NodeError,
     Shape,
     read_node,
@@ -33,13 +33,13 @@ __all__ = [
     "DT_KEY",
     "INPUT_KEY",
     "VERSION_KEY",
-    "Edge",
-    "Graph",
+    "NirGraph",
+    "NodePair",
     "flat_graph",
     "order_graph",
 ]
 
-Edge = tuple[str, str]
+NodePair = tuple[str, str]
 
 DISCRETIZATIONS = ("exact", "euler")
 
@@ -54,7 +54,7 @@ START = 0
 
 
 @dataclass(eq=False, kw_only=True)
-class Graph:
+class NirGraph:
     """A flat graph; `order_graph` completes it.
 
     Attributes:
@@ -72,8 +72,8 @@ class Graph:
         delayed: The edges that pass on the value of the step before.
     """
 
-    nodes: dict[str, Node]
-    edges: list[Edge]
+    nodes: dict[str, NirNode]
+    edges: list[NodePair]
     input: str
     output: str
     shape_in: Shape
@@ -82,13 +82,13 @@ class Graph:
     discretization: str
     metadata: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    delayed: set[Edge] = field(default_factory=set)
+    delayed: set[NodePair] = field(default_factory=set)
 
     def sources(self, name: str) -> list[str]:
         """The nodes whose outputs a node adds up, in the order of the edges."""
         return [source for source, target in self.edges if target == name]
 
-    def insert_before(self, name: str, new: str, node: Node) -> None:
+    def insert_before(self, name: str, new: str, node: NirNode) -> None:
         """Add the node `new`, which takes over all edges into the node `name` and leads to it."""
         self.edges = [(a, new if b == name else b) for a, b in self.edges] + [(new, name)]
         self.nodes[new] = node
@@ -97,7 +97,7 @@ class Graph:
 # From `nir` to a flat graph
 
 
-def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
+def flat_graph(graph: Any, dt: float, discretization: str) -> NirGraph:
     """Flatten a `nir.NIRGraph`: nested graphs unfold, and their names get the name of their graph.
 
     Raises:
@@ -105,7 +105,7 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
             leads nowhere or is there twice, or a graph has more than one input or output.
     """
     nodes: dict[str, Any] = {}
-    edges: list[Edge] = []
+    edges: list[NodePair] = []
     first, last = _unfold(graph, "", nodes, edges)
     shape_in, shape_out = _shape_of(nodes.pop(first)), _shape_of(nodes.pop(last))
 
@@ -130,7 +130,7 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
             "remove one of them, or multiply by 2 in a Scale",
         )
 
-    return Graph(
+    return NirGraph(
         nodes={name: read_node(name, node) for name, node in nodes.items()},
         edges=edges,
         input=first,
@@ -143,7 +143,9 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> Graph:
     )
 
 
-def _unfold(graph: Any, prefix: str, nodes: dict[str, Any], edges: list[Edge]) -> tuple[str, str]:
+def _unfold(
+    graph: Any, prefix: str, nodes: dict[str, Any], edges: list[NodePair]
+) -> tuple[str, str]:
     """Add the nodes and edges of a graph, and return the names of its Input and its Output."""
     # For each node, the name at which edges into it end, and the name at which its own edges begin.
     # For a nested graph, these are its Input and its Output.
@@ -183,7 +185,7 @@ def _shape_of(node: Any) -> Shape:
 # The order
 
 
-def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
+def order_graph(graph: NirGraph, input_shape: Sequence[int] = ()) -> NirGraph:
     """Order the nodes of a graph, convert its delays to steps, and add the shapes of its steps.
 
     Args:
@@ -221,7 +223,7 @@ def order_graph(graph: Graph, input_shape: Sequence[int] = ()) -> Graph:
     return graph
 
 
-def _in_steps(node: Node, graph: Graph) -> Node:
+def _in_steps(node: NirNode, graph: NirGraph) -> NirNode:
     """Check the times of a node against the step; delays become whole steps."""
     # The decay of Euler's method, 1 - dt/tau, must not be negative, except by rounding of the file.
     # The exact decay needs a tau above 0.
@@ -253,7 +255,7 @@ def _in_steps(node: Node, graph: Graph) -> Node:
     return node.with_arrays(delay=whole)
 
 
-def _cut_delays(graph: Graph, network: Any) -> None:
+def _cut_delays(graph: NirGraph, network: Any) -> None:
     """Move one step of each Delay that is in a cycle to the edges into it.
 
     These edges then pass on the value of the step before. They are removed from the network, so
@@ -269,7 +271,7 @@ def _cut_delays(graph: Graph, network: Any) -> None:
             graph.nodes[name] = node.with_arrays(delay=node.arrays["delay"] - 1)
 
 
-def _search(graph: Graph, network: Any) -> list[str]:
+def _search(graph: NirGraph, network: Any) -> list[str]:
     """An order in which each node follows its inputs; marks the edges that close a cycle.
 
     An edge closes a cycle if it is a back edge of a depth-first search from the input, which takes
@@ -302,7 +304,7 @@ def _search(graph: Graph, network: Any) -> list[str]:
     return finished[-2::-1]
 
 
-def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
+def _shape_nodes(graph: NirGraph, order: Sequence[str], given: Shape) -> None:
     """Sort the nodes by `order`, and add the shapes of a step to each."""
     stated_in, stated_out = graph.shape_in, graph.shape_out
     graph.shape_in = given or stated_in
@@ -314,7 +316,7 @@ def _shape_nodes(graph: Graph, order: Sequence[str], given: Shape) -> None:
         )
 
     shapes = {graph.input: graph.shape_in}
-    placed: dict[str, Node] = {}
+    placed: dict[str, NirNode] = {}
     for name in order:
         if name == graph.input:
             continue

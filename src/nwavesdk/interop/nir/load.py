@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nwavesdk.interop.nir.draft import unused_name
-from nwavesdk.interop.nir.graph import Edge, Graph
+from nwavesdk.interop.nir.draft import numbered_name
+from nwavesdk.interop.nir.graph import NirGraph, NodePair
 from nwavesdk.interop.nir.modules import SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import layer_of
 from nwavesdk.interop.nir.node import SPIKING, STATEFUL
@@ -46,7 +46,7 @@ class Loaded:
 
 
 @without_step_warnings()
-def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
+def load_graph(graph: NirGraph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
     """Build the net of a graph."""
     loops = _find_loops(graph)
     notes = [
@@ -70,7 +70,7 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
             module = module_of(node, dtype)
         base = name.replace(".", "_") or "node"
         base = f"node_{base}" if base in reserved else base
-        modules[name] = unused_name(base, {*reserved, *built})
+        modules[name] = numbered_name(base, {*reserved, *built})
         built[modules[name]] = module
 
     # A Linear that has become recurrent weights is not a module of the net.
@@ -80,7 +80,7 @@ def load_graph(graph: Graph, spike_grad: Any, dtype: torch.dtype) -> Loaded:
 
 
 def _net_of(
-    graph: Graph, edges: list[Edge], modules: Mapping[str, str], built: dict[str, nn.Module]
+    graph: NirGraph, edges: list[NodePair], modules: Mapping[str, str], built: dict[str, nn.Module]
 ) -> SpikingSequential | SpikingGraph:
     """The net of a graph.
 
@@ -103,10 +103,10 @@ def _net_of(
 
     shapes = {module: graph.nodes[node].shape_out for node, module in modules.items()}
     shapes["input"] = graph.shape_in
-    return SpikingGraph(built, sources, delayed, graph.shape_in, shapes)
+    return SpikingGraph(built, sources, delayed=delayed, shape=graph.shape_in, shapes=shapes)
 
 
-def _find_loops(graph: Graph) -> dict[str, str]:
+def _find_loops(graph: NirGraph) -> dict[str, str]:
     """For nodes of neurons that drive themselves through a Linear, the name of this Linear."""
     loops: dict[str, str] = {}
     for name, node in graph.nodes.items():
@@ -123,7 +123,7 @@ def _find_loops(graph: Graph) -> dict[str, str]:
     return loops
 
 
-def _layer(graph: Graph, name: str, loop: str | None, spike_grad: Any) -> nn.Module:
+def _layer(graph: NirGraph, name: str, loop: str | None, spike_grad: Any) -> nn.Module:
     """The layer of a node of neurons, with the weight of a Linear as its recurrent weights."""
     options: dict[str, Any] = {"dt": graph.dt}
     node = graph.nodes[name]
@@ -136,7 +136,7 @@ def _layer(graph: Graph, name: str, loop: str | None, spike_grad: Any) -> nn.Mod
     return layer
 
 
-def _rounding_notes(graph: Graph, dtype: torch.dtype) -> list[str]:
+def _rounding_notes(graph: NirGraph, dtype: torch.dtype) -> list[str]:
     """A note about the nodes whose parameters have more digits than `dtype`."""
     narrow = np.float64 if dtype == torch.float64 else np.float32
     names = dict.fromkeys(

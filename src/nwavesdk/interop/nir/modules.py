@@ -189,6 +189,7 @@ class SpikingGraph(Container):
         self,
         modules: Mapping[str, nn.Module],
         sources: Mapping[str, Sequence[str]],
+        *,
         delayed: Sequence[tuple[str, str]] = (),
         shape: tuple[int, ...] = (),
         shapes: Mapping[str, tuple[int, ...]] | None = None,

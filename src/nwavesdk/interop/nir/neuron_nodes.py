@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nwavesdk.interop.nir.graph import Graph
+from nwavesdk.interop.nir.graph import NirGraph
 from nwavesdk.interop.nir.neurons import (
     NO_LEAK,
     NIRCubaLIFLayer,
@@ -32,7 +32,7 @@ from nwavesdk.interop.nir.neurons import (
     NIRSubtractLayer,
     NIRThresholdLayer,
 )
-from nwavesdk.interop.nir.node import SPIKING, SUBTRACTION, Array, Node, NodeError
+from nwavesdk.interop.nir.node import SPIKING, SUBTRACTION, Array, NirNode, NodeError
 from nwavesdk.layers import CubaLIFLayer, IFLayer, LIFLayer, LILayer, NeuronLayer
 
 __all__ = ["form_of", "layer_of", "nodes_of"]
@@ -112,7 +112,7 @@ FORMS = (
 # From a node to a layer
 
 
-def layer_of(node: Node, graph: Graph, options: Mapping[str, Any]) -> NeuronLayer:
+def layer_of(node: NirNode, graph: NirGraph, options: Mapping[str, Any]) -> NeuronLayer:
     """The layer of a node: the first layer in `FORMS` that has its constants.
 
     Args:
@@ -127,7 +127,7 @@ def layer_of(node: Node, graph: Graph, options: Mapping[str, Any]) -> NeuronLaye
     return layer
 
 
-def _constants_of(node: Node, graph: Graph) -> dict[str, Array]:
+def _constants_of(node: NirNode, graph: NirGraph) -> dict[str, Array]:
     """The constants of a node of neurons."""
     p = node.arrays
     if node.kind == "Threshold":
@@ -153,7 +153,7 @@ def _constants_of(node: Node, graph: Graph) -> dict[str, Array]:
     return {**constants, "amount": p["amount"]}
 
 
-def _decay(tau: Array, graph: Graph) -> tuple[Array, Array]:
+def _decay(tau: Array, graph: NirGraph) -> tuple[Array, Array]:
     """The tau of a layer, which has the decay exp(-dt/tau), and 1 - decay."""
     if graph.discretization == "exact":
         return tau, -np.expm1(-graph.dt / tau)
@@ -165,7 +165,7 @@ def _decay(tau: Array, graph: Graph) -> tuple[Array, Array]:
     return np.where(share < 1, layer_tau, NO_MEMORY * graph.dt), share
 
 
-def _rounded_gain(gain: Array, node: Node) -> Array:
+def _rounded_gain(gain: Array, node: NirNode) -> Array:
     """A gain that differs from 1 by the rounding of the file is 1."""
     return np.where(np.abs(gain - 1) <= MAX_ROUNDING * node.rounding, 1.0, gain)
 
@@ -190,7 +190,7 @@ def form_of(layer: object) -> Form | None:
 
 def nodes_of(
     form: Form, layer: NeuronLayer, owner: str, dt: float, discretization: str
-) -> list[Node]:
+) -> list[NirNode]:
     """The nodes of a layer: one, and Threshold for a LIF layer without reset.
 
     Args:
@@ -212,7 +212,9 @@ def nodes_of(
 
     # The node Threshold is a layer by itself, or follows the membrane of a layer without reset.
     threshold = constants.get("threshold")
-    spikes = [] if threshold is None else [Node("Threshold", {"threshold": threshold}, owner=owner)]
+    spikes = (
+        [] if threshold is None else [NirNode("Threshold", {"threshold": threshold}, owner=owner)]
+    )
     if "tau" not in constants:
         return spikes
 
@@ -228,12 +230,12 @@ def nodes_of(
 
     kind, values = _membrane(constants, owner, dt, discretization)
     if "rest" in constants:
-        return [Node(kind, values, owner=owner), *spikes]
+        return [NirNode(kind, values, owner=owner), *spikes]
 
     # A node with spikes has the name of the node without spikes, followed by F: LIF, IF, CubaLIF.
     reset = "value" if amount is None else SUBTRACTION
     values |= {"v_threshold": constants["threshold"], "v_reset": _rest_or_reset(constants)}
-    return [Node(f"{kind}F", values, owner=owner, reset=reset)]
+    return [NirNode(f"{kind}F", values, owner=owner, reset=reset)]
 
 
 def _membrane(

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from nwavesdk.internal.checks import shown
 
 __all__ = [
-    "ARRAYS",
     "MODULE_KEY",
+    "NODE_ARRAYS",
     "RESET_KEY",
     "SPIKING",
     "STATEFUL",
     "SUBTRACTION",
     "Array",
-    "Node",
+    "NirNode",
     "NodeError",
     "Shape",
     "Window",
@@ -36,7 +36,7 @@ Shape = tuple[int, ...]
 Array = NDArray[Any]
 
 # The parameters of each node that are arrays of numbers, and its other parameters.
-ARRAYS: dict[str, tuple[str, ...]] = {
+NODE_ARRAYS: dict[str, tuple[str, ...]] = {
     "Affine": ("weight", "bias"),
     "AvgPool2d": (),
     "Conv1d": ("weight", "bias"),
@@ -94,7 +94,7 @@ class NodeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Node:
+class NirNode:
     """A node of a flat graph.
 
     Attributes:
@@ -123,7 +123,7 @@ class Node:
     shape_in: Shape = ()
     shape_out: Shape = ()
 
-    def with_arrays(self, **arrays: Array) -> "Node":
+    def with_arrays(self, **arrays: Array) -> "NirNode":
         """A node with other parameters."""
         return replace(self, arrays={**self.arrays, **arrays})
 
@@ -176,7 +176,7 @@ class Window(NamedTuple):
 # From `nir` to numbers
 
 
-def read_node(name: str, node: Any) -> Node:
+def read_node(name: str, node: Any) -> NirNode:
     """Read a node of `nir`.
 
     Raises:
@@ -184,12 +184,12 @@ def read_node(name: str, node: Any) -> Node:
     """
     kind = type(node).__name__
     owner = f"NIR: node {shown(name)} ({kind})"
-    if kind not in ARRAYS:
-        raise NodeError(owner, "a type that is not read", f"one of {', '.join(ARRAYS)}")
+    if kind not in NODE_ARRAYS:
+        raise NodeError(owner, "a type that is not read", f"one of {', '.join(NODE_ARRAYS)}")
 
     arrays = {}
     rounding = 2.0**-52
-    for key in ARRAYS[kind]:
+    for key in NODE_ARRAYS[kind]:
         value = getattr(node, key, None)
         if value is None and key == "bias":
             value = np.zeros(len(node.weight))
@@ -214,7 +214,7 @@ def read_node(name: str, node: Any) -> Node:
     if reset == SUBTRACTION and "v_threshold" in arrays:
         arrays["amount"] = arrays["v_threshold"]
     module = as_text(metadata.get(MODULE_KEY, ""))
-    return Node(kind, arrays, settings, owner, rounding=rounding, reset=reset, module=module)
+    return NirNode(kind, arrays, settings, owner, rounding=rounding, reset=reset, module=module)
 
 
 def as_text(value: object) -> str:
@@ -247,7 +247,7 @@ def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
 # Shapes
 
 
-def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
+def shaped(node: NirNode, shape: Shape, notes: list[str]) -> NirNode:
     """A node with the shapes of its input and output; parameters get the shape of the neurons.
 
     Args:
@@ -281,7 +281,7 @@ def shaped(node: Node, shape: Shape, notes: list[str]) -> Node:
     return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
 
 
-def _product_shape(node: Node, shape: Shape) -> Shape:
+def _product_shape(node: NirNode, shape: Shape) -> Shape:
     """The shape after a convolution, or after Linear and Affine, convolutions without axes.
 
     A weight is [C_out, C_in / groups, *kernel], an input [C_in, *size].
@@ -310,7 +310,7 @@ def _product_shape(node: Node, shape: Shape) -> Shape:
     return weight.shape[0], *_positions(node, shape)
 
 
-def _pool_shape(node: Node, shape: Shape) -> Shape:
+def _pool_shape(node: NirNode, shape: Shape) -> Shape:
     """The shape after a pool; its padding is limited as in torch."""
     kernel, _, padding, _ = node.window
     if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
@@ -321,7 +321,7 @@ def _pool_shape(node: Node, shape: Shape) -> Shape:
     return *shape[:1], *_positions(node, shape)
 
 
-def _positions(node: Node, shape: Shape) -> Shape:
+def _positions(node: NirNode, shape: Shape) -> Shape:
     """The number of positions of a window along each axis."""
     kernel, strides, padding, dilation = node.window
     has_axes = len(shape) == len(kernel) + 1
@@ -341,7 +341,7 @@ def _positions(node: Node, shape: Shape) -> Shape:
     return tuple(positions)
 
 
-def _flat_shape(node: Node, shape: Shape) -> Shape:
+def _flat_shape(node: NirNode, shape: Shape) -> Shape:
     """The shape after Flatten."""
     (start,), (end,) = node.settings["start_dim"], node.settings["end_dim"]
     first, last = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
@@ -353,7 +353,7 @@ def _flat_shape(node: Node, shape: Shape) -> Shape:
     return *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]
 
 
-_SHAPES: dict[str, Callable[[Node, Shape], Shape]] = {
+_SHAPES: dict[str, Callable[[NirNode, Shape], Shape]] = {
     "Affine": _product_shape,
     "AvgPool2d": _pool_shape,
     "Conv1d": _product_shape,

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.interop.nir.draft import INPUT, Entry, Signal
+from nwavesdk.interop.nir.draft import INPUT, ModuleDraft, Signal
 from nwavesdk.interop.nir.modules import Delay, Scale
-from nwavesdk.interop.nir.node import SPIKING, Array, Node
+from nwavesdk.interop.nir.node import SPIKING, Array, NirNode
 from nwavesdk.layers import (
     DelayedSynapse,
     Dropout,
@@ -21,13 +21,13 @@ from nwavesdk.layers import (
     TimeBatchNorm,
 )
 
-__all__ = ["WRITERS", "module_of"]
+__all__ = ["NODE_WRITERS", "module_of"]
 
 
 # From a node to a module
 
 
-def module_of(node: Node, dtype: torch.dtype) -> nn.Module:
+def module_of(node: NirNode, dtype: torch.dtype) -> nn.Module:
     """The module of a node without neurons.
 
     Args:
@@ -87,30 +87,30 @@ def _array(tensor: Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().cpu().numpy().copy()
 
 
-def _dense(entry: Entry, weight: Array, bias: Array | None) -> Signal:
+def _dense(entry: ModuleDraft, weight: Array, bias: Array | None) -> Signal:
     """Linear or Affine; weight [out, in]."""
     if bias is None:
         return entry.add("Linear", {"weight": weight})
     return entry.add("Affine", {"weight": weight, "bias": bias})
 
 
-def _add_synapse(entry: Entry) -> Signal:
+def _add_synapse(entry: ModuleDraft) -> Signal:
     weight = entry.module.effective_weight()
     return _dense(entry, _array(weight.T), _array(entry.module.bias))
 
 
-def _add_linear(entry: Entry) -> Signal:
+def _add_linear(entry: ModuleDraft) -> Signal:
     return _dense(entry, _array(entry.module.weight), _array(entry.module.bias))
 
 
-def _add_convolution(entry: Entry) -> Signal:
+def _add_convolution(entry: ModuleDraft) -> Signal:
     module = entry.module
     if module.padding_mode != "zeros":
         raise entry.refusal(f"padding_mode={module.padding_mode!r}", "'zeros'", "pad with zeros")
     return _convolve(entry, _array(module.weight), _array(module.bias), module.dilation)
 
 
-def _convolve(entry: Entry, weight: Array, bias: Array | None, dilation: Any) -> Signal:
+def _convolve(entry: ModuleDraft, weight: Array, bias: Array | None, dilation: Any) -> Signal:
     """Conv1d or Conv2d with the other settings of a module."""
     module = entry.module
     axes = weight.ndim - 2
@@ -133,7 +133,7 @@ def _per_axis(value: Any, axes: int) -> Any:
     return tuple(np.broadcast_to(value, axes).tolist())
 
 
-def _add_temporal(entry: Entry) -> Signal:
+def _add_temporal(entry: ModuleDraft) -> Signal:
     """One convolution or product per tap, of the input some steps ago; their outputs add up."""
     module = entry.module
     weight, bias = module.effective_weight(), _array(module.bias)
@@ -155,7 +155,7 @@ def _add_temporal(entry: Entry) -> Signal:
     return entry.total(parts)
 
 
-def _add_delayed(entry: Entry) -> Signal:
+def _add_delayed(entry: ModuleDraft) -> Signal:
     """One product per delay; if the delay depends on the input alone, a single product."""
     module = entry.module
     delays = module.delays.detach()
@@ -183,7 +183,7 @@ def _add_delayed(entry: Entry) -> Signal:
     return entry.total(parts)
 
 
-def _add_norm(entry: Entry) -> Signal:
+def _add_norm(entry: ModuleDraft) -> Signal:
     """A norm that is not folded into a synapse: Affine with a diagonal weight."""
     if entry.module.training:
         raise entry.refusal(
@@ -195,7 +195,7 @@ def _add_norm(entry: Entry) -> Signal:
     return _dense(entry, np.diag(_array(scale)), _array(shift))
 
 
-def _add_pool(entry: Entry) -> Signal:
+def _add_pool(entry: ModuleDraft) -> Signal:
     """A sum or a mean, which must divide by the size of the kernel."""
     module = entry.module
     if isinstance(module, nn.LPPool2d):
@@ -215,7 +215,7 @@ def _add_pool(entry: Entry) -> Signal:
     return _pool(entry, "SumPool2d" if divisor == 1 else "AvgPool2d")
 
 
-def _add_max_pool(entry: Entry) -> Signal:
+def _add_max_pool(entry: ModuleDraft) -> Signal:
     """A window of spikes has a spike where their sum is above 0: a sum and a threshold."""
     nodes = [entry.draft.nodes.get(name) for name in entry.signal.names]
     if len(nodes) != 1 or nodes[0] is None or nodes[0].kind not in SPIKING:
@@ -233,7 +233,7 @@ def _add_max_pool(entry: Entry) -> Signal:
     return total.after("any", 0).add("Threshold", {"threshold": half})
 
 
-def _pool(entry: Entry, kind: str) -> Signal:
+def _pool(entry: ModuleDraft, kind: str) -> Signal:
     """A node for the windows of a pool."""
     module = entry.module
     if module.ceil_mode:
@@ -244,7 +244,7 @@ def _pool(entry: Entry, kind: str) -> Signal:
     return entry.add(kind, {}, settings)
 
 
-def _add_flatten(entry: Entry) -> Signal:
+def _add_flatten(entry: ModuleDraft) -> Signal:
     # The modules of torch have the batch as a dimension before the dimensions of NIR. The batch
     # itself, dimension 0, becomes a dimension that does not exist: `add` then raises an error.
     axes = len(entry.signal.shape)
@@ -255,7 +255,7 @@ def _add_flatten(entry: Entry) -> Signal:
     return entry.add("Flatten", {}, {"start_dim": (first,), "end_dim": (last,)})
 
 
-def _add_unflatten(entry: Entry) -> Signal:
+def _add_unflatten(entry: ModuleDraft) -> Signal:
     """At the front of a net, the input of the graph has the new shape; NIR has no Unflatten."""
     draft = entry.draft
     if draft.nodes or entry.signal.names != (INPUT,):
@@ -272,22 +272,22 @@ def _add_unflatten(entry: Entry) -> Signal:
     return Signal((INPUT,), shape)
 
 
-def _add_nothing(entry: Entry) -> Signal:
+def _add_nothing(entry: ModuleDraft) -> Signal:
     if entry.module.training and getattr(entry.module, "p", 0) > 0:
         raise entry.refusal("dropout in train()", "dropout in eval()", "call net.eval() first")
     return entry.signal
 
 
-def _add_scale(entry: Entry) -> Signal:
+def _add_scale(entry: ModuleDraft) -> Signal:
     return entry.add("Scale", {"scale": _array(entry.module.scale)})
 
 
-def _add_delay(entry: Entry) -> Signal:
+def _add_delay(entry: ModuleDraft) -> Signal:
     delays = _array(entry.module.steps).astype(np.float64) * entry.draft.dt
     return entry.add("Delay", {"delay": delays})
 
 
-WRITERS: dict[type[nn.Module], Callable[[Entry], Signal]] = {
+NODE_WRITERS: dict[type[nn.Module], Callable[[ModuleDraft], Signal]] = {
     DelayedSynapse: _add_delayed,
     Delay: _add_delay,
     Dropout: _add_nothing,

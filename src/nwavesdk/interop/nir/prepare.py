@@ -14,7 +14,7 @@ from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,
     DT_KEY,
     VERSION_KEY,
-    Graph,
+    NirGraph,
     flat_graph,
     order_graph,
 )
@@ -31,7 +31,7 @@ def prepare_graph(
     source: str | None = None,
     allow: Collection[str] = (),
     input_shape: Sequence[int] | None = None,
-) -> Graph:
+) -> NirGraph:
     """Read, check and order a graph; see `from_nir`.
 
     Raises:
@@ -63,7 +63,7 @@ def prepare_graph(
         raise ValueError(f"{shown_path(name)}: {text}") from None
 
 
-def _note_metadata(graph: Graph, source: str | None) -> None:
+def _note_metadata(graph: NirGraph, source: str | None) -> None:
     """Compare the metadata of a graph that `to_nir` has written with the arguments of the reader.
 
     A different step or discretization adds a note.

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nwavesdk.interop.nir.graph import Graph
-from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Node, Shape
+from nwavesdk.interop.nir.graph import NirGraph
+from nwavesdk.interop.nir.node import SPIKING, STATEFUL, NirNode, Shape
 
 __all__ = ["Replay", "replay"]
 
@@ -45,7 +45,7 @@ class Replay:
     output: Array
 
 
-def replay(graph: Graph, x: Array) -> Replay:
+def replay(graph: NirGraph, x: Array) -> Replay:
     """Run a graph on inputs [B, T, *shape_in].
 
     Raises:
@@ -93,7 +93,7 @@ def replay(graph: Graph, x: Array) -> Replay:
     return Replay(outputs, margins, output)
 
 
-def _step_of(node: Node, B: int, graph: Graph) -> Step:
+def _step_of(node: NirNode, B: int, graph: NirGraph) -> Step:
     """The step of a node, a function that keeps the state of the node."""
     if node.kind in STATEFUL:
         return _neurons(node, B, graph)
@@ -106,7 +106,7 @@ def _step_of(node: Node, B: int, graph: Graph) -> Step:
     return lambda x: (function(node, x), x)
 
 
-def _neurons(node: Node, B: int, graph: Graph) -> Step:
+def _neurons(node: NirNode, B: int, graph: NirGraph) -> Step:
     """The step of the neurons of a node; the state is the current and the membrane."""
     p, dt = node.arrays, graph.dt
     current = np.zeros((B, *node.shape_in))
@@ -140,7 +140,7 @@ def _neurons(node: Node, B: int, graph: Graph) -> Step:
     return step
 
 
-def _delay(node: Node, B: int) -> Step:
+def _delay(node: NirNode, B: int) -> Step:
     """The step of a node Delay; each element waits its own number of steps."""
     # The last inputs, the newest first.
     steps = node.arrays["delay"].astype(np.int64)
@@ -157,11 +157,11 @@ def _delay(node: Node, B: int) -> Step:
     return step
 
 
-def _product(node: Node, x: Array) -> Array:
+def _product(node: NirNode, x: Array) -> Array:
     return x @ node.arrays["weight"].T + node.arrays.get("bias", 0.0)
 
 
-def _windows(node: Node, x: Array) -> Array:
+def _windows(node: NirNode, x: Array) -> Array:
     """All windows of the last axes of x: [B, C, *positions, *kernel]."""
     kernel, stride, padding, dilation = node.window
     x = np.pad(x, [(0, 0), (0, 0), *padding])
@@ -174,7 +174,7 @@ def _windows(node: Node, x: Array) -> Array:
     return windows[tuple(steps)]
 
 
-def _convolve(node: Node, x: Array) -> Array:
+def _convolve(node: NirNode, x: Array) -> Array:
     weight, (groups,) = node.arrays["weight"], node.settings["groups"]
     windows = _windows(node, x)
     axes = weight.ndim - 2
@@ -187,16 +187,16 @@ def _convolve(node: Node, x: Array) -> Array:
     return np.moveaxis(summed, -1, 1)
 
 
-def _sum_pool(node: Node, x: Array) -> Array:
+def _sum_pool(node: NirNode, x: Array) -> Array:
     total: Array = _windows(node, x).sum((-2, -1))
     return total
 
 
-def _mean_pool(node: Node, x: Array) -> Array:
+def _mean_pool(node: NirNode, x: Array) -> Array:
     return _sum_pool(node, x) / float(np.prod(node.window.kernel))
 
 
-_FUNCTIONS: dict[str, Callable[[Node, Array], Array]] = {
+_FUNCTIONS: dict[str, Callable[[NirNode, Array], Array]] = {
     "Affine": _product,
     "AvgPool2d": _mean_pool,
     "Conv1d": _convolve,

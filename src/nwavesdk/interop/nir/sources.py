@@ -1,7 +1,8 @@
 """The conventions of files of other libraries that differ from NIR.
 
 A source turns the graph of a library's exporter into a NIR graph that computes the same as the
-library. `docs/nir.md` lists them, with the versions that tests compare step by step.
+library. `docs/nir.md` lists them, with the versions that tests compare step by step: a change needs
+a test with the version, and the row in that table.
 """
 
 from collections.abc import Callable, Collection
@@ -10,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nwavesdk.internal.checks import choice, shown
-from nwavesdk.interop.nir.graph import DISCRETIZATIONS, Graph
-from nwavesdk.interop.nir.node import SUBTRACTION, Array, Node, NodeError
+from nwavesdk.interop.nir.graph import DISCRETIZATIONS, NirGraph
+from nwavesdk.interop.nir.node import SUBTRACTION, Array, NirNode, NodeError
 
-__all__ = ["ALLOWED", "SOURCES", "Source", "apply_source", "check_allow"]
+__all__ = ["ALLOWED", "SOURCES", "SourceLibrary", "apply_source", "check_allow"]
 
 SOFT_RESET, DELAYED_RESET = "soft-reset", "delayed-reset"
 ALLOWED = (SOFT_RESET, DELAYED_RESET)
@@ -26,7 +27,7 @@ TIMES = ("tau", "tau_mem", "tau_syn")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceLibrary:
     """A library whose exporter has its own conventions.
 
     Attributes:
@@ -48,7 +49,7 @@ class Source:
     discretization: str
     notes: tuple[str, ...] = ()
     time_factor: Callable[[float], float] = lambda _: 1.0
-    translate: Callable[[Node, float], Node] = lambda node, _: node
+    translate: Callable[[NirNode, float], NirNode] = lambda node, _: node
     first_feature: int = 0
     resets: str = "value"
     spikes_at_threshold: bool = False
@@ -72,7 +73,7 @@ def check_allow(allow: Collection[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> None:
+def apply_source(graph: NirGraph, source: str | None, allow: frozenset[str]) -> None:
     """Translate a graph from the conventions of its source to NIR, with a note for each change.
 
     Raises:
@@ -105,7 +106,7 @@ def apply_source(graph: Graph, source: str | None, allow: frozenset[str]) -> Non
     _translate(graph, convention, allow)
 
 
-def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
+def _translate(graph: NirGraph, source: SourceLibrary, allow: frozenset[str]) -> None:
     """Change the shapes and nodes of a graph from the conventions of a source to NIR."""
     dt = graph.dt
     graph.notes += [f"{source.title} {note.format(dt=dt)}" for note in source.notes]
@@ -141,7 +142,7 @@ def _translate(graph: Graph, source: Source, allow: frozenset[str]) -> None:
         _delay_biases(graph)
 
 
-def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
+def _require_soft(node: NirNode, got: str, allow: frozenset[str]) -> None:
     if SOFT_RESET not in allow:
         raise NodeError(
             node.owner,
@@ -151,7 +152,7 @@ def _require_soft(node: Node, got: str, allow: frozenset[str]) -> None:
         )
 
 
-def _at_threshold(node: Node) -> Node:
+def _at_threshold(node: NirNode) -> NirNode:
     """The neuron with a threshold that is lower by one float32.
 
     NIR spikes above the threshold. With the lower threshold, a membrane at the original threshold
@@ -165,7 +166,7 @@ def _at_threshold(node: Node) -> Node:
     return node.with_arrays(**{key: lower.astype(np.float64)})
 
 
-def _delay_biases(graph: Graph) -> None:
+def _delay_biases(graph: NirGraph) -> None:
     """Let a bias of recurrent weights act from the first step on, as in snnTorch's RLeaky.
 
     The edge from the weights to the neurons closes the cycle, so in the first step it passes on 0,
@@ -176,14 +177,14 @@ def _delay_biases(graph: Graph) -> None:
         sources = graph.sources(name)
         if len(sources) == 1 and (name, sources[0]) in graph.edges:
             delays = np.full(len(graph.nodes[name].arrays["bias"]), graph.dt)
-            graph.insert_before(name, f"{name}.last", Node("Delay", {"delay": delays}))
+            graph.insert_before(name, f"{name}.last", NirNode("Delay", {"delay": delays}))
 
 
-def _membrane_tau(node: Node) -> Array:
+def _membrane_tau(node: NirNode) -> Array:
     return node.arrays["tau_mem" if node.kind.startswith("Cuba") else "tau"]
 
 
-def _translate_norse(node: Node, dt: float) -> Node:
+def _translate_norse(node: NirNode, dt: float) -> NirNode:
     # In a step, NIR adds dt · r · x to an IF membrane, and dt / tau_syn · w_in · x to a current.
     if node.kind == "IF":
         return node.with_arrays(r=node.arrays["r"] / dt)
@@ -192,11 +193,11 @@ def _translate_norse(node: Node, dt: float) -> Node:
     return node
 
 
-def _translate_sinabs(node: Node, dt: float) -> Node:
+def _translate_sinabs(node: NirNode, dt: float) -> NirNode:
     return node.with_arrays(r=node.arrays["r"] / dt) if node.kind == "IF" else node
 
 
-def _translate_rockpool(node: Node, dt: float) -> Node:
+def _translate_rockpool(node: NirNode, dt: float) -> NirNode:
     """Check r, which Rockpool writes from its own dt, and replace it by the gain of its neurons."""
     if node.kind not in ("LI", "LIF", "CubaLI", "CubaLIF"):
         return node
@@ -221,7 +222,7 @@ def _translate_rockpool(node: Node, dt: float) -> Node:
 
 
 SOURCES = {
-    "norse": Source(
+    "norse": SourceLibrary(
         "Norse",
         "1.1.0",
         "euler",
@@ -236,7 +237,7 @@ SOURCES = {
         translate=_translate_norse,
         first_feature=1,
     ),
-    "rockpool": Source(
+    "rockpool": SourceLibrary(
         "Rockpool",
         "3.1.0",
         "exact",
@@ -251,7 +252,7 @@ SOURCES = {
         resets=SUBTRACTION,
         spikes_at_threshold=True,
     ),
-    "sinabs": Source(
+    "sinabs": SourceLibrary(
         "sinabs",
         "3.1.3",
         "exact",
@@ -264,7 +265,7 @@ SOURCES = {
         resets=SUBTRACTION,
         spikes_at_threshold=True,
     ),
-    "snntorch": Source(
+    "snntorch": SourceLibrary(
         "snnTorch",
         "1.0.0",
         "euler",
@@ -275,6 +276,6 @@ SOURCES = {
         time_factor=lambda dt: dt / SNNTORCH_STEP,
         resets="either",
     ),
-    "spikingjelly": Source("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),
+    "spikingjelly": SourceLibrary("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),
 }
 """The libraries by their name for `source`."""

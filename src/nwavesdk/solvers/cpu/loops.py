@@ -80,8 +80,8 @@ __all__ = [
 ]
 
 # Call the function at the address `neuron`. `render_loops` defines them in the module of a dtype.
-forward_steps: Any = None
-backward_steps: Any = None
+call_forward_steps: Any = None
+call_backward_steps: Any = None
 
 
 def forward_over_time(
@@ -109,7 +109,7 @@ def forward_over_time(
 
         load_states(workspace, C, initial, K, index(b * N + lo), width)
         at = index(b * T * N + lo)
-        count += forward_steps(
+        count += call_forward_steps(
             neuron,
             row_at(x, index(b * batch_stride + lo)),
             row_at(s, at),
@@ -150,7 +150,7 @@ def forward_over_time_packed(
             first_x = t * step_stride
             pack_lanes(x, batch_stride, step_stride, N, start, stop, first_x, steps, tile_x, lanes)
             step = index(lanes)
-            count += forward_steps(
+            count += call_forward_steps(
                 neuron,
                 row_at(tile_x, index(0)),
                 row_at(tile_s, index(0)),
@@ -206,7 +206,7 @@ def forward_over_time_recurrent(
             for block in range(blocks):
                 lo, hi = block_bounds(block, WIDTH, N)
                 at = index(here + lo)
-                count += forward_steps(
+                count += call_forward_steps(
                     neuron,
                     row_at(total, index(lo)),
                     row_at(s, at),
@@ -257,7 +257,7 @@ def backward_over_time(
         offset = index(b * N + lo)
         load_gradients(workspace, 0, C, K, recalled, grad_last, initial, learned, offset, width)
         at = index(b * T * N + lo)
-        backward_steps(
+        call_backward_steps(
             neuron,
             row_at(w, at),
             row_at(others, at),
@@ -310,7 +310,7 @@ def backward_over_time_packed(
                 pack_lanes(grad_x, T * N, N, N, start, stop, t * N, steps, tile_grad_x, lanes)
 
             step = index(lanes)
-            backward_steps(
+            call_backward_steps(
                 neuron,
                 row_at(tile_w, index(earlier * lanes)),
                 row_at(others, index(0)),
@@ -367,7 +367,7 @@ def backward_over_time_recurrent(
 
                     if has_grad_s:
                         add_step(grad_spikes, slot, grad_s, at, width)
-                    backward_steps(
+                    call_backward_steps(
                         neuron,
                         row_at(w, at),
                         row_at(others, at),

@@ -74,7 +74,7 @@ def call_neuron(builder, result, arguments):
 
 
 @intrinsic
-def forward_steps(
+def call_forward_steps(
     context, neuron, x, s, w, mem, others, x_step, s_step, w_step, mem_step, stride, width, steps,
     workspace,
 ):
@@ -86,7 +86,7 @@ def forward_steps(
 
 
 @intrinsic
-def backward_steps(
+def call_backward_steps(
     context, neuron, w, others, grad_s, grad_mem, grad_x, step, s_step, stride, width, steps, lead,
     has_before, has_mem, workspace, parameters,
 ):

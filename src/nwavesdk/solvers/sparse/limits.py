@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from nwavesdk.solvers.sparse.few_rows import FEW_ROWS
 
-__all__ = ["Limits", "sparse_limits"]
+__all__ = ["SparseLimits", "sparse_limits"]
 
 # Costs of the dense product, for each weight that is read, and the columns that an output of fewer
 # than `_NARROW` takes as long as.
@@ -30,7 +30,7 @@ _CALLS = (200_000, 500_000, 150_000)
 _MAX_DENSITY = 0.5
 
 
-class Limits(NamedTuple):
+class SparseLimits(NamedTuple):
     """The most non-zeros of an input with which products are sparse; -1 means never.
 
     Attributes:
@@ -44,17 +44,17 @@ class Limits(NamedTuple):
     weight_gradient: int
 
 
-NEVER = Limits(-1, -1, -1)
+NEVER = SparseLimits(-1, -1, -1)
 
 
-def sparse_limits(rows: int, n_in: int, n_out: int) -> Limits:
+def sparse_limits(rows: int, n_in: int, n_out: int) -> SparseLimits:
     """The limits for an input [rows, n_in] and a weight [n_in, n_out].
 
     Example:
         >>> round(sparse_limits(6400, 700, 256).forward / (6400 * 700), 2)  # density of spikes
         0.23
         >>> sparse_limits(1, 10, 10)
-        Limits(forward=-1, forward_with_graph=-1, weight_gradient=-1)
+        SparseLimits(forward=-1, forward_with_graph=-1, weight_gradient=-1)
     """
     if not rows * n_in * n_out:
         return NEVER
@@ -65,7 +65,7 @@ def sparse_limits(rows: int, n_in: int, n_out: int) -> Limits:
     counts = [int((saved - call) / per_nonzero) for call in _CALLS]
 
     most = int(_MAX_DENSITY * rows * n_in)
-    limits = Limits(*(min(count, most) if count > 0 else -1 for count in counts))
+    limits = SparseLimits(*(min(count, most) if count > 0 else -1 for count in counts))
     if rows <= FEW_ROWS and limits.forward_with_graph < 0:
         limits = limits._replace(weight_gradient=-1)
     return limits

@@ -23,7 +23,7 @@ from nwavesdk.solvers.sparse.few_rows import (
     gather_few_rows,
 )
 from nwavesdk.solvers.sparse.finite import is_finite
-from nwavesdk.solvers.sparse.limits import Limits, sparse_limits
+from nwavesdk.solvers.sparse.limits import SparseLimits, sparse_limits
 from nwavesdk.solvers.sparse.many_rows import (
     DTYPE_NAMES,
     Nonzeros,
@@ -150,14 +150,14 @@ def list_product(x: Tensor, weight: Tensor) -> Tensor:
     return out.view(*x.shape[:-1], weight.shape[1])
 
 
-def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> Limits:
+def product_limits(x: Tensor, weight: Tensor, *, always: bool = False) -> SparseLimits:
     """The most non-zeros of x with which each product is sparse; see `spike_product`."""
     if always:
-        return Limits(x.numel(), x.numel(), x.numel())
+        return SparseLimits(x.numel(), x.numel(), x.numel())
     return sparse_limits(x.numel() // max(x.shape[-1], 1), *weight.shape)
 
 
-def most_nonzeros(limits: Limits, x: Tensor, weight: Tensor) -> int:
+def most_nonzeros(limits: SparseLimits, x: Tensor, weight: Tensor) -> int:
     """The most non-zeros of x with which the product or a gradient is sparse; -1 means never."""
     if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
         return limits.forward
@@ -168,7 +168,7 @@ def most_nonzeros(limits: Limits, x: Tensor, weight: Tensor) -> int:
 def product_within(
     x: Tensor,
     weight: Tensor,
-    limits: Limits,
+    limits: SparseLimits,
     nonzeros: int | None,
     is_weight_finite: Callable[[], bool],
 ) -> Tensor:

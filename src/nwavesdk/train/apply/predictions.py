@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.internal.files import write_atomically
 
 __all__ = [
@@ -65,7 +65,7 @@ class Prediction:
     """
 
     key: str
-    task: Task
+    task: TaskName
     steps: int
     classes: tuple[str, ...]
     predicted: Array

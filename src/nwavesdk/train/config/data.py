@@ -1,4 +1,10 @@
-"""The recordings of a run: one class for each kind of data, with the fields that act on it."""
+"""The recordings of a run: one class for each kind of data, with the fields that act on it.
+
+A new field is read in `train/data/`: by `split` (which recordings), `inputs` (their frames, and the
+input of the net) or `load`. If it changes the values of frames, it is also a field of the features
+in `data/features.py`. `NWaveDataGen` has its own settings, in `data/nwave_data.py`. Fields that
+exclude each other are in `_conflicts` of `run_config`.
+"""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,26 +17,26 @@ from nwavesdk.train.config.fields import (
     Names,
     Share,
     absolute_path,
-    choice,
+    config_field,
     is_table,
 )
 
 __all__ = [
     "AnyData",
-    "Channels",
+    "ChannelData",
     "Data",
-    "Events",
-    "Features",
-    "Files",
-    "Filtered",
+    "EventData",
+    "FeatureData",
+    "FileData",
+    "FilteredData",
     "Held",
-    "Images",
+    "ImageData",
     "OwnScale",
-    "Pattern",
-    "Recordings",
-    "Series",
-    "Sound",
+    "PatternData",
+    "SeriesData",
+    "SoundData",
     "SourceKind",
+    "SplitData",
 ]
 
 SourceKind = Literal["sound", "series", "image", "events"]
@@ -51,12 +57,12 @@ class AnyData(FrozenModel):
     source_kind: ClassVar[SourceKind] = "series"
     fields_from_data: ClassVar[tuple[str, ...]] = ()
 
-    source: str = choice(
+    source: str = config_field(
         "digits",
         "Spoken digits, or a folder or file with recordings; docs/data.md lists the formats.",
         metavar="digits|PATH",
     )
-    test: bool = choice(
+    test: bool = config_field(
         True, "Test the net once; --no-test leaves the test set unread, while choices are made."
     )
 
@@ -70,13 +76,13 @@ class AnyData(FrozenModel):
         return source if source == "digits" else absolute_path(source)
 
 
-class Recordings(AnyData):
+class SplitData(AnyData):
     """Recordings that are split into three sets."""
 
-    limit: Annotated[int, Field(ge=1, le=10**9)] | None = choice(
+    limit: Annotated[int, Field(ge=1, le=10**9)] | None = config_field(
         None, "Use about this many recordings.", default_text="all"
     )
-    split: str = choice(
+    split: str = config_field(
         "auto",
         "Split into training, validation and test set by the folders train, val and test, by "
         "speakers, groups or single recordings, or by a table with file,part[,class][,group]. "
@@ -84,27 +90,27 @@ class Recordings(AnyData):
         metavar="auto|folder|speaker|group|recording|FILE.csv",
         max_length=4096,
     )
-    val_share: Share | None = choice(
+    val_share: Share | None = config_field(
         None,
         "Share of the recordings in the validation set; if the data or folds decide the test set, "
         "share of the other recordings.",
         default_text="0.15",
     )
-    test_share: Share | None = choice(
+    test_share: Share | None = config_field(
         None, "Share of the recordings in the test set.", default_text="0.15"
     )
-    folds: Annotated[int, Field(ge=2, le=1000)] | None = choice(
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = config_field(
         None, "Cross-validation: this many runs, each tested on another part.", default_text="none"
     )
-    leave_one_out: Literal["speaker", "group"] | None = choice(
+    leave_one_out: Literal["speaker", "group"] | None = config_field(
         None,
         "Cross-validation: one run for each speaker or group, which it is tested on.",
         default_text="none",
     )
-    fold: Annotated[int, Field(ge=1, le=100_000)] | None = choice(
+    fold: Annotated[int, Field(ge=1, le=100_000)] | None = config_field(
         None, "The part of a cross-validation that a run is tested on, from 1.", default_text="1"
     )
-    augment: NamedNumbers = choice(
+    augment: NamedNumbers = config_field(
         {},
         "Augmentation of training recordings, by name and strength, as in shift=0.1,noise=10, or "
         "none; docs/augmentation.md lists it.",
@@ -141,10 +147,10 @@ class Recordings(AnyData):
         return self
 
 
-class Files(Recordings):
+class FileData(SplitData):
     """Recordings in files."""
 
-    speaker_pattern: str | None = choice(
+    speaker_pattern: str | None = config_field(
         None,
         "Regular expression for the path of a recording; its group `speaker`, or else its first "
         "group, is the speaker.",
@@ -152,7 +158,7 @@ class Files(Recordings):
         default_text="the names of three known data sets",
         max_length=200,
     )
-    on_error: Literal["raise", "skip"] = choice(
+    on_error: Literal["raise", "skip"] = config_field(
         "raise", "Stop at files that cannot be used, or skip them and list them."
     )
 
@@ -160,15 +166,15 @@ class Files(Recordings):
 class Held(FrozenModel):
     """Frames that may be cut or padded, and are held for one or several time steps."""
 
-    length: Annotated[int, Field(ge=1, le=10**6)] | None = choice(
+    length: Annotated[int, Field(ge=1, le=10**6)] | None = config_field(
         None,
         "Frames of a recording to keep; the rest is cut.",
         default_text="all; --padding zeros: as many as keep 9 of 10 recordings whole",
     )
-    hold: Annotated[int, Field(ge=1, le=10**4)] | None = choice(
+    hold: Annotated[int, Field(ge=1, le=10**4)] | None = config_field(
         None, "Time steps per frame.", default_text="as many as give sequences of about 100 steps"
     )
-    padding: Literal["mask", "zeros"] = choice(
+    padding: Literal["mask", "zeros"] = config_field(
         "mask",
         "Steps after the end of a recording. mask: nothing reads them; zeros: silence, up to "
         "--length, which the net reads as part of the recording.",
@@ -178,58 +184,58 @@ class Held(FrozenModel):
 class OwnScale(FrozenModel):
     """Recordings that may be scaled by their own mean and deviation."""
 
-    center: bool = choice(
+    center: bool = config_field(
         False, "Subtract the mean of each feature over the recording from the recording."
     )
-    standardize: bool = choice(
+    standardize: bool = config_field(
         False, "Divide each recording by its own standard deviation, over all features and steps."
     )
 
 
-class Features(OwnScale, Held, Recordings):
+class FeatureData(OwnScale, Held, SplitData):
     """The built-in spoken digits, which are features already."""
 
     fields_from_data: ClassVar[tuple[str, ...]] = ("hold",)
 
     kind: Literal["features"] = "features"
     source: Literal["digits"] = AnyData.model_fields["source"]  # type: ignore[assignment]  # a field
-    split: Literal["auto", "recording"] = Recordings.model_fields["split"]  # type: ignore[assignment]  # as above
-    leave_one_out: None = Recordings.model_fields["leave_one_out"]  # type: ignore[assignment]  # as above
+    split: Literal["auto", "recording"] = SplitData.model_fields["split"]  # type: ignore[assignment]  # as above
+    leave_one_out: None = SplitData.model_fields["leave_one_out"]  # type: ignore[assignment]  # as above
 
 
-class Sound(OwnScale, Held, Files):
+class SoundData(OwnScale, Held, FileData):
     """Sound as log-mel frames."""
 
     source_kind: ClassVar[SourceKind] = "sound"
     fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "sample_rate")
 
     kind: Literal["sound"] = "sound"
-    center: bool = choice(True, str(OwnScale.model_fields["center"].description))
-    standardize: bool = choice(
+    center: bool = config_field(True, str(OwnScale.model_fields["center"].description))
+    standardize: bool = config_field(
         True,
         f"{OwnScale.model_fields['standardize'].description} Off by default with --no-center.",
     )
-    bands: int = choice(40, "Mel bands.", ge=1, le=4096)
-    sample_rate: Annotated[int, Field(ge=1000, le=10**6)] | None = choice(
+    bands: int = config_field(40, "Mel bands.", ge=1, le=4096)
+    sample_rate: Annotated[int, Field(ge=1000, le=10**6)] | None = config_field(
         None,
         "Sample rate of the sound [Hz].",
         default_text="lowest in the folder, at most 16000",
     )
-    window: float = choice(25e-3, "Length of a frame [s], at most 1.", ge=1e-4, le=1)
-    hop: float = choice(10e-3, "Distance between frames [s], at most 1.", ge=1e-4, le=1)
-    level: Literal["peak", "as_is"] = choice(
+    window: float = config_field(25e-3, "Length of a frame [s], at most 1.", ge=1e-4, le=1)
+    hop: float = config_field(10e-3, "Distance between frames [s], at most 1.", ge=1e-4, le=1)
+    level: Literal["peak", "as_is"] = config_field(
         "peak",
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
         "scale; as_is: unchanged, as live input needs.",
     )
-    running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = choice(
+    running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = config_field(
         None,
         "Subtract a running mean of each band with this time constant [s] in place of the mean of "
         "the recording: for live sound. Then, --level is as_is and --no-standardize the default.",
         default_text="none; --task detect: 3",
     )
     # Ten minutes are much longer than a word or an event, and still fit into memory.
-    max_seconds: float = choice(
+    max_seconds: float = config_field(
         600.0, "Length above which a recording is an error [s].", gt=0, le=MAX_SECONDS
     )
 
@@ -246,87 +252,89 @@ class Sound(OwnScale, Held, Files):
         return self
 
 
-class Series(OwnScale, Held, Files):
+class SeriesData(OwnScale, Held, FileData):
     """Series of values, such as measurements of sensors."""
 
     fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "add_standardized")
 
     kind: Literal["series"] = "series"
-    columns: Names = choice(
+    columns: Names = config_field(
         (),
         "Columns to use, by name or by number from 1, as in x,y,z; folders of .csv or .npy files "
         "only.",
         metavar="NAME,…",
         default_text="all",
     )
-    missing: Literal["error", "interpolate"] = choice(
+    missing: Literal["error", "interpolate"] = config_field(
         "error",
         "Missing values (NaN, empty cells). interpolate: linear over time, at both ends the "
         "nearest value; folders of .csv or .npy files only.",
     )
-    add_standardized: bool | None = choice(
+    add_standardized: bool | None = config_field(
         None,
         "Add each feature a second time, with the mean 0 and the deviation 1 over the recording.",
         default_text="on, unless all recordings have this mean and deviation already",
     )
 
 
-class Images(Files):
+class ImageData(FileData):
     """Images, each held for some time steps."""
 
     source_kind: ClassVar[SourceKind] = "image"
     fields_from_data: ClassVar[tuple[str, ...]] = ("steps",)
 
     kind: Literal["image"] = "image"
-    steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(None, "Time steps of an image.")
-    encoder: Literal["current", "rate", "latency"] = choice(
+    steps: Annotated[int, Field(ge=1, le=10**5)] | None = config_field(
+        None, "Time steps of an image."
+    )
+    encoder: Literal["current", "rate", "latency"] = config_field(
         "current",
         "Input of an image. current: its values, in every step; rate: spikes with these "
         "probabilities; latency: one spike per pixel, the brighter, the earlier.",
     )
 
 
-class Events(Held, Files):
+class EventData(Held, FileData):
     """Events of a camera, a silicon cochlea or another sensor, in bins of time."""
 
     source_kind: ClassVar[SourceKind] = "events"
     fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "bin")
 
     kind: Literal["events"] = "events"
-    steps: Annotated[int, Field(ge=1, le=10**5)] | None = choice(
+    steps: Annotated[int, Field(ge=1, le=10**5)] | None = config_field(
         None, "Bins of a typical recording.", default_text="100"
     )
-    bin: Annotated[float, Field(ge=1e-6, le=3600, allow_inf_nan=False)] | None = choice(
+    bin: Annotated[float, Field(ge=1e-6, le=3600, allow_inf_nan=False)] | None = config_field(
         None, "Length of a bin [s], in place of --steps.", default_text="as many bins as --steps"
     )
-    events: Literal["frames", "lists"] = choice(
+    events: Literal["frames", "lists"] = config_field(
         "frames",
         "Input of the net: frames with the counts of events, or lists, which the first synapse "
         "adds up; lists need --net lif.",
     )
 
 
-class Filtered(Files):
+class FilteredData(FileData):
     """Sound through the filter bank of a chip."""
 
     source_kind: ClassVar[SourceKind] = "sound"
 
     kind: Literal["filtered"] = "filtered"
-    sample_rate: int = choice(16_000, "Sample rate of the sound [Hz].", ge=1000, le=10**6)
-    duration: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = choice(
+    sample_rate: int = config_field(16_000, "Sample rate of the sound [Hz].", ge=1000, le=10**6)
+    duration: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = config_field(
         1.0, "Length to which recordings for a chip are cut or padded with silence [s]."
     )
-    level: Literal["peak", "as_is"] = Sound.model_fields["level"]  # type: ignore[assignment]  # a field
-    max_seconds: float = Sound.model_fields["max_seconds"]  # type: ignore[assignment]  # as above
+    level: Literal["peak", "as_is"] = SoundData.model_fields["level"]  # type: ignore[assignment]  # a field
+    max_seconds: float = SoundData.model_fields["max_seconds"]  # type: ignore[assignment]  # as above
 
 
-class Channels(Files):
+class ChannelData(FileData):
     """Series for a chip, with a channel for each of its filters."""
 
     kind: Literal["channels"] = "channels"
 
 
-class Pattern(Held, AnyData):
+class PatternData(Held, AnyData):
     """Targets without an input: the patterns that a net learns to generate from noise."""
 
     fields_from_data: ClassVar[tuple[str, ...]] = ("hold",)
@@ -335,6 +343,13 @@ class Pattern(Held, AnyData):
 
 
 Data = Annotated[
-    Sound | Series | Images | Events | Features | Filtered | Channels | Pattern,
+    SoundData
+    | SeriesData
+    | ImageData
+    | EventData
+    | FeatureData
+    | FilteredData
+    | ChannelData
+    | PatternData,
     Field(discriminator="kind"),
 ]

@@ -23,11 +23,11 @@ __all__ = [
     "NamedNumbers",
     "Names",
     "NotNegative",
-    "Scale",
+    "PositiveNumber",
     "Seconds",
     "Share",
     "absolute_path",
-    "choice",
+    "config_field",
     "is_table",
 ]
 
@@ -45,11 +45,11 @@ Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Seconds = Annotated[float, Field(ge=1e-6, le=1e4, allow_inf_nan=False)]
 # Squares, products and reciprocals of such numbers are far from the limits of float32.
-Scale = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
+PositiveNumber = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 Moderate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
 
-def choice(
+def config_field(
     default: Any, description: str, *, metavar: str = "", default_text: str = "", **limits: Any
 ) -> Any:
     """A field of the config, with the texts that `nwave train --help` prints for it.

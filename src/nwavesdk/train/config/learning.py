@@ -11,9 +11,9 @@ from nwavesdk.train.config.fields import (
     Epochs,
     Moderate,
     NotNegative,
-    Scale,
+    PositiveNumber,
     absolute_path,
-    choice,
+    config_field,
 )
 
 __all__ = [
@@ -33,12 +33,12 @@ __all__ = [
 class Classes(FrozenModel):
     """The fields of tasks with classes."""
 
-    class_weights: Literal["none", "balanced"] = choice(
+    class_weights: Literal["none", "balanced"] = config_field(
         "none",
         "Weights of the classes in the loss. balanced: the fewer recordings of a class, the more "
         "each of them counts.",
     )
-    label_smoothing: float = choice(
+    label_smoothing: float = config_field(
         0.0, "Probability that the loss expects of the wrong classes together.", ge=0, lt=1
     )
 
@@ -47,7 +47,7 @@ class ClassTask(Classes):
     """A class for each recording."""
 
     name: Literal["classification"] = "classification"
-    label_smoothing: float = choice(
+    label_smoothing: float = config_field(
         0.05, str(Classes.model_fields["label_smoothing"].description), ge=0, lt=1
     )
 
@@ -56,7 +56,7 @@ class LabelTask(Classes):
     """A class for each step."""
 
     name: Literal["labels"] = "labels"
-    look_ahead: Annotated[int, Field(ge=0, le=10**5)] = choice(
+    look_ahead: Annotated[int, Field(ge=0, le=10**5)] = config_field(
         0,
         "Number of later steps that the class of a step may depend on; the net outputs the class "
         "so many steps later.",
@@ -133,17 +133,17 @@ class ChipConfig(FrozenModel):
         description="Train for this chip; FILE is a TOML profile.",
         json_schema_extra={"metavar": "h1v1|h1v2|FILE", "default_text": "none"},
     )
-    training: Literal["plain", "hardware", "mismatch"] = choice(
+    training: Literal["plain", "hardware", "mismatch"] = config_field(
         "mismatch",
         "Limits of the chip in training, besides its neurons and charge law. "
         "plain: none, weights are moved to values that the chip can hold at the end; "
         "hardware: range, shared signs and bits of the weights; "
         "mismatch: also a newly drawn chip in every batch.",
     )
-    bits: Annotated[int, Field(ge=2, le=8)] | None = choice(
+    bits: Annotated[int, Field(ge=2, le=8)] | None = config_field(
         None, "Bits of a weight on the chip.", default_text="the profile's"
     )
-    gain: Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)] | None = choice(
+    gain: Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)] | None = config_field(
         None,
         "Gain of the amplifier before the filters.",
         default_text="so that 1 of 100 values of the training set is above 1",
@@ -159,41 +159,43 @@ class ChipConfig(FrozenModel):
 class LearningConfig(FrozenModel):
     """How weights are learned: AdamW, and one cycle of the learning rate."""
 
-    epochs: Epochs | None = choice(
+    epochs: Epochs | None = config_field(
         None, "Passes over the training set.", default_text="by the number of recordings"
     )
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = choice(
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = config_field(
         None, "Recordings per update of the weights.", default_text="by the number of recordings"
     )
-    rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = choice(
+    rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = config_field(
         1e-2, "Highest learning rate of the cycle."
     )
-    weight_decay: float = choice(
+    weight_decay: float = config_field(
         1e-2, "Decoupled weight decay of AdamW.", ge=0, le=1e3, allow_inf_nan=False
     )
-    warmup: float = choice(0.2, "Fraction of the run in which the learning rate rises.", gt=0, lt=1)
-    clip: Scale | None = choice(
+    warmup: float = config_field(
+        0.2, "Fraction of the run in which the learning rate rises.", gt=0, lt=1
+    )
+    clip: PositiveNumber | None = config_field(
         1.0, "Largest norm of a gradient; larger gradients are scaled down.", default_text="none"
     )
-    most_spikes: Annotated[float, Field(gt=0, le=1)] | None = choice(
+    most_spikes: Annotated[float, Field(gt=0, le=1)] | None = config_field(
         0.04,
         "Bound of the mean rate of each hidden layer; more spikes per step and neuron cost.",
         default_text="none",
     )
-    spike_cost: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = choice(
+    spike_cost: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = config_field(
         0.2, "Loss of a layer with twice the rate of --most-spikes."
     )
-    keep: Literal["best", "last"] = choice(
+    keep: Literal["best", "last"] = config_field(
         "last",
         "Weights to keep: of the epoch that is best on the validation set, or of the last epoch, "
         "which ends the cycle and does not depend on a small validation set.",
     )
-    patience: Epochs | None = choice(
+    patience: Epochs | None = config_field(
         None,
         "Stop after this many epochs without improvement on the validation set, and keep the best.",
         default_text="never",
     )
-    surrogate_schedule: SurrogateScheduleConfig | None = choice(
+    surrogate_schedule: SurrogateScheduleConfig | None = config_field(
         None,
         "Change a parameter of the surrogate over the run by a linear, exponential, cosine or "
         "plateau schedule, as in exponential(slope,5,25).",
@@ -221,20 +223,22 @@ class CompletedLearning(LearningConfig):
 class MachineConfig(FrozenModel):
     """The machine of the run, in the terms of Lightning's Trainer."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = choice("auto", "Kind of device.")
-    devices: Annotated[int, Field(ge=1, le=1024)] = choice(
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = config_field(
+        "auto", "Kind of device."
+    )
+    devices: Annotated[int, Field(ge=1, le=1024)] = config_field(
         1, "Processes or GPUs, data-parallel; each takes --batch-size recordings."
     )
-    nodes: Annotated[int, Field(ge=1, le=1024)] = choice(
+    nodes: Annotated[int, Field(ge=1, le=1024)] = config_field(
         1, "Machines with --devices each, on which torchrun starts the command: docs/scaling.md."
     )
-    workers: Annotated[NotNegative, Field(le=256)] = choice(
+    workers: Annotated[NotNegative, Field(le=256)] = config_field(
         0, "Processes that prepare batches; 0: the process that trains."
     )
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = choice(
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = config_field(
         "32-true", "Precision of the numbers."
     )
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = choice(
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = config_field(
         None,
         "Threads of each process; sums, and so the last bits of weights, depend on them.",
         default_text="1 for a fold or a small net; else the threads of torch, shared by --devices",

@@ -20,26 +20,26 @@ from nwavesdk.train.config.fields import (
     LayerSizes,
     NamedNumbers,
     Names,
-    Scale,
+    PositiveNumber,
     Seconds,
-    choice,
+    config_field,
 )
 
 if TYPE_CHECKING:
     from nwavesdk.layers.catalogue import CataloguedNeuron
 
 __all__ = [
-    "AdLif",
+    "AdLifNet",
     "AnyNet",
     "ChipNet",
-    "Conv",
-    "Delay",
-    "File",
+    "ConvNet",
+    "DelayNet",
     "Layers",
-    "Lif",
+    "LifNet",
     "Net",
     "NetPage",
-    "Recurrent",
+    "RecurrentNet",
+    "UserNet",
 ]
 
 DEFAULT_FUNCTION = "build"
@@ -70,9 +70,11 @@ Population = Annotated[int, Field(ge=1, le=100_000)]
 class AnyNet(FrozenModel):
     """The fields of all nets."""
 
-    dt: Seconds = choice(10e-3, "Time step [s].")
-    dropout: float = choice(0.0, "Fraction of hidden neurons silenced in training.", ge=0, lt=1)
-    surrogate: str = choice(
+    dt: Seconds = config_field(10e-3, "Time step [s].")
+    dropout: float = config_field(
+        0.0, "Fraction of hidden neurons silenced in training.", ge=0, lt=1
+    )
+    surrogate: str = config_field(
         "fast_sigmoid(slope=5.0)",
         "Gradient of a spike; `nwave surrogates` lists them.",
         max_length=MAX_LETTERS,
@@ -104,65 +106,65 @@ class AnyNet(FrozenModel):
         return self
 
 
-class Conv(AnyNet):
+class ConvNet(AnyNet):
     """Convolutions over time, and over frequency or space, with batch norm."""
 
     name: Literal["conv"] = "conv"
-    threshold: Scale = choice(1.0, THRESHOLD)
-    reset: Reset = choice("subtraction", RESET)
+    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
+    reset: Reset = config_field("subtraction", RESET)
 
 
-class Delay(AnyNet):
+class DelayNet(AnyNet):
     """Dense layers with a learned delay for each connection, with batch norm."""
 
     name: Literal["delay"] = "delay"
-    threshold: Scale = choice(1.0, THRESHOLD)
-    reset: Reset = choice("subtraction", RESET)
+    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
+    reset: Reset = config_field("subtraction", RESET)
 
 
-class AdLif(AnyNet):
+class AdLifNet(AnyNet):
     """Dense layers of adaptive LIF neurons with batch norm."""
 
     name: Literal["adlif"] = "adlif"
-    hidden: LayerSizes = choice((256, 256), HIDDEN, metavar="N,N,…")
-    threshold: Scale = choice(1.0, THRESHOLD)
+    hidden: LayerSizes = config_field((256, 256), HIDDEN, metavar="N,N,…")
+    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
 
 
-class Recurrent(AnyNet):
+class RecurrentNet(AnyNet):
     """Recurrent layers of adaptive LIF neurons with batch norm."""
 
     name: Literal["recurrent"] = "recurrent"
-    hidden: LayerSizes = choice((256, 256), HIDDEN, metavar="N,N,…")
-    threshold: Scale = choice(1.0, THRESHOLD)
+    hidden: LayerSizes = config_field((256, 256), HIDDEN, metavar="N,N,…")
+    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
 
 
 class Layers(AnyNet):
     """Dense layers, whose neurons and sizes are chosen by options."""
 
-    hidden: LayerSizes = choice((256, 256), HIDDEN, metavar="N,N,…")
-    population: Population = choice(10, POPULATION)
-    neuron: str = choice(
+    hidden: LayerSizes = config_field((256, 256), HIDDEN, metavar="N,N,…")
+    population: Population = config_field(10, POPULATION)
+    neuron: str = config_field(
         "lif", "Neuron of the hidden layers; `nwave neurons` lists them.", metavar="NAME"
     )
-    constants: NamedNumbers = choice(
+    constants: NamedNumbers = config_field(
         {},
         "Constants of that neuron, as in tau_w=0.1,a=0.5.",
         metavar="NAME=VALUE,…",
         default_text="its own",
     )
-    learn: Names = choice(
+    learn: Names = config_field(
         (), "Constants of that neuron to train.", metavar="NAME,…", default_text="none"
     )
-    recurrent: bool = choice(False, f"{RECURRENT} On by default for patterns.")
-    tau: Seconds = choice(10e-3, TAU)
-    threshold: Scale = choice(1.0, THRESHOLD)
-    reset: Reset = choice("subtraction", RESET)
-    charge_gain: Scale | None = choice(
+    recurrent: bool = config_field(False, f"{RECURRENT} On by default for patterns.")
+    tau: Seconds = config_field(10e-3, TAU)
+    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
+    reset: Reset = config_field("subtraction", RESET)
+    charge_gain: PositiveNumber | None = config_field(
         None,
         "Factor of drawn initial weights to hidden layers, and of their learning rates.",
         default_text="1 for LIF; others fire as often as LIF under noise",
     )
-    sharpness: Scale = choice(25.0, SHARPNESS)
+    sharpness: PositiveNumber = config_field(25.0, SHARPNESS)
 
     @property
     def has_default_neuron(self) -> bool:
@@ -181,24 +183,24 @@ class Layers(AnyNet):
         return self
 
 
-class Lif(Layers):
+class LifNet(Layers):
     """Dense layers of LIF or other neurons, chosen by options."""
 
     name: Literal["lif"] = "lif"
-    first_weights: Literal["drawn", "driven"] | None = choice(
+    first_weights: Literal["drawn", "driven"] | None = config_field(
         None,
         "Initial weights. drawn: at random; driven: by fluct_init, so that training recordings "
         "make each neuron fire, but rarely.",
         default_text="driven, if recordings can drive LIF neurons",
     )
-    dt: Seconds = choice(1e-3, "Time step [s].")
-    dropout: float = choice(
+    dt: Seconds = config_field(1e-3, "Time step [s].")
+    dropout: float = config_field(
         0.05,
         "Fraction of hidden neurons silenced in training, for a whole recording.",
         ge=0,
         lt=1,
     )
-    surrogate: str = choice(
+    surrogate: str = config_field(
         "fast_sigmoid(slope=25.0)",
         str(AnyNet.model_fields["surrogate"].description),
         max_length=MAX_LETTERS,
@@ -209,19 +211,19 @@ class ChipNet(AnyNet):
     """The neurons and synapses of an H1 chip behind its filter bank."""
 
     name: Literal["chip"] = "chip"
-    hidden: LayerSizes = choice((50,), HIDDEN, metavar="N,N,…")
-    population: Population = choice(10, POPULATION)
-    recurrent: bool = choice(False, f"{RECURRENT} On by default for patterns.")
-    tau: Seconds = choice(50e-3, TAU)
-    dt: Seconds = choice(1e-3, "Time step [s].")
-    dropout: float = choice(
+    hidden: LayerSizes = config_field((50,), HIDDEN, metavar="N,N,…")
+    population: Population = config_field(10, POPULATION)
+    recurrent: bool = config_field(False, f"{RECURRENT} On by default for patterns.")
+    tau: Seconds = config_field(50e-3, TAU)
+    dt: Seconds = config_field(1e-3, "Time step [s].")
+    dropout: float = config_field(
         0.0,
         "Fraction of hidden neurons silenced in training, for a whole recording.",
         ge=0,
         lt=1,
     )
-    sharpness: Scale = choice(300.0, SHARPNESS)
-    surrogate: str = Lif.model_fields["surrogate"]  # type: ignore[assignment]  # a field
+    sharpness: PositiveNumber = config_field(300.0, SHARPNESS)
+    surrogate: str = LifNet.model_fields["surrogate"]  # type: ignore[assignment]  # a field
 
 
 class NetPage(FrozenModel):
@@ -280,7 +282,7 @@ class NetPage(FrozenModel):
         return content
 
 
-class File(Layers):
+class UserNet(Layers):
     """A net that the function of a Python file builds, which may read each of these fields."""
 
     name: Literal["file"] = "file"
@@ -293,7 +295,8 @@ class File(Layers):
 
 
 Net = Annotated[
-    Conv | Lif | AdLif | Recurrent | Delay | ChipNet | File, Field(discriminator="name")
+    ConvNet | LifNet | AdLifNet | RecurrentNet | DelayNet | ChipNet | UserNet,
+    Field(discriminator="name"),
 ]
 
 

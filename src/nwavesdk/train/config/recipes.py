@@ -5,7 +5,8 @@ A new run gets its values in three steps, and the choices of the user come first
 recordings, and `complete` adds the length of the run, its threads and the facts about its data.
 
 `benchmarks/recipe.py` is the study that chose the numbers, on validation sets alone, for all data
-sets of a kind together.
+sets of a kind together. Users read them in `docs/recipes.md`, and their reasons in
+`docs/explanation/recipes.md`. The defaults of augmentation are in `data/augment.py`.
 """
 
 from collections.abc import Mapping

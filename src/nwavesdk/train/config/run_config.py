@@ -14,9 +14,9 @@ from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json
 from nwavesdk.internal.model import FrozenModel, differences
-from nwavesdk.train.config.data import Data, Features
+from nwavesdk.train.config.data import Data, FeatureData
 from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.fields import choice, is_table
+from nwavesdk.train.config.fields import config_field, is_table
 from nwavesdk.train.config.learning import (
     ChipConfig,
     ClassTask,
@@ -25,7 +25,7 @@ from nwavesdk.train.config.learning import (
     MachineConfig,
     Task,
 )
-from nwavesdk.train.config.nets import Conv, Lif, Net, NetPage
+from nwavesdk.train.config.nets import ConvNet, LifNet, Net, NetPage
 
 __all__ = [
     "MOVABLE",
@@ -94,10 +94,10 @@ class RunConfig(FrozenModel):
         5
     """
 
-    seed: int = choice(0, "Seed of weights, order, dropout and mismatch.", ge=0, lt=2**32)
+    seed: int = config_field(0, "Seed of weights, order, dropout and mismatch.", ge=0, lt=2**32)
     task: Task = ClassTask()
-    data: Data = Features()
-    net: Net = Conv()
+    data: Data = FeatureData()
+    net: Net = ConvNet()
     chip: ChipConfig | None = None
     learning: LearningConfig = LearningConfig()
     machine: MachineConfig = MachineConfig()
@@ -152,9 +152,9 @@ class RunConfig(FrozenModel):
             f"subtracts, got {self.option('net.population')}: use an even number",
         )
 
-        if not isinstance(net, Lif):
+        if not isinstance(net, LifNet):
             return
-        default = Lif.model_fields["population"].default
+        default = LifNet.model_fields["population"].default
         yield (
             net.population != default and task != "classification",
             f"net.population: each output is the membrane of one neuron, got {net.population}: "
@@ -175,7 +175,7 @@ class RunConfig(FrozenModel):
         """
         net = self.net
         has_frames = self.option("data.events", "frames") == "frames"
-        is_plain = isinstance(net, Lif) and net.has_default_neuron and net.charge_gain is None
+        is_plain = isinstance(net, LifNet) and net.has_default_neuron and net.charge_gain is None
         return is_plain and has_frames and self.task.name != "pattern"
 
     @classmethod

@@ -61,13 +61,13 @@ def features_of(config: RunConfig, profile: Profile | None) -> Features | Featur
     shape = config.facts.feature_shape if isinstance(config, CompletedConfig) else ()
 
     match data:
-        case kinds.Pattern():
+        case kinds.PatternData():
             channels = NOISE_CHANNELS if profile is None else profile.count("filters")
             return NoiseFeatures(config.seed, channels)
-        case kinds.Filtered():
+        case kinds.FilteredData():
             assert profile is not None
             return ChipFeatures(channel_options(data, config.net.dt, profile))
-        case kinds.Sound():
+        case kinds.SoundData():
             return FeatureOptions(
                 sample_rate=data.sample_rate,
                 bands=data.bands,
@@ -75,15 +75,15 @@ def features_of(config: RunConfig, profile: Profile | None) -> Features | Featur
                 hop=data.hop,
                 level=data.level,
             )
-        case kinds.Series():
+        case kinds.SeriesData():
             return FeatureOptions(add_standardized=data.add_standardized)
-        case kinds.Events():
+        case kinds.EventData():
             return FeatureOptions(bin=data.bin, shape=shape, bins=data.steps or STEPS)
         case _:
             return FeatureOptions(shape=shape)
 
 
-def channel_options(data: kinds.Filtered, dt: float, profile: Profile) -> NWaveDataloaderConfig:
+def channel_options(data: kinds.FilteredData, dt: float, profile: Profile) -> NWaveDataloaderConfig:
     """How sound becomes the channels of a chip.
 
     Args:
@@ -116,7 +116,9 @@ def series_options(config: RunConfig) -> SeriesOptions:
     """The options with which a run reads the files of series."""
     data = config.data
     return (
-        SeriesOptions(data.columns, data.missing) if isinstance(data, kinds.Series) else ALL_COLUMNS
+        SeriesOptions(data.columns, data.missing)
+        if isinstance(data, kinds.SeriesData)
+        else ALL_COLUMNS
     )
 
 
@@ -131,7 +133,7 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
     data = config.data
     framed = data if isinstance(data, kinds.Held) else None
     own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
-    image = data if isinstance(data, kinds.Images) else None
+    image = data if isinstance(data, kinds.ImageData) else None
 
     # An image is one frame, which is held for all steps.
     hold = image.steps if image else config.option("data.hold")

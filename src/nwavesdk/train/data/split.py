@@ -13,7 +13,7 @@ from nwavesdk.data.assignment import SPLIT_VERSION
 from nwavesdk.data.features import SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.loading import Loaded, list_recordings, load_recordings
+from nwavesdk.data.loading import LoadedRecordings, list_recordings, load_recordings
 from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import Events
@@ -41,7 +41,7 @@ class SplitRecordings:
     """
 
     config: RunConfig
-    loaded: Loaded
+    loaded: LoadedRecordings
     recordings: Recordings
     chosen: ChosenSplit
     n_unread: int = 0
@@ -58,7 +58,7 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
         ValueError: If the source cannot be used, or does not match the config.
     """
     if config.data.kind == "features":
-        loaded = Loaded(load_digits(), SeriesFeatures(), is_cached=False)
+        loaded = LoadedRecordings(load_digits(), SeriesFeatures(), is_cached=False)
         return _split_loaded(_with_recipe(config), loaded, "")
 
     source, faults, note = open_recordings(config)
@@ -164,7 +164,7 @@ def _with_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
     return config
 
 
-def _split_loaded(config: RunConfig, loaded: Loaded, note: str) -> SplitRecordings:
+def _split_loaded(config: RunConfig, loaded: LoadedRecordings, note: str) -> SplitRecordings:
     """The split of recordings that were all read."""
     recordings, chosen = _split(config, loaded.recordings, note)
     return SplitRecordings(config=config, loaded=loaded, recordings=recordings, chosen=chosen)

@@ -128,7 +128,7 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
         net,
         task,
         config.learning,
-        config.seed,
+        seed=config.seed,
         anneals_signs=chip is not None and chip.training != "plain",
         draws_mismatch=mismatch,
         charge_gain=config.option("net.charge_gain") or 1.0,

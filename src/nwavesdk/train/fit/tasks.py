@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Series, Standard
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.encoding import RateDecoder
 from nwavesdk.layers.lengths import valid_steps
 from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
@@ -98,7 +98,7 @@ class OutputLayer:
         """
         if self.is_readout:
             return MembraneDecoder(self.tau if self.is_layered else 0.0, self.dt)
-        return RateDecoder(self.n_outputs, self.tau, self.dt, scale, is_signed=is_signed)
+        return RateDecoder(self.n_outputs, self.tau, self.dt, scale=scale, is_signed=is_signed)
 
 
 class Objective(ABC):
@@ -155,7 +155,7 @@ class TrainingTask(Objective):
         targets: The scale of the targets; None for classes, and until `fitted`.
     """
 
-    name: ClassVar[Task]
+    name: ClassVar[TaskName]
 
     output: OutputLayer
     targets: Standard | None = field(default=None, kw_only=True)
@@ -283,7 +283,7 @@ class _Classes(TrainingTask):
 class Classification(_Classes):
     """A class for each recording: the population that fires most, over all of its steps."""
 
-    name: ClassVar[Task] = "classification"
+    name: ClassVar[TaskName] = "classification"
 
     def decoder(self) -> nn.Module:
         output = self.output
@@ -293,7 +293,7 @@ class Classification(_Classes):
 class StepLabels(_Classes):
     """A class for each step: the largest membrane of a read-out, or the largest filtered rate."""
 
-    name: ClassVar[Task] = "labels"
+    name: ClassVar[TaskName] = "labels"
 
     def decoder(self) -> nn.Module:
         return self.output.step_decoder(self.sharpness, is_signed=False)
@@ -306,7 +306,7 @@ class Regression(TrainingTask):
     over all steps of the training set.
     """
 
-    name: ClassVar[Task] = "regression"
+    name: ClassVar[TaskName] = "regression"
     batch_score_name = "r2"
 
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:  # noqa: ARG002
@@ -369,10 +369,10 @@ class Regression(TrainingTask):
 class Pattern(Regression):
     """Values of each step from frozen noise: one pattern, the same in all sets."""
 
-    name: ClassVar[Task] = "pattern"
+    name: ClassVar[TaskName] = "pattern"
 
 
-TASKS: Mapping[Task, type[TrainingTask]] = {
+TASKS: Mapping[TaskName, type[TrainingTask]] = {
     task.name: task for task in (Classification, StepLabels, Regression, Pattern)
 }
 

@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 
 from nwavesdk.data import Indices, Series
 from nwavesdk.data.recordings import ROUNDING
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.internal.files import one_line
 from nwavesdk.metrics import OperationCounter, Operations, r2
 from nwavesdk.train.data.load import RunData
@@ -23,7 +23,13 @@ from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.tasks import TrainingTask
 
-__all__ = ["MAX_VALUES", "count_on_series", "counted_recordings", "describe_run", "simple_scores"]
+__all__ = [
+    "MAX_INPUT_VALUES",
+    "count_on_series",
+    "counted_recordings",
+    "describe_run",
+    "simple_scores",
+]
 
 # Recordings on which operations are counted, so that it takes about a second. Recordings of
 # different lengths run one by one, so they are fewer.
@@ -31,7 +37,7 @@ MAX_COUNTED = 256
 MAX_OF_DIFFERENT_LENGTHS = 64
 
 # Values of a batch of inputs: 64 MB.
-MAX_VALUES = 2**24
+MAX_INPUT_VALUES = 2**24
 
 # Rows of the training set that the linear model is fitted to, so that it takes about a second.
 MAX_RECORDINGS = 3000
@@ -97,7 +103,7 @@ def count_on_series(net: nn.Module, series: Series) -> Operations:
     """
     indices = counted_recordings(series)
     largest = int(series.lengths.max()) * series.recordings.n_features
-    per_batch = max(1, MAX_VALUES // largest)
+    per_batch = max(1, MAX_INPUT_VALUES // largest)
 
     counter = OperationCounter(net)
     device = next(net.parameters()).device
@@ -121,7 +127,9 @@ def counted_recordings(series: Series) -> Indices:
     return indices[np.argsort(-series.lengths[indices], kind="stable")]
 
 
-def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> dict[str, float]:
+def simple_scores(
+    train: Series, val: Series, evaluated: Series, task: TaskName
+) -> dict[str, float]:
     """The scores of simple models on the set on which the net was evaluated.
 
     Args:
@@ -148,7 +156,7 @@ def simple_scores(train: Series, val: Series, evaluated: Series, task: Task) -> 
     return {"majority_accuracy": round(majority, 6), "linear_accuracy": score}
 
 
-def _rows(series: Series, task: Task, *, is_fitted_to: bool = False) -> tuple[Tensor, Tensor]:
+def _rows(series: Series, task: TaskName, *, is_fitted_to: bool = False) -> tuple[Tensor, Tensor]:
     """Inputs [R, D] in float64, and classes [R] or values [R, D'], of all rows or of a subset.
 
     Args:

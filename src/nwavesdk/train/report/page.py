@@ -23,7 +23,7 @@ from nwavesdk.surrogate import Surrogate
 __all__ = [
     "SLIDER_FACTORS",
     "Card",
-    "Cell",
+    "CellValue",
     "Details",
     "FactList",
     "Picture",
@@ -42,7 +42,7 @@ CURVE_POINTS = 401
 # Factors by which the slider multiplies the first parameter of a surrogate.
 SLIDER_FACTORS = [2.0 ** (k / 4) for k in range(-16, 13)]
 
-Cell = str | int | float
+CellValue = str | int | float
 # For each quantity and each arm of a study: one list of values, one per epoch, for each run.
 Courses = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
 
@@ -77,7 +77,7 @@ class Table:
     heading: str
     text: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[CellValue]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.data import Series
-from nwavesdk.data.source import Task
+from nwavesdk.data.source import TaskName
 from nwavesdk.layers import H1v1Frontend, H1v2Frontend
 from nwavesdk.metrics import Operations, r2
 from nwavesdk.metrics.classes import accuracy_interval
@@ -284,7 +284,7 @@ def _examples(run: FinishedRun) -> dict[str, tuple[Array, Array]]:
     return examples
 
 
-TASK_PAGES: Mapping[Task, Callable[[FinishedRun], ReportPage]] = {
+TASK_PAGES: Mapping[TaskName, Callable[[FinishedRun], ReportPage]] = {
     "classification": _page_of_classes,
     "labels": _page_of_classes,
     "regression": _page_of_values,
