@@ -18,6 +18,7 @@ import numpy.typing as npt
 from nwavesdk.data.reading import Array
 from nwavesdk.data.source import Part, StepTarget, TaskName
 from nwavesdk.internal.imports import require
+from nwavesdk.metrics.detection import Event
 
 __all__ = [
     "STEPS",
@@ -82,6 +83,7 @@ class Recordings:
         groups: The group of each recording, such as its speaker, or `""`; empty if unknown.
         feature_shape: Shape of the features of a frame, if they have more than one axis.
         feature_names: Names of the features of a series, if files have them.
+        events: The events in each recording, by a table of times; empty without a table.
 
     Raises:
         ValueError: If the fields differ in length, or the recordings in their number of features.
@@ -111,6 +113,7 @@ class Recordings:
     groups: tuple[str, ...] = ()
     feature_shape: tuple[int, ...] = ()
     feature_names: tuple[str, ...] = ()
+    events: tuple[tuple[Event, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.frames) == len(self.labels) == len(self.keys):
@@ -169,6 +172,7 @@ class Recordings:
             targets=chosen(self.targets),
             parts=chosen(self.parts),
             groups=chosen(self.groups),
+            events=chosen(self.events),
         )
 
     def limit(self, count: int) -> "Recordings":
