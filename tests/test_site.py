@@ -14,6 +14,7 @@ INNER = {"cli", "internal"}
 # Names without an example that a doctest runs, and why.
 NO_EXAMPLE = {
     "train.TrainedRun": "needs a finished run, which takes a training",
+    "train.Detector": "needs a finished run, which takes a training",
     "train.ScoreStream": "needs a finished run, which takes a training",
     "deploy.ChipRun": "needs a finished run, which takes a training",
     "interop.neurobench_eval.compare_counts": "needs the data and the task of a run",

@@ -51,6 +51,7 @@ BASES = {
     "check": Base(_CHIP, (), _CHIP),
     "compare": Base((), (*_STUDY, "--seeds", "1"), ("study",), seconds=240),
     "data": Base(("TONES",), _DATA),
+    "detect": Base(("run", "run/config.json"), (), _RUN),  # any file: the run detects nothing
     "diagnose": Base(_RUN, ("--recordings", "4"), _RUN),
     "eval": Base(_RUN, (), _RUN),
     "export": Base(_CHIP, (), _CHIP),

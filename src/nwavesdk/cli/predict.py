@@ -180,8 +180,13 @@ def detect_events(
 
     `arecord -f S16_LE -r 16000 | nwave detect RUN -` listens until Ctrl-C.
     """
+    from nwavesdk.data.reading import reading
     from nwavesdk.data.sound_blocks import file_blocks, pipe_blocks
 
+    for sound in sounds:
+        if sound != STANDARD_INPUT:
+            with reading(sound, "sound"):
+                pass  # a wrong name is an error before the run is loaded
     trained = nwavesdk.train.load(run, net)
     trained.detector().finish()  # errors, and the load of kernels, come before the sound
 

@@ -43,6 +43,10 @@ class Event(NamedTuple):
         name: Its class, such as a word.
         start: When it begins [s from the start of the stream].
         end: When it ends [s].
+
+    Example:
+        >>> Event("yes", 2.0, 2.5)
+        Event(name='yes', start=2.0, end=2.5)
     """
 
     name: str
@@ -57,6 +61,10 @@ class Detection(NamedTuple):
         name: The class of the event.
         time: When the last sample that it needs has arrived [s from the start of the stream].
         score: How likely it is, which the scorer does not use; None if unknown.
+
+    Example:
+        >>> Detection("yes", time=2.6)
+        Detection(name='yes', time=2.6, score=None)
     """
 
     name: str

@@ -147,7 +147,7 @@ def test_outputs_do_not_depend_on_the_pieces_of_a_sound(
 ) -> None:
     run = runs(name)
     for rate in (8000, 11025):
-        sound = 0.3 * noise(2.57, rate)
+        sound = 0.3 * noise(1.27, rate)
         values, times = scores_of(run, sound, rate, len(sound))
         assert values.dtype == np.float32
         assert len(np.unique(values, axis=0)) > 2
