@@ -29,6 +29,7 @@ class LoudIsAnEvent(nn.Module):
     """The first event where the input is loud."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        assert len(x)  # not all nets take an empty batch
         logits = torch.stack([torch.zeros(x.shape[:2]), x.mean(dim=2), x[..., 0] - 99], dim=2)
         return logits, logits
 
@@ -68,6 +69,14 @@ def test_each_search_is_in_the_next_part(monkeypatch: pytest.MonkeyPatch) -> Non
         places = find_hard_places(model(), train, search)
         assert (places >= first * RATE).all()
         assert (places <= last * RATE).all()
+
+
+def test_a_rest_without_a_frame_is_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nwavesdk.train.fit.mining.BLOCK_SECONDS", 60.0)
+    samples = np.concatenate([background(), np.ones(10)])
+    places = find_hard_places(model(), series_of(samples), search=0)
+    assert len(places)
+    assert (places <= 60_000).all()
 
 
 def test_places_are_kept_in_a_checkpoint() -> None:

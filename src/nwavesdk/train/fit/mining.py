@@ -91,6 +91,9 @@ def find_hard_places(model: Learner, train: ComposedSeries, search: int) -> Indi
 def _event_likelihood(model: Learner, train: ComposedSeries, samples: Samples) -> Array:
     """The probability of any event in each step of a sound, `[L]`."""
     frames = train.input.scaled(train.framing.frames(samples), "")
+    if not len(frames):
+        return np.zeros(0, np.float32)
+
     n_steps = max(1, round(PART_SECONDS / train.framing.hop))
     padded = np.pad(frames, ((0, -len(frames) % n_steps), (0, 0)))
     x = torch.from_numpy(padded.reshape(-1, n_steps, padded.shape[1])).to(model.device)

@@ -317,6 +317,8 @@ class EventDetection(StepLabels):
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, int]:
         tally = self.tally(outputs, y, lengths)
+        if not tally.any():  # all steps are near an event
+            return outputs.new_zeros(()), 0
         return balanced_accuracy(tally).to(outputs.device), int(tally.sum())
 
     def measures(self, tally: Tensor) -> dict[str, float]:
