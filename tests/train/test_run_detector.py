@@ -62,6 +62,7 @@ def test_the_result_has_the_numbers_of_a_detector(trained: RunFolder) -> None:
     assert result["test_by_snr"]["10 dB"]["misses"] == result["test_misses"]
     assert result["parameters"] > 0
     assert len(result["rates"]) == 5
+    assert result["test_balanced_accuracy"] > 0.5
     assert "linear_accuracy" not in result
 
 

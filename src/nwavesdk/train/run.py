@@ -321,9 +321,9 @@ class Run:
         net, task = self.trained()
         with use_threads(self.config.machine.threads):
             test = evaluate_net(net, task, self.test_set, self.config.learning.batch_size)
-        is_detector = task.name == "detect"
         return {
-            **(self._test_detector(net, task) if is_detector else test.named_measures("test")),
+            **(self._test_detector(net, task) if task.name == "detect" else {}),
+            **test.named_measures("test"),
             "recordings": len(test.lengths),
             "rates": test.layers()["rates"],
         }

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # The first measure of each kind of task, and its display name.
-MEASURES = {"accuracy": "accuracy", "r2": "R²"}
+MEASURES = {"accuracy": "accuracy", "r2": "R²", "balanced_accuracy": "balanced accuracy"}
 
 # The confusion matrix is stored if there are up to this many classes.
 MAX_CLASSES = 200
@@ -126,7 +126,7 @@ class Cell:
 
 
 def first_measure(result: Mapping[str, Any]) -> str:
-    """The measure by which runs are compared: `"accuracy"`, or `"r2"` for values.
+    """The measure by which runs are compared: the first of `MEASURES` that a run has.
 
     Args:
         result: The content of `result.json`, or a row of `metrics.csv`.

@@ -250,7 +250,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
     val_names = [f"val_{name}" for name in (*evaluated.measures, "loss")]
     result = {
         **(detector.fields if detector else {}),
-        **(evaluated.named_measures("test") if has_test and not detector else {}),
+        **(evaluated.named_measures("test") if has_test else {}),
         **{name: round(best[name], 6) for name in val_names if name in best},
         "seed": run.config.seed,
         "seconds": round(sum(row["seconds"] for row in history.rows), 2),
