@@ -1,6 +1,6 @@
 """A trained run detects its classes while a sound plays.
 
-    nwave train --out runs/words --data FOLDER --running-mean 3
+    nwave train --out runs/words --data FOLDER --level running
     python examples/live.py runs/words sound.wav --background noise
 
 FOLDER has a class for everything that is not an event, `noise` here: sounds of the places where the

@@ -60,7 +60,7 @@ def page_run(tones, tmp_path_factory):
     from train.runs import write_untrained
 
     folder = tmp_path_factory.mktemp("live_page") / "run"
-    data = {"source": str(tones), "bands": 12, "running_mean": 3.0}
+    data = {"source": str(tones), "bands": 12, "level": "running"}
     write_untrained(folder, {"data": data})
     return folder
 

@@ -76,7 +76,7 @@ def test_the_look_ahead_of_a_run_is_told(
     [
         {"center": True, "standardize": True, "bands": 40},  # of the default net
         {"level": "as_is", "hold": 2, "padding": "zeros", "sample_rate": 8000, "hop": 0.015},
-        {"running_mean": 0.3},
+        {"level": "running"},
     ],
 )
 def test_the_page_computes_input_and_class_from_the_file_and_a_sound(

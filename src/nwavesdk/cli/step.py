@@ -103,8 +103,6 @@ def check_json(check: Any) -> dict[str, Any]:
 
 def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
     """The facts of a run that a reader of the file needs; docs/export.md lists the fields."""
-    from nwavesdk.data.recordings import PRIOR_FRAMES
-
     net_input = trained.input
     return {
         "dt": trained.config.net.dt,
@@ -117,8 +115,6 @@ def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
         "deviation": [float(value) for value in trained.input.standard.deviation],
         "center": net_input.center,
         "standardize": net_input.standardize,
-        "running_mean": net_input.running_mean,
-        "prior_frames": PRIOR_FRAMES,
         "least_change": trained.input.standard.least_change,
         "encoder": net_input.encoder,
         "hold": net_input.hold,
@@ -139,14 +135,22 @@ def decision_json(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
 def _describe_features(features: Any) -> dict[str, Any]:
     """The settings with which a recording becomes frames."""
     from nwavesdk.data.features import NOISE_RATE, ChipFeatures, LogMelFeatures, NoiseFeatures
-    from nwavesdk.data.front_end import SILENCE
+    from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, RELATIVE_SILENCE, SILENCE
+    from nwavesdk.data.recordings import PRIOR_FRAMES
 
     if isinstance(features, LogMelFeatures):
+        is_running = features.level == "running"
+        running = {
+            "first_power": FIRST_POWER,
+            "least_power": MIN_POWER,
+            "prior_frames": PRIOR_FRAMES,
+        }
         return {
             "front_end": "log_mel",
             **asdict(features.log_mel),
-            "floor": SILENCE,
+            "floor": RELATIVE_SILENCE if is_running else SILENCE,
             "level": features.level,
+            **(running if is_running else {}),
         }
     if isinstance(features, ChipFeatures):
         config = features.config

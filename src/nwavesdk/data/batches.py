@@ -25,7 +25,6 @@ from nwavesdk.data.recordings import (
     Frames,
     Indices,
     Recordings,
-    RunningMean,
     Standard,
     generator_of,
     moments_of,
@@ -74,9 +73,6 @@ class NetInput:
             keeps its size.
         look_ahead: Number of zero steps that follow a recording. The net learns the class of a step
             this number of steps later, so the first steps have no class.
-        running_mean: Time constant [frames] of the running mean of each feature that is subtracted
-            in place of the mean of the training set; see `RunningMean`. None if none is, as with
-            `center` and `standardize`.
 
     Example:
         >>> standard = Standard(np.ones(2, np.float32), np.full(2, 2, np.float32))
@@ -97,7 +93,6 @@ class NetInput:
     center: bool = False
     standardize: bool = False
     look_ahead: int = 0
-    running_mean: float | None = None
 
     @property
     def is_causal(self) -> bool:
@@ -113,25 +108,16 @@ class NetInput:
         shortest = self.length if self.length and self.pads_to_length else 0
         return np.clip(n_frames, shortest, self.length) * self.hold + self.look_ahead
 
-    def scaler(self) -> Callable[[Frames], Frames]:
-        """A function that scales the frames `[L, F]` of one recording, in pieces of any length.
-
-        The scale depends on the training set and on earlier frames; see `is_causal`.
-        """
-        standard = self.standard
-        if self.running_mean is None:
-            return standard.apply
-
-        means = RunningMean(standard.mean, self.running_mean)
-        return lambda frames: Standard(means.push(frames), standard.deviation).apply(frames)
-
     def scale_of(self, frames: Frames) -> Standard:
-        """The scale of a recording with its own mean or deviation.
+        """The scale of a recording: from the training set, or with its own mean or deviation.
 
         Args:
             frames: The whole recording, cut, `[L, F]`.
         """
         standard = self.standard
+        if self.is_causal:
+            return standard
+
         recording_mean, spread = moments_of([frames], len(frames))
         mean = recording_mean.astype(np.float32) if self.center else standard.mean
         if not self.standardize:
@@ -153,7 +139,7 @@ class NetInput:
             frames: The whole recording, cut, `[L, F]`.
             key: Its name, which decides random spikes.
         """
-        scale = self.scaler() if self.is_causal else self.scale_of(frames).apply
+        scale = self.scale_of(frames).apply
         frames = scale(frames)
         if self.encoder == "current":
             return frames

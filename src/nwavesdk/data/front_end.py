@@ -33,8 +33,8 @@ SILENCE = 1e-4
 # Relative to a running mean of the power: the power added to each band, the mean before a sound
 # begins, and the smallest mean.
 RELATIVE_SILENCE = 3e-3
-FIRST_LEVEL = 3e-4
-MIN_LEVEL = 1e-7
+FIRST_POWER = 3e-4
+MIN_POWER = 1e-7
 
 # Deviation of frames over time, root mean square over bands, below which a sound is steady
 # [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
@@ -183,7 +183,7 @@ class LogMelStream:
         self._front_end = front_end
         self._level: RunningMean | None = None
         if front_end.level_memory is not None:
-            first = np.full(1, FIRST_LEVEL, np.float32)
+            first = np.full(1, FIRST_POWER, np.float32)
             self._level = RunningMean(first, front_end.level_memory / front_end.hop)
         self._waiting = np.zeros(0, np.float32)
         # Number of samples to skip before the next frame, if the hop is longer than the window.
@@ -220,7 +220,7 @@ class LogMelStream:
         power = self._front_end.power_of(windows.reshape(-1, width))
         if self._level is None:
             return np.asarray(np.log(power + SILENCE), np.float32)
-        level = self._level.push(power.mean(axis=1, keepdims=True)).clip(MIN_LEVEL)
+        level = self._level.push(power.mean(axis=1, keepdims=True)).clip(MIN_POWER)
         return np.asarray(np.log(power / level + RELATIVE_SILENCE), np.float32)
 
 

@@ -54,7 +54,7 @@ def padded_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the default net, whose outputs are scores."""
     folder = tmp_path_factory.mktemp("live_page") / "run"
-    write_untrained(folder, {"data": {"source": str(tones), "bands": 12, "running_mean": 3.0}})
+    write_untrained(folder, {"data": {"source": str(tones), "bands": 12, "level": "running"}})
     return folder
 
 
@@ -132,7 +132,7 @@ def runs(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         choices = chip_choices(tones, training="plain")
         choices["data"]["level"] = "as_is"
         if name != "chip":
-            data = {"source": str(tones), "bands": 12, "running_mean": 3.0}
+            data = {"source": str(tones), "bands": 12, "level": "running"}
             choices = {"data": data, "net": {"name": name}}
         path = folder / f"{name}{len(list(folder.iterdir()))}"
         write_untrained(path, {**choices, **sections})
@@ -303,7 +303,7 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
 ) -> None:
     peak = tmp_path / "peak"
     write_untrained(peak, small_choices(tones))
-    words = r"peak scales each .* \(got level peak, .* `nwave train --running-mean 3`"
+    words = r"peak scales each .* \(got level peak, .* `nwave train --level running`"
     with pytest.raises(ValueError, match=words):
         load(peak).stream()
     loud = tmp_path / "loud"
@@ -314,7 +314,7 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
     centered = replace(live, input=replace(live.input, center=True))
     with pytest.raises(
         ValueError,
-        match=r"scales each rec.* its mean.*\(got level as_is, center True.*--running-mean 3`",
+        match=r"scales each rec.* its mean.*\(got level running, center True.*--level running`",
     ):
         centered.stream()
     standardized = replace(live, input=replace(live.input, standardize=True))
@@ -349,7 +349,7 @@ def build(inputs, classes, config):
 """
     )
     choices = {
-        "data": {"source": str(tones), "bands": 12, "running_mean": 3.0},
+        "data": {"source": str(tones), "bands": 12, "level": "running"},
         "net": {"page": f"{tmp_path}/net.py:build"},
     }
     write_untrained(tmp_path / "run", choices)

@@ -30,7 +30,6 @@ def test_splits_are_those_of_the_data_package() -> None:
         ({"split": "chance"}, r"expected one of auto, .* or the name of a \.csv file"),
         ({"folds": 2, "leave_one_out": "group"}, "has no effect with leave_one_out, got 2: remove"),
         ({"fold": 1}, "has no effect without folds or leave_one_out, got 1: remove it"),
-        ({"running_mean": 3, "center": True}, "has no effect with center, got 3: remove one of"),
         ({"fold": 3, "folds": 2}, "expected at most 2, the folds, got 3"),
         ({"augment": "shift"}, "got 'shift', expected NAME=VALUE"),
     ],

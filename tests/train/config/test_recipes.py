@@ -49,10 +49,9 @@ def choices_of(kind: str, choices: dict[str, Any], task: str = "classification")
         # Live sound is scaled by the past only.
         (
             "sound",
-            {"data": {"running_mean": 2}},
-            {"data.center": False, "data.standardize": False, "data.level": "as_is"},
+            {"data": {"level": "running"}},
+            {"data.center": False, "data.standardize": False, "data.level": "running"},
         ),
-        ("sound", {"data": {"running_mean": 2, "level": "peak"}}, {"data.level": "peak"}),
         ("series", {}, {"data.standardize": False}),
         # Only nets of pages may get series twice; None is found in the data.
         ("series", {}, {"data.add_standardized": None}),
@@ -104,12 +103,10 @@ def test_events_of_one_axis_get_more_bins_and_do_not_move(
                 "data.level": "running",
                 "data.hop": 20e-3,
                 "net.dt": 20e-3,
-                "data.running_mean": None,
             },
         ),
         ({"hop": 10e-3}, {"data.hop": 10e-3, "net.dt": 10e-3}),
-        ({"level": "as_is"}, {"data.level": "as_is", "data.running_mean": None}),
-        ({"running_mean": 2.0}, {"data.level": "as_is", "data.running_mean": 2.0}),
+        ({"level": "as_is"}, {"data.level": "as_is"}),
     ],
 )
 def test_a_detector_gets_frames_that_depend_on_the_past(

@@ -162,7 +162,7 @@ def scored_streams(
     steps = block_steps or run.block_steps or max(1, int(BLOCK_SECONDS / framing.hop))
     net, scored = copy.deepcopy(run.net), []
     for stream in streams:
-        scale = run.input.scaler()
+        scale = run.input.standard.apply
         pieces = labeled_frames(stream, framing, run.classes, PIECE_SECONDS)
         frames = np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces])
         x = torch.from_numpy(frames)[None]

@@ -67,7 +67,7 @@ class LiveInput:
         self._net_input = net_input
         self._resampling = ResamplingStream(sample_rate, rate_of(front_end))
         self._stream = front_end.stream()
-        self._scale = net_input.scaler()
+        self._scale = net_input.standard.apply
         self._n_frames = 0
         self._has_ended = False
 

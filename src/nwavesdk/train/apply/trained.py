@@ -361,7 +361,7 @@ class TrainedRun:
         rate = self.sample_rate if sample_rate is None else sample_rate
         if not self.scales_past_only:
             is_filtered = isinstance(self.features, ChipFeatures)
-            option = "level as_is" if is_filtered else "running-mean 3"
+            option = "level as_is" if is_filtered else "level running"
             raise ValueError(
                 f"{self.name} scales each recording by its loudest sample, its mean or its "
                 "deviation, known only at the end of the sound (got level "

@@ -226,31 +226,14 @@ class SoundData(OwnScale, Held, FileData):
     level: Literal["peak", "as_is", "running"] = config_field(
         "peak",
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
-        "scale; as_is: unchanged; running: relative to a running mean over 3 s. Live input needs "
-        "one of the last two.",
-    )
-    running_mean: Annotated[float, Field(ge=0.1, le=3600)] | None = config_field(
-        None,
-        "Subtract a running mean of each band with this time constant [s] in place of the mean of "
-        "the recording: for live sound. Then, --level is as_is and --no-standardize the default.",
-        default_text="none; --task detect: 3",
+        "scale; as_is: unchanged; running: the power of the last seconds is scaled, for live "
+        "sound, with the defaults --no-center and --no-standardize.",
+        default_text="peak; --task detect: running",
     )
     # Ten minutes are much longer than a word or an event, and still fit into memory.
     max_seconds: float = config_field(
         600.0, "Length above which a recording is an error [s].", gt=0, le=MAX_SECONDS
     )
-
-    @model_validator(mode="after")
-    def _check_running_mean(self) -> Self:
-        """Reject a running mean next to a scale of the whole recording."""
-        for name in ("center", "standardize"):
-            is_given = name in self.model_fields_set and getattr(self, name)
-            if is_given and self.running_mean is not None:
-                raise ValueError(
-                    f"data.running_mean: has no effect with {name}, got {self.running_mean:g}: "
-                    "remove one of them"
-                )
-        return self
 
 
 class SeriesData(OwnScale, Held, FileData):

@@ -38,8 +38,6 @@ STREAM_HOP = 20e-3
 
 # Tasks of sound without an end.
 LIVE_TASKS = ("detect",)
-# Time constant of the running mean of each band [s].
-RUNNING_MEAN = 3.0
 
 # Defaults of nets that are plain stacks of layers, without batch norm; of stacks for a chip; and of
 # nets of the user's file for a chip, which have the defaults of the preset.
@@ -136,21 +134,13 @@ def _scale(config: RunConfig) -> dict[str, Any]:
 
     Live input has neither the loudest sample nor the mean or the deviation of a whole recording.
     """
-    is_live = config.task.name in LIVE_TASKS or config.option("data.running_mean") is not None
-    defaults: dict[str, Any] = {}
-    if is_live and config.data.source_kind == "sound":
-        defaults["level"] = "as_is"
+    is_live = config.task.name in LIVE_TASKS or config.option("data.level") == "running"
     if config.data.kind != "sound":
-        return defaults
+        return {"level": "as_is"} if is_live and config.data.source_kind == "sound" else {}
 
-    given = config.given().get("data", {})
-    if config.task.name in LIVE_TASKS and not {"center", "running_mean"} & given.keys():
-        defaults |= {"center": False, "level": "running"}
-    elif is_live and "center" not in given:
-        defaults |= {"center": False, "running_mean": RUNNING_MEAN}
-    if is_live or not config.option("data.center"):
-        defaults["standardize"] = False
-    return defaults
+    if is_live:
+        return {"level": "running", "center": False, "standardize": False}
+    return {} if config.option("data.center") else {"standardize": False}
 
 
 def _stack_defaults(config: RunConfig) -> dict[str, Any]:

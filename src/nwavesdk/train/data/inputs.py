@@ -137,7 +137,6 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
 
     # An image is one frame, which is held for all steps.
     hold = image.steps if image else config.option("data.hold")
-    seconds = config.option("data.running_mean")
     if data.kind == "sound":
         standard = replace(standard, least_change=MIN_CHANGE)
     return NetInput(
@@ -151,7 +150,6 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
         center=own_scale.center,
         standardize=own_scale.standardize,
         look_ahead=config.option("task.look_ahead", 0),
-        running_mean=None if seconds is None else seconds / config.option("data.hop"),
     )
 
 
