@@ -314,7 +314,7 @@ def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
     centered = replace(live, input=replace(live.input, center=True))
     with pytest.raises(
         ValueError,
-        match=r"scales each rec.* its mean.*\(got level running, center True.*--level running`",
+        match=r"scales each rec.* its mean.*\(got level as_is, center True.*--level running`",
     ):
         centered.stream()
     standardized = replace(live, input=replace(live.input, standardize=True))
