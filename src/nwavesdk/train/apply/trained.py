@@ -322,7 +322,7 @@ class TrainedRun:
     @property
     def scales_past_only(self) -> bool:
         """Whether the scale of a sound depends on the past only, not on the whole recording."""
-        return self.input.is_causal and self.config.option("data.level") != "peak"
+        return self.input.is_causal and self.config.option("data.level") in ("as_is", "running")
 
     @cached_property
     def block_steps(self) -> int | None:
