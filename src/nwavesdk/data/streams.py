@@ -323,7 +323,8 @@ class Sounds:
         if not streams or not (clips or line.events):
             raise ValueError(
                 f"A set has no {'events' if streams else 'background'}, expected both in the "
-                "training, validation and test set: add recordings, or choose another split."
+                "training, validation and test set: add recordings of events and, in a folder "
+                "named background, without events, or choose another split."
             )
         return cls(line, tuple(clips), tuple(streams) if recordings.events else ())
 
@@ -358,8 +359,7 @@ class Sounds:
         rate = self.line.sample_rate
         gap, edge = round(MIN_GAP * rate), round(FREE_SECONDS * rate)
         spans = np.array([len(clip.samples) + gap for clip in self.clips])
-        available = len(self.line) - 2 * edge + gap
-        free = available - np.cumsum(spans)
+        free = len(self.line) - 2 * edge + gap - np.cumsum(spans)
         count = int((free >= 0).sum())
 
         # Uniform places in the free time, in order; the events before a place shift it.

@@ -7,6 +7,7 @@ themselves are composed again where a detector is applied to them.
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -66,7 +67,7 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
         sounds=sounds.train,
         framing=framing,
     )
-    featured = [chunks.featured(index) for index in range(SAMPLE_CHUNKS)]
+    featured: list[Any] = [chunks.featured(index) for index in range(SAMPLE_CHUNKS)]
 
     ends = [0, len(featured)]
     notes = []
@@ -87,12 +88,11 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
 
     indices = Split(*(np.arange(*pair) for pair in pairwise(ends)))
     members = indices.as_dict().items()
-    frames: list[Any] = [part.frames for part in featured]
     composed = replace(
         recordings,
-        frames=tuple(frames),
+        frames=tuple(part.frames for part in featured),
         targets=tuple(part.target for part in featured),
-        labels=np.zeros(len(frames), np.int64),
+        labels=np.zeros(len(featured), np.int64),
         keys=tuple(f"{name}/{index}" for name, part in members for index in range(len(part))),
         parts=(),
         groups=(),
@@ -119,9 +119,4 @@ def _framing_of(config: RunConfig, features: Features) -> Framing:
 
     # The rows of a series are frames.
     step = config.net.dt * config.option("data.hold")
-    return Framing(_open_rows, step, step)
-
-
-def _open_rows() -> Any:
-    """The stream of a front end that returns the rows that it gets."""
-    return SimpleNamespace(push=np.asarray)
+    return Framing(partial(SimpleNamespace, push=np.asarray), step, step)
