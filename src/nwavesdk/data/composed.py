@@ -151,8 +151,7 @@ class ComposedSeries(Series):
     )
 
     def __len__(self) -> int:
-        line = self.sounds.line
-        return max(1, round(line.seconds / CHUNK_SECONDS), self.sounds.n_events)
+        return max(1, round(self.sounds.line.seconds / CHUNK_SECONDS), self.sounds.n_events)
 
     @property
     def is_augmented(self) -> bool:

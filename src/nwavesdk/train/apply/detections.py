@@ -171,8 +171,7 @@ def scored_streams(
         # All steps of a block are computed when its last frame has arrived.
         last = np.arange(len(outputs)) // steps * steps + steps - 1
         times = framing.ends(last[-1] + 1)[last].clip(max=stream.seconds)
-        scores = event_scores(outputs)
-        scored.append(ScoredStream(scores, times, stream.events, stream.seconds))
+        scored.append(ScoredStream(event_scores(outputs), times, stream.events, stream.seconds))
     return scored
 
 
