@@ -88,8 +88,11 @@ def test_a_file_that_the_data_do_not_have_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file,start,end\n", "line 1: expected the header file,start,end,event|it names no event"),
-        ("file,start,end,event\n", "names no event"),
+        (
+            "file,start,end\n",
+            "line 1: expected the header file,start,end,event|it names no recording",
+        ),
+        ("file,start,end,event\n", "names no recording"),
         (
             "file,start,end,event\na.wav,1,2,yes\na.wav,2,1,yes\n",
             "line 3: expected a file, a start",

@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_use(trained: RunFolder) -> None:
     assert data.streams is not None
     assert data.streams.test is not None
     (stream,) = data.streams.test.compose(10.0)
-    detections = run.detect((stream.samples, int(stream.sample_rate)))
+    detections = run.detect((stream.read(0, len(stream)), int(stream.sample_rate)))
     score = DetectionScore.of(stream.events, detections, seconds=stream.seconds)
     assert score.misses == pytest.approx(result["test_misses"], abs=1e-6)
     assert score.latency(50) == pytest.approx(result["test_median_latency"], abs=1e-4)

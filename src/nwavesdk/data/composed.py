@@ -151,8 +151,7 @@ class ComposedSeries(Series):
     )
 
     def __len__(self) -> int:
-        line = self.sounds.line
-        return max(1, round(line.seconds / CHUNK_SECONDS), self.sounds.n_events)
+        return max(1, round(self.sounds.line.seconds / CHUNK_SECONDS), self.sounds.n_events)
 
     @property
     def is_augmented(self) -> bool:
@@ -174,11 +173,10 @@ class ComposedSeries(Series):
         """Choose the places of the background near which some chunks are.
 
         Args:
-            places: Samples of `sounds.line`, at most `MAX_HARD_PLACES`; the first ones are used.
+            places: Samples of `sounds.line`, at most `MAX_HARD_PLACES`.
         """
-        chosen = torch.from_numpy(np.asarray(places, np.int64))[:MAX_HARD_PLACES]
-        self.hard.fill_(-1)
-        self.hard[: len(chosen)] = chosen
+        padded = np.pad(places, (0, MAX_HARD_PLACES - len(places)), constant_values=-1)
+        self.hard.copy_(torch.from_numpy(padded))
 
     def chunk(self, index: int) -> tuple[Samples, list[Event]]:
         """The samples of a chunk and of the time before it, and the events in them.
@@ -252,27 +250,24 @@ class ComposedSeries(Series):
             last = begin - round(LABELS[1] * rate)
         return inserts
 
-    def featured(self, index: int) -> Featured:
+    def featured(self, index: int, first: int = 0) -> Featured:
         """The frames of a chunk and of the time before it, and their classes.
 
         Args:
             index: See `batch`.
+            first: The first frame that is computed.
         """
         sound, events = self.chunk(index)
-        frames = self.framing.frames(sound)
-        ends = self.framing.ends(len(frames))
+        rate = self.sounds.line.sample_rate
+        begin = round(first * self.framing.hop * rate)
+        frames = self.framing.frames(sound[begin:])
+        ends = begin / rate + self.framing.ends(len(frames))
         return Featured(frames, step_labels(events, ends, self.recordings.classes))
 
     def _varied(self, index: int) -> Varied:
-        sound, events = self.chunk(index)
-
         # Some sounds begin near the chunk, so the net also learns how a stream begins.
         generator = np.random.default_rng([self.seed, index])
-        hop, rate = self.framing.hop, self.sounds.line.sample_rate
-        begin = round(generator.integers(self.warm_up_frames) * hop * rate)
-        frames = self.framing.frames(sound[begin:])
-        ends = begin / rate + self.framing.ends(len(frames))
-        labels = step_labels(events, ends, self.recordings.classes)
+        frames, labels = self.featured(index, int(generator.integers(self.warm_up_frames)))
 
         varied = Varied(frames, len(frames), labels, frames.shape[1:])
         if self.augmentation is not None:

@@ -193,11 +193,9 @@ class ResamplingStream:
         # It depends only on the number of samples, so silence in small blocks shows it.
         probe = ResamplingStream(recorded_rate, rate)
         silence = np.zeros(math.ceil(PROBE_SECONDS * recorded_rate), np.float32)
-        delay, n_returned = 0.0, 0
-        for n_blocks in range(1, PROBE_BLOCKS + 1):
-            delay = max(delay, n_blocks * len(silence) / recorded_rate - n_returned / rate)
-            n_returned += len(probe.push(silence))
-        return delay
+        n_pushed = len(silence) * np.arange(1, PROBE_BLOCKS + 1)
+        n_returned = np.cumsum([0, *(len(probe.push(silence)) for _ in n_pushed)])[:-1]
+        return float(np.max(n_pushed / recorded_rate - n_returned / rate))
 
     def push(self, block: Samples, *, last: bool = False) -> Samples:
         """The samples that the next block completes.

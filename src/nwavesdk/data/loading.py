@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -56,7 +56,6 @@ __all__ = [
     "STORE_ARRAYS",
     "EventFrames",
     "LoadedRecordings",
-    "compute_store",
     "list_recordings",
     "load_recordings",
     "open_store",
@@ -147,7 +146,7 @@ def load_recordings(
         # If faults must be raised, a store with skipped faults is computed again to raise them.
         is_cached = store is not None and not (store["skipped"] and faults.on_error == "raise")
         if not is_cached:
-            store = compute_store(path, lambda: _read(source, features, faults, bar))
+            store = _compute(source, features, faults, path, bar)
 
     faults.skipped += map(tuple, store["skipped"])
     # A store has a number of filled values for each usable recording.
@@ -210,18 +209,13 @@ def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
     return sha256(f"{VERSION} {features!r}{''.join(described)}".encode()).hexdigest()
 
 
-def compute_store(
-    path: Path | None, compute: Callable[[], tuple[Iterable[Featured], dict[str, Any]]]
+def _compute(
+    source: Source, features: Features, faults: Faults, path: Path | None, bar: "Progress"
 ) -> dict[str, Any]:
-    """A store of frames, in a temporary folder if the cache cannot be written.
-
-    Args:
-        path: The folder of the store in the cache; None: a temporary folder.
-        compute: Returns frames and facts for `store_frames`.
-    """
+    """The frames of all recordings, in a temporary folder if the cache cannot be written."""
     if path:
         try:
-            return store_frames(path, *compute())
+            return store_frames(path, *_read(source, features, faults, bar))
         except OSError as error:
             warnings.warn(
                 f"The cache {path.parent} cannot be written ({reason_of(error)}): frames are "
@@ -231,7 +225,7 @@ def compute_store(
 
     # The files stay readable after the folder is removed, because they are mapped.
     with TemporaryDirectory(prefix="nwavesdk-", ignore_cleanup_errors=True) as folder:
-        return store_frames(Path(folder, "frames"), *compute())
+        return store_frames(Path(folder, "frames"), *_read(source, features, faults, bar))
 
 
 def _read(

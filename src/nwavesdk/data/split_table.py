@@ -7,7 +7,7 @@ recordings that the table does not name are counted.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,9 @@ __all__ = ["SplitTable", "read_event_times", "read_split_table"]
 # The columns of both tables; those in brackets may be missing.
 SETS_HEADER = "file,part[,class][,group]"
 TIMES_HEADER = "file,start,end,event"
+
+# Fields of the item of a recording, by name.
+Fields = dict[str, Any]
 
 # The field of an item that a column sets.
 FIELD_OF = {"file": "key", "part": "part", "class": "class_name", "group": "group"}
@@ -40,7 +43,7 @@ class SplitTable:
 
     path: Path
     columns: tuple[str, ...]
-    rows: dict[str, dict[str, Any]]
+    rows: dict[str, Fields]
 
     def apply(self, items: Sequence[Item]) -> tuple[tuple[Item, ...], str]:
         """Set the part, the class and the group of recordings as in the table.
@@ -79,23 +82,14 @@ def read_split_table(path: Path) -> SplitTable:
     Raises:
         FileError: If it cannot be read, is not such a table, or a recording occurs twice.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    columns: list[str] = []
-    with reading(path, "comma-separated text in UTF-8", "correct it"):
-        for line, columns, cells in _lines_of(path, SETS_HEADER):
-            row = dict(zip(columns, cells, strict=False))
-            key = _key_of(row)
-            is_complete = len(cells) == len(columns) and all(cells)
-            if not is_complete or row.get("part", "train") not in PARTS or key in rows:
-                raise ValueError(
-                    f"line {line}: expected each file once, all columns, and a part of "
-                    f"{', '.join(PARTS)}, got '{','.join(cells)}'"
-                )
-            rows[key] = {FIELD_OF[name]: cell for name, cell in row.items()} | {"key": key}
 
-        if not rows:
-            raise ValueError("it names no recording")
-    return SplitTable(path, tuple(columns), rows)
+    def fields_of(cells: dict[str, str], earlier: Fields | None) -> Fields:
+        assert earlier is None
+        assert cells.get("part", "train") in PARTS
+        return {FIELD_OF[name]: cell for name, cell in cells.items()}
+
+    expected = f"each file once, all columns, and a part of {', '.join(PARTS)}"
+    return _read_table(path, SETS_HEADER, expected, fields_of)
 
 
 def read_event_times(path: Path) -> SplitTable:
@@ -110,52 +104,61 @@ def read_event_times(path: Path) -> SplitTable:
     Raises:
         FileError: If it cannot be read, or is not such a table.
     """
-    events: dict[str, tuple[Event, ...]] = {}
-    with reading(path, "comma-separated text in UTF-8", "correct it"):
-        for line, columns, cells in _lines_of(path, TIMES_HEADER):
-            row = dict(zip(columns, cells, strict=False))
-            key = _key_of(row)
-            try:
-                event = Event(row["event"], float(row["start"]), float(row["end"]))
-                assert 0 <= event.start < event.end < inf
-                assert event.name not in ("", BACKGROUND)
-            except (AssertionError, KeyError, ValueError):
-                raise ValueError(
-                    f"line {line}: expected a file, a start of at least 0 s, a later end and the "
-                    f"name of an event, got '{','.join(cells)}'"
-                ) from None
-            events[key] = (*events.get(key, ()), event)
 
-        if not events:
-            raise ValueError("it names no event")
-    rows = {key: {"events": inside, "class_name": inside[0].name} for key, inside in events.items()}
-    return SplitTable(path, ("file",), rows)
+    def fields_of(cells: dict[str, str], earlier: Fields | None) -> Fields:
+        event = Event(cells["event"], float(cells["start"]), float(cells["end"]))
+        assert 0 <= event.start < event.end < inf
+        assert event.name != BACKGROUND
+        first = earlier or {"class_name": event.name, "events": ()}
+        return first | {"events": (*first["events"], event)}
+
+    expected = "a file, a start of at least 0 s, a later end and the name of an event"
+    return _read_table(path, TIMES_HEADER, expected, fields_of)
 
 
-def _key_of(row: Mapping[str, str]) -> str:
-    """The key of the recording that a line names: `./a//b.wav` is `a/b.wav`."""
-    return str(PurePosixPath(row.get("file", "")))
-
-
-def _lines_of(path: Path, header: str) -> Iterator[tuple[int, list[str], list[str]]]:
-    """The number, the columns and the cells of each line of a table after its header.
+def _read_table(
+    path: Path,
+    header: str,
+    expected: str,
+    fields_of: Callable[[dict[str, str], Fields | None], Fields],
+) -> SplitTable:
+    """Read a table with a file in each line.
 
     Args:
         path: The file.
-        header: The expected columns. A file and another column are needed; callers check others.
+        header: Its columns. A file and another column are needed; `fields_of` checks others.
+        expected: What a line has, for errors.
+        fields_of: Returns the fields of the item of a recording from the cells of a line, by
+            column, and from the fields by earlier lines. It raises an `AssertionError`, `KeyError`
+            or `ValueError` for wrong cells.
 
     Raises:
-        ValueError: If the header has other columns.
+        FileError: If it cannot be read, or is not such a table.
     """
-    text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
-    reader = csv.reader(text, strict=True)
-    lines = ([cell.strip() for cell in cells] for cells in reader if cells)
-    columns = next(lines, [])
+    rows: dict[str, Fields] = {}
+    with reading(path, "comma-separated text in UTF-8", "correct it"):
+        text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+        reader = csv.reader(text, strict=True)
+        lines = ([cell.strip() for cell in cells] for cells in reader if cells)
+        columns = next(lines, [])
 
-    known = set(re.findall(r"\w+", header))
-    if not {"file"} < set(columns) <= known or len(set(columns)) < len(columns):
-        raise ValueError(
-            f"line {reader.line_num}: expected the header {header}, got '{','.join(columns)}'"
-        )
-    for cells in lines:
-        yield reader.line_num, columns, cells
+        known = set(re.findall(r"\w+", header))
+        if not {"file"} < set(columns) <= known or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"line {reader.line_num}: expected the header {header}, got '{','.join(columns)}'"
+            )
+
+        for cells in lines:
+            try:
+                assert all(cells)
+                row = dict(zip(columns, cells, strict=True))
+                row["file"] = str(PurePosixPath(row["file"]))  # "./a//b.wav" is "a/b.wav"
+                rows[row["file"]] = fields_of(row, rows.get(row["file"]))
+            except (AssertionError, KeyError, ValueError):
+                raise ValueError(
+                    f"line {reader.line_num}: expected {expected}, got '{','.join(cells)}'"
+                ) from None
+
+        if not rows:
+            raise ValueError("it names no recording")
+    return SplitTable(path, tuple(columns), rows)

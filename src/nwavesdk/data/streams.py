@@ -215,25 +215,19 @@ class Stream:
         return len(self) / self.sample_rate
 
     @property
-    def samples(self) -> Samples:
-        """All samples, `[samples]`; long streams are better read in pieces."""
-        return self.read(0, len(self))
-
-    @property
     def loud_events(self) -> tuple[Event, ...]:
         """The events; added events end with their loud part."""
         return tuple(insert.loud_event(self.sample_rate) for insert in self.inserts) or self.events
 
     def read(self, start: int, stop: int) -> Samples:
         """The samples from `start` to `stop`, or to the end, in new memory."""
-        index = self._index_at(start)
         parts = []
-        while index < len(self.pieces) and self.starts[index] < stop:
+        for index in range(self._index_at(start), self._index_at(stop - 1) + 1):
             offset = int(self.starts[index])
             parts.append(self.pieces[index][max(0, start - offset) : stop - offset])
-            index += 1
 
         sound = np.concatenate(parts)
+
         for insert in self.inserts:
             if insert.begin - insert.fade < stop and insert.end + insert.fade > start:
                 insert.add_to(sound, start)
@@ -265,24 +259,21 @@ class Stream:
 
 def _joined(streams: Sequence[Stream], rate: float) -> Stream:
     """Streams of one recording each, one after the other."""
-    pieces = [stream.pieces[0] for stream in streams]
-    line = Stream(pieces, [stream.files[0] for stream in streams], rate)
-    events: list[Event] = []
-    for stream, start in zip(streams, line.starts.tolist(), strict=False):
-        events += [shifted(event, start / rate) for event in stream.events]
+    line = Stream([stream.pieces[0] for stream in streams], [s.files[0] for s in streams], rate)
+    starts = zip(streams, (line.starts / rate).tolist(), strict=False)
+    events = [shifted(event, start) for stream, start in starts for event in stream.events]
     return replace(line, events=tuple(events))
 
 
-def _recorded(recording: Recordings, samples: Samples, rate: float) -> Stream:
+def _recorded(key: str, samples: Samples, rate: float, events: Sequence[Event]) -> Stream:
     """A single recording with its events as a stream."""
-    events = sorted(recording.events[0] if recording.events else (), key=lambda event: event.start)
-    stream = Stream([samples], recording.keys, rate, tuple(events))
-    end = max([event.end for event in events], default=0.0)
-    if end > stream.seconds + FRAME_SECONDS:
-        raise ValueError(
-            f"task.times: {recording.keys[0]} lasts {stream.seconds:.6g} s, and an event in it "
-            f"ends at {end:g} s: correct the table."
-        )
+    stream = Stream([samples], [key], rate, tuple(sorted(events, key=lambda event: event.start)))
+    for event in events:
+        if event.end > stream.seconds + FRAME_SECONDS:
+            raise ValueError(
+                f"task.times: {key} lasts {stream.seconds:.6g} s, and an event in it ends at "
+                f"{event.end:g} s: correct the table."
+            )
     return stream
 
 
@@ -316,14 +307,15 @@ class Sounds:
         streams: list[Stream] = []
         clips: list[Clip] = []
         for index in hash_order(recordings.keys, np.arange(len(recordings))):
-            recording = recordings.take(np.array([index]))
-            name = recordings.classes[recording.labels[0]]
-            (samples,) = recording.frames
+            key, name = recordings.keys[index], recordings.classes[recordings.labels[index]]
+            samples = recordings.frames[index]
             if recordings.sample_rate is not None:
                 samples = samples[:, 0]
 
-            if name == BACKGROUND or recordings.events:
-                streams.append(_recorded(recording, samples, rate))
+            if recordings.events:
+                streams.append(_recorded(key, samples, rate, recordings.events[index]))
+            elif name == BACKGROUND:
+                streams.append(Stream([samples], [key], rate))
             else:
                 clips.append(Clip.of(name, samples, rate))
 
@@ -331,7 +323,8 @@ class Sounds:
         if not streams or not (clips or line.events):
             raise ValueError(
                 f"A set has no {'events' if streams else 'background'}, expected both in the "
-                "training, validation and test set: add recordings, or choose another split."
+                "training, validation and test set: add recordings of events and, in a folder "
+                "named background, without events, or choose another split."
             )
         return cls(line, tuple(clips), tuple(streams) if recordings.events else ())
 
@@ -366,8 +359,7 @@ class Sounds:
         rate = self.line.sample_rate
         gap, edge = round(MIN_GAP * rate), round(FREE_SECONDS * rate)
         spans = np.array([len(clip.samples) + gap for clip in self.clips])
-        available = len(self.line) - 2 * edge + gap
-        free = available - np.cumsum(spans)
+        free = len(self.line) - 2 * edge + gap - np.cumsum(spans)
         count = int((free >= 0).sum())
 
         # Uniform places in the free time, in order; the events before a place shift it.

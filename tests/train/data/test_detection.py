@@ -188,7 +188,9 @@ def test_choices_without_a_meaning_for_streams_are_errors(
 
 
 def test_a_detector_needs_background(tones: Path) -> None:
-    words = "has no background, expected a folder for each event, and a folder named background"
+    words = (
+        "set has no background, expected both in .* test set: add .* in a folder named background"
+    )
     with pytest.raises(ValueError, match=words):
         data_of(tones, task={"name": "detect"})
     with pytest.raises(ValueError, match="task.name: detect takes sound .*, got image: remove"):

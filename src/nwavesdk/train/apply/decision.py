@@ -232,8 +232,7 @@ def event_scores(outputs: npt.NDArray[Any]) -> StepScores:
     logits = np.asarray(outputs, np.float64)
     others = [np.delete(logits, event, axis=1) for event in range(1, logits.shape[1])]
     rest = [np.logaddexp.reduce(columns, axis=1) for columns in others]
-    scores: StepScores = logits[:, 1:] - np.stack(rest, axis=1)
-    return scores
+    return np.asarray(logits[:, 1:] - np.stack(rest, axis=1))
 
 
 def fit_decision(

@@ -19,7 +19,7 @@ from nwavesdk.metrics import DetectionScore
 from nwavesdk.train.apply.blocks import run_net
 from nwavesdk.train.apply.decision import Decision, ScoredStream, event_scores, fit_decision
 from nwavesdk.train.apply.trained import BLOCK_SECONDS, TrainedRun
-from nwavesdk.train.data.detection import SNR
+from nwavesdk.train.data.detection import PART_SECONDS, SNR
 from nwavesdk.train.fit.threads import use_threads
 
 __all__ = ["DetectorTest", "SetDetections", "snr_name"]
@@ -29,9 +29,6 @@ TEST_SNRS = (None, 20.0, SNR, 5.0, 0.0)
 
 # Steps of a block at these ratios: long blocks are faster, and equal up to rounding.
 LONG_BLOCK_STEPS = 3000
-
-# Frames of a stream are computed in pieces of this length [s].
-PIECE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,7 +160,7 @@ def scored_streams(
     net, scored = copy.deepcopy(run.net), []
     for stream in streams:
         scale = run.input.standard.apply
-        pieces = labeled_frames(stream, framing, run.classes, PIECE_SECONDS)
+        pieces = labeled_frames(stream, framing, run.classes, PART_SECONDS)
         frames = np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces])
         x = torch.from_numpy(frames)[None]
         lengths = torch.tensor([x.shape[1]])
@@ -174,8 +171,7 @@ def scored_streams(
         # All steps of a block are computed when its last frame has arrived.
         last = np.arange(len(outputs)) // steps * steps + steps - 1
         times = framing.ends(last[-1] + 1)[last].clip(max=stream.seconds)
-        scores = event_scores(outputs)
-        scored.append(ScoredStream(scores, times, stream.events, stream.seconds))
+        scored.append(ScoredStream(event_scores(outputs), times, stream.events, stream.seconds))
     return scored
 
 

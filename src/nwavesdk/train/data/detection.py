@@ -6,9 +6,8 @@ themselves are composed again where a detector is applied to them.
 """
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import sha256
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +16,9 @@ import numpy as np
 
 from nwavesdk.chip import Profile
 from nwavesdk.data import FrontEnd, NetInput, Split, Standard
-from nwavesdk.data.composed import LABELS, ComposedSeries, Framing, labeled_frames
+from nwavesdk.data.composed import ComposedSeries, Framing, labeled_frames
 from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, LogMelFeatures
-from nwavesdk.data.loading import compute_store, open_store
-from nwavesdk.data.nwave_data import default_cache_folder
-from nwavesdk.data.streams import Sounds, Stream
+from nwavesdk.data.streams import Sounds
 from nwavesdk.train.config import RunConfig
 from nwavesdk.train.data.inputs import features_of
 from nwavesdk.train.data.split import SplitRecordings
@@ -37,9 +34,6 @@ PART_SECONDS = 30.0
 
 # Number of chunks from which the scale of the features is measured.
 SAMPLE_CHUNKS = 128
-
-# Part of the names of cached frames: raise it when the same recordings make other streams.
-STREAMS_VERSION = 1
 
 
 def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
@@ -73,22 +67,15 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
         sounds=sounds.train,
         framing=framing,
     )
-    sample = [chunks.featured(index) for index in range(SAMPLE_CHUNKS)]
-    frames: list[Any] = [featured.frames for featured in sample]
-    targets: list[Any] = [featured.target for featured in sample]
+    featured: list[Any] = [chunks.featured(index) for index in range(SAMPLE_CHUNKS)]
 
-    ends = [0, len(frames)]
+    ends = [0, len(featured)]
     notes = []
     for name, part in (("val", sounds.val), ("test", sounds.test)):
         streams = part.compose(SNR) if part else ()
-        if streams:
-            # Without a test, the fingerprint does not cover the recordings of the test set.
-            is_covered = name == "val" or config.data.test
-            key = f"{recordings.fingerprint} {features} {name}" if is_covered else ""
-            store = _store(streams, framing, recordings.classes, key)
-            frames += store["frames"]
-            targets += store["targets"]
-        ends.append(len(frames))
+        for stream in streams:
+            featured += labeled_frames(stream, framing, recordings.classes, PART_SECONDS)
+        ends.append(len(featured))
 
         n_events = part.n_events if part else 0
         n_left_out = n_events - sum(len(stream.events) for stream in streams)
@@ -103,9 +90,9 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
     members = indices.as_dict().items()
     composed = replace(
         recordings,
-        frames=tuple(frames),
-        targets=tuple(targets),
-        labels=np.zeros(len(frames), np.int64),
+        frames=tuple(part.frames for part in featured),
+        targets=tuple(part.target for part in featured),
+        labels=np.zeros(len(featured), np.int64),
         keys=tuple(f"{name}/{index}" for name, part in members for index in range(len(part))),
         parts=(),
         groups=(),
@@ -132,30 +119,4 @@ def _framing_of(config: RunConfig, features: Features) -> Framing:
 
     # The rows of a series are frames.
     step = config.net.dt * config.option("data.hold")
-    return Framing(_open_rows, step, step)
-
-
-def _open_rows() -> Any:
-    """The stream of a front end that returns the rows that it gets."""
-    return SimpleNamespace(push=np.asarray)
-
-
-def _store(
-    streams: Sequence[Stream], framing: Framing, classes: Sequence[str], key: str
-) -> dict[str, Any]:
-    """The frames of streams in parts, and the class of each frame; see `store_frames`.
-
-    Args:
-        streams: The streams of a set.
-        framing: How their samples become frames.
-        classes: The classes; the first is the background.
-        key: What decides the frames, if they may be in the cache; or empty.
-    """
-    settings = f"{key} {SNR} {PART_SECONDS} {LABELS} {STREAMS_VERSION}"
-    path = default_cache_folder() / sha256(settings.encode()).hexdigest() if key else None
-    parts = (
-        part
-        for stream in streams
-        for part in labeled_frames(stream, framing, classes, PART_SECONDS)
-    )
-    return (open_store(path) if path else None) or compute_store(path, lambda: (parts, {}))
+    return Framing(partial(SimpleNamespace, push=np.asarray), step, step)

@@ -145,27 +145,21 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
                 f"{source.task}: remove the option."
             )
 
-    notes = []
-    if table is not None:
-        items, note = table.apply(source.items)
-        source = replace(source, items=tuple(items))
-        notes.append(note)
+    tables = [] if table is None else [table]
     if times is not None:
         # Recordings in a folder background have no events.
         timed = read_event_times(Path(times))
         background = [item.key for item in source.items if BACKGROUND in Path(item.key).parts]
         rows = {key: {"class_name": BACKGROUND} for key in background} | timed.rows
-        items, note = replace(timed, rows=rows).apply(source.items)
+        tables.append(replace(timed, rows=rows))
+
+    notes = []
+    for applied in tables:
+        items, note = applied.apply(source.items)
         source = replace(source, items=items)
         notes.append(note)
 
     names = {item.class_name for item in source.items}
-    if source.task == "detect" and times is None and not {BACKGROUND} < names:
-        raise ValueError(
-            f"{printable(path)} has {'no events' if BACKGROUND in names else 'no background'}, "
-            "expected a folder for each event, and a folder named background with recordings "
-            "without events: add them, or pass a table of times (--times FILE.csv)."
-        )
     if source.task == "classification" and len(names) < 2:
         raise ValueError(
             f"{printable(path)} has only one class ({printable(names.pop())!r}), expected at least "
@@ -239,15 +233,14 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         fold=data.fold,
         note=note,
     )
-    labels, classes = recordings.labels, recordings.classes
-    if recordings.task == "detect":
-        # With a table of times, there may be no recording of the class background.
-        present, labels = np.unique(labels, return_inverse=True)
-        classes = tuple(classes[label] for label in present)
+
+    # With a table of times, there may be no recording of the class background.
+    present, labels = np.unique(recordings.labels, return_inverse=True)
+    has_classes = recordings.task in ("classification", "detect")
     split = choose_split(
         recordings.keys,
         labels,
-        classes if recordings.task in ("classification", "detect") else (),
+        tuple(recordings.classes[label] for label in present) if has_classes else (),
         parts=recordings.parts,
         groups=recordings.groups,
         choice=choice,
