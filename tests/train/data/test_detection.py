@@ -203,3 +203,9 @@ def test_the_report_of_a_folder_counts_recordings(folder: Path) -> None:
     assert "21 recordings of sound" in result.stdout
     assert "task: detect (there is a folder background)" in result.stdout
     assert "all" in result.stdout
+
+
+def test_background_that_is_too_short_for_any_event_is_an_error(tmp_path: Path) -> None:
+    folder = write_events(tmp_path, background=3, seconds=1.0)
+    with pytest.raises(ValueError, match="val set lasts 1 s, too short for one of its events"):
+        data_of(folder)

@@ -44,8 +44,8 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
         profile: The chip of the run, if it has one.
 
     Raises:
-        ValueError: If a set has no background or no events, or an event is outside of its
-            recording.
+        ValueError: If a set has no background or no events, its background is too short for a
+            single event, or an event is outside of its recording.
     """
     config, recordings = split.config, split.recordings
     features: Any = features_of(config, profile)
@@ -79,6 +79,11 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
 
         n_events = part.n_events if part else 0
         n_left_out = n_events - sum(len(stream.events) for stream in streams)
+        if part and n_left_out == n_events:
+            raise ValueError(
+                f"The background of the {name} set lasts {part.line.seconds:.3g} s, too short for "
+                "one of its events with the time around it: add background."
+            )
         if n_left_out:
             notes.append(
                 f"the background of the {name} set is too short for its {n_events:,} events: "
