@@ -18,24 +18,24 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2300,
-    "train presets": 3670,
-    "analysis": 2735,
-    "cli": 1031,
+    "data": 2777,
+    "train presets": 4450,
+    "analysis": 2746,
+    "cli": 1082,
     "internal": 493,
     "solvers": 3609,
     "layers": 2704,
     "interop": 2097,
     "net": 1351,
-    "deploy": 956,
+    "deploy": 959,
 }
-MAX_STATEMENTS_OF_OTHERS = 4172
-MAX_STATEMENTS_OF_TESTS = 30665
+MAX_STATEMENTS_OF_OTHERS = 4229
+MAX_STATEMENTS_OF_TESTS = 31711
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
 # fields and other short statements were the larger part of these.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.34, TESTS: 14.24}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.35, TESTS: 14.25}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -51,7 +51,7 @@ def test_a_table_with_the_class_background_is_for_a_detector(folder: Path, tmp_p
 
 
 def test_training_has_chunks_and_other_sets_have_streams(folder: Path) -> None:
-    config, data = data_of(folder)
+    config, data = data_of(folder, data={"hop": 10e-3})
     assert isinstance(data.train, ComposedSeries)
     assert config.facts.recordings == tuple(map(len, data))
     assert config.facts.n_features == 8
