@@ -60,6 +60,7 @@ def test_the_result_has_the_numbers_of_a_detector(trained: RunFolder) -> None:
     assert -0.5 < result["test_median_latency"] <= result["test_p90_latency"] <= 1.0
     assert list(result["test_by_snr"]) == ["clean", "20 dB", "10 dB", "5 dB", "0 dB"]
     assert result["test_by_snr"]["10 dB"]["misses"] == result["test_misses"]
+    assert result["test_by_snr"]["clean"]["misses"] <= 0.5
     assert result["parameters"] > 0
     assert len(result["rates"]) == 5
     assert result["test_balanced_accuracy"] > 0.5

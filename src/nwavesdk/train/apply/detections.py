@@ -156,7 +156,7 @@ def scored_streams(
         framing: How their samples become frames.
         block_steps: Steps of a block. [as in use]
     """
-    steps = block_steps or run.block_steps or max(1, int(BLOCK_SECONDS / framing.hop))
+    steps = run.block_steps or max(1, int(BLOCK_SECONDS / framing.hop))
     net, scored = copy.deepcopy(run.net), []
     for stream in streams:
         scale = run.input.standard.apply
@@ -165,10 +165,10 @@ def scored_streams(
         x = torch.from_numpy(frames)[None]
         lengths = torch.tensor([x.shape[1]])
         with use_threads(1), torch.inference_mode():
-            spk, mem = run_net(net, Batch(x, lengths, lengths), steps)
+            spk, mem = run_net(net, Batch(x, lengths, lengths), block_steps or steps)
             outputs = run.task.decoder()(spk, mem)[0].numpy()
 
-        # All steps of a block are computed when its last frame has arrived.
+        # In use, all steps of a block are computed when its last frame has arrived.
         last = np.arange(len(outputs)) // steps * steps + steps - 1
         times = framing.ends(last[-1] + 1)[last].clip(max=stream.seconds)
         scored.append(ScoredStream(event_scores(outputs), times, stream.events, stream.seconds))
