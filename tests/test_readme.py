@@ -71,7 +71,7 @@ def test_files_that_a_page_names_exist(page):
 
 LAST_LINE = {
     "cpu_and_gpu": r"spikes that differ: 0",
-    "live": r"latency of a step: p50 [\d.]+ ms, p99 [\d.]+ ms",
+    "live": r"computing time of a block: p50 [\d.]+ ms, p99 [\d.]+ ms",
     "mismatch": r"\| h1v2 \| mismatch( \| [\d.]+){2} \| [\d.]+ \[[\d., ]+\]"
     r" \| [\d.]+% \| [\d.]+ \|",
     "moving_bars": r"accuracy: (0\.9|1\.0)\d+",
