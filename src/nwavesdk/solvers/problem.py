@@ -79,7 +79,8 @@ def spec_name(spec: Spec) -> str:
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.surrogate import atan
-        >>> name = spec_name(Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0)))
+        >>> neuron = LIF_PAGES["subtraction"].neuron
+        >>> name = spec_name(Spec(neuron=neuron, surrogate=atan(alpha=2.0)))
         >>> name.split(", ")[1:3]
         ['ATan(alpha=2.0)', 'detach_reset=True']
     """
