@@ -62,7 +62,9 @@ def problem(neuron: Neuron, x: Tensor, beta: float) -> Problem:
     """Return the problem of a neuron with threshold 1, from rest."""
     n = x.shape[2]
     constants = x.new_full((n,), beta), x.new_ones(n)
-    return Problem(Spec(neuron, fast_sigmoid()), x, (x.new_zeros(len(x), n),), constants)
+    return Problem(
+        Spec(neuron=neuron, surrogate=fast_sigmoid()), x, (x.new_zeros(len(x), n),), constants
+    )
 
 
 def efforts() -> Iterator[dict[str, Any]]:

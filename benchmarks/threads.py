@@ -24,7 +24,7 @@ def passes_of(size: tuple[int, int, int], surrogate: Surrogate) -> list[Callable
     """A forward and a backward pass."""
     B, _, N = size
     constants = (torch.full((N,), 0.9), torch.ones(N))
-    spec = Spec(LIF_PAGES["subtraction"].neuron, surrogate)
+    spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=surrogate)
     problem = Problem(spec, 0.4 * torch.rand(size), (torch.zeros(B, N),), constants)
     solution = serial.forward_cpu(problem)
     grads = ResultGradient(torch.rand(size), None, (None,))

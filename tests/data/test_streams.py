@@ -115,7 +115,7 @@ def test_events_that_do_not_fit_are_left_out() -> None:
 
 
 def test_a_time_of_a_stream_has_its_file() -> None:
-    stream = Stream((noise(1), noise(2)), ("a.wav", "b.wav"), RATE)
+    stream = Stream(pieces=(noise(1), noise(2)), files=("a.wav", "b.wav"), sample_rate=RATE)
     times = (0.0, 0.999, 1.0, 2.5)
     places = [stream.source_at(seconds) for seconds in times]
     assert [file for file, _ in places] == ["a.wav", "a.wav", "b.wav", "b.wav"]

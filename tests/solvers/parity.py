@@ -44,7 +44,12 @@ def problem(
     x = 0.6 * torch.randn(B, T, N, generator=g, dtype=dtype) + 0.1
     states = tuple(0.3 * torch.randn(B, N, generator=g, dtype=dtype) for _ in row.neuron.states)
     constants = tuple(c.to(dtype).requires_grad_(learns) for c in row.constants(N, g))
-    return Problem(Spec(row.neuron, SURROGATES[surrogate], detach), x, states, constants)
+    return Problem(
+        Spec(neuron=row.neuron, surrogate=SURROGATES[surrogate], detach_reset=detach),
+        x,
+        states,
+        constants,
+    )
 
 
 def leaves(p: Problem) -> Problem:

@@ -66,7 +66,9 @@ def problem(neuron: str, surrogate: str, recurrent: bool, learns: bool = True) -
 
     states = tuple(leaf(2, 7) for _ in row.neuron.states)
     constants = tuple(c.float().requires_grad_(learns) for c in row.constants(7, g))
-    p = Problem(Spec(row.neuron, SURROGATES[surrogate]), leaf(2, 5, 7), states, constants)
+    p = Problem(
+        Spec(neuron=row.neuron, surrogate=SURROGATES[surrogate]), leaf(2, 5, 7), states, constants
+    )
     return replace(p, recurrent=leaf(7, 7), spikes=leaf(2, 7)) if recurrent else p
 
 

@@ -105,7 +105,9 @@ def test_bfloat16_keeps_every_spike_and_changes_gradients_little(name, learns):
     g = torch.Generator().manual_seed(7)
     row = ROUNDED[name]
     B, T, N = 16, 60, 40
-    spec = Spec(row.neuron, SURROGATES["atan"], True, "bfloat16")
+    spec = Spec(
+        neuron=row.neuron, surrogate=SURROGATES["atan"], detach_reset=True, saved_dtype="bfloat16"
+    )
     p = Problem(
         spec,
         0.6 * torch.randn(B, T, N, generator=g) + 0.1,
@@ -164,8 +166,10 @@ print(*names_of_catalogue(), sep="\\n")
 
 def names_of_catalogue():
     """The names of specs with every neuron of the contract and every surrogate by name."""
-    specs = [Spec(row.neuron, SURROGATES["atan"]) for row in ROWS.values()]
-    specs += [Spec(NEURONS["lif_zero"].neuron, kind()) for kind in available().values()]
+    specs = [Spec(neuron=row.neuron, surrogate=SURROGATES["atan"]) for row in ROWS.values()]
+    specs += [
+        Spec(neuron=NEURONS["lif_zero"].neuron, surrogate=kind()) for kind in available().values()
+    ]
     return [spec_name(spec) for spec in specs]
 
 
@@ -184,7 +188,7 @@ def test_a_spec_has_the_same_name_in_every_process():
 
 
 def test_other_specs_have_other_names():
-    lif = Spec(NEURONS["lif_zero"].neuron, SURROGATES["atan"])
+    lif = Spec(neuron=NEURONS["lif_zero"].neuron, surrogate=SURROGATES["atan"])
     others = [
         replace(lif, detach_reset=False),
         replace(lif, max_loop_gain=1.0),

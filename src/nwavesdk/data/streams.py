@@ -178,7 +178,7 @@ class Insert(NamedTuple):
         part += np.float32(self.gain) * self.clip.samples[skipped : skipped + len(part)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stream:
     """Recordings one after the other, with events in them or added to them.
 
@@ -190,7 +190,8 @@ class Stream:
         inserts: The events that are added to the recordings.
 
     Example:
-        >>> stream = Stream((np.zeros(4), np.ones(6)), ("a.wav", "b.wav"), 2.0)
+        >>> pieces = (np.zeros(4), np.ones(6))
+        >>> stream = Stream(pieces=pieces, files=("a.wav", "b.wav"), sample_rate=2.0)
         >>> len(stream), stream.seconds, stream.read(3, 6), stream.source_at(2.5)
         (10, 5.0, array([0., 1., 1.]), ('b.wav', 0.5))
     """
@@ -259,7 +260,11 @@ class Stream:
 
 def _joined(streams: Sequence[Stream], rate: float) -> Stream:
     """Streams of one recording each, one after the other."""
-    line = Stream([stream.pieces[0] for stream in streams], [s.files[0] for s in streams], rate)
+    line = Stream(
+        pieces=[stream.pieces[0] for stream in streams],
+        files=[s.files[0] for s in streams],
+        sample_rate=rate,
+    )
     starts = zip(streams, (line.starts / rate).tolist(), strict=False)
     events = [shifted(event, start) for stream, start in starts for event in stream.events]
     return replace(line, events=tuple(events))
@@ -267,7 +272,12 @@ def _joined(streams: Sequence[Stream], rate: float) -> Stream:
 
 def _recorded(key: str, samples: Samples, rate: float, events: Sequence[Event]) -> Stream:
     """A single recording with its events as a stream."""
-    stream = Stream([samples], [key], rate, tuple(sorted(events, key=lambda event: event.start)))
+    stream = Stream(
+        pieces=[samples],
+        files=[key],
+        sample_rate=rate,
+        events=tuple(sorted(events, key=lambda event: event.start)),
+    )
     for event in events:
         if event.end > stream.seconds + FRAME_SECONDS:
             raise ValueError(
@@ -315,7 +325,7 @@ class Sounds:
             if recordings.events:
                 streams.append(_recorded(key, samples, rate, recordings.events[index]))
             elif name == BACKGROUND:
-                streams.append(Stream([samples], [key], rate))
+                streams.append(Stream(pieces=[samples], files=[key], sample_rate=rate))
             else:
                 clips.append(Clip.of(name, samples, rate))
 

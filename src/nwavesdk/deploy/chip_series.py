@@ -414,7 +414,7 @@ def _spikes(stage: Stage, drawn: Sequence[_DrawnStage], charge: Tensor) -> Tenso
     recurrent = (drawn[0].recurrent, charge.new_zeros(B, N)) if stage.is_recurrent else ()
 
     # Spikes do not depend on the surrogate, so any surrogate works.
-    spec = Spec(stage.layer.neuron, FastSigmoid())
+    spec = Spec(neuron=stage.layer.neuron, surrogate=FastSigmoid())
     problem = Problem(spec, charge.contiguous(), states, constants, *recurrent)
 
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"

@@ -18,7 +18,7 @@ from nwavesdk.layers import Edge
 __all__ = ["Violation", "find_violations"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Violation:
     """One violated limit.
 
@@ -86,7 +86,9 @@ def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Vi
     try:
         place_stages(stages, chip)
     except ValueError as error:
-        violations.append(Violation("net", "placement", None, "", str(error)))
+        violations.append(
+            Violation(layer="net", rule="placement", index=None, value="", text=str(error))
+        )
 
     return violations
 
@@ -99,7 +101,7 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
     neuron = stage.layer.profile.text("neuron")
     if neuron != chip.text("neuron"):
         text = f"neurons of kind {neuron}, expected {chip.text('neuron')}"
-        yield Violation(stage.name, "neuron", None, neuron, text)
+        yield Violation(layer=stage.name, rule="neuron", index=None, value=neuron, text=text)
 
     for edge in stage.edges:
         built_for = edge.profile
@@ -109,25 +111,41 @@ def _profile_violations(stage: Stage, chip: Profile) -> Iterator[Violation]:
                 f"weights for the charge law of {built_for.name}, {built_for.charge_law}, "
                 f"expected {chip.charge_law}"
             )
-            yield Violation(edge.name, "charge_law", None, built_for.text("charge_law"), text)
+            yield Violation(
+                layer=edge.name,
+                rule="charge_law",
+                index=None,
+                value=built_for.text("charge_law"),
+                text=text,
+            )
 
         limit, expected = (profile.number("weight_limit") for profile in (built_for, chip))
         if weight_bits(edge) is not None and limit != expected:
             text = (
                 f"{weight_bits(edge)}-bit levels within ±{limit:g}, expected within ±{expected:g}"
             )
-            yield Violation(edge.name, "weight_limit", None, limit, text)
+            yield Violation(
+                layer=edge.name, rule="weight_limit", index=None, value=limit, text=text
+            )
 
 
 def _frontend_violations(stage: Stage, chip: Profile, is_first: bool) -> Iterator[Violation]:
     n_filters = chip.count("filters")
     if not is_first:
         text = "a front end after other neurons, expected first: the filters feed no other layer"
-        yield Violation(stage.synapse_name, "filters", None, "front end", text)
+        yield Violation(
+            layer=stage.synapse_name, rule="filters", index=None, value="front end", text=text
+        )
 
     if stage.n_inputs != n_filters:
         text = f"a front end of {stage.n_inputs} channels, expected the chip's {n_filters} filters"
-        yield Violation(stage.synapse_name, "filters", None, float(stage.n_inputs), text)
+        yield Violation(
+            layer=stage.synapse_name,
+            rule="filters",
+            index=None,
+            value=float(stage.n_inputs),
+            text=text,
+        )
 
 
 def _violations_at(
@@ -136,7 +154,7 @@ def _violations_at(
     """A violation for each value where the mask `places` is true."""
     for index in map(tuple, places.nonzero().tolist()):
         value = values[index].item()
-        yield Violation(name, rule, index, value, describe(value))
+        yield Violation(layer=name, rule=rule, index=index, value=value, text=describe(value))
 
 
 def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
@@ -146,7 +164,9 @@ def _weight_violations(edge: Edge, chip: Profile) -> Iterator[Violation]:
 
     if bits is not None and bits > chip.count("weight_bits"):
         text = f"{bits} bits, expected at most {chip.count('weight_bits')}"
-        yield Violation(edge.name, "weight_bits", None, float(bits), text)
+        yield Violation(
+            layer=edge.name, rule="weight_bits", index=None, value=float(bits), text=text
+        )
 
     # NaN and infinity have no quantization level, so they are read from the trained tensor.
     trained = edge.weight.detach()

@@ -24,7 +24,7 @@ Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=20
 MAX_TRIES = 300_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Piece:
     """Consecutive neurons of one layer on one core.
 
@@ -346,7 +346,9 @@ def _pieces(
     start = [0] * len(cores)
 
     for layer, first, size, core in sorted(shares):
-        pieces.append(Piece(stages[layer].name, first, size, core, start[core]))
+        pieces.append(
+            Piece(layer=stages[layer].name, first=first, size=size, core=core, start=start[core])
+        )
         start[core] += size
     return tuple(pieces)
 

@@ -33,7 +33,7 @@ FRONTENDS = (H1v1Frontend, H1v2Frontend)
 PASSIVE_MODULES = (Dropout, nn.Dropout, nn.Identity)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
     """Weights and the neurons that they drive.
 
@@ -134,7 +134,13 @@ def _stage(name: str, net: NetEdges, caller: str) -> Stage:
 
     if len(layer.features) != 1:
         raise TypeError(f"{title} has neurons of shape {layer.features}, expected one dimension.")
-    return Stage(edges[0].module_name, edges[0].module, name, layer, edges)
+    return Stage(
+        synapse_name=edges[0].module_name,
+        synapse=edges[0].module,
+        name=name,
+        layer=layer,
+        edges=edges,
+    )
 
 
 def check_finite(stages: Sequence[Stage], caller: str) -> None:

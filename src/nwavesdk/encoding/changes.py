@@ -201,7 +201,7 @@ def _step_forward(x, level):  # type: ignore[no-untyped-def]  # pages need no ty
 
 
 # As the page of a read-out, the recurrence runs on the solvers, which have loops for each device.
-_SPEC = Spec(read_page(_step_forward).neuron, atan())
+_SPEC = Spec(neuron=read_page(_step_forward).neuron, surrogate=atan())
 _SPEC_NAME = spec_name(_SPEC)
 
 

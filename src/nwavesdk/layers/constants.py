@@ -34,7 +34,7 @@ LONGER = "is longer than 1,000 steps"
 ROUNDING = 1e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StoredConstant:
     """How a layer stores a constant of its page, learned or not.
 
@@ -85,7 +85,9 @@ class StoredConstant:
 
 def stored_constants(page: Page) -> tuple[StoredConstant, ...]:
     """How a layer stores the constants of a page, under their names."""
-    return tuple(StoredConstant(name, name, c.kind) for name, c in page.constants.items())
+    return tuple(
+        StoredConstant(name=name, argument=name, kind=c.kind) for name, c in page.constants.items()
+    )
 
 
 def learned_names(owner: str, learn: object, names: Collection[str]) -> tuple[str, ...]:

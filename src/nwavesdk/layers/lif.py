@@ -18,9 +18,12 @@ __all__ = ["LEAKY_CONSTANTS", "LIFLayer", "LIFSynapse"]
 
 _kinds = {name: constant.kind for name, constant in LIF_PAGES["none"].constants.items()}
 LEAKY_CONSTANTS = (
-    StoredConstant("tau", "taus", _kinds["tau"]),
+    StoredConstant(name="tau", argument="taus", kind=_kinds["tau"]),
     StoredConstant(
-        "threshold", "thresholds", replace(_kinds["threshold"], unit="membrane"), is_plain=True
+        name="threshold",
+        argument="thresholds",
+        kind=replace(_kinds["threshold"], unit="membrane"),
+        is_plain=True,
     ),
 )
 """How layers store the constants of LIF neurons: as NWAVE names them."""

@@ -317,7 +317,13 @@ class NeuronLayer(ConstantNeurons):
     def _spec(self) -> Spec:
         surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE
         limit = self.max_loop_gain if self.layer_topology == "RC" else None
-        return Spec(self.neuron, surrogate, self.detach_reset, self.saved_dtype, limit)
+        return Spec(
+            neuron=self.neuron,
+            surrogate=surrogate,
+            detach_reset=self.detach_reset,
+            saved_dtype=self.saved_dtype,
+            max_loop_gain=limit,
+        )
 
     @property
     def uses_spike_grad(self) -> bool:

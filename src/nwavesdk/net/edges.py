@@ -48,7 +48,7 @@ __all__ = ["Edge", "NetEdges", "connection_sparsity", "dense_edges", "find_edges
 _RECURRENT = "recurrent_weights"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Edge:
     """One weight of a net and the neurons that it connects.
 
@@ -238,7 +238,7 @@ def _max_taps(size: int, stride: int, dilation: int) -> int:
     return -(-size // period)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class NetEdges:
     """The edges of a net, and the modules that they do not describe.
 
@@ -339,7 +339,15 @@ def _edge(
 
     target_name = name if is_recurrent else wiring.targets.get(name)
     target = None if target_name is None else layers.get(target_name)
-    return Edge(name, module, key, getattr(module, "profile", None), sources, target_name, target)
+    return Edge(
+        module_name=name,
+        module=module,
+        key=key,
+        profile=getattr(module, "profile", None),
+        sources=sources,
+        target_name=target_name,
+        target=target,
+    )
 
 
 def _has_own_parameters(name: str, module: nn.Module) -> bool:

@@ -29,7 +29,7 @@ __all__ = [
 MAX_ARGUMENTS = 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dialect:
     """How a kernel language writes a program text.
 
@@ -52,7 +52,7 @@ class Dialect:
     like: str | None = None
 
 
-NUMBA = Dialect('@njit(inline="always", error_model="numpy")', literal="real")
+NUMBA = Dialect(decorator='@njit(inline="always", error_model="numpy")', literal="real")
 
 
 def triton_dialect(dtype: str) -> Dialect:
@@ -62,7 +62,7 @@ def triton_dialect(dtype: str) -> Dialect:
         dtype: Dtype of the values, `"float32"` or `"float64"`.
     """
     return Dialect(
-        "@triton.jit",
+        decorator="@triton.jit",
         maths="tl.",
         defined=frozenset({"exp", "pow", "sqrt", "tanh"}),
         divide="tl.div_rn" if dtype == "float32" else None,

@@ -76,7 +76,7 @@ def solve(
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import Spec
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> problem = Problem(spec, torch.full((1, 4, 1), 0.6), (torch.zeros(1, 1),), constants)
         >>> [solve(problem, solver).spikes.flatten().tolist() for solver in ("serial", "reference")]
@@ -151,7 +151,7 @@ def _check_support(problem: Problem, solver: str) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Costs:
     """Costs of the solvers on one kind of device [s].
 
@@ -173,10 +173,14 @@ class _Costs:
 
 _COSTS = {
     # `python -m benchmarks.parallel` on two cores of an Intel Xeon, 24 November 2026.
-    "cpu": _Costs(5e-5, 7e-9, 1e-9, 3e-4, 2.5e-9),
+    "cpu": _Costs(
+        call=5e-5, step=7e-9, neuron_step=1e-9, chunk_pass=3e-4, chunk_neuron_step=2.5e-9
+    ),
     # Estimated, not measured: the latency of a load over tiles of eight steps, bytes at 2 TB/s,
     # launches of 10 µs.
-    "cuda": _Costs(1e-5, 6e-8, 6e-12, 4e-4, 1e-11),
+    "cuda": _Costs(
+        call=1e-5, step=6e-8, neuron_step=6e-12, chunk_pass=4e-4, chunk_neuron_step=1e-11
+    ),
 }
 # Medians at T = 20,000, over drives for which no neuron was finished serially:
 # `python -m benchmarks.parallel`.

@@ -44,7 +44,7 @@ def has_loop_gain(spec: Spec) -> bool:
         >>> from nwavesdk.layers import ALIFLayer, LIFLayer
         >>> from nwavesdk.surrogate import atan
         >>> neurons = LIFLayer(1, taus=20e-3).page.neuron, ALIFLayer(1).page.neuron
-        >>> [has_loop_gain(Spec(neuron, atan(alpha=2.0))) for neuron in neurons]
+        >>> [has_loop_gain(Spec(neuron=neuron, surrogate=atan(alpha=2.0))) for neuron in neurons]
         [True, False]
     """
     return spec.neuron.carry is not None and len(spec.neuron.constants) == 2
@@ -93,7 +93,7 @@ def loop_gain(
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((2,), 0.9), torch.ones(2)
         >>> weights = torch.tensor([[0.0, 0.4], [0.4, 0.0]])
         >>> [round(float(loop_gain(spec, constants, c * weights)), 2) for c in (1, 2)]

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     """The neuron, the surrogate and the options for which a kernel is compiled.
 
@@ -54,7 +54,7 @@ class Spec:
         >>> from dataclasses import replace
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.surrogate import atan, triangle
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> replace(spec, surrogate=triangle(alpha=0.3)).surrogate
         triangle(alpha=0.3, k=1.0)
     """
@@ -79,7 +79,8 @@ def spec_name(spec: Spec) -> str:
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.surrogate import atan
-        >>> name = spec_name(Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0)))
+        >>> neuron = LIF_PAGES["subtraction"].neuron
+        >>> name = spec_name(Spec(neuron=neuron, surrogate=atan(alpha=2.0)))
         >>> name.split(", ")[1:3]
         ['ATan(alpha=2.0)', 'detach_reset=True']
     """
@@ -129,7 +130,7 @@ class Problem:
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import solve
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> decay, threshold = torch.full((1,), 0.5), torch.ones(1)
         >>> problem = Problem(spec, x, states=(torch.zeros(1, 1),), constants=(decay, threshold))
@@ -174,7 +175,7 @@ class PassResult(NamedTuple):
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import solve
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> problem = Problem(spec, torch.full((1, 4, 1), 0.6), (torch.zeros(1, 1),), constants)
         >>> solution = solve(problem)
@@ -209,7 +210,7 @@ class ResultGradient:
     last: Sequence[Tensor | None]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class ProblemGradient:
     """The gradients of a `Problem`: the result of a backward pass.
 
@@ -291,7 +292,7 @@ def spike_argument(problem: Problem, saved: tuple[Tensor, ...]) -> Tensor:
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import solve
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
@@ -309,7 +310,7 @@ def state_trajectories(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Ten
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import solve
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")
@@ -327,7 +328,7 @@ def named_value(problem: Problem, saved: tuple[Tensor, ...], name: str) -> Tenso
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import solve
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")

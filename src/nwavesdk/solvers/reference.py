@@ -109,10 +109,12 @@ def backward_reference(
         learned = torch.stack(grad_constants) if grad_constants else zeros.new_empty(0)
 
     if problem.recurrent is None:
-        return ProblemGradient(grad, grad_states, learned)
+        return ProblemGradient(x=grad, states=grad_states, constants=learned)
     (previous,) = delay_one_step(problem.recurrence[1:], [result.spikes])
     grad_recurrent = previous.flatten(0, 1).t() @ grad.flatten(0, 1)
-    return ProblemGradient(grad, grad_states, learned, grad_recurrent, grad_s)
+    return ProblemGradient(
+        x=grad, states=grad_states, constants=learned, recurrent=grad_recurrent, spikes=grad_s
+    )
 
 
 def _with_latest(recent: Tensor, latest: Tensor) -> Tensor:

@@ -240,7 +240,7 @@ def charge_gradient(
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.solvers import Spec, solve
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> problem = Problem(spec, x, (torch.zeros(1, 1),), constants, saves="record")

@@ -67,7 +67,7 @@ def test_words_of_both_passes_are_those_of_the_loops(kind, needs_saved, calls):
     N = layer.features[0]
     is_recurrent = kind == "recurrent"
     run = SerialPasses(
-        Spec(layer.neuron, layer.spike_grad, detach_reset=False),
+        Spec(neuron=layer.neuron, surrogate=layer.spike_grad, detach_reset=False),
         "learning",
         (B, T, N),
         layer.constants(),

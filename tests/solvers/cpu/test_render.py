@@ -129,5 +129,5 @@ def many(x, v, *, {", ".join(f"{name}: Real" for name in names)}):
         for shape in ((2, 4, 5), (2, 5), *[(5,)] * len(names))
     )
     constants = tuple(0.05 * c for c in constants)
-    spec = Spec(written_page(source).neuron, atan(), detach_reset=False)
+    spec = Spec(neuron=written_page(source).neuron, surrogate=atan(), detach_reset=False)
     compare(Problem(spec, x, (state,), constants), "serial")

@@ -22,7 +22,9 @@ def big_problem(seed):
     row = NEURONS["lif_subtraction"]
     x = torch.rand(16, 50, 200, generator=g)
     constants = tuple(c.float() for c in row.constants(200, g))
-    return Problem(Spec(row.neuron, SURROGATES["atan"]), x, (torch.zeros(16, 200),), constants)
+    return Problem(
+        Spec(neuron=row.neuron, surrogate=SURROGATES["atan"]), x, (torch.zeros(16, 200),), constants
+    )
 
 
 @pytest.fixture(params=["team", "pool"])

@@ -89,7 +89,7 @@ def test_functions_and_numbers_are_those_of_torch(dtype):
     x = torch.linspace(-3, 3, 1024, dtype=dtype).reshape(1, 1, 1024)
     edges = [-float("inf"), -200, -89, -1e-5, 0, 88.5, 200, float("inf"), float("nan")]
     x[..., : len(edges)] = torch.tensor(edges, dtype=dtype)
-    spec = Spec(read_page(functions).neuron, SURROGATES["atan"])
+    spec = Spec(neuron=read_page(functions).neuron, surrogate=SURROGATES["atan"])
     p = Problem(spec, x, (torch.zeros(1, 1024, dtype=dtype),) * 7, ())
     expected, got = solve_reference(p).last, forward_gpu(p).last
     for i, (mine, theirs) in enumerate(zip(got, expected, strict=True)):

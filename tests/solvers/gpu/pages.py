@@ -63,7 +63,7 @@ def problem(
     states = tuple(0.3 * torch.randn(B, N, generator=g, dtype=real) for _ in row.neuron.states)
     learns = saves != "gradient"
     constants = tuple(c.expand(N).to(real).requires_grad_(learns) for c in row.constants(N, g))
-    spec = Spec(row.neuron, SURROGATES[surrogate], detach)
+    spec = Spec(neuron=row.neuron, surrogate=SURROGATES[surrogate], detach_reset=detach)
     return Problem(spec, x.to(dtype), states, constants, saves=saves)
 
 

@@ -45,7 +45,7 @@ def driven(name: str, x: torch.Tensor, beta: float, start: float = 0.0) -> Probl
     N = x.shape[2]
     constants = torch.full((N,), beta, dtype=x.dtype), torch.ones(N, dtype=x.dtype)
     return Problem(
-        Spec(NEURONS[name].neuron, SURROGATES["atan"]),
+        Spec(neuron=NEURONS[name].neuron, surrogate=SURROGATES["atan"]),
         x,
         (x.new_full((len(x), N), start),),
         constants,

@@ -152,10 +152,12 @@ def test_all_kernels_give_the_same_bits(monkeypatch, sizes, binary):
 
 
 def test_the_kernel_follows_the_sizes_and_the_spikes():
-    whole = DelayedWork(64, 100, 700, 256, 24, torch.float32)
+    whole = DelayedWork(
+        batch=64, steps=100, inputs=700, outputs=256, max_delay=24, dtype=torch.float32
+    )
     assert whole.choose(134_400, with_steps=True) is Way.PLACES
     assert whole.choose(1_000_000, with_steps=True) is Way.DENSE
-    step = DelayedWork(1, 1, 700, 256, 24, torch.float32)
+    step = DelayedWork(batch=1, steps=1, inputs=700, outputs=256, max_delay=24, dtype=torch.float32)
     assert step.choose(500, with_steps=True) is Way.STEPS
     assert step.choose(500, with_steps=False) is Way.PLACES
     assert step.choose(100_000, with_steps=True) is Way.DENSE

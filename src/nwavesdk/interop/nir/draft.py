@@ -201,7 +201,9 @@ class ModuleDraft:
         Raises:
             NodeError: If it does not take such an input.
         """
-        return self.add_node(NirNode(kind, arrays, settings or {}, self.owner))
+        return self.add_node(
+            NirNode(kind=kind, arrays=arrays, settings=settings or {}, owner=self.owner)
+        )
 
     def add_node(self, node: NirNode) -> Signal:
         """Add a node that gets the signal; its output."""

@@ -213,7 +213,9 @@ def nodes_of(
     # The node Threshold is a layer by itself, or follows the membrane of a layer without reset.
     threshold = constants.get("threshold")
     spikes = (
-        [] if threshold is None else [NirNode("Threshold", {"threshold": threshold}, owner=owner)]
+        []
+        if threshold is None
+        else [NirNode(kind="Threshold", arrays={"threshold": threshold}, owner=owner)]
     )
     if "tau" not in constants:
         return spikes
@@ -230,12 +232,12 @@ def nodes_of(
 
     kind, values = _membrane(constants, owner, dt, discretization)
     if "rest" in constants:
-        return [NirNode(kind, values, owner=owner), *spikes]
+        return [NirNode(kind=kind, arrays=values, owner=owner), *spikes]
 
     # A node with spikes has the name of the node without spikes, followed by F: LIF, IF, CubaLIF.
     reset = "value" if amount is None else SUBTRACTION
     values |= {"v_threshold": constants["threshold"], "v_reset": _rest_or_reset(constants)}
-    return [NirNode(f"{kind}F", values, owner=owner, reset=reset)]
+    return [NirNode(kind=f"{kind}F", arrays=values, owner=owner, reset=reset)]
 
 
 def _membrane(

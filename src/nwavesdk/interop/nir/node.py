@@ -93,7 +93,7 @@ class NodeError(ValueError):
         super().__init__(f"{self.fault}: {remedy}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NirNode:
     """A node of a flat graph.
 
@@ -214,7 +214,15 @@ def read_node(name: str, node: Any) -> NirNode:
     if reset == SUBTRACTION and "v_threshold" in arrays:
         arrays["amount"] = arrays["v_threshold"]
     module = as_text(metadata.get(MODULE_KEY, ""))
-    return NirNode(kind, arrays, settings, owner, rounding=rounding, reset=reset, module=module)
+    return NirNode(
+        kind=kind,
+        arrays=arrays,
+        settings=settings,
+        owner=owner,
+        rounding=rounding,
+        reset=reset,
+        module=module,
+    )
 
 
 def as_text(value: object) -> str:

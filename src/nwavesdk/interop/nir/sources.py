@@ -26,7 +26,7 @@ SNNTORCH_STEP = 1e-4
 TIMES = ("tau", "tau_mem", "tau_syn")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SourceLibrary:
     """A library whose exporter has its own conventions.
 
@@ -177,7 +177,9 @@ def _delay_biases(graph: NirGraph) -> None:
         sources = graph.sources(name)
         if len(sources) == 1 and (name, sources[0]) in graph.edges:
             delays = np.full(len(graph.nodes[name].arrays["bias"]), graph.dt)
-            graph.insert_before(name, f"{name}.last", NirNode("Delay", {"delay": delays}))
+            graph.insert_before(
+                name, f"{name}.last", NirNode(kind="Delay", arrays={"delay": delays})
+            )
 
 
 def _membrane_tau(node: NirNode) -> Array:
@@ -223,10 +225,10 @@ def _translate_rockpool(node: NirNode, dt: float) -> NirNode:
 
 SOURCES = {
     "norse": SourceLibrary(
-        "Norse",
-        "1.1.0",
-        "euler",
-        (
+        title="Norse",
+        version="1.1.0",
+        discretization="euler",
+        notes=(
             "writes the batch as a dimension of inputs and outputs: left out",
             "writes time constants times dt: divided by the dt of {dt:g} s, which must be the dt "
             "passed to its to_nir",
@@ -238,10 +240,10 @@ SOURCES = {
         first_feature=1,
     ),
     "rockpool": SourceLibrary(
-        "Rockpool",
-        "3.1.0",
-        "exact",
-        (
+        title="Rockpool",
+        version="3.1.0",
+        discretization="exact",
+        notes=(
             "writes the batch as dimensions of inputs and outputs: left out",
             "writes r = tau · exp(-dt/tau) / dt: read as an input of 1 that raises the membrane by "
             "1, or the current by its decay; at most one spike per step (max_spikes_per_dt=1); "
@@ -253,10 +255,10 @@ SOURCES = {
         spikes_at_threshold=True,
     ),
     "sinabs": SourceLibrary(
-        "sinabs",
-        "3.1.3",
-        "exact",
-        (
+        title="sinabs",
+        version="3.1.3",
+        discretization="exact",
+        notes=(
             "writes time constants in steps: read as steps of {dt:g} s; inputs are scaled by "
             "1 - decay (norm_input=True), at most one spike per step (spike_fn=SingleSpike)",
         ),
@@ -266,16 +268,18 @@ SOURCES = {
         spikes_at_threshold=True,
     ),
     "snntorch": SourceLibrary(
-        "snnTorch",
-        "1.0.0",
-        "euler",
-        (
+        title="snnTorch",
+        version="1.0.0",
+        discretization="euler",
+        notes=(
             f"writes time constants for a step of {SNNTORCH_STEP:g} s: decays are kept, and times "
             "are scaled to a step of {dt:g} s",
         ),
         time_factor=lambda dt: dt / SNNTORCH_STEP,
         resets="either",
     ),
-    "spikingjelly": SourceLibrary("SpikingJelly", "2.0.0", "euler", spikes_at_threshold=True),
+    "spikingjelly": SourceLibrary(
+        title="SpikingJelly", version="2.0.0", discretization="euler", spikes_at_threshold=True
+    ),
 }
 """The libraries by their name for `source`."""

@@ -333,7 +333,7 @@ class BackwardPass:
         ]
 
         self.call.run(words)
-        return ProblemGradient(grad_x, before, grad_constants)
+        return ProblemGradient(x=grad_x, states=before, constants=grad_constants)
 
 
 # The passes of the latest sizes. Compiled kernels do not depend on sizes, and are never dropped.

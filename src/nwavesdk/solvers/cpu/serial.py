@@ -53,7 +53,7 @@ class SerialPasses:
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES
         >>> from nwavesdk.surrogate import atan
-        >>> spec = Spec(LIF_PAGES["subtraction"].neuron, atan(alpha=2.0))
+        >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> passes = SerialPasses(
         ...     spec, "gradient", (1, 4, 1), constants, None, torch.float32, is_recurrent=False

@@ -119,7 +119,9 @@ def backward_gpu(
 
     kernels = gpu_kernels(query, real, surrogate, len(sigma))
     _launch(kernels.backward, lanes, query.saved * real.itemsize, arguments)
-    return ProblemGradient(grad_x, grad_states, grad_constants if learned else None)
+    return ProblemGradient(
+        x=grad_x, states=grad_states, constants=grad_constants if learned else None
+    )
 
 
 @cache

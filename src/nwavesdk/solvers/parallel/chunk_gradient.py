@@ -80,7 +80,7 @@ def backward_chunks(
 
     grad_x = cut_gradient.x.view(B, C * steps, N)[:, :T]
     grad_states = [grad_state.view(B, C, N)[:, 0] for grad_state in cut_gradient.states]
-    return ProblemGradient(grad_x, grad_states, cut_gradient.constants)
+    return ProblemGradient(x=grad_x, states=grad_states, constants=cut_gradient.constants)
 
 
 def _arriving_gradient(slope: Tensor, offset: Tensor, last: Tensor | None) -> Tensor:

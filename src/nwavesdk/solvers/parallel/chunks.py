@@ -54,7 +54,7 @@ _PASSES_BEFORE_FORECAST = 3  # the first passes do not show how many more are ne
 _MIN_FORGOTTEN = 2.0**-10  # lower bound of 1 - decay, so that a width stays finite
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Effort:
     """The cost of a forward pass.
 
@@ -142,7 +142,7 @@ def forward_chunks(
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
         if efforts is not None:
-            efforts.append(Effort(1, T, 1, T, B * T * N))
+            efforts.append(Effort(chunks=1, steps=T, passes=1, depth=T, work=B * T * N))
         return run(problem, needs_membrane, needs_saved)
 
     guess = problem.states[0].new_zeros(B, C, N)
@@ -157,8 +157,10 @@ def forward_chunks(
 
     constants = tuple(c.detach().repeat(B) for c in problem.constants)
     columns = _Columns(x, guess.transpose(0, 1).reshape(C, B * N), constants)
-    effort = Effort(C, steps)
-    result = _Solver(problem.spec, steps, run, passes or max(3, C // 2), effort).solve(columns)
+    effort = Effort(chunks=C, steps=steps)
+    result = _Solver(
+        spec=problem.spec, steps=steps, run=run, max_passes=passes or max(3, C // 2), effort=effort
+    ).solve(columns)
     if efforts is not None:
         efforts.append(effort)
 
@@ -192,7 +194,7 @@ class _Result(NamedTuple):
     ends: Tensor
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Solver:
     """Solves columns in chunks of `steps`, in at most `max_passes` passes."""
 

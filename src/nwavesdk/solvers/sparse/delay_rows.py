@@ -59,7 +59,7 @@ class Way(Enum):
     STEPS = "spikes, over the connections that are due in each step"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DelayedWork:
     """The sizes of a product, and the cycles that each kernel takes on one thread."""
 
@@ -240,7 +240,14 @@ def _add_rows(
         columns: Number of sums per step.
     """
     batch, _, inputs = x.shape
-    lanes = DelayedWork(batch, steps, inputs, columns, length - steps, x.dtype).lanes
+    lanes = DelayedWork(
+        batch=batch,
+        steps=steps,
+        inputs=inputs,
+        outputs=columns,
+        max_delay=length - steps,
+        dtype=x.dtype,
+    ).lanes
     blocks = -(-batch // lanes)
     rows = x.new_empty(blocks, _QUAD * _quads(inputs), length, lanes)
     kernels = delay_kernels(x.dtype)

@@ -249,7 +249,14 @@ def _look_up(
     batch, _, inputs = sequence.shape
     active = find_nonzeros(sequence.view(-1, inputs), sequence.numel())
     assert active is not None
-    work = DelayedWork(batch, steps, inputs, outputs, max_delay, sequence.dtype)
+    work = DelayedWork(
+        batch=batch,
+        steps=steps,
+        inputs=inputs,
+        outputs=outputs,
+        max_delay=max_delay,
+        dtype=sequence.dtype,
+    )
     way = work.choose(active.count, with_steps=not learns)
 
     if way is Way.DENSE and not learns:
