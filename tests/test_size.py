@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2777,
-    "train presets": 4450,
+    "train presets": 4456,
     "analysis": 2746,
     "cli": 1082,
     "internal": 493,

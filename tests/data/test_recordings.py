@@ -57,7 +57,7 @@ def test_a_standardized_recording_is_independent_of_its_scale_and_level() -> Non
         assert not is_standardized(changed[:, :3])
 
 
-def test_a_running_mean_starts_from_the_training_set_and_forgets() -> None:
+def test_a_running_mean_starts_from_a_given_mean_and_forgets() -> None:
     pytest.importorskip("scipy")
     frames = recordings(60).frames[0]
     mean = np.array([1.0, 2.0, 3.0], np.float32)

@@ -275,5 +275,5 @@ class ComposedSeries(Series):
         steps = int(self.recordings.lengths[0]) - self.warm_up_frames
         return varied._replace(steps=steps, target=np.asarray(varied.target)[-steps:])
 
-    def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002
+    def _scaled(self, index: int, varied: Varied) -> Frames:  # noqa: ARG002  # chunks have no names
         return self.input.scaled(varied.values, "")[-varied.steps :]

@@ -56,7 +56,7 @@ STANDARDIZED_WITHIN = 0.1
 # must not become a divisor.
 ROUNDING = 1e-6
 
-# Weight of the mean of the training set in a running mean, in frames.
+# Weight of the mean before the first frame in a running mean, in frames.
 PRIOR_FRAMES = 10.0
 
 
@@ -266,10 +266,10 @@ class RunningMean:
 
         m[t] = s[t] / w[t],  s[t] = d s[t-1] + f[t],  w[t] = d w[t-1] + 1,  d = exp(-1 / memory)
 
-    Before the first frame, w is `PRIOR_FRAMES` and s / w the mean of the training set.
+    Before the first frame, w is `PRIOR_FRAMES` and s / w is `mean`.
 
     Args:
-        mean: Mean of each feature over the training set, `[F]`.
+        mean: The mean of each feature before the first frame, `[F]`.
         memory: Time constant [frames].
 
     Example:

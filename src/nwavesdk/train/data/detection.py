@@ -72,24 +72,13 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
     ends = [0, len(featured)]
     notes = []
     for name, part in (("val", sounds.val), ("test", sounds.test)):
-        streams = part.compose(SNR) if part else ()
-        for stream in streams:
-            featured += labeled_frames(stream, framing, recordings.classes, PART_SECONDS)
+        if part is not None:
+            parts, note = _stream_in_parts(part, framing, recordings.classes, name)
+            featured += parts
+            if note is not None:
+                notes.append(note)
+                warnings.warn(note, stacklevel=3)
         ends.append(len(featured))
-
-        n_events = part.n_events if part else 0
-        n_left_out = n_events - sum(len(stream.events) for stream in streams)
-        if part and n_left_out == n_events:
-            raise ValueError(
-                f"The background of the {name} set lasts {part.line.seconds:.3g} s, too short for "
-                "one of its events with the time around it: add background."
-            )
-        if n_left_out:
-            notes.append(
-                f"the background of the {name} set is too short for its {n_events:,} events: "
-                f"{n_left_out:,} are left out. Add background."
-            )
-            warnings.warn(notes[-1], stacklevel=3)
 
     indices = Split(*(np.arange(*pair) for pair in pairwise(ends)))
     members = indices.as_dict().items()
@@ -110,6 +99,32 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
         loaded=replace(split.loaded, notes=(*split.loaded.notes, *notes)),
         sounds=sounds,
         chunks=chunks,
+    )
+
+
+def _stream_in_parts(
+    sounds: Sounds, framing: Framing, classes: tuple[str, ...], name: str
+) -> tuple[list[Any], str | None]:
+    """The stream of a set in labeled parts, and a note on the events that do not fit into it."""
+    streams = sounds.compose(SNR)
+    n_events = sounds.n_events
+    n_left_out = n_events - sum(len(stream.events) for stream in streams)
+    if n_left_out == n_events:
+        raise ValueError(
+            f"The background of the {name} set lasts {sounds.line.seconds:.3g} s, too short for "
+            "one of its events with the time around it: add background."
+        )
+
+    parts = [
+        part
+        for stream in streams
+        for part in labeled_frames(stream, framing, classes, PART_SECONDS)
+    ]
+    if not n_left_out:
+        return parts, None
+    return parts, (
+        f"the background of the {name} set is too short for its {n_events:,} events: "
+        f"{n_left_out:,} are left out. Add background."
     )
 
 
