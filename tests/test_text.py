@@ -39,6 +39,10 @@ MAX_VAGUE = {"net": 1}  # `Folded.kept`, which is public
 # Tuples that are only written to be unpacked, as in `[*("a", "b"), *("c", "d")]`.
 MAX_UNPACKED = 5
 
+# Constructors with more arguments take some by keyword; except these, whose order is NWAVE's.
+MAX_POSITIONAL = 4
+POSITIONAL = {"LIFLayer", "NWaveDataloaderConfig"}
+
 # Comments, and strings, which may contain "#". A tokenizer would take ten times as long.
 STRING_OR_COMMENT = re.compile(
     r"""
@@ -166,6 +170,26 @@ def test_names_describe_their_value() -> None:
     counts = Counter(name.partition("/")[0] for name in names)
     excess = {package for package in counts if counts[package] > MAX_VAGUE.get(package, 0)}
     assert not [name for name in names if name.partition("/")[0] in excess]
+
+
+def positional_fields(node: ast.ClassDef) -> int:
+    """The number of positional arguments of a class's constructor."""
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            return len(statement.args.args) - 1
+
+    decorators = " ".join(map(ast.unparse, node.decorator_list))
+    if "dataclass" not in decorators or "kw_only" in decorators:
+        return 0
+    fields = [s for s in node.body if isinstance(s, ast.AnnAssign)]
+    names = [ast.unparse(field.target) for field in fields]
+    return names.index("_") if "_" in names else len(fields)
+
+
+def test_constructors_take_many_arguments_by_keyword() -> None:
+    classes = [node for text in texts() for node in text.nodes if isinstance(node, ast.ClassDef)]
+    long = {node.name for node in classes if positional_fields(node) > MAX_POSITIONAL}
+    assert long == POSITIONAL
 
 
 def test_tuples_are_not_written_to_be_unpacked() -> None:

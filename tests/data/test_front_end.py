@@ -36,10 +36,10 @@ CHIPS = [
     for rate, step in [(8000, 10e-3), (11025, 3e-3), (8000, 1.6 / 8000)]
 ]
 LOG_MELS = [
-    LogMel(16000, 32, 25e-3, 10e-3),
-    LogMel(8000, 12, 11e-3, 7e-3),
-    LogMel(11025, 80, 5e-3, 13e-3),
-    LogMel(8000, 12, 25e-3, 20e-3, level_memory=1.0),
+    LogMel(16000, 32, window=25e-3, hop=10e-3),
+    LogMel(8000, 12, window=11e-3, hop=7e-3),
+    LogMel(11025, 80, window=5e-3, hop=13e-3),
+    LogMel(8000, 12, window=25e-3, hop=20e-3, level_memory=1.0),
 ]
 
 

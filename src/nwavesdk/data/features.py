@@ -336,7 +336,9 @@ class FeatureOptions:
                 if self.as_samples:
                     return SampleFeatures(rate)
                 memory = LEVEL_MEMORY if self.level == "running" else None
-                log_mel = LogMel(rate, self.bands, self.window, self.hop, memory)
+                log_mel = LogMel(
+                    rate, self.bands, window=self.window, hop=self.hop, level_memory=memory
+                )
                 return LogMelFeatures(log_mel, self.level)
             case "image":
                 # The longest shape: if some images have colors, gray images get them, too.

@@ -4,7 +4,7 @@ A sound may also come in blocks: all frames together then equal the frames of th
 for bit.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,7 @@ class LogMel:
 
     sample_rate: int
     bands: int = 32
+    _: KW_ONLY
     window: float = 25e-3
     hop: float = 10e-3
     # Not in the repr, which names the cached frames of earlier versions.

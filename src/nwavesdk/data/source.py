@@ -5,7 +5,7 @@ that is larger than memory is read recording by recording.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,7 @@ class Item:
 
     key: str
     path: Path
+    _: KW_ONLY
     class_name: str | None = None
     part: Part | None = None
     group: str | None = None

@@ -11,7 +11,7 @@ cost more than the cache saves.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -411,11 +411,12 @@ def _spikes(stage: Stage, drawn: Sequence[_DrawnStage], charge: Tensor) -> Tenso
         torch.cat(values) for values in zip(*(chip.constants for chip in drawn), strict=True)
     )
     states = tuple(charge.new_zeros(B, N) for _ in stage.layer.neuron.states)
-    recurrent = (drawn[0].recurrent, charge.new_zeros(B, N)) if stage.is_recurrent else ()
 
     # Spikes do not depend on the surrogate, so any surrogate works.
     spec = Spec(neuron=stage.layer.neuron, surrogate=FastSigmoid())
-    problem = Problem(spec, charge.contiguous(), states, constants, *recurrent)
+    problem = Problem(spec, charge.contiguous(), states, constants)
+    if stage.is_recurrent:
+        problem = replace(problem, recurrent=drawn[0].recurrent, spikes=charge.new_zeros(B, N))
 
     solver = "serial" if has_serial_kernel(charge, stage.is_recurrent) else "reference"
     solution = solve(problem, solver, needs_membrane=False, needs_saved=False)

@@ -312,7 +312,7 @@ class NeuronLayer(ConstantNeurons):
 
         if self.recurrent_delays is not None:
             weights = self.recurrent_delays(weights)
-        return Problem(spec, x, states, constants, weights.to(x), spikes)
+        return Problem(spec, x, states, constants, recurrent=weights.to(x), spikes=spikes)
 
     def _spec(self) -> Spec:
         surrogate = self.spike_grad if self.uses_spike_grad else FIXED_SURROGATE

@@ -288,10 +288,10 @@ def _make_passes(
     return SerialPasses(
         layer._spec(),
         "learning" if learned else "gradient",
-        sizes,
         [layout.arrange(constant) for constant in layer.constants(cur.dtype)],
-        chain,
-        cur.dtype,
+        sizes=sizes,
+        chain=chain,
+        dtype=cur.dtype,
         is_recurrent=layer.layer_topology == "RC",
     )
 

@@ -125,8 +125,8 @@ def _with_saves(problem: Problem, is_record: bool) -> Problem:
         problem.x,
         problem.states,
         problem.constants,
-        problem.recurrent,
-        problem.spikes,
+        recurrent=problem.recurrent,
+        spikes=problem.spikes,
         saves=saves,
     )
 

@@ -13,6 +13,7 @@ change here is not used after it.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,27 @@ def solve_in_graph(
     return PassResult(spikes, mem, tuple(others[:K]), saved, recent=recent)
 
 
+def _problem_of(
+    name: str,
+    x: Tensor,
+    states: Sequence[Tensor],
+    constants: Sequence[Tensor],
+    recurrence: Sequence[Tensor],
+    saves: str,
+) -> Problem:
+    """The problem of an operator's arguments."""
+    weights, spikes = recurrence or (None, None)
+    return Problem(
+        specs_by_name[name],
+        x,
+        tuple(states),
+        tuple(constants),
+        recurrent=weights,
+        spikes=spikes,
+        saves=saves,
+    )
+
+
 @torch.library.custom_op(f"nwavesdk::forward_{_HASH}", mutates_args=())
 def _forward_operator(
     x: Tensor,
@@ -88,8 +110,7 @@ def _forward_operator(
 
     `recurrence` is empty, or the recurrent weights and the spikes before the first step.
     """
-    spec = specs_by_name[name]
-    problem = Problem(spec, x, tuple(states), tuple(constants), *recurrence, saves=saves)
+    problem = _problem_of(name, x, states, constants, recurrence, saves)
     result = FORWARD[solver](problem, needs_membrane, True)
     mem = [] if result.mem is None else [result.mem]
     return _unshared([result.spikes, *mem, *result.last, *to_saved_dtype(problem, result.saved)])
@@ -144,9 +165,7 @@ def _adjoint_operator(
     `grads` are the gradients of the outputs of `_forward_operator` except the saved tensors, which
     are `saved`; `recurrence` is as there, and `spikes` has the spikes of a recurrent problem.
     """
-    problem = Problem(
-        specs_by_name[name], saved[0], tuple(states), tuple(constants), *recurrence, saves=saves
-    )
+    problem = _problem_of(name, saved[0], states, constants, recurrence, saves)
     values = from_saved_dtype(problem, tuple(saved))
 
     grad_s, *others = grads

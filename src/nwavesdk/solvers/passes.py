@@ -59,7 +59,16 @@ class ProblemPasses:
         self, x: Tensor, states: Sequence[Tensor], recurrence: Sequence[Tensor] = ()
     ) -> Problem:
         """The problem of a call."""
-        return Problem(self.spec, x, tuple(states), self.constants, *recurrence, saves=self.saves)
+        weights, spikes = recurrence or (None, None)
+        return Problem(
+            self.spec,
+            x,
+            tuple(states),
+            self.constants,
+            recurrent=weights,
+            spikes=spikes,
+            saves=self.saves,
+        )
 
     def forward(
         self,

@@ -4,7 +4,7 @@ All solvers share the shapes: sequences [B, T, N], states [B, N], constants [N].
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -142,9 +142,10 @@ class Problem:
     x: Tensor
     states: tuple[Tensor, ...]
     constants: tuple[Tensor, ...]
+    _: KW_ONLY
     recurrent: Tensor | None = None
     spikes: Tensor | None = None
-    saves: str = field(default="gradient", kw_only=True)
+    saves: str = "gradient"
 
     @property
     def program(self) -> Program:

@@ -26,7 +26,7 @@ def calls(monkeypatch):
     recorded = []
 
     class RecordedCall:
-        def __init__(self, loop, _dtype, _steps, _jobs, sizes, **_):
+        def __init__(self, loop, _dtype, _steps, *, sizes, **_):
             self.loop, self.sizes = loop, sizes
 
         def run(self, words):
@@ -69,10 +69,10 @@ def test_words_of_both_passes_are_those_of_the_loops(kind, needs_saved, calls):
     run = SerialPasses(
         Spec(neuron=layer.neuron, surrogate=layer.spike_grad, detach_reset=False),
         "learning",
-        (B, T, N),
         layer.constants(),
-        sum_over_batch,
-        torch.float32,
+        sizes=(B, T, N),
+        chain=sum_over_batch,
+        dtype=torch.float32,
         is_recurrent=is_recurrent,
     )
     x = torch.rand(B, T, N)

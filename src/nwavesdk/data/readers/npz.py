@@ -176,8 +176,8 @@ def _list_items(path: Path, arrays: Arrays, classes: Sequence[str | None]) -> tu
             "val or test, for each"
         )
     return tuple(
-        Item(str(index), path, *facts, index=index)
-        for index, facts in enumerate(zip(classes, parts, groups, strict=True))
+        Item(str(index), path, class_name=name, part=part, group=group, index=index)
+        for index, (name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
     )
 
 

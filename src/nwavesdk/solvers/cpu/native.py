@@ -113,9 +113,9 @@ class KernelCall:
         loop: Callable[..., Any],
         dtype: str,
         steps: NativeFunction,
+        *,
         jobs: int,
         sizes: Mapping[str, int],
-        *,
         serial: bool,
     ) -> None:
         self._threads = 1 if serial else thread_count(jobs)

@@ -123,6 +123,7 @@ class ForwardPass:
         self,
         step: StepText,
         dtype: torch.dtype,
+        *,
         sizes: tuple[int, int, int],
         is_recurrent: bool,
         threads: int,
@@ -139,7 +140,9 @@ class ForwardPass:
         numbers = work.sizes | {"saved": step.saved}
         name = _DTYPE_NAMES[dtype]
         steps = native_forward_steps(step, name)
-        self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
+        self.call = KernelCall(
+            work.loop, name, steps, jobs=work.jobs, sizes=numbers, serial=work.is_small
+        )
 
     def run(
         self,
@@ -249,6 +252,7 @@ class BackwardPass:
         adjoint: QueryText,
         dtype: torch.dtype,
         surrogate: Surrogate,
+        *,
         sizes: tuple[int, int, int],
         is_recurrent: bool,
         may_overwrite: bool,
@@ -281,7 +285,9 @@ class BackwardPass:
 
         name = _DTYPE_NAMES[dtype]
         steps = native_backward_steps(adjoint, name, kind, len(parameters), reuse=self.overwrites)
-        self.call = KernelCall(work.loop, name, steps, work.jobs, numbers, serial=work.is_small)
+        self.call = KernelCall(
+            work.loop, name, steps, jobs=work.jobs, sizes=numbers, serial=work.is_small
+        )
 
     def run(
         self,

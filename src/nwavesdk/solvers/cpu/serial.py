@@ -10,6 +10,7 @@ values, and no graph.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -44,8 +45,8 @@ class SerialPasses:
     Args:
         spec: Neuron, surrogate and options, for which the kernels are compiled.
         saves: Purpose of the saved values, see `Problem`.
-        sizes: B, T, N.
         constants: Constants of the neuron, each [N]; their values are copied.
+        sizes: B, T, N.
         chain: See `nwavesdk.solvers.passes`, also for the attributes.
         dtype: Data type of charge, states and constants.
         is_recurrent: Whether the problem is recurrent.
@@ -56,7 +57,13 @@ class SerialPasses:
         >>> spec = Spec(neuron=LIF_PAGES["subtraction"].neuron, surrogate=atan(alpha=2.0))
         >>> constants = torch.full((1,), 0.5), torch.ones(1)
         >>> passes = SerialPasses(
-        ...     spec, "gradient", (1, 4, 1), constants, None, torch.float32, is_recurrent=False
+        ...     spec,
+        ...     "gradient",
+        ...     constants,
+        ...     sizes=(1, 4, 1),
+        ...     chain=None,
+        ...     dtype=torch.float32,
+        ...     is_recurrent=False,
         ... )
         >>> x = torch.full((1, 4, 1), 0.6)
         >>> passes.forward(x, passes.initial_states, (), False, False).spikes.flatten()
@@ -67,11 +74,11 @@ class SerialPasses:
         self,
         spec: Spec,
         saves: str,
-        sizes: tuple[int, int, int],
         constants: Sequence[Tensor],
+        *,
+        sizes: tuple[int, int, int],
         chain: Chain | None,
         dtype: torch.dtype,
-        *,
         is_recurrent: bool,
     ) -> None:
         self.spec = spec
@@ -122,19 +129,25 @@ class SerialPasses:
     def _forward(self) -> ForwardPass:
         # The kernel is compiled here, as not every use of the passes runs forward.
         return cached_forward_pass(
-            self._program.step, self.dtype, self.sizes, self.is_recurrent, torch.get_num_threads()
+            self._program.step,
+            self.dtype,
+            sizes=self.sizes,
+            is_recurrent=self.is_recurrent,
+            threads=torch.get_num_threads(),
         )
 
     def problem(
         self, x: Tensor, states: Sequence[Tensor], recurrence: Sequence[Tensor] = ()
     ) -> Problem:
         """The problem of a call; without states, it starts from the initial states."""
+        weights, spikes = recurrence or (None, None)
         return Problem(
             self.spec,
             x,
             tuple(states) or self.initial_states,
             self.constants.unbind(),
-            *recurrence,
+            recurrent=weights,
+            spikes=spikes,
             saves=self.saves,
         )
 
@@ -191,10 +204,10 @@ class SerialPasses:
             self._adjoint,
             self.dtype,
             self.spec.surrogate,
-            self.sizes,
-            self.is_recurrent,
-            may_overwrite,
-            threads,
+            sizes=self.sizes,
+            is_recurrent=self.is_recurrent,
+            may_overwrite=may_overwrite,
+            threads=threads,
         )
         self._compiled[may_overwrite, threads] = compiled
         return compiled
@@ -204,7 +217,7 @@ class SerialPasses:
         last = self._last_feedback
         if last is not None and torch.equal(last[0], weights):
             return last[1]
-        feedback = bounded_feedback(self.problem(weights, (), (weights,)))
+        feedback = bounded_feedback(replace(self.problem(weights, ()), recurrent=weights))
         # With several steps per call, weights change from call to call.
         if self._is_step and feedback is not weights:
             self._last_feedback = (weights.detach().clone(), feedback)
@@ -252,9 +265,9 @@ def _passes_of(problem: Problem, like: Tensor, learns_constants: bool) -> Serial
     return SerialPasses(
         problem.spec,
         problem.saves,
-        (B, T, N),
         problem.constants,
-        sum_over_batch if learns_constants else None,
-        like.dtype,
+        sizes=(B, T, N),
+        chain=sum_over_batch if learns_constants else None,
+        dtype=like.dtype,
         is_recurrent=problem.recurrent is not None,
     )

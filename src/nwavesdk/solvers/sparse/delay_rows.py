@@ -117,7 +117,7 @@ def _quads(count: int) -> int:
     return -(-count // _QUAD)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpikeList:
     """The non-zeros of a sequence [B, S, N_in], in blocks of batch elements.
 
@@ -169,7 +169,11 @@ def list_spikes(
     places = element % np.uint32(lanes) * np.uint32(length) + first_step
     values = moved if has_values else None
     return SpikeList(
-        torch.from_numpy(ends), torch.from_numpy(places.view("int32")), values, lanes, length
+        ends=torch.from_numpy(ends),
+        places=torch.from_numpy(places.view("int32")),
+        values=values,
+        lanes=lanes,
+        length=length,
     )
 
 

@@ -184,7 +184,8 @@ class _DelayedProduct(torch.autograd.Function):
 
         if needs_weight or needs_delay:
             ends, places, values = listed
-            spikes = SpikeList(ends, places, values, *ctx.sizes)
+            lanes, length = ctx.sizes
+            spikes = SpikeList(ends=ends, places=places, values=values, lanes=lanes, length=length)
             grad_weight, grad_delay = delay_rows.parameter_gradients(spikes, *operands, grad)
 
         return grad_spk, grad_past, grad_weight, grad_delay if needs_delay else None, None
