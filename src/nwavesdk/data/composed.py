@@ -5,6 +5,7 @@ hard places that training sets between epochs. So a resumed run sees the same ch
 process that makes batches can make each of them.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -25,6 +26,7 @@ from nwavesdk.data.streams import (
     Sounds,
     Stream,
     active_level,
+    at_speed,
     shifted,
 )
 from nwavesdk.metrics.detection import Event
@@ -51,11 +53,16 @@ WARM_UP_SECONDS = 2.0
 COUNT_SHARES = (0.1, 0.6, 0.3)
 HARD_SHARE = 0.3
 EVENT_SHARE = 0.5
-# Range of the ratio of the active levels of an event and its background, and of the gain [dB]; and
-# of the speed of an event.
+# Range of the ratio of the active levels of an event and its background, and of the gain [dB].
 SNR_RANGE = (-5.0, 30.0)
 GAIN_RANGE = (-15.0, 5.0)
-SPEED_RANGE = (0.9, 1.1)
+# Ranges of the speed of an event and of background. Few people say a word, and no background is as
+# long as what a detector will hear.
+SPEED_RANGE = (0.8, 1.25)
+BACKGROUND_SPEEDS = (0.85, 1.15)
+# Probability that more background is added to background, and the range of its level below it [dB].
+MIX_SHARE = 0.5
+MIX_RANGE = (0.0, 20.0)
 # Number of hard places.
 MAX_HARD_PLACES = 4096
 
@@ -191,8 +198,7 @@ class ComposedSeries(Series):
         n_samples = round(seconds * line.sample_rate)
 
         begin, is_hard = self._draw_place(generator, n_samples)
-        sound = line.read(begin, begin + n_samples)
-        sound = np.resize(sound, (n_samples, *sound.shape[1:]))  # repeated if the line is shorter
+        sound = self._draw_background(generator, begin, n_samples)
 
         first = begin / line.sample_rate
         events = [
@@ -224,6 +230,30 @@ class ComposedSeries(Series):
             event = line.events[generator.integers(len(line.events))]
             begin = event.end * line.sample_rate - generator.integers(n_before, n_samples)
         return int(min(max(0.0, begin), last)), is_hard
+
+    def _draw_background(
+        self, generator: np.random.Generator, begin: int, n_samples: int
+    ) -> Samples:
+        """The line from a sample on; background without events is varied."""
+        sound = self._read(begin, n_samples)
+        if sound.ndim > 1 or self.sounds.line.events:
+            return sound
+
+        speed = generator.uniform(*BACKGROUND_SPEEDS)
+        sound = at_speed(self._read(begin, math.ceil(n_samples * speed)), speed)[:n_samples]
+        if generator.random() < MIX_SHARE:
+            first = int(generator.integers(max(1, len(self.sounds.line) - n_samples)))
+            other = self._read(first, n_samples)
+            rate = self.sounds.line.sample_rate
+            level, other_level = (max(MIN_LEVEL, active_level(x, rate)) for x in (sound, other))
+            gain = 10 ** (-generator.uniform(*MIX_RANGE) / 20) * level / other_level
+            sound += np.float32(gain) * other
+        return sound
+
+    def _read(self, begin: int, n_samples: int) -> Samples:
+        """The line from a sample on; it is repeated if it is shorter."""
+        sound = self.sounds.line.read(begin, begin + n_samples)
+        return np.resize(sound, (n_samples, *sound.shape[1:]))
 
     def _draw_inserts(self, generator: np.random.Generator, sound: Samples) -> list[Insert]:
         """Events at random places of a chunk, which do not overlap."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.layers import LIFLayer, LILayer, TimeBatchNorm
+from nwavesdk.layers import LIFLayer, LILayer, TemporalConv, TimeBatchNorm
 from nwavesdk.surrogate import parse
 from nwavesdk.train import CompletedConfig
 
@@ -25,6 +25,8 @@ __all__ = [
 SHORTEST, LONGEST = 0.01, 0.1  # time constants of membranes [s]
 # Standard deviation of new charges, in thresholds: about one of six neurons fires.
 NORM_SCALE = 0.6
+# Taps of the read-out of a detector, and their distance [s].
+EVENT_TAPS, EVENT_TAP_SECONDS = 6, 0.08
 
 
 def flat(inputs: tuple[int, ...]) -> list[nn.Module]:
@@ -78,13 +80,17 @@ def read_out(n_inputs: int, n_outputs: int, config: CompletedConfig) -> list[nn.
     """From spikes to scores or values in each step.
 
     The class of a recording has the largest mean score over time; batch norm brings rare spikes to
-    a deviation of one. If each step has a target, an integrator adds up the scores.
+    a deviation of one. If each step has a target, an integrator adds up the scores. The score of an
+    event is a sum over the spikes of the last half second, which also are rare.
     """
     scores = nn.Linear(n_inputs, n_outputs)
     if not has_target_per_step(config):
         return [TimeBatchNorm(n_inputs), scores]
 
-    # Events are rare, and so are the spikes that show them.
-    norm = [TimeBatchNorm(n_inputs)] if config.task.name == "detect" else []
     dt = config.net.dt
-    return [*norm, scores, LILayer(n_outputs, tau=10 * dt, dt=dt, learn=("tau",))]
+    if config.task.name == "detect":
+        distance = max(1, round(EVENT_TAP_SECONDS / dt))
+        summed = TemporalConv(n_inputs, n_outputs, EVENT_TAPS, dilation=distance)
+        integrator = LILayer(n_outputs, tau=5 * dt, dt=dt, learn=("tau",))
+        return [TimeBatchNorm(n_inputs), summed, integrator]
+    return [scores, LILayer(n_outputs, tau=10 * dt, dt=dt, learn=("tau",))]

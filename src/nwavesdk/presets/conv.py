@@ -7,10 +7,10 @@
     targets per step   2 or 3 layers over time, integrating read-out of all of these layers
     events in sound    2 layers over time and bands, 3 layers over time, integrating read-out
 
-A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms, or to
-300 ms if each step has a target. Before a read-out that takes the mean over time, a second batch
-norm brings rare spikes to a deviation of one. No layer uses later steps, so the net also runs step
-by step.
+A layer is a convolution, batch norm, and LIF neurons with time constants from 10 to 100 ms, to 300
+ms if each step has a target, or to 50 ms in a detector, which must not depend on what was long ago.
+Before a read-out that takes the mean over time, a second batch norm brings rare spikes to a
+deviation of one. No layer uses later steps, so the net also runs step by step.
 """
 
 import math
@@ -36,14 +36,15 @@ Memory = tuple[int, int, int]  # neurons, number of taps, and their distance [st
 # Layers over bands and pixels. A first layer has many neurons, because a few rare spikes per band
 # or pixel would lose much of its level. Pools take the maximum of spikes.
 OVER_BANDS: tuple[Layer, ...] = ((56, 5, 2, 1), (16, 5, 2, 1))
-OVER_BANDS_OF_STREAMS: tuple[Layer, ...] = ((40, 5, 2, 1), (16, 5, 2, 1))
+OVER_BANDS_OF_STREAMS: tuple[Layer, ...] = ((32, 5, 2, 1), (32, 5, 2, 1))
 OVER_EVENTS: tuple[Layer, ...] = ((32, 5, 2, 1), (64, 3, 2, 1), (64, 3, 1, 1))
 LATER_OVER_IMAGES: tuple[Layer, ...] = ((48, 3, 1, 2), (64, 3, 1, 2), (96, 3, 1, 1))
 SMALL_IMAGE = (12, 48)  # smallest and largest side of a small image [pixels]
 SOUND_MEMORY: list[Memory] = [(48, 4, 4), (48, 3, 8)]
 # A word may last a second, which the layers of a detector span: distances of their taps [s].
-STREAM_WIDTH, STREAM_TAPS = 40, 4
+STREAM_WIDTH, STREAM_TAPS = 24, 4
 STREAM_DISTANCES = (0.04, 0.08, 0.16)
+LONGEST_OF_STREAMS = 0.05  # longest time constant; taps remember longer [s]
 FIRST_SERIES_WIDTH, SERIES_WIDTH = 128, 64  # neurons of layers over time
 LONGEST_PER_STEP = 0.3  # longest time constant, if each step has a target [s]
 SERIES_DISTANCES = (8, 16)  # distances of the taps of later layers [steps]
@@ -195,5 +196,7 @@ class ChannelsFirst(nn.Module):
 def spiking(synapse: nn.Module, shape: tuple[int, ...], config: CompletedConfig) -> list[nn.Module]:
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
+    if config.task.name == "detect":
+        longest = LONGEST_OF_STREAMS
     shortest = max(SHORTEST, config.net.dt)
     return lif_block(synapse, shape, config.net, shortest, max(shortest, longest))

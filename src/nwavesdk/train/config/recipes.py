@@ -205,9 +205,12 @@ def _augmentation(config: RunConfig) -> dict[str, float]:
     # NumPy takes time to import, and the command line shows its help without it.
     from nwavesdk.data.augment import default_augmentation
 
-    # Targets per step may depend on the scale of the input, and values also on its speed.
-    if config.chip is not None or config.task.name in ("pattern", "regression", "detect"):
+    # Targets per step may depend on the scale of the input, and values also on its speed. The chunks
+    # of a detector change in speed and level as they are composed.
+    if config.chip is not None or config.task.name in ("pattern", "regression"):
         return {}
+    if config.task.name == "detect":
+        return {"warp": 0.12} if config.data.kind == "sound" else {}
     if config.data.kind == "series" and config.task.name == "labels":
         return {"speed": 0.15}
     kind = config.data.kind
