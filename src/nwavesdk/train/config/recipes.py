@@ -205,8 +205,8 @@ def _augmentation(config: RunConfig) -> dict[str, float]:
     # NumPy takes time to import, and the command line shows its help without it.
     from nwavesdk.data.augment import default_augmentation
 
-    # Targets per step may depend on the scale of the input, and values also on its speed. The chunks
-    # of a detector change in speed and level as they are composed.
+    # Targets per step may depend on the scale of the input, and values also on its speed. Chunks of
+    # a detector change in speed and level as they are composed.
     if config.chip is not None or config.task.name in ("pattern", "regression"):
         return {}
     if config.task.name == "detect":
