@@ -55,8 +55,9 @@ def test_layers_for_a_class_per_step_see_a_whole_recording() -> None:
 def test_layers_of_a_detector_see_a_second_and_are_small() -> None:
     config = sample_config("conv", (40,), 4, "sound", task="detect")
     net = conv.build((40,), 4, config)
-    convs = [module for module in net.modules() if isinstance(module, TemporalConv)]
-    assert 0.9 <= sum(synapse.past_steps for synapse in convs) * config.net.dt <= 1.1
+    *hidden, readout = [module for module in net.modules() if isinstance(module, TemporalConv)]
+    assert 0.9 <= sum(synapse.past_steps for synapse in hidden) * config.net.dt <= 1.1
+    assert readout.past_steps * config.net.dt == pytest.approx(0.4)
     assert sum(parameter.numel() for parameter in net.parameters()) <= 45_000
 
 
