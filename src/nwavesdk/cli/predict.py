@@ -178,6 +178,8 @@ def detect_events(
 ) -> None:
     """Detect the events of RUN in sound; a line for each detection, as soon as it is known.
 
+    RUN may be `wake-words`, a detector of alexa, computer and jarvis that is part of nwavesdk.
+
     `arecord -f S16_LE -r 16000 | nwave detect RUN -` listens until Ctrl-C.
     """
     from nwavesdk.data.reading import reading

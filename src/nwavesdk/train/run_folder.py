@@ -27,12 +27,16 @@ __all__ = [
     "is_free",
     "lock",
     "loss_note",
+    "packaged_runs",
     "reading_run_file",
     "write_first",
 ]
 
 # The remedy for files of a finished run, which can be written again from its checkpoint.
 WRITTEN_AGAIN = "remove it; `nwave train --resume` writes it again"
+
+# Trained runs that are part of this package, each in a folder with its name.
+PACKAGED = Path(__file__).with_name("packaged")
 
 # A loss is clearly higher above this factor of the lowest validation loss.
 CLEAR = 1.2
@@ -56,6 +60,16 @@ class BrokenRunError(RuntimeError):
 
 class BusyError(BrokenRunError):
     """Another process works on the same run or study."""
+
+
+def packaged_runs() -> list[str]:
+    """The names of the trained runs that are part of this package.
+
+    Example:
+        >>> packaged_runs()
+        ['wake-words']
+    """
+    return sorted(folder.name for folder in PACKAGED.iterdir())
 
 
 def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
@@ -188,6 +202,22 @@ class RunFolder:
         self.pictures = path / "pictures"
         self.report = path / "report.html"
 
+    @classmethod
+    def find(cls, path: str | Path) -> "RunFolder":
+        """The folder of a run, or of a packaged run if the path is its name and does not exist.
+
+        Example:
+            >>> RunFolder.find("runs/words").is_packaged, RunFolder.find("wake-words").is_packaged
+            (False, True)
+        """
+        is_packaged = str(path) in packaged_runs() and not os.path.lexists(path)
+        return cls(PACKAGED / path if is_packaged else path)
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the run is part of this package."""
+        return self.path.parent == PACKAGED
+
     @property
     def finished(self) -> bool:
         """Whether the run finished: `result.json` exists."""
@@ -235,14 +265,21 @@ class RunFolder:
         if not self.config.is_file():
             raise ValueError(
                 f"{printable(self.path)} holds no run (no config.json): pass the folder of an "
-                "earlier `nwave train`, or one fold of a cross-validation, such as fold-1."
+                "earlier `nwave train`, or one fold of a cross-validation, such as fold-1. "
+                "Commands that need no data also take the name of a packaged run, unless a file "
+                f"has it: {', '.join(packaged_runs())}."
             )
         return CompletedConfig.read(self.config)
 
     @property
     def identity(self) -> str:
-        """A text that identifies the run; the seals of model and result cover it."""
-        return self.read_config().identity() if self.config.is_file() else ""
+        """A text that identifies the run; the seals of model and result cover it.
+
+        A packaged run has none: in a later version, its config may have more fields.
+        """
+        if self.is_packaged or not self.config.is_file():
+            return ""
+        return self.read_config().identity()
 
     def read_result(self) -> dict[str, Any]:
         """The numbers of a finished run; docs/reference/files.md lists them.
