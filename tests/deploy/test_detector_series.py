@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from nwavesdk.deploy.chip_series import Tile
 from nwavesdk.deploy.detector_series import DetectorSeries, count_errors, detectors_picture
 from nwavesdk.metrics import DetectionScore
 from nwavesdk.plot.theme import LIGHT
-from nwavesdk.train import Decision, Run
+from nwavesdk.train import Decision, Run, load
 from train.event_folders import write_events
 from train.runs import chip_choices, write_untrained
 
@@ -65,6 +66,17 @@ def test_a_part_has_the_counts_of_the_whole(folder: Path) -> None:
     whole = count_errors(ChipRun.open(folder).run, seeds).tolist()
     job = ChipJob(folder, None, seeds[1:], Tile(1, 1), threads)
     assert count_part(job) == whole[1:]
+
+
+def test_a_long_sound_is_predicted_as_in_a_stream(folder: Path) -> None:
+    run, sound = load(folder), 0.05 * np.random.default_rng(1).standard_normal(20_001)
+    stream = run.stream()
+    parts = [stream.push(sound[:7000]), stream.push(sound[7000:]), stream.finish()]
+    values = torch.from_numpy(np.concatenate([part.values for part in parts]))
+    (prediction,) = run.predict(sound)
+    assert prediction.steps == 600  # 2.5 s in recordings of a second
+    assert not prediction.is_cut
+    assert np.array_equal(prediction.probabilities, run.task.probabilities(values).numpy())
 
 
 def test_the_accuracy_of_a_detector_is_not_wanted(folder: Path) -> None:

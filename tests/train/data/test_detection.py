@@ -189,7 +189,7 @@ def test_choices_without_a_meaning_for_streams_are_errors(
 
 def test_a_detector_needs_background(tones: Path) -> None:
     words = (
-        "set has no background, expected both in .* test set: add .* in a folder named background"
+        "The train set has no background, expected both in .* add .* in a folder spelled background"
     )
     with pytest.raises(ValueError, match=words):
         data_of(tones, task={"name": "detect"})

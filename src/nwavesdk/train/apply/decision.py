@@ -283,7 +283,7 @@ def fit_decision(
             f"{false_alarms:g} false alarms per hour are less than one in the {hours:.2g} h of the "
             f"validation streams: the threshold follows from the {TAIL_PEAKS} highest scores of "
             "the background, and the 95 % interval of the false alarms on these streams reaches "
-            f"to {score.false_alarms_interval[1]:.2g} per hour. Add background to narrow it."
+            f"to {score.false_alarms_interval[1]:.2f} per hour. Add background to narrow it."
         )
     return best, notes
 
