@@ -243,6 +243,7 @@ class ScoreStream:
         return np.asarray(outputs if self._run.classes else task.predict(outputs), np.float32)
 
 
+@torch.no_grad()
 def _fix_norms(net: nn.Module) -> None:
     """Compute the scale and the shift of batch norms once: the weights do not change in use."""
     for module in net.modules():
