@@ -1,7 +1,7 @@
 """Sound that comes in blocks: the input of a trained run's net, and its outputs, step by step."""
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -214,7 +214,7 @@ class ScoreStream:
         ready, waiting = waiting[:n_ready].transpose(0, 1), waiting[n_ready:]
         blocks = [np.zeros((0, self._run.task.output.n_outputs), np.float32)]
         times = [np.zeros(0)]
-        for block in ready.split(self._block_steps, dim=1) if n_ready else ():
+        for block in torch.split(ready, self._block_steps, dim=1) if n_ready else ():
             blocks.append(self._outputs_of(block.contiguous()))
 
             # All steps of a block are computed when its last step is complete.
@@ -246,6 +246,7 @@ class ScoreStream:
 @torch.no_grad()
 def _fix_norms(net: nn.Module) -> None:
     """Compute the scale and the shift of batch norms once: the weights do not change in use."""
+    module: Any
     for module in net.modules():
         if type(module) in (TimeBatchNorm, ThresholdBatchNorm):
             constants = module.scale_and_shift(1)
