@@ -84,6 +84,15 @@ def test_a_file_that_is_cut_short_is_an_error_at_its_end(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("samples", "text"), [([], "has no samples"), ([0.0, np.nan], "samples that are not finite")]
+)
+def test_a_file_without_sound_is_one_line(samples: list[float], text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(np.array(samples), subtype="FLOAT"))
+    with pytest.raises(RecordingError, match=rf"^[^\n]*a\.wav cannot be read as sound .*{text}"):
+        list(file_blocks(tmp_path / "a.wav"))
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
         (MONO.tobytes(), MONO),

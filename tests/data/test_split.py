@@ -371,7 +371,7 @@ NO_PART: list[Any] = []
             {"pattern": "(a)/"},
             r"3 recordings have no speaker, such as 'b/1.wav': correct '\(a\)/' of --spe",
         ),
-        (NO_PART, {"pattern": "(./)"}, "Class 'a' has 1 speakers, too few for 3 sets with every"),
+        (NO_PART, {"pattern": "(./)"}, "Class 'a' has 1 speaker, too few for 3 sets with every"),
         (
             NO_PART,
             {"leave_one_out": "speaker", "fold": 2, "pattern": "([ab])/"},
@@ -389,7 +389,7 @@ NO_PART: list[Any] = []
             "^data.split: Class 'b' has no recording in the training set of the official split",
         ),
         (["train"] * 6, {"folds": 3, "fold": 1}, "^data.folds: folds would mix an official split"),
-        (["train", *["test"] * 2] * 2, {}, "^Class 'a' has 1 recordings, too few for 2 sets"),
+        (["train", *["test"] * 2] * 2, {}, "^Class 'a' has 1 recording, too few for 2 sets"),
     ],
 )
 def test_a_split_that_is_not_possible_is_an_error_with_the_reason(

@@ -7,7 +7,7 @@ use the threads of the process that submits them.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from nwavesdk.analysis.study.executors import finish_all, on_ray
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import RightCounter, Tile
+from nwavesdk.deploy.detector_series import count_errors
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train import BrokenRunError
@@ -54,7 +55,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
         threads = torch.get_num_threads()
         counts: dict[int, Tensor] = {}
 
-        def store_counts(first: int, result: Callable[[], list[int]]) -> None:
+        def store_counts(first: int, result: Callable[[], list[Any]]) -> None:
             try:
                 counts[first] = torch.tensor(result())
             except (ValueError, OSError) as error:
@@ -71,12 +72,15 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
     return count
 
 
-def count_part(part: ChipJob) -> list[int]:
-    """The number of correct recordings of each chip of a part."""
+def count_part(part: ChipJob) -> list[Any]:
+    """The number of correct recordings of each chip of a part; or the errors of a detector."""
     chip_run = ChipRun.open(part.run, net=part.net)
     with use_threads(part.threads):
-        counts: list[int] = chip_run.count_right(part.seeds, part.tile).tolist()
-    return counts
+        if chip_run.run.task.name == "detect":
+            counts = count_errors(chip_run.run, part.seeds)
+        else:
+            counts = chip_run.count_right(part.seeds, part.tile)
+    return list(counts.tolist())
 
 
 def part_sizes(n_chips: int, per_tile: int) -> list[tuple[int, int]]:

@@ -112,7 +112,7 @@ def summarize(
         '0.92'
     """
     mean = fmean(values)
-    if len(values) < 2:
+    if len(values) < 2 or math.isnan(mean):
         return Summary(mean, math.nan, math.nan, math.nan)
     deviation = stdev(values)
     quantile = require("scipy.stats", "train").t.ppf((1 + level) / 2, len(values) - 1)

@@ -139,12 +139,21 @@ def _export_chip(
 @check_combinations(["--no-plot", "--plot"])
 def draw_chips(
     run: RunPath,
-    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="Number of chips.")] = 200,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", min=1, max=100_000, help="Number of chips. [200; 20 for a detector]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the chips.")] = 0,
     net: NetFile = None,
     wanted: Annotated[
-        float, typer.Option(min=0, max=1, help="Accuracy from which a chip is good enough.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Accuracy from which a chip is good enough. [0.9; a detector has the false alarms "
+            "per hour of its run]",
+        ),
+    ] = None,
     plot: Plot = None,
     no_plot: NoPlot = False,
     ray: Ray = None,
@@ -152,6 +161,7 @@ def draw_chips(
 ) -> None:
     """Test the net of RUN on many drawn chips: accuracies, quantiles, fraction that is good enough.
 
+    The chips of a detector run the test streams: misses, false alarms, fraction within the budget.
     Training and selection have used none of these chips.
     """
     from nwavesdk.analysis.chip_parts import count_on_ray
@@ -164,15 +174,13 @@ def draw_chips(
 
     assumed = chip_run.profile.assumed("leak_mismatch", "threshold_mismatch", "synapse_mismatch")
     content = {
-        **vars(series),
-        "q05": series.quantile(0.05),
-        "q50": series.quantile(0.5),
-        "q95": series.quantile(0.95),
+        **series.fields,
         "yield": series.share,
         "assumed": assumed,
         "plot": picture,
     }
-    lines = f"{series} (--wanted)".splitlines()
+    hint = "" if chip_run.run.task.name == "detect" else " (--wanted)"
+    lines = f"{series}{hint}".splitlines()
     if assumed:
         lines.append(f"mismatch is assumed, not measured: {', '.join(assumed)}")
     print_report(as_json, content, lines)

@@ -136,9 +136,11 @@ def eval_run(
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
     content = {"run": run, **result, f"recorded_{score}": recorded}
-    unit = "parts of the stream" if score == "test_misses" else "recordings"
+    n_recordings = result["recordings"]
+    unit = "part{} of the stream" if score == "test_misses" else "recording{}"
     lines = [
-        f"{measures_text(result)} on {result['recordings']} {unit} (recorded: "
+        f"{measures_text(result)} on {n_recordings} {unit.format('s' * (n_recordings != 1))} "
+        "(recorded: "
         f"{'none' if recorded is None else format(recorded, '.4f')})"
     ]
     if neurobench:

@@ -126,7 +126,8 @@ def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
     facts = run.config.facts
     if is_first_process():
         if run.config.task.name == "detect":
-            events = _classes_line(facts.classes[1:], "events to detect")
+            noun = f"event{'s' * (len(facts.classes) > 2)} to detect"
+            events = _classes_line(facts.classes[1:], noun)
             print_note(f"{events}; --task classification makes background a class")
         elif facts.classes:
             print_note(_classes_line(facts.classes))
@@ -302,7 +303,8 @@ def _detection_text(result: Mapping[str, Any], part: str) -> str:
     return (
         f"misses {misses:.1f} % [{low_misses:.1f} to {high_misses:.1f}] at "
         f"{result[f'{part}_false_alarms_per_hour']:.2f} false alarms per hour [{low:.2f} to "
-        f"{high:.2f}], median latency {'none' if latency is None else f'{1e3 * latency:.0f} ms'}"
+        f"{high:.2f}], "
+        + ("no event detected" if latency is None else f"median latency {1e3 * latency:.0f} ms")
     )
 
 

@@ -166,9 +166,10 @@ def assign(
         keeps_class = (filled[set_of] > counts) | (wanted[set_of] == 0) | (counts == 0)
         spare = order[(has_class & keeps_class.all(1))[order]]
         if not len(spare):
+            count = int(has_class.sum())
             raise CannotSplitError(
-                f"{classes[label]} has {has_class.sum()} {noun}s, too few for {len(wanted)} sets "
-                "with every class",
+                f"{classes[label]} has {count} {noun}{'s' * (count != 1)}, too few for "
+                f"{len(wanted)} sets with every class",
                 f"add {noun}s, or remove small classes",
             )
 

@@ -204,6 +204,8 @@ class ResamplingStream:
             block: `[samples]`, of any length.
             last: Whether the sound ends with this block; none may follow.
         """
+        if self._rates[0] == self._rates[1]:
+            return block
         return np.asarray(self._stream.resample_chunk(block, last=last))
 
 

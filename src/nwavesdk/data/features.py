@@ -7,7 +7,7 @@ recordings.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -176,6 +176,13 @@ class ChipFeatures(Features):
     def __repr__(self) -> str:
         config = self.config
         return f"ChipFeatures({config.T}, {config.sim_time_s}, {config.level!r}, {config.bank})"
+
+    def covering(self, sound: Any) -> "ChipFeatures":
+        """The features of a whole sound, samples and rate, padded to a multiple of a recording."""
+        config = self.config
+        n_recordings = max(1, -(-config.steps(len(sound[0]) / sound[1]) // config.T))
+        seconds = n_recordings * config.T * config.sim_time_s
+        return ChipFeatures(replace(config, recording_duration_s=seconds))
 
     def featured(self, item: Item, sample: Sample) -> Featured:
         sound: Any = sample.values

@@ -128,13 +128,19 @@ class LogMel:
         Returns:
             `[L, bands]`; a row does not depend on the other windows, not even in its last bit.
         """
-        taper = np.hanning(self.width).astype(np.float32)
+        taper, energy = self._taper
         spectra = require("scipy.fft", "train").rfft(windows * taper, axis=1)
-        power = np.abs(spectra) ** 2 / np.sum(taper**2)
+        power = np.abs(spectra) ** 2 / energy
 
         # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
         # an order that depends on L.
         return np.asarray((power[:, None] @ self._filters)[:, 0], np.float32)
+
+    @cached_property
+    def _taper(self) -> tuple[npt.NDArray[np.float32], np.float32]:
+        """The factor of each sample of a window, `[width]`, and the sum of their squares."""
+        taper = np.hanning(self.width).astype(np.float32)
+        return taper, np.sum(taper**2)
 
     @cached_property
     def _filters(self) -> npt.NDArray[np.float32]:

@@ -296,7 +296,8 @@ class RunningMean:
             return frames  # lfilter returns another state then
 
         filtered = require("scipy.signal", "train").lfilter
-        weighted = np.pad(frames.astype(np.float64), ((0, 0), (0, 1)), constant_values=1.0)
+        weighted = np.ones((len(frames), frames.shape[1] + 1))
+        weighted[:, :-1] = frames
         sums, self._state = filtered([1.0], [1.0, -self._decay], weighted, axis=0, zi=self._state)
         return np.asarray(sums[:, :-1] / sums[:, -1:], np.float32)
 

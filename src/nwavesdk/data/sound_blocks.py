@@ -35,7 +35,11 @@ def file_blocks(path: Path) -> Iterator[Sound]:
         RecordingError: See `nwavesdk.data.decoding.read_sound`.
     """
     with reading(path, "sound"), open_sound(path) as sound:
+        if not sound.frames:
+            raise ValueError("it has no samples")
         while len(block := sound.read(BLOCK_SIZE, dtype="float32", always_2d=True)):
+            if not np.isfinite(block).all():
+                raise ValueError("it has samples that are not finite")
             yield block.mean(axis=1), sound.samplerate
 
 

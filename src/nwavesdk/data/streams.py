@@ -309,12 +309,13 @@ class Sounds:
     recorded: tuple[Stream, ...] = ()
 
     @classmethod
-    def of(cls, recordings: Recordings, rate: float) -> "Sounds":
+    def of(cls, recordings: Recordings, rate: float, part: str = "train") -> "Sounds":
         """The sounds of a set.
 
         Args:
             recordings: Samples `[n, 1]` of sounds, or frames of series.
             rate: Samples, or frames, per second.
+            part: The name of the set, for errors.
 
         Raises:
             ValueError: If there is no background or no event, or an event is outside of its
@@ -338,9 +339,9 @@ class Sounds:
         line = _joined(streams, rate)
         if not streams or not (clips or line.events):
             raise ValueError(
-                f"A set has no {'events' if streams else 'background'}, expected both in the "
-                "training, validation and test set: add recordings of events and, in a folder "
-                "named background, without events, or choose another split."
+                f"The {part} set has no {'events' if streams else 'background'}, expected both "
+                "in the train, val and test set: add recordings of events and, in a folder "
+                f"spelled {BACKGROUND}, without events, or choose another split."
             )
         return cls(line, tuple(clips), tuple(streams) if recordings.events else ())
 

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy.chip_file import pack_net, unpack_net
 from nwavesdk.deploy.chip_series import ChipSeries, RightCounter, Tile, count_right, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
+from nwavesdk.deploy.detector_series import DetectorSeries, detectors_picture, draw_detectors
 from nwavesdk.deploy.limits import Violation, find_violations
 from nwavesdk.deploy.placement import Placement, place_layers
 from nwavesdk.deploy.stages import chip_stages
@@ -27,6 +29,12 @@ from nwavesdk.train.fit.net_file import NetChoice
 from nwavesdk.train.fit.network import FileNet, RunNet
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
+
+# Number of chips that are drawn by default; each chip of a detector runs the whole test stream.
+N_CHIPS, N_DETECTORS = 200, 20
+
+# The fields of the file of a series.
+SERIES_FIELDS = ("seed", "designed", "accuracy", "misses", "false_alarms_per_hour")
 
 
 class ChipRun:
@@ -159,42 +167,56 @@ class ChipRun:
         return count_right(net, test.x, test.y, n_classes, seeds, tile, test.lengths)
 
     def series(
-        self, n: int, seed: int, wanted: float, count: RightCounter | None = None
-    ) -> ChipSeries:
-        """Test the net on `n` drawn chips and write their accuracies; see `draw_series`.
+        self,
+        n: int | None,
+        seed: int,
+        wanted: float | None = None,
+        count: RightCounter | None = None,
+    ) -> ChipSeries | DetectorSeries:
+        """Test the net on drawn chips and write their accuracies, or their misses and false alarms.
+
+        Args:
+            n: Number of chips. [200; 20 for a detector]
+            seed: See `draw_series`.
+            wanted: See `draw_series`; a detector has the budget of its run. [0.9]
+            count: See `draw_series` and `draw_detectors`.
 
         Raises:
             ValueError: If an argument is out of its range, or the file cannot be written.
         """
-        task = self.run.task.name
-        if task != "classification":
+        name, task = printable(self.run.folder.path), self.run.task.name
+        if task not in ("classification", "detect"):
             raise ValueError(
-                f"{printable(self.run.folder.path)}: drawn chips are compared by the accuracy of "
-                f"recordings, got a run for {task}, expected classification: nwave eval tests the "
-                "chip as designed."
+                f"{name}: drawn chips are compared by the accuracy of recordings, or by the false "
+                f"alarms of a detector, got a run for {task}, expected classification or detect: "
+                "nwave eval tests the chip as designed."
+            )
+        if task == "detect" and wanted is not None:
+            raise ValueError(
+                f"{name}: the chips of a detector are compared with the run's budget of false "
+                f"alarms per hour, got a wanted accuracy of {wanted:g}: remove --wanted."
             )
 
         path = self.run.folder.path / f"chips-{seed}.json"
         check_target(path)
+        series: ChipSeries | DetectorSeries
+        if task == "detect":
+            series = draw_detectors(self.run, n or N_DETECTORS, seed, count)
+        else:
+            test = self.run.test_set.whole()
+            series = draw_series(
+                _chip_net(self.run.model(mismatch=True)),
+                test.x,
+                test.y,
+                len(self.run.classes),
+                n or N_CHIPS,
+                seed,
+                0.9 if wanted is None else wanted,
+                test.lengths,
+                count,
+            )
 
-        test = self.run.test_set.whole()
-        series = draw_series(
-            _chip_net(self.run.model(mismatch=True)),
-            test.x,
-            test.y,
-            len(self.run.classes),
-            n,
-            seed,
-            wanted,
-            test.lengths,
-            count,
-        )
-
-        content = {
-            "seed": series.seed,
-            "designed": series.designed,
-            "accuracy": list(series.accuracy),
-        }
+        content = {name: value for name, value in series.fields.items() if name in SERIES_FIELDS}
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
         return series
 
@@ -207,10 +229,11 @@ class ChipRun:
             path, "placement.png", lambda theme: placement_picture(placement, sizes, theme)
         )
 
-    def draw_series(self, series: ChipSeries, path: Path | None = None) -> Path:
-        """Draw the accuracies of a series as a PNG. [`chips.png` among the run's pictures]"""
+    def draw_series(self, series: ChipSeries | DetectorSeries, path: Path | None = None) -> Path:
+        """Draw the chips of a series as a PNG. [`chips.png` among the run's pictures]"""
+        picture: Any = detectors_picture if self.run.task.name == "detect" else series_picture
         return self._draw(
-            path, "chips.png", lambda theme: series_picture(series, self.profile.name, theme)
+            path, "chips.png", lambda theme: picture(series, self.profile.name, theme)
         )
 
     def picture_target(self, name: str, path: Path | None = None) -> Path:

@@ -12,7 +12,7 @@ cost more than the cache saves.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -80,6 +80,12 @@ class ChipSeries:
     def share(self) -> float:
         """The yield: the share of chips with the wanted accuracy or more."""
         return sum(accuracy >= self.wanted for accuracy in self.accuracy) / len(self.accuracy)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The numbers of the series for JSON."""
+        quantiles = {f"q{percent:02}": self.quantile(percent / 100) for percent in (5, 50, 95)}
+        return {**vars(self), **quantiles}
 
     def __str__(self) -> str:
         """Quantiles, the effect of mismatch, and yield, in three lines."""

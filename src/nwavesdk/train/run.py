@@ -10,7 +10,8 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from nwavesdk.data import Series
-from nwavesdk.data.composed import ComposedSeries
+from nwavesdk.data.composed import ComposedSeries, Framing
+from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
 from nwavesdk.optim import SurrogateAnnealing
@@ -40,7 +41,7 @@ from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.fit.threads import use_threads
-from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.run_folder import RunFolder, reading_run_file
 
 __all__ = ["Run"]
 
@@ -330,11 +331,21 @@ class Run:
 
     def _test_detector(self, net: RunNet, task: TrainingTask) -> dict[str, Any]:
         """The recorded decision on the test streams at 10 dB, as fields of `result.json`."""
+        trained, sounds, framing = self.detector(net, task)
+        assert trained.decision is not None
+        return SetDetections.of(trained, trained.decision, sounds, framing).fields("test")
+
+    def detector(self, net: RunNet, task: TrainingTask) -> tuple[TrainedRun, Sounds, Framing]:
+        """The trained detector with its recorded decision, and the test set as sounds and frames.
+
+        Raises:
+            ValueError: If the recorded decision is missing or damaged.
+        """
         data = self._data_with_test
         assert data.streams is not None
         assert data.streams.test is not None
         assert isinstance(data.train, ComposedSeries)
-        decision = Decision.of(self.folder.read_result()["decision"])
-        trained = TrainedRun.of(self.config, net, task, data.standard)
-        sounds, framing = data.streams.test, data.train.framing
-        return SetDetections.of(trained, decision, sounds, framing).fields("test")
+        with reading_run_file(self.folder.result, "has no decision"):
+            decision = Decision.of(self.folder.read_result()["decision"])
+        trained = TrainedRun.of(self.config, net, task, data.standard, decision=decision)
+        return trained, data.streams.test, data.train.framing

@@ -341,3 +341,17 @@ def test_the_commands(
     assert "look at" in again.stdout
     assert len(here.called) == 4
     assert json.loads((tmp_path / "study" / "result.json").read_text()) == content
+
+
+def test_numbers_that_a_run_lacks_are_undefined(
+    folds: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of a detector have no latency without a detection, and numbers by signal-to-noise."""
+    lacking = {"test_median_latency": None, "test_by_snr": {}, "test_misses_interval": [0.0, 1.0]}
+    numbers = type(folds.cells[0]).numbers.fget
+    monkeypatch.setattr(
+        type(folds.cells[0]), "numbers", property(lambda cell: numbers(cell) | lacking)
+    )
+    rows = {row[1]: row[2] for row in folds.tables["means"].rows}
+    assert np.isnan(rows["test_median_latency"])
+    assert not {"test_by_snr", "test_misses_interval"} & rows.keys()

@@ -189,7 +189,7 @@ def test_choices_without_a_meaning_for_streams_are_errors(
 
 def test_a_detector_needs_background(tones: Path) -> None:
     words = (
-        "set has no background, expected both in .* test set: add .* in a folder named background"
+        "The train set has no background, expected both in .* add .* in a folder spelled background"
     )
     with pytest.raises(ValueError, match=words):
         data_of(tones, task={"name": "detect"})
@@ -208,4 +208,11 @@ def test_the_report_of_a_folder_counts_recordings(folder: Path) -> None:
 def test_background_that_is_too_short_for_any_event_is_an_error(tmp_path: Path) -> None:
     folder = write_events(tmp_path, background=3, seconds=1.0)
     with pytest.raises(ValueError, match="val set lasts 1 s, too short for one of its events"):
+        data_of(folder)
+
+
+def test_background_in_a_single_file_has_to_be_cut(tmp_path: Path) -> None:
+    folder = write_events(tmp_path, background=1, seconds=60)
+    words = "has 1 recording, too few for 3 sets .*: add background .* cut .* -segment_time 60"
+    with pytest.raises(ValueError, match=words):
         data_of(folder)

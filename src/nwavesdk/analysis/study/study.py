@@ -231,10 +231,14 @@ class Study:
         return f"{part}_{first_measure(next(finished, self.cells[0]).numbers)}"
 
     def values(self, name: str) -> dict[str, list[float]]:
-        """A number of all cells by arm, in the order of cells; numbers by layer are averaged."""
+        """A number of all cells by arm, in the order of cells; numbers by layer are averaged.
+
+        A number that a run lacks, such as the latency of a detector without detections, is NaN.
+        """
         arms: dict[str, list[float]] = {}
         for cell in self.cells:
-            arms.setdefault(cell.arm, []).append(float(np.mean(cell.numbers[name])))
+            value = np.mean(np.array(cell.numbers[name], np.float64))
+            arms.setdefault(cell.arm, []).append(float(value))
         return arms
 
     def summaries(self, name: str) -> dict[str, Summary]:
@@ -258,7 +262,11 @@ class Study:
         """Means of all numbers, and differences of the score between arms."""
         part = self.score.partition("_")[0]
         first = self.cells[0].numbers
-        names = [name for name in first if name.startswith(f"{part}_")]
+        names = [
+            name
+            for name, value in first.items()
+            if name.startswith(f"{part}_") and not isinstance(value, list | dict)
+        ]
 
         means = Table(
             "Means",

@@ -164,6 +164,10 @@ class DecisionStream:
     def decide(self, smoothed: StepScores, times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in the next steps, from their smoothed scores."""
         decision = self._decision
+        if not (smoothed >= decision.threshold).any():  # most blocks of a stream
+            self._levels[(smoothed < decision.release).any(axis=0)] = -1
+            return []
+
         rises: list[tuple[int, float, int]] = []
         for event, column in enumerate(smoothed.T):
             steps = np.flatnonzero((column >= decision.threshold) | (column < decision.release))
@@ -230,8 +234,9 @@ def event_scores(outputs: npt.NDArray[Any]) -> StepScores:
         [[-1.0986, -1.0986]]
     """
     logits = np.asarray(outputs, np.float64)
-    others = [np.delete(logits, event, axis=1) for event in range(1, logits.shape[1])]
-    rest = [np.logaddexp.reduce(columns, axis=1) for columns in others]
+    classes = range(logits.shape[1])
+    others = [[other for other in classes if other != event] for event in classes[1:]]
+    rest = [np.logaddexp.reduce(logits[:, columns], axis=1) for columns in others]
     return np.asarray(logits[:, 1:] - np.stack(rest, axis=1))
 
 
@@ -283,7 +288,7 @@ def fit_decision(
             f"{false_alarms:g} false alarms per hour are less than one in the {hours:.2g} h of the "
             f"validation streams: the threshold follows from the {TAIL_PEAKS} highest scores of "
             "the background, and the 95 % interval of the false alarms on these streams reaches "
-            f"to {score.false_alarms_interval[1]:.2g} per hour. Add background to narrow it."
+            f"to {score.false_alarms_interval[1]:.2f} per hour. Add background to narrow it."
         )
     return best, notes
 

@@ -4,7 +4,7 @@ The net runs in the blocks in which `TrainedRun.detect` runs it, so the numbers 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -16,13 +16,21 @@ from nwavesdk.data import Batch, Split
 from nwavesdk.data.composed import Framing, labeled_frames
 from nwavesdk.data.streams import Sounds, Stream
 from nwavesdk.metrics import DetectionScore
+from nwavesdk.net.preparation import ChipInstance
 from nwavesdk.train.apply.blocks import run_net
 from nwavesdk.train.apply.decision import Decision, ScoredStream, event_scores, fit_decision
 from nwavesdk.train.apply.trained import BLOCK_SECONDS, TrainedRun
 from nwavesdk.train.data.detection import PART_SECONDS, SNR
 from nwavesdk.train.fit.threads import use_threads
 
-__all__ = ["DetectorTest", "SetDetections", "snr_name"]
+__all__ = [
+    "LONG_BLOCK_STEPS",
+    "DetectorTest",
+    "SetDetections",
+    "score_fields",
+    "scored_chips",
+    "snr_name",
+]
 
 # Signal-to-noise ratios of the test [dB]; None: the background is silent under an event.
 TEST_SNRS = (None, 20.0, SNR, 5.0, 0.0)
@@ -82,9 +90,9 @@ class SetDetections:
         Args:
             part: The name of the set, with which their names begin.
         """
-        fields = {f"{part}_{name}": value for name, value in fields_of(self.scores[SNR]).items()}
+        fields = {f"{part}_{name}": value for name, value in score_fields(self.scores[SNR]).items()}
         if len(self.scores) > 1:
-            by_snr = {snr_name(snr): fields_of(score) for snr, score in self.scores.items()}
+            by_snr = {snr_name(snr): score_fields(score) for snr, score in self.scores.items()}
             fields[f"{part}_by_snr"] = by_snr
         return fields
 
@@ -156,26 +164,44 @@ def scored_streams(
         framing: How their samples become frames.
         block_steps: Steps of a block. [as in use]
     """
+    chips = (scored_chips(run, stream, framing, block_steps) for stream in streams)
+    return [scored for (scored,) in chips]
+
+
+def scored_chips(
+    run: TrainedRun,
+    stream: Stream,
+    framing: Framing,
+    block_steps: int | None = None,
+    seeds: Sequence[int | None] = (None,),
+) -> Iterator[ScoredStream]:
+    """The scores of each of some chips for a stream; of a net without mismatch, all are equal.
+
+    Args:
+        run: The run.
+        stream: The stream.
+        framing: How its samples become frames.
+        block_steps: Steps of a block. [as in use]
+        seeds: The seed of each chip; None is the chip as designed.
+    """
     steps = run.block_steps or max(1, int(BLOCK_SECONDS / framing.hop))
-    net, scored = copy.deepcopy(run.net), []
-    for stream in streams:
-        scale = run.input.standard.apply
-        pieces = labeled_frames(stream, framing, run.classes, PART_SECONDS)
-        frames = np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces])
-        x = torch.from_numpy(frames)[None]
-        lengths = torch.tensor([x.shape[1]])
-        with use_threads(1), torch.inference_mode():
+    net, scale = copy.deepcopy(run.net), run.input.standard.apply
+    pieces = labeled_frames(stream, framing, run.classes, PART_SECONDS)
+    frames = np.concatenate([scale(np.asarray(piece.frames)) for piece in pieces])
+    x = torch.from_numpy(frames)[None]
+    lengths = torch.tensor([x.shape[1]])
+
+    # In use, all steps of a block are computed when its last frame has arrived.
+    last = np.arange(len(frames)) // steps * steps + steps - 1
+    times = framing.ends(last[-1] + 1)[last].clip(max=stream.seconds)
+    for seed in seeds:
+        with ChipInstance(seed).on(net), use_threads(1), torch.inference_mode():
             spk, mem = run_net(net, Batch(x, lengths, lengths), block_steps or steps)
             outputs = run.task.decoder()(spk, mem)[0].numpy()
-
-        # In use, all steps of a block are computed when its last frame has arrived.
-        last = np.arange(len(outputs)) // steps * steps + steps - 1
-        times = framing.ends(last[-1] + 1)[last].clip(max=stream.seconds)
-        scored.append(ScoredStream(event_scores(outputs), times, stream.events, stream.seconds))
-    return scored
+        yield ScoredStream(event_scores(outputs), times, stream.events, stream.seconds)
 
 
-def fields_of(score: DetectionScore) -> dict[str, Any]:
+def score_fields(score: DetectionScore) -> dict[str, Any]:
     """The numbers of a score; a latency is None without a detected event."""
     latencies = {"median_latency": score.latency(50), "p90_latency": score.latency(90)}
     return {

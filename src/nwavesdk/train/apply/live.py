@@ -1,15 +1,16 @@
 """Sound that comes in blocks: the input of a trained run's net, and its outputs, step by step."""
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream, Samples
+from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.train.apply.recordings import as_mono
 from nwavesdk.train.fit.threads import use_threads
@@ -169,6 +170,7 @@ class ScoreStream:
 
         # The net of the run may be in use.
         self._net = copy.deepcopy(run.net)
+        _fix_norms(self._net)
         self._decoder = run.task.decoder()
         prepare_net(self._net)
         prepare_net(self._decoder)
@@ -208,16 +210,17 @@ class ScoreStream:
             min_steps: Smallest number of steps of a block.
         """
         waiting = torch.cat([self._waiting, x])
+        n_ready = len(waiting) if min_steps == 1 else len(waiting) // min_steps * min_steps
+        ready, waiting = waiting[:n_ready].transpose(0, 1), waiting[n_ready:]
         blocks = [np.zeros((0, self._run.task.output.n_outputs), np.float32)]
         times = [np.zeros(0)]
-        while len(waiting) >= min_steps:
-            block, waiting = waiting.tensor_split([self._block_steps])
-            blocks.append(self._outputs_of(block.transpose(0, 1).contiguous()))
+        for block in torch.split(ready, self._block_steps, dim=1) if n_ready else ():
+            blocks.append(self._outputs_of(block.contiguous()))
 
             # All steps of a block are computed when its last step is complete.
             arrival = self._input.arrival_of(self._n_steps + self._block_steps - 1)
-            times.append(np.full(len(block), arrival))
-            self._n_steps += len(block)
+            times.append(np.full(block.shape[1], arrival))
+            self._n_steps += block.shape[1]
         self._waiting = waiting.clone()
 
         # The first steps of a net that looks ahead have no output.
@@ -238,6 +241,16 @@ class ScoreStream:
             else:
                 outputs = self._decoder(spk, mem)[0]
         return np.asarray(outputs if self._run.classes else task.predict(outputs), np.float32)
+
+
+@torch.no_grad()
+def _fix_norms(net: nn.Module) -> None:
+    """Compute the scale and the shift of batch norms once: the weights do not change in use."""
+    module: Any
+    for module in net.modules():
+        if type(module) in (TimeBatchNorm, ThresholdBatchNorm):
+            constants = module.scale_and_shift(1)
+            module.scale_and_shift = lambda *_, constants=constants: constants
 
 
 def rate_of(front_end: FrontEnd | LogMel) -> int:

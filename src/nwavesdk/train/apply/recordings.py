@@ -166,7 +166,9 @@ def _open(
 
 def _framed(run: "TrainedRun", item: Item, sample: Sample) -> FramedRecording:
     """A recording as frames, if its shape fits the recordings of the run."""
-    features = run.features
+    features, values = run.features, sample.values
+    if isinstance(features, ChipFeatures) and run.task.name == "detect":
+        features = features.covering(values)
     featured = features(item, replace(sample, target=None))
     copies = getattr(features, "copies", 1)
     layout = RecordingLayout(
@@ -177,7 +179,6 @@ def _framed(run: "TrainedRun", item: Item, sample: Sample) -> FramedRecording:
     )
     check_layout(item, featured, sample.names, copies, layout)
 
-    values = sample.values
     is_cut = (
         isinstance(features, ChipFeatures)
         and isinstance(values, tuple)

@@ -54,8 +54,11 @@ def compose(split: SplitRecordings, profile: Profile | None) -> SplitRecordings:
         features = replace(features, sample_rate=recordings.sample_rate).features(kind)
     framing = _framing_of(config, features)
     rate = recordings.sample_rate or 1 / framing.hop
-    sounds: Split[Sounds | None] = split.chosen.indices.map(
-        lambda part: Sounds.of(recordings.take(part), rate) if len(part) else None
+    sounds: Split[Sounds | None] = Split(
+        *(
+            Sounds.of(recordings.take(part), rate, name) if len(part) else None
+            for name, part in split.chosen.indices.as_dict().items()
+        )
     )
     assert sounds.train is not None
 
@@ -111,7 +114,7 @@ def _stream_in_parts(
     n_left_out = n_events - sum(len(stream.events) for stream in streams)
     if n_left_out == n_events:
         raise ValueError(
-            f"The background of the {name} set lasts {sounds.line.seconds:.3g} s, too short for "
+            f"The background of the {name} set lasts {sounds.line.seconds:.4g} s, too short for "
             "one of its events with the time around it: add background."
         )
 
@@ -124,7 +127,7 @@ def _stream_in_parts(
         return parts, None
     return parts, (
         f"the background of the {name} set is too short for its {n_events:,} events: "
-        f"{n_left_out:,} are left out. Add background."
+        f"{n_left_out:,} {'is' if n_left_out == 1 else 'are'} left out. Add background."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
-from nwavesdk.data.assignment import SPLIT_VERSION
+from nwavesdk.data.assignment import SPLIT_VERSION, CannotSplitError
 from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.data.features import FeatureOptions, SeriesFeatures
 from nwavesdk.data.folder import Faults
@@ -28,6 +28,12 @@ from nwavesdk.train.config.recipes import apply_recipe
 from nwavesdk.train.data.inputs import augmentation_of_run, features_of, series_options
 
 __all__ = ["SplitRecordings", "load_and_split", "open_recordings", "profile_of"]
+
+# The remedy for the background of a detector in fewer recordings than sets.
+CUT_BACKGROUND = (
+    "add background of other people and places, or cut long recordings into files, such as by "
+    "`ffmpeg -i FILE -f segment -segment_time 60 PART%03d.wav`"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -237,14 +243,19 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
     # With a table of times, there may be no recording of the class background.
     present, labels = np.unique(recordings.labels, return_inverse=True)
     has_classes = recordings.task in ("classification", "detect")
-    split = choose_split(
-        recordings.keys,
-        labels,
-        tuple(recordings.classes[label] for label in present) if has_classes else (),
-        parts=recordings.parts,
-        groups=recordings.groups,
-        choice=choice,
-    )
+    try:
+        split = choose_split(
+            recordings.keys,
+            labels,
+            tuple(recordings.classes[label] for label in present) if has_classes else (),
+            parts=recordings.parts,
+            groups=recordings.groups,
+            choice=choice,
+        )
+    except CannotSplitError as error:
+        if config.task.name != "detect" or repr(BACKGROUND) not in error.args[0]:
+            raise
+        raise CannotSplitError(error.args[0], CUT_BACKGROUND) from None
 
     if data.limit is not None and not limits_whole:
         share = data.limit / len(recordings)

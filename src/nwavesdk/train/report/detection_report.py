@@ -40,7 +40,8 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
 
     summary = (
         f"Detects {', '.join(names)} in streams, from {run.source}. "
-        f"{score.n_events:,} events in {score.hours:.2f} h of the {part} stream, "
+        f"{score.n_events:,} event{'s' * (score.n_events != 1)} in {score.hours:.2f} h of the "
+        f"{part} stream, "
         f"{_mixture(run, SNR)}."
     )
     return ReportPage(
@@ -49,7 +50,8 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
         headline=(
             f"misses {100 * score.misses:.1f} %",
             f"{_misses_interval(score)} at {score.false_alarms_per_hour:.2f} false alarms per hour "
-            f"{_alarms_interval(score)}, median latency {_latency(score, 50)}",
+            f"{_alarms_interval(score)}, "
+            + (f"median latency {_latency(score, 50)}" if score.latencies else "no event detected"),
         ),
         cards=[_decision_card(detector.decision, run), _latency_card(score)],
         sections=[
