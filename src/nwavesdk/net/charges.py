@@ -1,12 +1,13 @@
 """The charges that add up in the neurons of a net with rounded inputs: `find_sums`.
 
-Between two modules of such a net there are either values, which are whole numbers of a unit, or a
-charge, which is a sum of products of values and weights.
+Between two modules of such a net there are values, which are whole numbers of a unit, or a charge,
+which is a sum of values times weights. Both are a tuple of terms; a charge has terms with weights.
 """
 
 import math
 from dataclasses import dataclass
 from functools import reduce
+from operator import add
 from typing import Any
 
 from torch import nn
@@ -20,104 +21,59 @@ from nwavesdk.net.sequential import SpikingSequential
 from nwavesdk.net.structure import Branches, Residual
 from nwavesdk.net.wiring import module_title
 
-__all__ = ["Charge", "ChargeSums", "NotRoundableError", "Term", "Values", "find_sums"]
+__all__ = ["NotRoundableError", "Term", "find_sums"]
 
-# Modules in `eval()` that pass all channels on, and modules whose outputs are some of their inputs.
+# Modules in `eval()` that return their input, and modules that return some of its values.
 _IDENTITIES = (nn.Identity, Dropout, _DropoutNd)
 _SELECTIONS = (nn.Flatten, nn.Unflatten, _MaxPoolNd)
-_MEAN_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_MEAN_POOLS = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
 
 
 class NotRoundableError(ValueError):
     """A net that cannot be quantized; the text names the module."""
 
 
-@dataclass(frozen=True)
-class Values:
-    """Values between two modules: whole numbers of a unit.
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A summand: values, or values times a weight.
 
     Attributes:
-        unit: A power of two.
-        largest: Their largest magnitude [units].
+        unit: The unit of the values, a power of two. Spikes have 1.
+        largest: The largest magnitude of the values [units].
+        edge: The weight, or None.
     """
 
     unit: float = 1.0
     largest: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """A summand of a charge: values times a weight, or values without a weight.
-
-    Attributes:
-        values: The values.
-        edge: The weight, or None.
-    """
-
-    values: Values
     edge: Edge | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Charge:
-    """The sum of all charges that reach a neuron, or an output of the net.
-
-    Attributes:
-        terms: The summands.
-        has_channels: Whether the channels of the charge are the output channels of the weights.
-    """
-
-    terms: tuple[Term, ...]
-    has_channels: bool = True
+# None: the membranes of a read-out, which are on no grid.
+_Signal = tuple[Term, ...] | None
 
 
-@dataclass(frozen=True, eq=False)
-class _Membranes:
-    """Outputs of a read-out, which are on no grid.
-
-    Attributes:
-        source: Its title.
-    """
-
-    source: str
-
-
-@dataclass(frozen=True, eq=False)
-class ChargeSums:
-    """The result of `find_sums`.
-
-    Attributes:
-        charges: All sums with weights in them.
-        unknown: Modules of other classes without parameters, by name. They must return some of the
-            values that they get.
-    """
-
-    charges: tuple[Charge, ...]
-    unknown: dict[str, nn.Module]
-
-
-_Signal = Values | Charge | _Membranes
-
-
-def find_sums(net: SpikingSequential) -> ChargeSums:
+def find_sums(net: SpikingSequential) -> tuple[list[tuple[Term, ...]], list[nn.Module]]:
     """Follow the values through a net whose first module is `RoundedInput`.
 
+    Returns:
+        The charges of all neurons and outputs, each with all weights that add to it; and the
+        modules of other classes, which must return some of the values that they get.
+
     Raises:
-        NotRoundableError: If a module has charges that are on no grid, or it is not known what it
-            does.
+        NotRoundableError: If a charge is on no grid, or it is not known what a module computes.
     """
     walk = _Walk(net)
     # `RoundedInput` gives these values their unit.
-    walk.end(walk.follow(net, "", Values()))
+    walk.close(walk.follow(net, (Term(),)))
 
-    edges = [term.edge.name for charge in walk.sums for term in charge.terms if term.edge]
+    edges = [term.edge for terms in walk.sums for term in terms]
     for edge in walk.edges.values():
-        if edges.count(edge.name) != 1:
+        if edges.count(edge) != 1:
             raise NotRoundableError(
-                f"{module_title(edge.module_name, edge.module)} drives {edges.count(edge.name)} "
-                "layers, expected one: its weights have one grid."
+                f"{module_title(edge.module_name, edge.module)} drives {edges.count(edge)} layers, "
+                "expected one: its weights have one grid."
             )
-    return ChargeSums(tuple(walk.sums), walk.unknown)
+    return walk.sums, walk.unknown
 
 
 class _Walk:
@@ -125,154 +81,126 @@ class _Walk:
 
     def __init__(self, net: SpikingSequential) -> None:
         self.edges = {(edge.module, edge.key): edge for edge in find_edges(net).edges}
-        self.sums: list[Charge] = []
-        self.unknown: dict[str, nn.Module] = {}
+        self.titles = {module: module_title(name, module) for name, module in net.named_modules()}
         self.visited: set[nn.Module] = set()
+        self.sums: list[tuple[Term, ...]] = []
+        self.unknown: list[nn.Module] = []
 
-    def follow(self, module: nn.Module, name: str, given: _Signal) -> _Signal:
+    def follow(self, module: nn.Module, given: _Signal) -> _Signal:
         """The output of a module for an input."""
-        title = module_title(name, module)
+        title = self.titles[module]
         if module in self.visited:
             raise NotRoundableError(f"{title} is used at two places: make a module for each.")
         self.visited.add(module)
 
         if isinstance(module, SpikingSequential):
-            return self._sequence(module, name, given)
-        if isinstance(module, Residual):
-            return self._residual(module, name, given)
-        if isinstance(module, Branches):
-            return self._branches(module, name, given)
-        if isinstance(module, NeuronLayer):
-            return self._neurons(module, title, given)
-
-        edge = self.edges.get((module, "weight"))
-        return self._plain(module, name, given) if edge is None else _weighted(edge, title, given)
-
-    def end(self, signal: _Signal) -> None:
-        """Close the sum of a charge that is complete."""
-        if isinstance(signal, Charge):
-            self.sums.append(signal)
-
-    def _sequence(self, net: SpikingSequential, name: str, given: _Signal) -> _Signal:
-        for key, child in net._modules.items():
-            if child is not None:
-                given = self.follow(child, _inside(name, key), given)
-        return given
-
-    def _residual(self, block: Residual, name: str, given: _Signal) -> _Signal:
-        skipped = given
-        body = self.follow(block.body, _inside(name, "body"), given)
-        if block.shortcut is not None:
-            skipped = self.follow(block.shortcut, _inside(name, "shortcut"), given)
-        return _sum_of(module_title(name, block), body, skipped)
-
-    def _branches(self, block: Branches, name: str, given: _Signal) -> _Signal:
-        title = module_title(name, block)
-        outputs = [
-            self.follow(child, _inside(name, key), given) for key, child in block.named_children()
-        ]
-        if block.join == "add":
-            return reduce(lambda first, second: _sum_of(title, first, second), outputs)
-
-        parts = [output for output in outputs if isinstance(output, Values)]
-        if len(parts) < len(outputs):
-            raise NotRoundableError(
-                f"{title} joins charges, expected spikes: end each branch in a neuron layer."
-            )
-        unit = min(values.unit for values in parts)
-        return Values(unit, max(values.largest * values.unit / unit for values in parts))
-
-    def _neurons(self, layer: NeuronLayer, title: str, given: _Signal) -> _Signal:
-        charge = _as_charge(title, given)
-        if (layer, "recurrent_weights") in self.edges:
-            loop = Term(Values(), self.edges[layer, "recurrent_weights"])
-            charge = Charge((*charge.terms, loop), charge.has_channels)
-
-        if any(term.edge is not None for term in charge.terms):
-            self.end(charge)
-        return _Membranes(title) if layer.neuron.is_readout else Values()
-
-    def _plain(self, module: nn.Module, name: str, given: _Signal) -> _Signal:
-        title = module_title(name, module)
+            for child in module.children():
+                given = self.follow(child, given)
+            return given
         if isinstance(module, _IDENTITIES):
             return given
-        if isinstance(module, RoundedInput):
-            return Values(module.step, largest_integer(module.bits))
-
-        is_selection = isinstance(module, _SELECTIONS)
-        if isinstance(given, Charge) and is_selection:
-            return Charge(given.terms, has_channels=False)
-        if not isinstance(given, Values):
-            raise NotRoundableError(f"{title} gets {_described(given)}, expected spikes.")
-        if is_selection:
-            return given
-        if isinstance(module, _MEAN_POOLS):
-            return _mean(module, title, given)
-
-        if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
+        if given is None:
             raise NotRoundableError(
-                f"{title} has values of its own, and it is not known what it computes: remove it, "
-                "or use modules of nwavesdk and torch."
+                f"{title} gets the membranes of a read-out, which are on no grid: end the net in "
+                "the read-out, or use neurons that spike."
             )
-        self.unknown[name] = module
+
+        if isinstance(module, Residual):
+            skipped = given if module.shortcut is None else self.follow(module.shortcut, given)
+            return self._join(title, [self.follow(module.body, given), skipped], "add")
+        if isinstance(module, Branches):
+            outputs = [self.follow(child, given) for child in module.children()]
+            return self._join(title, outputs, module.join)
+        if isinstance(module, NeuronLayer):
+            return self._fire(module, given)
+        return self._pass_on(module, title, given)
+
+    def close(self, signal: _Signal) -> None:
+        """Add a charge that is complete to the sums."""
+        if signal is not None and _is_charge(signal):
+            self.sums.append(signal)
+
+    def _join(self, title: str, outputs: list[_Signal], join: str) -> tuple[Term, ...]:
+        """Several outputs, added or side by side."""
+        signals = [signal for signal in outputs if signal is not None]
+        if len(signals) < len(outputs) or (join != "add" and any(map(_is_charge, signals))):
+            raise NotRoundableError(
+                f"{title} joins charges or membranes, expected spikes: end each branch in neurons "
+                "that spike."
+            )
+        if join == "add":
+            return reduce(add, signals)
+
+        values = [_total(signal) for signal in signals]
+        unit = min(term.unit for term in values)
+        return (Term(unit, max(term.largest * term.unit / unit for term in values)),)
+
+    def _fire(self, layer: NeuronLayer, given: tuple[Term, ...]) -> _Signal:
+        """The output of neurons, after the sum of their charge is closed."""
+        loop = self.edges.get((layer, "recurrent_weights"))
+        self.close(given if loop is None else (*given, Term(edge=loop)))
+        return None if layer.neuron.is_readout else (Term(),)
+
+    def _pass_on(self, module: nn.Module, title: str, given: tuple[Term, ...]) -> tuple[Term, ...]:
+        """The output of a synapse, a pool, or a module that moves values."""
+        if isinstance(module, RoundedInput):
+            return (Term(module.step, largest_integer(module.bits)),)
+        if isinstance(module, _SELECTIONS):
+            return given
+        if _is_charge(given):
+            raise NotRoundableError(
+                f"{title} gets charges, expected spikes: put a neuron layer before it."
+            )
+
+        edge = self.edges.get((module, "weight"))
+        values = _total(given)
+        if edge is not None:
+            _require_plain(edge, title)
+            return (Term(values.unit, values.largest, edge),)
+        if type(module) in _MEAN_POOLS:
+            area = _window(module, title)
+            return (Term(values.unit / area, values.largest * area),)
+
+        if any(True for _ in module.state_dict()):
+            raise NotRoundableError(
+                f"{title} has values of its own, and it is not known what it computes: use modules "
+                "of nwavesdk and torch."
+            )
+        self.unknown.append(module)
         return given
 
 
-def _weighted(edge: Edge, title: str, given: _Signal) -> Charge:
-    """The charge of a synapse."""
+def _is_charge(signal: tuple[Term, ...]) -> bool:
+    return any(term.edge is not None for term in signal)
+
+
+def _total(signal: tuple[Term, ...]) -> Term:
+    """The sum of values."""
+    unit = min(term.unit for term in signal)
+    return Term(unit, sum(term.largest * term.unit / unit for term in signal))
+
+
+def _require_plain(edge: Edge, title: str) -> None:
+    """Reject weights that something else computes."""
     if edge.profile is not None:
-        raise NotRoundableError(
-            f"{title} is of a chip, whose weights have other values: use `nwave eval --bits`."
-        )
-    if not isinstance(given, Values):
-        raise NotRoundableError(
-            f"{title} follows {_described(given)} without neurons between: put a neuron layer "
-            "between them, or join the weights."
-        )
-    return Charge((Term(given, edge),))
+        raise NotRoundableError(f"{title} is of a chip, whose weights have other values.")
 
 
-def _inside(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
+def _window(pool: Any, title: str) -> int:
+    """The number of values of which a pool takes the mean: a power of two.
 
-
-def _described(signal: _Signal) -> str:
-    if isinstance(signal, _Membranes):
-        return f"the membranes of {signal.source}"
-    return "charges" if isinstance(signal, Charge) else "values"
-
-
-def _as_charge(title: str, signal: _Signal) -> Charge:
-    """A signal as the charge of neurons, or as a summand of a charge."""
-    if isinstance(signal, Charge):
-        return signal
-    if isinstance(signal, Values):
-        return Charge((Term(signal),))
-    raise NotRoundableError(f"{title} gets {_described(signal)}, expected spikes or charges.")
-
-
-def _sum_of(title: str, first: _Signal, second: _Signal) -> _Signal:
-    if isinstance(first, Values) and isinstance(second, Values):
-        unit = min(first.unit, second.unit)
-        largest = sum(values.largest * values.unit / unit for values in (first, second))
-        return Values(unit, largest)
-
-    charges = [_as_charge(title, signal) for signal in (first, second)]
-    terms = charges[0].terms + charges[1].terms
-    return Charge(terms, all(charge.has_channels for charge in charges))
-
-
-def _mean(pool: Any, title: str, values: Values) -> Values:
-    """The output of a pool that takes means."""
-    axes = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}[type(pool)]
+    Raises:
+        NotRoundableError: If it is another number, or differs at borders.
+    """
+    axes = _MEAN_POOLS[type(pool)]
     sizes = pool.kernel_size if isinstance(pool.kernel_size, tuple) else (pool.kernel_size,) * axes
     area = math.prod(sizes)
 
-    is_whole = not pool.ceil_mode and getattr(pool, "divisor_override", None) is None
-    is_whole = is_whole and (pool.padding in (0, (0,) * axes) or pool.count_include_pad)
-    if area & (area - 1) or not is_whole:
+    is_padded = pool.padding not in (0, (0,) * axes) and not pool.count_include_pad
+    divisor = getattr(pool, "divisor_override", None) or area
+    if area & (area - 1) or divisor != area or pool.ceil_mode or is_padded:
         raise NotRoundableError(
-            f"{title} divides by numbers that are not a power of two, got a window of {area} "
+            f"{title} divides by numbers that are not a power of two, got windows of {area} "
             "values: use windows of 2, 4, 8 or 16 values without ceil_mode, or a max pool."
         )
-    return Values(values.unit / area, values.largest * area)
+    return area

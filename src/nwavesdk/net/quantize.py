@@ -6,6 +6,7 @@ smallest product of a step of a weight and a step of its input. As long as the s
 stays below 2^24 units, float32 adds the terms without rounding, in any order.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.masks import copy_module, is_pruned
 from nwavesdk.layers.stored_delays import StoredDelays
-from nwavesdk.net.charges import Charge, NotRoundableError, Term, find_sums
+from nwavesdk.net.charges import NotRoundableError, Term, find_sums
 from nwavesdk.net.edges import Edge
 from nwavesdk.net.fold import fold
 from nwavesdk.net.preparation import prepare_net
@@ -30,9 +31,6 @@ MIN_BITS, MAX_BITS = 4, 8
 
 # Float32 adds whole numbers exactly while their sum is below this bound.
 EXACT = 2.0**24
-
-# Steps that are doubled so often leave no weight.
-MAX_DOUBLINGS = 200
 
 # Name of the first module of a quantized net; all other modules keep their names.
 INPUT_NAME = "rounded"
@@ -102,19 +100,23 @@ def quantize(
             "modules must be known."
         )
     bits = whole_number("quantize", "weight_bits", weight_bits, least=MIN_BITS, most=MAX_BITS)
-    rounded = RoundedInput(_input_step(inputs) if step is None else step)
+    rounded = RoundedInput(_step_of(inputs) if step is None else step)
 
-    work = _folded(net)
+    result = fold(copy_module(net).eval(), into_next=True)
+    for name, reason in result.kept.items():
+        title = module_title(name, net.get_submodule(name))
+        raise NotRoundableError(f"{title} cannot be folded into weights: {reason}.")
+    work: Any = result.net
     _put_first(work, rounded)
     for module in work.modules():
         if isinstance(module, StoredDelays):
             module.fix_delays()
 
-    sums = find_sums(work)
-    if inputs is not None:
-        _check_selections(work, sums.unknown, inputs)
-    for charge in sums.charges:
-        _ChargeGrid(charge, largest_integer(bits)).attach()
+    sums, unknown = find_sums(work)
+    if inputs is not None and unknown:
+        _check_selections(work, unknown, inputs)
+    for terms in sums:
+        _Grid(terms, largest_integer(bits)).attach()
     return work if trains else finish_rounding(work)
 
 
@@ -132,9 +134,15 @@ def finish_rounding(net: SpikingSequential) -> SpikingSequential:
     Raises:
         ValueError: If a weight of the net is not rounded.
     """
-    for charge in find_sums(net).charges:
-        largest = max(_grid_of(term.edge).largest for term in charge.terms if term.edge)
-        _ChargeGrid(charge, largest).finish()
+    for terms in find_sums(net)[0]:
+        edges = [term.edge for term in terms if term.edge is not None]
+        for edge in edges:
+            if not parametrize.is_parametrized(edge.module, edge.key):
+                raise NotRoundableError(
+                    f"finish_rounding: {edge.name} is not rounded: pass the net that "
+                    "quantize(trains=True) returned."
+                )
+        _Grid(terms, _on_grid(edges[0]).largest).finish()
     return net
 
 
@@ -158,201 +166,158 @@ class OnGrid(nn.Module):
         return round_to_grid(values, self.steps, self.largest)
 
 
-class _ChargeGrid:
-    """The weights whose charges add up in the same neurons, and their grid.
+def _on_grid(edge: Edge) -> OnGrid:
+    """The parametrization of a weight."""
+    module: Any = edge.module
+    grid: OnGrid = module.parametrizations[edge.key][0]
+    return grid
+
+
+class _Grid:
+    """The grid of the weights whose charges add up in the same neurons.
 
     Args:
-        charge: The charge of these neurons.
+        terms: The terms of the charge.
         largest: The largest integer of a weight.
+
+    Raises:
+        NotRoundableError: If their numbers of channels differ.
     """
 
-    def __init__(self, charge: Charge, largest: float) -> None:
-        self.charge = charge
+    def __init__(self, terms: tuple[Term, ...], largest: float) -> None:
+        self.terms = terms
         self.largest = largest
-        self.weights = [(term, term.edge) for term in charge.terms if term.edge is not None]
+        self.weights = [(term, term.edge) for term in terms if term.edge is not None]
 
-        # Where channels do not meet one to one, as with recurrent weights of a convolutional
-        # layer, all of them have the same step.
-        counts = {_columns(edge).shape[1] for _, edge in self.weights}
-        self.is_by_channel = len(self.weights) == 1 or (charge.has_channels and len(counts) == 1)
+        counts = {edge.name: _columns(edge).shape[1] for _, edge in self.weights}
+        if len(set(counts.values())) > 1:
+            raise NotRoundableError(
+                f"the charges of {', '.join(counts)} add up, and their numbers of channels differ, "
+                f"got {', '.join(map(str, counts.values()))}: expected equal numbers."
+            )
 
     @torch.no_grad()
     def attach(self) -> None:
-        """Choose the steps, and round weights and biases in each call."""
-        columns = [_columns(edge) for _, edge in self.weights]
-        if not self.is_by_channel:
-            columns = [weights.reshape(-1, 1) for weights in columns]
-        steps = self._exact(best_steps(torch.cat(columns), int(self.largest)))
+        """Choose the step of each channel, and round weights and biases in each call."""
+        columns = torch.cat([_columns(edge) for _, edge in self.weights])
+        steps = self._exact(best_steps(columns, int(self.largest)))
 
         for term, edge in self.weights:
-            _require_plain(edge)
-            weights = _columns(edge)
-            grid = edge.from_columns(steps.expand_as(weights)).to(edge.weight)
-            _parametrize(edge.module, edge.key, OnGrid(grid, self.largest))
-            if _has_bias(edge):
-                units = (steps * term.values.unit).expand(weights.shape[1])
-                _parametrize(edge.module, "bias", OnGrid(units.to(edge.weight), torch.inf))
+            grid = edge.from_columns(steps.expand_as(_columns(edge))).to(edge.weight)
+            _parametrize(edge, edge.key, OnGrid(grid, self.largest))
+            if _bias_of(edge) is not None:
+                unit = (steps * term.unit).to(edge.weight)
+                _parametrize(edge, "bias", OnGrid(unit, torch.inf))
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Write the rounded weights and biases to plain parameters."""
-        steps = _steps_of(self.weights[0][1])
-        steps = self._exact(steps if self.is_by_channel else steps[:1])
+        """Write rounded weights and biases to plain parameters."""
+        first = self.weights[0][1]
+        steps = self._exact(first.to_columns(_on_grid(first).steps)[0].double())
 
         for term, edge in self.weights:
-            weights, bias = self._round(term, edge, steps)
+            weights, bias = self._rounded(term, edge, steps)
             parametrize.remove_parametrizations(edge.module, edge.key)
             edge.set_weight(edge.from_columns(weights))
             if bias is not None:
                 parametrize.remove_parametrizations(edge.module, "bias")
-                edge.module.bias.copy_(bias)  # type: ignore[operator]  # a parameter
+                edge.module.get_parameter("bias").copy_(bias)
 
     def _exact(self, steps: Tensor) -> Tensor:
-        """The steps, doubled where a sum could reach 2^24 units."""
-        for _ in range(MAX_DOUBLINGS):
-            is_inexact = self._largest_sum(steps) >= EXACT
-            if not bool(is_inexact.any()):
-                return steps
-            steps = torch.where(is_inexact, 2 * steps, steps)
+        """The steps [C], doubled until no sum can reach 2^24 units."""
+        is_large = self._largest_sums(steps) >= EXACT
+        while bool(is_large.any()):
+            steps = torch.where(is_large, 2 * steps, steps)
+            is_large = self._largest_sums(steps) >= EXACT
 
-        edge = self.weights[0][1]
-        raise NotRoundableError(
-            f"{module_title(edge.module_name, edge.module)} adds to values that are too large for "
-            "exact sums: pass a larger step of the inputs."
-        )
+        if not bool(torch.isfinite(steps).all()):
+            raise NotRoundableError(
+                f"the values that add to {self.weights[0][1].name} are too large for their unit: "
+                "pass a larger step of the inputs."
+            )
+        return steps
 
-    def _largest_sum(self, steps: Tensor) -> Tensor:
-        """The largest sum of magnitudes for any input, in the finest unit: float64 [C] or [1]."""
+    def _largest_sums(self, steps: Tensor) -> Tensor:
+        """The largest sum of magnitudes for any input, in the finest unit: float64 [C]."""
         total = torch.zeros_like(steps)
-        unit = torch.full_like(steps, torch.inf)
-        for term in self.charge.terms:
-            values = term.values
-            largest = values.unit * values.largest
+        for term in self.terms:
+            largest = term.unit * term.largest
             if term.edge is None:
                 total += largest
-                unit = unit.clamp(max=values.unit)
                 continue
+            weights, bias = self._rounded(term, term.edge, steps)
+            total += largest * weights.abs().sum(0)
+            total += 0 if bias is None else bias.abs()
 
-            weights, bias = self._round(term, term.edge, steps)
-            magnitude = largest * weights.abs().sum(0)
-            if bias is not None:
-                magnitude += bias.abs()
-            total += magnitude if self.is_by_channel else magnitude.max()
-            unit = torch.minimum(unit, steps * values.unit)
-        return total / unit
+        finest = steps * min(term.unit for term, _ in self.weights)
+        values = [term.unit for term in self.terms if term.edge is None]
+        return total / finest.clamp(max=min(values, default=torch.inf))
 
-    def _round(self, term: Term, edge: Edge, steps: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Rounded weights as columns, and the rounded bias, float64."""
-        weights = round_to_grid(_columns(edge), steps, self.largest)
-        if not _has_bias(edge):
-            return weights, None
-        bias: Any = edge.module.bias
-        return weights, round_to_grid(bias.detach().double(), steps * term.values.unit, torch.inf)
+    def _rounded(self, term: Term, edge: Edge, steps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rounded weights as columns and the rounded bias, float64."""
+        weights, bias = round_to_grid(_columns(edge), steps, self.largest), _bias_of(edge)
+        return weights, None if bias is None else round_to_grid(bias, steps * term.unit, torch.inf)
 
 
 def _columns(edge: Edge) -> Tensor:
-    """The weights of an edge, float64 [inputs of a target, channels]."""
+    """The weights of an edge, float64 [inputs of a target, C]."""
     return edge.to_columns(edge.weight.detach()).double()
 
 
-def _has_bias(edge: Edge) -> bool:
-    return not edge.is_recurrent and edge.module.bias is not None
+def _bias_of(edge: Edge) -> Tensor | None:
+    """The bias of an edge, float64 [C], or None."""
+    bias = None if edge.is_recurrent else edge.module.bias
+    return bias.detach().double() if isinstance(bias, Tensor) else None
 
 
-def _grid_of(edge: Edge) -> OnGrid:
-    """The parametrization of a weight that is rounded.
-
-    Raises:
-        NotRoundableError: If it is not rounded.
-    """
-    if parametrize.is_parametrized(edge.module, edge.key):
-        grid = edge.module.parametrizations[edge.key][0]  # type: ignore[index]  # torch's modules
-        if isinstance(grid, OnGrid):
-            return grid
-    raise NotRoundableError(
-        f"finish_rounding: {edge.name} is not rounded: pass the net that quantize(trains=True) "
-        "returned."
-    )
+def _parametrize(edge: Edge, key: str, grid: OnGrid) -> None:
+    """Round a parameter in each call."""
+    if is_pruned(edge.module, key) or parametrize.is_parametrized(edge.module, key):
+        raise NotRoundableError(
+            f"the {key} of {module_title(edge.module_name, edge.module)} is pruned or "
+            "parametrized: call prune.remove or remove_parametrizations first."
+        )
+    parametrize.register_parametrization(edge.module, key, grid)
 
 
-def _steps_of(edge: Edge) -> Tensor:
-    """The steps of the channels of a weight that is rounded, float64 [C]."""
-    return edge.to_columns(_grid_of(edge).steps)[0].double()
-
-
-def _parametrize(module: nn.Module, key: str, grid: OnGrid) -> None:
-    parametrize.register_parametrization(module, key, grid)
-
-
-def _require_plain(edge: Edge) -> None:
-    """Reject weights that something else computes."""
-    for key in (edge.key, "bias"):
-        state, remedy = "", ""
-        if is_pruned(edge.module, key):
-            state, remedy = "pruned", "prune.remove"
-        elif parametrize.is_parametrized(edge.module, key):
-            state, remedy = "parametrized", "remove_parametrizations"
-        if state:
-            title = module_title(edge.module_name, edge.module)
-            raise NotRoundableError(f"the {key} of {title} is {state}: call {remedy} first.")
-
-
-def _input_step(inputs: Tensor | None) -> float:
+def _step_of(inputs: Tensor | None) -> float:
     """The step of inputs."""
     require_floating("quantize", inputs)
     assert inputs is not None
     if not inputs.numel() or not bool(torch.isfinite(inputs).all()):
         raise ValueError(
-            "quantize: inputs must be finite values, at least one, got "
-            f"{'others' if inputs.numel() else 'none'}: pass inputs of the training set."
+            f"quantize: inputs must be finite, got {list(inputs.shape)} values, some of them not "
+            "finite or none at all: pass inputs of the training set."
         )
     return float(best_steps(inputs.reshape(-1, 1), largest_integer(8)))
 
 
-def _folded(net: SpikingSequential) -> SpikingSequential:
-    """A copy of the net in `eval()` without norms."""
-    result = fold(copy_module(net).eval(), into_next=True)
-    for name, reason in result.kept.items():
-        title = module_title(name, net.get_submodule(name))
-        raise NotRoundableError(f"{title} cannot be folded into a weight: {reason}.")
-    assert isinstance(result.net, SpikingSequential)
-    return result.net
-
-
-def _put_first(net: SpikingSequential, module: nn.Module) -> None:
-    """Put a module in front; the names of the others stay."""
+def _put_first(net: nn.Module, module: nn.Module) -> None:
+    """Put a module in front; the others keep their names."""
     others = dict(net._modules)
     if INPUT_NAME in others:
-        raise NotRoundableError(
-            f"the net has a module {INPUT_NAME!r}: pass the net before `quantize`, or rename it."
-        )
+        raise NotRoundableError("the net is quantized already: pass the net before.")
     net._modules.clear()
     net._modules.update({INPUT_NAME: module, **others})
 
 
 @torch.no_grad()
-def _check_selections(
-    net: SpikingSequential, modules: dict[str, nn.Module], inputs: Tensor
-) -> None:
-    """Run the net on inputs, and check that modules return some of the values that they get.
+def _check_selections(net: nn.Module, modules: Sequence[nn.Module], inputs: Tensor) -> None:
+    """Run the net on inputs, and check that modules return some of the values that they get."""
 
-    Raises:
-        NotRoundableError: If a module returns other values.
-    """
-    trial = copy_module(net)
-
-    def check(module: nn.Module, args: tuple[Any, ...], y: Any) -> None:
-        allowed = torch.cat([args[0].unique(), args[0].new_zeros(1)])
-        if not isinstance(y, Tensor) or not bool(torch.isin(y, allowed).all()):
-            title = module_title(names[module], module)
+    def check(module: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> None:
+        allowed = torch.cat([args[0].flatten(), args[0].new_zeros(1)])
+        if not bool(torch.isin(y, allowed).all()):
             raise NotRoundableError(
-                f"{title} computes other values than it gets, which are on no grid: use modules of "
-                "nwavesdk and torch."
+                f"{type(module).__name__} returns other values than it gets, which are on no grid: "
+                "use modules of nwavesdk and torch."
             )
 
-    names = {trial.get_submodule(name): name for name in modules}
-    for module in names:
-        module.register_forward_hook(check)
-    if names:
+    handles = [module.register_forward_hook(check) for module in modules]
+    try:
+        trial = copy_module(net)
         prepare_net(trial)
         trial(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()

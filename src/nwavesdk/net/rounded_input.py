@@ -1,7 +1,6 @@
 """`RoundedInput`: the inputs of a net on a grid of small integers."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -111,14 +110,9 @@ def best_steps(columns: Tensor, largest: int) -> Tensor:
 
     best = torch.zeros_like(peak)
     least_error = torch.full_like(peak, torch.inf)
-    for steps in _candidates(exponent):
+    for shift in range(_COARSER, -_FINER - 1, -1):
+        steps = torch.ldexp(torch.ones_like(peak), exponent + shift)
         error = (values - round_to_grid(values, steps, largest)).square().sum(0)
         best = torch.where(error < least_error, steps, best)
         least_error = torch.minimum(error, least_error)
     return best.where(peak > 0, 1.0)
-
-
-def _candidates(exponent: Tensor) -> Iterator[Tensor]:
-    """Steps from coarse to fine, float64 [C]; 2^exponent saturates no value."""
-    for shift in range(_COARSER, -_FINER - 1, -1):
-        yield torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent + shift)
