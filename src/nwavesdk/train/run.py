@@ -50,8 +50,8 @@ __all__ = ["Run"]
 
 VALUE_BYTES = 4  # of float32
 
-# Values of inputs from which the step of rounded inputs is chosen.
-MAX_EXAMPLE_VALUES = 2**22
+# Values of inputs from which the steps of rounded inputs and weights are chosen.
+MAX_EXAMPLE_VALUES = 2**18
 
 # A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
