@@ -96,7 +96,7 @@ def test_another_net_or_set_is_rejected(
 def test_a_rounded_run_is_not_rounded_again(first: Path) -> None:
     run = Run.open(first)
     rounded = rounded_network(run.trained()[0], 8, run.example_inputs())
-    with pytest.raises(ValueError, match="weight_bits: the net is quantized already"):
+    with pytest.raises(ValueError, match="--weight-bits: the net is quantized already"):
         rounded_network(rounded, 8, run.example_inputs())
     with pytest.raises(ValueError, match="rounds frames, got lists of events"):
         rounded_network(run.trained()[0], 8, run.example_inputs().to_sparse())
