@@ -52,6 +52,7 @@ def test_data_and_compare_have_the_options_of_train_that_they_need() -> None:
     assert {*DATA_FIELDS} < fields_with_options(inspect_data) - {"data.fold"} < of_train
     varied = {"seed", "net.surrogate", "learning.surrogate_schedule"}
     others = {"data.folds", "data.leave_one_out", "data.test"}
+    others |= {"learning.finetune", "learning.weight_bits"}  # they need the choices of a run
     of_machine = {f"machine.{name}" for name in fields_of("machine")}
     assert fields_with_options(compare_run) == of_train - varied - others - of_machine
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -14,6 +14,7 @@ from nwavesdk.data.composed import ComposedSeries, Framing
 from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
+from nwavesdk.net import RoundedInput
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
@@ -27,6 +28,7 @@ from nwavesdk.train.data.load import RunData, begin_data, load_run_data
 from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.finetuning import example_inputs, finetuned_network
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.fit.machine import trainer_of
 from nwavesdk.train.fit.model_file import load_model
@@ -35,6 +37,7 @@ from nwavesdk.train.fit.network import (
     RunNet,
     nearest_tau_note,
     network_of_run,
+    rounded_network,
     warn_of_constants,
 )
 from nwavesdk.train.fit.progress import print_line
@@ -241,17 +244,23 @@ class Run:
         )
         return [note for note in notes if note is not None]
 
-    def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
+    def network(
+        self, *, deployed: bool = False, mismatch: bool = False, trains: bool = False
+    ) -> RunNet:
         """The network with the initial weights of the seed; see `network_of_run`."""
         torch.manual_seed(stream_seed(self.config.seed, "weights"))
-        return network_of_run(self.config, deployed=deployed, mismatch=mismatch)
+        return network_of_run(self.config, deployed=deployed, mismatch=mismatch, trains=trains)
 
     def first_network(self, *, mismatch: bool = False) -> RunNet:
         """The network with which training begins: with `net.first_weights`; see `network`.
 
         Raises:
             CannotDriveError: If the recordings cannot drive the weights.
+            ValueError: If the run to begin with has other data, or its weights cannot be rounded.
         """
+        if self.config.learning.finetune is not None:
+            folder = RunFolder(self.config.learning.finetune)
+            return finetuned_network(self.config, folder, self.data.train, mismatch=mismatch)
         net = self.network(mismatch=mismatch)
         if self.config.option("net.first_weights") == "driven":
             net.load_state_dict(self._driven_weights)
@@ -319,33 +328,70 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
+        return self._measure(*self.trained(), "test")
+
+    def test_rounded(
+        self, weight_bits: int, part: Literal["val", "test"] = "val"
+    ) -> dict[str, Any]:
+        """Compare the trained net with the same net with rounded inputs and weights.
+
+        Args:
+            weight_bits: Number of bits of a weight, from 4 to 8.
+            part: The set, `"val"` or `"test"`.
+
+        Returns:
+            The measures of both, as of `test`, as `"float"` and `"rounded"`, and the step of the
+            inputs.
+
+        Raises:
+            ValueError: If the net cannot be rounded, or the file of the model is damaged.
+        """
         net, task = self.trained()
-        with use_threads(self.config.machine.threads):
-            test = evaluate_net(net, task, self.test_set, self.config.learning.batch_size)
+        rounded = rounded_network(net, weight_bits, example_inputs(self.data.train))
+        step: Any = next(m.step for m in rounded.modules() if isinstance(m, RoundedInput))
         return {
-            **(self._test_detector(net, task) if task.name == "detect" else {}),
-            **test.named_measures("test"),
-            "recordings": len(test.lengths),
-            "rates": test.layers()["rates"],
+            "weight_bits": weight_bits,
+            "input_step": step,
+            "float": self._measure(net, task, part),
+            "rounded": self._measure(rounded, task, part),
         }
 
-    def _test_detector(self, net: RunNet, task: TrainingTask) -> dict[str, Any]:
-        """The recorded decision on the test streams at 10 dB, as fields of `result.json`."""
-        trained, sounds, framing = self.detector(net, task)
-        assert trained.decision is not None
-        return SetDetections.of(trained, trained.decision, sounds, framing).fields("test")
+    def _measure(
+        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"]
+    ) -> dict[str, Any]:
+        """The measures of a net on the validation or the test set."""
+        data = self._data_with_test if part == "test" else self.data
+        with use_threads(self.config.machine.threads):
+            batch_size = self.config.learning.batch_size
+            evaluation = evaluate_net(net, task, getattr(data, part), batch_size)
+        return {
+            **(self._detect(net, task, part) if task.name == "detect" else {}),
+            **evaluation.named_measures(part),
+            "recordings": len(evaluation.lengths),
+            "rates": evaluation.layers()["rates"],
+        }
 
-    def detector(self, net: RunNet, task: TrainingTask) -> tuple[TrainedRun, Sounds, Framing]:
-        """The trained detector with its recorded decision, and the test set as sounds and frames.
+    def _detect(
+        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"]
+    ) -> dict[str, Any]:
+        """The recorded decision on the streams of a set at 10 dB, as fields of `result.json`."""
+        trained, sounds, framing = self.detector(net, task, part)
+        assert trained.decision is not None
+        return SetDetections.of(trained, trained.decision, sounds, framing).fields(part)
+
+    def detector(
+        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"] = "test"
+    ) -> tuple[TrainedRun, Sounds, Framing]:
+        """The trained detector with its recorded decision, and a set as sounds and frames.
 
         Raises:
             ValueError: If the recorded decision is missing or damaged.
         """
-        data = self._data_with_test
+        data = self._data_with_test if part == "test" else self.data
         assert data.streams is not None
-        assert data.streams.test is not None
         assert isinstance(data.train, ComposedSeries)
         with reading_run_file(self.folder.result, "has no decision"):
             decision = Decision.of(self.folder.read_result()["decision"])
         trained = TrainedRun.of(self.config, net, task, data.standard, decision=decision)
-        return trained, data.streams.test, data.train.framing
+        sounds = getattr(data.streams, part)
+        return trained, sounds, data.train.framing
