@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from interop.c.compilers import GCC, compile_c, needs_gcc
 
+from interop.c.compilers import GCC, compile_c, needs_gcc
 from nwavesdk.interop.c.step_text import step_function
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.catalogue import available_neurons, find_neuron

@@ -57,4 +57,327 @@ NW_INLINE float nw_exp(float x)
     return (p * (r * r) + r + 1.0f) * scale;
 }
 
+/* The bits of a float. */
+NW_INLINE uint32_t nw_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* A value of a frame in units of its step: rounded half to even, and saturated. */
+NW_INLINE int8_t nw_round(float value, float steps_per_unit)
+{
+    float scaled = value * steps_per_unit;
+    if (!(scaled > -127.0f)) return -127; /* NaN, too */
+    if (scaled > 127.0f) return 127;
+    return (int8_t)((scaled + 12582912.0f) - 12582912.0f); /* 1.5 * 2^23 leaves no fraction */
+}
+
+#ifdef __GNUC__
+#define NW_LOWEST(x) __builtin_ctz(x)
+#else
+static int nw_lowest(uint32_t x)
+{
+    int n = 0;
+    for (; !(x & 1u); x >>= 1) n++;
+    return n;
+}
+#define NW_LOWEST(x) nw_lowest(x)
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define NW_UNROLL _Pragma("GCC unroll 8")
+#else
+#define NW_UNROLL
+#endif
+
+/* Four weights, or two values, as a word. */
+NW_INLINE uint32_t nw_word(const void *list)
+{
+    uint32_t word;
+#ifdef __GNUC__
+    list = __builtin_assume_aligned(list, 4);
+#endif
+    memcpy(&word, list, sizeof word);
+    return word;
+}
+
+NW_INLINE int32_t nw_low(uint32_t x) { return (int32_t)(x & 0x7FFFu) - (int32_t)(x & 0x8000u); }
+
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(NW_PORTABLE)
+#define NW_DSP
+NW_INLINE int32_t nw_smlad(uint32_t a, uint32_t b, int32_t sum)
+{
+    int32_t r;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(sum));
+    return r;
+}
+NW_INLINE uint32_t nw_sxtb16(uint32_t a)
+{
+    uint32_t r;
+    __asm__("sxtb16 %0, %1" : "=r"(r) : "r"(a));
+    return r;
+}
+NW_INLINE uint32_t nw_sxtb16_8(uint32_t a)
+{
+    uint32_t r;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(a));
+    return r;
+}
+NW_INLINE uint32_t nw_sxtab16(uint32_t sum, uint32_t a)
+{
+    uint32_t r;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(r) : "r"(sum), "r"(a));
+    return r;
+}
+NW_INLINE uint32_t nw_sxtab16_8(uint32_t sum, uint32_t a)
+{
+    uint32_t r;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(r) : "r"(sum), "r"(a));
+    return r;
+}
+#endif
+
+/* A window over steps, places and channels of a source. All numbers are constants of net.c, so that
+ * each call is compiled for its own shape. A ring has `depth` steps; the latest is `now`. */
+typedef struct {
+    int taps, dilation, depth, offset;
+    int height, width, channels, words;
+    int kernel_height, kernel_width, stride_y, stride_x, pad_y, pad_x;
+    int outputs; /* channels of the output */
+    int adds;    /* whether sums are added to, not set */
+} nw_window;
+
+NW_INLINE int nw_first_tap(nw_window w, int now)
+{
+    int at = now - w.offset - (w.taps - 1) * w.dilation;
+    return at < 0 ? at + w.depth : at;
+}
+
+NW_INLINE int nw_inside(nw_window w, int y, int x)
+{
+    if (w.pad_y == 0 && w.pad_x == 0) return 1;
+    return y >= 0 && y < w.height && x >= 0 && x < w.width;
+}
+
+/* How the rows of spikes are added. NW_PAIRS: rows of 4, 8, 12 or 16 weights of 8 bits, two at a
+ * time as halves of a word; it is proved that the sums fit into 16 bits. NW_WIDE8, NW_WIDE16: rows
+ * of all outputs, with sums of 32 bits in memory. */
+enum { NW_PAIRS, NW_WIDE8, NW_WIDE16 };
+
+/* Portable code adds w + 128 of four weights, and subtracts 128 per row at the end. */
+#ifdef NW_DSP
+#define NW_ADD_FOUR(k)                                  \
+    if (width > 4 * k) {                                \
+        const uint32_t four = nw_word(row + 4 * k);     \
+        even##k = nw_sxtab16(even##k, four);            \
+        odd##k = nw_sxtab16_8(odd##k, four);            \
+    }
+#else
+#define NW_ADD_FOUR(k)                                              \
+    if (width > 4 * k) {                                            \
+        const uint32_t four = nw_word(row + 4 * k) ^ 0x80808080u;   \
+        even##k += four & 0x00FF00FFu;                              \
+        odd##k += (four >> 8) & 0x00FF00FFu;                        \
+    }
+#endif
+
+NW_INLINE void nw_store_pair(int32_t *sums, uint32_t pair, uint32_t rows, int adds)
+{
+#ifdef NW_DSP
+    (void)rows;
+    const int32_t low = nw_low(pair), high = nw_low(pair >> 16);
+#else
+    /* A carry from the low half is in the high half: it goes with the low sum. */
+    const uint32_t both = pair - rows * 0x00800080u;
+    const int32_t low = nw_low(both), high = nw_low((both - (uint32_t)low) >> 16);
+#endif
+    sums[0] = adds ? sums[0] + low : low;
+    sums[2] = adds ? sums[2] + high : high;
+}
+
+#define NW_STORE_FOUR(k)                                         \
+    if (width > 4 * k) {                                         \
+        nw_store_pair(sums + 4 * k, even##k, n_rows, w.adds);    \
+        nw_store_pair(sums + 4 * k + 1, odd##k, n_rows, w.adds); \
+    }
+
+/* Adds the rows of all spikes in the window at (y, x) to the sums of `width` outputs. */
+NW_INLINE void nw_rows(int32_t *sums, nw_window w, int kind, int width, const void *weights,
+                       const uint32_t *ring, int now, int y, int x)
+{
+    uint32_t even0 = 0, even1 = 0, even2 = 0, even3 = 0, odd0 = 0, odd1 = 0, odd2 = 0, odd3 = 0;
+    uint32_t n_rows = 0;
+    const int size = kind == NW_WIDE16 ? 2 : 1;
+    const int8_t *place = weights;
+    int at = nw_first_tap(w, now);
+
+    if (kind != NW_PAIRS && !w.adds)
+        for (int c = 0; c < width; c++) sums[c] = 0;
+
+    for (int tap = 0; tap < w.taps; tap++) {
+        for (int ky = 0; ky < w.kernel_height; ky++) {
+            const int from_y = y * w.stride_y - w.pad_y + ky, from_x = x * w.stride_x - w.pad_x;
+            int bits = ((at * w.height + from_y) * w.width + from_x) * w.words;
+            for (int kx = 0; kx < w.kernel_width; kx++, bits += w.words) {
+                for (int word = 0; word < w.words; word++) {
+                    uint32_t left = nw_inside(w, from_y, from_x + kx) ? ring[bits + word] : 0;
+                    for (; left; left &= left - 1u) {
+                        const int spike = 32 * word + NW_LOWEST(left);
+                        const int8_t *row = place + spike * width * size;
+                        n_rows++;
+                        if (kind == NW_PAIRS) {
+                            NW_ADD_FOUR(0)
+                            NW_ADD_FOUR(1)
+                            NW_ADD_FOUR(2)
+                            NW_ADD_FOUR(3)
+                        } else if (kind == NW_WIDE8) {
+                            for (int c = 0; c < width; c++) sums[c] += row[c];
+                        } else {
+                            const int16_t *wide = (const void *)row;
+                            for (int c = 0; c < width; c++) sums[c] += wide[c];
+                        }
+                    }
+                }
+                place += w.channels * width * size;
+            }
+        }
+        at += w.dilation;
+        if (at >= w.depth) at -= w.depth;
+    }
+
+    if (kind == NW_PAIRS) {
+        NW_STORE_FOUR(0)
+        NW_STORE_FOUR(1)
+        NW_STORE_FOUR(2)
+        NW_STORE_FOUR(3)
+    }
+}
+
+/* Sums over spikes. The weights lie in blocks of 16 outputs, or in one block for wide sums. */
+NW_INLINE void nw_spikes(int32_t *sums, nw_window w, int kind, const void *weights,
+                         const uint32_t *ring, int now, int y, int x)
+{
+    if (kind != NW_PAIRS) {
+        nw_rows(sums, w, kind, w.outputs, weights, ring, now, y, x);
+        return;
+    }
+    const int inputs = w.taps * w.kernel_height * w.kernel_width * w.channels;
+    const int8_t *block = weights;
+    const int whole = w.outputs / 16 * 16, rest = (w.outputs - whole + 3) / 4 * 4;
+    for (int c = 0; c < whole; c += 16, block += 16 * inputs)
+        nw_rows(sums + c, w, kind, 16, block, ring, now, y, x);
+    if (rest) nw_rows(sums + whole, w, kind, rest, block, ring, now, y, x);
+}
+
+/* Copies the window of a frame at (y, x), four values in the order 0 2 1 3, as weights are. */
+NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int8_t *ring, int now, int y, int x)
+{
+    int at = nw_first_tap(w, now), i = 0;
+    for (int tap = 0; tap < w.taps; tap++) {
+        for (int ky = 0; ky < w.kernel_height; ky++) {
+            const int from_y = y * w.stride_y - w.pad_y + ky, from_x = x * w.stride_x - w.pad_x;
+            int value = ((at * w.height + from_y) * w.width + from_x) * w.channels;
+            for (int kx = 0; kx < w.kernel_width; kx++)
+                for (int c = 0; c < w.channels; c++, i++, value++)
+                    patch[(i & ~3) | ((i & 1) << 1) | ((i >> 1) & 1)] =
+                        nw_inside(w, from_y, from_x + kx) ? ring[value] : 0;
+        }
+        at += w.dilation;
+        if (at >= w.depth) at -= w.depth;
+    }
+    for (; i & 3; i++) patch[(i & ~3) | ((i & 1) << 1) | ((i >> 1) & 1)] = 0;
+}
+
+#ifdef NW_DSP
+#define NW_DOT8(k) \
+    (word = nw_word(list + 4 * k), sum##k = nw_smlad(nw_sxtb16(word), x0, sum##k), \
+     sum##k = nw_smlad(nw_sxtb16_8(word), x1, sum##k))
+#define NW_DOT16(k) \
+    (sum##k = nw_smlad(nw_word(list + 4 * k), x0, sum##k), \
+     sum##k = nw_smlad(nw_word(list + 4 * k + 2), x1, sum##k))
+#define NW_VALUES \
+    const uint32_t x0 = nw_word(patch + i), x1 = nw_word(patch + i + 2); \
+    uint32_t word = 0; \
+    (void)word;
+#else
+/* Bytes of a weight lie 0 1 2 3, values 0 2 1 3; weights of 16 bits lie as values. */
+#define NW_DOT8(k) \
+    (sum##k += list[4 * k] * x0 + list[4 * k + 2] * x1 + list[4 * k + 1] * x2 + list[4 * k + 3] * x3)
+#define NW_DOT16(k) \
+    (sum##k += list[4 * k] * x0 + list[4 * k + 1] * x1 + list[4 * k + 2] * x2 + list[4 * k + 3] * x3)
+#define NW_VALUES \
+    const int32_t x0 = patch[i], x1 = patch[i + 1], x2 = patch[i + 2], x3 = patch[i + 3];
+#endif
+
+/* Sums over `inputs` values, four outputs at a time; outputs and inputs are multiples of four. */
+#define NW_VALUES_FUNCTION(name, weight, NW_DOT)                                               \
+    NW_INLINE void name(int32_t *sums, int outputs, int inputs, const weight *list,            \
+                        const int16_t *patch, int adds)                                        \
+    {                                                                                          \
+        for (int c = 0; c < outputs; c += 4) {                                                 \
+            int32_t sum0 = adds ? sums[c] : 0, sum1 = adds ? sums[c + 1] : 0;                  \
+            int32_t sum2 = adds ? sums[c + 2] : 0, sum3 = adds ? sums[c + 3] : 0;              \
+            NW_UNROLL                                                                          \
+            for (int i = 0; i < inputs; i += 4, list += 16) {                                  \
+                NW_VALUES                                                                      \
+                NW_DOT(0);                                                                     \
+                NW_DOT(1);                                                                     \
+                NW_DOT(2);                                                                     \
+                NW_DOT(3);                                                                     \
+            }                                                                                  \
+            sums[c] = sum0;                                                                    \
+            sums[c + 1] = sum1;                                                                \
+            sums[c + 2] = sum2;                                                                \
+            sums[c + 3] = sum3;                                                                \
+        }                                                                                      \
+    }
+NW_VALUES_FUNCTION(nw_values8, int8_t, NW_DOT8)
+NW_VALUES_FUNCTION(nw_values16, int16_t, NW_DOT16)
+
+/* Adds a value times its weights to charges that wait for later steps, [depth][outputs]. */
+#define NW_DELAY_FUNCTION(name, weight, delay, charge)                                       \
+    NW_INLINE void name(charge *waiting, int depth, int now, int outputs, const weight *row, \
+                        const delay *delays, int32_t x)                                      \
+    {                                                                                        \
+        for (int c = 0; c < outputs; c++) {                                                  \
+            int at = now + delays[c];                                                        \
+            charge *sum = waiting + (at >= depth ? at - depth : at) * outputs + c;           \
+            *sum = (charge)(*sum + x * row[c]);                                              \
+        }                                                                                    \
+    }
+
+/* The maximum of spikes over windows of places. */
+NW_INLINE void nw_pool(uint32_t *out, const uint32_t *bits, int width, int words, int out_height,
+                       int out_width, int kernel_height, int kernel_width, int stride_y,
+                       int stride_x)
+{
+    for (int y = 0; y < out_height; y++)
+        for (int x = 0; x < out_width; x++)
+            for (int word = 0; word < words; word++) {
+                uint32_t any = 0;
+                for (int ky = 0; ky < kernel_height; ky++)
+                    for (int kx = 0; kx < kernel_width; kx++)
+                        any |= bits[((y * stride_y + ky) * width + x * stride_x + kx) * words + word];
+                *out++ = any;
+            }
+}
+
+/* Replaces the spikes of a layer by random ones, about a quarter of all, for the self-test. */
+NW_INLINE void nw_force(uint32_t *bits, int places, int words, int channels, uint32_t *seed)
+{
+    for (int i = 0; i < places * words; i++) {
+        uint32_t drawn = ~0u;
+        for (int k = 0; k < 2; k++) {
+            *seed ^= *seed << 13;
+            *seed ^= *seed >> 17;
+            *seed ^= *seed << 5;
+            drawn &= *seed;
+        }
+        const int rest = channels - 32 * (i % words);
+        bits[i] = rest < 32 ? drawn & ((1u << rest) - 1u) : drawn;
+    }
+}
+
 #endif
