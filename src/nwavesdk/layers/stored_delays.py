@@ -252,6 +252,13 @@ class StoredDelays(Prepared):
         p = finite_number(self._range.owner, "progress", progress, least=0, most=1)
         self.width = float(self._first_width ** (1 - p) * _FINAL_WIDTH**p)
 
+    @torch.no_grad()
+    def fix_delays(self) -> None:
+        """Round the delays to whole steps, as `eval()` reads them, and stop training them."""
+        self.scaled_delays.copy_(self._range.store(self.delays.round()))
+        self.scaled_delays.requires_grad_(False)
+        self.interpolation = "linear"  # exact between whole steps
+
     def _interpolation(self) -> str:
         """The interpolation of a call: in `eval()`, delays are rounded to whole steps."""
         interpolates = self.training or self.interpolates_in_eval

@@ -59,7 +59,7 @@ class _KeepError(Exception):
     """The reason why a norm is not folded."""
 
 
-def fold(net: nn.Module) -> Folded:
+def fold(net: nn.Module, *, into_next: bool = False) -> Folded:
     """Move norms into the weights and biases of the synapses before them, in a copy of the net.
 
     It folds batch norms of torch and of this library, in `eval()`, that directly follow a synapse
@@ -78,6 +78,9 @@ def fold(net: nn.Module) -> Folded:
 
     Args:
         net: Any module, in `eval()`.
+        into_next: Whether a norm without a synapse before it, as between neurons and a read-out, is
+            folded into the dense synapse directly after it: y = W · (scale · s + shift) + b. The
+            bound above does not apply to it.
 
     Returns:
         The copy, and the names of the norms that were folded and that were not. Call `prepare_net`
@@ -102,7 +105,7 @@ def fold(net: nn.Module) -> Folded:
     names = {module: name for name, module in work.named_modules()}
     norms = [module for module in names if isinstance(module, _NORMS)]
 
-    folder = _Folder(work, names)
+    folder = _Folder(work, names, into_next)
     reasons = dict.fromkeys(norms, "its place in the order of the net is unknown")
     folded: dict[str, str] = {}
 
@@ -142,8 +145,9 @@ def _runs_in_order(module: nn.Module) -> bool:
 class _Folder:
     """Folds single norms of a net in place."""
 
-    def __init__(self, work: nn.Module, names: Mapping[nn.Module, str]) -> None:
+    def __init__(self, work: nn.Module, names: Mapping[nn.Module, str], into_next: bool) -> None:
         self.names = names
+        self.into_next = into_next
         with_duplicates = [module for _, module in work.named_modules(remove_duplicate=False)]
         self.uses = Counter(with_duplicates)
         self.owners = Counter(
@@ -164,7 +168,7 @@ class _Folder:
         self._require_alone(norm, "it")
 
         scale, shift = _constant_scale_and_shift(norm)
-        edge = self._synapse_before(chain, position)
+        edge, is_next = self._synapse_beside(chain, position)
         title = module_title(edge.module_name, edge.module)
         self._require_alone(edge.module, title)
         self._require_plain_weight(edge, title)
@@ -172,13 +176,24 @@ class _Folder:
         if edge.profile is not None:
             raise _KeepError(f"{title} is of a chip, and has no bias: train the net without norms")
 
-        channels = edge.to_columns(edge.weight).shape[1]
+        channels = edge.to_columns(edge.weight).shape[0 if is_next else 1]
         if len(scale) != channels:
             raise _KeepError(f"it has {len(scale)} channels, and {title} has {channels}")
 
-        _scale_and_shift_charge(edge, scale, shift)
+        (_scale_and_shift_input if is_next else _scale_and_shift_charge)(edge, scale, shift)
         chain[position] = nn.Identity()
         return edge.module_name
+
+    def _synapse_beside(self, chain: list[nn.Module], position: int) -> tuple[Edge, bool]:
+        """The synapse that takes in the norm at `position`, and whether it is after the norm."""
+        try:
+            return self._synapse_before(chain, position), False
+        except _KeepError:
+            later = [m for m in chain[position + 1 :] if not isinstance(m, nn.Identity)]
+            edge = self.edges.get(later[0]) if self.into_next and later else None
+            if edge is None or not edge.is_dense:
+                raise
+            return edge, True
 
     def _synapse_before(self, chain: list[nn.Module], position: int) -> Edge:
         """The synapse whose output the norm at `position` takes."""
@@ -253,12 +268,34 @@ def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _scale_and_shift_charge(edge: Edge, scale: Tensor, shift: Tensor) -> None:
-    """Scale the weight of a synapse, and set its bias."""
+    """Scale the weight and the bias of a synapse, and shift the bias."""
+    bias = _bias_of(edge)
+    bias = shift if bias is None else bias * scale + shift
+    _set(edge, edge.to_columns(edge.weight.double()) * scale, bias)
+
+
+@torch.no_grad()
+def _scale_and_shift_input(edge: Edge, scale: Tensor, shift: Tensor) -> None:
+    """Let a dense synapse scale and shift its inputs."""
+    bias = _bias_of(edge)
+    columns = edge.to_columns(edge.weight.double())
+    shift = shift @ columns
+    _set(edge, columns * scale[:, None], shift if bias is None else bias + shift)
+
+
+def _bias_of(edge: Edge) -> Tensor | None:
+    """The bias of a synapse, float64 [C]."""
+    bias: Any = edge.module.bias
+    return None if bias is None else bias.double()
+
+
+def _set(edge: Edge, columns: Tensor, bias: Tensor) -> None:
+    """Set weight and bias of a synapse, which may have had no bias."""
     module: Any = edge.module
     weight = edge.weight
-    weight.copy_(edge.from_columns(edge.to_columns(weight.double()) * scale))
+    weight.copy_(edge.from_columns(columns))
 
     if module.bias is None:
-        module.bias = nn.Parameter(shift.to(weight.dtype), weight.requires_grad)
+        module.bias = nn.Parameter(bias.to(weight.dtype), weight.requires_grad)
     else:
-        module.bias.copy_(module.bias.double() * scale + shift)
+        module.bias.copy_(bias)

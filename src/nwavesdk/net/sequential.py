@@ -15,13 +15,14 @@ from nwavesdk.layers.lengths import reads_batch
 from nwavesdk.net.calls import is_watched
 from nwavesdk.net.chunks import run_in_chunks
 from nwavesdk.net.container import Container, Pass, run_module
+from nwavesdk.net.rounded_input import RoundedInput
 from nwavesdk.net.sizes import require_matching_sizes
 
 __all__ = ["SpikingSequential", "in_order", "takes_held"]
 
 # Deterministic modules whose output in a step depends on the input in this step alone.
 # Subclasses may do more, and torch's convolutions take two batches for one that lacks channels.
-_TIMELESS = {nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, LIFSynapse}
+_TIMELESS = {nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, LIFSynapse, RoundedInput}
 
 
 class SpikingSequential(Container, nn.Sequential):

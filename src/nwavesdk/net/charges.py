@@ -1,0 +1,206 @@
+"""The charges that add up in the neurons of a net with rounded inputs: `find_sums`.
+
+Between two modules of such a net there are values, which are whole numbers of a unit, or a charge,
+which is a sum of values times weights. Both are a tuple of terms; a charge has terms with weights.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.pooling import _MaxPoolNd
+
+from nwavesdk.layers import Dropout, NeuronLayer
+from nwavesdk.net.edges import Edge, find_edges
+from nwavesdk.net.rounded_input import RoundedInput, largest_integer
+from nwavesdk.net.sequential import SpikingSequential
+from nwavesdk.net.structure import Branches, Residual
+from nwavesdk.net.wiring import module_title
+
+__all__ = ["NotRoundableError", "Term", "find_sums"]
+
+# Modules in `eval()` that return their input, and modules that return some of its values.
+_IDENTITIES = (nn.Identity, Dropout, _DropoutNd)
+_SELECTIONS = (nn.Flatten, nn.Unflatten, _MaxPoolNd)
+_MEAN_POOLS = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
+
+
+class NotRoundableError(ValueError):
+    """A net that cannot be quantized; the text names the module."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A summand: values, or values times a weight.
+
+    Attributes:
+        unit: The unit of the values, a power of two. Spikes have 1.
+        largest: The largest magnitude of the values [units].
+        edge: The weight, or None.
+    """
+
+    unit: float = 1.0
+    largest: float = 1.0
+    edge: Edge | None = None
+
+
+# None: the membranes of a read-out, which are on no grid.
+_Signal = tuple[Term, ...] | None
+
+
+def find_sums(net: SpikingSequential) -> tuple[list[tuple[Term, ...]], list[nn.Module]]:
+    """Follow the values through a net whose first module is `RoundedInput`.
+
+    Returns:
+        The charges of all neurons and outputs, each with all weights that add to it; and the
+        modules of other classes, which must return some of the values that they get.
+
+    Raises:
+        NotRoundableError: If a charge is on no grid, or it is not known what a module computes.
+    """
+    walk = _Walk(net)
+    # `RoundedInput` gives these values their unit.
+    walk.close(walk.follow(net, (Term(),)))
+
+    edges = [term.edge for terms in walk.sums for term in terms]
+    for edge in walk.edges.values():
+        if edges.count(edge) != 1:
+            raise NotRoundableError(
+                f"{module_title(edge.module_name, edge.module)} drives {edges.count(edge)} layers, "
+                "expected one: its weights have one grid."
+            )
+    return walk.sums, walk.unknown
+
+
+class _Walk:
+    """One walk through a net, in the order of execution."""
+
+    def __init__(self, net: SpikingSequential) -> None:
+        self.edges = {(edge.module, edge.key): edge for edge in find_edges(net).edges}
+        self.titles = {module: module_title(name, module) for name, module in net.named_modules()}
+        self.visited: set[nn.Module] = set()
+        self.sums: list[tuple[Term, ...]] = []
+        self.unknown: list[nn.Module] = []
+
+    def follow(self, module: nn.Module, given: _Signal) -> _Signal:
+        """The output of a module for an input."""
+        title = self.titles[module]
+        if module in self.visited:
+            raise NotRoundableError(f"{title} is used at two places: make a module for each.")
+        self.visited.add(module)
+
+        if isinstance(module, SpikingSequential):
+            for child in module.children():
+                given = self.follow(child, given)
+            return given
+        if isinstance(module, _IDENTITIES):
+            return given
+        if given is None:
+            raise NotRoundableError(
+                f"{title} gets the membranes of a read-out, which are on no grid: end the net in "
+                "the read-out, or use neurons that spike."
+            )
+
+        if isinstance(module, Residual):
+            skipped = given if module.shortcut is None else self.follow(module.shortcut, given)
+            return self._join(title, [self.follow(module.body, given), skipped], "add")
+        if isinstance(module, Branches):
+            outputs = [self.follow(child, given) for child in module.children()]
+            return self._join(title, outputs, module.join)
+        if isinstance(module, NeuronLayer):
+            return self._fire(module, given)
+        return self._pass_on(module, title, given)
+
+    def close(self, signal: _Signal) -> None:
+        """Add a charge that is complete to the sums."""
+        if signal is not None and _is_charge(signal):
+            self.sums.append(signal)
+
+    def _join(self, title: str, outputs: list[_Signal], join: str) -> tuple[Term, ...]:
+        """Several outputs, added or side by side."""
+        signals = [signal for signal in outputs if signal is not None]
+        if len(signals) < len(outputs) or (join != "add" and any(map(_is_charge, signals))):
+            raise NotRoundableError(
+                f"{title} joins charges or membranes, expected spikes: end each branch in neurons "
+                "that spike."
+            )
+        if join == "add":
+            return reduce(add, signals)
+
+        values = [_total(signal) for signal in signals]
+        unit = min(term.unit for term in values)
+        return (Term(unit, max(term.largest * term.unit / unit for term in values)),)
+
+    def _fire(self, layer: NeuronLayer, given: tuple[Term, ...]) -> _Signal:
+        """The output of neurons, after the sum of their charge is closed."""
+        loop = self.edges.get((layer, "recurrent_weights"))
+        self.close(given if loop is None else (*given, Term(edge=loop)))
+        return None if layer.neuron.is_readout else (Term(),)
+
+    def _pass_on(self, module: nn.Module, title: str, given: tuple[Term, ...]) -> tuple[Term, ...]:
+        """The output of a synapse, a pool, or a module that moves values."""
+        if isinstance(module, RoundedInput):
+            return (Term(module.step, largest_integer(module.bits)),)
+        if isinstance(module, _SELECTIONS):
+            return given
+        if _is_charge(given):
+            raise NotRoundableError(
+                f"{title} gets charges, expected spikes: put a neuron layer before it."
+            )
+
+        edge = self.edges.get((module, "weight"))
+        values = _total(given)
+        if edge is not None:
+            _require_plain(edge, title)
+            return (Term(values.unit, values.largest, edge),)
+        if type(module) in _MEAN_POOLS:
+            area = _window(module, title)
+            return (Term(values.unit / area, values.largest * area),)
+
+        if any(True for _ in module.state_dict()):
+            raise NotRoundableError(
+                f"{title} has values of its own, and it is not known what it computes: use modules "
+                "of nwavesdk and torch."
+            )
+        self.unknown.append(module)
+        return given
+
+
+def _is_charge(signal: tuple[Term, ...]) -> bool:
+    return any(term.edge is not None for term in signal)
+
+
+def _total(signal: tuple[Term, ...]) -> Term:
+    """The sum of values."""
+    unit = min(term.unit for term in signal)
+    return Term(unit, sum(term.largest * term.unit / unit for term in signal))
+
+
+def _require_plain(edge: Edge, title: str) -> None:
+    """Reject weights that something else computes."""
+    if edge.profile is not None:
+        raise NotRoundableError(f"{title} is of a chip, whose weights have other values.")
+
+
+def _window(pool: Any, title: str) -> int:
+    """The number of values of which a pool takes the mean: a power of two.
+
+    Raises:
+        NotRoundableError: If it is another number, or differs at borders.
+    """
+    axes = _MEAN_POOLS[type(pool)]
+    sizes = pool.kernel_size if isinstance(pool.kernel_size, tuple) else (pool.kernel_size,) * axes
+    area = math.prod(sizes)
+
+    is_padded = pool.padding not in (0, (0,) * axes) and not pool.count_include_pad
+    divisor = getattr(pool, "divisor_override", None) or area
+    if area & (area - 1) or divisor != area or pool.ceil_mode or is_padded:
+        raise NotRoundableError(
+            f"{title} divides by numbers that are not a power of two, got windows of {area} "
+            "values: use windows of 2, 4, 8 or 16 values without ceil_mode, or a max pool."
+        )
+    return area
