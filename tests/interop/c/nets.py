@@ -17,22 +17,11 @@ from nwavesdk.layers import (
     TemporalConv,
     TimeBatchNorm,
 )
-from nwavesdk.net import Branches, Residual, find_edges, fold
+from nwavesdk.net import Branches, Residual, RoundedInput, quantize
 
 __all__ = ["NETS", "STEP", "example_frames", "quantized_net"]
 
 STEP = 2.0**-4
-
-
-class Rounded(nn.Module):
-    """Values as multiples of a step, from -127 to 127 steps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.step, self.bits = STEP, 8
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x / self.step).round().clamp(-127, 127) * self.step
 
 
 def lif(*shape: int, reset: str = "subtraction") -> LIFLayer:
@@ -167,29 +156,12 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
 
 @torch.no_grad()
 def quantized_net(name: str, seed: int = 0) -> SpikingSequential:
-    """A net with weights of 8 bits, whose layers all fire."""
+    """A net with rounded weights, whose layers all fire."""
     torch.manual_seed(seed)
-    build, _ = NETS[name]
-    net = fold(SpikingSequential(*build()).eval()).net
-
-    first = True
-    for edge in find_edges(net).edges:
-        columns = edge.to_columns(edge.weight.double())
-        if name == "wide":
-            columns = columns.abs()
-        exponents = (127 / columns.abs().amax(0)).log2().floor()
-        if edge.is_recurrent:
-            # On the grid of the charge of the frame.
-            exponents = before
-        units = torch.exp2(-exponents)
-        edge.set_weight(edge.from_columns((columns / units).round() * units))
-        before = exponents + (4 if first else 0)
-        bias = getattr(edge.module, "bias", None)
-        if bias is not None:
-            grid = torch.exp2(-before)
-            bias.copy_((bias.double() / grid).round() * grid)
-        first = False
-    return SpikingSequential(Rounded(), *net).eval()
+    net = SpikingSequential(*NETS[name][0]()).eval()
+    if name == "wide":
+        net[3].weight.abs_()
+    return quantize(net, step=STEP)
 
 
 def example_frames(name: str, batch: int = 3, steps: int = 60) -> Tensor:
@@ -199,4 +171,4 @@ def example_frames(name: str, batch: int = 3, steps: int = 60) -> Tensor:
     x = torch.randn(batch, steps, *shape, generator=draw) * torch.linspace(0.3, 3, steps).reshape(
         -1, *[1] * len(shape)
     )
-    return Rounded()(x)
+    return RoundedInput(STEP)(x)

@@ -249,7 +249,8 @@ class NetText:
 
     def _window(self, label: str, edge: Window, outputs: int, *, adds: bool) -> list[str]:
         source = self.net.sources[edge.source]
-        _, taps, height, width, channels = edge.weights.shape
+        factor, integers = _common_factor(edge.weights)
+        _, taps, height, width, channels = integers.shape
         numbers = [
             taps,
             edge.dilation,
@@ -264,33 +265,34 @@ class NetText:
             *edge.padding,
             outputs,
             int(adds),
+            factor,
         ]
         self.tables.append(
             f"#define WINDOW{label} ((nw_window){{{', '.join(map(str, numbers))}}})\n"
         )
-        largest = np.abs(edge.weights).max(initial=0)
+        largest = np.abs(integers).max(initial=0)
         where = f"{self._at(edge.source)}, y, x"
 
         if source.is_frame:
             n_places = edge.out_sizes[0] * edge.out_sizes[1]
             is_short = largest > MAX_BYTE or n_places >= MIN_PLACES_OF_SHORTS
-            weights = _by_fours(edge.weights.reshape(outputs, -1), is_short)
-            inputs = -(-edge.weights[0].size // 4) * 4
+            weights = _by_fours(integers.reshape(outputs, -1), is_short)
+            inputs = -(-integers[0].size // 4) * 4
             table = self._weights(label, weights, is_short)
             bits = 16 if is_short else 8
             return [
                 f"union {{ int16_t list[{inputs}]; uint32_t align; }} patch{label};",
                 f"nw_patch(patch{label}.list, WINDOW{label}, net->frame{edge.source}, {where});",
-                f"nw_values{bits}(sums, {-(-outputs // 4) * 4}, {inputs}, {table}, patch{label}.list, {int(adds)});",
+                f"nw_values{bits}(sums, {-(-outputs // 4) * 4}, {inputs}, {table}, patch{label}.list, WINDOW{label});",
             ]
 
         kind = (
             "NW_PAIRS"
-            if _fits_pairs(edge.weights, largest)
+            if _fits_pairs(integers, largest)
             else f"NW_WIDE{8 if largest <= MAX_BYTE else 16}"
         )
         block = PAIR_WIDTH if kind == "NW_PAIRS" else outputs
-        table = self._weights(label, _by_blocks(edge.weights, block), kind == "NW_WIDE16")
+        table = self._weights(label, _by_blocks(integers, block), kind == "NW_WIDE16")
         return [
             f"nw_spikes(sums, WINDOW{label}, {kind}, {table}, net->spikes{edge.source}, {where});"
         ]
@@ -299,7 +301,8 @@ class NetText:
         self, label: str, edge: Delayed, outputs: int, *, adds: bool
     ) -> tuple[list[str], list[str]]:
         source, depth = self.net.sources[edge.source], edge.depth
-        largest = np.abs(edge.weights).max(initial=0)
+        factor, integers = _common_factor(edge.weights)
+        largest = np.abs(integers).max(initial=0)
         bound = np.abs(edge.weights).sum(axis=1).max() * source.max_value
         kinds = [
             "int8_t" if largest <= MAX_BYTE else "int16_t",
@@ -307,7 +310,7 @@ class NetText:
             "int16_t" if bound <= MAX_SHORT else "int32_t",
         ]
         self.tables.append(f"NW_DELAY_FUNCTION(delay{label}, {', '.join(kinds)})\n")
-        weights = self._weights(label, edge.weights.T.flatten(), kinds[0] == "int16_t")
+        weights = self._weights(label, integers.T.flatten(), kinds[0] == "int16_t")
         delays = self._table(kinds[1], f"delays{label}", edge.delays.T.flatten())
         self.fields.append((kinds[2], f"waiting{label}", depth * outputs))
         self.fields.append(("uint16_t", f"now{label}", 0))
@@ -317,7 +320,7 @@ class NetText:
             loop = [
                 f"const int8_t *values{label} = net->frame{edge.source} + {self._at(edge.source)} * {source.size};",
                 f"for (int i = 0; i < {source.size}; i++)",
-                f"    if (values{label}[i]) " + add.format(f"values{label}[i]"),
+                f"    if (values{label}[i]) " + add.format(f"values{label}[i] * {factor}"),
             ]
         else:
             per_place = source.words
@@ -329,7 +332,7 @@ class NetText:
                 f"for (int word = 0; word < {source.places * per_place}; word++)",
                 f"    for (uint32_t left = from{label}[word]; left; left &= left - 1u) {{",
                 f"        const int i = word / {per_place} * {source.channels} + word % {per_place} * 32 + NW_LOWEST(left);",
-                "        " + add.format(1),
+                "        " + add.format(factor),
                 "    }",
             ]
         take = [
@@ -393,6 +396,13 @@ _BYTES = {
     "int8_t": 1,
     "uint8_t": 1,
 }
+
+
+def _common_factor(weights: np.ndarray) -> tuple[int, np.ndarray]:
+    """The largest power of two that divides all weights, and the quotients."""
+    every_bit = int(np.bitwise_or.reduce(np.abs(weights), axis=None))
+    factor = every_bit & -every_bit or 1
+    return factor, weights // factor
 
 
 def _fits_pairs(weights: np.ndarray, largest: int) -> bool:

@@ -147,6 +147,7 @@ typedef struct {
     int kernel_height, kernel_width, stride_y, stride_x, pad_y, pad_x;
     int outputs; /* channels of the output */
     int adds;    /* whether sums are added to, not set */
+    int factor;  /* of all weights */
 } nw_window;
 
 NW_INLINE int nw_first_tap(nw_window w, int now)
@@ -183,7 +184,7 @@ enum { NW_PAIRS, NW_WIDE8, NW_WIDE16 };
     }
 #endif
 
-NW_INLINE void nw_store_pair(int32_t *sums, uint32_t pair, uint32_t rows, int adds)
+NW_INLINE void nw_store_pair(int32_t *sums, nw_window w, uint32_t pair, uint32_t rows)
 {
 #ifdef NW_DSP
     (void)rows;
@@ -193,14 +194,14 @@ NW_INLINE void nw_store_pair(int32_t *sums, uint32_t pair, uint32_t rows, int ad
     const uint32_t both = pair - rows * 0x00800080u;
     const int32_t low = nw_low(both), high = nw_low((both - (uint32_t)low) >> 16);
 #endif
-    sums[0] = adds ? sums[0] + low : low;
-    sums[2] = adds ? sums[2] + high : high;
+    sums[0] = (w.adds ? sums[0] : 0) + low * w.factor;
+    sums[2] = (w.adds ? sums[2] : 0) + high * w.factor;
 }
 
 #define NW_STORE_FOUR(k)                                         \
     if (width > 4 * k) {                                         \
-        nw_store_pair(sums + 4 * k, even##k, n_rows, w.adds);    \
-        nw_store_pair(sums + 4 * k + 1, odd##k, n_rows, w.adds); \
+        nw_store_pair(sums + 4 * k, w, even##k, n_rows);    \
+        nw_store_pair(sums + 4 * k + 1, w, odd##k, n_rows); \
     }
 
 /* Adds the rows of all spikes in the window at (y, x) to the sums of `width` outputs. */
@@ -233,10 +234,10 @@ NW_INLINE void nw_rows(int32_t *sums, nw_window w, int kind, int width, const vo
                             NW_ADD_FOUR(2)
                             NW_ADD_FOUR(3)
                         } else if (kind == NW_WIDE8) {
-                            for (int c = 0; c < width; c++) sums[c] += row[c];
+                            for (int c = 0; c < width; c++) sums[c] += row[c] * w.factor;
                         } else {
                             const int16_t *wide = (const void *)row;
-                            for (int c = 0; c < width; c++) sums[c] += wide[c];
+                            for (int c = 0; c < width; c++) sums[c] += wide[c] * w.factor;
                         }
                     }
                 }
@@ -314,11 +315,10 @@ NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int8_t *ring, int now
 /* Sums over `inputs` values, four outputs at a time; outputs and inputs are multiples of four. */
 #define NW_VALUES_FUNCTION(name, weight, NW_DOT)                                               \
     NW_INLINE void name(int32_t *sums, int outputs, int inputs, const weight *list,            \
-                        const int16_t *patch, int adds)                                        \
+                        const int16_t *patch, nw_window w)                                     \
     {                                                                                          \
         for (int c = 0; c < outputs; c += 4) {                                                 \
-            int32_t sum0 = adds ? sums[c] : 0, sum1 = adds ? sums[c + 1] : 0;                  \
-            int32_t sum2 = adds ? sums[c + 2] : 0, sum3 = adds ? sums[c + 3] : 0;              \
+            int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;                                    \
             NW_UNROLL                                                                          \
             for (int i = 0; i < inputs; i += 4, list += 16) {                                  \
                 NW_VALUES                                                                      \
@@ -327,10 +327,10 @@ NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int8_t *ring, int now
                 NW_DOT(2);                                                                     \
                 NW_DOT(3);                                                                     \
             }                                                                                  \
-            sums[c] = sum0;                                                                    \
-            sums[c + 1] = sum1;                                                                \
-            sums[c + 2] = sum2;                                                                \
-            sums[c + 3] = sum3;                                                                \
+            sums[c] = (w.adds ? sums[c] : 0) + sum0 * w.factor;                                \
+            sums[c + 1] = (w.adds ? sums[c + 1] : 0) + sum1 * w.factor;                        \
+            sums[c + 2] = (w.adds ? sums[c + 2] : 0) + sum2 * w.factor;                        \
+            sums[c + 3] = (w.adds ? sums[c + 3] : 0) + sum3 * w.factor;                        \
         }                                                                                      \
     }
 NW_VALUES_FUNCTION(nw_values8, int8_t, NW_DOT8)

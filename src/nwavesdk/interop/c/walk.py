@@ -26,7 +26,7 @@ from nwavesdk.interop.c.operations import (
 )
 from nwavesdk.layers import DelayedSynapse, Dropout, NeuronLayer, TemporalConv
 from nwavesdk.layers.synapse import DenseSynapse
-from nwavesdk.net import Branches, Residual, SpikingSequential
+from nwavesdk.net import Branches, Residual, RoundedInput, SpikingSequential
 from nwavesdk.net.wiring import module_title
 
 __all__ = ["integer_net"]
@@ -166,8 +166,8 @@ class _Walk:
                 raise _refusal(title, "gets charges", "put a neuron layer before it")
             return synapse(self, module, title, signal)
 
-        # A module that rounds the frame has done so before the frame arrives.
-        if hasattr(module, "step") and hasattr(module, "bits") and not self.operations:
+        # A frame in C is rounded already.
+        if isinstance(module, RoundedInput) and not self.operations:
             return signal
         if isinstance(module, nn.MaxPool2d) and isinstance(signal, _Spikes):
             return self.follow_pool(module, name, title, signal)
