@@ -29,10 +29,14 @@ def run_c(text: NetText, library: Path, frames: np.ndarray) -> tuple[list[np.nda
     pointer = ctypes.c_void_p(state.ctypes.data)
     c.net_init(pointer)
     outputs = np.zeros((len(frames), text.net.output.size), np.float32)
-    labels = [f"state{k}_0" for k, op in enumerate(text.net.operations, 1) if getattr(op, "neuron", None)]
+    labels = [
+        f"state{k}_0" for k, op in enumerate(text.net.operations, 1) if getattr(op, "neuron", None)
+    ]
     membranes = [np.zeros((len(frames), len(views[label]) // 4), np.float32) for label in labels]
     for t, frame in enumerate(frames):
-        c.net_step(pointer, ctypes.c_void_p(frame.ctypes.data), ctypes.c_void_p(outputs[t].ctypes.data))
+        c.net_step(
+            pointer, ctypes.c_void_p(frame.ctypes.data), ctypes.c_void_p(outputs[t].ctypes.data)
+        )
         for label, membrane in zip(labels, membranes, strict=True):
             membrane[t] = views[label].view(np.float32)
     return membranes, outputs

@@ -82,8 +82,7 @@ class NetText:
         """The text of `net.h`."""
         name = self.name
         fields = "\n".join(
-            f"    {kind} {label}{f'[{size}]' if size else ''};"
-            for kind, label, size in self.fields
+            f"    {kind} {label}{f'[{size}]' if size else ''};" for kind, label, size in self.fields
         )
         return _HEADER.format(
             name=name,
@@ -152,8 +151,8 @@ class NetText:
             k=k,
             name=self.name,
             title=pool.name,
-            out=self._bits(pool.target),
-            bits=self._bits(pool.source),
+            out=self.latest_spikes(pool.target),
+            bits=self.latest_spikes(pool.source),
             numbers=", ".join(
                 map(
                     str, [width, source.words, out_y, out_x, kernel_y, kernel_x, stride_y, stride_x]
@@ -161,8 +160,8 @@ class NetText:
             ),
         )
 
-    def _bits(self, source: int) -> str:
-        """The latest spikes of a source."""
+    def latest_spikes(self, source: int) -> str:
+        """The latest spikes of a source, as an expression of C."""
         spec = self.net.sources[source]
         at = self._at(source)
         return f"net->spikes{source}" + (
@@ -231,7 +230,9 @@ class NetText:
             name=self.name,
             title=layer.name or "sums",
             output=", float *outputs" if layer is self.net.output else "",
-            bits=f"    uint32_t *bits = {self._bits(layer.target or 0)};\n" if stores else "",
+            bits=f"    uint32_t *bits = {self.latest_spikes(layer.target or 0)};\n"
+            if stores
+            else "",
             before="".join(f"    {line}\n" for line in before),
             height=layer.sizes[0],
             width=layer.sizes[1],
