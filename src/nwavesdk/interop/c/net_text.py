@@ -5,11 +5,11 @@ neurons or all places share is a literal or a short table.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from nwavesdk.interop.c.operations import Delayed, IntegerNet, Layer, Pool, Window
+from nwavesdk.interop.c.operations import MAX_FRAME, Delayed, IntegerNet, Layer, Pool, Window
 from nwavesdk.interop.c.step_text import c_float, step_function
 
 __all__ = ["NetText", "c_list"]
@@ -51,6 +51,7 @@ class NetText:
     tables: list[str] = field(default_factory=list)
     init: list[str] = field(default_factory=list)
     flash: list[int] = field(default_factory=list)
+    declarations: list[str] = field(default_factory=list)  # variables of the present layer
 
     def __post_init__(self) -> None:
         read = {edge.source for layer in self.net.layers for edge in layer.edges}
@@ -61,7 +62,7 @@ class NetText:
         for source in self.stored:
             spec, depth = self.net.sources[source], self.net.depth(source)
             kind, size = (
-                ("int8_t", spec.size) if spec.is_frame else ("uint32_t", spec.places * spec.words)
+                ("int16_t", spec.size) if spec.is_frame else ("uint32_t", spec.places * spec.words)
             )
             self.fields.append(
                 (kind, f"{'frame' if spec.is_frame else 'spikes'}{source}", depth * size)
@@ -115,18 +116,13 @@ class NetText:
 
     def _store_frame(self) -> str:
         size = self.net.sources[0].size
-        at = self._at(0)
-        target = f"net->frame0 + {at} * {size}" if at != "0" else "net->frame0"
         order = self.net.frame_order
-        if np.array_equal(order, np.arange(size)):
-            return f"memcpy({target}, frame, {size});"
-        channels = int(order[1])  # the second place follows all channels of the first
-        places = size // channels
-        return (
-            f"for (int p = 0; p < {places}; p++)\n"
-            f"        for (int c = 0; c < {channels}; c++)\n"
-            f"            ({target})[p * {channels} + c] = frame[c * {places} + p];"
-        )
+        index = "i"
+        if not np.array_equal(order, np.arange(size)):
+            channels = int(order[1])  # the second place follows all channels of the first
+            index = f"i % {channels} * {size // channels} + i / {channels}"
+        target = f"net->frame0[{self._at(0)} * {size} + i]"
+        return f"for (int i = 0; i < {size}; i++) {target} = frame[{index}];"
 
     def _at(self, source: int) -> str:
         return f"net->at{source}" if self.net.depth(source) > 1 else "0"
@@ -169,8 +165,10 @@ class NetText:
         )
 
     def _layer(self, k: int, layer: Layer) -> str:
+        layer = self._with_common_unit(layer)
         before, sums = [], []
-        for j, edge in enumerate(layer.edges):
+        self.declarations = []
+        for j, edge in enumerate(sorted(layer.edges, key=lambda edge: edge.source)):
             if isinstance(edge, Window):
                 sums += self._window(f"{k}_{j}", edge, layer.channels, adds=j > 0)
             else:
@@ -207,8 +205,10 @@ class NetText:
         self, k: int, layer: Layer, before: list[str], sums: list[str], result: str
     ) -> str:
         stores = layer.target in self.stored
+        windows = [edge for edge in layer.edges if isinstance(edge, Window)]
         uses = [f"const float result = {result};"]
-        if layer is self.net.output:
+        is_output = k == len(self.net.operations)
+        if is_output:
             place = "n"
             if not np.array_equal(layer.order.flatten(), np.arange(layer.size)):
                 position = np.argsort(layer.order.flatten())
@@ -219,7 +219,7 @@ class NetText:
 
         width = layer.channels
         words = -(-width // 32)
-        neurons = "\n".join(f"                    {line}" for line in uses)
+        neurons = "\n".join(f"                {line}" for line in uses)
         store = f"bits[place * {words} + word] = fired;" if stores else ""
         force = ""
         if stores:
@@ -229,18 +229,19 @@ class NetText:
             k=k,
             name=self.name,
             title=layer.name or "sums",
-            output=", float *outputs" if layer is self.net.output else "",
+            output=", float *outputs" if is_output else "",
             bits=f"    uint32_t *bits = {self.latest_spikes(layer.target or 0)};\n"
             if stores
             else "",
             before="".join(f"    {line}\n" for line in before),
-            height=layer.sizes[0],
-            width=layer.sizes[1],
+            places=layer.places,
+            place=_PLACE.format(row=layer.sizes[1]) if windows else "",
+            declarations="".join(f"    {line}\n" for line in self.declarations),
             padded=-(-width // 4) * 4,
             channels=width,
             words=words,
-            sums="".join(f"            {line}\n" for line in sums),
-            fired="                uint32_t fired = 0;\n" if stores else "",
+            sums="".join(f"        {line}\n" for line in sums),
+            fired="            uint32_t fired = 0;\n" if stores else "",
             neurons=neurons,
             store=store,
             force=force,
@@ -274,17 +275,32 @@ class NetText:
         largest = np.abs(integers).max(initial=0)
         where = f"{self._at(edge.source)}, y, x"
 
-        if source.is_frame:
-            n_places = edge.out_sizes[0] * edge.out_sizes[1]
-            is_short = largest > MAX_BYTE or n_places >= MIN_PLACES_OF_SHORTS
-            weights = _by_fours(integers.reshape(outputs, -1), is_short)
+        if source.is_frame and self._is_by_two(edge, largest):
             inputs = -(-integers[0].size // 4) * 4
-            table = self._weights(label, weights, is_short)
-            bits = 16 if is_short else 8
+            table = self._weights(label, _by_fours(integers, 2), is_short=True)
+            self.declarations += [
+                f"union {{ int16_t list[{2 * inputs}]; uint32_t align; }} patch{label};"
+            ]
+            n_places, row = edge.out_sizes[0] * edge.out_sizes[1], edge.out_sizes[1]
+            patch = f"nw_patch(patch{label}.list"
+            frame = f"WINDOW{label}, net->frame{edge.source}, {self._at(edge.source)}"
             return [
-                f"union {{ int16_t list[{inputs}]; uint32_t align; }} patch{label};",
+                "if (!(place & 1)) {",
+                f"    const int next = place + 1 < {n_places} ? place + 1 : place;",
+                f"    {patch}, {frame}, y, x);",
+                f"    {patch} + {inputs}, {frame}, next / {row}, next % {row});",
+                f"    nw_values_of_two(both, WINDOW{label}, {inputs}, {table}, patch{label}.list);",
+                "}",
+            ]
+        if source.is_frame:
+            inputs = -(-integers[0].size // 4) * 4
+            table = self._weights(label, _by_fours(integers, 4), is_short=False)
+            self.declarations += [
+                f"union {{ int16_t list[{inputs}]; uint32_t align; }} patch{label};"
+            ]
+            return [
                 f"nw_patch(patch{label}.list, WINDOW{label}, net->frame{edge.source}, {where});",
-                f"nw_values{bits}(sums, {-(-outputs // 4) * 4}, {inputs}, {table}, patch{label}.list, WINDOW{label});",
+                f"nw_values(sums, WINDOW{label}, {inputs}, {table}, patch{label}.list);",
             ]
 
         kind = (
@@ -297,6 +313,33 @@ class NetText:
         return [
             f"nw_spikes(sums, WINDOW{label}, {kind}, {table}, net->spikes{edge.source}, {where});"
         ]
+
+    def _is_by_two(self, edge: Window, largest: int) -> bool:
+        """Whether the sums of two places are computed together, with weights of 16 bits."""
+        n_places = edge.out_sizes[0] * edge.out_sizes[1]
+        return largest > MAX_BYTE or n_places >= MIN_PLACES_OF_SHORTS
+
+    def _with_common_unit(self, layer: Layer) -> Layer:
+        """A layer of 16-bit weights with one unit for all channels, where the numbers fit."""
+        edge = layer.edges[0]
+        if (
+            len(layer.edges) > 1
+            or isinstance(edge, Delayed)
+            or not self.net.sources[edge.source].is_frame
+        ):
+            return layer
+
+        factors = np.exp2(layer.exponents - layer.exponents.min()).astype(np.int64)
+        weights = edge.weights * factors.reshape(-1, 1, 1, 1, 1)
+        bias = layer.bias * factors
+        sums = np.abs(weights).reshape(len(bias), -1).sum(axis=1) * MAX_FRAME + np.abs(bias)
+        fits = np.abs(weights).max() <= MAX_SHORT and sums.max() < 2**31
+        if not fits or not self._is_by_two(edge, 0):
+            return layer
+        exponents = np.full_like(layer.exponents, layer.exponents.min())
+        return replace(
+            layer, edges=(replace(edge, weights=weights),), bias=bias, exponents=exponents
+        )
 
     def _delayed(
         self, label: str, edge: Delayed, outputs: int, *, adds: bool
@@ -319,7 +362,7 @@ class NetText:
         add = f"delay{label}(net->waiting{label}, {depth}, net->now{label}, {outputs}, {weights} + i * {outputs}, {delays} + i * {outputs}, {{}});"
         if source.is_frame:
             loop = [
-                f"const int8_t *values{label} = net->frame{edge.source} + {self._at(edge.source)} * {source.size};",
+                f"const int16_t *values{label} = net->frame{edge.source} + {self._at(edge.source)} * {source.size};",
                 f"for (int i = 0; i < {source.size}; i++)",
                 f"    if (values{label}[i]) " + add.format(f"values{label}[i] * {factor}"),
             ]
@@ -428,12 +471,15 @@ def _by_blocks(weights: np.ndarray, block: int) -> np.ndarray:
     )
 
 
-def _by_fours(weights: np.ndarray, is_short: bool) -> np.ndarray:
-    """Weights [C', inputs] for four outputs and four inputs at a time, padded with zeros."""
-    outputs, inputs = weights.shape
-    padded = np.pad(weights, ((0, -outputs % 4), (0, -inputs % 4)))
-    fours = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4).swapaxes(1, 2)
-    return (fours[..., [0, 2, 1, 3]] if is_short else fours).flatten()
+def _by_fours(weights: np.ndarray, group: int) -> np.ndarray:
+    """Weights [C', ...] in groups of outputs, with four inputs of each output at a time.
+
+    Weights of 8 bits, with four outputs, lie in the order in which they are unpacked.
+    """
+    rows = weights.reshape(len(weights), -1)
+    rows = np.pad(rows, ((0, -len(rows) % 4), (0, -rows.shape[1] % 4)))
+    fours = rows.reshape(len(rows) // group, group, -1, 4).swapaxes(1, 2)
+    return (fours[..., [0, 2, 1, 3]] if group == 4 else fours).flatten()
 
 
 _HEADER = """\
@@ -495,21 +541,25 @@ static void layer{k}({name}_state *net)
 }}
 """
 
+_PLACE = """\
+        const int y = place / {row}, x = place % {row};
+"""
+
+# Sums of an even and an odd place, because some sums are computed for two places together.
 _LAYER = """\
 /* {title} */
 static void layer{k}({name}_state *net{output})
 {{
-{bits}{before}    for (int y = 0; y < {height}; y++) {{
-        for (int x = 0; x < {width}; x++) {{
-            const int place = y * {width} + x;
-            int32_t sums[{padded}];
-{sums}            for (int word = 0; word < {words}; word++) {{
-{fired}                for (int c = 32 * word; c < {channels} && c < 32 * word + 32; c++) {{
-                    const int n = place * {channels} + c;
+{bits}{declarations}    int32_t both[{padded} * 2];
+{before}    for (int place = 0; place < {places}; place++) {{
+{place}        int32_t *sums = both + (place & 1) * {padded};
+{sums}        for (int word = 0; word < {words}; word++) {{
+            const int end = word + 1 < {words} ? 32 * word + 32 : {channels};
+{fired}            for (int c = 32 * word; c < end; c++) {{
+                const int n = place * {channels} + c;
 {neurons}
-                }}
-                {store}
             }}
+            {store}
         }}
     }}
 {force}}}

@@ -272,69 +272,98 @@ NW_INLINE void nw_spikes(int32_t *sums, nw_window w, int kind, const void *weigh
     if (rest) nw_rows(sums + whole, w, kind, rest, block, ring, now, y, x);
 }
 
-/* Copies the window of a frame at (y, x), four values in the order 0 2 1 3, as weights are. */
-NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int8_t *ring, int now, int y, int x)
+/* Copies the window of a frame at (y, x), with zeros up to a multiple of four values. */
+NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int16_t *ring, int now, int y, int x)
 {
-    int at = nw_first_tap(w, now), i = 0;
+    const int row = w.kernel_width * w.channels;
+    int at = nw_first_tap(w, now);
     for (int tap = 0; tap < w.taps; tap++) {
-        for (int ky = 0; ky < w.kernel_height; ky++) {
+        for (int ky = 0; ky < w.kernel_height; ky++, patch += row) {
             const int from_y = y * w.stride_y - w.pad_y + ky, from_x = x * w.stride_x - w.pad_x;
-            int value = ((at * w.height + from_y) * w.width + from_x) * w.channels;
-            for (int kx = 0; kx < w.kernel_width; kx++)
-                for (int c = 0; c < w.channels; c++, i++, value++)
-                    patch[(i & ~3) | ((i & 1) << 1) | ((i >> 1) & 1)] =
-                        nw_inside(w, from_y, from_x + kx) ? ring[value] : 0;
+            const int first = ((at * w.height + from_y) * w.width + from_x) * w.channels;
+            if (w.pad_y == 0 && w.pad_x == 0) {
+                memcpy(patch, ring + first, (size_t)row * sizeof *patch);
+            } else {
+                for (int i = 0; i < row; i++)
+                    patch[i] = nw_inside(w, from_y, from_x + i / w.channels) ? ring[first + i] : 0;
+            }
         }
         at += w.dilation;
         if (at >= w.depth) at -= w.depth;
     }
-    for (; i & 3; i++) patch[(i & ~3) | ((i & 1) << 1) | ((i >> 1) & 1)] = 0;
+    for (int i = w.taps * w.kernel_height * row; i & 3; i++) *patch++ = 0;
 }
 
+/* Four weights of 8 bits, in the order 0 2 1 3, times four values. */
 #ifdef NW_DSP
-#define NW_DOT8(k) \
-    (word = nw_word(list + 4 * k), sum##k = nw_smlad(nw_sxtb16(word), x0, sum##k), \
+#define NW_DOT(k)                                                                       \
+    (word = nw_word(list + 4 * k), sum##k = nw_smlad(nw_sxtb16(word), x0, sum##k),      \
      sum##k = nw_smlad(nw_sxtb16_8(word), x1, sum##k))
-#define NW_DOT16(k) \
-    (sum##k = nw_smlad(nw_word(list + 4 * k), x0, sum##k), \
-     sum##k = nw_smlad(nw_word(list + 4 * k + 2), x1, sum##k))
-#define NW_VALUES \
-    const uint32_t x0 = nw_word(patch + i), x1 = nw_word(patch + i + 2); \
-    uint32_t word = 0; \
-    (void)word;
 #else
-/* Bytes of a weight lie 0 1 2 3, values 0 2 1 3; weights of 16 bits lie as values. */
-#define NW_DOT8(k) \
-    (sum##k += list[4 * k] * x0 + list[4 * k + 2] * x1 + list[4 * k + 1] * x2 + list[4 * k + 3] * x3)
-#define NW_DOT16(k) \
-    (sum##k += list[4 * k] * x0 + list[4 * k + 1] * x1 + list[4 * k + 2] * x2 + list[4 * k + 3] * x3)
-#define NW_VALUES \
-    const int32_t x0 = patch[i], x1 = patch[i + 1], x2 = patch[i + 2], x3 = patch[i + 3];
+#define NW_DOT(k)                                                                       \
+    (sum##k += list[4 * k] * patch[i] + list[4 * k + 2] * patch[i + 1] +                \
+               list[4 * k + 1] * patch[i + 2] + list[4 * k + 3] * patch[i + 3])
 #endif
 
-/* Sums over `inputs` values, four outputs at a time; outputs and inputs are multiples of four. */
-#define NW_VALUES_FUNCTION(name, weight, NW_DOT)                                               \
-    NW_INLINE void name(int32_t *sums, int outputs, int inputs, const weight *list,            \
-                        const int16_t *patch, nw_window w)                                     \
-    {                                                                                          \
-        for (int c = 0; c < outputs; c += 4) {                                                 \
-            int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;                                    \
-            NW_UNROLL                                                                          \
-            for (int i = 0; i < inputs; i += 4, list += 16) {                                  \
-                NW_VALUES                                                                      \
-                NW_DOT(0);                                                                     \
-                NW_DOT(1);                                                                     \
-                NW_DOT(2);                                                                     \
-                NW_DOT(3);                                                                     \
-            }                                                                                  \
-            sums[c] = (w.adds ? sums[c] : 0) + sum0 * w.factor;                                \
-            sums[c + 1] = (w.adds ? sums[c + 1] : 0) + sum1 * w.factor;                        \
-            sums[c + 2] = (w.adds ? sums[c + 2] : 0) + sum2 * w.factor;                        \
-            sums[c + 3] = (w.adds ? sums[c + 3] : 0) + sum3 * w.factor;                        \
-        }                                                                                      \
+/* Sums over values, four outputs at a time; outputs and inputs are multiples of four. */
+NW_INLINE void nw_values(int32_t *sums, nw_window w, int inputs, const int8_t *list,
+                         const int16_t *patch)
+{
+    for (int c = 0; c < w.outputs; c += 4) {
+        int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+        for (int i = 0; i < inputs; i += 4, list += 16) {
+#ifdef NW_DSP
+            const uint32_t x0 = nw_word(patch + i), x1 = nw_word(patch + i + 2);
+            uint32_t word;
+#endif
+            NW_DOT(0);
+            NW_DOT(1);
+            NW_DOT(2);
+            NW_DOT(3);
+        }
+        sums[c] = (w.adds ? sums[c] : 0) + sum0 * w.factor;
+        sums[c + 1] = (w.adds ? sums[c + 1] : 0) + sum1 * w.factor;
+        sums[c + 2] = (w.adds ? sums[c + 2] : 0) + sum2 * w.factor;
+        sums[c + 3] = (w.adds ? sums[c + 3] : 0) + sum3 * w.factor;
     }
-NW_VALUES_FUNCTION(nw_values8, int8_t, NW_DOT8)
-NW_VALUES_FUNCTION(nw_values16, int16_t, NW_DOT16)
+}
+
+/* Two weights of 16 bits of two outputs, times two values at two places. */
+#ifdef NW_DSP
+#define NW_MAC(k)                                                                       \
+    (u0 = nw_word(list + k), u1 = nw_word(list + 4 + k),                                \
+     x0 = nw_word(patch + i + k), x1 = nw_word(patch + inputs + i + k),                 \
+     a0 = nw_smlad(u0, x0, a0), a1 = nw_smlad(u0, x1, a1),                              \
+     b0 = nw_smlad(u1, x0, b0), b1 = nw_smlad(u1, x1, b1))
+#define NW_PAIR uint32_t
+#else
+#define NW_MAC(k) NW_MAC1(k), NW_MAC1(k + 1)
+#define NW_MAC1(k)                                                                      \
+    (u0 = list[k], u1 = list[4 + k], x0 = patch[i + k], x1 = patch[inputs + i + k],     \
+     a0 += u0 * x0, a1 += u0 * x1, b0 += u1 * x0, b1 += u1 * x1)
+#define NW_PAIR int32_t
+#endif
+
+/* Sums over values at two places, with weights of 16 bits: sums and patch of the second place
+ * follow those of the first one. */
+NW_INLINE void nw_values_of_two(int32_t *sums, nw_window w, int inputs, const int16_t *list,
+                                const int16_t *patch)
+{
+    int32_t *next = sums + (w.outputs + 3) / 4 * 4;
+    for (int c = 0; c < w.outputs; c += 2) {
+        int32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+        NW_UNROLL
+        for (int i = 0; i < inputs; i += 4, list += 8) {
+            NW_PAIR u0, u1, x0, x1;
+            NW_MAC(0);
+            NW_MAC(2);
+        }
+        sums[c] = (w.adds ? sums[c] : 0) + a0 * w.factor;
+        sums[c + 1] = (w.adds ? sums[c + 1] : 0) + b0 * w.factor;
+        next[c] = (w.adds ? next[c] : 0) + a1 * w.factor;
+        next[c + 1] = (w.adds ? next[c + 1] : 0) + b1 * w.factor;
+    }
+}
 
 /* Adds a value times its weights to charges that wait for later steps, [depth][outputs]. */
 #define NW_DELAY_FUNCTION(name, weight, delay, charge)                                       \
