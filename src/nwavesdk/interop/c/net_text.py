@@ -170,14 +170,14 @@ class NetText:
         self.declarations = []
         for j, edge in enumerate(sorted(layer.edges, key=lambda edge: edge.source)):
             if isinstance(edge, Window):
-                sums += self._window(f"{k}_{j}", edge, layer.channels, adds=j > 0)
+                sums += self._window(f"{k}_{j}", edge, layer.bias, adds=j > 0)
             else:
                 first, then = self._delayed(f"{k}_{j}", edge, layer.channels, adds=j > 0)
                 before += first
                 sums += then
 
         charge = "sums[c]"
-        if layer.bias.any():
+        if layer.bias.any() and "nw_values_of_two" not in "".join(sums):
             kind = "int16_t" if np.abs(layer.bias).max() <= MAX_SHORT else "int32_t"
             charge = f"(sums[c] + {self._table(kind, f'bias{k}', layer.bias)}[c])"
         scales = np.exp2(layer.exponents.astype(np.float64))
@@ -215,7 +215,7 @@ class NetText:
                 place = f"{self._table('uint16_t', f'order{k}', position)}[n]"
             uses.append(f"outputs[{place}] = result;")
         if stores:
-            uses.append("if (result > 0.0f) fired |= 1u << (c & 31);")
+            uses += ["if (result > 0.0f) fired |= bit;", "bit <<= 1;"]
 
         width = layer.channels
         words = -(-width // 32)
@@ -241,7 +241,7 @@ class NetText:
             channels=width,
             words=words,
             sums="".join(f"        {line}\n" for line in sums),
-            fired="            uint32_t fired = 0;\n" if stores else "",
+            fired="            uint32_t fired = 0, bit = 1;\n" if stores else "",
             neurons=neurons,
             store=store,
             force=force,
@@ -249,9 +249,11 @@ class NetText:
 
     # Edges
 
-    def _window(self, label: str, edge: Window, outputs: int, *, adds: bool) -> list[str]:
+    def _window(self, label: str, edge: Window, bias: np.ndarray, *, adds: bool) -> list[str]:
+        outputs = len(bias)
         source = self.net.sources[edge.source]
-        factor, integers = _common_factor(edge.weights)
+        is_by_two = source.is_frame and self._is_by_two(edge)
+        factor, integers = (1, edge.weights) if is_by_two else _common_factor(edge.weights)
         _, taps, height, width, channels = integers.shape
         numbers = [
             taps,
@@ -275,7 +277,7 @@ class NetText:
         largest = np.abs(integers).max(initial=0)
         where = f"{self._at(edge.source)}, y, x"
 
-        if source.is_frame and self._is_by_two(edge, largest):
+        if is_by_two:
             inputs = -(-integers[0].size // 4) * 4
             table = self._weights(label, _by_fours(integers, 2), is_short=True)
             self.declarations += [
@@ -283,13 +285,18 @@ class NetText:
             ]
             n_places, row = edge.out_sizes[0] * edge.out_sizes[1], edge.out_sizes[1]
             patch = f"nw_patch(patch{label}.list"
+            start = (
+                "NULL"
+                if adds
+                else self._table("int32_t", f"bias{label}", np.pad(bias, (0, outputs % 2)))
+            )
             frame = f"WINDOW{label}, net->frame{edge.source}, {self._at(edge.source)}"
             return [
                 "if (!(place & 1)) {",
                 f"    const int next = place + 1 < {n_places} ? place + 1 : place;",
                 f"    {patch}, {frame}, y, x);",
                 f"    {patch} + {inputs}, {frame}, next / {row}, next % {row});",
-                f"    nw_values_of_two(both, WINDOW{label}, {inputs}, {table}, patch{label}.list);",
+                f"    nw_values_of_two(both, WINDOW{label}, {inputs}, {table}, patch{label}.list, {start});",
                 "}",
             ]
         if source.is_frame:
@@ -314,10 +321,11 @@ class NetText:
             f"nw_spikes(sums, WINDOW{label}, {kind}, {table}, net->spikes{edge.source}, {where});"
         ]
 
-    def _is_by_two(self, edge: Window, largest: int) -> bool:
+    def _is_by_two(self, edge: Window) -> bool:
         """Whether the sums of two places are computed together, with weights of 16 bits."""
         n_places = edge.out_sizes[0] * edge.out_sizes[1]
-        return largest > MAX_BYTE or n_places >= MIN_PLACES_OF_SHORTS
+        _, integers = _common_factor(edge.weights)
+        return bool(n_places >= MIN_PLACES_OF_SHORTS or np.abs(integers).max() > MAX_BYTE)
 
     def _with_common_unit(self, layer: Layer) -> Layer:
         """A layer of 16-bit weights with one unit for all channels, where the numbers fit."""
@@ -334,7 +342,7 @@ class NetText:
         bias = layer.bias * factors
         sums = np.abs(weights).reshape(len(bias), -1).sum(axis=1) * MAX_FRAME + np.abs(bias)
         fits = np.abs(weights).max() <= MAX_SHORT and sums.max() < 2**31
-        if not fits or not self._is_by_two(edge, 0):
+        if not fits or not self._is_by_two(edge):
             return layer
         exponents = np.full_like(layer.exponents, layer.exponents.min())
         return replace(

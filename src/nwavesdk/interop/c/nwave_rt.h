@@ -103,7 +103,8 @@ NW_INLINE uint32_t nw_word(const void *list)
     return word;
 }
 
-NW_INLINE int32_t nw_low(uint32_t x) { return (int32_t)(x & 0x7FFFu) - (int32_t)(x & 0x8000u); }
+/* The low half of a word as a signed number. */
+NW_INLINE int32_t nw_low(uint32_t x) { return (int32_t)((x & 0xFFFFu) ^ 0x8000u) - 0x8000; }
 
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(NW_PORTABLE)
 #define NW_DSP
@@ -224,9 +225,9 @@ NW_INLINE void nw_rows(int32_t *sums, nw_window w, int kind, int width, const vo
             for (int kx = 0; kx < w.kernel_width; kx++, bits += w.words) {
                 for (int word = 0; word < w.words; word++) {
                     uint32_t left = nw_inside(w, from_y, from_x + kx) ? ring[bits + word] : 0;
+                    const int8_t *rows = place + 32 * word * width * size;
                     for (; left; left &= left - 1u) {
-                        const int spike = 32 * word + NW_LOWEST(left);
-                        const int8_t *row = place + spike * width * size;
+                        const int8_t *row = rows + NW_LOWEST(left) * width * size;
                         n_rows++;
                         if (kind == NW_PAIRS) {
                             NW_ADD_FOUR(0)
@@ -328,40 +329,47 @@ NW_INLINE void nw_values(int32_t *sums, nw_window w, int inputs, const int8_t *l
     }
 }
 
-/* Two weights of 16 bits of two outputs, times two values at two places. */
+/* Four weights of 16 bits of two outputs, times four values at two places. */
 #ifdef NW_DSP
-#define NW_MAC(k)                                                                       \
-    (u0 = nw_word(list + k), u1 = nw_word(list + 4 + k),                                \
-     x0 = nw_word(patch + i + k), x1 = nw_word(patch + inputs + i + k),                 \
-     a0 = nw_smlad(u0, x0, a0), a1 = nw_smlad(u0, x1, a1),                              \
-     b0 = nw_smlad(u1, x0, b0), b1 = nw_smlad(u1, x1, b1))
-#define NW_PAIR uint32_t
+#define NW_FOUR                                                                         \
+    {                                                                                   \
+        uint32_t t0, t1, t2, t3, t4, t5;                                                \
+        __asm__ volatile("ldrd %4, %5, [%11]\n ldrd %6, %7, [%12]\n ldrd %8, %9, [%10]\n" \
+                         "smlad %0, %8, %4, %0\n smlad %1, %8, %6, %1\n"                \
+                         "smlad %0, %9, %5, %0\n smlad %1, %9, %7, %1\n"                \
+                         "ldrd %8, %9, [%10, #8]\n"                                     \
+                         "smlad %2, %8, %4, %2\n smlad %3, %8, %6, %3\n"                \
+                         "smlad %2, %9, %5, %2\n smlad %3, %9, %7, %3\n"                \
+                         : "+r"(a0), "+r"(a1), "+r"(b0), "+r"(b1), "=&r"(t0), "=&r"(t1), \
+                           "=&r"(t2), "=&r"(t3), "=&r"(t4), "=&r"(t5)                   \
+                         : "r"(list), "r"(patch + i), "r"(patch + inputs + i)           \
+                         : "memory");                                                   \
+    }
 #else
-#define NW_MAC(k) NW_MAC1(k), NW_MAC1(k + 1)
-#define NW_MAC1(k)                                                                      \
+#define NW_MAC(k)                                                                       \
     (u0 = list[k], u1 = list[4 + k], x0 = patch[i + k], x1 = patch[inputs + i + k],     \
      a0 += u0 * x0, a1 += u0 * x1, b0 += u1 * x0, b1 += u1 * x1)
-#define NW_PAIR int32_t
+#define NW_FOUR                                                                         \
+    {                                                                                   \
+        int32_t u0, u1, x0, x1;                                                         \
+        NW_MAC(0), NW_MAC(1), NW_MAC(2), NW_MAC(3);                                     \
+    }
 #endif
 
 /* Sums over values at two places, with weights of 16 bits: sums and patch of the second place
- * follow those of the first one. */
+ * follow those of the first one. They begin with the bias, if there is one. */
 NW_INLINE void nw_values_of_two(int32_t *sums, nw_window w, int inputs, const int16_t *list,
-                                const int16_t *patch)
+                                const int16_t *patch, const int32_t *bias)
 {
     int32_t *next = sums + (w.outputs + 3) / 4 * 4;
     for (int c = 0; c < w.outputs; c += 2) {
-        int32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+        int32_t a0 = bias ? bias[c] : 0, b0 = bias ? bias[c + 1] : 0, a1 = a0, b1 = b0;
         NW_UNROLL
-        for (int i = 0; i < inputs; i += 4, list += 8) {
-            NW_PAIR u0, u1, x0, x1;
-            NW_MAC(0);
-            NW_MAC(2);
-        }
-        sums[c] = (w.adds ? sums[c] : 0) + a0 * w.factor;
-        sums[c + 1] = (w.adds ? sums[c + 1] : 0) + b0 * w.factor;
-        next[c] = (w.adds ? next[c] : 0) + a1 * w.factor;
-        next[c + 1] = (w.adds ? next[c + 1] : 0) + b1 * w.factor;
+        for (int i = 0; i < inputs; i += 4, list += 8) NW_FOUR
+        sums[c] = (w.adds ? sums[c] : 0) + a0;
+        sums[c + 1] = (w.adds ? sums[c + 1] : 0) + b0;
+        next[c] = (w.adds ? next[c] : 0) + a1;
+        next[c + 1] = (w.adds ? next[c + 1] : 0) + b1;
     }
 }
 
