@@ -24,7 +24,13 @@ from nwavesdk.cli.app import (
     record_table,
     split_commas,
 )
-from nwavesdk.cli.options import DATA_FIELDS, MORE_OPTIONS, SectionedCommand, add_run_choices
+from nwavesdk.cli.options import (
+    DATA_FIELDS,
+    MORE_OPTIONS,
+    SectionedCommand,
+    add_run_choices,
+    name_options,
+)
 from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import merge_choices
@@ -112,6 +118,7 @@ def inspect_data(
 
 
 @app.command("eval")
+@check_combinations(["--weight-bits", "--neurobench"], needs={"--test": "--weight-bits"})
 def eval_run(
     run: RunPath,
     net: NetFile = None,
@@ -122,6 +129,18 @@ def eval_run(
             help="Also measure with the harness of NeuroBench, next to our own counts.",
         ),
     ] = False,
+    weight_bits: Annotated[
+        int | None,
+        typer.Option(
+            min=4,
+            max=8,
+            help="Compare the net with the same net with inputs of 8 bits and weights of this "
+            "number of bits, on the validation set.",
+        ),
+    ] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="With --weight-bits, compare on the test set instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build the net of RUN from its config and its weights, and test it again."""
@@ -129,9 +148,15 @@ def eval_run(
 
     try:
         opened = nwavesdk.train.Run.open(run, net)
+        if weight_bits is not None:
+            compared = opened.test_rounded(weight_bits, "test" if test else "val")
+            print_report(as_json, {"run": run, **compared}, _rounding_lines(compared))
+            return
         result = opened.test()
     except FileError as error:  # the run is tested on all of its recordings
         raise ValueError(str(error).replace(f"; {SKIP_REMEDY}", "")) from None
+    except ValueError as error:
+        raise ValueError(name_options(str(error), ["learning.weight_bits"])) from None
 
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = opened.folder.read_result().get(score) if opened.folder.finished else None
@@ -145,6 +170,15 @@ def eval_run(
         content["neurobench"], table = _neurobench(opened)
         lines += table
     print_report(as_json, content, lines)
+
+
+def _rounding_lines(compared: dict[str, Any]) -> list[str]:
+    """The measures of the float and of the rounded net."""
+    bits, step = compared["weight_bits"], compared["input_step"]
+    return [
+        f"{measures_text(compared['float'])}: float weights",
+        f"{measures_text(compared['rounded'])}: {bits}-bit weights, inputs in steps of {step:g}",
+    ]
 
 
 def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:

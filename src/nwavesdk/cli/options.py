@@ -51,7 +51,7 @@ RUN_FIELDS = [
     "net.name",
     *_fields("net", "name", "page", "surrogate"),
     *_fields("chip"),
-    *_fields("learning", "surrogate_schedule"),
+    *_fields("learning", "surrogate_schedule", "finetune", "weight_bits"),
 ]
 
 # Options of a run whose names differ from the names of their fields.

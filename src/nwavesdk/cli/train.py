@@ -1,5 +1,6 @@
 """`nwave train`, `nwave compare` and `nwave tune`."""
 
+import math
 import os
 import signal
 import sys
@@ -33,6 +34,10 @@ __all__ = ["compare_run", "measures_text", "train_run", "tune_run"]
 MAX_LETTERS = 100  # of the names of classes on the screen
 CLEARLY_BETTER = 0.1  # difference of two measures that is worth a hint
 
+# A run that begins with trained weights needs fewer epochs and smaller steps than the run before.
+FEWER_EPOCHS = 5
+LOWER_RATE = 10
+
 # Measures that are printed, with their names.
 MEASURES = {
     "accuracy": "accuracy",
@@ -48,6 +53,8 @@ MEASURES = {
     *RUN_FIELDS,
     "net.surrogate",
     "learning.surrogate_schedule",
+    "learning.finetune",
+    "learning.weight_bits",
     "data.folds",
     "data.leave_one_out",
     "data.test",
@@ -86,6 +93,9 @@ def train_run(
         choices = _with_recorded(CompletedConfig.read(config).choices(), choices)
     if resume:
         choices = _with_recorded(_choices_of_study(out), choices)
+    finetuned = choices.get("learning", {}).get("finetune")
+    if finetuned is not None:
+        choices = _with_recorded(_finetuning_choices(Path(finetuned)), choices)
 
     data = choices.get("data", {})
     if (data.get("folds") or data.get("leave_one_out")) and not data.get("fold"):
@@ -98,6 +108,14 @@ def train_run(
     result = _resume(out, choices) if resume else _begin(out, choices)
     if result is not None:
         print_report(as_json, {"run": out, **result}, _result_lines(out, result))
+
+
+def _finetuning_choices(run: Path) -> Choices:
+    """The choices of a trained run, with fewer epochs and a lower learning rate."""
+    config = nwavesdk.train.RunFolder(run).read_config()
+    epochs = math.ceil(config.learning.epochs / FEWER_EPOCHS)
+    learning = {"epochs": epochs, "rate": config.learning.rate / LOWER_RATE}
+    return merge_choices(config.choices(), {"learning": learning})
 
 
 def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:

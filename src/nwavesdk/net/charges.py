@@ -21,16 +21,12 @@ from nwavesdk.net.sequential import SpikingSequential
 from nwavesdk.net.structure import Branches, Residual
 from nwavesdk.net.wiring import module_title
 
-__all__ = ["NotRoundableError", "Term", "find_sums"]
+__all__ = ["Term", "find_sums"]
 
 # Modules in `eval()` that return their input, and modules that return some of its values.
 _IDENTITIES = (nn.Identity, Dropout, _DropoutNd)
 _SELECTIONS = (nn.Flatten, nn.Unflatten, _MaxPoolNd)
 _MEAN_POOLS = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
-
-
-class NotRoundableError(ValueError):
-    """A net that cannot be quantized; the text names the module."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +56,7 @@ def find_sums(net: SpikingSequential) -> tuple[list[tuple[Term, ...]], list[nn.M
         modules of other classes, which must return some of the values that they get.
 
     Raises:
-        NotRoundableError: If a charge is on no grid, or it is not known what a module computes.
+        ValueError: If a charge is on no grid, or it is not known what a module computes.
     """
     walk = _Walk(net)
     # `RoundedInput` gives these values their unit.
@@ -69,7 +65,7 @@ def find_sums(net: SpikingSequential) -> tuple[list[tuple[Term, ...]], list[nn.M
     edges = [term.edge for terms in walk.sums for term in terms]
     for edge in walk.edges.values():
         if edges.count(edge) != 1:
-            raise NotRoundableError(
+            raise ValueError(
                 f"{module_title(edge.module_name, edge.module)} drives {edges.count(edge)} layers, "
                 "expected one: its weights have one grid."
             )
@@ -90,7 +86,7 @@ class _Walk:
         """The output of a module for an input."""
         title = self.titles[module]
         if module in self.visited:
-            raise NotRoundableError(f"{title} is used at two places: make a module for each.")
+            raise ValueError(f"{title} is used at two places: make a module for each.")
         self.visited.add(module)
 
         if isinstance(module, SpikingSequential):
@@ -100,7 +96,7 @@ class _Walk:
         if isinstance(module, _IDENTITIES):
             return given
         if given is None:
-            raise NotRoundableError(
+            raise ValueError(
                 f"{title} gets the membranes of a read-out, which are on no grid: end the net in "
                 "the read-out, or use neurons that spike."
             )
@@ -124,7 +120,7 @@ class _Walk:
         """Several outputs, added or side by side."""
         signals = [signal for signal in outputs if signal is not None]
         if len(signals) < len(outputs) or (join != "add" and any(map(_is_charge, signals))):
-            raise NotRoundableError(
+            raise ValueError(
                 f"{title} joins charges or membranes, expected spikes: end each branch in neurons "
                 "that spike."
             )
@@ -148,21 +144,25 @@ class _Walk:
         if isinstance(module, _SELECTIONS):
             return given
         if _is_charge(given):
-            raise NotRoundableError(
+            raise ValueError(
                 f"{title} gets charges, expected spikes: put a neuron layer before it."
             )
 
         edge = self.edges.get((module, "weight"))
         values = _total(given)
         if edge is not None:
-            _require_plain(edge, title)
+            if edge.profile is not None:
+                raise ValueError(
+                    f"{title} is of a chip, whose weights have other values: use the bits of the "
+                    "chip."
+                )
             return (Term(values.unit, values.largest, edge),)
         if type(module) in _MEAN_POOLS:
             area = _window(module, title)
             return (Term(values.unit / area, values.largest * area),)
 
         if any(True for _ in module.state_dict()):
-            raise NotRoundableError(
+            raise ValueError(
                 f"{title} has values of its own, and it is not known what it computes: use modules "
                 "of nwavesdk and torch."
             )
@@ -180,17 +180,11 @@ def _total(signal: tuple[Term, ...]) -> Term:
     return Term(unit, sum(term.largest * term.unit / unit for term in signal))
 
 
-def _require_plain(edge: Edge, title: str) -> None:
-    """Reject weights that something else computes."""
-    if edge.profile is not None:
-        raise NotRoundableError(f"{title} is of a chip, whose weights have other values.")
-
-
 def _window(pool: Any, title: str) -> int:
     """The number of values of which a pool takes the mean: a power of two.
 
     Raises:
-        NotRoundableError: If it is another number, or differs at borders.
+        ValueError: If it is another number, or differs at borders.
     """
     axes = _MEAN_POOLS[type(pool)]
     sizes = pool.kernel_size if isinstance(pool.kernel_size, tuple) else (pool.kernel_size,) * axes
@@ -199,7 +193,7 @@ def _window(pool: Any, title: str) -> int:
     is_padded = pool.padding not in (0, (0,) * axes) and not pool.count_include_pad
     divisor = getattr(pool, "divisor_override", None) or area
     if area & (area - 1) or divisor != area or pool.ceil_mode or is_padded:
-        raise NotRoundableError(
+        raise ValueError(
             f"{title} divides by numbers that are not a power of two, got windows of {area} "
             "values: use windows of 2, 4, 8 or 16 values without ceil_mode, or a max pool."
         )

@@ -6,7 +6,7 @@ smallest product of a step of a weight and a step of its input. As long as the s
 stays below 2^24 units, float32 adds the terms without rounding, in any order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,13 +17,13 @@ from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.masks import copy_module, is_pruned
 from nwavesdk.layers.stored_delays import StoredDelays
-from nwavesdk.net.charges import NotRoundableError, Term, find_sums
+from nwavesdk.net.charges import Term, find_sums
 from nwavesdk.net.edges import Edge
 from nwavesdk.net.fold import fold
-from nwavesdk.net.preparation import prepare_net
+from nwavesdk.net.preparation import prepared
 from nwavesdk.net.rounded_input import RoundedInput, best_steps, largest_integer, round_to_grid
 from nwavesdk.net.sequential import SpikingSequential
-from nwavesdk.net.wiring import module_title
+from nwavesdk.net.wiring import module_title, watch_calls
 
 __all__ = ["finish_rounding", "quantize"]
 
@@ -50,8 +50,9 @@ def quantize(
     2. `RoundedInput` with 8 bits becomes the first module. The step is the power of two with the
        smallest squared error for `inputs`.
     3. Each weight becomes a whole number from -(2^(weight_bits - 1) - 1) to 2^(weight_bits - 1) - 1
-       times a step. Each output channel has its own step, a power of two with the smallest squared
-       error. Where charges add up in a neuron, as with recurrent weights or behind `Residual`,
+       times a step. Each output channel has its own step, the power of two with the smallest
+       squared error of the charge: a weight counts by the mean square of its input, measured with
+       `inputs`. Where charges add up in a neuron, as with recurrent weights or behind `Residual`,
        their weights have the same step.
     4. A bias is a whole number of its synapse's unit: the step of the weights times the step of the
        inputs, which is 1 for spikes.
@@ -64,8 +65,9 @@ def quantize(
 
     Args:
         net: A trained net of modules that `fold`, `find_edges` and this function know.
-        inputs: Inputs of the net [B, T, *features] from the training set, to choose the step.
-        step: The step of the inputs, a power of two, in place of `inputs`.
+        inputs: Inputs of the net [B, T, *features] from the training set, to choose all steps.
+        step: The step of the inputs, a power of two. Without `inputs`, all weights of a channel
+            count equally, and modules of unknown classes are not tested.
         weight_bits: Number of bits of a weight, from 4 to 8.
         trains: Whether the weights can be trained: they are rounded in each call, with a gradient
             of 1, until `finish_rounding` is called. The steps of all channels stay, and delays are
@@ -78,9 +80,10 @@ def quantize(
     Raises:
         TypeError: If `net` is not a `SpikingSequential`, or `inputs` is not a floating tensor.
         ValueError: If an argument is out of its range, or the net has a module whose charges are on
-            no grid: a norm that `fold` keeps, a synapse of a chip, an average pool of a width that
-            is not a power of two, `Feedback`, a synapse without neurons before it, a weight that is
-            pruned or parametrized, or a module of an unknown class with values of its own.
+            no grid: a norm that `fold` keeps, a synapse of a chip, an average pool over a number of
+            values that is not a power of two, `Feedback`, two synapses without neurons between
+            them, a weight that is pruned or parametrized, or a module of an unknown class that has
+            values of its own or returns other values than it gets.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, TimeBatchNorm
@@ -105,7 +108,7 @@ def quantize(
     result = fold(copy_module(net).eval(), into_next=True)
     for name, reason in result.kept.items():
         title = module_title(name, net.get_submodule(name))
-        raise NotRoundableError(f"{title} cannot be folded into weights: {reason}.")
+        raise ValueError(f"{title} cannot be folded into weights: {reason}.")
     work: Any = result.net
     _put_first(work, rounded)
     for module in work.modules():
@@ -113,10 +116,9 @@ def quantize(
             module.fix_delays()
 
     sums, unknown = find_sums(work)
-    if inputs is not None and unknown:
-        _check_selections(work, unknown, inputs)
+    powers = {} if inputs is None else _input_powers(work, unknown, inputs)
     for terms in sums:
-        _Grid(terms, largest_integer(bits)).attach()
+        _Grid(terms, largest_integer(bits)).attach(powers)
     return work if trains else finish_rounding(work)
 
 
@@ -138,7 +140,7 @@ def finish_rounding(net: SpikingSequential) -> SpikingSequential:
         edges = [term.edge for term in terms if term.edge is not None]
         for edge in edges:
             if not parametrize.is_parametrized(edge.module, edge.key):
-                raise NotRoundableError(
+                raise ValueError(
                     f"finish_rounding: {edge.name} is not rounded: pass the net that "
                     "quantize(trains=True) returned."
                 )
@@ -181,7 +183,7 @@ class _Grid:
         largest: The largest integer of a weight.
 
     Raises:
-        NotRoundableError: If their numbers of channels differ.
+        ValueError: If their numbers of channels differ.
     """
 
     def __init__(self, terms: tuple[Term, ...], largest: float) -> None:
@@ -191,16 +193,23 @@ class _Grid:
 
         counts = {edge.name: _columns(edge).shape[1] for _, edge in self.weights}
         if len(set(counts.values())) > 1:
-            raise NotRoundableError(
+            raise ValueError(
                 f"the charges of {', '.join(counts)} add up, and their numbers of channels differ, "
                 f"got {', '.join(map(str, counts.values()))}: expected equal numbers."
             )
 
     @torch.no_grad()
-    def attach(self) -> None:
-        """Choose the step of each channel, and round weights and biases in each call."""
+    def attach(self, powers: Mapping[nn.Module, Tensor]) -> None:
+        """Choose the step of each channel, and round weights and biases in each call.
+
+        Args:
+            powers: See `_input_powers`.
+        """
         columns = torch.cat([_columns(edge) for _, edge in self.weights])
-        steps = self._exact(best_steps(columns, int(self.largest)))
+        power = torch.cat([_row_powers(edge, powers) for _, edge in self.weights])
+        # Inputs that were always 0 count a little, so that their weights are not lost.
+        power += 1e-6 * power.max() + torch.finfo(power.dtype).tiny
+        steps = self._exact(best_steps(columns, self.largest, power))
 
         for term, edge in self.weights:
             grid = edge.from_columns(steps.expand_as(_columns(edge))).to(edge.weight)
@@ -231,7 +240,7 @@ class _Grid:
             is_large = self._largest_sums(steps) >= EXACT
 
         if not bool(torch.isfinite(steps).all()):
-            raise NotRoundableError(
+            raise ValueError(
                 f"the values that add to {self.weights[0][1].name} are too large for their unit: "
                 "pass a larger step of the inputs."
             )
@@ -259,6 +268,13 @@ class _Grid:
         return weights, None if bias is None else round_to_grid(bias, steps * term.unit, torch.inf)
 
 
+def _row_powers(edge: Edge, powers: Mapping[nn.Module, Tensor]) -> Tensor:
+    """The mean square of the input of each row of `_columns`, float64 [n]; 1 if it is unknown."""
+    power = powers.get(edge.module, torch.ones(1)).double()
+    taps, rest = divmod(len(_columns(edge)), len(power))
+    return torch.ones(len(_columns(edge))).double() if rest else power.repeat_interleave(taps)
+
+
 def _columns(edge: Edge) -> Tensor:
     """The weights of an edge, float64 [inputs of a target, C]."""
     return edge.to_columns(edge.weight.detach()).double()
@@ -273,7 +289,7 @@ def _bias_of(edge: Edge) -> Tensor | None:
 def _parametrize(edge: Edge, key: str, grid: OnGrid) -> None:
     """Round a parameter in each call."""
     if is_pruned(edge.module, key) or parametrize.is_parametrized(edge.module, key):
-        raise NotRoundableError(
+        raise ValueError(
             f"the {key} of {module_title(edge.module_name, edge.module)} is pruned or "
             "parametrized: call prune.remove or remove_parametrizations first."
         )
@@ -296,28 +312,41 @@ def _put_first(net: nn.Module, module: nn.Module) -> None:
     """Put a module in front; the others keep their names."""
     others = dict(net._modules)
     if INPUT_NAME in others:
-        raise NotRoundableError("the net is quantized already: pass the net before.")
+        raise ValueError("the net is quantized already: pass the net before.")
     net._modules.clear()
     net._modules.update({INPUT_NAME: module, **others})
 
 
 @torch.no_grad()
-def _check_selections(net: nn.Module, modules: Sequence[nn.Module], inputs: Tensor) -> None:
-    """Run the net on inputs, and check that modules return some of the values that they get."""
+def _input_powers(
+    net: SpikingSequential, unknown: Sequence[nn.Module], inputs: Tensor
+) -> dict[nn.Module, Tensor]:
+    """Run the net on inputs: the mean square of the inputs of each weight, [C_in], by its module.
+
+    Raises:
+        ValueError: If an unknown module returns other values than it gets.
+    """
+    powers: dict[nn.Module, Tensor] = {}
+
+    def on_synapse(module: nn.Module, received: Tensor, charge: Tensor) -> None:  # noqa: ARG001
+        kernel: Any = getattr(module, "kernel", getattr(module, "kernel_size", ()))
+        by_channel = received.square().movedim(received.ndim - 1 - len(kernel), -1)
+        powers[module] = by_channel.flatten(0, -2).mean(0)
+
+    def on_layer(layer: nn.Module, charge: Tensor, fired: Tensor) -> None:  # noqa: ARG001
+        powers[layer] = fired.flatten(0, -2).mean(0)
 
     def check(module: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> None:
         allowed = torch.cat([args[0].flatten(), args[0].new_zeros(1)])
         if not bool(torch.isin(y, allowed).all()):
-            raise NotRoundableError(
+            raise ValueError(
                 f"{type(module).__name__} returns other values than it gets, which are on no grid: "
                 "use modules of nwavesdk and torch."
             )
 
-    handles = [module.register_forward_hook(check) for module in modules]
-    try:
-        trial = copy_module(net)
-        prepare_net(trial)
-        trial(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    handles = [module.register_forward_hook(check) for module in unknown]
+    with prepared(net), watch_calls(net, on_synapse, on_layer):
+        net(inputs)
+    for handle in handles:
+        handle.remove()
+    return powers

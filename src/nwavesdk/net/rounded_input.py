@@ -12,7 +12,7 @@ __all__ = ["RoundedInput", "best_steps", "largest_integer", "round_to_grid"]
 
 MIN_BITS, MAX_BITS = 2, 8
 # Steps that are tried, in powers of two: coarser and finer than the step that saturates no value.
-_COARSER, _FINER = 7, 4
+_COARSER, _FINER = 7, 8
 
 
 class RoundedInput(nn.Module):
@@ -86,15 +86,16 @@ def round_to_grid(x: Tensor, steps: Tensor, largest: float) -> Tensor:
 
 
 @torch.no_grad()
-def best_steps(columns: Tensor, largest: int) -> Tensor:
+def best_steps(columns: Tensor, largest: float, power: Tensor | None = None) -> Tensor:
     """The powers of two whose grids are nearest to the values of each column.
 
-    The squared error counts rounding and saturation. If several steps have the same error, as for
-    whole numbers, the largest is chosen. A column of zeros has the step 1.
+    The squared error includes saturation. If several steps have the same error, as for whole
+    numbers, the largest is chosen. A column of zeros has the step 1.
 
     Args:
         columns: Finite values, float [n, C].
         largest: The largest integer of the grid.
+        power: How much each row counts [n]; None for equal rows.
 
     Returns:
         The steps, float64 [C].
@@ -104,6 +105,7 @@ def best_steps(columns: Tensor, largest: int) -> Tensor:
         tensor([1.0000, 0.0078], dtype=torch.float64)
     """
     values = columns.double()
+    row_weights = 1.0 if power is None else power[:, None]
     peak = values.abs().amax(0)
     _, exponent = torch.frexp(peak / largest)
     exponent = torch.where(peak > 0, exponent, 0)
@@ -112,7 +114,7 @@ def best_steps(columns: Tensor, largest: int) -> Tensor:
     least_error = torch.full_like(peak, torch.inf)
     for shift in range(_COARSER, -_FINER - 1, -1):
         steps = torch.ldexp(torch.ones_like(peak), exponent + shift)
-        error = (values - round_to_grid(values, steps, largest)).square().sum(0)
+        error = ((values - round_to_grid(values, steps, largest)).square() * row_weights).sum(0)
         best = torch.where(error < least_error, steps, best)
         least_error = torch.minimum(error, least_error)
     return best.where(peak > 0, 1.0)

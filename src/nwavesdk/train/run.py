@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from nwavesdk.data import Series
 from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.model import differences
 from nwavesdk.metrics import count_operations
+from nwavesdk.net import RoundedInput
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
@@ -34,6 +37,7 @@ from nwavesdk.train.fit.network import (
     RunNet,
     nearest_tau_note,
     network_of_run,
+    rounded_network,
     warn_of_constants,
 )
 from nwavesdk.train.fit.progress import print_line
@@ -45,6 +49,9 @@ from nwavesdk.train.run_folder import RunFolder
 __all__ = ["Run"]
 
 VALUE_BYTES = 4  # of float32
+
+# Values of inputs from which the steps of rounded inputs and weights are chosen.
+MAX_EXAMPLE_VALUES = 2**18
 
 # A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
@@ -240,21 +247,51 @@ class Run:
         )
         return [note for note in notes if note is not None]
 
-    def network(self, *, deployed: bool = False, mismatch: bool = False) -> RunNet:
+    def network(
+        self, *, deployed: bool = False, mismatch: bool = False, trains: bool = False
+    ) -> RunNet:
         """The network with the initial weights of the seed; see `network_of_run`."""
         torch.manual_seed(stream_seed(self.config.seed, "weights"))
-        return network_of_run(self.config, deployed=deployed, mismatch=mismatch)
+        return network_of_run(self.config, deployed=deployed, mismatch=mismatch, trains=trains)
 
     def first_network(self, *, mismatch: bool = False) -> RunNet:
         """The network with which training begins: with `net.first_weights`; see `network`.
 
         Raises:
             CannotDriveError: If the recordings cannot drive the weights.
+            ValueError: If the run to begin with has other data, or its weights cannot be rounded.
         """
+        if self.config.learning.finetune is not None:
+            return self._trained_network(RunFolder(self.config.learning.finetune), mismatch)
         net = self.network(mismatch=mismatch)
         if self.config.option("net.first_weights") == "driven":
             net.load_state_dict(self._driven_weights)
         return net
+
+    def _trained_network(self, folder: RunFolder, mismatch: bool) -> RunNet:
+        """The trained net of another run, with rounded weights if this run has them."""
+        config, recorded = self.config, folder.read_config()
+        got, expected = map(_data_of, (config, recorded))
+        for name, value, other in differences(got, expected):
+            raise ValueError(
+                f"learning.finetune: {folder.path} was trained with {name} {other!r}, got {value!r}"
+                ": train on the same data, so that its training set has no recording of a test."
+            )
+
+        learning = config.learning
+        config = config.model_copy(update={"learning": recorded.learning})
+        net = network_of_run(config, mismatch=mismatch)
+        load_model(folder.model, net, folder.identity)
+        if learning.weight_bits is None:
+            return net
+        return rounded_network(net, learning.weight_bits, self.example_inputs(), trains=True)
+
+    def example_inputs(self) -> torch.Tensor:
+        """Inputs of recordings that are spread over the training set, [B, T, F]."""
+        train = self.data.train
+        values = int(train.lengths.max()) * self.n_features
+        count = min(len(train), max(1, MAX_EXAMPLE_VALUES // values))
+        return train.batch(np.linspace(0, len(train) - 1, count).astype(np.int64)).x
 
     @cached_property
     def _driven_weights(self) -> dict[str, torch.Tensor]:
@@ -318,23 +355,59 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
+        return self._measure(*self.trained(), "test")
+
+    def test_rounded(
+        self, weight_bits: int, part: Literal["val", "test"] = "val"
+    ) -> dict[str, Any]:
+        """Compare the trained net with the same net with rounded inputs and weights.
+
+        Args:
+            weight_bits: Number of bits of a weight, from 4 to 8.
+            part: The set, `"val"` or `"test"`.
+
+        Returns:
+            The measures of both, as of `test`, as `"float"` and `"rounded"`, and the step of the
+            inputs.
+
+        Raises:
+            ValueError: If the net cannot be rounded, or the file of the model is damaged.
+        """
         net, task = self.trained()
-        with use_threads(self.config.machine.threads):
-            test = evaluate_net(net, task, self.test_set, self.config.learning.batch_size)
+        rounded = rounded_network(net, weight_bits, self.example_inputs())
+        step: Any = next(m.step for m in rounded.modules() if isinstance(m, RoundedInput))
         return {
-            **(self._test_detector(net, task) if task.name == "detect" else {}),
-            **test.named_measures("test"),
-            "recordings": len(test.lengths),
-            "rates": test.layers()["rates"],
+            "weight_bits": weight_bits,
+            "input_step": step,
+            "float": self._measure(net, task, part),
+            "rounded": self._measure(rounded, task, part),
         }
 
-    def _test_detector(self, net: RunNet, task: TrainingTask) -> dict[str, Any]:
-        """The recorded decision on the test streams at 10 dB, as fields of `result.json`."""
-        data = self._data_with_test
-        assert data.streams is not None
-        assert data.streams.test is not None
+    def _measure(
+        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"]
+    ) -> dict[str, Any]:
+        """The measures of a net on the validation or the test set."""
+        data = self._data_with_test if part == "test" else self.data
+        with use_threads(self.config.machine.threads):
+            batch_size = self.config.learning.batch_size
+            evaluation = evaluate_net(net, task, getattr(data, part), batch_size)
+        return {
+            **(self._detect(net, task, data, part) if task.name == "detect" else {}),
+            **evaluation.named_measures(part),
+            "recordings": len(evaluation.lengths),
+            "rates": evaluation.layers()["rates"],
+        }
+
+    def _detect(self, net: RunNet, task: TrainingTask, data: RunData, part: str) -> dict[str, Any]:
+        """The recorded decision on the streams of a set at 10 dB, as fields of `result.json`."""
+        sounds = getattr(data.streams, part)
         assert isinstance(data.train, ComposedSeries)
         decision = Decision.of(self.folder.read_result()["decision"])
         trained = TrainedRun.of(self.config, net, task, data.standard)
-        sounds, framing = data.streams.test, data.train.framing
-        return SetDetections.of(trained, decision, sounds, framing).fields("test")
+        return SetDetections.of(trained, decision, sounds, data.train.framing).fields(part)
+
+
+def _data_of(config: CompletedConfig) -> dict[str, Any]:
+    """All that decides the recordings of the three sets."""
+    choices = config.data.model_dump(exclude={"source", "test"})
+    return {"data": choices, "facts": {"fingerprint": config.facts.fingerprint}}

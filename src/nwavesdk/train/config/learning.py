@@ -227,6 +227,34 @@ class LearningConfig(FrozenModel):
         metavar="FORM(NAME,START,END)",
         default_text="none",
     )
+    finetune: str | None = config_field(
+        None,
+        "Begin with the weights of this run, on its data and with its options, for a fifth of its "
+        "epochs at a tenth of its learning rate.",
+        metavar="RUN",
+        default_text="none",
+        max_length=4096,
+    )
+    weight_bits: Annotated[int, Field(ge=4, le=8)] | None = config_field(
+        None,
+        "Round inputs to 8 bits and weights to this number of bits, in training and in use; needs "
+        "--finetune.",
+        default_text="none",
+    )
+
+    @field_validator("finetune")
+    @classmethod
+    def _absolute_run(cls, run: str | None) -> str | None:
+        return None if run is None else absolute_path(run)
+
+    @model_validator(mode="after")
+    def _check_weight_bits(self) -> Self:
+        if self.weight_bits is not None and self.finetune is None:
+            raise ValueError(
+                f"learning.weight_bits: needs a trained run, got {self.weight_bits} without one: "
+                "add learning.finetune (--finetune RUN)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_patience(self) -> Self:

@@ -44,6 +44,7 @@ Choices = Mapping[str, Any]
 # Fields that may change after a run has begun.
 MOVABLE = {
     "data.source",
+    "learning.finetune",
     "net.page.file",
     "page.file",
     "machine.accelerator",
@@ -321,6 +322,9 @@ class CompletedConfig(RunConfig):
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
         content = self.model_dump(mode="json")
+        if self.learning.weight_bits is None:
+            # Runs of versions without this field keep their hash.
+            del content["learning"]["weight_bits"]
         for name in MOVABLE:
             *sections, key = name.split(".")
             fields = content

@@ -43,7 +43,7 @@ from nwavesdk.train.fit.loaders import Loaders, loaders_of_run
 from nwavesdk.train.fit.machine import is_first_process, quiet_lightning, trainer_of
 from nwavesdk.train.fit.mining import HardPlaces
 from nwavesdk.train.fit.model_file import save_model
-from nwavesdk.train.fit.network import RunNet
+from nwavesdk.train.fit.network import RunNet, finish_network
 from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
 from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.fit.threads import use_threads
@@ -126,8 +126,10 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     is_resumed = run.folder.checkpoint.is_file()
 
     # The weights of a resumed run come from its checkpoint, and need not be driven.
-    build = run.network if is_resumed else run.first_network
-    net = build(mismatch=mismatch)
+    if is_resumed:
+        net = run.network(mismatch=mismatch, trains=True)
+    else:
+        net = run.first_network(mismatch=mismatch)
     task = run.fitted_task()
     model = Learner(
         net,
@@ -159,9 +161,13 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     # The trained net is built again without mismatch, as it is used after training. The weights in
     # the history are the weights of the whole learner.
     history.write()
-    net = run.network(deployed=True).to(model.device)
-    model.net = net
+    has_grids = config.learning.weight_bits is not None
+    if not has_grids:
+        net = run.network(deployed=True).to(model.device)
+        model.net = net
     model.load_state_dict(history.weights)
+    if has_grids:
+        finish_network(net)
     if chip is not None and chip.training == "plain":
         project(net)
     save_model(run.folder.model, net, run.data.standard, run.folder.identity, task.targets)

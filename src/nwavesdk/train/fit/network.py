@@ -11,7 +11,7 @@ from nwavesdk.chip import load_profile
 from nwavesdk.internal.files import one_line
 from nwavesdk.layers import ChipInstance, NeuronLayer, SpikingSequential
 from nwavesdk.layers.constants import without_step_warnings
-from nwavesdk.net import record
+from nwavesdk.net import finish_rounding, quantize, record
 from nwavesdk.net.container import takes_argument
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.sequential import takes_held
@@ -30,8 +30,10 @@ __all__ = [
     "FileNet",
     "RunNet",
     "build_preset",
+    "finish_network",
     "nearest_tau_note",
     "network_of_run",
+    "rounded_network",
     "sample_config",
     "warn_of_constants",
 ]
@@ -84,7 +86,11 @@ RunNet = SpikingSequential | FileNet
 
 @without_step_warnings()  # a run that begins warns once
 def network_of_run(
-    config: CompletedConfig, *, deployed: bool = False, mismatch: bool = False
+    config: CompletedConfig,
+    *,
+    deployed: bool = False,
+    mismatch: bool = False,
+    trains: bool = False,
 ) -> RunNet:
     """Build the net of a run with random weights, and try it once.
 
@@ -94,10 +100,19 @@ def network_of_run(
             have the chip's bits, even if training ignores them.
         mismatch: Whether `prepare_net` draws the mismatch of a chip; otherwise, modules of a chip
             have the properties of the chip as designed.
+        trains: Whether to build the net as it is trained: rounded weights can change.
 
     Raises:
         NetFileError: If the file, its function or its net does not work.
+        ValueError: If its weights cannot be rounded.
     """
+    net = _float_network(config, deployed=deployed, mismatch=mismatch)
+    bits = config.learning.weight_bits
+    return net if bits is None else rounded_network(net, bits, trains=trains)
+
+
+def _float_network(config: CompletedConfig, *, deployed: bool, mismatch: bool) -> RunNet:
+    """The net of a run without rounded weights; see `network_of_run`."""
     facts = config.facts
     n_outputs = len(facts.classes) or facts.n_targets
 
@@ -115,6 +130,42 @@ def network_of_run(
     if not mismatch:
         ChipInstance(None).hold(file_net)
     return file_net
+
+
+def rounded_network(
+    net: RunNet, weight_bits: int, inputs: Tensor | None = None, *, trains: bool = False
+) -> RunNet:
+    """The net of a run with rounded inputs and weights; see `quantize`.
+
+    Args:
+        net: The net.
+        weight_bits: Number of bits of a weight.
+        inputs: Inputs of the net, [B, T, F]; None for a net whose weights are read from a file.
+        trains: Whether the weights can be trained, until `finish_network`.
+
+    Raises:
+        ValueError: If the net cannot be rounded.
+    """
+    inner = net.net if isinstance(net, FileNet) else net
+    if inputs is not None and inputs.layout is not torch.strided:
+        raise ValueError(
+            "learning.weight_bits: rounds frames, got lists of events (data.events): train with "
+            "data.events frames."
+        )
+    if inputs is not None and isinstance(net, FileNet):
+        inputs = inputs.reshape(*inputs.shape[:2], *net.inputs)
+
+    step = 1.0 if inputs is None else None
+    try:
+        inner = quantize(inner, inputs, step=step, weight_bits=weight_bits, trains=trains)  # type: ignore[arg-type]  # it checks the type
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"learning.weight_bits: {error}") from None
+    return FileNet(inner, net.inputs, net.location) if isinstance(net, FileNet) else inner
+
+
+def finish_network(net: RunNet) -> None:
+    """Make the rounded weights of a net that was trained plain parameters."""
+    finish_rounding(net.net if isinstance(net, FileNet) else net)  # type: ignore[arg-type]  # rounded nets are sequential
 
 
 def _build(
