@@ -317,9 +317,12 @@ class NetText:
         )
         block = PAIR_WIDTH if kind == "NW_PAIRS" else outputs
         table = self._weights(label, _by_blocks(integers, block), kind == "NW_WIDE16")
-        return [
-            f"nw_spikes(sums, WINDOW{label}, {kind}, {table}, net->spikes{edge.source}, {where});"
-        ]
+        ring = f"net->spikes{edge.source}, {self._at(edge.source)}"
+        self.tables.append(
+            f"static NW_SEPARATE void gather{label}(int32_t *sums, const {self.name}_state *net, "
+            f"int y, int x)\n{{\n    nw_spikes(sums, WINDOW{label}, {kind}, {table}, {ring}, y, x);\n}}\n"
+        )
+        return [f"gather{label}(sums, net, y, x);"]
 
     def _is_by_two(self, edge: Window) -> bool:
         """Whether the sums of two places are computed together, with weights of 16 bits."""

@@ -33,8 +33,10 @@
 
 #if defined(__GNUC__)
 #define NW_INLINE static inline __attribute__((always_inline, unused))
+#define NW_SEPARATE __attribute__((noinline)) /* its loops have more registers */
 #else
 #define NW_INLINE static inline
+#define NW_SEPARATE
 #endif
 
 /* e^x as the solver of nwavesdk computes it: the polynomial of S. L. Moshier's Cephes library. */
