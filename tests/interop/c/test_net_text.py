@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from interop.c.compilers import GCC, compile_c, needs_gcc
-from interop.c.nets import NETS, STEP, example_frames, quantized_net
 from torch import nn
 
+from interop.c.compilers import GCC, compile_c, needs_gcc
+from interop.c.nets import NETS, STEP, example_frames, quantized_net
 from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.walk import integer_net
 from nwavesdk.net import record

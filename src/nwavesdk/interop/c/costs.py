@@ -1,4 +1,4 @@
-"""The costs of an exported net, before it is compiled: memory, and operations from measured rates."""
+"""The costs of an exported net before it is compiled: memory, and operations by measured rates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def costs_of(text: NetText, rates: Mapping[str, float]) -> tuple[Cost, ...]:
         additions, multiplications = _neuron_operations(operation)
         for edge in operation.edges:
             is_frame = net.sources[edge.source].is_frame
-            connections = _connections(edge, net)
+            connections = _connections(edge)
             additions += connections * (1.0 if is_frame else of_sources[edge.source])
             multiplications += connections * is_frame
 
@@ -105,7 +105,7 @@ def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
     return "\n".join(lines)
 
 
-def _connections(edge: Edge, net: IntegerNet) -> int:
+def _connections(edge: Edge) -> int:
     """The connections of all values of a source, in one step."""
     if isinstance(edge, Delayed):
         return edge.weights.size

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nwavesdk.internal.checks import shown
+from nwavesdk.internal.files import write_atomically
 from nwavesdk.interop.c.costs import Cost, cost_table, costs_of, stack_bytes
 from nwavesdk.interop.c.folder_texts import folder_texts
 from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.self_test import self_test
 from nwavesdk.interop.c.walk import integer_net
-from nwavesdk.internal.checks import shown
-from nwavesdk.internal.files import write_atomically
 from nwavesdk.net import RoundedInput, SpikingSequential
 from nwavesdk.net.recording import record_spikes
 

@@ -435,7 +435,7 @@ class NetText:
         if (
             not by_channel
             and (scaled == np.rint(scaled)).all()
-            and 0 <= scaled.min()
+            and scaled.min() >= 0
             and scaled.max() < 2**16
         ):
             return f"(float){self._table('uint16_t', label, scaled.astype(int))}[{index}] * {c_float(2.0**-16)}"

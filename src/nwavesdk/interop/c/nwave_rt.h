@@ -21,14 +21,10 @@
 #error "the weights are read as words, which needs a little-endian processor"
 #endif
 
-#ifndef NW_NO_GUARD
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#elif defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=off")
 #else
 #pragma STDC FP_CONTRACT OFF
-#endif
 #endif
 
 #if defined(__GNUC__)

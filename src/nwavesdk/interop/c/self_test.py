@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nwavesdk.interop.c.net_text import NetText, c_list
 from nwavesdk.interop.c.operations import Delayed, IntegerNet, Layer
