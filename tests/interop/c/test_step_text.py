@@ -55,7 +55,8 @@ def test_a_step_has_the_bits_of_the_serial_solver(name: str, tmp_path: Path) -> 
     call = ", ".join(["x[t * n + i]", *pointers, *values])
     source = f"""#include "nwave_rt.h"
 {step_function(layer.neuron, "step")}
-void run(int steps, int n, const float *x, float *states, const float *constants, float *s, float *v)
+void run(int steps, int n, const float *x, float *states, const float *constants, float *s,
+         float *v)
 {{
     for (int t = 0; t < steps; t++)
         for (int i = 0; i < n; i++) {{

@@ -80,7 +80,9 @@ def stack_bytes(net: IntegerNet) -> int:
     def of_layer(layer: Layer) -> int:
         windows = [edge for edge in layer.edges if isinstance(edge, Window)]
         frames = [edge for edge in windows if net.sources[edge.source].is_frame]
-        return 4 * (layer.channels + 3) + sum(2 * (edge.weights[0].size + 3) for edge in frames)
+        return 8 * (layer.channels + 3) + sum(
+            4 * (int(edge.weights[0].size) + 3) for edge in frames
+        )
 
     return FIXED_STACK + max(of_layer(layer) for layer in net.layers)
 
@@ -108,7 +110,7 @@ def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
 def _connections(edge: Edge) -> int:
     """The connections of all values of a source, in one step."""
     if isinstance(edge, Delayed):
-        return edge.weights.size
+        return int(edge.weights.size)
 
     outputs, taps, *kernel, channels = edge.weights.shape
     inside = 1
@@ -116,7 +118,7 @@ def _connections(edge: Edge) -> int:
         places = np.arange(edge.out_sizes[axis])[:, None] * edge.stride[axis] - edge.padding[axis]
         reached = places + np.arange(kernel[axis])
         inside *= int(((reached >= 0) & (reached < size)).sum())
-    return inside * taps * channels * outputs
+    return int(inside * taps * channels * outputs)
 
 
 def _neuron_operations(layer: Layer) -> tuple[float, float]:

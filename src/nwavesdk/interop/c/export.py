@@ -122,8 +122,8 @@ def _check(net: object, x: Tensor, name: str) -> None:
         next(iter(net), None), RoundedInput
     ):
         raise ValueError(
-            f"export_c: {type(net).__name__} does not begin with RoundedInput, expected a quantized "
-            "net: pass quantize(net, x)."
+            f"export_c: {type(net).__name__} does not begin with RoundedInput, expected a "
+            "quantized net: pass quantize(net, x)."
         )
     if x.ndim < 3 or not len(x):
         raise ValueError(

@@ -15,6 +15,7 @@ from nwavesdk.dynamics import Neuron
 
 __all__ = [
     "MAX_FRAME",
+    "MAX_SHORT",
     "MAX_SUM",
     "Delayed",
     "Edge",
@@ -24,6 +25,7 @@ __all__ = [
     "Pool",
     "Source",
     "Window",
+    "divide_by_factor",
     "on_grid",
 ]
 
@@ -33,7 +35,8 @@ MAX_FRAME = 127
 MAX_SUM = 2**24
 """float32 adds integers below this number exactly, in any order."""
 
-MAX_WEIGHT = 2**15 - 1
+MAX_SHORT = 2**15 - 1
+"""The largest number of 16 bits."""
 
 
 class OffGridError(ValueError):
@@ -99,15 +102,13 @@ class Window:
     @property
     def out_sizes(self) -> tuple[int, int]:
         """Height and width of the output."""
-        kernel = self.weights.shape[2:4]
-        axes = zip(self.sizes, self.padding, kernel, self.stride, strict=True)
-        height, width = ((size + 2 * pad - k) // stride + 1 for size, pad, k, stride in axes)
-        return height, width
+        height, width = self.weights.shape[2:4]
+        return _out_sizes(self.sizes, self.padding, (height, width), self.stride)
 
     @property
     def past_steps(self) -> int:
         """The earlier steps of the source that it reads."""
-        return self.offset + (self.weights.shape[1] - 1) * self.dilation
+        return self.offset + (int(self.weights.shape[1]) - 1) * self.dilation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -203,6 +204,11 @@ class Pool:
     kernel: tuple[int, int]
     stride: tuple[int, int]
 
+    @property
+    def out_sizes(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        return _out_sizes(self.sizes, (0, 0), self.kernel, self.stride)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntegerNet:
@@ -238,6 +244,22 @@ class IntegerNet:
         return 1 + max((edge.past_steps for edge in edges), default=0)
 
 
+Pair = tuple[int, int]
+
+
+def _out_sizes(sizes: Pair, padding: Pair, kernel: Pair, stride: Pair) -> Pair:
+    axes = zip(sizes, padding, kernel, stride, strict=True)
+    height, width = ((size + 2 * pad - width) // step + 1 for size, pad, width, step in axes)
+    return height, width
+
+
+def divide_by_factor(weights: np.ndarray) -> tuple[int, np.ndarray]:
+    """The largest power of two that divides all weights, and the quotients."""
+    every_bit = int(np.bitwise_or.reduce(np.abs(weights), axis=None))
+    factor = every_bit & -every_bit or 1
+    return factor, weights // factor
+
+
 def on_grid(
     edges: Sequence[Edge], bias: np.ndarray, sources: Sequence[Source]
 ) -> tuple[tuple[Edge, ...], np.ndarray, np.ndarray]:
@@ -258,7 +280,7 @@ def on_grid(
 
     # A weight far above the unit shows that there is no grid, before sums are judged.
     largest = max(np.abs(table / units[:, None]).max(initial=0) for table in tables[:-1])
-    if largest > MAX_WEIGHT:
+    if largest > MAX_SHORT:
         raise OffGridError(f"its weights need {math.log2(largest) + 2:.0f} bits, expected up to 16")
 
     integers = [replace(edge, weights=_divided(edge.weights, units)) for edge in edges]
@@ -290,4 +312,5 @@ def _common_exponents(values: np.ndarray) -> np.ndarray:
     trailing = np.where(whole == 0, 0, np.log2(np.where(whole == 0, 1, lowest)))
     of_values = exponents - 53 + trailing.astype(np.int64)
     of_rows = np.where(values == 0, np.iinfo(np.int32).max, of_values).min(axis=1)
-    return np.where((values == 0).all(axis=1), 0, of_rows)
+    exponents_of_rows: np.ndarray = np.where((values == 0).all(axis=1), 0, of_rows)
+    return exponents_of_rows

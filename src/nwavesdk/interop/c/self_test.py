@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nwavesdk.interop.c.net_text import NetText, c_list
+from nwavesdk.interop.c.edge_text import c_list
+from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.operations import Delayed, IntegerNet, Layer
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net.calls import replaced
@@ -135,7 +136,7 @@ def _run(net: Container, text: NetText, frames: np.ndarray, draw: _Draw | None) 
             columns.append(_packed(fired))
         return (spk, mem) if method is type(module).forward else spk
 
-    modules = [(name, net.get_submodule(name)) for name in layers]
+    modules: list[tuple[str, Any]] = [(name, net.get_submodule(name)) for name in layers]
     changes = [
         (module, key, partial(call, name, module, getattr(type(module), key)))
         for name, module in modules

@@ -269,22 +269,19 @@ class _Walk:
         if self.sources[source].is_frame:
             raise _refusal(title, "pools values that are not spikes", "put it after neurons")
 
-        (height, width), (down, across) = pair
-        out_sizes = [(sizes[0] - height) // down + 1, (sizes[1] - width) // across + 1]
         target = len(self.sources)
-        n_places = out_sizes[0] * out_sizes[1]
-        self.sources.append(Source(name=name, places=n_places, channels=channels))
-        self.operations.append(
-            Pool(
-                name=name,
-                source=source,
-                target=target,
-                sizes=(sizes[0], sizes[1]),
-                kernel=pair[0],
-                stride=pair[1],
-            )
+        pool = Pool(
+            name=name,
+            source=source,
+            target=target,
+            sizes=(sizes[0], sizes[1]),
+            kernel=pair[0],
+            stride=pair[1],
         )
-        return _Spikes((target * _SOURCE + 1 + _channels_last((channels, *out_sizes)),))
+        self.operations.append(pool)
+        n_places = pool.out_sizes[0] * pool.out_sizes[1]
+        self.sources.append(Source(name=name, places=n_places, channels=channels))
+        return _Spikes((target * _SOURCE + 1 + _channels_last((channels, *pool.out_sizes)),))
 
     # Synapses
 
@@ -303,7 +300,8 @@ class _Walk:
                 size = self.sources[source].size
                 table = np.zeros((n_outputs, n_taps, size))
                 columns = part[is_here] % _SOURCE - 1
-                np.add.at(table, (slice(None), slice(None), columns), weights[:, :, is_here])
+                index: Any = (slice(None), slice(None), columns)
+                np.add.at(table, index, weights[:, :, is_here])
                 edges.append(self.dense_window(int(source), table, dilation))
         return _charge(edges, bias, (n_outputs,))
 
