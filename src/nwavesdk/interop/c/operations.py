@@ -7,7 +7,6 @@ Neurons are counted place by place, with the channels of a place next to each ot
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -298,8 +297,9 @@ def on_grid(
 
 
 def _divided(values: np.ndarray, units: np.ndarray) -> np.ndarray:
-    by_channel: Any = values / units.reshape(-1, *[1] * (values.ndim - 1))
-    return by_channel.astype(np.int64)
+    by_channel = values / units.reshape(-1, *[1] * (values.ndim - 1))
+    integers: np.ndarray = by_channel.astype(np.int64)
+    return integers
 
 
 def _common_exponents(values: np.ndarray) -> np.ndarray:
