@@ -15,7 +15,7 @@ def test_export_writes_a_folder_of_c(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "firmware"
     result = json_object(nwave("export", run, "--c", folder, "--json"))
     assert sorted(result["files"]) == sorted(path.name for path in folder.iterdir())
-    assert [layer["neurons"] for layer in result["layers"]] == [16, 8, 4]
+    assert [layer["neurons"] for layer in result["layers"]] == [16, 8, 6]
     assert {"float", "rounded"} <= result.keys()
     readme = (folder / "README.md").read_text()
     assert "as exported" in readme
