@@ -21,6 +21,29 @@ def test_eval_gives_the_recorded_accuracy(trained: tuple[Path, Result]) -> None:
     assert "test accuracy" in nwave("eval", trained[0]).stdout
 
 
+def test_eval_compares_rounded_weights_with_float_weights(run: Path) -> None:
+    report = json_object(nwave("eval", run, "--weight-bits", 8, "--json"))
+    recorded = json_object(nwave("eval", run, "--weight-bits", 8, "--test", "--json"))
+    assert (
+        recorded["float"]["test_accuracy"]
+        == json_object(nwave("eval", run, "--json"))["test_accuracy"]
+    )
+    assert "test_accuracy" not in report["float"]
+    assert report["float"]["val_accuracy"] == pytest.approx(report["rounded"]["val_accuracy"], 0.2)
+    assert (report["weight_bits"], report["input_step"]) == (8, recorded["input_step"])
+    lines = nwave("eval", run, "--weight-bits", 4).stdout.splitlines()
+    assert lines[0].startswith("validation accuracy ")
+    assert lines[1].endswith(f": 4-bit weights, inputs in steps of {report['input_step']:g}")
+
+
+def test_eval_rounds_no_net_of_a_chip(chip_run: Path) -> None:
+    result = nwave("eval", chip_run, "--weight-bits", 8)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "nwave: --weight-bits: H1v1Frontend '0' is of a chip" in result.stderr
+    result = nwave("eval", chip_run, "--test")
+    assert "--test: has no effect without --weight-bits: remove it." in result.stderr
+
+
 @pytest.mark.interop
 def test_eval_shows_the_numbers_of_neurobench_next_to_ours(tones: Path, tmp_path: Path) -> None:
     write_untrained(tmp_path / "run", small_choices(tones))

@@ -175,3 +175,22 @@ def test_series_of_one_step_train_with_notes_on_outliers_and_centering(tmp_path:
     assert result.exit_code == 0
     assert "nwave: note: nine tenths of feature 2 lie between" in result.stderr
     assert "which the net does not get: try --no-center" in result.stdout
+
+
+def test_finetune_goes_on_with_the_choices_of_a_run(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rounded"
+    result = nwave("train", "--finetune", run, "--weight-bits", 5, "--out", out)
+    assert result.exit_code == 0, result.output
+    before, after = (json.loads((path / "config.json").read_text()) for path in (run, out))
+    assert after["net"] == before["net"]
+    assert after["data"] == before["data"]
+    assert after["learning"]["epochs"] == 1  # a fifth of 2
+    assert after["learning"]["rate"] == before["learning"]["rate"] / 10
+    assert after["learning"]["weight_bits"] == 5
+    assert nwave("train", "--resume", "--finetune", run, "--out", out).exit_code == 0
+
+    result = nwave("train", "--weight-bits", 8, "--out", tmp_path / "other")
+    assert result.exit_code == 2
+    assert "nwave: --weight-bits: needs a trained run, got 8 without one: add" in result.stderr
+    result = nwave("train", "--finetune", tmp_path, "--out", tmp_path / "other")
+    assert "holds no run" in result.stderr

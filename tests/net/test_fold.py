@@ -304,6 +304,21 @@ def test_what_is_not_folded_has_a_reason(case):
         assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize(
+    "synapse", [nn.Linear(C, 3), nn.Linear(C, 3, bias=False), LIFSynapse(C, 3)]
+)
+def test_a_norm_after_neurons_folds_into_the_dense_synapse_after_it(synapse):
+    norm = randomize(TimeBatchNorm(C))
+    net = SpikingSequential(LIFLayer(C, 10e-3), norm, nn.Identity(), synapse).eval()
+    assert fold(net).kept.keys() == {"1"}
+    result = fold(net, into_next=True)
+    assert (result.folded, result.kept) == ({"1": "3"}, {})
+    x = 20 * torch.rand(B, T, C)
+    assert_close(result.net(x)[0], net(x)[0], STATE, "charge")
+    conv = SpikingSequential(LIFLayer(C, 10e-3), norm, TemporalConv(C, 3, taps=2)).eval()
+    assert fold(conv, into_next=True).kept["1"].startswith("it follows neurons, LIFLayer '0'")
+
+
 def test_fold_takes_a_module():
     with pytest.raises(TypeError, match="fold takes a torch module, got list"):
         fold([])

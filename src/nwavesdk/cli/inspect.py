@@ -24,13 +24,7 @@ from nwavesdk.cli.app import (
     record_table,
     split_commas,
 )
-from nwavesdk.cli.options import (
-    DATA_FIELDS,
-    MORE_OPTIONS,
-    SectionedCommand,
-    add_run_choices,
-    name_options,
-)
+from nwavesdk.cli.options import DATA_FIELDS, MORE_OPTIONS, SectionedCommand, add_run_choices
 from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import merge_choices
@@ -155,8 +149,6 @@ def eval_run(
         result = opened.test()
     except FileError as error:  # the run is tested on all of its recordings
         raise ValueError(str(error).replace(f"; {SKIP_REMEDY}", "")) from None
-    except ValueError as error:
-        raise ValueError(name_options(str(error), ["learning.weight_bits"])) from None
 
     score = next(iter(result))  # test_accuracy or test_r2
     recorded = opened.folder.read_result().get(score) if opened.folder.finished else None

@@ -94,7 +94,7 @@ def train_run(
     if resume:
         choices = _with_recorded(_choices_of_study(out), choices)
     finetuned = choices.get("learning", {}).get("finetune")
-    if finetuned is not None:
+    if finetuned is not None and not resume:
         choices = _with_recorded(_finetuning_choices(Path(finetuned)), choices)
 
     data = choices.get("data", {})

@@ -90,7 +90,7 @@ class _Walk:
         self.visited.add(module)
 
         if isinstance(module, SpikingSequential):
-            for child in module.children():
+            for child in filter(None, module._modules.values()):  # also a module that runs twice
                 given = self.follow(child, given)
             return given
         if isinstance(module, _IDENTITIES):
@@ -105,7 +105,7 @@ class _Walk:
             skipped = given if module.shortcut is None else self.follow(module.shortcut, given)
             return self._join(title, [self.follow(module.body, given), skipped], "add")
         if isinstance(module, Branches):
-            outputs = [self.follow(child, given) for child in module.children()]
+            outputs = [self.follow(m, given) for m in module._modules.values() if m is not None]
             return self._join(title, outputs, module.join)
         if isinstance(module, NeuronLayer):
             return self._fire(module, given)

@@ -69,9 +69,9 @@ def quantize(
         step: The step of the inputs, a power of two. Without `inputs`, all weights of a channel
             count equally, and modules of unknown classes are not tested.
         weight_bits: Number of bits of a weight, from 4 to 8.
-        trains: Whether the weights can be trained: they are rounded in each call, with a gradient
-            of 1, until `finish_rounding` is called. The steps of all channels stay, and delays are
-            not trained.
+        trains: Whether the copy is in `train()` and its weights can be trained: they are rounded in
+            each call, with a gradient of 1, until `finish_rounding` is called. The steps of all
+            channels stay, and delays are not trained.
 
     Returns:
         The copy. Its modules have the names that they have in `net`; the first is `"rounded"`, and
@@ -119,7 +119,7 @@ def quantize(
     powers = {} if inputs is None else _input_powers(work, unknown, inputs)
     for terms in sums:
         _Grid(terms, largest_integer(bits)).attach(powers)
-    return work if trains else finish_rounding(work)
+    return work.train() if trains else finish_rounding(work)
 
 
 def finish_rounding(net: SpikingSequential) -> SpikingSequential:

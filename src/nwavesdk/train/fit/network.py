@@ -149,8 +149,7 @@ def rounded_network(
     inner = net.net if isinstance(net, FileNet) else net
     if inputs is not None and inputs.layout is not torch.strided:
         raise ValueError(
-            "learning.weight_bits: rounds frames, got lists of events (data.events): train with "
-            "data.events frames."
+            "--weight-bits: rounds frames, got lists of events: train without --events lists."
         )
     if inputs is not None and isinstance(net, FileNet):
         inputs = inputs.reshape(*inputs.shape[:2], *net.inputs)
@@ -159,7 +158,7 @@ def rounded_network(
     try:
         inner = quantize(inner, inputs, step=step, weight_bits=weight_bits, trains=trains)  # type: ignore[arg-type]  # it checks the type
     except (TypeError, ValueError) as error:
-        raise ValueError(f"learning.weight_bits: {error}") from None
+        raise ValueError(f"--weight-bits: {error}") from None
     return FileNet(inner, net.inputs, net.location) if isinstance(net, FileNet) else inner
 
 
