@@ -54,23 +54,42 @@ def expected(net: nn.Module, text: NetText, x: torch.Tensor) -> tuple[list[np.nd
     return membranes, recording.spk[0].numpy().reshape(len(x), -1)
 
 
+def compiled(net: nn.Module, shape: tuple[int, ...], folder: Path) -> tuple[NetText, Path]:
+    text = NetText(integer_net(net, shape, STEP), "net")
+    sources = {"net.h": text.header(), "net.c": text.source()}
+    return text, compile_c(folder, sources, [GCC, "-O2", "-shared", "-fPIC"], "net.so")
+
+
+def assert_equal_bits(net: nn.Module, text: NetText, library: Path, values: torch.Tensor) -> None:
+    """All membranes and outputs of a recording [T, *features] are those of `net(x)`."""
+    frames = (values / STEP).to(torch.int8).flatten(1).numpy()
+    membranes, outputs = run_c(text, library, frames)
+    true_membranes, true_outputs = expected(net, text, values)
+    for mine, true in zip(membranes, true_membranes, strict=True):
+        np.testing.assert_array_equal(mine.view(np.uint32), true.view(np.uint32))
+    np.testing.assert_array_equal(outputs.view(np.uint32), true_outputs.view(np.uint32))
+
+
 @needs_gcc
 @pytest.mark.parametrize("name", NETS)
 def test_a_net_in_c_has_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
     net = quantized_net(name)
     x = example_frames(name)
-    text = NetText(integer_net(net, x.shape[2:], STEP), "net")
-    sources = {"net.h": text.header(), "net.c": text.source()}
-    library = compile_c(tmp_path, sources, [GCC, "-O2", "-shared", "-fPIC"], "net.so")
-    frames = (x / STEP).to(torch.int8).flatten(2).numpy()
-
-    for recording, values in zip(frames, x, strict=True):
-        membranes, outputs = run_c(text, library, recording)
-        true_membranes, true_outputs = expected(net, text, values)
-        for mine, true in zip(membranes, true_membranes, strict=True):
-            np.testing.assert_array_equal(mine.view(np.uint32), true.view(np.uint32))
-        np.testing.assert_array_equal(outputs.view(np.uint32), true_outputs.view(np.uint32))
+    text, library = compiled(net, tuple(x.shape[2:]), tmp_path)
+    for values in x:
+        assert_equal_bits(net, text, library, values)
 
     with torch.no_grad():
         rates = {k: float((r.spk > 0).float().mean()) for k, r in record(net, x).layers.items()}
     assert min(rates.values()) > 0.005, rates
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["bands", "series", "adlif", "recurrent"])
+def test_millions_of_steps_have_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
+    net = quantized_net(name, seed=1)
+    text, library = compiled(net, NETS[name][1], tmp_path)
+    steps = 2_500_000 // sum(layer.size for layer in text.net.layers)
+    x = example_frames(name, batch=1, steps=steps)[0]
+    # Ten seconds of silence, in which membranes fall to numbers that are not normal.
+    assert_equal_bits(net, text, library, torch.cat([x, torch.zeros(1000, *x.shape[1:])]))
