@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nwavesdk.interop.c.edge_text import is_double
 from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.operations import Delayed, Edge, IntegerNet, Layer, Pool, Window
 
@@ -78,11 +79,13 @@ def stack_bytes(net: IntegerNet) -> int:
     """Bytes of the stack that a step needs, about."""
 
     def of_layer(layer: Layer) -> int:
-        windows = [edge for edge in layer.edges if isinstance(edge, Window)]
-        frames = [edge for edge in windows if net.sources[edge.source].is_frame]
-        return 8 * (layer.channels + 3) + sum(
-            4 * (int(edge.weights[0].size) + 3) for edge in frames
-        )
+        total = 0
+        together = 1
+        for edge in layer.edges:
+            if isinstance(edge, Window) and net.sources[edge.source].is_frame:
+                together = 2 if is_double(edge, net) else together
+                total += 2 * together * (int(edge.weights[0].size) + 3)
+        return total + 4 * together * (layer.channels + 3)
 
     return FIXED_STACK + max(of_layer(layer) for layer in net.layers)
 

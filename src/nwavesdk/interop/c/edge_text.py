@@ -9,10 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.interop.c.operations import MAX_SHORT, Delayed, IntegerNet, Window, divide_by_factor
+from nwavesdk.interop.c.operations import (
+    MAX_SHORT,
+    Delayed,
+    Edge,
+    IntegerNet,
+    Window,
+    divide_by_factor,
+)
 from nwavesdk.interop.c.step_text import c_float
 
-__all__ = ["BYTES", "EdgeText", "c_list", "needs_two_places"]
+__all__ = ["BYTES", "EdgeText", "c_list", "is_double"]
 
 BYTES = {
     "float": 4,
@@ -42,8 +49,10 @@ def c_list(values: Iterable[object]) -> str:
     return "{\n    " + "\n    ".join(line.rstrip() for line in lines) + "\n}"
 
 
-def needs_two_places(edge: Window) -> bool:
+def is_double(edge: Edge, net: IntegerNet) -> bool:
     """Whether sums over a frame are computed for two places together, with weights of 16 bits."""
+    if isinstance(edge, Delayed) or not net.sources[edge.source].is_frame:
+        return False
     _, integers = divide_by_factor(edge.weights)
     height, width = edge.out_sizes
     is_large = np.abs(integers).max(initial=0) > MAX_BYTE
@@ -91,8 +100,8 @@ class EdgeText:
             adds: Whether the sums are added to those of other edges.
         """
         source, outputs = self.net.sources[edge.source], len(bias)
-        is_double = source.is_frame and needs_two_places(edge)
-        factor, weights = (1, edge.weights) if is_double else divide_by_factor(edge.weights)
+        is_of_two = is_double(edge, self.net)
+        factor, weights = (1, edge.weights) if is_of_two else divide_by_factor(edge.weights)
         self.tables.append(self._window_macro(label, edge, factor, adds))
         inputs = -(-weights[0].size // 4) * 4
         values: dict[str, Any] = {
@@ -102,7 +111,7 @@ class EdgeText:
             "inputs": inputs,
         }
 
-        if is_double:
+        if is_of_two:
             start = np.pad(bias, (0, outputs % 2))
             values["start"] = "NULL" if adds else self.table("int32_t", f"bias{label}", start)
             values["weights"] = self.weights(label, _by_fours(weights, 2), is_short=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from nwavesdk.interop.c.edge_text import BYTES, EdgeText, needs_two_places
+from nwavesdk.interop.c.edge_text import BYTES, EdgeText, is_double
 from nwavesdk.interop.c.operations import MAX_FRAME, MAX_SHORT, Layer, Pool, Window
 from nwavesdk.interop.c.step_text import c_float, step_function
 
@@ -128,6 +128,7 @@ class NetText(EdgeText):
                 before.append(send)
                 sums.append(take)
 
+        has_double = any(is_double(edge, self.net) for edge in layer.edges)
         stores, words = layer.target in self.stored, -(-layer.channels // 32)
         has_windows = any(isinstance(edge, Window) for edge in layer.edges)
         bits = self.latest_spikes(layer.target) if stores and layer.target is not None else "NULL"
@@ -143,15 +144,16 @@ class NetText(EdgeText):
             before=_indented(before, 1),
             place=_PLACE.format(row=layer.sizes[1]) if has_windows else "",
             padded=-(-layer.channels // 4) * 4,
+            together=2 if has_double else 1,
             sums=_indented(sums, 2),
             fired="            uint32_t fired = 0, bit = 1;\n" if stores else "",
-            neurons=_indented(self._neurons(k, layer, "nw_values_of_two" in "".join(sums)), 4),
+            neurons=_indented(self._neurons(k, layer, has_bias=has_double), 4),
             store=store,
             force=_FORCE.format(**numbers) if stores else "",
             **numbers,
         )
 
-    def _neurons(self, k: int, layer: Layer, has_bias: bool) -> list[str]:
+    def _neurons(self, k: int, layer: Layer, *, has_bias: bool) -> list[str]:
         """The statements for a neuron; `has_bias` if the sums have the bias already."""
         charge = "sums[c]"
         if layer.bias.any() and not has_bias:
@@ -192,8 +194,7 @@ class NetText(EdgeText):
     def _with_common_unit(self, layer: Layer) -> Layer:
         """A layer of 16-bit weights with one unit for all channels, where the numbers fit."""
         (edge, *others) = layer.edges
-        is_window = isinstance(edge, Window) and self.net.sources[edge.source].is_frame
-        if others or not is_window or not needs_two_places(edge):  # type: ignore[arg-type]
+        if others or not is_double(edge, self.net):
             return layer
 
         smallest = layer.exponents.min()
@@ -296,14 +297,14 @@ _FORCE = """\
     if (net->probe) nw_force(bits, {places}, {words}, {channels}, &net->probe);
 """
 
-# Sums of an even and an odd place, because some sums are computed for two places together.
+# Some sums are computed for two places together, an even and an odd one.
 _LAYER = """\
 /* {title} */
 static void layer{k}({name}_state *net{output})
 {{
-{bits}{declarations}    int32_t both[{padded} * 2];
+{bits}{declarations}    int32_t both[{padded} * {together}];
 {before}    for (int place = 0; place < {places}; place++) {{
-{place}        int32_t *sums = both + (place & 1) * {padded};
+{place}        int32_t *sums = both + place % {together} * {padded};
 {sums}        for (int word = 0; word < {words}; word++) {{
             const int end = word + 1 < {words} ? 32 * word + 32 : {channels};
 {fired}            for (int c = 32 * word; c < end; c++) {{

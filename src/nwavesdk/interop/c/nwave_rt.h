@@ -29,7 +29,7 @@
 
 #if defined(__GNUC__)
 #define NW_INLINE static inline __attribute__((always_inline, unused))
-#define NW_SEPARATE __attribute__((noinline)) /* its loops have more registers */
+#define NW_SEPARATE __attribute__((noinline, unused)) /* its loops have more registers */
 #else
 #define NW_INLINE static inline
 #define NW_SEPARATE
@@ -400,7 +400,7 @@ NW_INLINE void nw_pool(uint32_t *out, const uint32_t *bits, int width, int words
 }
 
 /* Replaces the spikes of a layer by random ones, about a quarter of all, for the self-test. */
-NW_INLINE void nw_force(uint32_t *bits, int places, int words, int channels, uint32_t *seed)
+static NW_SEPARATE void nw_force(uint32_t *bits, int places, int words, int channels, uint32_t *seed)
 {
     for (int i = 0; i < places * words; i++) {
         uint32_t drawn = ~0u;
