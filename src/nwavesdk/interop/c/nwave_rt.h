@@ -55,14 +55,6 @@ NW_INLINE float nw_exp(float x)
     return (p * (r * r) + r + 1.0f) * scale;
 }
 
-/* The bits of a float. */
-NW_INLINE uint32_t nw_bits(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 /* A value of a frame in units of its step: rounded half to even, and saturated. */
 NW_INLINE int8_t nw_round(float value, float steps_per_unit)
 {
@@ -112,30 +104,17 @@ NW_INLINE int32_t nw_smlad(uint32_t a, uint32_t b, int32_t sum)
     __asm__("smlad %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(sum));
     return r;
 }
-NW_INLINE uint32_t nw_sxtb16(uint32_t a)
-{
-    uint32_t r;
-    __asm__("sxtb16 %0, %1" : "=r"(r) : "r"(a));
-    return r;
-}
-NW_INLINE uint32_t nw_sxtb16_8(uint32_t a)
-{
-    uint32_t r;
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(r) : "r"(a));
-    return r;
-}
-NW_INLINE uint32_t nw_sxtab16(uint32_t sum, uint32_t a)
-{
-    uint32_t r;
-    __asm__("sxtab16 %0, %1, %2" : "=r"(r) : "r"(sum), "r"(a));
-    return r;
-}
-NW_INLINE uint32_t nw_sxtab16_8(uint32_t sum, uint32_t a)
-{
-    uint32_t r;
-    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(r) : "r"(sum), "r"(a));
-    return r;
-}
+#define NW_UNPACK(name, code)                         \
+    NW_INLINE uint32_t name(uint32_t sum, uint32_t a) \
+    {                                                 \
+        uint32_t r;                                   \
+        __asm__(code : "=r"(r) : "r"(sum), "r"(a));   \
+        return r;                                     \
+    }
+NW_UNPACK(nw_sxtab16, "sxtab16 %0, %1, %2")
+NW_UNPACK(nw_sxtab16_8, "sxtab16 %0, %1, %2, ror #8")
+NW_UNPACK(nw_sxtb16, "sxtb16 %0, %2 @ %1")
+NW_UNPACK(nw_sxtb16_8, "sxtb16 %0, %2, ror #8 @ %1")
 #endif
 
 /* A window over steps, places and channels of a source. All numbers are constants of net.c, so that
@@ -296,8 +275,8 @@ NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int16_t *ring, int no
 /* Four weights of 8 bits, in the order 0 2 1 3, times four values. */
 #ifdef NW_DSP
 #define NW_DOT(k)                                                                       \
-    (word = nw_word(list + 4 * k), sum##k = nw_smlad(nw_sxtb16(word), x0, sum##k),      \
-     sum##k = nw_smlad(nw_sxtb16_8(word), x1, sum##k))
+    (word = nw_word(list + 4 * k), sum##k = nw_smlad(nw_sxtb16(word, word), x0, sum##k),      \
+     sum##k = nw_smlad(nw_sxtb16_8(word, word), x1, sum##k))
 #else
 #define NW_DOT(k)                                                                       \
     (sum##k += list[4 * k] * patch[i] + list[4 * k + 2] * patch[i + 1] +                \
