@@ -137,14 +137,8 @@ def finish_rounding(net: SpikingSequential) -> SpikingSequential:
         ValueError: If a weight of the net is not rounded.
     """
     for terms in find_sums(net)[0]:
-        edges = [term.edge for term in terms if term.edge is not None]
-        for edge in edges:
-            if not parametrize.is_parametrized(edge.module, edge.key):
-                raise ValueError(
-                    f"finish_rounding: {edge.name} is not rounded: pass the net that "
-                    "quantize(trains=True) returned."
-                )
-        _Grid(terms, _on_grid(edges[0]).largest).finish()
+        largest = min(_on_grid(term.edge).largest for term in terms if term.edge is not None)
+        _Grid(terms, largest).finish()
     return net
 
 
@@ -169,8 +163,13 @@ class OnGrid(nn.Module):
 
 
 def _on_grid(edge: Edge) -> OnGrid:
-    """The parametrization of a weight."""
+    """The parametrization of a weight that is rounded in each call."""
     module: Any = edge.module
+    if not parametrize.is_parametrized(module, edge.key):
+        raise ValueError(
+            f"finish_rounding: {edge.name} is not rounded: pass the net that "
+            "quantize(trains=True) returned."
+        )
     grid: OnGrid = module.parametrizations[edge.key][0]
     return grid
 

@@ -6,14 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from nwavesdk.data import Series
 from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.internal.checks import require_memory
-from nwavesdk.internal.model import differences
 from nwavesdk.metrics import count_operations
 from nwavesdk.net import RoundedInput
 from nwavesdk.optim import SurrogateAnnealing
@@ -29,6 +27,7 @@ from nwavesdk.train.data.load import RunData, begin_data, load_run_data
 from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
+from nwavesdk.train.fit.finetuning import example_inputs, finetuned_network
 from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
 from nwavesdk.train.fit.machine import trainer_of
 from nwavesdk.train.fit.model_file import load_model
@@ -49,9 +48,6 @@ from nwavesdk.train.run_folder import RunFolder
 __all__ = ["Run"]
 
 VALUE_BYTES = 4  # of float32
-
-# Values of inputs from which the steps of rounded inputs and weights are chosen.
-MAX_EXAMPLE_VALUES = 2**18
 
 # A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
@@ -262,36 +258,12 @@ class Run:
             ValueError: If the run to begin with has other data, or its weights cannot be rounded.
         """
         if self.config.learning.finetune is not None:
-            return self._trained_network(RunFolder(self.config.learning.finetune), mismatch)
+            folder = RunFolder(self.config.learning.finetune)
+            return finetuned_network(self.config, folder, self.data.train, mismatch=mismatch)
         net = self.network(mismatch=mismatch)
         if self.config.option("net.first_weights") == "driven":
             net.load_state_dict(self._driven_weights)
         return net
-
-    def _trained_network(self, folder: RunFolder, mismatch: bool) -> RunNet:
-        """The trained net of another run, with rounded weights if this run has them."""
-        config, recorded = self.config, folder.read_config()
-        got, expected = map(_data_of, (config, recorded))
-        for name, value, other in differences(got, expected):
-            raise ValueError(
-                f"learning.finetune: {folder.path} was trained with {name} {other!r}, got {value!r}"
-                ": train on the same data, so that its training set has no recording of a test."
-            )
-
-        learning = config.learning
-        config = config.model_copy(update={"learning": recorded.learning})
-        net = network_of_run(config, mismatch=mismatch)
-        load_model(folder.model, net, folder.identity)
-        if learning.weight_bits is None:
-            return net
-        return rounded_network(net, learning.weight_bits, self.example_inputs(), trains=True)
-
-    def example_inputs(self) -> torch.Tensor:
-        """Inputs of recordings that are spread over the training set, [B, T, F]."""
-        train = self.data.train
-        values = int(train.lengths.max()) * self.n_features
-        count = min(len(train), max(1, MAX_EXAMPLE_VALUES // values))
-        return train.batch(np.linspace(0, len(train) - 1, count).astype(np.int64)).x
 
     @cached_property
     def _driven_weights(self) -> dict[str, torch.Tensor]:
@@ -374,7 +346,7 @@ class Run:
             ValueError: If the net cannot be rounded, or the file of the model is damaged.
         """
         net, task = self.trained()
-        rounded = rounded_network(net, weight_bits, self.example_inputs())
+        rounded = rounded_network(net, weight_bits, example_inputs(self.data.train))
         step: Any = next(m.step for m in rounded.modules() if isinstance(m, RoundedInput))
         return {
             "weight_bits": weight_bits,
@@ -405,9 +377,3 @@ class Run:
         decision = Decision.of(self.folder.read_result()["decision"])
         trained = TrainedRun.of(self.config, net, task, data.standard)
         return SetDetections.of(trained, decision, sounds, data.train.framing).fields(part)
-
-
-def _data_of(config: CompletedConfig) -> dict[str, Any]:
-    """All that decides the recordings of the three sets."""
-    choices = config.data.model_dump(exclude={"source", "test"})
-    return {"data": choices, "facts": {"fingerprint": config.facts.fingerprint}}

@@ -126,10 +126,11 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
     is_resumed = run.folder.checkpoint.is_file()
 
     # The weights of a resumed run come from its checkpoint, and need not be driven.
-    if is_resumed:
-        net = run.network(mismatch=mismatch, trains=True)
-    else:
-        net = run.first_network(mismatch=mismatch)
+    net = (
+        run.network(mismatch=mismatch, trains=True)
+        if is_resumed
+        else run.first_network(mismatch=mismatch)
+    )
     task = run.fitted_task()
     model = Learner(
         net,

@@ -10,6 +10,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.net import find_edges, prepare_net
 from nwavesdk.train import Run, load
+from nwavesdk.train.fit.finetuning import example_inputs
 from nwavesdk.train.fit.network import rounded_network
 from train.runs import model_bytes, stop_after
 
@@ -44,7 +45,7 @@ def test_weights_stay_on_the_grids_of_the_first_run(
     result = run.train()
     assert result is not None
 
-    rounded = rounded_network(load(first).net, 4, run.example_inputs(), trains=True)
+    rounded = rounded_network(load(first).net, 4, example_inputs(run.data.train), trains=True)
     trained = load(tmp_path / "rounded").net
     changed = []
     for grid, edge in zip(find_edges(rounded).edges, find_edges(trained).edges, strict=True):
@@ -56,7 +57,7 @@ def test_weights_stay_on_the_grids_of_the_first_run(
     assert Run.open(tmp_path / "rounded").test()["test_accuracy"] == result["test_accuracy"]
 
     # Exact sums: single recordings have the scores of the whole batch.
-    x = run.example_inputs()
+    x = example_inputs(run.data.train)
     prepare_net(trained)
     scores = trained(x)[0]
     prepare_net(trained)
@@ -95,8 +96,8 @@ def test_another_net_or_set_is_rejected(
 
 def test_a_rounded_run_is_not_rounded_again(first: Path) -> None:
     run = Run.open(first)
-    rounded = rounded_network(run.trained()[0], 8, run.example_inputs())
+    rounded = rounded_network(run.trained()[0], 8, example_inputs(run.data.train))
     with pytest.raises(ValueError, match="--weight-bits: the net is quantized already"):
-        rounded_network(rounded, 8, run.example_inputs())
+        rounded_network(rounded, 8, example_inputs(run.data.train))
     with pytest.raises(ValueError, match="rounds frames, got lists of events"):
-        rounded_network(run.trained()[0], 8, run.example_inputs().to_sparse())
+        rounded_network(run.trained()[0], 8, example_inputs(run.data.train).to_sparse())
