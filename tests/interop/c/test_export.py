@@ -158,6 +158,8 @@ def test_costs_are_counted(export: Export) -> None:
 
 
 _LIF = LIFSynapse(3, 4), LIFLayer(4, 10e-3)
+_SQUARE = LIFSynapse(4, 4), LIFLayer(4, 10e-3)
+_COMPASSO = LIFSynapse(3, 4), LIFLayer(4, 10e-3, solver="compasso")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,8 @@ _LIF = LIFSynapse(3, 4), LIFLayer(4, 10e-3)
             [Branches(SpikingSequential(*_LIF), nn.Linear(3, 2))],
             "Branches '1' joins charges or sums",
         ),
+        ([*_LIF, *_SQUARE, *_SQUARE], "LIFLayer '6' is used twice, with one state"),
+        ([*_COMPASSO], "LIFLayer '2' runs on comPaSSo, which rounds elsewhere"),
         ([nn.Identity()], "the net ends in values that are not one layer's"),
         ([Feedback(*_LIF, feedback=LIFSynapse(4, 3))], "Feedback '1' has no form in C"),
         ([*_LIF, TimeBatchNorm(4)], "TimeBatchNorm '3' has no form in C: pass quantize"),
@@ -196,6 +200,9 @@ def test_a_net_that_is_not_quantized_is_refused(tmp_path: Path) -> None:
     net[1].weight.data.mul_(1.1)
     with pytest.raises(ValueError, match="LIFLayer '1' is not quantized: its weights need"):
         export_c(net, tmp_path, x)
+    with pytest.raises(ValueError, match=r"the net is in train\(\), expected eval\(\)"):
+        export_c(net.train(), tmp_path, x)
+    net.eval()
     with pytest.raises(ValueError, match="x must be recordings"):
         export_c(net, tmp_path, x[0])
     with pytest.raises(ValueError, match="name must be a word of small letters"):

@@ -125,6 +125,8 @@ def _check(net: object, x: Tensor, name: str) -> None:
             f"export_c: {type(net).__name__} does not begin with RoundedInput, expected a "
             "quantized net: pass quantize(net, x)."
         )
+    if net.training:
+        raise ValueError("export_c: the net is in train(), expected eval(): call net.eval().")
     if x.ndim < 3 or not len(x):
         raise ValueError(
             f"export_c: x must be recordings [B, T, *features], got the shape {list(x.shape)}: add "

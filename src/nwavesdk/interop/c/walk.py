@@ -25,6 +25,7 @@ from nwavesdk.interop.c.operations import (
     on_grid,
 )
 from nwavesdk.layers import DelayedSynapse, Dropout, NeuronLayer, TemporalConv
+from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.net import Branches, Residual, RoundedInput, SpikingSequential
 from nwavesdk.net.wiring import module_title
@@ -106,6 +107,7 @@ class _Walk:
         if channels is not None:
             self.frame_order = _channels_last((channels, size // channels)).flatten()
         self.operations: list[Layer | Pool] = []
+        self.with_state: set[nn.Module] = set()
 
     def run(self) -> IntegerNet:
         frame = _Spikes((1 + self.frame_order.reshape(self.shape),))
@@ -113,11 +115,7 @@ class _Walk:
         if isinstance(signal, _Charge):
             self.add_layer("", None, signal, order=signal.order)
 
-        last = self.operations[-1] if self.operations else None
-        returned = isinstance(signal, _Charge) or (
-            isinstance(last, Layer) and self.is_output_of(last, signal)
-        )
-        if not returned:
+        elif not self.is_output(signal):
             raise _refusal(
                 "the net", "ends in values that are not one layer's", "end it in a layer or synapse"
             )
@@ -129,12 +127,13 @@ class _Walk:
             frame_order=self.frame_order,
         )
 
-    def is_output_of(self, layer: Layer, signal: _Spikes) -> bool:
-        """Whether a signal is all of the output of a layer, in order."""
-        if layer.target is None:
-            return True
-        expected = layer.target * _SOURCE + 1 + layer.order
-        return len(signal.parts) == 1 and np.array_equal(signal.parts[0], expected)
+    def is_output(self, signal: _Spikes) -> bool:
+        """Whether a signal is all of the output of the last layer, in order."""
+        last = self.operations[-1] if self.operations else None
+        if not isinstance(last, Layer):
+            return False
+        codes = () if last.target is None else (last.target * _SOURCE + 1 + last.order,)
+        return len(codes) == len(signal.parts) and all(map(np.array_equal, codes, signal.parts))
 
     # Modules
 
@@ -146,6 +145,11 @@ class _Walk:
         # A read-out has no code of its spikes.
         if isinstance(signal, _Spikes) and not signal.parts:
             raise _refusal(title, "gets the membranes of a read-out", "end the net there")
+
+        if isinstance(module, NeuronLayer | PastSynapse):
+            if module in self.with_state:
+                raise _refusal(title, "is used twice, with one state", "use a layer at each place")
+            self.with_state.add(module)
 
         if isinstance(module, SpikingSequential):
             for key, child in module._modules.items():
@@ -209,6 +213,9 @@ class _Walk:
         self, module: NeuronLayer, name: str, title: str, signal: _Signal
     ) -> _Signal:
         """The spikes of a neuron layer."""
+        if module.device != "cpu" or module.solver.startswith("compasso"):
+            raise _refusal(title, "runs on comPaSSo, which rounds elsewhere", "call to_cpu(net)")
+
         charge = signal
         if isinstance(charge, _Spikes):
             size = int(np.prod(charge.shape))
