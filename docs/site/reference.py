@@ -41,7 +41,7 @@ PACKAGES = {
 
 
 # Modules with public names of a package that has none itself: each needs another library.
-MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "neurobench", "neurobench_eval")}
+MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "c", "neurobench", "neurobench_eval")}
 
 # Sections of a config that have one class.
 SECTIONS: dict[str, type[FrozenModel]] = {

@@ -19,6 +19,7 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
 )
+from nwavesdk.cli.c import export_folder
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
 from nwavesdk.cli.step import export_step
 from nwavesdk.cli.train import measures_text
@@ -73,8 +74,8 @@ def map_run(
 
 @app.command("export")
 @check_combinations(
-    ["--out", "--nir", "--torch", "--onnx"],
-    ["--nir", "--torch", "--onnx", "--chip"],
+    ["--out", "--nir", "--torch", "--onnx", "--c"],
+    ["--nir", "--torch", "--onnx", "--c", "--chip"],
     needs={"--discretization": "--nir", "--allow": "--nir"},
 )
 def export_run(
@@ -91,6 +92,10 @@ def export_run(
     onnx: Annotated[
         Path | None, file_option("Write one step as an ONNX graph: docs/export.md.")
     ] = None,
+    c: Annotated[
+        Path | None,
+        file_option("Write a folder of C with a self-test: docs/how-to/microcontroller.md."),
+    ] = None,
     discretization: Annotated[
         Discretization | None,
         typer.Option(help="With --nir: how readers of the graph will solve its equations."),
@@ -100,10 +105,10 @@ def export_run(
 ) -> None:
     """Write integer weights, placement and profile to one file; read it back and compare spikes.
 
-    With --nir, --torch or --onnx, write the net of any run for other programs, and nothing for a
-    chip.
+    With --nir, --torch, --onnx or --c, write the net of any run for other programs, and nothing for
+    a chip.
     """
-    files = {"--out": out, "--nir": nir, "--torch": torch, "--onnx": onnx}
+    files = {"--out": out, "--nir": nir, "--torch": torch, "--onnx": onnx, "--c": c}
     for option, path in files.items():
         check_spares_run(option, path, run)
 
@@ -113,6 +118,8 @@ def export_run(
         export_step(run, net, torch, "torch", as_json)
     elif onnx is not None:
         export_step(run, net, onnx, "onnx", as_json)
+    elif c is not None:
+        export_folder(run, net, c, as_json)
     else:
         _export_chip(run, chip, net, out, as_json)
 

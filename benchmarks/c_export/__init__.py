@@ -1,0 +1,1 @@
+"""Exported nets on an emulated Cortex-M4."""

@@ -1,0 +1,139 @@
+"""`export_c`: a quantized net as a folder of C, with a self-test and a table of its costs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nwavesdk.internal.checks import shown
+from nwavesdk.internal.files import write_atomically
+from nwavesdk.interop.c.costs import Cost, cost_table, costs_of, stack_bytes
+from nwavesdk.interop.c.folder_texts import folder_texts
+from nwavesdk.interop.c.net_text import NetText
+from nwavesdk.interop.c.self_test import self_test
+from nwavesdk.interop.c.walk import integer_net
+from nwavesdk.net import RoundedInput, SpikingSequential
+from nwavesdk.net.recording import record_spikes
+
+__all__ = ["CExport", "export_c"]
+
+MAX_RECORDINGS, MAX_STEPS = 3, 200  # of the self-test
+
+
+@dataclass(frozen=True, kw_only=True)
+class CExport:
+    """An exported net.
+
+    Attributes:
+        files: The text of each file, by its name.
+        costs: The costs of each layer.
+        ram: Bytes of the state.
+        stack: Bytes of the stack that a step needs, about.
+    """
+
+    files: dict[str, str]
+    costs: tuple[Cost, ...]
+    ram: int
+    stack: int
+
+    @property
+    def flash(self) -> int:
+        """Bytes of the tables."""
+        return sum(cost.flash for cost in self.costs)
+
+    def __str__(self) -> str:
+        return cost_table(self.costs, self.ram, self.stack)
+
+
+@torch.no_grad()
+def export_c(
+    net: SpikingSequential,
+    folder: Path | str,
+    x: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    name: str = "net",
+    classes: Sequence[str] = (),
+    hold: int = 1,
+    notes: Sequence[str] = (),
+) -> CExport:
+    """Write a quantized net as C99 whose outputs, membranes and spikes have the bits of `net(x)`.
+
+    The folder gets `NAME.h`, `NAME.c`, the runtime `nwave_rt.h`, `selftest.c`, `example.c`,
+    `CMakeLists.txt` and `README.md`.
+
+    Args:
+        net: A net from `quantize`, in `eval()`.
+        folder: The folder; it is made if it does not exist.
+        x: Example inputs [B, T, *features], such as recordings of the validation set. The self-test
+            runs the first three of them, and the costs are measured with all.
+        lengths: Number of steps of each recording, int64 [B]; None if all have T.
+        name: Prefix of the functions, a word of C.
+        classes: Names of the classes, if the class with the largest sum of outputs is the result.
+        hold: Steps of the net for each frame.
+        notes: Further lines of the README, such as how frames are made.
+
+    Raises:
+        ValueError: If the net has no form in C, or is not quantized; the text names the module.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> from nwavesdk.net import quantize
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3))
+        >>> x = torch.randn(4, 50, 3)
+        >>> export = export_c(quantize(net, x), "build", x)  # doctest: +SKIP
+        >>> print(export)  # doctest: +SKIP
+    """
+    _check(net, x, name)
+    rounded = net[0]
+    assert isinstance(rounded, RoundedInput)
+    text = NetText(integer_net(net, tuple(x.shape[2:]), rounded.step), name)
+
+    rates = {
+        key: float(rate.mean()) for key, rate in record_spikes(net, x, lengths).rates().items()
+    }
+    costs, ram, stack = costs_of(text, rates), text.ram, stack_bytes(text.net)
+
+    ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
+    recordings = [rounded(r[: min(end, MAX_STEPS)]) for r, end in zip(x, ends, strict=True)]
+    files = {
+        f"{name}.h": text.header(),
+        f"{name}.c": text.source(),
+        "nwave_rt.h": (resources.files(__package__) / "nwave_rt.h").read_text(encoding="utf-8"),
+        "selftest.c": self_test(net, text, recordings[:MAX_RECORDINGS]),
+        **folder_texts(
+            text, table=cost_table(costs, ram, stack), classes=classes, hold=hold, notes=notes
+        ),
+    }
+
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_atomically(path / file, content.encode())
+    return CExport(files=files, costs=costs, ram=ram, stack=stack)
+
+
+def _check(net: object, x: Tensor, name: str) -> None:
+    if not isinstance(net, SpikingSequential) or not isinstance(
+        next(iter(net), None), RoundedInput
+    ):
+        raise ValueError(
+            f"export_c: {type(net).__name__} does not begin with RoundedInput, expected a "
+            "quantized net: pass quantize(net, x)."
+        )
+    if net.training:
+        raise ValueError("export_c: the net is in train(), expected eval(): call net.eval().")
+    if x.ndim < 3 or not len(x):
+        raise ValueError(
+            f"export_c: x must be recordings [B, T, *features], got the shape {list(x.shape)}: add "
+            "the missing dimensions."
+        )
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(
+            f"export_c: name must be a word of small letters, digits and _, got {shown(name)}: "
+            "choose a prefix such as 'words'."
+        )

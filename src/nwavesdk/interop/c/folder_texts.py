@@ -1,0 +1,156 @@
+"""The files next to an exported net: `example.c`, `CMakeLists.txt` and `README.md`."""
+
+from collections.abc import Sequence
+
+from nwavesdk.interop.c.net_text import NetText
+
+__all__ = ["folder_texts"]
+
+
+def folder_texts(
+    text: NetText, *, table: str, classes: Sequence[str], hold: int, notes: Sequence[str]
+) -> dict[str, str]:
+    """The texts by file name.
+
+    Args:
+        text: The net in C.
+        table: The costs of the net.
+        classes: Names of the outputs if the largest sum is the result; else empty.
+        hold: Steps for which a frame is held.
+        notes: Further lines of the README.
+    """
+    values = {
+        "name": text.name,
+        "upper": text.name.upper(),
+        "hold": hold,
+        "table": table,
+        "inputs": text.net.sources[0].size,
+        "outputs": text.net.output.size,
+        "notes": "".join(f"- {note}\n" for note in notes),
+        "unit": f"{text.net.step:g}",
+    }
+    values["result"] = (
+        ""
+        if not classes
+        else _CLASS.format(
+            names=", ".join(map(_c_string, classes)),
+            n_classes=len(classes),
+            population=text.net.output.size // len(classes),
+        )
+    )
+    files = {"example.c": _EXAMPLE, "CMakeLists.txt": _CMAKE, "README.md": _README}
+    return {name: template.format(**values) for name, template in files.items()}
+
+
+def _c_string(text: str) -> str:
+    """A text as a string of C, with other characters than those of ASCII as octal numbers."""
+    plain = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{plain}"'
+
+
+_EXAMPLE = """\
+/* Reads frames of {inputs} numbers from standard input, writes the outputs of each step, and at the
+ * end the sums of all outputs; for a classifier, also the class with the largest sum. */
+#include <stdio.h>
+#include "{name}.h"
+
+static {name}_state net;
+
+int main(void)
+{{
+    float sums[{upper}_OUTPUTS] = {{0}};
+    {name}_init(&net);
+    for (;;) {{
+        int8_t frame[{upper}_INPUTS];
+        float outputs[{upper}_OUTPUTS];
+        for (int i = 0; i < {upper}_INPUTS; i++) {{
+            float value;
+            if (scanf("%f", &value) != 1) goto end;
+            frame[i] = {name}_input(value);
+        }}
+        for (int step = 0; step < {hold}; step++) {{
+            {name}_step(&net, frame, outputs);
+            for (int i = 0; i < {upper}_OUTPUTS; i++) {{
+                sums[i] += outputs[i];
+                printf("%.9g ", (double)outputs[i]);
+            }}
+            printf("\\n");
+        }}
+    }}
+end:
+    printf("sums:");
+    for (int i = 0; i < {upper}_OUTPUTS; i++) printf(" %.9g", (double)sums[i]);
+    printf("\\n");
+{result}    return 0;
+}}
+"""
+
+# Each class has as many outputs as the others, next to each other.
+_CLASS = """\
+    static const char *const classes[] = {{{names}}};
+    float largest = 0.0f;
+    int best = 0;
+    for (int k = 0; k < {n_classes}; k++) {{
+        float score = 0.0f;
+        for (int i = 0; i < {population}; i++) score += sums[k * {population} + i];
+        if (k == 0 || score > largest) {{
+            largest = score;
+            best = k;
+        }}
+    }}
+    printf("class: %s\\n", classes[best]);
+"""
+
+_CMAKE = """\
+cmake_minimum_required(VERSION 3.10)
+project({name} C)
+set(CMAKE_C_STANDARD 99)
+set(CMAKE_C_EXTENSIONS OFF)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+add_library({name} {name}.c)
+target_include_directories({name} PUBLIC .)
+find_library(MATH m)
+if(MATH)
+  target_link_libraries({name} PUBLIC ${{MATH}})
+endif()
+add_executable(selftest selftest.c)
+target_link_libraries(selftest {name})
+add_executable(example example.c)
+target_link_libraries(example {name})
+enable_testing()
+add_test(NAME selftest COMMAND selftest)
+"""
+
+_README = """\
+# A spiking net as C
+
+nwavesdk wrote these files from a quantized net. `{name}.h` has the interface, `{name}.c` the net,
+and `nwave_rt.h` the runtime: C99 without libraries other than `math.h`, without allocation and
+without global variables.
+
+```sh
+cc -std=c99 -O2 -I . {name}.c selftest.c -lm -o selftest && ./selftest
+cc -std=c99 -O2 -I . {name}.c example.c -lm -o example && ./example < frames.txt
+```
+
+The self-test needs no argument. It hashes all membranes, spikes and outputs of three recordings and
+of probes, and compares them with `net(x)` of nwavesdk; its last line is the verdict. **Run it on
+your device with your compiler and options:** options such as `-ffast-math`, or fused
+multiplications and additions, change results.
+
+## Interface
+`{name}_init` starts a recording. `{name}_step` takes a frame of {inputs} numbers in units of
+{unit}, from -127 to 127 (`{name}_input` rounds a value), and returns {outputs} outputs. Frames are
+in the order of the net's input, and already on the scale of the run.
+{notes}
+## Costs per step
+```
+{table}
+```
+Additions and products are computed from the spike rates of example recordings.
+"""

@@ -1,0 +1,209 @@
+"""Folders of exported nets: they compile, and their self-test notices each change."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc
+from interop.c.nets import STEP, example_frames, quantized_net
+from nwavesdk.interop.c import CExport, export_c
+from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential, TimeBatchNorm
+from nwavesdk.net import Branches, Feedback, quantize
+
+PRESETS = ("bands", "adlif", "recurrent", "delay")
+HAS_FMA = "fma" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
+
+Export = Callable[[str], tuple[Path, CExport]]
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """The folder of a net, which is written once."""
+    made: dict[str, tuple[Path, CExport]] = {}
+
+    def folder(name: str) -> tuple[Path, CExport]:
+        if name not in made:
+            path = tmp_path_factory.mktemp("net")
+            x = example_frames(name)
+            made[name] = path, export_c(quantized_net(name), path, x, classes=["no", "yés"])
+        return made[name]
+
+    return folder
+
+
+def run_self_test(folder: Path, compiler: str, *options: str) -> subprocess.CompletedProcess[str]:
+    sources = {name: (folder / name).read_text() for name in ("net.h", "net.c", "selftest.c")}
+    program = compile_c(folder, sources, [compiler, *options, f"-I{folder}"], "selftest")
+    return subprocess.run([program], capture_output=True, text=True)
+
+
+def changed_copy(folder: Path, target: Path, file: str, change: Callable[[str], str]) -> Path:
+    shutil.copytree(folder, target)
+    text = (target / file).read_text()
+    (target / file).write_text(change(text))
+    assert (target / file).read_text() != text
+    return target
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("compiler", [GCC, CLANG])
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_self_test_passes(name: str, compiler: str, level: str, export: Export) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    result = run_self_test(export(name)[0], compiler, level)
+    assert result.stdout.splitlines()[-1].startswith("PASSED: all membranes")
+    assert result.returncode == 0
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["bands", "recurrent"])
+def test_sanitizers_find_nothing(name: str, export: Export) -> None:
+    result = run_self_test(export(name)[0], GCC, "-g", "-O1", "-fsanitize=address,undefined")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def _numbers(text: str, table: str) -> re.Match[str]:
+    match = re.search(rf"{table}\w*\[?.*?= \{{+([^}}]*)\}}", text, re.DOTALL)
+    assert match is not None
+    return match
+
+
+@needs_gcc
+@pytest.mark.parametrize("at", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize(
+    "table", ["weights1_0", "weights3_0", "weights5_0", "constant2_0", "unit3"]
+)
+def test_the_self_test_fails_with_one_number_changed(
+    table: str, at: float, export: Export, tmp_path: Path
+) -> None:
+    def change(text: str) -> str:
+        match = _numbers(text, table)
+        numbers = match[1].replace("\n", " ").split(", ")
+        # The first number that is not 0, from a position on.
+        start = int(at * len(numbers))
+        index = next(i for i in range(start, len(numbers)) if numbers[i].strip(" ,\n0") != "")
+        is_weight = "." not in numbers[index]
+        old = numbers[index].strip(" ,")
+        numbers[index] = (
+            str(int(old) - 1 if int(old) > 0 else int(old) + 1)
+            if is_weight
+            else (f"{float(old.strip('f')) * 1.0001:.9g}f")
+        )
+        return text[: match.start(1)] + ", ".join(numbers) + text[match.end(1) :]
+
+    folder = changed_copy(export("bands")[0], tmp_path / "net", "net.c", change)
+    result = run_self_test(folder, GCC, "-O0")
+    assert result.returncode == 1
+    assert re.match(r"FAILED: \d of 6 runs differ", result.stdout.splitlines()[-1])
+
+
+@needs_gcc
+@pytest.mark.skipif(not HAS_FMA, reason="this processor cannot fuse operations")
+def test_the_guard_keeps_the_compiler_from_fusing_operations(
+    export: Export, tmp_path: Path
+) -> None:
+    fusing = ["-O2", "-std=gnu99", "-ffp-contract=fast", "-mfma"]
+    assert run_self_test(export("adlif")[0], GCC, *fusing).returncode == 0
+
+    def unguarded(text: str) -> str:
+        return re.sub(r"#pragma GCC optimize.*", "", text)
+
+    folder = changed_copy(export("adlif")[0], tmp_path / "net", "nwave_rt.h", unguarded)
+    assert run_self_test(folder, GCC, *fusing).returncode == 1
+
+
+@needs_gcc
+def test_the_runtime_rejects_fast_math(export: Export, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run_self_test(export("bands")[0], GCC, "-ffast-math")
+    assert "-ffast-math changes results" in capfd.readouterr().err
+
+
+@needs_gcc
+def test_the_example_prints_outputs_sums_and_class(export: Export) -> None:
+    folder, _ = export("bands")
+    sources = {name: (folder / name).read_text() for name in ("net.h", "net.c", "example.c")}
+    program = compile_c(folder, sources, [GCC, f"-I{folder}"], "example")
+    x = example_frames("bands", batch=1, steps=30)[0]
+    frames = "\n".join(" ".join(map(str, frame)) for frame in x.tolist())
+    lines = subprocess.run([program], input=frames, capture_output=True, text=True).stdout
+
+    with torch.no_grad():
+        scores = quantized_net("bands")(x[None])[0][0]
+    *steps, sums, result = lines.splitlines()
+    printed = torch.tensor([[float(value) for value in step.split()] for step in steps])
+    assert torch.equal(printed, scores)
+    total = torch.zeros(10)
+    for score in scores:
+        total += score
+    assert torch.equal(torch.tensor([float(value) for value in sums.split()[1:]]), total)
+    best = total.reshape(2, 5).sum(1).argmax()
+    assert result == f"class: {['no', 'yés'][best]}"
+
+
+def test_costs_are_counted(export: Export) -> None:
+    _, result = export("bands")
+    first, *_, sums = result.costs
+    # 9 places, 14 channels, and 3 taps of 5 bands.
+    assert first.multiplications == 9 * 14 * (15 + 3)
+    assert sums.neurons == 10
+    assert f"state {result.ram:,}" in str(result)
+
+
+_LIF = LIFSynapse(3, 4), LIFLayer(4, 10e-3)
+_SQUARE = LIFSynapse(4, 4), LIFLayer(4, 10e-3)
+_COMPASSO = LIFSynapse(3, 4), LIFLayer(4, 10e-3, solver="compasso")
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([*_LIF, nn.ReLU()], "ReLU '3' has no form in C: pass quantize"),
+        ([*_LIF, nn.Linear(4, 2), nn.Linear(2, 2)], "Linear '4' gets charges: put a neuron layer"),
+        ([*_LIF, LILayer(4), nn.Linear(4, 2)], "Linear '4' gets the membranes of a read-out"),
+        (
+            [Branches(SpikingSequential(*_LIF), nn.Linear(3, 2))],
+            "Branches '1' joins charges or sums",
+        ),
+        ([*_LIF, *_SQUARE, *_SQUARE], "LIFLayer '6' is used twice, with one state"),
+        ([*_COMPASSO], "LIFLayer '2' runs on comPaSSo, which rounds elsewhere"),
+        ([nn.Identity()], "the net ends in values that are not one layer's"),
+        ([Feedback(*_LIF, feedback=LIFSynapse(4, 3))], "Feedback '1' has no form in C"),
+        ([*_LIF, TimeBatchNorm(4)], "TimeBatchNorm '3' has no form in C: pass quantize"),
+    ],
+)
+def test_a_net_without_a_form_in_c_is_refused(
+    modules: list[nn.Module], message: str, tmp_path: Path
+) -> None:
+    quantized = quantize(SpikingSequential(*_LIF).eval(), step=STEP)
+    net = SpikingSequential(quantized.rounded, *modules).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_((parameter * 64).round() / 64)
+    with pytest.raises(ValueError, match="export_c: " + re.escape(message)):
+        export_c(net, tmp_path, torch.zeros(1, 5, 3))
+
+
+def test_a_net_that_is_not_quantized_is_refused(tmp_path: Path) -> None:
+    x = torch.zeros(1, 5, 3)
+    with pytest.raises(ValueError, match="does not begin with RoundedInput, expected a quantized"):
+        export_c(SpikingSequential(*_LIF), tmp_path, x)
+
+    net = quantize(SpikingSequential(*_LIF).eval(), step=STEP)
+    net[1].weight.data.mul_(1.1)
+    with pytest.raises(ValueError, match="LIFLayer '1' is not quantized: its weights need"):
+        export_c(net, tmp_path, x)
+    with pytest.raises(ValueError, match=r"the net is in train\(\), expected eval\(\)"):
+        export_c(net.train(), tmp_path, x)
+    net.eval()
+    with pytest.raises(ValueError, match="x must be recordings"):
+        export_c(net, tmp_path, x[0])
+    with pytest.raises(ValueError, match="name must be a word of small letters"):
+        export_c(net, tmp_path, x, name="My net")

@@ -1,0 +1,95 @@
+"""An exported net has the bits of `net(x)`: all membranes and outputs of all steps."""
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from interop.c.compilers import GCC, compile_c, needs_gcc
+from interop.c.nets import NETS, STEP, example_frames, quantized_net
+from nwavesdk.interop.c.net_text import NetText
+from nwavesdk.interop.c.walk import integer_net
+from nwavesdk.net import record
+
+BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "int16_t": 2, "uint16_t": 2, "int8_t": 1}
+
+
+def run_c(text: NetText, library: Path, frames: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The first states of all neuron layers, and the outputs, of a recording [T, values]."""
+    c = ctypes.CDLL(str(library))
+    state = np.zeros(text.ram, np.uint8)
+    views, at = {}, 4
+    for kind, label, size in text.fields:
+        views[label] = state[at : at + max(1, size) * BYTES[kind]]
+        at += views[label].size
+
+    pointer = ctypes.c_void_p(state.ctypes.data)
+    c.net_init(pointer)
+    outputs = np.zeros((len(frames), text.net.output.size), np.float32)
+    labels = [
+        f"state{k}_0" for k, op in enumerate(text.net.operations, 1) if getattr(op, "neuron", None)
+    ]
+    membranes = [np.zeros((len(frames), len(views[label]) // 4), np.float32) for label in labels]
+    for t, frame in enumerate(frames):
+        c.net_step(
+            pointer, ctypes.c_void_p(frame.ctypes.data), ctypes.c_void_p(outputs[t].ctypes.data)
+        )
+        for label, membrane in zip(labels, membranes, strict=True):
+            membrane[t] = views[label].view(np.float32)
+    return membranes, outputs
+
+
+def expected(net: nn.Module, text: NetText, x: torch.Tensor) -> tuple[list[np.ndarray], np.ndarray]:
+    """The same of `net(x)`."""
+    with torch.no_grad():
+        recording = record(net, x[None])
+    membranes = []
+    for layer in text.net.layers:
+        if layer.neuron is not None:
+            mem = recording.layers[layer.name].mem[0].numpy().reshape(len(x), -1)
+            membranes.append(mem[:, np.argsort(layer.order.flatten())])
+    return membranes, recording.spk[0].numpy().reshape(len(x), -1)
+
+
+def compiled(net: nn.Module, shape: tuple[int, ...], folder: Path) -> tuple[NetText, Path]:
+    text = NetText(integer_net(net, shape, STEP), "net")
+    sources = {"net.h": text.header(), "net.c": text.source()}
+    return text, compile_c(folder, sources, [GCC, "-O2", "-shared", "-fPIC"], "net.so")
+
+
+def assert_equal_bits(net: nn.Module, text: NetText, library: Path, values: torch.Tensor) -> None:
+    """All membranes and outputs of a recording [T, *features] are those of `net(x)`."""
+    frames = (values / STEP).to(torch.int8).flatten(1).numpy()
+    membranes, outputs = run_c(text, library, frames)
+    true_membranes, true_outputs = expected(net, text, values)
+    for mine, true in zip(membranes, true_membranes, strict=True):
+        np.testing.assert_array_equal(mine.view(np.uint32), true.view(np.uint32))
+    np.testing.assert_array_equal(outputs.view(np.uint32), true_outputs.view(np.uint32))
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_in_c_has_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
+    net = quantized_net(name)
+    x = example_frames(name)
+    text, library = compiled(net, tuple(x.shape[2:]), tmp_path)
+    for values in x:
+        assert_equal_bits(net, text, library, values)
+
+    with torch.no_grad():
+        rates = {k: float((r.spk > 0).float().mean()) for k, r in record(net, x).layers.items()}
+    assert min(rates.values()) > 0.005, rates
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["bands", "series", "adlif", "recurrent"])
+def test_millions_of_steps_have_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
+    net = quantized_net(name, seed=1)
+    text, library = compiled(net, NETS[name][1], tmp_path)
+    steps = 2_500_000 // sum(layer.size for layer in text.net.layers)
+    x = example_frames(name, batch=1, steps=steps)[0]
+    # Ten seconds of silence, in which membranes fall to numbers that are not normal.
+    assert_equal_bits(net, text, library, torch.cat([x, torch.zeros(1000, *x.shape[1:])]))
