@@ -1,0 +1,1 @@
+"""A quantized net as C99, equal to `net(x)` to the bit."""

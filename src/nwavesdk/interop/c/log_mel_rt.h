@@ -1,0 +1,357 @@
+/* Log-mel frames of a sound in integers: C99 without libraries.
+ *
+ * The file that includes this defines the tables lm_... and the macros LM_... of a front end before.
+ * Products are summed in 64 bits and rounded once, so that no order of additions changes a bit.
+ * Negative numbers are not shifted.
+ */
+#if defined(__GNUC__)
+#define LM_INLINE static inline __attribute__((always_inline, unused))
+#define LM_FUNCTION static __attribute__((noinline, unused))
+#else
+#define LM_INLINE static inline
+#define LM_FUNCTION static inline
+#endif
+
+/* A product of 64 bits, divided by 2^32 and rounded. */
+LM_INLINE int32_t lm_high(int64_t product)
+{
+    union { uint32_t bits; int32_t value; } high;
+    high.bits = (uint32_t)((uint64_t)product >> 32) + ((uint32_t)((uint64_t)product) >> 31);
+    return high.value;
+}
+
+LM_INLINE nwave_complex lm_sum(nwave_complex a, nwave_complex b)
+{
+    nwave_complex sum = {a.re + b.re, a.im + b.im};
+    return sum;
+}
+
+LM_INLINE nwave_complex lm_difference(nwave_complex a, nwave_complex b)
+{
+    nwave_complex difference = {a.re - b.re, a.im - b.im};
+    return difference;
+}
+
+LM_INLINE nwave_complex lm_half(nwave_complex a)
+{
+    nwave_complex half = {a.re / 2, a.im / 2};
+    return half;
+}
+
+LM_INLINE nwave_complex lm_times_i(nwave_complex a)
+{
+    nwave_complex turned = {-a.im, a.re};
+    return turned;
+}
+
+/* Half of a number, turned clockwise by an angle; LM_TURN is a full turn. */
+LM_INLINE nwave_complex lm_turned(nwave_complex a, int32_t angle)
+{
+    const int64_t cosine = lm_cosines[angle], minus_sine = lm_cosines[angle + LM_TURN / 4];
+    nwave_complex turned;
+    turned.re = lm_high(a.re * cosine + -a.im * minus_sine);
+    turned.im = lm_high(a.im * cosine + a.re * minus_sine);
+    return turned;
+}
+
+/* A sum of a stage. The last stage, with 1 point, neither turns nor halves it. */
+LM_INLINE nwave_complex lm_output(nwave_complex sum, int32_t angle, int32_t points)
+{
+    return points > 1 ? lm_turned(sum, angle) : sum;
+}
+
+LM_INLINE nwave_complex lm_first_output(nwave_complex sum, int32_t points)
+{
+    return points > 1 ? lm_half(sum) : sum;
+}
+
+/* A stage reads x[q + stride * (p + points * j)] and writes y[q + stride * (radix * p + k)], where
+ * j and k count the radix. */
+LM_INLINE void lm_radix_2(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
+{
+    for (int32_t p = 0; p < points; p++) {
+        const int32_t angle = p * (LM_TURN / 2 / points);
+        for (int32_t q = 0; q < stride; q++, x++, y++) {
+            const nwave_complex a = x[0], b = x[points * stride];
+            y[0] = lm_first_output(lm_sum(a, b), points);
+            y[stride] = lm_output(lm_difference(a, b), angle, points);
+        }
+        y += stride;
+    }
+}
+
+LM_INLINE void lm_radix_4(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
+{
+    const int32_t next = points * stride;
+    for (int32_t p = 0; p < points; p++) {
+        const int32_t angle = p * (LM_TURN / 4 / points);
+        for (int32_t q = 0; q < stride; q++, x++, y++) {
+            const nwave_complex a = lm_sum(x[0], x[2 * next]), b = lm_difference(x[0], x[2 * next]);
+            const nwave_complex c = lm_sum(x[next], x[3 * next]);
+            const nwave_complex d = lm_times_i(lm_difference(x[next], x[3 * next]));
+            const nwave_complex y0 = lm_sum(a, c), y1 = lm_difference(b, d);
+            const nwave_complex y2 = lm_difference(a, c), y3 = lm_sum(b, d);
+            y[0] = lm_first_output(y0, points);
+            y[stride] = lm_output(y1, angle, points);
+            y[2 * stride] = lm_output(y2, 2 * angle, points);
+            y[3 * stride] = lm_output(y3, 3 * angle, points);
+        }
+        y += 3 * stride;
+    }
+}
+
+LM_INLINE nwave_complex lm_weighted(nwave_complex a, int64_t u, nwave_complex b, int64_t v)
+{
+    nwave_complex sum = {2 * lm_high(a.re * u + b.re * v), 2 * lm_high(a.im * u + b.im * v)};
+    return sum;
+}
+
+LM_INLINE void lm_radix_5(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
+{
+    const int64_t cos_1 = lm_cosines[LM_TURN / 5], cos_2 = lm_cosines[2 * (LM_TURN / 5)];
+    const int64_t sin_1 = lm_cosines[LM_TURN / 5 + LM_TURN / 4];
+    const int64_t sin_2 = lm_cosines[2 * (LM_TURN / 5) + LM_TURN / 4];
+    const int32_t next = points * stride;
+    for (int32_t p = 0; p < points; p++) {
+        const int32_t angle = p * (LM_TURN / 5 / points);
+        for (int32_t q = 0; q < stride; q++, x++, y++) {
+            const nwave_complex a = x[0];
+            const nwave_complex b = lm_sum(x[next], x[4 * next]);
+            const nwave_complex c = lm_sum(x[2 * next], x[3 * next]);
+            const nwave_complex d = lm_difference(x[next], x[4 * next]);
+            const nwave_complex e = lm_difference(x[2 * next], x[3 * next]);
+            const nwave_complex real_1 = lm_sum(a, lm_weighted(b, cos_1, c, cos_2));
+            const nwave_complex real_2 = lm_sum(a, lm_weighted(b, cos_2, c, cos_1));
+            const nwave_complex turn_1 = lm_times_i(lm_weighted(d, sin_1, e, sin_2));
+            const nwave_complex turn_2 = lm_times_i(lm_weighted(d, sin_2, e, -sin_1));
+            const nwave_complex y0 = lm_sum(a, lm_sum(b, c));
+            const nwave_complex y1 = lm_sum(real_1, turn_1), y4 = lm_difference(real_1, turn_1);
+            const nwave_complex y2 = lm_sum(real_2, turn_2), y3 = lm_difference(real_2, turn_2);
+            y[0] = lm_first_output(y0, points);
+            y[stride] = lm_output(y1, angle, points);
+            y[2 * stride] = lm_output(y2, 2 * angle, points);
+            y[3 * stride] = lm_output(y3, 3 * angle, points);
+            y[4 * stride] = lm_output(y4, 4 * angle, points);
+        }
+        y += 4 * stride;
+    }
+}
+
+#define LM_STAGE(radix)                                                                            \
+    LM_FUNCTION void lm_stage_##radix(const nwave_complex *x, nwave_complex *y, int32_t points,    \
+                                      int32_t stride)                                              \
+    {                                                                                              \
+        lm_radix_##radix(x, y, points, stride);                                                    \
+    }                                                                                              \
+    LM_FUNCTION void lm_last_##radix(const nwave_complex *x, nwave_complex *y, int32_t stride)     \
+    {                                                                                              \
+        lm_radix_##radix(x, y, 1, stride);                                                         \
+    }
+
+LM_STAGE(2)
+LM_STAGE(4)
+LM_STAGE(5)
+
+#if LM_MAX_RADIX > 5 || LM_MAX_RADIX == 3
+/* Any odd radix: a root of unity and its conjugate share products. */
+LM_FUNCTION void lm_stage_odd(const nwave_complex *x, nwave_complex *y, int32_t radix,
+                              int32_t points, int32_t stride)
+{
+    nwave_complex sums[LM_MAX_RADIX / 2 + 1], differences[LM_MAX_RADIX / 2 + 1];
+    const int32_t next = points * stride;
+    for (int32_t p = 0; p < points; p++) {
+        const int32_t angle = p * (LM_TURN / radix / points);
+        for (int32_t q = 0; q < stride; q++, x++, y++) {
+            nwave_complex total = x[0];
+            for (int32_t j = 1; j <= radix / 2; j++) {
+                sums[j] = lm_sum(x[j * next], x[(radix - j) * next]);
+                differences[j] = lm_difference(x[j * next], x[(radix - j) * next]);
+                total = lm_sum(total, sums[j]);
+            }
+            y[0] = lm_first_output(total, points);
+            for (int32_t k = 1; k <= radix / 2; k++) {
+                int64_t re = 0, im = 0, turn_re = 0, turn_im = 0;
+                for (int32_t j = 1; j <= radix / 2; j++) {
+                    const int32_t root = j * k % radix * (LM_TURN / radix);
+                    const int64_t cosine = lm_cosines[root];
+                    const int64_t minus_sine = lm_cosines[root + LM_TURN / 4];
+                    re += sums[j].re * cosine;
+                    im += sums[j].im * cosine;
+                    turn_re += differences[j].re * minus_sine;
+                    turn_im += differences[j].im * minus_sine;
+                }
+                const nwave_complex real = {x[0].re + 2 * lm_high(re), x[0].im + 2 * lm_high(im)};
+                const nwave_complex turn = {-2 * lm_high(turn_im), 2 * lm_high(turn_re)};
+                const int32_t last = radix - k;
+                y[k * stride] = lm_output(lm_sum(real, turn), k * angle, points);
+                y[last * stride] = lm_output(lm_difference(real, turn), last * angle, points);
+            }
+        }
+        y += (radix - 1) * stride;
+    }
+}
+#endif
+
+/* A sample of 16 bits times its taper, in the fixed point of the transform. */
+LM_INLINE int32_t lm_tapered(const int16_t *sample, uint16_t taper)
+{
+    const uint32_t product = (uint32_t)(*sample * (int32_t)taper);
+    const uint32_t offset = 0x80000000u;
+    return (int32_t)((product + offset + (1u << LM_SHIFT >> 1)) >> LM_SHIFT)
+           - (int32_t)(offset >> LM_SHIFT);
+}
+
+/* A window from both ends, because the taper is symmetric. Pairs of samples are complex numbers. */
+LM_FUNCTION void lm_window(const int16_t *samples, nwave_complex *values)
+{
+    const int16_t *end = samples + LM_WIDTH - 1;
+    nwave_complex *last = values + LM_SIZE - 1;
+    const uint16_t *taper = lm_taper;
+    for (; values <= last; values++, last--) {
+#if LM_WIDTH % 2
+        values->re = lm_tapered(samples++, taper[0]);
+        last->re = lm_tapered(end--, taper[0]);
+        values->im = last->im = 0;
+        taper++;
+#else
+        values->re = lm_tapered(samples++, taper[0]);
+        values->im = lm_tapered(samples++, taper[1]);
+        last->im = lm_tapered(end--, taper[0]);
+        last->re = lm_tapered(end--, taper[1]);
+        taper += 2;
+#endif
+    }
+}
+
+LM_INLINE uint64_t lm_power(nwave_complex a)
+{
+    return (uint64_t)((int64_t)a.re * a.re + (int64_t)a.im * a.im);
+}
+
+/* The power of each frequency, in place of the transform. */
+LM_FUNCTION void lm_spectrum(nwave_complex *values, uint64_t *power)
+{
+    for (int32_t k = 0; k <= LM_SIZE / 2; k++) {
+#if LM_WIDTH % 2
+        power[k] = lm_power(values[k]);
+#else
+        /* The sum with the mirrored conjugate has the spectrum of the even samples; the difference,
+         * times -i, the spectrum of the odd samples. Both are twice as large. */
+        const nwave_complex a = values[k], b = values[k ? LM_SIZE - k : 0];
+        const nwave_complex even_twice = {a.re + b.re, a.im - b.im};
+        const nwave_complex odd_twice = {a.im + b.im, b.re - a.re};
+        const nwave_complex even = lm_half(even_twice);
+        const nwave_complex odd = lm_turned(odd_twice, k * (LM_TURN / LM_WIDTH));
+        power[k] = lm_power(lm_sum(even, odd));
+        power[LM_SIZE - k] = lm_power(lm_difference(even, odd));
+#endif
+    }
+}
+
+LM_FUNCTION void lm_sum_bands(const uint64_t *power, uint64_t *bands)
+{
+    const uint16_t *weight = lm_weights;
+    for (int32_t band = 0; band < LM_BANDS; band++) {
+        const uint64_t *first = power + lm_first[band], *end = first + lm_counts[band];
+        uint64_t high = 0, low = 0;
+        for (; first < end; first++, weight++) {
+            high += (*first >> 32) * *weight;
+            low += (uint64_t)(uint32_t)*first * *weight;
+        }
+        bands[band] = (high << (16 - lm_shifts[band])) + (low >> (16 + lm_shifts[band]));
+    }
+}
+
+/* The logarithm to base 2 of a number from 1, with 15 bits after the point. */
+LM_FUNCTION int32_t lm_log2(uint64_t number)
+{
+    uint32_t rest = (uint32_t)(number >> 32), exponent = 0;
+    if (rest) {
+        exponent = 32;
+    } else {
+        rest = (uint32_t)number;
+    }
+    for (uint32_t bits = 16; bits; bits /= 2) {
+        if (rest >> bits) {
+            rest >>= bits;
+            exponent += bits;
+        }
+    }
+
+    /* The leading bit becomes bit 31. Then 5 bits are a step of the table, 16 bits between steps. */
+    const uint32_t mantissa = exponent > 31 ? (uint32_t)(number >> (exponent - 31))
+                                            : (uint32_t)number << (31 - exponent);
+    const uint16_t *step = lm_logarithms + (mantissa >> 26 & 31);
+    const uint32_t between = mantissa >> 10 & 0xffff, rise = (uint32_t)step[1] - step[0];
+    return (int32_t)((exponent << 15) + step[0] + (rise * between >> 16));
+}
+
+#if LM_IS_RUNNING
+/* A number times a factor of 32 bits, divided by 2^32 and rounded down. */
+LM_INLINE uint64_t lm_scaled(uint64_t number, uint32_t factor)
+{
+    return (number >> 32) * factor + ((uint64_t)(uint32_t)number * factor >> 32);
+}
+
+/* The running mean of the power of all bands; a frame counts in its own mean. */
+LM_FUNCTION uint64_t lm_level(struct LM_STRUCT *state)
+{
+    uint64_t frame = 0;
+    for (int32_t band = 0; band < LM_BANDS; band++) {
+        frame += state->bands[band] >> LM_LEVEL_SHIFT;
+    }
+    state->past = (uint32_t)lm_scaled(state->past, LM_DECAY) + 0x10000u;
+    const uint32_t gain = 0xffffffffu / (state->past >> 8) << 8;
+    state->level = state->level - lm_scaled(state->level, gain) + lm_scaled(frame, gain);
+    return state->level > LM_MIN_LEVEL ? state->level : LM_MIN_LEVEL;
+}
+#endif
+
+LM_FUNCTION void lm_frame(struct LM_STRUCT *state, int8_t *frame)
+{
+    nwave_complex *a = state->buffers[0].values, *b = state->buffers[1].values;
+    lm_window(state->samples, a);
+    LM_TRANSFORM(a, b);
+    lm_spectrum(LM_RESULT.values, LM_RESULT.power);
+    lm_sum_bands(LM_RESULT.power, state->bands);
+#if LM_IS_RUNNING
+    const uint64_t level = lm_level(state), silence = lm_scaled(level, LM_SILENCE);
+    const int32_t log_level = lm_log2(level);
+#else
+    const uint64_t silence = LM_SILENCE;
+    const int32_t log_level = 0;
+#endif
+    for (int32_t band = 0; band < LM_BANDS; band++) {
+        const int32_t power = lm_log2(state->bands[band] + silence) - log_level;
+        const int32_t value = lm_high((int64_t)(power - lm_means[band]) * lm_factors[band]);
+        frame[band] = (int8_t)(value > 127 ? 127 : value < -127 ? -127 : value);
+    }
+}
+
+void LM_INIT(struct LM_STRUCT *state)
+{
+    state->filled = 0;
+#if LM_IS_RUNNING
+    state->level = LM_FIRST_LEVEL;
+    state->past = LM_FIRST_PAST;
+#endif
+}
+
+int LM_PUSH(struct LM_STRUCT *state, int16_t sample, int8_t *frame)
+{
+    /* Below 0, the samples between two windows are skipped. */
+    if (state->filled >= 0) {
+        state->samples[state->filled] = sample;
+    }
+    state->filled++;
+    if (state->filled < LM_WIDTH) {
+        return 0;
+    }
+
+    lm_frame(state, frame);
+    for (int32_t i = LM_HOP; i < LM_WIDTH; i++) {
+        state->samples[i - LM_HOP] = state->samples[i];
+    }
+    state->filled = LM_WIDTH - LM_HOP;
+    return 1;
+}
