@@ -19,7 +19,15 @@ from nwavesdk.internal.imports import require
 if TYPE_CHECKING:
     from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
-__all__ = ["MIN_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "Windows", "is_steady"]
+__all__ = [
+    "MIN_CHANGE",
+    "FrontEnd",
+    "FrontEndStream",
+    "LogMel",
+    "LogMelStream",
+    "Windows",
+    "is_steady",
+]
 
 # The taper of a shorter window would be zero, or nearly zero.
 MIN_WINDOW_SAMPLES = 4

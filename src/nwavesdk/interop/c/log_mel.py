@@ -4,6 +4,7 @@ The power of a band is a 64-bit number. Its logarithm to base 2 has `LOG_BITS` b
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,18 @@ from nwavesdk.data.recordings import PRIOR_FRAMES
 from nwavesdk.internal.checks import finite_number, positive_number
 from nwavesdk.interop.c.log_mel_transform import Integers, PowerTransform, shift_down
 
-__all__ = ["LOG_BITS", "LOG_STEPS", "LOG_TABLE", "FixedLogMel", "MelBands", "RunningLevel"]
+if TYPE_CHECKING:
+    from nwavesdk.train import TrainedRun
+
+__all__ = [
+    "LOG_BITS",
+    "LOG_STEPS",
+    "LOG_TABLE",
+    "FixedLogMel",
+    "MelBands",
+    "RunningLevel",
+    "fixed_log_mel",
+]
 
 # Bits after the point of a logarithm, of the weight of a frequency, and of the weight of the past.
 LOG_BITS = 15
@@ -45,11 +57,14 @@ def log2_fixed(values: Integers) -> Integers:
 
     # The leading bit becomes bit 31. The next five bits are the step, then 16 bits between steps.
     mantissas = np.where(
-        exponents > 31, values >> np.maximum(exponents - 31, 0), values << np.maximum(31 - exponents, 0)
+        exponents > 31,
+        values >> np.maximum(exponents - 31, 0),
+        values << np.maximum(31 - exponents, 0),
     )
     steps, between = mantissas >> 26 & LOG_STEPS - 1, mantissas >> 10 & 2**16 - 1
     rise = LOG_TABLE[steps + 1] - LOG_TABLE[steps]
-    return (exponents << LOG_BITS) + LOG_TABLE[steps] + (rise * between >> 16)
+    logarithms = (exponents << LOG_BITS) + LOG_TABLE[steps] + (rise * between >> 16)
+    return np.asarray(logarithms, np.int64)
 
 
 def multiplied_high(value: int, factor: int) -> int:
@@ -143,7 +158,7 @@ class RunningLevel:
     def silence_at(self, levels: Integers) -> Integers:
         """The power added to each band at levels `[L, 1]`."""
         high, low = levels >> 32, levels & LOW_WORD
-        return high * self.silence + (low * self.silence >> 32)
+        return np.asarray(high * self.silence + (low * self.silence >> 32), np.int64)
 
 
 class FixedLogMel:
@@ -226,10 +241,11 @@ class FixedLogMel:
         Returns:
             `[frames, bands]`.
         """
-        return (self._logarithms(samples) / 2**LOG_BITS - self.log_unit) * math.log(2)
+        logarithms = self._logarithms(samples).astype(np.float64) / 2**LOG_BITS
+        return np.asarray((logarithms - self.log_unit) * math.log(2), np.float64)
 
     def _logarithms(self, samples: npt.ArrayLike) -> Integers:
-        """The logarithms to base 2 of the sums of the next frames, or of their ratio to the level."""
+        """The logarithms to base 2 of sums, or of their ratio to the level, `[frames, bands]`."""
         block = np.asarray(samples)
         if block.dtype != np.int16 or block.ndim != 1:
             raise ValueError(
@@ -243,3 +259,24 @@ class FixedLogMel:
             return log2_fixed(sums + self.silence)
         levels = self.level.push(sums)
         return log2_fixed(sums + self.level.silence_at(levels)) - log2_fixed(levels)
+
+
+def fixed_log_mel(trained: "TrainedRun", step: float) -> FixedLogMel:
+    """The front end of a run, in integers.
+
+    Args:
+        trained: The run.
+        step: The input of the net for 1 in a frame.
+
+    Raises:
+        ValueError: If the run was not trained on log-mel frames of sound, if it scales a recording
+            by its loudest sample, its mean or its deviation, or see `FixedLogMel`.
+    """
+    log_mel = trained.front_end
+    if not isinstance(log_mel, LogMel):
+        raise ValueError(
+            f"fixed_log_mel: {trained.name} filters sound for a chip, expected log-mel frames: "
+            "train without --chip."
+        )
+    trained.require_past_scale()
+    return FixedLogMel(log_mel, trained.input.standard, step)

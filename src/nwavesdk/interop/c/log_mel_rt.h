@@ -152,12 +152,12 @@ LM_STAGE(2)
 LM_STAGE(4)
 LM_STAGE(5)
 
-#if LM_MAX_RADIX > 5 || LM_MAX_RADIX == 3
+#if LM_MAX_ODD_RADIX
 /* Any odd radix: a root of unity and its conjugate share products. */
 LM_FUNCTION void lm_stage_odd(const nwave_complex *x, nwave_complex *y, int32_t radix,
                               int32_t points, int32_t stride)
 {
-    nwave_complex sums[LM_MAX_RADIX / 2 + 1], differences[LM_MAX_RADIX / 2 + 1];
+    nwave_complex sums[LM_MAX_ODD_RADIX / 2 + 1], differences[LM_MAX_ODD_RADIX / 2 + 1];
     const int32_t next = points * stride;
     for (int32_t p = 0; p < points; p++) {
         const int32_t angle = p * (LM_TURN / radix / points);

@@ -7,7 +7,7 @@ from textwrap import fill
 import numpy as np
 
 from nwavesdk.interop.c.log_mel import LOG_TABLE, FixedLogMel
-from nwavesdk.interop.c.log_mel_transform import TAPER_BITS, PowerTransform
+from nwavesdk.interop.c.log_mel_transform import FAST_RADICES, TAPER_BITS, PowerTransform
 
 __all__ = ["front_end_files"]
 
@@ -43,7 +43,7 @@ struct {name}_front_end {{
 /* Begin a sound. */
 void {name}_front_end_init(struct {name}_front_end *state);
 
-/* Take the next sample. Returns 1 if it completes a frame, whose {bands} values it writes, else 0. */
+/* Take the next sample; returns 1 if it completes a frame and writes its {bands} values, else 0. */
 int {name}_front_end_push(struct {name}_front_end *state, int16_t sample, int8_t *frame);
 
 #endif
@@ -101,7 +101,7 @@ def macros_of(front_end: FixedLogMel, name: str) -> dict[str, object]:
         "BANDS": front_end.log_mel.bands,
         "TURN": transform.turn,
         "SHIFT": TAPER_BITS - transform.fraction_bits,
-        "MAX_RADIX": max(transform.radices),
+        "MAX_ODD_RADIX": max(set(transform.radices) - set(FAST_RADICES), default=0),
         "TRANSFORM(a, b)": " ".join(stage_calls(transform)),
         "RESULT": f"state->buffers[{len(transform.radices) % 2}]",
         "IS_RUNNING": int(level is not None),
@@ -126,7 +126,7 @@ def stage_calls(transform: PowerTransform) -> Iterable[str]:
         points //= radix
         stride = transform.size // (points * radix)
         buffers = "b, a" if index % 2 else "a, b"
-        if radix not in (2, 4, 5):
+        if radix not in FAST_RADICES:
             yield f"lm_stage_odd({buffers}, {radix}, {points}, {stride});"
         elif points > 1:
             yield f"lm_stage_{radix}({buffers}, {points}, {stride});"

@@ -6,7 +6,6 @@ the last stage leaves the frequencies in order.
 """
 
 import math
-from functools import cached_property
 from itertools import count
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from nwavesdk.internal.checks import whole_number
 
-__all__ = ["Integers", "PowerTransform", "shift_down"]
+__all__ = ["FAST_RADICES", "TAPER_BITS", "Integers", "PowerTransform", "shift_down"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -33,7 +32,7 @@ TAPER_BITS = 16
 
 def shift_down(values: Integers, bits: int) -> Integers:
     """`values / 2**bits`, rounded to the nearest integer; halves are rounded up."""
-    return (values + (1 << bits >> 1)) >> bits
+    return np.asarray((values + (1 << bits >> 1)) >> bits, np.int64)
 
 
 def prime_factors(number: int) -> list[int]:
@@ -128,7 +127,8 @@ class PowerTransform:
             return self._power_of_pairs(self._transform(pairs))
 
         spectrum = self._transform(np.stack([samples, np.zeros_like(samples)]))
-        return np.square(spectrum[:, :, : self.width // 2 + 1]).sum(axis=0)
+        used = spectrum[:, :, : self.width // 2 + 1]
+        return np.asarray(np.square(used).sum(axis=0), np.int64)
 
     def _power_of_pairs(self, spectrum: Integers) -> Integers:
         """The power from the spectrum of pairs of samples as complex numbers, `[2, L, size]`."""
@@ -210,7 +210,7 @@ class PowerTransform:
         return (*radices, *prime_factors(rest))
 
     def _max_spectrum(self) -> float:
-        """The largest value in any stage, for samples of full scale without bits after the point."""
+        """The largest value of all stages, for samples without bits after the point."""
         parts = self.taper.reshape(self.size, -1) * 0.5  # full scale is 2^15, a taper is 2^16
         bounds = np.sqrt(np.square(parts).sum(axis=1))
         points, largest = self.size, 0.0

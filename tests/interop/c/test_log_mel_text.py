@@ -1,0 +1,76 @@
+"""`nwavesdk.interop.c.log_mel_text`: the frames of the C code equal those of Python to the bit."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interop.c.sounds import FRONT_ENDS, scale_of, sounds
+from nwavesdk.data import LogMel
+from nwavesdk.interop.c.log_mel import FixedLogMel
+from nwavesdk.interop.c.log_mel_text import front_end_files
+
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+SANITIZERS = ["-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+# Two front ends at the same time: the second one gets each sample with the other sign.
+PROGRAM = """
+#include <stdio.h>
+#include "ear_front_end.h"
+
+int main(void)
+{
+    static struct ear_front_end first, second;
+    int8_t frame[EAR_BANDS];
+    int16_t sample;
+    ear_front_end_init(&first);
+    ear_front_end_init(&second);
+    while (fread(&sample, sizeof sample, 1, stdin)) {
+        if (ear_front_end_push(&first, sample, frame)) {
+            fwrite(frame, sizeof frame, 1, stdout);
+        }
+        ear_front_end_push(&second, (int16_t)(-1 - sample), frame);
+    }
+    return 0;
+}
+"""
+
+
+def frames_of(folder: Path, command: list[str], front_end: FixedLogMel, samples: np.ndarray):
+    """The frames of a compiled front end."""
+    files = {**front_end_files(front_end, "ear"), "main.c": PROGRAM}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    sources = [folder / name for name in files if name.endswith(".c")]
+    subprocess.run([*command, *WARNINGS, *sources, "-o", folder / "main"], check=True)
+    output = subprocess.run(
+        [folder / "main"], input=samples.tobytes(), stdout=subprocess.PIPE, check=True
+    )
+    return np.frombuffer(output.stdout, np.int8).reshape(-1, front_end.log_mel.bands)
+
+
+@pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
+@pytest.mark.parametrize("log_mel", FRONT_ENDS, ids=str)
+def test_frames_of_c_equal_those_of_python(log_mel: LogMel, tmp_path: Path) -> None:
+    # A frame has steps of a thousandth, so that an error of the logarithm changes it.
+    front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 1024)
+    samples = np.concatenate([*sounds(log_mel).values()])
+    expected = front_end.push(samples)
+    frames = frames_of(tmp_path, [COMPILERS[0], *SANITIZERS], front_end, samples)
+    np.testing.assert_array_equal(frames, expected)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("option", ["-O0", "-O3"])
+def test_compilers_do_not_change_frames(compiler: str, option: str, tmp_path: Path) -> None:
+    if compiler not in COMPILERS:
+        pytest.skip(f"{compiler} is not installed")
+    log_mel = LogMel(16_000, level_memory=3.0)
+    front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 1024)
+    samples = sounds(log_mel)["fading noise"]
+    expected = front_end.push(samples)
+    frames = frames_of(tmp_path, [compiler, option], front_end, samples)
+    np.testing.assert_array_equal(frames, expected)
