@@ -19,15 +19,7 @@ from nwavesdk.internal.imports import require
 if TYPE_CHECKING:
     from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
-__all__ = [
-    "MIN_CHANGE",
-    "FrontEnd",
-    "FrontEndStream",
-    "LogMel",
-    "LogMelStream",
-    "Windows",
-    "is_steady",
-]
+__all__ = ["MIN_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
 
 # The taper of a shorter window would be zero, or nearly zero.
 MIN_WINDOW_SAMPLES = 4
@@ -175,39 +167,6 @@ def is_steady(frames: Frames) -> bool:
     return bool(np.vdot(change, change) < MIN_CHANGE**2 * change.size)
 
 
-class Windows:
-    """The windows of samples that come in blocks.
-
-    Args:
-        width: Samples of a window.
-        hop: Samples from the beginning of a window to the beginning of the next window.
-
-    Example:
-        >>> windows = Windows(width=2, hop=3)
-        >>> [windows.push(np.arange(n)).tolist() for n in (1, 3, 1)]
-        [[], [[0.0, 0.0]], [[2.0, 0.0]]]
-    """
-
-    def __init__(self, width: int, hop: int) -> None:
-        self._width = width
-        self._hop = hop
-        self._waiting = np.zeros(0, np.float32)
-        # Number of samples to skip before the next window, if the hop is longer than the window.
-        self._gap = 0
-
-    def push(self, block: Samples) -> Samples:
-        """The windows `[L, width]` that the next block of samples completes."""
-        waiting = np.concatenate([self._waiting, np.asarray(block, np.float32)])
-        starts = range(self._gap, len(waiting) - self._width + 1, self._hop)
-        windows = [waiting[start : start + self._width] for start in starts]
-
-        # The next window begins at `end`, which may be after the waiting samples.
-        end = self._gap + len(starts) * self._hop
-        self._gap = max(0, end - len(waiting))
-        self._waiting = waiting[end:].copy()
-        return np.array(windows, np.float32).reshape(-1, self._width)
-
-
 class LogMelStream:
     """The frames of a sound that comes in blocks, equal to the frames of the whole sound.
 
@@ -224,9 +183,12 @@ class LogMelStream:
         self._front_end = front_end
         self._level: RunningMean | None = None
         if front_end.level_memory is not None:
-            first = np.full(1, FIRST_POWER, np.float32)
-            self._level = RunningMean(first, front_end.level_memory / front_end.hop)
-        self._windows = Windows(front_end.width, front_end.step)
+            self._level = RunningMean(
+                np.full(1, FIRST_POWER, np.float32), front_end.level_memory / front_end.hop
+            )
+        self._waiting = np.zeros(0, np.float32)
+        # Number of samples to skip before the next frame, if the hop is longer than the window.
+        self._gap = 0
 
     def push(self, block: npt.ArrayLike) -> Frames:
         """The frames that the next block completes.
@@ -247,11 +209,31 @@ class LogMelStream:
                 " average its channels, or take one."
             )
 
-        power = self._front_end.power_of(self._windows.push(samples))
+        power = self._front_end.power_of(self.windows(samples))
         if self._level is None:
             return np.asarray(np.log(power + SILENCE), np.float32)
         level = self._level.push(power.mean(axis=1, keepdims=True)).clip(MIN_POWER)
         return np.asarray(np.log(power / level + RELATIVE_SILENCE), np.float32)
+
+    def windows(self, samples: Samples) -> Samples:
+        """The windows that the next samples complete, before the taper.
+
+        Args:
+            samples: `[samples]`, of any length.
+
+        Returns:
+            `[windows, width]`.
+        """
+        waiting = np.concatenate([self._waiting, samples])
+        width = self._front_end.width
+        starts = range(self._gap, len(waiting) - width + 1, self._front_end.step)
+        windows = [waiting[start : start + width] for start in starts]
+
+        # The next window begins at `end`, which may be after the waiting samples.
+        end = self._gap + len(starts) * self._front_end.step
+        self._gap = max(0, end - len(waiting))
+        self._waiting = waiting[end:].copy()
+        return np.array(windows, np.float32).reshape(-1, width)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data import Frames, LogMel, Standard
-from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, RELATIVE_SILENCE, SILENCE, Windows
+from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, RELATIVE_SILENCE, SILENCE
 from nwavesdk.data.recordings import PRIOR_FRAMES
 from nwavesdk.internal.checks import finite_number, positive_number
 from nwavesdk.interop.c.log_mel_transform import Integers, PowerTransform, shift_down
@@ -186,7 +186,7 @@ class FixedLogMel:
     def __init__(self, log_mel: LogMel, standard: Standard, step: float) -> None:
         positive_number("FixedLogMel", "step", step)
         self.log_mel = log_mel
-        self.transform = PowerTransform(log_mel.width, log_mel.sample_rate)
+        self.transform = PowerTransform(log_mel.width)
         self.bands = MelBands(log_mel.filters)
 
         # The sum of a band with power 1, where full scale is 2^15.
@@ -212,7 +212,7 @@ class FixedLogMel:
 
     def reset(self) -> None:
         """Begin a new sound."""
-        self._windows = Windows(self.log_mel.width, self.log_mel.step)
+        self._stream = self.log_mel.stream()
         if self.level is not None:
             self.level.reset()
 
@@ -254,7 +254,7 @@ class FixedLogMel:
                 "and round them."
             )
 
-        sums = self.bands.sums(self.transform.power(self._windows.push(block)))
+        sums = self.bands.sums(self.transform.power(self._stream.windows(block)))
         if self.level is None:
             return log2_fixed(sums + self.silence)
         levels = self.level.push(sums)

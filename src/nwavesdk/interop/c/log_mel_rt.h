@@ -11,6 +11,13 @@
 #define LM_INLINE static inline
 #define LM_FUNCTION static inline
 #endif
+#if defined(__clang__)
+#define LM_UNROLL _Pragma("unroll 2")
+#elif defined(__GNUC__)
+#define LM_UNROLL _Pragma("GCC unroll 2")
+#else
+#define LM_UNROLL
+#endif
 
 /* A product of 64 bits, divided by 2^32 and rounded. */
 LM_INLINE int32_t lm_high(int64_t product)
@@ -22,175 +29,83 @@ LM_INLINE int32_t lm_high(int64_t product)
 
 LM_INLINE nwave_complex lm_sum(nwave_complex a, nwave_complex b)
 {
-    nwave_complex sum = {a.re + b.re, a.im + b.im};
+    const nwave_complex sum = {a.re + b.re, a.im + b.im};
     return sum;
 }
 
 LM_INLINE nwave_complex lm_difference(nwave_complex a, nwave_complex b)
 {
-    nwave_complex difference = {a.re - b.re, a.im - b.im};
+    const nwave_complex difference = {a.re - b.re, a.im - b.im};
     return difference;
 }
 
 LM_INLINE nwave_complex lm_half(nwave_complex a)
 {
-    nwave_complex half = {a.re / 2, a.im / 2};
+    const nwave_complex half = {a.re / 2, a.im / 2};
     return half;
-}
-
-LM_INLINE nwave_complex lm_times_i(nwave_complex a)
-{
-    nwave_complex turned = {-a.im, a.re};
-    return turned;
 }
 
 /* Half of a number, turned clockwise by an angle; LM_TURN is a full turn. */
 LM_INLINE nwave_complex lm_turned(nwave_complex a, int32_t angle)
 {
     const int64_t cosine = lm_cosines[angle], minus_sine = lm_cosines[angle + LM_TURN / 4];
-    nwave_complex turned;
-    turned.re = lm_high(a.re * cosine + -a.im * minus_sine);
-    turned.im = lm_high(a.im * cosine + a.re * minus_sine);
+    const nwave_complex turned = {lm_high(a.re * cosine + -a.im * minus_sine),
+                                  lm_high(a.im * cosine + a.re * minus_sine)};
     return turned;
 }
 
-/* A sum of a stage. The last stage, with 1 point, neither turns nor halves it. */
-LM_INLINE nwave_complex lm_output(nwave_complex sum, int32_t angle, int32_t points)
-{
-    return points > 1 ? lm_turned(sum, angle) : sum;
-}
-
-LM_INLINE nwave_complex lm_first_output(nwave_complex sum, int32_t points)
-{
-    return points > 1 ? lm_half(sum) : sum;
-}
-
 /* A stage reads x[q + stride * (p + points * j)] and writes y[q + stride * (radix * p + k)], where
- * j and k count the radix. */
-LM_INLINE void lm_radix_2(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
+ * j and k count the radix. The last stage, with 1 point, neither turns nor halves its sums. */
+LM_INLINE void lm_stage_2(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
 {
-    for (int32_t p = 0; p < points; p++) {
+    for (int32_t p = 0; p < points; p++, y += stride) {
         const int32_t angle = p * (LM_TURN / 2 / points);
         for (int32_t q = 0; q < stride; q++, x++, y++) {
-            const nwave_complex a = x[0], b = x[points * stride];
-            y[0] = lm_first_output(lm_sum(a, b), points);
-            y[stride] = lm_output(lm_difference(a, b), angle, points);
+            const nwave_complex sum = lm_sum(x[0], x[points * stride]);
+            const nwave_complex difference = lm_difference(x[0], x[points * stride]);
+            y[0] = points > 1 ? lm_half(sum) : sum;
+            y[stride] = points > 1 ? lm_turned(difference, angle) : difference;
         }
-        y += stride;
     }
 }
 
-LM_INLINE void lm_radix_4(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
+/* An odd radix: a root of unity and its conjugate share the products. */
+LM_INLINE void lm_stage_odd(const nwave_complex *x, nwave_complex *y, int32_t radix, int32_t points,
+                      int32_t stride)
 {
-    const int32_t next = points * stride;
-    for (int32_t p = 0; p < points; p++) {
-        const int32_t angle = p * (LM_TURN / 4 / points);
+    for (int32_t p = 0; p < points; p++, y += (radix - 1) * stride) {
+        const int32_t angle = p * (LM_TURN / radix / points), next = points * stride;
         for (int32_t q = 0; q < stride; q++, x++, y++) {
-            const nwave_complex a = lm_sum(x[0], x[2 * next]), b = lm_difference(x[0], x[2 * next]);
-            const nwave_complex c = lm_sum(x[next], x[3 * next]);
-            const nwave_complex d = lm_times_i(lm_difference(x[next], x[3 * next]));
-            const nwave_complex y0 = lm_sum(a, c), y1 = lm_difference(b, d);
-            const nwave_complex y2 = lm_difference(a, c), y3 = lm_sum(b, d);
-            y[0] = lm_first_output(y0, points);
-            y[stride] = lm_output(y1, angle, points);
-            y[2 * stride] = lm_output(y2, 2 * angle, points);
-            y[3 * stride] = lm_output(y3, 3 * angle, points);
-        }
-        y += 3 * stride;
-    }
-}
-
-LM_INLINE nwave_complex lm_weighted(nwave_complex a, int64_t u, nwave_complex b, int64_t v)
-{
-    nwave_complex sum = {2 * lm_high(a.re * u + b.re * v), 2 * lm_high(a.im * u + b.im * v)};
-    return sum;
-}
-
-LM_INLINE void lm_radix_5(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
-{
-    const int64_t cos_1 = lm_cosines[LM_TURN / 5], cos_2 = lm_cosines[2 * (LM_TURN / 5)];
-    const int64_t sin_1 = lm_cosines[LM_TURN / 5 + LM_TURN / 4];
-    const int64_t sin_2 = lm_cosines[2 * (LM_TURN / 5) + LM_TURN / 4];
-    const int32_t next = points * stride;
-    for (int32_t p = 0; p < points; p++) {
-        const int32_t angle = p * (LM_TURN / 5 / points);
-        for (int32_t q = 0; q < stride; q++, x++, y++) {
-            const nwave_complex a = x[0];
-            const nwave_complex b = lm_sum(x[next], x[4 * next]);
-            const nwave_complex c = lm_sum(x[2 * next], x[3 * next]);
-            const nwave_complex d = lm_difference(x[next], x[4 * next]);
-            const nwave_complex e = lm_difference(x[2 * next], x[3 * next]);
-            const nwave_complex real_1 = lm_sum(a, lm_weighted(b, cos_1, c, cos_2));
-            const nwave_complex real_2 = lm_sum(a, lm_weighted(b, cos_2, c, cos_1));
-            const nwave_complex turn_1 = lm_times_i(lm_weighted(d, sin_1, e, sin_2));
-            const nwave_complex turn_2 = lm_times_i(lm_weighted(d, sin_2, e, -sin_1));
-            const nwave_complex y0 = lm_sum(a, lm_sum(b, c));
-            const nwave_complex y1 = lm_sum(real_1, turn_1), y4 = lm_difference(real_1, turn_1);
-            const nwave_complex y2 = lm_sum(real_2, turn_2), y3 = lm_difference(real_2, turn_2);
-            y[0] = lm_first_output(y0, points);
-            y[stride] = lm_output(y1, angle, points);
-            y[2 * stride] = lm_output(y2, 2 * angle, points);
-            y[3 * stride] = lm_output(y3, 3 * angle, points);
-            y[4 * stride] = lm_output(y4, 4 * angle, points);
-        }
-        y += 4 * stride;
-    }
-}
-
-#define LM_STAGE(radix)                                                                            \
-    LM_FUNCTION void lm_stage_##radix(const nwave_complex *x, nwave_complex *y, int32_t points,    \
-                                      int32_t stride)                                              \
-    {                                                                                              \
-        lm_radix_##radix(x, y, points, stride);                                                    \
-    }                                                                                              \
-    LM_FUNCTION void lm_last_##radix(const nwave_complex *x, nwave_complex *y, int32_t stride)     \
-    {                                                                                              \
-        lm_radix_##radix(x, y, 1, stride);                                                         \
-    }
-
-LM_STAGE(2)
-LM_STAGE(4)
-LM_STAGE(5)
-
-#if LM_MAX_ODD_RADIX
-/* Any odd radix: a root of unity and its conjugate share products. */
-LM_FUNCTION void lm_stage_odd(const nwave_complex *x, nwave_complex *y, int32_t radix,
-                              int32_t points, int32_t stride)
-{
-    nwave_complex sums[LM_MAX_ODD_RADIX / 2 + 1], differences[LM_MAX_ODD_RADIX / 2 + 1];
-    const int32_t next = points * stride;
-    for (int32_t p = 0; p < points; p++) {
-        const int32_t angle = p * (LM_TURN / radix / points);
-        for (int32_t q = 0; q < stride; q++, x++, y++) {
-            nwave_complex total = x[0];
+            nwave_complex total = x[0], sums[LM_MAX_RADIX / 2], differences[LM_MAX_RADIX / 2];
+            LM_UNROLL
             for (int32_t j = 1; j <= radix / 2; j++) {
-                sums[j] = lm_sum(x[j * next], x[(radix - j) * next]);
-                differences[j] = lm_difference(x[j * next], x[(radix - j) * next]);
-                total = lm_sum(total, sums[j]);
+                sums[j - 1] = lm_sum(x[j * next], x[(radix - j) * next]);
+                differences[j - 1] = lm_difference(x[j * next], x[(radix - j) * next]);
+                total = lm_sum(total, sums[j - 1]);
             }
-            y[0] = lm_first_output(total, points);
+            y[0] = points > 1 ? lm_half(total) : total;
+
+            LM_UNROLL
             for (int32_t k = 1; k <= radix / 2; k++) {
-                int64_t re = 0, im = 0, turn_re = 0, turn_im = 0;
+                int64_t re = 0, im = 0, turned_re = 0, turned_im = 0;
+                LM_UNROLL
                 for (int32_t j = 1; j <= radix / 2; j++) {
                     const int32_t root = j * k % radix * (LM_TURN / radix);
-                    const int64_t cosine = lm_cosines[root];
-                    const int64_t minus_sine = lm_cosines[root + LM_TURN / 4];
-                    re += sums[j].re * cosine;
-                    im += sums[j].im * cosine;
-                    turn_re += differences[j].re * minus_sine;
-                    turn_im += differences[j].im * minus_sine;
+                    re += sums[j - 1].re * (int64_t)lm_cosines[root];
+                    im += sums[j - 1].im * (int64_t)lm_cosines[root];
+                    turned_re += differences[j - 1].re * (int64_t)lm_cosines[root + LM_TURN / 4];
+                    turned_im += differences[j - 1].im * (int64_t)lm_cosines[root + LM_TURN / 4];
                 }
                 const nwave_complex real = {x[0].re + 2 * lm_high(re), x[0].im + 2 * lm_high(im)};
-                const nwave_complex turn = {-2 * lm_high(turn_im), 2 * lm_high(turn_re)};
+                const nwave_complex turned = {-2 * lm_high(turned_im), 2 * lm_high(turned_re)};
+                const nwave_complex ahead = lm_sum(real, turned), behind = lm_difference(real, turned);
                 const int32_t last = radix - k;
-                y[k * stride] = lm_output(lm_sum(real, turn), k * angle, points);
-                y[last * stride] = lm_output(lm_difference(real, turn), last * angle, points);
+                y[k * stride] = points > 1 ? lm_turned(ahead, k * angle) : ahead;
+                y[last * stride] = points > 1 ? lm_turned(behind, last * angle) : behind;
             }
         }
-        y += (radix - 1) * stride;
     }
 }
-#endif
 
 /* A sample of 16 bits times its taper, in the fixed point of the transform. */
 LM_INLINE int32_t lm_tapered(const int16_t *sample, uint16_t taper)

@@ -7,7 +7,7 @@ from textwrap import fill
 import numpy as np
 
 from nwavesdk.interop.c.log_mel import LOG_TABLE, FixedLogMel
-from nwavesdk.interop.c.log_mel_transform import FAST_RADICES, TAPER_BITS, PowerTransform
+from nwavesdk.interop.c.log_mel_transform import TAPER_BITS, PowerTransform
 
 __all__ = ["front_end_files"]
 
@@ -101,7 +101,7 @@ def macros_of(front_end: FixedLogMel, name: str) -> dict[str, object]:
         "BANDS": front_end.log_mel.bands,
         "TURN": transform.turn,
         "SHIFT": TAPER_BITS - transform.fraction_bits,
-        "MAX_ODD_RADIX": max(set(transform.radices) - set(FAST_RADICES), default=0),
+        "MAX_RADIX": max(transform.radices),
         "TRANSFORM(a, b)": " ".join(stage_calls(transform)),
         "RESULT": f"state->buffers[{len(transform.radices) % 2}]",
         "IS_RUNNING": int(level is not None),
@@ -121,17 +121,14 @@ def macros_of(front_end: FixedLogMel, name: str) -> dict[str, object]:
 
 def stage_calls(transform: PowerTransform) -> Iterable[str]:
     """The calls of all stages, which read and write the buffers a and b in turn."""
-    points = transform.size
-    for index, radix in enumerate(transform.radices):
-        points //= radix
-        stride = transform.size // (points * radix)
-        buffers = "b, a" if index % 2 else "a, b"
-        if radix not in FAST_RADICES:
-            yield f"lm_stage_odd({buffers}, {radix}, {points}, {stride});"
-        elif points > 1:
-            yield f"lm_stage_{radix}({buffers}, {points}, {stride});"
-        else:
-            yield f"lm_last_{radix}({buffers}, {stride});"
+    stride = 1
+    buffers = ["a", "b"]
+    for radix in transform.radices:
+        points = transform.size // (stride * radix)
+        name = "2({}, {}" if radix == 2 else f"odd({{}}, {{}}, {radix}"
+        yield f"lm_stage_{name}, {points}, {stride});".format(*buffers)
+        buffers.reverse()
+        stride *= radix
 
 
 def tables_of(front_end: FixedLogMel) -> Iterable[str]:

@@ -324,23 +324,6 @@ class TrainedRun:
         """Whether the scale of a sound depends on the past only, not on the whole recording."""
         return self.input.is_causal and self.config.option("data.level") in ("as_is", "running")
 
-    def require_past_scale(self) -> None:
-        """Check that the scale of a sound depends on the past only.
-
-        Raises:
-            ValueError: If the run scales a recording by its loudest sample, its mean or its
-                deviation.
-        """
-        if not self.scales_past_only:
-            is_filtered = isinstance(self.features, ChipFeatures)
-            option = "level as_is" if is_filtered else "level running"
-            raise ValueError(
-                f"{self.name} scales each recording by its loudest sample, its mean or its "
-                "deviation, known only at the end of the sound (got level "
-                f"{self.config.option('data.level')}, center {self.input.center}, standardize "
-                f"{self.input.standardize}): train with `nwave train --{option}`."
-            )
-
     @cached_property
     def block_steps(self) -> int | None:
         """Steps of the blocks in which the net runs on a sound; None if it runs on whole sounds."""
@@ -376,7 +359,16 @@ class TrainedRun:
             ```
         """
         rate = self.sample_rate if sample_rate is None else sample_rate
-        self.require_past_scale()
+        if not self.scales_past_only:
+            is_filtered = isinstance(self.features, ChipFeatures)
+            option = "level as_is" if is_filtered else "level running"
+            raise ValueError(
+                f"{self.name} scales each recording by its loudest sample, its mean or its "
+                "deviation, known only at the end of the sound (got level "
+                f"{self.config.option('data.level')}, center {self.input.center}, standardize "
+                f"{self.input.standardize}): train with `nwave train --{option}`."
+            )
+
         if self.block_steps is None:
             raise ValueError(
                 f"{self.name} has a net from a file that gives other outputs in blocks than in one "
