@@ -44,6 +44,7 @@ MAX_MEMORY_FRAMES = 2**15
 
 # A factor of the scale of a run must fit 32 bits.
 MIN_RESOLUTION = 2.0**-14
+MAX_MEAN = 2.0**30
 LARGEST_VALUE = 127
 
 LOW_WORD = 2**32 - 1
@@ -56,19 +57,17 @@ def log2_fixed(values: Integers) -> Integers:
         exponents += bits * (values >> (exponents + bits) > 0)
 
     # The leading bit becomes bit 31. The next five bits are the step, then 16 bits between steps.
-    mantissas = np.where(
-        exponents > 31,
-        values >> np.maximum(exponents - 31, 0),
-        values << np.maximum(31 - exponents, 0),
-    )
-    steps, between = mantissas >> 26 & LOG_STEPS - 1, mantissas >> 10 & 2**16 - 1
-    rise = LOG_TABLE[steps + 1] - LOG_TABLE[steps]
-    logarithms = (exponents << LOG_BITS) + LOG_TABLE[steps] + (rise * between >> 16)
-    return np.asarray(logarithms, np.int64)
+    left, right = np.maximum(31 - exponents, 0), np.maximum(exponents - 31, 0)
+    mantissas = values << left >> right
+    steps = mantissas >> 26 & LOG_STEPS - 1
+    between = mantissas >> 10 & 2**16 - 1
+    below = LOG_TABLE[steps]
+    rise = (LOG_TABLE[steps + 1] - below) * between >> 16
+    return np.asarray((exponents << LOG_BITS) + below + rise, np.int64)
 
 
 def multiplied_high(value: int, factor: int) -> int:
-    """`value * factor / 2**32`, rounded down, for a factor of 32 bits."""
+    """`value * factor / 2**32`, rounded down."""
     return value * factor >> 32
 
 
@@ -98,7 +97,8 @@ class MelBands:
 
     def sums(self, power: Integers) -> Integers:
         """The weighted sums `[L, bands]` of power `[L, frequencies]`."""
-        high, low = (power >> 32) @ self.weights, (power & LOW_WORD) @ self.weights
+        high = (power >> 32) @ self.weights
+        low = (power & LOW_WORD) @ self.weights
         bits = WEIGHT_BITS + self.shifts
         return (high << 32 - bits) + (low >> bits)
 
@@ -140,25 +140,25 @@ class RunningLevel:
         self._mean = self.first
         self._past = self.first_past
 
-    def push(self, sums: Integers) -> Integers:
-        """The level at each of the next frames, `[L, 1]`.
+    def push(self, sums: Integers) -> tuple[Integers, Integers]:
+        """The level at each of the next frames, and the power that silence adds to each band.
 
         Args:
             sums: The power in each band, `[L, bands]`.
+
+        Returns:
+            Both `[L, 1]`.
         """
         levels = []
-        for frame in (sums >> self.shift).sum(axis=1).tolist():
-            self._past = multiplied_high(self._past, self.decay) + (1 << PAST_BITS)
+        for power in (sums >> self.shift).sum(axis=1).tolist():
+            self._past = multiplied_high(self._past, self.decay) + 2**PAST_BITS
             gain = LOW_WORD // (self._past >> 8) << 8
             self._mean -= multiplied_high(self._mean, gain)
-            self._mean += multiplied_high(frame, gain)
+            self._mean += multiplied_high(power, gain)
             levels.append(max(self._mean, self.least))
-        return np.array(levels, np.int64)[:, None]
 
-    def silence_at(self, levels: Integers) -> Integers:
-        """The power added to each band at levels `[L, 1]`."""
-        high, low = levels >> 32, levels & LOW_WORD
-        return np.asarray(high * self.silence + (low * self.silence >> 32), np.int64)
+        silences = [multiplied_high(level, self.silence) for level in levels]
+        return np.array(levels, np.int64)[:, None], np.array(silences, np.int64)[:, None]
 
 
 class FixedLogMel:
@@ -189,25 +189,25 @@ class FixedLogMel:
         self.transform = PowerTransform(log_mel.width)
         self.bands = MelBands(log_mel.filters)
 
-        # The sum of a band with power 1, where full scale is 2^15.
+        # The sum of a band with power 1, which is a sound of full scale.
         energy = float(np.square(np.hanning(log_mel.width)).sum())
         unit = energy * (2**15 * self.transform.scale) ** 2
-        self.level: RunningLevel | None = None
         self.silence = round(SILENCE * unit)
+        self.level: RunningLevel | None = None
         self.log_unit = math.log2(unit)
         if log_mel.level_memory is not None:
             memory = log_mel.level_memory / log_mel.hop
             self.level = RunningLevel(log_mel.bands, memory, unit)
             self.log_unit -= math.log2(self.level.unit)
 
-        resolution = standard.deviation.astype(np.float64) * step
-        finite_number(
-            "FixedLogMel", "least deviation times step", resolution.min(), above=MIN_RESOLUTION
-        )
+        # The logarithm minus a mean, times a factor, has 32 bits after the point.
+        resolution = standard.deviation * np.float64(step)
+        name = "least deviation times step"
+        finite_number("FixedLogMel", name, resolution.min(), above=MIN_RESOLUTION)
         factors = math.log(2) / resolution * 2.0 ** (32 - LOG_BITS)
+        self.factors = np.rint(factors).astype(np.int64)
         means = (standard.mean / math.log(2) + self.log_unit) * 2**LOG_BITS
-        self.factors: Integers = np.rint(factors).astype(np.int64)
-        self.means: Integers = np.rint(means.clip(-(2.0**30), 2.0**30)).astype(np.int64)
+        self.means = np.rint(means.clip(-MAX_MEAN, MAX_MEAN)).astype(np.int64)
         self.reset()
 
     def reset(self) -> None:
@@ -257,8 +257,8 @@ class FixedLogMel:
         sums = self.bands.sums(self.transform.power(self._stream.windows(block)))
         if self.level is None:
             return log2_fixed(sums + self.silence)
-        levels = self.level.push(sums)
-        return log2_fixed(sums + self.level.silence_at(levels)) - log2_fixed(levels)
+        levels, silences = self.level.push(sums)
+        return log2_fixed(sums + silences) - log2_fixed(levels)
 
 
 def fixed_log_mel(trained: "TrainedRun", step: float) -> FixedLogMel:
@@ -273,10 +273,11 @@ def fixed_log_mel(trained: "TrainedRun", step: float) -> FixedLogMel:
             by its loudest sample, its mean or its deviation, or see `FixedLogMel`.
     """
     log_mel = trained.front_end
-    if not isinstance(log_mel, LogMel):
-        raise ValueError(
-            f"fixed_log_mel: {trained.name} filters sound for a chip, expected log-mel frames: "
-            "train without --chip."
-        )
-    trained.require_past_scale()
-    return FixedLogMel(log_mel, trained.input.standard, step)
+    if isinstance(log_mel, LogMel) and trained.scales_past_only:
+        return FixedLogMel(log_mel, trained.input.standard, step)
+    raise ValueError(
+        f"fixed_log_mel: {trained.name} filters sound for a chip, or scales each recording by its "
+        f"loudest sample, its mean or its deviation, known only at the end of the sound (got level "
+        f"{trained.config.option('data.level')}, center {trained.input.center}, standardize "
+        f"{trained.input.standardize}): train with `nwave train --level running`."
+    )

@@ -54,8 +54,8 @@ class PowerTransform:
         size: Number of complex values of the transform.
         radices: The radix of each stage.
         turn: Number of steps of a full turn, in the table of cosines.
-        cosines: The cosine of each step of a turn and a quarter, times 2^31 - 1. The cosine after a
-            quarter of a turn is the negative sine.
+        cosines: The cosine of each step of a turn and a quarter, times 2^31 - 1.
+        minus_sines: The negative sine, which is the cosine a quarter of a turn later.
         taper: The weight of each sample, with `TAPER_BITS` bits after the point, `[width]`.
         fraction_bits: Bits after the point of a tapered sample.
         scale: Factor of the spectrum in integers.
@@ -76,25 +76,26 @@ class PowerTransform:
         self.width = width
         self.size = width if width % 2 else width // 2
         self.radices = (*prime_factors(self.size),)
-        largest = max(self.radices)
-        if largest > MAX_RADIX:
+        largest_factor = max(self.radices)
+        if largest_factor > MAX_RADIX:
             raise ValueError(
-                f"FixedLogMel: a window of {width} samples has the prime factor {largest}, expected"
-                f" factors of at most {MAX_RADIX}: train with another --window, such as "
+                f"FixedLogMel: a window of {width} samples has the prime factor {largest_factor}, "
+                f"expected factors of at most {MAX_RADIX}: train with another --window, such as "
                 f"{2 ** round(math.log2(width))} samples."
             )
 
         self.turn = math.lcm(width, 4)
         turns = np.arange(self.turn + self.turn // 4) / self.turn
         self.cosines = np.rint(np.cos(2 * np.pi * turns) * (2**31 - 1)).astype(np.int64)
+        self.minus_sines = self.cosines[self.turn // 4 :]
         taper = np.rint(np.hanning(width) * (2**TAPER_BITS - 1)).astype(np.int64)
         self.taper = np.maximum(taper, taper[::-1])  # symmetric to the bit
 
         # All stages but the last one halve their sums.
         halvings = len(self.radices) - 1
         loudest = self.taper.reshape(self.size, -1) / 2.0 ** (TAPER_BITS - 15)
-        largest_sum = np.linalg.norm(loudest, axis=1).sum() / 2.0**halvings
-        room = math.floor(math.log2(MAX_VALUE / largest_sum))
+        largest = np.linalg.norm(loudest, axis=1).sum() / 2.0**halvings
+        room = math.floor(math.log2(MAX_VALUE / largest))
         self.fraction_bits = min(room, TAPER_BITS - 1)
         self.scale = 2.0 ** (self.fraction_bits - halvings)
 
@@ -135,37 +136,45 @@ class PowerTransform:
         if radix == 2:
             return np.stack([values.sum(axis=2), values[:, :, 0] - values[:, :, 1]], axis=2)
 
-        roots = np.outer(np.arange(radix // 2 + 1), np.arange(radix)) % radix
-        real, turned = self._products("kj,cljpq->clkpq", roots * (self.turn // radix), values)
-
         # A root of unity and its conjugate share the products.
-        imaginary = np.stack([-turned[1], turned[0]])
-        conjugates = (real - imaginary)[:, :, :0:-1]
-        return 2 * np.concatenate([real + imaginary, conjugates], axis=2)
+        half = radix // 2
+        others = values[:, :, 1:]
+        plus = (others + others[:, :, ::-1])[:, :, :half]
+        minus = (others - others[:, :, ::-1])[:, :, :half]
+        roots = np.arange(1, half + 1)
+        angles = np.outer(roots, roots) % radix * (self.turn // radix)
+        real = values[:, :, :1] + self._products(plus, self.cosines[angles])
+        turned = self._products(minus, self.minus_sines[angles])
 
-    def _products(self, rule: str, angles: Integers, values: Integers) -> tuple[Integers, Integers]:
-        """Half of the products with the cosines and with the negative sines of angles."""
-        cosines, minus_sines = self.cosines[angles], self.cosines[angles + self.turn // 4]
-        real, turned = np.einsum(rule, cosines, values), np.einsum(rule, minus_sines, values)
-        return shift_down(real, 32), shift_down(turned, 32)
+        imaginary = np.stack([-turned[1], turned[0]])
+        total = values.sum(axis=2, keepdims=True)
+        conjugates = (real - imaginary)[:, :, ::-1]
+        return np.concatenate([total, real + imaginary, conjugates], axis=2)
+
+    def _products(self, values: Integers, weights: Integers) -> Integers:
+        """The sums over the third axis of values times weights `[sums, values]`."""
+        return 2 * shift_down(np.einsum("kj,cljpq->clkpq", weights, values), 32)
 
     def _turned(self, values: Integers, angles: Integers) -> Integers:
         """Half of complex values, turned clockwise."""
-        cosines, minus_sines = self.cosines[angles], self.cosines[angles + self.turn // 4]
-        real = values[0] * cosines - values[1] * minus_sines
-        imaginary = values[1] * cosines + values[0] * minus_sines
-        return shift_down(np.stack([real, imaginary]), 32)
+        real, imaginary = values
+        cosines = self.cosines[angles]
+        minus_sines = self.minus_sines[angles]
+        turned_real = real * cosines - imaginary * minus_sines
+        turned_imaginary = imaginary * cosines + real * minus_sines
+        return shift_down(np.stack([turned_real, turned_imaginary]), 32)
 
     def _power_of_pairs(self, spectrum: Integers) -> Integers:
         """The power from the spectrum of pairs of samples as complex numbers, `[2, L, size]`."""
         frequencies = np.arange(self.size // 2 + 1)
-        ahead, behind = spectrum[:, :, frequencies], spectrum[:, :, -frequencies]
+        real, imaginary = spectrum[:, :, frequencies]
+        mirrored_real, mirrored_imaginary = spectrum[:, :, -frequencies]
 
         # The sum with the mirrored conjugate has the spectrum of the even samples; the difference,
         # times -i, the spectrum of the odd samples. Both are twice as large.
-        even = np.stack([ahead[0] + behind[0], ahead[1] - behind[1]])
-        odd = np.stack([ahead[1] + behind[1], behind[0] - ahead[0]])
-        even = self._turned(even, np.zeros_like(frequencies))
+        even = np.stack([real + mirrored_real, imaginary - mirrored_imaginary])
+        odd = np.stack([imaginary + mirrored_imaginary, mirrored_real - real])
+        even = self._turned(even, 0 * frequencies)
         odd = self._turned(odd, frequencies * (self.turn // self.width))
 
         power = np.empty((spectrum.shape[1], self.size + 1), np.int64)
