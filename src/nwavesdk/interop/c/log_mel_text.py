@@ -49,28 +49,60 @@ int {name}_front_end_push(struct {name}_front_end *state, int16_t sample, int8_t
 #endif
 """
 
+LISTEN = """\
+/* Reads samples of 16 bits at {rate} Hz from standard input, without a header, and writes the outputs
+ * of the net for each step. Recordings of other formats: sox FILE -t raw -r {rate} -b 16 -c 1 - */
+#include <stdio.h>
+#include "{name}.h"
+#include "{name}_front_end.h"
 
-def front_end_files(front_end: FixedLogMel, name: str) -> dict[str, str]:
+static struct {name}_front_end front_end;
+static {name}_state net;
+
+int main(void)
+{{
+    int16_t sample;
+    int8_t frame[{upper}_BANDS];
+    float outputs[{upper}_OUTPUTS];
+    {name}_front_end_init(&front_end);
+    {name}_init(&net);
+    while (fread(&sample, sizeof sample, 1, stdin)) {{
+        int steps = {hold} * {name}_front_end_push(&front_end, sample, frame);
+        for (; steps > 0; steps--) {{
+            {name}_step(&net, frame, outputs);
+            for (int i = 0; i < {upper}_OUTPUTS; i++) printf("%.9g ", (double)outputs[i]);
+            printf("\\n");
+        }}
+    }}
+    return 0;
+}}
+"""
+
+
+def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[str, str]:
     """The files of a front end in C99.
 
-    They have the functions `NAME_front_end_init` and `NAME_front_end_push`.
+    They have the functions `NAME_front_end_init` and `NAME_front_end_push`. The program `listen.c`
+    needs the net of `export_c`, too.
 
     Args:
         front_end: The front end.
         name: Prefix of the functions and of the files.
+        hold: Steps of the net for each frame.
 
     Returns:
-        The text of each file, by its name: a header, the tables and the runtime.
+        The text of each file, by its name: a header, the tables, the runtime and `listen.c`.
     """
     transform = front_end.transform
-    header = HEADER.format(
-        name=name,
-        upper=name.upper(),
-        rate=front_end.log_mel.sample_rate,
-        bands=front_end.log_mel.bands,
-        width=transform.width,
-        slots=transform.size + 1,
-    )
+    values = {
+        "name": name,
+        "upper": name.upper(),
+        "rate": front_end.log_mel.sample_rate,
+        "bands": front_end.log_mel.bands,
+        "width": transform.width,
+        "slots": transform.size + 1,
+        "hold": hold,
+    }
     macros = [f"#define LM_{key} {value}" for key, value in macros_of(front_end, name).items()]
     lines = [
         f'/* The tables of the front end. */\n#include "{name}_front_end.h"\n',
@@ -82,9 +114,10 @@ def front_end_files(front_end: FixedLogMel, name: str) -> dict[str, str]:
     ]
     runtime = resources.files(__package__).joinpath(RUNTIME).read_text(encoding="utf-8")
     return {
-        f"{name}_front_end.h": header,
+        f"{name}_front_end.h": HEADER.format(**values),
         f"{name}_front_end.c": "\n".join(lines) + "\n",
         RUNTIME: runtime,
+        "listen.c": LISTEN.format(**values),
     }
 
 
