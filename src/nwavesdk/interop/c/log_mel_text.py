@@ -50,8 +50,8 @@ int {name}_front_end_push(struct {name}_front_end *state, int16_t sample, int8_t
 """
 
 LISTEN = """\
-/* Reads samples of 16 bits at {rate} Hz from standard input, without a header, and writes the outputs
- * of the net for each step. Recordings of other formats: sox FILE -t raw -r {rate} -b 16 -c 1 - */
+/* Reads samples of 16 bits at {rate} Hz from standard input, without a header, and writes the
+ * outputs of each step. For other formats: sox FILE -t raw -r {rate} -b 16 -c 1 -e signed - */
 #include <stdio.h>
 #include "{name}.h"
 #include "{name}_front_end.h"
