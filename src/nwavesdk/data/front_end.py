@@ -134,7 +134,7 @@ class LogMel:
 
         # [L, 1, F] @ [F, bands] is one product for each frame. BLAS adds up [L, F] @ [F, bands] in
         # an order that depends on L.
-        return np.asarray((power[:, None] @ self._filters)[:, 0], np.float32)
+        return np.asarray((power[:, None] @ self.filters)[:, 0], np.float32)
 
     @cached_property
     def _taper(self) -> tuple[npt.NDArray[np.float32], np.float32]:
@@ -143,7 +143,7 @@ class LogMel:
         return taper, np.sum(taper**2)
 
     @cached_property
-    def _filters(self) -> npt.NDArray[np.float32]:
+    def filters(self) -> npt.NDArray[np.float32]:
         """The weight of each frequency in each band, `[width // 2 + 1, bands]`."""
         # The centers of bands are evenly spaced in mel. A band rises from the center of the band
         # below, and falls to the center of the band above.
@@ -190,8 +190,9 @@ class LogMelStream:
         self._front_end = front_end
         self._level: RunningMean | None = None
         if front_end.level_memory is not None:
-            first = np.full(1, FIRST_POWER, np.float32)
-            self._level = RunningMean(first, front_end.level_memory / front_end.hop)
+            self._level = RunningMean(
+                np.full(1, FIRST_POWER, np.float32), front_end.level_memory / front_end.hop
+            )
         self._waiting = np.zeros(0, np.float32)
         # Number of samples to skip before the next frame, if the hop is longer than the window.
         self._gap = 0
@@ -215,20 +216,31 @@ class LogMelStream:
                 " average its channels, or take one."
             )
 
-        waiting = np.concatenate([self._waiting, samples])
-        width = self._front_end.width
-        starts = range(self._gap, len(waiting) - width + 1, self._front_end.step)
-        windows = np.array([waiting[start : start + width] for start in starts], np.float32)
-
-        # The next frame begins at `end`, which may be after the waiting samples.
-        end = self._gap + len(starts) * self._front_end.step
-        self._gap = max(0, end - len(waiting))
-        self._waiting = waiting[end:].copy()
-        power = self._front_end.power_of(windows.reshape(-1, width))
+        power = self._front_end.power_of(self.windows(samples))
         if self._level is None:
             return np.asarray(np.log(power + SILENCE), np.float32)
         level = self._level.push(power.mean(axis=1, keepdims=True)).clip(MIN_POWER)
         return np.asarray(np.log(power / level + RELATIVE_SILENCE), np.float32)
+
+    def windows(self, samples: Samples) -> Samples:
+        """The windows that the next samples complete, before the taper.
+
+        Args:
+            samples: `[samples]`, of any length.
+
+        Returns:
+            `[windows, width]`.
+        """
+        waiting = np.concatenate([self._waiting, samples])
+        width = self._front_end.width
+        starts = range(self._gap, len(waiting) - width + 1, self._front_end.step)
+        windows = [waiting[start : start + width] for start in starts]
+
+        # The next window begins at `end`, which may be after the waiting samples.
+        end = self._gap + len(starts) * self._front_end.step
+        self._gap = max(0, end - len(waiting))
+        self._waiting = waiting[end:].copy()
+        return np.array(windows, np.float32).reshape(-1, width)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""`nwavesdk.interop.c.log_mel_text`: the frames of the C code equal those of Python to the bit."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interop.c.sounds import FRONT_ENDS, scale_of, sounds
+from nwavesdk.data import LogMel
+from nwavesdk.interop.c.log_mel import FixedLogMel
+from nwavesdk.interop.c.log_mel_text import front_end_files
+
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+SANITIZERS = ["-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+# Two front ends at the same time: the second one gets each sample with the other sign.
+PROGRAM = """
+#include <stdio.h>
+#include "ear_front_end.h"
+
+int main(void)
+{
+    static struct ear_front_end first, second;
+    int8_t frame[EAR_BANDS];
+    int16_t sample;
+    ear_front_end_init(&first);
+    ear_front_end_init(&second);
+    while (fread(&sample, sizeof sample, 1, stdin)) {
+        if (ear_front_end_push(&first, sample, frame)) {
+            fwrite(frame, sizeof frame, 1, stdout);
+            fwrite(first.bands, sizeof first.bands, 1, stdout);
+        }
+        ear_front_end_push(&second, (int16_t)(-1 - sample), frame);
+    }
+    return 0;
+}
+"""
+
+
+def check_frames(folder: Path, command: list[str], front_end: FixedLogMel, samples: np.ndarray):
+    """Compare the frames of a compiled front end, and the 64 bits of power in each band."""
+    files = {**front_end_files(front_end, "ear"), "main.c": PROGRAM}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    sources = [folder / name for name in ("ear_front_end.c", "main.c")]
+    subprocess.run([*command, *WARNINGS, *sources, "-o", folder / "main"], check=True)
+    output = subprocess.run(
+        [folder / "main"], input=samples.tobytes(), stdout=subprocess.PIPE, check=True
+    )
+
+    bands = front_end.log_mel.bands
+    values = np.frombuffer(output.stdout, [("frame", np.int8, bands), ("power", "<u8", bands)])
+    np.testing.assert_array_equal(values["frame"], front_end.push(samples))
+    windows = front_end.log_mel.stream().windows(samples)
+    power = front_end.bands.sums(front_end.transform.power(windows))
+    np.testing.assert_array_equal(values["power"], power.astype(np.uint64))
+
+
+@pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
+@pytest.mark.parametrize("log_mel", FRONT_ENDS, ids=str)
+def test_frames_of_c_equal_those_of_python(log_mel: LogMel, tmp_path: Path) -> None:
+    front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 64)
+    samples = np.concatenate([*sounds(log_mel).values()])
+    check_frames(tmp_path, [COMPILERS[0], *SANITIZERS], front_end, samples)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("option", ["-O0", "-O3"])
+def test_compilers_do_not_change_frames(compiler: str, option: str, tmp_path: Path) -> None:
+    if compiler not in COMPILERS:
+        pytest.skip(f"{compiler} is not installed")
+    log_mel = LogMel(16_000, level_memory=3.0)
+    front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 64)
+    check_frames(tmp_path, [compiler, option], front_end, sounds(log_mel)["fading noise"])
