@@ -98,7 +98,7 @@ def active_level(samples: Samples, rate: float) -> float:
 def at_speed(samples: Samples, speed: float) -> Samples:
     """A sound faster or slower by a factor, which also changes its pitch."""
     places = np.arange(0, len(samples), speed)
-    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
 
 
 def shifted(event: Event, seconds: float) -> Event:
