@@ -97,7 +97,7 @@ def test_a_test_set_may_stay_unread(folder: Path) -> None:
 def test_events_that_do_not_fit_are_noted(tmp_path: Path) -> None:
     folder = write_events(tmp_path, events=20, background=3, seconds=8)
     with pytest.warns(
-        UserWarning, match="too short for its 6 events: 4 are left out. Add"
+        UserWarning, match="too short for its 6 events and leaves out 4. Add"
     ) as notes:
         _, data = data_of(folder)
     assert data.notes == tuple(str(note.message) for note in notes)

@@ -126,8 +126,8 @@ def _stream_in_parts(
     if not n_left_out:
         return parts, None
     return parts, (
-        f"the background of the {name} set is too short for its {n_events:,} events: "
-        f"{n_left_out:,} {'is' if n_left_out == 1 else 'are'} left out. Add background."
+        f"the background of the {name} set is too short for its {n_events:,} events "
+        f"and leaves out {n_left_out:,}. Add background."
     )
 
 
