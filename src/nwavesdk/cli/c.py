@@ -9,6 +9,7 @@ import nwavesdk
 from nwavesdk.cli.app import print_report
 from nwavesdk.cli.options import name_options
 from nwavesdk.cli.train import measures_text
+from nwavesdk.internal.files import write_atomically
 
 __all__ = ["export_folder"]
 
@@ -34,6 +35,7 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     batch = validation.batch(list(range(min(MAX_RECORDINGS, len(validation)))))
     inner, shape = getattr(model, "net", model), getattr(model, "inputs", batch.x.shape[2:])
     trained = nwavesdk.train.load(run, net)
+    front_end, front_end_note = _front_end(trained, inner[0].step)
     export = export_c(
         inner,
         folder,
@@ -41,20 +43,24 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
         lengths=batch.lengths,
         classes=trained.classes if trained.task.name == "classification" else (),
         hold=trained.input.hold,
-        notes=[*_notes(trained), *_accuracies(compared)],
+        notes=[*_notes(trained), *front_end_note, *_accuracies(compared)],
     )
+    for name, text in front_end.items():
+        write_atomically(folder / name, text.encode())
 
     content = {
         "path": folder,
-        "files": list(export.files),
+        "files": [*export.files, *front_end],
         "layers": [asdict(cost) for cost in export.costs],
         "flash": export.flash,
         "ram": export.ram,
         "stack": export.stack,
         **compared,
     }
-    lines = [f"{folder}: {', '.join(export.files)}", *str(export).splitlines()]
-    print_report(as_json, content, [*lines, *_accuracies(compared), *_notes(trained)])
+    lines = [f"{folder}: {', '.join(content['files'])}", *str(export).splitlines()]
+    print_report(
+        as_json, content, [*lines, *_accuracies(compared), *_notes(trained), *front_end_note]
+    )
 
 
 def _rounded(opened: "nwavesdk.train.Run") -> tuple[Any, dict[str, Any]]:
@@ -70,6 +76,25 @@ def _rounded(opened: "nwavesdk.train.Run") -> tuple[Any, dict[str, Any]]:
         return model, {}
     rounded = rounded_network(model, WEIGHT_BITS, example_inputs(opened.data.train))
     return rounded, opened.test_rounded(WEIGHT_BITS)
+
+
+def _front_end(
+    trained: "nwavesdk.train.TrainedRun", step: float
+) -> tuple[dict[str, str], list[str]]:
+    """The files from samples to frames of a run on sound, and a note on them."""
+    from nwavesdk.interop.c.log_mel import fixed_log_mel
+    from nwavesdk.interop.c.log_mel_text import front_end_files
+
+    if trained.kind != "sound":
+        return {}, []
+    try:
+        front_end = fixed_log_mel(trained, step)
+    except ValueError as error:
+        return {}, [f"the folder has no front end for samples: {error}"]
+
+    command = "cc -std=c99 -O2 -I . net.c net_front_end.c listen.c -lm -o listen"
+    note = f"samples become frames in net_front_end.c; `{command}` is a net that listens"
+    return front_end_files(front_end, "net", trained.input.hold), [note]
 
 
 def _accuracies(compared: dict[str, Any]) -> list[str]:

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from interop.c.sounds import FRONT_ENDS, scale_of, sounds
 from nwavesdk.data import LogMel
+from nwavesdk.interop.c import export_c
 from nwavesdk.interop.c.log_mel import FixedLogMel
 from nwavesdk.interop.c.log_mel_text import front_end_files
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.net import quantize
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
@@ -75,3 +79,26 @@ def test_compilers_do_not_change_frames(compiler: str, option: str, tmp_path: Pa
     log_mel = LogMel(16_000, level_memory=3.0)
     front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 64)
     check_frames(tmp_path, [compiler, option], front_end, sounds(log_mel)["fading noise"])
+
+
+@pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
+def test_a_net_on_samples_has_the_outputs_of_the_net_on_frames(tmp_path: Path) -> None:
+    log_mel = LogMel(16_000, level_memory=3.0)
+    samples = np.concatenate([*sounds(log_mel).values()])[::3]
+    charges = LIFSynapse(32, 24), LIFLayer(24, taus=20e-3), LIFSynapse(24, 4), LIFLayer(4, taus=0.1)
+    net = quantize(SpikingSequential(*charges), 4 * torch.randn(2, 50, 32))
+    step = net[0].step
+    front_end = FixedLogMel(log_mel, scale_of(log_mel), step)
+    x = step * torch.from_numpy(front_end.push(samples).astype(np.float32))[None]
+    expected = net(x)[0][0]
+    assert expected.any()
+
+    export_c(net, tmp_path, x, name="ear")
+    for name, text in front_end_files(front_end, "ear").items():
+        (tmp_path / name).write_text(text)
+    sources = [tmp_path / name for name in ("ear.c", "ear_front_end.c", "listen.c")]
+    command = [COMPILERS[0], *WARNINGS, "-O2", *sources, "-lm", "-o", tmp_path / "listen"]
+    subprocess.run(command, check=True)
+    output = subprocess.run([tmp_path / "listen"], input=samples.tobytes(), stdout=subprocess.PIPE)
+    outputs = [[float(value) for value in line.split()] for line in output.stdout.splitlines()]
+    assert torch.equal(torch.tensor(outputs), expected)
