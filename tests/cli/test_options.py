@@ -122,7 +122,7 @@ def options_of(*words: str) -> list[str]:
 
 def test_the_help_has_few_options_by_section() -> None:
     options = options_of()
-    assert len(options) == len(set(options)) <= 45
+    assert len(options) == len(set(options)) <= 47
 
     lines = nwave("train", "--help").stdout.splitlines()
     sections: dict[str, set[str]] = {}

@@ -233,6 +233,8 @@ def test_a_net_that_trains_keeps_its_grids():
         whole = edge.weight / grids[edge.name]
         assert torch.equal(whole, whole.round().clamp(-7, 7))
         assert not torch.equal(edge.weight, initial[edge.name])
+    delays = finished[-1].delays
+    assert torch.equal(delays, net[-1].delays.round())
     prepare_net(finished)
     assert torch.equal(finished(x)[0], outputs)
     for narrow, wide in charges(finished, x).values():
