@@ -189,6 +189,7 @@ def test_only_fields_that_may_move_leave_the_identity_unchanged() -> None:
     identity = CompletedConfig.of(content).identity()
     moved = {
         "data.source": "/elsewhere",
+        "learning.finetune": "/elsewhere",
         "net.page.file": "/other.py",
         "page.file": "/other.py",
         "machine.accelerator": "cpu",
