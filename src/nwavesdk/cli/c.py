@@ -62,14 +62,14 @@ def _rounded(opened: Any) -> tuple[Any, dict[str, Any]]:
 
     A run that was trained with rounded weights has no other net to compare with.
     """
+    from nwavesdk.train.fit.finetuning import example_inputs
     from nwavesdk.train.fit.network import rounded_network
 
     model, _ = opened.trained()
     if opened.config.learning.weight_bits is not None:
         return model, {}
-    return rounded_network(model, WEIGHT_BITS, opened.example_inputs()), opened.test_rounded(
-        WEIGHT_BITS
-    )
+    rounded = rounded_network(model, WEIGHT_BITS, example_inputs(opened.data.train))
+    return rounded, opened.test_rounded(WEIGHT_BITS)
 
 
 def _accuracies(compared: dict[str, Any]) -> list[str]:
