@@ -7,7 +7,14 @@ import numpy as np
 
 from nwavesdk.interop.c.edge_text import is_double
 from nwavesdk.interop.c.net_text import NetText
-from nwavesdk.interop.c.operations import Delayed, Edge, IntegerNet, Layer, Pool, Window
+from nwavesdk.interop.c.operations import (
+    DelayedWeights,
+    IntegerNet,
+    Layer,
+    LayerWeights,
+    Pool,
+    WindowWeights,
+)
 
 __all__ = ["Cost", "cost_table", "costs_of", "stack_bytes"]
 
@@ -28,6 +35,13 @@ class Cost:
         flash: Bytes of its tables.
         additions: Additions per step.
         multiplications: Multiplications per step.
+
+    Example:
+        >>> cost = Cost(
+        ...     name="1", neurons=8, rate=0.05, flash=96, additions=40.0, multiplications=40.0
+        ... )
+        >>> print(cost_table([cost], ram=64, stack=200).splitlines()[1])
+        1                       8   5.0 %       96         40        40
     """
 
     name: str
@@ -82,7 +96,7 @@ def stack_bytes(net: IntegerNet) -> int:
         total = 0
         together = 1
         for edge in layer.edges:
-            if isinstance(edge, Window) and net.sources[edge.source].is_frame:
+            if isinstance(edge, WindowWeights) and net.sources[edge.source].is_frame:
                 together = 2 if is_double(edge, net) else together
                 total += 2 * together * (int(edge.weights[0].size) + 3)
         return total + 4 * together * (layer.channels + 3)
@@ -110,9 +124,9 @@ def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
     return "\n".join(lines)
 
 
-def _connections(edge: Edge) -> int:
+def _connections(edge: LayerWeights) -> int:
     """The connections of all values of a source, in one step."""
-    if isinstance(edge, Delayed):
+    if isinstance(edge, DelayedWeights):
         return int(edge.weights.size)
 
     outputs, taps, *kernel, channels = edge.weights.shape

@@ -11,10 +11,10 @@ import numpy as np
 
 from nwavesdk.interop.c.operations import (
     MAX_SHORT,
-    Delayed,
-    Edge,
+    DelayedWeights,
     IntegerNet,
-    Window,
+    LayerWeights,
+    WindowWeights,
     divide_by_factor,
 )
 from nwavesdk.interop.c.step_text import c_float
@@ -49,9 +49,9 @@ def c_list(values: Iterable[object]) -> str:
     return "{\n    " + "\n    ".join(line.rstrip() for line in lines) + "\n}"
 
 
-def is_double(edge: Edge, net: IntegerNet) -> bool:
+def is_double(edge: LayerWeights, net: IntegerNet) -> bool:
     """Whether sums over a frame are computed for two places together, with weights of 16 bits."""
-    if isinstance(edge, Delayed) or not net.sources[edge.source].is_frame:
+    if isinstance(edge, DelayedWeights) or not net.sources[edge.source].is_frame:
         return False
     _, integers = divide_by_factor(edge.weights)
     height, width = edge.out_sizes
@@ -90,7 +90,7 @@ class EdgeText:
 
     # Edges
 
-    def window(self, label: str, edge: Window, bias: np.ndarray, *, adds: bool) -> str:
+    def window(self, label: str, edge: WindowWeights, bias: np.ndarray, *, adds: bool) -> str:
         """The statements that compute the sums of a window; `bias` begins the sums of two places.
 
         Args:
@@ -131,7 +131,7 @@ class EdgeText:
         self.tables.append(_GATHER.format(name=self.name, kind=kind, **values))
         return f"gather{label}(sums, net, y, x);\n"
 
-    def _window_macro(self, label: str, edge: Window, factor: int, adds: bool) -> str:
+    def _window_macro(self, label: str, edge: WindowWeights, factor: int, adds: bool) -> str:
         """The shape of a window, as the runtime takes it."""
         outputs, taps, *kernel, channels = edge.weights.shape
         source = self.net.sources[edge.source]
@@ -140,7 +140,7 @@ class EdgeText:
         numbers = map(str, [*over_time, *places, outputs, int(adds), factor])
         return f"#define WINDOW{label} ((nw_window){{{', '.join(numbers)}}})\n"
 
-    def delayed(self, label: str, edge: Delayed, *, adds: bool) -> tuple[str, str]:
+    def delayed(self, label: str, edge: DelayedWeights, *, adds: bool) -> tuple[str, str]:
         """The statements that send charges to later steps, and that take the charges of a step.
 
         Args:

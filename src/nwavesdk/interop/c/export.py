@@ -33,6 +33,17 @@ class CExport:
         costs: The costs of each layer.
         ram: Bytes of the state.
         stack: Bytes of the stack that a step needs, about.
+
+    Example:
+        >>> import tempfile
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> from nwavesdk.net import quantize
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3))
+        >>> x = torch.randn(4, 50, 3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export = export_c(quantize(net, x), folder, x)
+        >>> export.ram, sorted(export.files)[:3]
+        (44, ['CMakeLists.txt', 'README.md', 'example.c'])
     """
 
     files: dict[str, str]

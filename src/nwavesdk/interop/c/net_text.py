@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nwavesdk.interop.c.edge_text import BYTES, EdgeText, is_double
-from nwavesdk.interop.c.operations import MAX_FRAME, MAX_SHORT, Layer, Pool, Window
+from nwavesdk.interop.c.operations import MAX_FRAME, MAX_SHORT, Layer, Pool, WindowWeights
 from nwavesdk.interop.c.step_text import c_float, step_function
 
 __all__ = ["NetText"]
@@ -121,7 +121,7 @@ class NetText(EdgeText):
         before, sums = [], []
         # The frame comes first, because its sums of two places are not added to others.
         for j, edge in enumerate(sorted(layer.edges, key=lambda edge: edge.source)):
-            if isinstance(edge, Window):
+            if isinstance(edge, WindowWeights):
                 sums.append(self.window(f"{k}_{j}", edge, layer.bias, adds=j > 0))
             else:
                 send, take = self.delayed(f"{k}_{j}", edge, adds=j > 0)
@@ -130,7 +130,7 @@ class NetText(EdgeText):
 
         has_double = any(is_double(edge, self.net) for edge in layer.edges)
         stores, words = layer.target in self.stored, -(-layer.channels // 32)
-        has_windows = any(isinstance(edge, Window) for edge in layer.edges)
+        has_windows = any(isinstance(edge, WindowWeights) for edge in layer.edges)
         bits = self.latest_spikes(layer.target) if stores and layer.target is not None else "NULL"
         numbers = {"places": layer.places, "channels": layer.channels, "words": words}
         store = _STORE_BITS.format(words=words) if stores else ""

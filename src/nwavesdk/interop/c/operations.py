@@ -16,14 +16,14 @@ __all__ = [
     "MAX_FRAME",
     "MAX_SHORT",
     "MAX_SUM",
-    "Delayed",
-    "Edge",
+    "DelayedWeights",
     "IntegerNet",
     "Layer",
+    "LayerWeights",
     "OffGridError",
     "Pool",
-    "Source",
-    "Window",
+    "ValueSource",
+    "WindowWeights",
     "divide_by_factor",
     "on_grid",
 ]
@@ -43,7 +43,7 @@ class OffGridError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ValueSource:
     """Values that layers read: the frame of a step, or the spikes of a layer.
 
     Attributes:
@@ -75,7 +75,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Window:
+class WindowWeights:
     """Weights over steps, over a window of places, and over channels: a convolution.
 
     A dense product is a window over all places, with a single output place.
@@ -111,14 +111,14 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Delayed:
+class DelayedWeights:
     """Dense weights with a delay for each connection.
 
     Attributes:
         source: Position of the source in the net.
         weights: [C', values of the source].
         delays: [C', values of the source] [steps].
-        offset: See `Window`.
+        offset: See `WindowWeights`.
     """
 
     source: int
@@ -138,7 +138,7 @@ class Delayed:
         return int(self.delays.max(initial=0)) + 1
 
 
-Edge = Window | Delayed
+LayerWeights = WindowWeights | DelayedWeights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +158,7 @@ class Layer:
     """
 
     name: str
-    edges: tuple[Edge, ...]
+    edges: tuple[LayerWeights, ...]
     bias: np.ndarray
     exponents: np.ndarray
     sizes: tuple[int, int]
@@ -221,7 +221,7 @@ class IntegerNet:
         frame_order: For each value of a frame, its number in the first source.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[ValueSource, ...]
     operations: tuple[Layer | Pool, ...]
     step: float
     shape: tuple[int, ...]
@@ -260,8 +260,8 @@ def divide_by_factor(weights: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def on_grid(
-    edges: Sequence[Edge], bias: np.ndarray, sources: Sequence[Source]
-) -> tuple[tuple[Edge, ...], np.ndarray, np.ndarray]:
+    edges: Sequence[LayerWeights], bias: np.ndarray, sources: Sequence[ValueSource]
+) -> tuple[tuple[LayerWeights, ...], np.ndarray, np.ndarray]:
     """Edges and bias as integers, in a common unit of each channel, and the exponents of the units.
 
     Args:

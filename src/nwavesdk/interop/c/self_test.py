@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nwavesdk.interop.c.edge_text import c_list
 from nwavesdk.interop.c.net_text import NetText
-from nwavesdk.interop.c.operations import Delayed, IntegerNet, Layer
+from nwavesdk.interop.c.operations import DelayedWeights, IntegerNet, Layer
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net.calls import replaced
 from nwavesdk.net.container import Container
@@ -72,7 +72,7 @@ def _integers(x: Tensor, integer: IntegerNet) -> np.ndarray:
 def _reach(integer: IntegerNet) -> int:
     """The steps after which no input of the first step acts directly on any layer."""
     edges = [edge for layer in integer.layers for edge in layer.edges]
-    delays = [edge.depth for edge in edges if isinstance(edge, Delayed)]
+    delays = [edge.depth for edge in edges if isinstance(edge, DelayedWeights)]
     return sum(edge.past_steps for edge in edges) + sum(delays)
 
 

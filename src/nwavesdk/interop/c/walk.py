@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.interop.c.operations import (
-    Delayed,
-    Edge,
+    DelayedWeights,
     IntegerNet,
     Layer,
+    LayerWeights,
     OffGridError,
     Pool,
-    Source,
-    Window,
+    ValueSource,
+    WindowWeights,
     on_grid,
 )
 from nwavesdk.layers import DelayedSynapse, Dropout, NeuronLayer, TemporalConv
@@ -60,7 +60,7 @@ class _Charge:
         order: The number of the neuron at each position of the features.
     """
 
-    edges: tuple[Edge, ...]
+    edges: tuple[LayerWeights, ...]
     bias: np.ndarray
     sizes: tuple[int, int]
     order: np.ndarray
@@ -101,7 +101,7 @@ class _Walk:
         self.step = step
         self.channels = channels  # of a frame that is stored with its channels last
         size = int(np.prod(shape))
-        self.sources = [Source(name="", places=1, channels=size, is_frame=True)]
+        self.sources = [ValueSource(name="", places=1, channels=size, is_frame=True)]
 
         self.frame_order = np.arange(size)
         if channels is not None:
@@ -238,7 +238,7 @@ class _Walk:
 
         if is_spiking:
             channels = len(charge.bias)
-            self.sources.append(Source(name=name, places=n_places, channels=channels))
+            self.sources.append(ValueSource(name=name, places=n_places, channels=channels))
 
         edges = charge.edges
         if module is not None:
@@ -287,7 +287,7 @@ class _Walk:
         )
         self.operations.append(pool)
         n_places = pool.out_sizes[0] * pool.out_sizes[1]
-        self.sources.append(Source(name=name, places=n_places, channels=channels))
+        self.sources.append(ValueSource(name=name, places=n_places, channels=channels))
         return _Spikes((target * _SOURCE + 1 + _channels_last((channels, *pool.out_sizes)),))
 
     # Synapses
@@ -314,12 +314,12 @@ class _Walk:
 
     def dense_window(
         self, source: int, table: np.ndarray, dilation: int = 1, offset: int = 0
-    ) -> Window:
+    ) -> WindowWeights:
         """A window over all places of a source, from weights [C', taps, values of the source]."""
         places, channels = self.sources[source].places, self.sources[source].channels
         weights = table.reshape(*table.shape[:2], 1, places, channels)
         weights = weights * (self.step if self.sources[source].is_frame else 1.0)
-        return Window(
+        return WindowWeights(
             source=source,
             weights=weights,
             sizes=(1, places),
@@ -343,13 +343,13 @@ class _Walk:
         edges = []
         for part in signal.parts:
             for edge in self.dense(title, _Spikes((part,)), weights[:, None], None).edges:
-                assert isinstance(edge, Window)
+                assert isinstance(edge, WindowWeights)
                 is_here = part // _SOURCE == edge.source
                 table = np.zeros((len(weights), self.sources[edge.source].size))
                 table[:, part[is_here] % _SOURCE - 1] = delays[:, is_here]
                 flat = edge.weights.reshape(len(weights), -1)
                 rounded = np.rint(table).astype(np.int64)
-                edges.append(Delayed(source=edge.source, weights=flat, delays=rounded))
+                edges.append(DelayedWeights(source=edge.source, weights=flat, delays=rounded))
         return _charge(edges, module.bias, (len(weights),))
 
     def convolution(self, module: Any, title: str, signal: _Spikes) -> _Charge:
@@ -373,7 +373,7 @@ class _Walk:
             source = int(part.flat[0] // _SOURCE)
             sizes = (1, *part.shape[1:])[-2:]
             edges.append(
-                Window(
+                WindowWeights(
                     source=source,
                     weights=weights * (self.step if self.sources[source].is_frame else 1.0),
                     sizes=(sizes[0], sizes[1]),
@@ -422,7 +422,7 @@ def _kind_of(module: nn.Module) -> type | None:
 
 def _recurrent(
     module: NeuronLayer, title: str, charge: _Charge, target: int | None
-) -> tuple[Edge, ...]:
+) -> tuple[LayerWeights, ...]:
     """The edge from a layer to itself, if it has one."""
     weights = module.effective_recurrent_weights()
     if weights is None:
@@ -435,10 +435,12 @@ def _recurrent(
     table = _numbers(weights).T[position][:, position]
     if module.recurrent_delays is not None:
         delays = np.rint(_numbers(module.recurrent_delays.delays).T[position][:, position])
-        return (Delayed(source=target, weights=table, delays=delays.astype(np.int64), offset=1),)
+        return (
+            DelayedWeights(source=target, weights=table, delays=delays.astype(np.int64), offset=1),
+        )
 
     shape = len(table), 1, 1, 1, len(table)
-    return (Window(source=target, weights=table.reshape(shape), sizes=(1, 1), offset=1),)
+    return (WindowWeights(source=target, weights=table.reshape(shape), sizes=(1, 1), offset=1),)
 
 
 @torch.no_grad()
@@ -478,7 +480,7 @@ def _moved(module: nn.Module, title: str, signal: _Signal) -> _Signal:
     return _Spikes(tuple(moved))
 
 
-def _charge(edges: Sequence[Edge], bias: Tensor | None, shape: tuple[int, ...]) -> _Charge:
+def _charge(edges: Sequence[LayerWeights], bias: Tensor | None, shape: tuple[int, ...]) -> _Charge:
     """The charge of edges with a bias, for features [C, *places]."""
     height, width = (1, 1, *shape[1:])[-2:]
     return _Charge(
