@@ -148,7 +148,7 @@ def test_a_budget_of_less_than_one_alarm_follows_the_tail_of_the_background() ->
     assert decision.threshold == pytest.approx(2 * math.log(len(peaks) / 0.1), rel=0.25)
     assert len(notes) == 1
     assert "0.1 false alarms per hour are less than one in the 1 h" in notes[0]
-    assert "reaches to 3.7 per hour" in notes[0]
+    assert "reaches to 3.69 per hour" in notes[0]
     # A larger rate has a lower threshold, but not below a false alarm that was seen.
     lower, _ = fit_decision([stream], events=["yes"], step_seconds=STEP, false_alarms=0.99)
     assert lower.threshold < decision.threshold
