@@ -18,24 +18,24 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2777,
-    "train presets": 4456,
-    "analysis": 2746,
-    "cli": 1082,
+    "data": 2818,
+    "train presets": 4577,
+    "analysis": 2750,
+    "cli": 1169,
     "internal": 493,
-    "solvers": 3609,
-    "layers": 2704,
-    "interop": 2097,
-    "net": 1351,
-    "deploy": 959,
+    "solvers": 3617,
+    "layers": 2708,
+    "interop": 3343,
+    "net": 1685,
+    "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 31712
+MAX_STATEMENTS_OF_TESTS = 32691
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
 # fields and other short statements were the larger part of these.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.36, TESTS: 14.25}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.42, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -4,7 +4,7 @@ The tables lie in the order in which the runtime header reads them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,7 @@ class EdgeText:
 
     net: IntegerNet
     name: str
+    _: KW_ONLY
     fields: list[tuple[str, str, int]] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     flash: list[int] = field(default_factory=list)
