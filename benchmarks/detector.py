@@ -24,7 +24,7 @@ from benchmarks.cnn import DROPOUT, PEAK_RATE
 from benchmarks.results import FOLDER
 from nwavesdk.cli.train import measures_text
 from nwavesdk.data.composed import ComposedSeries
-from nwavesdk.layers import NeuronLayer
+from nwavesdk.layers import NeuronLayer, SpikingSequential, TemporalConv
 from nwavesdk.train import CompletedConfig, RunConfig, RunFolder
 from nwavesdk.train.apply.detections import DetectorTest
 from nwavesdk.train.apply.trained import TrainedRun
@@ -51,12 +51,12 @@ def cnn_of(config: CompletedConfig) -> RunNet:
     net = network_of_run(config)
     modules = dict(net.named_modules())
     *hidden, integrator = (name for name in modules if isinstance(modules[name], NeuronLayer))
-    *_, scores = (name for name in modules if isinstance(modules[name], nn.Linear))
+    *_, scores = (name for name in modules if isinstance(modules[name], TemporalConv))
 
     for name in hidden:
         net.set_submodule(name, nn.ReLU())
     net.set_submodule(integrator, nn.Identity())
-    net.set_submodule(scores, nn.Sequential(nn.Dropout(DROPOUT), modules[scores]))
+    net.set_submodule(scores, SpikingSequential(nn.Dropout(DROPOUT), modules[scores]))
     return net
 
 
