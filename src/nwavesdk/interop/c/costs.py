@@ -19,7 +19,7 @@ from nwavesdk.interop.c.operations import (
 __all__ = ["Cost", "cost_table", "costs_of", "stack_bytes"]
 
 # Registers and variables of a step, measured on a Cortex-M4.
-FIXED_STACK = 160
+FIXED_STACK = 320
 
 _ADDITIONS, _PRODUCTS = frozenset({"+", "-", "<", ">", "spike"}), frozenset({"*", "/"})
 
