@@ -21,6 +21,7 @@ from nwavesdk.layers.masks import is_pruned
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.norms import SequenceNorm, scale_and_shift
 from nwavesdk.layers.step_norms import StepNorm
+from nwavesdk.layers.temporal_conv import TemporalConv
 from nwavesdk.net.edges import Edge, find_edges
 from nwavesdk.net.sequential import SpikingSequential, in_order
 from nwavesdk.net.wiring import module_title
@@ -79,8 +80,9 @@ def fold(net: nn.Module, *, into_next: bool = False) -> Folded:
     Args:
         net: Any module, in `eval()`.
         into_next: Whether a norm without a synapse before it, as between neurons and a read-out, is
-            folded into the dense synapse directly after it: y = W · (scale · s + shift) + b. The
-            bound above does not apply to it.
+            folded into the dense synapse, or the `TemporalConv` without a kernel, directly after
+            it: y = W · (scale · s + shift) + b. The bound above does not apply to it. In the first
+            steps of a sequence, a convolution then also sums `shift` of steps before the first.
 
     Returns:
         The copy, and the names of the norms that were folded and that were not. Call `prepare_net`
@@ -176,7 +178,9 @@ class _Folder:
         if edge.profile is not None:
             raise _KeepError(f"{title} is of a chip, and has no bias: train the net without norms")
 
-        channels = edge.to_columns(edge.weight).shape[0 if is_next else 1]
+        rows, channels = edge.to_columns(edge.weight).shape
+        if is_next:
+            channels = rows // getattr(edge.module, "taps", 1)
         if len(scale) != channels:
             raise _KeepError(f"it has {len(scale)} channels, and {title} has {channels}")
 
@@ -191,7 +195,7 @@ class _Folder:
         except _KeepError:
             later = [m for m in chain[position + 1 :] if not isinstance(m, nn.Identity)]
             edge = self.edges.get(later[0]) if self.into_next and later else None
-            if edge is None or not edge.is_dense:
+            if edge is None or not _has_row_per_input(edge):
                 raise
             return edge, True
 
@@ -266,6 +270,13 @@ def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
     return scales[0], shifts[0]
 
 
+def _has_row_per_input(edge: Edge) -> bool:
+    """Whether each input has its own rows of `to_columns`, one for each tap."""
+    module = edge.module
+    is_temporal = isinstance(module, TemporalConv) and not module.kernel and module.groups == 1
+    return edge.is_dense or is_temporal
+
+
 @torch.no_grad()
 def _scale_and_shift_charge(edge: Edge, scale: Tensor, shift: Tensor) -> None:
     """Scale the weight and the bias of a synapse, and shift the bias."""
@@ -276,11 +287,13 @@ def _scale_and_shift_charge(edge: Edge, scale: Tensor, shift: Tensor) -> None:
 
 @torch.no_grad()
 def _scale_and_shift_input(edge: Edge, scale: Tensor, shift: Tensor) -> None:
-    """Let a dense synapse scale and shift its inputs."""
+    """Let a synapse scale and shift its inputs; each has a row for each tap."""
     bias = _bias_of(edge)
     columns = edge.to_columns(edge.weight.double())
-    shift = shift @ columns
-    _set(edge, columns * scale[:, None], shift if bias is None else bias + shift)
+    taps = len(columns) // len(scale)
+    shift = shift.repeat_interleave(taps) @ columns
+    columns = columns * scale.repeat_interleave(taps)[:, None]
+    _set(edge, columns, shift if bias is None else bias + shift)
 
 
 def _bias_of(edge: Edge) -> Tensor | None:
