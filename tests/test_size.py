@@ -26,11 +26,11 @@ MAX_STATEMENTS = {
     "solvers": 3617,
     "layers": 2708,
     "interop": 3343,
-    "net": 1685,
+    "net": 1694,
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 32695
+MAX_STATEMENTS_OF_TESTS = 32701
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
