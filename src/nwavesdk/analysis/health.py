@@ -6,10 +6,12 @@
 2. `_find_problems` compares the numbers of a layer with the `Limits`, and describes each problem.
 3. `_findings_of` adds the remedy, which `nwavesdk.analysis.health_remedies` chooses.
 
-A new kind of finding therefore needs a number in `LayerHealth`, a limit in `Limits`, a description
-in `_find_problems` and a remedy in `REMEDIES`. For the command `nwave diagnose`, it also needs a
-remedy as options of `nwave train`, in `nwavesdk.analysis.remedies`, and its number a column in
-`nwavesdk.cli.inspect`. `HealthCallback` lists the numbers that it logs.
+A new kind of finding therefore needs a number in `LayerHealth`, which `_layer_health` computes from
+the record and the gradient (anything else, such as weights, must first be passed to
+`examine_recording`), its limit in `Limits` if it has one, a description in `_find_problems`, its
+meaning in `Finding.value`, and a remedy in `REMEDIES`. For the command `nwave diagnose`, it also
+needs a remedy as options of `nwave train`, in `nwavesdk.analysis.remedies`, and its number a column
+in `nwavesdk.cli.inspect`. `HealthCallback` lists the numbers that it logs.
 """
 
 import math
@@ -431,8 +433,8 @@ def _findings_of(
     first, value, _ = layer_problems[0]
 
     # A remedy changes the surrogates of the first layer with this problem and of the layers behind
-    # it. It does not change the last layer, whose surrogate scales all gradients by the same
-    # factor, unless the first problem is there.
+    # it. It leaves out the last layer, whose surrogate scales all gradients by the same factor,
+    # unless only the last layer has the problem.
     changed = names[names.index(first) : -1] or names[-1:]
     remedy, surrogate = remedy_of(kind, value, [records[name] for name in changed])
 

@@ -282,4 +282,5 @@ def export_nir(
         "notes": exported.notes,
     }
     lines = [f"for readers that solve it as {discretization}", *exported.notes]
+    # It writes nothing and raises if a spike differs.
     write_export(out, nir.graph_bytes(exported.graph), result, trained, facts, lines, as_json)

@@ -271,8 +271,10 @@ def runs_of(options: Mapping[str, Any]) -> dict[str, RunConfig]:
     if net in NAMES:
         choices["net"] = {"name": net}
     elif net is not None:
+        # The page is not read here, so any hash will do.
         choices["net"] = {"page": {"file": "net.py", "sha256": "0" * 64}}
 
+    # The kinds that are possible; the user's kind wins.
     kinds: tuple[str, ...] = KINDS
     if options.get("chip") or net == "chip":
         choices["chip"] = {"profile": "h1v2"}

@@ -45,14 +45,16 @@ class CannotSplitError(ValueError):
 
 
 def share_goals(counts: Indices, shares: Sequence[float], may_lack_small: bool = False) -> Indices:
-    """The goals of sets with these shares of each class, and of the remaining set, the last row.
+    """How many recordings of each class each set should get: a row for each set.
+
+    The last row is the remaining set.
 
     Args:
         counts: Recordings of each class, `[classes]`.
         shares: The share of each set except the last.
-        may_lack_small: Whether the first set may lack small classes: a class with fewer than
-            `MIN_OF_CLASS` recordings gives one or none, so that such classes give their share
-            together, and each keeps a recording to learn from.
+        may_lack_small: Whether the first set may lack small classes. A class with fewer than
+            `MIN_OF_CLASS` recordings then gives it one or none: all such classes together give
+            their share, and each keeps a recording to learn from.
 
     Returns:
         `[1 + len(shares), classes]`, at least 1 where no class may be lacking.

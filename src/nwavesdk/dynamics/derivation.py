@@ -10,8 +10,10 @@
   gradients as the adjoint.
 - `function_text` writes the program texts: nodes of the graph as a Python function.
 
-A new operation needs no change here: its text, its partial derivatives and its cost are in
-`OPERATIONS` of `nwavesdk.dynamics.graph`.
+A new operation is a row in `OPERATIONS` of `graph`: its text, its partial derivatives and its cost.
+A new function also needs its name in `RESERVED` below and in `FUNCTIONS` of `reader`, and a meaning
+in each language: torch (`neuron`), `solvers.cpu.render`, `solvers.gpu.render`,
+`interop.c.step_text`.
 
 A gradient that flows through one branch of a `where` has a *choice*: the condition, and whether it
 must be true or false. If the branch is not taken, the gradient is exactly 0. Without the choice, it
@@ -387,8 +389,8 @@ def guarded_results(step: Step) -> list[int]:
     """The results of a step in a form for which autograd computes the gradients of the adjoint.
 
     If a branch is not taken, autograd multiplies its gradient 0 by partial derivatives, and an
-    infinite derivative gives NaN. So an unbounded operation that only such branches use gets the
-    input 1 in these cases: `where(u > 0, log(u), 0)` becomes
+    infinite derivative gives NaN. So an unbounded operation that is used only in branches gets the
+    input 1 wherever none of these branches is taken: `where(u > 0, log(u), 0)` becomes
     `where(u > 0, log(where(u > 0, u, 1)), 0)`. Conditions have no gradient and do not change.
     """
     graph = step.graph

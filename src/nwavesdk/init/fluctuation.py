@@ -108,7 +108,8 @@ class Fluctuation:
         self.limit = charge_limit(driven.driver)
         n = self._inputs_by_target()
 
-        # ε̂, and the membrane's variance for weights of variance 1.
+        # n is the number of inputs of a target. ε̂, and the membrane's variance for weights of
+        # variance 1.
         self.energy = self._mean_by_target(self.kernel.square().sum(0))
         self.variance_per_weight = n * self.mean_square * self.energy
 
@@ -117,7 +118,8 @@ class Fluctuation:
         size = math.sqrt(self.mean_square)
         drive = mean if abs(mean) > 1e-3 * size else size
 
-        # The mean charge for a mean membrane of one threshold: θ / (n ν ε̄).
+        # The mean charge for a mean membrane of one threshold: θ / (n ν ε̄), with the rate ν as
+        # `drive` and ε̄ as `kernel_sum`.
         kernel_sum = self._mean_by_target(self.kernel.sum(0))
         self.charge_per_threshold = self.threshold / (n * drive * kernel_sum)
 

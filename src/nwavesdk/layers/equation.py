@@ -100,6 +100,7 @@ class EquationLayer(NeuronLayer):
                         f"{shown(value)}: remove it."
                     )
 
+        # By default it is detached.
         detach_reset = detach_reset is None or switch(owner, "detach_reset", detach_reset)
         if not (detach_reset or step.uses_held):
             raise ValueError(

@@ -153,8 +153,9 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
     brings charge and state into the kernels' shape, runs the passes, and stores the new state.
     `NeuronLayer` runs `_solve` in place of a call that cannot have a plan.
 
-    Every step of a stream runs this function. So attributes are read from and written to
-    `vars(layer)`, without `nn.Module.__setattr__`, which takes ten times as long.
+    Every step of a stream runs this function. So attributes of the instance are read from and
+    written to `vars(layer)`, without `nn.Module.__setattr__`, which takes ten times as long.
+    Attributes with a default in the class, such as `on_call`, are read from the layer.
 
     Args:
         layer: The layer, which is prepared.
@@ -190,7 +191,8 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
     if passes is None:
         return None
 
-    # The state before the call. A call within backward must not continue from the forward pass.
+    # The state before the call. Within backward, as with checkpoints, a state that the forward pass
+    # left is an error.
     before = attributes["_states"]
     if before is not None and _running_backward() != -1:
         layer._require_own_state()

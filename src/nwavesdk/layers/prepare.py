@@ -319,7 +319,8 @@ def _uncompiled(function: Callable[..., None]) -> Callable[..., None]:
 
 def _prepare_by_value(prepared: Sequence[Prepared], seed: int | None, keep_state: bool) -> None:
     """Prepare the modules by reading the values of their parameters."""
-    # A NaN membrane never spikes, so all layers after it look healthy.
+    # A NaN membrane never spikes, and all layers after it look healthy. So states that are not
+    # finite are an error; they are forgotten first, so that the next call can run.
     lost = [module for module in prepared if not module.has_finite_state()]
     for module in lost:
         module.forget_state()

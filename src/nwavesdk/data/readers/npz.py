@@ -205,10 +205,13 @@ def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Ar
     steps = [row.shape[:1] for row in inputs or rows]
     if lengths is not None:
         steps = [(length,) for length in lengths.tolist()]
+
+    # A scalar row has no steps. Targets are one number or one vector per step.
     is_series = all(shapes) and [shape[:1] for shape in shapes] == steps
     is_known = all(row.dtype.kind in NUMBER_KINDS for row in rows)
     is_deep = name == "y" and max(map(len, shapes)) > 2
-    if not is_series or not is_known or is_deep or len({shape[1:] for shape in shapes}) != 1:
+    has_one_shape = len({shape[1:] for shape in shapes}) == 1
+    if not is_series or not is_known or is_deep or not has_one_shape:
         shown = sorted({f"{row.dtype} {list(row.shape)}" for row in rows})[:3]
         raise ValueError(f"{name} has {len(rows)} rows {', '.join(shown)}, expected {FORMS[name]}")
     return rows

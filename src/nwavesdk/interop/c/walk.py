@@ -171,6 +171,7 @@ class _Walk:
             return synapse(self, module, title, signal)
 
         # A frame in C is rounded already.
+        # Before the first operation, the signal is the frame, which C gets rounded.
         if isinstance(module, RoundedInput) and not self.operations:
             return signal
         if isinstance(module, nn.MaxPool2d) and isinstance(signal, _Spikes):

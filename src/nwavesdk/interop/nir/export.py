@@ -9,8 +9,10 @@ behind the module, which is the input of the next one:
     a module without neurons   a function           `NODE_WRITERS` in `plain_nodes`
     a container                a method of `_Walk`  `_CONTAINERS`, below
 
-A new module is a new row in one of these tables. A node must compute exactly the same as its
-module; for everything else, `add` raises an error that names the module.
+A new module is a row in one of these tables. A row of `FORMS` also serves the import, which takes
+the first row that fits. A module whose state is of another class also goes into the check in `add`,
+and a module without a fixed input shape into `_SHAPELESS`. A node must compute exactly the same as
+its module; for everything else, `add` raises an error that names the module.
 """
 
 import copy
@@ -402,8 +404,8 @@ def _runs_as(module: nn.Module, kind: type[nn.Module]) -> bool:
     return all(getattr(type(module), n, None) is getattr(kind, n, None) for n in names)
 
 
-# The method for a container is in the first row with a class that the container is an instance of
-# and runs as.
+# The method for a container is in the first row whose class it inherits from without running its
+# modules in another way (`_runs_as`).
 _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {
     SpikingGraph: _Walk._graph,
     SpikingSequential: _Walk._in_order,

@@ -11,9 +11,10 @@ of times:
 Where a change goes:
 
 - The division of work among threads is in `_divide`.
-- A further array is an argument of a loop in `loops`, an entry of `ARRAYS` there, and a word in
-  `run`, in the order of the arguments. If it is an input of backward, `sweep` saves it, and
-  `cpu.serial` passes it on.
+- A further array is an argument of all loops of a pass in `loops`, at the same place in each, an
+  entry of `ARRAYS` there, and a word in `run`, in the order of the arguments; a test compares both.
+  `cpu.serial` passes it to `run`. If backward reads it, `sweep` also saves it. If the step of the
+  neuron reads it, the signatures in `native`, `render_loops` and `render` change.
 - The arithmetic of a neuron is on its page, and `render` turns it into code.
 """
 
@@ -321,7 +322,8 @@ class BackwardPass:
         initial = [states[k].contiguous() for k in adjoint.recalled]
         grad_last = [None if g is None else g.contiguous() for g in grads.last]
 
-        # The gradients to be written. Until a step writes ∂L/∂x, its place holds σ' of the step.
+        # The gradients to be written. If σ' is given, each step reads its σ' in `grad_x` and
+        # writes ∂L/∂x over it.
         grad_x = w if self.overwrites else torch.empty_like(w)
         if sigma is not None:
             grad_x.copy_(sigma)
@@ -372,16 +374,14 @@ def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     if not others:
         return first.contiguous()[None]
 
+    # A view, where possible: `torch.stack` copies whole sequences.
     if _are_adjacent(tensors):
         return first.as_strided((len(tensors), *first.shape), (first.numel(), *first.stride()))
     return torch.stack([first, *others])
 
 
 def _are_adjacent(tensors: Sequence[Tensor]) -> bool:
-    """Whether the tensors follow one another in one block of memory, as a forward pass saves them.
-
-    Stacking would copy whole sequences.
-    """
+    """Whether the tensors follow one another in one block, as a forward pass saves them."""
     first = tensors[0]
     size = first.numel() * first.element_size()
     start = first.untyped_storage().data_ptr()

@@ -357,6 +357,8 @@ def _lowest_threshold(
     def count_false_alarms(threshold: float) -> int:
         return len(_counted(_at(decision, float(threshold)), smoothed).false_alarms)
 
+    # From the highest threshold down, so the count only rises. If no threshold is within the
+    # number, the highest is taken.
     n_within = bisect_right(thresholds, n_allowed, key=count_false_alarms)
     return float(thresholds[max(n_within - 1, 0)])
 
