@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2818,
+    "data": 2819,
     "train presets": 4577,
     "analysis": 2750,
     "cli": 1169,
