@@ -90,7 +90,10 @@ def test_the_background_is_silent_under_a_clean_event(sounds: Sounds) -> None:
     event = stream.events[0]
     first, last = round(event.start * RATE), round(event.end * RATE)
     clip = next(clip for clip in sounds.clips if clip.name == event.name)
-    np.testing.assert_allclose(stream.read(first, last), clip.samples, atol=1e-6)
+    samples = stream.read(first, last)
+    np.testing.assert_allclose(samples, clip.samples * stream.inserts[0].gain, atol=1e-6)
+    level = sounds.line.level_around(first, last)
+    assert 20 * np.log10(active_level(samples, RATE) / level) == pytest.approx(20, abs=0.5)
     far = stream.read(first - 500, first - 200)
     assert (far == sounds.line.read(first - 500, first - 200)).all()
 
@@ -126,7 +129,7 @@ def test_a_time_of_a_stream_has_its_file() -> None:
     ("background", "words", "missing"), [(0, 2, "background"), (2, 0, "events")]
 )
 def test_a_set_needs_background_and_events(background: int, words: int, missing: str) -> None:
-    with pytest.raises(ValueError, match=f"A set has no {missing}, expected both"):
+    with pytest.raises(ValueError, match=f"The train set has no {missing}, expected both"):
         sounds_of([noise(5)] * background, [word(0.5)] * words)
 
 

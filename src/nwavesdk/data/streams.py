@@ -51,6 +51,10 @@ MIN_GAP = TOLERANCE + MAX_DEAD_TIME + 0.1
 FREE_SECONDS = 2.0
 FADE_SECONDS = 0.1
 
+# Level of a clean event above the background around it [dB]: a running level hears it as loud as an
+# event in noise. At the level of its recording, it could be far too quiet for the place.
+CLEAN_LEVEL = 20.0
+
 
 def _active_frames(
     samples: Samples, rate: float, share: float = ACTIVE_SHARE
@@ -367,8 +371,8 @@ class Sounds:
 
         Args:
             snr: The active level of an event above the active level of the background under it
-                [dB]; None: the background fades out under an event. It has no effect with a table
-                of times.
+                [dB]; None: the background fades out under an event, whose level is `CLEAN_LEVEL`
+                above it. It has no effect with a table of times.
         """
         if self.recorded:
             return self.recorded
@@ -387,11 +391,10 @@ class Sounds:
 
         inserts = []
         for index, begin in zip(order, begins.tolist(), strict=True):
-            insert = Insert(self.clips[index], begin, 1.0, round(FADE_SECONDS * rate))
-            if snr is not None:
-                level = self.line.level_around(begin, insert.end)
-                gain = 10 ** (snr / 20) * level / insert.clip.level
-                insert = insert._replace(gain=gain, fade=0)
-            inserts.append(insert)
+            fade = round(FADE_SECONDS * rate) if snr is None else 0
+            insert = Insert(self.clips[index], begin, 1.0, fade)
+            level = self.line.level_around(begin, insert.end)
+            ratio = CLEAN_LEVEL if snr is None else snr
+            inserts.append(insert._replace(gain=10 ** (ratio / 20) * level / insert.clip.level))
         events = tuple(insert.event(rate) for insert in inserts)
         return (replace(self.line, events=events, inserts=tuple(inserts)),)
