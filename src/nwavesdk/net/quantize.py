@@ -135,6 +135,14 @@ def finish_rounding(net: SpikingSequential) -> SpikingSequential:
 
     Raises:
         ValueError: If a weight of the net is not rounded.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3))
+        >>> rounded = quantize(net, torch.randn(4, 50, 3), trains=True)
+        >>> spikes, _ = rounded(torch.randn(4, 50, 3))  # train it
+        >>> [name for name, _ in finish_rounding(rounded).named_parameters()]
+        ['0.weight']
     """
     for terms in find_sums(net)[0]:
         largest = min(_on_grid(term.edge).largest for term in terms if term.edge is not None)

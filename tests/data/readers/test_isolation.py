@@ -62,7 +62,7 @@ def test_a_dead_or_hung_process_is_an_error_and_the_next_file_is_read(path, monk
     first = number(path)
     with monkeypatch.context() as patched:
         patched.setattr(isolation, "MAX_SECONDS", 0.2 if way == "endless" else 60)
-        with pytest.raises(RecordingError, match=r"file.h5 .* 120 s and 4 GiB, without a crash"):
+        with pytest.raises(RecordingError, match=r"file.h5 .* 40 s and 4 GiB, without a crash"):
             decode(path, way)
     assert number(path) != first
 

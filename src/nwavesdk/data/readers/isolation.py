@@ -25,7 +25,7 @@ __all__ = ["close_decoder", "decode"]
 PROGRAM = Path(__file__).with_name("decoder.py")
 
 # Time for an answer [s]. Sixteen million events take five.
-MAX_SECONDS = 120.0
+MAX_SECONDS = 40.0
 
 # The expected form of a file, for errors. `decoder` limits its own memory.
 FORM = f"HDF5 or AEDAT4 within {MAX_SECONDS:g} s and 4 GiB, without a crash"
