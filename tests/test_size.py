@@ -25,7 +25,7 @@ MAX_STATEMENTS = {
     "internal": 493,
     "solvers": 3617,
     "layers": 2708,
-    "interop": 3343,
+    "interop": 3344,
     "net": 1694,
     "deploy": 1041,
 }

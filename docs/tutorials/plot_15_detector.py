@@ -64,7 +64,7 @@ for name, sounds in {"bell": bells, "background": halls}.items():
 # %%
 # ## Training
 #
-# The training set is composed anew in each epoch: bells at random places and levels in the
+# Each epoch composes a new training set: bells at random places and levels in the
 # background. The class of a step is `bell` for 0.3 s after a bell, because only then the net can
 # know, and `background` elsewhere. On a shell this is `nwave train --data hall --out bell`.
 
@@ -75,7 +75,7 @@ print(f"misses {result['test_misses']:.0%}, latency {result['test_median_latency
 print("false alarms per hour, 95 % interval:", result["test_false_alarms_interval"])
 
 # %%
-# Two minutes without a false alarm say little about an hour, as the interval tells.
+# Two minutes without a false alarm say little about an hour, which is why the interval is wide.
 #
 # ## Scores and a decision
 #
@@ -122,4 +122,5 @@ print(f"misses {counted.misses:.0%}, false alarms {len(counted.false_alarms)}")
 # %%
 # **Exercise.** Add `"task": {"name": "detect", "false_alarms": 20}` to the choices. What happens to
 # the latency? (A lower threshold is passed earlier, and by more that is no bell.)
-# [Detect words and other events](../../how-to/detector.md) tells what to record.
+# [Detect words and other events](../../how-to/detector.md) describes
+# which sounds to record.

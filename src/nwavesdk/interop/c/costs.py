@@ -115,6 +115,7 @@ def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
             f"{cost.name:16} {cost.neurons:8,} {rate:>7} {cost.flash:8,} {cost.additions:10,.0f} "
             f"{cost.multiplications:9,.0f}"
         )
+
     flash = sum(cost.flash for cost in costs)
     additions = sum(cost.additions for cost in costs)
     products = sum(cost.multiplications for cost in costs)

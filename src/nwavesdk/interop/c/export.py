@@ -136,6 +136,7 @@ def _check(net: object, x: Tensor, name: str) -> None:
             f"export_c: {type(net).__name__} does not begin with RoundedInput, expected a "
             "quantized net: pass quantize(net, x)."
         )
+
     if net.training:
         raise ValueError("export_c: the net is in train(), expected eval(): call net.eval().")
     if x.ndim < 3 or not len(x):
@@ -143,6 +144,7 @@ def _check(net: object, x: Tensor, name: str) -> None:
             f"export_c: x must be recordings [B, T, *features], got the shape {list(x.shape)}: add "
             "the missing dimensions."
         )
+
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise ValueError(
             f"export_c: name must be a word of small letters, digits and _, got {shown(name)}: "

@@ -28,16 +28,15 @@ def folder_texts(
         "outputs": text.net.output.size,
         "notes": "".join(f"- {note}\n" for note in notes),
         "unit": f"{text.net.step:g}",
+        "result": "",
     }
-    values["result"] = (
-        ""
-        if not classes
-        else _CLASS.format(
+    if classes:
+        values["result"] = _CLASS.format(
             names=", ".join(map(_c_string, classes)),
             n_classes=len(classes),
             population=text.net.output.size // len(classes),
         )
-    )
+
     files = {"example.c": _EXAMPLE, "CMakeLists.txt": _CMAKE, "README.md": _README}
     return {name: template.format(**values) for name, template in files.items()}
 

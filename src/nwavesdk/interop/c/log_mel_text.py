@@ -103,6 +103,7 @@ def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[st
         "slots": transform.size + 1,
         "hold": hold,
     }
+
     macros = [f"#define LM_{key} {value}" for key, value in macros_of(front_end, name).items()]
     lines = [
         f'/* The tables of the front end. */\n#include "{name}_front_end.h"\n',
@@ -112,6 +113,7 @@ def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[st
         "",
         f'#include "{RUNTIME}"',
     ]
+
     runtime = resources.files(__package__).joinpath(RUNTIME).read_text(encoding="utf-8")
     return {
         f"{name}_front_end.h": HEADER.format(**values),
@@ -140,6 +142,8 @@ def macros_of(front_end: FixedLogMel, name: str) -> dict[str, object]:
         "IS_RUNNING": int(level is not None),
         "SILENCE": f"{front_end.silence}u",
     }
+
+    # The silence of a running level is a fraction of the level.
     if level is not None:
         macros |= {
             "SILENCE": f"{level.silence}u",

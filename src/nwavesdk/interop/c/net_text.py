@@ -33,9 +33,10 @@ class NetText(EdgeText):
 
         for k, operation in enumerate(self.net.operations, 1):
             self.flash.append(0)
-            is_pool = isinstance(operation, Pool)
-            text = self._pool(k, operation) if is_pool else self._layer(k, operation)  # type: ignore[arg-type]
-            self.functions.append(text)
+            if isinstance(operation, Pool):
+                self.functions.append(self._pool(k, operation))
+            else:
+                self.functions.append(self._layer(k, operation))
 
         for source in self.stored:
             spec, depth = self.net.sources[source], self.net.depth(source)

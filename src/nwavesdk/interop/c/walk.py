@@ -222,7 +222,7 @@ class _Walk:
             size = int(np.prod(charge.shape))
             flat = _Spikes(tuple(part.flatten() for part in charge.parts))
             charge = self.dense(title, flat, np.eye(size)[:, None], None)
-            charge = replace(charge, order=charge.order.reshape(signal.shape))  # type: ignore[union-attr]
+            charge = replace(charge, order=charge.order.reshape(signal.shape))  # type: ignore[union-attr]  # `dense` returns a charge
 
         if charge.order.shape != module.features:
             raise _refusal(title, f"gets features of shape {charge.order.shape}", "match the sizes")

@@ -131,6 +131,7 @@ class DetectorTest:
             step_seconds=framing.hop / run.input.hold,
             false_alarms=run.config.option("task.false_alarms"),
         )
+
         val = SetDetections(decision=decision, streams=streams, scored={SNR: scored})
         test = None
         if sounds.test is not None:
