@@ -6,12 +6,18 @@
 2. `_find_problems` compares the numbers of a layer with the `Limits`, and describes each problem.
 3. `_findings_of` adds the remedy, which `nwavesdk.analysis.health_remedies` chooses.
 
-A new kind of finding therefore needs a number in `LayerHealth`, which `_layer_health` computes from
-the record and the gradient (anything else, such as weights, must first be passed to
-`examine_recording`), its limit in `Limits` if it has one, a description in `_find_problems`, its
-meaning in `Finding.value`, and a remedy in `REMEDIES`. For the command `nwave diagnose`, it also
-needs a remedy as options of `nwave train`, in `nwavesdk.analysis.remedies`, and its number a column
-in `nwavesdk.cli.inspect`. `HealthCallback` lists the numbers that it logs.
+To add a kind of finding:
+
+- Add its number to `LayerHealth`, compute it in `_layer_health`, and add its limit, if it has one,
+  to `Limits`.
+- Describe the problem in `_find_problems`, and the number in `Finding.value`.
+- Add its remedy to `REMEDIES` of `health_remedies`. A remedy that names a surrogate suggests a
+  wider one, unless `_CHANGES` there has another change.
+- For `nwave diagnose`, add a remedy in `nwavesdk.analysis.remedies`, a column in
+  `nwavesdk.cli.inspect` and a row in `docs/command-line.md`. `HealthCallback` lists the numbers
+  that it logs.
+
+A finding that needs the net, not only a recorded pass, has its own module, such as `memory`.
 """
 
 import math

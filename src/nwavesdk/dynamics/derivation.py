@@ -1,6 +1,6 @@
 """The adjoint of a step, the values to save for it, and program texts, derived from its graph.
 
-`Program` of `nwavesdk.dynamics.program` calls the four functions of this file:
+The main functions, which `Program` of `nwavesdk.dynamics.program` calls:
 
 - `derive_adjoint` adds the backward pass to the graph (reverse mode): from the results to the
   inputs, each node multiplies the gradient of the loss with respect to itself by its partial
@@ -10,10 +10,14 @@
   gradients as the adjoint.
 - `function_text` writes the program texts: nodes of the graph as a Python function.
 
-A new operation is a row in `OPERATIONS` of `graph`: its text, its partial derivatives and its cost.
-A new function also needs its name in `RESERVED` below and in `FUNCTIONS` of `reader`, and a meaning
-in each language: torch (`neuron`), `solvers.cpu.render`, `solvers.gpu.render`,
-`interop.c.step_text`.
+The docstring of `reader` lists the places of a new operation.
+
+Saved values are arrays of the floating dtype of the step, so a condition is never saved. Solvers
+take dtype and shape from the first saved value, and may write ∂L/∂x over it.
+
+A state before the step is *recalled*: it is computed again from the saved values of the step
+before. Three places must agree on it: `sufficiency_test` (whether it is possible), `_recall_cost`
+(its cost) and `Program._query` (its text).
 
 A gradient that flows through one branch of a `where` has a *choice*: the condition, and whether it
 must be true or false. If the branch is not taken, the gradient is exactly 0. Without the choice, it
@@ -43,7 +47,8 @@ __all__ = [
 # The node of a condition, and whether it must be true or false; None: always.
 Choice = tuple[int, bool] | None
 
-# `find_saved` compares all sets of nodes up to this number, and above it the sets of few nodes.
+# For each size, `find_saved` compares all sets of candidates if there are at most this many, and
+# otherwise only sets of preferred candidates.
 MAX_SETS = 50_000
 
 # Names with a meaning in a text, or in the kernel around it. `sigma` and `k0`… are the surrogate's
@@ -266,7 +271,8 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
 
     Backward has the saved values of this step and of the step before. From the values of the step
     before, it recalls the states before this step. Among sets of equal size, the set with the
-    cheapest computation in backward is taken. For a long page, only sets of few nodes are compared.
+    cheapest computation in backward is taken. For a long page, only sets of preferred nodes are
+    compared, so a smaller set may exist.
 
     Args:
         step: The step.
@@ -281,8 +287,10 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
     given = tuple(given)
     charge = step.input(step.charge)
 
-    # Constants are known, conditions are not numbers, and `held` and the spike follow from their
-    # inputs. A state before the step is recalled, not saved, unless the step does not change it.
+    # Constants are known, and conditions are not floating-point values. `held` equals its input,
+    # and the spike is computed from its argument, which is a candidate. A state before the step is
+    # recalled, not saved, unless it is also a state after the step: a page may return `v` as the
+    # next `last`.
     candidates = [
         node
         for node in graph.needed_for([*step.results])
@@ -293,8 +301,8 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
         and (graph.nodes[node].op != "input" or node == charge or node in step.after)
     ]
 
-    # Compared if there are too many sets of all candidates. The charge and the states after the
-    # step, which are always enough, are among them.
+    # If there are too many sets of all candidates, only sets of these are compared. The charge and
+    # the states after the step, which are always sufficient, are among them.
     preferred = {
         charge,
         *step.names,
@@ -303,7 +311,7 @@ def find_saved(step: Step, wanted: Iterable[int], given: Iterable[int] = ()) -> 
     }
     few = [node for node in candidates if node in preferred]
 
-    # A set with the charge and all states has one value more than there are states.
+    # The charge and all states together are sufficient, so larger sets are not needed.
     is_enough = sufficiency_test(step)
     for size in range(len(step.states) + 2):
         compared = candidates if comb(len(candidates), size) <= MAX_SETS else few
@@ -332,7 +340,7 @@ def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], b
     """
     graph = step.graph
     charge = step.input(step.charge)
-    after = dict(zip(map(step.input, step.states), step.after, strict=True))
+    after_of_state = dict(zip(map(step.input, step.states), step.after, strict=True))
 
     # Without constants, which are always known.
     inputs = [[i for i in node.inputs if not graph.is_constant(i)] for node in graph.nodes]
@@ -352,11 +360,11 @@ def sufficiency_test(step: Step) -> Callable[[Iterable[int], Collection[int]], b
         for node in needed_values(wanted, saved):
             if node == charge:
                 return False
-            if node in after:
-                recalled.append(after[node])
+            if node in after_of_state:
+                recalled.append(after_of_state[node])
 
-        # In the step before, neither its charge nor its states before are available.
-        return not any(node == charge or node in after for node in needed_values(recalled, saved))
+        # Of the step before, only its saved values are available, not its charge or earlier states.
+        return {charge, *after_of_state}.isdisjoint(needed_values(recalled, saved))
 
     return is_enough
 
@@ -367,12 +375,12 @@ def _recall_cost(step: Step, wanted: list[int], saved: Iterable[int]) -> int:
     saved = frozenset(saved)
     needed = graph.needed_for(wanted, saved)
     recalled = [
-        after
-        for state, after in zip(step.states, step.after, strict=True)
+        node_after
+        for state, node_after in zip(step.states, step.after, strict=True)
         if step.input(state) in needed
     ]
     return _cost(graph, needed) + sum(
-        _cost(graph, graph.needed_for([after], saved)) for after in recalled
+        _cost(graph, graph.needed_for([node_after], saved)) for node_after in recalled
     )
 
 
@@ -416,7 +424,10 @@ def guarded_results(step: Step) -> list[int]:
 
 
 def _choices_of_uses(step: Step, order: list[int]) -> dict[int, set[Choice]]:
-    """By node, the choices under which its gradient is not 0; None if it may always be."""
+    """For each node, the choices under which its gradient may differ from 0.
+
+    The choice None means always.
+    """
     graph = step.graph
     uses: dict[int, set[Choice]] = {node: {None} for node in step.results}
 
@@ -463,7 +474,7 @@ def function_text(
         graph: The graph.
         name: Name of the function.
         arguments: Names of its arguments, by their nodes.
-        results: Nodes that it returns; None is 0.
+        results: Nodes that it returns; None is written as 0.
         names: Names of nodes in the user's source; other nodes are called `t` and their index.
         keep_held: Whether to call `held`, which changes nothing but gradients under autograd.
     """

@@ -10,9 +10,17 @@ are positional arguments, the constants are keyword-only arguments, and the code
 
 It is read once and never called.
 
-A new operation of pages needs its call in `FUNCTIONS`, its text, derivative and cost in
-`OPERATIONS` of `graph`, its torch version in `TorchMaths` of `neuron`, and, if numba and Triton
-spell it differently, its spelling in the dialects of `solvers/page.py`.
+To add an operation that other operations can express, such as `maximum`, add its name to
+`FUNCTIONS` and a case to `_Reader.call`. Any other operation also needs:
+
+- a row in `OPERATIONS` of `graph`: its text, partial derivatives and cost; `unbounded_in`, if a
+  partial derivative can be infinite; `on_numbers`, if it can be computed while a page is read;
+- its name in `RESERVED` of `derivation`;
+- its torch version in `TorchMaths` of `neuron`, its numba version in `solvers/cpu/render.py`, and
+  its C text in `interop/c/step_text.py`;
+- for Triton, unless `tl` has the function, a definition in `solvers/gpu/render.py` and its name in
+  `triton_dialect` of `solvers/dialect.py`;
+- a line in `docs/your-neuron.md`, and a form in `tests/dynamics/test_derivation.py`.
 """
 
 import ast
