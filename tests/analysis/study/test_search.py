@@ -11,7 +11,7 @@ pytest.importorskip("lightning")
 pytest.importorskip("optuna")
 
 from analysis.here import Here
-from analysis.study.conftest import CRASHES, Content
+from analysis.study.conftest import CRASHES, INVALID, Content
 from nwavesdk.analysis.study import RunSearch, TuneConfig
 from nwavesdk.analysis.study.cells import Course, CrashError, run_cell
 from nwavesdk.analysis.study.executors import LostError
@@ -198,7 +198,7 @@ def test_a_trial_is_the_run_of_its_values_and_only_the_best_is_tested(
     states = [cell.arm for cell in search.cells]
     assert sorted(states) == ["crashed", "finished", "finished", "finished"]
     (error,) = [cell.error for cell in search.cells if cell.error]
-    assert error.endswith("RuntimeError: a net with slow neurons).")
+    assert error == "RuntimeError: a net with slow neurons"
 
     best = search.best_cell
     assert [cell.test_file.is_file() for cell in search.cells] == [
@@ -228,6 +228,31 @@ def test_a_search_is_opened_again_by_its_file(search: RunSearch, content: Conten
         ValueError, match=r"holds another study \(search\.trials: got 5, expected 4"
     ):
         RunSearch.open(search.path, other)
+
+
+def test_an_edited_file_does_not_continue_the_search(search: RunSearch, tmp_path: Path) -> None:
+    """The trials so far have the settings with which the search began."""
+    shutil.copytree(search.path, tmp_path / "search")
+    file = tmp_path / "search" / "tune.json"
+    text = file.read_text()
+    for edited in (text.replace('"trials": 4', '"trials": 5'), text.replace('"sha256"', '"sha"')):
+        assert edited != text
+        file.write_text(edited)
+        with pytest.raises((FileError, ValueError), match=r"tune\.json (is damaged|has a mistake)"):
+            RunSearch.open(tmp_path / "search", TuneConfig.read(file))
+
+
+def test_a_value_that_cannot_be_built_is_an_error_before_the_first_trial(
+    content: Content, tmp_path: Path
+) -> None:
+    invalid = content()
+    invalid["space"]["net.tau"] = {"choices": [0.01, INVALID]}
+    config = TuneConfig.of(invalid).completed()
+    with pytest.raises(
+        ValueError, match=r"^space\.net\.tau: got 0\.04, which cannot be used: .*slower neurons"
+    ):
+        RunSearch.open(tmp_path / "search", config)
+    assert not (tmp_path / "search").exists()
 
 
 def test_if_all_trials_crash_one_line_says_so(content: Content, tmp_path: Path) -> None:
@@ -275,7 +300,7 @@ def test_an_error_of_a_run_is_one_line_and_whole_in_its_log(
 ) -> None:
     _, choices, *_ = search.job(search.best)
     choices = {**choices, "net": {**choices["net"], "tau": CRASHES}}
-    with pytest.raises(CrashError, match=r"RuntimeError: a net with slow neurons\)\.$"):
+    with pytest.raises(CrashError, match=r"^RuntimeError: a net with slow neurons$"):
         Here().call(run_cell, (str(tmp_path / "run"), choices, 1, None))
     assert "Traceback" in (tmp_path / "run.log").read_text()
 

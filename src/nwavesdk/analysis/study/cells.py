@@ -15,12 +15,11 @@ from nwavesdk.analysis.study.search_file import flat_settings
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
-from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import BusyError
 
 __all__ = [
     "MEASURES",
+    "MISSES",
     "Cell",
     "Course",
     "CrashError",
@@ -33,11 +32,15 @@ __all__ = [
     "test_cell",
 ]
 
-# The first measure of each kind of task, and its display name.
-MEASURES = {"accuracy": "accuracy", "r2": "R²", "balanced_accuracy": "balanced accuracy"}
-
-# The confusion matrix is stored if there are up to this many classes.
-MAX_CLASSES = 200
+# The first measure of each kind of task, and its display name. Only the result of a detector has
+# misses, of which fewer are better; its epochs have the balanced accuracy of steps.
+MISSES = "misses"
+MEASURES = {
+    "accuracy": "accuracy",
+    "r2": "R²",
+    MISSES: MISSES,
+    "balanced_accuracy": "balanced accuracy",
+}
 
 # Path of a cell, its settings in the form of `RunConfig.of`, its number of threads, and the epoch
 # after which it pauses; None if it does not.
@@ -134,6 +137,17 @@ def first_measure(result: Mapping[str, Any]) -> str:
     return next(name for name in MEASURES if f"val_{name}" in result)
 
 
+def score_of(row: Mapping[str, Any]) -> float:
+    """The score on the validation set that a search maximizes; of a detector, 1 - misses.
+
+    Args:
+        row: The content of `result.json`, or a row of `metrics.csv`.
+    """
+    measure = first_measure(row)
+    value: float = row[f"val_{measure}"]
+    return 1 - value if measure == MISSES else value
+
+
 def open_cell(path: Path, choices: Mapping[str, Any]) -> Run:
     """Open the run of a cell that has begun, with the file of its net if its settings name one."""
     return Run.open(path, choices.get("net", {}).get("page"))
@@ -172,7 +186,7 @@ def run_cell(job: Job) -> Course:
 
     rows = folder.read_metrics()
     rows += [folder.read_result()] if folder.complete else []
-    return [row[f"val_{first_measure(row)}"] for row in rows], folder.complete
+    return [score_of(row) for row in rows], folder.complete
 
 
 def test_cell(job: Job) -> None:
@@ -181,18 +195,7 @@ def test_cell(job: Job) -> None:
     torch.set_num_threads(threads)
     with log_beside(Path(path)):
         run = open_cell(Path(path), choices)
-        net, task = run.trained()
-        # Results must not depend on the machine, so the test uses the threads of the training.
-        with use_threads(run.config.machine.threads):
-            test = evaluate_net(net, task, run.test_set, run.config.learning.batch_size)
-
-        has_confusion = 0 < len(run.classes) <= MAX_CLASSES
-        numbers = {
-            **test.named_measures("test"),
-            **test.layers(),
-            "confusion": test.tally.tolist() if has_confusion else [],
-        }
-        write_sealed(Path(path, "test.json"), numbers, run.folder.identity)
+        write_sealed(Path(path, "test.json"), run.test(), run.folder.identity)
 
 
 @contextlib.contextmanager

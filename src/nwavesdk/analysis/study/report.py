@@ -23,8 +23,10 @@ __all__ = ["AnyStudy", "result_of", "write_study_report"]
 COLUMNS = (
     "test_accuracy",
     "test_r2",
+    "test_misses",
     "val_accuracy",
     "val_r2",
+    "val_misses",
     "val_loss",
     "epochs",
     "seconds",

@@ -16,7 +16,14 @@ from nwavesdk.internal.model import FrozenModel, expect
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config import fields_of, merge_choices
 
-__all__ = ["COMPARED", "LUCKY", "Dimension", "SearchConfig", "TuneConfig", "nested"]
+__all__ = [
+    "Dimension",
+    "SearchConfig",
+    "TuneConfig",
+    "flat_settings",
+    "nested",
+    "sample_values",
+]
 
 # The fields that cannot vary, by section, with the reasons.
 COMPARED = "scores on other data or another split are not comparable"
@@ -111,6 +118,22 @@ class Dimension(FrozenModel):
         return [low, high, *inside]
 
 
+def sample_values(space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
+    """Values with which a space is checked before the first trial.
+
+    The first values of all fields, then each other sample of a field with the first values of all
+    other fields.
+
+    Example:
+        >>> sample_values({"a": Dimension(choices=[1, 2]), "b": Dimension(low=3, high=4)})
+        [{'a': 1, 'b': 3}, {'a': 2, 'b': 3}, {'a': 1, 'b': 4}]
+    """
+    samples = {name: dimension.samples() for name, dimension in space.items()}
+    first = {name: values[0] for name, values in samples.items()}
+    others = [{**first, name: value} for name, values in samples.items() for value in values[1:]]
+    return [first, *others]
+
+
 class SearchConfig(FrozenModel):
     """Settings of a search.
 
@@ -196,6 +219,7 @@ class TuneConfig(FrozenModel):
         """
         parse = parse_json if path.suffix == ".json" else parse_toml
         content = parse(read_bytes(path), path)
+        content.pop("sha256", None)  # the seal of `tune.json`, which `begin_study` checks
         try:
             return cls.of(content).completed()
         except FileError as error:
@@ -212,14 +236,13 @@ class TuneConfig(FrozenModel):
         Raises:
             ValueError: If a value of the space is not valid in a run. The message names the field.
         """
-        first = {name: dimension.samples()[0] for name, dimension in self.space.items()}
+        first, *others = sample_values(self.space)
 
         # The first check opens the data files and records their kind. The other checks then do not
         # open them again.
         run = RunConfig.of(merge_choices(self.run, nested(first))).given()
-        for name, dimension in self.space.items():
-            for value in dimension.samples()[1:]:
-                RunConfig.of(merge_choices(run, nested({name: value})))
+        for values in others:
+            RunConfig.of(merge_choices(run, nested(values)))
 
         # The fields that vary are not part of the fixed settings.
         for name in first:

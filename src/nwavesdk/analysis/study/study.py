@@ -18,6 +18,7 @@ import numpy as np
 from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
 from nwavesdk.analysis.study.cells import (
+    MISSES,
     Cell,
     CrashError,
     Job,
@@ -29,8 +30,8 @@ from nwavesdk.analysis.study.cells import (
 from nwavesdk.analysis.study.executors import Executor, finish_all
 from nwavesdk.analysis.study.pictures import draw_values
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import FileError, printable, read_bytes
-from nwavesdk.internal.formats import parse_json
+from nwavesdk.internal.files import FileError, printable
+from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
 from nwavesdk.layers import ChipInstance
 from nwavesdk.net.preparation import prepared
@@ -81,13 +82,14 @@ def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) 
     """
     if not file.exists():
         check_free(file.parent)
+        # The seal comes first, because the page of a net has an entry of the same name.
+        text = json.dumps({"sha256": UNSEALED, **content}, indent=2) + "\n"
         with contextlib.suppress(FileExistsError):  # another process was faster
-            write_first(file, (json.dumps(content, indent=2) + "\n").encode())
+            write_first(file, seal(text.encode()))
         for note in run.notes if run is not None else ():
             print_line(f"nwave: note: {note}")
 
-    recorded = parse_json(read_bytes(file), file)
-    faults = differences(json.loads(json.dumps(content)), recorded)
+    faults = differences(json.loads(json.dumps(content)), read_study(file))
     texts = [f"{name}: got {got!r:.80}, expected {was!r:.80}" for name, got, was in faults]
     if texts:
         raise ValueError(
@@ -97,18 +99,15 @@ def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) 
 
 
 def read_study(file: Path) -> dict[str, Any]:
-    """The content of `study.json`.
+    """The settings with which a study began. Its seal shows whether they were edited.
 
     Raises:
-        FileError: If the file is damaged.
+        FileError: If the file is damaged, or if any part of it has changed.
     """
-    content = parse_json(read_bytes(file), file)
-    choices = content.get("choices")
-    # The settings, their section `data` and the cells are read elsewhere, and must be mappings.
-    parts = (choices, content.get("cells"), isinstance(choices, dict) and choices.get("data", {}))
-    if not all(isinstance(part, dict) for part in parts):
-        raise FileError(file, "does not describe a study", "restore it")
-    return content
+    try:
+        return read_sealed(file)
+    except FileError as error:
+        raise FileError(file, error.fault, "restore it; other settings need a new folder") from None
 
 
 def check_free(folder: Path) -> None:
@@ -230,6 +229,11 @@ class Study:
         part = "test" if self.has_test else "val"
         return f"{part}_{first_measure(next(finished, self.cells[0]).numbers)}"
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the score is an error."""
+        return self.score.endswith(MISSES)
+
     def values(self, name: str) -> dict[str, list[float]]:
         """A number of all cells by arm, in the order of cells; numbers by layer are averaged.
 
@@ -248,13 +252,14 @@ class Study:
 
     def pairs(self) -> list[Pair]:
         """The difference between each pair of arms, paired by seed."""
-        return compare_pairs(self.values(self.score))
+        return compare_pairs(self.values(self.score), lower_is_better=self.lower_is_better)
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The highest mean, and the arm that has it."""
+        """The best mean, and the arm that has it."""
         means = self.summaries(self.score)
-        arm = max(means, key=lambda name: means[name].mean)
+        best = min if self.lower_is_better else max
+        arm = best(means, key=lambda name: means[name].mean)
         return f"{means[arm].mean:.4f}", f"mean {self.score.replace('_', ' ')} of {arm}"
 
     @property
@@ -282,8 +287,8 @@ class Study:
             "Differences",
             "Paired by seed. Intervals hold for all pairs jointly (Bonferroni), p values are "
             "corrected for the number of pairs (Holm).",
-            [*Pair.__dataclass_fields__, "conclusion"],
-            [[*vars(pair).values(), pair.conclusion] for pair in self.pairs()],
+            [*Pair.__dataclass_fields__],
+            [[*vars(pair).values()] for pair in self.pairs()],
         )
 
         # A study of one arm has no differences.
