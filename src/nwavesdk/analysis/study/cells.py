@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import torch
 
 from nwavesdk.analysis.study.search_file import flat_settings
+from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
@@ -24,11 +25,12 @@ __all__ = [
     "Course",
     "CrashError",
     "Job",
-    "PausedError",
+    "Report",
     "first_measure",
     "log_beside",
     "open_cell",
     "run_cell",
+    "run_job",
     "test_cell",
 ]
 
@@ -47,8 +49,16 @@ MEASURES = {
 Job = tuple[str, Mapping[str, Any], int, int | None]
 
 # The score after each epoch so far, and whether the cell has ended. If it has, the score of the
-# selected epoch follows.
+# selected epoch takes the place of the score of the last epoch.
 Course = tuple[list[float], bool]
+
+# A function that is called after each epoch but the last with its number and its score. If a
+# training continues, it is first called for all earlier epochs. An exception in it ends the
+# training.
+Report = Callable[[int, float], None]
+
+# A function that trains with choices in a folder, and returns the score of the selected epoch.
+Train = Callable[[Mapping[str, Any], Path, Report], float]
 
 
 class CrashError(RuntimeError):
@@ -157,36 +167,51 @@ class PausedError(Exception):
     """A cell has reached the epoch after which it pauses."""
 
 
-def run_cell(job: Job) -> Course:
-    """Begin or resume the run of a cell, until it pauses or finishes.
+def run_job(train: Train, job: Job) -> Course:
+    """Begin or continue the training of a job, until it pauses or ends.
 
-    A finished run does not change.
+    Args:
+        train: Trains in a folder. It is called again after each pause, and continues.
+        job: The job.
 
     Returns:
-        The scores on the validation set, and whether the run has finished; see `Course`.
+        The scores of all epochs but the last, and whether the training has ended; see `Course`.
     """
     path, choices, threads, until = job
     torch.set_num_threads(threads)
+    scores: list[float] = []
+
+    def report(epoch: int, score: float) -> None:
+        scores.append(score)
+        if epoch == until:
+            raise PausedError
+
+    with log_beside(Path(path)), contextlib.suppress(PausedError):
+        score = train(choices, Path(path), report)
+        return [*scores, finite_number("the trial", "score", score)], True
+    return scores, False
+
+
+def run_cell(job: Job) -> Course:
+    """Begin or continue the run of a cell; see `run_job`. A finished run does not change."""
+    return run_job(train_run, job)
+
+
+def train_run(choices: Mapping[str, Any], path: Path, report: Report) -> float:
+    """Train a run, or continue it after its last epoch; return the score of the epoch it keeps."""
     folder = RunFolder(path)
-    with log_beside(folder.path), contextlib.suppress(PausedError):
-        if not folder.complete:
-            is_begun = folder.config.is_file()
-            run = open_cell(folder.path, choices) if is_begun else Run.new(path, choices)
+    is_begun = folder.config.is_file()
+    run = open_cell(path, choices) if is_begun else Run.new(path, choices)
 
-            # A run does not pause after its last epoch, because it is finished then.
-            last = run.config.learning.epochs
-            pauses = range(until or last, last)
+    def report_row(row: Mapping[str, float]) -> None:
+        if row["epoch"] < run.config.learning.epochs:
+            report(int(row["epoch"]), score_of(row))
 
-            def pause(row: Mapping[str, float]) -> None:
-                if row["epoch"] in pauses:
-                    raise PausedError
-
-            if not folder.metrics.is_file() or len(folder.read_metrics()) not in pauses:
-                run.train(pause)
-
-    rows = folder.read_metrics()
-    rows += [folder.read_result()] if folder.complete else []
-    return [score_of(row) for row in rows], folder.complete
+    for row in folder.read_metrics() if folder.metrics.is_file() else []:
+        report_row(row)
+    if not folder.complete:
+        run.train(report_row)
+    return score_of(folder.read_result())
 
 
 def test_cell(job: Job) -> None:

@@ -18,10 +18,10 @@ from nwavesdk.analysis.study.cells import (
     test_cell,
 )
 from nwavesdk.analysis.study.executors import Executor
-from nwavesdk.analysis.study.pictures import draw_optuna
-from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
+from nwavesdk.analysis.study.report import draw_optuna
+from nwavesdk.analysis.study.search import ERROR, Search, state_of
 from nwavesdk.analysis.study.search_file import TuneConfig, nested, sample_values
-from nwavesdk.analysis.study.study import begin_study, check_same_data
+from nwavesdk.analysis.study.study import begin_study, has_begun
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
 from nwavesdk.train import BrokenRunError, Run, RunFolder
@@ -74,10 +74,9 @@ class RunSearch(Search):
                 folder holds other files; nothing is written.
         """
         search = cls(path, config)
-        run = None if search.file.exists() else search._check_values()
-        begin_study(search.file, search.content, run)
-        numbers = range(config.search.trials)
-        check_same_data([RunFolder(path / f"trial-{number}") for number in numbers])
+        run = None if has_begun(search.file) else search._check_values()
+        folders = [RunFolder(search.path_of(number)) for number in range(config.search.trials)]
+        begin_study(search.file, search.content, run, folders)
         return search
 
     def _check_values(self) -> Run:
@@ -139,14 +138,14 @@ class RunSearch(Search):
     def tables(self) -> dict[str, Table]:
         """The best trial: its values and its scores."""
         cell = self.best_cell
-        score = first_measure(cell.numbers)
-        row: dict[str, Any] = {"run": cell.name}
-        for name, value in cell.values.items():
-            row[name] = value if isinstance(value, int | float | str) else json.dumps(value)
-
-        for name in (f"val_{score}", f"test_{score}"):
-            if name in cell.numbers:
-                row[name] = cell.numbers[name]
+        values = {
+            name: value if isinstance(value, int | float | str) else json.dumps(value)
+            for name, value in cell.values.items()
+        }
+        measure = first_measure(cell.numbers)
+        names = [f"{part}_{measure}" for part in ("val", "test")]
+        scores = {name: cell.numbers[name] for name in names if name in cell.numbers}
+        row = {"run": cell.name, **values, **scores}
         return {"best": Table("Best trial", self.summary, [*row], [[*row.values()]])}
 
     @property
@@ -176,9 +175,13 @@ class RunSearch(Search):
 
     def cell(self, trial: Any) -> Cell:
         """The run of a trial. Its arm is the state of the trial."""
-        name = f"trial {trial.user_attrs[RUN]}"
-        values, error = nested(self.values_of(trial)), trial.user_attrs.get(ERROR, "")
-        return Cell(name, self.path_of(trial), changes=values, arm=state_of(trial), error=error)
+        return Cell(
+            f"trial {trial.number}",
+            self.path_of(trial.number),
+            changes=nested(self.values_of(trial)),
+            arm=state_of(trial),
+            error=trial.user_attrs.get(ERROR, ""),
+        )
 
     @property
     def cells(self) -> list[Cell]:
