@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -35,9 +34,6 @@ OTHER_SOUNDS = frozenset(
 # An addition to the remedy for a file that cannot be used.
 SKIP_REMEDY = 'on_error="skip" skips it'
 
-# An error of a file names the faults of at most this many other files.
-MAX_OTHERS = 4
-
 # Largest depth of a file below the data folder.
 MAX_FOLDERS = 32
 
@@ -46,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass
 class Faults:
-    """Faults of files: the first fault is raised together with a few others, or all are collected.
+    """Faults of files: the first fault is raised, or all are collected.
 
     Args:
         root: The data folder.
@@ -62,24 +58,20 @@ class Faults:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     table: Path | None = None
 
-    def report(self, name: str, fault: FileError, others: Iterable[str] = ()) -> None:
+    def report(self, name: str, fault: FileError) -> None:
         """Raise or collect the fault of a file.
 
         Args:
             name: Name of the recording, or path of the file inside the folder.
             fault: Its fault.
-            others: Names and faults of other recordings; the error also names the first of them.
 
         Raises:
             RecordingError: If `on_error` is `"raise"`.
         """
         if self.on_error == "raise":
-            remedy = f"{fault.remedy}; {SKIP_REMEDY}"
-            texts = list(islice(others, MAX_OTHERS))
-            if texts:
-                remedy += f"; at least {len(texts)} more cannot be used: {'; '.join(texts)}"
-            raise RecordingError(fault.path, fault.fault, remedy) from None
-
+            raise RecordingError(
+                fault.path, fault.fault, f"{fault.remedy}; {SKIP_REMEDY}"
+            ) from None
         self.skipped.append((printable(name), fault.fault))
 
     def report_file(self, path: Path, problem: str) -> None:
@@ -98,34 +90,22 @@ class Faults:
     def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
         """Each recording with its content; recordings that cannot be read are reported.
 
-        Before the first fault is raised, further recordings are read, so that the error can name
-        several faults.
-
         Raises:
             RecordingError: If a recording cannot be read and `on_error` is `"raise"`.
             ValueError: If no recording can be read.
         """
         is_empty = True
-        remaining = iter(items)
-        for item in remaining:
+        for item in items:
             try:
                 value = read(item)
             except FileError as fault:
-                self.report(item.key, fault, _faults_of(remaining, read))
+                self.report(item.key, fault)
             else:
                 is_empty = False
                 yield item, value
 
         if is_empty:
             raise ValueError(f"{printable(self.root)} has no usable recording.")
-
-
-def _faults_of(items: Iterable[Item], read: Callable[[Item], object]) -> Iterator[str]:
-    for item in items:
-        try:
-            read(item)
-        except FileError as fault:
-            yield f"{printable(item.key)} {fault.fault}"
 
 
 def visible_folders(root: Path) -> list[Path]:
@@ -233,7 +213,7 @@ def list_classes(
         has_table: Whether a table gives the classes, so that files need no class folders.
 
     Raises:
-        ValueError: If a class folder has no recordings, or the names of two differ only in spaces.
+        ValueError: If a class folder has no recordings.
         RecordingError: If the folder has a fault; see `Faults`.
     """
     items = []
@@ -246,16 +226,12 @@ def list_classes(
             faults.report_file(path, "is not in a class folder")
 
     # A class folder that is itself reported as a fault needs no recordings.
-    folders = {path.name for path in visible_folders(root)} - {
-        name.rpartition("/")[2] for name, _ in faults.skipped
-    }
-    classes = {str(item.class_name) for item in items}
-    if not has_table and len(set(map(str.strip, classes))) < len(folders | classes):
-        shown = printable(", ".join(sorted(folders - classes or classes)))
+    known = {item.class_name for item in items} | {Path(name).name for name, _ in faults.skipped}
+    empty = sorted({path.name for path in visible_folders(root)} - known)
+    if empty and not has_table:
         raise ValueError(
             f"Data folder {printable(root)} has class folders without a {' or '.join(suffixes)} "
-            f"file, or whose names differ only in spaces ({shown:.200}): add recordings, remove "
-            "the folders, or move all recordings of a class into one."
+            f"file ({printable(', '.join(empty)):.200}): add recordings, or remove the folders."
         )
     return items
 
