@@ -18,8 +18,8 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2788,
-    "train presets": 4577,
+    "data": 2742,
+    "train presets": 4573,
     "analysis": 2750,
     "cli": 1169,
     "internal": 493,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 32702
+MAX_STATEMENTS_OF_TESTS = 32685
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

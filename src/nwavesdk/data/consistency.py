@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nwavesdk.data.features import Featured, Features, SeriesFeatures
-from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import Frames, Recordings
-from nwavesdk.data.source import Item, StepTarget
+from nwavesdk.data.source import Item, RecordingError, StepTarget
 from nwavesdk.internal.files import printable
 
 __all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on"]

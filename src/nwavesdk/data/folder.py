@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import PART_OF_WORD, Item
+from nwavesdk.data.source import PART_OF_WORD, Item, RecordingError
 from nwavesdk.internal.files import FileError, printable, reason_of
 
 __all__ = [
