@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2742,
+    "data": 2762,
     "train presets": 4573,
     "analysis": 2750,
     "cli": 1169,

@@ -49,7 +49,9 @@ def test_a_feature_that_float32_rounds_is_named(
         load(tmp_path, SINE, column)
 
 
-def test_a_target_that_float32_rounds_is_named(tmp_path: Path) -> None:
+def test_a_feature_or_target_that_float32_rounds_to_one_value_is_named(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"^2 of 2 .* from 1\.7e\+09 to 1\.7e\+09 in steps of 128"):
+        load(tmp_path / "two", 1.7e9 + CLOCK, first=1.7e9 + CLOCK + 1)
     targets = [np.stack([SINE, 1.7e9 + scale * SINE], axis=1) for scale in (500, 1e9)]
     path = tmp_path / "set.npz"
     np.savez(path, x=np.stack([SINE, SINE])[..., None], y=targets)

@@ -82,23 +82,31 @@ def test_a_fault_is_raised_or_skipped_and_counted(
     assert [path for path, _ in faults.skipped] == [name]
 
 
-def test_the_first_fault_ends_the_reading_or_all_are_skipped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("n_bad", "others"),
+    [
+        (1, ""),
+        (3, "; at least 2 more cannot be used: 2.wav is empty; 3.wav is empty"),
+        (8, "; at least 4 more cannot be used: 2.wav is empty; .*; 5.wav is empty"),
+    ],
+)
+def test_the_error_of_a_recording_names_others(tmp_path: Path, n_bad: int, others: str) -> None:
     items = [Item(f"{index}.wav", tmp_path / f"{index}.wav") for index in range(12)]
     is_read = []
 
     def read(item: Item) -> str:
         is_read.append(item.key)
-        if item in items[1:4]:
+        if items[1:][:n_bad].count(item):
             raise RecordingError(item.path, "is empty", "repair it")
         return item.key
 
-    words = r"1.wav is empty: repair it; on_error=\"skip\" skips it\.$"
+    words = rf"1.wav is empty: repair it; on_error=\"skip\" skips it{others}\.$"
     with pytest.raises(RecordingError, match=words):
         list(Faults(tmp_path, "raise").collect(items, read))
-    assert is_read == ["0.wav", "1.wav"]
+    assert len(is_read) == (6 if n_bad == 8 else 12)
     faults = Faults(tmp_path, "skip")
-    assert len(list(faults.collect(items, read))) == 9
-    assert [name for name, _ in faults.skipped] == ["1.wav", "2.wav", "3.wav"]
+    assert len(list(faults.collect(items, read))) == 12 - n_bad
+    assert len(faults.skipped) == n_bad
 
 
 def test_classes_labels_and_keys_of_a_folder(words: Path) -> None:

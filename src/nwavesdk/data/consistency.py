@@ -1,7 +1,7 @@
 """Whether the recordings of a data set belong together, and values that look like a mistake.
 
-Recordings with other features, or with the same columns in another order, are errors. A feature
-that rises like a time stamp and values that float32 rounds are notes: they may be meant.
+Recordings with other features, or with the same columns in another order, are errors. A line of
+column numbers and values that float32 rounds are notes: they may be meant.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -14,7 +14,7 @@ from nwavesdk.data.recordings import Frames, Recordings
 from nwavesdk.data.source import Item, RecordingError, StepTarget
 from nwavesdk.internal.files import printable
 
-__all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on"]
+__all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
 
 # A feature that varies over fewer steps of float32 than these is called rounded.
 MIN_FLOAT_STEPS = 64
@@ -105,6 +105,7 @@ def notes_on(recordings: Recordings, features: Features, filled: Collection[int]
         width = recordings.n_features // features.copies
         yield from filled_note(filled)
         yield from _clock_note(recordings.frames, width)
+        yield from numbered_columns_note(recordings.keys, recordings.frames, width)
         yield from _rounding_note("feature", recordings.keys, recordings.frames)
     if recordings.task == "regression":
         yield from _rounding_note("target", recordings.keys, recordings.targets)
@@ -144,6 +145,34 @@ def _clock_note(recordings: Sequence[Frames], n_features: int) -> Iterator[str]:
         )
 
 
+def numbered_columns_note(
+    keys: Sequence[str], recordings: Sequence[Frames], n_features: int
+) -> Iterator[str]:
+    """A note if the first step of tables is 0, 1, 2 and so on: names of columns by pandas.
+
+    Args:
+        keys: Names of the files.
+        recordings: Their frames, `[L, F]`.
+        n_features: Number of features to check, from the first.
+    """
+    tables = [index for index, key in enumerate(keys) if key.lower().endswith(".csv")]
+    numbered = [
+        index
+        for index in tables
+        if recordings[index][0, :n_features].tolist() == [*range(n_features)]
+    ]
+
+    # In a single table, a first step of 0 and 1 may be values, not names. In several tables, a
+    # single 0 may be a value.
+    fewest = 2 if len(numbered) == len(tables) > 1 else 3
+    if numbered and n_features >= fewest:
+        yield (
+            f"The first step of {len(numbered)} of {len(tables)} tables, such as "
+            f"{printable(keys[numbered[0]])}, is 0, 1 and so on: if this is a line of column "
+            "names, remove it (pandas: header=False)."
+        )
+
+
 def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget]) -> Iterator[str]:
     """A note if the variation of a feature or target is about as small as the steps of float32.
 
@@ -157,6 +186,8 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
     # Whole numbers below 2**24, where steps are at most 1, are exact in float32.
     is_whole = (ends % 1 == 0).all(axis=1) & (step <= 1)
     is_rounded = (low < high) & (high - low < MIN_FLOAT_STEPS * step) & ~is_whole
+    # Different large values may have been rounded to one value in all recordings.
+    is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))
 
     if is_rounded.any():
         n_rounded = is_rounded.any(axis=1).sum()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -33,6 +34,9 @@ OTHER_SOUNDS = frozenset(
 # An addition to the remedy for a file that cannot be used.
 SKIP_REMEDY = 'on_error="skip" skips it'
 
+# An error of a file names the faults of at most this many other files.
+MAX_OTHERS = 4
+
 # Largest depth of a file below the data folder.
 MAX_FOLDERS = 32
 
@@ -41,7 +45,7 @@ T = TypeVar("T")
 
 @dataclass
 class Faults:
-    """Faults of files: the first fault is raised, or all are collected.
+    """Faults of files: the first fault is raised together with a few others, or all are collected.
 
     Args:
         root: The data folder.
@@ -57,20 +61,24 @@ class Faults:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     table: Path | None = None
 
-    def report(self, name: str, fault: FileError) -> None:
+    def report(self, name: str, fault: FileError, others: Iterable[str] = ()) -> None:
         """Raise or collect the fault of a file.
 
         Args:
             name: Name of the recording, or path of the file inside the folder.
             fault: Its fault.
+            others: Names and faults of other recordings; the error also names the first of them.
 
         Raises:
             RecordingError: If `on_error` is `"raise"`.
         """
         if self.on_error == "raise":
-            raise RecordingError(
-                fault.path, fault.fault, f"{fault.remedy}; {SKIP_REMEDY}"
-            ) from None
+            remedy = f"{fault.remedy}; {SKIP_REMEDY}"
+            texts = list(islice(others, MAX_OTHERS))
+            if texts:
+                remedy += f"; at least {len(texts)} more cannot be used: {'; '.join(texts)}"
+            raise RecordingError(fault.path, fault.fault, remedy) from None
+
         self.skipped.append((printable(name), fault.fault))
 
     def report_file(self, path: Path, problem: str) -> None:
@@ -89,22 +97,34 @@ class Faults:
     def collect(self, items: Iterable[Item], read: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
         """Each recording with its content; recordings that cannot be read are reported.
 
+        Before the first fault is raised, further recordings are read, so that the error can name
+        several faults.
+
         Raises:
             RecordingError: If a recording cannot be read and `on_error` is `"raise"`.
             ValueError: If no recording can be read.
         """
         is_empty = True
-        for item in items:
+        remaining = iter(items)
+        for item in remaining:
             try:
                 value = read(item)
             except FileError as fault:
-                self.report(item.key, fault)
+                self.report(item.key, fault, _faults_of(remaining, read))
             else:
                 is_empty = False
                 yield item, value
 
         if is_empty:
             raise ValueError(f"{printable(self.root)} has no usable recording.")
+
+
+def _faults_of(items: Iterable[Item], read: Callable[[Item], object]) -> Iterator[str]:
+    for item in items:
+        try:
+            read(item)
+        except FileError as fault:
+            yield f"{printable(item.key)} {fault.fault}"
 
 
 def visible_folders(root: Path) -> list[Path]:
