@@ -21,16 +21,16 @@ MAX_STATEMENTS = {
     "data": 2825,
     "train presets": 4577,
     "analysis": 2750,
-    "cli": 1169,
+    "cli": 1178,
     "internal": 493,
     "solvers": 3617,
     "layers": 2708,
-    "interop": 3344,
+    "interop": 3386,
     "net": 1694,
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 32709
+MAX_STATEMENTS_OF_TESTS = 32751
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
