@@ -21,16 +21,16 @@ MAX_STATEMENTS = {
     "data": 2762,
     "train presets": 4575,
     "analysis": 2699,
-    "cli": 1171,
+    "cli": 1180,
     "internal": 493,
     "solvers": 3617,
     "layers": 2708,
-    "interop": 3344,
+    "interop": 3386,
     "net": 1694,
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4232
-MAX_STATEMENTS_OF_TESTS = 32737
+MAX_STATEMENTS_OF_TESTS = 32828
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc
+from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_program
 from interop.c.nets import STEP, example_frames, quantized_net
 from nwavesdk.interop.c import CExport, export_c
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential, TimeBatchNorm
@@ -55,8 +55,7 @@ def changed_copy(folder: Path, target: Path, file: str, change: Callable[[str], 
 @pytest.mark.parametrize("compiler", [GCC, CLANG])
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_self_test_passes(name: str, compiler: str, level: str, export: Export) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
+    require_program(compiler)
     result = run_self_test(export(name)[0], compiler, level)
     assert result.stdout.splitlines()[-1].startswith("PASSED: all membranes")
     assert result.returncode == 0
