@@ -24,13 +24,13 @@ MAX_STATEMENTS = {
     "cli": 1169,
     "internal": 493,
     "solvers": 3617,
-    "layers": 2708,
+    "layers": 2709,
     "interop": 3043,
-    "net": 1694,
+    "net": 1697,
     "deploy": 1041,
 }
-MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 32822
+MAX_STATEMENTS_OF_OTHERS = 4240
+MAX_STATEMENTS_OF_TESTS = 32834
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
