@@ -24,13 +24,13 @@ MAX_STATEMENTS = {
     "cli": 1180,
     "internal": 493,
     "solvers": 3617,
-    "layers": 2708,
-    "interop": 3386,
-    "net": 1694,
+    "layers": 2709,
+    "interop": 3085,
+    "net": 1697,
     "deploy": 1041,
 }
-MAX_STATEMENTS_OF_OTHERS = 4232
-MAX_STATEMENTS_OF_TESTS = 32828
+MAX_STATEMENTS_OF_OTHERS = 4243
+MAX_STATEMENTS_OF_TESTS = 32953
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

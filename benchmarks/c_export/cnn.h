@@ -47,12 +47,13 @@ NW_INLINE void cnn_convolve(int16_t *out, cnn_shape s, const int16_t *ring, int 
                             int32_t *sums)
 {
     const int inputs = CNN_VALUES(s.channels);
-    const nw_window w = {.outputs = s.outputs, .factor = 1};
+    const nw_window w = {.outputs = s.outputs, .factor = 1, .adds = CNN_PLACES == 2};
     for (int x = 0; x < s.width; x += CNN_PLACES) {
         for (int p = 0; p < CNN_PLACES; p++)
             cnn_patch(patch + p * inputs, s, ring, oldest, x + p);
 #if CNN_PLACES == 2
-        nw_values_of_two(sums, w, inputs, weights, patch, 0);
+        memset(sums, 0, (size_t)(2 * ((s.outputs + 3) / 4 * 4)) * sizeof *sums);
+        nw_values_of_two(sums, w, inputs, weights, patch, sums);
 #else
         nw_values(sums, w, inputs, weights, patch);
 #endif

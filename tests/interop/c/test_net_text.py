@@ -12,13 +12,12 @@ from torch import nn
 from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_program
 from interop.c.nets import NETS, STEP, example_frames, quantized_net
 from nwavesdk.interop.c.net_text import NetText
+from nwavesdk.interop.c.tables import BYTES
 from nwavesdk.interop.c.walk import integer_net
 from nwavesdk.net import record
 
 Arrays = tuple[list[np.ndarray], np.ndarray]
 """The membranes of each layer, and the outputs."""
-
-BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "int16_t": 2, "uint16_t": 2, "int8_t": 1}
 
 
 def run_c(text: NetText, library: Path, frames: np.ndarray) -> Arrays:
@@ -33,9 +32,7 @@ def run_c(text: NetText, library: Path, frames: np.ndarray) -> Arrays:
     pointer = ctypes.c_void_p(state.ctypes.data)
     c.net_init(pointer)
     outputs = np.zeros((len(frames), text.net.output.size), np.float32)
-    labels = [
-        f"state{k}_0" for k, op in enumerate(text.net.operations, 1) if getattr(op, "neuron", None)
-    ]
+    labels = [f"state{k}_0" for k, layer in text.net.layers.items() if layer.neuron is not None]
     membranes = [np.zeros((len(frames), len(views[label]) // 4), np.float32) for label in labels]
     for t, frame in enumerate(frames):
         c.net_step(
@@ -51,7 +48,7 @@ def expected(net: nn.Module, text: NetText, x: torch.Tensor) -> Arrays:
     with torch.no_grad():
         recording = record(net, x[None])
     membranes = []
-    for layer in text.net.layers:
+    for layer in text.net.layers.values():
         if layer.neuron is not None:
             mem = recording.layers[layer.name].mem[0].numpy().reshape(len(x), -1)
             membranes.append(mem[:, np.argsort(layer.order.flatten())])
@@ -91,7 +88,7 @@ def long_recording(name: str) -> tuple[NetText, torch.Tensor, Arrays]:
     """A net in C, frames with 2.5 million steps of its neurons, and the results of `net(x)`."""
     net = quantized_net(name, seed=1)
     text = NetText(integer_net(net, NETS[name][1], STEP), "net")
-    steps = 2_500_000 // sum(layer.size for layer in text.net.layers)
+    steps = 2_500_000 // sum(layer.size for layer in text.net.layers.values())
     x = example_frames(name, batch=1, steps=steps)[0]
     # Ten seconds of silence, in which membranes fall to numbers that are not normal.
     x = torch.cat([x, torch.zeros(1000, *x.shape[1:])])
