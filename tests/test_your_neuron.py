@@ -30,6 +30,7 @@ def test_the_code_runs_as_written(tmp_path, capsys, monkeypatch):
         if name := name_of_file(code):
             monkeypatch.delitem(sys.modules, name, raising=False)
             Path(f"{name}.py").write_text(code, encoding="utf-8")
+            runpy.run_path(f"{name}.py")
         else:
             exec(compile(code, "your-neuron.md", "exec"), scope)
             assert capsys.readouterr().out == text
