@@ -80,6 +80,6 @@ for state in about["states"]:
 total = 0
 for step in range(x.shape[1]):
     outputs = session.run(None, {"x": x[:, step], **states})
-    states = dict(zip(states, outputs[len(about["outputs"]) :]))
+    states = dict(zip(states, outputs[len(about["outputs"]) :], strict=True))
     total = total + outputs[0]
 print(about["classes"][total.reshape(len(about["classes"]), -1).sum(axis=1).argmax()])
