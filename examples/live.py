@@ -36,7 +36,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, Samples, read_sound
+from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, read_sound
+from nwavesdk.data.source import Samples
 from nwavesdk.train import Scores, TrainedRun, load
 from nwavesdk.train.apply.decision import DecisionStream, event_scores
 

@@ -18,24 +18,24 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2825,
-    "train presets": 4577,
-    "analysis": 2750,
-    "cli": 1169,
+    "data": 2762,
+    "train presets": 4575,
+    "analysis": 2699,
+    "cli": 1180,
     "internal": 493,
     "solvers": 3617,
-    "layers": 2708,
-    "interop": 3344,
-    "net": 1694,
+    "layers": 2709,
+    "interop": 3085,
+    "net": 1697,
     "deploy": 1041,
 }
-MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 32699
+MAX_STATEMENTS_OF_OTHERS = 4243
+MAX_STATEMENTS_OF_TESTS = 32944
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
 # fields and other short statements were the larger part of these.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.42, TESTS: 14.29}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -44,7 +44,7 @@ def augmentation() -> Figure:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     panels = figure.subplots(2, 4, sharex=True, sharey=True).flatten()
     for axes, (title, (strengths, seed)) in zip(panels, PANELS.items(), strict=True):
-        change = Augmentation.of("sound", strengths)
+        change = Augmentation("sound", **strengths)
         changed = change.apply(frames, None, (40,), np.random.default_rng(seed)).frames
         limits = {"vmin": frames.min(), "vmax": frames.max()}
         axes.imshow(changed.T, origin="lower", aspect="auto", cmap="magma", **limits)

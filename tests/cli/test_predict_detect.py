@@ -82,7 +82,7 @@ def test_an_interrupt_ends_standard_input_quietly(
         os.kill(os.getpid(), signal.SIGINT)
         yield samples, 8000
 
-    monkeypatch.setattr("nwavesdk.data.sound_blocks.pipe_blocks", blocks)
+    monkeypatch.setattr("nwavesdk.data.decoding.pipe_blocks", blocks)
     standard_input(b"")
     result = nwave("detect", live_run, "-")
     assert (result.exit_code, result.stderr) == (0, "")

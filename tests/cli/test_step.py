@@ -26,6 +26,7 @@ from nwavesdk.train.apply.recordings import FramedRecording
 from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained
 
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 PROGRAM = Path(__file__).parents[2] / "examples" / "onnx_sound.py"
 
 
@@ -146,6 +147,8 @@ def test_a_step_that_differs_is_not_written(
         (["--torch", "a", "--nir", "b"], "--torch: has no effect with --nir: remove it"),
         (["--onnx", "a", "--chip", "h1v1"], "--chip: has no effect with --onnx: remove it"),
         (["--onnx", "a", "--allow", "soft-reset"], "--allow: has no effect without --nir"),
+        (["--torch", "a", "--static"], "--static: has no effect without --onnx"),
+        (["--opset", "17"], "--opset: has no effect without --onnx"),
         (["--torch", "no-run/config.json"], "--torch: no-run/config.json belongs to the run"),
     ],
 )
@@ -153,6 +156,24 @@ def test_options_that_do_not_go_together_are_rejected(words: list[str], message:
     result = nwave("export", "no-run", *words)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.interop
+def test_the_page_compares_a_static_graph_with_its_examples(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.onnx"
+    result = json_object(nwave("export", run, "--onnx", path, "--static", "--opset", 18, "--json"))
+    assert result["batch"] == 1
+    with np.load(result["examples"]) as content:
+        samples = dict(content)
+    assert samples["x"].shape == (100, 1, *result["input"])
+    assert {name for name in samples if name.endswith(".next")}
+
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"<!-- static -->\n```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
+    exec(compile(code, str(PAGE), "exec"), {})
+    assert float(capsys.readouterr().out.split()[-1]) < 1e-5
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def vary(
     shape: tuple[int, ...] = (4, 5),
     **strengths: float,
 ) -> Varied:
-    change = Augmentation.of(kind, strengths)
+    change = Augmentation(kind, **strengths)
     return change.apply(frames, target, shape, np.random.default_rng(seed))
 
 
@@ -367,10 +367,10 @@ def test_masked_events_are_left_out_and_others_stay() -> None:
 )
 def test_a_wrong_change_is_one_line(kind: Any, strengths: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^data.augment: .*{message}.*$"):
-        Augmentation.of(kind, strengths)
+        Augmentation(kind, **strengths)
 
 
 @pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_the_defaults_are_changes_of_their_kind(kind: AugmentedKind) -> None:
     strengths = default_augmentation(kind)
-    assert Augmentation.of(kind, strengths).strengths == strengths
+    assert Augmentation(kind, **strengths).strengths == strengths

@@ -410,7 +410,7 @@ def steady_series(kind: AugmentedKind, varying: np.ndarray, steady: np.ndarray) 
     least_change = MIN_CHANGE if kind == "sound" else 0.0
     standard = replace(Standard.fit(part), least_change=least_change)
     strengths = {name: STRONG.get(name, 0.4) for name in AUGMENTATIONS[kind]}
-    return Series(part, NetInput(standard=standard), Augmentation.of(kind, strengths))
+    return Series(part, NetInput(standard=standard), Augmentation(kind, **strengths))
 
 
 LOG_MEL = LogMel(RATE)

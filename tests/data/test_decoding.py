@@ -12,17 +12,15 @@ import pytest
 import torch
 
 from data.conftest import blocks_of, tone
-from nwavesdk.data import decoding
 from nwavesdk.data.decoding import (
     ResamplingStream,
-    Sound,
     fit_target,
     normalize_peak,
     read_sound,
     read_target,
     resample,
 )
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.source import RecordingError, Sound
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
@@ -168,11 +166,10 @@ def test_a_cut_file_is_rejected_wherever_it_is_cut(read: Callable[..., Sound], n
 
 
 def test_many_channels_are_rejected_before_they_take_memory(
-    read: Callable[..., Sound], monkeypatch: pytest.MonkeyPatch
+    read: Callable[..., Sound],
 ) -> None:
-    monkeypatch.setattr(decoding, "MAX_VALUES", 4000 * 31)
     with pytest.raises(RecordingError, match="lasts 0.5 s, .*; it has 64 channels"):
-        read(UNUSUAL["channels"])
+        read(UNUSUAL["channels"], max_values=4000 * 31)
 
 
 def written(tmp_path: Path, value: Any) -> Path:

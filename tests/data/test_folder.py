@@ -151,19 +151,10 @@ def test_many_links_to_one_folder_are_listed_fast(words: Path) -> None:
     assert len(faults.skipped) == 29
 
 
-@pytest.mark.parametrize(
-    ("folders", "words"),
-    [
-        (("no/0.wav", "yes/0.wav", "maybe/notes.txt"), r"has class folders .* \(maybe\): add"),
-        (("no/0.wav", "yes/0.wav", "yes /0.wav"), "differ only in spaces"),
-    ],
-)
-def test_class_folders_that_are_empty_or_look_alike_are_errors(
-    tmp_path: Path, folders: tuple[str, ...], words: str
-) -> None:
-    for name in folders:
+def test_an_empty_class_folder_is_an_error(tmp_path: Path) -> None:
+    for name in ("no/0.wav", "yes/0.wav", "maybe/notes.txt"):
         fill(tmp_path, name)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=r"has class folders .* \(maybe\): add"):
         classes_in(tmp_path, Faults(tmp_path, "skip"))
 
 

@@ -230,14 +230,6 @@ def test_columns_of_other_formats_are_an_error(tmp_path: Path) -> None:
         open_source(path, Faults(path, "raise"), series=SeriesOptions(("1",)))
 
 
-def test_a_line_of_column_numbers_is_named(tmp_path: Path) -> None:
-    path = write_csvs(tmp_path / "data", ["0,1,2\n", "x,y,z\n", "0,1,2\n", ""])
-    words = r"The first step of 2 of 4 tables, such as high/0\.csv, is 0, 1 and so on: if this is"
-    # The table without names begins with 8, 1, 2.
-    with pytest.warns(UserWarning, match=words):
-        load(path, add_standardized=True)
-
-
 @pytest.mark.parametrize("part", ["", "test/"])
 def test_a_class_or_a_set_that_would_be_skipped_is_an_error(tmp_path: Path, part: str) -> None:
     path = tmp_path / "data"

@@ -221,8 +221,8 @@ def test_targets_of_another_length_or_width_are_raised_or_skipped(
 @pytest.mark.parametrize(
     ("arguments", "choices", "message"),
     [
-        ([NWaveDataloaderConfig("x")], {"seed": 1}, r"and the choices \['seed'\]"),
-        (["x"], {}, r"such as data_parent=folder, got 'x'"),
+        ([NWaveDataloaderConfig("x")], {"rate": 8000}, "unexpected .* 'rate'"),
+        (["x"], {}, "should be called on dataclass instances"),
         ([], {"data_parent": "x", "rate": 8000}, "NWaveDataloaderConfig.* unexpected .* 'rate'"),
         ([], {}, "missing .* 'data_parent'"),
     ],

@@ -1,11 +1,13 @@
 """Steps as files: read where only torch is, run by onnxruntime, or refused by name."""
 
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,6 +19,7 @@ from nwavesdk.interop.step_files import (
     onnx_bytes,
     read_onnx,
     read_torch,
+    sample_bytes,
     torch_bytes,
 )
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
@@ -113,6 +116,45 @@ def test_onnxruntime_runs_convolutions_over_pixels() -> None:
     found = compare_steps(net, step, run, batch=2)
     assert found.different == 0
     assert found.spikes > 1000
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(("name", "opset"), [("recurrent", 17), ("convolutions", None)])
+def test_a_static_graph_gives_the_examples_next_to_it(name: str, opset: int | None) -> None:
+    import onnx
+    import onnxruntime
+
+    net, shape = firing_net(name)
+    step = StepNet(net, shape)
+    content = onnx_bytes(step, {}, static=True, opset=opset)
+    model = onnx.load_from_string(content)
+    onnx.checker.check_model(model, full_check=True)
+    assert opset in (None, model.opset_import[0].version)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        assert not any(size.dim_param for size in value.type.tensor_type.shape.dim), value.name
+
+    # A tool that knows only both files.
+    session = onnxruntime.InferenceSession(content)
+    samples = np.load(io.BytesIO(sample_bytes(net, step)), allow_pickle=False)
+    inputs, outputs = ([v.name for v in vs] for vs in (session.get_inputs(), session.get_outputs()))
+    assert {*samples} == {*inputs, *outputs}
+    for t in range(100):
+        got = session.run(None, {name: samples[name][t] for name in inputs})
+        for key, value in zip(outputs, got, strict=True):
+            assert_close(torch.tensor(value), torch.tensor(samples[key][t]), STATE, key)
+    assert samples[outputs[0]].any()
+
+    run, about = read_onnx(content)
+    assert about["batch"] == 1
+    assert compare_steps(net, step, run).different == 0
+
+
+@pytest.mark.interop
+def test_an_opset_without_a_form_of_the_net_is_refused() -> None:
+    step = StepNet(*firing_net("recurrent"))
+    words = "ONNX has no form of this net with opset 9, expected a version near 18: use --opset 18"
+    with pytest.raises(ValueError, match=words):
+        onnx_bytes(step, {}, static=True, opset=9)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
+from nwavesdk.dynamics.neuron import round_decays
 from nwavesdk.layers import (
     DelayedSynapse,
     H1v2Synapse,
@@ -329,3 +330,20 @@ def test_what_has_no_grid_is_rejected_by_name(case):
 def test_wrong_arguments_are_rejected(error, arguments, words):
     with pytest.raises(error, match=words):
         quantize(**{"net": chain(LIFSynapse(4, 4)), "inputs": torch.ones(1, 2, 4), **arguments})
+
+
+@pytest.mark.filterwarnings("ignore:.*is longer than 1,000 steps")
+@pytest.mark.parametrize(("slowest", "bits"), [(20e-3, 8), (0.5, 16), (30.0, None)])
+def test_decays_are_on_a_grid_that_keeps_leaks(slowest, bits):
+    net = SpikingSequential(LIFSynapse(3, 2), LIFLayer(2, torch.tensor([5e-3, slowest]), dt=1e-3))
+    exact, rounded = net[1].constants()[0], quantize(net, step=0.5)[2].constants()[0]
+    assert torch.equal(exact, rounded) == (bits is None)
+    assert ((rounded - exact).abs() <= 0.05 * (1 - exact)).all()
+    if bits is not None:
+        assert torch.equal(rounded * 2**bits, (rounded * 2**bits).round())
+
+
+def test_rounded_decays_have_a_gradient_of_one():
+    decays = torch.tensor([0.3, 0.9], dtype=torch.float64, requires_grad=True)
+    round_decays(decays).sum().backward()
+    assert torch.equal(decays.grad, torch.ones_like(decays))

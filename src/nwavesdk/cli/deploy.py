@@ -76,7 +76,12 @@ def map_run(
 @check_combinations(
     ["--out", "--nir", "--torch", "--onnx", "--c"],
     ["--nir", "--torch", "--onnx", "--c", "--chip"],
-    needs={"--discretization": "--nir", "--allow": "--nir"},
+    needs={
+        "--discretization": "--nir",
+        "--allow": "--nir",
+        "--static": "--onnx",
+        "--opset": "--onnx",
+    },
 )
 def export_run(
     run: RunPath,
@@ -101,6 +106,17 @@ def export_run(
         typer.Option(help="With --nir: how readers of the graph will solve its equations."),
     ] = None,
     allow: Allow = None,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static",
+            help="With --onnx: constant shapes, one recording per call; examples in FILE.npz, too.",
+        ),
+    ] = False,
+    opset: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --onnx: version of its operators. [of torch]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write integer weights, placement and profile to one file; read it back and compare spikes.
@@ -117,7 +133,7 @@ def export_run(
     elif torch is not None:
         export_step(run, net, torch, "torch", as_json)
     elif onnx is not None:
-        export_step(run, net, onnx, "onnx", as_json)
+        export_step(run, net, onnx, "onnx", as_json, static=static, opset=opset)
     elif c is not None:
         export_folder(run, net, c, as_json)
     else:

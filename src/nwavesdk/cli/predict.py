@@ -182,8 +182,8 @@ def detect_events(
 
     `arecord -f S16_LE -r 16000 | nwave detect RUN -` listens until Ctrl-C.
     """
-    from nwavesdk.data.reading import reading
-    from nwavesdk.data.sound_blocks import file_blocks, pipe_blocks
+    from nwavesdk.data.decoding import file_blocks, pipe_blocks
+    from nwavesdk.data.source import reading
 
     for sound in sounds:
         if sound != STANDARD_INPUT:

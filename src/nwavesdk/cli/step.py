@@ -15,9 +15,25 @@ __all__ = ["check_json", "decision_json", "export_step", "open_net", "write_expo
 
 
 def export_step(
-    run: Path, net: str | None, out: Path, kind: Literal["torch", "onnx"], as_json: bool
+    run: Path,
+    net: str | None,
+    out: Path,
+    kind: Literal["torch", "onnx"],
+    as_json: bool,
+    *,
+    static: bool = False,
+    opset: int | None = None,
 ) -> None:
     """Write one step of the net of a run, after the content was read and compared with the net.
+
+    Args:
+        run: Folder of the run.
+        net: File of its net, if it has one.
+        out: The file.
+        kind: Its format.
+        as_json: Whether the report is JSON.
+        static: Whether a graph of ONNX takes one recording, and is written with examples.
+        opset: Version of the operators of ONNX; None for the version that torch takes.
 
     Raises:
         ValueError: If the net cannot be exported.
@@ -27,17 +43,27 @@ def export_step(
 
     trained, model, shape = open_net(run, net)
     step = nwavesdk.interop.step.StepNet(model, shape)
-    is_torch = kind == "torch"
-    content = (files.torch_bytes if is_torch else files.onnx_bytes)(step, _about(trained))
-    function, about = (files.read_torch if is_torch else files.read_onnx)(content)
+    about = _about(trained)
+    if kind == "torch":
+        content, read = files.torch_bytes(step, about), files.read_torch
+    else:
+        content = files.onnx_bytes(step, about, static=static, opset=opset)
+        read = files.read_onnx
+    function, about = read(content)
     check = nwavesdk.interop.step.compare_steps(model, step, function)
 
     sizes = ", ".join(map(str, step.input_shape))
     lines = [
-        f"one step: from x [B, {sizes}] and {len(step.states)} states to "
+        f"one step: from x [{1 if static else 'B'}, {sizes}] and {len(step.states)} states to "
         f"{' and '.join(step.outputs)}, and the states after it"
     ]
+    examples = out.with_name(f"{out.name}.npz") if static else None
+    if examples is not None:
+        lines.append(f"inputs and outputs of 100 steps: {examples}")
+        about["examples"] = examples
     write_export(out, content, check, trained, about, lines, as_json)
+    if examples is not None:
+        write_atomically(examples, files.sample_bytes(model, step))
 
 
 def open_net(

@@ -13,7 +13,6 @@ from nwavesdk.data.nwave_data import (
     load_digits,
     load_wav_folder,
 )
-from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import (
     Frames,
     Indices,
@@ -22,7 +21,7 @@ from nwavesdk.data.recordings import (
     fit_hold,
     fit_length,
 )
-from nwavesdk.data.source import Events, Item, Sample, Source
+from nwavesdk.data.source import Events, Item, RecordingError, Sample, Source
 from nwavesdk.data.speakers import speakers_of
 from nwavesdk.data.split import ChosenSplit, Split, SplitChoice, choose_split
 from nwavesdk.internal.imports import import_on_use

@@ -9,7 +9,6 @@ Design requirements:
 - Events change as lists; frames of events are made from the changed list.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -105,6 +104,9 @@ class Augmentation:
         ValueError: If a strength is negative or too large, or the kind has no such change.
 
     Example:
+        >>> Augmentation("sound", shfit=0.1)
+        Traceback (most recent call last):
+        ValueError: data.augment: there is no 'shfit' for sound, did you mean 'shift'?: ...
         >>> frames = np.arange(6, dtype=np.float32).reshape(3, 2)
         >>> louder = Augmentation("sound", gain=3.0)
         >>> changed = louder.apply(frames, None, (2,), np.random.default_rng(0)).frames
@@ -124,24 +126,6 @@ class Augmentation:
 
         self.kind = kind
         self.strengths = {name: float(strengths[name]) for name in names if strengths.get(name)}
-
-    @classmethod
-    def of(cls, kind: AugmentedKind, strengths: Mapping[str, float]) -> "Augmentation":
-        """The changes with these names and strengths.
-
-        Args:
-            kind: The kind of the recordings.
-            strengths: The strength of each change; all other changes are off.
-
-        Raises:
-            ValueError: If there is no such change for this kind, or its strength is out of range.
-
-        Example:
-            >>> Augmentation.of("sound", {"shfit": 0.1})
-            Traceback (most recent call last):
-            ValueError: data.augment: there is no 'shfit' for sound, did you mean 'shift'?: ...
-        """
-        return cls(kind, **strengths)
 
     def apply(
         self,

@@ -258,12 +258,12 @@ class Series:
         """A recording, cut, in the variation of the index, before it is scaled and held."""
         variation, original = divmod(index, len(self))
         recordings = self.recordings
+        values = recordings.stored[original]
+        target = recordings.targets[original] if len(recordings.targets) else None
         varied = Varied(
-            recordings.stored[original].pairs
-            if recordings.are_events
-            else recordings.frames[original],
+            values.pairs if recordings.are_events else values,
             int(recordings.lengths[original]),
-            recordings.targets[original] if len(recordings.targets) else None,
+            target,
             recordings.feature_shape or (recordings.n_features,),
             are_events=recordings.are_events,
         ).cut(self.input.length)

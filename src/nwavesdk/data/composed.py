@@ -17,9 +17,9 @@ from torch import Tensor
 
 from nwavesdk.data.augment import Varied
 from nwavesdk.data.batches import PADDING_LABEL, Series
-from nwavesdk.data.decoding import Samples
 from nwavesdk.data.features import Featured
 from nwavesdk.data.recordings import Array, Frames, Indices
+from nwavesdk.data.source import Samples
 from nwavesdk.data.streams import (
     MIN_LEVEL,
     Insert,
@@ -27,6 +27,7 @@ from nwavesdk.data.streams import (
     Stream,
     active_level,
     at_speed,
+    factor_of,
     shifted,
 )
 from nwavesdk.metrics.detection import Event
@@ -208,11 +209,11 @@ class ComposedSeries(Series):
         ]
         if self.sounds.clips and not is_hard:
             inserts = self._draw_inserts(generator, sound)
-            events = [insert.loud_event(line.sample_rate) for insert in inserts]
+            events = [insert.event(line.sample_rate, is_loud=True) for insert in inserts]
             for insert in inserts:
                 insert.add_to(sound, 0)
         if sound.ndim == 1:
-            sound *= np.float32(10 ** (generator.uniform(*GAIN_RANGE) / 20))
+            sound *= np.float32(factor_of(generator.uniform(*GAIN_RANGE)))
         return sound, events
 
     def _draw_place(self, generator: np.random.Generator, n_samples: int) -> tuple[int, bool]:
@@ -246,7 +247,7 @@ class ComposedSeries(Series):
             other = self._read(first, n_samples)
             rate = self.sounds.line.sample_rate
             level, other_level = (max(MIN_LEVEL, active_level(x, rate)) for x in (sound, other))
-            gain = 10 ** (-generator.uniform(*MIX_RANGE) / 20) * level / other_level
+            gain = factor_of(-generator.uniform(*MIX_RANGE)) * level / other_level
             sound += np.float32(gain) * other
         return sound
 
@@ -271,7 +272,7 @@ class ComposedSeries(Series):
             members = [clip for clip in clips if clip.name == name]
             clip = members[generator.integers(len(members))]
             clip = clip.at_speed(generator.uniform(*SPEED_RANGE))
-            gain = 10 ** (generator.uniform(*SNR_RANGE) / 20) * level / clip.level
+            gain = factor_of(generator.uniform(*SNR_RANGE)) * level / clip.level
             span = len(clip.samples)
             if last < first + span and inserts:
                 break

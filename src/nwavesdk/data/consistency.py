@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nwavesdk.data.features import Featured, Features, SeriesFeatures
-from nwavesdk.data.reading import RecordingError
 from nwavesdk.data.recordings import Frames, Recordings
-from nwavesdk.data.source import Item, StepTarget
+from nwavesdk.data.source import Item, RecordingError, StepTarget
 from nwavesdk.internal.files import printable
 
 __all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on", "numbered_columns_note"]
@@ -191,9 +190,10 @@ def _rounding_note(noun: str, keys: Sequence[str], values: Sequence[StepTarget])
     is_rounded |= (step > 1) & (high.max(axis=0) == low.min(axis=0))
 
     if is_rounded.any():
+        n_rounded = is_rounded.any(axis=1).sum()
         index = recording, column = tuple(np.argwhere(is_rounded)[0])
         yield (
-            f"{is_rounded.any(axis=1).sum()} of {len(keys)} recordings have a {noun} that is "
+            f"{n_rounded} of {len(keys)} recordings have a {noun} that is "
             f"rounded to float32: {noun} {column + 1} of {printable(keys[recording])} goes from "
             f"{low[index]:.9g} to {high[index]:.9g} in steps of {step[index]:.3g}; subtract an "
             "offset in float64 before you save it, or remove it."

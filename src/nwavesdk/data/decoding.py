@@ -1,21 +1,29 @@
-"""The files of a recording: its sound as mono samples, its target as values per time step."""
+"""The files of a recording: its sound as mono samples, its target as values per time step.
+
+A sound is read whole, or in blocks from a file or from a pipe, in constant memory.
+"""
 
 import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from io import BytesIO
-from math import inf
+from io import BufferedReader, BytesIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
 import numpy as np
-import numpy.typing as npt
 
-from nwavesdk.data.reading import MAX_STREAM_VALUES, MAX_VALUES, RecordingError, checked, reading
+from nwavesdk.data.source import (
+    MAX_VALUES,
+    RecordingError,
+    Samples,
+    Sound,
+    checked,
+    reading,
+)
 from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.imports import require
 
@@ -23,22 +31,17 @@ __all__ = [
     "MAX_RECORDING_SECONDS",
     "MAX_SAMPLE_RATE",
     "MIN_SAMPLE_RATE",
-    "UNKNOWN_SIZE",
+    "STREAM_LIMITS",
     "ResamplingStream",
-    "Samples",
-    "Sound",
+    "file_blocks",
     "fit_target",
     "normalize_peak",
-    "open_sound",
+    "pipe_blocks",
     "read_rate",
     "read_sound",
     "read_target",
     "resample",
 ]
-
-Samples = npt.NDArray[np.float32]
-# Mono samples `[samples]`, full scale 1, and their rate [Hz].
-Sound = tuple[Samples, int]
 
 # Range of plausible sample rates [Hz]: it contains radio and bats, but not broken headers.
 MIN_SAMPLE_RATE = 1_000
@@ -47,12 +50,28 @@ MAX_SAMPLE_RATE = 1_000_000
 # Default of the longest allowed recording [s].
 MAX_RECORDING_SECONDS = 600.0
 
+# The longest sound [s] that is background or has events inside, and its samples: a day at 48 kHz.
+STREAM_LIMITS = (86_400.0, 2**32)
+
 # A data size of a wav from here on means an unknown size: a recorder that writes to a pipe writes a
 # number near 2^31 or 2^32.
 UNKNOWN_SIZE = 0x7FFF_F000
 
 # Size of the header of an Ogg page without the sizes of its segments [bytes].
 PAGE_HEADER_BYTES = 27
+
+# The samples of a block of a file, and the most bytes that are taken from a pipe together.
+BLOCK_SIZE = 2**16
+
+# The largest chunk of a wav before its sound [bytes]; a larger one is damage.
+MAX_CHUNK_BYTES = 2**20
+
+# Sizes of a sample [bits], and the numbers of its format: PCM, and with an extended header.
+SAMPLE_BITS = 16
+SAMPLE_FORMATS = (1, 0xFFFE)
+
+# How files of other formats begin.
+OTHER_FORMATS = (b"OggS", b"fLaC", b"RF64", b"RIFX", b"FORM", b"caff", b".snd")
 
 # Length [s] and number of the blocks of silence that show the delay of a conversion of rates.
 PROBE_SECONDS = 5e-3
@@ -63,15 +82,14 @@ MAX_TARGET_VALUES = 2**25
 
 
 def read_sound(
-    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, *, is_stream: bool = False
+    path: Path, max_seconds: float = MAX_RECORDING_SECONDS, max_values: int = MAX_VALUES
 ) -> Sound:
     """Mono samples of a wav, a FLAC or an Ogg file and their rate; several channels are averaged.
 
     Args:
         path: The file.
         max_seconds: Longest allowed sound [s], checked before the sound is decoded.
-        is_stream: Whether the sound is background or has events inside: it may have any length up
-            to a day.
+        max_values: Largest number of samples.
 
     Raises:
         FileError: If there is no such file, or it cannot be read.
@@ -88,11 +106,10 @@ def read_sound(
         >>> samples.shape, float(samples[0]), rate
         ((800,), 0.375, 8000)
     """
-    with reading(path, "sound"), open_sound(path) as sound:
-        # The samples of two channels of the longest recording fit into memory.
+    with reading(path, "sound"), _open_sound(path) as sound:
         rate: int = sound.samplerate
-        limit = MAX_STREAM_VALUES if is_stream else 2 * MAX_VALUES / sound.channels
-        if sound.frames > min(inf if is_stream else max_seconds * rate, limit):
+        # The samples of two channels of the longest recording fit into memory.
+        if sound.frames > min(max_seconds * rate, 2 * max_values / sound.channels):
             raise ValueError(
                 f"it lasts {sound.frames / rate:.6g} s, expected at most {max_seconds:g} s: "
                 f"cut it, or raise max_seconds; it has {sound.channels} channels"
@@ -101,11 +118,11 @@ def read_sound(
         needed = 4.0 * (sound.channels + 1) * sound.frames
         require_memory("sound", f"{sound.frames:,} samples", needed, "cut it")
         samples = sound.read(sound.frames, dtype="float32", always_2d=True).mean(axis=1)
-        return checked(path, samples, MAX_STREAM_VALUES if is_stream else None), rate
+        return checked(path, samples, max_values), rate
 
 
 @contextmanager
-def open_sound(path: Path) -> Iterator[Any]:
+def _open_sound(path: Path) -> Iterator[Any]:
     """The open file of a sound, a `soundfile.SoundFile`, to be read until its end.
 
     Raises:
@@ -160,6 +177,80 @@ def _has_end(content: mmap) -> bool:
                 return bool(length >= UNKNOWN_SIZE or offset + length <= len(content))
             offset += length + length % 2
     return True
+
+
+def file_blocks(path: Path) -> Iterator[Sound]:
+    """The blocks of a wav, a FLAC or an Ogg file of any length, each with the sample rate.
+
+    Raises:
+        FileError: If there is no such file, or it cannot be read.
+        RecordingError: See `read_sound`.
+    """
+    with reading(path, "sound"), _open_sound(path) as sound:
+        if not sound.frames:
+            raise ValueError("it has no samples")
+        while len(block := sound.read(BLOCK_SIZE, dtype="float32", always_2d=True)):
+            if not np.isfinite(block).all():
+                raise ValueError("it has samples that are not finite")
+            yield block.mean(axis=1), sound.samplerate
+
+
+def pipe_blocks(pipe: BufferedReader, rate: int) -> Iterator[Sound]:
+    """The blocks of a sound as they arrive from a pipe, each with the sample rate.
+
+    The samples have 16 bits, the low byte first: a wav, whose length may be unknown and whose
+    channels are averaged, or mono samples without a header.
+
+    Args:
+        pipe: The pipe.
+        rate: The sample rate of a sound without a header [Hz].
+
+    Raises:
+        ValueError: If there is no sound, or a sound of another format.
+    """
+    start = pipe.read(4)
+    n_channels, n_bytes, rest = 1, math.inf, start
+    if start == b"RIFF":
+        n_channels, rate, n_bytes = _read_wav_header(pipe)
+        rest = b""
+    elif not start or start in OTHER_FORMATS:
+        raise _format_error(f"{start!r} at its begin")
+
+    while data := pipe.read1(int(min(n_bytes, BLOCK_SIZE))):
+        n_bytes -= len(data)
+        rest += data
+        n_whole = len(rest) - len(rest) % (SAMPLE_BITS // 8 * n_channels)
+        values = np.frombuffer(rest[:n_whole], "<i2").reshape(-1, n_channels)
+        rest = rest[n_whole:]
+        yield (values / np.float32(2 ** (SAMPLE_BITS - 1))).mean(axis=1), rate
+
+
+def _read_wav_header(pipe: BufferedReader) -> tuple[int, int, float]:
+    """Read a wav after its first four bytes until its sound: channels, rate, bytes of the sound."""
+    # After the size and the form of the file, there are chunks: a name, the size of the content,
+    # and the content, padded to an even size. The sound is the content of `data`.
+    pipe.read(8)
+    chunks: dict[bytes, bytes] = {}
+    try:
+        name, n_bytes = struct.unpack("<4sI", pipe.read(8))
+        while name != b"data":
+            chunks[name] = pipe.read(min(n_bytes + n_bytes % 2, MAX_CHUNK_BYTES))
+            name, n_bytes = struct.unpack("<4sI", pipe.read(8))
+        layout = struct.unpack_from("<HHIIHH", chunks[b"fmt "])
+    except (struct.error, KeyError):
+        raise _format_error("a damaged header") from None
+
+    sample_format, n_channels, rate, _, _, n_bits = layout
+    if sample_format not in SAMPLE_FORMATS or n_bits != SAMPLE_BITS or not n_channels:
+        raise _format_error(f"format {sample_format} with {n_bits} bits, {n_channels} channels")
+    return n_channels, rate, n_bytes if 0 < n_bytes < UNKNOWN_SIZE else math.inf
+
+
+def _format_error(fault: str) -> ValueError:
+    return ValueError(
+        f"The sound from standard input has {fault}, expected a wav or mono samples, of 16 bits: "
+        "convert it, as by `ffmpeg -i FILE -f wav -c:a pcm_s16le -`."
+    )
 
 
 def resample(sound: Sound, rate: int) -> Samples:

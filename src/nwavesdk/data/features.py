@@ -16,7 +16,6 @@ from nwavesdk.data.binning import bin_events, count_steps
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
 from nwavesdk.data.front_end import FrontEnd, LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
-from nwavesdk.data.reading import RecordingError, checked
 from nwavesdk.data.recordings import (
     STEPS,
     Frames,
@@ -26,7 +25,15 @@ from nwavesdk.data.recordings import (
     standardized,
     target_at,
 )
-from nwavesdk.data.source import BACKGROUND, Item, RecordingKind, Sample, StepTarget
+from nwavesdk.data.source import (
+    BACKGROUND,
+    Item,
+    RecordingError,
+    RecordingKind,
+    Sample,
+    StepTarget,
+    checked,
+)
 from nwavesdk.internal.checks import require_memory
 
 if TYPE_CHECKING:
@@ -98,10 +105,7 @@ class Features:
         if not isinstance(frames, EventBins):
             frames = checked(item.path, frames)  # filters may overflow
 
-        if target is not None and len(target) != frames.shape[0]:
-            raise RecordingError(
-                item.path, f"has a target of {len(target)} steps, expected {frames.shape[0]}"
-            )
+        assert target is None or len(target) == frames.shape[0]
         return Featured(frames, target)
 
     def featured(self, item: Item, sample: Sample) -> Featured:

@@ -12,8 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import PART_OF_WORD, Item
+from nwavesdk.data.source import PART_OF_WORD, Item, RecordingError
 from nwavesdk.internal.files import FileError, printable, reason_of
 
 __all__ = [
@@ -233,7 +232,7 @@ def list_classes(
         has_table: Whether a table gives the classes, so that files need no class folders.
 
     Raises:
-        ValueError: If a class folder has no recordings, or the names of two differ only in spaces.
+        ValueError: If a class folder has no recordings.
         RecordingError: If the folder has a fault; see `Faults`.
     """
     items = []
@@ -246,16 +245,12 @@ def list_classes(
             faults.report_file(path, "is not in a class folder")
 
     # A class folder that is itself reported as a fault needs no recordings.
-    folders = {path.name for path in visible_folders(root)} - {
-        name.rpartition("/")[2] for name, _ in faults.skipped
-    }
-    classes = {str(item.class_name) for item in items}
-    if not has_table and len(set(map(str.strip, classes))) < len(folders | classes):
-        shown = printable(", ".join(sorted(folders - classes or classes)))
+    known = {item.class_name for item in items} | {Path(name).name for name, _ in faults.skipped}
+    empty = sorted({path.name for path in visible_folders(root)} - known)
+    if empty and not has_table:
         raise ValueError(
             f"Data folder {printable(root)} has class folders without a {' or '.join(suffixes)} "
-            f"file, or whose names differ only in spaces ({shown:.200}): add recordings, remove "
-            "the folders, or move all recordings of a class into one."
+            f"file ({printable(', '.join(empty)):.200}): add recordings, or remove the folders."
         )
     return items
 

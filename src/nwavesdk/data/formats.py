@@ -20,7 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.data.decoding import MAX_RECORDING_SECONDS, read_rate, read_sound, read_target
+from nwavesdk.data.decoding import (
+    MAX_RECORDING_SECONDS,
+    STREAM_LIMITS,
+    read_rate,
+    read_sound,
+    read_target,
+)
 from nwavesdk.data.folder import (
     OTHER_SOUNDS,
     Faults,
@@ -30,14 +36,10 @@ from nwavesdk.data.folder import (
     list_targets,
     visible_folders,
 )
-from nwavesdk.data.readers.events import read_aedat4, read_bin, read_structured_npy
-from nwavesdk.data.readers.idx import open_idx
-from nwavesdk.data.readers.images import read_image
+from nwavesdk.data.readers.events import open_shd, read_aedat4, read_bin, read_structured_npy
+from nwavesdk.data.readers.images import open_idx, read_image
 from nwavesdk.data.readers.npz import open_npz
-from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, read_csv, read_npy
-from nwavesdk.data.readers.shd import open_shd
-from nwavesdk.data.readers.ts import open_ts
-from nwavesdk.data.reading import reading
+from nwavesdk.data.readers.series import ALL_COLUMNS, SeriesOptions, open_ts, read_csv, read_npy
 from nwavesdk.data.source import (
     BACKGROUND,
     PART_OF_WORD,
@@ -48,6 +50,7 @@ from nwavesdk.data.source import (
     Sample,
     Source,
     TaskName,
+    reading,
 )
 from nwavesdk.internal.files import FileError, printable
 
@@ -73,7 +76,7 @@ EXPECTED = (
 READERS: dict[RecordingKind, dict[str, Callable[..., Sample]]] = {
     "sound": dict.fromkeys(
         (".wav", ".flac", ".ogg", ".oga", ".opus"),
-        lambda path, max_seconds, **options: Sample(read_sound(path, max_seconds, **options)),
+        lambda path, *limits: Sample(read_sound(path, *limits)),
     ),
     "image": dict.fromkeys((".png", ".jpg", ".jpeg"), read_image),
     "events": {".bin": read_bin, ".npy": read_structured_npy, ".aedat4": read_aedat4},
@@ -88,14 +91,10 @@ RECORDING_SUFFIXES = KIND_OF.keys() | OTHER_SOUNDS
 # set have the same `set`, and each may be a `part` of an official split.
 FORMATS: dict[str, Callable[..., Source]] = {
     r"(?P<set>[^.].*)(?P<part>)\.npz": open_npz,
-    r"(?P<set>[^.].*)_(?P<part>TRAIN|TEST)\.ts": lambda path, _: open_ts(path),
+    r"(?P<set>[^.].*)_(?P<part>TRAIN|TEST)\.ts": open_ts,
     # Such as "train-images-idx3-ubyte.gz", or "emnist-letters-test-images.idx3-ubyte".
-    r"(?P<set>(\w+-)*?)(?P<part>train|t10k|test)-images[-.]idx\d-ubyte(\.gz)?": (
-        lambda path, _: open_idx(path)
-    ),
-    rf"(?P<set>)(([^.].*[_-])?(?P<part>{'|'.join(PART_OF_WORD)})|[^.].*)\.(h5|hdf5)": (
-        lambda path, _: open_shd(path)
-    ),
+    r"(?P<set>(\w+-)*?)(?P<part>train|t10k|test)-images[-.]idx\d-ubyte(\.gz)?": open_idx,
+    rf"(?P<set>)(([^.].*[_-])?(?P<part>{'|'.join(PART_OF_WORD)})|[^.].*)\.(h5|hdf5)": open_shd,
 }
 
 
@@ -200,8 +199,9 @@ def _open(
                     f"{printable(path)} is not a folder of .csv or .npy files: remove --columns "
                     "and --missing."
                 )
+            wanted = [task] if open_format is open_npz else []
             members = [
-                (file.name.removesuffix(".gz"), part, open_format(file, task))
+                (file.name.removesuffix(".gz"), part, open_format(file, *wanted))
                 for file, part in files.items()
             ]
             return _join(path, members)
@@ -254,15 +254,15 @@ def _source_of_files(
     max_seconds: float,
     series: SeriesOptions,
 ) -> Source:
-    arguments: dict[RecordingKind, list[Any]] = {"sound": [max_seconds], "series": [series]}
     # Options change the values of a file, and so its digest.
     choices = b"" if series == ALL_COLUMNS else repr(series).encode()
 
     def read(item: Item) -> Sample:
         reader = READERS[kind][item.path.suffix.lower()]
         is_stream = task == "detect" and (item.class_name == BACKGROUND or bool(item.events))
-        options = {"is_stream": True} if kind == "sound" and is_stream else {}
-        sample = reader(item.path, *arguments.get(kind, []), **options)
+        limits = STREAM_LIMITS if is_stream else (max_seconds,)
+        options: dict[str, Any] = {"sound": limits, "series": (series,)}
+        sample = reader(item.path, *options.get(kind, ()))
         return sample if item.target is None else replace(sample, target=read_target(item.target))
 
     def read_header(item: Item) -> Sample:
@@ -299,13 +299,14 @@ def _join(path: Path, members: Sequence[tuple[str, Part | None, Source]]) -> Sou
         ValueError: If they differ in kind, task, features or labels.
     """
     expected, _, first = members[0]
+    content = _describe(first)
     items = []
     source_of = {}
     for name, part, source in members:
-        if _describe(source) != _describe(first):
+        if _describe(source) != content:
             raise ValueError(
-                f"{printable(path)}: {name} holds {_describe(source)}, expected "
-                f"{_describe(first)} as in {expected}."
+                f"{printable(path)}: {name} holds {_describe(source)}, expected {content} as in "
+                f"{expected}."
             )
         for item in source.items:
             items.append(replace(item, key=f"{name}/{item.key}", part=part or item.part))

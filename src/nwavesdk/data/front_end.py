@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import Samples, Sound, normalize_peak, resample
+from nwavesdk.data.decoding import normalize_peak, resample
 from nwavesdk.data.recordings import Frames, RunningMean
+from nwavesdk.data.source import Samples, Sound
 from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.imports import require
 

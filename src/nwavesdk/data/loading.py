@@ -22,9 +22,11 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
 from nwavesdk.data.binning import to_frames
 from nwavesdk.data.consistency import RecordingLayout, check_layout, notes_on
@@ -36,9 +38,8 @@ from nwavesdk.data.features import (
     Features,
 )
 from nwavesdk.data.folder import Faults
-from nwavesdk.data.reading import digest_of, reading
 from nwavesdk.data.recordings import Frames, Recordings
-from nwavesdk.data.source import BACKGROUND, Item, Source, StepTarget
+from nwavesdk.data.source import BACKGROUND, Item, Source, StepTarget, digest_of, reading
 from nwavesdk.internal.files import (
     FileError,
     draft_of,
@@ -47,9 +48,6 @@ from nwavesdk.internal.files import (
     reason_of,
     remove_drafts,
 )
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 __all__ = [
     "INDEX",
@@ -120,9 +118,6 @@ def load_recordings(
         ValueError: If there is no usable recording, or not enough memory.
         RecordingError: See `Faults`.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     listed = source.items
     is_quiet = not (sys.stderr.isatty() if progress is None else progress)
     with Progress(console=Console(stderr=True), disable=is_quiet) as bar:
@@ -152,13 +147,13 @@ def load_recordings(
     # A store has a number of filled values for each usable recording.
     used = tuple(item for item in source.items if item.key in store["filled"])
     _check_no_class_lost(listed, used, faults)
+    counted = {item: digests[item] for item in used if item.key not in uncounted}
+    front_end = getattr(features, "log_mel", features)
     recordings = replace(
         list_recordings(replace(source, items=used)),
         frames=store["frames"],
-        fingerprint=_fingerprint(
-            features, {item: digests[item] for item in used if item.key not in uncounted}
-        ),
-        sample_rate=getattr(getattr(features, "log_mel", features), "sample_rate", None),
+        fingerprint=_fingerprint(features, counted),
+        sample_rate=getattr(front_end, "sample_rate", None),
         skipped=tuple(faults.skipped),
         targets=store["targets"],
         feature_shape=getattr(features, "shape", ()),
@@ -210,7 +205,7 @@ def _fingerprint(features: Features, digests: Mapping[Item, bytes]) -> str:
 
 
 def _compute(
-    source: Source, features: Features, faults: Faults, path: Path | None, bar: "Progress"
+    source: Source, features: Features, faults: Faults, path: Path | None, bar: Progress
 ) -> dict[str, Any]:
     """The frames of all recordings, in a temporary folder if the cache cannot be written."""
     if path:
@@ -229,7 +224,7 @@ def _compute(
 
 
 def _read(
-    source: Source, features: Features, faults: Faults, bar: "Progress"
+    source: Source, features: Features, faults: Faults, bar: Progress
 ) -> tuple[Iterator[Featured], dict[str, Any]]:
     """The frames of each usable recording, and facts, which are complete after all frames."""
     # The layout of the first recording, or of the first recording with feature names.

@@ -5,7 +5,7 @@ stored and split as in a run of `nwave train`.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
@@ -21,9 +21,8 @@ from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings
-from nwavesdk.data.recordings import Indices, Recordings
+from nwavesdk.data.recordings import Indices, Recordings, Standard
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
-from nwavesdk.internal.checks import require_memory
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import install_hint
 from nwavesdk.internal.model import check_fields, expect
@@ -167,12 +166,11 @@ class NWaveDataGen:
     computed channels are stored on disk.
 
     Args:
-        config: The settings. They can also be passed by name, as in
-            `NWaveDataGen(data_parent="words", sample_rate=8000)`.
+        config: The settings. Settings by name replace settings of the config, or are the config,
+            as in `NWaveDataGen(data_parent="words", sample_rate=8000)`.
 
     Raises:
-        TypeError: If a config and settings by name are passed, or neither, or a setting does not
-            exist.
+        TypeError: If a setting does not exist, or there is no `data_parent`.
         ValueError: See `NWaveDataloaderConfig`; on first use, if a folder or file cannot be used.
 
     Example:
@@ -182,14 +180,7 @@ class NWaveDataGen:
     """
 
     def __init__(self, config: NWaveDataloaderConfig | None = None, /, **choices: Any) -> None:
-        if config is None:
-            config = NWaveDataloaderConfig(**choices)
-        elif choices or not isinstance(config, NWaveDataloaderConfig):
-            raise TypeError(
-                "NWaveDataGen takes an NWaveDataloaderConfig, or choices by name such as "
-                f"data_parent=folder, got {config!r} and the choices {list(choices)}."
-            )
-        self.config = config
+        self.config = replace(config, **choices) if config else NWaveDataloaderConfig(**choices)
 
     @cached_property
     def channels(self) -> Recordings:
@@ -241,16 +232,10 @@ class NWaveDataGen:
         import torch
         from torch.utils.data import DataLoader, TensorDataset
 
-        channels = self.channels
-        targets: Any = channels.targets or channels.labels
-        require_memory(
-            printable(self.config.folder),
-            f"{len(channels):,} recordings of {self.T:,} steps",
-            4.0 * len(channels) * self.T * (channels.n_features + channels.n_targets),
-            "use fewer or shorter recordings, or longer time steps",
-        )
+        from nwavesdk.data.batches import NetInput, Series
 
-        x, y = (torch.from_numpy(np.stack(values)) for values in (channels.frames, targets))
+        unscaled = Standard(np.zeros(1, np.float32), np.ones(1, np.float32))
+        x, y, _ = Series(self.channels, NetInput(standard=unscaled)).whole()
         data = self.split.indices.map(lambda indices: TensorDataset(x[indices], y[indices]))
 
         order = torch.Generator().manual_seed(self.config.seed)
@@ -356,8 +341,8 @@ def load_wav_folder(
         (('no/1.wav', 'yes/1.wav'), (48, 32))
     """
     faults = Faults(folder, on_error)
-    return load_recordings(
-        open_source(folder, faults, max_seconds=max_seconds),
-        faults,
-        FeatureOptions(sample_rate=sample_rate, bands=bands, window=window, hop=hop, level=level),
-    ).recordings
+    source = open_source(folder, faults, max_seconds=max_seconds)
+    options = FeatureOptions(
+        sample_rate=sample_rate, bands=bands, window=window, hop=hop, level=level
+    )
+    return load_recordings(source, faults, options).recordings

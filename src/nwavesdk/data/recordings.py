@@ -15,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.reading import Array
-from nwavesdk.data.source import Part, StepTarget, TaskName
+from nwavesdk.data.source import Array, Part, StepTarget, TaskName
 from nwavesdk.internal.imports import require
 from nwavesdk.metrics.detection import Event
 
@@ -190,11 +189,21 @@ class Recordings:
                 "need three recordings of each class, or three in all without classes."
             )
 
-        chosen = [
-            hash_order(self.keys, np.flatnonzero(self.labels == label))[:per_class]
-            for label in labels
+        return self.take(self.first_of_classes(np.arange(len(self)), per_class))
+
+    def first_of_classes(self, members: Indices, per_class: int) -> Indices:
+        """The first recordings of each class in the order of hashes, as rising indices.
+
+        Args:
+            members: The indices that are chosen from.
+            per_class: Number of recordings of each class.
+        """
+        labels = self.labels[members]
+        firsts = [
+            hash_order(self.keys, members[labels == label])[:per_class]
+            for label in np.unique(labels)
         ]
-        return self.take(np.sort(np.concatenate(chosen)))
+        return np.sort(np.concatenate(firsts))
 
 
 def hash_order(keys: Sequence[str], indices: Indices, start: Fraction | None = None) -> Indices:

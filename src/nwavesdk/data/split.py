@@ -17,7 +17,7 @@ import numpy as np
 
 from nwavesdk.data.assignment import CannotSplitError, assign, fold_goals, share_goals
 from nwavesdk.data.recordings import Array, Indices, hash_order
-from nwavesdk.data.source import Part
+from nwavesdk.data.source import PARTS, Part
 from nwavesdk.data.speakers import match_speakers, speakers_of
 from nwavesdk.internal.files import printable
 
@@ -69,7 +69,7 @@ class Split(Generic[T]):
     test: T
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.as_dict().values())
+        return iter((self.train, self.val, self.test))
 
     def map(self, function: Callable[[T], U]) -> "Split[U]":
         """The function applied to each value."""
@@ -77,7 +77,7 @@ class Split(Generic[T]):
 
     def as_dict(self) -> dict[str, T]:
         """The values by the name of their set."""
-        return {"train": self.train, "val": self.val, "test": self.test}
+        return dict(zip(PARTS, self, strict=True))
 
 
 @dataclass(frozen=True)

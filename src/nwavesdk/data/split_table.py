@@ -13,8 +13,7 @@ from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nwavesdk.data.reading import reading
-from nwavesdk.data.source import BACKGROUND, PARTS, Item
+from nwavesdk.data.source import BACKGROUND, PARTS, Item, reading
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.metrics.detection import Event
 

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nwavesdk.data.decoding import Samples
 from nwavesdk.data.recordings import Indices, Recordings, hash_order
-from nwavesdk.data.source import BACKGROUND
+from nwavesdk.data.source import BACKGROUND, Samples
 from nwavesdk.metrics.detection import TOLERANCE, Event
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "active_level",
     "active_part",
     "at_speed",
+    "factor_of",
     "shifted",
 ]
 
@@ -105,6 +105,11 @@ def at_speed(samples: Samples, speed: float) -> Samples:
     return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
 
 
+def factor_of(decibels: float) -> float:
+    """The factor of samples that changes their level by some decibels."""
+    return float(10 ** (decibels / 20))
+
+
 def shifted(event: Event, seconds: float) -> Event:
     """An event at a later time."""
     return Event(event.name, event.start + seconds, event.end + seconds)
@@ -160,13 +165,10 @@ class Insert(NamedTuple):
         """The sample after it."""
         return self.begin + len(self.clip.samples)
 
-    def event(self, rate: float) -> Event:
-        """Its times in a sound with this rate [Hz]."""
-        return Event(self.clip.name, self.begin / rate, self.end / rate)
-
-    def loud_event(self, rate: float) -> Event:
-        """Its times until the end of its loud part."""
-        return Event(self.clip.name, self.begin / rate, (self.begin + self.clip.n_loud) / rate)
+    def event(self, rate: float, *, is_loud: bool = False) -> Event:
+        """Its times in a sound with this rate [Hz], until its end or the end of its loud part."""
+        end = self.begin + self.clip.n_loud if is_loud else self.end
+        return Event(self.clip.name, self.begin / rate, end / rate)
 
     def add_to(self, sound: Samples, offset: int) -> None:
         """Add it to a piece of a sound, in place.
@@ -228,7 +230,8 @@ class Stream:
     @property
     def loud_events(self) -> tuple[Event, ...]:
         """The events; added events end with their loud part."""
-        return tuple(insert.loud_event(self.sample_rate) for insert in self.inserts) or self.events
+        rate = self.sample_rate
+        return tuple(insert.event(rate, is_loud=True) for insert in self.inserts) or self.events
 
     def read(self, start: int, stop: int) -> Samples:
         """The samples from `start` to `stop`, or to the end, in new memory."""
@@ -268,18 +271,6 @@ class Stream:
         return max(MIN_LEVEL, active_level(sound, self.sample_rate))
 
 
-def _joined(streams: Sequence[Stream], rate: float) -> Stream:
-    """Streams of one recording each, one after the other."""
-    line = Stream(
-        pieces=[stream.pieces[0] for stream in streams],
-        files=[s.files[0] for s in streams],
-        sample_rate=rate,
-    )
-    starts = zip(streams, (line.starts / rate).tolist(), strict=False)
-    events = [shifted(event, start) for stream, start in starts for event in stream.events]
-    return replace(line, events=tuple(events))
-
-
 def _recorded(key: str, samples: Samples, rate: float, events: Sequence[Event]) -> Stream:
     """A single recording with its events as a stream."""
     stream = Stream(
@@ -302,15 +293,13 @@ class Sounds:
     """The recordings of a set, of which streams are composed.
 
     Args:
-        line: All background, one recording after the other in the order of the hashes of their
-            names; or, with a table of times, all recordings with their events.
+        recorded: Each recording of background, in the order of the hashes of their names; or, with
+            a table of times, each recording with its events.
         clips: The recordings of events, in the order of hashes; none with a table of times.
-        recorded: With a table of times, each recording with its events.
     """
 
-    line: Stream
+    recorded: tuple[Stream, ...]
     clips: tuple[Clip, ...]
-    recorded: tuple[Stream, ...] = ()
 
     @classmethod
     def of(cls, recordings: Recordings, rate: float, part: str = "train") -> "Sounds":
@@ -325,7 +314,7 @@ class Sounds:
             ValueError: If there is no background or no event, or an event is outside of its
                 recording.
         """
-        streams: list[Stream] = []
+        recorded: list[Stream] = []
         clips: list[Clip] = []
         for index in hash_order(recordings.keys, np.arange(len(recordings))):
             key, name = recordings.keys[index], recordings.classes[recordings.labels[index]]
@@ -333,21 +322,32 @@ class Sounds:
             if recordings.sample_rate is not None:
                 samples = samples[:, 0]
 
-            if recordings.events:
-                streams.append(_recorded(key, samples, rate, recordings.events[index]))
-            elif name == BACKGROUND:
-                streams.append(Stream(pieces=[samples], files=[key], sample_rate=rate))
+            if recordings.events or name == BACKGROUND:
+                events = recordings.events[index] if recordings.events else ()
+                recorded.append(_recorded(key, samples, rate, events))
             else:
                 clips.append(Clip.of(name, samples, rate))
 
-        line = _joined(streams, rate)
-        if not streams or not (clips or line.events):
+        has_events = clips or any(stream.events for stream in recorded)
+        if not recorded or not has_events:
             raise ValueError(
-                f"The {part} set has no {'events' if streams else 'background'}, expected both "
+                f"The {part} set has no {'events' if recorded else 'background'}, expected both "
                 "in the train, val and test set: add recordings of events and, in a folder "
                 f"spelled {BACKGROUND}, without events, or choose another split."
             )
-        return cls(line, tuple(clips), tuple(streams) if recordings.events else ())
+        return cls(tuple(recorded), tuple(clips))
+
+    @cached_property
+    def line(self) -> Stream:
+        """All of `recorded`, one after the other."""
+        line = Stream(
+            pieces=[stream.pieces[0] for stream in self.recorded],
+            files=[stream.files[0] for stream in self.recorded],
+            sample_rate=self.recorded[0].sample_rate,
+        )
+        starts = zip(self.recorded, (line.starts / line.sample_rate).tolist(), strict=False)
+        events = [shifted(event, start) for stream, start in starts for event in stream.events]
+        return replace(line, events=tuple(events))
 
     @property
     def n_events(self) -> int:
@@ -358,8 +358,7 @@ class Sounds:
         """The number of recordings without events, and of events of each class."""
         events: Any = (*self.line.events, *self.clips)
         counts = Counter(event.name for event in events)
-        with_events = sum(bool(stream.events) for stream in self.recorded)
-        counts[BACKGROUND] = len(self.line.pieces) - with_events
+        counts[BACKGROUND] = sum(not stream.events for stream in self.recorded)
         return {name: counts[name] for name in classes}
 
     def compose(self, snr: float | None) -> tuple[Stream, ...]:
@@ -374,7 +373,7 @@ class Sounds:
                 [dB]; None: the background fades out under an event, whose level is `CLEAN_LEVEL`
                 above it. It has no effect with a table of times.
         """
-        if self.recorded:
+        if self.line.events:
             return self.recorded
 
         rate = self.line.sample_rate
@@ -395,6 +394,6 @@ class Sounds:
             insert = Insert(self.clips[index], begin, 1.0, fade)
             level = self.line.level_around(begin, insert.end)
             ratio = CLEAN_LEVEL if snr is None else snr
-            inserts.append(insert._replace(gain=10 ** (ratio / 20) * level / insert.clip.level))
+            inserts.append(insert._replace(gain=factor_of(ratio) * level / insert.clip.level))
         events = tuple(insert.event(rate) for insert in inserts)
         return (replace(self.line, events=events, inserts=tuple(inserts)),)

@@ -56,11 +56,9 @@ class Varied(NamedTuple):
     @property
     def frames(self) -> Frames:
         """The frames, `[L, F]`; of events, the number of events at each step and place."""
-        return (
-            to_frames(self.values, self.steps, math.prod(self.shape))
-            if self.are_events
-            else np.reshape(self.values, (self.steps, -1))
-        )
+        if self.are_events:
+            return to_frames(self.values, self.steps, math.prod(self.shape))
+        return np.reshape(self.values, (self.steps, -1))
 
     @property
     def sensor(self) -> tuple[int, ...]:

@@ -12,7 +12,11 @@ from torch import Tensor
 from nwavesdk.dynamics.derivation import constant_inputs, function_text
 from nwavesdk.dynamics.graph import Step
 
-__all__ = ["Neuron", "TorchMaths", "torch_function"]
+__all__ = ["Neuron", "TorchMaths", "round_decays", "torch_function"]
+
+# The grids of rounded decays, and how much a leak, 1 - decay, may change by rounding.
+DECAY_BITS = 8, 16
+MAX_LEAK_CHANGE = 0.05
 
 
 class TorchMaths:
@@ -171,7 +175,9 @@ class Neuron:
             if node.op == "decay"
         }
 
-    def evaluate_constants(self, values: Mapping[str, Tensor], dt: float) -> tuple[Tensor, ...]:
+    def evaluate_constants(
+        self, values: Mapping[str, Tensor], dt: float, *, rounds_decays: bool = False
+    ) -> tuple[Tensor, ...]:
         """The constants that solvers get, in float64, with gradients for the constants of the page.
 
         The only place where a time constant becomes a decay.
@@ -179,8 +185,12 @@ class Neuron:
         Args:
             values: The constants of the page by name, in float64.
             dt: Length of a step [s].
+            rounds_decays: Whether decays are rounded to multiples of 2^-8 or 2^-16, see
+                `round_decays`.
         """
-        decays = ((-dt / values[name]).exp() for name in self.decaying)
+        decays = [(-dt / values[name]).exp() for name in self.decaying]
+        if rounds_decays:
+            decays = [round_decays(decay) for decay in decays]
         return self._evaluate_constants(*(values[name] for name in self.step.constants), *decays)
 
     @cached_property
@@ -202,3 +212,18 @@ class Neuron:
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: without cached values; compiled functions do not pickle."""
         return {name: vars(self)[name] for name in ("name", "step", "carry", "forgets")}
+
+
+def round_decays(decays: Tensor) -> Tensor:
+    """Decays on the grid of 2^-8, or else of 2^-16, with a gradient of 1.
+
+    The leak `1 - decay` of each neuron may change by `MAX_LEAK_CHANGE` of its value, so that no
+    neuron loses its leak; if it would change more on both grids, decays stay unchanged.
+    """
+    exact = decays.detach()
+    for bits in DECAY_BITS:
+        rounded = (exact * 2**bits).round() / 2**bits
+        if bool(((rounded - exact).abs() <= MAX_LEAK_CHANGE * (1 - exact)).all()):
+            # The difference is 0 and carries the gradient.
+            return torch.add(rounded, decays - exact)
+    return decays

@@ -24,7 +24,7 @@ from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.wiring import watch_calls
 
-__all__ = ["State", "StepCheck", "StepFunction", "StepNet", "compare_steps"]
+__all__ = ["State", "StepCheck", "StepFunction", "StepNet", "compare_steps", "step_samples"]
 
 StepFunction = Callable[[Tensor, list[Tensor]], tuple[list[Tensor], list[Tensor]]]
 """A step as a function of the input and the states before: `outputs, states = run(x, states)`."""
@@ -271,17 +271,13 @@ def compare_steps(
     is_different = torch.zeros(steps, batch, dtype=torch.bool)
     error = 0.0
     with prepared(net), watch_calls(net, lambda *_: None, count):
-        before = step.first_states(batch)
-        for t in range(steps):
-            expected = net.step(x[t])
-            after = read_states(net)
+        for t, (before, expected, after) in enumerate(_true_steps(net, step, x)):
             outputs, states = run(x[t], before)
 
-            pairs = zip([*outputs, *states], [*expected[: len(step.outputs)], *after], strict=True)
+            pairs = zip([*outputs, *states], [*expected, *after], strict=True)
             distances = torch.stack([_distance(*pair).expand(batch) for pair in pairs])
             is_different[t] = (distances > TOLERANCE).any(0)
             error = max(error, *distances[:, ~is_different[t]].flatten().tolist(), 0.0)
-            before = after
 
     wrong_steps = is_different.any(1).nonzero().flatten().tolist()
     return StepCheck(
@@ -292,6 +288,54 @@ def compare_steps(
         silent=tuple(name for name, module in net.named_modules() if not spikes.get(module, 1)),
         error=error,
     )
+
+
+@torch.no_grad()
+def step_samples(net: Container, step: StepNet, steps: int = 100) -> dict[str, Tensor]:
+    """Inputs and outputs of the steps of a net, which runs on its own solvers.
+
+    The input is random, one recording of values; see `_random_input`. Each step is an example
+    without the others: its states before and after are in it.
+
+    Args:
+        net: The net.
+        step: The step of the net.
+        steps: Number of steps.
+
+    Returns:
+        Tensors by the names of the graph of ONNX, `x`, outputs, states and `NAME.next`, with a row
+        for each step, [steps, 1, *shape].
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, SpikingSequential
+        >>> net = SpikingSequential(LIFLayer(2, 20e-3))
+        >>> samples = step_samples(net, StepNet(net, input_shape=(2,)))
+        >>> {name: list(tensor.shape) for name, tensor in samples.items()}["0.v.next"]
+        [100, 1, 2]
+        >>> bool((samples["0.v"][1:] == samples["0.v.next"][:-1]).all())
+        True
+    """
+    net = copy.deepcopy(net).eval()
+    # Every second recording has only zeros and ones.
+    x = _random_input(steps, (2, *step.input_shape))[:, 1:]
+    names = [state.name for state in step.states]
+    names += [*step.outputs, *(f"{name}.next" for name in names)]
+    with prepared(net):
+        rows = [[*before, *outputs, *after] for before, outputs, after in _true_steps(net, step, x)]
+    columns = (torch.stack(column) for column in zip(*rows, strict=True))
+    return {"x": x, **dict(zip(names, columns, strict=True))}
+
+
+def _true_steps(
+    net: Container, step: StepNet, x: Tensor
+) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:
+    """For each step of x [steps, B, *features]: states before it, outputs, and states after it."""
+    before = step.first_states(x.shape[1])
+    for value in x:
+        outputs = net.step(value)[: len(step.outputs)]
+        after = read_states(net)
+        yield before, [*outputs], after
+        before = after
 
 
 def _random_input(steps: int, shape: tuple[int, ...]) -> Tensor:

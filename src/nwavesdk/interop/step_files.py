@@ -6,20 +6,31 @@ dtype and first value of each state.
 
 import io
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
-from nwavesdk.interop.step import StepFunction, StepNet
+from nwavesdk.interop.step import StepFunction, StepNet, step_samples
+from nwavesdk.net.container import Container
 
-__all__ = ["DESCRIPTION", "describe_step", "onnx_bytes", "read_onnx", "read_torch", "torch_bytes"]
+__all__ = [
+    "DESCRIPTION",
+    "describe_step",
+    "onnx_bytes",
+    "read_onnx",
+    "read_torch",
+    "sample_bytes",
+    "torch_bytes",
+]
 
 DESCRIPTION = "nwavesdk.json"
 """The name of the description: an extra file of a program, a metadata property of a graph."""
@@ -74,7 +85,9 @@ def torch_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
+def onnx_bytes(
+    step: StepNet, about: Mapping[str, Any], *, static: bool = False, opset: int | None = None
+) -> bytes:
     """The content of an ONNX file.
 
     Its inputs are `x` and the states. Its outputs are the outputs of the step and, for each state,
@@ -83,10 +96,13 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
     Args:
         step: The step.
         about: See `describe_step`.
+        static: Whether all shapes are constants, with one recording per call.
+        opset: Version of the operators of ONNX; None for the version that torch takes.
 
     Raises:
         ModuleNotFoundError: If the extra `interop` is missing.
-        ValueError: If a module cannot be exported; the text names it.
+        ValueError: If a module cannot be exported, which the text names, or has no form with the
+            opset.
 
     Example:
         >>> from nwavesdk.layers import LILayer, SpikingSequential
@@ -98,11 +114,12 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
         require(package, "interop")
 
     names = [state.name for state in step.states]
-    program = _exported(step)
+    program = _exported(step, is_static=static)
     try:
         with _quiet():
             exported = torch.onnx.export(
                 program,
+                opset_version=opset,
                 input_names=["x", *names],
                 output_names=[*step.outputs, *(f"{name}.next" for name in names)],
                 dynamo=True,
@@ -118,6 +135,16 @@ def onnx_bytes(step: StepNet, about: Mapping[str, Any]) -> bytes:
 
     assert exported is not None
     model = exported.model_proto
+    # A conversion that fails leaves the graph as it was.
+    got = next(entry.version for entry in model.opset_import if not entry.domain)
+    if opset not in (None, got):
+        raise ValueError(
+            f"step: ONNX has no form of this net with opset {opset}, expected a version near {got}:"
+            f" use --opset {got}, or leave --opset out."
+        )
+
+    if static:
+        about = {**about, "batch": 1}
     entry = model.metadata_props.add()
     entry.key, entry.value = DESCRIPTION, json.dumps(describe_step(step, about))
     content: bytes = model.SerializeToString()
@@ -178,13 +205,50 @@ def read_onnx(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
         tensors = [torch.from_numpy(result) for result in results]
         return tensors[:n_outputs], tensors[n_outputs:]
 
-    return run, about
+    def run_each(x: Tensor, states: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Run a graph for one recording on each recording of a batch."""
+        has_batch = [state["has_batch"] for state in about["states"]]
+        results = []
+        for i in range(len(x)):
+            before = [s[i : i + 1] if b else s for s, b in zip(states, has_batch, strict=True)]
+            outputs, after = run(x[i : i + 1], before)
+            results.append([*outputs, *after])
+
+        is_joined = [*[True] * n_outputs, *has_batch]
+        columns = zip(zip(*results, strict=True), is_joined, strict=True)
+        tensors = [torch.cat(column) if joined else column[0] for column, joined in columns]
+        return tensors[:n_outputs], tensors[n_outputs:]
+
+    return (run_each if about.get("batch") == 1 else run), about
 
 
-def _exported(step: StepNet) -> torch.export.ExportedProgram:
-    """The step as a graph of torch's operators, for any number of recordings."""
+def sample_bytes(net: Container, step: StepNet) -> bytes:
+    """The content of an NPZ file: inputs and outputs of a hundred steps; see `step_samples`.
+
+    Args:
+        net: The net.
+        step: The step of the net.
+
+    Example:
+        >>> import numpy as np
+        >>> from nwavesdk.layers import LILayer, SpikingSequential
+        >>> net = SpikingSequential(LILayer(2))
+        >>> content = np.load(io.BytesIO(sample_bytes(net, StepNet(net, input_shape=(2,)))))
+        >>> [*content]
+        ['x', '0.v', 'out', '0.v.next']
+    """
+    file = io.BytesIO()
+    samples = step_samples(net, step)
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in samples.items()}
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def _exported(step: StepNet, *, is_static: bool = False) -> torch.export.ExportedProgram:
+    """The step as a graph of torch's operators, for any number of recordings or for one."""
     batch = torch.export.Dim("batch", min=1, max=MAX_RECORDINGS)
-    x = torch.zeros(EXAMPLE_BATCH, *step.input_shape)
+    size = 1 if is_static else EXAMPLE_BATCH
+    x = torch.zeros(size, *step.input_shape)
     sizes = [{0: batch} if state.has_batch else None for state in step.states]
 
     # The last module that was entered is the module that fails.
@@ -195,8 +259,8 @@ def _exported(step: StepNet) -> torch.export.ExportedProgram:
         with torch.no_grad(), _quiet():
             program = torch.export.export(
                 step,
-                (x, step.first_states(EXAMPLE_BATCH)),
-                dynamic_shapes=({0: batch}, sizes),
+                (x, step.first_states(size)),
+                dynamic_shapes=None if is_static else ({0: batch}, sizes),
                 strict=False,
             )
     except Exception as error:  # a module of the user can raise anything
@@ -232,9 +296,14 @@ def _refusal(path: str, module: torch.nn.Module, reason: str) -> ValueError:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hide advice to the authors of torch and of its exporters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         # The exporter copies objects of torch that are deprecated, such as LeafSpec.
         warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
         warnings.filterwarnings("ignore", message=".*The axis name: .* will not be used.*")
-        yield
+        try:
+            yield
+        finally:
+            logging.disable(before)

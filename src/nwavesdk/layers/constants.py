@@ -153,6 +153,8 @@ class ConstantNeurons(StatefulNeurons):
     ) -> None:
         super().__init__(features)
         self.dt = dt
+        self.rounds_decays = False  # to 8 or 16 bits; `quantize` sets it
+
         # The passed value of each constant in float64, and its stored tensor, by the stored key.
         self._given: dict[str, tuple[Tensor, Tensor]] = {}
         self._keys = tuple(constant.key for constant in self.stored_constants)
@@ -283,7 +285,9 @@ class ConstantNeurons(StatefulNeurons):
         N = math.prod(self.features)
         if self.page.takes_dt:
             values = {**values, "dt": torch.tensor(self.dt, dtype=torch.float64, device="cpu")}
-        evaluated = self.neuron.evaluate_constants(values, self.dt)
+        evaluated = self.neuron.evaluate_constants(
+            values, self.dt, rounds_decays=self.rounds_decays
+        )
 
         # A single number is expanded to all neurons, without a copy.
         return tuple(

@@ -55,6 +55,7 @@ CALL_SETTINGS = (
     "compasso_spike_grad",
     "saved_dtype",
     "max_loop_gain",
+    "rounds_decays",
     "_slowest_decay",
 )
 """The attributes that a call reads, besides constants, weights and state, and that may change.

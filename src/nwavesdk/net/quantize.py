@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
+from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.masks import copy_module, is_pruned
 from nwavesdk.layers.stored_delays import StoredDelays
 from nwavesdk.net.charges import Term, find_sums
@@ -57,11 +58,13 @@ def quantize(
     4. A bias is a whole number of its synapse's unit: the step of the weights times the step of the
        inputs, which is 1 for spikes.
     5. Delays are rounded to whole steps, as in `eval()`.
+    6. Decays of neurons become multiples of 2^-8, or of 2^-16 if the leak, 1 minus the decay, of a
+       neuron of the layer would change by more than 5 %.
 
     Each charge, and each partial sum of it, is a whole number below 2^24 of its unit, whatever the
     input is; a channel whose sum could be larger gets a larger step. So `net(x)` has the same
     charges in float32 and in float64, in any order of sums, for any batch and number of threads.
-    The neurons are unchanged.
+    All else of the neurons is unchanged.
 
     Args:
         net: A trained net of modules that `fold`, `find_edges` and this function know.
@@ -114,6 +117,8 @@ def quantize(
     for module in work.modules():
         if isinstance(module, StoredDelays):
             module.fix_delays()
+        if isinstance(module, NeuronLayer):
+            module.rounds_decays = True
 
     sums, unknown = find_sums(work)
     powers = {} if inputs is None else _input_powers(work, unknown, inputs)

@@ -18,8 +18,7 @@ from nwavesdk.data.readers.events import (
     read_bin,
     read_structured_npy,
 )
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import Events
+from nwavesdk.data.source import Events, RecordingError
 
 # Reads content that is written to a file with this name.
 Read = Callable[..., Events]
@@ -84,7 +83,7 @@ def test_bin_has_the_events_of_tonic_also_behind_marks_of_the_clock(read, tmp_pa
         (b"1234567", "cannot be read as events of N-MNIST (5 bytes each)"),
         (bin_bytes((0, 0, 0, 5), (0, 0, 0, 4)), "not in order"),
         (bin_bytes((0, 240, 0, 0)), "it has 0 times"),
-        (bin_bytes((33, 34, 1, 0)), "y = 34 to 34, x = 33 to 33 on a sensor of shape (2, 34, 34)"),
+        (bin_bytes((33, 34, 1, 0)), "invalid entry in coordinates"),
     ],
 )
 def test_hostile_bin(read, data, words):
@@ -132,10 +131,10 @@ T_X = {"t": "i8", "x": "i4"}
         (structured({"t": "f8", "x": "i4"}, (np.nan, 0)), "its times from nan to nan s"),
         (structured({"t": "f4", "x": "i4"}, (3000.0, 0)), "or not within 0 to 600 s"),
         (structured(T_X, (9, 0), (8, 0)), "not in order"),
-        (structured(T_X, (0, -1)), "cannot be read as events at x = -1 to -1 on a sensor of"),
+        (structured(T_X, (0, -1)), "cannot be read as events on a sensor"),
         (structured({"t": "i8", "x": "u8"}, (0, 2**63)), "expected at most 16,777,216 places"),
-        (structured(T_X | {"y": "i4"}, (0, 5000, 5000)), "on a sensor of shape (5001, 5001)"),
-        (structured(T_X | {"p": "i1"}, (0, 0, 2)), "events at p = 2 to 2, x = 0 to 0 on"),
+        (structured(T_X | {"y": "i4"}, (0, 5000, 5000)), "a sensor of shape (5001, 5001), ex"),
+        (structured(T_X | {"p": "i1"}, (0, 0, 2)), "invalid entry in coordinates"),
         (structured(T_X, (0, 0)).replace(b"(1,)", b"(9000000000000,)"), "as a .npy file ("),
     ],
 )  # fmt: skip
@@ -257,7 +256,7 @@ def test_events_are_read(read, function, data, shape, times, places):
         (b"#!AER-DAT3.1\r\n", "cannot be read as HDF5 or AEDAT4 within"),
         (header(), "cannot be read as HDF5 or AEDAT4 within"),
         (header(ids=(0, 1)) + packet((0, 0, 0, 0)), "too many values to unpack"),
-        (header() + packet((0, 4, 0, 0)), "x = 4 to 4 on a sensor of shape (2, 3, 4)"),
+        (header() + packet((0, 4, 0, 0)), "invalid entry in coordinates"),
         (header() + packet((9, 0, 0, 0), (8, 0, 0, 0)), "not in order"),
         (header() + packet((0, 0, 0, 0), (2**50, 0, 0, 0)), "to 1.1259e+09 s are"),
         (WHOLE[:-1], "cannot be read as HDF5 or AEDAT4 within"),

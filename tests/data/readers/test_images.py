@@ -10,7 +10,7 @@ import pytest
 
 from data.damage import bounded_memory
 from nwavesdk.data.readers.images import read_image
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.source import RecordingError
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -8,7 +8,7 @@ import pytest
 
 from nwavesdk.data.readers import isolation
 from nwavesdk.data.readers.isolation import close_decoder, decode
-from nwavesdk.data.reading import RecordingError
+from nwavesdk.data.source import RecordingError
 from nwavesdk.internal.files import FileError
 
 # A program without libraries: it answers the number of its process, or misbehaves.

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nwavesdk.data.readers.npz import open_npz
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import Sample, Source, TaskName
+from nwavesdk.data.source import RecordingError, Sample, Source, TaskName
 
 DRAW = np.random.default_rng(0)
 X = DRAW.standard_normal((4, 5, 2, 3)).astype(np.float32)
@@ -252,7 +251,7 @@ def test_a_digest_follows_the_meaning_of_labels(path: Path) -> None:
 CLASSES = {"y": [0, 1, 0, 1]}
 NO_X = r"x has .* rows .*, expected numbers \[R, T, \*features\]"
 NO_Y = r"y has .* rows .*, expected classes \[R\] .*, or numbers \[R, T\] or \[R, T, D\]"
-NO_TEXT = "expected texts or integers with one axis, all printable, that do not differ only in s"
+NO_TEXT = "expected texts or integers with one axis, all printable"
 NO_CLASS = "it has the labels .*, expected 0 to 1, or names, of the classes"
 REJECTED: list[tuple[dict[str, Any], str]] = [
     ({"X": X, "y": [0]}, "it has the arrays X, y, expected x, y or both, and only x, y, lengths"),
@@ -277,7 +276,6 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     ({"x": X, "y": [0.0, 1, 0, 1]}, NO_TEXT),
     ({"x": X, "y": ["a", "", "a", "b"]}, NO_TEXT),
     ({"x": X, "y": ["a", "\x1b[31m", "a", "b"]}, NO_TEXT),
-    ({"x": X, "y": ["a", "b", " a", "b"]}, NO_TEXT),
     ({"x": X, "y": [b"a", b"\xff", b"a", b"b"]}, "cannot be read as a data set"),
     ({"x": X, **CLASSES, "group": np.array([], "U1")}, NO_TEXT),
     ({"x": X, **CLASSES, "classes": [["a", "b"]]}, NO_TEXT),
@@ -341,7 +339,7 @@ def test_a_file_that_is_not_one_of_numpy_is_an_error(
 
 def test_a_file_that_is_not_a_zip_is_an_error(path: Path) -> None:
     path.write_bytes(npy(X))
-    with pytest.raises(RecordingError, match=r"cannot be read .*\(File is not a zip file\)"):
+    with pytest.raises(RecordingError, match=r"cannot be read as a data set of numpy\.savez"):
         open_npz(path)
 
 

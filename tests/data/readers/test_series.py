@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nwavesdk.data import reading
+from nwavesdk.data import source
 from nwavesdk.data.readers.series import SeriesOptions, read_csv, read_npy
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import Sample
+from nwavesdk.data.source import RecordingError, Sample
 
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
 INTERPOLATE = SeriesOptions((), "interpolate")
@@ -222,7 +221,7 @@ def test_wrong_columns_and_values_are_an_error(
 
 
 def test_too_many_values_are_an_error(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_VALUES", 5)
+    monkeypatch.setattr(source, "MAX_VALUES", 5)
     fails(read, read_csv, b"1,2\n3,4\n5,6\n", r"shape \[3, 2\], expected 1 to 5 in")
     monkeypatch.setattr("nwavesdk.data.readers.series.MAX_CSV_BYTES", 5)
     fails(read, read_csv, b"1,2\n3,4\n", "8 bytes, expected at most 5")

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["CLANG", "GCC", "WARNINGS", "compile_c", "needs_gcc"]
+__all__ = ["CLANG", "GCC", "WARNINGS", "compile_c", "needs_gcc", "require_program"]
 
 GCC, CLANG = "gcc", "clang"
 RUNTIME = Path(str(resources.files("nwavesdk.interop.c")))
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
 
 needs_gcc = pytest.mark.skipif(shutil.which(GCC) is None, reason="gcc is not installed")
+
+
+def require_program(*names: str) -> None:
+    """Skip a test where a program is not installed."""
+    if missing := [name for name in names if shutil.which(name) is None]:
+        pytest.skip(f"{', '.join(missing)} not installed")
 
 
 def compile_c(

@@ -149,8 +149,6 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
         ],
         (5,),
     ),
-    # Weights of 12 bits.
-    "fine": (lambda: [LIFSynapse(9, 21), lif(21), LIFSynapse(21, 7), lif(7)], (9,)),
     # Sums of 700 large weights do not fit into 16 bits.
     "wide": (lambda: [*block(LIFSynapse(5, 700), 700), *block(LIFSynapse(700, 9), 9)], (5,)),
 }
@@ -163,11 +161,7 @@ def quantized_net(name: str, seed: int = 0) -> SpikingSequential:
     net = SpikingSequential(*NETS[name][0]()).eval()
     if name == "wide":
         net[3].weight.uniform_(0.5, 1.0)
-    net = quantize(net, step=STEP)
-    if name == "fine":
-        for synapse in (net[1], net[3]):
-            synapse.weight.normal_(std=0.3).mul_(2**11).round_().div_(2**11)
-    return net
+    return quantize(net, step=STEP)
 
 
 def example_frames(name: str, batch: int = 3, steps: int = 60) -> Tensor:

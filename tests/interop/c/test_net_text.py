@@ -1,6 +1,7 @@
 """An exported net has the bits of `net(x)`: all membranes and outputs of all steps."""
 
 import ctypes
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from interop.c.compilers import GCC, compile_c, needs_gcc
+from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_program
 from interop.c.nets import NETS, STEP, example_frames, quantized_net
 from nwavesdk.interop.c.net_text import NetText
+from nwavesdk.interop.c.tables import BYTES
 from nwavesdk.interop.c.walk import integer_net
 from nwavesdk.net import record
 
-BYTES = {"float": 4, "int32_t": 4, "uint32_t": 4, "int16_t": 2, "uint16_t": 2, "int8_t": 1}
+Arrays = tuple[list[np.ndarray], np.ndarray]
+"""The membranes of each layer, and the outputs."""
 
 
-def run_c(text: NetText, library: Path, frames: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+def run_c(text: NetText, library: Path, frames: np.ndarray) -> Arrays:
     """The first states of all neuron layers, and the outputs, of a recording [T, values]."""
     c = ctypes.CDLL(str(library))
     state = np.zeros(text.ram, np.uint8)
@@ -29,9 +32,7 @@ def run_c(text: NetText, library: Path, frames: np.ndarray) -> tuple[list[np.nda
     pointer = ctypes.c_void_p(state.ctypes.data)
     c.net_init(pointer)
     outputs = np.zeros((len(frames), text.net.output.size), np.float32)
-    labels = [
-        f"state{k}_0" for k, op in enumerate(text.net.operations, 1) if getattr(op, "neuron", None)
-    ]
+    labels = [f"state{k}_0" for k, layer in text.net.layers.items() if layer.neuron is not None]
     membranes = [np.zeros((len(frames), len(views[label]) // 4), np.float32) for label in labels]
     for t, frame in enumerate(frames):
         c.net_step(
@@ -42,32 +43,29 @@ def run_c(text: NetText, library: Path, frames: np.ndarray) -> tuple[list[np.nda
     return membranes, outputs
 
 
-def expected(net: nn.Module, text: NetText, x: torch.Tensor) -> tuple[list[np.ndarray], np.ndarray]:
+def expected(net: nn.Module, text: NetText, x: torch.Tensor) -> Arrays:
     """The same of `net(x)`."""
     with torch.no_grad():
         recording = record(net, x[None])
     membranes = []
-    for layer in text.net.layers:
+    for layer in text.net.layers.values():
         if layer.neuron is not None:
             mem = recording.layers[layer.name].mem[0].numpy().reshape(len(x), -1)
             membranes.append(mem[:, np.argsort(layer.order.flatten())])
     return membranes, recording.spk[0].numpy().reshape(len(x), -1)
 
 
-def compiled(net: nn.Module, shape: tuple[int, ...], folder: Path) -> tuple[NetText, Path]:
-    text = NetText(integer_net(net, shape, STEP), "net")
+def compiled(text: NetText, folder: Path, *command: str) -> Path:
     sources = {"net.h": text.header(), "net.c": text.source()}
-    return text, compile_c(folder, sources, [GCC, "-O2", "-shared", "-fPIC"], "net.so")
+    return compile_c(folder, sources, [*command, "-shared", "-fPIC"], "net.so")
 
 
-def assert_equal_bits(net: nn.Module, text: NetText, library: Path, values: torch.Tensor) -> None:
-    """All membranes and outputs of a recording [T, *features] are those of `net(x)`."""
+def assert_equal_bits(text: NetText, library: Path, values: torch.Tensor, true: Arrays) -> None:
+    """All membranes and outputs of a recording [T, *features] are the ones of `net(x)`."""
     frames = (values / STEP).to(torch.int8).flatten(1).numpy()
     membranes, outputs = run_c(text, library, frames)
-    true_membranes, true_outputs = expected(net, text, values)
-    for mine, true in zip(membranes, true_membranes, strict=True):
-        np.testing.assert_array_equal(mine.view(np.uint32), true.view(np.uint32))
-    np.testing.assert_array_equal(outputs.view(np.uint32), true_outputs.view(np.uint32))
+    for mine, other in zip([*membranes, outputs], [*true[0], true[1]], strict=True):
+        np.testing.assert_array_equal(mine.view(np.uint32), other.view(np.uint32))
 
 
 @needs_gcc
@@ -75,21 +73,36 @@ def assert_equal_bits(net: nn.Module, text: NetText, library: Path, values: torc
 def test_a_net_in_c_has_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
     net = quantized_net(name)
     x = example_frames(name)
-    text, library = compiled(net, tuple(x.shape[2:]), tmp_path)
+    text = NetText(integer_net(net, tuple(x.shape[2:]), STEP), "net")
+    library = compiled(text, tmp_path, GCC, "-O2")
     for values in x:
-        assert_equal_bits(net, text, library, values)
+        assert_equal_bits(text, library, values, expected(net, text, values))
 
     with torch.no_grad():
         rates = {k: float((r.spk > 0).float().mean()) for k, r in record(net, x).layers.items()}
     assert min(rates.values()) > 0.005, rates
 
 
-@needs_gcc
-@pytest.mark.parametrize("name", ["bands", "series", "adlif", "recurrent"])
-def test_millions_of_steps_have_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
+@cache
+def long_recording(name: str) -> tuple[NetText, torch.Tensor, Arrays]:
+    """A net in C, frames with 2.5 million steps of its neurons, and the results of `net(x)`."""
     net = quantized_net(name, seed=1)
-    text, library = compiled(net, NETS[name][1], tmp_path)
-    steps = 2_500_000 // sum(layer.size for layer in text.net.layers)
+    text = NetText(integer_net(net, NETS[name][1], STEP), "net")
+    steps = 2_500_000 // sum(layer.size for layer in text.net.layers.values())
     x = example_frames(name, batch=1, steps=steps)[0]
     # Ten seconds of silence, in which membranes fall to numbers that are not normal.
-    assert_equal_bits(net, text, library, torch.cat([x, torch.zeros(1000, *x.shape[1:])]))
+    x = torch.cat([x, torch.zeros(1000, *x.shape[1:])])
+    return text, x, expected(net, text, x)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "level"),
+    [(GCC, "-O0"), (GCC, "-O2"), (GCC, "-O3"), (CLANG, "-O0"), (CLANG, "-O3")],
+)
+@pytest.mark.parametrize("name", ["bands", "series", "adlif", "recurrent"])
+def test_millions_of_steps_have_the_bits_of_the_net(
+    name: str, compiler: str, level: str, tmp_path: Path
+) -> None:
+    require_program(compiler)
+    text, x, true = long_recording(name)
+    assert_equal_bits(text, compiled(text, tmp_path, compiler, level), x, true)

@@ -1,11 +1,18 @@
-"""Files of events with one recording: N-MNIST's .bin, structured .npy arrays and AEDAT4.
+"""Files of events: N-MNIST's .bin, structured .npy arrays, AEDAT4, and HDF5 with many recordings.
 
 All readers make the same checks: coordinates are on the sensor, times are finite, not negative and
-never fall, and there are not too many events.
+never fall, and there are not too many events. AEDAT4 and HDF5 are read in the process of
+`isolation`.
+
+HDF5 files have the format of the Spiking Heidelberg Digits and the Spiking Speech Commands: the
+variable-length arrays `spikes/times` [s] and `spikes/units` (channels), `labels` and, if known,
+`extra/keys` (names of the classes) and `extra/speaker`. Recordings are read one by one.
 
 References:
     Orchard et al. 2015, Converting static image datasets to spiking neuromorphic datasets using
     saccades, Frontiers in Neuroscience 9:437, doi:10.3389/fnins.2015.00437 (the format .bin).
+    Cramer, Stradmann, Schemmel and Zenke 2022, The Heidelberg spiking data sets, IEEE Transactions
+    on Neural Networks and Learning Systems 33(7), doi:10.1109/TNNLS.2020.3044364 (HDF5).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,14 +23,25 @@ import numpy as np
 
 from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 from nwavesdk.data.readers.isolation import decode
-from nwavesdk.data.reading import Array, RecordingError, reading
-from nwavesdk.data.source import Events, Sample
+from nwavesdk.data.source import (
+    Array,
+    Events,
+    Item,
+    RecordingError,
+    Sample,
+    Source,
+    digest_of,
+    list_rows,
+    name_classes,
+    reading,
+)
 from nwavesdk.internal.imports import require
 
 __all__ = [
+    "SHD_CHANNELS",
     "fit_shape",
-    "gather_events",
     "join_shapes",
+    "open_shd",
     "read_aedat4",
     "read_bin",
     "read_structured_npy",
@@ -35,6 +53,11 @@ MAX_PLACES = 2**24
 
 # An event of a .bin has five bytes: x, y, then one bit of polarity and 23 bits of time [µs].
 BIN_BYTES = 5
+
+# The channels of a recording of the Heidelberg Digits.
+SHD_CHANNELS = 700
+
+SHD_FORM = "HDF5 with labels, spikes/times and spikes/units, as the Heidelberg Digits have it"
 
 REMEDY = "write times from 0, as integers [µs] or floats [s], and places from 0"
 
@@ -110,6 +133,64 @@ def read_aedat4(path: Path) -> Sample:
     return gather_events(path, columns, (height, width))
 
 
+def open_shd(path: Path) -> Source:
+    """The recordings of a file such as shd_train.h5.
+
+    Speakers are groups. Times are seconds if they are floats, and microseconds if they are
+    integers; events are sorted by time.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileError: If the file does not exist or cannot be opened.
+        RecordingError: If it is damaged or has another format.
+        ModuleNotFoundError: If the extra `events` is not installed.
+    """
+    require("h5py", "events")
+    counts = ["spikes/times#", "spikes/units#"]
+    arrays = decode(path, "hdf5", names=["labels", "extra/speaker", "extra/keys", *counts])
+    with reading(path, SHD_FORM):
+        labels = arrays["labels"]
+        names = [name.decode() for name in arrays.get("extra/keys", labels[:0]).tolist()]
+        speakers = list(map(str, arrays.get("extra/speaker", labels[:0])))
+        sizes = {int(arrays[count]) for count in counts} | {len(speakers) or len(labels)}
+
+        # A header may claim any number of labels, but a recording takes at least one byte.
+        is_list = labels.ndim == 1 and 0 < len(labels) <= path.stat().st_size
+        is_label = labels.dtype.kind in "iu" and labels.min() >= 0
+        if not is_list or not is_label or sizes != {len(labels)}:
+            raise ValueError(
+                f"labels of {labels.dtype} {list(labels.shape)}, expected a whole number for each "
+                "recording, and as many spikes/times, spikes/units and extra/speaker"
+            )
+        name_of = name_classes(labels.tolist(), names)
+        words = [name_of[label] for label in labels.tolist()]
+
+    return Source(
+        kind="events",
+        task="classification",
+        items=list_rows(path, words, groups=speakers),
+        read=lambda item: gather_events(
+            path / str(item.index), _shd_columns(item), (SHD_CHANNELS,)
+        ),
+        digest=lambda item: digest_of(str(item.class_name), *_shd_columns(item).values()),
+        classes=tuple(name_of.values()),
+        shape=(SHD_CHANNELS,),
+    )
+
+
+def _shd_columns(item: Item) -> dict[str, Array]:
+    """The events of a recording in the order of times, with the fields t and x."""
+    names = ["spikes/times", "spikes/units"]
+    arrays = decode(item.path, "hdf5", names=names, index=item.index)
+    with reading(item.path, SHD_FORM):
+        times, units = (arrays[name] for name in names)
+        # Events of one time keep their order. Arrays of different lengths are an error here.
+        order = np.lexsort((np.arange(len(units)), times))
+        return {"t": times[order], "x": units[order]}
+
+
 def gather_events(
     path: Path, columns: Mapping[str, Array], sensor: tuple[int, ...] | None
 ) -> Sample:
@@ -124,7 +205,7 @@ def gather_events(
     Raises:
         RecordingError: If a check fails.
     """
-    with reading(path, "events with t, x and, if known, y and p, in the order of times", REMEDY):
+    with reading(path, "events on a sensor, with t, x and, if known, y and p, by time", REMEDY):
         shapes = {column.shape for column in columns.values()}
         if not {"t", "x"} <= columns.keys() <= set("txyp") or len(shapes) > 1:
             raise ValueError(f"its fields {list(columns)} have the shapes {[*shapes]}")
@@ -150,11 +231,9 @@ def gather_events(
             shape = (2, *shape)
             if np.all(np.abs(axes["p"]) == 1):  # -1 and 1
                 axes["p"] = np.maximum(axes["p"], 0)
-        ranges = [f"{name} = {axis.min()} to {axis.max()}" for name, axis in axes.items()]
 
-    with reading(path, f"events at {', '.join(ranges)} on a sensor of shape {shape}", REMEDY):
         if prod(shape) > MAX_PLACES:
-            raise ValueError(f"expected at most {MAX_PLACES:,} places")
+            raise ValueError(f"a sensor of shape {shape}, expected at most {MAX_PLACES:,} places")
         places = np.ravel_multi_index(tuple(axes.values()), shape)  # raises if some are outside
     return Sample(Events(times, places, shape, float(times[-1])))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.data.reading import Array, reading
+from nwavesdk.data.source import Array, reading
 
 __all__ = ["close_decoder", "decode"]
 

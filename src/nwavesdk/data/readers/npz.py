@@ -31,13 +31,23 @@ The file is read whole. Data that are larger than memory are `.npy` files in fol
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
-from nwavesdk.data.reading import NUMBER_KINDS, Array, checked, digest_of, reading
-from nwavesdk.data.source import PARTS, Item, Sample, Source, TaskName, name_classes
+from nwavesdk.data.source import (
+    NUMBER_KINDS,
+    PARTS,
+    Array,
+    Item,
+    Sample,
+    Source,
+    TaskName,
+    checked,
+    digest_of,
+    list_rows,
+    name_classes,
+    reading,
+)
 from nwavesdk.internal.checks import require_memory
 
 __all__ = ["open_npz"]
@@ -81,10 +91,9 @@ def open_npz(path: Path, wanted: TaskName | None = None) -> Source:
     """
     with (
         reading(path, "a data set of numpy.savez", "save it again, as arrays of numbers or texts"),
-        open(path, "rb") as file,
-        NpzFile(file) as archive,
+        np.load(path) as archive,
     ):
-        n_bytes = sum(member.file_size for member in ZipFile(file).infolist())
+        n_bytes = sum(member.file_size for member in archive.zip.infolist())
         require_memory("the file", "its arrays", n_bytes, "save .npy files in class folders")
         arrays = {name: np.asarray(archive[name]) for name in archive.files}
         _group_numbered(arrays)
@@ -175,10 +184,7 @@ def _list_items(path: Path, arrays: Arrays, classes: Sequence[str | None]) -> tu
             f"group or split do not fit {len(classes)} recordings, expected a group, and train, "
             "val or test, for each"
         )
-    return tuple(
-        Item(str(index), path, class_name=name, part=part, group=group, index=index)
-        for index, (name, part, group) in enumerate(zip(classes, parts, groups, strict=True))
-    )
+    return list_rows(path, classes, parts, groups)
 
 
 def _rows_of(name: str, arrays: Arrays, inputs: Sequence[Array] = ()) -> list[Array]:
@@ -242,11 +248,10 @@ def _texts_of(arrays: Arrays, name: str) -> list[Any]:
     array = arrays[name]
     texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
 
-    is_distinct = 0 < len(set(texts)) == len({*map(str.strip, texts)} - {""})
-    is_label = array.ndim == 1 and array.dtype.kind in LABEL_KINDS
-    if not is_label or not is_distinct or not all(map(str.isprintable, texts)):
+    is_label = array.ndim == 1 and array.size and array.dtype.kind in LABEL_KINDS
+    if not is_label or not all(text.strip() and text.isprintable() for text in texts):
         raise ValueError(
             f"{name} is {array.dtype} {list(array.shape)}, expected texts or integers with one "
-            "axis, all printable, that do not differ only in spaces"
+            "axis, all printable"
         )
     return texts

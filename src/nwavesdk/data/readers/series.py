@@ -1,22 +1,31 @@
-"""A series in a file: `.npy` of `[T, *features]`, or `.csv` with one line per time step.
+"""Files of series: `.npy` of `[T, *features]`, `.csv`, and the format `.ts` of the UCR/UEA archive.
 
-A csv has numbers between commas, semicolons or tabs. Its first line may hold names, also in quotes.
+A csv has a line per time step, with numbers between commas, semicolons or tabs. Its first line may
+hold names, also in quotes.
+
+A `.ts` file has many labeled series: comments (`#`, `%`), then tags (`@univariate false`), then,
+after `@data`, one line per series: the values of a dimension are separated by commas, dimensions by
+colons, and the class comes last. `name_TRAIN.ts` and `name_TEST.ts` are an official split.
+
+References:
+    https://www.aeon-toolkit.org/en/stable/api_reference/data_format.html
 """
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from nwavesdk.data.reading import Array, checked, reading
-from nwavesdk.data.source import Sample
+from nwavesdk.data.source import Array, Item, Sample, Source, checked, digest_of, list_rows, reading
 from nwavesdk.internal.checks import close_name
 
-__all__ = ["SeriesOptions", "read_csv", "read_npy"]
+__all__ = ["ALL_COLUMNS", "SeriesOptions", "open_ts", "read_csv", "read_npy"]
 
 # The largest csv [bytes].
 MAX_CSV_BYTES = 2**30
@@ -176,3 +185,79 @@ def _fill_missing(path: Path, values: Array, options: SeriesOptions) -> tuple[Ar
         with reading(path, form, "choose other columns (--columns), or remove the recording"):
             rows[steps, column] = np.interp(steps, known, rows[known, column])
     return filled, int(is_nan.sum())
+
+
+def open_ts(path: Path) -> Source:
+    """The series of a `.ts` file; the values of each are parsed when they are needed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A source of series `[T, dimensions]` of any lengths, with the classes in the order of
+        `@classLabel`. Most series have these dimensions; all others are faults when they are read.
+
+    Raises:
+        FileError: If the file does not exist or cannot be opened.
+        RecordingError: If it has no tags or no series, has time stamps or a target instead of a
+            class, or a series has no class of `@classLabel`.
+    """
+    labels = []
+    series = []
+    with reading(path, "a .ts file with classes"):
+        classes, lines = _read_ts_lines(path)
+        for number, line in lines:
+            *dimensions, label = map(str.strip, line.split(":"))
+            if not dimensions or label not in classes:
+                raise ValueError(
+                    f"line {number} ends {label!r:.40}, expected a colon and one of @classLabel"
+                )
+            labels.append(label)
+            series.append(dimensions)
+
+    # Most series decide the number of dimensions.
+    n_dimensions, _ = Counter(map(len, series)).most_common(1)[0]
+
+    def read(item: Item) -> Sample:
+        dimensions = series[item.index]
+        with reading(path, f"a series in line {lines[item.index][0]}"):
+            values = np.loadtxt(dimensions, np.float32, delimiter=",", comments=None, ndmin=2)
+            if len(values) != n_dimensions:
+                raise ValueError(f"it has {len(values)} dimensions, expected {n_dimensions}")
+        return Sample(checked(path / str(item.index), values.T))
+
+    return Source(
+        kind="series",
+        task="classification",
+        items=list_rows(path, labels),
+        read=read,
+        digest=lambda item: digest_of(*series[item.index]),
+        classes=tuple(classes),
+        shape=(n_dimensions,),
+    )
+
+
+def _read_ts_lines(path: Path) -> tuple[list[str], list[tuple[int, str]]]:
+    """The classes, and the lines of the series, numbered."""
+    # Comments may have any encoding.
+    text = path.read_text("utf-8-sig", errors="surrogateescape")
+    numbered = enumerate(map(str.strip, text.split("\n")), 1)
+    lines = ((number, line) for number, line in numbered if line and line[0] not in "#%")
+
+    # Both loops take from one iterator: tags end at @data, and all later lines are series.
+    head = [
+        line.partition(" ") for _, line in takewhile(lambda row: row[1].lower() != "@data", lines)
+    ]
+    tags = {name.lower(): value.strip() for name, _, value in head}
+    series = list(lines)
+
+    switches = {name for name, value in tags.items() if value.lower() == "true"}
+    switch, *classes = tags.get("@classlabel", "").split() or [""]
+    is_tag = all(f"{name}{tags[name]}".isprintable() and name.startswith("@") for name in tags)
+    has_classes = switch.lower() == "true" and len(set(classes)) == len(classes)
+    if not is_tag or not has_classes or switches & {"@timestamps", "@targetlabel"} or not series:
+        raise ValueError(
+            "expected tags such as '@classLabel true <class> <class> ...', without time stamps and "
+            "@targetLabel, and series after @data"
+        )
+    return classes, series

@@ -5,21 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nwavesdk.interop.c.edge_text import is_double
 from nwavesdk.interop.c.net_text import NetText
-from nwavesdk.interop.c.operations import (
-    DelayedWeights,
-    IntegerNet,
-    Layer,
-    LayerWeights,
-    Pool,
-    WindowWeights,
-)
+from nwavesdk.interop.c.operations import Layer, Pool, Values, Weights
 
-__all__ = ["Cost", "cost_table", "costs_of", "stack_bytes"]
-
-# Registers and variables of a step, measured on a Cortex-M4.
-FIXED_STACK = 320
+__all__ = ["Cost", "cost_table", "costs_of"]
 
 _ADDITIONS, _PRODUCTS = frozenset({"+", "-", "<", ">", "spike"}), frozenset({"*", "/"})
 
@@ -59,49 +48,35 @@ def costs_of(text: NetText, rates: Mapping[str, float]) -> tuple[Cost, ...]:
         text: The net in C.
         rates: Spikes per neuron and step of each layer, by its name.
     """
-    net = text.net
-    of_sources = [rates.get(source.name, 0.0) for source in net.sources]
+    values = text.net.values
+    rate_of = [rates.get(v.name, 0.0) for v in values]
     costs = []
-    for operation, flash in zip(net.operations, text.flash, strict=True):
+    for k, operation in enumerate(values):
         if isinstance(operation, Pool):
             # A window fires if any of its spikes does.
             area = operation.kernel[0] * operation.kernel[1]
-            of_sources[operation.target] = min(1.0, area * of_sources[operation.source])
+            rate_of[k] = min(1.0, area * rate_of[operation.source])
+        if not isinstance(operation, Layer):
             continue
 
         additions, multiplications = _neuron_operations(operation)
         for edge in operation.edges:
-            is_frame = net.sources[edge.source].is_frame
-            connections = _connections(edge)
-            additions += connections * (1.0 if is_frame else of_sources[edge.source])
-            multiplications += connections * is_frame
+            connections = _connections(edge, values[edge.source], operation)
+            additions += connections * (rate_of[edge.source] if edge.source else 1.0)
+            multiplications += 0 if edge.source else connections
 
+        neuron = operation.neuron
         costs.append(
             Cost(
                 name=operation.name or "sums",
                 neurons=operation.size,
-                rate=None if operation.target is None else of_sources[operation.target],
-                flash=flash,
+                rate=None if neuron is None or neuron.is_readout else rate_of[k],
+                flash=text.flash[k],
                 additions=additions,
                 multiplications=multiplications,
             )
         )
     return tuple(costs)
-
-
-def stack_bytes(net: IntegerNet) -> int:
-    """Bytes of the stack that a step needs, about."""
-
-    def of_layer(layer: Layer) -> int:
-        total = 0
-        together = 1
-        for edge in layer.edges:
-            if isinstance(edge, WindowWeights) and net.sources[edge.source].is_frame:
-                together = 2 if is_double(edge, net) else together
-                total += 2 * together * (int(edge.weights[0].size) + 3)
-        return total + 4 * together * (layer.channels + 3)
-
-    return FIXED_STACK + max(of_layer(layer) for layer in net.layers)
 
 
 def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
@@ -125,18 +100,15 @@ def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
     return "\n".join(lines)
 
 
-def _connections(edge: LayerWeights) -> int:
+def _connections(edge: Weights, source: Values, layer: Layer) -> int:
     """The connections of all values of a source, in one step."""
-    if isinstance(edge, DelayedWeights):
-        return int(edge.weights.size)
-
     outputs, taps, *kernel, channels = edge.weights.shape
-    inside = 1
-    for axis, size in enumerate(edge.sizes):
-        places = np.arange(edge.out_sizes[axis])[:, None] * edge.stride[axis] - edge.padding[axis]
-        reached = places + np.arange(kernel[axis])
-        inside *= int(((reached >= 0) & (reached < size)).sum())
-    return int(inside * taps * channels * outputs)
+    connections = int(outputs * taps * channels)
+    axes = zip(kernel, source.sizes, layer.sizes, edge.stride, edge.padding, strict=True)
+    for width, size, count, stride, padding in axes:
+        places = np.arange(count)[:, None] * stride - padding + np.arange(width)
+        connections *= int(((places >= 0) & (places < size)).sum())
+    return connections
 
 
 def _neuron_operations(layer: Layer) -> tuple[float, float]:

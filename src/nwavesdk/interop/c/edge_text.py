@@ -3,264 +3,153 @@
 The tables lie in the order in which the runtime header reads them.
 """
 
-from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nwavesdk.interop.c.operations import (
-    MAX_SHORT,
-    DelayedWeights,
-    IntegerNet,
-    LayerWeights,
-    WindowWeights,
-    divide_by_factor,
-)
-from nwavesdk.interop.c.step_text import c_float
+from nwavesdk.interop.c.operations import MAX_SHORT, IntegerNet, Layer, Weights
+from nwavesdk.interop.c.tables import Parts
 
-__all__ = ["BYTES", "EdgeText", "c_list", "is_double"]
+__all__ = ["EdgeText", "edge_text", "latest"]
 
-BYTES = {
-    "float": 4,
-    "int32_t": 4,
-    "uint32_t": 4,
-    "int16_t": 2,
-    "uint16_t": 2,
-    "int8_t": 1,
-    "uint8_t": 1,
-}
-"""The size of each type of C."""
-
-PAIR_WIDTH = 16  # outputs that a pass over spikes adds in pairs
-MAX_BYTE = 127
-
-# Weights of values are stored with 16 bits if so many places use them: they need no unpacking.
-MIN_PLACES_OF_SHORTS = 4
+BLOCK = 16  # outputs that a pass over spikes adds together
 
 
-def c_list(values: Iterable[object]) -> str:
-    """Values between braces, in lines of up to 100 characters."""
-    lines = [""]
-    for value in values:
-        if len(lines[-1]) > 90:
-            lines.append("")
-        lines[-1] += f"{value}, "
-    return "{\n    " + "\n    ".join(line.rstrip() for line in lines) + "\n}"
-
-
-def is_double(edge: LayerWeights, net: IntegerNet) -> bool:
-    """Whether sums over a frame are computed for two places together, with weights of 16 bits."""
-    if isinstance(edge, DelayedWeights) or not net.sources[edge.source].is_frame:
-        return False
-    _, integers = divide_by_factor(edge.weights)
-    height, width = edge.out_sizes
-    is_large = np.abs(integers).max(initial=0) > MAX_BYTE
-    return bool(height * width >= MIN_PLACES_OF_SHORTS or is_large)
-
-
-@dataclass
-class EdgeText:
-    """The texts of all edges of a net.
+class EdgeText(NamedTuple):
+    """The statements of an edge in the function of its layer.
 
     Attributes:
+        sums: The statements that compute the sums of a place.
+        before: The statements before the first place.
+        patch: The number of values that are copied from the frame.
+    """
+
+    sums: str
+    before: str = ""
+    patch: int = 0
+
+
+def latest(net: IntegerNet, source: int) -> str:
+    """The position of the latest step of values, as an expression of C."""
+    return f"net->at{source}" if net.depth(source) > 1 else "0"
+
+
+def edge_text(parts: Parts, net: IntegerNet, layer: Layer, edge: Weights, label: str) -> EdgeText:
+    """The text of an edge.
+
+    Args:
+        parts: The parts of `net.c`.
         net: The net.
-        name: Prefix of its functions and of its state.
-        fields: Fields of the state: type, name and length; 0 for a single number.
-        tables: Tables and functions of `net.c`.
-        flash: Bytes of each operation's tables.
-        declarations: Variables of the present layer.
+        layer: The layer of the edge.
+        edge: The edge.
+        label: Ending of the names of its tables; it ends in 0 for the first edge of the layer.
     """
+    source = net.values[edge.source]
+    is_frame, adds = edge.source == 0, not label.endswith("_0")
+    values: dict[str, Any] = {
+        "label": label,
+        "source": edge.source,
+        "at": latest(net, edge.source),
+        "outputs": layer.channels,
+        "channels": source.channels,
+        "words": source.words,
+        "factor": edge.factor,
+    }
+    if edge.delays is not None:
+        return _delayed(parts, net, edge, values, adds=adds)
 
-    net: IntegerNet
-    name: str
-    _: KW_ONLY
-    fields: list[tuple[str, str, int]] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)
-    flash: list[int] = field(default_factory=list)
-    declarations: list[str] = field(default_factory=list)
+    is_wide = not _fits_short(edge.rows)
+    over_time = [edge.weights.shape[1], edge.dilation, net.depth(edge.source), edge.offset]
+    over_places = [*source.sizes, source.channels, source.words, *edge.weights.shape[2:4]]
+    others = [*edge.stride, *edge.padding, layer.channels, int(adds), edge.factor, int(is_wide)]
+    numbers = ", ".join(map(str, over_time + over_places + others))
+    parts.tables.append(f"#define WINDOW{label} ((nw_window){{{numbers}}})\n")
+    if not is_frame:
+        table = parts.aligned_table("int8_t", f"weights{label}", _by_blocks(edge.rows))
+        parts.tables.append(_GATHER.format(weights=table, **values))
+        return EdgeText(f"gather{label}(sums, net->spikes{edge.source}, {values['at']}, y, x);\n")
 
-    def latest(self, source: int) -> str:
-        """The position of the latest step of a source, as an expression of C."""
-        return f"net->at{source}" if self.net.depth(source) > 1 else "0"
+    values["inputs"] = -(-edge.rows.shape[1] // 4) * 4
+    if not layer.has_pairs:
+        table = parts.aligned_table("int8_t", f"weights{label}", _by_fours(edge.rows))
+        return EdgeText(_ONE_PLACE.format(weights=table, **values), patch=values["inputs"])
 
-    def latest_spikes(self, source: int) -> str:
-        """The latest spikes of a source, as an expression of C."""
-        spec = self.net.sources[source]
-        return f"net->spikes{source} + {self.latest(source)} * {spec.places * spec.words}"
-
-    # Edges
-
-    def window(self, label: str, edge: WindowWeights, bias: np.ndarray, *, adds: bool) -> str:
-        """The statements that compute the sums of a window; `bias` begins the sums of two places.
-
-        Args:
-            label: Ending of the names of its tables.
-            edge: The edge.
-            bias: Constant charges of the layer.
-            adds: Whether the sums are added to those of other edges.
-        """
-        source, outputs = self.net.sources[edge.source], len(bias)
-        is_of_two = is_double(edge, self.net)
-        factor, weights = (1, edge.weights) if is_of_two else divide_by_factor(edge.weights)
-        self.tables.append(self._window_macro(label, edge, factor, adds))
-        inputs = -(-weights[0].size // 4) * 4
-        values: dict[str, Any] = {
-            "label": label,
-            "source": edge.source,
-            "at": self.latest(edge.source),
-            "inputs": inputs,
-        }
-
-        if is_of_two:
-            start = np.pad(bias, (0, outputs % 2))
-            values["start"] = "NULL" if adds else self.table("int32_t", f"bias{label}", start)
-            values["weights"] = self.weights(label, _by_fours(weights, 2), is_short=True)
-            values |= {"places": edge.out_sizes[0] * edge.out_sizes[1], "row": edge.out_sizes[1]}
-            self.declarations.append(_PATCH.format(label=label, size=2 * inputs))
-            return _TWO_PLACES.format(**values)
-
-        if source.is_frame:
-            values["weights"] = self.weights(label, _by_fours(weights, 4), is_short=False)
-            self.declarations.append(_PATCH.format(label=label, size=inputs))
-            return _ONE_PLACE.format(**values)
-
-        is_short = np.abs(weights).max(initial=0) > MAX_BYTE
-        kind = "NW_PAIRS" if _fits_pairs(weights) else f"NW_WIDE{16 if is_short else 8}"
-        block = PAIR_WIDTH if kind == "NW_PAIRS" else outputs
-        values["weights"] = self.weights(label, _by_blocks(weights, block), is_short=is_short)
-        self.tables.append(_GATHER.format(name=self.name, kind=kind, **values))
-        return f"gather{label}(sums, net, y, x);\n"
-
-    def _window_macro(self, label: str, edge: WindowWeights, factor: int, adds: bool) -> str:
-        """The shape of a window, as the runtime takes it."""
-        outputs, taps, *kernel, channels = edge.weights.shape
-        source = self.net.sources[edge.source]
-        over_time = [taps, edge.dilation, self.net.depth(edge.source), edge.offset]
-        places = [*edge.sizes, channels, source.words, *kernel, *edge.stride, *edge.padding]
-        numbers = map(str, [*over_time, *places, outputs, int(adds), factor])
-        return f"#define WINDOW{label} ((nw_window){{{', '.join(numbers)}}})\n"
-
-    def delayed(self, label: str, edge: DelayedWeights, *, adds: bool) -> tuple[str, str]:
-        """The statements that send charges to later steps, and that take the charges of a step.
-
-        Args:
-            label: Ending of the names of its tables.
-            edge: The edge.
-            adds: Whether the sums are added to those of other edges.
-        """
-        source, outputs = self.net.sources[edge.source], len(edge.weights)
-        factor, integers = divide_by_factor(edge.weights)
-        is_short = bool(np.abs(integers).max(initial=0) > MAX_BYTE)
-        bound = np.abs(edge.weights).sum(axis=1).max() * source.max_value
-
-        weight = "int16_t" if is_short else "int8_t"
-        delay = "uint8_t" if edge.depth <= 256 else "uint16_t"
-        charge = "int16_t" if bound <= MAX_SHORT else "int32_t"
-        self.tables.append(f"NW_DELAY_FUNCTION(delay{label}, {weight}, {delay}, {charge})\n")
-        self.fields.append((charge, f"waiting{label}", edge.depth * outputs))
-        self.fields.append(("uint16_t", f"now{label}", 0))
-
-        at = self.latest(edge.source)
-        before = f"({at} ? {at} - 1 : {self.net.depth(edge.source) - 1})"
-        values = {
-            "label": label,
-            "source": edge.source,
-            "outputs": outputs,
-            "depth": edge.depth,
-            "at": before if edge.offset else at,
-            "size": source.size,
-            "words": source.words,
-            "all_words": source.places * source.words,
-            "channels": source.channels,
-            "factor": factor,
-            "weights": self.weights(label, integers.T.flatten(), is_short=is_short),
-            "delays": self.table(delay, f"delays{label}", edge.delays.T.flatten()),
-            "sum": "sums[c] + " if adds else "",
-        }
-        send = _SEND_VALUES if source.is_frame else _SEND_SPIKES
-        return send.format(**values), _TAKE.format(**values)
-
-    # Tables
-
-    def weights(self, label: str, values: np.ndarray, *, is_short: bool) -> str:
-        """Add a table of weights that starts at a word; returns its name."""
-        kind = "int16_t" if is_short else "int8_t"
-        self.flash[-1] += values.size * BYTES[kind]
-        content = c_list(values.tolist())
-        text = _WEIGHTS.format(kind=kind, size=values.size, label=label, content=content)
-        self.tables.append(text)
-        return f"weights{label}.list"
-
-    def table(self, kind: str, label: str, values: np.ndarray) -> str:
-        """Add a table; returns its name."""
-        entries = map(c_float, values) if kind == "float" else values.tolist()
-        self.flash[-1] += len(values) * BYTES[kind]
-        self.tables.append(f"static const {kind} {label}[{len(values)}] = {c_list(entries)};\n")
-        return label
-
-    def constant(self, label: str, values: np.ndarray, channels: int) -> str:
-        """A constant of neurons, float32 [places * C]: a literal, or an element of a table.
-
-        Multiples of 2^-8 from 0 to 1, such as rounded decays, take a byte, and those of 2^-16 two.
-        """
-        if (values == values[0]).all():
-            return c_float(values[0])
-
-        index = "n"
-        if (values.reshape(-1, channels) == values[:channels]).all():
-            values, index = values[:channels], "c"
-
-        for kind, bits in (("uint8_t", 8), ("uint16_t", 16)):
-            scaled = values.astype(np.float64) * 2.0**bits
-            is_whole = bool((scaled == np.rint(scaled)).all())
-            if is_whole and scaled.min() >= 0 and scaled.max() < 2**bits:
-                table = self.table(kind, label, scaled.astype(int))
-                return f"(float){table}[{index}] * {c_float(2.0**-bits)}"
-        return f"{self.table('float', label, values)}[{index}]"
+    rows = _by_pairs(edge.rows * edge.factor)
+    values["weights"] = parts.aligned_table("int16_t", f"weights{label}", rows)
+    values["bias"] = "NULL"
+    if not adds:
+        bias = np.pad(layer.bias, (0, layer.channels % 2))
+        values["bias"] = parts.table("int32_t", f"bias{label}", bias)
+    sums = _TWO_PLACES.format(places=layer.places, row=layer.sizes[1], **values)
+    return EdgeText(sums, patch=2 * values["inputs"])
 
 
-def _fits_pairs(weights: np.ndarray) -> bool:
-    """Whether weights fit into 8 bits, and any sum of rows into 16."""
-    rows = weights.reshape(len(weights), -1)
+def _delayed(
+    parts: Parts, net: IntegerNet, edge: Weights, values: dict[str, Any], *, adds: bool
+) -> EdgeText:
+    """The text of dense weights with delays, which send charges to later steps."""
+    assert edge.delays is not None
+    label, depth = values["label"], edge.waiting_steps
+    source = net.values[edge.source]
+    largest = 127 if edge.source == 0 else 1
+    bound = np.abs(edge.rows).sum(axis=1).max() * largest * edge.factor
+    charge = "int16_t" if bound <= MAX_SHORT else "int32_t"
+    delay = "uint8_t" if depth <= 256 else "uint16_t"
+    parts.fields.append((charge, f"waiting{label}", depth * values["outputs"]))
+    parts.fields.append(("uint16_t", f"now{label}", 0))
+
+    if edge.offset:
+        last = net.depth(edge.source) - 1
+        values["at"] = f"({values['at']} ? {values['at']} - 1 : {last})"
+    values |= {
+        "charge": charge,
+        "depth": depth,
+        "size": source.size,
+        "all_words": source.places * source.words,
+        "weights": parts.table("int8_t", f"weights{label}", edge.rows.T.flatten()),
+        "delays": parts.table(delay, f"delays{label}", edge.delays.T.flatten()),
+        "sum": "sums[c] + " if adds else "",
+        "send": f"send{label}(net->waiting{label}, net->now{label}, ",
+    }
+    parts.tables.append(_SEND.format(**values))
+    before = (_SEND_SPIKES if edge.source else _SEND_VALUES).format(**values)
+    return EdgeText(_TAKE.format(**values), before)
+
+
+def _fits_short(rows: np.ndarray) -> bool:
+    """Whether any sum of rows fits into 16 bits."""
     bound = max(rows.clip(0).sum(axis=1).max(), (-rows).clip(0).sum(axis=1).max())
-    return bool(np.abs(rows).max(initial=0) <= MAX_BYTE and bound <= MAX_SHORT)
+    return bool(bound <= MAX_SHORT)
 
 
-def _by_blocks(weights: np.ndarray, block: int) -> np.ndarray:
-    """Weights [C', taps, height, width, C] as [block of outputs][tap][place][input][output].
+def _by_blocks(rows: np.ndarray) -> np.ndarray:
+    """Weights [C', inputs] as [block of outputs][input][output].
 
-    The outputs of the last block are padded to a multiple of four, except for a single block.
+    The outputs of the last block are padded to a multiple of four.
     """
-    rows = weights.reshape(len(weights), -1).T
-    if block == len(weights):
-        return rows.flatten()
-    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
-    starts = range(0, rows.shape[1], block)
-    return np.concatenate([rows[:, start : start + block].flatten() for start in starts])
+    columns = np.pad(rows.T, ((0, 0), (0, -len(rows) % 4)))
+    blocks = np.split(columns, range(BLOCK, columns.shape[1], BLOCK), axis=1)
+    return np.concatenate([block.flatten() for block in blocks])
 
 
-def _by_fours(weights: np.ndarray, group: int) -> np.ndarray:
-    """Weights [C', ...] in groups of outputs, with four inputs of each output at a time.
-
-    Weights of 8 bits, with four outputs, lie in the order in which they are unpacked.
-    """
-    rows = weights.reshape(len(weights), -1)
+def _by_groups(rows: np.ndarray, size: int) -> np.ndarray:
+    """Weights [C', inputs] as [group of outputs, four inputs, output, input]."""
     rows = np.pad(rows, ((0, -len(rows) % 4), (0, -rows.shape[1] % 4)))
-    fours = rows.reshape(len(rows) // group, group, -1, 4).swapaxes(1, 2)
-    return (fours[..., [0, 2, 1, 3]] if group == 4 else fours).flatten()
+    return rows.reshape(len(rows) // size, size, -1, 4).swapaxes(1, 2)
 
 
-_WEIGHTS = """\
-static const union {{ {kind} list[{size}]; uint32_t align; }} weights{label} = {{{content}}};
-"""
+def _by_fours(rows: np.ndarray) -> np.ndarray:
+    """Weights of 8 bits of four outputs, in the order in which they are unpacked."""
+    return _by_groups(rows, 4)[..., [0, 2, 1, 3]].flatten()
 
-_PATCH = """\
-union {{ int16_t list[{size}]; uint32_t align; }} patch{label};
-"""
+
+def _by_pairs(rows: np.ndarray) -> np.ndarray:
+    """Weights of 16 bits of two outputs."""
+    return _by_groups(rows, 2).flatten()
+
 
 _ONE_PLACE = """\
-nw_patch(patch{label}.list, WINDOW{label}, net->frame{source}, {at}, y, x);
+nw_patch(patch{label}.list, WINDOW{label}, net->frame, {at}, y, x);
 nw_values(sums, WINDOW{label}, {inputs}, {weights}, patch{label}.list);
 """
 
@@ -268,36 +157,42 @@ _TWO_PLACES = """\
 if (!(place & 1)) {{
     const int next = place + 1 < {places} ? place + 1 : place;
     int16_t *patch = patch{label}.list;
-    nw_patch(patch, WINDOW{label}, net->frame{source}, {at}, y, x);
-    nw_patch(patch + {inputs}, WINDOW{label}, net->frame{source}, {at}, next / {row}, next % {row});
-    nw_values_of_two(both, WINDOW{label}, {inputs}, {weights}, patch, {start});
+    nw_patch(patch, WINDOW{label}, net->frame, {at}, y, x);
+    nw_patch(patch + {inputs}, WINDOW{label}, net->frame, {at}, next / {row}, next % {row});
+    nw_values_of_two(both, WINDOW{label}, {inputs}, {weights}, patch, {bias});
 }}
 """
 
 _GATHER = """\
-static NW_SEPARATE void gather{label}(int32_t *sums, const {name}_state *net, int y, int x)
+static NW_SEPARATE void gather{label}(int32_t *sums, const uint32_t *ring, int now, int y, int x)
 {{
-    nw_spikes(sums, WINDOW{label}, {kind}, {weights}, net->spikes{source}, {at}, y, x);
+    nw_spikes(sums, WINDOW{label}, {weights}, ring, now, y, x);
+}}
+"""
+
+# Charges wait in a ring of steps, [depth][outputs].
+_SEND = """\
+NW_INLINE void send{label}({charge} *waiting, int now, int i, int32_t x)
+{{
+    for (int c = 0; c < {outputs}; c++) {{
+        const int at = now + {delays}[i * {outputs} + c];
+        {charge} *sum = waiting + (at < {depth} ? at : at - {depth}) * {outputs} + c;
+        *sum = ({charge})(*sum + x * {weights}[i * {outputs} + c]);
+    }}
 }}
 """
 
 _SEND_VALUES = """\
-const int16_t *values{label} = net->frame{source} + {at} * {size};
+const int16_t *values{label} = net->frame + {at} * {size};
 for (int i = 0; i < {size}; i++)
-    if (values{label}[i])
-        delay{label}(net->waiting{label}, {depth}, net->now{label}, {outputs},
-                     {weights} + i * {outputs}, {delays} + i * {outputs},
-                     values{label}[i] * {factor});
+    if (values{label}[i]) {send}i, values{label}[i] * {factor});
 """
 
 _SEND_SPIKES = """\
 const uint32_t *bits{label} = net->spikes{source} + {at} * {all_words};
 for (int word = 0; word < {all_words}; word++)
-    for (uint32_t left = bits{label}[word]; left; left &= left - 1u) {{
-        const int i = word / {words} * {channels} + word % {words} * 32 + NW_LOWEST(left);
-        delay{label}(net->waiting{label}, {depth}, net->now{label}, {outputs},
-                     {weights} + i * {outputs}, {delays} + i * {outputs}, {factor});
-    }}
+    for (uint32_t left = bits{label}[word]; left; left &= left - 1u)
+        {send}word / {words} * {channels} + word % {words} * 32 + NW_LOWEST(left), {factor});
 """
 
 _TAKE = """\
@@ -305,5 +200,5 @@ for (int c = 0; c < {outputs}; c++) {{
     sums[c] = {sum}net->waiting{label}[net->now{label} * {outputs} + c];
     net->waiting{label}[net->now{label} * {outputs} + c] = 0;
 }}
-net->now{label} = (uint16_t)(net->now{label} + 1 < {depth} ? net->now{label} + 1 : 0);
+NW_ADVANCE(net->now{label}, {depth});
 """

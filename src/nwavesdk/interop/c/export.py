@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.interop.c.costs import Cost, cost_table, costs_of, stack_bytes
+from nwavesdk.interop.c.costs import Cost, cost_table, costs_of
 from nwavesdk.interop.c.folder_texts import folder_texts
 from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.self_test import self_test
@@ -102,30 +102,26 @@ def export_c(
     _check(net, x, name)
     rounded = net[0]
     assert isinstance(rounded, RoundedInput)
-    text = NetText(integer_net(net, tuple(x.shape[2:]), rounded.step), name)
-
-    rates = {
-        key: float(rate.mean()) for key, rate in record_spikes(net, x, lengths).rates().items()
-    }
-    costs, ram, stack = costs_of(text, rates), text.ram, stack_bytes(text.net)
+    text = NetText(integer_net(net, x.shape[2:], rounded.step), name)
+    rates = record_spikes(net, x, lengths).rates()
+    costs = costs_of(text, {key: float(rate.mean()) for key, rate in rates.items()})
 
     ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
     recordings = [rounded(r[: min(end, MAX_STEPS)]) for r, end in zip(x, ends, strict=True)]
+    table = cost_table(costs, text.ram, text.stack)
     files = {
         f"{name}.h": text.header(),
         f"{name}.c": text.source(),
         "nwave_rt.h": (resources.files(__package__) / "nwave_rt.h").read_text(encoding="utf-8"),
         "selftest.c": self_test(net, text, recordings[:MAX_RECORDINGS]),
-        **folder_texts(
-            text, table=cost_table(costs, ram, stack), classes=classes, hold=hold, notes=notes
-        ),
+        **folder_texts(text, table=table, classes=classes, hold=hold, notes=notes),
     }
 
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         write_atomically(path / file, content.encode())
-    return CExport(files=files, costs=costs, ram=ram, stack=stack)
+    return CExport(files=files, costs=costs, ram=text.ram, stack=text.stack)
 
 
 def _check(net: object, x: Tensor, name: str) -> None:

@@ -24,7 +24,7 @@ def folder_texts(
         "upper": text.name.upper(),
         "hold": hold,
         "table": table,
-        "inputs": text.net.sources[0].size,
+        "inputs": text.net.values[0].size,
         "outputs": text.net.output.size,
         "notes": "".join(f"- {note}\n" for note in notes),
         "unit": f"{text.net.step:g}",

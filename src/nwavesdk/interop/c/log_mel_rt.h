@@ -39,69 +39,64 @@ LM_INLINE nwave_complex lm_difference(nwave_complex a, nwave_complex b)
     return difference;
 }
 
-LM_INLINE nwave_complex lm_half(nwave_complex a)
-{
-    const nwave_complex half = {a.re / 2, a.im / 2};
-    return half;
-}
-
 /* Half of a number, turned clockwise by an angle; LM_TURN is a full turn. */
 LM_INLINE nwave_complex lm_turned(nwave_complex a, int32_t angle)
 {
+    const nwave_complex half = {a.re / 2, a.im / 2};
+    if (angle == 0) return half;
     const int64_t cosine = lm_cosines[angle], minus_sine = lm_cosines[angle + LM_TURN / 4];
     const nwave_complex turned = {lm_high(a.re * cosine + -a.im * minus_sine),
                                   lm_high(a.im * cosine + a.re * minus_sine)};
     return turned;
 }
 
-/* A stage reads x[q + stride * (p + points * j)] and writes y[q + stride * (radix * p + k)], where
- * j and k count the radix. The last stage, with 1 point, neither turns nor halves its sums. */
-LM_INLINE void lm_stage_2(const nwave_complex *x, nwave_complex *y, int32_t points, int32_t stride)
+/* A result of a stage. The last stage, with 1 point, neither turns nor halves. */
+LM_INLINE nwave_complex lm_result(nwave_complex a, int32_t angle, int32_t points)
 {
-    for (int32_t p = 0; p < points; p++, y += stride) {
-        const int32_t angle = p * (LM_TURN / 2 / points);
-        for (int32_t q = 0; q < stride; q++, x++, y++) {
-            const nwave_complex sum = lm_sum(x[0], x[points * stride]);
-            const nwave_complex difference = lm_difference(x[0], x[points * stride]);
-            y[0] = points > 1 ? lm_half(sum) : sum;
-            y[stride] = points > 1 ? lm_turned(difference, angle) : difference;
-        }
-    }
+    return points > 1 ? lm_turned(a, angle) : a;
 }
 
-/* An odd radix: a root of unity and its conjugate share the products. */
-LM_INLINE void lm_stage_odd(const nwave_complex *x, nwave_complex *y, int32_t radix, int32_t points,
-                      int32_t stride)
+/* A stage reads x[q + stride * (p + points * j)] and writes y[q + stride * (radix * p + k)], where
+ * j and k count the radix. */
+LM_INLINE void lm_stage(const nwave_complex *x, nwave_complex *y, int32_t radix, int32_t points,
+                        int32_t stride)
 {
+    const int32_t next = points * stride, half = radix / 2;
     for (int32_t p = 0; p < points; p++, y += (radix - 1) * stride) {
-        const int32_t angle = p * (LM_TURN / radix / points), next = points * stride;
+        const int32_t angle = p * (LM_TURN / radix / points);
         for (int32_t q = 0; q < stride; q++, x++, y++) {
-            nwave_complex total = x[0], sums[LM_MAX_RADIX / 2], differences[LM_MAX_RADIX / 2];
-            LM_UNROLL
-            for (int32_t j = 1; j <= radix / 2; j++) {
-                sums[j - 1] = lm_sum(x[j * next], x[(radix - j) * next]);
-                differences[j - 1] = lm_difference(x[j * next], x[(radix - j) * next]);
-                total = lm_sum(total, sums[j - 1]);
+            if (radix == 2) {
+                y[0] = lm_result(lm_sum(x[0], x[next]), 0, points);
+                y[stride] = lm_result(lm_difference(x[0], x[next]), angle, points);
+                continue;
             }
-            y[0] = points > 1 ? lm_half(total) : total;
+
+            /* An odd radix: a root of unity and its conjugate share the products. */
+            nwave_complex total = x[0], sums[LM_MAX_RADIX / 2 + 1], differences[LM_MAX_RADIX / 2 + 1];
+            LM_UNROLL
+            for (int32_t j = 1; j <= half; j++) {
+                sums[j] = lm_sum(x[j * next], x[(radix - j) * next]);
+                differences[j] = lm_difference(x[j * next], x[(radix - j) * next]);
+                total = lm_sum(total, sums[j]);
+            }
+            y[0] = lm_result(total, 0, points);
 
             LM_UNROLL
-            for (int32_t k = 1; k <= radix / 2; k++) {
+            for (int32_t k = 1; k <= half; k++) {
                 int64_t re = 0, im = 0, turned_re = 0, turned_im = 0;
                 LM_UNROLL
-                for (int32_t j = 1; j <= radix / 2; j++) {
-                    const int32_t root = j * k % radix * (LM_TURN / radix);
-                    re += sums[j - 1].re * (int64_t)lm_cosines[root];
-                    im += sums[j - 1].im * (int64_t)lm_cosines[root];
-                    turned_re += differences[j - 1].re * (int64_t)lm_cosines[root + LM_TURN / 4];
-                    turned_im += differences[j - 1].im * (int64_t)lm_cosines[root + LM_TURN / 4];
+                for (int32_t j = 1; j <= half; j++) {
+                    const int32_t *root = lm_cosines + j * k % radix * (LM_TURN / radix);
+                    re += sums[j].re * (int64_t)root[0];
+                    im += sums[j].im * (int64_t)root[0];
+                    turned_re += differences[j].re * (int64_t)root[LM_TURN / 4];
+                    turned_im += differences[j].im * (int64_t)root[LM_TURN / 4];
                 }
                 const nwave_complex real = {x[0].re + 2 * lm_high(re), x[0].im + 2 * lm_high(im)};
                 const nwave_complex turned = {-2 * lm_high(turned_im), 2 * lm_high(turned_re)};
-                const nwave_complex ahead = lm_sum(real, turned), behind = lm_difference(real, turned);
                 const int32_t last = radix - k;
-                y[k * stride] = points > 1 ? lm_turned(ahead, k * angle) : ahead;
-                y[last * stride] = points > 1 ? lm_turned(behind, last * angle) : behind;
+                y[k * stride] = lm_result(lm_sum(real, turned), k * angle, points);
+                y[last * stride] = lm_result(lm_difference(real, turned), last * angle, points);
             }
         }
     }
@@ -116,25 +111,20 @@ LM_INLINE int32_t lm_tapered(const int16_t *sample, uint16_t taper)
            - (int32_t)(offset >> LM_SHIFT);
 }
 
-/* A window from both ends, because the taper is symmetric. Pairs of samples are complex numbers. */
+/* A window times its taper, which is symmetric. Pairs of samples are complex numbers, if possible. */
 LM_FUNCTION void lm_window(const int16_t *samples, nwave_complex *values)
 {
-    const int16_t *end = samples + LM_WIDTH - 1;
-    nwave_complex *last = values + LM_SIZE - 1;
-    const uint16_t *taper = lm_taper;
-    for (; values <= last; values++, last--) {
-#if LM_WIDTH % 2
-        values->re = lm_tapered(samples++, taper[0]);
-        last->re = lm_tapered(end--, taper[0]);
-        values->im = last->im = 0;
-        taper++;
-#else
-        values->re = lm_tapered(samples++, taper[0]);
-        values->im = lm_tapered(samples++, taper[1]);
-        last->im = lm_tapered(end--, taper[0]);
-        last->re = lm_tapered(end--, taper[1]);
-        taper += 2;
-#endif
+    for (int32_t i = 0; i < LM_WIDTH; i++) {
+        const int32_t mirrored = LM_WIDTH - 1 - i;
+        const int32_t value = lm_tapered(samples + i, lm_taper[i < mirrored ? i : mirrored]);
+        if (LM_WIDTH % 2) {
+            const nwave_complex real = {value, 0};
+            values[i] = real;
+        } else if (i % 2) {
+            values[i / 2].im = value;
+        } else {
+            values[i / 2].re = value;
+        }
     }
 }
 
@@ -155,7 +145,7 @@ LM_FUNCTION void lm_spectrum(nwave_complex *values, uint64_t *power)
         const nwave_complex a = values[k], b = values[k ? LM_SIZE - k : 0];
         const nwave_complex even_twice = {a.re + b.re, a.im - b.im};
         const nwave_complex odd_twice = {a.im + b.im, b.re - a.re};
-        const nwave_complex even = lm_half(even_twice);
+        const nwave_complex even = lm_turned(even_twice, 0);
         const nwave_complex odd = lm_turned(odd_twice, k * (LM_TURN / LM_WIDTH));
         power[k] = lm_power(lm_sum(even, odd));
         power[LM_SIZE - k] = lm_power(lm_difference(even, odd));

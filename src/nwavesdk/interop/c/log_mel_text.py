@@ -1,17 +1,27 @@
-"""The C code of a log-mel front end, equal to `FixedLogMel` to the bit."""
+"""The C code of a log-mel front end: its tables and numbers, for the runtime `log_mel_rt.h`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from importlib import resources
-from textwrap import fill
 
-import numpy as np
-
-from nwavesdk.interop.c.log_mel import LOG_TABLE, FixedLogMel
-from nwavesdk.interop.c.log_mel_transform import TAPER_BITS, PowerTransform
+from nwavesdk.interop.c.log_mel import FixedLogMel
+from nwavesdk.interop.c.tables import c_table
 
 __all__ = ["front_end_files"]
 
 RUNTIME = "log_mel_rt.h"
+
+TYPES = {
+    "taper": "uint16_t",
+    "cosines": "int32_t",
+    "first": "uint16_t",
+    "counts": "uint16_t",
+    "weights": "uint16_t",
+    "shifts": "uint8_t",
+    "logarithms": "uint16_t",
+    "means": "int32_t",
+    "factors": "int32_t",
+}
+"""The type of each table in C."""
 
 HEADER = """\
 /* The frames of a sound, as input of the net. Each of two sounds needs its own struct. */
@@ -93,98 +103,54 @@ def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[st
     Returns:
         The text of each file, by its name: a header, the tables, the runtime and `listen.c`.
     """
-    transform = front_end.transform
+    numbers = front_end.numbers
     values = {
         "name": name,
         "upper": name.upper(),
         "rate": front_end.log_mel.sample_rate,
-        "bands": front_end.log_mel.bands,
-        "width": transform.width,
-        "slots": transform.size + 1,
+        "bands": numbers["BANDS"],
+        "width": numbers["WIDTH"],
+        "slots": numbers["SIZE"] + 1,
         "hold": hold,
     }
 
-    macros = [f"#define LM_{key} {value}" for key, value in macros_of(front_end, name).items()]
+    macros = {
+        "STRUCT": f"{name}_front_end",
+        "INIT": f"{name}_front_end_init",
+        "PUSH": f"{name}_front_end_push",
+        **numbers,
+        "MAX_RADIX": max(front_end.radices),
+        "TRANSFORM(a, b)": " ".join(_stage_calls(front_end)),
+        "RESULT": f"state->buffers[{len(front_end.radices) % 2}]",
+        "IS_RUNNING": int("LEVEL_SHIFT" in numbers),
+    }
     lines = [
         f'/* The tables of the front end. */\n#include "{name}_front_end.h"\n',
-        *macros,
+        *(f"#define LM_{key} {value}" for key, value in macros.items()),
         "",
-        *tables_of(front_end),
-        "",
-        f'#include "{RUNTIME}"',
+        *(
+            c_table(kind, f"lm_{key}", front_end.tables[key].tolist())
+            for key, kind in TYPES.items()
+        ),
+        f'#include "{RUNTIME}"\n',
     ]
 
     runtime = resources.files(__package__).joinpath(RUNTIME).read_text(encoding="utf-8")
     return {
         f"{name}_front_end.h": HEADER.format(**values),
-        f"{name}_front_end.c": "\n".join(lines) + "\n",
+        f"{name}_front_end.c": "\n".join(lines),
         RUNTIME: runtime,
         "listen.c": LISTEN.format(**values),
     }
 
 
-def macros_of(front_end: FixedLogMel, name: str) -> dict[str, object]:
-    """The macros that the runtime needs, without their prefix."""
-    transform, level = front_end.transform, front_end.level
-    macros: dict[str, object] = {
-        "STRUCT": f"{name}_front_end",
-        "INIT": f"{name}_front_end_init",
-        "PUSH": f"{name}_front_end_push",
-        "WIDTH": transform.width,
-        "HOP": front_end.log_mel.step,
-        "SIZE": transform.size,
-        "BANDS": front_end.log_mel.bands,
-        "TURN": transform.turn,
-        "SHIFT": TAPER_BITS - transform.fraction_bits,
-        "MAX_RADIX": max(transform.radices),
-        "TRANSFORM(a, b)": " ".join(stage_calls(transform)),
-        "RESULT": f"state->buffers[{len(transform.radices) % 2}]",
-        "IS_RUNNING": int(level is not None),
-        "SILENCE": f"{front_end.silence}u",
-    }
-
-    # The silence of a running level is a fraction of the level.
-    if level is not None:
-        macros |= {
-            "SILENCE": f"{level.silence}u",
-            "LEVEL_SHIFT": level.shift,
-            "DECAY": f"{level.decay}u",
-            "FIRST_LEVEL": f"{level.first}u",
-            "MIN_LEVEL": f"{level.least}u",
-            "FIRST_PAST": f"{level.first_past}u",
-        }
-    return macros
-
-
-def stage_calls(transform: PowerTransform) -> Iterable[str]:
+def _stage_calls(front_end: FixedLogMel) -> Iterator[str]:
     """The calls of all stages, which read and write the buffers a and b in turn."""
+    points = front_end.numbers["SIZE"]
     stride = 1
-    buffers = ["a", "b"]
-    for radix in transform.radices:
-        points = transform.size // (stride * radix)
-        name = "2({}, {}" if radix == 2 else f"odd({{}}, {{}}, {radix}"
-        yield f"lm_stage_{name}, {points}, {stride});".format(*buffers)
-        buffers.reverse()
+    buffers = "a, b"
+    for radix in front_end.radices:
+        points //= radix
+        yield f"lm_stage({buffers}, {radix}, {points}, {stride});"
         stride *= radix
-
-
-def tables_of(front_end: FixedLogMel) -> Iterable[str]:
-    """The tables that the runtime needs."""
-    transform, bands = front_end.transform, front_end.bands
-    ranges = zip(bands.first, bands.counts, bands.weights.T, strict=True)
-    weights = [weights[first : first + count] for first, count, weights in ranges]
-    yield table("uint16_t", "taper", transform.taper[: transform.width // 2 + 1])
-    yield table("int32_t", "cosines", transform.cosines)
-    yield table("uint16_t", "first", bands.first)
-    yield table("uint16_t", "counts", bands.counts)
-    yield table("uint16_t", "weights", np.concatenate(weights))
-    yield table("uint8_t", "shifts", bands.shifts)
-    yield table("uint16_t", "logarithms", LOG_TABLE)
-    yield table("int32_t", "means", front_end.means)
-    yield table("int32_t", "factors", front_end.factors)
-
-
-def table(kind: str, name: str, values: Iterable[int]) -> str:
-    """A constant array."""
-    numbers = fill(", ".join(map(str, values)), 96, initial_indent="    ", subsequent_indent="    ")
-    return f"static const {kind} lm_{name}[] = {{\n{numbers}\n}};"
+        buffers = "b, a" if buffers == "a, b" else "a, b"

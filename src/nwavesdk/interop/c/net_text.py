@@ -1,55 +1,58 @@
 """The files `net.h` and `net.c` of an `IntegerNet`."""
 
 import textwrap
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 
 import numpy as np
 
-from nwavesdk.interop.c.edge_text import BYTES, EdgeText, is_double
-from nwavesdk.interop.c.operations import MAX_FRAME, MAX_SHORT, Layer, Pool, WindowWeights
-from nwavesdk.interop.c.step_text import c_float, step_function
+from nwavesdk.interop.c.edge_text import edge_text, latest
+from nwavesdk.interop.c.operations import MAX_SHORT, IntegerNet, Layer, Pool
+from nwavesdk.interop.c.step_text import step_function
+from nwavesdk.interop.c.tables import BYTES, Parts, c_float
 
 __all__ = ["NetText"]
 
+# Registers and variables of a step, measured on a Cortex-M4.
+FIXED_STACK = 320
 
-@dataclass
-class NetText(EdgeText):
+
+class NetText:
     """The texts of a net in C.
 
+    Args:
+        net: The net.
+        name: Prefix of its functions and of its state.
+
     Attributes:
-        init: Statements that start the state.
-        stored: The sources that a step stores, because others read them.
-        functions: The functions of the operations.
+        net: The net.
+        name: The prefix.
+        fields: Fields of the state: type, name and length; 0 for a single number.
+        flash: Bytes of each operation's tables; 0 for the frame.
+        stack: Bytes of the stack that a step needs, about.
     """
 
-    init: list[str] = field(default_factory=list)
-    stored: list[int] = field(default_factory=list)
-    functions: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        read = {edge.source for layer in self.net.layers for edge in layer.edges}
-        read |= {pool.source for pool in self.net.operations if isinstance(pool, Pool)}
-        self.stored = sorted(read)
-
-        for k, operation in enumerate(self.net.operations, 1):
-            self.flash.append(0)
-            if isinstance(operation, Pool):
-                self.functions.append(self._pool(k, operation))
-            else:
-                self.functions.append(self._layer(k, operation))
-
-        for source in self.stored:
-            spec, depth = self.net.sources[source], self.net.depth(source)
-            if spec.is_frame:
-                self.fields.append(("int16_t", f"frame{source}", depth * spec.size))
-            else:
-                size = depth * spec.places * spec.words
-                self.fields.append(("uint32_t", f"spikes{source}", size))
-            if depth > 1:
-                self.fields.append(("uint16_t", f"at{source}", 0))
+    def __init__(self, net: IntegerNet, name: str) -> None:
+        self.net, self.name = net, name
+        self.stack = 0
+        self.flash: list[int] = []
+        self._parts = Parts()
+        self._init: list[str] = []
+        functions, steps = [], []
+        for k, values in enumerate(net.values):
+            before = self._parts.flash
+            self._store(k)
+            if isinstance(values, Layer):
+                functions.append(self._layer(k, values))
+            elif isinstance(values, Pool):
+                functions.append(self._pool(k, values))
+            steps.append(f"layer{k}(net, outputs);\n" if k else self._store_frame())
+            self.flash.append(self._parts.flash - before)
+        rings = [(k, net.depth(k)) for k in range(len(net.values)) if net.depth(k) > 1]
+        advance = [f"NW_ADVANCE(net->at{k}, {depth});\n" for k, depth in rings]
+        self._functions, self._steps = functions, [*advance, *steps]
 
         # Without gaps, the larger types first.
-        self.fields.sort(key=lambda entry: -BYTES[entry[0]])
+        self.fields = sorted(self._parts.fields, key=lambda entry: -BYTES[entry[0]])
 
     # Files
 
@@ -62,156 +65,155 @@ class NetText(EdgeText):
 
     def header(self) -> str:
         """The text of `net.h`."""
-        lengths = [f"[{size}]" if size else "" for _, _, size in self.fields]
         fields = [
-            f"    {kind} {label}{length};"
-            for (kind, label, _), length in zip(self.fields, lengths, strict=True)
+            f"{kind} {label}{f'[{size}]' if size else ''};\n" for kind, label, size in self.fields
         ]
         return _HEADER.format(
             name=self.name,
             upper=self.name.upper(),
-            inputs=self.net.sources[0].size,
+            inputs=self.net.values[0].size,
             outputs=self.net.output.size,
             steps_per_unit=c_float(1 / self.net.step),
-            fields="\n".join(fields),
+            fields=_indented(fields, 1),
         )
 
     def source(self) -> str:
         """The text of `net.c`."""
-        rings = [source for source in self.stored if self.net.depth(source) > 1]
-        step = [_ADVANCE.format(source=source, depth=self.net.depth(source)) for source in rings]
-        step.append(self._store_frame())
-        last = len(self.functions)
-        step += [f"layer{k}(net);\n" for k in range(1, last)]
-        step.append(f"layer{last}(net, outputs);\n")
         return _SOURCE.format(
             name=self.name,
             upper=self.name.upper(),
-            tables="\n".join(self.tables),
-            functions="\n".join(self.functions),
-            init=_indented(self.init, 1),
-            step=_indented(step, 1),
+            tables="\n".join(self._parts.tables),
+            functions="\n".join(self._functions),
+            init=_indented(self._init, 1),
+            step=_indented(self._steps, 1),
         )
-
-    def _store_frame(self) -> str:
-        size, order = self.net.sources[0].size, self.net.frame_order
-        index = "i"
-        if not np.array_equal(order, np.arange(size)):
-            channels = int(order[1])  # the second place follows all channels of the first
-            index = f"i % {channels} * {size // channels} + i / {channels}"
-        return _STORE.format(size=size, at=self.latest(0), index=index)
 
     # Operations
 
+    def _store(self, k: int) -> None:
+        """Add the values of an operation to the state, if another operation reads them."""
+        values, depth = self.net.values[k], self.net.depth(k)
+        if k == 0:
+            self._parts.fields.append(("int16_t", "frame", depth * values.size))
+        elif depth:
+            size = depth * values.places * values.words
+            self._parts.fields.append(("uint32_t", f"spikes{k}", size))
+        if depth > 1:
+            self._parts.fields.append(("uint16_t", f"at{k}", 0))
+
+    def spikes(self, k: int) -> str:
+        """The latest spikes of an operation, as an expression of C."""
+        values = self.net.values[k]
+        return f"net->spikes{k} + {latest(self.net, k)} * {values.places * values.words}"
+
+    def _store_frame(self) -> str:
+        frame, positions = self.net.values[0], np.argsort(self.net.frame_order)
+        turned = np.arange(frame.size).reshape(frame.channels, -1).T.flatten()
+        if np.array_equal(positions, np.arange(frame.size)):
+            index = "i"
+        elif np.array_equal(positions, turned):
+            index = f"i % {frame.channels} * {frame.places} + i / {frame.channels}"
+        else:
+            index = f"{self._parts.table('uint16_t', 'order0', positions)}[i]"
+        return _STORE.format(size=frame.size, at=latest(self.net, 0), index=index)
+
     def _pool(self, k: int, pool: Pool) -> str:
-        height, width = pool.out_sizes
-        words = self.net.sources[pool.source].words
-        numbers = [pool.sizes[1], words, height, width, *pool.kernel, *pool.stride]
+        (height, width), source = pool.sizes, self.net.values[pool.source]
         return _POOL.format(
             k=k,
             name=self.name,
             title=pool.name,
-            out=self.latest_spikes(pool.target),
-            bits=self.latest_spikes(pool.source),
-            numbers=", ".join(map(str, numbers)),
+            out=self.spikes(k),
+            bits=self.spikes(pool.source),
+            height=height,
+            width=width,
+            words=pool.words,
+            kernel=pool.kernel,
+            stride=pool.stride,
+            row=source.sizes[1],
         )
 
     def _layer(self, k: int, layer: Layer) -> str:
-        layer = self._with_common_unit(layer)
-        self.declarations = []
-        before, sums = [], []
-        # The frame comes first, because its sums of two places are not added to others.
-        for j, edge in enumerate(sorted(layer.edges, key=lambda edge: edge.source)):
-            if isinstance(edge, WindowWeights):
-                sums.append(self.window(f"{k}_{j}", edge, layer.bias, adds=j > 0))
-            else:
-                send, take = self.delayed(f"{k}_{j}", edge, adds=j > 0)
-                before.append(send)
-                sums.append(take)
+        together = 2 if layer.has_pairs else 1
+        padded = -(-layer.channels // 4) * 4
+        # The frame comes first: its sums of two places begin with the bias.
+        edges = sorted(layer.edges, key=lambda edge: edge.source)
+        labels = [f"{k}_{j}" for j in range(len(edges))]
+        texts = [
+            edge_text(self._parts, self.net, layer, edge, label)
+            for edge, label in zip(edges, labels, strict=True)
+        ]
+        patches = [
+            f"union {{ int16_t list[{text.patch}]; uint32_t align; }} patch{label};\n"
+            for text, label in zip(texts, labels, strict=True)
+            if text.patch
+        ]
+        sums_size = 4 * padded * together
+        stack = FIXED_STACK + sums_size + 2 * sum(text.patch for text in texts)
+        self.stack = max(self.stack, stack)
 
-        has_double = any(is_double(edge, self.net) for edge in layer.edges)
-        stores, words = layer.target in self.stored, -(-layer.channels // 32)
-        has_windows = any(isinstance(edge, WindowWeights) for edge in layer.edges)
-        bits = self.latest_spikes(layer.target) if stores and layer.target is not None else "NULL"
-        numbers = {"places": layer.places, "channels": layer.channels, "words": words}
-        store = _STORE_BITS.format(words=words) if stores else ""
+        is_stored = self.net.depth(k) > 0
+        neurons = (_SPIKES if is_stored else _VALUES).format(
+            bits=self.spikes(k) if is_stored else "",
+            channels=layer.channels,
+            words=layer.words,
+            result=self._result(k, layer),
+            output=self._output(layer) if layer is self.net.output else "",
+        )
         return _LAYER.format(
             k=k,
             name=self.name,
             title=layer.name or "the output",
-            output=", float *outputs" if k == len(self.net.operations) else "",
-            bits=f"    uint32_t *bits = {bits};\n" if stores else "",
-            declarations=_indented(self.declarations, 1),
-            before=_indented(before, 1),
-            place=_PLACE.format(row=layer.sizes[1]) if has_windows else "",
-            padded=-(-layer.channels // 4) * 4,
-            together=2 if has_double else 1,
-            sums=_indented(sums, 2),
-            fired="            uint32_t fired = 0, bit = 1;\n" if stores else "",
-            neurons=_indented(self._neurons(k, layer, has_bias=has_double), 4),
-            store=store,
-            force=_FORCE.format(**numbers) if stores else "",
-            **numbers,
+            patches=_indented(patches, 1),
+            before=_indented([text.before for text in texts], 1),
+            places=layer.places,
+            row=layer.sizes[1],
+            padded=padded,
+            together=together,
+            sums=_indented([text.sums for text in texts], 2),
+            neurons=neurons,
         )
 
-    def _neurons(self, k: int, layer: Layer, *, has_bias: bool) -> list[str]:
-        """The statements for a neuron; `has_bias` if the sums have the bias already."""
+    def _result(self, k: int, layer: Layer) -> str:
+        """The spike, the membrane or the sum of a neuron, as an expression of C."""
         charge = "sums[c]"
-        if layer.bias.any() and not has_bias:
+        # Sums of two places have the bias already.
+        if layer.bias.any() and not layer.has_pairs:
             kind = "int16_t" if np.abs(layer.bias).max() <= MAX_SHORT else "int32_t"
-            charge = f"(sums[c] + {self.table(kind, f'bias{k}', layer.bias)}[c])"
-        units = np.exp2(layer.exponents.astype(np.float64))
-        unit = c_float(units[0])
-        if (units != units[0]).any():
-            unit = f"{self.table('float', f'unit{k}', units)}[c]"
-        result = f"(float){charge} * {unit}"
+            charge = f"(sums[c] + {self._parts.table(kind, f'bias{k}', layer.bias)}[c])"
+        assert layer.units is not None
+        unit = c_float(layer.units[0])
+        if (layer.units != layer.units[0]).any():
+            unit = f"{self._parts.table('float', f'unit{k}', layer.units)}[c]"
+        if layer.neuron is None:
+            return f"(float){charge} * {unit}"
 
-        if layer.neuron is not None:
-            arguments = [result]
-            for i, initial in enumerate(layer.neuron.step.initial):
-                state = f"state{k}_{i}"
-                self.fields.append(("float", state, layer.size))
-                arguments.append(f"&net->{state}[n]")
-                if initial:
-                    values = {"size": layer.size, "state": state, "initial": c_float(initial)}
-                    self.init.append(_INIT.format(**values))
+        arguments = [f"(float){charge} * {unit}"]
+        for i, initial in enumerate(layer.neuron.step.initial):
+            state = f"state{k}_{i}"
+            self._parts.fields.append(("float", state, layer.size))
+            arguments.append(f"&net->{state}[n]")
+            if initial:
+                value = c_float(initial)
+                self._init.append(_INIT.format(size=layer.size, state=state, initial=value))
 
-            self.tables.append(step_function(layer.neuron, f"neuron{k}"))
-            for i, constant in enumerate(layer.constants):
-                arguments.append(self.constant(f"constant{k}_{i}", constant, layer.channels))
-            result = f"neuron{k}({', '.join(arguments)})"
+        self._parts.tables.append(step_function(layer.neuron, f"neuron{k}"))
+        for i, constant in enumerate(layer.constants):
+            arguments.append(self._constant(f"constant{k}_{i}", constant, layer))
+        return f"neuron{k}({', '.join(arguments)})"
 
-        statements = [f"const float result = {result};\n"]
-        if k == len(self.net.operations):
-            feature = "n"
-            position = np.argsort(layer.order.flatten())
-            if not np.array_equal(position, np.arange(layer.size)):
-                feature = f"{self.table('uint16_t', f'order{k}', position)}[n]"
-            statements.append(f"outputs[{feature}] = result;\n")
-        if layer.target in self.stored:
-            statements.append("if (result > 0.0f) fired |= bit;\nbit <<= 1;\n")
-        return statements
+    def _output(self, layer: Layer) -> str:
+        """The statement that writes an output."""
+        position = np.argsort(layer.order.flatten())
+        if np.array_equal(position, np.arange(layer.size)):
+            return "outputs[n] = result;"
+        return f"outputs[{self._parts.table('uint16_t', 'order', position)}[n]] = result;"
 
-    def _with_common_unit(self, layer: Layer) -> Layer:
-        """A layer of 16-bit weights with one unit for all channels, where the numbers fit."""
-        (edge, *others) = layer.edges
-        if others or not is_double(edge, self.net):
-            return layer
-
-        smallest = layer.exponents.min()
-        factors = np.exp2(layer.exponents - smallest).astype(np.int64)
-        weights = (edge.weights.reshape(len(factors), -1).T * factors).T
-        bias = layer.bias * factors
-        sums = np.abs(weights).sum(axis=1) * MAX_FRAME + np.abs(bias)
-        if np.abs(weights).max(initial=0) > MAX_SHORT or sums.max() >= 2**31:
-            return layer
-
-        edge = replace(edge, weights=weights.reshape(edge.weights.shape))
-        exponents = np.full_like(layer.exponents, smallest)
-        return replace(layer, edges=(edge,), bias=bias, exponents=exponents)
+    def _constant(self, label: str, values: np.ndarray, layer: Layer) -> str:
+        return self._parts.constant(label, values, layer.channels)
 
 
-def _indented(texts: list[str], levels: int) -> str:
+def _indented(texts: Sequence[str], levels: int) -> str:
     return textwrap.indent("".join(texts), " " * 4 * levels)
 
 
@@ -229,8 +231,7 @@ _HEADER = """\
 /* The whole state of a net: several can run side by side. */
 typedef struct {{
     uint32_t probe; /* of the self-test: 0, or the seed of random spikes */
-{fields}
-}} {name}_state;
+{fields}}} {name}_state;
 
 /* Starts a net; call it before the first frame of each recording. */
 void {name}_init({name}_state *net);
@@ -266,12 +267,8 @@ int8_t {name}_input(float value)
 }}
 """
 
-_ADVANCE = """\
-net->at{source} = (uint16_t)(net->at{source} + 1 < {depth} ? net->at{source} + 1 : 0);
-"""
-
 _STORE = """\
-for (int i = 0; i < {size}; i++) net->frame0[{at} * {size} + i] = frame[{index}];
+for (int i = 0; i < {size}; i++) net->frame[{at} * {size} + i] = frame[{index}];
 """
 
 _INIT = """\
@@ -279,39 +276,56 @@ for (int n = 0; n < {size}; n++) net->{state}[n] = {initial};
 """
 
 _POOL = """\
-/* {title}: the maximum of spikes. */
-static void layer{k}({name}_state *net)
+/* {title}: the maximum of spikes over windows of places. */
+static void layer{k}({name}_state *net, float *outputs)
 {{
-    nw_pool({out}, {bits}, {numbers});
+    const uint32_t *bits = {bits};
+    uint32_t *out = {out};
+    (void)outputs;
+    for (int y = 0; y < {height}; y++)
+        for (int x = 0; x < {width}; x++)
+            for (int word = 0; word < {words}; word++, out++) {{
+                *out = 0;
+                for (int ky = y * {stride[0]}; ky < y * {stride[0]} + {kernel[0]}; ky++)
+                    for (int kx = x * {stride[1]}; kx < x * {stride[1]} + {kernel[1]}; kx++)
+                        *out |= bits[(ky * {row} + kx) * {words} + word];
+            }}
 }}
-"""
-
-_PLACE = """\
-        const int y = place / {row}, x = place % {row};
-"""
-
-_STORE_BITS = """\
-            bits[place * {words} + word] = fired;
-"""
-
-_FORCE = """\
-    if (net->probe) nw_force(bits, {places}, {words}, {channels}, &net->probe);
 """
 
 # Some sums are computed for two places together, an even and an odd one.
 _LAYER = """\
 /* {title} */
-static void layer{k}({name}_state *net{output})
+static void layer{k}({name}_state *net, float *outputs)
 {{
-{bits}{declarations}    int32_t both[{padded} * {together}];
+{patches}    int32_t both[{padded} * {together}];
 {before}    for (int place = 0; place < {places}; place++) {{
-{place}        int32_t *sums = both + place % {together} * {padded};
-{sums}        for (int word = 0; word < {words}; word++) {{
-            const int end = word + 1 < {words} ? 32 * word + 32 : {channels};
-{fired}            for (int c = 32 * word; c < end; c++) {{
+        const int y = place / {row}, x = place % {row};
+        int32_t *sums = both + place % {together} * {padded};
+        (void)outputs, (void)y, (void)x;
+{sums}{neurons}    }}
+}}
+"""
+
+_VALUES = """\
+        for (int c = 0; c < {channels}; c++) {{
+            const int n = place * {channels} + c;
+            const float result = {result};
+            {output}
+        }}
+"""
+
+_SPIKES = """\
+        uint32_t *bits = {bits} + place * {words};
+        for (int first = 0; first < {channels}; first += 32) {{
+            const int count = {channels} - first < 32 ? {channels} - first : 32;
+            uint32_t fired = 0, bit = 1;
+            for (int c = first; c < first + count; c++, bit <<= 1) {{
                 const int n = place * {channels} + c;
-{neurons}            }}
-{store}        }}
-    }}
-{force}}}
+                const float result = {result};
+                if (result > 0.0f) fired |= bit;
+                {output}
+            }}
+            *bits++ = nw_fired(fired, count, &net->probe);
+        }}
 """

@@ -117,7 +117,21 @@ NW_UNPACK(nw_sxtb16, "sxtb16 %0, %2 @ %1")
 NW_UNPACK(nw_sxtb16_8, "sxtb16 %0, %2, ror #8 @ %1")
 #endif
 
-/* A window over steps, places and channels of a source. All numbers are constants of net.c, so that
+/* A constant with 8 or 16 bits after the point. */
+NW_INLINE float nw_fraction(uint32_t x, int bits)
+{
+#if defined(NW_DSP) && defined(__ARM_FP)
+    float fraction;
+    memcpy(&fraction, &x, sizeof fraction);
+    if (bits == 8) __asm__("vcvt.f32.u32 %0, %0, #8" : "+t"(fraction));
+    else __asm__("vcvt.f32.u32 %0, %0, #16" : "+t"(fraction));
+    return fraction;
+#else
+    return (float)x * (bits == 8 ? 0.00390625f : 1.52587890625e-5f);
+#endif
+}
+
+/* A window over steps, places and channels of values. All numbers are constants of net.c, so that
  * each call is compiled for its own shape. A ring has `depth` steps; the latest is `now`. */
 typedef struct {
     int taps, dilation, depth, offset;
@@ -126,7 +140,10 @@ typedef struct {
     int outputs; /* channels of the output */
     int adds;    /* whether sums are added to, not set */
     int factor;  /* of all weights */
+    int is_wide; /* whether sums over spikes can exceed 16 bits */
 } nw_window;
+
+#define NW_ADVANCE(at, depth) at = (uint16_t)(at + 1 < depth ? at + 1 : 0)
 
 NW_INLINE int nw_first_tap(nw_window w, int now)
 {
@@ -140,25 +157,21 @@ NW_INLINE int nw_inside(nw_window w, int y, int x)
     return y >= 0 && y < w.height && x >= 0 && x < w.width;
 }
 
-/* How the rows of spikes are added. NW_PAIRS: rows of 4, 8, 12 or 16 weights of 8 bits, two at a
- * time as halves of a word; it is proved that the sums fit into 16 bits. NW_WIDE8, NW_WIDE16: rows
- * of all outputs, with sums of 32 bits in memory. */
-enum { NW_PAIRS, NW_WIDE8, NW_WIDE16 };
-
-/* Portable code adds w + 128 of four weights, and subtracts 128 per row at the end. */
+/* The rows of spikes have 4, 8, 12 or 16 weights of 8 bits, which are added two at a time as halves
+ * of a word. Portable code adds w + 128 of four weights, and subtracts 128 per row at the end. */
 #ifdef NW_DSP
-#define NW_ADD_FOUR(k)                                  \
-    if (width > 4 * k) {                                \
-        const uint32_t four = nw_word(row + 4 * k);     \
-        even##k = nw_sxtab16(even##k, four);            \
-        odd##k = nw_sxtab16_8(odd##k, four);            \
+#define NW_ADD_FOUR(k)                              \
+    if (width > 4 * k) {                            \
+        const uint32_t four = nw_word(row + 4 * k); \
+        even##k = nw_sxtab16(even##k, four);        \
+        odd##k = nw_sxtab16_8(odd##k, four);        \
     }
 #else
-#define NW_ADD_FOUR(k)                                              \
-    if (width > 4 * k) {                                            \
-        const uint32_t four = nw_word(row + 4 * k) ^ 0x80808080u;   \
-        even##k += four & 0x00FF00FFu;                              \
-        odd##k += (four >> 8) & 0x00FF00FFu;                        \
+#define NW_ADD_FOUR(k)                                            \
+    if (width > 4 * k) {                                          \
+        const uint32_t four = nw_word(row + 4 * k) ^ 0x80808080u; \
+        even##k += four & 0x00FF00FFu;                            \
+        odd##k += (four >> 8) & 0x00FF00FFu;                      \
     }
 #endif
 
@@ -176,222 +189,179 @@ NW_INLINE void nw_store_pair(int32_t *sums, nw_window w, uint32_t pair, uint32_t
     sums[2] = (w.adds ? sums[2] : 0) + high * w.factor;
 }
 
-#define NW_STORE_FOUR(k)                                         \
-    if (width > 4 * k) {                                         \
+#define NW_STORE_FOUR(k)                                    \
+    if (width > 4 * k) {                                    \
         nw_store_pair(sums + 4 * k, w, even##k, n_rows);    \
         nw_store_pair(sums + 4 * k + 1, w, odd##k, n_rows); \
+        even##k = odd##k = 0;                               \
     }
 
+#define NW_STORE     \
+    NW_STORE_FOUR(0) \
+    NW_STORE_FOUR(1) \
+    NW_STORE_FOUR(2) \
+    NW_STORE_FOUR(3) \
+    n_rows = 0;
+
 /* Adds the rows of all spikes in the window at (y, x) to the sums of `width` outputs. */
-NW_INLINE void nw_rows(int32_t *sums, nw_window w, int kind, int width, const void *weights,
+NW_INLINE void nw_rows(int32_t *sums, nw_window w, int width, const int8_t *rows,
                        const uint32_t *ring, int now, int y, int x)
 {
     uint32_t even0 = 0, even1 = 0, even2 = 0, even3 = 0, odd0 = 0, odd1 = 0, odd2 = 0, odd3 = 0;
     uint32_t n_rows = 0;
-    const int size = kind == NW_WIDE16 ? 2 : 1;
-    const int8_t *place = weights;
     int at = nw_first_tap(w, now);
+    const int last_word = w.words - 1;
 
-    if (kind != NW_PAIRS && !w.adds)
-        for (int c = 0; c < width; c++) sums[c] = 0;
+    /* The sums of the rows of a word fit into 16 bits, and wide sums add them up. */
+    if (w.is_wide && !w.adds) memset(sums, 0, (size_t)width * sizeof *sums);
+    if (w.is_wide) w.adds = 1;
 
     for (int tap = 0; tap < w.taps; tap++) {
         for (int ky = 0; ky < w.kernel_height; ky++) {
             const int from_y = y * w.stride_y - w.pad_y + ky, from_x = x * w.stride_x - w.pad_x;
             int bits = ((at * w.height + from_y) * w.width + from_x) * w.words;
-            for (int kx = 0; kx < w.kernel_width; kx++, bits += w.words) {
-                for (int word = 0; word < w.words; word++) {
-                    uint32_t left = nw_inside(w, from_y, from_x + kx) ? ring[bits + word] : 0;
-                    const int8_t *rows = place + 32 * word * width * size;
+            for (int kx = 0; kx < w.kernel_width; kx++) {
+                for (int word = 0; word < w.words; word++, bits++) {
+                    uint32_t left = nw_inside(w, from_y, from_x + kx) ? ring[bits] : 0;
                     for (; left; left &= left - 1u) {
-                        const int8_t *row = rows + NW_LOWEST(left) * width * size;
+                        const int8_t *row = rows + NW_LOWEST(left) * width;
                         n_rows++;
-                        if (kind == NW_PAIRS) {
-                            NW_ADD_FOUR(0)
-                            NW_ADD_FOUR(1)
-                            NW_ADD_FOUR(2)
-                            NW_ADD_FOUR(3)
-                        } else if (kind == NW_WIDE8) {
-                            for (int c = 0; c < width; c++) sums[c] += row[c] * w.factor;
-                        } else {
-                            const int16_t *wide = (const void *)row;
-                            for (int c = 0; c < width; c++) sums[c] += wide[c] * w.factor;
-                        }
+                        NW_ADD_FOUR(0)
+                        NW_ADD_FOUR(1)
+                        NW_ADD_FOUR(2)
+                        NW_ADD_FOUR(3)
+                    }
+                    rows += (word < last_word ? 32 : w.channels - 32 * last_word) * width;
+                    if (w.is_wide && n_rows) {
+                        NW_STORE
                     }
                 }
-                place += w.channels * width * size;
             }
         }
         at += w.dilation;
         if (at >= w.depth) at -= w.depth;
     }
-
-    if (kind == NW_PAIRS) {
-        NW_STORE_FOUR(0)
-        NW_STORE_FOUR(1)
-        NW_STORE_FOUR(2)
-        NW_STORE_FOUR(3)
+    if (!w.is_wide) {
+        NW_STORE
     }
 }
 
-/* Sums over spikes. The weights lie in blocks of 16 outputs, or in one block for wide sums. */
-NW_INLINE void nw_spikes(int32_t *sums, nw_window w, int kind, const void *weights,
-                         const uint32_t *ring, int now, int y, int x)
+/* Sums over spikes. The weights lie in blocks of 16 outputs. */
+NW_INLINE void nw_spikes(int32_t *sums, nw_window w, const int8_t *weights, const uint32_t *ring,
+                         int now, int y, int x)
 {
-    if (kind != NW_PAIRS) {
-        nw_rows(sums, w, kind, w.outputs, weights, ring, now, y, x);
-        return;
-    }
     const int inputs = w.taps * w.kernel_height * w.kernel_width * w.channels;
-    const int8_t *block = weights;
     const int whole = w.outputs / 16 * 16, rest = (w.outputs - whole + 3) / 4 * 4;
-    for (int c = 0; c < whole; c += 16, block += 16 * inputs)
-        nw_rows(sums + c, w, kind, 16, block, ring, now, y, x);
-    if (rest) nw_rows(sums + whole, w, kind, rest, block, ring, now, y, x);
+    for (int c = 0; c < whole; c += 16)
+        nw_rows(sums + c, w, 16, weights + c * inputs, ring, now, y, x);
+    if (rest) nw_rows(sums + whole, w, rest, weights + whole * inputs, ring, now, y, x);
 }
 
 /* Copies the window of a frame at (y, x), with zeros up to a multiple of four values. */
 NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int16_t *ring, int now, int y, int x)
 {
-    const int row = w.kernel_width * w.channels;
     int at = nw_first_tap(w, now);
     for (int tap = 0; tap < w.taps; tap++) {
-        for (int ky = 0; ky < w.kernel_height; ky++, patch += row) {
+        for (int ky = 0; ky < w.kernel_height; ky++) {
             const int from_y = y * w.stride_y - w.pad_y + ky, from_x = x * w.stride_x - w.pad_x;
             const int first = ((at * w.height + from_y) * w.width + from_x) * w.channels;
-            if (w.pad_y == 0 && w.pad_x == 0) {
-                memcpy(patch, ring + first, (size_t)row * sizeof *patch);
-            } else {
-                for (int i = 0; i < row; i++)
-                    patch[i] = nw_inside(w, from_y, from_x + i / w.channels) ? ring[first + i] : 0;
-            }
+            for (int i = 0; i < w.kernel_width * w.channels; i++)
+                *patch++ = nw_inside(w, from_y, from_x + i / w.channels) ? ring[first + i] : 0;
         }
         at += w.dilation;
         if (at >= w.depth) at -= w.depth;
     }
-    for (int i = w.taps * w.kernel_height * row; i & 3; i++) *patch++ = 0;
+    for (int i = w.taps * w.kernel_height * w.kernel_width * w.channels; i & 3; i++) *patch++ = 0;
 }
 
 /* Four weights of 8 bits, in the order 0 2 1 3, times four values. */
+NW_INLINE int32_t nw_dot(int32_t sum, const int8_t *list, const int16_t *values)
+{
 #ifdef NW_DSP
-#define NW_DOT(k)                                                                       \
-    (word = nw_word(list + 4 * k), sum##k = nw_smlad(nw_sxtb16(word, word), x0, sum##k),      \
-     sum##k = nw_smlad(nw_sxtb16_8(word, word), x1, sum##k))
+    const uint32_t four = nw_word(list);
+    sum = nw_smlad(nw_sxtb16(four, four), nw_word(values), sum);
+    return nw_smlad(nw_sxtb16_8(four, four), nw_word(values + 2), sum);
 #else
-#define NW_DOT(k)                                                                       \
-    (sum##k += list[4 * k] * patch[i] + list[4 * k + 2] * patch[i + 1] +                \
-               list[4 * k + 1] * patch[i + 2] + list[4 * k + 3] * patch[i + 3])
+    return sum + list[0] * values[0] + list[2] * values[1] + list[1] * values[2] +
+           list[3] * values[3];
 #endif
+}
 
 /* Sums over values, four outputs at a time; outputs and inputs are multiples of four. */
 NW_INLINE void nw_values(int32_t *sums, nw_window w, int inputs, const int8_t *list,
                          const int16_t *patch)
 {
     for (int c = 0; c < w.outputs; c += 4) {
-        int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+        int32_t sum[4] = {0, 0, 0, 0};
         for (int i = 0; i < inputs; i += 4, list += 16) {
-#ifdef NW_DSP
-            const uint32_t x0 = nw_word(patch + i), x1 = nw_word(patch + i + 2);
-            uint32_t word;
-#endif
-            NW_DOT(0);
-            NW_DOT(1);
-            NW_DOT(2);
-            NW_DOT(3);
+            sum[0] = nw_dot(sum[0], list, patch + i);
+            sum[1] = nw_dot(sum[1], list + 4, patch + i);
+            sum[2] = nw_dot(sum[2], list + 8, patch + i);
+            sum[3] = nw_dot(sum[3], list + 12, patch + i);
         }
-        sums[c] = (w.adds ? sums[c] : 0) + sum0 * w.factor;
-        sums[c + 1] = (w.adds ? sums[c + 1] : 0) + sum1 * w.factor;
-        sums[c + 2] = (w.adds ? sums[c + 2] : 0) + sum2 * w.factor;
-        sums[c + 3] = (w.adds ? sums[c + 3] : 0) + sum3 * w.factor;
+        NW_UNROLL
+        for (int k = 0; k < 4; k++) sums[c + k] = (w.adds ? sums[c + k] : 0) + sum[k] * w.factor;
     }
 }
 
 /* Four weights of 16 bits of two outputs, times four values at two places. */
+NW_INLINE void nw_four(int32_t sum[4], const int16_t *list, const int16_t *values,
+                       const int16_t *next)
+{
 #ifdef NW_DSP
-#define NW_FOUR                                                                         \
-    {                                                                                   \
-        uint32_t t0, t1, t2, t3, t4, t5;                                                \
-        __asm__ volatile("ldrd %4, %5, [%11]\n ldrd %6, %7, [%12]\n ldrd %8, %9, [%10]\n" \
-                         "smlad %0, %8, %4, %0\n smlad %1, %8, %6, %1\n"                \
-                         "smlad %0, %9, %5, %0\n smlad %1, %9, %7, %1\n"                \
-                         "ldrd %8, %9, [%10, #8]\n"                                     \
-                         "smlad %2, %8, %4, %2\n smlad %3, %8, %6, %3\n"                \
-                         "smlad %2, %9, %5, %2\n smlad %3, %9, %7, %3\n"                \
-                         : "+r"(a0), "+r"(a1), "+r"(b0), "+r"(b1), "=&r"(t0), "=&r"(t1), \
-                           "=&r"(t2), "=&r"(t3), "=&r"(t4), "=&r"(t5)                   \
-                         : "r"(list), "r"(patch + i), "r"(patch + inputs + i)           \
-                         : "memory");                                                   \
-    }
+    uint32_t t0, t1, t2, t3, t4, t5;
+    __asm__ volatile("ldrd %4, %5, [%11]\n ldrd %6, %7, [%12]\n ldrd %8, %9, [%10]\n"
+                     "smlad %0, %8, %4, %0\n smlad %1, %8, %6, %1\n"
+                     "smlad %0, %9, %5, %0\n smlad %1, %9, %7, %1\n"
+                     "ldrd %8, %9, [%10, #8]\n"
+                     "smlad %2, %8, %4, %2\n smlad %3, %8, %6, %3\n"
+                     "smlad %2, %9, %5, %2\n smlad %3, %9, %7, %3\n"
+                     : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]), "=&r"(t0),
+                       "=&r"(t1), "=&r"(t2), "=&r"(t3), "=&r"(t4), "=&r"(t5)
+                     : "r"(list), "r"(values), "r"(next)
+                     : "memory");
 #else
-#define NW_MAC(k)                                                                       \
-    (u0 = list[k], u1 = list[4 + k], x0 = patch[i + k], x1 = patch[inputs + i + k],     \
-     a0 += u0 * x0, a1 += u0 * x1, b0 += u1 * x0, b1 += u1 * x1)
-#define NW_FOUR                                                                         \
-    {                                                                                   \
-        int32_t u0, u1, x0, x1;                                                         \
-        NW_MAC(0), NW_MAC(1), NW_MAC(2), NW_MAC(3);                                     \
+    NW_UNROLL
+    for (int i = 0; i < 4; i++) {
+        sum[0] += list[i] * values[i];
+        sum[1] += list[i] * next[i];
+        sum[2] += list[4 + i] * values[i];
+        sum[3] += list[4 + i] * next[i];
     }
 #endif
+}
 
 /* Sums over values at two places, with weights of 16 bits: sums and patch of the second place
- * follow those of the first one. They begin with the bias, if there is one. */
+ * follow those of the first one. They begin with the bias. */
 NW_INLINE void nw_values_of_two(int32_t *sums, nw_window w, int inputs, const int16_t *list,
                                 const int16_t *patch, const int32_t *bias)
 {
     int32_t *next = sums + (w.outputs + 3) / 4 * 4;
+    const int32_t *first = w.adds ? sums : bias, *second = w.adds ? next : bias;
     for (int c = 0; c < w.outputs; c += 2) {
-        int32_t a0 = bias ? bias[c] : 0, b0 = bias ? bias[c + 1] : 0, a1 = a0, b1 = b0;
+        int32_t sum[4] = {first[c], second[c], first[c + 1], second[c + 1]};
         NW_UNROLL
-        for (int i = 0; i < inputs; i += 4, list += 8) NW_FOUR
-        sums[c] = (w.adds ? sums[c] : 0) + a0;
-        sums[c + 1] = (w.adds ? sums[c + 1] : 0) + b0;
-        next[c] = (w.adds ? next[c] : 0) + a1;
-        next[c + 1] = (w.adds ? next[c + 1] : 0) + b1;
+        for (int i = 0; i < inputs; i += 4, list += 8)
+            nw_four(sum, list, patch + i, patch + inputs + i);
+        sums[c] = sum[0];
+        next[c] = sum[1];
+        sums[c + 1] = sum[2];
+        next[c + 1] = sum[3];
     }
 }
 
-/* Adds a value times its weights to charges that wait for later steps, [depth][outputs]. */
-#define NW_DELAY_FUNCTION(name, weight, delay, charge)                                       \
-    NW_INLINE void name(charge *waiting, int depth, int now, int outputs, const weight *row, \
-                        const delay *delays, int32_t x)                                      \
-    {                                                                                        \
-        for (int c = 0; c < outputs; c++) {                                                  \
-            int at = now + delays[c];                                                        \
-            charge *sum = waiting + (at >= depth ? at - depth : at) * outputs + c;           \
-            *sum = (charge)(*sum + x * row[c]);                                              \
-        }                                                                                    \
-    }
-
-/* The maximum of spikes over windows of places. */
-NW_INLINE void nw_pool(uint32_t *out, const uint32_t *bits, int width, int words, int out_height,
-                       int out_width, int kernel_height, int kernel_width, int stride_y,
-                       int stride_x)
+/* The spikes of `count` neurons; in a probe of the self-test, random ones, about a quarter of all. */
+NW_INLINE uint32_t nw_fired(uint32_t fired, int count, uint32_t *probe)
 {
-    for (int y = 0; y < out_height; y++)
-        for (int x = 0; x < out_width; x++)
-            for (int word = 0; word < words; word++) {
-                uint32_t any = 0;
-                for (int ky = 0; ky < kernel_height; ky++)
-                    for (int kx = 0; kx < kernel_width; kx++)
-                        any |= bits[((y * stride_y + ky) * width + x * stride_x + kx) * words + word];
-                *out++ = any;
-            }
-}
-
-/* Replaces the spikes of a layer by random ones, about a quarter of all, for the self-test. */
-static NW_SEPARATE void nw_force(uint32_t *bits, int places, int words, int channels, uint32_t *seed)
-{
-    for (int i = 0; i < places * words; i++) {
-        uint32_t drawn = ~0u;
-        for (int k = 0; k < 2; k++) {
-            *seed ^= *seed << 13;
-            *seed ^= *seed >> 17;
-            *seed ^= *seed << 5;
-            drawn &= *seed;
-        }
-        const int rest = channels - 32 * (i % words);
-        bits[i] = rest < 32 ? drawn & ((1u << rest) - 1u) : drawn;
+    if (*probe == 0) return fired;
+    uint32_t drawn = ~0u >> (32 - count);
+    for (int k = 0; k < 2; k++) {
+        *probe ^= *probe << 13;
+        *probe ^= *probe >> 17;
+        *probe ^= *probe << 5;
+        drawn &= *probe;
     }
+    return drawn;
 }
 
 #endif

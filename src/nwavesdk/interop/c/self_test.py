@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nwavesdk.interop.c.edge_text import c_list
 from nwavesdk.interop.c.net_text import NetText
-from nwavesdk.interop.c.operations import DelayedWeights, IntegerNet, Layer
+from nwavesdk.interop.c.operations import IntegerNet
+from nwavesdk.interop.c.tables import c_list
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net.calls import replaced
 from nwavesdk.net.container import Container
@@ -37,43 +37,34 @@ def self_test(net: Container, text: NetText, recordings: Sequence[Tensor]) -> st
         text: Its text in C.
         recordings: Inputs of the net [T, *features], on the grid of the frames.
     """
-    integer = text.net
-    frames = [_integers(x, integer) for x in recordings]
-    expected = [_hash(_run(net, text, x, None)) for x in frames]
-
-    steps = PROBE_STEPS + _reach(integer)
-    size = integer.sources[0].size
+    steps = PROBE_STEPS + _reach(text.net)
+    shape = steps, *recordings[0].shape[1:]
+    expected = [_hash(_run(net, text, x, None)) for x in recordings]
     for seed in PROBES:
         draw = _Draw(seed)
-        x = np.array([[draw.value(t) for _ in range(size)] for t in range(steps)])
+        frames = [[draw.value(t) for _ in range(text.net.values[0].size)] for t in range(steps)]
+        x = torch.tensor(frames).reshape(shape) * text.net.step
         expected.append(_hash(_run(net, text, x, _Draw(seed))))
 
     name = text.name
     return _SELF_TEST.format(
         name=name,
         upper=name.upper(),
-        frames=c_list(np.concatenate(frames).flatten().tolist()),
-        lengths=", ".join(str(len(x)) for x in frames),
+        frames=c_list((torch.cat([*recordings]) / text.net.step).flatten().int().tolist()),
+        lengths=", ".join(str(len(x)) for x in recordings),
         seeds=", ".join(map(str, PROBES)),
-        n_recordings=len(frames),
+        n_recordings=len(recordings),
         n_probes=len(PROBES),
         steps=steps,
-        expected=c_list(f"{value}u" for value in expected),
+        expected=c_list([f"{value}u" for value in expected]),
         hashes="\n".join(f"    h += hash({words}, {n}, &k);" for words, n in _words(text)),
     )
 
 
-def _integers(x: Tensor, integer: IntegerNet) -> np.ndarray:
-    """Frames [T, values] in units of their step."""
-    integers: np.ndarray = (x.double() / integer.step).flatten(1).numpy().astype(np.int64)
-    return integers
-
-
 def _reach(integer: IntegerNet) -> int:
     """The steps after which no input of the first step acts directly on any layer."""
-    edges = [edge for layer in integer.layers for edge in layer.edges]
-    delays = [edge.depth for edge in edges if isinstance(edge, DelayedWeights)]
-    return sum(edge.past_steps for edge in edges) + sum(delays)
+    edges = [edge for layer in integer.layers.values() for edge in layer.edges]
+    return sum(edge.past_steps + edge.waiting_steps for edge in edges)
 
 
 class _Draw:
@@ -106,29 +97,27 @@ class _Draw:
 def _words(text: NetText) -> list[tuple[str, int]]:
     """The words of the state that are hashed after a step, as C, in the order of `_run`."""
     words = []
-    for k, layer in enumerate(text.net.operations, 1):
-        if isinstance(layer, Layer) and layer.neuron is not None:
+    for k, layer in text.net.layers.items():
+        if layer.neuron is not None:
             words.append((f"net->state{k}_0", layer.size))
-            if layer.target in text.stored:
-                source = text.net.sources[layer.target]
-                words.append((text.latest_spikes(layer.target), source.places * source.words))
+            if text.net.depth(k):
+                words.append((text.spikes(k), layer.places * layer.words))
     return [*words, ("outputs", text.net.output.size)]
 
 
 @torch.no_grad()
-def _run(net: Container, text: NetText, frames: np.ndarray, draw: _Draw | None) -> np.ndarray:
+def _run(net: Container, text: NetText, x: Tensor, draw: _Draw | None) -> np.ndarray:
     """The hashed words [T, words] of a run; `draw` has the spikes of a probe."""
-    integer = text.net
-    layers = {layer.name: layer for layer in integer.layers if layer.neuron is not None}
+    layers = {v.name: (k, v) for k, v in text.net.layers.items() if v.neuron is not None}
     columns: list[np.ndarray] = []
 
     def call(name: str, module: NeuronLayer, method: Callable[..., Any], charge: Tensor) -> Any:
-        layer = layers[name]
+        k, layer = layers[name]
+        position = np.argsort(layer.order.flatten())
         spk, mem = type(module).forward(module, charge)
-        columns.append(mem.numpy().reshape(-1)[np.argsort(layer.order.flatten())].view(np.uint32))
-        if layer.target in text.stored:
-            fired = spk.numpy().reshape(-1)[np.argsort(layer.order.flatten())]
-            fired = fired.reshape(layer.places, -1).astype(np.uint8)
+        columns.append(mem.numpy().reshape(-1)[position].view(np.uint32))
+        if text.net.depth(k):
+            fired = spk.numpy().reshape(-1)[position].reshape(layer.places, -1).astype(np.uint8)
             if draw is not None:
                 fired = draw.spikes(*fired.shape)
                 spk = torch.from_numpy(fired.reshape(-1)[layer.order]).to(spk).reshape(spk.shape)
@@ -142,12 +131,11 @@ def _run(net: Container, text: NetText, frames: np.ndarray, draw: _Draw | None) 
         for name, module in modules
         for key in ("forward", "spikes")
     ]
-    inputs = torch.from_numpy(frames * integer.step).float().reshape(-1, *integer.shape)
     rows = []
     with prepared(net), replaced(changes):
-        for x in inputs:
+        for frame in x:
             columns.clear()
-            output, _ = net.step(x[None])
+            output, _ = net.step(frame[None])
             rows.append(np.concatenate([*columns, output.numpy().reshape(-1).view(np.uint32)]))
     return np.stack(rows)
 

@@ -4,13 +4,12 @@ The function computes in float32, operation by operation, as the serial solver d
 the solver's bits. A compiler must not fuse a product and a sum: the runtime header prevents it.
 """
 
-import numpy as np
-
 from nwavesdk.dynamics import Neuron
 from nwavesdk.dynamics.derivation import unused_name
 from nwavesdk.dynamics.graph import Node
+from nwavesdk.interop.c.tables import c_float
 
-__all__ = ["c_float", "step_function"]
+__all__ = ["step_function"]
 
 # The operations of pages in C. `nw_exp` is in the runtime header: the solver has its own, too.
 _C_TEXTS = {
@@ -82,18 +81,6 @@ _C_WORDS = frozenset(
         "NULL",
     ]
 )
-
-
-def c_float(value: float) -> str:
-    """A float32 as a literal that every compiler reads with the same bits.
-
-    Example:
-        >>> c_float(0.1), c_float(-2)
-        ('0.100000001f', '-2.0f')
-    """
-    text = format(float(np.float32(value)), ".9g")
-    is_whole = text.lstrip("-").isdigit()
-    return f"{text}.0f" if is_whole else f"{text}f"
 
 
 def step_function(neuron: Neuron, name: str) -> str:

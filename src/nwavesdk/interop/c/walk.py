@@ -1,12 +1,13 @@
 """The walk over a quantized net that makes it an `IntegerNet`.
 
-Between two modules is a `_Spikes` or a `_Charge`. Both hold an array in the shape of the features
-with the number of the value or neuron at each position, so that any module that only moves values
-(Flatten, a transposition of the user) is run on this array.
+Between two modules are values or a charge. Values are a tuple of arrays that add up, each with a
+code for each position of the features; a charge is a `Layer` without neurons, which has the number
+of a neuron for each position. So any module that only moves values (Flatten, a transposition of the
+user) is run on these arrays.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,66 +15,45 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.interop.c.operations import (
-    DelayedWeights,
     IntegerNet,
     Layer,
-    LayerWeights,
     OffGridError,
     Pool,
-    ValueSource,
-    WindowWeights,
+    Values,
+    Weights,
     on_grid,
 )
 from nwavesdk.layers import DelayedSynapse, Dropout, NeuronLayer, TemporalConv
-from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.net import Branches, Residual, RoundedInput, SpikingSequential
+from nwavesdk.net.charges import find_sums
 from nwavesdk.net.wiring import module_title
 
 __all__ = ["integer_net"]
 
-# Numbers of values are codes: the position of the source times this, plus the value's number + 1.
+# The code of a value: the number of its operation times this, plus its number there.
 _SOURCE = 2**32
 
-_DROPOUTS = (Dropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Identity)
+# Modules that return their input; a frame in C is rounded already.
+_IDENTITIES = (
+    RoundedInput,
+    Dropout,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+)
+
+_Parts = tuple[np.ndarray, ...]
+_Signal = _Parts | Layer
 
 
-@dataclass(frozen=True, eq=False)
-class _Spikes:
-    """Sums of values of sources: each part has a code for each position of the features."""
-
-    parts: tuple[np.ndarray, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.parts[0].shape
+class _FrameLayoutError(Exception):
+    """A frame must be stored as features [C, *places]: the argument has the position of each."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Charge:
-    """Sums of edges.
-
-    Attributes:
-        edges: The edges, with float64 weights.
-        bias: Constant charges, float64 [C].
-        sizes: Height and width.
-        order: The number of the neuron at each position of the features.
-    """
-
-    edges: tuple[LayerWeights, ...]
-    bias: np.ndarray
-    sizes: tuple[int, int]
-    order: np.ndarray
-
-
-_Signal = _Spikes | _Charge
-
-
-class _FrameOrderError(Exception):
-    """The frame must be stored with its channels last; the argument is their number."""
-
-
-def integer_net(net: nn.Module, shape: Sequence[int], step: float) -> IntegerNet:
+def integer_net(net: SpikingSequential, shape: Sequence[int], step: float) -> IntegerNet:
     """A quantized net as operations on integers.
 
     Args:
@@ -84,56 +64,52 @@ def integer_net(net: nn.Module, shape: Sequence[int], step: float) -> IntegerNet
     Raises:
         ValueError: If a module has no form in C, or weights are not on a grid; the text names it.
     """
+    # This refuses a net whose charges are not sums of integers.
+    find_sums(net)
+    features = np.arange(int(np.prod(shape)))
     try:
-        return _Walk(net, tuple(shape), step).run()
-    except _FrameOrderError as order:
-        return _Walk(net, tuple(shape), step, channels=order.args[0]).run()
+        return _Walk(net, shape, step, features).run()
+    except _FrameLayoutError as layout:
+        return _Walk(net, shape, step, layout.args[0]).run()
 
 
 class _Walk:
-    """One walk over a net."""
+    """One walk over a net.
+
+    Args:
+        net: The net.
+        shape: Shape of a frame.
+        step: The unit of the values of a frame.
+        layout: The positions of a frame as features [C, *places].
+    """
 
     def __init__(
-        self, net: nn.Module, shape: tuple[int, ...], step: float, channels: int | None = None
+        self, net: nn.Module, shape: Sequence[int], step: float, layout: np.ndarray
     ) -> None:
         self.net = net
         self.shape = shape
         self.step = step
-        self.channels = channels  # of a frame that is stored with its channels last
-        size = int(np.prod(shape))
-        self.sources = [ValueSource(name="", places=1, channels=size, is_frame=True)]
-
-        self.frame_order = np.arange(size)
-        if channels is not None:
-            self.frame_order = _channels_last((channels, size // channels)).flatten()
-        self.operations: list[Layer | Pool] = []
-        self.with_state: set[nn.Module] = set()
+        self.values: list[Values] = [Values(sizes=_sizes(layout.shape), channels=len(layout))]
+        self.frame_order = np.empty(layout.size, np.int64)
+        self.frame_order[layout] = _channels_last(layout.shape)
 
     def run(self) -> IntegerNet:
-        frame = _Spikes((1 + self.frame_order.reshape(self.shape),))
-        signal = self.follow(self.net, "", frame)
-        if isinstance(signal, _Charge):
-            self.add_layer("", None, signal, order=signal.order)
+        signal = self.follow(self.net, "", (self.frame_order.reshape(self.shape),))
+        if isinstance(signal, Layer):
+            signal = self.add_layer("", None, signal)
 
-        elif not self.is_output(signal):
+        last = self.values[-1]
+        is_output = isinstance(last, Layer) and np.array_equal(signal, [self.codes(last.order)])
+        if not is_output:
             raise _refusal(
                 "the net", "ends in values that are not one layer's", "end it in a layer or synapse"
             )
-        return IntegerNet(
-            sources=tuple(self.sources),
-            operations=tuple(self.operations),
-            step=self.step,
-            shape=self.shape,
-            frame_order=self.frame_order,
-        )
+        return IntegerNet(values=tuple(self.values), step=self.step, frame_order=self.frame_order)
 
-    def is_output(self, signal: _Spikes) -> bool:
-        """Whether a signal is all of the output of the last layer, in order."""
-        last = self.operations[-1] if self.operations else None
-        if not isinstance(last, Layer):
-            return False
-        codes = () if last.target is None else (last.target * _SOURCE + 1 + last.order,)
-        return len(codes) == len(signal.parts) and all(map(np.array_equal, codes, signal.parts))
+    def codes(self, numbers: np.ndarray) -> np.ndarray:
+        """The codes of values of the latest operation."""
+        codes: np.ndarray = (len(self.values) - 1) * _SOURCE + numbers
+        return codes
 
     # Modules
 
@@ -141,307 +117,232 @@ class _Walk:
         """The output of a module."""
         title = module_title(name, module)
         prefix = f"{name}." if name else ""
-
-        # A read-out has no code of its spikes.
-        if isinstance(signal, _Spikes) and not signal.parts:
-            raise _refusal(title, "gets the membranes of a read-out", "end the net there")
-
-        if isinstance(module, NeuronLayer | PastSynapse):
-            if module in self.with_state:
-                raise _refusal(title, "is used twice, with one state", "use a layer at each place")
-            self.with_state.add(module)
-
         if isinstance(module, SpikingSequential):
             for key, child in module._modules.items():
                 if child is not None:
                     signal = self.follow(child, prefix + key, signal)
             return signal
 
-        if isinstance(module, Residual | Branches):
-            return self.follow_joined(module, prefix, title, signal)
-        if isinstance(module, _DROPOUTS):
+        if isinstance(module, _IDENTITIES):
             return signal
+        if isinstance(module, Residual):
+            skipped = signal
+            if module.shortcut is not None:
+                skipped = self.follow(module.shortcut, f"{prefix}shortcut", signal)
+            outputs = [self.follow(module.body, f"{prefix}body", signal), skipped]
+            return _joined(title, "add", outputs)
+        if isinstance(module, Branches):
+            children = module.named_children()
+            outputs = [self.follow(child, prefix + key, signal) for key, child in children]
+            return _joined(title, module.join, outputs)
         if isinstance(module, NeuronLayer):
-            return self.follow_neurons(module, name, title, signal)
+            return self.follow_neurons(module, name, signal)
 
-        synapse = _SYNAPSES.get(_kind_of(module))
-        if synapse is not None:
-            if isinstance(signal, _Charge):
-                raise _refusal(title, "gets charges", "put a neuron layer before it")
-            return synapse(self, module, title, signal)
-
-        # A frame in C is rounded already.
-        # Before the first operation, the signal is the frame, which C gets rounded.
-        if isinstance(module, RoundedInput) and not self.operations:
-            return signal
-        if isinstance(module, nn.MaxPool2d) and isinstance(signal, _Spikes):
-            return self.follow_pool(module, name, title, signal)
+        if isinstance(signal, tuple):
+            if isinstance(module, TemporalConv):
+                return self.convolution(module, title, signal)
+            if type(module) is nn.Linear or isinstance(module, DenseSynapse | DelayedSynapse):
+                return self.synapse(module, title, signal)
+            if isinstance(module, nn.MaxPool2d):
+                return self.follow_pool(module, name, title, signal)
         return _moved(module, title, signal)
 
-    def follow_joined(self, module: Any, prefix: str, title: str, signal: _Signal) -> _Signal:
-        """The output of a container that adds or concatenates."""
-        if isinstance(module, Residual):
-            outputs = [self.follow(module.body, f"{prefix}body", signal)]
-            if module.shortcut is not None:
-                signal = self.follow(module.shortcut, f"{prefix}shortcut", signal)
-            outputs.append(signal)
-        else:
-            outputs = [
-                self.follow(child, prefix + key, signal) for key, child in module.named_children()
-            ]
-
-        is_sum = isinstance(module, Residual) or module.join == "add"
-        spikes = [output for output in outputs if isinstance(output, _Spikes)]
-        charges = [output for output in outputs if isinstance(output, _Charge)]
-        if is_sum and not charges:
-            return _Spikes(tuple(part for output in spikes for part in output.parts))
-
-        if is_sum and not spikes:
-            first = charges[0]
-            if any(not np.array_equal(first.order, charge.order) for charge in charges):
-                raise _refusal(title, "adds charges of different layouts", "use equal synapses")
-            return replace(
-                first,
-                edges=tuple(edge for charge in charges for edge in charge.edges),
-                bias=np.sum([charge.bias for charge in charges], axis=0),
-            )
-
-        if charges or any(len(output.parts) > 1 for output in spikes):
-            raise _refusal(title, "joins charges or sums", "let each branch end in neurons")
-        return _Spikes((np.concatenate([output.parts[0] for output in spikes]),))
-
-    def follow_neurons(
-        self, module: NeuronLayer, name: str, title: str, signal: _Signal
-    ) -> _Signal:
+    def follow_neurons(self, module: NeuronLayer, name: str, signal: _Signal) -> _Signal:
         """The spikes of a neuron layer."""
+        title = module_title(name, module)
         if module.device != "cpu" or module.solver.startswith("compasso"):
             raise _refusal(title, "runs on comPaSSo, which rounds elsewhere", "call to_cpu(net)")
 
-        charge = signal
-        if isinstance(charge, _Spikes):
-            size = int(np.prod(charge.shape))
-            flat = _Spikes(tuple(part.flatten() for part in charge.parts))
-            charge = self.dense(title, flat, np.eye(size)[:, None], None)
-            charge = replace(charge, order=charge.order.reshape(signal.shape))  # type: ignore[union-attr]  # `dense` returns a charge
+        if isinstance(signal, tuple):
+            shape = signal[0].shape
+            parts = tuple(part.flatten() for part in signal)
+            charge = self.dense(title, parts, np.eye(parts[0].size)[:, None], None)
+            signal = replace(charge, order=charge.order.reshape(shape))
+        return self.add_layer(name, module, signal)
 
-        if charge.order.shape != module.features:
-            raise _refusal(title, f"gets features of shape {charge.order.shape}", "match the sizes")
-        return self.add_layer(name, module, charge, order=charge.order)
-
-    def add_layer(
-        self, name: str, module: NeuronLayer | None, charge: _Charge, *, order: np.ndarray
-    ) -> _Spikes:
-        """Add a layer, and return the codes of its spikes; none for a read-out or sums."""
+    def add_layer(self, name: str, module: NeuronLayer | None, charge: Layer) -> _Parts:
+        """Add a layer, and return the codes of its spikes; `module` is None for sums."""
         title = "the output" if module is None else module_title(name, module)
-        is_spiking = module is not None and not module.neuron.is_readout
-        target = len(self.sources) if is_spiking else None
-        n_places = charge.sizes[0] * charge.sizes[1]
-
-        if is_spiking:
-            channels = len(charge.bias)
-            self.sources.append(ValueSource(name=name, places=n_places, channels=channels))
-
-        edges = charge.edges
+        layer = replace(charge, name=name)
         if module is not None:
-            edges = (*edges, *_recurrent(module, title, charge, target))
+            loop = _recurrent(module, title, charge, len(self.values))
+            layer = replace(
+                layer,
+                edges=(*charge.edges, *loop),
+                neuron=module.neuron,
+                constants=_constants(module, charge.order),
+            )
+
         try:
-            edges, bias, exponents = on_grid(edges, charge.bias, self.sources)
+            self.values.append(on_grid(layer, self.step))
         except OffGridError as reason:
             raise _refusal(title, f"is not quantized: {reason}", "pass quantize(net)") from None
+        return (self.codes(layer.order),)
 
-        layer = Layer(
-            name=name,
-            edges=edges,
-            bias=bias,
-            exponents=exponents,
-            sizes=charge.sizes,
-            neuron=None if module is None else module.neuron,
-            constants=() if module is None else _constants(module, order),
-            order=order,
-            target=target,
-        )
-        self.operations.append(layer)
-        return _Spikes(() if target is None else (target * _SOURCE + 1 + order,))
-
-    def follow_pool(self, module: nn.MaxPool2d, name: str, title: str, signal: _Spikes) -> _Spikes:
+    def follow_pool(self, module: nn.MaxPool2d, name: str, title: str, signal: _Parts) -> _Parts:
         """The spikes after a max pool."""
-        pair = _pair(module.kernel_size), _pair(module.stride)
+        kernel, stride = _pair(module.kernel_size), _pair(module.stride)
         is_plain = not any(_pair(module.padding)) and _pair(module.dilation) == (1, 1)
-        if not is_plain or module.ceil_mode or len(signal.parts) > 1:
-            raise _refusal(title, "has padding, dilation or ceil_mode", "use a plain pool")
+        source = self.source_of(title, signal[0])
+        if not is_plain or module.ceil_mode or len(signal) > 1 or source == 0:
+            raise _refusal(
+                title,
+                "has padding, dilation or ceil_mode, or gets sums or a frame",
+                "use a plain pool after neurons",
+            )
 
-        (part,) = signal.parts
-        source = int(part.flat[0] // _SOURCE)
-        channels, *sizes = part.shape
-        self.require_layout(title, part)
-        if self.sources[source].is_frame:
-            raise _refusal(title, "pools values that are not spikes", "put it after neurons")
-
-        target = len(self.sources)
-        pool = Pool(
-            name=name,
-            source=source,
-            target=target,
-            sizes=(sizes[0], sizes[1]),
-            kernel=pair[0],
-            stride=pair[1],
+        channels, *places = signal[0].shape
+        sizes = _out_sizes(places, (0, 0), kernel, stride)
+        self.values.append(
+            Pool(
+                name=name,
+                sizes=_sizes((1, *sizes)),
+                channels=channels,
+                source=source,
+                kernel=kernel,
+                stride=stride,
+            )
         )
-        self.operations.append(pool)
-        n_places = pool.out_sizes[0] * pool.out_sizes[1]
-        self.sources.append(ValueSource(name=name, places=n_places, channels=channels))
-        return _Spikes((target * _SOURCE + 1 + _channels_last((channels, *pool.out_sizes)),))
+        return (self.codes(_channels_last((channels, *sizes))),)
 
     # Synapses
 
     def dense(
-        self, title: str, signal: _Spikes, weights: np.ndarray, bias: Any, dilation: int = 1
-    ) -> _Charge:
+        self,
+        title: str,
+        signal: _Parts,
+        weights: np.ndarray,
+        bias: Tensor | None,
+        *,
+        dilation: int = 1,
+        delays: np.ndarray | None = None,
+    ) -> Layer:
         """The charge of dense weights [C', taps, values of the signal]."""
         n_outputs, n_taps, n_inputs = weights.shape
-        if signal.shape != (n_inputs,):
-            raise _refusal(title, f"gets features of shape {signal.shape}", "put Flatten before it")
+        if signal[0].shape != (n_inputs,):
+            shape = signal[0].shape
+            raise _refusal(title, f"gets features of shape {shape}", "put Flatten before it")
 
         edges = []
-        for part in signal.parts:
-            for source in np.unique(part // _SOURCE):
+        for part in signal:
+            for source in np.unique(part // _SOURCE).tolist():
+                values = self.values[source]
                 is_here = part // _SOURCE == source
-                size = self.sources[source].size
-                table = np.zeros((n_outputs, n_taps, size))
-                columns = part[is_here] % _SOURCE - 1
-                index: Any = (slice(None), slice(None), columns)
-                np.add.at(table, index, weights[:, :, is_here])
-                edges.append(self.dense_window(int(source), table, dilation))
+                columns = part[is_here] % _SOURCE
+                table = np.zeros((n_outputs, n_taps, values.size))
+                index: Any = (..., columns)
+                np.add.at(table, index, weights[..., is_here])
+                steps = None
+                if delays is not None:
+                    steps = np.zeros((n_outputs, values.size), np.int64)
+                    steps[:, columns] = np.rint(delays[:, is_here])
+
+                shape = (n_outputs, n_taps, *values.sizes, values.channels)
+                edges.append(
+                    Weights(
+                        source=source,
+                        weights=table.reshape(shape),
+                        dilation=dilation,
+                        delays=steps,
+                    )
+                )
         return _charge(edges, bias, (n_outputs,))
 
-    def dense_window(
-        self, source: int, table: np.ndarray, dilation: int = 1, offset: int = 0
-    ) -> WindowWeights:
-        """A window over all places of a source, from weights [C', taps, values of the source]."""
-        places, channels = self.sources[source].places, self.sources[source].channels
-        weights = table.reshape(*table.shape[:2], 1, places, channels)
-        weights = weights * (self.step if self.sources[source].is_frame else 1.0)
-        return WindowWeights(
-            source=source,
-            weights=weights,
-            sizes=(1, places),
-            dilation=dilation,
-            offset=offset,
-        )
+    def synapse(self, module: Any, title: str, signal: _Parts) -> Layer:
+        """The charge of a dense synapse, with or without delays."""
+        if isinstance(module, nn.Linear):
+            weights = _numbers(module.weight)
+        else:
+            weights = _numbers(module.effective_weight()).T
 
-    def linear(self, module: Any, title: str, signal: _Spikes) -> _Charge:
-        return self.dense(title, signal, _numbers(module.weight)[:, None], module.bias)
+        delays = None
+        if isinstance(module, DelayedSynapse):
+            delays = np.broadcast_to(_numbers(module.delays).T, weights.shape)
+        return self.dense(title, signal, weights[:, None], module.bias, delays=delays)
 
-    def synapse(self, module: Any, title: str, signal: _Spikes) -> _Charge:
-        weights = _numbers(module.effective_weight())
-        weights = np.diag(weights) if weights.ndim == 1 else weights
-        bias = getattr(module, "bias", None)
-        return self.dense(title, signal, weights.T[:, None], bias)
-
-    def delayed(self, module: Any, title: str, signal: _Spikes) -> _Charge:
-        weights = _numbers(module.effective_weight()).T
-        delays = np.broadcast_to(_numbers(module.delays).T, weights.shape)
-
-        edges = []
-        for part in signal.parts:
-            for edge in self.dense(title, _Spikes((part,)), weights[:, None], None).edges:
-                assert isinstance(edge, WindowWeights)
-                is_here = part // _SOURCE == edge.source
-                table = np.zeros((len(weights), self.sources[edge.source].size))
-                table[:, part[is_here] % _SOURCE - 1] = delays[:, is_here]
-                flat = edge.weights.reshape(len(weights), -1)
-                rounded = np.rint(table).astype(np.int64)
-                edges.append(DelayedWeights(source=edge.source, weights=flat, delays=rounded))
-        return _charge(edges, module.bias, (len(weights),))
-
-    def convolution(self, module: Any, title: str, signal: _Spikes) -> _Charge:
+    def convolution(self, module: Any, title: str, signal: _Parts) -> Layer:
+        """The charge of a `TemporalConv`."""
         weights = _numbers(module.effective_weight())
         if module.groups > 1:
             weights = _without_groups(weights, module.groups)
         if not module.kernel:
             weights = np.moveaxis(weights, 1, 2)
-            return self.dense(title, signal, weights, module.bias, module.dilation)
+            return self.dense(title, signal, weights, module.bias, dilation=module.dilation)
 
-        # [C', C, taps, *kernel] as [C', taps, height, width, C]; one axis is a height of 1.
+        # [C', C, taps, *kernel] as [C', taps, height, width, C].
         weights = np.moveaxis(weights, 1, -1)
-        if len(module.kernel) == 1:
-            weights = weights[:, :, None]
-        pads = (0,) * (2 - len(module.kernel))
-        strides = (1,) * (2 - len(module.kernel))
-
-        edges = []
-        for part in signal.parts:
-            self.require_layout(title, part)
-            source = int(part.flat[0] // _SOURCE)
-            sizes = (1, *part.shape[1:])[-2:]
-            edges.append(
-                WindowWeights(
-                    source=source,
-                    weights=weights * (self.step if self.sources[source].is_frame else 1.0),
-                    sizes=(sizes[0], sizes[1]),
-                    dilation=module.dilation,
-                    stride=(*strides, *module.stride),
-                    padding=(*pads, *module.padding),
-                )
+        weights = weights.reshape(
+            *weights.shape[:2], *_sizes(weights.shape[1:-1]), weights.shape[-1]
+        )
+        edges = [
+            Weights(
+                source=self.source_of(title, part),
+                weights=weights,
+                dilation=module.dilation,
+                stride=(1, *module.stride)[-2:],
+                padding=(0, *module.padding)[-2:],
             )
-        sizes = edges[0].out_sizes[-len(module.kernel) :]
+            for part in signal
+        ]
+        places = signal[0].shape[1:]
+        sizes = _out_sizes(places, module.padding, module.kernel, module.stride)
         return _charge(edges, module.bias, (len(weights), *sizes))
 
-    def require_layout(self, title: str, part: np.ndarray) -> None:
-        """Require that features [C, *places] are all values of a source, channels last."""
-        source = int(part.flat[0] // _SOURCE)
-        numbers = part - source * _SOURCE - 1
-        if np.array_equal(numbers, _channels_last(part.shape)):
-            channels = part.shape[0]
-            if self.sources[source].is_frame or self.sources[source].channels == channels:
-                return
+    def source_of(self, title: str, part: np.ndarray) -> int:
+        """The number of the values that are features [C, *places], all of them, channels last."""
+        source = int(part.flat[0]) // _SOURCE
+        numbers = part - source * _SOURCE
+        values = self.values[source]
+        is_stored = (values.channels, values.sizes) == (len(part), _sizes(part.shape))
+        if is_stored and np.array_equal(numbers, _channels_last(part.shape)):
+            return source
 
-        is_frame = source == 0 and self.channels is None
-        if is_frame and np.array_equal(np.sort(numbers.flat), np.arange(self.sources[0].size)):
-            raise _FrameOrderError(part.shape[0])
+        # No features are stored in an order of their own yet.
+        is_new = source == 0 and values.channels == values.size
+        if is_new and np.array_equal(np.sort(numbers, axis=None), np.arange(values.size)):
+            raise _FrameLayoutError(numbers)
         raise _refusal(
             title, "gets features in another order than one layer returns", "put it after a layer"
         )
 
 
-_SYNAPSES: dict[type | None, Callable[..., _Charge]] = {
-    nn.Linear: _Walk.linear,
-    TemporalConv: _Walk.convolution,
-    DelayedSynapse: _Walk.delayed,
-    DenseSynapse: _Walk.synapse,
-}
+def _joined(title: str, join: str, outputs: list[_Signal]) -> _Signal:
+    """The output of a container that adds or concatenates."""
+    parts = [output for output in outputs if isinstance(output, tuple)]
+    charges = [output for output in outputs if isinstance(output, Layer)]
+    if join == "add" and not charges:
+        return tuple(part for output in parts for part in output)
+
+    if join == "add" and not parts:
+        first = charges[0]
+        if any(not np.array_equal(first.order, charge.order) for charge in charges):
+            raise _refusal(title, "adds charges of different layouts", "use equal synapses")
+        return replace(
+            first,
+            edges=tuple(edge for charge in charges for edge in charge.edges),
+            bias=np.sum([charge.bias for charge in charges], axis=0),
+        )
+
+    if charges or any(len(output) > 1 for output in parts):
+        raise _refusal(title, "joins charges or sums", "let each branch end in neurons")
+    return (np.concatenate([output[0] for output in parts]),)
 
 
-def _kind_of(module: nn.Module) -> type | None:
-    """The class in `_SYNAPSES` to which a module belongs."""
-    if hasattr(module, "effective_weight") and getattr(module, "weight", None) is not None:
-        is_diagonal = module.weight.ndim == 1
-        kinds = (TemporalConv, DelayedSynapse, DenseSynapse)
-        kind = next((kind for kind in kinds if isinstance(module, kind)), None)
-        return DenseSynapse if kind is None and is_diagonal else kind
-    return nn.Linear if type(module) is nn.Linear else None
-
-
-def _recurrent(
-    module: NeuronLayer, title: str, charge: _Charge, target: int | None
-) -> tuple[LayerWeights, ...]:
-    """The edge from a layer to itself, if it has one."""
+def _recurrent(module: NeuronLayer, title: str, charge: Layer, number: int) -> tuple[Weights, ...]:
+    """The weights from a layer with a number to itself, if it has some."""
     weights = module.effective_recurrent_weights()
     if weights is None:
         return ()
-    if charge.sizes != (1, 1) or target is None:
+    if charge.places > 1:
         raise _refusal(title, "is recurrent with features of several places", "flatten it")
 
     # From row to column, in the order of the features.
-    position = np.argsort(charge.order.flatten())
-    table = _numbers(weights).T[position][:, position]
+    index = np.ix_(*[np.argsort(charge.order.flatten())] * 2)
+    table = _numbers(weights).T[index][:, None, None, None]
+    delays = None
     if module.recurrent_delays is not None:
-        delays = np.rint(_numbers(module.recurrent_delays.delays).T[position][:, position])
-        return (
-            DelayedWeights(source=target, weights=table, delays=delays.astype(np.int64), offset=1),
-        )
-
-    shape = len(table), 1, 1, 1, len(table)
-    return (WindowWeights(source=target, weights=table.reshape(shape), sizes=(1, 1), offset=1),)
+        delays = np.rint(_numbers(module.recurrent_delays.delays).T[index]).astype(np.int64)
+    return (Weights(source=number, weights=table, delays=delays, offset=1),)
 
 
 @torch.no_grad()
@@ -458,11 +359,10 @@ def _moved(module: nn.Module, title: str, signal: _Signal) -> _Signal:
     It is run on the numbers of the values, and on their negatives: a module that computes a sum or
     a maximum returns other numbers.
     """
-    is_charge = isinstance(signal, _Charge)
-    arrays = [signal.order + 1] if isinstance(signal, _Charge) else [*signal.parts]
     moved = []
-    for array in arrays:
-        numbers = torch.from_numpy(array.astype(np.float64))[None]
+    for array in signal if isinstance(signal, tuple) else [signal.order]:
+        # From 1 on, so that all numbers have a sign.
+        numbers = torch.from_numpy(array + 1.0)[None]
         try:
             output, negative = (module(values)[0] for values in (numbers, -numbers))
             is_moved = torch.equal(output, -negative) and bool(torch.isin(output, numbers).all())
@@ -474,20 +374,17 @@ def _moved(module: nn.Module, title: str, signal: _Signal) -> _Signal:
                 "has no form in C",
                 "pass quantize(net), or replace the module by layers of nwavesdk",
             )
-        moved.append(output.numpy().astype(np.int64))
-
-    if is_charge:
-        return replace(signal, order=moved[0] - 1)
-    return _Spikes(tuple(moved))
+        moved.append(output.numpy().astype(np.int64) - 1)
+    return tuple(moved) if isinstance(signal, tuple) else replace(signal, order=moved[0])
 
 
-def _charge(edges: Sequence[LayerWeights], bias: Tensor | None, shape: tuple[int, ...]) -> _Charge:
+def _charge(edges: Sequence[Weights], bias: Tensor | None, shape: tuple[int, ...]) -> Layer:
     """The charge of edges with a bias, for features [C, *places]."""
-    height, width = (1, 1, *shape[1:])[-2:]
-    return _Charge(
+    return Layer(
+        sizes=_sizes(shape),
+        channels=shape[0],
         edges=tuple(edges),
         bias=np.zeros(shape[0]) if bias is None else _numbers(bias),
-        sizes=(height, width),
         order=_channels_last(shape),
     )
 
@@ -502,10 +399,23 @@ def _without_groups(weights: np.ndarray, groups: int) -> np.ndarray:
     return full
 
 
-def _channels_last(shape: tuple[int, ...]) -> np.ndarray:
+def _channels_last(shape: Sequence[int]) -> np.ndarray:
     """The numbers of features [C, *places], counted place by place."""
     channels, *places = shape
     return np.arange(int(np.prod(shape))).reshape(-1, channels).T.reshape(channels, *places)
+
+
+def _sizes(shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width of features [C, *places]; features without places have one."""
+    height, width = (1, 1, *shape[1:])[-2:]
+    return height, width
+
+
+def _out_sizes(
+    sizes: Sequence[int], padding: Sequence[int], kernel: Sequence[int], stride: Sequence[int]
+) -> list[int]:
+    axes = zip(sizes, padding, kernel, stride, strict=True)
+    return [(size + 2 * pad - width) // step + 1 for size, pad, width, step in axes]
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -135,7 +135,7 @@ class DetectorTest:
         val = SetDetections(decision=decision, streams=streams, scored={SNR: scored})
         test = None
         if sounds.test is not None:
-            snrs = (SNR,) if sounds.test.recorded else TEST_SNRS
+            snrs = (SNR,) if sounds.test.line.events else TEST_SNRS
             test = SetDetections.of(run, decision, sounds.test, framing, snrs)
         return cls(decision=decision, val=val, test=test, notes=notes)
 

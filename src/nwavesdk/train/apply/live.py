@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
-from nwavesdk.data.decoding import ResamplingStream, Samples
+from nwavesdk.data.decoding import ResamplingStream
+from nwavesdk.data.source import Samples
 from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.train.apply.recordings import as_mono

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.consistency import RecordingLayout, check_layout, filled_note
-from nwavesdk.data.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Samples
+from nwavesdk.data.decoding import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from nwavesdk.data.features import ChipFeatures, EventBins
 from nwavesdk.data.folder import SKIP_REMEDY, Faults
 from nwavesdk.data.formats import ALL_COLUMNS, READERS, open_source
-from nwavesdk.data.reading import checked
 from nwavesdk.data.recordings import Frames
-from nwavesdk.data.source import Events, Item, Sample
+from nwavesdk.data.source import Events, Item, Sample, Samples, checked
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
 from nwavesdk.train.config.fields import is_table

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
-from nwavesdk.data.decoding import Sound
+from nwavesdk.data.decoding import file_blocks
 from nwavesdk.data.features import (
     ChipFeatures,
     EventFeatures,
@@ -31,8 +31,7 @@ from nwavesdk.data.features import (
     LogMelFeatures,
     NoiseFeatures,
 )
-from nwavesdk.data.sound_blocks import file_blocks
-from nwavesdk.data.source import RecordingKind
+from nwavesdk.data.source import RecordingKind, Sound
 from nwavesdk.internal.files import printable
 from nwavesdk.metrics import Detection
 from nwavesdk.train.apply.blocks import (

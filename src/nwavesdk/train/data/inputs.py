@@ -164,7 +164,7 @@ def augmentation_of_run(config: RunConfig) -> Augmentation | None:
         return None
     augmented_kinds = {"features": "series", "filtered": "channels"}
     kind: Any = augmented_kinds.get(config.data.kind, config.data.kind)
-    return Augmentation.of(kind, strengths)
+    return Augmentation(kind, **strengths)
 
 
 def skipped_note(skipped: Sequence[tuple[str, str]]) -> str | None:

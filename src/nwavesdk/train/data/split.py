@@ -16,7 +16,6 @@ from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import LoadedRecordings, list_recordings, load_recordings
 from nwavesdk.data.nwave_data import default_cache_folder
-from nwavesdk.data.recordings import hash_order
 from nwavesdk.data.source import BACKGROUND, Events
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_event_times, read_split_table
@@ -296,11 +295,6 @@ def _check_shares(config: RunConfig, recordings: Recordings) -> None:
 
 def _limit_per_class(members: Indices, recordings: Recordings, share: float) -> Indices:
     """A share of a set, with about equally many recordings of each class."""
-    labels = recordings.labels
-    classes = np.unique(labels)
-    per_class = max(1, round(share * len(members) / len(classes)))
-    parts = [
-        hash_order(recordings.keys, members[labels[members] == label])[:per_class]
-        for label in classes
-    ]
-    return np.sort(np.concatenate(parts))
+    n_classes = len(np.unique(recordings.labels))
+    per_class = max(1, round(share * len(members) / n_classes))
+    return recordings.first_of_classes(members, per_class)

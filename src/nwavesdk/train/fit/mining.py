@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, Trainer
 
 from nwavesdk.data import Indices
 from nwavesdk.data.composed import MAX_HARD_PLACES, ComposedSeries, step_labels
-from nwavesdk.data.decoding import Samples
 from nwavesdk.data.recordings import Array
+from nwavesdk.data.source import Samples
 from nwavesdk.metrics import Event
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.fit.learner import Learner

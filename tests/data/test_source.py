@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nwavesdk.data.reading import RecordingError, checked, digest_of, reading
+from nwavesdk.data.source import RecordingError, checked, digest_of, reading
 from nwavesdk.internal.files import FileError
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import Source
+from nwavesdk.data.source import RecordingError, Source
 
 pytestmark = pytest.mark.events
 
@@ -113,7 +112,7 @@ def test_which_files_are_such_data(folder):
 @pytest.mark.parametrize(
     ("times", "units", "labels", "extra", "words"),
     [
-        ([[0.5]], [[700]], [0], {}, "events at x = 700 to 700 on a sensor of shape (700,)"),
+        ([[0.5]], [[700]], [0], {}, "invalid entry in coordinates"),
         ([[-0.5]], [[0]], [0], {}, "times from -0.5 to -0.5 s"),
         ([[np.nan]], [[0]], [0], {}, "times from nan to nan s"),
         ([[]], [[]], [0], {}, "0 times of type float64"),

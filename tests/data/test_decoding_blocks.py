@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nwavesdk.data.decoding import Sound, read_sound
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.sound_blocks import file_blocks, pipe_blocks
+from nwavesdk.data.decoding import file_blocks, pipe_blocks, read_sound
+from nwavesdk.data.source import RecordingError, Sound
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -65,7 +64,7 @@ def joined(blocks: Iterable[Sound]) -> tuple[np.ndarray, set[int]]:
 def test_blocks_of_a_file_are_its_samples(
     samples: np.ndarray, options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nwavesdk.data.sound_blocks.BLOCK_SIZE", 700)
+    monkeypatch.setattr("nwavesdk.data.decoding.BLOCK_SIZE", 700)
     path = tmp_path / "sound"
     path.write_bytes(wav(samples, **options))
     expected, rate = read_sound(path)

@@ -9,8 +9,7 @@ import pytest
 from data.damage import bounded_memory
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.reading import RecordingError
-from nwavesdk.data.source import Source
+from nwavesdk.data.source import RecordingError, Source
 from nwavesdk.internal.files import FileError
 
 TRAIN = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)

@@ -1,0 +1,98 @@
+"""Numbers and tables as text of C."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from textwrap import fill
+
+import numpy as np
+
+__all__ = ["BYTES", "Parts", "c_float", "c_list", "c_table"]
+
+BYTES = {
+    "float": 4,
+    "int32_t": 4,
+    "uint32_t": 4,
+    "int16_t": 2,
+    "uint16_t": 2,
+    "int8_t": 1,
+    "uint8_t": 1,
+}
+"""The size of each type of C."""
+
+
+def c_float(value: float) -> str:
+    """A float32 as a literal that every compiler reads with the same bits.
+
+    Example:
+        >>> c_float(0.1), c_float(-2)
+        ('0.100000001f', '-2.0f')
+    """
+    text = format(float(np.float32(value)), ".9g")
+    is_whole = text.lstrip("-").isdigit()
+    return f"{text}.0f" if is_whole else f"{text}f"
+
+
+def c_list(values: Sequence[object]) -> str:
+    """Values between braces, in lines of up to 100 characters."""
+    text = fill(", ".join(map(str, values)), 96, initial_indent="    ", subsequent_indent="    ")
+    return f"{{\n{text}\n}}"
+
+
+def c_table(kind: str, name: str, values: Sequence[object]) -> str:
+    """A constant array."""
+    return f"static const {kind} {name}[{len(values)}] = {c_list(values)};\n"
+
+
+@dataclass
+class Parts:
+    """The parts of `net.c` to which the texts of its layers add.
+
+    Attributes:
+        fields: Fields of the state: type, name and length; 0 for a single number.
+        tables: Tables, and functions that need them.
+        flash: Bytes of all tables.
+    """
+
+    fields: list[tuple[str, str, int]] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    flash: int = 0
+
+    def table(self, kind: str, label: str, values: np.ndarray) -> str:
+        """Add a table; returns its name."""
+        self.flash += values.size * BYTES[kind]
+        entries = map(c_float, values) if kind == "float" else values.tolist()
+        self.tables.append(c_table(kind, label, [*entries]))
+        return label
+
+    def aligned_table(self, kind: str, label: str, values: np.ndarray) -> str:
+        """Add a table that starts at a word; returns its name."""
+        self.flash += values.size * BYTES[kind]
+        content = c_list(values.tolist())
+        text = _ALIGNED.format(kind=kind, size=values.size, label=label, content=content)
+        self.tables.append(text)
+        return f"{label}.list"
+
+    def constant(self, label: str, values: np.ndarray, channels: int) -> str:
+        """A constant of neurons, float32 [places * C]: a literal, or an element of a table.
+
+        Multiples of 2^-8 from 0 to 1, such as rounded decays, take a byte, and those of 2^-16 two.
+        """
+        if (values == values[0]).all():
+            return c_float(values[0])
+
+        index = "n"
+        if (values.reshape(-1, channels) == values[:channels]).all():
+            values, index = values[:channels], "c"
+
+        for kind, bits in (("uint8_t", 8), ("uint16_t", 16)):
+            scaled = values.astype(np.float64) * 2.0**bits
+            is_whole = bool((scaled == np.rint(scaled)).all())
+            if is_whole and scaled.min() >= 0 and scaled.max() < 2**bits:
+                table = self.table(kind, label, scaled.astype(int))
+                return f"nw_fraction({table}[{index}], {bits})"
+        return f"{self.table('float', label, values)}[{index}]"
+
+
+_ALIGNED = """\
+static const union {{ {kind} list[{size}]; uint32_t align; }} {label} = {{{content}}};
+"""
