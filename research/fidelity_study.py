@@ -185,37 +185,24 @@ class Table:
             return _two_digits(mean)
         return f"{_two_digits(mean)} ± {_two_digits(summarize(values).high - mean)}"
 
-    def catalogue(self, depth: int = 2, state: str = "initial") -> str:
-        """Return the table of surrogates by noise."""
-        noises = [(width, shape) for width in WIDTHS for shape in SHAPES]
-        head = [f"{shape} {width:g}" for width, shape in noises]
-        lines = [
-            f"| surrogate | {' | '.join(head)} | all | first layer |",
-            "|---" * (len(head) + 3) + "|",
-        ]
-        at: dict[str, Any] = {"depth": depth, "state": state}
+    def catalogue(self) -> str:
+        """Return the table of surrogates by depth, and by the width of the noise at two layers."""
+        two: dict[str, Any] = {"depth": 2, "state": "initial"}
+        columns = {f"{n} layer{'s' * (n > 1)}": two | {"depth": n} for n in DEPTHS}
+        columns["through reset"] = two | {"state": "through reset"}
+        columns |= {f"noise {width:g}": two | {"width": width} for width in WIDTHS}
+        columns = {head: chosen for head, chosen in columns.items() if self.nets("atan", **chosen)}
+
+        lines = [f"| surrogate | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        by = two if self.nets("atan", **two) else {}
         order = sorted(
-            available(), key=lambda name: -np.nan_to_num(np.mean(self.nets(name, **at)), nan=-2)
+            available(), key=lambda name: -np.nan_to_num(np.mean(self.nets(name, **by)), nan=-2)
         )
         for name in order:
-            each = [self.entry(name, width=width, shape=shape, **at) for width, shape in noises]
-            ends = [
-                self.entry(name, interval=True, **at),
-                self.entry(name, "first", interval=True, **at),
+            each = [
+                self.entry(name, interval=head.endswith(("layer", "layers")), **chosen)
+                for head, chosen in columns.items()
             ]
-            lines.append(f"| `{name}` | {' | '.join(each + ends)} |")
-        return "\n".join(lines)
-
-    def depths(self) -> str:
-        """Return the table of surrogates by depth and state, all noises together."""
-        columns = sorted(
-            {(row["depth"], row["state"]) for row in self.rows},
-            key=lambda c: (c[1] != "initial", c),
-        )
-        heads = [f"{d} layer{'s' * (d > 1)}, {state}" for d, state in columns]
-        lines = [f"| surrogate | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-        for name in available():
-            each = [self.entry(name, interval=True, depth=d, state=state) for d, state in columns]
             lines.append(f"| `{name}` | {' | '.join(each)} |")
         return "\n".join(lines)
 
@@ -313,11 +300,7 @@ def main(arguments: list[str] | None = None) -> None:
             write_atomically(file, (json.dumps(content) + "\n").encode())
     table = Table(rows)
     draw_widths(table, folder / "widths.png")
-    print(
-        "\n\n".join(
-            [table.catalogue(), table.depths(), table.widths("hidden"), table.widths("first")]
-        )
-    )
+    print("\n\n".join([table.catalogue(), table.widths("hidden"), table.widths("first")]))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def test_the_code_runs_as_written(tmp_path, capsys, monkeypatch):
         if name := name_of_file(code):
             monkeypatch.delitem(sys.modules, name, raising=False)
             Path(f"{name}.py").write_text(code, encoding="utf-8")
+            runpy.run_path(f"{name}.py")
         else:
             exec(compile(code, "your-neuron.md", "exec"), scope)
             assert capsys.readouterr().out == text
@@ -88,33 +89,3 @@ def test_a_reset_of_pages(row, tmp_path):
     record = layer.record(torch.full((1, 1, 1), 1.25))
     expected = {"by subtraction": 0.25, "to 0": 0.0, "to -0.5": -0.5, "none": 1.25}[row[0]]
     assert record.mem.item() == expected
-
-
-HEAD = EXAMPLE.partition("@neuron")[0]
-
-
-def page(constants, lines):
-    return f"{HEAD}@neuron\ndef ExampleLayer(x, v, *, {constants}):\n    {lines}\n"
-
-
-OTHER_ERRORS = {
-    "no source text": None,
-    "plain function (def)": f"{HEAD}ExampleLayer = neuron(lambda x, v: v + x)",
-    "ends with return": page("k: Real", "u = k * v + x"),
-    "depends on the charge": page("k: Real", "return k * v"),
-    "annotations": page("k: 'Unknown'", "return k * v + x"),
-    "default of the constant": page("kappa: Real = '1'", "return kappa * v + x"),
-    "Bounded": "from nwavesdk.layers import Bounded\nBounded(1, 0)",
-    "argument or an attribute": page("learn: Real", "return learn * v + x"),
-    "stored as": page("tau: TimeConstant, log_tau: Real", "return decay(tau) * v + log_tau * x"),
-}
-
-
-@pytest.mark.parametrize(
-    ("row", "code"),
-    [*zip(rows_below("error | cause and remedy"), OTHER_ERRORS.values(), strict=True)],
-    ids=OTHER_ERRORS,
-)
-def test_another_error_of_pages(row, code, tmp_path):
-    with pytest.raises(PageError, match=re.escape(row[0])):
-        define(code, tmp_path) if code else exec(EXAMPLE, {})

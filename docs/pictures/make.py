@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from docs.pictures.augmentation import augmentation
 from docs.pictures.explanation import depth, staircase
+from docs.pictures.pages import chip, exchange, your_neuron
 from nwavesdk import encoding, loss, plot
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
@@ -370,17 +371,20 @@ def recurrence() -> Figure:
 
 PICTURES = {
     "augmentation": augmentation,
+    "chip": chip,
     "convolution": convolution,
     "delays": delays,
     "depth": depth,
     "encoders": encoders,
     "losses": losses,
     "nets": nets,
+    "nir": exchange,
     "normalization": normalization,
     "plots": plots,
     "recurrence": recurrence,
     "sparsity": sparsity,
     "staircase": staircase,
+    "your_neuron": your_neuron,
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+PROGRAM = Path(__file__).parents[2] / "examples" / "onnx_sound.py"
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_the_look_ahead_of_a_run_is_told(
         {"level": "running"},
     ],
 )
-def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
+def test_the_example_computes_input_and_class_from_the_file_and_a_sound(
     choices: dict[str, Any],
     tones: Path,
     tmp_path: Path,
@@ -92,18 +94,16 @@ def test_the_page_computes_input_and_class_from_the_file_and_a_sound(
     write_untrained(tmp_path / "run", choices)
     assert nwave("export", tmp_path / "run", "--onnx", tmp_path / "net.onnx").exit_code == 0
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"<!-- input -->\n```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
     run = load(tmp_path / "run")
     tone = 0.5 * soundfile.read(tones / "low" / "3.wav", dtype="float32")[0]
     for samples in (tone, np.full(4000, 0.25)):  # the second one is steady, see `least_change`
         soundfile.write("a.wav", samples, 8000, "PCM_16")
-        names: dict[str, Any] = {}
-        exec(compile(code, str(PAGE), "exec"), names)
+        names = runpy.run_path(str(PROGRAM))
 
         sound = soundfile.read("a.wav", dtype="float32")
         frames = run.features(Item("a", Path("a.wav")), Sample(sound)).frames
         x = batch_of([FramedRecording("a", frames)], run.input).x
-        assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the page")
+        assert_close(torch.from_numpy(names["x"]), x, GRADIENT, "input of the example")
         (prediction,) = run.predict("a.wav")
         assert capsys.readouterr().out == f"{prediction.class_name}\n"
 
