@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from docs.pictures.augmentation import augmentation
+from docs.pictures.data import data
 from docs.pictures.explanation import depth, staircase
 from nwavesdk import encoding, loss, plot
 from nwavesdk.init import fluct_init
@@ -371,6 +372,7 @@ def recurrence() -> Figure:
 PICTURES = {
     "augmentation": augmentation,
     "convolution": convolution,
+    "data": data,
     "delays": delays,
     "depth": depth,
     "encoders": encoders,
