@@ -390,8 +390,11 @@ def main() -> None:
     """Draw the pictures that the command line names, or all."""
     for name in sys.argv[1:] or PICTURES:
         path = FOLDER / f"{name}.png"
-        figure = PICTURES[name]()
-        figure.savefig(path, dpi=1050 / figure.get_figwidth())
+        picture = PICTURES[name]()
+        if isinstance(picture, bytes):
+            path.write_bytes(picture)
+        else:
+            picture.savefig(path, dpi=1050 / picture.get_figwidth())
         # A palette makes the file a third as large.
         Image.open(path).quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
 
