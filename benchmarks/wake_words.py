@@ -44,9 +44,13 @@ def prepare(archive: Path, folder: Path) -> int:
     folder.mkdir(parents=True)
     with tarfile.open(archive) as tar:
         for member in tar:
+            # The filters of tarfile, which reject other paths, begin with Python 3.11.4.
             target = member.name if member.name in DESCRIPTIONS else target_of(member.name)
-            if member.isfile():
-                tar.extract(member.replace(name=target, deep=False), folder, filter="data")
+            path = (folder / target).resolve()
+            content = tar.extractfile(member)
+            if content is not None and path.is_relative_to(folder.resolve()):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
 
     with open(folder / "manifest.tsv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))

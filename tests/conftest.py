@@ -79,7 +79,7 @@ def local_ray() -> Iterator[Any]:
 
     It has one CPU, so one worker runs all tasks and imports our packages once.
     """
-    from nwavesdk.analysis.study.cluster import join_ray
+    from nwavesdk.analysis.study.executors import join_ray
 
     with pytest.MonkeyPatch.context() as patch:
         ray = pytest.importorskip("ray")

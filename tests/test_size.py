@@ -19,9 +19,9 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2825,
-    "train presets": 4577,
-    "analysis": 2750,
-    "cli": 1169,
+    "train presets": 4579,
+    "analysis": 2699,
+    "cli": 1171,
     "internal": 493,
     "solvers": 3617,
     "layers": 2708,
@@ -29,8 +29,8 @@ MAX_STATEMENTS = {
     "net": 1694,
     "deploy": 1041,
 }
-MAX_STATEMENTS_OF_OTHERS = 4229
-MAX_STATEMENTS_OF_TESTS = 32712
+MAX_STATEMENTS_OF_OTHERS = 4232
+MAX_STATEMENTS_OF_TESTS = 32762
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

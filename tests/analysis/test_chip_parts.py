@@ -9,6 +9,7 @@ import torch
 
 pytest.importorskip("lightning")
 
+from analysis.here import Here
 from nwavesdk.analysis import chip_parts
 from nwavesdk.analysis.chip_parts import ChipJob, count_on_ray, count_part, part_sizes
 from nwavesdk.deploy import ChipRun
@@ -53,9 +54,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.hpo
-@pytest.mark.usefixtures("local_ray", "one_thread")
-def test_ray_gives_the_same_series(chip_run: ChipRun, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("cluster", ["here", pytest.param("ray", marks=pytest.mark.hpo)])
+def test_ray_gives_the_same_series(
+    chip_run: ChipRun, cluster: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same parts, in this process or on Ray, are put together in their order."""
+    if cluster == "ray":
+        request.getfixturevalue("local_ray")
+    else:
+        monkeypatch.setattr(chip_parts, "on_ray", lambda *_: Here())
     monkeypatch.setattr(chip_parts, "MAX_PARTS", 2)
     monkeypatch.setattr("nwavesdk.deploy.chip_series.SIDE_BY_SIDE", 1)
     here: Any = chip_run.series(4, 7, 0.5)

@@ -1,6 +1,7 @@
 """The picture of a data set: panels of recordings, inputs and targets, lengths and sets."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from examples import small_data
-from nwavesdk.analysis.data_picture import draw_data, draw_recording, draw_time_series, plot_data
+from nwavesdk.analysis.data_picture import draw_data, draw_recording, draw_time_series
 from nwavesdk.analysis.data_report import data_report, describe_lengths
 from nwavesdk.data import RecordingError
 from nwavesdk.data.source import Events, Sample
-from nwavesdk.plot.theme import DARK, LIGHT, render_png
+from nwavesdk.plot.theme import DARK, LIGHT, render_png, write_png
 from nwavesdk.train import RunConfig
 from nwavesdk.train.data.load import complete_data
 
@@ -111,7 +112,7 @@ def test_bars_and_lengths_have_every_recording_of_each_set(tones: Path) -> None:
 def test_filters_waveforms_and_channels_of_a_chip(tones: Path, tmp_path: Path) -> None:
     data = {"duration": 0.3, "sample_rate": 8000}
     config, sets, report = load(tones, data=data, chip={"profile": "h1v2"}, net={"dt": 5e-3})
-    plot_data(tmp_path / "new" / "data.png", config, sets, report)
+    write_png(tmp_path / "new" / "data.png", partial(draw_data, config, sets, report))
     picture = imread(tmp_path / "new" / "data.png")[..., :3]
     assert picture.shape[1] == 12 * 144
     figure = draw_data(config, sets, report, LIGHT)
@@ -130,7 +131,7 @@ def test_a_recording_that_is_gone(tones: Path, tmp_path: Path) -> None:
     for file in (tmp_path / "tones" / "low").iterdir():
         file.write_bytes(b"no sound")
     with pytest.raises(RecordingError, match=r"\.wav cannot be read as sound"):
-        plot_data(tmp_path / "a.png", *contents)
+        draw_data(*contents, LIGHT)
 
 
 def test_hostile_names_of_many_classes_can_be_rendered() -> None:

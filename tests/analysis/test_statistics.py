@@ -43,6 +43,14 @@ def test_pairs_are_paired_t_tests_with_holm_and_bonferroni() -> None:
         assert (pairs[key].low, pairs[key].high) == pytest.approx(tuple(expected))
 
 
+def test_of_errors_fewer_are_better() -> None:
+    arms = {"a": [0.9, 0.91, 0.92], "b": [0.1, 0.11, 0.13]}
+    conclusions = [
+        compare_pairs(arms, lower_is_better=lower)[0].conclusion for lower in (False, True)
+    ]
+    assert conclusions == ["a is better", "b is better"]
+
+
 def test_one_seed_gives_no_interval() -> None:
     (pair,) = compare_pairs({"a": [0.9], "b": [0.8]})
     assert pair.difference == pytest.approx(0.1)

@@ -19,7 +19,7 @@ def test_surrogates_as_table_object_and_picture(
     assert re.search(r"fast_sigmoid\(slope=25\)\s+1\s+0\.08\s", table.stdout)
     assert (tmp_path / "a" / "b.png").read_bytes().startswith(b"\x89PNG")
     drawn: list[Path] = []
-    monkeypatch.setattr("nwavesdk.analysis.pictures.plot_derivatives", drawn.append)
+    monkeypatch.setattr("nwavesdk.plot.theme.write_png", lambda path, _: drawn.append(path))
     report = json_object(nwave("surrogates", "--json"))
     assert {shape["name"] for shape in report["surrogates"]} >= {"atan", "fast_sigmoid", "sigmoid"}
     assert report["plot"] == "surrogates.png"
@@ -119,9 +119,7 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
     tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn_to: list[Path] = []
-    monkeypatch.setattr(
-        "nwavesdk.analysis.data_picture.plot_data", lambda path, *_: drawn_to.append(path)
-    )
+    monkeypatch.setattr("nwavesdk.plot.theme.write_png", lambda path, _: drawn_to.append(path))
     chip = ("--chip", "h1v1", "--duration", 0.3, "--dt", 0.01)
     words = ("data", tones, *chip, "--sample-rate", 8000)
     result = nwave(*words)
@@ -155,9 +153,7 @@ def test_data_reads_what_train_reads(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Path] = []
-    monkeypatch.setattr(
-        "nwavesdk.analysis.data_picture.plot_data", lambda path, *_: drawn.append(path)
-    )
+    monkeypatch.setattr("nwavesdk.plot.theme.write_png", lambda path, _: drawn.append(path))
     words = ("data", tones, "--bands", 12, "--task", "classification", "--split", "recording")
     report = json_object(nwave(*words, "--plot", tmp_path / "a.png", "--json"))
     assert (report["features"], report["kind"]) == (12, "sound")

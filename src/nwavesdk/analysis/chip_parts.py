@@ -5,14 +5,14 @@ the chips of a tile are computed together, so rounding may depend on which chips
 use the threads of the process that submits them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nwavesdk.analysis.study.executors import finish_all, on_ray
+from nwavesdk.analysis.study.executors import job_result, on_ray
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import RightCounter, Tile
 from nwavesdk.deploy.detector_series import count_errors
@@ -45,7 +45,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
 
     Args:
         chip_run: The run whose net is tested.
-        address: The cluster; see `nwavesdk.analysis.study.cluster.join_ray`.
+        address: The cluster; see `nwavesdk.analysis.study.executors.join_ray`.
     """
     folder = chip_run.run.folder.path.absolute()
     config = chip_run.run.config
@@ -53,21 +53,16 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
 
     def count(seeds: Sequence[int], tile: Tile) -> Tensor:
         threads = torch.get_num_threads()
-        counts: dict[int, Tensor] = {}
-
-        def store_counts(first: int, result: Callable[[], list[Any]]) -> None:
-            try:
-                counts[first] = torch.tensor(result())
-            except (ValueError, OSError) as error:
-                raise BrokenRunError(f"{printable(folder)}: {error}") from error
-
         parts = [
-            (first, ChipJob(folder, page, tuple(seeds[first : first + size]), tile, threads))
+            ChipJob(folder, page, tuple(seeds[first : first + size]), tile, threads)
             for first, size in part_sizes(len(seeds), tile.chips)
         ]
         with on_ray(address, threads) as workers:
-            finish_all(workers, count_part, parts, store_counts)
-        return torch.cat([counts[first] for first, _ in parts])
+            futures = [workers.submit(count_part, part) for part in parts]
+            try:
+                return torch.cat([torch.tensor(job_result(future)) for future in futures])
+            except (ValueError, OSError) as error:
+                raise BrokenRunError(f"{printable(folder)}: {error}") from error
 
     return count
 

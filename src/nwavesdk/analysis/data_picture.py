@@ -18,15 +18,14 @@ from nwavesdk.data import Indices, Series
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Events, Sample
-from nwavesdk.internal.files import write_atomically
-from nwavesdk.plot.theme import LIGHT, Theme, label_text, label_time, render_png, time_unit
+from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.data import FileData, FilteredData
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
 from nwavesdk.train.data.inputs import channel_options, series_options
 from nwavesdk.train.data.load import RunData
 
-__all__ = ["choose_examples", "draw_data", "draw_recording", "draw_time_series", "plot_data"]
+__all__ = ["choose_examples", "draw_data", "draw_recording", "draw_time_series"]
 
 Array = npt.NDArray[Any]
 
@@ -51,26 +50,20 @@ MAX_BINS = 30
 MAX_NAMES = 40
 
 
-def plot_data(path: Path, config: CompletedConfig, data: RunData, report: dict[str, Any]) -> None:
-    """Write a PNG of some recordings, all lengths, and the sizes of the sets.
+def draw_data(
+    config: CompletedConfig, data: RunData, report: dict[str, Any], theme: Theme
+) -> Figure:
+    """Draw some recordings, all lengths, and the sizes of the sets.
 
     Args:
-        path: The file. Its folder is created if it does not exist.
         config: The config of a run.
         data: The training, validation and test set.
         report: The report of the sets; see `data_report`.
+        theme: Colors.
 
     Raises:
         RecordingError: If a recording can no longer be read.
     """
-    content = render_png(lambda theme: draw_data(config, data, report, theme), LIGHT)
-    write_atomically(path, content)
-
-
-def draw_data(
-    config: CompletedConfig, data: RunData, report: dict[str, Any], theme: Theme
-) -> Figure:
-    """Draw a data set; see `plot_data`."""
     bank = None
     if config.facts.chip is not None and isinstance(config.data, FilteredData):
         bank = channel_options(config.data, config.net.dt, config.facts.chip).bank

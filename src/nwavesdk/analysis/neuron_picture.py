@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import cycle
-from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
@@ -11,13 +10,12 @@ from torch import Tensor
 
 from nwavesdk import plot
 from nwavesdk.analysis.neurons import REGULAR_SPIKES, STEP, STEP_FACTOR, NeuronResponses
-from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers import Record
 from nwavesdk.layers.catalogue import CataloguedNeuron
-from nwavesdk.plot.theme import LIGHT, Theme, render_png
+from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import text
 
-__all__ = ["draw_neuron", "plot_neuron", "threshold_of"]
+__all__ = ["draw_neuron", "threshold_of"]
 
 # Name, description and values [T] of a curve.
 Curve = tuple[str, str, Tensor]
@@ -31,17 +29,6 @@ ROWS_BELOW = 2
 # The peaks of the membrane before a reset are cut. Above the range of membrane and threshold, this
 # share of the range stays visible.
 PEAK = 0.5
-
-
-def plot_neuron(path: Path, neuron: CataloguedNeuron, responses: NeuronResponses) -> None:
-    """Write a PNG of the responses of a neuron.
-
-    Args:
-        path: The file. Its folder is created if it does not exist.
-        neuron: The neuron.
-        responses: The responses; see `neuron_responses`.
-    """
-    write_atomically(path, render_png(lambda theme: draw_neuron(neuron, responses, theme), LIGHT))
 
 
 def draw_neuron(neuron: CataloguedNeuron, responses: NeuronResponses, theme: Theme) -> Figure:

@@ -1,34 +1,23 @@
 """The picture of `nwave surrogates`: the derivatives of all surrogates."""
 
 import math
-from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.internal.files import write_atomically
-from nwavesdk.plot.theme import LIGHT, Theme, render_png
+from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate, available, text
 
-__all__ = ["draw_derivative", "draw_derivatives", "plot_derivatives"]
+__all__ = ["draw_derivative", "draw_derivatives"]
 
 # The derivatives are drawn in `COLUMNS` columns, for z from -REACH to REACH.
 COLUMNS = 4
 REACH = 2.0
 
 
-def plot_derivatives(path: Path) -> None:
-    """Write a PNG of the derivatives of all surrogates with their default parameters.
-
-    Args:
-        path: The file. Its folder is created if it does not exist.
-    """
-    write_atomically(path, render_png(draw_derivatives, LIGHT))
-
-
 def draw_derivatives(theme: Theme) -> Figure:
-    """Draw the derivatives of all surrogates, each in its panel."""
+    """Draw the derivatives of all surrogates with their default parameters, each in its panel."""
     surrogates = [kind() for kind in available().values()]
     rows = math.ceil(len(surrogates) / COLUMNS)
     figure = Figure(figsize=(2.2 * COLUMNS, 0.6 + 1.7 * rows))

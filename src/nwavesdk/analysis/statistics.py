@@ -22,6 +22,7 @@ LIMITS = {
     "accuracy": (0.0, 1.0),
     "balanced_accuracy": (0.0, 1.0),
     "f1": (0.0, 1.0),
+    "misses": (0.0, 1.0),
     "r2": (-math.inf, 1.0),
     "correlation": (-1.0, 1.0),
 }
@@ -61,6 +62,7 @@ class Pair:
             jointly (Bonferroni).
         high: Upper end of the interval.
         p: The p value of no difference, corrected for all pairs (Holm); NaN with one seed.
+        conclusion: The conclusion from the interval, in words.
 
     Example:
         >>> (pair,) = compare_pairs({"atan": [0.90, 0.91, 0.92], "boxcar": [0.80, 0.82, 0.81]})
@@ -74,15 +76,7 @@ class Pair:
     low: float
     high: float
     p: float
-
-    @property
-    def conclusion(self) -> str:
-        """The conclusion from the interval, in words."""
-        if math.isnan(self.p):
-            return "one seed is not enough"
-        if self.low > 0:
-            return f"{self.first} is better"
-        return f"{self.second} is better" if self.high < 0 else "no difference shown"
+    conclusion: str
 
 
 def limits_of(measure: str) -> tuple[float, float]:
@@ -122,12 +116,15 @@ def summarize(
     return Summary(mean, low, high, deviation)
 
 
-def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> list[Pair]:
+def compare_pairs(
+    arms: Mapping[str, Sequence[float]], level: float = 0.95, *, lower_is_better: bool = False
+) -> list[Pair]:
     """Compare every arm of a study with every other, such as runs with two surrogates.
 
     Args:
         arms: For each arm one value per seed, for the same seeds in the same order.
         level: Confidence level of all intervals jointly.
+        lower_is_better: Whether the values are errors, such as misses.
 
     Returns:
         The difference of each pair of arms, with its interval and p value.
@@ -167,9 +164,19 @@ def compare_pairs(arms: Mapping[str, Sequence[float]], level: float = 0.95) -> l
             low=summary.low,
             high=summary.high,
             p=p,
+            conclusion=_conclude(summary, (second, first) if lower_is_better else (first, second)),
         )
         for (first, second), summary, p in zip(names, summaries, p_values, strict=True)
     ]
+
+
+def _conclude(difference: Summary, arms: tuple[str, str]) -> str:
+    """The conclusion from the interval of a difference in favor of the first arm, in words."""
+    if math.isnan(difference.low):
+        return "one seed is not enough"
+    if difference.low > 0:
+        return f"{arms[0]} is better"
+    return f"{arms[1]} is better" if difference.high < 0 else "no difference shown"
 
 
 def _p_value(summary: Summary, seeds: int) -> float:

@@ -1,6 +1,7 @@
 """Commands that list parts of the library: `nwave net`, `neurons`, `kernels` and `surrogates`."""
 
 import re
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Any, Literal, get_args
@@ -175,7 +176,9 @@ def _draw(chosen: list[Any], folder: Path) -> dict[str, Path]:
     pictures = {neuron.name: folder / f"{neuron.name}.png" for neuron in chosen}
     for neuron in chosen:
         responses = neurons.neuron_responses(neuron)
-        neuron_picture.plot_neuron(pictures[neuron.name], neuron, responses)
+        nwavesdk.plot.theme.write_png(
+            pictures[neuron.name], partial(neuron_picture.draw_neuron, neuron, responses)
+        )
     return pictures
 
 
@@ -279,9 +282,9 @@ def list_surrogates(
     picture = picture_file(plot, no_plot, Path("surrogates.png"))
     shapes = nwavesdk.analysis.catalogue_shapes()
     if picture is not None:
-        from nwavesdk.analysis.pictures import plot_derivatives
+        from nwavesdk.analysis.pictures import draw_derivatives
 
-        plot_derivatives(picture)
+        nwavesdk.plot.theme.write_png(picture, draw_derivatives)
 
     records = []
     for shape in shapes:

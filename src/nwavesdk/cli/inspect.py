@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,9 +106,9 @@ def inspect_data(
         config, data = complete_data(requested)
     report = nwavesdk.analysis.data_report(config, data, is_task_given="task" in choices)
     if picture is not None:
-        from nwavesdk.analysis.data_picture import plot_data
+        from nwavesdk.analysis.data_picture import draw_data
 
-        plot_data(picture, config, data, report)
+        nwavesdk.plot.theme.write_png(picture, partial(draw_data, config, data, report))
     print_report(as_json, {**report, "plot": picture}, nwavesdk.analysis.data_lines(report))
 
 
@@ -227,7 +228,7 @@ def scan_run(
 ) -> None:
     """Measure which gradient reaches each layer under which surrogate; recommend one per layer."""
     from nwavesdk.analysis.run_batch import RunBatch
-    from nwavesdk.analysis.slopes.report import SlopeReport, plot_slopes, write_page
+    from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
 
     texts = [] if surrogates is None else split_commas("--surrogates", surrogates)
     recommended = None if kind is None else type(nwavesdk.surrogate.parse(kind))
@@ -246,7 +247,7 @@ def scan_run(
     picture = picture_file(plot, no_plot, batch.pictures / "slopes.png")
     if picture is not None:
         page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
-        plot_slopes(picture, report)
+        nwavesdk.plot.theme.write_png(picture, partial(slopes_picture, report))
         write_page(page, report, batch)
         lines.append(f"look at {page}")
 

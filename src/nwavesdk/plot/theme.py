@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 
 from nwavesdk.internal.checks import positive_number, shown
-from nwavesdk.internal.files import printable
+from nwavesdk.internal.files import printable, write_atomically
 from nwavesdk.internal.tensors import require_tensor
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "render_png",
     "time_unit",
     "wanted_axes",
+    "write_png",
 ]
 
 
@@ -107,6 +109,11 @@ def label_text(name: str, most: int = 24) -> str:
         text = f"{text[: most - 1]}…"
     # Matplotlib reads text between two dollar signs as a formula, which may be an error.
     return text.replace("$", r"\$")
+
+
+def write_png(path: Path, draw: Draw) -> None:
+    """Write a picture on a light page as PNG; its folder is created if it does not exist."""
+    write_atomically(path, render_png(draw, LIGHT))
 
 
 def render_png(draw: Draw, theme: Theme) -> bytes:

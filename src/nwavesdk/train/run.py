@@ -50,6 +50,9 @@ __all__ = ["Run"]
 
 VALUE_BYTES = 4  # of float32
 
+# The confusion matrix is in the result of a test if there are up to this many classes.
+MAX_CLASSES = 200
+
 # A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
 
@@ -364,11 +367,13 @@ class Run:
         with use_threads(self.config.machine.threads):
             batch_size = self.config.learning.batch_size
             evaluation = evaluate_net(net, task, getattr(data, part), batch_size)
+        has_confusion = 0 < len(self.classes) <= MAX_CLASSES
         return {
             **(self._detect(net, task, part) if task.name == "detect" else {}),
             **evaluation.named_measures(part),
+            **evaluation.layers(),
+            "confusion": evaluation.tally.tolist() if has_confusion else [],
             "recordings": len(evaluation.lengths),
-            "rates": evaluation.layers()["rates"],
         }
 
     def _detect(

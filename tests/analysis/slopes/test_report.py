@@ -1,6 +1,7 @@
 """The report of a scan: JSON, lines, picture and page."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes.report import SlopeReport, plot_slopes, write_page
+from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
+from nwavesdk.plot.theme import write_png
 from nwavesdk.surrogate import fast_sigmoid
 from nwavesdk.train.fit.network import sample_config
 
@@ -67,7 +69,7 @@ def test_lines_mark_the_present_surrogates_and_what_is_not_covered(report):
 
 
 def test_picture_and_page_are_written(report, batch, tmp_path):
-    plot_slopes(tmp_path / "new" / "slopes.png", report)
+    write_png(tmp_path / "new" / "slopes.png", partial(slopes_picture, report))
     assert (tmp_path / "new" / "slopes.png").read_bytes().startswith(b"\x89PNG")
     write_page(tmp_path / "slopes.html", report, batch)
     page = (tmp_path / "slopes.html").read_text()

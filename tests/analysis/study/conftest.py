@@ -14,19 +14,26 @@ from nwavesdk.analysis.study import RunSearch, Study, TuneConfig, compare_surrog
 
 ARMS = ["fast_sigmoid", "fast_sigmoid(slope=25)", "atan"]
 
-# Time constant of a net that cannot be built.
+# Time constants of a net that cannot be trained, and of a net that cannot be built.
 CRASHES = 0.03
+INVALID = 0.04
 
 NET = f"""
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 
+def fail(_):
+    raise RuntimeError("a net with slow neurons")
+
 def build(inputs, classes, config):
-    if config.net.tau == {CRASHES}:
-        raise RuntimeError("a net with slow neurons")
-    return SpikingSequential(
+    if config.net.tau == {INVALID}:
+        raise RuntimeError("a net with slower neurons")
+    net = SpikingSequential(
         *(LIFSynapse(inputs[0], 8), LIFLayer(8, config.net.tau)),
         *(LIFSynapse(8, classes), LIFLayer(classes, config.net.tau)),
     )
+    if config.net.tau == {CRASHES}:
+        net[0].weight.register_hook(fail)
+    return net
 """
 
 

@@ -26,10 +26,12 @@ from nwavesdk.analysis.study import (
     on_processes,
     on_ray,
 )
+from nwavesdk.analysis.study.cells import run_cell
 from nwavesdk.internal.files import FileError
 from nwavesdk.train import BrokenRunError, Run
 from nwavesdk.train.config import merge_choices
 from nwavesdk.train.run_folder import lock
+from train.event_folders import write_events
 
 RECORDINGS = 48
 
@@ -90,6 +92,25 @@ def test_each_recording_is_tested_in_one_fold(folds: Study) -> None:
     accuracies = [cell.numbers["test_accuracy"] for cell in folds.cells]
     assert np.trace(confusion) == pytest.approx(np.dot(accuracies, tested))
     assert folds.headline == (f"{np.mean(accuracies):.4f}", "mean test accuracy of folds")
+
+
+def test_detectors_are_compared_by_misses(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    source = write_events(tmp_path / "events")
+    choices = {
+        "data": {"source": str(source), "bands": 12},
+        "learning": {"epochs": 2, "batch_size": 8},
+    }
+    study = two_arms(tmp_path / "study", choices)
+    study.finish(Here())
+    cell = study.cells[0]
+    scores, _ = Here().call(run_cell, study.job(cell))
+    assert scores[-1] == 1 - cell.numbers["val_misses"]
+    assert scores[0] == cell.metrics()[0]["val_balanced_accuracy"]
+
+    misses = [cell.numbers["test_misses"] for cell in study.cells]
+    assert study.headline[0] == f"{min(misses):.4f}"
+    assert study.headline[1].startswith("mean test misses of ")
 
 
 @pytest.mark.parametrize("name", ["comparison", "folds"])
@@ -275,22 +296,20 @@ def test_what_a_killed_begin_left_counts_as_nothing(
         study.finish(on_processes(1))
     assert not draft.exists()
     study.file.write_text("{")
-    with pytest.raises(FileError, match=r"study\.json is not JSON .*: restore or remove it"):
+    with pytest.raises(FileError, match=r"study\.json is damaged .*: restore it; other settings"):
         two_arms(tmp_path, choices)
 
 
-@pytest.mark.parametrize(
-    "content", ['{"choices": 3}', '{"choices": {"data": 3}, "cells": {}}', '{"cells": 3}']
-)
-def test_a_damaged_description_is_one_line(
-    fold_choices: dict[str, Any], tmp_path: Path, content: str
+def test_an_edited_description_is_one_line(
+    folds: Study, fold_choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "study.json").write_text(content)
-    with pytest.raises(FileError, match=r"study\.json does not describe a study: restore it"):
+    text = folds.file.read_text()
+    (tmp_path / "study.json").write_text(text.replace('"threads": 1', '"threads": 2'))
+    with pytest.raises(FileError, match=r"study\.json is damaged .*: restore it; other settings"):
         cross_validate(tmp_path, fold_choices, threads=1)
     done = nwave("train", "--out", tmp_path, "--resume")
     assert done.exit_code == 2
-    assert "does not describe a study" in done.stderr
+    assert "study.json is damaged" in done.stderr
 
 
 def test_a_study_that_begins_says_what_its_runs_say(

@@ -5,12 +5,13 @@ early_stop.`; their keys are assumed.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from nwavesdk import loss as losses
+from nwavesdk.analysis.study.search_file import Dimension, sample_values
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Share
@@ -168,48 +169,31 @@ FIXED_KEYS = {
     "trainer.seed",
 }
 
-# Keys without effect if another key has one of these values. None means that the key is missing.
-INACTIVE = {
-    "optim.momentum": ("optim.name", (None, "adamw", "adam")),
-    "sched.warmup": ("sched.name", (None, "none", "cosine")),
-    "early_stop.min_delta": ("early_stop.patience", (None,)),
-}
 
-
-def check_config(fixed: Mapping[str, Any], samples: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def check_config(fixed: Mapping[str, Any], space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
     """Check all values that trials may have.
 
     Args:
         fixed: The values that all trials share, by `namespace.key`.
-        samples: For each key that varies, all of its choices, or the ends of its range.
+        space: The dimension of each key that varies.
 
     Returns:
-        The first sample of each key that varies.
+        The values that were checked; see `sample_values`.
 
     Raises:
-        ValueError: If a key is unknown, cannot vary or has no effect, or a value is out of its
-            range. The message names the key.
+        ValueError: If a key is unknown or cannot vary, or a value is out of its range. The message
+            names the key.
     """
-    for key in FIXED_KEYS & samples.keys():
+    for key in FIXED_KEYS & space.keys():
         raise ValueError(
             f"HPOWrapper: {key} cannot vary, because scores on other data, metrics or seeds are "
             "not comparable: pass one value."
         )
 
-    for key, (other, values) in INACTIVE.items():
-        is_given = key in {*fixed, *samples}
-        if is_given and other not in samples and fixed.get(other) in values:
-            raise ValueError(
-                f"HPOWrapper: {key} has no effect with {other} = {fixed.get(other)!r}: remove it, "
-                f"or set {other}."
-            )
-
-    # Check each sample together with the first samples of all other keys.
-    first = {name: values[0] for name, values in samples.items()}
-    changes = [{name: value} for name, values in samples.items() for value in values]
-    for change in changes or [{}]:
-        read_trial_config({**fixed, **first, **change})
-    return first
+    samples = sample_values(space)
+    for values in samples:
+        read_trial_config({**fixed, **values})
+    return samples
 
 
 def read_trial_config(config: Mapping[str, Any]) -> TrialConfig:

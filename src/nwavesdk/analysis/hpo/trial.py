@@ -18,6 +18,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
 
 from nwavesdk.analysis.hpo.namespaces import LOSSES, TrialConfig, read_trial_config
+from nwavesdk.analysis.study.cells import Report
 from nwavesdk.data import NetInput, NWaveDataGen, Series, Split, Standard
 from nwavesdk.data.batches import batches_of
 from nwavesdk.internal.checks import shown
@@ -39,7 +40,6 @@ __all__ = [
     "BEST",
     "SCORE",
     "ModelBuilder",
-    "Report",
     "evaluate_best",
     "open_trial",
     "train_one_trial",
@@ -47,10 +47,6 @@ __all__ = [
 
 # The file of the best epoch, and the column of `metrics.csv` with the score.
 BEST, SCORE = "best.pt", "val_score"
-
-# A function that is called after each epoch with its number and its score. An exception in it ends
-# the trial.
-Report = Callable[[int, float], None]
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 

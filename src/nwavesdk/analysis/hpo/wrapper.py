@@ -1,6 +1,5 @@
 """`HPOWrapper`: the search of a user's net and its training on NWAVE's data."""
 
-import contextlib
 import json
 import os
 import warnings
@@ -11,24 +10,20 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-import torch
-
 from nwavesdk.analysis.hpo.namespaces import check_config
 from nwavesdk.analysis.hpo.trial import (
     BEST,
     SCORE,
     ModelBuilder,
-    Report,
     evaluate_best,
     open_trial,
     train_one_trial,
 )
-from nwavesdk.analysis.study.cells import Course, Job, PausedError, log_beside
+from nwavesdk.analysis.study.cells import Course, Job, Report, run_job
 from nwavesdk.analysis.study.executors import on_ray
-from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
+from nwavesdk.analysis.study.search import ERROR, Search, state_of
 from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
-from nwavesdk.analysis.study.study import begin_study
-from nwavesdk.internal.checks import finite_number
+from nwavesdk.analysis.study.study import begin_study, has_begun
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL
@@ -112,7 +107,7 @@ class HPOWrapper(Search):
     ) -> None:
         builder, fixed, space = read_arguments(model_builder, config)
         self.model_builder = builder
-        self.first = check_config(fixed, {name: space[name].samples() for name in space})
+        self.samples = check_config(fixed, space)
         # An absolute path, because the processes of a cluster have other working folders.
         fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
 
@@ -139,13 +134,14 @@ class HPOWrapper(Search):
         )
 
     def validate(self) -> None:
-        """Build the model with the first choice of all values, and check its outputs on one batch.
+        """Build a model for each sample of the space, and check its outputs on one batch.
 
         Raises:
             ValueError: If the data cannot be used, or the outputs of the model have the wrong
                 shape.
         """
-        open_trial(self.choices(self.first), self.model_builder)
+        for values in self.samples:
+            open_trial(self.choices(values), self.model_builder)
 
     def fit(self, address: str = LOCAL) -> HPOResult:
         """Run all trials that have not ended, and test the best one once.
@@ -159,7 +155,7 @@ class HPOWrapper(Search):
                 or the folder holds other files; nothing is written.
             BrokenRunError: If all trials have crashed, or another process works on the search.
         """
-        if not self.file.exists():
+        if not has_begun(self.file):
             self.validate()
         begin_study(self.file, self.content)
         n_jobs = self.settings.max_concurrent
@@ -180,7 +176,7 @@ class HPOWrapper(Search):
                 f"{error.rstrip('.')}: correct the builder or the config, and begin a new search."
             )
 
-        config, path = dict(self.choices(self.values_of(best))), self.path_of(best)
+        config, path = dict(self.choices(self.values_of(best))), self.path_of(best.number)
         # Stored in the journal, so that later calls do not read the test set again.
         if "test_score" not in self.study.user_attrs:
             score = evaluate_best(config, self.model_builder, path)
@@ -197,10 +193,10 @@ class HPOWrapper(Search):
 
     def description_of(self, trial: Any) -> dict[str, Any]:
         """The description of a trial for `HPOResult.trials`."""
-        folder = RunFolder(self.path_of(trial))
+        folder = RunFolder(self.path_of(trial.number))
         epochs = folder.read_metrics() if folder.metrics.is_file() else []
         return {
-            "number": trial.user_attrs[RUN],
+            "number": trial.number,
             "state": state_of(trial),
             "config": self.choices(self.values_of(trial)),
             "scores": [row[SCORE] for row in epochs if SCORE in row],
@@ -211,29 +207,12 @@ class HPOWrapper(Search):
 def print_trial(trial: Any) -> None:
     """Print the outcome of a trial."""
     outcome = trial.user_attrs.get(ERROR) or f"{trial.value:.4f} on the validation set"
-    print_line(f"trial {trial.user_attrs[RUN]} {state_of(trial)}: {outcome}")
+    print_line(f"trial {trial.number} {state_of(trial)}: {outcome}")
 
 
 def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Course:
-    """Train one trial in its process, until its next comparison or its end.
-
-    Returns:
-        The scores of its epochs, followed by the best score if the trial has ended; and whether it
-        has ended.
-    """
-    path, config, threads, until = job
-    torch.set_num_threads(threads)
-    scores: list[float] = []
-
-    def report(epoch: int, score: float) -> None:
-        scores.append(score)
-        if epoch == until:
-            raise PausedError
-
-    with log_beside(Path(path)), contextlib.suppress(PausedError):
-        best = train(config, model_builder, Path(path), report)
-        return [*scores, finite_number("HPOWrapper", "score", best)], True
-    return scores, False
+    """Train one trial in its process, until its next comparison or its end; see `run_job`."""
+    return run_job(lambda config, path, report: train(config, model_builder, path, report), job)
 
 
 def read_arguments(

@@ -16,13 +16,12 @@ from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, percent, scan_recorded_pass
 from nwavesdk.analysis.text_table import text_table
-from nwavesdk.internal.files import write_atomically
 from nwavesdk.net.preparation import prepared
-from nwavesdk.plot.theme import LIGHT, Theme, render_png
+from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.report.page import ReportPage, Table, gradient_plot, surrogate_plot
 
-__all__ = ["SlopeReport", "plot_slopes", "slopes_picture", "write_page"]
+__all__ = ["SlopeReport", "slopes_picture", "write_page"]
 
 RECOMMENDED = "recommended"
 
@@ -165,17 +164,6 @@ def _advice_json(entry: Advice) -> dict[str, Any]:
 
 def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def plot_slopes(path: Path, report: SlopeReport) -> None:
-    """Write the picture of a report as a PNG.
-
-    Args:
-        path: The file. Its folder is created if it does not exist.
-        report: The report.
-    """
-    picture = render_png(lambda theme: slopes_picture(report, theme), LIGHT)
-    write_atomically(path, picture)
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,40 +12,53 @@ from typing import Any, TextIO
 import torch
 
 from nwavesdk.analysis.study.search_file import flat_settings
+from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.files import FileError, FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
-from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import BusyError
 
 __all__ = [
     "MEASURES",
+    "MISSES",
     "Cell",
     "Course",
     "CrashError",
     "Job",
-    "PausedError",
+    "Report",
     "first_measure",
     "log_beside",
     "open_cell",
     "run_cell",
+    "run_job",
     "test_cell",
 ]
 
-# The first measure of each kind of task, and its display name.
-MEASURES = {"accuracy": "accuracy", "r2": "R²", "balanced_accuracy": "balanced accuracy"}
-
-# The confusion matrix is stored if there are up to this many classes.
-MAX_CLASSES = 200
+# The first measure of each kind of task, and its display name. Only the result of a detector has
+# misses, of which fewer are better; its epochs have the balanced accuracy of steps.
+MISSES = "misses"
+MEASURES = {
+    "accuracy": "accuracy",
+    "r2": "R²",
+    MISSES: MISSES,
+    "balanced_accuracy": "balanced accuracy",
+}
 
 # Path of a cell, its settings in the form of `RunConfig.of`, its number of threads, and the epoch
 # after which it pauses; None if it does not.
 Job = tuple[str, Mapping[str, Any], int, int | None]
 
 # The score after each epoch so far, and whether the cell has ended. If it has, the score of the
-# selected epoch follows.
+# selected epoch takes the place of the score of the last epoch.
 Course = tuple[list[float], bool]
+
+# A function that is called after each epoch but the last with its number and its score. If a
+# training continues, it is first called for all earlier epochs. An exception in it ends the
+# training.
+Report = Callable[[int, float], None]
+
+# A function that trains with choices in a folder, and returns the score of the selected epoch.
+Train = Callable[[Mapping[str, Any], Path, Report], float]
 
 
 class CrashError(RuntimeError):
@@ -134,6 +147,17 @@ def first_measure(result: Mapping[str, Any]) -> str:
     return next(name for name in MEASURES if f"val_{name}" in result)
 
 
+def score_of(row: Mapping[str, Any]) -> float:
+    """The score on the validation set that a search maximizes; of a detector, 1 - misses.
+
+    Args:
+        row: The content of `result.json`, or a row of `metrics.csv`.
+    """
+    measure = first_measure(row)
+    value: float = row[f"val_{measure}"]
+    return 1 - value if measure == MISSES else value
+
+
 def open_cell(path: Path, choices: Mapping[str, Any]) -> Run:
     """Open the run of a cell that has begun, with the file of its net if its settings name one."""
     return Run.open(path, choices.get("net", {}).get("page"))
@@ -143,36 +167,51 @@ class PausedError(Exception):
     """A cell has reached the epoch after which it pauses."""
 
 
-def run_cell(job: Job) -> Course:
-    """Begin or resume the run of a cell, until it pauses or finishes.
+def run_job(train: Train, job: Job) -> Course:
+    """Begin or continue the training of a job, until it pauses or ends.
 
-    A finished run does not change.
+    Args:
+        train: Trains in a folder. It is called again after each pause, and continues.
+        job: The job.
 
     Returns:
-        The scores on the validation set, and whether the run has finished; see `Course`.
+        The scores of all epochs but the last, and whether the training has ended; see `Course`.
     """
     path, choices, threads, until = job
     torch.set_num_threads(threads)
+    scores: list[float] = []
+
+    def report(epoch: int, score: float) -> None:
+        scores.append(score)
+        if epoch == until:
+            raise PausedError
+
+    with log_beside(Path(path)), contextlib.suppress(PausedError):
+        score = train(choices, Path(path), report)
+        return [*scores, finite_number("the trial", "score", score)], True
+    return scores, False
+
+
+def run_cell(job: Job) -> Course:
+    """Begin or continue the run of a cell; see `run_job`. A finished run does not change."""
+    return run_job(train_run, job)
+
+
+def train_run(choices: Mapping[str, Any], path: Path, report: Report) -> float:
+    """Train a run, or continue it after its last epoch; return the score of the epoch it keeps."""
     folder = RunFolder(path)
-    with log_beside(folder.path), contextlib.suppress(PausedError):
-        if not folder.complete:
-            is_begun = folder.config.is_file()
-            run = open_cell(folder.path, choices) if is_begun else Run.new(path, choices)
+    is_begun = folder.config.is_file()
+    run = open_cell(path, choices) if is_begun else Run.new(path, choices)
 
-            # A run does not pause after its last epoch, because it is finished then.
-            last = run.config.learning.epochs
-            pauses = range(until or last, last)
+    def report_row(row: Mapping[str, float]) -> None:
+        if row["epoch"] < run.config.learning.epochs:
+            report(int(row["epoch"]), score_of(row))
 
-            def pause(row: Mapping[str, float]) -> None:
-                if row["epoch"] in pauses:
-                    raise PausedError
-
-            if not folder.metrics.is_file() or len(folder.read_metrics()) not in pauses:
-                run.train(pause)
-
-    rows = folder.read_metrics()
-    rows += [folder.read_result()] if folder.complete else []
-    return [row[f"val_{first_measure(row)}"] for row in rows], folder.complete
+    for row in folder.read_metrics() if folder.metrics.is_file() else []:
+        report_row(row)
+    if not folder.complete:
+        run.train(report_row)
+    return score_of(folder.read_result())
 
 
 def test_cell(job: Job) -> None:
@@ -181,18 +220,7 @@ def test_cell(job: Job) -> None:
     torch.set_num_threads(threads)
     with log_beside(Path(path)):
         run = open_cell(Path(path), choices)
-        net, task = run.trained()
-        # Results must not depend on the machine, so the test uses the threads of the training.
-        with use_threads(run.config.machine.threads):
-            test = evaluate_net(net, task, run.test_set, run.config.learning.batch_size)
-
-        has_confusion = 0 < len(run.classes) <= MAX_CLASSES
-        numbers = {
-            **test.named_measures("test"),
-            **test.layers(),
-            "confusion": test.tally.tolist() if has_confusion else [],
-        }
-        write_sealed(Path(path, "test.json"), numbers, run.folder.identity)
+        write_sealed(Path(path, "test.json"), run.test(), run.folder.identity)
 
 
 @contextlib.contextmanager

@@ -1,30 +1,43 @@
-"""The one report of comparisons, cross-validations and searches: a page, JSON, and lines.
+"""The one report of comparisons, cross-validations and searches: a page, its pictures, and JSON.
 
-A study provides its cells, tables and pictures. Nothing here depends on the kind of study.
+A study of either kind has the attributes that a report needs: `path`, `file`, `content`, `cells`,
+`title`, `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
 """
 
 import json
 import math
+import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nwavesdk.analysis.study.study import Study
-from nwavesdk.analysis.study.tune import RunSearch
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from nwavesdk.analysis.statistics import Summary
 from nwavesdk.internal.files import one_line, write_atomically
+from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import CellValue, Details, ReportPage, Table, course_plot
 from nwavesdk.train.run_folder import lock
 
-__all__ = ["AnyStudy", "result_of", "write_study_report"]
+if TYPE_CHECKING:
+    from nwavesdk.analysis.study.study import Study
+    from nwavesdk.analysis.study.tune import RunSearch
+
+__all__ = ["draw_optuna", "draw_values", "result_of", "write_study_report"]
 
 # Columns of the table of cells, and prefixes of the metrics that are plotted over epochs.
 COLUMNS = (
     "test_accuracy",
     "test_r2",
+    "test_misses",
     "val_accuracy",
     "val_r2",
+    "val_misses",
     "val_loss",
     "epochs",
     "seconds",
@@ -32,12 +45,7 @@ COLUMNS = (
 QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
-# Both have the attributes that a report needs: `path`, `file`, `content`, `cells`, `title`,
-# `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
-AnyStudy = Study | RunSearch
-
-
-def result_of(study: AnyStudy) -> dict[str, Any]:
+def result_of(study: "Study | RunSearch") -> dict[str, Any]:
     """The content of `result.json`: all cells, and the tables. Undefined numbers are null.
 
     Raises:
@@ -62,7 +70,7 @@ def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in row.items()}
 
 
-def write_study_report(study: AnyStudy) -> Path:
+def write_study_report(study: "Study | RunSearch") -> Path:
     """Write `result.json`, `pictures` and `report.html` of a finished study.
 
     Returns:
@@ -101,7 +109,7 @@ def write_study_report(study: AnyStudy) -> Path:
     return page
 
 
-def _courses(study: AnyStudy) -> dict[str, dict[str, list[list[float]]]]:
+def _courses(study: "Study | RunSearch") -> dict[str, dict[str, list[list[float]]]]:
     """For each quantity and arm, the values over epochs of every run."""
     courses: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for prefix in QUANTITIES:
@@ -113,7 +121,7 @@ def _courses(study: AnyStudy) -> dict[str, dict[str, list[list[float]]]]:
     return courses
 
 
-def _cell_table(study: AnyStudy) -> Table:
+def _cell_table(study: "Study | RunSearch") -> Table:
     """A table with a row for each cell. Values that a cell lacks are empty."""
     rows: list[dict[str, CellValue]] = []
     for cell in study.cells:
@@ -137,3 +145,53 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def draw_values(
+    arms: Mapping[str, Sequence[float]], means: Mapping[str, Summary], label: str, theme: Theme
+) -> Figure:
+    """Draw the scores of all cells, in a row for each arm, with the mean and its 95 % interval.
+
+    Args:
+        arms: The scores of the cells, by arm.
+        means: Mean and interval, by arm.
+        label: Name of the score.
+        theme: Colors.
+    """
+    figure = Figure(figsize=(9, 1.4 + 0.5 * len(arms)))
+    axes = figure.subplots()
+    for row, (arm, values) in enumerate(arms.items()):
+        mean = means[arm]
+        reach = np.nan_to_num([[mean.mean - mean.low], [mean.high - mean.mean]])
+        axes.errorbar(mean.mean, row, xerr=reach, fmt="|", color=theme.hues[0], capsize=4, ms=16)
+        axes.plot(values, [row] * len(values), "o", color=theme.hues[1], markersize=5, alpha=0.7)
+
+    axes.set_yticks(range(len(arms)), [label_text(arm, 40) for arm in arms])
+    axes.set(xlabel=label, ylim=(len(arms) - 0.5, -0.5))
+    axes.grid(axis="x")
+    return figure
+
+
+def draw_optuna(plot: Callable[..., Any], study: Any, label: str, theme: Theme) -> Figure:
+    """Draw a plot of Optuna in the colors of a theme.
+
+    Args:
+        plot: A function of `optuna.visualization.matplotlib`.
+        study: The study.
+        label: Name of the score.
+        theme: Colors.
+    """
+    with warnings.catch_warnings(action="ignore"):  # these functions of Optuna are experimental
+        figure: Figure = plot(study, target_name=label).figure
+    pyplot.close(figure)  # otherwise pyplot keeps the figure in memory
+
+    # Replace Optuna's style. Lines are darker for higher scores, as in Optuna.
+    scores = LinearSegmentedColormap.from_list("scores", [theme.faint, theme.hues[0]])
+    figure.set_facecolor(theme.paper)
+    for axes in figure.axes:
+        axes.set_facecolor(theme.paper)
+        axes.grid(color=theme.faint)
+        axes.tick_params(labelcolor=theme.ink)
+        for lines in axes.collections:
+            lines.set_cmap(scores)
+    return figure

@@ -28,9 +28,8 @@ from nwavesdk.train.run_folder import lock
 
 __all__ = ["Search", "state_of"]
 
-# The user attributes of trials: the number of their run, the error of their crash, and how often
-# their process was lost.
-RUN, ERROR, LOSSES = "run", "error", "losses"
+# The user attributes of trials: the error of their crash, and how often their process was lost.
+ERROR, LOSSES = "error", "losses"
 
 # A trial whose process was lost this often counts as crashed. Otherwise, a trial that needs more
 # memory than the machine has would be repeated forever.
@@ -90,14 +89,14 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         is_new = not self.journal.exists() or not self.journal.stat().st_size
 
-        settings = self.settings
         pruner = optuna.pruners.NopPruner()
-        if settings.scheduler == "asha":
-            pruner = optuna.pruners.SuccessiveHalvingPruner(settings.grace, settings.reduction)
+        if self.settings.scheduler == "asha":
+            pruner = optuna.pruners.SuccessiveHalvingPruner(
+                self.settings.grace, self.settings.reduction
+            )
 
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Optuna's journal is experimental
+            with warnings.catch_warnings(action="ignore"):  # Optuna's journal is experimental
                 # No other process writes the journal, so a lock between threads suffices.
                 backend = optuna.storages.journal.JournalFileBackend
                 files = backend(str(self.journal), threading.Lock())
@@ -116,21 +115,19 @@ class Search:
     def sampler(self, n_trials: int) -> Any:
         """The sampler that proposes the next values after so many trials."""
         seed = sha256(f"{self.settings.seed}/{n_trials}".encode()).digest()[:4]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the option `constant_liar` is experimental
-            samplers = require("optuna.samplers", "hpo")
+        samplers = require("optuna.samplers", "hpo")
+        with warnings.catch_warnings(action="ignore"):  # the option `constant_liar` is experimental
             return samplers.TPESampler(seed=int.from_bytes(seed), constant_liar=True)
 
     @property
     def trials(self) -> list[Any]:
-        """Optuna's trials that have begun, in the order of their runs.
+        """Optuna's trials, in the order of their numbers.
 
         They have Optuna's attributes `state`, `params`, `value` and `intermediate_values`, the
         score by epoch; see `values_of` and `state_of`.
         """
-        trials = self.study.get_trials(deepcopy=False)
-        begun = [trial for trial in trials if RUN in trial.user_attrs]
-        return sorted(begun, key=lambda trial: trial.user_attrs[RUN])
+        trials: list[Any] = self.study.get_trials(deepcopy=False)
+        return trials
 
     @property
     def best(self) -> Any | None:
@@ -141,14 +138,16 @@ class Search:
     def values_of(self, trial: Any) -> dict[str, Any]:
         """The values of a trial, with choices as JSON values in place of their texts."""
         return {
-            name: json.loads(trial.params[name]) if hasattr(dimension, "choices") else value
+            name: json.loads(trial.params[name])
+            if hasattr(dimension, "choices")
+            else trial.params[name]
             for name, dimension in self.space.items()
-            for value in [trial.params[name]]
+            if name in trial.params
         }
 
-    def path_of(self, trial: Any) -> Path:
+    def path_of(self, number: int) -> Path:
         """The folder of a trial."""
-        return self.path.absolute() / f"trial-{trial.user_attrs[RUN]}"
+        return self.path.absolute() / f"trial-{number}"
 
     def job(self, trial: Any, n_epochs: int = 0) -> Job:
         """The job that runs a trial until its next comparison.
@@ -165,7 +164,7 @@ class Search:
                 until *= settings.reduction
 
         choices = self.choices(self.values_of(trial))
-        return str(self.path_of(trial)), choices, settings.threads, until
+        return str(self.path_of(trial.number)), choices, settings.threads, until
 
     def finish(self, executor: Executor, on_ended: Callable[[Any], None]) -> None:
         """Run all trials that have not ended.
@@ -179,7 +178,7 @@ class Search:
                 disk, or another process works on the search.
         """
         with lock(self.file, "works on the search"):
-            self._repair()
+            self._repair_journal()
             states = [state_of(trial) for trial in self.trials]
             if len(states) - states.count("running") == self.settings.trials:
                 return
@@ -211,7 +210,7 @@ class Search:
                 raise
             return None
         except BrokenRunError as error:
-            raise BrokenRunError(f"{self.path_of(trial).name}: {error}") from error
+            raise BrokenRunError(f"trial-{trial.number}: {error}") from error
 
         # The journal may have the first scores already, from before an interruption.
         known = self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
@@ -226,34 +225,28 @@ class Search:
         on_ended(self.study.tell(trial, value, None if is_over else states.PRUNED))
         return None
 
-    def _repair(self) -> None:
-        """Remove an incomplete line of the journal, and a trial without a run, left by a kill."""
+    def _repair_journal(self) -> None:
+        """Remove the incomplete line that a kill may leave."""
         if self.journal.exists():
-            # The parts before, of and behind the last end of a line.
-            lines = read_bytes(self.journal).rpartition(b"\n")
-            if lines[2]:
-                write_atomically(self.journal, lines[0] + lines[1])
-
-        states = require("optuna", "hpo").trial.TrialState
-        for trial in self.study.get_trials(states=(states.RUNNING,)):
-            if RUN not in trial.user_attrs:
-                self.study.tell(trial.number, state=states.FAIL)
+            lines, end, rest = read_bytes(self.journal).rpartition(b"\n")
+            if rest:
+                write_atomically(self.journal, lines + end)
 
     def _remaining(self) -> Iterator[tuple[Any, Job]]:
         """The trials to run: interrupted trials, then new ones, proposed when a process is free."""
         # Trials that were running when the last process ended.
         optuna = require("optuna", "hpo")
-        for trial in self.trials:
-            if state_of(trial) == "running":
-                job = self.job(trial, len(trial.intermediate_values))
-                yield optuna.trial.Trial(self.study, trial._trial_id), job
+        for stored in self.trials:
+            if state_of(stored) == "running":
+                trial = optuna.trial.Trial(self.study, stored._trial_id)
+                for name, distribution in self.space.items():
+                    trial._suggest(name, distribution)  # a kill may come between two values
+                yield trial, self.job(trial, len(stored.intermediate_values))
 
-        while len(self.trials) < self.settings.trials:
-            trial = self.study.ask(dict(self.space))
-            trial.set_user_attr(RUN, len(self.trials))
-            path = self.path_of(trial)
+        while (number := len(self.trials)) < self.settings.trials:
             # A folder without a trial in the journal belongs to a journal that was lost.
-            if path.exists():
-                fault = f"has no trial of the folder {path.name}"
-                raise FileError(self.journal, fault, f"restore it, or remove {path.name}")
+            if self.path_of(number).exists():
+                fault = f"has no trial of the folder trial-{number}"
+                raise FileError(self.journal, fault, f"restore it, or remove trial-{number}")
+            trial = self.study.ask(dict(self.space))
             yield trial, self.job(trial)

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import FileError, read_bytes
 from nwavesdk.internal.formats import parse_json, parse_toml
 from nwavesdk.internal.imports import require
@@ -16,7 +15,14 @@ from nwavesdk.internal.model import FrozenModel, expect
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config import fields_of, merge_choices
 
-__all__ = ["COMPARED", "LUCKY", "Dimension", "SearchConfig", "TuneConfig", "nested"]
+__all__ = [
+    "Dimension",
+    "SearchConfig",
+    "TuneConfig",
+    "flat_settings",
+    "nested",
+    "sample_values",
+]
 
 # The fields that cannot vary, by section, with the reasons.
 COMPARED = "scores on other data or another split are not comparable"
@@ -81,8 +87,7 @@ class Dimension(FrozenModel):
                 "{ low = 1e-3, high = 1e-1, log = true }"
             )
 
-        if find_spec("optuna") is not None:
-            _ = self.distribution  # Optuna checks the rest
+        _ = self.distribution  # Optuna checks the rest
         return self
 
     @property
@@ -109,6 +114,22 @@ class Dimension(FrozenModel):
         low, high = self.low or 0, self.high or 0
         inside = [] if self.is_whole else [low + INSIDE * (high - low)]
         return [low, high, *inside]
+
+
+def sample_values(space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
+    """Values with which a space is checked before the first trial.
+
+    The first values of all fields, then each other sample of a field with the first values of all
+    other fields.
+
+    Example:
+        >>> sample_values({"a": Dimension(choices=[1, 2]), "b": Dimension(low=3, high=4)})
+        [{'a': 1, 'b': 3}, {'a': 2, 'b': 3}, {'a': 1, 'b': 4}]
+    """
+    samples = {name: dimension.samples() for name, dimension in space.items()}
+    first = {name: values[0] for name, values in samples.items()}
+    others = [{**first, name: value} for name, values in samples.items() for value in values[1:]]
+    return [first, *others]
 
 
 class SearchConfig(FrozenModel):
@@ -158,8 +179,6 @@ class TuneConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
-        sections = ("data", "task", "net", "chip", "learning", "machine")
-        known = ["seed", *(f"{name}.{field}" for name in sections for field in fields_of(name))]
         given = flat_settings(self.run)
 
         for name in self.space:
@@ -167,11 +186,6 @@ class TuneConfig(FrozenModel):
             if field in FIXED_FIELDS.get(section, ()):
                 reason = REASONS.get(section, COMPARED)
                 raise ValueError(f"space.{name}: cannot vary, because {reason}: use [run]")
-            if name not in known:
-                raise ValueError(
-                    f"space.{name}: is not a field of a run{close_name(name, known)}: expected a "
-                    "field of config.json, such as learning.rate"
-                )
             if name in given:
                 raise ValueError(
                     f"space.{name}: is also in [run], got {shown(given[name])} there: remove one "
@@ -196,6 +210,7 @@ class TuneConfig(FrozenModel):
         """
         parse = parse_json if path.suffix == ".json" else parse_toml
         content = parse(read_bytes(path), path)
+        content.pop("sha256", None)  # the seal of `tune.json`, which `begin_study` checks
         try:
             return cls.of(content).completed()
         except FileError as error:
@@ -212,14 +227,13 @@ class TuneConfig(FrozenModel):
         Raises:
             ValueError: If a value of the space is not valid in a run. The message names the field.
         """
-        first = {name: dimension.samples()[0] for name, dimension in self.space.items()}
+        first, *others = sample_values(self.space)
 
         # The first check opens the data files and records their kind. The other checks then do not
         # open them again.
         run = RunConfig.of(merge_choices(self.run, nested(first))).given()
-        for name, dimension in self.space.items():
-            for value in dimension.samples()[1:]:
-                RunConfig.of(merge_choices(run, nested({name: value})))
+        for values in others:
+            RunConfig.of(merge_choices(run, nested(values)))
 
         # The fields that vary are not part of the fixed settings.
         for name in first:

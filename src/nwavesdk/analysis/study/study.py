@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from nwavesdk.analysis.run_batch import busiest_neuron
 from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
 from nwavesdk.analysis.study.cells import (
+    MISSES,
     Cell,
     CrashError,
     Job,
@@ -27,10 +28,10 @@ from nwavesdk.analysis.study.cells import (
     test_cell,
 )
 from nwavesdk.analysis.study.executors import Executor, finish_all
-from nwavesdk.analysis.study.pictures import draw_values
+from nwavesdk.analysis.study.report import draw_values
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import FileError, printable, read_bytes
-from nwavesdk.internal.formats import parse_json
+from nwavesdk.internal.files import FileError, printable
+from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
 from nwavesdk.layers import ChipInstance
 from nwavesdk.net.preparation import prepared
@@ -54,10 +55,9 @@ __all__ = [
     "FILE",
     "Study",
     "begin_study",
-    "check_same_data",
     "compare_surrogates",
     "cross_validate",
-    "first_run",
+    "has_begun",
     "read_study",
 ]
 
@@ -67,27 +67,57 @@ FILE = "study.json"
 MAX_SEEDS = 10_000
 
 
-def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) -> None:
-    """Write the file that describes a study. If it exists, compare it with the new description.
+def has_begun(file: Path) -> bool:
+    """Whether a study has begun.
+
+    Args:
+        file: The file that describes the study.
+
+    Raises:
+        ValueError: If it has not begun, and its folder holds other files.
+    """
+    if file.exists():
+        return True
+    if not is_free(file.parent):
+        raise ValueError(
+            f"{printable(file.parent)} holds files that are not part of this study: choose a new "
+            "or empty folder for --out."
+        )
+    return False
+
+
+def begin_study(
+    file: Path,
+    content: Mapping[str, Any],
+    run: Run | None = None,
+    cells: Sequence[RunFolder] = (),
+) -> None:
+    """Write the file that describes a study. If it exists, compare it and the data of the study.
+
+    Two cells that have begun compare their data, because a fold whose test set is not read has not
+    read all of the data. Otherwise, cells that have not begun would train on other data than the
+    finished cells.
 
     Args:
         file: The file.
         content: All settings on which results depend.
         run: The first run. Its notes are printed, because the notes of all runs go to their logs.
+        cells: The folders of all cells.
 
     Raises:
-        ValueError: If the folder holds other files or another study.
+        ValueError: If the folder holds other files or another study, or the data have changed.
+        FileError: If the file was edited.
         FileWriteError: If the file cannot be written.
     """
-    if not file.exists():
-        check_free(file.parent)
+    if not has_begun(file):
+        # The seal comes first, because the page of a net has an entry of the same name.
+        text = json.dumps({"sha256": UNSEALED, **content}, indent=2) + "\n"
         with contextlib.suppress(FileExistsError):  # another process was faster
-            write_first(file, (json.dumps(content, indent=2) + "\n").encode())
+            write_first(file, seal(text.encode()))
         for note in run.notes if run is not None else ():
             print_line(f"nwave: note: {note}")
 
-    recorded = parse_json(read_bytes(file), file)
-    faults = differences(json.loads(json.dumps(content)), recorded)
+    faults = differences(json.loads(json.dumps(content)), read_study(file))
     texts = [f"{name}: got {got!r:.80}, expected {was!r:.80}" for name, got, was in faults]
     if texts:
         raise ValueError(
@@ -95,47 +125,21 @@ def begin_study(file: Path, content: Mapping[str, Any], run: Run | None = None) 
             "another --out, or use the options with which it began."
         )
 
+    begun = [folder for folder in cells if folder.config.is_file()]
+    for folder in begun[:2] if len(begun) < len(cells) else ():
+        load_run_data(folder.read_config())
+
 
 def read_study(file: Path) -> dict[str, Any]:
-    """The content of `study.json`.
+    """The settings with which a study began. Its seal shows whether they were edited.
 
     Raises:
-        FileError: If the file is damaged.
+        FileError: If the file is damaged, or if any part of it has changed.
     """
-    content = parse_json(read_bytes(file), file)
-    choices = content.get("choices")
-    # The settings, their section `data` and the cells are read elsewhere, and must be mappings.
-    parts = (choices, content.get("cells"), isinstance(choices, dict) and choices.get("data", {}))
-    if not all(isinstance(part, dict) for part in parts):
-        raise FileError(file, "does not describe a study", "restore it")
-    return content
-
-
-def check_free(folder: Path) -> None:
-    """Reject a folder for a new study that is not empty."""
-    if not is_free(folder):
-        raise ValueError(
-            f"{printable(folder)} holds files that are not part of this study: choose a new or "
-            "empty folder for --out."
-        )
-
-
-def check_same_data(folders: Sequence[RunFolder]) -> None:
-    """Reject data that changed while a study was interrupted.
-
-    Otherwise, the remaining cells would train on other data than the finished cells. Two cells that
-    have begun are checked, because a fold whose test set is not read has not read all of the data.
-    A cell that has begun but is not finished checks its data itself.
-
-    Args:
-        folders: The folders of all cells.
-
-    Raises:
-        ValueError: If the data have changed.
-    """
-    begun = [folder for folder in folders if folder.config.is_file()]
-    for folder in begun[:2] if len(begun) < len(folders) else ():
-        load_run_data(folder.read_config())
+    try:
+        return read_sealed(file)
+    except FileError as error:
+        raise FileError(file, error.fault, "restore it; other settings need a new folder") from None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,13 +177,12 @@ class Study:
         return {"choices": self.choices, "threads": self.threads, "cells": changes}
 
     def begin(self, run: Run | None) -> None:
-        """Begin or continue the study; see `begin_study` and `check_same_data`.
+        """Begin or continue the study; see `begin_study`.
 
         Args:
-            run: The first run, or None; see `first_run`.
+            run: The first run; None if the study has begun.
         """
-        begin_study(self.file, self.content, run)
-        check_same_data([cell.folder for cell in self.cells])
+        begin_study(self.file, self.content, run, [cell.folder for cell in self.cells])
 
     def job(self, cell: Cell) -> Job:
         """The job that runs a cell."""
@@ -223,12 +226,16 @@ class Study:
                 jobs = [(cell, self.job(cell)) for cell in cells()]
                 finish_all(workers, work, jobs, check_end)
 
-    @cached_property
+    @property
     def score(self) -> str:
         """Name of the number by which arms are compared, such as `test_accuracy`."""
-        finished = (cell for cell in self.cells if cell.folder.complete)
         part = "test" if self.has_test else "val"
-        return f"{part}_{first_measure(next(finished, self.cells[0]).numbers)}"
+        return f"{part}_{first_measure(self.cells[0].numbers)}"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the score is an error."""
+        return self.score.endswith(MISSES)
 
     def values(self, name: str) -> dict[str, list[float]]:
         """A number of all cells by arm, in the order of cells; numbers by layer are averaged.
@@ -248,13 +255,14 @@ class Study:
 
     def pairs(self) -> list[Pair]:
         """The difference between each pair of arms, paired by seed."""
-        return compare_pairs(self.values(self.score))
+        return compare_pairs(self.values(self.score), lower_is_better=self.lower_is_better)
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The highest mean, and the arm that has it."""
+        """The best mean, and the arm that has it."""
         means = self.summaries(self.score)
-        arm = max(means, key=lambda name: means[name].mean)
+        best = min if self.lower_is_better else max
+        arm = best(means, key=lambda name: means[name].mean)
         return f"{means[arm].mean:.4f}", f"mean {self.score.replace('_', ' ')} of {arm}"
 
     @property
@@ -282,8 +290,8 @@ class Study:
             "Differences",
             "Paired by seed. Intervals hold for all pairs jointly (Bonferroni), p values are "
             "corrected for the number of pairs (Holm).",
-            [*Pair.__dataclass_fields__, "conclusion"],
-            [[*vars(pair).values(), pair.conclusion] for pair in self.pairs()],
+            [*Pair.__dataclass_fields__],
+            [[*vars(pair).values()] for pair in self.pairs()],
         )
 
         # A study of one arm has no differences.
@@ -391,7 +399,7 @@ def compare_surrogates(
         "learns does.",
     )
     # All cells have the same data, so an error in the first run would occur in all of them.
-    study.begin(first_run(study.file, cells[0].path, configs[0]))
+    study.begin(None if has_begun(study.file) else Run.prepare(cells[0].path, configs[0]))
     return study
 
 
@@ -415,9 +423,8 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
         )
 
     # Only the first run knows the number of folds: with `leave_one_out`, it depends on the data.
-    run = first_run(path / FILE, path / "fold-1", config)
-    recorded = {} if run is not None else read_study(path / FILE)["cells"]
-    n_folds = len(recorded) if run is None else run.config.facts.n_folds
+    run = None if has_begun(path / FILE) else Run.prepare(path / "fold-1", config)
+    n_folds = len(read_study(path / FILE)["cells"]) if run is None else run.config.facts.n_folds
 
     cells = [
         Cell(
@@ -447,15 +454,3 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
     )
     study.begin(run)
     return study
-
-
-def first_run(file: Path, path: Path, config: RunConfig) -> Run | None:
-    """Prepare the first run of a new study, which shows whether the study can run.
-
-    Returns:
-        The run; None if the study has already begun.
-    """
-    if file.exists():
-        return None
-    check_free(file.parent)
-    return Run.prepare(path, config)

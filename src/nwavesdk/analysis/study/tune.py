@@ -1,25 +1,30 @@
 """`nwave tune`: a search over the settings of runs, and the test of the best run."""
 
+import io
 import json
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nwavesdk.analysis.study.cells import (
     MEASURES,
+    MISSES,
     Cell,
     first_measure,
     run_cell,
     test_cell,
 )
 from nwavesdk.analysis.study.executors import Executor
-from nwavesdk.analysis.study.pictures import draw_optuna
-from nwavesdk.analysis.study.search import ERROR, RUN, Search, state_of
-from nwavesdk.analysis.study.search_file import TuneConfig, nested
-from nwavesdk.analysis.study.study import begin_study, check_same_data, first_run
+from nwavesdk.analysis.study.report import draw_optuna
+from nwavesdk.analysis.study.search import ERROR, Search, state_of
+from nwavesdk.analysis.study.search_file import TuneConfig, nested, sample_values
+from nwavesdk.analysis.study.study import begin_study, has_begun
+from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
-from nwavesdk.train import BrokenRunError, RunConfig, RunFolder
+from nwavesdk.train import BrokenRunError, Run, RunFolder
 from nwavesdk.train.config import merge_choices
 from nwavesdk.train.report.page import Picture, Section, Table
 from nwavesdk.train.run_folder import lock
@@ -69,12 +74,28 @@ class RunSearch(Search):
                 folder holds other files; nothing is written.
         """
         search = cls(path, config)
-        samples = {name: dimension.samples()[0] for name, dimension in config.space.items()}
-        run = first_run(search.file, path / "trial-0", RunConfig.of(search.choices(samples)))
-        begin_study(search.file, search.content, run)
-        numbers = range(config.search.trials)
-        check_same_data([RunFolder(path / f"trial-{number}") for number in numbers])
+        run = None if has_begun(search.file) else search._check_values()
+        folders = [RunFolder(search.path_of(number)) for number in range(config.search.trials)]
+        begin_study(search.file, search.content, run, folders)
         return search
+
+    def _check_values(self) -> Run:
+        """Prepare a run for each sample of the space, without training; return the first run.
+
+        Raises:
+            ValueError: If a run cannot begin. The message names the values.
+        """
+        first, *others = sample_values(self.config.space)
+        run = Run.prepare(self.path, self.choices(first))
+        for values in others:
+            try:
+                # Notes of all runs but the first would repeat its notes.
+                with redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+                    Run.prepare(self.path, self.choices(values))
+            except ValueError as error:
+                changes = [f"space.{n}: got {shown(v)}" for n, v in values.items() if v != first[n]]
+                raise ValueError(f"{', '.join(changes)}, which cannot be used: {error}") from error
+        return run
 
     def _choices(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a trial's run, in the form of `RunConfig.of`."""
@@ -117,21 +138,22 @@ class RunSearch(Search):
     def tables(self) -> dict[str, Table]:
         """The best trial: its values and its scores."""
         cell = self.best_cell
-        score = first_measure(cell.numbers)
-        row: dict[str, Any] = {"run": cell.name}
-        for name, value in cell.values.items():
-            row[name] = value if isinstance(value, int | float | str) else json.dumps(value)
-
-        for name in (f"val_{score}", f"test_{score}"):
-            if name in cell.numbers:
-                row[name] = cell.numbers[name]
+        values = {
+            name: value if isinstance(value, int | float | str) else json.dumps(value)
+            for name, value in cell.values.items()
+        }
+        measure = first_measure(cell.numbers)
+        names = [f"{part}_{measure}" for part in ("val", "test")]
+        scores = {name: cell.numbers[name] for name in names if name in cell.numbers}
+        row = {"run": cell.name, **values, **scores}
         return {"best": Table("Best trial", self.summary, [*row], [[*row.values()]])}
 
     @property
     def sections(self) -> list[Section]:
         """The trials as parallel coordinates, and the importance of the fields."""
         plots = require("optuna.visualization.matplotlib", "hpo")
-        label = f"validation {MEASURES[first_measure(self.best_cell.numbers)]}"
+        measure = first_measure(self.best_cell.numbers)
+        label = f"{'1 - ' * (measure == MISSES)}validation {MEASURES[measure]}"
         lines = "Each line is a finished trial: its score, and its values."
         pictures = {plots.plot_parallel_coordinate: lines}
 
@@ -153,9 +175,13 @@ class RunSearch(Search):
 
     def cell(self, trial: Any) -> Cell:
         """The run of a trial. Its arm is the state of the trial."""
-        name = f"trial {trial.user_attrs[RUN]}"
-        values, error = nested(self.values_of(trial)), trial.user_attrs.get(ERROR, "")
-        return Cell(name, self.path_of(trial), changes=values, arm=state_of(trial), error=error)
+        return Cell(
+            f"trial {trial.number}",
+            self.path_of(trial.number),
+            changes=nested(self.values_of(trial)),
+            arm=state_of(trial),
+            error=trial.user_attrs.get(ERROR, ""),
+        )
 
     @property
     def cells(self) -> list[Cell]:

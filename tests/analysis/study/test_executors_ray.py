@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis.study import on_ray
-from nwavesdk.analysis.study.cluster import join_ray, require_cpus
+from nwavesdk.analysis.study.executors import join_ray, require_cpus
 from nwavesdk.internal.processes import check_address
 from nwavesdk.train import BrokenRunError
 

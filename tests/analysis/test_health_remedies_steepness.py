@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from nwavesdk.analysis.steepness import change_gain, derivative_gain, is_steeper, with_steepness
+from nwavesdk.analysis.health_remedies import (
+    change_gain,
+    derivative_gain,
+    is_steeper,
+    with_steepness,
+)
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.surrogate import atan, boxcar, fast_sigmoid, triangle
 
