@@ -1,4 +1,4 @@
-"""A net of your own for `nwave train --net examples/own_net.py:build`: delays, then a convolution.
+"""A net of your own, with delays and then a convolution.
 
 `docs/own-net.md` describes what `build` gets and what its net returns.
 """
@@ -23,7 +23,11 @@ HIDDEN = 64
 TAU = 50e-3  # time constant [s]: five steps of most data
 
 
-def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> nn.Module:
+def build(
+    inputs: tuple[int, ...],
+    classes: int,
+    config: CompletedConfig,
+) -> nn.Module:
     """Build the net of a run.
 
     Args:

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from docs.pictures.augmentation import augmentation
+from docs.pictures.data import data
 from docs.pictures.explanation import depth, staircase
 from docs.pictures.pages import chip, exchange, your_neuron
 from nwavesdk import encoding, loss, plot
@@ -373,6 +374,7 @@ PICTURES = {
     "augmentation": augmentation,
     "chip": chip,
     "convolution": convolution,
+    "data": data,
     "delays": delays,
     "depth": depth,
     "encoders": encoders,
@@ -392,8 +394,11 @@ def main() -> None:
     """Draw the pictures that the command line names, or all."""
     for name in sys.argv[1:] or PICTURES:
         path = FOLDER / f"{name}.png"
-        figure = PICTURES[name]()
-        figure.savefig(path, dpi=1050 / figure.get_figwidth())
+        picture = PICTURES[name]()
+        if isinstance(picture, bytes):
+            path.write_bytes(picture)
+        else:
+            picture.savefig(path, dpi=1050 / picture.get_figwidth())
         # A palette makes the file a third as large.
         Image.open(path).quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
 

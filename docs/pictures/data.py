@@ -1,0 +1,23 @@
+"""The picture of `nwave data` for a small data set."""
+
+import tempfile
+from pathlib import Path
+
+from examples.small_data import make_csv
+from nwavesdk.analysis import data_report
+from nwavesdk.analysis.data_picture import plot_data
+from nwavesdk.train import RunConfig
+from nwavesdk.train.data.load import complete_data
+
+__all__ = ["data"]
+
+
+def data() -> bytes:
+    """The PNG of the series that `docs/data.md` begins with."""
+    with tempfile.TemporaryDirectory() as folder:
+        series = make_csv(Path(folder, "moves"))
+        config, sets = complete_data(RunConfig.of({"data": {"source": str(series)}}))
+        report = data_report(config, sets, is_task_given=False)
+        path = Path(folder, "data.png")
+        plot_data(path, config, sets, report)
+        return path.read_bytes()
