@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 
 from docs.site.gallery import neuron_pages, surrogate_pages
 from docs.site.reference import reference_pages
-from docs.site.search_words import has_wrong_words, words_of
+from docs.site.search_words import has_wrong_words, unanswered, words_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,8 +91,13 @@ def describe_pictures(markdown: str) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Stop if the search box would fail for some queries."""
+    """Stop if the search box would fail for some queries, or not answer those of users."""
     index = json.loads((Path(config.site_dir) / "search" / "search_index.json").read_text("utf-8"))
+    if queries := unanswered(index["docs"], index["config"]["separator"]):
+        raise PluginError(
+            f"No heading answers {', '.join(queries)}: write a heading with these words, "
+            "or change `QUERIES` in docs/site/search_words.py."
+        )
     if has_wrong_words(words_of(index["docs"], index["config"]["separator"])):
         raise PluginError(
             "The search box fails for some words of the site (see docs/site/search_words.py): "
