@@ -2,8 +2,8 @@
 # 2. A first net: spoken digits
 
 You will train a spiking net on spoken digits in a loop of your own. You will see how recordings
-become batches, how a net is built from synapses and neurons, what to do before each batch, and how
-a trained net decides. The [glossary](../../about/glossary.md) explains all terms.
+become batches, how a net is built, what to do before each batch, and how a trained net decides. The
+[glossary](../../about/glossary.md) explains all terms.
 """
 
 # %%
@@ -84,7 +84,8 @@ with torch.no_grad():
     again = net(batch.x)[1]  # goes on from the membranes of the last call
     prepare_net(net)
     fresh = net(batch.x)[1]
-print("goes on:", bool((again == first).all()), "; prepared:", bool((fresh == first).all()))
+print("same membranes, without prepare_net:", torch.equal(again, first))
+print("same membranes, with prepare_net:", torch.equal(fresh, first))
 
 # %%
 # A net that is never prepared starts each call at rest by itself, and the next two tutorials use
@@ -168,7 +169,7 @@ wrong = table - table.diag().diag()
 right, given = divmod(int(wrong.argmax()), 10)
 print(f"{int(wrong.sum())} errors; most often {right} is taken for {given}: {int(wrong.max())}")
 figure, axes = plt.subplots(figsize=(4, 3.2), layout="constrained")
-axes.imshow(wrong, cmap="Blues")
+axes.imshow(wrong.numpy(), cmap="Blues")
 axes.set(xlabel="predicted", ylabel="right", title="errors", xticks=range(10), yticks=range(10))
 
 # %%
