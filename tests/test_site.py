@@ -267,8 +267,12 @@ def test_a_named_page_is_a_link_except_in_code() -> None:
 
     from docs.site.hooks import on_page_markdown
 
-    page: Any = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/errors.md"))
+    page: Any = SimpleNamespace(file=SimpleNamespace(src_uri="how-to/errors.md"), meta={})
     files: Any = SimpleNamespace(get_file_from_path={"data.md": "a file"}.get)
     code = "```sh\nnwave data  # see `docs/data.md`\n```\n"
     shown = on_page_markdown(f"{code}See `docs/data.md`.\n{code}", page, files)
     assert shown == f"{code}See [data](../data.md).\n{code}"
+    assert not page.meta
+    page.file.src_uri = "decisions/data.md"
+    on_page_markdown("", page, files)
+    assert page.meta["search"] == {"exclude": True}  # a page for makers

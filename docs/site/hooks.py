@@ -26,6 +26,9 @@ ROOT_PAGES = {
     "benchmarks/README.md": "about/benchmarks.md",
 }
 
+# Pages for makers, which the search box of users leaves out.
+NOT_SEARCHED = ("decisions/", "about/architecture.md", "about/changelog.md")
+
 # A block of code, or a file of the documentation or of `ROOT_PAGES`, in back quotes.
 CODE_OR_PAGE = re.compile(r"^ *```.*?^ *```$|`([\w/-]+\.md)`", re.M | re.S)
 # The picture of a study, which is outside of `docs`.
@@ -71,6 +74,8 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
         name = match[1].removeprefix("docs/").removesuffix(".md")
         return f"[{name}]({'../' * depth}{place})"
 
+    if page.file.src_uri.startswith(NOT_SEARCHED):
+        page.meta["search"] = {"exclude": True}
     if page.file.src_uri.startswith("generated/tutorials/plot_"):
         markdown = describe_pictures(markdown)
     return STUDY_PICTURE.sub(r"](\1)", CODE_OR_PAGE.sub(link, markdown))
