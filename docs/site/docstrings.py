@@ -85,17 +85,26 @@ def as_markdown(text: str) -> str:
     r"""A docstring whose section `Example` is known to Google style, without accidental links.
 
     Example:
-        >>> as_markdown("Rates [B, T] of `x[0]`.")
-        'Rates \\[B, T] of `x[0]`.'
+        >>> as_markdown("Rates [B, T] of `x[0]`.\n\n    r[t] = 1")
+        'Rates \\[B, T] of `x[0]`.\n\n    r[t] = 1'
     """
     text = EXAMPLE.sub(r"\1Examples:", text)
     lines = []
     is_example = False
+    is_code = False
+    code_indent = 4  # in a section, whose items are indented, twice as much
+    previous = ""
     for line in text.split("\n"):
         heading = SECTION.match(line)
         if heading is not None:
             is_example = heading[1] == "Examples"
-        lines.append(line if is_example else _escaped(line))
+            code_indent = 8
+        # An equation is indented and begins after an empty line.
+        if line.strip():
+            is_indented = line.startswith(" " * code_indent)
+            is_code = is_indented and (is_code or not previous.strip())
+        lines.append(line if is_example or is_code else _escaped(line))
+        previous = line
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Pages of the reference on numbers of the chips and on files, with their tables from the code."""
+"""Pages of the reference on chip parameters and on files, with their tables from the code."""
 
 import re
 from pathlib import Path
@@ -61,12 +61,12 @@ RESULT = {
 }
 
 CHIPS_HEAD = """\
-# Numbers of the chips
+# Chip parameters
 
-The profiles `nwavesdk/chip/profiles/*.toml`, number by number. **assumed** means: the public
-documentation of NWAVE does not give the number, and it is our choice. Every result that depends on
-an assumed number is as uncertain as that number. Replace it by a measured one in a file of your
-own: see `docs/chip.md`, which also has the range of each number.
+The profiles `nwavesdk/chip/profiles/*.toml`, one table each. **assumed** means that the public
+documentation of NWAVE does not have the value, and we chose one. A result that depends on an
+assumed value is as uncertain as the value. If you have measured it, write it to a profile of your
+own: `docs/chip.md` describes profiles, and the range of each parameter.
 """
 
 FILES_HEAD = """\
@@ -95,8 +95,8 @@ $folder
 
 ## `$config`
 
-JSON. The keys `task`, `data`, `net`, `chip`, `learning` and `machine` are the choices in
-[choices of a run](config.md), and `seed` is their seed. The other keys follow.
+JSON. The keys `task`, `data`, `net`, `chip`, `learning` and `machine` are the settings in
+[settings of a run](config.md), and `seed` is their seed. The other keys follow.
 
 ### `facts`
 

@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 
 from docs.site.gallery import neuron_pages, surrogate_pages
 from docs.site.reference import reference_pages
-from docs.site.search_words import has_wrong_words, words_of
+from docs.site.search_words import has_wrong_words, unanswered, words_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +25,9 @@ ROOT_PAGES = {
     "SECURITY.md": "about/security.md",
     "benchmarks/README.md": "about/benchmarks.md",
 }
+
+# Pages for makers, which the search box of users leaves out.
+NOT_SEARCHED = ("decisions/", "about/architecture.md", "about/changelog.md")
 
 # A block of code, or a file of the documentation or of `ROOT_PAGES`, in back quotes.
 CODE_OR_PAGE = re.compile(r"^ *```.*?^ *```$|`([\w/-]+\.md)`", re.M | re.S)
@@ -71,6 +74,8 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
         name = match[1].removeprefix("docs/").removesuffix(".md")
         return f"[{name}]({'../' * depth}{place})"
 
+    if page.file.src_uri.startswith(NOT_SEARCHED):
+        page.meta["search"] = {"exclude": True}
     if page.file.src_uri.startswith("generated/tutorials/plot_"):
         markdown = describe_pictures(markdown)
     return STUDY_PICTURE.sub(r"](\1)", CODE_OR_PAGE.sub(link, markdown))
@@ -91,8 +96,13 @@ def describe_pictures(markdown: str) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Stop if the search box would fail for some queries."""
+    """Stop if the search box would fail for some queries, or not answer those of users."""
     index = json.loads((Path(config.site_dir) / "search" / "search_index.json").read_text("utf-8"))
+    if queries := unanswered(index["docs"], index["config"]["separator"]):
+        raise PluginError(
+            f"No heading answers {', '.join(queries)}: write a heading with these words, "
+            "or change `QUERIES` in docs/site/search_words.py."
+        )
     if has_wrong_words(words_of(index["docs"], index["config"]["separator"])):
         raise PluginError(
             "The search box fails for some words of the site (see docs/site/search_words.py): "

@@ -1,6 +1,8 @@
-"""Pages of the reference: public names, commands, and choices of a run."""
+"""Pages of the reference: public names, commands, and settings of a run."""
 
 import importlib
+import re
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,7 +16,7 @@ from nwavesdk.surrogate import available
 from nwavesdk.train.config.learning import ChipConfig, LearningConfig, MachineConfig
 from nwavesdk.train.config.run_config import UNIONS
 
-__all__ = ["PACKAGES", "package_page", "reference_pages"]
+__all__ = ["FAMILIES", "PACKAGES", "package_pages", "reference_pages"]
 
 # Packages of public names, and what they are for.
 PACKAGES = {
@@ -40,6 +42,19 @@ PACKAGES = {
 }
 
 
+# Pages of a part of a package, by their names: a title, and the names with their modules.
+FAMILIES = {
+    "nwavesdk.layers": {
+        "layers-neurons": ("Neurons", r"(?!.*[.](H1v|HW)).*[.](\w+Layer|neuron)"),
+        "layers-chips": ("Layers of the chips", r".*[.](H1v\w+|HW\w+|Frontend)"),
+    },
+    "nwavesdk.surrogate": {
+        "surrogate-bells": ("Surrogates: bells", r".*[.]bells[.]\w+"),
+        "surrogate-tails": ("Surrogates: heavy tails", r".*[.]tails[.]\w+"),
+        "surrogate-windows": ("Surrogates: windows", r".*[.]windows[.]\w+"),
+    },
+}
+
 # Modules with public names of a package that has none itself: each needs another library.
 MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "c", "neurobench", "neurobench_eval")}
 
@@ -55,7 +70,7 @@ def reference_pages() -> dict[str, str | bytes]:
     """All pages of the reference, by their place in `docs`."""
     pages: dict[str, str | bytes] = {"reference/index.md": _index()}
     for package, title in PACKAGES.items():
-        pages[f"reference/{_page(package)}"] = package_page(package, title)
+        pages |= package_pages(package, title)
     pages["reference/commands.md"] = _commands()
     pages["reference/config.md"] = _config()
     return pages | format_pages()
@@ -66,57 +81,127 @@ def _page(package: str) -> str:
 
 
 def _index() -> str:
-    rows = [f"| [`{name}`]({_page(name)}) | {title} |" for name, title in PACKAGES.items()]
+    rows = []
+    for package, title in PACKAGES.items():
+        rows.append(f"| [`{package}`]({_page(package)}) | {title} |")
+        families = FAMILIES.get(package, {})
+        rows += [f"| | [{family}]({name}.md) |" for name, (family, _) in families.items()]
     return "\n".join(
         [
             "# Reference",
             "",
-            "Every public name: signature, shapes, units, errors, and examples that are tested.",
+            "Every public name: signature, shapes, units, errors, and examples that are tested. If",
+            "several packages have a name, one page describes it, and the others link to it.",
             "",
             "| package | what it has |",
             "|---|---|",
             *rows,
             "| [the command `nwave`](commands.md) | all commands with their options |",
-            "| [choices of a run](config.md) | the fields of `config.json` |",
-            "| [numbers of the chips](chips.md) | the profiles, with assumed numbers marked |",
+            "| [settings of a run](config.md) | the fields of `config.json` |",
+            "| [chip parameters](chips.md) | the profiles, with assumed values marked |",
             "| [files](files.md) | what a run, an export and the caches hold |",
         ]
     )
 
 
-def package_page(package: str, title: str) -> str:
-    """The page of a package: every public name with its docstring."""
+def package_pages(package: str, title: str) -> dict[str, str | bytes]:
+    """The pages of a package, by their place: every public name with its docstring, once."""
     module = importlib.import_module(package)
+    families = {name: pattern for name, (_, pattern) in FAMILIES.get(package, {}).items()}
+    entries: dict[str, list[str]] = {name: [] for name in ["", *families]}
+    links = []
+    for path in _public_names(package):
+        value = _value(path)
+        if _home(path) != package:
+            links.append(_link(path))
+        elif not _is_second_name(path):
+            defined = f"{getattr(value, '__module__', package)}.{path.rpartition('.')[2]}"
+            name = next((n for n, p in families.items() if re.fullmatch(p, defined)), "")
+            entries[name] += _entry(path, value)
+
     lines = [f"# {title}", "", f"`{package}`: {_first_sentence(module.__doc__)}", ""]
-    for inner in (package, *(f"{package}.{name}" for name in MODULES.get(package, ()))):
-        lines += _entries(inner)
-    return "\n".join(lines)
+    if families:
+        rows = [f"- [{family}]({name}.md)" for name, (family, _) in FAMILIES[package].items()]
+        lines += ["More pages of this package:", "", *rows, ""]
+    if links:
+        lines += ["| described elsewhere | |", "|---|---|", *links, ""]
+    pages: dict[str, str | bytes] = {f"reference/{_page(package)}": "\n".join(lines + entries[""])}
+    for name, (family, _) in FAMILIES.get(package, {}).items():
+        head = [f"# {family}", "", f"A part of [`{package}`]({_page(package)}).", ""]
+        pages[f"reference/{name}.md"] = "\n".join(head + entries[name])
+    return pages
 
 
-def _entries(path: str) -> list[str]:
-    """The directives of the public names of a module."""
-    module = importlib.import_module(path)
-    names = [name for name in module.__all__ if not name.startswith("__")]
-    return [line for name in names for line in _entry(f"{path}.{name}", getattr(module, name))]
+@cache
+def _public_names(package: str) -> list[str]:
+    """The public names of a package, and of its modules that have public names themselves."""
+    inner = [package, *(f"{package}.{name}" for name in MODULES.get(package, ()))]
+    modules = {path: importlib.import_module(path) for path in inner}
+    return [
+        f"{path}.{name}"
+        for path, module in modules.items()
+        for name in module.__all__
+        if not name.startswith("__")
+    ]
+
+
+def _value(path: str) -> Any:
+    package, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(package), name)
+
+
+def _home(path: str) -> str:
+    """The package whose page describes a name: it defines the name, or is the first with it."""
+    name = path.rpartition(".")[2]
+    # `nwavesdk` itself defines nothing.
+    having = [p for p in PACKAGES if p != "nwavesdk" and f"{p}.{name}" in _public_names(p)]
+    same = [p for p in having if _value(f"{p}.{name}") is _value(path)]
+    defining = getattr(_value(path), "__module__", "")
+    package = next((p for p in same if f"{defining}.".startswith(f"{p}.")), next(iter(same), ""))
+    return package or next(p for p in PACKAGES if path in _public_names(p))
+
+
+def _is_second_name(path: str) -> bool:
+    """Whether this is the class of a surrogate, whose other name users write (`ATan` is `atan`)."""
+    name, value = path.rpartition(".")[2], _value(path)
+    is_class = value in available().values() and name == value.__name__
+    return is_class and name not in available()
+
+
+def _link(path: str) -> str:
+    """A row of a table: the name, a link to its description, and its first sentence."""
+    name = path.rpartition(".")[2]
+    value = _value(path)
+    described = _described(f"{_home(path)}.{name}", value)
+    sentence = (
+        "" if getattr(value, "__module__", "") == "builtins" else _first_sentence(value.__doc__)
+    )
+    return f"| [`{name}`][{described}] | {as_markdown(sentence).replace('|', '/')} |"
 
 
 def _entry(path: str, value: Any) -> list[str]:
-    """The directive of a public name.
+    """The directive of a public name."""
+    described = _described(path, value)
+    if described == path:
+        return [f"::: {path}", ""]
+    options = [f"      heading: {path}"]
+    name = path.rpartition(".")[2]
+    if available().get(name) is value:
+        options.append(f"      toc_label: {name}")
+    return [f"::: {described}", "    options:", *options, ""]
 
-    It names the definition where a module has the same name (`net.fold`), and for a surrogate,
+
+def _described(path: str, value: Any) -> str:
+    """The path by which a name is described.
+
+    It is the definition where a module has the same name (`net.fold`), and for a surrogate,
     which is another name of its class (`atan = ATan`).
     """
     package, _, name = path.rpartition(".")
     is_surrogate = available().get(name) is value
     has_modules = hasattr(importlib.import_module(package), "__path__")
     is_module = has_modules and find_spec(path) is not None
-    if not (is_surrogate or is_module):
-        return [f"::: {path}", ""]
-    definition = f"{value.__module__}.{value.__qualname__}"
-    options = [f"      heading: {path}"]
-    if is_surrogate:
-        options.append(f"      toc_label: {name}")
-    return [f"::: {definition}", "    options:", *options, ""]
+    return f"{value.__module__}.{value.__qualname__}" if is_surrogate or is_module else path
 
 
 def _first_sentence(doc: str | None) -> str:
@@ -137,7 +222,7 @@ def _commands() -> str:
 def _config() -> str:
     """A table of the fields of each class of each section of a config."""
     lines = [
-        "# Choices of a run",
+        "# Settings of a run",
         "",
         "The fields of `config.json`. Each is an option of `nwave train`, `section.field` in the",
         "file of `nwave tune`, and in Python a key of `RunConfig.of`. A recipe fills what is not",

@@ -1,4 +1,4 @@
-"""The words of the site's search index, and a check that the search can look all of them up.
+"""The words of the site's search index, and checks that the search finds what users look for.
 
 The search (lunr 2.3.9 in mkdocs-material) stores its words as a graph of letters and joins nodes
 that have the same key. A key is the labels and the ids of the edges of a node, one after another,
@@ -10,7 +10,19 @@ words that no page has, and each query that meets one of them fails.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["has_wrong_words", "words_of"]
+__all__ = ["QUERIES", "has_wrong_words", "unanswered", "words_of"]
+
+# What users type into the search box. The title of a section answers each of them.
+QUERIES = (
+    "background class",
+    "early stopping",
+    "false alarm",
+    "live microphone",
+    "microcontroller",
+    "NaN",
+    "save a model",
+    "silence",
+)
 
 _TAG = re.compile(r"<[^>]*>")
 
@@ -35,6 +47,25 @@ def words_of(docs: Iterable[Mapping[str, str]], separator: str) -> set[str]:
     """The words of the sections of a search index, as the search splits them."""
     texts = (_TAG.sub(" ", f"{doc['title']} {doc['text']}").lower() for doc in docs)
     return {word for text in texts for word in re.split(separator, text, flags=re.ASCII) if word}
+
+
+def unanswered(docs: Iterable[Mapping[str, str]], separator: str) -> list[str]:
+    """The queries whose words are not in the title of any section, at the start of a word.
+
+    Example:
+        >>> docs = [{"title": "Save models", "text": "Early stopping of silence"}]
+        >>> [query for query in QUERIES if query not in unanswered(docs, " ")]
+        ['save a model']
+    """
+    titles = [words_of([{"title": doc["title"], "text": ""}], separator) for doc in docs]
+
+    def is_answered(query: str) -> bool:
+        parts = [part for part in query.lower().split() if part != "a"]
+        return any(
+            all(any(word.startswith(part) for word in title) for part in parts) for title in titles
+        )
+
+    return [query for query in QUERIES if not is_answered(query)]
 
 
 def has_wrong_words(words: Iterable[str]) -> bool:

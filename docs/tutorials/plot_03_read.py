@@ -6,6 +6,14 @@ gradient reaches each layer. You will find out why a net does not learn, and fix
 """
 
 # %%
+# ## Why look inside?
+#
+# A net of ordinary neurons nearly always learns something. A spiking net can be silent: if the
+# charges of a layer never reach the threshold, it sends nothing, the next layer gets nothing, and
+# the output never changes. The loss alone does not show this. It only stays where it is, as it
+# would with a learning rate that is too small. A look at the spikes takes seconds and shows the
+# difference.
+#
 # ## A net that does not work
 #
 # Twenty inputs spike at random in 5 % of all steps, far more sparsely than the features of the
@@ -32,10 +40,15 @@ net = SpikingSequential(*modules, LIFSynapse(40, 5), LILayer(5, tau=20e-3, dt=1e
 fan_in_init(net, gain=0.58, seed=0)  # normal weights, deviation 0.58/√inputs: that of nn.Linear
 
 # %%
+# A rough calculation says what to expect. One step brings one spike from 20 inputs at 5 %. Its
+# weight has a deviation of 0.58/√20, which is 0.13. Even the sum over the 10 ms that a membrane
+# remembers stays far below the threshold of 1 in most cases.
+#
 # ## Raster and rates
 #
 # `net.record` runs one pass and returns what each layer of neurons did, by its name in the net. The
-# first index of its tensors is the recording of the batch.
+# first index of its tensors is the recording of the batch. A *raster* has a mark for each spike:
+# time from left to right, and a row for each neuron.
 
 
 def draw_rasters(recording):
@@ -51,6 +64,10 @@ for name, rate in recording.rates().items():
     print(f"layer {name}: {rate:.4f} spikes per step and neuron")
 
 # %%
+# Read a raster from left to right in the order of the layers. Empty rows are silent neurons, full
+# rows are neurons that always fire, and columns are neurons that fire together. A working net has
+# scattered marks in every layer. This one has a few in the first layer, and none behind it.
+#
 # ## Traces
 #
 # A record also has the membranes. Here are three neurons of the first layer. The dashed line is
@@ -59,6 +76,18 @@ for name, rate in recording.rates().items():
 plt.figure(figsize=(7, 2.8), layout="constrained")
 layer = recording.layers["1"]
 plot.membranes(layer.mem[0, :, :3], plt.gca(), spikes=layer.spk[0, :, :3], threshold=1.0, dt=1e-3)
+
+# %%
+# Three neurons are few. A histogram of all membranes shows how far the whole layer is from its
+# threshold, at 1:
+
+figure, axes = plt.subplots(figsize=(7, 2.3), layout="constrained")
+for name in ("1", "3", "5"):
+    values = recording.layers[name].u.flatten().detach()
+    axes.hist(values, bins=100, range=(-1.5, 1.5), histtype="step", label=f"layer {name}", log=True)
+axes.axvline(1, color="lightgray")
+axes.set(xlabel="membrane before the reset", ylabel="number")
+axes.legend()
 
 # %%
 # ## Diagnosis
@@ -75,7 +104,10 @@ def loss_of(_, mem):
 def diagnose():
     health = examine(net, spikes, loss_of)
     for layer in health.layers:
-        print(f"layer {layer.layer}: {layer.dead:.0%} dead, {layer.starved:.0%} starved")
+        print(
+            f"layer {layer.layer}: {layer.dead:.0%} dead, {layer.saturated:.0%} saturated, "
+            f"{layer.starved:.0%} starved"
+        )
     for finding in health.findings:
         print("found:", finding.text)
     return health
@@ -85,14 +117,16 @@ health = diagnose()
 print("remedy:", *health.findings[0].remedy.split("; "), sep="\n  ")
 
 # %%
-# A [dead](../../about/glossary.md) neuron never spikes in the batch. A starved one receives nearly
-# no gradient, so its weights hardly change. "0% starved" is not good news here: a surrogate passes
-# a gradient to a silent neuron, but the weights that it feeds get none, without spikes to multiply.
+# A [dead](../../about/glossary.md) neuron never spikes in the batch. A saturated one fires in
+# nearly all steps. A starved one receives nearly no gradient, so its weights hardly change. The 0 %
+# starved of the silent layers is not good news: a surrogate passes a gradient to a silent neuron,
+# but the weights that it feeds get none, without spikes to multiply.
 #
 # ## Remedy
 #
 # The diagnosis names `fluct_init`. It draws the weights of each layer by what arrives there, such
-# that the membranes fluctuate around rest and pass the threshold now and then.
+# that the membranes fluctuate around rest and pass the threshold now and then. It needs a batch of
+# real inputs, because their rates decide how large weights must be.
 
 
 def train():
@@ -109,12 +143,34 @@ before = list(train())
 fluct_init(net, spikes, seed=0)
 draw_rasters(net.record(spikes))
 diagnose()
-print("loss every 20 steps:", before[19::20], "with the remedy:", list(train())[19::20])
+after = list(train())
+print("loss every 20 steps:", before[19::20], "with the remedy:", after[19::20])
+figure, axes = plt.subplots(figsize=(7, 2.3), layout="constrained")
+axes.plot(before, label="weights as of nn.Linear")
+axes.plot(after, label="fluct_init")
+axes.axhline(torch.tensor(5.0).log(), color="lightgray")
+axes.set(xlabel="step of the optimizer", ylabel="loss", ylim=(0, None))
+axes.legend()
 
 # %%
-# The silent net stays at the loss of chance, log 5, until Adam has made its weights large enough.
-# If neurons spike but stay starved, a wider surrogate helps: [next](plot_04_surrogate.md).
+# The silent net stays at the loss of chance, log 5 (gray), until Adam has made its weights large
+# enough. A net with spikes in each layer learns from the first step.
 #
-# **Exercise.** What does the diagnosis find with `gain=10`?
-# <details><summary>Solution</summary>The opposite fault: up to 30 % of a layer's neurons are
-# saturated. They fire in at least 90 % of the steps, and carry as little as silent ones.</details>
+# If neurons spike but stay starved, a wider surrogate helps: [next](plot_04_surrogate.md). For a
+# folder of `nwave train`, `nwave diagnose RUN` does all this, and
+# [Fix a net that does not learn](../../how-to/silent-net.md) lists symptoms with their remedies.
+#
+# ## Exercise
+#
+# Weights can also be too large. Draw them with `gain=10`. What do you expect in the raster, and
+# what does the diagnosis find?
+#
+# ## Answer
+
+fan_in_init(net, gain=10, seed=0)
+draw_rasters(net.record(spikes))
+diagnose()
+
+# %%
+# The opposite fault: neurons fire in nearly all steps. A spike that always comes carries as little
+# as a spike that never comes. Good rates are between the two, and a few percent are enough.

@@ -6,10 +6,19 @@ with three surrogates from the same seeds, and judge whether a difference is mor
 """
 
 # %%
+# ## Why it matters
+#
+# A surrogate replaces the derivative of a spike, as [tutorial 1](plot_01_spike.md) shows for one
+# neuron. In a net, the gradient of a weight in the first layer is a product with one surrogate
+# derivative for each layer on the way down. If these factors are small, little arrives; if they are
+# large, the product explodes. The forward pass does not depend on the surrogate at all. So the
+# surrogate is a setting of the learning rule alone, like a learning rate, and it can be chosen by
+# measuring gradients.
+#
 # ## Width
 #
-# A surrogate replaces the derivative of a spike. Its [width](../../about/glossary.md) is the
-# distance between the two points where it has half of its height, in units of the membrane.
+# The [width](../../about/glossary.md) of a surrogate is the distance between the two points where
+# it has half of its height, in units of the membrane.
 
 import matplotlib.pyplot as plt
 import torch
@@ -30,11 +39,12 @@ axes.set(xlabel="z = membrane − threshold", ylabel="derivative")
 axes.legend(loc="upper left")
 
 # %%
-# ## Slopes and depth
+# `slope` and `alpha` are parameters of two formulas, so equal numbers do not mean equal widths.
+# Compare widths, or better, gradients.
+#
+# ## A deep net
 #
 # A net of six hidden layers learns 512 of the spoken digits of [tutorial 2](plot_02_digits.md).
-# Spikes do not depend on the surrogate. So `scan_slopes` runs the net forward once, and measures
-# for each slope how much gradient arrives at each layer.
 
 digits = load_digits()
 split = choose_split(digits.keys, digits.labels, digits.classes).indices
@@ -55,8 +65,29 @@ def loss_of(_, mem):
     return membrane_cross_entropy(mem, batches[0].y, lengths=batches[0].lengths)
 
 
+# %%
+# Where are the membranes, seen from the threshold? A membrane at z gets the factor that the
+# surrogate has at z. The histogram is of all membranes of one batch, and the shaded range is half
+# of the width of `fast_sigmoid(slope=25)` to each side: hardly any membrane is inside.
+
 torch.manual_seed(0)
 net = build(fast_sigmoid())
+recording = net.record(batches[0].x)
+distances = torch.cat([layer.u.detach().flatten() for layer in recording.spiking.values()]) - 1
+half = derivative_shape(surrogates[0]).half_width / 2
+print(f"{(distances.abs() < half).float().mean():.1%} of the membranes are in the shaded range")
+figure, axes = plt.subplots(figsize=(7, 2.3), layout="constrained")
+axes.hist(distances.numpy(), bins=120, range=(-3, 3), histtype="step")
+axes.axvspan(-half, half, color="tab:orange", alpha=0.4)
+axes.set(xlabel="z = membrane − threshold", ylabel="number", yticks=[])
+
+# %%
+# ## Slopes and depth
+#
+# Spikes do not depend on the surrogate. So `scan_slopes` runs the net forward once, and measures
+# for each slope how much gradient arrives at each layer. The first layer is at the left, and the
+# gradient comes from the right.
+
 candidates = [fast_sigmoid(slope) for slope in (1.0, 2.0, 5.0, 10.0, 25.0, 100.0)]
 scan = scan_slopes(net, batches[0].x, loss_of, candidates, lengths=batches[0].lengths)
 figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
@@ -67,12 +98,15 @@ axes.set(xlabel="hidden layer", ylabel="gradient / last layer's")
 axes.legend(ncols=2)
 
 # %%
-# With a narrow `fast_sigmoid` the gradient vanishes on its way down; with a wide one it grows.
+# With a narrow `fast_sigmoid` the gradient vanishes on its way down; with a wide one it grows. Look
+# for a line that is nearly flat: then all layers learn at about the same pace. `nwave slopes`
+# chooses a slope for each layer of a run in this way ([Slopes](../../slopes.md)).
 #
 # ## Same seeds, three surrogates
 #
-# A seed decides the initial weights and the order of the batches. All surrogates get the same
-# seeds, so that they can be compared seed by seed.
+# A gradient that arrives is not yet a better accuracy, so train. A seed decides the initial weights
+# and the order of the batches. Accuracies of two seeds differ, often by more than those of two
+# surrogates. All surrogates therefore get the same seeds, and are compared seed by seed.
 
 
 def train_once(surrogate, seed, epochs=4):
@@ -113,8 +147,24 @@ for pair in compare_pairs(arms):
 
 # %%
 # All this holds for one net, one task and one learning rate, tuned for no surrogate.
-# [Which surrogate?](../../which-surrogate.md) has more of each.
+# [Which surrogate?](../../which-surrogate.md) has more of each. For real nets of
+# such a depth, see [Train a deep net](../../how-to/deep-nets.md).
 #
-# **Exercise.** Scan `atan(2)`, `atan(10)` and `atan(50)`, from wide to narrow. What differs?
-# <details><summary>Solution</summary>The narrower, the more arrives: 7, 110 and 2,100
-# times the last layer's, as atan keeps its area, and fast_sigmoid its peak.</details>
+# ## Exercise
+#
+# `atan` keeps its area when `alpha` grows, so its peak rises; `fast_sigmoid` keeps its peak. Scan
+# `atan(2)`, `atan(10)` and `atan(50)`, from wide to narrow. Does a narrow one make the gradient
+# vanish, too?
+#
+# ## Answer
+
+wide_to_narrow = [atan(alpha) for alpha in (2.0, 10.0, 50.0)]
+scan = scan_slopes(net, batches[0].x, loss_of, wide_to_narrow, lengths=batches[0].lengths)
+for surrogate, norm in zip(wide_to_narrow, scan.norm, strict=True):
+    ratio = float(norm[0] / norm[-1])
+    print(f"{surrogate}: the first layer gets {ratio:.2g} times the gradient of the last")
+
+# %%
+# No: the narrower, the more arrives. Few membranes are near the threshold, but their factors are
+# large, and a few large numbers decide a norm. So such a gradient is large and rough. "Narrow" and
+# "small" are two properties of a surrogate, and both matter.
