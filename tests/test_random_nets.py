@@ -6,8 +6,8 @@ import torch
 from tests.random_nets.calls import find_disagreement
 
 # Most nets have kernels that no other test has, and compile them.
-QUICK = [range(start, start + 10) for start in range(0, 40, 10)]
-SLOW = pytest.param(range(40, 100), marks=pytest.mark.slow)
+QUICK = [range(start, start + 12) for start in range(0, 24, 12)]
+SLOW = pytest.param(range(24, 100), marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize("seeds", [*QUICK, SLOW], ids=str)

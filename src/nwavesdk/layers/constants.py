@@ -143,6 +143,7 @@ class ConstantNeurons(StatefulNeurons):
     """
 
     stored_constants: ClassVar[tuple[StoredConstant, ...]]
+    rounds_decays: bool  # to 8 or 16 bits; `quantize` sets it
 
     def __init__(
         self,
@@ -153,7 +154,7 @@ class ConstantNeurons(StatefulNeurons):
     ) -> None:
         super().__init__(features)
         self.dt = dt
-        self.rounds_decays = False  # to 8 or 16 bits; `quantize` sets it
+        self.rounds_decays = False
 
         # The passed value of each constant in float64, and its stored tensor, by the stored key.
         self._given: dict[str, tuple[Tensor, Tensor]] = {}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -87,7 +88,8 @@ class Dimension(FrozenModel):
                 "{ low = 1e-3, high = 1e-1, log = true }"
             )
 
-        _ = self.distribution  # Optuna checks the rest
+        if find_spec("optuna") is not None:
+            _ = self.distribution  # Optuna checks the rest
         return self
 
     @property
