@@ -27,7 +27,7 @@ ROOT_PAGES = {
 }
 
 # Pages for makers, which the search box of users leaves out.
-NOT_SEARCHED = ("decisions/", "about/architecture.md", "about/changelog.md")
+NOT_SEARCHED = ("about/architecture.md", "about/changelog.md")
 
 # A block of code, or a file of the documentation or of `ROOT_PAGES`, in back quotes.
 CODE_OR_PAGE = re.compile(r"^ *```.*?^ *```$|`([\w/-]+\.md)`", re.M | re.S)
