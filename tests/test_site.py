@@ -1,6 +1,7 @@
 """The site has every page, package and neuron, and shows docstrings as they are meant."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ def test_the_site_has_the_pages_and_scripts_of_tutorials() -> None:
     made = [f"generated/tutorials/{name}" for name in ("index.md", "plot_01_spike.py")]
     assert not any(map(excluded.match_file, made))
     assert all(map(excluded.match_file, ["tutorials/plot_01_spike.py", "site/hooks.py"]))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "pictures").glob("*.py")), ids=str)
+def test_programs_of_pictures_find_what_they_import(path: Path) -> None:
+    import_module(f"docs.pictures.{path.stem}")
 
 
 def test_tutorials_are_short() -> None:

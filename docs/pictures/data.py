@@ -1,11 +1,13 @@
 """The picture of `nwave data` for a small data set."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from examples.small_data import make_csv
 from nwavesdk.analysis import data_report
-from nwavesdk.analysis.data_picture import plot_data
+from nwavesdk.analysis.data_picture import draw_data
+from nwavesdk.plot.theme import LIGHT, render_png
 from nwavesdk.train import RunConfig
 from nwavesdk.train.data.load import complete_data
 
@@ -18,6 +20,4 @@ def data() -> bytes:
         series = make_csv(Path(folder, "moves"))
         config, sets = complete_data(RunConfig.of({"data": {"source": str(series)}}))
         report = data_report(config, sets, is_task_given=False)
-        path = Path(folder, "data.png")
-        plot_data(path, config, sets, report)
-        return path.read_bytes()
+        return render_png(partial(draw_data, config, sets, report), LIGHT)
