@@ -24,6 +24,7 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
         ValueError: If the net cannot be rounded or has no form in C.
     """
     from nwavesdk.interop.c import export_c
+    from nwavesdk.interop.c.decision_text import decision_of_run
 
     opened = nwavesdk.train.Run.open(run, net)
     try:
@@ -44,6 +45,7 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
         classes=trained.classes if trained.task.name == "classification" else (),
         hold=trained.input.hold,
         notes=[*_notes(trained), *front_end_note, *_accuracies(compared)],
+        decision=decision_of_run(trained) if trained.decision is not None else "",
     )
     for name, text in front_end.items():
         write_atomically(folder / name, text.encode())
@@ -94,7 +96,8 @@ def _front_end(
 
     command = "cc -std=c99 -O2 -I . net.c net_front_end.c listen.c -lm -o listen"
     note = f"samples become frames in net_front_end.c; `{command}` is a net that listens"
-    return front_end_files(front_end, "net", trained.input.hold), [note]
+    detects = trained.decision is not None
+    return front_end_files(front_end, "net", trained.input.hold, detects=detects), [note]
 
 
 def _accuracies(compared: dict[str, Any]) -> list[str]:
@@ -120,4 +123,6 @@ def _notes(trained: "nwavesdk.train.TrainedRun") -> Iterator[str]:
         yield f"the output of a step is the class of {steps} steps before"
     if trained.decision is not None:
         numbers = trained.decision.model_dump(exclude={"events", "step_seconds"})
-        yield "detections: " + ", ".join(f"{name} {value:g}" for name, value in numbers.items())
+        yield "detections (net_decision.h): " + ", ".join(
+            f"{name} {value:g}" for name, value in numbers.items()
+        )

@@ -71,6 +71,7 @@ def export_c(
     classes: Sequence[str] = (),
     hold: int = 1,
     notes: Sequence[str] = (),
+    decision: str = "",
 ) -> CExport:
     """Write a quantized net as C99 whose outputs, membranes and spikes have the bits of `net(x)`.
 
@@ -87,6 +88,8 @@ def export_c(
         classes: Names of the classes, if the class with the largest sum of outputs is the result.
         hold: Steps of the net for each frame.
         notes: Further lines of the README, such as how frames are made.
+        decision: The text of `NAME_decision.h`, if `example.c` prints the detections of a detector;
+            see `nwavesdk.interop.c.decision_text`.
 
     Raises:
         ValueError: If the net has no form in C, or is not quantized; the text names the module.
@@ -114,8 +117,17 @@ def export_c(
         f"{name}.c": text.source(),
         "nwave_rt.h": (resources.files(__package__) / "nwave_rt.h").read_text(encoding="utf-8"),
         "selftest.c": self_test(net, text, recordings[:MAX_RECORDINGS]),
-        **folder_texts(text, table=table, classes=classes, hold=hold, notes=notes),
+        **folder_texts(
+            text,
+            table=table,
+            classes=classes,
+            hold=hold,
+            notes=notes,
+            detects=bool(decision),
+        ),
     }
+    if decision:
+        files[f"{name}_decision.h"] = decision
 
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,23 @@
 """The files next to an exported net: `example.c`, `CMakeLists.txt` and `README.md`."""
 
 from collections.abc import Sequence
+from textwrap import indent
 
+from nwavesdk.interop.c.decision_text import step_texts
 from nwavesdk.interop.c.net_text import NetText
+from nwavesdk.interop.c.tables import c_string
 
 __all__ = ["folder_texts"]
 
 
 def folder_texts(
-    text: NetText, *, table: str, classes: Sequence[str], hold: int, notes: Sequence[str]
+    text: NetText,
+    *,
+    table: str,
+    classes: Sequence[str],
+    hold: int,
+    notes: Sequence[str],
+    detects: bool = False,
 ) -> dict[str, str]:
     """The texts by file name.
 
@@ -18,7 +27,9 @@ def folder_texts(
         classes: Names of the outputs if the largest sum is the result; else empty.
         hold: Steps for which a frame is held.
         notes: Further lines of the README.
+        detects: Whether the example prints detections in place of outputs.
     """
+    parts = step_texts(text.name, detects=detects)
     values = {
         "name": text.name,
         "upper": text.name.upper(),
@@ -28,11 +39,23 @@ def folder_texts(
         "outputs": text.net.output.size,
         "notes": "".join(f"- {note}\n" for note in notes),
         "unit": f"{text.net.step:g}",
+        "printed": "detections",
+        "sums": "",
+        "add": "",
         "result": "",
+        "class": "",
+        "include": parts.include,
+        "state": parts.state,
+        "start": indent(parts.start, " " * 4),
+        "after": indent(parts.after, " " * 12),
     }
+    if not detects:
+        printed = "the outputs of each step, at the end their sums, and the class of a classifier"
+        values |= {"printed": printed, "sums": _SUMS.format(**values), "add": _ADD.format(**values)}
+        values["result"] = _PRINT_SUMS.format(**values)
     if classes:
-        values["result"] = _CLASS.format(
-            names=", ".join(map(_c_string, classes)),
+        values["class"] = _CLASS.format(
+            names=", ".join(map(c_string, classes)),
             n_classes=len(classes),
             population=text.net.output.size // len(classes),
         )
@@ -41,28 +64,18 @@ def folder_texts(
     return {name: template.format(**values) for name, template in files.items()}
 
 
-def _c_string(text: str) -> str:
-    """A text as a string of C, with other characters than those of ASCII as octal numbers."""
-    plain = "".join(
-        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
-        for byte in text.encode()
-    )
-    return f'"{plain}"'
-
-
 _EXAMPLE = """\
-/* Reads frames of {inputs} numbers from standard input, writes the outputs of each step, and at the
- * end the sums of all outputs; for a classifier, also the class with the largest sum. */
+/* Reads frames of {inputs} numbers from standard input, and prints
+ * {printed}. */
 #include <stdio.h>
 #include "{name}.h"
-
+{include}
 static {name}_state net;
-
+{state}
 int main(void)
 {{
-    float sums[{upper}_OUTPUTS] = {{0}};
-    {name}_init(&net);
-    for (;;) {{
+{sums}    {name}_init(&net);
+{start}    for (;;) {{
         int8_t frame[{upper}_INPUTS];
         float outputs[{upper}_OUTPUTS];
         for (int i = 0; i < {upper}_INPUTS; i++) {{
@@ -72,19 +85,25 @@ int main(void)
         }}
         for (int step = 0; step < {hold}; step++) {{
             {name}_step(&net, frame, outputs);
-            for (int i = 0; i < {upper}_OUTPUTS; i++) {{
-                sums[i] += outputs[i];
-                printf("%.9g ", (double)outputs[i]);
-            }}
-            printf("\\n");
-        }}
+{add}{after}        }}
     }}
 end:
+{result}{class}    return 0;
+}}
+"""
+
+_SUMS = """\
+    float sums[{upper}_OUTPUTS] = {{0}};
+"""
+
+_ADD = """\
+            for (int i = 0; i < {upper}_OUTPUTS; i++) sums[i] += outputs[i];
+"""
+
+_PRINT_SUMS = """\
     printf("sums:");
     for (int i = 0; i < {upper}_OUTPUTS; i++) printf(" %.9g", (double)sums[i]);
     printf("\\n");
-{result}    return 0;
-}}
 """
 
 # Each class has as many outputs as the others, next to each other.

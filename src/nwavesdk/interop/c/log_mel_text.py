@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from importlib import resources
+from textwrap import indent
 
+from nwavesdk.interop.c.decision_text import step_texts
 from nwavesdk.interop.c.log_mel import FixedLogMel
 from nwavesdk.interop.c.tables import c_table
 
@@ -61,14 +63,15 @@ int {name}_front_end_push(struct {name}_front_end *state, int16_t sample, int8_t
 
 LISTEN = """\
 /* Reads samples of 16 bits at {rate} Hz from standard input, without a header, and writes the
- * outputs of each step. For other formats: sox FILE -t raw -r {rate} -b 16 -c 1 -e signed - */
+ * outputs of each step, or detections.
+ * For other formats: sox FILE -t raw -r {rate} -b 16 -c 1 -e signed - */
 #include <stdio.h>
 #include "{name}.h"
 #include "{name}_front_end.h"
-
+{include}
 static struct {name}_front_end front_end;
 static {name}_state net;
-
+{state}
 int main(void)
 {{
     int16_t sample;
@@ -76,20 +79,20 @@ int main(void)
     float outputs[{upper}_OUTPUTS];
     {name}_front_end_init(&front_end);
     {name}_init(&net);
-    while (fread(&sample, sizeof sample, 1, stdin)) {{
+{start}    while (fread(&sample, sizeof sample, 1, stdin)) {{
         int steps = {hold} * {name}_front_end_push(&front_end, sample, frame);
         for (; steps > 0; steps--) {{
             {name}_step(&net, frame, outputs);
-            for (int i = 0; i < {upper}_OUTPUTS; i++) printf("%.9g ", (double)outputs[i]);
-            printf("\\n");
-        }}
+{after}        }}
     }}
     return 0;
 }}
 """
 
 
-def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[str, str]:
+def front_end_files(
+    front_end: FixedLogMel, name: str, hold: int = 1, *, detects: bool = False
+) -> dict[str, str]:
     """The files of a front end in C99.
 
     They have the functions `NAME_front_end_init` and `NAME_front_end_push`. The program `listen.c`
@@ -99,11 +102,13 @@ def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[st
         front_end: The front end.
         name: Prefix of the functions and of the files.
         hold: Steps of the net for each frame.
+        detects: Whether `listen.c` prints detections, with `NAME_decision.h`, or outputs.
 
     Returns:
         The text of each file, by its name: a header, the tables, the runtime and `listen.c`.
     """
     numbers = front_end.numbers
+    parts = step_texts(name, detects=detects)
     values = {
         "name": name,
         "upper": name.upper(),
@@ -112,6 +117,10 @@ def front_end_files(front_end: FixedLogMel, name: str, hold: int = 1) -> dict[st
         "width": numbers["WIDTH"],
         "slots": numbers["SIZE"] + 1,
         "hold": hold,
+        "include": parts.include,
+        "state": parts.state,
+        "start": indent(parts.start, " " * 4),
+        "after": indent(parts.after, " " * 12),
     }
 
     macros = {

@@ -6,7 +6,7 @@ from textwrap import fill
 
 import numpy as np
 
-__all__ = ["BYTES", "Parts", "c_float", "c_list", "c_table"]
+__all__ = ["BYTES", "Parts", "c_float", "c_list", "c_string", "c_table"]
 
 BYTES = {
     "float": 4,
@@ -30,6 +30,15 @@ def c_float(value: float) -> str:
     text = format(float(np.float32(value)), ".9g")
     is_whole = text.lstrip("-").isdigit()
     return f"{text}.0f" if is_whole else f"{text}f"
+
+
+def c_string(text: str) -> str:
+    """A text as a string of C, with other characters than those of ASCII as octal numbers."""
+    plain = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{plain}"'
 
 
 def c_list(values: Sequence[object]) -> str:

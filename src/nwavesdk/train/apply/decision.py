@@ -110,6 +110,11 @@ class Decision(FrozenModel):
     release: Level
     dead_time: Seconds
 
+    @property
+    def smoothed_steps(self) -> int:
+        """Number of steps over which scores are averaged."""
+        return max(1, round(self.smoothing / self.step_seconds))
+
     def detections(self, scores: npt.NDArray[Any], times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in a whole stream; see `DecisionStream.push`."""
         return DecisionStream(self).push(scores, times)
@@ -149,7 +154,7 @@ class DecisionStream:
         if not len(scores):
             return scores
 
-        n_steps = max(1, round(self._decision.smoothing / self._decision.step_seconds))
+        n_steps = self._decision.smoothed_steps
         if self._past is None:
             self._past = np.repeat(scores[:1], n_steps - 1, axis=0)
         joined = np.concatenate([self._past, scores])
