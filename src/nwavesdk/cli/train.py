@@ -32,7 +32,6 @@ from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_cho
 __all__ = ["compare_run", "measures_text", "train_run", "tune_run"]
 
 MAX_LETTERS = 100  # of the names of classes on the screen
-CLEARLY_BETTER = 0.1  # difference of two measures that is worth a hint
 
 # A run that begins with trained weights needs fewer epochs and smaller steps than the run before.
 FEWER_EPOCHS = 5
@@ -259,7 +258,7 @@ def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
 
 def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
     """Lines below the result: scores to compare it with, the cost of the net, options to try."""
-    from nwavesdk.train.run_folder import loss_note
+    from nwavesdk.train.run_folder import linear_note, loss_note
 
     score = "r2" if "val_r2" in result else "accuracy"
     if "val_misses" in result:
@@ -270,12 +269,7 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
     linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
     if linear is not None:
         notes.append(f"a linear model has {title} {linear:.4f}")
-        is_better = linear >= result.get(f"test_{score}", validated) + CLEARLY_BETTER
-        if is_better and config.option("data.center"):
-            notes.append(
-                "the linear model uses the mean of each recording, which the net does not get: "
-                "try --no-center"
-            )
+        notes.append(linear_note(result, config))
 
     if "hidden_rate" in result:
         n_operations = result["effective_macs"] + result["effective_acs"]

@@ -25,6 +25,7 @@ __all__ = [
     "BusyError",
     "RunFolder",
     "is_free",
+    "linear_note",
     "lock",
     "loss_note",
     "packaged_runs",
@@ -40,6 +41,9 @@ PACKAGED = Path(__file__).with_name("packaged")
 
 # A loss is clearly higher above this factor of the lowest validation loss.
 CLEAR = 1.2
+
+# A score is clearly better above this difference.
+CLEARLY_BETTER = 0.1
 
 
 class BrokenRunError(RuntimeError):
@@ -86,6 +90,30 @@ def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
         f"the validation loss was clearly lower after epoch {result['lowest_loss_epoch']} "
         f"({lowest:.4f}) than after the last epoch, which is kept ({result['val_loss']:.4f}): try "
         "fewer --epochs, or --keep best"
+    )
+
+
+def linear_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
+    """A note with what to try if a linear model is better than the net, or None.
+
+    Args:
+        result: The content of `result.json`.
+        config: The config of the run.
+    """
+    score = "r2" if "val_r2" in result else "accuracy"
+    linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
+    value = result.get(f"test_{score}", result.get(f"val_{score}"))
+    if linear is None or linear <= value:
+        return None
+
+    if linear >= value + CLEARLY_BETTER and config.option("data.center"):
+        return (
+            "the linear model uses the mean of each recording, which the net does not get: "
+            "try --no-center"
+        )
+    return (
+        "a linear model is better than the net: try more --epochs or a larger net, or look for "
+        "silent neurons with nwave diagnose"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.metrics import count_operations
-from nwavesdk.train import Run, RunFolder
+from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.report import task_reports
 from nwavesdk.train.report.costs import count_on_series
+from nwavesdk.train.run_folder import linear_note
 
 
 def test_the_result_has_the_counts_of_the_test_set(finished: Path) -> None:
@@ -51,7 +53,8 @@ def test_the_report_begins_with_a_summary(finished: Path) -> None:
         assert part in cards
     assert f"{100 * result['hidden_rate']:.1f} %" in cards
     assert "95 % interval" in text
-    for heading in ("Accuracy by class", "Measures", "Layers", "Operations"):
+    assert "; training and test may share speakers or devices</small>" in text
+    for heading in ("Measures", "Layers", "Operations"):
         assert f"<h2>{heading}</h2>" in text
 
 
@@ -86,6 +89,39 @@ def test_the_report_describes_what_a_net_confuses(
     )
     card, _ = task_reports._confusions(run, "recordings")
     assert card.text == expected
+
+
+def test_the_table_of_classes_has_those_with_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_reports, "_right_decisions", lambda _: torch.ones(2, 8))
+    monkeypatch.setattr(task_reports, "_recordings_of", lambda *_: "")
+    run = MagicMock(**{"task.name": "classification", "facts.classes": ("a", "b", "c")})
+    tally = torch.tensor([[5, 0, 0], [1, 2, 0], [0, 0, 0]])
+    run.evaluation = SimpleNamespace(measures={"accuracy": 0.9}, tally=tally)
+    page = task_reports._page_of_classes(run)
+    (table,) = (part for part in page.sections if getattr(part, "heading", "")[:8] == "Accuracy")
+    assert [row[0] for row in table.rows] == ["b", "c"]  # there are no recordings of c
+
+
+@pytest.mark.parametrize(
+    ("data", "step"),
+    [
+        ({"kind": "features"}, None),
+        ({"kind": "series", "source": "here"}, None),
+        ({"kind": "sound", "source": "here", "hop": 0.02, "hold": 4}, 0.005),
+        ({"kind": "events", "source": "here", "bin": 0.002}, 0.002),
+    ],
+)
+def test_the_axis_of_time_has_the_steps_of_the_data(data: Any, step: float | None) -> None:
+    config = RunConfig.of({"data": data, "net": {"dt": 0.01}, "task": {"name": "classification"}})
+    run = MagicMock(config=config)
+    assert task_reports.FinishedRun.step_seconds.fget(run) == step  # type: ignore[attr-defined]  # a property
+
+
+@pytest.mark.parametrize(("linear", "has_note"), [(0.52, True), (0.5, False), (None, False)])
+def test_a_note_follows_a_linear_model_that_is_better(linear: float, has_note: bool) -> None:
+    config = MagicMock(**{"option.return_value": False})
+    note = linear_note({"val_accuracy": 0.5, "linear_accuracy": linear}, config)
+    assert (note is not None and "try more --epochs" in note) == has_note
 
 
 def test_what_fails_leaves_the_run_finished(

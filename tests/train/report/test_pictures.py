@@ -65,6 +65,13 @@ def test_traces_show_membranes_threshold_and_spikes() -> None:
     assert len(figure.axes[0].collections[0].get_offsets()) == s[:, chosen].sum()
 
 
+def test_without_the_length_of_a_step_the_axis_is_in_steps() -> None:
+    raster = spike_raster(np.ones((T, 3), np.float32), [trace()], None, LIGHT)
+    traces = membrane_traces([trace()], None, LIGHT)
+    for axes in (raster.axes[-2], traces.axes[-1]):
+        assert (axes.get_xlabel(), axes.get_xlim()) == ("step", (0, T))
+
+
 def test_silent_layers_and_single_neurons_can_be_drawn() -> None:
     layer = trace(silent=True)
     single = LayerTrace("output", 1.0, *(values[:, :1] for values in layer[2:]))

@@ -51,7 +51,8 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
             f"misses {100 * score.misses:.1f} %",
             f"{_misses_interval(score)} at {score.false_alarms_per_hour:.2f} false alarms per hour "
             f"{_alarms_interval(score)}, "
-            + (f"median latency {_latency(score, 50)}" if score.latencies else "no event detected"),
+            + (f"median latency {_latency(score, 50)}" if score.latencies else "no event detected")
+            + run.split_caveat,
         ),
         cards=[_decision_card(detector.decision, run), _latency_card(score)],
         sections=[
@@ -83,11 +84,8 @@ def _latency(score: DetectionScore, percent: float) -> str:
 
 
 def _latency_card(score: DetectionScore) -> Card:
-    text = (
-        "From the end of an event to the arrival of the last sample that its detection needs: "
-        f"median; 90 % are within {_latency(score, 90)}."
-    )
-    return Card("Latency", _latency(score, 50), text)
+    text = "From the end of an event to the arrival of the last sample that its detection needs."
+    return Card("90 % latency", _latency(score, 90), text)
 
 
 def _decision_card(decision: Decision, run: "FinishedRun") -> Card:
@@ -146,9 +144,13 @@ def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
     events = [event.name for stream in evaluated.streams for event in stream.events]
     by_event = Table(
         "By event",
-        f"On the {run.part} stream, {_mixture(run, SNR)}.",
+        f"Classes with misses on the {run.part} stream, {_mixture(run, SNR)}.",
         ("event", "events", "missed"),
-        [(name, events.count(name), missed.count(name)) for name in detector.decision.events],
+        [
+            (name, events.count(name), missed.count(name))
+            for name in detector.decision.events
+            if name in missed
+        ],
     )
     return [by_stream, by_event]
 

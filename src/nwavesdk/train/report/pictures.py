@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nwavesdk.data import Indices
 from nwavesdk.plot import recordings
-from nwavesdk.plot.theme import Theme, label_text
+from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 
 __all__ = [
     "LayerTrace",
@@ -108,7 +108,7 @@ def learning_curves(
 def spike_raster(
     x: Array,
     layers: Sequence[LayerTrace],
-    dt: float,
+    dt: float | None,
     theme: Theme,
     *,
     classes: Sequence[str] = (),
@@ -119,15 +119,15 @@ def spike_raster(
     Args:
         x: Input, `[T, F]`.
         layers: The layers that spike, by depth.
-        dt: Time step [s].
+        dt: Time step [s]; None is an axis in steps.
         theme: Colors.
         classes: Name of each class, if the last layer has a group of neurons for each.
         label: The true class.
     """
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(layers)))
     axes = figure.subplots(1 + len(layers), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
-    duration = len(x) * dt * 1e3
-    draw_input(axes[0, 0], x, duration, theme)
+    unit = time_unit("spike_raster", dt)
+    draw_input(axes[0, 0], x, len(x) * unit, theme)
     axes[0, 1].axis("off")
 
     for layer, (raster, rates), hue in zip(layers, axes[1:], cycle(theme.hues), strict=False):
@@ -138,7 +138,7 @@ def spike_raster(
     if classes:
         _mark_classes(axes[-1], layers[-1].spikes, classes, label, theme)
 
-    axes[-1, 0].set(xlabel="time [ms]", xlim=(0, duration))
+    label_time(axes[-1, 0], len(x), unit, dt)
     axes[-1, 1].set_xlabel("spikes per step")
     return figure
 
@@ -149,7 +149,7 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
     Args:
         axes: Where to draw.
         x: Input, `[T, F]`.
-        duration: Length of the recording [ms].
+        duration: Length of the recording, in the unit of the axis.
         theme: Colors.
     """
     largest = float(np.abs(x).max()) or 1.0
@@ -186,12 +186,12 @@ def _mark_classes(
     raster.set_title(f"{raster.get_title('left')}; predicted '{predicted}', band: true class")
 
 
-def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Figure:
+def membrane_traces(layers: Sequence[LayerTrace], dt: float | None, theme: Theme) -> Figure:
     """Draw membranes and spikes of a busy and an average neuron of each layer, for a short time.
 
     Args:
         layers: The layers that spike, by depth.
-        dt: Time step [s].
+        dt: Time step [s]; None is an axis in steps.
         theme: Colors.
     """
     figure = Figure(figsize=(10, 0.8 + 2.0 * len(layers)))
@@ -212,16 +212,21 @@ def membrane_traces(layers: Sequence[LayerTrace], dt: float, theme: Theme) -> Fi
             panel.set(xlabel="", ylabel="", title=title)
         row[0].set_ylabel("membrane")
 
+    unit = time_unit("membrane_traces", dt)
     begin, end = _busiest_part(layers[-1].spikes, dt)
     for panel in axes[-1]:
-        panel.set(xlabel="time [ms]", xlim=(begin * dt * 1e3, end * dt * 1e3))
+        label_time(panel, end, unit, dt)
+        panel.set_xlim(left=begin * unit)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure
 
 
-def _busiest_part(spikes: Array, dt: float) -> tuple[int, int]:
-    """First and last step (exclusive) of the `TRACE_SECONDS` with the most spikes of a layer."""
-    length = min(len(spikes), max(100, round(TRACE_SECONDS / dt)))
+def _busiest_part(spikes: Array, dt: float | None) -> tuple[int, int]:
+    """First and last step (exclusive) of the `TRACE_SECONDS` with the most spikes of a layer.
+
+    Without `dt`, of 100 steps, which is also the least.
+    """
+    length = min(len(spikes), max(100, round(TRACE_SECONDS / (dt or TRACE_SECONDS))))
     begin = int(np.convolve(spikes.sum(1), np.ones(length), "valid").argmax())
     return begin, begin + length
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nwavesdk.data import Indices
-from nwavesdk.plot.theme import Theme, label_text
+from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 from nwavesdk.train.report.pictures import Array, draw_input
 
 __all__ = ["label_bands", "value_courses", "value_scatter"]
@@ -26,7 +26,12 @@ MAX_NAMED_CLASSES = 12
 
 
 def label_bands(
-    x: Array, predicted: Indices, target: Indices, dt: float, classes: Sequence[str], theme: Theme
+    x: Array,
+    predicted: Indices,
+    target: Indices,
+    dt: float | None,
+    classes: Sequence[str],
+    theme: Theme,
 ) -> Figure:
     """Draw one recording: its input, and its true and predicted classes as colored bands.
 
@@ -34,14 +39,14 @@ def label_bands(
         x: Input, `[T, F]`.
         predicted: Class of each step, `[T]`.
         target: True class of each step, `[T]`; a negative class has the color of the paper.
-        dt: Time step [s].
+        dt: Time step [s]; None is an axis in steps.
         classes: Name of each class.
         theme: Colors.
     """
     figure = Figure(figsize=(10, 4.2))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
-    duration = len(x) * dt * 1e3
-    draw_input(top, x, duration, theme)
+    unit = time_unit("label_bands", dt)
+    draw_input(top, x, len(x) * unit, theme)
 
     hues = cycle((*theme.hues, *colormaps["tab20"].colors))  # type: ignore[attr-defined]  # a list of colors
     colors = [theme.paper, *islice(hues, len(classes))]
@@ -53,14 +58,15 @@ def label_bands(
         aspect="auto",
         origin="lower",
         interpolation="nearest",
-        extent=(0, duration, -0.5, 1.5),
+        extent=(0, len(x) * unit, -0.5, 1.5),
         cmap=ListedColormap(colors),
         vmin=0,
         vmax=len(classes),
     )
     bottom.axhline(0.5, color=theme.paper, linewidth=3)
     bottom.set_yticks([0, 1], ["predicted", "true"])
-    bottom.set(xlabel="time [ms]", xlim=(0, duration), title="class of each step")
+    bottom.set_title("class of each step")
+    label_time(bottom, len(x), unit, dt)
 
     present = np.unique(bands[bands > 0])[:MAX_NAMED_CLASSES]
     keys = [Patch(facecolor=colors[k], label=label_text(classes[k - 1])) for k in present]
@@ -68,27 +74,30 @@ def label_bands(
     return figure
 
 
-def value_courses(examples: Mapping[str, tuple[Array, Array]], dt: float, theme: Theme) -> Figure:
+def value_courses(
+    examples: Mapping[str, tuple[Array, Array]], dt: float | None, theme: Theme
+) -> Figure:
     """Draw predictions and targets of some recordings over time, a row per output.
 
     Args:
         examples: Prediction and target of each recording, `[T, D]`, by its title; one column per
             recording.
-        dt: Time step [s].
+        dt: Time step [s]; None is an axis in steps.
         theme: Colors.
     """
+    unit = time_unit("value_courses", dt)
     n_outputs = min(next(iter(examples.values()))[0].shape[1], MAX_OUTPUTS)
     figure = Figure(figsize=(10, 0.9 + 1.9 * n_outputs))
     panels = figure.subplots(n_outputs, len(examples), sharex="col", sharey="row", squeeze=False)
 
     for column, (title, (predicted, target)) in zip(panels.T, examples.items(), strict=True):
-        time = (np.arange(len(target)) + 0.5) * dt * 1e3
+        time = (np.arange(len(target)) + 0.5) * unit
         for output, axes in enumerate(column):
             axes.plot(time, target[:, output], color=theme.ink, linewidth=1.6, label="target")
             axes.plot(time, predicted[:, output], color=theme.hues[1], label="prediction")
             axes.grid(axis="y")
         column[0].set_title(title)
-        column[-1].set(xlabel="time [ms]", xlim=(0, len(time) * dt * 1e3))
+        label_time(column[-1], len(time), unit, dt)
 
     for output, axes in enumerate(panels[:, 0]):
         axes.set_ylabel(f"output {output + 1}")

@@ -104,6 +104,26 @@ class FinishedRun:
         return self.data.test if self.config.data.test else self.data.val
 
     @property
+    def step_seconds(self) -> float | None:
+        """The length of a time step in the data [s]; None if the data do not have one.
+
+        Only a chip and a pattern have the time of their neurons, `net.dt`: a series may have any.
+        """
+        if self.config.chip is not None or self.task.name == "pattern":
+            return self.config.net.dt
+        frame = self.config.option("data.hop") or self.config.option("data.bin")
+        return frame / (self.config.option("data.hold") or 1) if frame else None
+
+    @property
+    def split_caveat(self) -> str:
+        """What the split leaves in training and in the evaluated set; empty for other splits."""
+        if self.facts.split_by != "recording" or self.task.name == "pattern":
+            return ""
+        if self.config.data.kind == "features":  # the built-in digits are by six speakers
+            return f"; same speakers in training and {self.part}"
+        return f"; training and {self.part} may share speakers or devices"
+
+    @property
     def source(self) -> str:
         """The data and the use of the test set, in words."""
         source, n_test = self.config.data.source, self.facts.recordings[2]
@@ -141,16 +161,17 @@ def _page_of_classes(run: FinishedRun) -> ReportPage:
         summary += f" The class of a step depends on {later} later steps."
         pictures.insert(0, _picture_of_labels(run))
 
-    # The share of a class without recordings is NaN, which is sorted last.
+    # The share of a class without recordings is NaN, which is sorted last and not equal to 1.
     totals = tally.sum(1)
     shares = tally.diagonal().double() / totals
     rows = [
         (classes[label], shares[label].item(), int(totals[label]))
         for label in shares.argsort(stable=True).tolist()
+        if shares[label] != 1
     ]
     by_class = Table(
         "Accuracy by class",
-        f"Share of each class of the {run.part} set that is right, the lowest first.",
+        f"Classes with errors on the {run.part} set: the share that is right, the lowest first.",
         ("class", "accuracy", f"{unit}s"),
         rows,
     )
@@ -159,9 +180,9 @@ def _page_of_classes(run: FinishedRun) -> ReportPage:
     return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
-        headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}"),
+        headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}{run.split_caveat}"),
         cards=[card],
-        sections=[*pictures, by_class, *tables],
+        sections=[*pictures, *([by_class] if rows else []), *tables],
     )
 
 
@@ -227,7 +248,7 @@ def _picture_of_labels(run: FinishedRun) -> Picture:
     return Picture(
         "step_labels",
         f"The recording of median accuracy in the {run.part} set: {share:.1f} % of its steps.",
-        partial(label_bands, x, predicted, target, run.config.net.dt, run.facts.classes),
+        partial(label_bands, x, predicted, target, run.step_seconds, run.facts.classes),
     )
 
 
@@ -237,7 +258,7 @@ def _page_of_values(run: FinishedRun) -> ReportPage:
     assert isinstance(task, Regression)
 
     summary = f"{count} value{'s' * (count > 1)} for each step, from {run.source}."
-    score = f"R² on the {run.part} set"
+    score = f"R² on the {run.part} set{run.split_caveat}"
     if task.name == "pattern":
         summary = (
             f"A pattern: {summary} Its input is noise that is always the same. Training, "
@@ -260,7 +281,7 @@ def _page_of_values(run: FinishedRun) -> ReportPage:
             "predictions",
             "Prediction and target over time: the recordings with the highest, the median and "
             f"the lowest R² of the {run.part} set.",
-            partial(value_courses, _examples(run), run.config.net.dt),
+            partial(value_courses, _examples(run), run.step_seconds),
         ),
         Picture(
             "scatter",

@@ -23,7 +23,7 @@ from nwavesdk.train.report.task_reports import (
     TASK_PAGES,
     FinishedRun,
 )
-from nwavesdk.train.run_folder import loss_note
+from nwavesdk.train.run_folder import linear_note, loss_note
 
 __all__ = ["write_report"]
 
@@ -50,9 +50,10 @@ def write_report(run: FinishedRun) -> None:
     result = run.result
     course = f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
 
-    # Notes on the data and the chip, and a note on the loss.
-    notes = [note for note in (*run.notes, loss_note(result, run.config)) if note]
-    note_table = Table("Notes", "Notes on this run.", ("note",), [[note] for note in notes])
+    hints = (loss_note(result, run.config), linear_note(result, run.config))
+    notes = [note for note in (*run.notes, *hints) if note]
+    text = "On the data and the result, with what to try next."
+    note_table = Table("Notes", text, ("note",), [[note] for note in notes])
     page = replace(
         page,
         summary=f"{page.summary} {course}",
@@ -62,10 +63,14 @@ def write_report(run: FinishedRun) -> None:
             _measures(run),
             FactList(_facts(run)),
             *page.sections,
+            *_pictures(run),
             _layers(run),
             *_operations(run),
-            *_pictures(run),
-            Details("config.json", run.config.model_dump_json(indent=2)),
+            Details("The net", repr(run.net)),
+            Details(
+                "Settings, versions, machine and hash of the data: config.json",
+                run.config.model_dump_json(indent=2),
+            ),
         ],
     )
     page.write(run.folder.report)
@@ -117,15 +122,14 @@ def _measures(run: FinishedRun) -> Table:
 def _facts(run: FinishedRun) -> dict[str, str]:
     """Facts of runs of all tasks; `config.json` has the remaining facts."""
     config, facts, result = run.config, run.facts, run.result
-    counts = " / ".join(f"{count:,}" for count in facts.recordings)
-    split = "the same" if config.task.name == "pattern" else f"split by {facts.split_by}"
-    lengths, step = run.evaluated.lengths, f"{1e3 * config.net.dt:g} ms"
-    units = ("recordings", "a recording")
-    if run.detector is not None:
-        units = ("chunks, and parts of streams", "a part")
+    lengths = sorted({run.evaluated.lengths.min(), run.evaluated.lengths.max()})
+    step = f"; the neurons use {1e3 * config.net.dt:g} ms per step"
+    if run.step_seconds is not None:
+        step = f" of {1e3 * run.step_seconds:g} ms"
+    unit = "a recording" if run.detector is None else "a part of a stream"
     texts = {
-        f"{units[0]} (training / validation / test)": f"{counts}, {split}",
-        f"length of {units[1]}": f"{lengths.min():,} to {lengths.max():,} steps of {step}",
+        "recordings": facts.split_reason,
+        f"length of {unit}": " to ".join(f"{length:,}" for length in lengths) + f" steps{step}",
         "network": f"{net_name(config)}, {result['parameters']:,} weights",
     }
 
@@ -142,23 +146,20 @@ def _facts(run: FinishedRun) -> dict[str, str]:
             "chips with mismatch",
             "validation measures refer to": VALIDATED_ON[config.chip.training],
         }
-    return texts | {"begun with": facts.begun_with.line()}
+    return texts
 
 
 def _layers(run: FinishedRun) -> Table:
     """The layers that spike."""
     evaluation = run.evaluation
     shares = zip(*evaluation.layers().values(), strict=True)
-    layers = zip(run.layer_titles, evaluation.neuron_rates.items(), shares, strict=True)
+    layers = zip(run.layer_titles, evaluation.neuron_rates.values(), shares, strict=True)
     return Table(
         "Layers",
         f"Of layers that spike, on the {run.part} set: spikes per step and neuron, and shares of "
-        "neurons. The last column is the layer after training.",
-        ("layer", "neurons", "rate", "never fire", "fire nearly always", "module"),
-        [
-            (title, len(rates), *numbers, repr(run.net.get_submodule(name)))
-            for title, (name, rates), numbers in layers
-        ],
+        "neurons.",
+        ("layer", "neurons", "rate", "never fire", "fire nearly always"),
+        [(title, len(rates), *numbers) for title, rates, numbers in layers],
     )
 
 
@@ -182,7 +183,7 @@ def _operations(run: FinishedRun) -> list[Table]:
 def _pictures(run: FinishedRun) -> list[Picture]:
     """The pictures of all tasks."""
     # A validation recording of median length.
-    val, dt = run.data.val, run.config.net.dt
+    val, dt = run.data.val, run.step_seconds
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
     x = val.batch([example]).x.to_dense()[:, :MAX_STEPS_DRAWN]
     traces = _traces(run, x)
