@@ -16,6 +16,7 @@ from nwavesdk.cli.app import (
     check_combinations,
     check_spares_run,
     file_option,
+    folder_option,
     picture_option,
     print_report,
 )
@@ -99,7 +100,9 @@ def export_run(
     ] = None,
     c: Annotated[
         Path | None,
-        file_option("Write a folder of C with a self-test: docs/how-to/microcontroller.md."),
+        folder_option(
+            "Write C with a self-test, over an earlier export: docs/how-to/microcontroller.md."
+        ),
     ] = None,
     discretization: Annotated[
         Discretization | None,
