@@ -27,7 +27,7 @@ THEMES = {"light": LIGHT, "dark": DARK}
 SIZE = (4.0, 2.5)  # of a card [inch]
 KAPPA = 10  # of the neuron that the tutorial draws last
 # Windows in which the report is shown [pixels].
-WINDOWS = {"report": {"width": 820, "height": 420}, "report-phone": {"width": 390, "height": 560}}
+WINDOWS = {"report": {"width": 820, "height": 440}, "report-phone": {"width": 390, "height": 560}}
 
 
 def tutorial(name: str) -> dict[str, Any]:
