@@ -90,8 +90,8 @@ $folder
 | `tensorboard/` | the same curves for TensorBoard |
 | `.lock` | locked by the process that trains the run; empty |
 
-`nwave predict` and `load_run` read `$config` and `$model` alone. With `--folds`, each folder
-`fold-N` is such a run; `nwave compare` and `nwave tune` also make one folder for each run.
+`nwave predict` and `nwavesdk.train.load` read `$config` and `$model` alone. With `--folds`, each
+folder `fold-N` is such a run; `nwave compare` and `nwave tune` also make one folder for each run.
 
 ## `$config`
 

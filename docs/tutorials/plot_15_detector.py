@@ -66,7 +66,8 @@ for name, sounds in {"bell": bells, "background": halls}.items():
 #
 # Each epoch composes a new training set: bells at random places and levels in the
 # background. The class of a step is `bell` for 0.3 s after a bell, because only then the net can
-# know, and `background` elsewhere. On a shell this is `nwave train --data hall --out bell`.
+# know, and `background` elsewhere. On a shell this is
+# `nwave train --data hall --out bell --epochs 8`.
 
 choices = {"data": {"source": str(home / "hall")}, "learning": {"epochs": 8}}
 run = Run.new(home / "bell", choices)

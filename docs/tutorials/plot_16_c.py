@@ -9,7 +9,8 @@ loses. The program runs on this machine; it needs a C compiler, and no device.
 # %%
 # ## Train
 #
-# On a shell, these are `nwave train --out runs/digits` and `nwave export runs/digits --c firmware`.
+# On a shell, these are `nwave train --out runs/digits --epochs 6` and
+# `nwave export runs/digits --c firmware`.
 # The built-in digits are features of spoken digits. Some epochs are enough here.
 
 import shutil

@@ -99,6 +99,14 @@ def test_errors_are_one_line(live_run: Path, sound: Path, standard_input: Any) -
     assert json_object(missing)["error"].endswith("none.wav does not exist: check the name.")
 
 
+def test_a_sound_without_a_detection_is_a_note(live_run: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(8000), 8000)
+    result = nwave("detect", live_run, silent)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"nwave: note: no detection in {silent}\n"
+
+
 def test_a_decision_is_in_predictions_and_exports(live_run: Path, sound: Path) -> None:
     from nwavesdk.cli.step import _about
 

@@ -200,9 +200,13 @@ def detect_events(
                 pipe = stack.enter_context(os.fdopen(0, "rb", closefd=False))
                 blocks = pipe_blocks(pipe, trained.sample_rate)
                 stack.enter_context(suppress(KeyboardInterrupt))  # it ends the sound
+            has_detection = False
             for name, time, score in trained.detections(blocks):
+                has_detection = True
                 record = {"file": str(sound), "time": time, "event": name, "score": score}
                 line = f"{time:9.2f} s  {name}  {score:.1f}"
                 if len(sounds) > 1:
                     line += f"  {sound}"
                 print_result(json.dumps(record) if as_json else printable(line))
+            if not has_detection:
+                print_note(f"nwave: note: no detection in {sound}")

@@ -112,11 +112,13 @@ def export_c(
     ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
     recordings = [rounded(r[: min(end, MAX_STEPS)]) for r, end in zip(x, ends, strict=True)]
     table = cost_table(costs, text.ram, text.stack)
+    example = x[0, : min(ends[0], MAX_STEPS) : hold].flatten(1).tolist()
     files = {
         f"{name}.h": text.header(),
         f"{name}.c": text.source(),
         "nwave_rt.h": (resources.files(__package__) / "nwave_rt.h").read_text(encoding="utf-8"),
         "selftest.c": self_test(net, text, recordings[:MAX_RECORDINGS]),
+        "frames.txt": "".join(" ".join(map("{:.9g}".format, frame)) + "\n" for frame in example),
         **folder_texts(
             text,
             table=table,
