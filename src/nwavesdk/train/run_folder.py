@@ -294,8 +294,8 @@ class RunFolder:
             raise ValueError(
                 f"{printable(self.path)} holds no run (no config.json): pass the folder of an "
                 "earlier `nwave train`, or one fold of a cross-validation, such as fold-1. "
-                "`nwave detect`, `predict` and `export --torch` or `--onnx` also take the name of a "
-                f"packaged run, unless a file has it: {', '.join(packaged_runs())}."
+                "`nwave detect`, `predict` and `export --torch` or `--onnx` also take the name of "
+                f"a packaged run, unless a file has it: {', '.join(packaged_runs())}."
             )
         return CompletedConfig.read(self.config)
 
