@@ -115,6 +115,7 @@ def _notes(trained: "nwavesdk.train.TrainedRun") -> Iterator[str]:
         f"frames of {trained.kind} are made as in the run, and on its scale; docs/export.md has "
         "the steps"
     )
+
     if trained.input.hold > 1:
         yield f"each frame is held for {trained.input.hold} steps"
     if not trained.input.is_causal:

@@ -92,6 +92,7 @@ def decision_header(
         "BLOCK_STEPS": block_steps,
         "LOGIT": c_float(logit),
     }
+
     runtime = resources.files(__package__).joinpath("decision.h").read_text(encoding="utf-8")
     text = HEADER.format(
         constants="\n".join(f"#define NET_{key} {value}" for key, value in constants.items()),
@@ -106,12 +107,14 @@ def decision_of_run(trained: "TrainedRun") -> str:
     decision, hold = trained.decision, trained.input.hold
     decoder: Any = trained.task.decoder()
     assert decision is not None
+
     if trained.kind == "sound":
         log_mel: Any = trained.front_end
         frame = log_mel.step, log_mel.width, log_mel.sample_rate
     else:
         seconds = decision.step_seconds * hold
         frame = seconds, seconds, 1.0
+
     return decision_header(
         decision,
         frame=frame,
