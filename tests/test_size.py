@@ -18,8 +18,8 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2762,
-    "train presets": 4603,
+    "data": 2758,
+    "train presets": 4604,
     "analysis": 2701,
     "cli": 1183,
     "internal": 493,

@@ -19,11 +19,8 @@ __all__ = ["RecordingLayout", "check_layout", "filled_note", "notes_on", "number
 # A feature that varies over fewer steps of float32 than these is called rounded.
 MIN_FLOAT_STEPS = 64
 
-# A feature that rises evenly over this many steps does not do so by chance.
-MIN_CLOCK_STEPS = 8
-
-# The steps of such a feature differ by at most this fraction of their mean.
-CLOCK_ERROR = 0.02
+# A feature that rises in this many steps of each recording, and never falls, does so by intention.
+MIN_RISES = 8
 
 
 class RecordingLayout(NamedTuple):
@@ -121,25 +118,20 @@ def filled_note(filled: Collection[int]) -> Iterator[str]:
 
 
 def _clock_note(recordings: Sequence[Frames], n_features: int) -> Iterator[str]:
-    """A note if a feature rises by the same step in all recordings, as a time stamp does."""
+    """A note if a feature rises in all recordings and never falls, as a time stamp does.
+
+    Time stamps may jitter, or stay the same for some steps, such as whole seconds.
+    """
     is_clock = np.ones(n_features, bool)
-    first_step = None
     for frames in recordings:
-        if len(frames) < MIN_CLOCK_STEPS or not is_clock.any():
+        if not is_clock.any():
             return
-
-        values = np.asarray(frames[:, :n_features], np.float64)
-        steps = np.diff(values, axis=0)
-        step = steps.mean(axis=0)
-        first_step = step if first_step is None else first_step
-
-        # Time stamps are rounded when they are written, and to float32.
-        error = CLOCK_ERROR * step + np.spacing(np.abs(values).max(axis=0).astype(np.float32))
-        is_clock &= (step > 0) & (np.abs([*steps, first_step] - step) <= error).all(axis=0)
+        changes = np.diff(frames[:, :n_features], axis=0)
+        is_clock &= (changes >= 0).all(axis=0) & ((changes > 0).sum(axis=0) >= MIN_RISES)
 
     if is_clock.any():
         yield (
-            f"feature {is_clock.argmax() + 1} rises by the same step in all recordings, as a time "
+            f"feature {is_clock.argmax() + 1} rises in all recordings and never falls, as a time "
             "stamp does, and a net learns from it: remove it by naming the others, as in "
             "--columns x,y,z."
         )

@@ -42,7 +42,8 @@ PACKAGED = Path(__file__).with_name("packaged")
 # A loss is clearly higher above this factor of the lowest validation loss.
 CLEAR = 1.2
 
-# A score is clearly better above this difference.
+# A score is better above the first difference, and clearly better above the second.
+BETTER = 0.01
 CLEARLY_BETTER = 0.1
 
 
@@ -103,7 +104,7 @@ def linear_note(result: Mapping[str, Any], config: CompletedConfig) -> str | Non
     score = "r2" if "val_r2" in result else "accuracy"
     linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
     value = result.get(f"test_{score}", result.get(f"val_{score}"))
-    if linear is None or linear <= value:
+    if linear is None or linear < value + BETTER:
         return None
 
     if linear >= value + CLEARLY_BETTER and config.option("data.center"):

@@ -117,7 +117,7 @@ def test_the_axis_of_time_has_the_steps_of_the_data(data: Any, step: float | Non
     assert task_reports.FinishedRun.step_seconds.fget(run) == step  # type: ignore[attr-defined]  # a property
 
 
-@pytest.mark.parametrize(("linear", "has_note"), [(0.52, True), (0.5, False), (None, False)])
+@pytest.mark.parametrize(("linear", "has_note"), [(0.52, True), (0.505, False), (None, False)])
 def test_a_note_follows_a_linear_model_that_is_better(linear: float, has_note: bool) -> None:
     config = MagicMock(**{"option.return_value": False})
     note = linear_note({"val_accuracy": 0.5, "linear_accuracy": linear}, config)

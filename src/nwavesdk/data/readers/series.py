@@ -77,7 +77,8 @@ def read_npy(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
         array: Array = np.lib.format.open_memmap(path, "r")
         if options.columns or array.ndim < 2:
             rows = array.reshape(len(array), -1)
-            array = rows[:, _find_columns((), rows.shape[1], options.columns) or slice(None)]
+            columns = _find_columns(path, (), rows.shape[1], options.columns)
+            array = rows[:, columns or slice(None)]
         filled, n_filled = _fill_missing(path, array, options)
         return Sample(checked(path, filled), n_filled=n_filled)
 
@@ -103,7 +104,7 @@ def read_csv(path: Path, options: SeriesOptions = ALL_COLUMNS) -> Sample:
         delimiter = next((letter for letter in "\t;" if letter in lines[-1]), ",")
 
         names, n_columns, n_header_lines = _read_header(lines, delimiter, options)
-        columns = _find_columns(names, n_columns, options.columns)
+        columns = _find_columns(path, names, n_columns, options.columns)
 
         body = lines[n_header_lines:]
         if options.missing == "interpolate":
@@ -158,15 +159,18 @@ def _read_numbers(
     return numbers
 
 
-def _find_columns(names: Sequence[str], n_columns: int, chosen: Sequence[str]) -> list[int]:
+def _find_columns(
+    path: Path, names: Sequence[str], n_columns: int, chosen: Sequence[str]
+) -> list[int]:
     """The indices of the chosen columns, by name or else by number."""
     labels = [*names, *map(str, range(1, n_columns + 1))]
-    for name in chosen:
-        if name not in labels:
-            raise ValueError(
-                f"no column {name!r:.43}{close_name(name, names)}: "
-                f"it has {', '.join(names or labels):.200}"
-            )
+    with reading(path, "a table with the chosen columns", "correct --columns"):
+        for name in chosen:
+            if name not in labels:
+                raise ValueError(
+                    f"no column {name!r:.43}{close_name(name, names)}: "
+                    f"it has {', '.join(names or labels):.200}"
+                )
     return [labels.index(name) % n_columns for name in chosen]
 
 
