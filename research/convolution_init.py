@@ -1,4 +1,4 @@
-"""With which weights deep nets of convolutions fire: the tables of `docs/convolution.md`.
+"""With which weights deep nets of convolutions fire; `docs/convolution.md` has some of the tables.
 
 Run: python -m research.convolution_init
 
