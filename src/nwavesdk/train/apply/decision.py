@@ -49,6 +49,9 @@ HYSTERESIS = 2.0
 # Number of the highest peaks of the background whose tail is fitted.
 TAIL_PEAKS = 30
 
+# Number of thresholds above the lowest one that `fit_decision` tries for each of these values.
+TRIED_THRESHOLDS = 8
+
 # Number of thresholds of a curve, and the false alarms per hour at the lowest of them.
 CURVE_POINTS = 40
 MAX_ALARMS_PER_HOUR = 100.0
@@ -254,10 +257,12 @@ def fit_decision(
 ) -> tuple[Decision, list[str]]:
     """The decision with the fewest misses within a budget of false alarms.
 
-    For each smoothing and dead time, the threshold is the lowest one within the budget. If the
-    budget is less than one false alarm in the streams, it is at least the threshold at which an
-    exponential tail, fitted to the highest peaks of the background, has the rate of the budget.
-    Equal numbers of misses are decided by the median latency.
+    For each smoothing and dead time, some thresholds are tried, from the lowest one within the
+    budget. If the budget is less than one false alarm in the streams, that is at least the
+    threshold at which an exponential tail, fitted to the highest peaks of the background, has the
+    rate of the budget. A higher one may miss less, because at a low one, the wrong event is often
+    detected first. Equal numbers of misses are decided by the false alarms, then by the median
+    latency.
 
     Args:
         streams: Streams of the validation set; at least one.
@@ -280,13 +285,19 @@ def fit_decision(
             dead_time=dead_time,
         )
         smoothed = _smoothed(decision, streams)
-        decision = _at(decision, _lowest_threshold(decision, smoothed, false_alarms * hours))
+        lowest = _lowest_threshold(decision, smoothed, false_alarms * hours)
         if false_alarms * hours < 1:
             tail = _tail_threshold(_peaks(decision, smoothed), hours, false_alarms)
-            decision = _at(decision, max(decision.threshold, tail))
-        fits.append((decision, _counted(decision, smoothed)))
+            lowest = max(lowest, tail)
+        for threshold in _thresholds_from(lowest, decision, smoothed):
+            candidate = _at(decision, threshold)
+            score = _counted(candidate, smoothed)
+            if len(score.false_alarms) <= false_alarms * hours or threshold == lowest:
+                fits.append((candidate, score))
 
-    best, score = min(fits, key=lambda fit: (fit[1].misses, fit[1].latency(50)))
+    best, score = min(
+        fits, key=lambda fit: (fit[1].misses, len(fit[1].false_alarms), fit[1].latency(50))
+    )
     notes = []
     if false_alarms * hours < 1:
         notes.append(
@@ -366,6 +377,16 @@ def _lowest_threshold(
     # number, the highest is taken.
     n_within = bisect_right(thresholds, n_allowed, key=count_false_alarms)
     return float(thresholds[max(n_within - 1, 0)])
+
+
+def _thresholds_from(
+    lowest: float, decision: Decision, smoothed: Sequence[ScoredStream]
+) -> list[float]:
+    """A threshold and some above it, among which the same number of peaks lies."""
+    peaks = _peaks(decision, smoothed, with_events=True)
+    above = peaks[peaks > lowest]
+    chosen = np.linspace(0, len(above) - 1, min(TRIED_THRESHOLDS, len(above)))
+    return [lowest, *above[chosen.astype(int)].tolist()]
 
 
 def _peaks(
