@@ -50,7 +50,7 @@ HYSTERESIS = 2.0
 TAIL_PEAKS = 30
 
 # Number of thresholds above the lowest one that `fit_decision` tries for each of these values.
-TRIED_THRESHOLDS = 8
+TRIED_THRESHOLDS = 4
 
 # Number of thresholds of a curve, and the false alarms per hour at the lowest of them.
 CURVE_POINTS = 40
@@ -117,6 +117,11 @@ class Decision(FrozenModel):
     def smoothed_steps(self) -> int:
         """Number of steps over which scores are averaged."""
         return max(1, round(self.smoothing / self.step_seconds))
+
+    def at(self, threshold: float) -> "Decision":
+        """The decision with another threshold, and the release level as far below it as before."""
+        release = threshold - (self.threshold - self.release)
+        return self.model_copy(update={"threshold": threshold, "release": release})
 
     def detections(self, scores: npt.NDArray[Any], times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in a whole stream; see `DecisionStream.push`."""
@@ -290,7 +295,7 @@ def fit_decision(
             tail = _tail_threshold(_peaks(decision, smoothed), hours, false_alarms)
             lowest = max(lowest, tail)
         for threshold in _thresholds_from(lowest, decision, smoothed):
-            candidate = _at(decision, threshold)
+            candidate = decision.at(threshold)
             score = _counted(candidate, smoothed)
             if len(score.false_alarms) <= false_alarms * hours or threshold == lowest:
                 fits.append((candidate, score))
@@ -332,13 +337,7 @@ def detection_curve(
 
     thresholds = {decision.threshold, *np.nextafter(peaks, math.inf)[ranks[:n_peaks]].tolist()}
     falling = sorted(thresholds, reverse=True)
-    return [(threshold, _counted(_at(decision, threshold), smoothed)) for threshold in falling]
-
-
-def _at(decision: Decision, threshold: float) -> Decision:
-    """A decision with another threshold, and the release level as far below it as before."""
-    release = threshold - (decision.threshold - decision.release)
-    return decision.model_copy(update={"threshold": threshold, "release": release})
+    return [(threshold, _counted(decision.at(threshold), smoothed)) for threshold in falling]
 
 
 def _smoothed(decision: Decision, streams: Sequence[ScoredStream]) -> list[ScoredStream]:
@@ -371,7 +370,7 @@ def _lowest_threshold(
     thresholds = np.nextafter(peaks, math.inf)
 
     def count_false_alarms(threshold: float) -> int:
-        return len(_counted(_at(decision, float(threshold)), smoothed).false_alarms)
+        return len(_counted(decision.at(float(threshold)), smoothed).false_alarms)
 
     # From the highest threshold down, so the count only rises. If no threshold is within the
     # number, the highest is taken.
