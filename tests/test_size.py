@@ -19,9 +19,9 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2758,
-    "train presets": 4604,
+    "train presets": 4618,
     "analysis": 2701,
-    "cli": 1183,
+    "cli": 1186,
     "internal": 493,
     "solvers": 3617,
     "layers": 2710,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 33076
+MAX_STATEMENTS_OF_TESTS = 33096
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -93,10 +93,19 @@ def test_errors_are_one_line(live_run: Path, sound: Path, standard_input: Any) -
     standard_input(b"")
     empty = nwave("detect", live_run, "-")
     assert (empty.exit_code, empty.stderr.count("\n")) == (2, 1)
-    assert "expected a wav or mono samples, of 16 bits: convert it" in empty.stderr
+    assert "nothing, expected a wav or mono samples, of 16 bits: convert it" in empty.stderr
     missing = nwave("detect", live_run, sound.with_name("none.wav"), "--json")
     assert (missing.exit_code, missing.stderr.count("\n")) == (2, 1)
     assert json_object(missing)["error"].endswith("none.wav does not exist: check the name.")
+
+
+def test_another_threshold_detects_more_or_less(live_run: Path, sound: Path) -> None:
+    scores = [score for *_, score in load_detector(live_run).detect(sound)]
+    higher = nwave("detect", live_run, sound, "--threshold", max(scores) + 20, "--json")
+    assert higher.stdout == ""
+    same = load_detector(live_run).decision.threshold
+    again = nwave("detect", live_run, sound, "--threshold", same, "--json")
+    assert [json.loads(line)["score"] for line in again.stdout.splitlines()] == scores
 
 
 def test_a_sound_without_a_detection_is_a_note(live_run: Path, tmp_path: Path) -> None:

@@ -118,8 +118,8 @@ def test_blocks_of_a_pipe_are_the_samples_that_were_written(
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", "has b'' at its begin"),
-        (b"OggS and more", "has b'OggS' at its begin"),
+        (b"", "has nothing"),
+        (b"OggS and more", "has b'OggS' at its beginning"),
         (wav(MONO)[:30], "has a damaged header"),
         (wav(MONO).replace(b"data", b"junk"), "has a damaged header"),
         (wav(MONO, subtype="PCM_U8"), "has format 1 with 8 bits, 1 channels"),

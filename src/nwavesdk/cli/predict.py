@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Literal
@@ -172,6 +173,13 @@ def detect_events(
         ),
     ],
     net: NetFile = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Detect from this score on, instead of the threshold of RUN; the report has "
+            "misses and false alarms of some."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print each detection as a JSON object in a line.")
     ] = False,
@@ -191,6 +199,8 @@ def detect_events(
                 pass  # a wrong name is an error before the run is loaded
     trained = nwavesdk.train.load(run, net)
     trained.detector().finish()  # errors, and the load of kernels, come before the sound
+    if threshold is not None and trained.decision is not None:
+        trained = replace(trained, decision=trained.decision.at(threshold))
 
     for sound in sounds:
         is_pipe = sound == STANDARD_INPUT

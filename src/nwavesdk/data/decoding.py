@@ -214,7 +214,7 @@ def pipe_blocks(pipe: BufferedReader, rate: int) -> Iterator[Sound]:
         n_channels, rate, n_bytes = _read_wav_header(pipe)
         rest = b""
     elif not start or start in OTHER_FORMATS:
-        raise _format_error(f"{start!r} at its begin")
+        raise _format_error(f"{start!r} at its beginning" if start else "nothing")
 
     while data := pipe.read1(int(min(n_bytes, BLOCK_SIZE))):
         n_bytes -= len(data)

@@ -113,7 +113,7 @@ def fit(streams: list[ScoredStream], false_alarms: float) -> tuple[Decision, lis
     return fit_decision(streams, events=NAMES, step_seconds=STEP, false_alarms=false_alarms)
 
 
-def test_the_lowest_threshold_within_the_budget_is_chosen() -> None:
+def test_the_threshold_with_the_fewest_misses_within_the_budget_is_chosen() -> None:
     streams = [stream_of(0), stream_of(1)]
     decision, notes = fit(streams, 15.0)
     assert notes == []
@@ -128,6 +128,22 @@ def test_the_lowest_threshold_within_the_budget_is_chosen() -> None:
     assert len(lower.score(streams).false_alarms) > 6
     # A larger budget never has more misses.
     assert fit(streams, 75.0)[0].score(streams).misses <= score.misses
+
+
+def test_a_higher_threshold_is_chosen_if_a_low_one_detects_the_wrong_event() -> None:
+    scores = np.random.default_rng(0).normal(-8, 1, (12_000, 2))
+    events = []
+    for index, start in enumerate(range(10, 110, 5)):
+        events.append(Event(NAMES[index % 2], start, start + 0.6))
+        first = round(start / STEP)
+        scores[first : first + 30, 1 - index % 2] = 1 + index / 20  # the wrong event
+        scores[first + 30 : first + 60, index % 2] = 8
+    stream = ScoredStream(scores, np.arange(len(scores)) * STEP, tuple(events), 120.0)
+    # All 20 wrong events are within the budget.
+    decision, _ = fit([stream], 600.0)
+    assert decision.score([stream]).misses == 0
+    assert decision.score([stream]).false_alarms == ()
+    assert 2 < decision.threshold <= 8
 
 
 def test_a_budget_of_less_than_one_alarm_follows_the_tail_of_the_background() -> None:

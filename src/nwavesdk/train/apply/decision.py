@@ -49,6 +49,9 @@ HYSTERESIS = 2.0
 # Number of the highest peaks of the background whose tail is fitted.
 TAIL_PEAKS = 30
 
+# Number of thresholds above the lowest one that `fit_decision` tries for each of these values.
+TRIED_THRESHOLDS = 4
+
 # Number of thresholds of a curve, and the false alarms per hour at the lowest of them.
 CURVE_POINTS = 40
 MAX_ALARMS_PER_HOUR = 100.0
@@ -114,6 +117,11 @@ class Decision(FrozenModel):
     def smoothed_steps(self) -> int:
         """Number of steps over which scores are averaged."""
         return max(1, round(self.smoothing / self.step_seconds))
+
+    def at(self, threshold: float) -> "Decision":
+        """The decision with another threshold, and the release level as far below it as before."""
+        release = threshold - (self.threshold - self.release)
+        return self.model_copy(update={"threshold": threshold, "release": release})
 
     def detections(self, scores: npt.NDArray[Any], times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in a whole stream; see `DecisionStream.push`."""
@@ -254,10 +262,12 @@ def fit_decision(
 ) -> tuple[Decision, list[str]]:
     """The decision with the fewest misses within a budget of false alarms.
 
-    For each smoothing and dead time, the threshold is the lowest one within the budget. If the
-    budget is less than one false alarm in the streams, it is at least the threshold at which an
-    exponential tail, fitted to the highest peaks of the background, has the rate of the budget.
-    Equal numbers of misses are decided by the median latency.
+    For each smoothing and dead time, some thresholds are tried, from the lowest one within the
+    budget. If the budget is less than one false alarm in the streams, that is at least the
+    threshold at which an exponential tail, fitted to the highest peaks of the background, has the
+    rate of the budget. A higher one may miss less, because at a low one, the wrong event is often
+    detected first. Equal numbers of misses are decided by the false alarms, then by the median
+    latency.
 
     Args:
         streams: Streams of the validation set; at least one.
@@ -280,13 +290,19 @@ def fit_decision(
             dead_time=dead_time,
         )
         smoothed = _smoothed(decision, streams)
-        decision = _at(decision, _lowest_threshold(decision, smoothed, false_alarms * hours))
+        lowest = _lowest_threshold(decision, smoothed, false_alarms * hours)
         if false_alarms * hours < 1:
             tail = _tail_threshold(_peaks(decision, smoothed), hours, false_alarms)
-            decision = _at(decision, max(decision.threshold, tail))
-        fits.append((decision, _counted(decision, smoothed)))
+            lowest = max(lowest, tail)
+        for threshold in _thresholds_from(lowest, decision, smoothed):
+            candidate = decision.at(threshold)
+            score = _counted(candidate, smoothed)
+            if len(score.false_alarms) <= false_alarms * hours or threshold == lowest:
+                fits.append((candidate, score))
 
-    best, score = min(fits, key=lambda fit: (fit[1].misses, fit[1].latency(50)))
+    best, score = min(
+        fits, key=lambda fit: (fit[1].misses, len(fit[1].false_alarms), fit[1].latency(50))
+    )
     notes = []
     if false_alarms * hours < 1:
         notes.append(
@@ -321,13 +337,7 @@ def detection_curve(
 
     thresholds = {decision.threshold, *np.nextafter(peaks, math.inf)[ranks[:n_peaks]].tolist()}
     falling = sorted(thresholds, reverse=True)
-    return [(threshold, _counted(_at(decision, threshold), smoothed)) for threshold in falling]
-
-
-def _at(decision: Decision, threshold: float) -> Decision:
-    """A decision with another threshold, and the release level as far below it as before."""
-    release = threshold - (decision.threshold - decision.release)
-    return decision.model_copy(update={"threshold": threshold, "release": release})
+    return [(threshold, _counted(decision.at(threshold), smoothed)) for threshold in falling]
 
 
 def _smoothed(decision: Decision, streams: Sequence[ScoredStream]) -> list[ScoredStream]:
@@ -360,12 +370,22 @@ def _lowest_threshold(
     thresholds = np.nextafter(peaks, math.inf)
 
     def count_false_alarms(threshold: float) -> int:
-        return len(_counted(_at(decision, float(threshold)), smoothed).false_alarms)
+        return len(_counted(decision.at(float(threshold)), smoothed).false_alarms)
 
     # From the highest threshold down, so the count only rises. If no threshold is within the
     # number, the highest is taken.
     n_within = bisect_right(thresholds, n_allowed, key=count_false_alarms)
     return float(thresholds[max(n_within - 1, 0)])
+
+
+def _thresholds_from(
+    lowest: float, decision: Decision, smoothed: Sequence[ScoredStream]
+) -> list[float]:
+    """A threshold and some above it, among which the same number of peaks lies."""
+    peaks = _peaks(decision, smoothed, with_events=True)
+    above = peaks[peaks > lowest]
+    chosen = np.linspace(0, len(above) - 1, min(TRIED_THRESHOLDS, len(above)))
+    return [lowest, *above[chosen.astype(int)].tolist()]
 
 
 def _peaks(

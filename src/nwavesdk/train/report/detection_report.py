@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["page_of_detector"]
 
-# Rows of the table of false alarms.
+# Rows of the tables of false alarms and of thresholds.
 MAX_ALARMS = 20
+MAX_THRESHOLDS = 8
 
 # The drawn part of a stream: before and after the end of an event [s]. The net runs longer before.
 BEFORE, AFTER, WARM_UP = 6.0, 6.0, 4.0
@@ -58,6 +59,7 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
         sections=[
             _curves(run, detector),
             *_score_tables(run, detector),
+            _threshold_table(detector),
             _alarm_table(run, detector),
             _part(run, detector),
         ],
@@ -155,6 +157,21 @@ def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
     return [by_stream, by_event]
 
 
+def _threshold_table(detector: DetectorTest) -> Table:
+    """What other thresholds do on the validation stream."""
+    curve = detection_curve(detector.decision, detector.val.scored[SNR])
+    chosen = np.unique(np.linspace(0, len(curve) - 1, MAX_THRESHOLDS).astype(int))
+    return Table(
+        "Other thresholds",
+        "On the validation stream. `nwave detect --threshold` takes one of them.",
+        ("threshold", "misses", "false alarms per hour"),
+        [
+            (f"{level:.2f}", f"{100 * score.misses:.1f} %", f"{score.false_alarms_per_hour:.2f}")
+            for level, score in (curve[index] for index in chosen)
+        ],
+    )
+
+
 def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     """The loudest false alarms, also those below the threshold, with file and time."""
     decision, evaluated = detector.decision, detector.evaluated
@@ -162,8 +179,7 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     curve = detection_curve(decision, scored)
     enough = (k for k, (_, score) in enumerate(curve) if len(score.false_alarms) >= MAX_ALARMS)
     threshold = curve[next(enough, len(curve) - 1)][0]
-    release = threshold - (decision.threshold - decision.release)
-    lower = decision.model_copy(update={"threshold": threshold, "release": release})
+    lower = decision.at(threshold)
 
     rows = []
     for stream, scores in zip(evaluated.streams, scored, strict=True):
