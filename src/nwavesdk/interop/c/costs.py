@@ -41,16 +41,29 @@ class Cost:
     multiplications: float
 
 
-def costs_of(text: NetText, rates: Mapping[str, float]) -> tuple[Cost, ...]:
+def costs_of(text: NetText, rates: Mapping[str, float], hold: int = 1) -> tuple[Cost, ...]:
     """The costs of all operations.
 
     Args:
         text: The net in C.
         rates: Spikes per neuron and step of each layer, by its name.
+        hold: Steps of the net for each frame.
     """
     values = text.net.values
     rate_of = [rates.get(v.name, 0.0) for v in values]
     costs = []
+    if text.flash[0]:
+        per_step = values[0].size / hold
+        costs.append(
+            Cost(
+                name="frame",
+                neurons=0,
+                rate=None,
+                flash=text.flash[0],
+                additions=per_step,
+                multiplications=per_step,
+            )
+        )
     for k, operation in enumerate(values):
         if isinstance(operation, Pool):
             # A window fires if any of its spikes does.
