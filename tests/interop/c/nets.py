@@ -141,6 +141,15 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
         ],
         (9,),
     ),
+    # Diagonal synapses: each neuron has one input, in one or two steps.
+    "diagonal": (
+        lambda: [
+            *block(TemporalConv(9, 9, 1, groups=9), 9),
+            *block(TemporalConv(9, 9, 2, groups=9), 9),
+            nn.Linear(9, 4),
+        ],
+        (9,),
+    ),
     "recurrent delays": (
         lambda: [
             LIFSynapse(5, 14),
