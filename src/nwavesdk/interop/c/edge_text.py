@@ -192,7 +192,7 @@ _SEND_SPIKES = """\
 const uint32_t *bits{label} = net->spikes{source} + {at} * {all_words};
 for (int word = 0; word < {all_words}; word++)
     for (uint32_t left = bits{label}[word]; left; left &= left - 1u)
-        {send}word / {words} * {channels} + word % {words} * 32 + NW_LOWEST(left), {factor});
+        {send}word / {words} * {channels} + word % {words} * 32 + nw_lowest(left), {factor});
 """
 
 _TAKE = """\
