@@ -106,8 +106,8 @@ def test_a_scale_of_the_whole_recording_needs_prepared_frames(scale: str, tmp_pa
     assert "the scale of a frame depends on the whole recording, so frames are prepared" in readme
     assert "already on the scale of the run" in readme
     first = run.data.val.input_of(0)[0]
-    line = (folder / "frames.txt").read_text().splitlines()[0]
-    np.testing.assert_array_equal(np.array(line.split(), np.float32), first)
+    frames = np.loadtxt(folder / "frames.txt", np.float32)
+    np.testing.assert_array_equal(frames[0], first)
 
 
 @pytest.mark.parametrize("encoder", ["current", "latency"])
@@ -115,7 +115,8 @@ def test_an_encoder_has_a_frame_for_each_step(encoder: str, tmp_path: Path) -> N
     data = {"source": data_folder(tmp_path, "images"), "steps": 5, "encoder": encoder}
     _, folder = export(tmp_path, {**DIGITS, "data": data})
     is_held = encoder == "current"
-    assert len((folder / "frames.txt").read_text().splitlines()) == (1 if is_held else 5)
+    frames = np.loadtxt(folder / "frames.txt", ndmin=2)
+    assert len(frames) == (1 if is_held else 5)
     assert ("an encoder makes the frames" in (folder / "README.md").read_text()) != is_held
 
 

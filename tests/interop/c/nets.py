@@ -10,6 +10,7 @@ from nwavesdk.layers import (
     AdLIFLayer,
     CubaLIFLayer,
     DelayedSynapse,
+    Dropout,
     LIFLayer,
     LIFSynapse,
     LILayer,
@@ -144,7 +145,7 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
     # Diagonal synapses: each neuron has one input, in one or two steps.
     "diagonal": (
         lambda: [
-            *block(TemporalConv(9, 9, 1, groups=9), 9),
+            *(Dropout(0.2), *block(TemporalConv(9, 9, 1, groups=9), 9), nn.Dropout(0.2)),
             *block(TemporalConv(9, 9, 2, groups=9), 9),
             nn.Linear(9, 4),
         ],

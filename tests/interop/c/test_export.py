@@ -163,7 +163,9 @@ def test_rows_become_the_frames_of_a_run(
     name: str, compiler: str, level: str, tmp_path: Path
 ) -> None:
     require_program(compiler)
-    net, hold, x = quantized_net(name), 2, example_frames(name)
+    net = quantized_net(name)
+    x = example_frames(name)
+    hold = 2
     draw = np.random.default_rng(2)
     standard = SCALES[name](draw.random(x[0, 0].numel(), np.float32))
     rows = standard.mean + standard.deviation * x[0, ::hold].flatten(1).numpy()
@@ -171,7 +173,9 @@ def test_rows_become_the_frames_of_a_run(
 
     folder = tmp_path / "net"
     result = export_c(net, folder, x, hold=hold, standard=standard, rows=rows)
-    assert (result.costs[0].name, result.costs[0].additions) == ("frame", rows[0].size / hold)
+    frame, *_ = result.costs
+    assert frame.name == "frame"
+    assert frame.additions == rows[0].size / hold
     files = result.files
     sources = {file: files[file] for file in ("net.h", "net.c", "example.c")}
     program = compile_c(folder, sources, [compiler, level, f"-I{folder}"], "example")
@@ -179,9 +183,9 @@ def test_rows_become_the_frames_of_a_run(
     printed = [[float(value) for value in line.split()] for line in lines.stdout.splitlines()[:-1]]
 
     scaled = NetInput(standard=standard).scaled(rows, "a recording")
-    held = torch.from_numpy(np.repeat(scaled, hold, axis=0)).reshape(x[:1].shape)
-    with torch.no_grad():
-        assert torch.equal(torch.tensor(printed), net(held)[0][0])
+    held = np.repeat(scaled, hold, axis=0)
+    expected = net(torch.from_numpy(held).reshape(x[:1].shape))[0][0]
+    assert torch.equal(torch.tensor(printed), expected)
     assert "(value - mean) / deviation" in files["README.md"]
 
 

@@ -94,22 +94,28 @@ def costs_of(text: NetText, rates: Mapping[str, float], hold: int = 1) -> tuple[
 
 def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
     """The costs as a table with a line for each layer."""
+    total = Cost(
+        name="all",
+        neurons=sum(cost.neurons for cost in costs),
+        rate=None,
+        flash=sum(cost.flash for cost in costs),
+        additions=sum(cost.additions for cost in costs),
+        multiplications=sum(cost.multiplications for cost in costs),
+    )
+
     lines = [
         f"{'layer':16} {'neurons':>8} {'rate':>7} {'flash':>8} {'additions':>10} {'products':>9}"
     ]
-    for cost in costs:
+    for cost in (*costs, total):
         rate = "" if cost.rate is None else f"{100 * cost.rate:.1f} %"
         lines.append(
             f"{cost.name:16} {cost.neurons:8,} {rate:>7} {cost.flash:8,} {cost.additions:10,.0f} "
             f"{cost.multiplications:9,.0f}"
         )
 
-    flash = sum(cost.flash for cost in costs)
-    additions = sum(cost.additions for cost in costs)
-    products = sum(cost.multiplications for cost in costs)
-    neurons = sum(cost.neurons for cost in costs)
-    lines.append(f"{'all':16} {neurons:8,} {'':7} {flash:8,} {additions:10,.0f} {products:9,.0f}")
-    lines.append(f"tables {flash:,} bytes of flash; state {ram:,} and stack about {stack:,} bytes")
+    lines.append(
+        f"tables {total.flash:,} bytes of flash; state {ram:,} and stack about {stack:,} bytes"
+    )
     return "\n".join(lines)
 
 

@@ -212,7 +212,8 @@ class NetText:
 
         self._parts.tables.append(step_function(layer.neuron, f"neuron{k}"))
         for i, constant in enumerate(layer.constants):
-            arguments.append(self._constant(f"constant{k}_{i}", constant, layer))
+            label = f"constant{k}_{i}"
+            arguments.append(self._parts.constant(label, constant, layer.channels))
         return f"neuron{k}({', '.join(arguments)})"
 
     def _output(self, layer: Layer) -> str:
@@ -221,9 +222,6 @@ class NetText:
         if np.array_equal(position, np.arange(layer.size)):
             return "outputs[n] = result;"
         return f"outputs[{self._parts.table('uint16_t', 'order', position)}[n]] = result;"
-
-    def _constant(self, label: str, values: np.ndarray, layer: Layer) -> str:
-        return self._parts.constant(label, values, layer.channels)
 
 
 def _indented(texts: Sequence[str], levels: int) -> str:
