@@ -121,7 +121,7 @@ def export_c(
     table = cost_table(costs, text.ram, text.stack)
     if rows is None:
         rows = x[0, : ends[0] : hold].flatten(1).numpy()
-    lines = [" ".join(map("{:.9g}".format, row)) for row in rows[: MAX_STEPS // hold].tolist()]
+    lines = [" ".join(map("{:.9g}".format, row)) for row in rows[: -(-MAX_STEPS // hold)].tolist()]
     files = {
         f"{name}.h": text.header(),
         f"{name}.c": text.source(),
