@@ -20,17 +20,17 @@ TESTS = Path(__file__).parent
 MAX_STATEMENTS = {
     "data": 2758,
     "train presets": 4618,
-    "analysis": 2701,
-    "cli": 1186,
+    "analysis": 2703,
+    "cli": 1193,
     "internal": 493,
     "solvers": 3617,
     "layers": 2710,
-    "interop": 3137,
+    "interop": 3141,
     "net": 1697,
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 33096
+MAX_STATEMENTS_OF_TESTS = 33179
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -1,16 +1,22 @@
 """`nwave export --c`."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave
-from train.runs import no_pictures
+from nwavesdk.train import Run, load
+from nwavesdk.train.fit.finetuning import example_inputs
+from nwavesdk.train.fit.network import rounded_network
+from train.runs import no_pictures, write_untrained
 
 
 def test_export_writes_a_folder_of_c(run: Path, tmp_path: Path) -> None:
@@ -46,6 +52,73 @@ def test_a_run_on_live_sound_has_a_program_from_samples_to_outputs(
         silence = bytes(2 * 8000)
         output = subprocess.run([folder / "listen"], input=silence, capture_output=True).stdout
         assert len(output.splitlines()) == 2 * 98  # frames of a second, held for two steps
+
+
+DIGITS = {"data": {"limit": 30}, "net": {"name": "lif", "hidden": [8]}}
+
+
+def export(folder: Path, choices: dict[str, Any]) -> tuple[Run, Path]:
+    """A run with initial weights, and its folder of C."""
+    write_untrained(folder / "run", choices)
+    result = nwave("export", folder / "run", "--c", folder / "c")
+    assert result.exit_code == 0, result.output
+    return Run.open(folder / "run"), folder / "c"
+
+
+def test_a_run_on_series_takes_the_values_of_its_recordings(tmp_path: Path) -> None:
+    run, folder = export(tmp_path, DIGITS)
+    recording = run.data.val.recordings.frames[0]
+    np.testing.assert_array_equal(np.loadtxt(folder / "frames.txt", np.float32), recording)
+    readme = (folder / "README.md").read_text()
+    assert "values of a row are made of series as in the run" in readme
+    assert "prepared before" not in readme
+
+    if shutil.which("cc") is not None:
+        command = "cc -std=c99 -I. net.c example.c -lm -o example && ./example < frames.txt"
+        output = subprocess.run(command, cwd=folder, shell=True, check=True, capture_output=True)
+        rounded = rounded_network(run.model(), 8, example_inputs(run.data.train))
+        trained = dataclasses.replace(load(tmp_path / "run"), net=rounded)
+        (prediction,) = trained.predict(recording)
+        assert output.stdout.decode().splitlines()[-1] == f"class: {prediction.class_name}"
+
+
+def data_folder(folder: Path, kind: str) -> str:
+    """Twenty series or images of two classes."""
+    draw = np.random.default_rng(0)
+    for number in range(20):
+        path = folder / "data" / str(number % 2) / f"{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "series":
+            np.save(path, draw.random((7, 2), np.float32))
+        else:
+            image = pytest.importorskip("PIL.Image")
+            image.fromarray(draw.integers(0, 255, (3, 4), np.uint8)).save(path.with_suffix(".png"))
+    return str(folder / "data")
+
+
+@pytest.mark.parametrize("scale", ["center", "add_standardized"])
+def test_a_scale_of_the_whole_recording_needs_prepared_frames(scale: str, tmp_path: Path) -> None:
+    data = {"limit": 30, "center": True}
+    if scale == "add_standardized":
+        data = {"source": data_folder(tmp_path, "series"), scale: True}
+    run, folder = export(tmp_path, {**DIGITS, "data": data})
+    readme = (folder / "README.md").read_text()
+    assert "the scale of a frame depends on the whole recording, so frames are prepared" in readme
+    assert "already on the scale of the run" in readme
+    first = run.data.val.input_of(0)[0]
+    frames = np.loadtxt(folder / "frames.txt", np.float32)
+    np.testing.assert_array_equal(frames[0], first)
+
+
+@pytest.mark.parametrize(("encoder", "steps"), [("current", 300), ("latency", 5)])
+def test_an_encoder_has_a_frame_for_each_step(encoder: str, steps: int, tmp_path: Path) -> None:
+    data = {"source": data_folder(tmp_path, "images"), "steps": steps, "encoder": encoder}
+    _, folder = export(tmp_path, {**DIGITS, "data": data})
+    readme = (folder / "README.md").read_text()
+    is_held = encoder == "current"
+    frames = np.loadtxt(folder / "frames.txt", ndmin=2)
+    assert len(frames) == (1 if is_held else steps)
+    assert ("an encoder makes the frames" in readme) != is_held
 
 
 def test_export_for_c_goes_with_no_other_format() -> None:

@@ -37,15 +37,18 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     inner, shape = getattr(model, "net", model), getattr(model, "inputs", batch.x.shape[2:])
     trained = nwavesdk.train.load(run, net)
     front_end, front_end_note = _front_end(trained, inner[0].step)
+    rows = validation.recordings.frames[0][: trained.input.length] if _has_rows(trained) else None
     export = export_c(
         inner,
         folder,
         batch.x.float().reshape(*batch.x.shape[:2], *shape),
         lengths=batch.lengths,
         classes=trained.classes if trained.task.name == "classification" else (),
-        hold=trained.input.hold,
+        hold=trained.input.frame_steps,
         notes=[*_notes(trained), *front_end_note, *_accuracies(compared)],
         decision=decision_of_run(trained) if trained.decision is not None else "",
+        standard=None if rows is None else trained.input.standard,
+        rows=rows,
     )
     for name, text in front_end.items():
         write_atomically(folder / name, text.encode())
@@ -109,16 +112,22 @@ def _accuracies(compared: dict[str, Any]) -> list[str]:
     ]
 
 
+def _has_rows(trained: "nwavesdk.train.TrainedRun") -> bool:
+    """Whether a frame follows from the values of its step alone, by the scale of the run."""
+    needs_more = trained.kind == "sound" or getattr(trained.features, "add_standardized", False)
+    return trained.input.is_causal and trained.input.encoder == "current" and not needs_more
+
+
 def _notes(trained: "nwavesdk.train.TrainedRun") -> Iterator[str]:
     """What a program has to know about the frames and the outputs of a run."""
-    yield (
-        f"frames of {trained.kind} are made as in the run, and on its scale; docs/export.md has "
-        "the steps"
-    )
+    made = "values of a row" if _has_rows(trained) else "frames, on the scale of the run,"
+    yield f"{made} are made of {trained.kind} as in the run; docs/export.md has the steps"
 
-    if trained.input.hold > 1:
-        yield f"each frame is held for {trained.input.hold} steps"
-    if not trained.input.is_causal:
+    if trained.input.frame_steps > 1:
+        yield f"each frame is held for {trained.input.frame_steps} steps"
+    if trained.input.encoder != "current":
+        yield "an encoder makes the frames of all steps of an image, before the net runs"
+    if not trained.input.is_causal or getattr(trained.features, "add_standardized", False):
         yield "the scale of a frame depends on the whole recording, so frames are prepared before"
     if steps := trained.input.look_ahead:
         yield f"the output of a step is the class of {steps} steps before"

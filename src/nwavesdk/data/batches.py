@@ -99,6 +99,11 @@ class NetInput:
         """Whether the input of a step depends only on frames up to this step."""
         return not (self.center or self.standardize)
 
+    @property
+    def frame_steps(self) -> int:
+        """Steps for which a scaled frame is held; 1 for an encoder, which has a frame per step."""
+        return self.hold if self.encoder == "current" else 1
+
     def n_steps(self, n_frames: Any) -> Any:
         """Time steps of a recording with a number of frames, with the steps of `look_ahead`.
 
@@ -225,7 +230,7 @@ class Series:
             index: The index of a recording, or of a variation of it.
         """
         frames = self._scaled(index % len(self), self._varied(index))
-        return np.repeat(frames, self._hold, axis=0)
+        return np.repeat(frames, self.input.frame_steps, axis=0)
 
     def batch(self, indices: Sequence[int] | Indices) -> Batch:
         """The recordings at some indices, in that order.
@@ -273,18 +278,13 @@ class Series:
             varied = self.augmentation.change(varied, generator).cut(self.input.length)
         return varied
 
-    @property
-    def _hold(self) -> int:
-        """Steps for which a scaled frame is held; 1 for an encoder, which has a frame per step."""
-        return self.input.hold if self.input.encoder == "current" else 1
-
     def _scaled(self, index: int, varied: Varied) -> Frames:
         return self.input.scaled(varied.frames, self.recordings.keys[index])
 
     def _dense(self, originals: Indices, varied: Sequence[Varied], steps: int) -> Tensor:
         """The input of a batch, `[B, T, F]`."""
         # With `look_ahead`, the last frame is zero and may be held for fewer steps.
-        hold = self._hold
+        hold = self.input.frame_steps
         shape = (len(varied), math.ceil(steps / hold), self.recordings.n_features)
         frames = _padded(map(self._scaled, originals, varied), np.zeros(shape, np.float32))
 

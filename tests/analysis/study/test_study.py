@@ -257,6 +257,7 @@ def test_invalid_comparisons_are_refused(
         ("data", {"source": "/nothing/there"}, "nothing/there"),
         ("net", {"hidden": [100_000] * 9}, "memory"),
         ("machine", {"devices": 2}, "machine.devices: folds run side by side, each on one device"),
+        ("learning", {"finetune": "/a/fold-1"}, "learning.finetune: the folds have .* /a/fold-1"),
         ("data", {"folds": 17}, "Class 'high' has 16 recordings, too few for 17 sets"),
         ("data", {"split": "speaker"}, "recordings have no speaker"),
         ("data", {"folds": 1}, "data.folds: expected at least 2"),

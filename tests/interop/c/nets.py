@@ -10,6 +10,7 @@ from nwavesdk.layers import (
     AdLIFLayer,
     CubaLIFLayer,
     DelayedSynapse,
+    Dropout,
     LIFLayer,
     LIFSynapse,
     LILayer,
@@ -138,6 +139,15 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
             Residual(LIFSynapse(12, 10), shortcut=LIFSynapse(12, 10)),
             CubaLIFLayer(10, tau=0.02, tau_syn=0.02, dt=0.01),
             *(LIFSynapse(10, 6, bias=True), LILayer(6, tau=0.05, dt=0.01)),
+        ],
+        (9,),
+    ),
+    # Diagonal synapses: each neuron has one input, in one or two steps.
+    "diagonal": (
+        lambda: [
+            *(Dropout(0.2), *block(TemporalConv(9, 9, 1, groups=9), 9), nn.Dropout(0.2)),
+            *block(TemporalConv(9, 9, 2, groups=9), 9),
+            nn.Linear(9, 4),
         ],
         (9,),
     ),

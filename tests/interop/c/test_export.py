@@ -6,12 +6,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_program
 from interop.c.nets import STEP, example_frames, quantized_net
+from nwavesdk.data import NetInput, Standard
 from nwavesdk.interop.c import CExport, export_c
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential, TimeBatchNorm
 from nwavesdk.net import Branches, Feedback, quantize
@@ -145,6 +147,46 @@ def test_the_example_prints_outputs_sums_and_class(export: Export) -> None:
     assert torch.equal(torch.tensor([float(value) for value in sums.split()[1:]]), total)
     best = total.reshape(2, 5).sum(1).argmax()
     assert result == f"class: {['no', 'yés'][best]}"
+
+
+SCALES = {
+    "images": lambda values: Standard(3 * values - 5, 0.3 + values),
+    "delay": lambda values: Standard(np.rint(values * 64) / 256, np.full_like(values, 0.7)),
+}
+"""For `images`, whose values have another order in C, tables of float32; for `delay`, of bytes."""
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("compiler", [GCC, CLANG])
+@pytest.mark.parametrize("name", [*SCALES])
+def test_rows_become_the_frames_of_a_run(
+    name: str, compiler: str, level: str, tmp_path: Path
+) -> None:
+    require_program(compiler)
+    net = quantized_net(name)
+    x = example_frames(name)
+    hold = 2
+    draw = np.random.default_rng(2)
+    standard = SCALES[name](draw.random(x[0, 0].numel(), np.float32))
+    rows = standard.mean + standard.deviation * x[0, ::hold].flatten(1).numpy()
+    rows[3:5] = [[1e30], [-1e-30]]
+
+    folder = tmp_path / "net"
+    result = export_c(net, folder, x, hold=hold, standard=standard, rows=rows)
+    frame, *_ = result.costs
+    assert frame.name == "frame"
+    assert frame.additions == rows[0].size / hold
+    files = result.files
+    sources = {file: files[file] for file in ("net.h", "net.c", "example.c")}
+    program = compile_c(folder, sources, [compiler, level, f"-I{folder}"], "example")
+    lines = subprocess.run([program], input=files["frames.txt"], capture_output=True, text=True)
+    printed = [[float(value) for value in line.split()] for line in lines.stdout.splitlines()[:-1]]
+
+    scaled = NetInput(standard=standard).scaled(rows, "a recording")
+    held = np.repeat(scaled, hold, axis=0)
+    expected = net(torch.from_numpy(held).reshape(x[:1].shape))[0][0]
+    assert torch.equal(torch.tensor(printed), expected)
+    assert "(value - mean) / deviation" in files["README.md"]
 
 
 def test_costs_are_counted(export: Export) -> None:

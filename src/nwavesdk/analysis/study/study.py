@@ -421,6 +421,11 @@ def cross_validate(path: Path, choices: Mapping[str, Any], threads: int) -> Stud
             "machine.devices: folds run side by side, each on one device, got "
             f"{config.machine.devices}: remove the option."
         )
+    if config.learning.finetune is not None:
+        raise ValueError(
+            "learning.finetune: the folds have other training sets than a single run, got "
+            f"{config.learning.finetune}: remove the option, or fine-tune the run of each fold."
+        )
 
     # Only the first run knows the number of folds: with `leave_one_out`, it depends on the data.
     run = None if has_begun(path / FILE) else Run.prepare(path / "fold-1", config)

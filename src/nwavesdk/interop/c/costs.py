@@ -41,16 +41,29 @@ class Cost:
     multiplications: float
 
 
-def costs_of(text: NetText, rates: Mapping[str, float]) -> tuple[Cost, ...]:
+def costs_of(text: NetText, rates: Mapping[str, float], hold: int = 1) -> tuple[Cost, ...]:
     """The costs of all operations.
 
     Args:
         text: The net in C.
         rates: Spikes per neuron and step of each layer, by its name.
+        hold: Steps of the net for each frame.
     """
     values = text.net.values
     rate_of = [rates.get(v.name, 0.0) for v in values]
     costs = []
+    if text.flash[0]:
+        per_step = values[0].size / hold
+        costs.append(
+            Cost(
+                name="frame",
+                neurons=0,
+                rate=None,
+                flash=text.flash[0],
+                additions=per_step,
+                multiplications=per_step,
+            )
+        )
     for k, operation in enumerate(values):
         if isinstance(operation, Pool):
             # A window fires if any of its spikes does.
@@ -81,22 +94,28 @@ def costs_of(text: NetText, rates: Mapping[str, float]) -> tuple[Cost, ...]:
 
 def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
     """The costs as a table with a line for each layer."""
+    total = Cost(
+        name="all",
+        neurons=sum(cost.neurons for cost in costs),
+        rate=None,
+        flash=sum(cost.flash for cost in costs),
+        additions=sum(cost.additions for cost in costs),
+        multiplications=sum(cost.multiplications for cost in costs),
+    )
+
     lines = [
         f"{'layer':16} {'neurons':>8} {'rate':>7} {'flash':>8} {'additions':>10} {'products':>9}"
     ]
-    for cost in costs:
+    for cost in (*costs, total):
         rate = "" if cost.rate is None else f"{100 * cost.rate:.1f} %"
         lines.append(
             f"{cost.name:16} {cost.neurons:8,} {rate:>7} {cost.flash:8,} {cost.additions:10,.0f} "
             f"{cost.multiplications:9,.0f}"
         )
 
-    flash = sum(cost.flash for cost in costs)
-    additions = sum(cost.additions for cost in costs)
-    products = sum(cost.multiplications for cost in costs)
-    neurons = sum(cost.neurons for cost in costs)
-    lines.append(f"{'all':16} {neurons:8,} {'':7} {flash:8,} {additions:10,.0f} {products:9,.0f}")
-    lines.append(f"tables {flash:,} bytes of flash; state {ram:,} and stack about {stack:,} bytes")
+    lines.append(
+        f"tables {total.flash:,} bytes of flash; state {ram:,} and stack about {stack:,} bytes"
+    )
     return "\n".join(lines)
 
 

@@ -65,17 +65,17 @@ def edge_text(parts: Parts, net: IntegerNet, layer: Layer, edge: Weights, label:
     numbers = ", ".join(map(str, over_time + over_places + others))
     parts.tables.append(f"#define WINDOW{label} ((nw_window){{{numbers}}})\n")
     if not is_frame:
-        table = parts.aligned_table("int8_t", f"weights{label}", _by_blocks(edge.rows))
+        table = parts.table("int8_t", f"weights{label}", _by_blocks(edge.rows), is_aligned=True)
         parts.tables.append(_GATHER.format(weights=table, **values))
         return EdgeText(f"gather{label}(sums, net->spikes{edge.source}, {values['at']}, y, x);\n")
 
     values["inputs"] = -(-edge.rows.shape[1] // 4) * 4
     if not layer.has_pairs:
-        table = parts.aligned_table("int8_t", f"weights{label}", _by_fours(edge.rows))
+        table = parts.table("int8_t", f"weights{label}", _by_fours(edge.rows), is_aligned=True)
         return EdgeText(_ONE_PLACE.format(weights=table, **values), patch=values["inputs"])
 
     rows = _by_pairs(edge.rows * edge.factor)
-    values["weights"] = parts.aligned_table("int16_t", f"weights{label}", rows)
+    values["weights"] = parts.table("int16_t", f"weights{label}", rows, is_aligned=True)
     values["bias"] = "NULL"
     if not adds:
         bias = np.pad(layer.bias, (0, layer.channels % 2))
@@ -192,7 +192,7 @@ _SEND_SPIKES = """\
 const uint32_t *bits{label} = net->spikes{source} + {at} * {all_words};
 for (int word = 0; word < {all_words}; word++)
     for (uint32_t left = bits{label}[word]; left; left &= left - 1u)
-        {send}word / {words} * {channels} + word % {words} * 32 + NW_LOWEST(left), {factor});
+        {send}word / {words} * {channels} + word % {words} * 32 + nw_lowest(left), {factor});
 """
 
 _TAKE = """\

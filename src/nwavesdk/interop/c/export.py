@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nwavesdk.data import Frames, Standard
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.interop.c.costs import Cost, cost_table, costs_of
@@ -72,6 +73,8 @@ def export_c(
     hold: int = 1,
     notes: Sequence[str] = (),
     decision: str = "",
+    standard: Standard | None = None,
+    rows: Frames | None = None,
 ) -> CExport:
     """Write a quantized net as C99 whose outputs, membranes and spikes have the bits of `net(x)`.
 
@@ -90,6 +93,10 @@ def export_c(
         notes: Further lines of the README, such as how frames are made.
         decision: The text of `NAME_decision.h`, if `example.c` prints the detections of a detector;
             see `nwavesdk.interop.c.decision_text`.
+        standard: The scale that `NAME_scale` applies to a row of values; None if rows are on the
+            scale of `x`.
+        rows: Rows of a recording before this scale [L, F], which become `frames.txt`; None for the
+            first recording of `x`.
 
     Raises:
         ValueError: If the net has no form in C, or is not quantized; the text names the module.
@@ -105,20 +112,22 @@ def export_c(
     _check(net, x, name)
     rounded = net[0]
     assert isinstance(rounded, RoundedInput)
-    text = NetText(integer_net(net, x.shape[2:], rounded.step), name)
+    text = NetText(integer_net(net, x.shape[2:], rounded.step), name, standard)
     rates = record_spikes(net, x, lengths).rates()
-    costs = costs_of(text, {key: float(rate.mean()) for key, rate in rates.items()})
+    costs = costs_of(text, {key: float(rate.mean()) for key, rate in rates.items()}, hold)
 
     ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
     recordings = [rounded(r[: min(end, MAX_STEPS)]) for r, end in zip(x, ends, strict=True)]
     table = cost_table(costs, text.ram, text.stack)
-    example = x[0, : min(ends[0], MAX_STEPS) : hold].flatten(1).tolist()
+    if rows is None:
+        rows = x[0, : ends[0] : hold].flatten(1).numpy()
+    lines = [" ".join(map("{:.9g}".format, row)) for row in rows[: -(-MAX_STEPS // hold)].tolist()]
     files = {
         f"{name}.h": text.header(),
         f"{name}.c": text.source(),
         "nwave_rt.h": (resources.files(__package__) / "nwave_rt.h").read_text(encoding="utf-8"),
         "selftest.c": self_test(net, text, recordings[:MAX_RECORDINGS]),
-        "frames.txt": "".join(" ".join(map("{:.9g}".format, frame)) + "\n" for frame in example),
+        "frames.txt": "".join(f"{line}\n" for line in lines),
         **folder_texts(
             text,
             table=table,
@@ -126,6 +135,7 @@ def export_c(
             hold=hold,
             notes=notes,
             detects=bool(decision),
+            is_scaled=standard is not None,
         ),
     }
     if decision:

@@ -18,6 +18,7 @@ def folder_texts(
     hold: int,
     notes: Sequence[str],
     detects: bool = False,
+    is_scaled: bool = False,
 ) -> dict[str, str]:
     """The texts by file name.
 
@@ -28,6 +29,7 @@ def folder_texts(
         hold: Steps for which a frame is held.
         notes: Further lines of the README.
         detects: Whether the example prints detections in place of outputs.
+        is_scaled: Whether the net scales rows of values.
     """
     parts = step_texts(text.name, detects=detects)
     values = {
@@ -39,6 +41,7 @@ def folder_texts(
         "outputs": text.net.output.size,
         "notes": "".join(f"- {note}\n" for note in notes),
         "unit": f"{text.net.step:g}",
+        "scaling": _SCALED if is_scaled else _ROUNDED,
         "printed": "detections",
         "sums": "",
         "add": "",
@@ -65,7 +68,7 @@ def folder_texts(
 
 
 _EXAMPLE = """\
-/* Reads frames of {inputs} numbers from standard input, and prints
+/* Reads rows of {inputs} values from standard input, and prints
  * {printed}. */
 #include <stdio.h>
 #include "{name}.h"
@@ -76,13 +79,11 @@ int main(void)
 {{
 {sums}    {name}_init(&net);
 {start}    for (;;) {{
+        float row[{upper}_INPUTS], outputs[{upper}_OUTPUTS];
         int8_t frame[{upper}_INPUTS];
-        float outputs[{upper}_OUTPUTS];
-        for (int i = 0; i < {upper}_INPUTS; i++) {{
-            float value;
-            if (scanf("%f", &value) != 1) goto end;
-            frame[i] = {name}_input(value);
-        }}
+        for (int i = 0; i < {upper}_INPUTS; i++)
+            if (scanf("%f", row + i) != 1) goto end;
+        {name}_scale(row, frame);
         for (int step = 0; step < {hold}; step++) {{
             {name}_step(&net, frame, outputs);
 {add}{after}        }}
@@ -144,6 +145,9 @@ enable_testing()
 add_test(NAME selftest COMMAND selftest)
 """
 
+_SCALED = "It has the scale of the run: (value - mean) / deviation, in float32."
+_ROUNDED = "Values are already on the scale of the run."
+
 _README = """\
 # A spiking net as C
 
@@ -162,9 +166,10 @@ your device with your compiler and options:** options such as `-ffast-math`, or 
 multiplications and additions, change results.
 
 ## Interface
-`{name}_init` starts a recording. `{name}_step` takes a frame of {inputs} numbers in units of
-{unit}, from -127 to 127 (`{name}_input` rounds a value), and returns {outputs} outputs. Frames are
-in the order of the net's input, and already on the scale of the run.
+`{name}_init` starts a recording. `{name}_scale` makes a frame of a row of {inputs} values, in the
+order of the net's input. {scaling}
+It rounds them to units of {unit}, from -127 to 127. `{name}_step` takes the frame and returns
+{outputs} outputs.
 {notes}
 ## Costs per step
 ```

@@ -175,7 +175,7 @@ class FixedLogMel:
         # The logarithm minus a mean, times a factor, has 32 bits after the point.
         resolution = standard.deviation * np.float64(step)
         name = "least deviation times step"
-        finite_number("FixedLogMel", name, resolution.min(), above=MIN_RESOLUTION)
+        finite_number("FixedLogMel", name, float(resolution.min()), above=MIN_RESOLUTION)
         tables = {
             "logarithms": np.log2(steps) * 2**LOG_BITS,
             "means": means.clip(-MAX_MEAN, MAX_MEAN),

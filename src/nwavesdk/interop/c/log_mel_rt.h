@@ -7,15 +7,10 @@
 #if defined(__GNUC__)
 #define LM_INLINE static inline __attribute__((always_inline, unused))
 #define LM_FUNCTION static __attribute__((noinline, unused))
+#define LM_UNROLL _Pragma("GCC unroll 2")
 #else
 #define LM_INLINE static inline
 #define LM_FUNCTION static inline
-#endif
-#if defined(__clang__)
-#define LM_UNROLL _Pragma("unroll 2")
-#elif defined(__GNUC__)
-#define LM_UNROLL _Pragma("GCC unroll 2")
-#else
 #define LM_UNROLL
 #endif
 
@@ -29,31 +24,23 @@ LM_INLINE int32_t lm_high(int64_t product)
 
 LM_INLINE nwave_complex lm_sum(nwave_complex a, nwave_complex b)
 {
-    const nwave_complex sum = {a.re + b.re, a.im + b.im};
-    return sum;
+    return (nwave_complex){a.re + b.re, a.im + b.im};
 }
 
 LM_INLINE nwave_complex lm_difference(nwave_complex a, nwave_complex b)
 {
-    const nwave_complex difference = {a.re - b.re, a.im - b.im};
-    return difference;
+    return (nwave_complex){a.re - b.re, a.im - b.im};
 }
 
-/* Half of a number, turned clockwise by an angle; LM_TURN is a full turn. */
-LM_INLINE nwave_complex lm_turned(nwave_complex a, int32_t angle)
+/* A result of a stage: half of it, turned clockwise by an angle, where LM_TURN is a full turn. The
+ * last stage, with 1 point, neither turns nor halves. */
+LM_INLINE nwave_complex lm_turned(nwave_complex a, int32_t angle, int32_t points)
 {
-    const nwave_complex half = {a.re / 2, a.im / 2};
-    if (angle == 0) return half;
+    if (points == 1) return a;
+    if (angle == 0) return (nwave_complex){a.re / 2, a.im / 2};
     const int64_t cosine = lm_cosines[angle], minus_sine = lm_cosines[angle + LM_TURN / 4];
-    const nwave_complex turned = {lm_high(a.re * cosine + -a.im * minus_sine),
-                                  lm_high(a.im * cosine + a.re * minus_sine)};
-    return turned;
-}
-
-/* A result of a stage. The last stage, with 1 point, neither turns nor halves. */
-LM_INLINE nwave_complex lm_result(nwave_complex a, int32_t angle, int32_t points)
-{
-    return points > 1 ? lm_turned(a, angle) : a;
+    return (nwave_complex){lm_high(a.re * cosine + -a.im * minus_sine),
+                           lm_high(a.im * cosine + a.re * minus_sine)};
 }
 
 /* A stage reads x[q + stride * (p + points * j)] and writes y[q + stride * (radix * p + k)], where
@@ -66,8 +53,8 @@ LM_INLINE void lm_stage(const nwave_complex *x, nwave_complex *y, int32_t radix,
         const int32_t angle = p * (LM_TURN / radix / points);
         for (int32_t q = 0; q < stride; q++, x++, y++) {
             if (radix == 2) {
-                y[0] = lm_result(lm_sum(x[0], x[next]), 0, points);
-                y[stride] = lm_result(lm_difference(x[0], x[next]), angle, points);
+                y[0] = lm_turned(lm_sum(x[0], x[next]), 0, points);
+                y[stride] = lm_turned(lm_difference(x[0], x[next]), angle, points);
                 continue;
             }
 
@@ -79,7 +66,7 @@ LM_INLINE void lm_stage(const nwave_complex *x, nwave_complex *y, int32_t radix,
                 differences[j] = lm_difference(x[j * next], x[(radix - j) * next]);
                 total = lm_sum(total, sums[j]);
             }
-            y[0] = lm_result(total, 0, points);
+            y[0] = lm_turned(total, 0, points);
 
             LM_UNROLL
             for (int32_t k = 1; k <= half; k++) {
@@ -95,36 +82,28 @@ LM_INLINE void lm_stage(const nwave_complex *x, nwave_complex *y, int32_t radix,
                 const nwave_complex real = {x[0].re + 2 * lm_high(re), x[0].im + 2 * lm_high(im)};
                 const nwave_complex turned = {-2 * lm_high(turned_im), 2 * lm_high(turned_re)};
                 const int32_t last = radix - k;
-                y[k * stride] = lm_result(lm_sum(real, turned), k * angle, points);
-                y[last * stride] = lm_result(lm_difference(real, turned), last * angle, points);
+                y[k * stride] = lm_turned(lm_sum(real, turned), k * angle, points);
+                y[last * stride] = lm_turned(lm_difference(real, turned), last * angle, points);
             }
         }
     }
 }
 
-/* A sample of 16 bits times its taper, in the fixed point of the transform. */
-LM_INLINE int32_t lm_tapered(const int16_t *sample, uint16_t taper)
+/* Sample i times its taper, which is symmetric, in the fixed point of the transform. */
+LM_INLINE int32_t lm_tapered(const int16_t *samples, int32_t i)
 {
-    const uint32_t product = (uint32_t)(*sample * (int32_t)taper);
-    const uint32_t offset = 0x80000000u;
+    const int32_t mirrored = LM_WIDTH - 1 - i, taper = lm_taper[i < mirrored ? i : mirrored];
+    const uint32_t product = (uint32_t)(samples[i] * taper), offset = 0x80000000u;
     return (int32_t)((product + offset + (1u << LM_SHIFT >> 1)) >> LM_SHIFT)
            - (int32_t)(offset >> LM_SHIFT);
 }
 
-/* A window times its taper, which is symmetric. Pairs of samples are complex numbers, if possible. */
+/* A window times its taper. Pairs of samples are complex numbers if its width is even. */
 LM_FUNCTION void lm_window(const int16_t *samples, nwave_complex *values)
 {
-    for (int32_t i = 0; i < LM_WIDTH; i++) {
-        const int32_t mirrored = LM_WIDTH - 1 - i;
-        const int32_t value = lm_tapered(samples + i, lm_taper[i < mirrored ? i : mirrored]);
-        if (LM_WIDTH % 2) {
-            const nwave_complex real = {value, 0};
-            values[i] = real;
-        } else if (i % 2) {
-            values[i / 2].im = value;
-        } else {
-            values[i / 2].re = value;
-        }
+    for (int32_t i = 0; i < LM_WIDTH; i += LM_WIDTH / LM_SIZE, values++) {
+        values->re = lm_tapered(samples, i);
+        values->im = LM_WIDTH % 2 ? 0 : lm_tapered(samples, i + 1);
     }
 }
 
@@ -145,8 +124,8 @@ LM_FUNCTION void lm_spectrum(nwave_complex *values, uint64_t *power)
         const nwave_complex a = values[k], b = values[k ? LM_SIZE - k : 0];
         const nwave_complex even_twice = {a.re + b.re, a.im - b.im};
         const nwave_complex odd_twice = {a.im + b.im, b.re - a.re};
-        const nwave_complex even = lm_turned(even_twice, 0);
-        const nwave_complex odd = lm_turned(odd_twice, k * (LM_TURN / LM_WIDTH));
+        const nwave_complex even = lm_turned(even_twice, 0, LM_SIZE);
+        const nwave_complex odd = lm_turned(odd_twice, k * (LM_TURN / LM_WIDTH), LM_SIZE);
         power[k] = lm_power(lm_sum(even, odd));
         power[LM_SIZE - k] = lm_power(lm_difference(even, odd));
 #endif
@@ -170,12 +149,7 @@ LM_FUNCTION void lm_sum_bands(const uint64_t *power, uint64_t *bands)
 /* The logarithm to base 2 of a number from 1, with 15 bits after the point. */
 LM_FUNCTION int32_t lm_log2(uint64_t number)
 {
-    uint32_t rest = (uint32_t)(number >> 32), exponent = 0;
-    if (rest) {
-        exponent = 32;
-    } else {
-        rest = (uint32_t)number;
-    }
+    uint32_t exponent = number >> 32 ? 32 : 0, rest = (uint32_t)(number >> exponent);
     for (uint32_t bits = 16; bits; bits /= 2) {
         if (rest >> bits) {
             rest >>= bits;
@@ -184,8 +158,7 @@ LM_FUNCTION int32_t lm_log2(uint64_t number)
     }
 
     /* The leading bit becomes bit 31. Then 5 bits are a step of the table, 16 bits between steps. */
-    const uint32_t mantissa = exponent > 31 ? (uint32_t)(number >> (exponent - 31))
-                                            : (uint32_t)number << (31 - exponent);
+    const uint32_t mantissa = (uint32_t)(number << (63 - exponent) >> 32);
     const uint16_t *step = lm_logarithms + (mantissa >> 26 & 31);
     const uint32_t between = mantissa >> 10 & 0xffff, rise = (uint32_t)step[1] - step[0];
     return (int32_t)((exponent << 15) + step[0] + (rise * between >> 16));
@@ -202,9 +175,7 @@ LM_INLINE uint64_t lm_scaled(uint64_t number, uint32_t factor)
 LM_FUNCTION uint64_t lm_level(struct LM_STRUCT *state)
 {
     uint64_t frame = 0;
-    for (int32_t band = 0; band < LM_BANDS; band++) {
-        frame += state->bands[band] >> LM_LEVEL_SHIFT;
-    }
+    for (int32_t band = 0; band < LM_BANDS; band++) frame += state->bands[band] >> LM_LEVEL_SHIFT;
     state->past = (uint32_t)lm_scaled(state->past, LM_DECAY) + 0x10000u;
     const uint32_t gain = 0xffffffffu / (state->past >> 8) << 8;
     state->level = state->level - lm_scaled(state->level, gain) + lm_scaled(frame, gain);
@@ -245,18 +216,12 @@ void LM_INIT(struct LM_STRUCT *state)
 int LM_PUSH(struct LM_STRUCT *state, int16_t sample, int8_t *frame)
 {
     /* Below 0, the samples between two windows are skipped. */
-    if (state->filled >= 0) {
-        state->samples[state->filled] = sample;
-    }
+    if (state->filled >= 0) state->samples[state->filled] = sample;
     state->filled++;
-    if (state->filled < LM_WIDTH) {
-        return 0;
-    }
+    if (state->filled < LM_WIDTH) return 0;
 
     lm_frame(state, frame);
-    for (int32_t i = LM_HOP; i < LM_WIDTH; i++) {
-        state->samples[i - LM_HOP] = state->samples[i];
-    }
+    for (int32_t i = LM_HOP; i < LM_WIDTH; i++) state->samples[i - LM_HOP] = state->samples[i];
     state->filled = LM_WIDTH - LM_HOP;
     return 1;
 }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nwavesdk.data import Standard
 from nwavesdk.interop.c.edge_text import edge_text, latest
 from nwavesdk.interop.c.operations import MAX_SHORT, IntegerNet, Layer, Pool
 from nwavesdk.interop.c.step_text import step_function
@@ -22,24 +23,25 @@ class NetText:
     Args:
         net: The net.
         name: Prefix of its functions and of its state.
+        standard: The scale of a frame; None if its values are on the scale of the net already.
 
     Attributes:
         net: The net.
         name: The prefix.
         fields: Fields of the state: type, name and length; 0 for a single number.
-        flash: Bytes of each operation's tables; 0 for the frame.
+        flash: Bytes of each operation's tables, for the frame of its scale and its order.
         stack: Bytes of the stack that a step needs, about.
     """
 
-    def __init__(self, net: IntegerNet, name: str) -> None:
+    def __init__(self, net: IntegerNet, name: str, standard: Standard | None = None) -> None:
         self.net, self.name = net, name
         self.stack = 0
         self.flash: list[int] = []
         self._parts = Parts()
         self._init: list[str] = []
-        functions, steps = [], []
+        self._value = self._row_value(standard)
+        functions, steps, before = [], [], 0
         for k, values in enumerate(net.values):
-            before = self._parts.flash
             self._store(k)
             if isinstance(values, Layer):
                 functions.append(self._layer(k, values))
@@ -47,6 +49,7 @@ class NetText:
                 functions.append(self._pool(k, values))
             steps.append(f"layer{k}(net, outputs);\n" if k else self._store_frame())
             self.flash.append(self._parts.flash - before)
+            before = self._parts.flash
         rings = [(k, net.depth(k)) for k in range(len(net.values)) if net.depth(k) > 1]
         advance = [f"NW_ADVANCE(net->at{k}, {depth});\n" for k, depth in rings]
         self._functions, self._steps = functions, [*advance, *steps]
@@ -86,9 +89,19 @@ class NetText:
             functions="\n".join(self._functions),
             init=_indented(self._init, 1),
             step=_indented(self._steps, 1),
+            value=self._value,
         )
 
     # Operations
+
+    def _row_value(self, standard: Standard | None) -> str:
+        """A value of a row on the scale of the net, as an expression of C."""
+        if standard is None:
+            return "row[c]"
+        size = self.net.values[0].size
+        mean = self._parts.constant("mean", standard.mean, size)
+        deviation = self._parts.constant("deviation", standard.deviation, size)
+        return f"(row[c] - {mean}) / {deviation}"
 
     def _store(self, k: int) -> None:
         """Add the values of an operation to the state, if another operation reads them."""
@@ -199,7 +212,8 @@ class NetText:
 
         self._parts.tables.append(step_function(layer.neuron, f"neuron{k}"))
         for i, constant in enumerate(layer.constants):
-            arguments.append(self._constant(f"constant{k}_{i}", constant, layer))
+            label = f"constant{k}_{i}"
+            arguments.append(self._parts.constant(label, constant, layer.channels))
         return f"neuron{k}({', '.join(arguments)})"
 
     def _output(self, layer: Layer) -> str:
@@ -208,9 +222,6 @@ class NetText:
         if np.array_equal(position, np.arange(layer.size)):
             return "outputs[n] = result;"
         return f"outputs[{self._parts.table('uint16_t', 'order', position)}[n]] = result;"
-
-    def _constant(self, label: str, values: np.ndarray, layer: Layer) -> str:
-        return self._parts.constant(label, values, layer.channels)
 
 
 def _indented(texts: Sequence[str], levels: int) -> str:
@@ -239,7 +250,10 @@ void {name}_init({name}_state *net);
 /* One step: a frame in units of its step, from -127 to 127; outputs has {outputs} numbers. */
 void {name}_step({name}_state *net, const int8_t *frame, float *outputs);
 
-/* A value of a frame in units of its step. */
+/* A frame from a row of {inputs} values. README.md has their scale. */
+void {name}_scale(const float *row, int8_t *frame);
+
+/* A value on the scale of the net in units of the step of a frame. */
 int8_t {name}_input(float value);
 
 #endif
@@ -260,6 +274,11 @@ void {name}_init({name}_state *net)
 void {name}_step({name}_state *net, const int8_t *frame, float *outputs)
 {{
 {step}}}
+
+void {name}_scale(const float *row, int8_t *frame)
+{{
+    for (int c = 0; c < {upper}_INPUTS; c++) frame[c] = {name}_input({value});
+}}
 
 int8_t {name}_input(float value)
 {{

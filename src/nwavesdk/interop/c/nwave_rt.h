@@ -30,9 +30,11 @@
 #if defined(__GNUC__)
 #define NW_INLINE static inline __attribute__((always_inline, unused))
 #define NW_SEPARATE __attribute__((noinline, unused)) /* its loops have more registers */
+#define NW_UNROLL _Pragma("GCC unroll 8")
 #else
 #define NW_INLINE static inline
 #define NW_SEPARATE
+#define NW_UNROLL
 #endif
 
 /* e^x as the solver of nwavesdk computes it: the polynomial of S. L. Moshier's Cephes library. */
@@ -64,23 +66,17 @@ NW_INLINE int8_t nw_round(float value, float steps_per_unit)
     return (int8_t)((scaled + 12582912.0f) - 12582912.0f); /* 1.5 * 2^23 leaves no fraction */
 }
 
-#ifdef __GNUC__
-#define NW_LOWEST(x) __builtin_ctz(x)
-#else
-static int nw_lowest(uint32_t x)
+/* The position of the lowest bit that is set. */
+NW_INLINE int nw_lowest(uint32_t x)
 {
+#if defined(__GNUC__)
+    return __builtin_ctz(x);
+#else
     int n = 0;
     for (; !(x & 1u); x >>= 1) n++;
     return n;
+#endif
 }
-#define NW_LOWEST(x) nw_lowest(x)
-#endif
-
-#if defined(__GNUC__) && !defined(__clang__)
-#define NW_UNROLL _Pragma("GCC unroll 8")
-#else
-#define NW_UNROLL
-#endif
 
 /* Four weights, or two values, as a word. */
 NW_INLINE uint32_t nw_word(const void *list)
@@ -98,6 +94,7 @@ NW_INLINE int32_t nw_low(uint32_t x) { return (int32_t)((x & 0xFFFFu) ^ 0x8000u)
 
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(NW_PORTABLE)
 #define NW_DSP
+#define NW_OFFSET 0u
 NW_INLINE int32_t nw_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
     int32_t r;
@@ -111,10 +108,14 @@ NW_INLINE int32_t nw_smlad(uint32_t a, uint32_t b, int32_t sum)
         __asm__(code : "=r"(r) : "r"(sum), "r"(a));   \
         return r;                                     \
     }
-NW_UNPACK(nw_sxtab16, "sxtab16 %0, %1, %2")
-NW_UNPACK(nw_sxtab16_8, "sxtab16 %0, %1, %2, ror #8")
-NW_UNPACK(nw_sxtb16, "sxtb16 %0, %2 @ %1")
-NW_UNPACK(nw_sxtb16_8, "sxtb16 %0, %2, ror #8 @ %1")
+NW_UNPACK(nw_add_even, "sxtab16 %0, %1, %2")
+NW_UNPACK(nw_add_odd, "sxtab16 %0, %1, %2, ror #8")
+NW_UNPACK(nw_even, "sxtb16 %0, %2 @ %1")
+NW_UNPACK(nw_odd, "sxtb16 %0, %2, ror #8 @ %1")
+#else
+#define NW_OFFSET 0x80808080u /* w + 128 for each of four weights; nw_store_pair subtracts it */
+NW_INLINE uint32_t nw_add_even(uint32_t sum, uint32_t four) { return sum + (four & 0x00FF00FFu); }
+NW_INLINE uint32_t nw_add_odd(uint32_t sum, uint32_t four) { return sum + (four >> 8 & 0x00FF00FFu); }
 #endif
 
 /* A constant with 8 or 16 bits after the point. */
@@ -158,22 +159,13 @@ NW_INLINE int nw_inside(nw_window w, int y, int x)
 }
 
 /* The rows of spikes have 4, 8, 12 or 16 weights of 8 bits, which are added two at a time as halves
- * of a word. Portable code adds w + 128 of four weights, and subtracts 128 per row at the end. */
-#ifdef NW_DSP
-#define NW_ADD_FOUR(k)                              \
-    if (width > 4 * k) {                            \
-        const uint32_t four = nw_word(row + 4 * k); \
-        even##k = nw_sxtab16(even##k, four);        \
-        odd##k = nw_sxtab16_8(odd##k, four);        \
+ * of a word. */
+#define NW_ADD_FOUR(k)                                          \
+    if (width > 4 * k) {                                        \
+        const uint32_t four = nw_word(row + 4 * k) ^ NW_OFFSET; \
+        even##k = nw_add_even(even##k, four);                   \
+        odd##k = nw_add_odd(odd##k, four);                      \
     }
-#else
-#define NW_ADD_FOUR(k)                                            \
-    if (width > 4 * k) {                                          \
-        const uint32_t four = nw_word(row + 4 * k) ^ 0x80808080u; \
-        even##k += four & 0x00FF00FFu;                            \
-        odd##k += (four >> 8) & 0x00FF00FFu;                      \
-    }
-#endif
 
 NW_INLINE void nw_store_pair(int32_t *sums, nw_window w, uint32_t pair, uint32_t rows)
 {
@@ -224,7 +216,7 @@ NW_INLINE void nw_rows(int32_t *sums, nw_window w, int width, const int8_t *rows
                 for (int word = 0; word < w.words; word++, bits++) {
                     uint32_t left = nw_inside(w, from_y, from_x + kx) ? ring[bits] : 0;
                     for (; left; left &= left - 1u) {
-                        const int8_t *row = rows + NW_LOWEST(left) * width;
+                        const int8_t *row = rows + nw_lowest(left) * width;
                         n_rows++;
                         NW_ADD_FOUR(0)
                         NW_ADD_FOUR(1)
@@ -279,8 +271,8 @@ NW_INLINE int32_t nw_dot(int32_t sum, const int8_t *list, const int16_t *values)
 {
 #ifdef NW_DSP
     const uint32_t four = nw_word(list);
-    sum = nw_smlad(nw_sxtb16(four, four), nw_word(values), sum);
-    return nw_smlad(nw_sxtb16_8(four, four), nw_word(values + 2), sum);
+    sum = nw_smlad(nw_even(four, four), nw_word(values), sum);
+    return nw_smlad(nw_odd(four, four), nw_word(values + 2), sum);
 #else
     return sum + list[0] * values[0] + list[2] * values[1] + list[1] * values[2] +
            list[3] * values[3];
@@ -294,10 +286,8 @@ NW_INLINE void nw_values(int32_t *sums, nw_window w, int inputs, const int8_t *l
     for (int c = 0; c < w.outputs; c += 4) {
         int32_t sum[4] = {0, 0, 0, 0};
         for (int i = 0; i < inputs; i += 4, list += 16) {
-            sum[0] = nw_dot(sum[0], list, patch + i);
-            sum[1] = nw_dot(sum[1], list + 4, patch + i);
-            sum[2] = nw_dot(sum[2], list + 8, patch + i);
-            sum[3] = nw_dot(sum[3], list + 12, patch + i);
+            NW_UNROLL
+            for (int k = 0; k < 4; k++) sum[k] = nw_dot(sum[k], list + 4 * k, patch + i);
         }
         NW_UNROLL
         for (int k = 0; k < 4; k++) sums[c + k] = (w.adds ? sums[c + k] : 0) + sum[k] * w.factor;

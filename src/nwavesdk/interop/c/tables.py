@@ -47,9 +47,10 @@ def c_list(values: Sequence[object]) -> str:
     return f"{{\n{text}\n}}"
 
 
-def c_table(kind: str, name: str, values: Sequence[object]) -> str:
-    """A constant array."""
-    return f"static const {kind} {name}[{len(values)}] = {c_list(values)};\n"
+def c_table(kind: str, name: str, values: Sequence[object], *, is_aligned: bool = False) -> str:
+    """A constant array; an aligned one starts at a word, and is `NAME.list` in C."""
+    template = _ALIGNED if is_aligned else _PLAIN
+    return template.format(kind=kind, name=name, size=len(values), content=c_list(values))
 
 
 @dataclass
@@ -66,20 +67,12 @@ class Parts:
     tables: list[str] = field(default_factory=list)
     flash: int = 0
 
-    def table(self, kind: str, label: str, values: np.ndarray) -> str:
-        """Add a table; returns its name."""
+    def table(self, kind: str, label: str, values: np.ndarray, *, is_aligned: bool = False) -> str:
+        """Add a table, see `c_table`; returns its name in C."""
         self.flash += values.size * BYTES[kind]
-        entries = map(c_float, values) if kind == "float" else values.tolist()
-        self.tables.append(c_table(kind, label, [*entries]))
-        return label
-
-    def aligned_table(self, kind: str, label: str, values: np.ndarray) -> str:
-        """Add a table that starts at a word; returns its name."""
-        self.flash += values.size * BYTES[kind]
-        content = c_list(values.tolist())
-        text = _ALIGNED.format(kind=kind, size=values.size, label=label, content=content)
-        self.tables.append(text)
-        return f"{label}.list"
+        entries = [*map(c_float, values)] if kind == "float" else values.tolist()
+        self.tables.append(c_table(kind, label, entries, is_aligned=is_aligned))
+        return f"{label}.list" if is_aligned else label
 
     def constant(self, label: str, values: np.ndarray, channels: int) -> str:
         """A constant of neurons, float32 [places * C]: a literal, or an element of a table.
@@ -102,6 +95,7 @@ class Parts:
         return f"{self.table('float', label, values)}[{index}]"
 
 
+_PLAIN = "static const {kind} {name}[{size}] = {content};\n"
 _ALIGNED = """\
-static const union {{ {kind} list[{size}]; uint32_t align; }} {label} = {{{content}}};
+static const union {{ {kind} list[{size}]; uint32_t align; }} {name} = {{{content}}};
 """

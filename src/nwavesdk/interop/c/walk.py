@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
 
 from nwavesdk.interop.c.operations import (
     IntegerNet,
@@ -23,7 +24,7 @@ from nwavesdk.interop.c.operations import (
     Weights,
     on_grid,
 )
-from nwavesdk.layers import DelayedSynapse, Dropout, NeuronLayer, TemporalConv
+from nwavesdk.layers import DelayedSynapse, NeuronLayer, TemporalConv
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.net import Branches, Residual, RoundedInput, SpikingSequential
 from nwavesdk.net.charges import find_sums
@@ -33,17 +34,6 @@ __all__ = ["integer_net"]
 
 # The code of a value: the number of its operation times this, plus its number there.
 _SOURCE = 2**32
-
-# Modules that return their input; a frame in C is rounded already.
-_IDENTITIES = (
-    RoundedInput,
-    Dropout,
-    nn.Identity,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-)
 
 _Parts = tuple[np.ndarray, ...]
 _Signal = _Parts | Layer
@@ -123,8 +113,8 @@ class _Walk:
                     signal = self.follow(child, prefix + key, signal)
             return signal
 
-        if isinstance(module, _IDENTITIES):
-            return signal
+        if isinstance(module, RoundedInput):
+            return signal  # a frame in C is rounded already
         if isinstance(module, Residual):
             skipped = signal
             if module.shortcut is not None:
@@ -391,12 +381,10 @@ def _charge(edges: Sequence[Weights], bias: Tensor | None, shape: tuple[int, ...
 
 def _without_groups(weights: np.ndarray, groups: int) -> np.ndarray:
     """Weights [C', C / groups, ...] of separate groups as [C', C, ...], with zeros."""
-    n_outputs, n_inputs = weights.shape[0] // groups, weights.shape[1]
-    full = np.zeros((weights.shape[0], n_inputs * groups, *weights.shape[2:]))
-    for group in range(groups):
-        rows = slice(group * n_outputs, (group + 1) * n_outputs)
-        full[rows, group * n_inputs : (group + 1) * n_inputs] = weights[rows]
-    return full
+    n_outputs, n_inputs, *others = weights.shape
+    grouped = weights.reshape(groups, n_outputs // groups, n_inputs, -1)
+    full: np.ndarray = np.einsum("gh,goik->gohik", np.eye(groups), grouped)
+    return full.reshape(n_outputs, groups * n_inputs, *others)
 
 
 def _channels_last(shape: Sequence[int]) -> np.ndarray:
@@ -416,10 +404,6 @@ def _out_sizes(
 ) -> list[int]:
     axes = zip(sizes, padding, kernel, stride, strict=True)
     return [(size + 2 * pad - width) // step + 1 for size, pad, width, step in axes]
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
 
 
 def _numbers(values: Tensor) -> np.ndarray:
