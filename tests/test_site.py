@@ -170,11 +170,15 @@ def test_a_default_is_a_number_that_a_user_could_write() -> None:
         def layer(tau=281 / 30 * 1e-3): ...
         class Surrogate:
             alpha: float = parameter(2.0, 1.0001, 1e3)
+            rate: Annotated[int, Field(ge=1)] = 16000
+            _secret: int = 0
     """
     extensions = griffe.load_extensions(OurDocstrings)
     with griffe.temporary_visited_module(code, extensions=extensions) as module:
         assert module["layer"].parameters["tau"].default == "0.009367"
         assert module["Surrogate.alpha"].value == "2.0"
+        assert str(module["Surrogate.rate"].annotation) == "int"
+        assert module["Surrogate._secret"].annotation is None  # not in the signature of the class
         assert module["TABLE"].value is None
         assert str(module["SIZES"].value) == "(1, 2)"
 

@@ -25,6 +25,8 @@ CALCULATION = re.compile(r"[\d.e]+( [*/] [\d.e]+)+")
 PARAMETER = re.compile(r"parameter\(([^,)]+).*\)")
 # A value that is made by a call or from private names.
 MADE = re.compile(r"\w\(|\b_|\bfor\b")
+# What pydantic checks in addition to a type.
+CHECKED = re.compile(r"^Annotated\[.*\b(Field|expect)\(")
 
 
 class OurDocstrings(griffe.Extension):
@@ -40,6 +42,7 @@ class OurDocstrings(griffe.Extension):
         assert attr.parent is not None
         if attr.parent.is_class:
             attr.value = as_written(attr.value, attr.module.path)
+            attr.annotation = _shown_type(attr)
         elif MADE.search(str(attr.value)):
             attr.value = None
 
@@ -106,6 +109,16 @@ def as_markdown(text: str) -> str:
         lines.append(line if is_example or is_code else _escaped(line))
         previous = line
     return "\n".join(lines)
+
+
+def _shown_type(attr: griffe.Attribute) -> Any:
+    """The type of a field in a signature; None leaves out a private field."""
+    if attr.name.startswith("_"):
+        return None
+    annotation = attr.annotation
+    is_checked = isinstance(annotation, griffe.ExprSubscript) and CHECKED.match(str(annotation))
+    # The type and its checks.
+    return annotation.slice.elements[0] if is_checked else annotation
 
 
 def _with_layer(text: str, values: list[str]) -> str:
