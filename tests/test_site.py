@@ -287,4 +287,4 @@ def test_a_named_page_is_a_link_except_in_code() -> None:
     assert not page.meta
     page.file.src_uri = "about/changelog.md"
     on_page_markdown("", page, files)
-    assert page.meta["search"] == {"exclude": True}  # a page for makers
+    assert page.meta["search"] == {"exclude": True}
