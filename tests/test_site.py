@@ -114,9 +114,7 @@ def test_the_reference_describes_or_links_every_public_name() -> None:
     second = {surrogate.__name__ for surrogate in available().values()}
     for package, title in PACKAGES.items():
         text = "\n".join(map(str, package_pages(package, title).values()))
-        shown = {
-            *re.findall(r"^(?:::: |      heading: )\S+[.](\w+)$|^[|] \[`(\w+)`\]\[", text, re.M)
-        }
+        shown = {*re.findall(r"^(?:::: |      heading: )\S+[.](\w+)$|\[`(\w+)`\]\[", text, re.M)}
         names = {name for pair in shown for name in pair}
         public = {*importlib.import_module(package).__all__} - {"__version__"}
         assert public - second <= names, package
@@ -188,6 +186,31 @@ def test_the_table_of_contents_has_surrogates_by_the_names_that_users_write() ->
 
     labels = re.findall(r"^      toc_label: (.+)$", reference(), re.MULTILINE)
     assert {*labels} == {*available()}
+
+
+def test_the_settings_of_a_run_have_every_field_of_every_class() -> None:
+    from docs.site.reference import reference_pages
+    from nwavesdk.train.config.run_config import UNIONS
+
+    text = str(reference_pages()["reference/config.md"])
+    for section, (tag, models) in UNIONS.items():
+        table = text.partition(f"### {section}: shared fields\n")[2].partition("\n#")[0]
+        shared = re.findall(r"^[|] `(\w+)` .* [|] (?:(all but )|(all)|)(.*) [|]$", table, re.M)
+        for name, model in models.items():
+            own = text.partition(f"### {tag} = {name}\n")[2].partition("\n#")[0]
+            shown = re.findall(r"^[|] `(\w+)`", own, re.M)
+            shown += [
+                field
+                for field, but, is_of_all, names in shared
+                if is_of_all or (name in names.split(", ")) != bool(but)
+            ]
+            fields = {
+                field
+                for field, facts in model.model_json_schema()["properties"].items()
+                if "const" not in facts and facts.get("type") != "null"
+            }
+            if fields:
+                assert sorted(shown) == sorted(fields), (section, name)
 
 
 def test_the_gallery_names_neurons_that_exist() -> None:
