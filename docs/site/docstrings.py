@@ -13,7 +13,7 @@ ANYWHERE = griffe.ParameterKind.positional_or_keyword
 LAYER_ARGUMENTS = """\
 Args:
     n_neurons: Number of neurons, or a shape such as (C, H, W).
-    options: `dt`, `spike_grad`, `learn` (names of constants), and the others of `LIFLayer`."""
+    options: `learn` (names of constants), and those of `LIFLayer`."""
 
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 # Where an example begins, and the next section.
