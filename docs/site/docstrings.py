@@ -13,7 +13,10 @@ ANYWHERE = griffe.ParameterKind.positional_or_keyword
 LAYER_ARGUMENTS = """\
 Args:
     n_neurons: Number of neurons, or a shape such as (C, H, W).
-    options: `learn` (names of constants), and those of `LIFLayer`."""
+    options: `learn` (names of constants), and options of `LIFLayer`."""
+
+# An argument of an equation that the signature of the layer does not have.
+SET_BY_LAYER = re.compile(r"^    dt: .*set by the layer[.]\n", re.MULTILINE)
 
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 # Where an example begins, and the next section.
@@ -127,6 +130,7 @@ def _with_layer(text: str, values: list[str]) -> str:
     moved = [found[0] for found in (one.search(text) for one in texts) if found is not None]
     for one in texts:
         text = one.sub("", text)
+    text = SET_BY_LAYER.sub("", text)
     text = text.replace("Args:", LAYER_ARGUMENTS, 1)
     items = "\n".join(f"    - {' '.join(one.split())}" for one in moved)
     return f"{text.rstrip()}\n\nInput and states:\n{items}\n"

@@ -69,7 +69,8 @@ class Augmentation:
 
     Args:
         kind: The kind of the recordings.
-        shift: Largest shift in time, as a fraction of the recording.
+        shift: Largest shift in time, as a fraction of the recording. Frames that leave one end are
+            lost.
         speed: Largest relative change of speed.
         warp: Largest relative stretch of the axis of bands, as by another vocal tract.
         noise: Lowest ratio of the mean powers of a sound and of the added noise [dB]; it is uniform

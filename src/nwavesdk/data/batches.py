@@ -65,8 +65,8 @@ class NetInput:
         as_lists: Whether a batch of events is a sparse tensor, the list of its events.
         center: Whether to subtract the mean of each feature over the recording.
         standardize: Whether to divide a recording by its deviation over all steps and features.
-        look_ahead: Number of zero steps that follow a recording, by which the classes of steps are
-            late.
+        look_ahead: Number of zero steps that follow a recording: the net learns the class of a step
+            this number of steps later.
 
     Example:
         >>> standard = Standard(np.ones(2, np.float32), np.full(2, 2, np.float32))

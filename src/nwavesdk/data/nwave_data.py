@@ -67,7 +67,8 @@ class NWaveDataloaderConfig:
         chip: The chip with the filter bank: a name, a profile, or its path.
         on_error: Whether a file that cannot be used is an error (`"raise"`) or is skipped
             (`"skip"`).
-        cache: Folder of computed channels; None for the default folder, False for no cache.
+        cache: Folder of computed channels; None for `data` in `NWAVESDK_CACHE` or
+            `~/.cache/nwavesdk`, False for no cache.
         seed: Seed of the order of training batches.
         max_seconds: Length above which a recording is an error [s].
         progress: Whether to show a progress bar; None: if standard error is a terminal.

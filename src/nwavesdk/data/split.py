@@ -174,11 +174,12 @@ def choose_split(
     """Split recordings as requested, or in the best way that is possible.
 
     - An official split (parts of folders, of a file or of a table) is used unchanged. A missing set
-    is split off the training set. - A split by speaker or group has no speaker or group in two
-    sets. It is chosen if these are known and enough, otherwise a split by recording, in the order
-    of the hashes of the keys. - Each recording is tested in exactly one fold. The validation set is
-    split off the remaining recordings. - With `leave_one_out`, fold i tests the i-th speaker or
-    group in the order of their names.
+      is split off the training set.
+    - A split by speaker or group has no speaker or group in two sets. It is chosen if these are
+      known and enough, otherwise a split by recording, in the order of the hashes of the keys.
+    - Each recording is tested in exactly one fold. The validation set is split off the remaining
+      recordings.
+    - With `leave_one_out`, fold i tests the i-th speaker or group in the order of their names.
 
     Args:
         keys: A name for each recording, which decides its set; `B` of them.

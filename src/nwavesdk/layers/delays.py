@@ -28,8 +28,8 @@ class DelayedSynapse(PastSynapse, StoredDelays):
     steps: train with a large `width`, and call `narrow` until it is half a step.
 
     Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs, delays from a
-    uniform one. Train delays without weight decay, which would shorten them. Delays that an
-    optimizer puts beyond 0 or `max_delay` are reflected there.
+    uniform one. Delays are stored as `scaled_delays`; train them without weight decay, which would
+    shorten them. Delays that an optimizer puts beyond 0 or `max_delay` are reflected there.
 
     Args:
         nb_inputs: N_in.

@@ -65,8 +65,9 @@ class LIFLayer(NeuronLayer):
              | (1 - s[t]) · u[t]        ("zero")
              | u[t]                     ("none")
 
-    Constants are stored in float32. A call in float64 uses the values that were passed, unless they
-    were learned or loaded.
+    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. Constants
+    are stored in float32. A call in float64 uses the values that were passed, unless they were
+    learned or loaded.
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
@@ -90,7 +91,8 @@ class LIFLayer(NeuronLayer):
             the solver that ran.
         compasso_spike_grad: `"fixed"` or `"layer"`; see `device`.
         saved_dtype: Data type in which each step is saved for backward; None for the dtype of
-            `cur`. With `"bfloat16"`, gradients are off by about 1 %.
+            `cur`. `"bfloat16"` takes 2 bytes per neuron and step; gradients are then off by about 1
+            %.
         recurrent_delays: Delays of recurrent weights, in addition to their one step: the largest
             delay in steps, `DelayOptions`, or None. They run on the reference solver.
         max_loop_gain: The largest loop gain of the gradient through `recurrent_weights`, above

@@ -26,8 +26,8 @@ class TemporalConv(PastSynapse):
 
         y[t] = Σ_k W_k ∗ x[t − (taps − 1 − k) · dilation] + b,    k = 0, ..., taps − 1
 
-    The last tap, `weight[:, :, -1]`, meets the present step, as in `torch.nn.Conv1d` with (taps −
-    1) · dilation zeros in front. With a `kernel`, ∗ is a convolution over the feature axes;
+    The last tap, `weight[:, :, -1]`, meets the present step, as in `torch.nn.Conv1d` with
+    (taps − 1) · dilation zeros in front. With a `kernel`, ∗ is a convolution over the feature axes;
     without, a product. There are as many steps out as in.
 
     The state is the input of the last (taps − 1) · dilation steps, 0 after `prepare_net`. Parts of

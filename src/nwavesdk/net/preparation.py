@@ -33,7 +33,7 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
     Args:
         model: Any module; all its submodules are visited.
-        seed: Seed of the draws, which are then the same everywhere and equal those of
+        seed: Seed of the draws, which are then the same everywhere and equal the draws of
             `ChipInstance(seed)`. None draws from torch's global generator, or from the
             `ChipInstance` that is held.
         keep_state: Keep the current state; only mismatch and effective weights are new.

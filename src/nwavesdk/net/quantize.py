@@ -47,15 +47,17 @@ def quantize(
 ) -> SpikingSequential:
     """A copy of a net in `eval()` whose charges are exact in float32, as integers add up.
 
-    1. Norms are folded, see `fold`, also into the dense synapse after them. 2. `RoundedInput` with
-    8 bits becomes the first module. The step is the power of two with the smallest squared error
-    for `inputs`. 3. Each weight becomes a whole number from -(2^(weight_bits - 1) - 1) to
-    2^(weight_bits - 1) - 1 times a step. Each output channel has its own step, the power of two
-    with the smallest squared error of the charge on `inputs`. Weights whose charges add up in a
-    neuron have the same step. 4. A bias is a whole number times the steps of weights and inputs. 5.
-    Delays are rounded to whole steps, as in `eval()`. 6. Decays of neurons become multiples of
-    2^-8, or of 2^-16 if the leak, 1 minus the decay, of a neuron of the layer would change by more
-    than 5 %.
+    1. Norms are folded, see `fold`, also into the dense synapse after them.
+    2. `RoundedInput` with 8 bits becomes the first module. The step is the power of two with the
+       smallest squared error for `inputs`.
+    3. Each weight becomes a whole number from -(2^(weight_bits - 1) - 1) to 2^(weight_bits - 1) - 1
+       times a step. Each output channel has its own step, the power of two with the smallest
+       squared error of the charge on `inputs`. Weights whose charges add up in a neuron have the
+       same step.
+    4. A bias is a whole number times the steps of weights and inputs.
+    5. Delays are rounded to whole steps, as in `eval()`.
+    6. Decays of neurons become multiples of 2^-8, or of 2^-16 if the leak, 1 minus the decay, of a
+       neuron of the layer would change by more than 5 %.
 
     Each charge is a whole number below 2^24 of its unit: a channel whose sum could be larger gets a
     larger step. So `net(x)` has the same charges in float32 and in float64, in any order of sums.
@@ -64,7 +66,8 @@ def quantize(
     Args:
         net: A trained net of modules that `fold`, `find_edges` and this function know.
         inputs: Inputs of the net [B, T, *features] from the training set, to choose all steps.
-        step: In place of `inputs`, the step of the inputs, a power of two.
+        step: In place of `inputs`, the step of the inputs, a power of two. All weights of a channel
+            then count equally.
         weight_bits: Number of bits of a weight, from 4 to 8.
         trains: Whether the copy is in `train()` and its weights can be trained: they are rounded in
             each call, with a gradient of 1, until `finish_rounding` is called.

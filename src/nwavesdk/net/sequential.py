@@ -32,9 +32,9 @@ class SpikingSequential(Container, nn.Sequential):
     Modules without time (Flatten, convolutions, `torch.nn.Dropout`) see batch and time as one
     dimension. With recordings of different lengths:
 
-    - Neuron layers and synapses run on all steps; padding must be finite. - Modules without time
-    that keep statistics, such as BatchNorm, see valid steps only. - A module whose `forward` has a
-    parameter `lengths` takes the whole sequence and the lengths.
+    - Neuron layers and synapses run on all steps; padding must be finite.
+    - Modules without time that keep statistics, such as BatchNorm, see valid steps only.
+    - A module whose `forward` has a parameter `lengths` takes the whole sequence and the lengths.
 
     A user's module that has modules of this library in it takes the whole sequence, too, and
     returns a tensor or `spk, mem`. Containers nest.

@@ -24,10 +24,11 @@ class SurrogateAnnealing:
 
     In epoch e of `total_epochs` E, the progress is r = (e - 1) / (E - 1), and the value is:
 
-    - `"linear"`: start + (end - start) r - `"exponential"`: start^(1 - r) end^r, which multiplies
-    by the same number in every epoch - `"cosine"`: start + (end - start) (1 - cos(pi r)) / 2 -
-    `"plateau"`: as exponential, with r = (plateaus so far) / `stages`. A plateau is `patience`
-    epochs in a row without a new minimum of the metric.
+    - `"linear"`: start + (end - start) r
+    - `"exponential"`: start^(1 - r) end^r, which multiplies by the same number in every epoch
+    - `"cosine"`: start + (end - start) (1 - cos(pi r)) / 2
+    - `"plateau"`: as exponential, with r = (plateaus so far) / `stages`. A plateau is `patience`
+      epochs in a row without a new minimum of the metric.
 
     Call `step`, then `prepare_net`, then the pass. Several annealings may act on one net, for
     different parameters or layers.
