@@ -209,8 +209,7 @@ def test_the_settings_of_a_run_have_every_field_of_every_class() -> None:
                 for field, facts in model.model_json_schema()["properties"].items()
                 if "const" not in facts and facts.get("type") != "null"
             }
-            if fields:
-                assert sorted(shown) == sorted(fields), (section, name)
+            assert sorted(shown) == sorted(fields), (section, name)
 
 
 def test_the_gallery_names_neurons_that_exist() -> None:

@@ -250,11 +250,10 @@ def _union_tables(section: str, tag: str, models: Mapping[str, type[FrozenModel]
     for name, own in rows.items():
         for row in own:
             owners.setdefault(row, []).append(name)
-    with_fields = [name for name, own in rows.items() if own]
     shared = {row: names for row, names in owners.items() if len(names) > 1}
     lines = []
     if shared:
-        named = [f"{row} {_named(names, with_fields)} |" for row, names in shared.items()]
+        named = [f"{row} {_named(names, [*models])} |" for row, names in shared.items()]
         lines += [f"### {section}: shared fields", "", *_table([*HEAD, f"`{tag}`"], named)]
     for name, model in models.items():
         lines += [f"### {tag} = {name}", "", _first_sentence(model.__doc__), ""]
