@@ -114,9 +114,7 @@ def test_the_reference_describes_or_links_every_public_name() -> None:
     second = {surrogate.__name__ for surrogate in available().values()}
     for package, title in PACKAGES.items():
         text = "\n".join(map(str, package_pages(package, title).values()))
-        shown = {
-            *re.findall(r"^(?:::: |      heading: )\S+[.](\w+)$|^[|] \[`(\w+)`\]\[", text, re.M)
-        }
+        shown = {*re.findall(r"^(?:::: |      heading: )\S+[.](\w+)$|\[`(\w+)`\]\[", text, re.M)}
         names = {name for pair in shown for name in pair}
         public = {*importlib.import_module(package).__all__} - {"__version__"}
         assert public - second <= names, package
@@ -170,11 +168,15 @@ def test_a_default_is_a_number_that_a_user_could_write() -> None:
         def layer(tau=281 / 30 * 1e-3): ...
         class Surrogate:
             alpha: float = parameter(2.0, 1.0001, 1e3)
+            rate: Annotated[int, Field(ge=1)] = 16000
+            _secret: int = 0
     """
     extensions = griffe.load_extensions(OurDocstrings)
     with griffe.temporary_visited_module(code, extensions=extensions) as module:
         assert module["layer"].parameters["tau"].default == "0.009367"
         assert module["Surrogate.alpha"].value == "2.0"
+        assert str(module["Surrogate.rate"].annotation) == "int"
+        assert module["Surrogate._secret"].annotation is None  # not in the signature of the class
         assert module["TABLE"].value is None
         assert str(module["SIZES"].value) == "(1, 2)"
 
@@ -184,6 +186,30 @@ def test_the_table_of_contents_has_surrogates_by_the_names_that_users_write() ->
 
     labels = re.findall(r"^      toc_label: (.+)$", reference(), re.MULTILINE)
     assert {*labels} == {*available()}
+
+
+def test_the_settings_of_a_run_have_every_field_of_every_class() -> None:
+    from docs.site.reference import reference_pages
+    from nwavesdk.train.config.run_config import UNIONS
+
+    text = str(reference_pages()["reference/config.md"])
+    for section, (tag, models) in UNIONS.items():
+        table = text.partition(f"### {section}: shared fields\n")[2].partition("\n#")[0]
+        shared = re.findall(r"^[|] `(\w+)` .* [|] (?:(all but )|(all)|)(.*) [|]$", table, re.M)
+        for name, model in models.items():
+            own = text.partition(f"### {tag} = {name}\n")[2].partition("\n#")[0]
+            shown = re.findall(r"^[|] `(\w+)`", own, re.M)
+            shown += [
+                field
+                for field, but, is_of_all, names in shared
+                if is_of_all or (name in names.split(", ")) != bool(but)
+            ]
+            fields = {
+                field
+                for field, facts in model.model_json_schema()["properties"].items()
+                if "const" not in facts and facts.get("type") != "null"
+            }
+            assert sorted(shown) == sorted(fields), (section, name)
 
 
 def test_the_gallery_names_neurons_that_exist() -> None:
@@ -283,4 +309,4 @@ def test_a_named_page_is_a_link_except_in_code() -> None:
     assert not page.meta
     page.file.src_uri = "about/changelog.md"
     on_page_markdown("", page, files)
-    assert page.meta["search"] == {"exclude": True}  # a page for makers
+    assert page.meta["search"] == {"exclude": True}

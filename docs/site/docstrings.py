@@ -13,7 +13,10 @@ ANYWHERE = griffe.ParameterKind.positional_or_keyword
 LAYER_ARGUMENTS = """\
 Args:
     n_neurons: Number of neurons, or a shape such as (C, H, W).
-    options: `dt`, `spike_grad`, `learn` (names of constants), and the others of `LIFLayer`."""
+    options: `learn` (names of constants), and options of `LIFLayer`."""
+
+# An argument of an equation that the signature of the layer does not have.
+SET_BY_LAYER = re.compile(r"^    dt: .*set by the layer[.]\n", re.MULTILINE)
 
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 # Where an example begins, and the next section.
@@ -25,6 +28,8 @@ CALCULATION = re.compile(r"[\d.e]+( [*/] [\d.e]+)+")
 PARAMETER = re.compile(r"parameter\(([^,)]+).*\)")
 # A value that is made by a call or from private names.
 MADE = re.compile(r"\w\(|\b_|\bfor\b")
+# What pydantic checks in addition to a type.
+CHECKED = re.compile(r"^Annotated\[.*\b(Field|expect)\(")
 
 
 class OurDocstrings(griffe.Extension):
@@ -40,6 +45,7 @@ class OurDocstrings(griffe.Extension):
         assert attr.parent is not None
         if attr.parent.is_class:
             attr.value = as_written(attr.value, attr.module.path)
+            attr.annotation = _shown_type(attr)
         elif MADE.search(str(attr.value)):
             attr.value = None
 
@@ -108,12 +114,23 @@ def as_markdown(text: str) -> str:
     return "\n".join(lines)
 
 
+def _shown_type(attr: griffe.Attribute) -> Any:
+    """The type of a field in a signature; None leaves out a private field."""
+    if attr.name.startswith("_"):
+        return None
+    annotation = attr.annotation
+    is_checked = isinstance(annotation, griffe.ExprSubscript) and CHECKED.match(str(annotation))
+    # The type and its checks.
+    return annotation.slice.elements[0] if is_checked else annotation
+
+
 def _with_layer(text: str, values: list[str]) -> str:
     """The docstring of an equation, whose input and states are no arguments of the layer."""
     texts = [re.compile(rf"^    {value}:(?:.*\n)(?:     .*\n)*", re.MULTILINE) for value in values]
     moved = [found[0] for found in (one.search(text) for one in texts) if found is not None]
     for one in texts:
         text = one.sub("", text)
+    text = SET_BY_LAYER.sub("", text)
     text = text.replace("Args:", LAYER_ARGUMENTS, 1)
     items = "\n".join(f"    - {' '.join(one.split())}" for one in moved)
     return f"{text.rstrip()}\n\nInput and states:\n{items}\n"

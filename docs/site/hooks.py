@@ -19,15 +19,13 @@ ROOT = Path(__file__).parents[2]
 
 # Files of the repository that are pages of the site, too.
 ROOT_PAGES = {
-    "ARCHITECTURE.md": "about/architecture.md",
     "CHANGELOG.md": "about/changelog.md",
-    "CONTRIBUTING.md": "about/contributing.md",
     "SECURITY.md": "about/security.md",
     "benchmarks/README.md": "about/benchmarks.md",
 }
 
-# Pages for makers, which the search box of users leaves out.
-NOT_SEARCHED = ("about/architecture.md", "about/changelog.md")
+# Pages that the search box leaves out: the changelog has names that are gone.
+NOT_SEARCHED = ("about/changelog.md",)
 
 # A block of code, or a file of the documentation or of `ROOT_PAGES`, in back quotes.
 CODE_OR_PAGE = re.compile(r"^ *```.*?^ *```$|`([\w/-]+\.md)`", re.M | re.S)

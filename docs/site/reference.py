@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -65,6 +66,9 @@ SECTIONS: dict[str, type[FrozenModel]] = {
     "machine": MachineConfig,
 }
 
+# The head of a table of fields.
+HEAD = ["field", "values", "default", "meaning"]
+
 
 def reference_pages() -> dict[str, str | bytes]:
     """All pages of the reference, by their place in `docs`."""
@@ -123,8 +127,10 @@ def package_pages(package: str, title: str) -> dict[str, str | bytes]:
     if families:
         rows = [f"- [{family}]({name}.md)" for name, (family, _) in FAMILIES[package].items()]
         lines += ["More pages of this package:", "", *rows, ""]
-    if links:
-        lines += ["| described elsewhere | |", "|---|---|", *links, ""]
+    if links and package == "nwavesdk":
+        lines += ["| name | |", "|---|---|", *(f"| {link} | {text} |" for link, text in links), ""]
+    elif links:
+        lines += [f"Described elsewhere: {', '.join(link for link, _ in links)}.", ""]
     pages: dict[str, str | bytes] = {f"reference/{_page(package)}": "\n".join(lines + entries[""])}
     for name, (family, _) in FAMILIES.get(package, {}).items():
         head = [f"# {family}", "", f"A part of [`{package}`]({_page(package)}).", ""]
@@ -168,15 +174,15 @@ def _is_second_name(path: str) -> bool:
     return is_class and name not in available()
 
 
-def _link(path: str) -> str:
-    """A row of a table: the name, a link to its description, and its first sentence."""
+def _link(path: str) -> tuple[str, str]:
+    """A name as a link to its description, and its first sentence."""
     name = path.rpartition(".")[2]
     value = _value(path)
     described = _described(f"{_home(path)}.{name}", value)
     sentence = (
         "" if getattr(value, "__module__", "") == "builtins" else _first_sentence(value.__doc__)
     )
-    return f"| [`{name}`][{described}] | {as_markdown(sentence).replace('|', '/')} |"
+    return f"[`{name}`][{described}]", as_markdown(sentence).replace("|", "/")
 
 
 def _entry(path: str, value: Any) -> list[str]:
@@ -220,7 +226,7 @@ def _commands() -> str:
 
 
 def _config() -> str:
-    """A table of the fields of each class of each section of a config."""
+    """Tables of the fields of each section of a config."""
     lines = [
         "# Settings of a run",
         "",
@@ -231,28 +237,51 @@ def _config() -> str:
         "",
     ]
     for section, (tag, models) in UNIONS.items():
-        lines += [f"## {section}", ""]
-        for name, model in models.items():
-            lines += [f"### {tag} = {name}", "", f"{_first_sentence(model.__doc__)}", ""]
-            lines += _field_table(model)
+        lines += [f"## {section}", "", *_union_tables(section, tag, models)]
     for section, model in SECTIONS.items():
-        lines += [f"## {section}", "", *_field_table(model)]
+        lines += [f"## {section}", "", *_table(HEAD, _field_rows(model))]
     return "\n".join(lines)
 
 
-def _field_table(model: type[FrozenModel]) -> list[str]:
-    """The lines of a table of the fields of a class."""
+def _union_tables(section: str, tag: str, models: Mapping[str, type[FrozenModel]]) -> list[str]:
+    """A table of the fields that several classes of a section have, and one of each class."""
+    rows = {name: _field_rows(model) for name, model in models.items()}
+    owners: dict[str, list[str]] = {}
+    for name, own in rows.items():
+        for row in own:
+            owners.setdefault(row, []).append(name)
+    shared = {row: names for row, names in owners.items() if len(names) > 1}
+    lines = []
+    if shared:
+        named = [f"{row} {_named(names, [*models])} |" for row, names in shared.items()]
+        lines += [f"### {section}: shared fields", "", *_table([*HEAD, f"`{tag}`"], named)]
+    for name, model in models.items():
+        lines += [f"### {tag} = {name}", "", _first_sentence(model.__doc__), ""]
+        lines += _table(HEAD, [row for row in rows[name] if row not in shared])
+    return lines
+
+
+def _named(names: list[str], all_names: list[str]) -> str:
+    """The names, or those that are missing, where these are fewer."""
+    others = [name for name in all_names if name not in names]
+    text = ", ".join(names) if len(names) <= len(others) else f"all but {', '.join(others)}"
+    return text if others else "all"
+
+
+def _table(head: list[str], rows: list[str]) -> list[str]:
+    """The lines of a table; a table without rows has none."""
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows, ""] if rows else []
+
+
+def _field_rows(model: type[FrozenModel]) -> list[str]:
+    """The rows of a table of the fields of a class."""
     fields = model.model_json_schema()["properties"]
     # The heading names the class, and a class rejects a field that is always null.
-    chosen = {
-        field: facts
+    return [
+        _field_row(field, facts)
         for field, facts in fields.items()
         if "const" not in facts and facts.get("type") != "null"
-    }
-    rows = [_field_row(field, facts) for field, facts in chosen.items()]
-    if not rows:
-        return []
-    return ["| field | values | default | meaning |", "|---|---|---|---|", *rows, ""]
+    ]
 
 
 def _field_row(field: str, facts: dict[str, Any]) -> str:

@@ -117,4 +117,5 @@ temporary.cleanup()
 
 # %%
 # For H1v1, take `chip="h1v1"` and classes with H1v1 in their names, and pass `stddev=0.02` to each
-# synapse and to the front end: by default, weights have no mismatch. [From a net to the chip](../../chip.md) compares both chips.
+# synapse and to the front end: by default, weights have no mismatch.
+# [From a net to the chip](../../chip.md) compares both chips.

@@ -62,7 +62,7 @@ __all__ = [
     "weight_magnitude_loss",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
     from nwavesdk import analysis as analysis

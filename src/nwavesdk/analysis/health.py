@@ -55,8 +55,7 @@ class Limits:
         depth: Factor by which the gradient of a layer may differ from the gradient of the last
             layer, in both directions.
         time: Factor by which the gradient in the first quarter of each recording may differ from
-            the gradient in the third quarter, in both directions. The last quarter does not count,
-            because its charges have little time to act on the loss.
+            the gradient in the third quarter, in both directions.
         loop: Factor by which a gradient may grow through a recurrent layer over a whole recording.
 
     Example:
@@ -83,13 +82,11 @@ class Finding:
     """One problem of one layer, with its remedy.
 
     Attributes:
-        kind: A key of `REMEDIES` in `nwavesdk.analysis.health_remedies`, or for time constants in
-            `nwavesdk.analysis.memory`.
+        kind: The kind of the problem.
         layer: Name of the layer in the net.
-        value: Share of neurons, the factor between two norms, a norm that is not finite, the growth
-            per step, or the factor by which time constants would fit.
+        value: The number beyond its limit.
         text: Description of the problem.
-        remedy: Advice that solves the problem. All findings of one kind share their remedy.
+        remedy: Advice that solves the problem.
         surrogate: The surrogate that the remedy names, as text; None if it names none.
 
     Example:
@@ -184,23 +181,22 @@ def examine(
 ) -> Health:
     """Diagnose a net on one batch; padding does not count, and the net does not change.
 
-    The net runs in its present mode: call `net.eval()` for a pass without dropout. Neurons that
-    fire for few classes are silent in a small batch: pass `rates` to count spikes over more.
+    The net runs in its present mode: call `net.eval()` for a pass without dropout.
 
     Args:
         net: A net with at least one layer of spiking neurons. Read-outs are not examined.
         x: Input of the net: [B, T, *features], or [T, B, *features] with `time_first`.
         loss_fn: `loss_fn(spk, mem)`, a scalar from the spikes and membranes that the net returns.
         seed: Seed of the mismatch; see `prepare_net`.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
-            depend on padding.
+        lengths: Steps of each recording, int64 [B]; None for all. The loss must not depend on
+            padding.
         limits: Limits of a healthy net. [`Limits()`]
         rates: See `examine_recording`.
 
     Raises:
         TypeError: If the net is not a module.
-        ValueError: If the net has no neuron layer, if a layer runs step by step, if `x` is not a
-            sequence, or if the loss depends on no layer.
+        ValueError: If the net has no neuron layer, a layer runs step by step, or the loss depends
+            on no layer.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -230,8 +226,7 @@ def examine_recording(
             `RecordedPass.charge_gradients` returns them.
         limits: Limits of a healthy net. [`Limits()`]
         rates: Spikes per step of each neuron, [N], by the layer's name, counted over more
-            recordings than the pass has: a neuron that is silent in one batch may fire in others.
-            Layers without an entry have the rates of the pass.
+            recordings: a neuron that is silent in one batch may fire in others.
 
     Raises:
         ValueError: If the gradient of a layer is missing.

@@ -30,7 +30,7 @@ class MemoryLimits:
         few: Share of a layer's neurons that may have a time constant that does not fit.
         recordings: A time constant is too long if it exceeds the recordings by this factor.
         taus: Time between two inputs, in time constants of the membrane, that is still short
-            enough. After two time constants, 13 % of an input are left.
+            enough.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -64,11 +64,8 @@ class LayerMemory:
         short: Share of neurons with a time constant below a step.
         long: Share of neurons with a time constant that outlasts the recordings by far.
         leaks: Share of neurons whose membrane leaks away before the next input.
-        interval: Mean time between two inputs of a neuron [s], over all neurons with inputs; NaN if
-            no neuron has any. A charge of 0 is not an input.
-        correlation: Correlation time of the input charge [s]: the time constant of a first-order
-            process in which two successive steps have the same correlation. It is 0 if successive
-            steps mostly differ in sign, and infinite if the charge never changes.
+        interval: Mean time between two inputs of a neuron [s]; NaN if no neuron has any.
+        correlation: Correlation time of the input charge [s]; infinite if the charge never changes.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential

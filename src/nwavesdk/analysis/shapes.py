@@ -43,9 +43,6 @@ class DerivativeShape:
 def derivative_shape(surrogate: Surrogate) -> DerivativeShape:
     """Measure a derivative on a grid that is fine at the threshold and reaches ±1e12.
 
-    The grid is `z = sinh(q) / 1000` with equidistant q: its steps grow with |z|, so the area of a
-    slow tail is measured as exactly as the area of the peak.
-
     Args:
         surrogate: Any surrogate that is defined in float64.
 

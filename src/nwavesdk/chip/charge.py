@@ -73,8 +73,7 @@ class ChargeLaw(Protocol):
     """A rising function of the weight that is 0 at 0; all methods keep shape and dtype.
 
     Raises:
-        ValueError: When a law is made, by `TableCharge` and by `Profile`, if its numbers are not
-            such a function. Methods check no values.
+        ValueError: When a law is made, if its numbers are not such a function.
 
     Example:
         >>> from nwavesdk.chip import load_profile
@@ -152,8 +151,8 @@ class TableCharge:
         charges: Rising, one for each weight; 0 at weight 0.
 
     Raises:
-        ValueError: If lengths differ, there are fewer than two points, weights or charges do not
-            rise, or the charge at weight 0 is not 0.
+        ValueError: If there are fewer than two points, they do not rise, or the charge at 0 is not
+            0.
 
     Example:
         >>> TableCharge((0.0, 0.5, 1.0), (0.0, 0.2, 1.0)).charge(torch.tensor([-0.75, 0.25]))

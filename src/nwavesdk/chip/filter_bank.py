@@ -22,18 +22,15 @@ Numbers = npt.NDArray[np.float64]
 class FilterBank:
     """Butterworth band-pass filters whose centers are in geometric progression.
 
-    Center k is `lowest * (highest / lowest) ** (k / (count - 1))`. A band reaches to the geometric
-    means with the neighboring centers, and equally far beyond the first and last centers, so that
-    neighboring bands meet where both pass half of the power. A bank of one filter reaches from
-    `lowest` to `highest`.
+    Center k is `lowest * (highest / lowest) ** (k / (count - 1))`. Neighboring bands meet where
+    both pass half of the power. A bank of one filter reaches from `lowest` to `highest`.
 
     Args:
         sample_rate: Rate of the sound [Hz].
         lowest: Center of the lowest band [Hz].
         highest: Center of the highest band [Hz].
         count: Number of filters.
-        order: Order of the Butterworth low-pass that each band-pass is derived from (the
-            convention of scipy); a band-pass has twice as many poles.
+        order: Order, by the convention of scipy; a band-pass has twice as many poles.
 
     Raises:
         ValueError: If a number is out of its range, or the highest band does not end below half the

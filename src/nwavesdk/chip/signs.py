@@ -27,7 +27,7 @@ def block_sums(values: Tensor, block: int, axis: str) -> Tensor:
     Args:
         values: `[N_in, N_out]`.
         block: Number of weights that share a sign.
-        axis: `"inputs"` or `"outputs"`, see the module.
+        axis: `"inputs"` or `"outputs"`.
 
     Returns:
         `[⌈N_in / block⌉, N_out]` for `axis="inputs"`, `[N_in, ⌈N_out / block⌉]` for `"outputs"`.
@@ -46,11 +46,7 @@ def block_sums(values: Tensor, block: int, axis: str) -> Tensor:
 
 
 def block_peaks(values: Tensor, block: int, axis: str) -> Tensor:
-    """The largest value of each block, for values from 0 up, in the shape of `block_sums`.
-
-    Raises:
-        ValueError: Like `block_sums`.
-    """
+    """The largest value of each block, for values from 0 up, in the shape of `block_sums`."""
     peaks = _fold_blocks(values, block, axis).amax(dim=1)
     return peaks if axis == "inputs" else peaks.mT
 
@@ -62,7 +58,7 @@ def repeat_over_blocks(values: Tensor, shape: tuple[int, ...], block: int, axis:
         values: A value for each block.
         shape: `(N_in, N_out)`, the shape of the weights.
         block: Number of weights that share a sign.
-        axis: `"inputs"` or `"outputs"`, see the module.
+        axis: `"inputs"` or `"outputs"`.
     """
     dim = 0 if axis == "inputs" else 1
     return values.repeat_interleave(block, dim).narrow(dim, 0, shape[dim])
@@ -77,12 +73,8 @@ def block_signs(weight: Tensor, block: int, axis: str, limit: float | None = Non
     Args:
         weight: `[N_in, N_out]`.
         block: Number of weights that share a sign.
-        axis: `"inputs"` or `"outputs"`, see the module.
+        axis: `"inputs"` or `"outputs"`.
         limit: Largest magnitude, or None.
-
-    Raises:
-        ValueError: If `weight` does not have two dimensions, `block` or `limit` is not above 0, or
-            `axis` is another word.
 
     Example:
         >>> block_signs(torch.tensor([[0.3], [0.3], [-0.4]]), block=5, axis="inputs").flatten()
@@ -108,13 +100,10 @@ def disagreement(weight: Tensor, block: int, axis: str) -> Tensor:
     Args:
         weight: `[N_in, N_out]`.
         block: Number of weights that share a sign.
-        axis: `"inputs"` or `"outputs"`, see the module.
+        axis: `"inputs"` or `"outputs"`.
 
     Returns:
         One number per block, in the shape of `block_sums`; float32 for half precision.
-
-    Raises:
-        ValueError: Like `block_sums`.
 
     Example:
         >>> disagreement(torch.tensor([[1.0], [2.0], [-0.5]]), block=5, axis="inputs")
@@ -128,9 +117,6 @@ def disagreement(weight: Tensor, block: int, axis: str) -> Tensor:
 
 def disagreeing_weights(weight: Tensor, block: int, axis: str) -> Tensor:
     """Which weights do not have the sign of their block, bool `[N_in, N_out]`; never a weight of 0.
-
-    Raises:
-        ValueError: Like `block_sums`.
 
     Example:
         >>> weight = torch.tensor([[1.0], [2.0], [-0.5]])
@@ -146,9 +132,6 @@ def nearest_agreeing_weight(
     """The nearest weights that agree within each block and are in [-limit, limit].
 
     Weights of the minority sign become 0. The result has no gradient.
-
-    Raises:
-        ValueError: Like `block_signs`.
 
     Example:
         >>> weight = torch.tensor([[1.0], [2.0], [-0.5]])

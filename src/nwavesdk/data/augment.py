@@ -64,19 +64,17 @@ OWNER = "data.augment"
 class Augmentation:
     """How strongly recordings of one kind change at random; a strength of 0 turns a change off.
 
-    `AUGMENTATIONS` lists the changes of each kind, in the order in which they are applied. A sound
-    that hardly varies over time (`is_steady`), such as silence, is not changed.
+    `docs/augmentation.md` lists the changes of each kind. A sound that hardly varies over time,
+    such as silence, is not changed.
 
     Args:
         kind: The kind of the recordings.
         shift: Largest shift in time, as a fraction of the recording. Frames that leave one end are
-            lost; the other end is filled with the quietest frame of a sound and with the outermost
-            frame of a series.
-        speed: Largest relative change of speed. Frames are interpolated; their number changes.
-        warp: Largest relative stretch of the axis of bands, as by a longer or shorter vocal tract.
-        noise: Lowest ratio of the mean power of a sound to the mean power of the added noise [dB].
-            The ratio is uniform from there to 30 dB above; the spectrum of the noise is tilted at
-            random.
+            lost.
+        speed: Largest relative change of speed.
+        warp: Largest relative stretch of the axis of bands, as by another vocal tract.
+        noise: Lowest ratio of the mean powers of a sound and of the added noise [dB]; it is uniform
+            from there to 30 dB above.
         gain: Standard deviation of the change in loudness [dB].
         scale: Standard deviation of the logarithm of a factor for each feature, about its mean over
             the recording.
@@ -84,16 +82,14 @@ class Augmentation:
             of all pixels of an image.
         spread: Standard deviation of a shift in time of each event [steps].
         drop: Largest fraction of the events that are removed.
-        rotate: Largest angle by which the picture turns about its center [degrees]. Events of a
-            sensor with one axis do not turn; `nwave train` rejects the change.
-        zoom: Largest relative change of the height and of the width, which are drawn separately.
+        rotate: Largest angle by which the picture turns about its center [degrees].
+        zoom: Largest relative change of the height and of the width.
         move: Largest shift of the pixels in x and in y [pixels]; of a sensor with one axis, of its
             channels.
         flip: Probability of a mirror image, left for right.
-        erase: Largest height and width of a rectangle that gets one random color, as fractions of
-            the height and the width of the image.
-        time_mask: Longest part that is masked, as a fraction of the recording; there are two masks.
-            Masked frames become the mean of the recording; masked events are removed.
+        erase: Largest height and width, as fractions, of a rectangle that gets one random color.
+        time_mask: Longest of two masks, as a fraction of the recording. Masked frames become its
+            mean; masked events are removed.
         band_mask: Like `time_mask`, along bands or channels.
 
     Attributes:

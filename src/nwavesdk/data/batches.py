@@ -57,22 +57,16 @@ class NetInput:
         standard: The scale of the features, measured on the training set.
         hold: Time steps for which a frame is held.
         length: Frames after which a recording is cut; if None, recordings are not cut.
-        pads_to_length: Whether a shorter recording continues with zeros, the mean frame of the
-            training set, to `length` frames, and these count as steps of the recording.
-        encoder: How the values of an image become its input. `"current"` holds them. `"rate"` makes
-            spikes with the values, from 0 to 1, as their probabilities, independent in every step.
-            `"latency"` makes one spike for each value above 0, the larger the value, the earlier;
-            `nwavesdk.encoding.encode_latency` has the formula.
-        seed: Seed of random spikes. A recording has the same spikes in every epoch and on every
-            machine, which torch's generators do not promise.
+        pads_to_length: Whether a shorter recording continues with zeros, the mean frame, to
+            `length` frames.
+        encoder: How the values of an image become its input: `"current"` holds them, `"rate"` and
+            `"latency"` make spikes, see `nwavesdk.encoding`.
+        seed: Seed of random spikes, which are the same in every epoch and on every machine.
         as_lists: Whether a batch of events is a sparse tensor, the list of its events.
-        center: Whether the mean of each feature over the recording is subtracted from it, in place
-            of the mean of the training set.
-        standardize: Whether a recording gets the deviation 1 over all steps and features, about
-            their means. One factor for all features keeps their proportions. A constant recording
-            keeps its size.
-        look_ahead: Number of zero steps that follow a recording. The net learns the class of a step
-            this number of steps later, so the first steps have no class.
+        center: Whether to subtract the mean of each feature over the recording.
+        standardize: Whether to divide a recording by its deviation over all steps and features.
+        look_ahead: Number of zero steps that follow a recording: the net learns the class of a step
+            this number of steps later.
 
     Example:
         >>> standard = Standard(np.ones(2, np.float32), np.full(2, 2, np.float32))
@@ -137,8 +131,7 @@ class NetInput:
     def scaled(self, frames: Frames, key: str) -> Frames:
         """The frames of a recording on the scale of the net, or the spikes of an encoder.
 
-        Frames are `[L, F]`, and are not held yet. The spikes of an encoder are `[T, F]`, and have
-        all time steps.
+        Frames are `[L, F]`, not held yet; spikes of an encoder are `[T, F]`.
 
         Args:
             frames: The whole recording, cut, `[L, F]`.
@@ -162,11 +155,10 @@ class Batch(NamedTuple):
     """Recordings of a batch.
 
     Attributes:
-        x: Input, float32 `[B, T, F]`; 0 after the end of a recording. The steps of images that are
-            held share one memory, as by `expand`; `x.contiguous()` has a copy for each.
+        x: Input, float32 `[B, T, F]`; 0 after the end of a recording. Steps of held images share
+            memory.
         y: The class of each recording, int64 `[B]`; or of each step, int64 `[B, T]`, with
-            `PADDING_LABEL` for steps without a class; or the values of each step,
-            float32 `[B, T, D]`, with 0 after the end.
+            `PADDING_LABEL` for none; or values, float32 `[B, T, D]`.
         lengths: Number of steps of each recording, int64 `[B]`.
 
     Example:
@@ -188,8 +180,7 @@ class Series:
     """Recordings as the input of a net: scaled, cut, and with each frame held for several steps.
 
     An index names a recording and a variation: of B recordings, i + k · B is recording i in its
-    variation k. Variation 0 is the unchanged recording; `variation_index` returns the index of the
-    variation of an epoch.
+    variation k. Variation 0 is the unchanged recording.
 
     Args:
         recordings: A training, validation or test set.

@@ -51,8 +51,8 @@ class LogMel:
         bands: Number of bands.
         window: Length of a frame [s].
         hop: Distance between frames [s].
-        level_memory: Time constant of the running mean over all bands that the power of a frame is
-            divided by [s]; None: it is not divided.
+        level_memory: Time constant of the running mean that the power is divided by [s]; None for
+            none.
 
     Raises:
         ValueError: If a number is not positive, or a window or hop holds too few samples.
@@ -127,7 +127,7 @@ class LogMel:
             windows: `[L, width]`.
 
         Returns:
-            `[L, bands]`; a row does not depend on the other windows, not even in its last bit.
+            `[L, bands]`; a row does not depend on the other windows.
         """
         taper, energy = self._taper
         spectra = require("scipy.fft", "train").rfft(windows * taper, axis=1)

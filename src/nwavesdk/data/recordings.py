@@ -64,22 +64,18 @@ class Recordings:
     """Recordings as frames: all recordings of a data set, or one set of a split.
 
     Args:
-        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not. Or
-            a sequence like `EventFrames`, which stores events as `bins` and makes frames at each
-            access.
+        frames: One array `[L, F]` per recording: L frames of F features; L differs, F does not.
         labels: Class index of each recording, `[B]`; all 0 if recordings have no class.
         classes: Name of each class; of the steps if the task is `"labels"`.
-        keys: A name for each recording that does not depend on the machine; it decides the set that
-            the recording is assigned to.
-        fingerprint: Hash of the source's content, to detect data that changed after a run began.
-        sample_rate: Rate of the sound that the features were computed from [Hz], if it is known.
+        keys: A name for each recording, which decides its set and does not depend on the machine.
+        fingerprint: Hash of the source's content.
+        sample_rate: Rate of the sound behind the features [Hz], if it is known.
         skipped: Path inside the folder and fault of each skipped file.
         task: The task of a net on these recordings.
         targets: The class of each frame, int64 `[L]`, or its values, float32 `[L, D]`; none if
             recordings have classes.
-        parts: The set of each recording in an official split, or `""`; empty without an official
-            split.
-        groups: The group of each recording, such as its speaker, or `""`; empty if unknown.
+        parts: The set of each recording in an official split; otherwise empty.
+        groups: The group of each recording, such as its speaker; empty if unknown.
         feature_shape: Shape of the features of a frame, if they have more than one axis.
         feature_names: Names of the features of a series, if files have them.
         events: The events in each recording, by a table of times; empty without a table.
@@ -178,8 +174,7 @@ class Recordings:
         """About `count` recordings, equally many of each class; the same on every machine.
 
         Raises:
-            ValueError: If `count` leaves fewer than three recordings of each class, or of all if
-                recordings have no class: too few for three sets.
+            ValueError: If `count` leaves fewer than three recordings of each class.
         """
         labels = np.unique(self.labels)
         per_class = count // len(labels)
@@ -237,8 +232,8 @@ class Standard:
     Args:
         mean: Mean of each feature over all frames of the training set, `[F]`.
         deviation: Standard deviation of each feature, `[F]`; 1 if a feature does not vary.
-        least_change: Least deviation over time, root mean square over features, by which a
-            recording is divided, so that the noise of a silent recording stays small. [0]
+        least_change: Least deviation over time by which a recording is divided, so that silence
+            stays small.
 
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))

@@ -98,8 +98,7 @@ class Item:
     """A recording that has not been read.
 
     Args:
-        key: Its name, the same on every machine: a path inside the data folder, or the name of a
-            file and the place inside it, as in `"set.npz/17"`.
+        key: Its name, the same on every machine, such as `"yes/a.wav"` or `"set.npz/17"`.
         path: The file that an error names.
         class_name: Its class, if each recording has one.
         part: The set that it belongs to in an official split.
@@ -183,12 +182,10 @@ class Source:
         items: The recordings.
         read: Reads an item; raises a `RecordingError` if it cannot be used.
         digest: SHA-256 of the content of an item, with its target.
-        classes: Names of the classes in the order of the format; if empty, the sorted classes of
-            the items. For labels per step, the names of their values.
+        classes: Names of the classes; if empty, the sorted classes of the items.
         shape: Features of a step, if they are known before reading.
         read_header: Reads a sound without its samples, for its rate; None for other kinds.
-        limits: Text of the limits that `read` checks. The cache does not mix frames that were
-            computed under different limits.
+        limits: Text of the limits that `read` checks.
 
     Example:
         >>> signals = {"up": np.arange(4.0), "down": -np.arange(4.0)}

@@ -94,11 +94,10 @@ class SplitChoice:
         folds: Number of folds of a cross-validation.
         leave_one_out: In place of `folds`: each fold tests one speaker or one group.
         fold: The fold that is tested, from 1.
-        note: A note for the line on the screen, such as files that a table does not name.
+        note: A note for the line on the screen.
 
     Raises:
-        ValueError: If, without folds, a share is not positive or both sum to 1 or more; or if
-            options contradict each other.
+        ValueError: If a share is out of its range, or options contradict each other.
 
     Example:
         >>> from nwavesdk.data import choose_split
@@ -142,8 +141,7 @@ class ChosenSplit:
     Args:
         indices: The recordings of each set, in rising order.
         by: The property that was kept together.
-        groups: The speaker or group of each recording, `B` names, if they are kept together;
-            otherwise empty.
+        groups: The speaker or group of each recording, if they are kept together; otherwise empty.
         n_folds: Number of folds; 0 without cross-validation.
         tested: Names of the speakers or groups in the test set of a fold; otherwise empty.
         line: A description with the reasons, for the screen.
@@ -175,25 +173,20 @@ def choose_split(
 ) -> ChosenSplit:
     """Split recordings as requested, or in the best way that is possible.
 
-    - An official split (parts of folders, of a file or of a table) is used unchanged. If it lacks a
-      validation or a test set, the set is split off the training set: by group or speaker, if these
-      are known and enough, otherwise by recording. If only a validation set is missing, it may lack
-      classes with few recordings.
-    - A split by speaker or group has no speaker or group in two sets. A split by recording orders
-      each class by the hashes of its keys. See `nwavesdk.data.assignment`.
-    - Folds are by group or speaker, if these are known and enough, otherwise by recording. Each
-      recording is tested in exactly one fold. The validation set is split off the remaining
-      recordings, and starts at a different point in the order of hashes for each fold.
+    - An official split (parts of folders, of a file or of a table) is used unchanged. A missing set
+      is split off the training set.
+    - A split by speaker or group has no speaker or group in two sets. It is chosen if these are
+      known and enough, otherwise a split by recording, in the order of the hashes of the keys.
+    - Each recording is tested in exactly one fold. The validation set is split off the remaining
+      recordings.
     - With `leave_one_out`, fold i tests the i-th speaker or group in the order of their names.
 
     Args:
         keys: A name for each recording, which decides its set; `B` of them.
-        labels: Class index of each recording, `[B]`; ignored without classes.
-        classes: Name of each class; empty if recordings have none, as in regression or with labels
-            per step.
-        parts: The set of each recording in an official split; empty, or `""` for all, without an
-            official split.
-        groups: The group of each recording; empty, or `""` for all, without groups.
+        labels: Class index of each recording, `[B]`.
+        classes: Name of each class; empty if recordings have none.
+        parts: The set of each recording in an official split; otherwise empty.
+        groups: The group of each recording; empty without groups.
         choice: The requested split.
 
     Returns:
@@ -201,7 +194,7 @@ def choose_split(
         set of `leave_one_out`.
 
     Raises:
-        ValueError: If the requested split is not possible; the text has the reason and the remedy.
+        ValueError: If the requested split is not possible.
 
     Example:
         >>> keys = [f"yes/{name}-{index}.wav" for name in ("ann", "bob", "eve") for index in "12"]

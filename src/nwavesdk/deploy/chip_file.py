@@ -69,8 +69,7 @@ def export(
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `about` is not a mapping.
-        ValueError: If the net violates a limit of the chip, or the file cannot be written or could
-            not be read back. Nothing is written then.
+        ValueError: If the net violates a limit of the chip, or the file cannot be written.
         FileWriteError: If the disk is full.
 
     Example:
@@ -213,9 +212,8 @@ def _damaged(path: Path, reason: object) -> FileError:
 def load_export(path: str | Path) -> SpikingSequential:
     """Read the net of a chip file.
 
-    It spikes as the exported net does, bit by bit, and has the same dtype. If the exported net did
-    not quantize, it spikes as that net does with weights rounded to the bits of the chip. Mismatch
-    is off, and module names count from 0.
+    It spikes as the exported net does, bit by bit, with weights rounded to the bits of the chip.
+    Mismatch is off, and module names count from 0.
 
     Raises:
         ValueError: If it is not a chip file, or damaged.

@@ -119,9 +119,7 @@ def draw_series(
 ) -> ChipSeries:
     """Test a net on many chips, in the fastest way that its sizes allow.
 
-    Chips are drawn with odd seeds. Training under `nwave train` uses even ones, so none of the
-    chips was seen in training. The same seed gives the same chips, and the same accuracies on the
-    same machine.
+    None of the chips was seen in training by `nwave train`. The same seed gives the same chips.
 
     Args:
         model: A net of chip modules, built with mismatch.
@@ -131,14 +129,12 @@ def draw_series(
         n: Number of chips, from 1 to 100,000.
         seed: Selects the chips, from 0 to 2^32 - 1.
         wanted: Accuracy from which on a chip counts as good, from 0 to 1.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-        count: A function that counts as `count_right` does, such as in other processes. If None,
-            this process counts.
+        lengths: Steps of each recording, int64 [B]; None for all.
+        count: A function that counts as `count_right` does; None for this process.
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If there are no recordings, if there are more or fewer labels than recordings,
-            if an argument is out of its range, or if a number in the net is not finite.
+        ValueError: If an argument is out of its range, or a number in the net is not finite.
 
     Example:
         >>> from nwavesdk.layers import H1v1Layer, H1v1Synapse
@@ -230,7 +226,7 @@ def count_right(
         n_classes: Number of populations of the output layer.
         seeds: The seed of each chip, which is the chip that `prepare_net(model, seed)` draws.
         tile: How many recordings and chips are computed at a time. [`tile_for`]
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Returns:
         Counts, int64 [chips].

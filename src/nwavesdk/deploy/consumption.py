@@ -47,10 +47,10 @@ def get_chip_consumption(
 ) -> Consumption:
     """Average power of a net on its chip during a recording of its spikes.
 
-    Each spike of a layer costs energy in its neuron and in each synapse with a nonzero weight that
-    it reaches. Input from outside of the chip is not counted. Filters and bias currents always cost
-    power. The profile has the energies. In the profiles of this package they are assumptions, and
-    the result is only as good as they are. NWAVE's own formula is not documented.
+    Each spike costs energy in its neuron and in each synapse with a nonzero weight that it reaches;
+    filters and bias currents always cost power. Input from outside of the chip is not counted. The
+    energies are entries of the profile, which are assumptions in the profiles of this package.
+    NWAVE's formula is not documented.
 
     Args:
         model: A net of chip modules, as `SpikingSequential`.
@@ -58,8 +58,8 @@ def get_chip_consumption(
             tensors by layer name, or tensors in the order of the layers.
         dt: Length of a step [s].
         profile: The chip. [the chip that the net was built for]
-        lengths: Number of steps of each recording, int64 [B]; padding does not count. [the lengths
-            of the `Recording`, else all steps]
+        lengths: Steps of each recording, int64 [B]. [the lengths of the `Recording`, else all
+            steps]
 
     Returns:
         Power [W], averaged over time and over the recordings of the batch.
@@ -67,9 +67,7 @@ def get_chip_consumption(
     Raises:
         TypeError: If the model is not a net of chip modules, spikes are not dense tensors, or
             `lengths` is not an int64 tensor.
-        ValueError: If spikes are missing, negative or not finite, or have another shape, if `dt` is
-            not positive, if a length is not from 1 to T, or if the net holds a number that is not
-            finite.
+        ValueError: If spikes are missing or have another shape, or a number is out of its range.
 
     Example:
         >>> import torch

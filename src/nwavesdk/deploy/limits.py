@@ -53,8 +53,7 @@ class Violation:
 def find_violations(model: nn.Module, profile: Profile | None = None) -> list[Violation]:
     """All violated limits of the profile; an empty list if the net can be deployed unchanged.
 
-    Weights are compared as the chip will store them, which is after quantization where
-    `quantization_bits` is set.
+    Weights are compared as the chip will store them.
 
     Args:
         model: A net of chip modules, as `SpikingSequential`.

@@ -97,9 +97,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
     """Place the layers of a net on the cores of a chip, and split as few layers as possible.
 
     A recurrent layer is placed on one core, because recurrence does not leave a core. Other layers
-    are split only at multiples of the sign block, so that no block is on two cores. (This is our
-    assumption, as is the axis of the blocks.) Of equally good placements, the result is the
-    placement that fills the cores in the order of the layers.
+    are split only at multiples of the sign block (an assumption).
 
     Args:
         model: A net of chip modules.
@@ -107,7 +105,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If the net does not fit, or its numbers are not finite; the message says why.
+        ValueError: If the net does not fit, or its numbers are not finite.
 
     Example:
         >>> from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, SpikingSequential

@@ -89,19 +89,16 @@ class Neuron:
     A solver gets its constants as one value per neuron. Each is a constant of the page, or an
     expression of constants alone, such as `decay(tau)`, which is computed once per call.
 
-    Neurons are values: they are equal if their pages are equal, and they are pickled as graphs,
-    without the function of the user.
+    Neurons are equal if their pages are equal.
 
     Attributes:
         name: A Python identifier.
         step: The page as a graph.
         carry: `carry(x, s, *constants) -> (a, b, c)` for neurons with one state: the step with its
-            spike fixed, as the map v -> max(a v + b, c). Such maps compose associatively. The
-            first constant is the decay of the state. None if there is no such map; the neuron then
-            has no solver that is parallel in time.
-        forgets: `forgets(w, s) -> mask`: the steps after which the state, with the spike held
-            fixed, no longer depends on the state before; `w` is the saved value. None if there is
-            no such step.
+            spike fixed, as the map v -> max(a v + b, c), for comPaSSo. The first constant is the
+            decay of the state. None if there is no such map.
+        forgets: `forgets(w, s) -> mask`: the steps after which the state no longer depends on the
+            state before; `w` is the saved value. None if there is no such step.
 
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES

@@ -1,6 +1,7 @@
 """Encoders of values as spikes, and decoders: functions, and modules that stream.
-
-`docs/encoders.md` has the formulas, pictures and bounds in one place.
+`docs/encoders.md` has formulas and pictures. Values, spikes, `lengths` or a `generator` of the
+wrong type are a `TypeError`; values out of their range and wrong shapes, lengths and options a
+`ValueError`.
 """
 
 from typing import TYPE_CHECKING

@@ -43,25 +43,18 @@ def encode_delta(x: Tensor, threshold: float, lengths: Tensor | None = None) -> 
     The levels are a threshold apart, and the first value is a level. A crossing counts when the
     next level is reached, so noise at a level makes no spikes (hysteresis). If several levels are
     crossed in one step, the output is the number of spikes, as in the frames of an event camera.
-    All steps are computed at the same time.
 
     Args:
         x: Values, [B, T, F, ...].
         threshold: Distance of two levels [unit of the values].
-        lengths: Number of steps of each recording, int64 [B]; there are no spikes in padding.
+        lengths: Steps of each recording, int64 [B]; there are no spikes in padding.
 
     Returns:
         Numbers of spikes, [B, T, 2 F, ...]: for each feature ON, then OFF. The first step has none.
 
-    Raises:
-        TypeError: If values are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If `x` is not a sequence, `threshold` is not above 0, or a length is not from 1
-            to T.
-
     References:
         Miskowicz 2006, "Send-on-delta concept: an event-based data reporting strategy",
-        doi:10.3390/s6010049. snnTorch's `delta` compares two consecutive steps, so slow changes
-        never spike.
+        doi:10.3390/s6010049.
 
     Example:
         >>> encode_delta(torch.tensor([[[0.0], [0.3], [0.1], [-0.4]]]), 0.125)
@@ -79,15 +72,10 @@ def encode_step_forward(x: Tensor, threshold: float, lengths: Tensor | None = No
     Args:
         x: Values, [B, T, F, ...].
         threshold: Size of a step of the level [unit of the values].
-        lengths: Number of steps of each recording, int64 [B]; there are no spikes in padding.
+        lengths: Steps of each recording, int64 [B]; there are no spikes in padding.
 
     Returns:
         Spikes, [B, T, 2 F, ...]: for each feature ON, then OFF. The first step has none.
-
-    Raises:
-        TypeError: If values are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If `x` is not a sequence, `threshold` is not above 0, or a length is not from 1
-            to T.
 
     References:
         Petro, Kasabov and Kiss 2020, "Selection and optimization of temporal spike encoding methods
@@ -119,7 +107,6 @@ def decode_delta(spikes: Tensor, threshold: float, initial: Tensor | float = 0.0
         Values, [B, T, F, ...], in at least 32 bits.
 
     Raises:
-        TypeError: If spikes are not floating.
         ValueError: If `spikes` is not a sequence of ON and OFF, `threshold` is not above 0, or
             `initial` does not suit the shape.
 
@@ -144,10 +131,6 @@ def decode_step_forward(spikes: Tensor, threshold: float, initial: Tensor | floa
 
     Returns:
         Values, [B, T, F, ...], in at least 32 bits.
-
-    Raises:
-        TypeError: As `decode_delta`.
-        ValueError: As `decode_delta`.
 
     Example:
         >>> spikes = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])

@@ -26,8 +26,7 @@ class Encoder(Prepared):
 
     Raises:
         TypeError: If the input is not floating, or `lengths` is not an int64 tensor.
-        ValueError: If values are outside of the encoder's range, or `lengths` are not one per
-            recording of a sequence, from 0 to T.
+        ValueError: If values are outside of the encoder's range, or `lengths` do not suit.
         RuntimeError: If an encoder with state gets a single step before `prepare_net`, or a step of
             a new shape without `prepare_net`.
 

@@ -24,9 +24,8 @@ def encode_population(
         μ[i] = low + (2 i − 1) / 2 · (high − low) / (k − 2),  i = 0, ..., k − 1
         σ = (high − low) / (width · (k − 2))
 
-    So the centers of the first and the last field are half a distance outside of the range.
-    Activations are graded, from 0 to 1: pass them to a net as charges, or to `encode_rate` or
-    `encode_latency` for spikes. They have a gradient.
+    Activations are graded, from 0 to 1, with a gradient: pass them to a net as charges, or to
+    `encode_rate` or `encode_latency` for spikes.
 
     Args:
         values: Values of any shape.
@@ -39,11 +38,6 @@ def encode_population(
 
     Returns:
         Activations, [..., F · k, ...], in the dtype of the values.
-
-    Raises:
-        TypeError: If values are not floating.
-        ValueError: If `n_neurons` is below 3, not low < high, `width` is not above 0, or `values`
-            does not have the axis.
 
     References:
         Bohte, Kok and La Poutré 2002, "Error-backpropagation in temporally encoded networks of
@@ -71,15 +65,12 @@ def decode_population(
 ) -> Tensor:
     """The values of activations, or of rates or counts of spikes that are proportional to them.
 
-    With the most active neuron i and its more active neighbor j, this is the only value at which
-    the ratio of the two Gaussians is a[i] / a[j]:
+    With the most active neuron i and its more active neighbor j:
 
         value = (μ[i] + μ[j]) / 2 + σ² / (μ[i] − μ[j]) · log(a[i] / a[j])
 
-    This is exact, up to rounding, for activations of values from `low` to `high`, at any common
-    scale. If the neighbors are silent, the value is the center of the most active neuron, and
-    without any activity NaN. Noise in the logarithm of the ratio is multiplied by σ² / (distance of
-    two centers).
+    This is exact, up to rounding, at any common scale of the activations. If the neighbors are
+    silent, the value is the center of the most active neuron, and without any activity NaN.
 
     Args:
         activations: [..., F · k, ...].
@@ -91,10 +82,6 @@ def decode_population(
 
     Returns:
         Values, [..., F, ...].
-
-    Raises:
-        TypeError: If activations are not floating.
-        ValueError: As `encode_population`, and if the axis is not a multiple of k long.
 
     Example:
         >>> decode_population(encode_population(torch.tensor([[0.25]]), 4), 4)

@@ -45,11 +45,6 @@ def encode_rate(
     Returns:
         Spikes, [B, T, *features], in the dtype of the values.
 
-    Raises:
-        TypeError: If values are not floating, or `generator` is not a torch generator.
-        ValueError: If a value is not from 0 to 1, or `n_steps` is not a whole number above 0.
-        RuntimeError: If the generator is on another device.
-
     Example:
         >>> encode_rate(torch.tensor([[0.0, 1.0]]), 3)
         tensor([[[0., 1.],
@@ -69,14 +64,10 @@ def decode_rate(spikes: Tensor, lengths: Tensor | None = None) -> Tensor:
 
     Args:
         spikes: [B, T, *features].
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Returns:
         Values, [B, *features].
-
-    Raises:
-        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If there is no step, or a length is not from 1 to T.
 
     Example:
         >>> decode_rate(torch.tensor([[[0.0], [1.0], [1.0], [0.0]]]))
@@ -105,12 +96,6 @@ def encode_poisson(
     Returns:
         Spikes, [B, T, *features], in the dtype of the rates.
 
-    Raises:
-        TypeError: If rates are not floating, or `generator` is not a torch generator.
-        ValueError: If a rate is below 0 or not finite, `n_steps` is not a whole number above 0, or
-            `dt` is not above 0.
-        RuntimeError: If the generator is on another device.
-
     References:
         Dayan and Abbott 2001, Theoretical Neuroscience, section 1.4.
 
@@ -134,14 +119,10 @@ def decode_poisson(spikes: Tensor, dt: float = 1e-3, lengths: Tensor | None = No
     Args:
         spikes: [B, T, *features].
         dt: Time step [s].
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Returns:
         Rates, [B, *features] [Hz]; infinite if there is a spike in every step.
-
-    Raises:
-        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If there is no step, `dt` is not above 0, or a length is not from 1 to T.
 
     Example:
         >>> decode_poisson(torch.tensor([[[0.0], [1.0]]]), dt=1.0)
@@ -248,9 +229,8 @@ class RateDecoder(nn.Module):
         output[t] = scale · r[t]
 
     With `is_signed`, the first half of a population adds and the second half subtracts, each with
-    the mean of its half. The decoder is causal and has no weights. It continues from call to call
-    until `prepare_net(decoder)`, as layers do. On a chip, a computer next to it runs the filter; it
-    needs one number per output.
+    the mean of its half. It continues from call to call until `prepare_net(decoder)`, as layers do.
+    On a chip, a computer next to it runs the filter.
 
     Args:
         n_outputs: Number of populations, which are equal parts of the neurons.
@@ -265,8 +245,7 @@ class RateDecoder(nn.Module):
 
     Raises:
         TypeError: If spikes are not floating.
-        ValueError: If an argument is out of its range, or N is not a multiple of `n_outputs`, with
-            `is_signed` of `2 · n_outputs`.
+        ValueError: If N is not a multiple of `n_outputs`, with `is_signed` of `2 · n_outputs`.
 
     Example:
         >>> decoder = RateDecoder(1, tau=20e-3, is_signed=True)

@@ -26,8 +26,7 @@ def encode_latency(values: Tensor, n_steps: int) -> Tensor:
 
         step = round((1 − value) · (T − 1))
 
-    A value of 1 spikes in the first step, and the time falls linearly with the value. A value of 0
-    does not spike.
+    A value of 1 spikes in the first step, a value of 0 not at all.
 
     Args:
         values: From 0 to 1, [B, *features].
@@ -36,13 +35,9 @@ def encode_latency(values: Tensor, n_steps: int) -> Tensor:
     Returns:
         Spikes, [B, T, *features], in the dtype of the values.
 
-    Raises:
-        TypeError: If values are not floating.
-        ValueError: If a value is not from 0 to 1, or `n_steps` is not a whole number above 0.
-
     References:
         Thorpe, Delorme and Van Rullen 2001, "Spike-based strategies for rapid processing",
-        doi:10.1016/S0893-6080(01)00083-1, for the order of first spikes; the line is our choice.
+        doi:10.1016/S0893-6080(01)00083-1, for the order of first spikes.
 
     Example:
         >>> encode_latency(torch.tensor([[1.0, 0.5, 0.0]]), 3)
@@ -68,10 +63,6 @@ def decode_latency(spikes: Tensor) -> Tensor:
     Returns:
         Values, [B, *features].
 
-    Raises:
-        TypeError: If spikes are not floating.
-        ValueError: If there are fewer than two steps.
-
     Example:
         >>> decode_latency(encode_latency(torch.tensor([[1.0, 0.6, 0.0]]), 11))
         tensor([[1.0000, 0.6000, 0.0000]])
@@ -95,11 +86,6 @@ def encode_phase(values: Tensor, n_steps: int, n_phases: int = 8) -> Tensor:
 
     Returns:
         Spikes, [B, T, *features], in the dtype of the values.
-
-    Raises:
-        TypeError: If values are not floating.
-        ValueError: If a value is not from 0 to 1, `n_steps` is not a whole number above 0, or
-            `n_phases` is not one from 1 to 24.
 
     References:
         Kim, Kim, Huh, Lee and Choi 2018, "Deep neural networks with weighted spikes",
@@ -128,10 +114,6 @@ def decode_phase(spikes: Tensor, n_phases: int = 8) -> Tensor:
 
     Returns:
         Values, [B, *features], in at least 32 bits.
-
-    Raises:
-        TypeError: If spikes are not floating.
-        ValueError: If T is not a multiple of `n_phases`, or `n_phases` is not from 1 to 24.
 
     Example:
         >>> decode_phase(encode_phase(torch.tensor([[0.75]]), 6, n_phases=3), n_phases=3)
@@ -201,9 +183,8 @@ class _Periodic(StatefulEncoder):
 class LatencyEncoder(_Periodic):
     """`encode_latency` in windows of `n_steps` steps, as a module; see `Encoder` for shapes.
 
-    Values should be constant within a window, as after `x.repeat_interleave(n_steps, 1)`. In each
-    step, the value of the step determines whether the neuron spikes in it. The state is the number
-    of steps, so a sequence in parts gives the same spikes.
+    Values should be constant within a window, as after `x.repeat_interleave(n_steps, 1)`. A
+    sequence in parts gives the same spikes.
 
     Args:
         n_steps: Steps of a window.
@@ -235,8 +216,7 @@ class LatencyEncoder(_Periodic):
 class PhaseEncoder(_Periodic):
     """`encode_phase` of the values of each step, as a module; see `Encoder` for shapes.
 
-    Step t has bit t mod K of its value. The state is the phase, so a sequence in parts gives the
-    same spikes.
+    Step t has bit t mod K of its value. A sequence in parts gives the same spikes.
 
     Args:
         n_phases: Number of phases K of a period, up to 24.

@@ -68,10 +68,9 @@ def smallest_scale(is_enough: Callable[[Tensor], Tensor]) -> float | None:
 def charge_gain(build: Callable[[int], NeuronLayer]) -> float:
     """The factor of charges with which a neuron fires as often as a LIF neuron without it.
 
-    Neurons take charges in different units: a current that is scaled by the step, or mV. Initial
-    weights for LIF neurons become initial weights for the neuron when they are multiplied by this
-    factor. It is measured with the same noise for the neuron and for a LIF neuron with a time
-    constant of 10 ms. If the neuron cannot fire as often, half of its highest rate is the target.
+    Multiply initial weights for LIF neurons by this factor: other neurons take charges in other
+    units. It is measured with noise, against a LIF neuron with a time constant of 10 ms. If the
+    neuron cannot fire as often, half of its highest rate is the target.
 
     Args:
         build: Builds a layer of n neurons that spike: `build(n)`, such as the class of the layer.
@@ -172,18 +171,13 @@ def frontend_firing_init(
 ) -> FrontendReport:
     """Set each channel's weight so that its neuron fires at the wanted rate on `inputs`.
 
-    The charges of all channels are bisected together, between 0 and the chip's limit. From the last
-    interval, the end with the nearer rate is taken. If inputs are not negative, the rate rises with
-    the weight. For other inputs the search also ends with a weight, and the report has its rate.
-    The rates are measured on the ideal chip, without mismatch but with quantization. The model
-    changes only in its weights; call `prepare_net` before the next batch. NWAVE documents only the
-    name of the function; the method is our choice.
+    Bisection finds the charges, between 0 and the chip's limit, on the ideal chip, without mismatch
+    but with quantization. The model changes only in its weights; call `prepare_net` before the next
+    batch. NWAVE documents only the name of the function.
 
     Args:
         model: A net with one front end, or a tuple (front end, layer).
-        inputs: One batch [B, T, channels] for the model, or (inputs, targets), or an iterable of
-            these such as a DataLoader, of which the first `max_batches` are used. Padding does not
-            count in batches with an attribute `lengths`, as `Batch` of `nwavesdk.data` has.
+        inputs: A batch [B, T, channels], or batches, as for `fluct_init`.
         rate: Spikes per step, between 0 and 1, a number or one per channel.
         max_batches: Largest number of batches of `inputs`.
 
@@ -192,8 +186,8 @@ def frontend_firing_init(
 
     Raises:
         TypeError: If `inputs` contain something else.
-        ValueError: If `rate` is out of its range, or its length is not the number of channels.
-        RuntimeError: If the net has no front end with a neuron layer, or several, or weights are
+        ValueError: If `rate` is out of its range, or has another length.
+        RuntimeError: If the net does not have one front end with a neuron layer, or weights are
             parametrized.
 
     Warns:

@@ -45,10 +45,8 @@ class FluctReport:
 
     Attributes:
         layers: One entry for each initialized layer, in the order in which they run.
-        uncovered: Names of modules whose parameters were not initialized, because they are neither
-            a synapse nor a neuron layer; see `NetEdges`.
-        normalized: Names of weights that were not initialized, because a norm follows in front of
-            the neurons: it sets the scale of their charge.
+        uncovered: Names of modules whose parameters were not initialized; see `NetEdges`.
+        normalized: Names of weights that were not initialized, because a norm follows.
     """
 
     layers: tuple[LayerFluctuation, ...]
@@ -102,41 +100,32 @@ def fluct_init(
         σ_W² = α ((θ − μ_U) / ξ)² / (n ν ε̂) − μ_W²
         σ_R² = (1 − α) ((θ − μ_U) / ξ)² / (N ν_R ε̂)
 
-    Layers are initialized in the order in which they run, each with the actual output of the
-    layers before it: n inputs of ν spikes per step (for values other than 0 and 1, the mean in
-    μ_W and the mean square in σ_W²). All kinds of neurons are possible: the membrane is z + θ,
-    where z is the argument of the spike, and θ the distance of z from 0 at rest. Both θ and the
-    kernel ε are measured. If they differ between neurons, then μ_W and σ_W differ, too. These are
-    statistics of charges: on a chip, each charge becomes a weight by the charge law, cut off at
-    the limit.
+    Layers are initialized in the order in which they run, each with the actual output of the layers
+    before it: n inputs of ν spikes per step (for other values, the mean in μ_W and the mean square
+    in σ_W²). The threshold θ and the kernel ε are measured, for neurons of any kind. On a chip,
+    each charge becomes a weight by the charge law, cut off at the limit.
 
-    Then, if more than `max_dead` of the neurons never fire, bisection finds for each dead neuron
-    the smallest mean of the feed-forward weights with which it fires. The spread, and the other
-    neurons, do not change.
+    Then, if more than `max_dead` of the neurons never fire, each dead neuron gets the smallest mean
+    of its feed-forward weights with which it fires.
 
-    Weights are drawn for the ideal chip, without mismatch but with quantization. Biases become 0.
-    The synapses of `nwavesdk.layers`, `nn.Linear` and the convolutions of torch are initialized.
-    Pruned weights stay 0, and n does not count them. Delays have their values of `eval()`, and do
-    not change. In a convolution, an output channel takes the role of a neuron: it has one mean and
-    one spread, and is dead if none of its neurons fires. n is then the mean over positions.
+    It initializes the synapses of `nwavesdk.layers`, `nn.Linear` and the convolutions of torch, in
+    which an output channel takes the role of a neuron. Biases become 0, pruned weights stay 0, and
+    delays do not change. Chips are ideal, without mismatch but with quantization.
 
-    Front ends do not change: set them first with `frontend_firing_init`. Nor do weights of
-    read-outs, after which no spiking layer runs, and weights in front of a norm. The model changes
-    only in its weights, and after an error not at all; call `prepare_net` before the next batch.
-
-    NWAVE documents the name of the function, `alpha` and `xi_targets`. The rest is our choice.
+    Front ends (see `frontend_firing_init`), weights of read-outs and weights in front of a norm do
+    not change, and after an error nothing has changed. Call `prepare_net` before the next batch.
+    NWAVE documents the name of the function, `alpha` and `xi_targets`.
 
     Args:
         model: A `SpikingSequential`, or any module in which layers take the output of synapses
             unchanged.
-        inputs: One batch [B, T, N_in] for the model, or (inputs, targets), or an iterable of these
-            such as a DataLoader, of which the first `max_batches` are used. Padding does not count
-            in batches with an attribute `lengths`, as `Batch` of `nwavesdk.data` has.
+        inputs: One batch [B, T, N_in], or (inputs, targets), or an iterable of these such as a
+            DataLoader. Padding does not count in a `Batch` of `nwavesdk.data`, which has `lengths`.
         xi_targets: ξ, one number or one per layer. A smaller ξ means more spikes. If None, uses 2,
             or on a chip the larger ξ with which the limit of the weights is 2 σ_W.
         alpha: Share of the variance that comes from feed-forward weights in a recurrent layer,
-            above 0 and at most 1. The rest comes from recurrent weights, which are 0 for 1.0. ν_R
-            is the rate that the layer has with all of the variance from its input.
+            above 0 and at most 1. The rest comes from recurrent weights; ν_R is the layer's rate
+            without them.
         mu_u: Mean membrane μ_U before the search [thresholds], below 1.
         max_dead: Share of a layer's neurons that may stay dead.
         max_batches: Largest number of batches of `inputs`.
@@ -148,13 +137,12 @@ def fluct_init(
     Raises:
         TypeError: If `inputs` contain something else.
         ValueError: If an argument is out of its range, or a ξ is not reachable with `mu_u`.
-        RuntimeError: If a synapse's charge does not reach one layer unchanged, no synapse drives a
-            layer, weights are parametrized, a layer's input is silent, or its neurons spike without
-            input, do not decay or do not respond to charge.
+        RuntimeError: If a synapse's charge does not reach one layer unchanged, weights are
+            parametrized, a layer's input is silent, or its neurons spike without input, do not
+            decay or do not respond.
 
     Warns:
-        RuntimeWarning: If neurons stay dead within the chip's limit. They keep the highest mean
-            that was tried.
+        RuntimeWarning: If neurons stay dead within the chip's limit.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential

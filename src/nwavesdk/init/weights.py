@@ -34,11 +34,9 @@ __all__ = [
 def init_weights(model: nn.Module, gain: float = 2.0, seed: int | None = None) -> None:
     """Draw the weights of all chip synapses, and the recurrent weights of chip layers.
 
-    Charges are normal, with mean 0 and standard deviation gain/√N_in. In each block in which the
-    chip shares signs (`sign_block` consecutive inputs in each column, or outputs in each row, by
-    `sign_axis`) one sign is drawn. Each charge becomes a weight by the charge law, cut off at the
-    limit. Front ends, and modules without a chip, do not change. NWAVE documents only the name of
-    the function; the method is our choice.
+    Charges are normal, with mean 0 and standard deviation gain/√N_in, and one sign in each block of
+    the chip. Each charge becomes a weight by the charge law, cut off at the limit. Front ends do
+    not change. NWAVE documents only the name of the function.
 
     Args:
         model: Any module.
@@ -148,21 +146,16 @@ def generator_for(seed: int | None) -> torch.Generator | None:
 def fan_in_init(model: nn.Module, gain: float = 2.0, seed: int | None = None) -> None:
     """Draw normal weights of mean 0 and standard deviation gain/√fan_in; set biases to 0.
 
-    The fan-in is the number of inputs of a neuron: N_in of a dense weight, and
-    C_in / groups · kernel of a convolution, over time too. A neuron with inputs of rate ν then gets
-    a charge of standard deviation gain · √ν [thresholds], in layers of any size.
+    The fan-in is the number of inputs of a neuron, in a convolution C_in / groups · kernel. Inputs
+    of rate ν then give a charge of standard deviation gain · √ν [thresholds], in layers of any
+    size.
 
-    With the default gain of 2, four layers of convolutions and LIF neurons keep firing in 1 to 27 %
-    of all steps, for time constants from 5 to 100 steps, inputs that spike in 10 % of all steps,
-    and with pooling between the layers. Weaker inputs with time constants of a few steps, or with
-    average pooling, need a gain of 3. Torch's own initialization has a standard deviation of
-    0.58/√fan_in, with which deeper layers stay silent. `docs/convolution.md` has the table. In
-    front of batch norm, the scale of weights does not matter. New `LIFSynapse`, `DelayedSynapse`
-    and `TemporalConv` modules have such weights.
+    Weak inputs with time constants of a few steps, or average pooling, need a gain of 3:
+    `docs/convolution.md`. New `LIFSynapse`, `DelayedSynapse` and `TemporalConv` modules have such
+    weights.
 
-    Recurrent weights, front ends and the synapses of chips do not change; see `init_weights` of
-    `nwavesdk.init.weights` for these. `fluct_init` measures the input instead, and suits neurons of
-    any kind.
+    Recurrent weights, front ends and the synapses of chips (see `init_weights`) do not change.
+    `fluct_init` suits neurons of any kind.
 
     Args:
         model: Any module; its `nn.Linear`, convolutions and synapses are initialized.
@@ -216,10 +209,9 @@ def readout_init(
 ) -> dict[str, float]:
     """Scale the weights to each read-out until its membranes have the deviation `std` on `inputs`.
 
-    With weights that are large enough for spikes, the membranes of a read-out are far too large: a
-    cross-entropy of them begins at 10 to 30. With the default it begins near ln(number of classes),
-    the value of a random guess. The membranes of a read-out are linear in these weights, so one
-    pass is enough. Call the function after the rest of the net is initialized.
+    Weights that are large enough for spikes make the membranes of a read-out far too large. With
+    the default, a cross-entropy of them begins near ln(number of classes), the value of a random
+    guess. Call the function after the rest of the net is initialized.
 
     Args:
         model: Any module in which `LILayer` or another read-out takes the charge of a synapse.

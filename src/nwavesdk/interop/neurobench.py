@@ -41,9 +41,6 @@ EXTRA = "interop"
 class WeightImage(nn.Linear):
     """A weight of a net as a layer that the harness counts; its output is the charge.
 
-    The harness counts operations as the sum of a layer's outputs, after it has set all inputs and
-    weights that are not 0 to 1. Sums of ones are exact in float64.
-
     Args:
         edge: The weight.
 

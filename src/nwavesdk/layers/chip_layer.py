@@ -190,7 +190,8 @@ class H1v1Layer(_ChipLayer):
         s[t] = 1 if u[t] > threshold else 0
         v[t] = (1 - s[t]) · u[t]
 
-    The threshold is the chip's (assumed 1.0, see the profile).
+    The threshold is the chip's (assumed 1.0, see the profile). Other arguments are described in
+    `LIFLayer`.
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
@@ -200,13 +201,6 @@ class H1v1Layer(_ChipLayer):
         ileak_mismatch: Whether every `prepare_net` draws each neuron's leak current from a
             log-normal distribution (spread assumed), and its threshold if the profile has a spread
             for it.
-        layer_topology: See `LIFLayer`.
-        device: NWAVE's choice of solver, see `LIFLayer`.
-        detach_reset: See `LIFLayer`.
-        solver: See `LIFLayer`.
-        compasso_spike_grad: See `LIFLayer`.
-        saved_dtype: See `LIFLayer`.
-        max_loop_gain: See `LIFLayer`.
         quantization_bits: Number of bits of the recurrent weights, from 2 to 8, or None.
         stddev: Standard deviation of the mismatch of the recurrent weights, or None.
         profile: Profile of a custom chip: the path of a TOML file, or a `Profile`. None is H1v1's.
@@ -242,24 +236,10 @@ class H1v2Layer(_ChipLayer):
 
     `taus` snap to the nearest of the chip's profiles (assumed series, see the profile);
     `layer.taus` holds the result. `ileak_mismatch` draws leak current and threshold (spreads
-    assumed).
+    assumed). Other arguments are described in `H1v1Layer` and `LIFLayer`.
 
     Args:
-        n_neurons: See `H1v1Layer`.
         taus: Membrane time constants [s], of which the chip has the nearest.
-        dt: See `H1v1Layer`.
-        spike_grad: See `H1v1Layer`.
-        ileak_mismatch: See above.
-        layer_topology: See `H1v1Layer`.
-        device: NWAVE's choice of solver, see `LIFLayer`.
-        detach_reset: See `H1v1Layer`.
-        solver: See `H1v1Layer`.
-        compasso_spike_grad: See `H1v1Layer`.
-        saved_dtype: See `H1v1Layer`.
-        max_loop_gain: See `H1v1Layer`.
-        quantization_bits: See `H1v1Layer`.
-        stddev: See `H1v1Layer`.
-        profile: See `H1v1Layer`; None is H1v2's.
 
     Shape:
         As `LIFLayer`.

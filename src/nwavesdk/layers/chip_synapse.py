@@ -278,9 +278,8 @@ class H1v1Frontend(_Frontend):
         nb_inputs: Number of channels; the chip has 16.
         quantization_bits: See `H1v1Synapse`.
         stddev: See `H1v1Synapse`.
-        init: Initial charge for an input of 1 [thresholds], one number or one per channel. The
-            weight for it is limited to the chip's range. NWAVE documents the argument but not its
-            meaning; this meaning is our choice.
+        init: Initial charge for an input of 1 [thresholds], one number or one per channel. NWAVE
+            does not document its meaning.
         lif_threshold: Threshold of the neurons that follow, the unit of `init`; None is the chip's.
         profile: See `H1v1Synapse`.
 
@@ -324,14 +323,10 @@ class H1v1Frontend(_Frontend):
 
 
 class H1v2Frontend(_Frontend):
-    """The input of the H1v2 chip: as `H1v1Frontend`, but without mismatch.
+    """The input of the H1v2 chip: as `H1v1Frontend`, but without mismatch, with the same arguments.
 
     Args:
-        nb_inputs: See `H1v1Frontend`.
-        quantization_bits: See `H1v1Frontend`.
-        init: See `H1v1Frontend`.
-        lif_threshold: See `H1v1Frontend`.
-        profile: See `H1v1Frontend`; None is H1v2's.
+        profile: Profile of a custom chip, as in `H1v1Synapse`; None is H1v2's.
 
     Shape:
         As `H1v1Frontend`.

@@ -24,15 +24,12 @@ class DelayedSynapse(PastSynapse, StoredDelays):
         linear:    1 - p arrives after f steps and p after f + 1, with f = ⌊delay⌋, p = delay - f
         gaussian:  κ_k ∝ exp(-(k - delay)² / 2 width²)
 
-    In `eval()`, delays are rounded to whole steps. With `"linear"`, a delay moves by the difference
-    of two neighboring steps only. `"gaussian"` sees farther: train with a large `width`, and call
-    `narrow` until it is half a step.
+    In `eval()`, delays are rounded to whole steps. `"gaussian"` sees more than the two neighboring
+    steps: train with a large `width`, and call `narrow` until it is half a step.
 
     Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs, delays from a
-    uniform distribution. Delays are stored in `scaled_delays`, in units of the smallest power of
-    two that is not below `max_delay`, which suits the learning rates of weights. Weight decay would
-    shorten them: put them into a parameter group without weight decay. Delays that an optimizer
-    puts beyond 0 or `max_delay` are reflected there, and their gradient changes sign.
+    uniform one. Delays are stored as `scaled_delays`; train them without weight decay, which would
+    shorten them. Delays that an optimizer puts beyond 0 or `max_delay` are reflected there.
 
     Args:
         nb_inputs: N_in.
@@ -42,17 +39,17 @@ class DelayedSynapse(PastSynapse, StoredDelays):
             draws them from 0 to `max_delay`, in whole steps if they are not learned.
         unit: `"steps"`, or `"seconds"`, for which `dt` is needed.
         dt: Length of a step [s].
-        per: `"connection"` for synaptic delays, one per weight, or `"input"` for axonal ones, one
-            per input neuron, which take a fraction of the time.
+        per: `"connection"` for one delay per weight, or `"input"` for one per input neuron, which
+            is faster.
         learn_delays: Whether to train delays.
         interpolation: `"linear"` or `"gaussian"`.
         width: Standard deviation of the Gaussian at the start [steps]; None is half of `max_delay`.
-        bias: Whether to learn a constant charge per step and neuron. It is not delayed.
+        bias: Whether to learn a constant charge per step and neuron.
 
     Attributes:
         max_delay: Largest delay [steps].
-        width: Standard deviation of the Gaussian [steps], see `narrow`. It is not in `state_dict`.
-        interpolates_in_eval: Whether `eval()` leaves delays between steps as in training; False.
+        width: Standard deviation of the Gaussian [steps], not in `state_dict`.
+        interpolates_in_eval: Whether `eval()` leaves delays between steps; False.
 
     Shape:
         `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.

@@ -13,11 +13,9 @@ __all__ = ["Dropout"]
 class Dropout(Prepared):
     """Silences neurons for a whole recording: one mask per batch element, the same in all steps.
 
-    `torch.nn.Dropout` draws a mask per step. Such masks average out in a membrane that sums over
-    many steps, and they cost one random number per neuron and step: about as much as the rest of a
-    small net. Here the mask is drawn from torch's global generator, whatever seed `prepare_net`
-    has, in the first call after `prepare_net`, and it stays until the next. In `eval()` the input
-    passes unchanged.
+    The masks of `torch.nn.Dropout`, one per step, average out in a membrane. Here the mask is drawn
+    from torch's global generator in the first call after `prepare_net`, and it stays until the
+    next. In `eval()` the input passes unchanged.
 
     Args:
         p: Probability that a neuron is silenced, 0 ≤ p < 1; the others are scaled by 1 / (1 - p).

@@ -32,18 +32,16 @@ LEAKY_CONSTANTS = (
 class LIFSynapse(DenseSynapse):
     """Weights between two layers: `cur = spk @ weight (+ bias)`.
 
-    Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs. A chain of LIF
-    layers then keeps firing for taus of 10 to 20 steps, thresholds of 1 and input rates from a few
-    percent. A bias starts at 0.
+    Weights are drawn from a normal distribution of standard deviation 2/√nb_inputs; a bias starts
+    at 0.
 
     Args:
         nb_inputs: N_in.
         nb_outputs: N_out.
         bias: Whether to learn a constant charge per step and neuron.
-        product: `"auto"` skips inputs that are 0 where that is faster, according to a rule of sizes
-            (`nwavesdk.solvers.sparse.limits`). `"sparse"` does so at any density, `"dense"` never
-            does. Results differ by rounding. A sparse product runs on CPU tensors and has no second
-            derivative.
+        product: `"auto"` skips inputs that are 0 where that is faster, by a rule of sizes;
+            `"sparse"` always does so, `"dense"` never. Results differ by rounding. A sparse product
+            runs on CPU tensors and has no second derivative.
 
     Shape:
         `[N_in]`, `[B, N_in]` or `[B, T, N_in]` -> the same with N_out; `[N_in]` gives `[1, N_out]`.
@@ -67,43 +65,39 @@ class LIFLayer(NeuronLayer):
              | (1 - s[t]) · u[t]        ("zero")
              | u[t]                     ("none")
 
-    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. If the
-    decay exp(-dt/tau) rounds to 0, a neuron has no memory; if it rounds to 1, it has no leak.
-    Constants are stored in float32. A call in float64 uses the values that were passed, unless they
-    were learned or loaded.
+    A NaN in `cur` raises no error: the membrane stays NaN from then on, and never spikes. Constants
+    are stored in float32. A call in float64 uses the values that were passed, unless they were
+    learned or loaded.
 
     Args:
         n_neurons: N, or a shape such as (C, H, W).
-        taus: Membrane time constants [s], one number or one per neuron. The singular of other
-            layers is accepted for `taus` and `thresholds`, too.
+        taus: Membrane time constants [s], one number or one per neuron; `tau` and `threshold` are
+            accepted, too.
         thresholds: Firing thresholds [membrane], one number or one per neuron.
         reset_mechanism: `"subtraction"`, `"zero"` or `"none"`, applied in the step of the spike.
         dt: Length of a step [s].
         spike_grad: A surrogate, or a callable z -> spikes of which only the gradient is used. If
             None, uses `fast_sigmoid(25)`.
-        learn_taus: Whether to train taus, stored as their logarithms. A single number is one shared
-            parameter.
+        learn_taus: Whether to train taus, as logarithms. A single number is one shared parameter.
         learn_thresholds: Whether to train thresholds. A single number is one shared parameter.
         layer_topology: `"FF"`, or `"RC"` for `recurrent_weights` [N, N]:
             `x[t] += s[t-1] @ recurrent_weights`.
         device: NWAVE's choice of solver. `"cpu"` is the serial solver, on CPU and CUDA tensors.
-            `"gpu"` is comPaSSo, parallel in time, or the serial solver where a cost model
-            predicts that it is faster. The gradient then uses `fast_sigmoid(25)` unless
-            `compasso_spike_grad="layer"`. Spikes are the same on both, to the bit.
+            `"gpu"` is comPaSSo, or the serial solver where it should be faster; the gradient then
+            uses `fast_sigmoid(25)` unless `compasso_spike_grad="layer"`. Spikes are the same, to
+            the bit.
         detach_reset: Whether the reset has no gradient.
         solver: `"auto"`, or one of `"serial"`, `"reference"` and `"compasso"`. `last_solver` names
             the solver that ran.
         compasso_spike_grad: `"fixed"` or `"layer"`; see `device`.
-        saved_dtype: Data type in which each step is saved for backward. None saves the dtype of
-            `cur` (4 bytes per neuron and step in float32). `"bfloat16"` saves 2 bytes; gradients
-            are then off by about 1 %, spikes are unchanged.
+        saved_dtype: Data type in which each step is saved for backward; None for the dtype of
+            `cur`. `"bfloat16"` takes 2 bytes per neuron and step; gradients are then off by about 1
+            %.
         recurrent_delays: Delays of recurrent weights, in addition to their one step: the largest
-            delay in steps, or `DelayOptions`. If None, there are no delays. They run on the
-            reference solver.
-        max_loop_gain: The largest loop gain of the gradient through `recurrent_weights`. Above it,
-            the gradient that goes through them to earlier steps is scaled down, so that it does not
-            grow from step to step; spikes, and the gradient of the weights, are not scaled. 0 stops
-            this gradient; None leaves it unbounded. See `docs/recurrence.md`.
+            delay in steps, `DelayOptions`, or None. They run on the reference solver.
+        max_loop_gain: The largest loop gain of the gradient through `recurrent_weights`, above
+            which it is scaled down. 0 stops this gradient; None leaves it unbounded. See
+            `docs/recurrence.md`.
 
     Shape:
         `cur` `[N]` or `[B, N]` is one step, `[B, T, N]` a sequence, from the current state.

@@ -36,7 +36,7 @@ class SequenceNorm(Prepared):
     """Base of all norms: input shapes, running statistics, and the choice between them and a batch.
 
     Args:
-        num_features: C, the channels: the first dimension of the features.
+        num_features: C, the channels, which come first.
         table: Shape of the running statistics.
         eps: ε, added to the variance.
         momentum: Weight of a batch in the running statistics.
@@ -73,7 +73,7 @@ class SequenceNorm(Prepared):
 
         Args:
             x: A sequence [B, T, C, ...], or one step [C] or [B, C].
-            lengths: Number of steps of each recording, int64 [B]; None for all steps.
+            lengths: Steps of each recording, int64 [B]; None for all.
             single_step: Whether `x` is one step [B, C, ...] of any shape.
         """
         is_sequence = self._is_sequence(x, single_step)
@@ -151,20 +151,19 @@ class TimeBatchNorm(SequenceNorm):
         μ_c, σ²_c = mean and variance of x[b, t, c, ...] over recordings, valid steps and space
         y[b, t, c] = γ_c · (x[b, t, c] - μ_c) / √(σ²_c + ε) + β_c
 
-    In `eval()`, μ and σ² are running statistics: each batch counts with `momentum`, its variance
-    unbiased, as in `torch.nn.BatchNorm1d`; its `state_dict` fits. A `torch.nn.BatchNorm1d` or `2d`
-    in a `SpikingSequential` computes the same. This module also works outside of a
-    `SpikingSequential`, rejects parts of a sequence, which have other statistics, and runs faster.
+    In `eval()`, μ and σ² are running statistics as in `torch.nn.BatchNorm1d`, whose `state_dict`
+    fits. A `torch.nn.BatchNorm1d` or `2d` in a `SpikingSequential` computes the same. This module
+    also works elsewhere, rejects parts of a sequence, and runs faster.
 
     Args:
-        num_features: C, the channels: the first dimension of the features.
+        num_features: C, the channels, which come first.
         eps: ε, added to the variance.
         momentum: Weight of a batch in the running statistics.
         affine: Whether to learn γ and β; they start at 1 and 0.
 
     Attributes:
         is_synchronized: Whether data-parallel training computes the statistics over the batches of
-            all processes, as `nwave train` sets it. By default, each process has its own.
+            all processes, as `nwave train` does.
 
     Shape:
         `x` [B, T, C, ...] is a sequence; [C] or [B, C] is one step, and so is [B, C, ...] with
@@ -278,10 +277,9 @@ class ThresholdBatchNorm(TimeBatchNorm):
     has the standard deviation α · V_th.
 
     Args:
-        num_features: C, the channels: the first dimension of the features.
+        num_features: C, the channels, which come first.
         threshold: V_th of the neurons that follow [membrane].
-        alpha: α. The source has 1, and 1/√2 before each of two charges that are added, as at the
-            end of a residual block.
+        alpha: α; in the source 1, or 1/√2 before each of two charges that are added.
         eps: ε, added to the variance.
         momentum: Weight of a batch in the running statistics.
 

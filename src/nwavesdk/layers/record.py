@@ -34,8 +34,7 @@ class Record:
         spk: Spikes, with gradient; of a read-out, the first state after each step.
         mem: First state after each step, with gradient.
         cur: Input charge, with gradient; None unless requested.
-        lengths: Number of steps of each recording, int64 [B]; the steps after them are padding.
-            None if there is no padding.
+        lengths: Steps of each recording, int64 [B]; None without padding.
         is_single_step: Whether the call was one step.
 
     Example:
@@ -100,7 +99,7 @@ class Record:
     def rate(self) -> Tensor:
         """Mean spikes per valid step and neuron: a scalar in float64, with gradient.
 
-        More padding does not change a bit of it. It is NaN if there is no valid step.
+        It is NaN if there is no valid step.
 
         Raises:
             ValueError: If the layer is a read-out.
@@ -111,7 +110,7 @@ class Record:
         """Mean spikes per valid step of each neuron: float64 [N], with gradient.
 
         N neurons are in the order of the flattened features. The mean is over all valid steps of
-        all recordings, so long recordings count more.
+        all recordings.
 
         Raises:
             ValueError: If the layer is a read-out.
@@ -199,18 +198,17 @@ class Record:
     ) -> tuple[Tensor, Tensor | None]:
         """The gradient of the input charge, under the layer's surrogate or a given surrogate.
 
-        Spikes do not depend on the surrogate, so one pass is enough for many surrogates. Each call
-        is one backward recurrence over the saved tensors, without a graph.
+        One pass is enough for many surrogates: each call is one backward recurrence, without a
+        graph.
 
         Args:
             grad_spk: ∂L/∂spk, shaped like `spk`; None for zero.
             grad_mem: ∂L/∂mem, shaped like `mem`; None for zero.
-            surrogate: The surrogate for the derivative; None for the layer's surrogate. A read-out
-                uses none.
+            surrogate: The surrogate; None for the layer's surrogate.
 
         Returns:
             ∂L/∂cur, shaped like `spk`, and ∂L/∂recurrent_weights [N, N], or None without
-            recurrence. They equal the gradients of `backward()` with that surrogate in the layer.
+            recurrence.
         """
         problem = self._problem
         w = self._saved[0]
@@ -236,10 +234,10 @@ class Recording:
         spk: The first output of the net, its spikes.
         mem: The second output of the net, its membrane.
         layers: Record of each neuron layer, by its name in the net.
-        lengths: Number of steps of each recording, int64 [B]; the steps after them are padding,
-            with undefined values. None if there is no padding.
-        unread: Names of layers with spikes that have no effect. An example is a `LIFLayer` with
-            reset "none" before a loss that reads its membrane. They count as read-outs.
+        lengths: Steps of each recording, int64 [B], after which values are undefined; None without
+            padding.
+        unread: Names of layers with spikes that have no effect, such as a `LIFLayer` with reset
+            "none" whose membrane is read. They count as read-outs.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential

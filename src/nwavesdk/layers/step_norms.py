@@ -48,12 +48,12 @@ class StepBatchNorm(StepNorm, SequenceNorm):
         μ_tc, σ²_tc = mean and variance of x[b, t, c, ...] over recordings and space
         y[b, t, c] = γ_tc · (x[b, t, c] - μ_tc) / √(σ²_tc + ε)
 
-    The source has no bias. The norm runs step by step and streams in `train()`, too; it counts the
-    steps from `prepare_net` on. With `lengths`, a step counts the recordings that have it. In
-    `train()`, a step of a single value per channel is normalized with its running statistics.
+    There is no bias, as in the source. The norm streams in `train()`, too; it counts the steps from
+    `prepare_net` on. In `train()`, a step of a single value per channel is normalized with its
+    running statistics.
 
     Args:
-        num_features: C, the channels: the first dimension of the features.
+        num_features: C, the channels, which come first.
         max_steps: T_max, the largest number of steps of a sequence.
         eps: ε, added to the variance.
         momentum: Weight of a batch in the running statistics.
@@ -62,10 +62,8 @@ class StepBatchNorm(StepNorm, SequenceNorm):
         As `TimeBatchNorm`.
 
     Raises:
-        TypeError: If the input is not floating, or not of the dtype of the statistics.
-        ValueError: If an argument is out of its range, or the input has other channels.
         RuntimeError: After more than `max_steps` steps; in `train()`, if no step has two values per
-            channel.
+            channel. Other errors as in `TimeBatchNorm`.
 
     References:
         Kim and Panda, "Revisiting batch normalization for training low-latency deep spiking neural
@@ -179,7 +177,7 @@ class TemporalEffectiveBatchNorm(StepNorm, TimeBatchNorm):
     `prepare_net` on.
 
     Args:
-        num_features: C, the channels: the first dimension of the features.
+        num_features: C, the channels, which come first.
         max_steps: T_max, the largest number of steps of a sequence. The factors p start at 1.
         eps: ε, added to the variance.
         momentum: Weight of a batch in the running statistics.

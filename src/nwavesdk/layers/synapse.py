@@ -46,8 +46,6 @@ class Synapse(Prepared):
     """Contract of all synapses: spikes of N_in neurons become the charge of N_out neurons.
 
     A subclass defines `charge` and `forward`. It may have another effective weight, and a state.
-    Tools that walk a net use the attributes and methods of this class, and do not assume that the
-    charge is `spk @ weight`.
 
     Args:
         nb_inputs: N_in.
@@ -154,14 +152,8 @@ class DenseSynapse(Synapse):
         nb_inputs: N_in.
         nb_outputs: N_out.
         bias: Whether to learn a constant charge per step and neuron.
-        product: `"auto"` skips inputs that are 0 where that is faster, according to a rule of sizes
-            (`nwavesdk.solvers.sparse.limits`). It does so for float32 and float64 tensors on the
-            CPU, outside of autocast and torch.func. `"sparse"` does so at any density, `"dense"`
-            never does. Results differ by rounding. A weight that is not finite
-            takes the dense product, in which 0 · inf is NaN. For up to 64 rows (batch elements
-            times steps), the weight is checked only when it changes: when it is a new tensor, was
-            written to, `prepare_net` was called or an optimizer has made a step. After a write to
-            `weight.data`, call `prepare_net`.
+        product: See `LIFSynapse`. A weight that is not finite takes the dense product, in which 0 ·
+            inf is NaN. After a write to `weight.data`, call `prepare_net`.
 
     Raises:
         ValueError: If a size or `product` is out of its range.
@@ -186,15 +178,14 @@ class DenseSynapse(Synapse):
     def forward(self, spk: Tensor) -> Tensor:
         """Charge [..., N_out] for spikes or other values [..., N_in].
 
-        A sparse COO tensor [B, N_in] or [B, T, N_in] is a list of events, such as
-        `nwavesdk.data.binning.collate_events` makes. Its sparse product has the bits of a dense
-        input's. It runs on the CPU, and has no gradient for the events.
+        A sparse COO tensor [B, N_in] or [B, T, N_in] is a list of events. Its product has the bits
+        of a dense input's, runs on the CPU, and has no gradient for the events.
 
         Raises:
             TypeError: If the input is not floating, or its dtype differs from the weights' dtype.
             ValueError: If the input has another width.
-            RuntimeError: If `product="sparse"` cannot take the input; in backward, if a gradient of
-                a gradient goes through a sparse product.
+            RuntimeError: If `product="sparse"` cannot take the input, or a second derivative goes
+                through it.
         """
         plan = None
         if is_plain(spk):

@@ -28,14 +28,12 @@ class TemporalConv(PastSynapse):
 
     The last tap, `weight[:, :, -1]`, meets the present step, as in `torch.nn.Conv1d` with
     (taps − 1) · dilation zeros in front. With a `kernel`, ∗ is a convolution over the feature axes;
-    without, it is a product. There are as many steps out as in: nothing strides or pools over time,
-    because every layer of a net shares one clock.
+    without, a product. There are as many steps out as in.
 
-    The state is the input of the last (taps − 1) · dilation steps. It is 0 after `prepare_net`.
-    Parts of a sequence, or single steps, have the outputs and gradients of the whole sequence.
+    The state is the input of the last (taps − 1) · dilation steps, 0 after `prepare_net`. Parts of
+    a sequence, or single steps, have the outputs and gradients of the whole sequence.
 
-    New weights are normal with standard deviation 2/√fan_in, where the fan-in is
-    (in_channels / groups) · taps · kernel; see `nwavesdk.init.fan_in_init`.
+    New weights are normal with standard deviation 2/√fan_in; see `nwavesdk.init.fan_in_init`.
 
     Args:
         in_channels: C.
@@ -54,9 +52,8 @@ class TemporalConv(PastSynapse):
 
     Shape:
         `x` [B, T, C, *features] is a sequence; [B, C, *features] or [C, *features] is one step.
-        Without a kernel there are no further axes. Returns the same with C' channels, and with the
-        feature sizes of torch's convolutions. For any memory layout of the input, the output is
-        channels-last where torch has such a convolution (float32, for example).
+        Without a kernel there are no further axes. Returns the same with C' channels and the
+        feature sizes of torch's convolutions, channels-last where torch can.
 
     Raises:
         TypeError: If the input is not floating, or its dtype differs from the weights' dtype.

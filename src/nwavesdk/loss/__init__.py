@@ -1,7 +1,7 @@
 """Losses of nets: functions that return a scalar with gradient, and modules with their options.
-
 `docs/losses.md` has the formulas in one table. Losses on spikes and membranes take `lengths`, the
-number of steps of each recording; padding never counts.
+number of steps of each recording; padding never counts. Spikes, targets or `lengths` of the wrong
+type are a `TypeError`; a wrong shape, class, length or option is a `ValueError`.
 """
 
 from typing import TYPE_CHECKING

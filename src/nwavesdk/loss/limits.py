@@ -35,20 +35,14 @@ def firing_rate_target_mse_loss(
 
     Args:
         spikes_list: Spikes of each layer, [B, T, N_i], as in the records of
-            `net.record(x).spiking.values()`; r_i is their mean over valid steps. Read-outs do not
-            belong in it.
+            `net.record(x).spiking.values()`, without read-outs; r_i is their mean.
         offsets: Target rate o_i of each layer [spikes per step and neuron].
         multipliers: Weight m_i of each layer.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Raises:
-        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
-        ValueError: If the three lists are empty or differ in length, a layer has no spikes to
-            count, an offset is outside [0, 1], a multiplier is not finite, or a length is not from
-            1 to T.
+        ValueError: If the three lists are empty or differ in length, or an offset is outside [0,
+            1].
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
@@ -87,27 +81,19 @@ def rate_bounds_loss(
     the whole layer, so that its neurons can specialize.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as in the records of
-            `net.record(x).spiking.values()`.
+        spikes_list: Spikes of each layer, [B, T, N_i].
         lower: Lower bound [spikes per step and neuron], or one per layer; 0 for none.
         upper: Upper bound [spikes per step and neuron], or one per layer; 1 for none.
         per: `"neuron"` or `"layer"`.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Raises:
-        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
-        ValueError: If there is no layer, a layer has no spikes to count, the number of bounds is
-            not the number of layers, not 0 ≤ lower ≤ upper ≤ 1, `per` is neither `"neuron"` nor
-            `"layer"`, or a length is not from 1 to T.
+        ValueError: If there is no layer, or not 0 ≤ lower ≤ upper ≤ 1.
 
     References:
-        Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning", section
-        "Activity regularization", doi:10.1162/neco_a_01367: squared lower bounds of neurons, and
-        upper bounds of populations, there on the counts of each recording. Here both are rates over
-        the batch, so a neuron may be silent in the recordings that do not concern it.
+        Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning",
+        doi:10.1162/neco_a_01367, "Activity regularization"; there on counts of each recording, here
+        on rates over the batch.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
@@ -143,25 +129,18 @@ def rate_excess_loss(
     """The excess of rates over a bound, relative to the bound: Σ_i max(r_i / most_i - 1, 0).
 
     r_i is the mean rate of layer i over its neurons and all valid steps of the batch. A layer with
-    twice the rate of its bound adds 1. The gradient does not fade near the bound, unlike the
-    gradient of `rate_bounds_loss`, so that rates end at the bound and not above it.
+    twice the rate of its bound adds 1. Unlike `rate_bounds_loss`, the gradient does not fade near
+    the bound.
 
     Args:
-        spikes_list: Spikes of each layer, [B, T, N_i], as in the records of
-            `net.record(x).spiking.values()`.
+        spikes_list: Spikes of each layer, [B, T, N_i].
         most: Bound [spikes per step and neuron] above 0 and at most 1, or one per layer.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-        is_synchronized: Whether data-parallel training takes the mean rates over the batches of all
-            processes, which must all call the loss.
-
-    Returns:
-        A scalar.
+        lengths: Steps of each recording, int64 [B]; None for all.
+        is_synchronized: Whether rates are means over the batches of all processes of data-parallel
+            training, which must all call the loss.
 
     Raises:
-        TypeError: If spikes are not floating tensors, or `lengths` is not an int64 tensor.
-        ValueError: If there is no layer, a layer has no spikes to count, a bound is not in (0, 1],
-            the number of bounds is not the number of layers, a length is not from 1 to T, or
-            `is_synchronized` is neither True nor False.
+        ValueError: If there is no layer, or a bound is not in (0, 1].
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
@@ -264,19 +243,14 @@ class RateBoundsLoss(LossModule):
 def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor:
     """The mean over all weights of max(|w| - limit, 0)²: the distance from the range of a chip.
 
-    It covers all weights that `find_edges` sees: feed-forward, recurrent, front ends, linear layers
-    and convolutions.
+    It covers all weights that `find_edges` finds.
 
     Args:
         model: Any module.
         limit: Largest magnitude; H1v1 has 0.9, H1v2 1.66. If None, uses the limit of each module's
             chip, and skips modules without a chip.
 
-    Returns:
-        A scalar.
-
     Raises:
-        TypeError: If `model` is not a module.
         ValueError: If `limit` is not above 0, or there are no weights, or with `limit=None` no
             weights of a chip.
 
@@ -316,26 +290,19 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
     """The mean squared distance of weights to the nearest weights with one sign per block.
 
     In each block of `block` weights, the smaller of Σ max(w, 0)² and Σ max(-w, 0)² counts. The sum
-    over blocks is divided by the number of weights. It is 0 where signs agree. NWAVE documents no
-    formula; this formula is our choice.
+    over blocks is divided by the number of weights. NWAVE documents no formula.
 
-    It covers all dense weights, feed-forward and recurrent, with `nn.Linear`, but no front ends.
+    It covers all dense weights, without front ends.
 
     Args:
         model: Any module.
         block: Number of weights that share a sign; the last block of a row or column may be
             smaller.
         axis: `"inputs"` if consecutive rows of [N_in, N_out] share a sign in each column,
-            `"outputs"` if consecutive columns do in each row. (NWAVE documents blocks of 5 neurons;
-            the axis is assumed.)
-
-    Returns:
-        A scalar.
+            `"outputs"` if consecutive columns do in each row.
 
     Raises:
-        TypeError: If `model` is not a module.
-        ValueError: If `block` is not a whole number above 0, `axis` is neither `"inputs"` nor
-            `"outputs"`, there are no dense weights, or the net has other weights, such as a
+        ValueError: If there are no dense weights, or the net has other weights, such as a
             convolution.
 
     Example:

@@ -41,15 +41,10 @@ def membrane_readout(
     Args:
         mem: Membranes, [B, T, *features], usually of a read-out that does not spike.
         over_time: Which of these values.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Returns:
         Values, [B, *features]; float32 for membranes in half precision.
-
-    Raises:
-        TypeError: If membranes are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If `mem` has no step, `over_time` is not in the list above, or a length is not
-            from 1 to T.
 
     References:
         Zenke and Vogels 2021, "The remarkable robustness of surrogate gradient learning",
@@ -102,17 +97,9 @@ def membrane_cross_entropy(
     Args:
         mem: Membranes of the output neurons, [B, T, O].
         targets: Class indices, [B].
-        num_classes: Number of equal groups of the O neurons; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         over_time: See `membrane_readout`.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        TypeError: If membranes are not floating, or targets or lengths are not whole numbers.
-        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`,
-            `over_time` is unknown, a target is not a class, or a length is not from 1 to T.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         See `membrane_readout`.
@@ -148,19 +135,10 @@ def tet_loss(
     Args:
         mem: Outputs of each step, [B, T, O]: membranes of a read-out in the paper, or spikes.
         targets: Class indices, [B].
-        num_classes: Number of equal groups of the O neurons; None is one neuron per class.
-        mse_share: λ, from 0 to 1: the weight of outputs near φ, which prevents very large outputs
-            of single steps.
+        num_classes: Number of populations; None for one neuron per class.
+        mse_share: λ, from 0 to 1; it prevents very large outputs of single steps.
         mse_target: φ [membrane]; in the paper, the threshold.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        TypeError: As `membrane_cross_entropy`.
-        ValueError: As `membrane_cross_entropy`, and if `mse_share` is not from 0 to 1 or
-            `mse_target` is not finite.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         Deng, Li, Zhang and Gu 2022, "Temporal efficient training of spiking neural network via
@@ -197,7 +175,7 @@ class MembraneCrossEntropy(LossModule):
     """`membrane_cross_entropy` as a module: `loss(mem, targets, lengths)`.
 
     Args:
-        num_classes: Number of equal groups of the output neurons; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         over_time: See `membrane_readout`.
 
     Example:
@@ -216,7 +194,7 @@ class TETLoss(LossModule):
     """`tet_loss` as a module: `loss(mem, targets, lengths)`.
 
     Args:
-        num_classes: Number of equal groups of the output neurons; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         mse_share: λ, from 0 to 1.
         mse_target: φ [membrane].
 

@@ -45,17 +45,15 @@ def rate_logits(
 
     Args:
         spk: Output spikes, [B, T, O].
-        num_classes: Number of populations; None is one neuron per class.
-        sharpness: Logit per spike and step. `nwave train` has the same default.
+        num_classes: Number of populations; None for one neuron per class.
+        sharpness: Logit per spike and step.
         lengths: Number of steps of each recording, int64 [B], in place of T; None for all steps.
 
     Returns:
         Logits, [B, C]; float32 for spikes in half precision.
 
     Raises:
-        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`,
-            `sharpness` is not above 0, or a length is not from 1 to T.
+        ValueError: If O is not a multiple of `num_classes`, or `sharpness` is not above 0.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
@@ -80,23 +78,14 @@ def rate_cross_entropy(
 ) -> Tensor:
     """The cross-entropy of softmax(`rate_logits`), the mean over recordings.
 
-    For other options, such as weights of the classes, call torch's `cross_entropy` on
-    `rate_logits`. (snnTorch's `ce_rate_loss` takes the spikes of each step as logits and averages
-    over the steps: that is `tet_loss` of spikes, with `mse_share=0`.)
+    For weights of the classes, call torch's `cross_entropy` on `rate_logits`.
 
     Args:
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         sharpness: Logit per spike and step.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        TypeError: As `rate_logits`, and if targets are not whole numbers.
-        ValueError: As `rate_logits`, and if targets are not one class per recording.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs",
@@ -124,16 +113,8 @@ def count_cross_entropy(
     Args:
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
-        num_classes: Number of populations; None is one neuron per class.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        TypeError: If spikes are not floating, or targets or lengths are not whole numbers.
-        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
-            target is not a class, or a length is not from 1 to T.
+        num_classes: Number of populations; None for one neuron per class.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep
@@ -160,24 +141,19 @@ def rate_mse(
 ) -> Tensor:
     """The distance of the populations' rates to target rates: high for the right class, else low.
 
-    The mean over recordings and classes of (rate[c] - target[c])². The neurons of a population may
-    share its rate as they like; `balanced_population_mse` has a target for each neuron.
+    The mean over recordings and classes of (rate[c] - target[c])². `balanced_population_mse` has a
+    target for each neuron.
 
     Args:
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
-        num_classes: Number of populations; None is one neuron per class.
-        high_rate: Target rate of the right class [spikes per step and neuron]; the defaults equal
-            the defaults of `balanced_population_mse`.
+        num_classes: Number of populations; None for one neuron per class.
+        high_rate: Target rate of the right class [spikes per step and neuron].
         low_rate: Target rate of the other classes [spikes per step and neuron].
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Raises:
-        TypeError: As `count_cross_entropy`.
-        ValueError: As `count_cross_entropy`, and unless 0 ≤ `low_rate` < `high_rate` ≤ 1.
+        ValueError: Unless 0 ≤ `low_rate` < `high_rate` ≤ 1.
 
     References:
         Shrestha and Orchard 2018, "SLAYER: spike layer error reassignment in time",
@@ -213,17 +189,13 @@ def count_mse(
     Args:
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         high_count: Spikes that the population of the right class should have in a recording.
         low_count: Spikes that the other populations should have.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Raises:
-        TypeError: As `count_cross_entropy`.
-        ValueError: As `count_cross_entropy`, and unless 0 ≤ `low_count` < `high_count`.
+        ValueError: Unless 0 ≤ `low_count` < `high_count`.
 
     References:
         Shrestha and Orchard 2018, "SLAYER: spike layer error reassignment in time",
@@ -253,26 +225,19 @@ def balanced_population_mse(
     """The distance of output spike counts to target counts: high for the right class, else low.
 
     The mean over recordings and neurons of (count - T · rate)², where T is the number of valid
-    steps. NWAVE documents the idea, but neither arguments nor rates. The defaults are our
-    choice: 0.2 is a fifth of the largest rate, and at 0.02 silent neurons still get a gradient.
+    steps. At the default `low_rate`, silent neurons still get a gradient. NWAVE documents neither
+    arguments nor rates.
 
     Args:
-        spk: Output spikes, [B, T, O]; the O neurons form `num_classes` equal groups, one after the
-            other.
+        spk: Output spikes, [B, T, O]; the O neurons form `num_classes` equal groups in order.
         targets: Class indices, [B].
         num_classes: Number of groups.
         high_rate: Target rate of the right class's neurons [spikes per step].
         low_rate: Target rate of the other classes [spikes per step].
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Raises:
-        TypeError: If spikes are not floating, or targets or lengths are not whole numbers.
-        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
-            target is not a class, not 0 ≤ `low_rate` < `high_rate` ≤ 1, or a length is not from 1
-            to T.
+        ValueError: Unless 0 ≤ `low_rate` < `high_rate` ≤ 1.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
@@ -309,7 +274,7 @@ class RateCrossEntropy(LossModule):
     """`rate_cross_entropy` as a module: `loss(spk, targets, lengths)`.
 
     Args:
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         sharpness: Logit per spike and step.
 
     Example:
@@ -327,7 +292,7 @@ class CountCrossEntropy(LossModule):
     """`count_cross_entropy` as a module: `loss(spk, targets, lengths)`.
 
     Args:
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
 
     Example:
         >>> spk = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]])
@@ -345,7 +310,7 @@ class RateMSE(LossModule):
     """`rate_mse` as a module: `loss(spk, targets, lengths)`.
 
     Args:
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         high_rate: Target rate of the right class [spikes per step and neuron].
         low_rate: Target rate of the other classes [spikes per step and neuron].
 
@@ -367,7 +332,7 @@ class CountMSE(LossModule):
     """`count_mse` as a module: `loss(spk, targets, lengths)`.
 
     Args:
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         high_count: Spikes that the population of the right class should have in a recording.
         low_count: Spikes that the other populations should have.
 

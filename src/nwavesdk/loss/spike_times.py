@@ -51,16 +51,7 @@ def van_rossum_distance(
         targets: Wanted spikes, in the shape of `spk`.
         tau: Time constant of the kernel [s]: spikes that are much closer count as equal.
         dt: Time step [s].
-        lengths: Number of steps of each recording, int64 [B]; None for all steps. Spikes in padding
-            do not count.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        TypeError: If spikes or targets are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If the shapes differ or have fewer than two dimensions, `tau` or `dt` is not
-            above 0, or a length is not from 1 to T.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         van Rossum 2001, "A novel spike distance",
@@ -130,24 +121,18 @@ def first_spike_steps(
         first[c] = Σ over t of Π over k ≤ t and neurons n of c of (1 - s[k, n])
 
     The product is 1 in the steps before the first spike and 0 after it, so the sum is the step of
-    the first spike, from 0, and the number of valid steps if there is none. It is smooth in each
-    spike: if spikes were probabilities of independent events, it would be the expected step of the
-    first spike. Its gradient at a silent step k is minus the number of steps by which a spike in
-    step k would be earlier than the first spike; at the first spike it is minus the steps to the
-    second spike. Later spikes have no gradient. The surrogate of the neurons passes it on.
+    the first spike, from 0, and the number of valid steps if there is none. Its gradient at a
+    silent step k is minus the number of steps by which a spike in step k would be earlier than the
+    first spike; at the first spike it is minus the steps to the second spike. Later spikes have no
+    gradient.
 
     Args:
         spk: Spikes, [B, T, O].
-        num_classes: Number of equal groups of the O neurons; None is one neuron per class.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
+        num_classes: Number of populations; None for one neuron per class.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     Returns:
         Steps, [B, num_classes].
-
-    Raises:
-        TypeError: If spikes are not floating, or `lengths` is not an int64 tensor.
-        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, or a
-            length is not from 1 to T.
 
     Example:
         >>> import torch
@@ -180,23 +165,15 @@ def first_spike_cross_entropy(
     Args:
         spk: Output spikes, [B, T, O].
         targets: Class indices, [B].
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         scale: Lead with which a class is e times as likely [steps].
-        lengths: Number of steps of each recording, int64 [B]; None for all steps.
-
-    Returns:
-        A scalar, the mean over recordings.
-
-    Raises:
-        TypeError: If spikes are not floating, or targets or lengths are not whole numbers.
-        ValueError: If a shape differs from the above, O is not a multiple of `num_classes`, a
-            target is not a class, `scale` is not above 0, or a length is not from 1 to T.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         Mostafa 2018, "Supervised learning based on temporal coding in spiking neural networks",
         doi:10.1109/TNNLS.2017.2726060, and Göltz et al. 2021, "Fast and energy-efficient
         neuromorphic deep learning with first-spike times", doi:10.1038/s42256-021-00388-x, for the
-        softmax of negative times. The product in `first_spike_steps` is ours.
+        softmax of negative times.
 
     Example:
         >>> import torch
@@ -215,7 +192,7 @@ class FirstSpikeCrossEntropy(LossModule):
     """`first_spike_cross_entropy` as a module: `loss(spk, targets, lengths)`.
 
     Args:
-        num_classes: Number of populations; None is one neuron per class.
+        num_classes: Number of populations; None for one neuron per class.
         scale: Lead with which a class is e times as likely [steps].
 
     Example:

@@ -1,7 +1,6 @@
-"""The quality of a net's output, and the operations of an inference.
-
-There are functions of a batch, and running metrics over many batches. The running metrics are
-imported on first use, because they need the optional torchmetrics.
+"""The quality of a net's output, and the operations of an inference. Functions are for a batch,
+running metrics, which need torchmetrics, for many. `lengths` of the wrong type are a `TypeError`,
+wrong shapes and values, or data without a step, a `ValueError`.
 """
 
 from typing import TYPE_CHECKING

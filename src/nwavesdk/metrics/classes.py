@@ -65,14 +65,10 @@ def accuracy(
     Args:
         spk: Output spikes, one neuron per class, `[B, T, C]`.
         targets: Class indices, `[B]`.
-        lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
+        lengths: Steps of each recording, int64 `[B]`; None for all.
 
     Returns:
         A scalar in [0, 1]. Between equally active neurons the lowest index counts.
-
-    Raises:
-        TypeError: If `lengths` is not an int64 tensor.
-        ValueError: If a shape is not as above, the batch is empty, or a length is not from 1 to T.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
@@ -89,19 +85,13 @@ def accuracy_population(
     """Share of recordings whose most active group of output neurons is the right class.
 
     Args:
-        spk: Output spikes, `[B, T, O]`. The O neurons are `num_classes` equal groups, one after the
-            other.
+        spk: Output spikes, `[B, T, O]`; the O neurons form `num_classes` equal groups in order.
         targets: Class indices, `[B]`.
         num_classes: Number of groups.
-        lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
+        lengths: Steps of each recording, int64 `[B]`; None for all.
 
     Returns:
         A scalar in [0, 1]. Between equally active groups the lowest index counts.
-
-    Raises:
-        TypeError: If `lengths` is not an int64 tensor.
-        ValueError: If a shape is not as above, the batch is empty, O is not a multiple of
-            `num_classes`, or a length is not from 1 to T.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
@@ -138,16 +128,10 @@ def population_counts(
     Args:
         spk: Output spikes, `[B, T, O]`.
         num_classes: Number of equal groups.
-        lengths: Number of steps of each recording, int64 `[B]`; None for all steps.
+        lengths: Steps of each recording, int64 `[B]`; None for all.
 
     Returns:
-        Counts, `[B, num_classes]`; float32 for spikes in half precision, which cannot hold large
-        counts.
-
-    Raises:
-        TypeError: If `lengths` is not an int64 tensor.
-        ValueError: If `spk` does not have three dimensions, O is not a multiple of `num_classes`,
-            or a length is not from 1 to T.
+        Counts, `[B, num_classes]`; float32 for spikes in half precision.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]]])
@@ -184,13 +168,10 @@ def confusion_matrix(
         predicted: Predicted classes, `[B]`, or `[B, T]` for a class of each step.
         targets: True classes in the same shape; a negative class is not counted.
         num_classes: C.
-        lengths: Steps of each recording, `[B]`; later steps are not counted. [all steps]
+        lengths: Steps of each recording, `[B]`; None for all.
 
     Returns:
         Counts, int64 `[C, C]`; rows are true classes. Matrices of batches can be added.
-
-    Raises:
-        ValueError: If shapes differ, or a class is not below C.
 
     Example:
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), num_classes=2)
@@ -223,17 +204,13 @@ def confusion_matrix(
 def balanced_accuracy(confusion: Tensor) -> Tensor:
     """Mean over the classes of the fraction of each class that is predicted correctly.
 
-    With two classes of 90 and 10 recordings, a net that always predicts the first class has an
-    accuracy of 0.9 and a balanced accuracy of 0.5.
+    A net that always predicts the first of two classes has a balanced accuracy of 0.5.
 
     Args:
         confusion: Counts, `[C, C]`; see `confusion_matrix`. Classes without decisions are skipped.
 
     Returns:
         A scalar in [0, 1].
-
-    Raises:
-        ValueError: If the matrix is not square, or has no decision.
 
     References:
         Brodersen et al. 2010, "The balanced accuracy and its posterior distribution",
@@ -260,9 +237,6 @@ def macro_f1(confusion: Tensor) -> Tensor:
 
     Returns:
         A scalar in [0, 1].
-
-    Raises:
-        ValueError: If the matrix is not square, or has no decision.
 
     Example:
         >>> macro_f1(torch.tensor([[3, 1], [0, 4]]))
@@ -295,9 +269,8 @@ _NORMAL_QUANTILE = 1.959964
 def accuracy_interval(right: Tensor, counts: Tensor) -> tuple[float, float]:
     """The 95 % interval of an accuracy over recordings that were drawn independently.
 
-    With one decision per recording, it is Wilson's interval. Decisions in the steps of a recording
-    are not independent, so with several decisions per recording, the accuracy is a ratio of sums
-    over recordings, and the interval follows from the variance of a ratio.
+    With one decision per recording, it is Wilson's interval; with several, it follows from the
+    variance of a ratio of sums over recordings.
 
     Args:
         right: Right decisions of each recording, [R].

@@ -46,24 +46,17 @@ _WITHOUT_CONNECTIONS = (
 def count_operations(net: nn.Module, x: Tensor, lengths: Tensor | None = None) -> Operations:
     """Count the operations of a net for some recordings, by NeuroBench's definitions.
 
-    A dense operation is one connection at one step. It is effective if its input and its weight
-    are not 0. Effective operations are accumulates (ACs) if all inputs of the weight are -1, 0 or
-    1, else multiply-accumulates (MACs). Synapses, linear layers, convolutions, and delayed and
-    recurrent weights are counted. Zeros that a convolution pads, and steps before the first step,
-    are not inputs. Pools, norms, biases and the equations of neurons are not counted; `updates` is
-    the number of updates of neurons.
+    A dense operation is one connection at one step. It is effective if its input and its weight are
+    not 0. Effective operations are accumulates (ACs) if all inputs of the weight are -1, 0 or 1,
+    else multiply-accumulates (MACs). Pools, norms, biases and the equations of neurons are not
+    counted; `updates` is the number of updates of neurons.
 
     The net runs in `eval()`, without gradient.
 
     Args:
         net: Any module, called as `net(x)`.
         x: Recordings [B, T, *features]; [T, B, *features] for a net with `time_first`.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps. Later steps are
-            not run.
-
-    Raises:
-        TypeError: If `x` is not a tensor, or `lengths` are not int64.
-        ValueError: If there is no recording, or a length is out of its range.
+        lengths: Steps of each recording, int64 [B]; None for all.
 
     References:
         Yik et al. 2025, "The neurobench framework for benchmarking neuromorphic computing

@@ -14,8 +14,7 @@ class EdgeOperations:
         name: Name of the weight in the net.
         dense: Operations if zeros are multiplied, too.
         effective: Operations with an input and a weight that are not 0.
-        takes_spikes: Whether all inputs were -1, 0 or 1. An operation is then an accumulate (AC),
-            else a multiply-accumulate (MAC).
+        takes_spikes: Whether all inputs were -1, 0 or 1, so that operations are accumulates (ACs).
         input_density: Share of the inputs that are not 0.
         connection_sparsity: Share of the connections whose weight is 0.
 
@@ -74,8 +73,7 @@ class Operations:
         edges: The operations of each weight.
         layers: The activity of each neuron layer.
         parameters: Parameters of the net.
-        not_counted: Names of the modules whose operations are unknown, or that were not called as
-            a module. The counts lack their operations.
+        not_counted: Names of the modules whose operations are unknown.
 
     Example:
         >>> import torch

@@ -27,13 +27,10 @@ def mse(prediction: Tensor, target: Tensor, lengths: Tensor | None = None) -> Te
     Args:
         prediction: Values of the net, `[B, T, D]`.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; None for all.
 
     Returns:
         `[D]`.
-
-    Raises:
-        ValueError: If shapes differ, or there is no step.
 
     Example:
         >>> mse(torch.tensor([[[1.0], [2.0], [9.0]]]), torch.zeros(1, 3, 1), torch.tensor([2]))
@@ -47,19 +44,15 @@ def r2(prediction: Tensor, target: Tensor, lengths: Tensor | None = None) -> Ten
 
         R² = 1 - sum of (prediction - target)² / sum of (target - mean of the target)²
 
-    It is 1 for a perfect prediction, and 0 for the mean of the target. If the target of an output
-    is constant, it is 1 if the prediction is perfect, and otherwise 0.
+    If the target of an output is constant, it is 1 for a perfect prediction, and otherwise 0.
 
     Args:
         prediction: Values of the net, `[B, T, D]`.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; None for all.
 
     Returns:
         `[D]`.
-
-    Raises:
-        ValueError: If shapes differ, or there is no step.
 
     Example:
         >>> target = torch.tensor([[[0.0], [1.0], [2.0]]])
@@ -78,13 +71,10 @@ def correlation(prediction: Tensor, target: Tensor, lengths: Tensor | None = Non
     Args:
         prediction: Values of the net, `[B, T, D]`.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; None for all.
 
     Returns:
         `[D]`, from -1 to 1.
-
-    Raises:
-        ValueError: If shapes differ, or there is no step.
 
     Example:
         >>> target = torch.tensor([[[0.0], [1.0], [2.0]]])
@@ -100,7 +90,7 @@ def value_sums(prediction: Tensor, target: Tensor, lengths: Tensor | None = None
     Args:
         prediction: Values of the net, `[B, T, D]`, of about size 1.
         target: In the same shape.
-        lengths: Steps of each recording, `[B]`; later steps do not count. [all steps]
+        lengths: Steps of each recording, `[B]`; None for all.
 
     Returns:
         float64 `[7, D]` on the CPU: the number of steps, and the sums of y, y², p, p², p·y and

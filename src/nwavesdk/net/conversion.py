@@ -22,10 +22,9 @@ __all__ = ["Family", "family_of", "project", "to_cpu", "to_gpu"]
 def to_gpu(model: nn.Module) -> nn.Module:
     """Choose NWAVE's parallel solvers, `device="gpu"`, for all neuron layers; moves no tensors.
 
-    The net changes in place and is returned. Weights, state and the keys of `state_dict` stay. To
-    move the tensors, call `model.to("cuda")`. Layers with `compasso_spike_grad="fixed"` then have
-    the gradient of `fast_sigmoid(25)`, as if they had been built with `device="gpu"`. If they
-    have another `spike_grad`, a warning reports this.
+    The net changes in place and is returned. To move the tensors, call `model.to("cuda")`. Layers
+    with `compasso_spike_grad="fixed"` then have the gradient of `fast_sigmoid(25)`, and a warning
+    reports this.
 
     Raises:
         ValueError: If a layer is recurrent. No layer has changed then.

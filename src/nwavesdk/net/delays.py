@@ -82,7 +82,7 @@ def rounding_change(
 ) -> RoundingChange:
     """Measure a net in `eval()` with and without rounding its delays to whole steps.
 
-    Gaussians are used at their current width. The modes of all modules are as before afterwards.
+    The modes of all modules are as before afterwards.
 
     Args:
         model: Any module with delays.

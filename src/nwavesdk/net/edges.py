@@ -54,15 +54,11 @@ class Edge:
 
     Attributes:
         module_name: Name of `module` in the net.
-        module: The synapse, front end, linear layer or convolution; for recurrent weights, the
-            neuron layer.
+        module: The module; for recurrent weights, the neuron layer.
         key: Name of the weight in `module`: `"weight"` or `"recurrent_weights"`.
-        profile: Profile of the module's chip; None for modules without a chip, whose weights have
-            no bounds.
-        sources: Names of the neuron layers whose spikes come in; empty if they are unknown or the
-            net's input.
-        target_name: Name of the neuron layer that receives the charge; None if it is unknown or
-            there is none.
+        profile: Profile of the module's chip, or None.
+        sources: Names of the neuron layers whose spikes come in; empty for the net's input.
+        target_name: Name of the neuron layer that receives the charge, or None.
         target: That layer, or None.
 
     Example:
@@ -130,7 +126,7 @@ class Edge:
             values: In the shape of `weight`.
 
         Raises:
-            RuntimeError: If the weight is parametrized: it would compute itself again.
+            RuntimeError: If the weight is parametrized.
         """
         if is_parametrized(self.module, self.key):
             raise RuntimeError(
@@ -186,8 +182,7 @@ class Edge:
     def fan_in(self) -> int:
         """Number of inputs of each target neuron, without mask; 1 for a front end.
 
-        For a convolution, it is the number for a target far from borders. For a transposed
-        convolution with a stride, it is the largest number of any target.
+        For a convolution, it is the number for a target far from borders.
         """
         module: Any = self.module
         if isinstance(module, _ConvTransposeNd):
@@ -243,11 +238,9 @@ class NetEdges:
     """The edges of a net, and the modules that they do not describe.
 
     Attributes:
-        edges: All edges: in the order of first calls if `find_edges` ran the net, else in the order
-            of its modules.
+        edges: All edges, in order.
         layers: All neuron layers by name, in the order of the net's modules.
-        order: Names of synapses and neuron layers in the order in which they run; empty if it is
-            unknown.
+        order: Names of synapses and neuron layers in the order in which they run, if it is known.
         uncovered: Names of the modules whose own parameters belong neither to an edge nor to a
             neuron layer.
         parametrized: Names of the modules that compute a parameter, as `SignAnnealing` makes them.
@@ -273,10 +266,9 @@ def find_edges(model: nn.Module, inputs: Tensor | None = None) -> NetEdges:
     Weights are found in the modules of `nwavesdk.layers`, in `nn.Linear`, and in the convolutions
     of torch, also if they are pruned or parametrized.
 
-    Within a `SpikingSequential` and the other containers of `nwavesdk.net`, a synapse's target is
-    the next neuron layer in front of the next synapse. Modules between them (dropout,
-    normalization) do not change this. With `inputs`, a copy of the net runs once, and a target is
-    the layer that received the charge unchanged.
+    In the containers of `nwavesdk.net`, a synapse's target is the next neuron layer in front of the
+    next synapse. With `inputs`, a copy of the net runs once, and a target is the layer that
+    received the charge unchanged.
 
     Args:
         model: Any module.
@@ -396,8 +388,7 @@ def dense_edges(caller: str, model: nn.Module) -> list[Edge]:
 def connection_sparsity(model: nn.Module) -> dict[str, float]:
     """Share of the connections of each edge that carry nothing, because their weight is 0.
 
-    A weight is 0 if it is pruned, or if the quantization of a chip rounds it to 0. Mismatch does
-    not count.
+    A weight is 0 if it is pruned, or if a chip rounds it to 0.
 
     Args:
         model: Any module.

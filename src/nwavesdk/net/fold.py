@@ -63,10 +63,9 @@ class _KeepError(Exception):
 def fold(net: nn.Module, *, into_next: bool = False) -> Folded:
     """Move norms into the weights and biases of the synapses before them, in a copy of the net.
 
-    It folds batch norms of torch and of this library, in `eval()`, that directly follow a synapse
-    (`LIFSynapse`, `DelayedSynapse`, `TemporalConv`, `nn.Linear`, a convolution of torch) in a
-    `SpikingSequential` or an `nn.Sequential`. Synapses of chips have no bias, so they take no norm.
-    `Folded.kept` has the reason for every other norm.
+    It folds batch norms of torch and of this library that directly follow a synapse (`LIFSynapse`,
+    `DelayedSynapse`, `TemporalConv`, `nn.Linear`, a convolution of torch) in a `SpikingSequential`
+    or an `nn.Sequential`. `Folded.kept` has the reason for every other norm.
 
     The spikes of LIF neurons equal the spikes of `net.eval()` up to the first step in which |z| =
     |u - threshold| of some neuron is at most its
@@ -75,14 +74,14 @@ def fold(net: nn.Module, *, into_next: bool = False) -> Folded:
                    + (2n + 16) · ε · (|scale| · (Σ_i |W_i · s_i[t]| + |b| + |μ|) + |β|)
 
     Here ε is half of `torch.finfo(dtype).eps`, s are the inputs of the synapse, n of them not 0, μ
-    and β are the norm's mean and bias, and x is the charge. `docs/normalization.md` derives it.
+    and β are the norm's mean and bias, and x is the charge.
 
     Args:
         net: Any module, in `eval()`.
         into_next: Whether a norm without a synapse before it, as between neurons and a read-out, is
             folded into the dense synapse, or the `TemporalConv` without a kernel, directly after
-            it: y = W · (scale · s + shift) + b. The bound above does not apply to it. In the first
-            steps of a sequence, a convolution then also sums `shift` of steps before the first.
+            it: y = W · (scale · s + shift) + b. In the first steps of a sequence, a convolution
+            then also sums `shift` of steps before the first.
 
     Returns:
         The copy, and the names of the norms that were folded and that were not. Call `prepare_net`

@@ -33,17 +33,15 @@ def prepare_net(model: nn.Module, seed: int | None = None, keep_state: bool = Fa
 
     Args:
         model: Any module; all its submodules are visited.
-        seed: Seed of the draws. They are then the same on every device and in every process, and
-            equal the draws of `ChipInstance(seed)`. None draws from torch's global generator, or
-            from the `ChipInstance` that is held.
+        seed: Seed of the draws, which are then the same everywhere and equal the draws of
+            `ChipInstance(seed)`. None draws from torch's global generator, or from the
+            `ChipInstance` that is held.
         keep_state: Keep the current state; only mismatch and effective weights are new.
 
     Raises:
         TypeError: If `model` is not a module.
-        ValueError: If `seed` is not a whole number of 64 bits, or `keep_state` not True or False.
-        RuntimeError: If weights or constants are not finite, or a threshold is not above 0. If a
-            state is NaN or infinite after the last call, which spikes do not show; such states are
-            reset. No layer has changed otherwise.
+        RuntimeError: If weights, constants or the states of the last call are not finite, or a
+            threshold is not above 0.
 
     Example:
         >>> import torch
@@ -146,9 +144,8 @@ def detach_state(model: nn.Module) -> None:
 class ChipInstance:
     """One chip of a series, with the same mismatch in every `prepare_net` while it is held.
 
-    The mismatch of a module depends on the seed and on the module's position in the net. It does
-    not depend on whether other modules quantize or have mismatch. So two nets of the same structure
-    can be compared on the same chip.
+    The mismatch of a module depends on the seed and on the module's position in the net, so two
+    nets of the same structure can be compared on the same chip.
 
     Args:
         seed: Seed of the draws; None is the ideal chip, without mismatch.

@@ -52,41 +52,36 @@ def quantize(
        smallest squared error for `inputs`.
     3. Each weight becomes a whole number from -(2^(weight_bits - 1) - 1) to 2^(weight_bits - 1) - 1
        times a step. Each output channel has its own step, the power of two with the smallest
-       squared error of the charge: a weight counts by the mean square of its input, measured with
-       `inputs`. Where charges add up in a neuron, as with recurrent weights or behind `Residual`,
-       their weights have the same step.
-    4. A bias is a whole number of its synapse's unit: the step of the weights times the step of the
-       inputs, which is 1 for spikes.
+       squared error of the charge on `inputs`. Weights whose charges add up in a neuron have the
+       same step.
+    4. A bias is a whole number times the steps of weights and inputs.
     5. Delays are rounded to whole steps, as in `eval()`.
     6. Decays of neurons become multiples of 2^-8, or of 2^-16 if the leak, 1 minus the decay, of a
        neuron of the layer would change by more than 5 %.
 
-    Each charge, and each partial sum of it, is a whole number below 2^24 of its unit, whatever the
-    input is; a channel whose sum could be larger gets a larger step. So `net(x)` has the same
-    charges in float32 and in float64, in any order of sums, for any batch and number of threads.
+    Each charge is a whole number below 2^24 of its unit: a channel whose sum could be larger gets a
+    larger step. So `net(x)` has the same charges in float32 and in float64, in any order of sums.
     All else of the neurons is unchanged.
 
     Args:
         net: A trained net of modules that `fold`, `find_edges` and this function know.
         inputs: Inputs of the net [B, T, *features] from the training set, to choose all steps.
-        step: The step of the inputs, a power of two. Without `inputs`, all weights of a channel
-            count equally, and modules of unknown classes are not tested.
+        step: In place of `inputs`, the step of the inputs, a power of two. All weights of a channel
+            then count equally.
         weight_bits: Number of bits of a weight, from 4 to 8.
         trains: Whether the copy is in `train()` and its weights can be trained: they are rounded in
-            each call, with a gradient of 1, until `finish_rounding` is called. The steps of all
-            channels stay, and delays are not trained.
+            each call, with a gradient of 1, until `finish_rounding` is called.
 
     Returns:
-        The copy. Its modules have the names that they have in `net`; the first is `"rounded"`, and
-        `nn.Identity` replaces folded norms. Call `prepare_net` on it.
+        The copy, with the names of `net`; the first module is `"rounded"`. Call `prepare_net` on
+        it.
 
     Raises:
         TypeError: If `net` is not a `SpikingSequential`, or `inputs` is not a floating tensor.
-        ValueError: If an argument is out of its range, or the net has a module whose charges are on
-            no grid: a norm that `fold` keeps, a synapse of a chip, an average pool over a number of
-            values that is not a power of two, `Feedback`, two synapses without neurons between
-            them, a weight that is pruned or parametrized, or a module of an unknown class that has
-            values of its own or returns other values than it gets.
+        ValueError: If an argument is out of its range, or the charges of a module are on no grid: a
+            norm that `fold` keeps, a synapse of a chip, an average pool over a number of values
+            that is not a power of two, `Feedback`, two synapses without neurons between them, a
+            pruned or parametrized weight, or an unknown module.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, TimeBatchNorm
@@ -130,7 +125,7 @@ def quantize(
 def finish_rounding(net: SpikingSequential) -> SpikingSequential:
     """Make the weights of a net from `quantize(net, trains=True)` plain parameters, in place.
 
-    A channel whose sum is not exact any more, because its weights have grown, gets a larger step.
+    A channel whose sum is not exact any more gets a larger step.
 
     Args:
         net: The net.

@@ -30,17 +30,14 @@ def record(
 ) -> Recording:
     """Run one pass of a net and record each neuron layer; if it fails, all states are as before.
 
-    The pass runs in one piece, also with `checkpoint=`. The single steps of a layer that a module
-    calls in a loop become one record.
+    The single steps of a layer that a module calls in a loop become one record.
 
     Args:
         model: Any module; it returns `spk, mem` or a tensor.
         x: Its input.
         charges: Whether to hold the input charge of each layer (`Record.cur`).
-        lengths: Number of steps of each recording, int64 [B], or None. A model that gets lengths
-            must take them as `model(x, lengths)`; the recording and its records hold them.
-        cut: Whether the graph ends at each layer. Spikes and membranes are then leaves, and the
-            gradient of a charge goes back to the spikes and membranes of the layers before it.
+        lengths: Steps of each recording, int64 [B], or None, for `model(x, lengths)`.
+        cut: Whether the graph ends at each layer, so that spikes and membranes are leaves.
 
     Raises:
         TypeError: If `model` is not a module, or returns something else.

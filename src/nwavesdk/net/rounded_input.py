@@ -18,8 +18,7 @@ _COARSER, _FINER = 7, 8
 class RoundedInput(nn.Module):
     """Rounds inputs to a grid: `y = step · clamp(round(x / step), -largest, largest)`.
 
-    A half is rounded to the even number. `largest` is 2^(bits - 1) - 1, which is 127 for 8 bits, so
-    the integers `y / step` fit a signed number of that many bits. The gradient is 1.
+    A half is rounded to the even number. `largest` is 2^(bits - 1) - 1. The gradient is 1.
 
     Args:
         step: The distance of two values, a power of two.

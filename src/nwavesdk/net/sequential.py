@@ -30,50 +30,39 @@ class SpikingSequential(Container, nn.Sequential):
 
     Modules of `nwavesdk.layers` take the whole sequence, and neuron layers pass on their spikes.
     Modules without time (Flatten, convolutions, `torch.nn.Dropout`) see batch and time as one
-    dimension. Where recordings have different lengths, modules see padding as follows:
+    dimension. With recordings of different lengths:
 
-    - Neuron layers and synapses run on all steps. They are causal, so valid steps do not depend on
-      padding, which must be finite.
-    - Modules without time that keep statistics of their inputs, such as BatchNorm, see valid steps
-      only. They return zeros in padding.
-    - A module whose `forward` has a parameter `lengths` takes the whole sequence and the lengths;
-      None if there are none.
+    - Neuron layers and synapses run on all steps; padding must be finite.
+    - Modules without time that keep statistics, such as BatchNorm, see valid steps only.
+    - A module whose `forward` has a parameter `lengths` takes the whole sequence and the lengths.
 
     A user's module that has modules of this library in it takes the whole sequence, too, and
     returns a tensor or `spk, mem`. Containers nest.
 
-    The output in padding is not defined, and neither is the state of a recording after its end.
+    Outputs in padding, and states after the end of a recording, are not defined.
 
     Args:
         modules: The modules, in the order in which they run.
         checkpoint: Number of steps of a chunk, or None. With a number, training runs the sequence
-            in chunks through the whole net. It stores only input and output of each chunk and the
-            states at its start, and backward runs each chunk a second time. Apart from input and
-            output, memory grows as T / checkpoint states + checkpoint steps. Training takes longer
-            for it, up to five times with many short chunks. Spikes, gradients and the masks of
-            `Dropout` are the same in both runs; `torch.nn.Dropout` draws a mask per chunk. `record`
-            runs in one piece. In `train()`, batch norms have the statistics of the whole sequence,
-            each batch counts once, and the spikes of layers stay in memory, a byte each.
-        time_first: Whether sequences are [T, B, *features], as input and as output. Modules see
-            [B, T, *features], so a container within another container does not take it.
+            in chunks, and backward runs each chunk a second time, with the same spikes and
+            gradients, in less memory: see `docs/how-to/long-sequences.md`. `torch.nn.Dropout` draws
+            a mask per chunk.
+        time_first: Whether sequences are [T, B, *features], as input and as output. A container
+            within another container does not take it.
 
     Shape:
         `x` [B, T, *features] is a sequence; [N] or [B, N] is one step of a net with flat layers.
-        `net.step(x)` takes one step of any shape [B, *features]. A net that begins with a
-        convolution takes sequences [B, T, C, H, W] only, and [B, C, H, W] by `net.step(x)`.
-        A step that is held on the CPU, as by `step[:, None].expand(-1, T, *features)`, runs once
-        through the `LIFSynapse`, `Linear` or `TemporalConv` with one tap at the front, not T times.
-        Returns `spk, mem` of the last neuron layer. If the net ends in another module, returns its
-        output twice. `lengths` int64 [B] has the number of steps of each recording, up to T; None
-        if all have T. A part of a sequence has 0 steps of a recording that ended before.
+        `net.step(x)` takes one step of any shape [B, *features], which a net that begins with a
+        convolution needs. Returns `spk, mem` of the last neuron layer. If the net ends in another
+        module, returns its output twice. `lengths` int64 [B] has the number of steps of each
+        recording, up to T; 0 in parts of a sequence after its end.
 
     Raises:
         TypeError: If `lengths` is not an int64 tensor.
         RuntimeError: See `NeuronLayer`; if `prepare_net` was called on a part of the net only;
             with `checkpoint`, if the net was prepared or changed before `backward()`.
-        ValueError: If the sizes of consecutive layers do not match, `checkpoint` is not a whole
-            number above 0, `lengths` are not one per recording of a sequence, from 0 to T, or a
-            container within this one has `time_first`.
+        ValueError: If the sizes of consecutive layers do not match, or an argument is out of its
+            range.
 
     Example:
         >>> import torch

@@ -21,9 +21,8 @@ __all__ = ["Branches", "Feedback", "Repeat", "Residual"]
 class Residual(Container):
     """Modules in order, and a shortcut past them: `y = body(x) + shortcut(x)`.
 
-    Spikes of the body and of the input add up, so a neuron that follows gets 0, 1 or 2 of them.
-    Gradients do not vanish in deep nets, because a gradient through the shortcut passes no
-    surrogate.
+    Spikes of the body and of the input add up, to 0, 1 or 2. A gradient through the shortcut passes
+    no surrogate, and does not vanish in deep nets.
 
     Args:
         modules: The body; it runs as a `SpikingSequential`.
@@ -34,7 +33,6 @@ class Residual(Container):
         `x` as `SpikingSequential`. Returns the sum twice: it has no membrane.
 
     Raises:
-        TypeError: If a module is not a torch module.
         ValueError: If the outputs of body and shortcut have different shapes.
 
     Example:
@@ -85,7 +83,6 @@ class Branches(Container):
         `x` as `SpikingSequential`. Returns the joined outputs twice: they have no membrane.
 
     Raises:
-        TypeError: If a module is not a torch module.
         ValueError: If there is no branch, `join` is unknown, or the outputs do not fit.
 
     Example:
@@ -202,8 +199,8 @@ class Feedback(Container):
 
         y[t] = body(x[t] + feedback(y[t-1])),  y[-1] = 0
 
-    Modules run step by step, in a loop of Python: a layer with `layer_topology="RC"` is much faster
-    where one layer drives only itself.
+    It is a loop of Python: a layer with `layer_topology="RC"` is much faster where one layer drives
+    only itself.
 
     Args:
         modules: The body; it runs as a `SpikingSequential`.
@@ -214,7 +211,6 @@ class Feedback(Container):
         `x` as `SpikingSequential`. Returns the body's outputs.
 
     Raises:
-        TypeError: If a module is not a torch module.
         ValueError: If the feedback's output has another shape than the input.
 
     Example:

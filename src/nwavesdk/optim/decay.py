@@ -13,19 +13,16 @@ __all__ = ["weight_decay_groups"]
 def weight_decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split the parameters of a net into parameters with weight decay and all others.
 
-    The weights that `find_edges` lists decay: weights of synapses, linear layers and convolutions,
-    also transposed ones, and recurrent weights. All other parameters do not: biases, constants of
-    neurons, delays, scales and shifts of norms, and parameters of other modules. Decay would
-    pull a time constant, which is stored as its logarithm, to 1 s, a delay to 0, and the scale of a
-    norm to silence. Where a parameter belongs to a weight and to another module, it decays.
+    The weights that `find_edges` lists decay. All other parameters do not: biases, constants of
+    neurons, delays, scales and shifts of norms, and parameters of other modules. Decay would pull a
+    time constant to 1 s, a delay to 0, and the scale of a norm to silence.
 
     Args:
         net: Any module. Build, prune and convert it before.
         weight_decay: Weight decay of the weights, 0 or more.
 
     Returns:
-        Groups for any optimizer of torch, first the weights. Each parameter of the net is in
-        exactly one group; a group without parameters is omitted.
+        Groups for any optimizer of torch, first the weights; a group without parameters is omitted.
 
     Raises:
         TypeError: If `net` is not a module.

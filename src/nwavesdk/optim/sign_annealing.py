@@ -29,20 +29,17 @@ class SignAnnealing:
 
     s is one number per block of weights, m one per weight. alpha grows geometrically from
     `alpha_start` in epoch 1 to `alpha_end` in the last epoch: at first a block may change its sign,
-    at the end the sign is decided. A step changes no weight: m compensates for alpha. NWAVE
-    documents the ends of the schedule, but neither its form nor a formula: both are ours.
+    at the end the sign is decided. NWAVE documents only the ends of the schedule.
 
     Build it after the weights are initialized and before the optimizer: it replaces the parameters
     `weight` and `recurrent_weights` of synapses, linear layers and neuron layers by s and m, but
-    not the weights of front ends. Call `step`, then `prepare_net`, then the pass. At the start
-    alpha · s is 2 Σw / Σ|w| of the block, and weights keep their magnitudes as far as
-    tanh(alpha · |s|) · limit allows. From then on all weights of a block have one sign.
+    not the weights of front ends. In each epoch, call `step`, then `prepare_net`. From the start,
+    all weights of a block have one sign.
 
-    `net.state_dict()` has the keys of a plain net and the weights that act, and loads such states.
-    `state_dict()` of the annealing has the rest that a resumed run needs. Load the net first, then
-    the annealing, then the optimizer. A `copy.deepcopy` of the net is annealed too. torch rejects
-    `pickle` and `torch.save` of a whole net until `finish` is called. If you call a layer step by
-    step, wrap the loop in `torch.nn.utils.parametrize.cached()`: otherwise each call computes W.
+    `net.state_dict()` has the keys and weights of a plain net, `state_dict()` of the annealing the
+    rest that a resumed run needs. Load the net first, then the annealing, then the optimizer. torch
+    rejects `pickle` and `torch.save` of a whole net until `finish` is called. If you call a layer
+    step by step, wrap the loop in `torch.nn.utils.parametrize.cached()`, for speed.
 
     Args:
         net: Any module with synapses or neuron layers.
@@ -61,9 +58,9 @@ class SignAnnealing:
     Raises:
         TypeError: If `net` is not a module.
         ValueError: If an argument is out of its range, there are no 2-D weights, two modules share
-            one, or the net has others than dense ones, such as a convolution.
-        RuntimeError: If a weight is pruned or already parametrized. An optimizer that was built
-            before raises it in its next step.
+            one, or the net has other weights, such as a convolution.
+        RuntimeError: If a weight is pruned or parametrized, and in the next step of an optimizer
+            that was built before.
 
     Example:
         >>> from nwavesdk.layers import H1v1Layer, H1v1Synapse, SpikingSequential
@@ -145,8 +142,7 @@ class SignAnnealing:
     def finish(self, net: nn.Module | None = None) -> None:
         """Decide all signs, W = sign(s) · limit · sigmoid(m), as plain parameters under old names.
 
-        All that remains in the net is weights that agree. To train on, build a new optimizer and
-        call `prepare_net`.
+        To train on, build a new optimizer and call `prepare_net`.
 
         Args:
             net: None for the net of the constructor, or a deep copy of it. Only the copy is then

@@ -28,13 +28,10 @@ class SurrogateAnnealing:
     - `"exponential"`: start^(1 - r) end^r, which multiplies by the same number in every epoch
     - `"cosine"`: start + (end - start) (1 - cos(pi r)) / 2
     - `"plateau"`: as exponential, with r = (plateaus so far) / `stages`. A plateau is `patience`
-      epochs in a row in which the metric did not fall below its minimum so far. Counting then
-      starts again.
+      epochs in a row without a new minimum of the metric.
 
-    Forward spikes do not depend on it, and no kernel is compiled again (`torch.compile` does
-    compile after every step). Call `step`, then `prepare_net`, then the pass. Several annealings
-    may act on one net, for different parameters or layers. A layer keeps its current surrogate when
-    they are gone.
+    Call `step`, then `prepare_net`, then the pass. Several annealings may act on one net, for
+    different parameters or layers.
 
     Args:
         net: Any module with neuron layers.
@@ -121,9 +118,8 @@ class SurrogateAnnealing:
                 improvement. None if there is no result, as in epoch 1.
 
         Raises:
-            ValueError: If `epoch` is out of its range, `net` is another net, a metric is given for
-                a form without plateaus, or a layer's surrogate was replaced by one without the
-                parameter.
+            ValueError: If `epoch` is out of its range, `net` is another net, or a form without
+                plateaus gets a metric.
             RuntimeError: If a layer no longer uses its surrogate.
         """
         schedule = self._schedule

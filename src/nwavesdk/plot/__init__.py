@@ -1,4 +1,6 @@
-"""Plots of recordings and connections: functions that take and return matplotlib axes.
+"""Plots of recordings and connections: functions that take and return matplotlib axes. Values that
+are not numbers, or an `ax` or `theme` of another type, are a `TypeError`; wrong shapes and values
+are a `ValueError`.
 
 Each draws into `ax`, or into new axes without it. They take tensors and arrays, and the colors of a
 theme. They need matplotlib, which the extra `train` brings.

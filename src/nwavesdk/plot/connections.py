@@ -24,10 +24,6 @@ def weights(weight: Any, ax: Axes | None = None, *, theme: Theme = LIGHT) -> Axe
     Returns:
         The axes.
 
-    Raises:
-        TypeError: If the weight is not numbers, `ax` is not axes, or `theme` is not a theme.
-        ValueError: If the weight has other dimensions or no element.
-
     Example:
         >>> import torch
         >>> ax = weights(torch.randn(4, 2))
@@ -102,11 +98,6 @@ def delays(
 
     Returns:
         The axes.
-
-    Raises:
-        TypeError: If the delays are not numbers, `ax` is not axes, or `theme` is not a theme.
-        ValueError: If there are no delays, a delay is below 0 or not finite, or `weight` has
-            another shape.
 
     Example:
         >>> import torch

@@ -37,13 +37,6 @@ def raster(
         color: Color of the marks; None takes it from the theme.
         theme: Colors.
 
-    Returns:
-        The axes.
-
-    Raises:
-        TypeError: If spikes are not numbers, `ax` is not axes, or `theme` is not a theme.
-        ValueError: If spikes have fewer than two dimensions or no element, or `dt` is not above 0.
-
     Example:
         >>> import torch
         >>> ax = raster(torch.eye(3), dt=1e-3)
@@ -93,10 +86,6 @@ def membranes(
 
     Returns:
         The axes; lines and marks of one neuron have labels for `ax.legend()`.
-
-    Raises:
-        TypeError: If values are not numbers, `ax` is not axes, or `theme` is not a theme.
-        ValueError: If shapes differ or have other dimensions, or `dt` is not above 0.
 
     Example:
         >>> import torch
@@ -192,13 +181,6 @@ def rates(
         color: Color of the bars; None takes it from the theme.
         theme: Colors.
 
-    Returns:
-        The axes.
-
-    Raises:
-        TypeError: If spikes are not numbers, `ax` is not axes, or `theme` is not a theme.
-        ValueError: If spikes have other dimensions or no element, or `dt` is not above 0.
-
     Example:
         >>> import torch
         >>> ax = rates(torch.eye(3), dt=1e-3)
@@ -241,13 +223,6 @@ def event_frames(
         n_pictures: Number of parts, at most T.
         dt: Length of a frame [s], for times in s; None is times in frames.
         theme: Colors.
-
-    Returns:
-        The axes.
-
-    Raises:
-        TypeError: If frames are not numbers, `ax` is not axes, or `theme` is not a theme.
-        ValueError: If frames have other dimensions or no element, or a number is out of its range.
 
     Example:
         >>> import torch

@@ -114,11 +114,8 @@ class Problem:
 
     Attributes:
         spec: Neuron, surrogate and options of backward.
-        x: Input charge [B, T, N], float32 or float64. GPU kernels also accept bfloat16 and float16,
-            with float32 states and constants; they return spikes, `mem` and ∂L/∂x in the dtype
-            of x.
-        states: States before the first step, each [B, N], on the device of `x` and (except for half
-            `x`) in its dtype.
+        x: Input charge [B, T, N], float32 or float64; on GPUs also bfloat16 and float16.
+        states: States before the first step, each [B, N].
         constants: Constants of the neuron, each [N].
         recurrent: Weights [N, N] (from, to) by which s[t-1] adds to x[t], or None. Weights
             [K·N, N] read s[t-1], …, s[t-K], in this order; only the reference solver runs them.
@@ -167,10 +164,9 @@ class PassResult(NamedTuple):
         last: States after the last step, each [B, N].
         saved: Inputs of backward, without gradients: the values that `Program.saved` names, each
             [B, T, N]; empty if it was not requested.
-        spike_count: Number of spikes, or None if they were not counted. From a GPU this is a tensor
-            whose sum is the number, because reading it would wait for the device.
-        recent: Of a recurrent problem, the input of the step after the last: spikes [B, N], or
-            [B, K·N] with the most recent step first; else None.
+        spike_count: Number of spikes, from a GPU a tensor whose sum is the number; None if not
+            counted.
+        recent: Of a recurrent problem, the spikes that the next step reads; else None.
 
     Example:
         >>> from nwavesdk.dynamics import LIF_PAGES

@@ -65,7 +65,7 @@ class Surrogate(ABC):
     Attributes:
         formula: The derivative in one line, for tables and reports.
         pseudo_derivative: σ'(z, *constants) as a page that torch, numba and Triton can all run, or
-            None where only torch can evaluate σ'. The kernels then take σ' as an array.
+            None where only torch can evaluate σ'.
 
     Example:
         >>> from nwavesdk.surrogate import triangle

@@ -135,9 +135,8 @@ class SlopeScan:
 
         The rule: *Of the surrogates under which the gradient does not shrink from the next layer to
         this layer, take the surrogate under which it grows least. If there is none, take the
-        surrogate under which it shrinks least.* So the gradient neither vanishes on its way to the
-        first layer nor grows more than the grid requires. The last layer has no next layer, so it
-        takes the surrogate of the layer before it. A net of one layer keeps its surrogate.
+        surrogate under which it shrinks least.* The last layer takes the surrogate of the layer
+        before it. A net of one layer keeps its surrogate.
 
         Args:
             kind: Class of the surrogates to choose from. [in each layer, the class of the net]
@@ -173,16 +172,15 @@ def scan_slopes(
         surrogates: The candidates, as a list, or as a dict with their names. Each is one surrogate
             for all layers, or one for each layer. [`default_grid()` and the net's surrogates]
         seed: Seed of the mismatch; see `prepare_net`.
-        weights: Whether to measure the gradients of the weights, too. This costs one more product
-            per layer and candidate.
+        weights: Whether to measure the gradients of the weights, too.
         usable_share: See `SlopeScan.usable`.
-        lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
-            depend on padding.
+        lengths: Steps of each recording, int64 [B]; None for all. The loss must not depend on
+            padding.
 
     Raises:
         TypeError: If the net is not a module, or a candidate is not a surrogate.
-        ValueError: If the input is not a sequence, if the loss does not depend on the net, or if a
-            candidate does not have one surrogate for each layer.
+        ValueError: If the loss does not depend on the net, or a candidate does not have one
+            surrogate for each layer.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential

@@ -61,9 +61,7 @@ def to_nir(
 
     Args:
         net: A net of modules that NIR has, in `eval()`.
-        discretization: How the reader will solve the equations of the file: `"exact"` or
-            `"euler"`. Time constants and resistances are chosen so that decays and weights keep
-            their values.
+        discretization: How the reader will solve the equations of the file: `"exact"` or `"euler"`.
         dt: Length of a step [s]. If None, the step of the layers.
         input_shape: Shape of a step of the input, if the net does not decide it.
         allow: `{"soft-reset"}` writes neurons that subtract their threshold as neurons with a reset
@@ -105,8 +103,7 @@ def from_nir(
         graph: A `nir.NIRGraph`, or the path of its file.
         dt: Length of a step [s].
         discretization: `"exact"` or `"euler"`.
-        source: The library that has written the graph, if it is one of `SOURCES`, whose graphs
-            differ from the definitions of NIR; None for all other libraries.
+        source: The library that has written the graph, if it is one of `SOURCES`; None for others.
         allow: `"soft-reset"` if a spike may subtract the threshold; `"delayed-reset"`, for
             snnTorch, if it does so one step later.
         spike_grad: The surrogate of all neurons. If None, `fast_sigmoid(25)`.

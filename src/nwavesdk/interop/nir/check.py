@@ -38,7 +38,7 @@ class Check:
 
     Attributes:
         spikes: Number of spikes of the reader in the nodes that were compared.
-        values: Number of values that were compared for being a spike: neurons times steps.
+        values: Number of values that were compared: neurons times steps.
         nodes: Names of the nodes whose spikes were compared.
         step: The first step in which a spike differs, from 0; None if all are equal.
         node: Node of that spike, or None.
@@ -118,8 +118,7 @@ def check(
         discretization: See `from_nir`.
         source: See `from_nir`.
         allow: See `from_nir`.
-        net: The net that was exported; the metadata of the file name its layers. If None, the net
-            that `from_nir` makes of the graph.
+        net: The net that was exported; if None, the net that `from_nir` makes of the graph.
         x: Input [B, T, *features]. If None, a random input.
         input_shape: See `from_nir`.
         batch: Recordings of a random input.
@@ -130,8 +129,8 @@ def check(
         The result of the comparison, in float64.
 
     Raises:
-        ValueError: If the graph cannot be read, `net` is not the net of the graph, `x` does not fit
-            the graph, or inputs, membranes or outputs are not finite.
+        ValueError: If the graph cannot be read, `net` or `x` does not fit it, or a value is not
+            finite.
         TypeError: If `net` is not a module, or `x` is not a tensor.
 
     Example:

@@ -41,8 +41,7 @@ class Prediction:
         predicted: Index of the class, int64 `[]`; of each step, int64 `[T]`; or values in the units
             of the targets, float32 `[T, D]`.
         probabilities: Probability of each class, `[C]` or `[T, C]`; None for values.
-        step_seconds: Time between steps in the recording [s]; None if steps have no duration, as in
-            series and images.
+        step_seconds: Time between steps in the recording [s]; None if steps have no duration.
         counts: Output spikes of each class or value, `[C]` or `[D]`; None if the outputs of the net
             are membranes, or spikes were not requested.
         spikes: Step and output neuron of each spike, int32 `[n, 2]`, in the order of steps; None if
