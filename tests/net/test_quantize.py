@@ -98,13 +98,6 @@ NETS = {
     "conv, values": lambda: preset("conv", (5,), "series", "regression"),
     "conv, detector": lambda: preset("conv", (20,), task="detect"),
     "delay": lambda: preset("delay", (13,)),
-    "diagonal": lambda: (
-        SpikingSequential(
-            *(TemporalConv(6, 6, 1, groups=6, bias=True), TimeBatchNorm(6), lif(6)),
-            *(TemporalConv(6, 6, 2, groups=6), lif(6), LIFSynapse(6, 2)),
-        ),
-        (6,),
-    ),
     "residual": residual,
     "images": images,
 }

@@ -145,7 +145,8 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
     # Diagonal synapses: each neuron has one input, in one or two steps.
     "diagonal": (
         lambda: [
-            *(Dropout(0.2), *block(TemporalConv(9, 9, 1, groups=9), 9), nn.Dropout(0.2)),
+            Dropout(),
+            *block(TemporalConv(9, 9, 1, groups=9), 9),
             *block(TemporalConv(9, 9, 2, groups=9), 9),
             nn.Linear(9, 4),
         ],

@@ -180,12 +180,12 @@ def test_rows_become_the_frames_of_a_run(
     sources = {file: files[file] for file in ("net.h", "net.c", "example.c")}
     program = compile_c(folder, sources, [compiler, level, f"-I{folder}"], "example")
     lines = subprocess.run([program], input=files["frames.txt"], capture_output=True, text=True)
-    printed = [[float(value) for value in line.split()] for line in lines.stdout.splitlines()[:-1]]
+    printed = np.loadtxt(lines.stdout.splitlines()[:-1], np.float32)
 
     scaled = NetInput(standard=standard).scaled(rows, "a recording")
     held = np.repeat(scaled, hold, axis=0)
     expected = net(torch.from_numpy(held).reshape(x[:1].shape))[0][0]
-    assert torch.equal(torch.tensor(printed), expected)
+    assert torch.equal(torch.from_numpy(printed), expected)
     assert "(value - mean) / deviation" in files["README.md"]
 
 

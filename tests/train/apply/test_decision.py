@@ -136,7 +136,7 @@ def test_a_higher_threshold_is_chosen_if_a_low_one_detects_the_wrong_event() -> 
     for index, start in enumerate(range(10, 110, 5)):
         events.append(Event(NAMES[index % 2], start, start + 0.6))
         first = round(start / STEP)
-        scores[first : first + 30, 1 - index % 2] = 1 + index / 20  # the wrong event
+        scores[first : first + 30, 1 - index % 2] = 2  # the wrong event
         scores[first + 30 : first + 60, index % 2] = 8
     stream = ScoredStream(scores, np.arange(len(scores)) * STEP, tuple(events), 120.0)
     # All 20 wrong events are within the budget.
