@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2762,
-    "train presets": 4603,
+    "train presets": 4571,
     "analysis": 2701,
     "cli": 1183,
     "internal": 493,
@@ -30,12 +30,12 @@ MAX_STATEMENTS = {
     "deploy": 1041,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 33076
+MAX_STATEMENTS_OF_TESTS = 33071
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
 # fields and other short statements were the larger part of these.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.42, TESTS: 14.29}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
