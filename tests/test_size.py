@@ -19,18 +19,18 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2762,
-    "train presets": 4571,
-    "analysis": 2701,
+    "train presets": 4507,
+    "analysis": 2696,
     "cli": 1183,
     "internal": 493,
     "solvers": 3617,
     "layers": 2710,
     "interop": 3137,
     "net": 1697,
-    "deploy": 1041,
+    "deploy": 1042,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 33071
+MAX_STATEMENTS_OF_TESTS = 33066
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -155,7 +155,7 @@ def test_predictions_for_the_test_set_are_those_of_the_run(
     test = trained.data.test
     run = load(folder)
     predictions = run.predict([tones / key for key in test.recordings.keys])
-    expected = evaluate_net(trained.model(), run.task, test, batch_size=4).predicted
+    expected = evaluate_net(trained.trained().net, run.task, test, batch_size=4).predicted
     assert [int(one.predicted) for one in predictions] == expected.tolist()
     assert [one.steps for one in predictions] == test.lengths.tolist()
     names = {one.class_name for one in predictions}
