@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2762,
-    "train presets": 4507,
+    "train presets": 4480,
     "analysis": 2696,
     "cli": 1183,
     "internal": 493,
@@ -34,7 +34,8 @@ MAX_STATEMENTS_OF_TESTS = 33066
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
-# fields and other short statements were the larger part of these.
+# fields and other short statements were the larger part of these. The last hundredth are the
+# imports of modules that were merged.
 MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

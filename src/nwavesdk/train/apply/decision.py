@@ -115,6 +115,11 @@ class Decision(FrozenModel):
         """Number of steps over which scores are averaged."""
         return max(1, round(self.smoothing / self.step_seconds))
 
+    def at(self, threshold: float) -> "Decision":
+        """The decision with another threshold, and the release level as far below it as before."""
+        release = threshold - (self.threshold - self.release)
+        return self.model_copy(update={"threshold": threshold, "release": release})
+
     def detections(self, scores: npt.NDArray[Any], times: npt.NDArray[Any]) -> list[Detection]:
         """The detections in a whole stream; see `DecisionStream.push`."""
         return DecisionStream(self).push(scores, times)
@@ -280,10 +285,10 @@ def fit_decision(
             dead_time=dead_time,
         )
         smoothed = _smoothed(decision, streams)
-        decision = _at(decision, _lowest_threshold(decision, smoothed, false_alarms * hours))
+        decision = decision.at(_lowest_threshold(decision, smoothed, false_alarms * hours))
         if false_alarms * hours < 1:
             tail = _tail_threshold(_peaks(decision, smoothed), hours, false_alarms)
-            decision = _at(decision, max(decision.threshold, tail))
+            decision = decision.at(max(decision.threshold, tail))
         fits.append((decision, _counted(decision, smoothed)))
 
     best, score = min(fits, key=lambda fit: (fit[1].misses, fit[1].latency(50)))
@@ -321,13 +326,7 @@ def detection_curve(
 
     thresholds = {decision.threshold, *np.nextafter(peaks, math.inf)[ranks[:n_peaks]].tolist()}
     falling = sorted(thresholds, reverse=True)
-    return [(threshold, _counted(_at(decision, threshold), smoothed)) for threshold in falling]
-
-
-def _at(decision: Decision, threshold: float) -> Decision:
-    """A decision with another threshold, and the release level as far below it as before."""
-    release = threshold - (decision.threshold - decision.release)
-    return decision.model_copy(update={"threshold": threshold, "release": release})
+    return [(threshold, _counted(decision.at(threshold), smoothed)) for threshold in falling]
 
 
 def _smoothed(decision: Decision, streams: Sequence[ScoredStream]) -> list[ScoredStream]:
@@ -360,7 +359,7 @@ def _lowest_threshold(
     thresholds = np.nextafter(peaks, math.inf)
 
     def count_false_alarms(threshold: float) -> int:
-        return len(_counted(_at(decision, float(threshold)), smoothed).false_alarms)
+        return len(_counted(decision.at(float(threshold)), smoothed).false_alarms)
 
     # From the highest threshold down, so the count only rises. If no threshold is within the
     # number, the highest is taken.
