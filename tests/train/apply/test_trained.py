@@ -86,7 +86,8 @@ def untrained(task: str, kind: str, features: Any, n_features: int, **fields: An
     )
     net: dict[str, Any] = {"name": "lif", "hidden": [12]}
     choices: dict[str, Any] = {
-        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]},
+        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]}
+        | {name: inputs[name] for name in inputs.keys() & {"hold"}},
         "task": {"name": task},
         "net": net | ({"population": POPULATION} if task == "classification" else {}),
         "learning": {"epochs": 1, "batch_size": 1},
