@@ -233,7 +233,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     run = Run.open(options.run)
-    net = run.model()
+    net = run.trained().net
     recorded = run.folder.read_result()
     ours = costs_of("spiking net", net, recorded["test_accuracy"], run.test_set)
     other = run if options.cnn_run is None else Run.open(options.cnn_run)

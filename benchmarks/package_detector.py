@@ -21,7 +21,6 @@ import numpy as np
 from nwavesdk.cli.train import measures_text
 from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.train import CompletedConfig, Run, RunFolder, TrainedRun
-from nwavesdk.train.apply.decision import Decision
 from nwavesdk.train.apply.detections import SetDetections
 from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.run_folder import PACKAGED
@@ -77,11 +76,11 @@ def package(path: Path, folder: Path = PACKAGED / NAME) -> dict[str, Any]:
     assert streams is not None
     assert isinstance(train, ComposedSeries)
 
-    net, task = run.trained()
+    trained = run.trained()
+    net, decision = trained.net, trained.decision
+    assert decision is not None
     rounded = copy.deepcopy(net).half()
     net.load_state_dict(rounded.state_dict())
-    decision = Decision.of(recorded["decision"])
-    trained = TrainedRun.of(run.config, net, task, run.data.standard, decision=decision)
 
     result = {name: recorded[name] for name in FIELDS} | {"probe": probe_scores(trained)}
     for name, sounds in (("val", streams.val), ("test", streams.test)):
@@ -93,7 +92,7 @@ def package(path: Path, folder: Path = PACKAGED / NAME) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     target = RunFolder(folder)
     target.begin(config)
-    save_model(target.model, rounded, run.data.standard, target.identity, task.targets)
+    save_model(target.model, rounded, run.data.standard, target.identity, trained.task.targets)
     target.write_result(result)
 
     *words, last = run.classes[1:]

@@ -19,23 +19,24 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2758,
-    "train presets": 4618,
-    "analysis": 2703,
+    "train presets": 4496,
+    "analysis": 2698,
     "cli": 1193,
     "internal": 493,
     "solvers": 3617,
     "layers": 2710,
     "interop": 3141,
     "net": 1697,
-    "deploy": 1041,
+    "deploy": 1042,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 33194
+MAX_STATEMENTS_OF_TESTS = 33183
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
-# fields and other short statements were the larger part of these.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.42, TESTS: 14.29}
+# fields and other short statements were the larger part of these. The last hundredth are the
+# imports of modules that were merged.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -39,7 +39,7 @@ print(f"validation accuracy {result['val_accuracy']:.4f}")
 # bits. It is a net like any other, so you can count how many recordings it gets right. The step of
 # the inputs comes from the training set.
 
-net = run.trained()[0].net
+net = run.trained().net.net
 train, validation = (part.batch(range(len(part))) for part in (run.data.train, run.data.val))
 rounded = quantize(net, train.x)
 

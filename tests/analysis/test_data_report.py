@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from examples import small_data
-from nwavesdk.analysis.data_report import data_lines, data_report, describe_features, step_seconds
+from nwavesdk.analysis.data_report import data_lines, data_report, describe_features
 from nwavesdk.data import NetInput, Recordings, Series, Standard
 from nwavesdk.train import CompletedConfig, RunConfig
 from nwavesdk.train.config.data import PatternData
@@ -169,21 +169,6 @@ def test_features_are_described(
     kind: str, shape: tuple[int, ...], choices: dict[str, Any], text: str
 ) -> None:
     assert describe_features(config_of(kind, shape, choices)) == text
-
-
-@pytest.mark.parametrize(
-    ("kind", "choices", "seconds"),
-    [
-        ("sound", {"hold": 4}, 2.5e-3),
-        ("events", {"bin": 3e-3}, 3e-3),
-        ("image", {}, None),
-        ("series", {"hold": 2}, None),
-    ],
-)
-def test_the_length_of_a_step_follows_from_the_recording(
-    kind: str, choices: dict[str, Any], seconds: float | None
-) -> None:
-    assert step_seconds(config_of(kind, (1,), choices)) == seconds
 
 
 def test_groups_of_each_set_are_counted() -> None:

@@ -61,7 +61,10 @@ def test_data_and_compare_have_the_options_of_train_that_they_need() -> None:
     ("words", "message"),
     [
         (["--duration", "-1", "--chip", "h1v1"], "--duration: expected at least 0.001"),
-        (["--duration", "1"], "--duration: has no effect on sound, got 1.0: remove it; it is for "),
+        (
+            ["--duration", "1"],
+            "--duration: has no effect on the data sound, got 1.0: remove it; it is for ",
+        ),
         (["--bin", "nan"], "--bin: "),
         (["--sample-rate", "0"], "--sample-rate: "),
         (["--task", "sorting"], "--task: got 'sorting', expected one of classification, "),

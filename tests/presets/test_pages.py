@@ -95,7 +95,7 @@ def test_a_copy_of_a_page_builds_the_same_net(preset: PresetName, tmp_path: Path
     copy = tmp_path / "net.py"
     copy.write_text(presets.page_text(preset))
     assert copy.read_bytes() == presets.page_path(preset).read_bytes()
-    assert NetPage.parse(str(copy)).sha256 == NetPage.of_preset(preset).sha256
+    assert NetPage.parse(str(copy)).sha256 == NetPage.parse(preset).sha256
     copy.write_text(f"{presets.page_text(preset)}\n")  # another module
     build = load_function(NetPage.parse(str(copy)))
     torch.manual_seed(0)

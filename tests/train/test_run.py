@@ -85,7 +85,7 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
         (
             "net",
             {"hidden": [100_000] * 100},
-            r"net: a batch .* and a net of \d+–100000–.* need .* GB.*: lower --batch-size, --hid",
+            r"net: a batch .* and a net of 10,000,\d+ neurons need .* GB.*: lower --batch",
         ),
         ("net", {"hidden": [50_000] * 2}, "net: a batch of .* a net of .* need .* GB of memory"),
         (
@@ -96,12 +96,12 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
         (
             "learning",
             {"surrogate_schedule": "linear(alpha, 1, 2)"},
-            r"^learning\.surrogate_schedule: .*no parameter 'alpha'",
+            r"no parameter 'alpha'",
         ),
         (
             "learning",
             {"surrogate_schedule": "linear(slope, 0, 2)"},
-            r"^learning\.surrogate_schedule: .*slope must be a finite",
+            r"slope must be a finite",
         ),
         pytest.param(
             "machine",

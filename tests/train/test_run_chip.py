@@ -57,7 +57,7 @@ def test_a_trained_net_keeps_to_its_chip(
 ) -> None:
     folder, result = trained(profile, training)
     run = Run.open(folder)
-    net = run.model()
+    net = run.trained().net
     assert find_violations(net) == []
     layer = H1v1Layer if profile == "h1v1" else H1v2Layer
     assert {type(m) for m in net if hasattr(m, "neuron")} == {layer}
@@ -65,7 +65,7 @@ def test_a_trained_net_keeps_to_its_chip(
     assert run.test()["test_accuracy"] == result["test_accuracy"]
     # With plain training only, the validation set has a second score, of the net that is written.
     assert ("projected_accuracy" in result) == (training == "plain")
-    after = evaluate_net(run.model().eval(), run.task, run.data.val, 8).measures["accuracy"]
+    after = evaluate_net(run.trained().net.eval(), run.task, run.data.val, 8).measures["accuracy"]
     assert result.get("projected_accuracy", after) == pytest.approx(after, abs=1e-6)
     weights = load_file(RunFolder(folder).model)
     assert set(weights) >= {"net.0.weight", "net.2.weight", "standard.mean"}
@@ -152,6 +152,6 @@ def test_a_run_keeps_the_profile_with_which_it_began(
     choices["learning"]["epochs"] = 1
     Run.new(tmp_path / "run", choices).train()
     profile.write_text(text.replace("value = 1.66", "value = 0.1"))
-    net = Run.open(tmp_path / "run").model()
+    net = Run.open(tmp_path / "run").trained().net
     assert net[0].profile.number("weight_limit") == 1.0
     assert find_violations(net) == []

@@ -35,7 +35,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_constants(
         resumed.train()
     assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
     assert Run.open(tmp_path / "whole").test()["test_accuracy"] == result["test_accuracy"]
-    layer = next(module for module in resumed.model() if isinstance(module, NeuronLayer))
+    layer = next(module for module in resumed.trained().net if isinstance(module, NeuronLayer))
     learned = layer.constant("k").item()
     assert learned != pytest.approx(1.0, rel=1e-3)
     assert layer.constant("tau").item() == pytest.approx(0.01)

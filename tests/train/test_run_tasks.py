@@ -122,7 +122,7 @@ def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     result = run.train()
     assert result is not None
     assert result["test_r2"] > 0.5
-    assert isinstance(run.model()[-1], LILayer)
+    assert isinstance(run.trained().net[-1], LILayer)
     net, folder = run.network(), run.folder
     _, targets = load_model(folder.model, net, folder.identity)
     assert targets is not None
@@ -152,7 +152,7 @@ def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
     tested = [int(key.rpartition("/")[2]) for key in run.data.test.recordings.keys]
     predicted = np.stack([one.predicted for one in load(tmp_path / "run").predict([*x[tested]])])
     assert (predicted == y[tested]).mean() == pytest.approx(result["test_accuracy"])
-    evaluation = evaluate_net(run.model(), run.task, run.data.test, batch_size=8)
+    evaluation = evaluate_net(run.trained().net, run.task, run.data.test, batch_size=8)
     assert evaluation.lengths.tolist() == [80] * len(tested)
     for index, place in enumerate(tested):
         found, target = evaluation.recording(index)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from nwavesdk import plot
-from nwavesdk.analysis.data_report import describe_lengths, lengths_by_set, step_seconds
+from nwavesdk.analysis.data_report import describe_lengths, lengths_by_set
 from nwavesdk.chip import FilterBank
 from nwavesdk.data import Indices, Series
 from nwavesdk.data.folder import Faults
@@ -133,7 +133,7 @@ def _draw_examples(
 ) -> None:
     """Draw a row for each recording: its content, the input of the net, and the target."""
     recordings = train.recordings
-    step = step_seconds(config)
+    step = config.step_seconds
     has_targets = config.task.name != "classification"
     samples = _read_again(config, [recordings.keys[index] for index in indices])
     n_columns = 1 + (samples[0] is not None) + has_targets
@@ -275,7 +275,7 @@ def _draw_target(
     """Draw the target of each step: values, or the number of a class with its name on the axis."""
     target = train.recordings.targets[index][: train.input.length]
     target = target.reshape(len(target), -1).repeat(train.input.hold, axis=0)
-    draw_time_series(axes, target, step_seconds(config), theme, "target")
+    draw_time_series(axes, target, config.step_seconds, theme, "target")
     names = ["none", *(label_text(name, 12) for name in config.facts.classes)]
     if 1 < len(names) <= MAX_NAMES // 4:
         axes.set_yticks(range(-1, len(names) - 1), names)

@@ -18,7 +18,6 @@ __all__ = [
     "describe_features",
     "describe_lengths",
     "lengths_by_set",
-    "step_seconds",
 ]
 
 # The property of a data set from which its task follows.
@@ -105,18 +104,6 @@ def data_report(
     }
 
 
-def step_seconds(config: CompletedConfig) -> float | None:
-    """The duration of a time step of the net in the recording [s], or None if it is not known.
-
-    Args:
-        config: The config of a run.
-    """
-    if config.data.kind == "filtered":
-        return config.net.dt
-    seconds: float | None = config.option("data.hop") or config.option("data.bin")
-    return None if seconds is None else seconds / config.option("data.hold")
-
-
 def lengths_by_set(data: RunData) -> dict[str, Indices]:
     """The length of each recording of each set [steps of the net]."""
     return data.map(lambda series: series.lengths - series.input.look_ahead).as_dict()
@@ -194,7 +181,7 @@ def _count_groups(
 
 def _summarize(steps: Indices, config: CompletedConfig) -> dict[str, Any]:
     """The length of the shortest, the median and the longest recording, in steps and seconds."""
-    step = step_seconds(config)
+    step = config.step_seconds
     values = {"min": steps.min(), "median": np.median(steps), "max": steps.max()}
     return {
         "steps": {name: float(value) for name, value in values.items()},

@@ -152,7 +152,7 @@ def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, 
     """The net of a run, and the origin of its weights."""
     folder = run.folder
     if folder.model.is_file() and not use_initial:
-        return run.model(mismatch=has_mismatch), "trained"
+        return run.trained(mismatch=has_mismatch).net, "trained"
     if use_initial or not folder.checkpoint.is_file():
         return run.first_network(mismatch=has_mismatch), "initial"
 

@@ -73,10 +73,10 @@ def _rounded(opened: "nwavesdk.train.Run") -> tuple[Any, dict[str, Any]]:
 
     A run that was trained with rounded weights has no other net to compare with.
     """
-    from nwavesdk.train.fit.finetuning import example_inputs
+    from nwavesdk.train.fit.first_weights import example_inputs
     from nwavesdk.train.fit.network import rounded_network
 
-    model, _ = opened.trained()
+    model = opened.trained().net
     if opened.config.learning.weight_bits is not None:
         return model, {}
     rounded = rounded_network(model, WEIGHT_BITS, example_inputs(opened.data.train))

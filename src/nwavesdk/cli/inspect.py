@@ -180,8 +180,8 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
     """The measures of NeuroBench's harness on the test set of a run, as JSON and as lines."""
     from nwavesdk.interop.neurobench_eval import compare_counts
 
-    model, task = run.trained()
-    comparison = compare_counts(model, run.test_set, task)
+    trained = run.trained()
+    comparison = compare_counts(trained.net, run.test_set, trained.task)
 
     rows = [(f"NeuroBench, {comparison.recordings} recordings", "harness", "ours", "")]
     numbers = {}

@@ -129,14 +129,14 @@ def check_json(check: Any) -> dict[str, Any]:
 
 def _about(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
     """The facts of a run that a reader of the file needs; docs/export.md lists the fields."""
-    net_input = trained.input
+    net_input, step = trained.input, trained.step_seconds
     return {
         "dt": trained.config.net.dt,
         "task": trained.task.name,
         "classes": list(trained.classes),
         "kind": trained.kind,
         "features": _describe_features(trained.features),
-        "frame_seconds": trained.frame_seconds,
+        "frame_seconds": None if step is None else step * net_input.hold,
         "mean": [float(value) for value in trained.input.standard.mean],
         "deviation": [float(value) for value in trained.input.standard.deviation],
         "center": net_input.center,

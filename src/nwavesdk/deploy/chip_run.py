@@ -56,7 +56,7 @@ class ChipRun:
     def __init__(self, run: Run, profile: Profile) -> None:
         self.run = run
         self.profile = profile
-        self.net = _chip_net(run.model())
+        self.net = _chip_net(run.trained().net)
 
     @classmethod
     def open(
@@ -162,7 +162,7 @@ class ChipRun:
     def count_right(self, seeds: Sequence[int], tile: Tile) -> torch.Tensor:
         """Recordings of the test set that each chip classifies correctly; see `count_right`."""
         test = self.run.test_set.whole()
-        net = _chip_net(self.run.model(mismatch=True)).eval()
+        net = _chip_net(self.run.trained(mismatch=True).net).eval()
         n_classes = len(self.run.classes)
         return count_right(net, test.x, test.y, n_classes, seeds, tile, test.lengths)
 
@@ -205,7 +205,7 @@ class ChipRun:
         else:
             test = self.run.test_set.whole()
             series = draw_series(
-                _chip_net(self.run.model(mismatch=True)),
+                _chip_net(self.run.trained(mismatch=True).net),
                 test.x,
                 test.y,
                 len(self.run.classes),
@@ -274,7 +274,7 @@ def _chip_net(net: RunNet) -> SpikingSequential:
         return net
 
     try:
-        chip_stages(net.net, net.location)
+        chip_stages(net.net, "the net of the file")
     except TypeError as error:
         raise ValueError(str(error)) from None
 

@@ -126,7 +126,8 @@ def count_errors(run: Run, seeds: Sequence[int]) -> Tensor:
 
 def _score_chips(run: Run, seeds: Sequence[int | None]) -> list[DetectionScore]:
     """The score of each chip on all test streams; None is the chip as designed."""
-    trained, sounds, framing = run.detector(*run.trained(mismatch=True))
+    trained = run.trained(mismatch=True)
+    sounds, framing = run.streams()
     assert trained.decision is not None
     scores = []
     for stream in sounds.compose(SNR):

@@ -1,6 +1,7 @@
 """A run: its folder, its config, its data and its nets; `fit/course.py` trains and tests it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,6 @@ from nwavesdk.net import RoundedInput
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.presets.lif import hidden_gain
-from nwavesdk.train.apply.decision import Decision
 from nwavesdk.train.apply.detections import SetDetections
 from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
@@ -28,10 +28,13 @@ from nwavesdk.train.data.load import RunData, begin_data, load_run_data
 from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.finetuning import example_inputs, finetuned_network
-from nwavesdk.train.fit.first_weights import CannotDriveError, drive_weights
+from nwavesdk.train.fit.first_weights import (
+    CannotDriveError,
+    drive_weights,
+    example_inputs,
+    finetuned_network,
+)
 from nwavesdk.train.fit.machine import trainer_of
-from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import NetChoice, load_function, match_page
 from nwavesdk.train.fit.network import (
     RunNet,
@@ -44,7 +47,7 @@ from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.fit.threads import use_threads
-from nwavesdk.train.run_folder import RunFolder, reading_run_file
+from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["Run"]
 
@@ -131,8 +134,11 @@ class Run:
         run._require_memory()
         if config.machine.threads is None and run._is_small:
             run.config = complete(choices, facts, threads=1)
-        warn_of_constants(run.network())
-        run._check_schedule()
+        net = run.network()
+        warn_of_constants(net)
+        if (schedule := config.learning.surrogate_schedule) is not None:
+            # It rejects parameters that the surrogates do not have.
+            SurrogateAnnealing(net, run.config.learning.epochs, **schedule.model_dump())
         run._settle_first_weights(must_drive=config.option("net.first_weights") == "driven")
         return run
 
@@ -150,17 +156,6 @@ class Run:
         folder = RunFolder(path)
         config = match_page(folder.read_config(), net, folder.path)
         return cls(folder, config, load_run_data(config))
-
-    def _check_schedule(self) -> None:
-        """Apply the schedule of the surrogate to the net, which rejects unknown parameters."""
-        learning = self.config.learning
-        schedule = learning.surrogate_schedule
-        if schedule is None:
-            return
-        try:
-            SurrogateAnnealing(self.network(), learning.epochs, **schedule.model_dump())
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"learning.surrogate_schedule: {error}") from None
 
     def _settle_first_weights(self, *, must_drive: bool) -> None:
         """Change the config to drawn initial weights if the recordings cannot drive them.
@@ -212,10 +207,10 @@ class Run:
             # Charge, saved membrane and spike of each neuron and step.
             values += 3 * batch * n_steps * sum(hidden)
 
-        neurons = "–".join(map(str, sizes[:8])) + ("–…" if len(sizes) > 8 else "")
         require_memory(
             "net",
-            f"a batch of {batch:,} sequences of {n_steps:,} steps and a net of {neurons} neurons",
+            f"a batch of {batch:,} sequences of {n_steps:,} steps and a net of "
+            f"{sum(sizes):,} neurons",
             VALUE_BYTES * values,
             "lower --batch-size, --hidden or --population, or use shorter recordings (--length, "
             "--hold)",
@@ -241,7 +236,7 @@ class Run:
         train = self.data.train
         notes = (
             self.fitted_task().advice(train),
-            constant_note(train, self.config),
+            constant_note(train),
             outlier_note(train, self.config),
             nearest_tau_note(self.config),
         )
@@ -274,23 +269,13 @@ class Run:
         seed = stream_seed(self.config.seed, "weights")
         return drive_weights(self.network(), self.data.train, seed)
 
-    def model(self, *, mismatch: bool = False) -> RunNet:
-        """The trained network, read from its file; see `network`.
+    def trained(self, *, mismatch: bool = False) -> TrainedRun:
+        """The trained net, its task and its decision, read from their files; see `network`.
 
         Raises:
-            ValueError: If the file is missing or damaged.
+            ValueError: If a file is missing or damaged.
         """
-        return self.trained(mismatch=mismatch)[0]
-
-    def trained(self, *, mismatch: bool = False) -> tuple[RunNet, TrainingTask]:
-        """The trained network and its task with the scale of the targets, read from their file.
-
-        Raises:
-            ValueError: If the file is missing or damaged.
-        """
-        net = self.network(deployed=True, mismatch=mismatch)
-        _, targets = load_model(self.folder.model, net, self.folder.identity)
-        return net, self.task.scaled(targets)
+        return TrainedRun.read(self.folder, self.config, mismatch=mismatch)
 
     def train(self, on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
         """Train, from the checkpoint if there is one; test once; write model, result and report.
@@ -331,7 +316,7 @@ class Run:
         Raises:
             ValueError: If the file is missing or damaged.
         """
-        return self._measure(*self.trained(), "test")
+        return self._measure(self.trained(), "test")
 
     def test_rounded(
         self, weight_bits: int, part: Literal["val", "test"] = "val"
@@ -349,54 +334,40 @@ class Run:
         Raises:
             ValueError: If the net cannot be rounded, or the file of the model is damaged.
         """
-        net, task = self.trained()
-        rounded = rounded_network(net, weight_bits, example_inputs(self.data.train))
+        trained = self.trained()
+        rounded = rounded_network(trained.net, weight_bits, example_inputs(self.data.train))
         step: Any = next(m.step for m in rounded.modules() if isinstance(m, RoundedInput))
         return {
             "weight_bits": weight_bits,
             "input_step": step,
-            "float": self._measure(net, task, part),
-            "rounded": self._measure(rounded, task, part),
+            "float": self._measure(trained, part),
+            "rounded": self._measure(replace(trained, net=rounded), part),
         }
 
-    def _measure(
-        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"]
-    ) -> dict[str, Any]:
-        """The measures of a net on the validation or the test set."""
-        data = self._data_with_test if part == "test" else self.data
+    def _measure(self, trained: TrainedRun, part: Literal["val", "test"]) -> dict[str, Any]:
+        """The measures on the validation or the test set, of a detector also on its streams."""
+        series = self.test_set if part == "test" else self.data.val
         with use_threads(self.config.machine.threads):
             batch_size = self.config.learning.batch_size
-            evaluation = evaluate_net(net, task, getattr(data, part), batch_size)
+            evaluation = evaluate_net(trained.net, trained.task, series, batch_size)
+
+        detected = {}
+        if trained.decision is not None:
+            sounds, framing = self.streams(part)
+            detections = SetDetections.of(trained, trained.decision, sounds, framing)
+            detected = detections.fields(part)
         has_confusion = 0 < len(self.classes) <= MAX_CLASSES
         return {
-            **(self._detect(net, task, part) if task.name == "detect" else {}),
+            **detected,
             **evaluation.named_measures(part),
             **evaluation.layers(),
             "confusion": evaluation.tally.tolist() if has_confusion else [],
             "recordings": len(evaluation.lengths),
         }
 
-    def _detect(
-        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"]
-    ) -> dict[str, Any]:
-        """The recorded decision on the streams of a set at 10 dB, as fields of `result.json`."""
-        trained, sounds, framing = self.detector(net, task, part)
-        assert trained.decision is not None
-        return SetDetections.of(trained, trained.decision, sounds, framing).fields(part)
-
-    def detector(
-        self, net: RunNet, task: TrainingTask, part: Literal["val", "test"] = "test"
-    ) -> tuple[TrainedRun, Sounds, Framing]:
-        """The trained detector with its recorded decision, and a set as sounds and frames.
-
-        Raises:
-            ValueError: If the recorded decision is missing or damaged.
-        """
+    def streams(self, part: Literal["val", "test"] = "test") -> tuple[Sounds, Framing]:
+        """A set of a detector: its sounds, and how they become frames."""
         data = self._data_with_test if part == "test" else self.data
         assert data.streams is not None
         assert isinstance(data.train, ComposedSeries)
-        with reading_run_file(self.folder.result, "has no decision"):
-            decision = Decision.of(self.folder.read_result()["decision"])
-        trained = TrainedRun.of(self.config, net, task, data.standard, decision=decision)
-        sounds = getattr(data.streams, part)
-        return trained, sounds, data.train.framing
+        return getattr(data.streams, part), data.train.framing

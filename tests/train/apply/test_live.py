@@ -108,7 +108,7 @@ def test_input_and_decisions_are_those_of_the_run(folder: Path, tones: Path) -> 
             for x in inputs[whole.tobytes()]:
                 scores += run.task.decoder()(*run.net(x[None]))
         predicted.append(int(scores.argmax()))
-    expected = evaluate_net(trained.model(), trained.task, test, batch_size=4)
+    expected = evaluate_net(trained.trained().net, trained.task, test, batch_size=4)
     assert run.classes == trained.classes
     assert predicted == expected.predicted.tolist()
     # The untrained default net has one class for all.
@@ -214,7 +214,7 @@ def test_the_code_of_the_page_decides_as_predict(
 
 def test_the_net_is_that_of_the_run(folder: Path) -> None:
     trained = Run.open(folder)
-    nets = [load(folder).net, trained.model().eval()]
+    nets = [load(folder).net, trained.trained().net.eval()]
     for net in nets:
         prepare_net(net)
     live, expected = (net(trained.data.test.whole().x)[0] for net in nets)

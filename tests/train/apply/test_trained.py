@@ -86,7 +86,8 @@ def untrained(task: str, kind: str, features: Any, n_features: int, **fields: An
     )
     net: dict[str, Any] = {"name": "lif", "hidden": [12]}
     choices: dict[str, Any] = {
-        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]},
+        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]}
+        | {name: inputs[name] for name in inputs.keys() & {"hold"}},
         "task": {"name": task},
         "net": net | ({"population": POPULATION} if task == "classification" else {}),
         "learning": {"epochs": 1, "batch_size": 1},
@@ -155,7 +156,7 @@ def test_predictions_for_the_test_set_are_those_of_the_run(
     test = trained.data.test
     run = load(folder)
     predictions = run.predict([tones / key for key in test.recordings.keys])
-    expected = evaluate_net(trained.model(), run.task, test, batch_size=4).predicted
+    expected = evaluate_net(trained.trained().net, run.task, test, batch_size=4).predicted
     assert [int(one.predicted) for one in predictions] == expected.tolist()
     assert [one.steps for one in predictions] == test.lengths.tolist()
     names = {one.class_name for one in predictions}

@@ -29,9 +29,9 @@ def test_texts_and_values_give_the_same(annotation: Any, given: Any, expected: A
     [
         (NamedNumbers, "a", r"got 'a', expected NAME=VALUE"),
         (NamedNumbers, "a=0,a=1", r"each name once"),
-        (NamedNumbers, "a=x", r"'a' must be a finite number, got 'x'"),
-        (NamedNumbers, "a=nan", r"'a' must be a finite number"),
-        (NamedNumbers, "a=" * 500, r"'a' must be a finite number, got 'a=a="),
+        (NamedNumbers, "a=x", r"a\n .* valid number"),
+        (NamedNumbers, "a=nan", r"a\n .* finite number"),
+        (NamedNumbers, "a=" * 500, r"a\n .* valid number"),
         (NamedNumbers, {"a": 10**400}, "finite number|valid number|too large"),
         (Names, "a,,b", "at least 1 character"),
         (LayerSizes, "9" * 5000, "as an integer"),

@@ -42,7 +42,7 @@ def config_of(**net: Any) -> CompletedConfig:
         ({"neuron": "adlf"}, r"^net\.neuron: unknown neuron 'adlf', did you mean 'adlif'\?: "),
         ({"neuron": "li"}, r"^net\.neuron: li is a read-out"),
         ({"neuron": "h1v1"}, r"^net\.neuron: h1v1 is the neuron of a chip: .* --chip h1v1"),
-        ({"neuron": "izhikevich", "tau": 0.03}, r"^net\.tau: izhikevich neurons have no constant"),
+        ({"neuron": "izhikevich", "tau": 0.03}, r"^net\.tau: got 'tau', which izhikevich lacks"),
         (
             {"neuron": "adlif", "constants": "tau_a=1"},
             r"got 'tau_a', which adlif lacks, did you mean 'tau_w'",

@@ -15,8 +15,8 @@ pytest.importorskip("lightning")
 
 from nwavesdk.presets import NAMES, PresetName
 from nwavesdk.train import RunConfig
-from nwavesdk.train.config import MOVABLE, CompletedConfig, fields_of, merge_choices
-from nwavesdk.train.config.run_config import RENAMED, UNIONS
+from nwavesdk.train.config import CompletedConfig, fields_of, merge_choices
+from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.fit.network import sample_config
 from train.runs import difference
 
@@ -70,19 +70,11 @@ def test_fields_of_other_classes_are_rejected_by_one_line_with_their_owners(
     assert getattr(getattr(config, section), tag) == name
     for field in fields_of(section).keys() - models[name].model_fields.keys():
         owners = ", ".join(owner for owner, model in models.items() if field in model.model_fields)
-        with pytest.raises(ValueError, match=rf"^{section}\.{field}: has no effect on ") as caught:
+        with pytest.raises(
+            ValueError, match=rf"^{section}\.{field}: has no effect on the {section} {name}, "
+        ) as caught:
             RunConfig.of(merge_choices(choices, nested(f"{section}.{field}", 1)))
         assert str(caught.value).endswith(f", got 1: remove it; it is for {owners}")
-
-
-@pytest.mark.parametrize("field", RENAMED)
-def test_a_field_of_an_earlier_version_names_the_new_one(field: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{field}: was renamed: use ") as caught:
-        RunConfig.of(nested(field, 1))
-    new = [word for word in str(caught.value).split() if "." in word and ":" not in word]
-    assert new
-    for section, _, name in (word.partition(".") for word in new):
-        assert name in fields_of(section)
 
 
 @pytest.mark.parametrize(
@@ -198,11 +190,10 @@ def test_only_fields_that_may_move_leave_the_identity_unchanged() -> None:
         "facts.begun_with": content["facts"]["begun_with"] | {"torch": "9.0"},
     }
     changed = {"seed": 1, "net.tau": 0.02, "facts.fingerprint": "f", "page.sha256": "1" * 64}
-    assert moved.keys() == MOVABLE
     for field, value in (moved | changed).items():
         config = CompletedConfig.of(with_field(content, field, value))
         expected = None if field in moved else field
-        assert difference(config, CompletedConfig.of(content), MOVABLE) == expected
+        assert difference(config, CompletedConfig.of(content), moved) == expected
         assert (config.identity() == identity) == (field in moved)
 
 
@@ -224,6 +215,27 @@ def test_a_resumed_run_keeps_its_choices() -> None:
         words = rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove"
         with pytest.raises(ValueError, match=words):
             config.check_same(nested(field, value))
+
+
+@pytest.mark.parametrize(
+    ("choices", "seconds"),
+    [
+        (choices_with("data", "features"), None),
+        (choices_with("data", "series"), None),
+        ({"data": {"kind": "sound", "source": "x", "hop": 0.02, "hold": 4}}, 0.005),
+        ({"data": {"kind": "events", "source": "x", "bin": 0.002}}, 0.002),
+        ({"data": {"kind": "channels", "source": "x"}, "chip": {"profile": "h1v2"}}, 0.001),
+        (
+            {"data": {"kind": "pattern", "source": "x", "hold": 3}, "task": {"name": "pattern"}},
+            0.001,
+        ),
+    ],
+)
+def test_the_length_of_a_step_follows_from_the_recording_or_from_the_neurons(
+    choices: dict[str, Any], seconds: float | None
+) -> None:
+    choices = {"task": {"name": "classification"}, **choices}
+    assert RunConfig.of(choices).step_seconds == seconds
 
 
 def test_the_config_loads_neither_torch_nor_numba() -> None:

@@ -17,7 +17,6 @@ from nwavesdk.net import record
 from nwavesdk.presets import page_path, page_text
 from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.fit import net_file
 from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.network import FileNet
 from train.runs import write_untrained
@@ -46,7 +45,7 @@ def changed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The page of `conv` in another version of the library."""
     page = tmp_path / "conv.py"
     page.write_text(f"{page_text('conv')}# newer\n")
-    monkeypatch.setattr(net_file, "page_path", lambda _: page)
+    monkeypatch.setattr("nwavesdk.train.config.nets.page_path", lambda _: page)
     return page
 
 

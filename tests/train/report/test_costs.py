@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.metrics import count_operations
-from nwavesdk.train import Run, RunConfig, RunFolder
+from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.report import task_reports
 from nwavesdk.train.report.costs import count_on_series
 from nwavesdk.train.run_folder import linear_note
@@ -21,7 +21,7 @@ from nwavesdk.train.run_folder import linear_note
 
 def test_the_result_has_the_counts_of_the_test_set(finished: Path) -> None:
     run = Run.open(finished)
-    net = run.model()
+    net = run.trained().net
     batch = run.data.test.whole()
     found = count_operations(net, batch.x, batch.lengths)
     result = RunFolder(finished).read_result()
@@ -39,7 +39,7 @@ def test_counts_in_small_batches_are_those_of_one(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run.open(finished)
-    net = run.model()
+    net = run.trained().net
     whole = count_on_series(net, run.data.test)
     monkeypatch.setattr("nwavesdk.train.report.costs.MAX_INPUT_VALUES", 1)
     assert count_on_series(net, run.data.test).effective_macs == pytest.approx(whole.effective_macs)
@@ -102,21 +102,6 @@ def test_the_table_of_classes_has_those_with_errors(monkeypatch: pytest.MonkeyPa
     assert [row[0] for row in table.rows] == ["b", "c"]  # there are no recordings of c
 
 
-@pytest.mark.parametrize(
-    ("data", "step"),
-    [
-        ({"kind": "features"}, None),
-        ({"kind": "series", "source": "here"}, None),
-        ({"kind": "sound", "source": "here", "hop": 0.02, "hold": 4}, 0.005),
-        ({"kind": "events", "source": "here", "bin": 0.002}, 0.002),
-    ],
-)
-def test_the_axis_of_time_has_the_steps_of_the_data(data: Any, step: float | None) -> None:
-    config = RunConfig.of({"data": data, "net": {"dt": 0.01}, "task": {"name": "classification"}})
-    run = MagicMock(config=config)
-    assert task_reports.FinishedRun.step_seconds.fget(run) == step  # type: ignore[attr-defined]  # a property
-
-
 @pytest.mark.parametrize(("linear", "has_note"), [(0.52, True), (0.505, False), (None, False)])
 def test_a_note_follows_a_linear_model_that_is_better(linear: float, has_note: bool) -> None:
     config = MagicMock(**{"option.return_value": False})
@@ -135,7 +120,8 @@ def test_what_fails_leaves_the_run_finished(
 
     monkeypatch.setattr("nwavesdk.train.report.costs.count_on_series", fail)
     run = Run.open(finished)
-    net, task = run.trained()
+    trained = run.trained()
+    net, task = trained.net, trained.task
     evaluation = evaluate_net(net, task, run.data.test, run.config.learning.batch_size)
     assert describe_run(run.data, task, net, evaluation, reads_test=True) == ({}, None)
     assert "a net that fails" in capsys.readouterr().err

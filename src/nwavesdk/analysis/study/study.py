@@ -322,7 +322,7 @@ class Study:
         }
         if surrogates:
             run = open_cell(first.path, self.choices)
-            net = run.model().eval()
+            net = run.trained().net.eval()
             with ChipInstance(None).on(net), prepared(net):
                 trace = busiest_neuron(net, run.data.val.whole().x)
             return [*sections, surrogate_plot(surrogates), gradient_plot(surrogates, *trace)]

@@ -25,11 +25,9 @@ from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
 from nwavesdk.data.decoding import file_blocks
 from nwavesdk.data.features import (
     ChipFeatures,
-    EventFeatures,
     FeatureOptions,
     Features,
     LogMelFeatures,
-    NoiseFeatures,
 )
 from nwavesdk.data.source import RecordingKind, Sound
 from nwavesdk.internal.files import printable
@@ -128,6 +126,30 @@ class TrainedRun:
             decision=decision,
             name=name,
         )
+
+    @classmethod
+    def read(
+        cls, folder: RunFolder, config: CompletedConfig, *, mismatch: bool = False, **options: Any
+    ) -> "TrainedRun":
+        """A finished run from its files.
+
+        Args:
+            folder: The folder of the run.
+            config: Its config, with the present file of its net.
+            mismatch: See `network_of_run`.
+            options: `max_seconds` and `name`, see `of`.
+
+        Raises:
+            ValueError: If a file is missing or damaged.
+        """
+        net = network_of_run(config, deployed=True, mismatch=mismatch)
+        standard, targets = load_model(folder.model, net, folder.identity)
+        task = task_of(config).scaled(targets)
+        decision = None
+        if config.task.name == "detect":
+            with reading_run_file(folder.result, "has no decision"):
+                decision = Decision.of(folder.read_result()["decision"])
+        return cls.of(config, net, task, standard, decision=decision, **options)
 
     def __repr__(self) -> str:
         n_parameters = sum(parameter.numel() for parameter in self.net.parameters())
@@ -304,20 +326,9 @@ class TrainedRun:
         return rate_of(self.front_end)
 
     @property
-    def frame_seconds(self) -> float | None:
-        """Time between frames [s]; None if frames have no duration."""
-        if isinstance(self.features, LogMelFeatures):
-            return self.features.log_mel.hop
-        if isinstance(self.features, EventFeatures):
-            return self.features.bin
-        return (
-            self.config.net.dt if isinstance(self.features, (ChipFeatures, NoiseFeatures)) else None
-        )
-
-    @property
     def step_seconds(self) -> float | None:
         """Time between steps of the net [s]; None if steps have no duration."""
-        return None if self.frame_seconds is None else self.frame_seconds / self.input.hold
+        return self.config.step_seconds
 
     @property
     def scales_past_only(self) -> bool:
@@ -408,23 +419,6 @@ def load(
     config = folder.read_config()
     if folder.is_packaged:
         # A test compares its outputs, so its page may have changed, such as a comment in it.
-        preset: Any = config.net.name
-        config = config.model_copy(update={"page": NetPage.of_preset(preset)})
+        config = config.model_copy(update={"page": NetPage.parse(config.net.name)})
     config = match_page(config, net, folder.path)
-    run_net = network_of_run(config, deployed=True)
-    standard, targets = load_model(folder.model, run_net, folder.identity)
-
-    decision = None
-    if config.option("task.false_alarms") is not None:
-        with reading_run_file(folder.result, "has no decision"):
-            decision = Decision.of(folder.read_result()["decision"])
-
-    return TrainedRun.of(
-        config,
-        run_net,
-        task_of(config).scaled(targets),
-        standard,
-        decision=decision,
-        max_seconds=max_seconds,
-        name=printable(path),
-    )
+    return TrainedRun.read(folder, config, max_seconds=max_seconds, name=printable(path))

@@ -6,16 +6,16 @@ they run.
 """
 
 import os
-from contextlib import suppress
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from nwavesdk.internal.checks import finite_number, shown
+from nwavesdk.internal.checks import shown
 
 __all__ = [
     "MAX_LETTERS",
     "MAX_SECONDS",
+    "AbsolutePath",
     "Count",
     "Epochs",
     "LayerSizes",
@@ -70,6 +70,9 @@ def absolute_path(path: str) -> str:
     return path if "\0" in path else os.path.realpath(path)
 
 
+AbsolutePath = Annotated[str, AfterValidator(absolute_path)]
+
+
 def is_table(split: str) -> bool:
     """Whether a value of `data.split` is the name of a table."""
     return split.lower().endswith(".csv")
@@ -83,25 +86,18 @@ def _split_names(value: object) -> object:
 
 
 def _parse_numbers(value: object) -> object:
-    """The numbers of a text such as `"shift=0.1,noise=10"` by their names; `"none"` is empty."""
+    """The texts in a text such as `"shift=0.1,noise=10"` by their names; `"none"` is empty."""
     if not isinstance(value, str):
         return value
 
-    numbers: dict[str, float] = {}
-    for part in [] if value.strip() == "none" else value.split(","):
-        name, _, text = (piece.strip() for piece in part.partition("="))
-        if not (name and text) or name in numbers:
-            raise ValueError(
-                f"got {shown(value)}, expected NAME=VALUE between all commas, each name once, as "
-                "in shift=0.1,noise=10"
-            )
-
-        # A text that is not a number goes on as text, which the check below rejects.
-        number: object = text
-        with suppress(ValueError):
-            number = float(text)
-        numbers[name] = finite_number("the value", shown(name), number)
-    return numbers
+    parts = [] if value.strip() == "none" else value.split(",")
+    pairs = [[piece.strip() for piece in part.split("=", 1)] for part in parts]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs) or len(dict(pairs)) < len(pairs):
+        raise ValueError(
+            f"got {shown(value)}, expected NAME=VALUE between all commas, each name once, as in "
+            "shift=0.1,noise=10"
+        )
+    return dict(pairs)
 
 
 LayerSizes = Annotated[

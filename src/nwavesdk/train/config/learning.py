@@ -1,13 +1,12 @@
 """The sections task, chip, learning and machine of a config."""
 
-import ast
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import (
-    MAX_LETTERS,
+    AbsolutePath,
     Epochs,
     Moderate,
     NotNegative,
@@ -83,7 +82,7 @@ class DetectTask(FrozenModel):
     false_alarms: Annotated[float, Field(ge=1e-3, le=3600, allow_inf_nan=False)] = config_field(
         0.5, "False alarms per hour of the validation stream, within which the detector is set."
     )
-    times: str | None = config_field(
+    times: AbsolutePath | None = config_field(
         None,
         "Table of the events in recordings, file,start,end,event [s]; streams are then these "
         "recordings and those of the folder background.",
@@ -91,11 +90,6 @@ class DetectTask(FrozenModel):
         default_text="none: an event is the loud part of its recording",
         max_length=4096,
     )
-
-    @field_validator("times")
-    @classmethod
-    def _absolute_times(cls, times: str | None) -> str | None:
-        return None if times is None else absolute_path(times)
 
 
 Task = Annotated[
@@ -126,29 +120,16 @@ class SurrogateScheduleConfig(FrozenModel):
     def _parse_text(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        try:
-            if len(value) > MAX_LETTERS:
-                raise ValueError
-            call: Any = ast.parse(value.strip(), mode="eval").body
-            form, parameter = [node.id for node in (call.func, call.args[0])]
-            start, end = map(ast.literal_eval, call.args[1:])
-            options = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}
-            if options.keys() & {"form", "parameter", "start", "end"}:
-                raise ValueError
-        # MemoryError and RecursionError come from deeply nested texts.
-        except (
-            SyntaxError,
-            LookupError,
-            AttributeError,
-            ValueError,
-            TypeError,
-            MemoryError,
-            RecursionError,
-        ):
+
+        form, _, inner = value.strip().removesuffix(")").partition("(")
+        arguments = [argument.strip() for argument in inner.split(",")]
+        options = dict(zip(("form", "parameter", "start", "end"), [form, *arguments], strict=False))
+        options |= dict(argument.split("=", 1) for argument in arguments[3:] if "=" in argument)
+        if len(options) < max(4, 1 + len(arguments)):
             raise ValueError(
                 "expected a form with parameter, start and end, as in exponential(slope, 5, 25)"
-            ) from None
-        return {"form": form, "parameter": parameter, "start": start, "end": end, **options}
+            )
+        return options
 
 
 class ChipConfig(FrozenModel):
@@ -227,7 +208,7 @@ class LearningConfig(FrozenModel):
         metavar="FORM(NAME,START,END)",
         default_text="none",
     )
-    finetune: str | None = config_field(
+    finetune: AbsolutePath | None = config_field(
         None,
         "Begin with the weights of this run, on its data and with its options, for a fifth of its "
         "epochs at a tenth of its learning rate.",
@@ -241,11 +222,6 @@ class LearningConfig(FrozenModel):
         "--finetune.",
         default_text="none",
     )
-
-    @field_validator("finetune")
-    @classmethod
-    def _absolute_run(cls, run: str | None) -> str | None:
-        return None if run is None else absolute_path(run)
 
     @model_validator(mode="after")
     def _check_weight_bits(self) -> Self:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from nwavesdk.internal.checks import close_name, looks_like_milliseconds, shown
 from nwavesdk.internal.files import FileError, printable, read_bytes
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.presets import NAMES, PresetName, page_path
+from nwavesdk.presets import NAMES, page_path
 from nwavesdk.train.config.fields import (
     MAX_LETTERS,
     LayerSizes,
@@ -86,10 +86,7 @@ class AnyNet(FrozenModel):
         from nwavesdk.surrogate import parse
         from nwavesdk.surrogate import text as text_of
 
-        try:
-            return text_of(parse(text))
-        except (RecursionError, MemoryError):  # a deeply nested text
-            raise ValueError("expected the name of a surrogate, as in atan(alpha=3)") from None
+        return text_of(parse(text))
 
     @model_validator(mode="after")
     def _check_tau(self) -> Self:
@@ -240,11 +237,12 @@ class NetPage(FrozenModel):
 
     @classmethod
     def parse(cls, text: str) -> "NetPage":
-        """The file and the function of a text such as `"net.py:build"`; reads the file.
+        """The page of a preset, or the file and the function of a text such as `"net.py:build"`.
 
         Raises:
             ValueError: If the text has another form, or the file cannot be read.
         """
+        text = str(page_path(text)) if text in NAMES else text
         match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
         if match is None:
             raise ValueError(
@@ -255,11 +253,6 @@ class NetPage(FrozenModel):
         path = os.path.realpath(match["file"])
         function = match["function"] or DEFAULT_FUNCTION
         return cls(file=path, function=function, sha256=sha256(_read(path)).hexdigest())
-
-    @classmethod
-    def of_preset(cls, preset: PresetName) -> "NetPage":
-        """The page of a preset in this package."""
-        return cls.parse(str(page_path(preset)))
 
     @property
     def name(self) -> str:
@@ -365,19 +358,18 @@ def check_constants(net: Layers) -> None:
     # Names first: a constant of another neuron, or an option of LIF neurons.
     neuron = find_hidden_neuron(net.neuron)
     names = list(neuron.constants)
-    for field, given in {"constants": net.constants, "learn": net.learn}.items():
-        for name in given:
+    given = {"constants": net.constants, "learn": net.learn} | {
+        name: (name,)
+        for name in ("tau", "threshold")
+        if getattr(net, name) != Layers.model_fields[name].default
+    }
+    for field, constants in given.items():
+        for name in constants:
             if name not in names:
                 raise ValueError(
                     f"net.{field}: got {shown(name)}, which {neuron.name} lacks"
                     f"{close_name(name, names)}: it has {', '.join(names)}"
                 )
-    for name in ("tau", "threshold"):
-        if getattr(net, name) != Layers.model_fields[name].default and name not in names:
-            raise ValueError(
-                f"net.{name}: {neuron.name} neurons have no constant {name}, got "
-                f"{shown(getattr(net, name))}: remove it; constants sets {', '.join(names)}"
-            )
 
     # Then values: the layer rejects constants that are out of their ranges.
     try:

@@ -274,5 +274,5 @@ def complete(config: RunConfig, facts: "Facts", threads: int) -> CompletedConfig
 
     choices = fill(config, values).given()
     net = config.net
-    page = net.page if net.name == "file" else NetPage.of_preset(net.name)
+    page = net.page if net.name == "file" else NetPage.parse(net.name)
     return CompletedConfig.of({**choices, "page": page, "facts": facts})

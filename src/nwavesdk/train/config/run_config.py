@@ -41,16 +41,14 @@ __all__ = [
 # Nested choices, by section and field.
 Choices = Mapping[str, Any]
 
-# Fields that may change after a run has begun.
-MOVABLE = {
-    "data.source",
-    "learning.finetune",
-    "net.page.file",
-    "page.file",
-    "machine.accelerator",
-    "machine.workers",
-    "facts.split_reason",
-    "facts.begun_with",
+# Fields that may change after a run has begun, by section.
+MOVABLE: dict[str, Any] = {
+    "data": {"source"},
+    "learning": {"finetune"},
+    "net": {"page": {"file"}},
+    "page": {"file"},
+    "machine": {"accelerator", "workers"},
+    "facts": {"split_reason", "begun_with"},
 }
 
 # The unions of a config, by section: the field that decides, and the class for each of its values.
@@ -61,19 +59,6 @@ UNIONS: dict[str, tuple[str, dict[str, type[FrozenModel]]]] = {
         ("data", "kind", get_args(get_args(Data)[0])),
         ("net", "name", get_args(get_args(Net)[0])),
     )
-}
-
-# Fields of earlier versions, and the fields that replace them.
-RENAMED = {
-    "net_file": "net.name or net.page",
-    "net.preset": "net.name",
-    "net.neuron_options": "net.constants and net.learn",
-    "data.task": "task.name",
-    "data.look_ahead": "task.look_ahead",
-    "learning.class_weights": "task.class_weights",
-    "learning.label_smoothing": "task.label_smoothing",
-    "learning.sharpness": "net.sharpness",
-    "chip.duration": "data.duration",
 }
 
 # In errors, pydantic names the class of a union as if it were a section, as in `net.conv.tau`.
@@ -209,6 +194,17 @@ class RunConfig(FrozenModel):
         is_plain = isinstance(net, LifNet) and net.has_default_neuron and net.charge_gain is None
         return is_plain and has_frames and self.task.name != "pattern"
 
+    @property
+    def step_seconds(self) -> float | None:
+        """The length of a time step in the recording [s]; None if recordings do not have one.
+
+        Recordings for a chip and patterns have the time of the neurons, `net.dt`.
+        """
+        if self.chip is not None or self.task.name == "pattern":
+            return self.net.dt
+        frame: float | None = self.option("data.hop") or self.option("data.bin")
+        return frame / (self.option("data.hold") or 1) if frame else None
+
     @classmethod
     def of(cls, content: object, owner: str = "") -> Self:
         """Validate nested choices.
@@ -264,14 +260,12 @@ class CompletedConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check_complete(self) -> Self:
-        needed = {
-            "data": self.data.fields_from_data,
-            "chip": ("gain", "bits") if self.chip is not None else (),
-        }
-        for section, fields in needed.items():
-            for field in fields:
-                if getattr(getattr(self, section), field) is None:
-                    raise ValueError(f"{section}.{field}: missing")
+        needed = [f"data.{name}" for name in self.data.fields_from_data]
+        if self.chip is not None:
+            needed += ["chip.gain", "chip.bits"]
+        for field in needed:
+            if self.option(field) is None:
+                raise ValueError(f"{field}: missing")
         return self
 
     @classmethod
@@ -298,11 +292,9 @@ class CompletedConfig(RunConfig):
             ValueError: If a choice differs; the text names the first difference.
         """
         for section, given in choices.items():
-            if not isinstance(given, Mapping):
-                self._check_same_choice({section: given})
-                continue
-            for field, value in given.items():
-                self._check_same_choice({section: {field: value}})
+            is_section = isinstance(given, Mapping)
+            for choice in [{name: given[name]} for name in given] if is_section else [given]:
+                self._check_same_choice({section: choice})
 
     def _check_same_choice(self, choice: Choices) -> None:
         recorded = self.choices()
@@ -321,16 +313,10 @@ class CompletedConfig(RunConfig):
 
     def identity(self) -> str:
         """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=MOVABLE)
         if self.learning.weight_bits is None:
             # Runs of versions without this field keep their hash.
             del content["learning"]["weight_bits"]
-        for name in MOVABLE:
-            *sections, key = name.split(".")
-            fields = content
-            for section in sections:
-                fields = fields.get(section, {})
-            fields.pop(key, None)
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def choices(self) -> dict[str, Any]:
@@ -354,11 +340,8 @@ def fields_of(section: str) -> dict[str, type[FrozenModel]]:
         "learning": LearningConfig,
         "machine": MachineConfig,
     }
-    models = [sections[section]] if section in sections else UNIONS[section][1].values()
-    owners: dict[str, type[FrozenModel]] = {}
-    for model in models:
-        owners = {**dict.fromkeys(model.model_fields, model), **owners}
-    return owners
+    models = [sections[section]] if section in sections else [*UNIONS[section][1].values()]
+    return {name: model for model in reversed(models) for name in model.model_fields}
 
 
 def net_name(config: RunConfig) -> str:
@@ -387,13 +370,8 @@ def _with_tags(content: object) -> object:
     if not isinstance(content, Mapping):
         return content
     choices = {**content, **{name: content.get(name, {}) for name in sections}}
-    if not all(isinstance(choices[name], Mapping | FrozenModel) for name in sections):
+    if not all(isinstance(choices[name], Mapping) for name in sections):
         return content
-    choices = {
-        name: value.given() if isinstance(value, RunConfig) else value
-        for name, value in choices.items()
-    }
-    _check_renamed(choices)
 
     data, task, net = (dict(choices[name]) for name in sections)
     if task.get("name") == "auto":
@@ -462,14 +440,6 @@ def _chip_kind(kind: str) -> str:
     return CHIP_KINDS.get(kind, kind)
 
 
-def _check_renamed(choices: Choices) -> None:
-    for field, remedy in RENAMED.items():
-        section, _, name = field.rpartition(".")
-        fields = choices.get(section, {}) if section else choices
-        if isinstance(fields, Mapping) and name in fields:
-            raise ValueError(f"{field}: was renamed: use {remedy}")
-
-
 def _check_tags(choices: Choices) -> None:
     """Reject kinds of data, tasks and nets that do not exist."""
     for section, (tag, models) in UNIONS.items():
@@ -492,12 +462,6 @@ def _check_effects(choices: Choices) -> None:
             owners = [name for name, model in models.items() if field in model.model_fields]
             if owners:
                 raise ValueError(
-                    f"{section}.{field}: has no effect on {_described(section, fields[tag])}, got "
+                    f"{section}.{field}: has no effect on the {section} {fields[tag]}, got "
                     f"{shown(fields[field])}: remove it; it is for {', '.join(owners)}"
                 )
-
-
-def _described(section: str, name: str) -> str:
-    texts = {"net": f"the net {name}", "task": f"the task {name}"}
-    kinds = {"filtered": "sound for a chip", "channels": "series for a chip", "image": "images"}
-    return texts.get(section, kinds.get(name, name))

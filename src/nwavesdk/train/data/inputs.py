@@ -17,7 +17,6 @@ from nwavesdk.data.front_end import MIN_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
 from nwavesdk.data.recordings import STEPS, Frames
 from nwavesdk.internal.files import printable
-from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config import data as kinds
 
@@ -187,12 +186,11 @@ def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         warnings.warn(note, stacklevel=3)
 
 
-def constant_note(train: Series, config: RunConfig) -> str | None:
+def constant_note(train: Series) -> str | None:
     """A note if all steps are equal, or if recordings are zero after centering, or None.
 
     Args:
         train: The training set.
-        config: The config of the run.
     """
     recordings = train.recordings
     first = recordings.frames[0][:1]
@@ -208,26 +206,12 @@ def constant_note(train: Series, config: RunConfig) -> str | None:
     if not constant:
         return None
 
-    note = (
+    return (
         f"{len(constant):,} of {len(train):,} training recordings do not change over time, such as "
         f"'{printable(recordings.keys[constant[0]])}': silence, channels that cancel out, or a "
-        "single frame. The net gets zeros for them, because the mean of each recording is removed"
-    )
-    is_layered = config.net.name in LAYERED
-    if is_layered:
-        note += ", and a net without biases does not spike on zeros"
-    if recordings.task != "classification" or is_layered:
-        return f"{note}: keep the mean with --no-center, or remove them if they are faults."
-
-    # A single class of constant recordings can be learned, several cannot.
-    labels = np.unique(recordings.labels[constant])
-    names = [f"'{printable(recordings.classes[label])}'" for label in labels[:MAX_NAMED]]
-    if len(names) == 1:
-        return f"{note}, and learns that zeros are {names[0]}: remove them only if they are faults."
-    more = ", …" if len(labels) > MAX_NAMED else ""
-    return (
-        f"{note}, so it cannot tell their classes apart ({', '.join(names)}{more}): keep the mean "
-        "with --no-center, or remove them if they are faults."
+        "single frame. The net gets zeros for them, because the mean of each recording is removed, "
+        "and cannot tell several classes of them apart: keep the mean with --no-center, or remove "
+        "them if they are faults."
     )
 
 

@@ -3,10 +3,10 @@
 Design requirements:
 
 - Only a file that the user passes is run, after its hash was compared with the config of the run.
-- An error in the file ends in one line, which begins with the file and the line.
+- An error in the file ends in one line, which begins with the file and the line, or with the file
+  and the function.
 """
 
-import inspect
 import os
 import sys
 import traceback
@@ -18,7 +18,6 @@ from typing import Any
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import one_line, printable
 from nwavesdk.layers.equation import EquationLayer
-from nwavesdk.presets import NAMES, page_path
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.nets import NetPage
 
@@ -29,7 +28,6 @@ __all__ = [
     "load_layer",
     "load_module",
     "locate_error",
-    "location_of",
     "match_page",
 ]
 
@@ -70,9 +68,8 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
     if isinstance(given, Mapping):
         page = NetPage.of(given)
     else:
-        name = os.fspath(given or config.net.name)
         try:
-            page = NetPage.parse(str(page_path(name)) if name in NAMES else name)
+            page = NetPage.parse(os.fspath(given or config.net.name))
         except ValueError as error:
             raise ValueError(f"--net: {error}") from None
 
@@ -85,31 +82,20 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
     return config.model_copy(update={"page": page})
 
 
-def location_of(page: NetPage, function: object) -> str:
-    """The file and the line of a function in it, for errors; line 1 for other objects."""
-    line = function.__code__.co_firstlineno if inspect.isfunction(function) else 1
-    return f"{printable(page.file)}:{line}"
-
-
 def load_function(page: NetPage) -> Callable[..., Any]:
     """The function of the file that builds the net.
 
     Raises:
-        NetFileError: If the function is missing or takes other arguments.
+        NetFileError: If the function is missing.
         ValueError: If the file has changed.
     """
-    name = page.function
-    function: Callable[..., Any] | None = vars(load_module(page)).get(name)
-    try:
-        signature = inspect.signature(function)  # type: ignore[arg-type]  # as below
-        signature.bind((), 0, None)
-    except (TypeError, ValueError):
-        got = f"{name}{signature}" if inspect.isfunction(function) else shown(function)
+    function: Callable[..., Any] | None = vars(load_module(page)).get(page.function)
+    if not callable(function):
         raise NetFileError(
-            f"{location_of(page, function)}: got {got}, expected def {name}{ARGUMENTS}: write this "
-            "function, or pass the name of your function, as in --net FILE.py:NAME."
-        ) from None
-    return function  # type: ignore[return-value]  # None has no signature
+            f"{page.name}: got {shown(function)}, expected def {page.function}{ARGUMENTS}: write "
+            "this function, or pass the name of your function, as in --net FILE.py:NAME."
+        )
+    return function
 
 
 def load_layer(page: NetPage) -> type[EquationLayer]:
@@ -128,7 +114,7 @@ def load_layer(page: NetPage) -> type[EquationLayer]:
     if name not in layers:
         known = f"one of {', '.join(layers)}" if layers else "a function under @neuron"
         raise NetFileError(
-            f"{printable(page.file)}:1: there is no layer {name}, expected {known}: pass its name, "
+            f"{page.name}: there is no layer {name}, expected {known}: pass its name, "
             "as in FILE.py:NAME."
         )
     return layers[name]
@@ -155,26 +141,23 @@ def load_module(page: NetPage) -> ModuleType:
         exec(compile(content, page.file, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = error.lineno if isinstance(error, SyntaxError) else 1
-        raise locate_error(
-            error, page, "the file failed", f"{printable(page.file)}:{line}"
-        ) from error
+        raise locate_error(error, page, "the file failed") from error
     return module
 
 
-def locate_error(error: BaseException, page: NetPage, problem: str, location: str) -> NetFileError:
+def locate_error(error: BaseException, page: NetPage, problem: str) -> NetFileError:
     """An error as one line that begins with the last line of the file on its way.
 
     Args:
         error: The error.
         page: The file.
         problem: A sentence on the failure, such as "build failed".
-        location: File and line, for an error that did not pass through the file.
     """
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == page.file]
-    if lines:
-        location = f"{printable(page.file)}:{lines[-1]}"
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
 
+    location = f"{printable(page.file)}:{lines[-1]}" if lines else page.name
     reason = one_line(error) if isinstance(error, Exception) else str(error)
     return NetFileError(f"{location}: {problem} ({type(error).__name__}: {reason}).")

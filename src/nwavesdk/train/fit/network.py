@@ -23,8 +23,8 @@ from nwavesdk.train.fit.net_file import (
     NetFileError,
     load_function,
     locate_error,
-    location_of,
 )
+from nwavesdk.train.fit.tasks import task_of
 
 __all__ = [
     "FileNet",
@@ -54,14 +54,12 @@ class FileNet(nn.Module):
     Args:
         net: The net that `build` returned.
         inputs: Shape of one step.
-        location: File and line of `build`, for errors.
     """
 
-    def __init__(self, net: nn.Module, inputs: tuple[int, ...], location: str) -> None:
+    def __init__(self, net: nn.Module, inputs: tuple[int, ...]) -> None:
         super().__init__()
         self.net = net
         self.inputs = inputs
-        self.location = location
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Spikes and membranes of the outputs; for scores, the same tensor twice.
@@ -106,30 +104,22 @@ def network_of_run(
         NetFileError: If the file, its function or its net does not work.
         ValueError: If its weights cannot be rounded.
     """
-    net = _float_network(config, deployed=deployed, mismatch=mismatch)
-    bits = config.learning.weight_bits
-    return net if bits is None else rounded_network(net, bits, trains=trains)
-
-
-def _float_network(config: CompletedConfig, *, deployed: bool, mismatch: bool) -> RunNet:
-    """The net of a run without rounded weights; see `network_of_run`."""
     facts = config.facts
     n_outputs = len(facts.classes) or facts.n_targets
 
     # Nets of layers take the frames of images and events as flat vectors.
     is_layered = config.net.name in LAYERED
     inputs = (facts.n_features,) if is_layered else facts.feature_shape or (facts.n_features,)
-    trained = _as_trained(config, deployed=deployed, mismatch=mismatch)
-    net, location = _build(trained, inputs, n_outputs)
-    if is_layered:
-        assert isinstance(net, SpikingSequential)
-        return net
+    net = _build(_as_trained(config, deployed=deployed, mismatch=mismatch), inputs, n_outputs)
+    if not is_layered:
+        net = FileNet(net, inputs)
+        _try(net, config, n_outputs)
+        if not mismatch:
+            ChipInstance(None).hold(net)
 
-    file_net = FileNet(net, inputs, location)
-    _try(file_net, config, n_outputs)
-    if not mismatch:
-        ChipInstance(None).hold(file_net)
-    return file_net
+    assert isinstance(net, RunNet)
+    bits = config.learning.weight_bits
+    return net if bits is None else rounded_network(net, bits, trains=trains)
 
 
 def rounded_network(
@@ -159,7 +149,7 @@ def rounded_network(
         inner = quantize(inner, inputs, step=step, weight_bits=weight_bits, trains=trains)  # type: ignore[arg-type]  # it checks the type
     except (TypeError, ValueError) as error:
         raise ValueError(f"--weight-bits: {error}") from None
-    return FileNet(inner, net.inputs, net.location) if isinstance(net, FileNet) else inner
+    return FileNet(inner, net.inputs) if isinstance(net, FileNet) else inner
 
 
 def finish_network(net: RunNet) -> None:
@@ -167,27 +157,22 @@ def finish_network(net: RunNet) -> None:
     finish_rounding(net.net if isinstance(net, FileNet) else net)  # type: ignore[arg-type]  # rounded nets are sequential
 
 
-def _build(
-    config: CompletedConfig, inputs: tuple[int, ...], n_outputs: int
-) -> tuple[nn.Module, str]:
-    """The net that the page of a config builds, and the file and line of its function."""
+def _build(config: CompletedConfig, inputs: tuple[int, ...], n_outputs: int) -> nn.Module:
+    """The net that the page of a config builds."""
     page, preset = config.page, config.net.name
     build = load_function(page)
-    location = location_of(page, build)
-
     try:
         net = build(inputs, n_outputs, config)
     except (Exception, SystemExit) as error:
         if preset != "file" and isinstance(error, ValueError):
             raise NetFileError(f"--net {preset}: {one_line(error)}") from error
-        raise locate_error(error, page, f"{page.function} failed", location) from error
+        raise locate_error(error, page, f"{page.function} failed") from error
 
     if not isinstance(net, nn.Module):
         raise NetFileError(
-            f"{location}: {page.function} returned {type(net).__name__}, expected a "
-            "torch.nn.Module: return the net."
+            f"{page.name}: got {type(net).__name__}, expected a torch.nn.Module: return the net."
         )
-    return net, location
+    return net
 
 
 def _as_trained(config: CompletedConfig, *, deployed: bool, mismatch: bool) -> CompletedConfig:
@@ -264,13 +249,12 @@ def build_preset(
     Raises:
         NetFileError: If the preset has no net for these inputs.
     """
-    net, _ = _build(sample_config(preset, inputs, classes, kind), inputs, classes)
-    return net
+    return _build(sample_config(preset, inputs, classes, kind), inputs, classes)
 
 
 @torch.no_grad()
 def _try(net: FileNet, config: CompletedConfig, n_outputs: int) -> None:
-    """Run silence of two lengths through the net, which also creates lazy parameters.
+    """Run silence of two lengths through net and decoder, which also creates lazy parameters.
 
     Raises:
         NetFileError: If the net fails, does not spike, or returns outputs of other shapes.
@@ -278,43 +262,32 @@ def _try(net: FileNet, config: CompletedConfig, n_outputs: int) -> None:
     n_steps = config.facts.typical_steps
     x = torch.zeros(2, n_steps, config.facts.n_features)
     lengths = torch.tensor([n_steps, max(1, n_steps - 1)])
+    decoder = task_of(config).decoder()
 
     net.eval()
     try:
-        with torch.random.fork_rng(devices=[]), prepared(net):
+        with torch.random.fork_rng(devices=[]), prepared(net), prepared(decoder):
             recording = record(net, x, lengths=lengths)
+            outputs = decoder(recording.spk, recording.mem, lengths)
     except Exception as error:
         problem = f"the net failed for an input of shape {[2, n_steps, *net.inputs]}"
-        raise locate_error(error, config.page, problem, net.location) from error
+        raise locate_error(error, config.page, problem) from error
     net.train()
 
     if not recording.spiking:
         raise NetFileError(
-            f"{net.location}: the net has no layer that spikes, got {type(net.net).__name__}, "
+            f"{config.page.name}: the net has no layer that spikes, got {type(net.net).__name__}, "
             "expected at least one neuron layer of nwavesdk: add one, such as LIFLayer."
         )
 
-    decides_once = config.task.name == "classification"
-    if not _fits(recording.spk, recording.mem, [2, n_steps], n_outputs, decides_once):
+    steps = [] if config.task.name == "classification" else [n_steps]
+    if list(outputs.shape) != [2, *steps, n_outputs]:
         raise NetFileError(
-            f"{net.location}: the net must return scores [B, T, {n_outputs}], or spk, mem of this "
-            f"shape; for a class per recording also scores [B, {n_outputs}], or spk, mem [B, T, N] "
-            f"with N a multiple of {n_outputs}; got the shapes {list(recording.spk.shape)} and "
-            f"{list(recording.mem.shape)}: change its last module."
+            f"{config.page.name}: the net must return scores [B, T, {n_outputs}], or spk, mem of "
+            f"this shape; for a class per recording also scores [B, {n_outputs}], or spk, mem "
+            f"[B, T, N] with N a multiple of {n_outputs}; got the shapes "
+            f"{list(recording.spk.shape)} and {list(recording.mem.shape)}: change its last module."
         )
-
-
-def _fits(
-    spk: Tensor, mem: Tensor, sequence: list[int], n_outputs: int, decides_once: bool
-) -> bool:
-    """Whether outputs for steps `[B, T]` are scores, or spikes and membranes, of the task."""
-    # Scores are one tensor, which is both `spk` and `mem`.
-    shape = list(spk.shape)
-    if decides_once and spk is mem and shape == [sequence[0], n_outputs]:
-        return True
-    has_populations = decides_once and spk is not mem and shape != []
-    population = max(1, shape[-1] // n_outputs) if has_populations else 1
-    return shape == [*sequence, population * n_outputs] and spk.shape == mem.shape
 
 
 def nearest_tau_note(config: CompletedConfig) -> str | None:

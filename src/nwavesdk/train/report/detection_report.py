@@ -1,6 +1,5 @@
 """The page of a detector: misses, false alarms and latency, their curves, and its worst errors."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,15 +8,15 @@ import torch
 
 from nwavesdk.data.composed import ComposedSeries, Framing
 from nwavesdk.data.streams import Stream
-from nwavesdk.metrics import Detection, DetectionScore, Event
+from nwavesdk.metrics import DetectionScore
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.apply.decision import Decision, DecisionStream, detection_curve
 from nwavesdk.train.apply.detections import DetectorTest, snr_name
 from nwavesdk.train.data.detection import SNR
-from nwavesdk.train.report.detection_pictures import StreamPart, detection_curves, stream_part
 from nwavesdk.train.report.page import Card, Picture, ReportPage, Table
 from nwavesdk.train.report.pictures import Array
+from nwavesdk.train.report.task_pictures import detection_curves, stream_part
 
 if TYPE_CHECKING:
     from nwavesdk.train.report.task_reports import FinishedRun
@@ -55,7 +54,7 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
             + (f"median latency {_latency(score, 50)}" if score.latencies else "no event detected")
             + run.split_caveat,
         ),
-        cards=[_decision_card(detector.decision, run), _latency_card(score)],
+        cards=_cards(run, detector.decision, score),
         sections=[
             _curves(run, detector),
             *_score_tables(run, detector),
@@ -85,19 +84,19 @@ def _latency(score: DetectionScore, percent: float) -> str:
     return f"{1e3 * score.latency(percent):.0f} ms" if score.latencies else "none"
 
 
-def _latency_card(score: DetectionScore) -> Card:
-    text = "From the end of an event to the arrival of the last sample that its detection needs."
-    return Card("90 % latency", _latency(score, 90), text)
-
-
-def _decision_card(decision: Decision, run: "FinishedRun") -> Card:
+def _cards(run: "FinishedRun", decision: Decision, score: DetectionScore) -> list[Card]:
+    """The decision, and the time until an event is detected."""
     budget = run.config.option("task.false_alarms")
     text = (
         f"Log-odds from which an event is detected, chosen on the validation stream for {budget:g} "
         f"false alarms per hour; smoothed over {decision.smoothing:g} s, released below "
         f"{decision.release:.2f}, dead time {decision.dead_time:g} s."
     )
-    return Card("Threshold", f"{decision.threshold:.2f}", text)
+    latency = "From the end of an event to the arrival of the last sample that its detection needs."
+    return [
+        Card("Threshold", f"{decision.threshold:.2f}", text),
+        Card("90 % latency", _latency(score, 90), latency),
+    ]
 
 
 def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
@@ -178,8 +177,7 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     scored = evaluated.scored[SNR]
     curve = detection_curve(decision, scored)
     enough = (k for k, (_, score) in enumerate(curve) if len(score.false_alarms) >= MAX_ALARMS)
-    threshold = curve[next(enough, len(curve) - 1)][0]
-    lower = decision.at(threshold)
+    lower = decision.at(curve[next(enough, len(curve) - 1)][0])
 
     rows = []
     for stream, scores in zip(evaluated.streams, scored, strict=True):
@@ -190,8 +188,8 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
             after = slice(*np.searchsorted(scores.times, ends))
             peak = smoothed[after, decision.events.index(alarm.name)].max().item()
             file, seconds = stream.source_at(alarm.time)
-            near = _event_at(alarm, stream.events)
-            rows.append((peak, alarm.name, file, seconds, alarm.time, near))
+            near = (e.name for e in stream.events if e.start <= alarm.time <= e.end + 1)
+            rows.append((peak, alarm.name, file, seconds, alarm.time, next(near, "")))
     rows.sort(key=lambda row: -row[0])
     return Table(
         "Loudest false alarms",
@@ -209,12 +207,6 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     )
 
 
-def _event_at(alarm: Detection, events: Sequence[Event]) -> str:
-    """The event during or shortly before an alarm, or nothing."""
-    near = (event.name for event in events if event.start <= alarm.time <= event.end + 1)
-    return next(near, "")
-
-
 def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
     """A part of the first stream around its first event."""
     train, decision, evaluated = run.data.train, detector.decision, detector.evaluated
@@ -224,30 +216,16 @@ def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
     center = stream.events[0].end if stream.events else 0.0
     first = max(0, round((center - BEFORE) / hop))
     last = min(len(scored.scores), first + round((BEFORE + AFTER) / hop))
-    begin, end = first * hop, last * hop
     x, spikes = _record(run, stream, train.framing, (first, last))
-    part = StreamPart(
-        x=x,
-        spikes=spikes,
-        scores=DecisionStream(decision).smooth(scored.scores)[first:last],
-        names=decision.events,
-        threshold=decision.threshold,
-        events=[
-            Event(event.name, event.start - begin, event.end - begin)
-            for event in stream.events
-            if begin <= event.start <= end
-        ],
-        detections=[
-            Detection(detection.name, detection.time - begin, detection.score)
-            for detection in decision.detections(scored.scores, scored.times)
-            if begin <= detection.time <= end
-        ],
-        step=hop,
-    )
+    smoothed = DecisionStream(decision).smooth(scored.scores)[first:last]
+    times = hop * np.arange(first, last + 1)
+    events = [event for event in stream.events if times[0] <= event.start <= times[-1]]
+    detections = decision.detections(scored.scores, scored.times)
+    inside = [detection for detection in detections if times[0] <= detection.time <= times[-1]]
     return Picture(
         "stream",
-        f"A part of the {run.part} stream, {_mixture(run, SNR)}, from {begin:.1f} s.",
-        partial(stream_part, part),
+        f"A part of the {run.part} stream, {_mixture(run, SNR)}.",
+        partial(stream_part, x, spikes, smoothed, decision, events, inside, times),
     )
 
 

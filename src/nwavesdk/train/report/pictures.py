@@ -127,7 +127,7 @@ def spike_raster(
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(layers)))
     axes = figure.subplots(1 + len(layers), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     unit = time_unit("spike_raster", dt)
-    draw_input(axes[0, 0], x, len(x) * unit, theme)
+    draw_input(axes[0, 0], x, (0, len(x) * unit), theme)
     axes[0, 1].axis("off")
 
     for layer, (raster, rates), hue in zip(layers, axes[1:], cycle(theme.hues), strict=False):
@@ -143,13 +143,13 @@ def spike_raster(
     return figure
 
 
-def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
+def draw_input(axes: Axes, x: Array, span: tuple[float, float], theme: Theme) -> None:
     """Draw the input of a recording as colors.
 
     Args:
         axes: Where to draw.
         x: Input, `[T, F]`.
-        duration: Length of the recording, in the unit of the axis.
+        span: Begin and end of the recording, in the unit of the axis.
         theme: Colors.
     """
     largest = float(np.abs(x).max()) or 1.0
@@ -158,7 +158,7 @@ def draw_input(axes: Axes, x: Array, duration: float, theme: Theme) -> None:
         aspect="auto",
         origin="lower",
         interpolation="nearest",
-        extent=(0, duration, -0.5, x.shape[1] - 0.5),
+        extent=(*span, -0.5, x.shape[1] - 0.5),
         cmap=theme.diverging,
         vmin=-largest,
         vmax=largest,

@@ -26,7 +26,7 @@ from nwavesdk.train.fit.tasks import Regression, TrainingTask
 from nwavesdk.train.report.detection_report import page_of_detector
 from nwavesdk.train.report.page import Card, Picture, ReportPage, Section, Table
 from nwavesdk.train.report.pictures import Array, confusion_picture
-from nwavesdk.train.report.prediction_pictures import label_bands, value_courses, value_scatter
+from nwavesdk.train.report.task_pictures import label_bands, value_courses, value_scatter
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["MAX_STEPS_DRAWN", "MEASURE_NAMES", "TASK_PAGES", "FinishedRun"]
@@ -102,17 +102,6 @@ class FinishedRun:
     def evaluated(self) -> Series:
         """The recordings of the evaluated set."""
         return self.data.test if self.config.data.test else self.data.val
-
-    @property
-    def step_seconds(self) -> float | None:
-        """The length of a time step in the data [s]; None if the data do not have one.
-
-        Only a chip and a pattern have the time of their neurons, `net.dt`: a series may have any.
-        """
-        if self.config.chip is not None or self.task.name == "pattern":
-            return self.config.net.dt
-        frame = self.config.option("data.hop") or self.config.option("data.bin")
-        return frame / (self.config.option("data.hold") or 1) if frame else None
 
     @property
     def split_caveat(self) -> str:
@@ -248,7 +237,7 @@ def _picture_of_labels(run: FinishedRun) -> Picture:
     return Picture(
         "step_labels",
         f"The recording of median accuracy in the {run.part} set: {share:.1f} % of its steps.",
-        partial(label_bands, x, predicted, target, run.step_seconds, run.facts.classes),
+        partial(label_bands, x, predicted, target, run.config.step_seconds, run.facts.classes),
     )
 
 
@@ -281,7 +270,7 @@ def _page_of_values(run: FinishedRun) -> ReportPage:
             "predictions",
             "Prediction and target over time: the recordings with the highest, the median and "
             f"the lowest R² of the {run.part} set.",
-            partial(value_courses, _examples(run), run.step_seconds),
+            partial(value_courses, _examples(run), run.config.step_seconds),
         ),
         Picture(
             "scatter",

@@ -124,8 +124,8 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     config, facts, result = run.config, run.facts, run.result
     lengths = sorted({run.evaluated.lengths.min(), run.evaluated.lengths.max()})
     step = f"; the neurons use {1e3 * config.net.dt:g} ms per step"
-    if run.step_seconds is not None:
-        step = f" of {1e3 * run.step_seconds:g} ms"
+    if run.config.step_seconds is not None:
+        step = f" of {1e3 * run.config.step_seconds:g} ms"
     unit = "a recording" if run.detector is None else "a part of a stream"
     texts = {
         "recordings": facts.split_reason,
@@ -183,7 +183,7 @@ def _operations(run: FinishedRun) -> list[Table]:
 def _pictures(run: FinishedRun) -> list[Picture]:
     """The pictures of all tasks."""
     # A validation recording of median length.
-    val, dt = run.data.val, run.step_seconds
+    val, dt = run.data.val, run.config.step_seconds
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
     x = val.batch([example]).x.to_dense()[:, :MAX_STEPS_DRAWN]
     traces = _traces(run, x)

@@ -1,19 +1,22 @@
-"""Pictures of predictions over time next to the targets: classes of steps, and values."""
+"""Pictures of a task: classes or values over time next to the targets, and detections."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nwavesdk.data import Indices
+from nwavesdk.metrics import Detection, DetectionScore, Event
 from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
+from nwavesdk.train.apply.decision import Decision
 from nwavesdk.train.report.pictures import Array, draw_input
 
-__all__ = ["label_bands", "value_courses", "value_scatter"]
+__all__ = ["detection_curves", "label_bands", "stream_part", "value_courses", "value_scatter"]
 
 # Number of outputs with a panel; a table has the numbers of all outputs.
 MAX_OUTPUTS = 4
@@ -23,6 +26,9 @@ MAX_POINTS = 4000
 
 # Classes in the legend.
 MAX_NAMED_CLASSES = 12
+
+# Lowest number of false alarms per hour of the axis: none are drawn there.
+MIN_ALARMS = 0.1
 
 
 def label_bands(
@@ -46,7 +52,7 @@ def label_bands(
     figure = Figure(figsize=(10, 4.2))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
     unit = time_unit("label_bands", dt)
-    draw_input(top, x, len(x) * unit, theme)
+    draw_input(top, x, (0, len(x) * unit), theme)
 
     hues = cycle((*theme.hues, *colormaps["tab20"].colors))  # type: ignore[attr-defined]  # a list of colors
     colors = [theme.paper, *islice(hues, len(classes))]
@@ -128,4 +134,97 @@ def value_scatter(predicted: Array, target: Array, scores: Sequence[float], them
         axes.set(xlabel="target", title=f"output {output + 1}: R² = {scores[output]:.3f}")
         axes.grid()
     panels[0].set_ylabel("prediction")
+    return figure
+
+
+def detection_curves(
+    curves: Mapping[str, Sequence[DetectionScore]],
+    chosen: Mapping[str, DetectionScore],
+    budget: float,
+    theme: Theme,
+) -> Figure:
+    """Draw misses over false alarms per hour.
+
+    Args:
+        curves: The scores at falling thresholds, by name of the streams.
+        chosen: The score at the threshold of the detector, by name of the streams.
+        budget: The false alarms per hour for which the threshold was chosen.
+        theme: Colors.
+    """
+    figure = Figure(figsize=(8, 4.4))
+    axes = figure.subplots()
+    styles = product(("-", "--"), theme.hues)
+    for (style, hue), (name, scores) in zip(styles, curves.items(), strict=False):
+        alarms = [max(score.false_alarms_per_hour, MIN_ALARMS) for score in scores]
+        axes.step(
+            alarms,
+            [100 * score.misses for score in scores],
+            where="post",
+            color=hue,
+            linestyle=style,
+            label=name,
+            linewidth=1.6,
+        )
+        at = chosen[name]
+        axes.plot(max(at.false_alarms_per_hour, MIN_ALARMS), 100 * at.misses, marker="o", color=hue)
+
+    axes.axvline(budget, color=theme.ink, linewidth=0.8, linestyle=":")
+    axes.set(
+        xscale="log",
+        xlabel=f"false alarms per hour ({MIN_ALARMS:g} is {MIN_ALARMS:g} or fewer)",
+        ylabel="misses [%]",
+        title="dots: the threshold of the detector; dotted: the budget",
+    )
+    axes.set_ylim(0, None)
+    axes.grid()
+    axes.legend(title="signal to noise", loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def stream_part(
+    x: Array,
+    spikes: Array,
+    scores: npt.NDArray[np.float64],
+    decision: Decision,
+    events: Sequence[Event],
+    detections: Sequence[Detection],
+    times: npt.NDArray[np.floating],
+    theme: Theme,
+) -> Figure:
+    """Draw a part of a stream: input, spikes of a layer, and scores with events and detections.
+
+    Args:
+        x: Input of the net, `[T, F]`.
+        spikes: Spikes of the last hidden layer, `[T, N]`.
+        scores: The smoothed score of each event, `[T, E]`.
+        decision: The decision.
+        events: The events in the part.
+        detections: The detections in the part.
+        times: The begin of each step in the stream, and the end of the last [s], `[T + 1]`.
+        theme: Colors.
+    """
+    figure = Figure(figsize=(10, 6.6))
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(1.2, 1.2, 1.4))
+    span = (times[0], times[-1])
+    draw_input(top, x, span, theme)
+
+    steps, neurons = np.nonzero(spikes)
+    middle.scatter(times[steps], neurons, s=1.5, color=theme.ink, linewidths=0, rasterized=True)
+    middle.set(ylabel="neuron", title="spikes of the last hidden layer")
+
+    colors = dict(zip(decision.events, cycle(theme.hues), strict=False))
+    for name, values in zip(decision.events, scores.T, strict=True):
+        bottom.plot(times[1:], values, color=colors[name], label=label_text(name), linewidth=1.2)
+    bottom.axhline(decision.threshold, color=theme.ink, linewidth=0.8, linestyle="--")
+    for event in events:
+        bottom.axvspan(event.start, event.end, color=colors[event.name], alpha=0.18, linewidth=0)
+    for name, when, *_ in detections:
+        bottom.plot(when, decision.threshold, marker="v", markersize=9, color=colors[name])
+    bottom.set(
+        xlabel="time in the stream [s]",
+        ylabel="log-odds",
+        xlim=span,
+        title="smoothed scores; bands: events; triangles: detections; dashed: threshold",
+    )
+    bottom.legend(loc="upper right", ncols=4)
     return figure

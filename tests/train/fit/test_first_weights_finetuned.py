@@ -10,7 +10,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.net import find_edges, prepare_net
 from nwavesdk.train import Run, load
-from nwavesdk.train.fit.finetuning import example_inputs
+from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
 from train.runs import model_bytes, stop_after
 
@@ -96,8 +96,8 @@ def test_another_net_or_set_is_rejected(
 
 def test_a_rounded_run_is_not_rounded_again(first: Path) -> None:
     run = Run.open(first)
-    rounded = rounded_network(run.trained()[0], 8, example_inputs(run.data.train))
+    rounded = rounded_network(run.trained().net, 8, example_inputs(run.data.train))
     with pytest.raises(ValueError, match="--weight-bits: the net is quantized already"):
         rounded_network(rounded, 8, example_inputs(run.data.train))
     with pytest.raises(ValueError, match="rounds frames, got lists of events"):
-        rounded_network(run.trained()[0], 8, example_inputs(run.data.train).to_sparse())
+        rounded_network(run.trained().net, 8, example_inputs(run.data.train).to_sparse())
