@@ -14,7 +14,7 @@ pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave
 from nwavesdk.train import Run, load
-from nwavesdk.train.fit.finetuning import example_inputs
+from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
 from train.runs import no_pictures, write_untrained
 

@@ -76,7 +76,7 @@ def test_a_neuron_of_a_file_of_the_user(tmp_path: Path):
     assert (listed["name"], listed["saved"]) == ("dendrite", 1)
 
     for words, error in [
-        ((path,), r"own\.py:1: there is no layer build, expected one of DendriteLayer, BareLayer"),
+        ((path,), r"own\.py:build: there is no layer build, expected one of DendriteLayer, Bare"),
         ((tmp_path / "none.py",), "none.py"),
         ((f"{path}:BareLayer", "--output", folder), "threshold has no default"),
     ]:
@@ -123,7 +123,7 @@ def test_a_read_only_folder_is_one_line(tmp_path: Path):
         (["--neuron", "h1v1"], "--neuron: h1v1 is the neuron of a chip.*with --chip h1v1"),
         (["--neuron", "qif", "--constants", "taw=1"], "--constants: .*mean 'tau'"),
         (["--neuron", "qif", "--learn", "taw"], "--learn: .*mean 'tau'"),
-        (["--neuron", "izhikevich", "--tau", "0.02"], "--tau: .*no constant tau, got 0.02"),
+        (["--neuron", "izhikevich", "--tau", "0.02"], "--tau: got 'tau', which izhikevich lacks"),
         (["--neuron", "adlif", "--constants", "a=2"], "--constants: .*below 1, got 2"),
     ],
 )

@@ -85,9 +85,10 @@ def untrained(task: str, kind: str, features: Any, n_features: int, **fields: An
         **fields,
     )
     net: dict[str, Any] = {"name": "lif", "hidden": [12]}
+    field = "steps" if kind == "image" else "hold"
+    held = {field: inputs["hold"]} if "hold" in inputs else {}
     choices: dict[str, Any] = {
-        "data": {"kind": kind, "source": "nowhere", **FOUND[kind]}
-        | {name: inputs[name] for name in inputs.keys() & {"hold"}},
+        "data": {"kind": kind, "source": "nowhere", **FOUND[kind], **held},
         "task": {"name": task},
         "net": net | ({"population": POPULATION} if task == "classification" else {}),
         "learning": {"epochs": 1, "batch_size": 1},

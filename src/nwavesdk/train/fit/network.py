@@ -166,7 +166,9 @@ def _build(config: CompletedConfig, inputs: tuple[int, ...], n_outputs: int) -> 
     except (Exception, SystemExit) as error:
         if preset != "file" and isinstance(error, ValueError):
             raise NetFileError(f"--net {preset}: {one_line(error)}") from error
-        raise locate_error(error, page, f"{page.function} failed") from error
+        raise locate_error(
+            error, page, f"{page.function}(inputs, classes, config) failed"
+        ) from error
 
     if not isinstance(net, nn.Module):
         raise NetFileError(
