@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from docs.pictures.augmentation import augmentation
 from docs.pictures.data import data
 from docs.pictures.explanation import depth, staircase
-from docs.pictures.pages import chip, exchange, your_neuron
+from docs.pictures.pages import chip, exchange, recipes, your_neuron
 from nwavesdk import encoding, loss, plot
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
@@ -386,6 +386,7 @@ PICTURES = {
     "recurrence": recurrence,
     "sparsity": sparsity,
     "staircase": staircase,
+    "recipes": recipes,
     "your_neuron": your_neuron,
 }
 

@@ -1,4 +1,4 @@
-"""The pictures of `docs/your-neuron.md`, `docs/chip.md` and `docs/nir.md`."""
+"""The pictures of `docs/your-neuron.md`, `docs/recipes.md`, `docs/chip.md` and `docs/nir.md`."""
 
 import re
 import runpy
@@ -26,7 +26,7 @@ from nwavesdk.layers import (
 )
 from nwavesdk.plot.theme import LIGHT
 
-__all__ = ["chip", "exchange", "your_neuron"]
+__all__ = ["chip", "exchange", "recipes", "your_neuron"]
 
 INK, BLUE, ORANGE = "#30343b", "#2b6cb0", "#d9662b"
 PAGE = Path(__file__).parents[1] / "your-neuron.md"
@@ -61,6 +61,35 @@ def your_neuron() -> Figure:
         curve.plot(drives, spk[0, 1000:].sum(0).detach(), color=color, label=f"kappa={kappa:g}")
     curve.set(title="spikes per second, after 1 s", xlabel="drive")
     curve.legend(fontsize=8)
+    return figure
+
+
+def recipes() -> Figure:
+    """The accuracies in the table of `docs/recipes.md`."""
+    page = PAGE.with_name("recipes.md").read_text("utf-8")
+    table = re.search(r"<!-- development -->\n(.*?)\n\n", page, re.DOTALL)
+    assert table is not None
+    rows = [
+        [re.findall(r"[\d.]+", cell) for cell in line.split("|")[3:6]]
+        for line in table[1].splitlines()[2:]
+    ]
+    names = [line.split("|")[1].strip() for line in table[1].splitlines()[2:]]
+
+    figure = Figure(figsize=(8, 0.3 * len(rows) + 1), layout="constrained")
+    axes = figure.subplots()
+    styles = [("spiking net", BLUE, "o"), ("SVM", INK, "x"), ("CNN", ORANGE, "d")]
+    for column, (label, color, marker) in enumerate(styles):
+        places = [place for place, row in enumerate(rows) if row[column]]
+        means = [float(rows[place][column][0]) for place in places]
+        errors = [float((rows[place][column] + ["0"])[1]) for place in places]
+        axes.errorbar(
+            means, places, xerr=errors, fmt=marker, color=color, label=label, markersize=5
+        )
+    axes.set(yticks=range(len(names)), xlabel="accuracy on the test set [%]")
+    axes.set_yticklabels(names)
+    axes.invert_yaxis()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower left")
     return figure
 
 
