@@ -55,7 +55,7 @@ x, x_test = gain * x, gain * x_test
 print(f"{len(x)} recordings for training, {len(x_test)} for the test, {list(x.shape[1:])} each")
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.5), sharey=True, layout="constrained")
 for label, axis in enumerate(axes):
-    axis.imshow(x[y == label][0].T, origin="lower", aspect="auto", cmap="Blues")
+    axis.imshow(x[y == label][0].T.numpy(), origin="lower", aspect="auto", cmap="Blues")
     axis.set(title=data.channels.classes[label], xlabel="time [ms]", ylabel="filter")
 
 # %%
