@@ -96,6 +96,7 @@ class DelayedSynapse(PastSynapse, StoredDelays):
         self.per = choice(owner, "per", per, ("connection", "input"))
         shape = (self.nb_inputs, 1 if self.per == "input" else self.nb_outputs)
         check_memory(owner, *shape)
+
         options = DelayOptions(
             max_delay,
             delays=delays,
