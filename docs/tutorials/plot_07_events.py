@@ -116,3 +116,14 @@ axes.set(xlabel="time seen [s]", ylabel="accuracy", ylim=(0, 1.05))
 # `nwave train --out runs/nmnist --data data/nmnist-small --split recording --folds 5` is N-MNIST,
 # and [your own data](../../data.md) has the formats of events. See
 # [convolutions](../../convolution.md) for kernels over time, too.
+#
+# ## Exercise
+#
+# Does the net use the order of the frames? Shuffle the time of all recordings and compare.
+#
+# ## Answer
+
+with torch.no_grad():
+    for name, order in {"in order": torch.arange(STEPS), "shuffled": torch.randperm(STEPS)}.items():
+        guess = net(events[:, order])[1].mean(1).argmax(1)
+        print(f"{name}: accuracy {(guess == label).float().mean():.2f}")

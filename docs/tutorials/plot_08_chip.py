@@ -116,6 +116,15 @@ print(nw.deploy.get_chip_consumption(net, recording, dt=1e-3))
 temporary.cleanup()
 
 # %%
+# ## Exercise
+#
+# A listener steps back, and every sound is half as loud. How many of the chips still hear it well?
+#
+# ## Answer
+
+print(nw.deploy.draw_series(net, 0.5 * x_test, y_test, n_classes=3, n=100))
+
+# %%
 # For H1v1, take `chip="h1v1"` and classes with H1v1 in their names, and pass `stddev=0.02` to each
 # synapse and to the front end: by default, weights have no mismatch.
 # [From a net to the chip](../../chip.md) compares both chips.

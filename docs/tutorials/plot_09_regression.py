@@ -110,3 +110,15 @@ axes[1].set_xlabel("time [ms]")
 #
 # With data in files, `nwave train --data FILE.npz` finds that the targets are values:
 # [tasks](../../tasks.md) has the formats, losses and scores.
+#
+# ## Exercise
+#
+# Which of the two values needs the slow neurons? Cut their weights to the output, and score again.
+#
+# ## Answer
+
+with torch.no_grad():
+    net[2].weight[50:] = 0  # [inputs, outputs]
+    nw.prepare_net(net)
+    scores = r2(deviation * net(x_test)[1] + mean, target_test).tolist()
+print("without slow neurons: R² of place {:.2f}, of speed {:.2f}".format(*scores))

@@ -109,3 +109,12 @@ print(deploy.place_layers(net))
 # The score says how well the net reproduces this one curve, and nothing about other data. The same
 # by a command, for a curve in `y` of a `.npz` file ([tasks](../../tasks.md)):
 # `nwave train --data pattern.npz --chip h1v2 --epochs 300 --hidden 100`.
+#
+# ## Exercise
+#
+# Is the curve in the net alone? Give the trained net other noise.
+#
+# ## Answer
+
+noise = (torch.rand(1, steps, 16) < 0.05).float()
+print(f"R² with other noise {r2(generate()[0], target).item():.2f}")

@@ -115,3 +115,17 @@ for axis, spikes, title in zip(
 # yet. [Running a net](../../running.md) has a table of what runs where.
 # [comPaSSo](../../compasso.md) has the proof, and tables of how many steps depend on each other.
 # Recurrent layers run on all solvers but comPaSSo: `to_gpu` rejects them.
+#
+# ## Exercise
+#
+# comPaSSo relies on resets being rare. Are its spikes still right when all inputs spike always?
+#
+# ## Answer
+
+parallel.load_state_dict(serial.state_dict())
+always = torch.ones_like(x)
+both = []
+for net in (serial, parallel):
+    nw.prepare_net(net)
+    both.append(net.record(always).layers["1"].spk)
+print(f"{both[0].mean():.0%} of steps spike, different: {int((both[0] != both[1]).sum())}")

@@ -118,3 +118,21 @@ except PageError as error:
 # %%
 # `torch.maximum(u, 0.0)` is accepted. [Write your own neuron](../../your-neuron.md) lists every
 # such error with its remedy, the words of a page, and what runs it on which device.
+#
+# ## Exercise
+#
+# Write a leaky neuron that resets to 0, not by subtraction. Does it spike more or less often?
+#
+# ## Answer
+
+
+@neuron
+def ZeroedLayer(x, v, *, tau: TimeConstant = 20e-3):
+    u = decay(tau) * v + x
+    s = spike(u - 1)
+    return s, u * (1 - held(s))
+
+
+for layer in (nw.LIFLayer(1, taus=20e-3), ZeroedLayer(1)):
+    nw.prepare_net(layer)
+    print(type(layer).__name__, int(layer(charges)[0].sum()), "spikes")

@@ -92,6 +92,20 @@ if has_nir:
     plot.raster(other_spikes[0], axes[1], dt=1e-3).set_title("Euler")
 
 # %%
-# Files of other libraries often do not mean what they say. `from_nir(..., source="norse")`
-# reads what was meant. [NIR](../../nir.md) has the libraries, all nodes, and the commands
-# `nwave export`, `nwave import` and `nwave nir check`.
+# ## Exercise
+#
+# Euler's error grows with dt/τ. Do neurons that are 10 or 100 times slower agree better?
+#
+# ## Answer
+
+if has_nir:
+    for tau in (0.01, 0.1, 1.0):
+        layer = nw.LIFLayer(32, taus=tau, reset_mechanism="zero")
+        graph = to_nir(nw.SpikingSequential(net[0], layer), discretization="exact")
+        spikes = []
+        for method in ("exact", "euler"):
+            again = from_nir(graph, dt=1e-3, discretization=method)
+            nw.prepare_net(again)
+            spikes.append(again(x)[0])
+        differences = int((spikes[0] != spikes[1]).sum())
+        print(f"τ = {tau:g} s: {differences} differences, {int(spikes[0].sum())} spikes")
