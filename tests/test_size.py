@@ -21,16 +21,16 @@ MAX_STATEMENTS = {
     "data": 2758,
     "train presets": 4496,
     "analysis": 2698,
-    "cli": 1193,
+    "cli": 1195,
     "internal": 493,
     "solvers": 3617,
-    "layers": 2710,
+    "layers": 2711,
     "interop": 3141,
     "net": 1697,
     "deploy": 1042,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 33185
+MAX_STATEMENTS_OF_TESTS = 33187
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

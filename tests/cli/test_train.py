@@ -131,7 +131,13 @@ def test_a_hint_names_what_centering_takes_from_a_net(
     assert f"a linear model has {train.MEASURES[score]} {linear:.4f}" in text
 
 
-LOSSES = {"val_loss": 0.2, "lowest_loss": 0.2, "lowest_loss_epoch": 12}
+LOSSES = {
+    "val_loss": 0.2,
+    "lowest_loss": 0.2,
+    "lowest_loss_epoch": 12,
+    "best_epoch": 20,
+    "epochs": 20,
+}
 
 
 def config_of(center: bool = False, keep: str = "last") -> Any:
@@ -149,6 +155,8 @@ def test_result_and_report_say_if_validation_was_clearly_better_earlier() -> Non
     assert train._notes(result, config_of()) == [note]
     # Neither chance nor the best epoch has a note.
     assert not train._notes({**result, "lowest_loss": 0.4}, config_of())
+    (best,) = train._notes({**result, "best_epoch": 12}, config_of(keep="best"))
+    assert best == "these are the weights of epoch 12: see --keep"
     assert not train._notes(result, config_of(keep="best"))
 
 

@@ -366,8 +366,11 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"max_delay": 0}, "max_delay must be a whole number from 1 to 65536, got 0"),
-            ({"max_delay": 2.5}, "max_delay must be a whole number .* got 2.5"),
+            (
+                {"max_delay": 0},
+                "max_delay, in steps .* must be a whole number from 1 to 65536, got 0",
+            ),
+            ({"max_delay": 0.02}, 'max_delay, in steps without unit="seconds", .* got 0.02'),
             ({"unit": "ms"}, "unit must be one of 'steps', 'seconds', got 'ms'"),
             ({"unit": "seconds"}, r"delays in seconds need .* dt=None: pass dt \[s\]"),
             ({"dt": 1e-3}, 'dt has no use for delays in steps.* unit="seconds"'),

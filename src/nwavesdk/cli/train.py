@@ -265,6 +265,8 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
         score = "balanced_accuracy"
     title, validated = MEASURES[score], result[f"val_{score}"]
     notes = [loss_note(result, config)]
+    if result["best_epoch"] < result["epochs"]:
+        notes.append(f"these are the weights of epoch {result['best_epoch']}: see --keep")
 
     linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
     if linear is not None:

@@ -172,7 +172,8 @@ def delay_range(owner: str, max_delay: object, unit: object, dt: object) -> Dela
                 f"{owner}: dt has no use for delays in steps, got {shown(dt)}: remove it, or "
                 'pass delays in seconds and unit="seconds".'
             )
-        return DelayRange(owner, whole_number(owner, "max_delay", max_delay, most=_MAX_STEPS))
+        name = 'max_delay, in steps without unit="seconds",'
+        return DelayRange(owner, whole_number(owner, name, max_delay, most=_MAX_STEPS))
 
     if dt is None:
         raise ValueError(
