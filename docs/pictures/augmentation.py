@@ -1,4 +1,4 @@
-"""The picture of random changes of a sound."""
+"""The picture of the augmentation of a sound."""
 
 import numpy as np
 from matplotlib.figure import Figure

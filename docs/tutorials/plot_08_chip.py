@@ -104,7 +104,7 @@ axes.set(xlabel="accuracy; orange: without mismatch", ylabel="number of chips")
 # %%
 # ## The chip file
 #
-# It has integer weights, the placement, and the numbers of the chip, of which many are assumed.
+# It has integer weights, the placement, and the parameters of the chip, many of them assumed.
 
 nw.deploy.export(net, folder / "chip.safetensors", about={"gain": gain.item()})
 copy = nw.deploy.load_export(folder / "chip.safetensors")

@@ -42,7 +42,7 @@ print("device:", serial[1].device, "and", parallel[1].device)
 
 # %%
 # By default the gradient on `device="gpu"` is that of `fast_sigmoid(25)`, as NWAVE documents.
-# `compasso_spike_grad="layer"` keeps the surrogate of the layer, so that both nets learn alike.
+# `compasso_spike_grad="layer"` keeps the surrogate of the layer, so both nets learn the same.
 #
 # ## Which solver runs
 #

@@ -98,8 +98,8 @@ for k, (label, aim) in enumerate(aims.items()):
 
 # %%
 # Gray lines are the teacher. A learned constant stays in the range of its kind: `tau_a` is stored
-# as its logarithm, so it remains above 0. In a net, the layer takes the place of any other. First
-# weights that suit LIF neurons suit it times `nwavesdk.init.charge_gain(AdaptiveLayer)`.
+# as its logarithm, so it remains above 0. In a net, the layer takes the place of any other. Initial
+# weights for LIF neurons suit it times `nwavesdk.init.charge_gain(AdaptiveLayer)`.
 #
 # ## What is rejected
 #
