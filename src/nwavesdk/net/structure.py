@@ -15,7 +15,7 @@ from nwavesdk.layers.prepare import Prepared
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
-__all__ = ["Branches", "Feedback", "Repeat", "Residual"]
+__all__ = ["Branches", "Feedback", "Repeat", "Residual", "run_steps"]
 
 
 class Residual(Container):
@@ -229,20 +229,7 @@ class Feedback(Container):
         self.memory = _Memory()
 
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        run.restorers.append(self.memory.state_restorer())
-        # One step at a time, because each step needs the output of the step before.
-        one_step = Pass(None, True, run.restorers)
-        if not run.is_sequence(x):
-            return self._run_step(x, one_step)
-
-        outputs = [self._run_step(x[:, t], one_step) for t in range(x.shape[1])]
-        if not outputs:
-            raise ValueError("Feedback takes sequences of at least one step, got none.")
-
-        # An output without a membrane is one tensor, returned twice.
-        spk = torch.stack([s for s, _ in outputs], 1)
-        has_membrane = any(s is not m for s, m in outputs)
-        return spk, torch.stack([m for _, m in outputs], 1) if has_membrane else spk
+        return run_steps("Feedback", self.memory, self._run_step, x, run)
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         y = self.memory.read()
@@ -259,6 +246,44 @@ class Feedback(Container):
         spk, mem = run_module(self.body, x if y is None else x + y, run, is_last=True)
         self.memory.load_state_tensors([spk])
         return spk, mem
+
+
+def run_steps(
+    owner: str,
+    memory: Prepared,
+    run_step: Callable[[Tensor, Pass], tuple[Tensor, Tensor]],
+    x: Tensor,
+    run: Pass,
+) -> tuple[Tensor, Tensor]:
+    """Run a container one step at a time, because each step needs outputs of the step before.
+
+    Args:
+        owner: Name of the container, for errors.
+        memory: The outputs of the step before; they are restored if the call fails.
+        run_step: Runs one step, [B, ...].
+        x: The input, [B, T, ...] or [B, ...].
+        run: The data that the modules of the call share.
+
+    Returns:
+        Spikes and membranes, or twice the output of modules without a membrane.
+
+    Raises:
+        ValueError: If a sequence has no step.
+    """
+    run.restorers.append(memory.state_restorer())
+    one_step = Pass(None, True, run.restorers)
+    if not run.is_sequence(x):
+        return run_step(x, one_step)
+
+    outputs = [run_step(x[:, t], one_step) for t in range(x.shape[1])]
+    if not outputs:
+        raise ValueError(f"{owner} takes sequences of at least one step, got none.")
+
+    # An output without a membrane is one tensor, returned twice.
+    spk = torch.stack([s for s, _ in outputs], 1)
+    if all(s is m for s, m in outputs):
+        return spk, spk
+    return spk, torch.stack([m for _, m in outputs], 1)
 
 
 def _require_module(owner: str, name: str, module: object) -> None:

@@ -11,6 +11,7 @@ from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import Prepared, as_trainable, running_backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
+from nwavesdk.net.structure import run_steps
 
 __all__ = ["Delay", "Scale", "SpikingGraph"]
 
@@ -213,21 +214,7 @@ class SpikingGraph(Container):
     def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         if not self.delayed:
             return self._run_modules(x, run, {})[0]
-
-        # If a call fails, the values of the last step are restored, like the states of modules.
-        run.restorers.append(self.last_step.state_restorer())
-        one_step = Pass(None, True, run.restorers)
-        if not run.is_sequence(x):
-            return self._run_step(x, one_step)
-
-        outputs = [self._run_step(x[:, t], one_step) for t in range(x.shape[1])]
-        if not outputs:
-            raise ValueError("SpikingGraph takes sequences of at least one step, got none.")
-
-        # An output without a membrane is one tensor, returned twice.
-        spk = torch.stack([s for s, _ in outputs], 1)
-        has_membrane = any(s is not m for s, m in outputs)
-        return spk, torch.stack([m for _, m in outputs], 1) if has_membrane else spk
+        return run_steps("SpikingGraph", self.last_step, self._run_step, x, run)
 
     def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
         # Before the first step, everything is silent.
