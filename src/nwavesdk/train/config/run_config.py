@@ -392,6 +392,7 @@ def _with_tags(content: object) -> object:
         net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
 
     choices |= {"data": data, "task": task, "net": net}
+    _check_names(choices)
     _check_effects(choices)
     return choices
 
@@ -451,10 +452,24 @@ def _check_tags(choices: Choices) -> None:
             )
 
 
+def _check_names(choices: Choices) -> None:
+    """Reject fields that no class of their section has, and name the section that has them."""
+    sections = ("data", "task", "net", "chip", "learning", "machine")
+    fields = {section: [*fields_of(section)] for section in sections}
+    for section in sections:
+        given = choices.get(section)
+        for name in given if isinstance(given, Mapping) else ():
+            if name in fields[section]:
+                continue
+            owners = [f", use {owner}.{name}" for owner in sections if name in fields[owner]]
+            hint = "".join(owners) or close_name(name, fields[section])
+            raise ValueError(f"{section}.{name}: there is no such field{hint}")
+
+
 def _check_effects(choices: Choices) -> None:
     """Reject fields that act on other kinds of data, other tasks or other nets.
 
-    All such errors come from here. A field that no class has is an error of pydantic.
+    All such errors come from here.
     """
     for section, (tag, models) in UNIONS.items():
         fields = choices[section]
