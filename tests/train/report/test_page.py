@@ -200,3 +200,20 @@ def test_more_curves_than_colors_differ_by_dashes(browser, tmp_path):
     assert len(lines) == len(set(lines)) == 8
     assert page.locator(".keys line").evaluate_all(looks) == lines
     page.close()
+
+
+def test_the_check_of_the_site_finds_each_fault(browser, tmp_path):
+    from docs.site.check import faults_of
+
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<article><img src='a.png'><p style='color: #ccc'>pale</p><p style='width: 600px'>wide</p>"
+        f"<pre><code style='display: block; overflow: auto'>{'x' * 400}</code></pre></article>"
+    )
+    faults = [*faults_of(browser.new_page(), page.as_uri())]
+    assert len(faults) == 7
+    assert f"1280 pixels: code is cut: {'x' * 60}" in faults
+    assert "1280 pixels: no alternative text: a.png" in faults
+    assert "390 pixels: contrast 1.6 of P.: pale" in faults
+    assert "390 pixels: page is 608 pixels wide" in faults
+    assert "ERR_FILE_NOT_FOUND" in faults[-1]
