@@ -31,9 +31,9 @@ BLOCK_SAMPLES = 2**18
 # Power added to each band, so that digital silence does not set the scale; full scale is 1.
 SILENCE = 1e-4
 
-# Relative to a running mean of the power: the power added to each band, the mean before a sound
-# begins, and the smallest mean.
-RELATIVE_SILENCE = 3e-3
+# Relative to the running mean of a band: the power added to it, its mean before a sound begins, and
+# its smallest mean.
+RELATIVE_SILENCE = 0.03
 FIRST_POWER = 3e-4
 MIN_POWER = 1e-7
 
@@ -51,8 +51,8 @@ class LogMel:
         bands: Number of bands.
         window: Length of a frame [s].
         hop: Distance between frames [s].
-        level_memory: Time constant of the running mean that the power is divided by [s]; None for
-            none.
+        level_memory: Time constant of the running mean by which the power of each band is divided
+            [s]; None for none.
 
     Raises:
         ValueError: If a number is not positive, or a window or hop holds too few samples.
@@ -192,7 +192,8 @@ class LogMelStream:
         self._level: RunningMean | None = None
         if front_end.level_memory is not None:
             self._level = RunningMean(
-                np.full(1, FIRST_POWER, np.float32), front_end.level_memory / front_end.hop
+                np.full(front_end.bands, FIRST_POWER, np.float32),
+                front_end.level_memory / front_end.hop,
             )
         self._waiting = np.zeros(0, np.float32)
         # Number of samples to skip before the next frame, if the hop is longer than the window.
@@ -220,7 +221,7 @@ class LogMelStream:
         power = self._front_end.power_of(self.windows(samples))
         if self._level is None:
             return np.asarray(np.log(power + SILENCE), np.float32)
-        level = self._level.push(power.mean(axis=1, keepdims=True)).clip(MIN_POWER)
+        level = self._level.push(power).clip(MIN_POWER)
         return np.asarray(np.log(power / level + RELATIVE_SILENCE), np.float32)
 
     def windows(self, samples: Samples) -> Samples:

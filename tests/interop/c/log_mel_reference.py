@@ -33,7 +33,7 @@ class LogMelReference:
         self.numbers = front_end.numbers
         self.minus_sines = self.tables["cosines"][self.numbers["TURN"] // 4 :]
         self.stream = front_end.log_mel.stream()
-        self.level = self.numbers.get("FIRST_LEVEL")
+        self.levels = [self.numbers.get("FIRST_LEVEL")] * front_end.log_mel.bands
         self.past = self.numbers.get("FIRST_PAST")
 
     def push(self, samples: np.ndarray) -> np.ndarray:
@@ -50,18 +50,17 @@ class LogMelReference:
     def logarithms(self, samples: np.ndarray) -> np.ndarray:
         """The logarithms to base 2 of sums, or of their ratio to the level, `[frames, bands]`."""
         sums = self.sums(self.power(self.stream.windows(samples)))
-        if self.level is None:
+        if self.past is None:
             return self.log2(sums + self.numbers["SILENCE"])
-        levels = []
-        for power in (sums >> self.numbers["LEVEL_SHIFT"]).sum(axis=1).tolist():
+        levels = np.zeros_like(sums)
+        for frame, powers in enumerate(sums.tolist()):
             self.past = scaled(self.past, self.numbers["DECAY"]) + 2**16
             gain = (2**32 - 1) // (self.past >> 8) << 8
-            self.level += scaled(power, gain) - scaled(self.level, gain)
-            levels.append(max(self.level, self.numbers["MIN_LEVEL"]))
-        silences = [scaled(level, self.numbers["SILENCE"]) for level in levels]
-        level = np.array(levels, np.int64)[:, None]
-        silence = np.array(silences, np.int64)[:, None]
-        return self.log2(sums + silence) - self.log2(level)
+            for band, power in enumerate(powers):
+                self.levels[band] += scaled(power, gain) - scaled(self.levels[band], gain)
+            levels[frame] = np.maximum(self.levels, self.numbers["MIN_LEVEL"])
+        silences = np.vectorize(scaled, [np.int64])(levels, self.numbers["SILENCE"])
+        return self.log2(sums + silences) - self.log2(levels)
 
     def log2(self, values: np.ndarray) -> np.ndarray:
         """The logarithm to base 2 of whole numbers from 1 to 2^63 - 1, with `LOG_BITS` bits."""

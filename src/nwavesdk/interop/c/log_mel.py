@@ -88,7 +88,8 @@ class FixedLogMel:
         if log_mel.level_memory is None:
             self.numbers["SILENCE"] = round(SILENCE * unit)
         else:
-            unit /= self._add_level(log_mel.level_memory / log_mel.hop, unit)
+            self._add_level(log_mel.level_memory / log_mel.hop, unit)
+            unit = 1.0  # a band is divided by its mean
         self._add_scale(standard, step, math.log2(unit))
 
     def _add_transform(self, width: int) -> float:
@@ -138,34 +139,25 @@ class FixedLogMel:
         self.tables |= {"shifts": shifts, "first": first, "counts": end - first}
         self.tables["weights"] = np.concatenate([row[a:b] for row, a, b in ranges])
 
-    def _add_level(self, memory: float, unit: float) -> float:
-        """The running mean of the power; see `nwavesdk.data.recordings.RunningMean`.
+    def _add_level(self, memory: float, unit: float) -> None:
+        """The running mean of the power of each band; see `nwavesdk.data.recordings.RunningMean`.
 
             m[t] = m[t-1] + (f[t] - m[t-1]) / w[t],  w[t] = d w[t-1] + 1
 
-        The silence that is added to each band is a fraction of the level, with 32 bits.
+        The silence that is added to a band is a fraction of its mean, with 32 bits.
 
         Args:
             memory: Time constant [frames].
             unit: The integer sum of a band with power 1.
-
-        Returns:
-            The level of power 1.
         """
         finite_number("FixedLogMel", "level_memory [frames]", memory, most=MAX_MEMORY_FRAMES)
-        # The sums of bands are shifted, so that the sum of all bands fits.
-        shift = (self.log_mel.bands - 1).bit_length()
-        bands_per_sum = self.log_mel.bands / 2**shift
-        level = unit * bands_per_sum
         self.numbers |= {
-            "SILENCE": round(RELATIVE_SILENCE / bands_per_sum * 2**32),
-            "LEVEL_SHIFT": shift,
+            "SILENCE": round(RELATIVE_SILENCE * 2**32),
             "DECAY": round(math.exp(-1 / memory) * 2**32),
-            "FIRST_LEVEL": round(FIRST_POWER * level),
-            "MIN_LEVEL": round(MIN_POWER * level),
+            "FIRST_LEVEL": round(FIRST_POWER * unit),
+            "MIN_LEVEL": round(MIN_POWER * unit),
             "FIRST_PAST": round(PRIOR_FRAMES * 2**WEIGHT_BITS),
         }
-        return float(level)
 
     def _add_scale(self, standard: Standard, step: float, log_unit: float) -> None:
         """The scale of the logarithms, where `log_unit` is the logarithm of power 1."""

@@ -171,15 +171,19 @@ LM_INLINE uint64_t lm_scaled(uint64_t number, uint32_t factor)
     return (number >> 32) * factor + ((uint64_t)(uint32_t)number * factor >> 32);
 }
 
-/* The running mean of the power of all bands; a frame counts in its own mean. */
-LM_FUNCTION uint64_t lm_level(struct LM_STRUCT *state)
+/* The share of a frame in the running means, which the frames before it have, too. */
+LM_FUNCTION uint32_t lm_gain(struct LM_STRUCT *state)
 {
-    uint64_t frame = 0;
-    for (int32_t band = 0; band < LM_BANDS; band++) frame += state->bands[band] >> LM_LEVEL_SHIFT;
     state->past = (uint32_t)lm_scaled(state->past, LM_DECAY) + 0x10000u;
-    const uint32_t gain = 0xffffffffu / (state->past >> 8) << 8;
-    state->level = state->level - lm_scaled(state->level, gain) + lm_scaled(frame, gain);
-    return state->level > LM_MIN_LEVEL ? state->level : LM_MIN_LEVEL;
+    return 0xffffffffu / (state->past >> 8) << 8;
+}
+
+/* The running mean of the power of a band; a frame counts in its own mean. */
+LM_INLINE uint64_t lm_level(struct LM_STRUCT *state, int32_t band, uint32_t gain)
+{
+    uint64_t *level = state->levels + band;
+    *level = *level - lm_scaled(*level, gain) + lm_scaled(state->bands[band], gain);
+    return *level > LM_MIN_LEVEL ? *level : LM_MIN_LEVEL;
 }
 #endif
 
@@ -191,14 +195,15 @@ LM_FUNCTION void lm_frame(struct LM_STRUCT *state, int8_t *frame)
     lm_spectrum(LM_RESULT.values, LM_RESULT.power);
     lm_sum_bands(LM_RESULT.power, state->bands);
 #if LM_IS_RUNNING
-    const uint64_t level = lm_level(state), silence = lm_scaled(level, LM_SILENCE);
-    const int32_t log_level = lm_log2(level);
-#else
-    const uint64_t silence = LM_SILENCE;
-    const int32_t log_level = 0;
+    const uint32_t gain = lm_gain(state);
 #endif
     for (int32_t band = 0; band < LM_BANDS; band++) {
-        const int32_t power = lm_log2(state->bands[band] + silence) - log_level;
+#if LM_IS_RUNNING
+        const uint64_t level = lm_level(state, band, gain), silence = lm_scaled(level, LM_SILENCE);
+        const int32_t power = lm_log2(state->bands[band] + silence) - lm_log2(level);
+#else
+        const int32_t power = lm_log2(state->bands[band] + LM_SILENCE);
+#endif
         const int32_t value = lm_high((int64_t)(power - lm_means[band]) * lm_factors[band]);
         frame[band] = (int8_t)(value > 127 ? 127 : value < -127 ? -127 : value);
     }
@@ -208,7 +213,7 @@ void LM_INIT(struct LM_STRUCT *state)
 {
     state->filled = 0;
 #if LM_IS_RUNNING
-    state->level = LM_FIRST_LEVEL;
+    for (int32_t band = 0; band < LM_BANDS; band++) state->levels[band] = LM_FIRST_LEVEL;
     state->past = LM_FIRST_PAST;
 #endif
 }

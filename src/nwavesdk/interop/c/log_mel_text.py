@@ -48,7 +48,7 @@ struct {name}_front_end {{
         uint64_t power[{slots}];
     }} buffers[2];
     uint64_t bands[{bands}];
-    uint64_t level;
+    uint64_t levels[{bands}];
     uint32_t past;
 }};
 
@@ -131,7 +131,7 @@ def front_end_files(
         "MAX_RADIX": max(front_end.radices),
         "TRANSFORM(a, b)": " ".join(_stage_calls(front_end)),
         "RESULT": f"state->buffers[{len(front_end.radices) % 2}]",
-        "IS_RUNNING": int("LEVEL_SHIFT" in numbers),
+        "IS_RUNNING": int("DECAY" in numbers),
     }
     lines = [
         f'/* The tables of the front end. */\n#include "{name}_front_end.h"\n',
