@@ -14,8 +14,10 @@ from nwavesdk.data import LogMel
 from nwavesdk.interop.c.log_mel import FixedLogMel, fixed_log_mel
 from nwavesdk.train import load
 
-# The largest error of a natural logarithm. It is 0.003 over the sounds of these tests.
+# The largest error of a natural logarithm. It is 0.006 over the sounds of these tests, in bands
+# within this share of the power of the loudest band (70 dB below it), where rounding begins.
 MAX_ERROR = 0.01
+MIN_SHARE = 1e-7
 
 # A folder with recordings, for more sounds.
 RECORDINGS = os.environ.get("NWAVE_TEST_RECORDINGS")
@@ -23,9 +25,11 @@ RECORDINGS = os.environ.get("NWAVE_TEST_RECORDINGS")
 
 def errors(front_end: FixedLogMel, samples: np.ndarray) -> np.ndarray:
     log_mel = front_end.log_mel
-    expected = log_mel(samples.astype(np.float32) / 2**15)
+    sound = samples.astype(np.float32) / 2**15
     logarithms = LogMelReference(front_end).push_natural(samples, scale_of(log_mel))
-    return np.abs(logarithms - expected)
+    power = log_mel.power_of(log_mel.stream().windows(sound))
+    is_near = power >= MIN_SHARE * power.max(axis=1, keepdims=True)
+    return np.abs(logarithms - log_mel(sound))[is_near]
 
 
 @pytest.mark.parametrize("log_mel", FRONT_ENDS, ids=str)
