@@ -29,6 +29,18 @@ def assert_reads(graph: Any, x: torch.Tensor, expected: torch.Tensor, **options:
     assert check(graph, **options, batch=2, steps=40).is_equal
 
 
+@torch.no_grad()
+def run_steps(net: nn.Module, x: torch.Tensor, *, has_state: bool = False) -> torch.Tensor:
+    """Spikes [B, T, ...] of a net of another library, which takes one step."""
+    outputs = []
+    state: tuple[Any, ...] = (None,) if has_state else ()
+    for step in x.unbind(1):
+        y = net(step, *state)
+        y, *state = y if has_state else (y,)
+        outputs.append(y)
+    return torch.stack(outputs, 1)
+
+
 def neuron_values(kind: str, shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
     """Parameters of a neuron that differ from neuron to neuron and from each default."""
     draw = np.random.default_rng(seed)
