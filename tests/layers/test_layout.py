@@ -66,7 +66,10 @@ def test_both_layouts_give_the_same_bits(case, in_general):
     features = case["features"]
     torch.manual_seed(0)
     layer = VARIANTS[case["kind"]](features)
-    call = (lambda x: layer(x)) if case["planned"] else (lambda x: in_general(lambda: layer(x)))
+
+    def call(x):
+        return layer(x) if case["planned"] else in_general(lambda: layer(x))
+
     x = 0.7 * draw(0, 2, 9, *features)
     inputs = [x[:, :4], x[:, 4:8], x[:, 8]]  # two sequences and a step
     expected = results(layer, inputs, ["first"] * 3, "first")

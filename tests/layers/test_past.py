@@ -20,18 +20,20 @@ from nwavesdk.net import streaming
 from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 B, T = 3, 14
-# Options of a synapse with 4 inputs and 6 outputs, and the shape of a step.
+# Options of `DelayedSynapse(4, 6, max_delay=6)`.
 DELAYED = {
     "one delay per connection": {},
     "one delay per input": {"per": "input"},
     "gaussian": {"interpolation": "gaussian", "width": 0.8},
     "fixed": {"learn_delays": False, "bias": True},
 }
+# The places of a step of `TemporalConv(4, 6, taps=3)`, next to its channels.
 CONVOLUTIONS = {"over time": (), "over lines": (7,), "over images": (6, 5)}
 
 
 @pytest.fixture(params=[*DELAYED, *CONVOLUTIONS])
 def name(request):
+    """Name of a synapse; `build` makes it."""
     return request.param
 
 

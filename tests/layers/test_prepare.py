@@ -33,17 +33,6 @@ class TestPrepare:
         prepare_net(net, seed=1)
         assert torch.equal(before, torch.get_rng_state())
 
-    def test_resets_the_state_unless_asked_to_keep_it(self):
-        layer, x = LIFLayer(3, 15e-3), drive(2, 10, 3)
-        prepare_net(layer)
-        first = layer(x)[0]
-        second = layer(x)[0]
-        prepare_net(layer)
-        assert torch.equal(layer(x)[0], first)
-        prepare_net(layer, keep_state=True)
-        assert torch.equal(layer(x)[0], second)
-        assert not torch.equal(first, second)
-
 
 def test_objects_that_are_not_modules_are_rejected():
     for function in (prepare_net, detach_state):

@@ -39,14 +39,11 @@ SYNAPSES = {
     "volumes": (lambda: nn.Conv3d(1, C, 2), (1, 3, 3, 3)),
     "transposed": (lambda: nn.ConvTranspose2d(4, C, 2, groups=2), (4, 3, 3)),
 }
+# By the number of axes besides time and channels.
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 NORMS = {
-    "torch": lambda axes: (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axes](C),
-    "torch without affine": lambda axes: (
-        nn.BatchNorm1d,
-        nn.BatchNorm1d,
-        nn.BatchNorm2d,
-        nn.BatchNorm3d,
-    )[axes](C, affine=False),
+    "torch": lambda axes: BATCH_NORMS[axes](C),
+    "torch without affine": lambda axes: BATCH_NORMS[axes](C, affine=False),
     "plain": lambda _: TimeBatchNorm(C),
     "tdBN": lambda _: ThresholdBatchNorm(C, threshold=0.6, alpha=0.7),
     "BNTT": lambda _: StepBatchNorm(C, T),
