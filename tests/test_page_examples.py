@@ -1,4 +1,4 @@
-"""The first page, explanation, how-to and losses: their code runs and prints what it says."""
+"""The first page, explanation, how-to, losses and norms: their code prints what it says."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
 PAGES = {
     page: EXAMPLE.findall(page.read_text(encoding="utf-8"))
-    for pattern in ("explanation/*.md", "how-to/*.md", "index.md", "losses.md")
+    for pattern in ("explanation/*.md", "how-to/*.md", "index.md", "losses.md", "normalization.md")
     for page in sorted(DOCS.glob(pattern))
     if page.stem != "kernels"  # excerpts of kernels, which tests/cli compares
 }

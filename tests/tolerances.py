@@ -4,6 +4,8 @@ Inputs and upstream gradients of the tests are of size 1, so sums that cancel ha
 size.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -23,3 +25,16 @@ def assert_close(got: Tensor, expected: Tensor, table: dict[torch.dtype, float],
     scale = max(float(expected.detach().abs().max()), 1.0)
     error = float((got.detach().double() - expected.detach().double()).abs().max()) / scale
     assert error <= table[expected.dtype], f"{what}: {error:.1e} of the scale"
+
+
+def assert_all_close(
+    got: Iterable[Tensor | None],
+    expected: Iterable[Tensor | None],
+    table: dict[torch.dtype, float],
+    what: str,
+) -> None:
+    """As many tensors, each close to its counterpart; None where None is expected."""
+    for i, (a, b) in enumerate(zip(got, expected, strict=True)):
+        assert (a is None) == (b is None), f"{what} {i}"
+        if b is not None:
+            assert_close(a, b, table, f"{what} {i}")

@@ -22,23 +22,15 @@ WRONG = [
         lambda: Dropout(1.0),
         r"Dropout: p must be a finite number of at least 0 and below 1, got 1.0",
     ),
-    (lambda: Dropout("much"), r"Dropout: p must be .* got 'much'"),
     (
         lambda: LIFLayer(0, 20e-3),
         r"LIFLayer: n_neurons must be a whole number of at least 1, got 0",
     ),
-    (lambda: LIFLayer(2.5, 20e-3), r"n_neurons must be a whole number of at least 1, got 2.5"),
     (lambda: LIFLayer((), 20e-3), r"n_neurons must be a whole number or a shape"),
-    (lambda: LIFLayer((3, -1), 20e-3), r"n_neurons must be a whole number of at least 1, got -1"),
     (
         lambda: LIFLayer(3, 0.0),
         r"LIFLayer: taus must be finite and above 0 \[s\], got 0: pass positive",
     ),
-    (
-        lambda: LIFLayer(3, [1e-3, -2e-3, 1e-3]),
-        r"taus must be finite and above 0 \[s\], got -0.002: pass positive numbers",
-    ),
-    (lambda: LIFLayer(3, math.nan), r"taus must be finite and above 0 \[s\], got nan"),
     (lambda: LIFLayer(3, "slow"), r"taus must be a number or one per neuron \[s\], got 'slow'"),
     (
         lambda: LIFLayer(3, [1e-3, 2e-3]),
@@ -48,13 +40,7 @@ WRONG = [
         lambda: LIFLayer(3, 20e-3, math.nan),
         r"thresholds must be finite and above 0 \[membrane\], got nan",
     ),
-    (
-        lambda: LIFLayer(3, 20e-3, -1.0),
-        r"thresholds must be finite and above 0 \[membrane\], got -1: pass positive numbers",
-    ),
     (lambda: LIFLayer(3, 20e-3, dt=0), r"dt must be a finite number above 0 \[s\], got 0"),
-    (lambda: LIFLayer(3, 20e-3, dt=-1e-3), r"dt must be a finite number above 0 \[s\], got -0.001"),
-    (lambda: LIFLayer(3, 20e-3, dt=math.nan), r"dt must be a finite number above 0 \[s\], got nan"),
     (
         lambda: LIFLayer(3, 20e-3, reset_mechanism="hard"),
         r"reset_mechanism must be one of 'none', 'subtraction', 'zero', got 'hard'",
@@ -74,10 +60,6 @@ WRONG = [
         r"""saved_dtype must be None or "bfloat16", got 'full'""",
     ),
     (
-        lambda: HWLayer(3, 20e-3, saved_dtype=torch.bfloat16),
-        r"""saved_dtype must be None or "bfloat16", got torch.bfloat16""",
-    ),
-    (
         lambda: LIFLayer(3, 20e-3, layer_topology="RC", device="gpu"),
         r'comPaSSo runs feed-forward layers only, got layer_topology="RC": use device="cpu"',
     ),
@@ -86,11 +68,14 @@ WRONG = [
         lambda: HWSynapse(3, 4, quantization_bits=1),
         r"quantization_bits must be a whole number from 2 to 8, got 1",
     ),
-    (lambda: HWSynapse(3, 4, quantization_bits=9), r"whole number from 2 to 8, got 9"),
     (lambda: HWSynapse(3, 4, stddev=-0.1), r"H1v1Synapse: stddev must be a finite number above 0"),
     (
         lambda: LIFSynapse(0, 4),
         r"LIFSynapse: nb_inputs must be a whole number of at least 1, got 0",
+    ),
+    (
+        lambda: HWSynapse(3, 4, product="quick"),
+        "product must be one of 'auto', 'dense', 'sparse', got 'quick'",
     ),
     (
         lambda: H1v2Synapse(3, True),

@@ -57,24 +57,10 @@ def test_spikes_and_gradients_with_mismatch_and_quantization_are_the_same_on_eve
             assert_close(other_grads[name], expected, GRADIENT, name)
 
 
-def test_taus_snap_to_the_nearest_by_ratio():
+def test_h1v2_taus_snap_to_the_nearest_of_the_chip_by_ratio():
     """11.27 ms: by difference 10 ms would be nearer than 12.6."""
-    assert H1v2Layer(1, taus=11.27e-3).taus.item() == pytest.approx(12.6e-3)
-
-
-def test_h1v2_taus_snap_to_the_profiles_of_the_chip():
-    layer = H1v2Layer(3, torch.tensor([0.0005, 0.0206, 0.5]))
-    torch.testing.assert_close(layer.taus, torch.tensor([0.001, 0.02, 0.2]))
-
-
-def test_snapping_takes_the_nearest_in_ratio():
-    from nwavesdk.chip import load_profile
-
-    low, high = load_profile("h1v2").tau_profiles[-2:]
-    between = 0.5 * (
-        (low * high) ** 0.5 + 0.5 * (low + high)
-    )  # nearer to `high` in ratio, to `low` in difference
-    torch.testing.assert_close(H1v2Layer(1, between).taus, torch.tensor(high))
+    layer = H1v2Layer(4, torch.tensor([0.0005, 0.0206, 0.5, 11.27e-3]))
+    torch.testing.assert_close(layer.taus, torch.tensor([0.001, 0.02, 0.2, 12.6e-3]))
 
 
 def test_more_leak_current_is_a_shorter_time_constant():

@@ -8,16 +8,19 @@ import warnings
 import pytest
 import torch
 
+from layers.nets import run
 from layers.pages import AdaptiveLayer, ChargedLayer
-from nwavesdk.layers import H1v2Layer, LIFLayer, prepare_net, zoo
+from nwavesdk.chip import load_profile
+from nwavesdk.layers import H1v1Layer, H1v2Layer, LIFLayer, prepare_net, zoo
 from nwavesdk.layers.constants import without_step_warnings
 
 WIDE = torch.float64
 SHAPE = (3, 2, 2)
+# Time constants of the chip H1v2, which snaps others to them.
 GIVEN = {
-    "number": 0.0123,
-    "channel": [[[0.0123]], [[0.7]], [[1.9]]],
-    "neuron": torch.linspace(0.011, 1.9, 12, dtype=WIDE).reshape(SHAPE),
+    "number": 12.6e-3,
+    "channel": [[[1e-3]], [[12.6e-3]], [[0.2]]],
+    "neuron": torch.tensor([1e-3, 12.6e-3, 20e-3, 0.2] * 3, dtype=WIDE).reshape(SHAPE),
 }
 CONVERTED = {
     "unchanged": lambda layer: layer,
@@ -43,22 +46,66 @@ def assert_exact(layer, name, given, ulps=2):
         assert abs(got - wanted) <= ulps * math.ulp(wanted)
 
 
+# Layers with a class of their own, and their thresholds.
+CLASSES = {
+    "LIF": (LIFLayer, 1.0),
+    "H1v1": (H1v1Layer, load_profile("h1v1").number("threshold")),
+    "H1v2": (H1v2Layer, load_profile("h1v2").number("threshold")),
+}
+
+
 def make(name, given, learn=()):
     if name == "rate":  # the bounded one, from 0 to 200
         return ChargedLayer(SHAPE, rate=given, tau=0.01, learn=learn)
     return AdaptiveLayer(SHAPE, **{name: given}, learn=learn)
 
 
-@pytest.mark.parametrize("name", ["tau_a", "threshold", "kappa", "rate"])
-@pytest.mark.parametrize("given", GIVEN)
-@pytest.mark.parametrize("way", CONVERTED)
-def test_they_are_exact_in_float64(name, given, way):
-    layer = CONVERTED[way](make(name, GIVEN[given]))
-    assert_exact(layer, name, GIVEN[given])
-    stored_in_float64 = way != "unchanged"
-    assert layer.constant(name).dtype == (WIDE if stored_in_float64 else torch.float32)
-    if stored_in_float64:
+@pytest.mark.parametrize("name", ["tau_a", "threshold", "kappa", "rate", *CLASSES])
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("convert", CONVERTED.values(), ids=CONVERTED)
+def test_they_are_exact_in_float64(name, given, convert):
+    if name in CLASSES:
+        kind, threshold = CLASSES[name]
+        layer = convert(kind(SHAPE, given))
+        assert_exact(layer, "threshold", threshold)
+        name = "tau"
+    else:
+        layer = convert(make(name, given))
+    assert_exact(layer, name, given)
+    if layer.constant(name).dtype == WIDE:
         assert torch.equal(layer.constant(name), layer.effective_constants(WIDE)[name])
+
+
+def test_a_call_in_float64_has_exact_constants():
+    layer = LIFLayer(1, 20e-3, 0.1, reset_mechanism="none")
+    _, mem = run(layer, torch.tensor([0.1, 0.0], dtype=WIDE).reshape(1, 2, 1))
+    assert mem[0, 1].item() == 0.1 * math.exp(-1 / 20)
+
+
+def test_mismatch_acts_on_exact_constants():
+    layer = H1v1Layer(3, 20e-3, ileak_mismatch=True)
+    prepare_net(layer, seed=1)
+    assert_exact(layer, "tau", 20e-3 / layer._mismatch.leak.double())
+
+
+def test_decays_in_float32_are_computed_from_what_is_stored():
+    taus = torch.logspace(-4, 1, 500, dtype=WIDE)
+    stored = taus.float().log()
+    decay = torch.exp(-0.7e-3 / stored.double().exp()).float()
+    for kind in (LIFLayer, H1v1Layer):
+        with without_step_warnings():
+            layer = kind(500, taus, dt=0.7e-3)
+        for same in (layer, copy.deepcopy(layer).double()):
+            assert torch.equal(same.log_taus.float(), stored)
+            assert torch.equal(same.constants()[0], decay)
+
+
+def test_a_meta_layer_that_is_loaded_keeps_what_was_given():
+    state = LIFLayer(2, 20e-3, 0.1).state_dict()
+    layer = LIFLayer(2, 20e-3, 0.1).to("meta")
+    layer.load_state_dict(state, assign=True)
+    assert_exact(layer, "tau", 20e-3)
+    assert_exact(layer, "threshold", 0.1)
 
 
 @pytest.mark.parametrize("name", ["tau_a", "threshold", "kappa"])
@@ -100,11 +147,33 @@ def test_a_bounded_one_stays_in_its_bounds_and_keeps_its_gradient(start):
         assert 0 < layer.rate.item() < 200
 
 
+def load_state(layer, tau_a):
+    layer.load_state_dict(AdaptiveLayer(2, tau_a=tau_a, kappa=0.3).state_dict())
+
+
+def assign_state(layer, tau_a):
+    layer.load_state_dict(AdaptiveLayer(2, tau_a=tau_a, kappa=0.3).state_dict(), assign=True)
+
+
+@pytest.mark.parametrize("load", [load_state, assign_state])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_loaded_value_wins_and_the_given_one_is_exact_again(load, prepared):
+    layer = AdaptiveLayer(2, tau_a=[0.1, 0.1])
+    if prepared:
+        prepare_net(layer)
+    load(layer, [0.007, 0.007])
+    assert_exact(layer, "tau_a", layer.log_tau_a.double().exp())
+    load(layer, [0.1, 0.1])
+    assert_exact(layer, "tau_a", 0.1)
+
+
+@pytest.mark.parametrize("is_data", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
-def test_a_loaded_value_wins_where_it_differs(wide):
+def test_a_written_value_wins_where_it_differs(wide, is_data):
     layer = AdaptiveLayer(2, tau_a=[0.1, 0.1], kappa=[0.3, 0.3])
     layer = layer.double() if wide else layer
-    layer.log_tau_a[1] = math.log(0.5)
+    stored = layer.log_tau_a.data if is_data else layer.log_tau_a
+    stored[1] = math.log(0.5)
     layer.kappa[1] = -1.7
     values = layer.effective_constants(WIDE)
     assert values["tau_a"][0].item() == 0.1

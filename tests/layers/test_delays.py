@@ -1,23 +1,18 @@
-"""`DelayedSynapse`: values and gradients, state, delays in range, and bad input by its words."""
-
-import copy
-import pickle
+"""`DelayedSynapse`: values, delays in range, and bad input; `test_past` has its state."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from layers.nets import run
 from nwavesdk.layers import (
     DelayedSynapse,
     LIFLayer,
-    LIFSynapse,
     SpikingSequential,
-    detach_state,
     find_edges,
     prepare_net,
 )
-from nwavesdk.net import streaming
 from nwavesdk.solvers.sparse.delays_reference import delayed_product
 from tolerances import GRADIENT, assert_close
 
@@ -39,26 +34,11 @@ def spikes(B=3, T=14, N=5, density=0.3):
     return (torch.rand(B, T, N) < density).float()
 
 
-def run(synapse, x, parts):
-    """Charge and gradients of `x` in parts of these lengths; a part "step" is a call per step."""
-    prepare_net(synapse)
-    synapse.zero_grad()
-    x = x.clone().requires_grad_()
-    outputs = []
-    for part in x.split(parts, 1):
-        outputs += [synapse(part)] if parts[0] != 1 else [synapse(part[:, 0])[:, None]]
-    cur = torch.cat(outputs, 1)
-    torch.manual_seed(3)
-    cur.backward(torch.randn_like(cur))
-    return [cur.detach(), x.grad, *(p.grad.clone() for p in synapse.parameters())]
-
-
 class TestProduct:
     @pytest.mark.parametrize("kind", KINDS)
     def test_equals_the_reference_with_its_delays(self, kind):
         synapse = delayed(kind)
         x = spikes()
-        prepare_net(synapse)
         expected = delayed_product(
             x,
             torch.zeros(3, 6, 5),
@@ -69,7 +49,7 @@ class TestProduct:
             0.8,
         )
         bias = 0 if synapse.bias is None else synapse.bias
-        assert_close(synapse(x), expected + bias, GRADIENT, "charge")
+        assert_close(run(synapse, x), expected + bias, GRADIENT, "charge")
 
     def test_given_whole_delays_shift_spikes(self):
         delays = torch.tensor([[0.0, 3.0], [2.0, 1.0]])
@@ -77,8 +57,7 @@ class TestProduct:
         nn.init.eye_(synapse.weight)
         x = torch.zeros(1, 6, 2)
         x[0, 1] = 1
-        prepare_net(synapse)
-        cur = synapse(x)[0]
+        cur = run(synapse, x)[0]
         assert cur[:, 0].tolist() == [0, 1, 0, 0, 0, 0]
         assert cur[:, 1].tolist() == [0, 0, 1, 0, 0, 0]
 
@@ -88,8 +67,7 @@ class TestProduct:
         x = torch.eye(4)[:1, :, None]
         values = []
         for synapse.interpolates_in_eval in (False, True):
-            prepare_net(synapse)
-            values.append(synapse(x).flatten().tolist())
+            values.append(run(synapse, x).flatten().tolist())
         assert values == [[0, 1, 0, 0], [0, 0.75, 0.25, 0]]
 
     def test_delays_in_seconds(self):
@@ -107,8 +85,7 @@ class TestProduct:
     def test_dtypes(self, dtype):
         synapse = delayed()
         x = spikes()
-        prepare_net(synapse)
-        expected = synapse(x)
+        expected = run(synapse, x)
         prepare_net(synapse)
         synapse.to(dtype)
         got = synapse(x.to(dtype))
@@ -120,103 +97,10 @@ class TestProduct:
     def test_autocast(self):
         synapse = delayed()
         x = spikes()
-        prepare_net(synapse)
-        expected = synapse(x)
-        prepare_net(synapse)
+        expected = run(synapse, x)
         with torch.autocast("cpu", torch.bfloat16):
-            got = synapse(x)
+            got = run(synapse, x)
         assert_close(got.bfloat16(), expected.bfloat16(), GRADIENT, "charge")
-
-    def test_charge_is_that_after_silence_and_leaves_the_state(self):
-        synapse = delayed("fixed")
-        nn.init.ones_(synapse.bias)
-        x = spikes()
-        prepare_net(synapse)
-        expected = synapse(x[:, :6]) - 1
-        (past,) = synapse.state_tensors()
-        charge = synapse.charge(x[:, :6], 2 * synapse.weight)
-        torch.testing.assert_close(charge, 2 * expected)
-        torch.testing.assert_close(synapse.charge(x[:, 0], synapse.weight), expected[:, 0])
-        assert synapse.state_tensors()[0] is past
-
-    def test_a_vector_is_one_step(self):
-        synapse = delayed()
-        prepare_net(synapse)
-        assert synapse(torch.ones(5)).shape == (1, 4)
-
-
-class TestState:
-    @pytest.mark.parametrize("parts", [[4, 10], [9, 2, 3], [1] * 14, [0, 14]])
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_parts_equal_the_whole_with_gradients(self, kind, parts):
-        synapse = delayed(kind)
-        whole = run(synapse, spikes(), [14])
-        for got, expected in zip(run(synapse, spikes(), parts), whole, strict=True):
-            assert_close(got, expected, GRADIENT, "parts")
-
-    def test_prepare_forgets_the_past_unless_it_is_kept(self):
-        synapse = delayed()
-        x = spikes()
-        prepare_net(synapse)
-        first = synapse(x)
-        prepare_net(synapse, keep_state=True)
-        assert not torch.equal(synapse(x), first)
-        prepare_net(synapse)
-        assert torch.equal(synapse(x), first)
-
-    def test_state_is_the_last_inputs_and_can_be_loaded(self):
-        synapse = delayed()
-        x = spikes()
-        prepare_net(synapse)
-        assert synapse.state_tensors() == []
-        synapse(x[:, :9])
-        (past,) = synapse.state_tensors()
-        assert torch.equal(past, x[:, 3:9])
-        after = synapse(x[:, 9:])
-        other = delayed()
-        prepare_net(other)
-        other.load_state_tensors([past])
-        assert torch.equal(other(x[:, 9:]), after)
-
-    def test_the_state_keeps_no_sequence_in_memory_and_no_change_of_it(self):
-        synapse = delayed()
-        x = spikes()
-        prepare_net(synapse)
-        synapse(x)
-        (past,) = synapse.state_tensors()
-        assert past.untyped_storage().nbytes() == past.nbytes
-        x.zero_()
-        assert past.any()
-
-    def test_detach_state_cuts_the_gradient(self):
-        synapse = delayed()
-        x = spikes().requires_grad_()
-        prepare_net(synapse)
-        synapse(x[:, :7])
-        detach_state(synapse)
-        synapse(x[:, 7:]).sum().backward()
-        assert not x.grad[:, :7].any()
-        assert x.grad[:, 7:].any()
-
-    def test_copies_and_pickles_continue_where_it_was(self):
-        synapse = delayed()
-        x = spikes().requires_grad_()
-        prepare_net(synapse)
-        synapse(x[:, :7])
-        others = [copy.deepcopy(synapse), pickle.loads(pickle.dumps(synapse))]
-        expected = synapse(x[:, 7:])
-        for other in others:
-            assert torch.equal(other(x[:, 7:]), expected)
-
-    def test_state_dict_has_weights_and_delays_only(self):
-        for kind in ("synaptic", "fixed"):
-            source = delayed(kind)
-            prepare_net(source)
-            source(spikes())
-            target = DelayedSynapse(5, 4, 6, **KINDS[kind])
-            target.load_state_dict(source.state_dict())
-            assert {*source.state_dict()} - {"bias"} == {"weight", "scaled_delays"}
-            assert torch.equal(target.delays, source.delays)
 
 
 class TestDelays:
@@ -257,22 +141,6 @@ class TestDelays:
             widths.append(synapse.width)
         assert widths == pytest.approx([16, (16 * 0.5) ** 0.5, 0.5])
 
-    def test_learns_a_delay_from_far_with_a_gaussian(self):
-        """From 2 steps to 20, where the hat has no gradient at all."""
-        target = torch.eye(24)[20]
-        synapse = DelayedSynapse(1, 1, 23, delays=2.0, interpolation="gaussian")
-        nn.init.ones_(synapse.weight).requires_grad_(False)
-        optimizer = torch.optim.Adam(synapse.parameters(), 0.02)
-        x = torch.eye(24)[:1, :, None]
-        for i in range(150):
-            synapse.narrow(min(1, i / 100))
-            prepare_net(synapse)
-            loss = (synapse(x).flatten() - target).square().sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        assert abs(synapse.delays.item() - 20) < 0.5
-
 
 class TestInNets:
     def net(self, **options):
@@ -284,48 +152,6 @@ class TestInNets:
             LIFLayer(3, taus=10e-3),
             **options,
         )
-
-    def outputs(self, net, x):
-        prepare_net(net)
-        net.zero_grad()
-        x = x.clone().requires_grad_()
-        spk, mem = net(x)
-        (spk.sum() + mem.square().sum()).backward()
-        return [spk.detach(), mem.detach(), x.grad, *(p.grad for p in net.parameters())]
-
-    def test_checkpoint_equals_one_piece(self):
-        whole = self.outputs(self.net(), 3 * spikes())
-        assert whole[0].any()
-        for got, expected in zip(
-            self.outputs(self.net(checkpoint=4), 3 * spikes()), whole, strict=True
-        ):
-            assert_close(got, expected, GRADIENT, "checkpoint")
-
-    @pytest.mark.parametrize("recurrent", [False, True])
-    def test_without_prepare_net_each_call_starts_at_rest_and_streaming_carries_on(self, recurrent):
-        net = self.net()
-        if recurrent:
-            net[1] = LIFLayer(8, taus=10e-3, layer_topology="RC", recurrent_delays=5)
-        x = 3 * spikes()
-        whole = net(x)[1]
-        assert torch.equal(net(x)[1], whole)
-        with streaming(net):
-            parts = [net(x[:, :5])[1], *(net.step(x[:, t])[1][:, None] for t in range(5, 14))]
-        assert_close(torch.cat(parts, 1), whole, GRADIENT, "streaming")
-        assert torch.equal(net(x)[1], whole)
-
-    def test_compiled_equals_eager(self):
-        net = self.net()
-        expected = self.outputs(net, 3 * spikes())
-        compiled = torch.compile(net, backend="aot_eager")
-        prepare_net(net)
-        net.zero_grad()
-        x = (3 * spikes()).requires_grad_()
-        spk, mem = compiled(x)
-        (spk.sum() + mem.square().sum()).backward()
-        got = [spk.detach(), mem.detach(), x.grad, *(p.grad for p in net.parameters())]
-        for value, reference in zip(got, expected, strict=True):
-            assert_close(value, reference, GRADIENT, "compiled")
 
     def test_edges_describe_it(self):
         net = self.net()
@@ -340,20 +166,12 @@ class TestInNets:
     def test_pruned_weights_stay_zero(self):
         net = self.net()
         prune.random_unstructured(net[0], "weight", amount=0.5)
-        prepare_net(net)
-        cur = net[0](spikes())
+        cur = run(net[0], spikes())
         mask = net[0].weight_mask
         cur.sum().backward()
         assert not net[0].weight_orig.grad[mask == 0].any()
         assert net[0].scaled_delays.grad[mask == 1].any()
         assert not net[0].scaled_delays.grad[mask == 0].any()
-
-    def test_an_error_in_a_net_leaves_the_state(self):
-        net = SpikingSequential(DelayedSynapse(5, 8, 6), LIFLayer(8, 10e-3), LIFSynapse(7, 2))
-        prepare_net(net)
-        with pytest.raises(ValueError, match="takes"):
-            net(spikes())
-        assert net[0].state_tensors() == []
 
     def test_print(self):
         text = str(DelayedSynapse(5, 4, 6, per="input", learn_delays=False))
@@ -380,7 +198,6 @@ class TestBadInput:
             ({"interpolation": "cubic"}, "interpolation must be one of 'linear', 'gaussian'"),
             ({"width": 0}, r"width must be a finite number above 0 \[steps\], got 0"),
             ({"delays": 7}, r"delays must be from 0 to max_delay, 6 \[steps\], got 7"),
-            ({"delays": -1.0}, r"delays must be from 0 to max_delay, 6 \[steps\], got -1.0"),
             ({"delays": "two"}, r"delays must be from 0 to max_delay, 6 \[steps\], got 'two'"),
             ({"delays": True}, r"delays must be from 0 to max_delay, 6 \[steps\], got True"),
             (
@@ -397,23 +214,10 @@ class TestBadInput:
             DelayedSynapse(5, 4, **{"max_delay": 6, **options})
 
     def test_calls(self):
-        synapse = delayed()
-        with pytest.raises(RuntimeError, match="is not prepared: call prepare_net"):
-            synapse(torch.zeros(3, 5))
-        prepare_net(synapse)
         with pytest.raises(ValueError, match=r"takes \[5\], .* got an input of shape \[3, 14, 4\]"):
-            synapse(torch.zeros(3, 14, 4))
-        with pytest.raises(TypeError, match="weights of torch.float32 and got .* torch.float64"):
-            synapse(spikes().double())
-        with pytest.raises(TypeError, match="floating input, got torch.int64"):
-            synapse(spikes().long())
+            delayed()(torch.zeros(3, 14, 4))
         with pytest.raises(TypeError, match="dense tensor, got torch.sparse_coo"):
-            synapse(spikes().to_sparse())
-        synapse(spikes())
-        with pytest.raises(
-            RuntimeError, match=r"has state for a batch of 3, the input has 2: call prepare_net"
-        ):
-            synapse(spikes()[:2])
+            delayed()(spikes().to_sparse())
 
     def test_delays_that_are_not_finite(self):
         synapse = delayed()

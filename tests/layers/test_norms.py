@@ -20,7 +20,7 @@ from nwavesdk.layers import (
 )
 from nwavesdk.layers.lengths import valid_steps
 from pairwise import pairwise
-from tolerances import GRADIENT, STATE, assert_close
+from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 B, T, C = 4, 6, 3
 LENGTHS = torch.tensor([6, 1, 4, 2])
@@ -31,6 +31,9 @@ NORMS = {
     "TEBN": lambda: TemporalEffectiveBatchNorm(C, T + 2),
 }
 SPACE = {"flat": (), "lines": (5,), "images": (4, 2)}
+
+
+every_norm = pytest.mark.parametrize("kind", NORMS)
 
 
 def make_norm(kind, dtype=torch.float64):
@@ -119,14 +122,13 @@ def test_equals_the_formula_in_plain_torch(case):
     weights = torch.randn(expected[valid].shape, dtype=torch.float64)
     got = torch.autograd.grad((y[valid] * weights).sum(), leaves)
     wanted = torch.autograd.grad((expected[valid] * weights).sum(), leaves)
-    for mine, theirs in zip(got, wanted, strict=True):
-        assert_close(mine, theirs, GRADIENT, "gradient")
+    assert_all_close(got, wanted, GRADIENT, "gradient")
     assert_close(norm.running_mean, running[0], STATE, "running mean")
     assert_close(norm.running_var, running[1], STATE, "running variance")
     assert norm.num_batches_tracked == case["training"]
 
 
-@pytest.mark.parametrize("kind", [*NORMS])
+@every_norm
 @pytest.mark.parametrize("space", [*SPACE])
 def test_padding_enters_no_statistics_and_gives_zeros(kind, space):
     valid = valid_steps(LENGTHS, T)
@@ -143,7 +145,7 @@ def test_padding_enters_no_statistics_and_gives_zeros(kind, space):
     assert all(map(torch.equal, *results))
 
 
-@pytest.mark.parametrize("kind", [*NORMS])
+@every_norm
 @pytest.mark.parametrize("space", [*SPACE])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_parts_and_steps_have_the_bits_of_the_whole_in_eval(kind, space, dtype):
@@ -178,8 +180,7 @@ def test_bntt_runs_in_parts_and_steps_in_training(space):
         grads = torch.autograd.grad((y * weights).sum(), [x, norm.weight])
         results.append([y, *grads, norm.running_mean, norm.running_var])
     for other in results[1:]:
-        for got, expected in zip(other, results[0], strict=True):
-            assert_close(got, expected, GRADIENT, "in parts")
+        assert_all_close(other, results[0], GRADIENT, "in parts")
 
 
 def test_statistics_and_weights_of_torchs_batch_norm_fit():
@@ -197,7 +198,7 @@ def net_of(kind):
     )
 
 
-@pytest.mark.parametrize("kind", [*NORMS])
+@every_norm
 def test_a_net_with_the_norm_streams_and_copies(kind):
     x = (torch.rand(B, T, 5) < 0.5).float()
     net = net_of(kind)
@@ -236,8 +237,7 @@ def test_compiled_norms_give_the_same(kind):
             prepare_net(other)
             y = call(x)
             results.append([y, *torch.autograd.grad(y.square().sum(), [x])])
-        for got, expected in zip(*results, strict=True):
-            assert_close(got, expected, GRADIENT, "compiled")
+        assert_all_close(*results, GRADIENT, "compiled")
     prepare_net(norm)
     parts = [compiled(part) for part in x.split([2, 4], 1)]
     assert_close(torch.cat(parts, 1), results[0][0], STATE, "in parts")
@@ -278,7 +278,7 @@ def test_more_steps_than_the_norm_has_are_an_error(kind, training):
             norm(STEP)
 
 
-@pytest.mark.parametrize("kind", [*NORMS])
+@every_norm
 def test_bad_input_is_rejected_in_words(kind):
     norm = make_norm(kind, torch.float32)
     name = type(norm).__name__

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from layers.nets import CHIPS, LAYERS, RECURRENT_KINDS, chip_net, drive
+from layers.nets import CHIPS, LAYERS, RECURRENT_KINDS, chip_net, drive, run
+from layers.pages import AdaptiveLayer
 from nwavesdk.layers import (
     ChipInstance,
     DelayedSynapse,
-    H1v2Layer,
     HWLayer,
     HWSynapse,
     LIFLayer,
@@ -27,35 +27,11 @@ from tolerances import GRADIENT, assert_close
 
 
 class TestPrepare:
-    def test_seed_fixes_the_draws_and_their_absence_varies_them(self):
-        net = SpikingSequential(
-            HWSynapse(4, 6, stddev=0.02), H1v2Layer(6, 15e-3, ileak_mismatch=True)
-        )
-
-        def draws(seed):
-            prepare_net(net, seed=seed)
-            return torch.cat([net[0].effective_weight().flatten(), *net[1].constants()]).detach()
-
-        assert torch.equal(draws(3), draws(3))
-        assert not torch.equal(draws(3), draws(4))
-        assert not torch.equal(draws(None), draws(None))
-
     def test_seed_does_not_touch_the_global_generator(self):
         net = SpikingSequential(HWSynapse(4, 6, stddev=0.02))
         before = torch.get_rng_state()
         prepare_net(net, seed=1)
         assert torch.equal(before, torch.get_rng_state())
-
-    def test_resets_the_state_unless_asked_to_keep_it(self):
-        layer, x = LIFLayer(3, 15e-3), drive(2, 10, 3)
-        prepare_net(layer)
-        first = layer(x)[0]
-        second = layer(x)[0]
-        prepare_net(layer)
-        assert torch.equal(layer(x)[0], first)
-        prepare_net(layer, keep_state=True)
-        assert torch.equal(layer(x)[0], second)
-        assert not torch.equal(first, second)
 
 
 def test_objects_that_are_not_modules_are_rejected():
@@ -163,15 +139,12 @@ class TestInstance:
             assert torch.equal(synapse.effective_weight(), three)
 
     def test_one_module_s_options_do_not_change_another_s_draws(self):
-        bare = SpikingSequential(HWSynapse(4, 6), HWLayer(6, 15e-3, ileak_mismatch=True))
-        noisy = SpikingSequential(
-            HWSynapse(4, 6, 5, stddev=0.1), HWLayer(6, 15e-3, ileak_mismatch=True)
-        )
-        for net in (bare, noisy):
+        taus = []
+        for synapse in (HWSynapse(4, 6), HWSynapse(4, 6, 5, stddev=0.1)):
+            net = SpikingSequential(synapse, HWLayer(6, 15e-3, ileak_mismatch=True))
             prepare_net(net, seed=11)
-        assert torch.equal(
-            bare[1].effective_constants()["tau"], noisy[1].effective_constants()["tau"]
-        )
+            taus.append(net[1].effective_constants()["tau"])
+        assert torch.equal(*taus)
 
     def test_wrong_seeds_and_modules_are_rejected(self):
         with pytest.raises(TypeError, match="seed must be a whole number or None"):
@@ -180,63 +153,25 @@ class TestInstance:
             ChipInstance(0).hold(3)
 
 
-@pytest.fixture(params=LAYERS)
-def kind(request):
-    """Name of a kind of layer in `LAYERS`."""
-    return request.param
+every_layer = pytest.mark.parametrize(
+    "make", [*LAYERS.values(), AdaptiveLayer], ids=[*LAYERS, "adaptive"]
+)
 
 
-def run_prepared(layer, x):
+@every_layer
+@pytest.mark.parametrize("lengths", [[0, 20], [1, 19], [13, 7], [20, 0], [1] * 20])
+def test_parts_are_the_whole_and_so_are_their_gradients(make, topology, lengths):
+    layer, x = make(5, layer_topology=topology), drive(2, 20, 5, dtype=torch.float64)
+    x.requires_grad_()
+    whole = run(layer, x)
     prepare_net(layer)
-    return layer(x)
-
-
-@pytest.mark.parametrize("topology", ["FF", "RC"])
-@pytest.mark.parametrize("cut", [0, 1, 13, 40])
-def test_two_halves_are_the_whole_and_so_are_their_gradients(kind, topology, cut):
-    layer, x = LAYERS[kind](5, layer_topology=topology), drive(2, 40, 5, dtype=torch.float64)
-    whole, halves = x.clone().requires_grad_(), x.clone().requires_grad_()
-    spk, mem = run_prepared(layer, whole)
-    (spk.sum() + mem.square().sum()).backward()
-    prepare_net(layer)
-    parts = [layer(part) for part in (halves[:, :cut], halves[:, cut:])]
-    spk2, mem2 = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
-    (spk2.sum() + mem2.square().sum()).backward()
-    assert torch.equal(spk, spk2)
-    assert torch.equal(mem, mem2)
-    assert_close(halves.grad, whole.grad, GRADIENT, "gradient")
-
-
-@pytest.mark.parametrize("topology", ["FF", "RC"])
-def test_steps_are_the_sequence_and_so_are_their_gradients(kind, topology):
-    layer, x = LAYERS[kind](5, layer_topology=topology), drive(2, 20, 5, dtype=torch.float64)
-    whole, steps = x.clone().requires_grad_(), x.clone().requires_grad_()
-    spk, mem = run_prepared(layer, whole)
-    (spk.sum() + mem.square().sum()).backward()
-    prepare_net(layer)
-    outputs = [layer(steps[:, t]) for t in range(20)]
-    assert outputs[0][0].shape == (2, 5)
-    spk2, mem2 = (torch.stack(column, 1) for column in zip(*outputs, strict=True))
-    (spk2.sum() + mem2.square().sum()).backward()
-    assert torch.equal(spk, spk2)
-    assert torch.equal(mem, mem2)
-    assert_close(steps.grad, whole.grad, GRADIENT, "gradient")
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("solver", ["serial", "reference"])
-def test_half_precision_keeps_a_float32_state(kind, solver, dtype):
-    layer, x = LAYERS[kind](7, solver=solver), drive(3, 33, 7).to(dtype)
-    half, full = x.clone().requires_grad_(), x.float().requires_grad_()
-    spk, mem = run_prepared(layer, half)
-    assert layer.state["v"].dtype == torch.float32
-    (spk.sum() + mem.sum()).backward()
-    wide, wide_mem = run_prepared(layer, full)
-    (wide.sum() + wide_mem.sum()).backward()
-    assert spk.dtype == mem.dtype == half.grad.dtype == dtype
-    assert torch.equal(spk.float(), wide)
-    assert torch.equal(mem, wide_mem.to(dtype))
-    assert_close(half.grad, full.grad.to(dtype), GRADIENT, "gradient")
+    is_in_steps = len(lengths) == 20
+    calls = [layer(part[:, 0] if is_in_steps else part) for part in x.split(lengths, 1)]
+    join = torch.stack if is_in_steps else torch.cat
+    parts = [join(outputs, 1) for outputs in zip(*calls, strict=True)]
+    assert all(map(torch.equal, parts, whole))
+    grads = [torch.autograd.grad((spk + mem**2).sum(), x)[0] for spk, mem in (parts, whole)]
+    assert_close(*grads, GRADIENT, "gradient")
 
 
 def test_state_takes_the_dtype_of_the_input(kind):
@@ -298,25 +233,14 @@ def test_a_deep_copy_of_a_parametrized_module_continues_from_the_same_state(make
     assert originals[0] is not originals[1]
 
 
-@pytest.mark.parametrize("solver", ["serial", "reference"])
-def test_a_state_with_a_freed_graph_is_a_clear_error(kind, solver):
-    layer, x = LAYERS[kind](3, solver=solver), drive(2, 12, 3).requires_grad_()
-    run_prepared(layer, x)[0].sum().backward()
+def test_a_state_with_a_freed_graph_is_a_clear_error(kind, solver, topology):
+    layer = LAYERS[kind](3, solver=solver, layer_topology=topology)
+    x = drive(2, 12, 3).requires_grad_()
+    run(layer, x)[0].sum().backward()
     with pytest.raises(
         RuntimeError, match=r"already freed: .*prepare_net\(model\) .* detach_state\(model\)"
     ):
         layer(x)[1].sum().backward()
-    detach_state(layer)
-    layer(x)[1].sum().backward()
-
-
-@pytest.mark.parametrize("solver", ["serial", "reference"])
-def test_detach_state_cuts_the_recurrent_spikes_too(kind, solver):
-    layer, x = (
-        LAYERS[kind](3, solver=solver, layer_topology="RC"),
-        drive(2, 12, 3, dtype=torch.float64).requires_grad_(),
-    )
-    run_prepared(layer, x)[0].sum().backward()
     detach_state(layer)
     layer(x)[1].sum().backward()
 
@@ -337,19 +261,16 @@ def test_detached_chunks_have_the_truncated_gradient():
     assert torch.equal(got, net[0].weight.grad)
 
 
-@pytest.mark.parametrize("topology", ["FF", "RC"])
-@pytest.mark.parametrize("solver", ["serial", "reference"])
-def test_outputs_may_be_overwritten_without_a_change_of_state(kind, solver, topology):
-    layer, x = (
-        LAYERS[kind](4, solver=solver, layer_topology=topology),
-        drive(2, 9, 4, dtype=torch.float64),
-    )
-    with torch.no_grad():
-        run_prepared(layer, x)
-        expected = layer(x)
-        for output in run_prepared(layer, x):
-            output.fill_(7.0)
-        assert all(map(torch.equal, layer(x), expected))
+@pytest.mark.parametrize("shape", [(2, 9, 4), (2, 4)])
+@every_layer
+def test_outputs_may_be_overwritten_without_a_change_of_state(make, solver, topology, shape):
+    layer, x = make(4, solver=solver, layer_topology=topology), drive(*shape)
+    prepare_net(layer)
+    layer(x)
+    expected = layer(x)
+    for output in run(layer, x):
+        output.detach().fill_(7.0)
+    assert all(map(torch.equal, layer(x), expected))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +280,7 @@ def test_outputs_may_be_overwritten_without_a_change_of_state(kind, solver, topo
 def test_training_continues_from_a_state_of_inference_mode(kind, topology):
     net = SpikingSequential(LIFSynapse(3, 4), LAYERS[kind](4, layer_topology=topology))
     with torch.inference_mode():
-        run_prepared(net, drive(2, 9, 3))
+        run(net, drive(2, 9, 3))
     net(drive(2, 9, 3))[1].sum().backward()
     assert net[0].weight.grad.abs().sum() > 0
 
@@ -392,22 +313,3 @@ def test_backward_after_loading_in_the_middle_of_a_sequence_names_the_remedy():
     net.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
     with pytest.raises(RuntimeError, match=r"has been modified since .*detach_state\(model\)"):
         net(drive(2, 5, 3))[1].sum().backward()
-
-
-def test_a_checkpoint_loads_into_a_layer_in_the_middle_of_a_sequence():
-    source = SpikingSequential(
-        LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC")
-    )
-    target = SpikingSequential(
-        LIFSynapse(3, 4), LIFLayer(4, torch.rand(4) * 0.01 + 5e-3, layer_topology="RC")
-    )
-    x = drive(2, 20, 3)
-    prepare_net(target)
-    target(x)
-    state = target[1].state["v"].clone()
-    target.load_state_dict(source.state_dict())
-    assert torch.equal(target[1].state["v"], state)
-    target(x)
-    for net in (source, target):
-        prepare_net(net)
-    assert torch.equal(source(x)[0], target(x)[0])

@@ -6,15 +6,10 @@ import pytest
 import torch
 
 from layers.nets import LAYERS, drive
+from layers.pages import AdaptiveLayer
 from nwavesdk.layers import LIFLayer, LILayer, SpikingSequential, prepare_net
 from nwavesdk.surrogate import fast_sigmoid
 from tolerances import GRADIENT, assert_close
-
-
-@pytest.fixture(params=LAYERS)
-def kind(request):
-    """Name of a kind of layer in `LAYERS`."""
-    return request.param
 
 
 def test_u_does_not_change_when_input_and_constants_do(kind):
@@ -29,11 +24,12 @@ def test_u_does_not_change_when_input_and_constants_do(kind):
     assert torch.equal(record.u, expected)
 
 
-def test_charge_gradient_equals_backward_under_another_surrogate(kind):
+@pytest.mark.parametrize("make", [*LAYERS.values(), AdaptiveLayer], ids=[*LAYERS, "adaptive"])
+def test_charge_gradient_equals_backward_under_another_surrogate(make):
     x = drive(2, 20, 4, dtype=torch.float64)
     grads = []
     for surrogate in (fast_sigmoid(25.0), fast_sigmoid(5.0)):
-        layer, leaf = LAYERS[kind](4, spike_grad=surrogate, solver="reference"), x.clone()
+        layer, leaf = make(4, spike_grad=surrogate, solver="reference"), x.clone()
         prepare_net(layer)
         record = layer.record(leaf.requires_grad_(), charge=True)
         assert record.cur is leaf

@@ -19,7 +19,7 @@ from nwavesdk.layers import (
 )
 from nwavesdk.net import Feedback, narrow_delays, rounding_change
 from nwavesdk.surrogate import atan
-from tolerances import GRADIENT, assert_close
+from tolerances import GRADIENT, assert_all_close
 
 B, T, N = 3, 12, 5
 OPTIONS = {
@@ -75,23 +75,13 @@ def test_equals_a_loop_over_connections():
     assert torch.equal(spk, past[:, 4:])
 
 
-def test_without_delay_it_is_the_plain_recurrent_layer():
-    recurrent = layer(DelayOptions(4, delays=0))
-    plain = layer(None, solver="reference")
-    plain.recurrent_weights.data.copy_(recurrent.recurrent_weights)
-    got = run(recurrent, charge(), [T])
-    for value, expected in zip(got[:4], run(plain, charge(), [T])[:4], strict=True):
-        assert_close(value, expected, GRADIENT, "without delay")
-
-
 @pytest.mark.parametrize("parts", [[5, 7], [9, 2, 1], [1] * T, [0, T]])
 @pytest.mark.parametrize("kind", [*OPTIONS, "ALIF"])
 def test_parts_equal_the_whole_with_gradients(kind, parts):
     recurrent = layer(neuron=ALIFLayer) if kind == "ALIF" else layer(OPTIONS[kind])
     x = charge() * (40 if kind == "ALIF" else 2)
     whole = run(recurrent, x, [T])
-    for got, expected in zip(run(recurrent, x, parts), whole, strict=True):
-        assert_close(got, expected, GRADIENT, "parts")
+    assert_all_close(run(recurrent, x, parts), whole, GRADIENT, "parts")
 
 
 def test_equals_a_delayed_synapse_as_feedback():
@@ -102,8 +92,7 @@ def test_equals_a_delayed_synapse_as_feedback():
         synapse.weight.copy_(recurrent.recurrent_weights)
         synapse.scaled_delays.copy_(recurrent.recurrent_delays.scaled_delays)
     x = 2 * charge()
-    for got, expected in zip(run(recurrent, x, [T]), run(loop, x, [T]), strict=True):
-        assert_close(got, expected, GRADIENT, "feedback")
+    assert_all_close(run(recurrent, x, [T]), run(loop, x, [T]), GRADIENT, "feedback")
 
 
 def test_gradients_reach_weights_and_delays_through_the_loop():
@@ -157,10 +146,9 @@ def test_state_copies_and_checkpoint():
     other.load_state_dict(recurrent.state_dict())
     torch.manual_seed(5)
     whole = run(SpikingSequential(layer()), x, [T])
-    for got, value in zip(
-        run(SpikingSequential(layer(), checkpoint=5), x, [T]), whole, strict=True
-    ):
-        assert_close(got, value, GRADIENT, "checkpoint")
+    assert_all_close(
+        run(SpikingSequential(layer(), checkpoint=5), x, [T]), whole, GRADIENT, "checkpoint"
+    )
 
 
 def test_edges_have_no_extra_modules():
@@ -181,15 +169,11 @@ def test_print():
         ({"solver": "compasso"}, 'run on the reference solver only, got solver="compasso"'),
         ({"device": "gpu"}, "comPaSSo runs feed-forward layers only"),
         ({"recurrent_delays": 0}, "must be a whole number of at least 1, got 0"),
-        ({"recurrent_delays": "x"}, "must be a whole number of at least 1, got 'x'"),
         (
             {"recurrent_delays": DelayOptions(4, delays=5)},
             r"delays must be from 0 to .* 4 \[steps\]",
         ),
         ({"recurrent_delays": DelayOptions(4, delays=torch.zeros(5))}, r"the shape \[5, 5\], got"),
-        ({"recurrent_delays": DelayOptions(4, unit="ms")}, "unit must be one of"),
-        ({"recurrent_delays": DelayOptions(4, width=-1)}, "width must be a finite number above 0"),
-        ({"recurrent_delays": DelayOptions(4, interpolation="x")}, "interpolation must be one of"),
     ],
 )
 def test_bad_options(options, words):

@@ -1,6 +1,7 @@
 """Nets in chunks, with norms and without: values, gradients, statistics, memory, errors."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -20,10 +21,11 @@ from nwavesdk.layers import (
 )
 from nwavesdk.layers.lengths import mean_over_steps
 from pairwise import pairwise
-from tolerances import GRADIENT, assert_close
+from tolerances import GRADIENT, assert_all_close, assert_close
 
 B, T = 4, 23
 LENGTHS = torch.tensor([23, 4, 12, 9])
+X = (torch.rand(B, T, 5, generator=torch.Generator().manual_seed(1)) < 0.4).float()
 NORMS = {
     "none": lambda _: nn.Identity(),
     "torch": nn.BatchNorm1d,
@@ -81,7 +83,13 @@ def outcome(net, x, lengths=None):
     }
 
 
-def require_same(got, expected):
+def require_same_in_chunks(build, x, steps=7, lengths=None):
+    """All values, gradients and statistics of `build(checkpoint)` with chunks and without."""
+    results = []
+    for checkpoint in None, steps:
+        torch.manual_seed(0)
+        results.append(outcome(build(checkpoint), x, lengths))
+    expected, got = results
     assert got.keys() == expected.keys()
     for name, value in expected.items():
         # Of images, batch norm adds up in the order of memory, which a part may have changed.
@@ -98,13 +106,11 @@ CASES = pairwise(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values()))[:40])
 def test_chunks_have_the_values_and_statistics_of_the_whole(case):
-    x = (torch.rand(B, T, 5) < 0.4).float()
-    results = []
-    for checkpoint in None, case["steps"]:
+    def build(checkpoint):
         net = NETS[case["net"]](NORMS[case["norm"]], checkpoint)
-        net.train(not case["evaluates"])
-        results.append(outcome(net, x, case["lengths"]))
-    require_same(results[1], results[0])
+        return net.train(not case["evaluates"])
+
+    require_same_in_chunks(build, X, case["steps"], case["lengths"])
 
 
 class Spiking(nn.Module):
@@ -119,26 +125,33 @@ class Spiking(nn.Module):
         return self.neurons(self.norm(x.flatten(0, 1)).reshape(x.shape))
 
 
+def pieces(*modules):
+    return [*modules, LIFSynapse(5, 3), LIFLayer(3, 10e-3)], (B, T, 5)
+
+
+# Modules, and the shape of their input.
 SPECIAL = {
-    "saves its output": lambda: [nn.BatchNorm1d(5), nn.Sigmoid(), LIFLayer(5, 10e-3)],
-    "no gradient": lambda: [TimeBatchNorm(5, affine=False), LIFLayer(5, 10e-3)],
-    "not spikes": lambda: [LILayer(5, solver="reference"), nn.BatchNorm1d(5), LIFLayer(5, 10e-3)],
-    "neurons and norm": lambda: [Spiking()],
-    "container": lambda: [SpikingSequential(LIFLayer(5, 10e-3)), TimeBatchNorm(5)],
+    "saves its output": lambda: pieces(nn.BatchNorm1d(5), nn.Sigmoid(), LIFLayer(5, 10e-3)),
+    "no gradient": lambda: pieces(TimeBatchNorm(5, affine=False), LIFLayer(5, 10e-3)),
+    "not spikes": lambda: pieces(LILayer(5), nn.BatchNorm1d(5), LIFLayer(5, 10e-3)),
+    "neurons and norm": lambda: pieces(Spiking()),
+    "container": lambda: pieces(SpikingSequential(LIFLayer(5, 10e-3)), TimeBatchNorm(5)),
+    "images": lambda: (
+        [
+            *(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), LIFLayer((4, 6, 6), 10e-3), nn.MaxPool2d(2)),
+            *(nn.Conv2d(4, 3, 3), TimeBatchNorm(3), LIFLayer((3, 1, 1), 10e-3), nn.Flatten()),
+        ],
+        (2, 9, 2, 8, 8),
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", [*SPECIAL])
+@pytest.mark.parametrize("kind", SPECIAL)
 def test_special_pieces_have_the_values_of_the_whole(kind):
-    x = torch.randn(B, T, 5)
-    results = []
-    for checkpoint in None, 7:
-        torch.manual_seed(0)
-        net = SpikingSequential(
-            *SPECIAL[kind](), LIFSynapse(5, 3), LIFLayer(3, 10e-3), checkpoint=checkpoint
-        )
-        results.append(outcome(net, x))
-    require_same(results[1], results[0])
+    def build(checkpoint):
+        return SpikingSequential(*SPECIAL[kind]()[0], checkpoint=checkpoint)
+
+    require_same_in_chunks(build, torch.randn(SPECIAL[kind]()[1]))
 
 
 def test_a_users_module_with_neurons_continues_in_a_second_part():
@@ -151,37 +164,18 @@ def test_a_users_module_with_neurons_continues_in_a_second_part():
         mem = torch.cat([net(part)[1] for part in x.split([9, 14], 1)], 1)
         mem.square().sum().backward()
         results.append([mem, *(p.grad for p in net.parameters())])
-    for got, expected in zip(*reversed(results), strict=True):
-        assert_close(got, expected, GRADIENT, "in two parts")
+    assert_all_close(*reversed(results), GRADIENT, "in two parts")
 
 
 @pytest.mark.parametrize("steps", [5, 100])
 def test_a_users_module_with_statistics_runs_again_as_a_whole(steps):
-    x = (torch.rand(B, T, 5) < 0.4).float()
-    results = []
-    for checkpoint in None, steps:
-        results.append(outcome(dense_net(Block, checkpoint), x))
-    require_same(results[1], results[0])
-
-
-def test_images_with_batch_norm_run_in_chunks():
-    x = (torch.rand(2, 9, 2, 8, 8) < 0.4).float()
-    results = []
-    for checkpoint in None, 4:
-        torch.manual_seed(0)
-        net = SpikingSequential(
-            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), LIFLayer((4, 6, 6), 10e-3), nn.MaxPool2d(2),
-            nn.Conv2d(4, 3, 3), TimeBatchNorm(3), LIFLayer((3, 1, 1), 10e-3), nn.Flatten(),
-            checkpoint=checkpoint,
-        )  # fmt: skip
-        results.append(outcome(net, x))
-    require_same(results[1], results[0])
+    require_same_in_chunks(partial(dense_net, Block), X, steps)
 
 
 @pytest.mark.parametrize("norm", ["none", "plain"])
 @pytest.mark.parametrize("output", [0, 1])
 def test_backward_runs_twice_from_either_output_and_for_some_of_the_leaves(norm, output):
-    x = (torch.rand(B, T, 5) < 0.4).float().requires_grad_()
+    x = X.clone().requires_grad_()
     factors = torch.rand(B, T, 3)
     results = []
     for checkpoint in None, 7:
@@ -196,21 +190,18 @@ def test_backward_runs_twice_from_either_output_and_for_some_of_the_leaves(norm,
         again = torch.autograd.grad(loss, leaves)
         assert all(map(torch.equal, grads, again))
         results.append([*last, *some, *grads])
-    for got, expected in zip(*reversed(results), strict=True):
-        assert_close(got, expected, GRADIENT, "gradient")
+    assert_all_close(*reversed(results), GRADIENT, "gradient")
 
 
 def test_a_loss_of_a_few_steps_has_its_gradients():
-    x = (torch.rand(B, T, 5) < 0.4).float()
     results = []
     for checkpoint in None, 7:
         net = dense_net(TimeBatchNorm, checkpoint)
         prepare_net(net)
         torch.manual_seed(7)
-        net(x)[1][:, :3].sum().backward()
+        net(X)[1][:, :3].sum().backward()
         results.append([p.grad for p in net.parameters()])
-    for got, expected in zip(*reversed(results), strict=True):
-        assert_close(got, expected, GRADIENT, "gradient")
+    assert_all_close(*reversed(results), GRADIENT, "gradient")
 
 
 @pytest.mark.parametrize("norm", [NORMS["none"], TimeBatchNorm, Block])

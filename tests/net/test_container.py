@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from layers.nets import drive
 from nwavesdk.analysis import examine
 from nwavesdk.layers import (
     LIFLayer,
@@ -15,7 +14,7 @@ from nwavesdk.layers import (
 )
 from nwavesdk.net import Branches, Residual
 from nwavesdk.net.container import takes_argument
-from tolerances import GRADIENT, assert_close
+from tolerances import GRADIENT, assert_all_close, assert_close
 
 X = 3 * torch.rand(3, 12, 5, generator=torch.Generator().manual_seed(1))
 
@@ -60,8 +59,7 @@ def test_a_block_of_the_user_is_a_module_like_any_other():
     spikes = SpikingSequential(net[0], net[1])(X)[0]
     spikes = scaled.layer(2 * (spikes @ scaled.synapse.weight))[0]
     expected = net[3](spikes @ net[2][1].weight)
-    for got, value in zip(net(X), expected, strict=True):
-        assert_close(got, value, GRADIENT, "output")
+    assert_all_close(net(X), expected, GRADIENT, "output")
     last = SpikingSequential(LIFSynapse(5, 6), Scaled(6))
     spk, mem = last(X)
     assert not torch.equal(spk, mem)
@@ -126,14 +124,6 @@ class TestStep:
         with pytest.raises(ValueError, match="lengths belong to sequences"):
             net(X[:, 0], torch.tensor([1, 1, 1]), single_step=True)
 
-    def test_images_are_one_step(self):
-        net = SpikingSequential(nn.MaxPool2d(2), LIFLayer((2, 3, 3), 8e-3), nn.Flatten())
-        images = 3 * torch.rand(2, 5, 2, 6, 6)
-        whole = net(images)[0]
-        prepare_net(net)
-        steps = [net.step(images[:, t])[0] for t in range(5)]
-        assert torch.equal(torch.stack(steps, 1), whole)
-
 
 class TestHooks:
     def test_hooks_of_nested_containers_and_their_modules_see_each_call(self):
@@ -154,17 +144,6 @@ class TestHooks:
         net = build()
         net[2].register_forward_pre_hook(lambda _, args: (0 * args[0],))
         assert net(X)[0].sum() == 0
-
-    def test_a_hook_that_fails_leaves_all_states(self):
-        net = build()
-        prepare_net(net)
-        net(X)
-        before = net[1].state["v"].clone()
-        handle = net[2].register_forward_hook(lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            net(X)
-        handle.remove()
-        assert torch.equal(net[1].state["v"], before)
 
 
 class TestErrors:
@@ -194,10 +173,6 @@ class TestErrors:
             (
                 [LIFSynapse(5, 4), SpikingSequential(Residual(LIFSynapse(9, 9)))],
                 r"LIFSynapse\(9, 9\) takes \[9\], but LIFSynapse\(5, 4\)",
-            ),
-            (
-                [nn.Linear(5, 3), LIFSynapse(4, 2)],
-                r"LIFSynapse\(4, 2\) takes \[4\], but Linear\(5, 3",
             ),
         ],
     )
@@ -229,9 +204,3 @@ def test_print_shows_shapes_and_parameters():
     assert lines[1].endswith("(0): LIFSynapse(5, 6)  # [6], 30 parameters")
     assert lines[2].endswith("# [6]")
     assert lines[-1] == ")  # 90 parameters"
-
-
-def test_a_drive_of_one_step_more_changes_nothing_before():
-    x = drive(2, 9, 5)
-    net = build()
-    assert torch.equal(net(x)[1][:, :8], net(x[:, :8])[1])

@@ -57,16 +57,6 @@ def two_layers():
     )
 
 
-def test_weights_fit_both_solvers():
-    net = two_layers()
-    there = to_gpu(two_layers())
-    assert [layer.device for layer in (there[1], there[3])] == ["gpu", "gpu"]
-    there.load_state_dict(net.state_dict())
-    assert list(there.state_dict()) == list(net.state_dict())
-    assert to_cpu(there) is there
-    assert there[1].device == "cpu"
-
-
 def test_training_is_the_same_with_the_same_surrogate(monkeypatch):
     # The package has a function of the module's name.
     module = importlib.import_module("nwavesdk.layers.neuron")

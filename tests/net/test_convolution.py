@@ -13,7 +13,7 @@ from torch import nn
 
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TemporalConv, prepare_net
 from nwavesdk.net import streaming
-from tolerances import GRADIENT, STATE, assert_close
+from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 TAU = 10e-3
 B = 3
@@ -67,7 +67,6 @@ NETS = {
     "to images": (generate_images, (4,)),
     "to volumes": (generate_volumes, (2, 2, 2, 2)),
 }
-OF_IMAGES = [name for name, (_, features) in NETS.items() if len(features) > 1]
 
 
 def build(name, **options):
@@ -119,50 +118,23 @@ def gradients(mem, net, x):
     return torch.autograd.grad((mem * weights).sum(), [x, *net.parameters()])
 
 
-def to_channels_last(x):
-    return x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
-
-
+@pytest.mark.parametrize("is_channels_last", [False, True])
 @pytest.mark.parametrize("name", NETS)
-def test_a_sequence_is_a_loop_over_its_steps(name):
+def test_a_sequence_and_its_record_are_a_loop_over_the_steps(name, is_channels_last):
     net, x = build(name)
+    if is_channels_last:
+        x = x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
     expected, spikes = run_step_by_step(net, x)
-    prepare_net(net)
-    spk, mem = net(x)
-    last = list(spikes)[-1]
-    for steps in spikes.values():
-        assert 0.05 < steps.mean() < 0.95
-    assert torch.equal(spk, spikes[last])
-    assert_close(mem, expected, STATE, "membrane")
-    pairs = zip(gradients(mem, net, x), gradients(expected, net, x), strict=True)
-    for mine, theirs in pairs:
-        assert_close(mine, theirs, GRADIENT, "gradient")
-
-
-@pytest.mark.parametrize("name", OF_IMAGES)
-def test_the_layout_in_memory_changes_nothing(name):
-    net, x = build(name)
-    x = to_channels_last(x)
-    expected, spikes = run_step_by_step(net, x)
-    prepare_net(net)
-    recording = net.record(x)
-    for layer, steps in spikes.items():
-        assert torch.equal(recording.layers[layer].spk, steps)
     prepare_net(net)
     _, mem = net(x)
-    pairs = zip(gradients(mem, net, x), gradients(expected, net, x), strict=True)
-    for mine, theirs in pairs:
-        assert_close(mine, theirs, GRADIENT, "gradient")
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_a_recording_has_every_layer(name):
-    net, x = build(name)
-    _, spikes = run_step_by_step(net, x)
+    assert_close(mem, expected, STATE, "membrane")
+    grads = gradients(mem, net, x), gradients(expected, net, x)
+    assert_all_close(*grads, GRADIENT, "gradient")
     prepare_net(net)
     recording = net.record(x)
     assert list(recording.layers) == list(spikes)
     for layer, steps in spikes.items():
+        assert 0.05 < steps.mean() < 0.95
         assert torch.equal(recording.layers[layer].spk, steps)
         assert recording.layers[layer].u.shape == steps.shape
 
@@ -191,8 +163,7 @@ def test_chunks_give_the_same_gradients(name):
     expected = gradients(net(x)[1], net, x)
     net, x = build(name, checkpoint=4)
     prepare_net(net)
-    for mine, theirs in zip(gradients(net(x)[1], net, x), expected, strict=True):
-        assert_close(mine, theirs, GRADIENT, "gradient")
+    assert_all_close(gradients(net(x)[1], net, x), expected, GRADIENT, "gradient")
 
 
 def test_compiled_code_gives_the_same():
@@ -203,8 +174,7 @@ def test_compiled_code_gives_the_same():
     prepare_net(net)
     compiled_spk, mem = torch.compile(net, backend="aot_eager")(x)
     assert torch.equal(compiled_spk, spk)
-    for mine, theirs in zip(gradients(mem, net, x), expected, strict=True):
-        assert_close(mine, theirs, GRADIENT, "gradient")
+    assert_all_close(gradients(mem, net, x), expected, GRADIENT, "gradient")
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -215,18 +185,8 @@ def test_single_steps_are_the_sequence(name):
         steps = [net.step(step) for step in x.unbind(1)]
     spk, mem = (torch.stack(outputs, 1) for outputs in zip(*steps, strict=True))
     assert torch.equal(spk, list(spikes.values())[-1])
-    pairs = zip(gradients(mem, net, x), gradients(expected, net, x), strict=True)
-    for mine, theirs in pairs:
-        assert_close(mine, theirs, GRADIENT, "gradient")
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_time_may_come_first(name):
-    net, x = build(name)
-    expected, _ = net(x)
-    turned, _ = build(name, time_first=True)
-    spk, _ = turned(x.transpose(0, 1))
-    assert torch.equal(spk, expected.transpose(0, 1))
+    grads = gradients(mem, net, x), gradients(expected, net, x)
+    assert_all_close(*grads, GRADIENT, "gradient")
 
 
 def begin_with_images():

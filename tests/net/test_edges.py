@@ -19,7 +19,6 @@ from nwavesdk.layers import (
 )
 from nwavesdk.net import Branches, Feedback, Residual
 from nwavesdk.net.edges import connection_sparsity
-from nwavesdk.net.wiring import watch_calls
 from nwavesdk.optim import SignAnnealing
 
 TAU = 10e-3
@@ -237,23 +236,6 @@ def test_a_shared_module_is_one_edge():
     synapse = LIFSynapse(3, 3)
     net = nn.ModuleList([synapse, nn.ModuleList([synapse])])
     assert [edge.name for edge in find_edges(net).edges] == ["0.weight"]
-
-
-def test_watched_calls_report_every_way_to_call_a_layer():
-    synapse, layer = LIFSynapse(3, 2), LIFLayer(2, TAU)
-    net = nn.ModuleList([synapse, layer])
-    prepare_net(net)
-    seen = []
-    with watch_calls(
-        net,
-        lambda module, x, cur: seen.append((module, x.shape, cur.shape)),
-        lambda module, cur, spk: seen.append((module, cur.shape, spk.shape)),
-    ):
-        cur = synapse(spk=torch.rand(1, 4, 3))
-        layer(cur), layer.spikes(cur), layer.record(cur, charge=True)
-    layer(synapse(torch.rand(1, 4, 3)))
-    shape = torch.Size([1, 4, 2])
-    assert seen == [(synapse, torch.Size([1, 4, 3]), shape), *[(layer, shape, shape)] * 3]
 
 
 def test_what_is_not_a_module_has_no_edges():

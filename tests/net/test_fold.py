@@ -2,7 +2,6 @@
 
 import copy
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -40,14 +39,11 @@ SYNAPSES = {
     "volumes": (lambda: nn.Conv3d(1, C, 2), (1, 3, 3, 3)),
     "transposed": (lambda: nn.ConvTranspose2d(4, C, 2, groups=2), (4, 3, 3)),
 }
+# By the number of axes besides time and channels.
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 NORMS = {
-    "torch": lambda axes: (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axes](C),
-    "torch without affine": lambda axes: (
-        nn.BatchNorm1d,
-        nn.BatchNorm1d,
-        nn.BatchNorm2d,
-        nn.BatchNorm3d,
-    )[axes](C, affine=False),
+    "torch": lambda axes: BATCH_NORMS[axes](C),
+    "torch without affine": lambda axes: BATCH_NORMS[axes](C, affine=False),
     "plain": lambda _: TimeBatchNorm(C),
     "tdBN": lambda _: ThresholdBatchNorm(C, threshold=0.6, alpha=0.7),
     "BNTT": lambda _: StepBatchNorm(C, T),
@@ -240,9 +236,8 @@ REASONS = {
         lambda: chain(nn.Linear(5, C), nn.BatchNorm1d(C, track_running_stats=False)),
         "no running statistics: build it with track_running_stats",
     ),
-    "BNTT": (lambda: chain(nn.Linear(5, C), varying(StepBatchNorm(C, 3))), "differ from step to"),
-    "TEBN": (
-        lambda: chain(nn.Linear(5, C), varying(TemporalEffectiveBatchNorm(C, 3))),
+    "BNTT": (
+        lambda: chain(nn.Linear(5, C), varying(StepBatchNorm(C, 3))),
         "its factors differ from step to step, and a synapse has one weight",
     ),
     "other norms": (
@@ -257,10 +252,6 @@ REASONS = {
     "dropout": (
         lambda: chain(LIFSynapse(5, C), norm(C), Dropout()),
         "Dropout '1' is between it and the synapse before it",
-    ),
-    "pooling": (
-        lambda: chain(nn.Conv2d(2, C, 3), nn.BatchNorm2d(C), nn.MaxPool2d(2)),
-        "MaxPool2d '1' is between it",
     ),
     "channels": (
         lambda: chain(LIFSynapse(5, 6), norm(C)),
@@ -332,10 +323,3 @@ def test_a_norm_after_neurons_folds_into_the_convolution_after_it():
 def test_fold_takes_a_module():
     with pytest.raises(TypeError, match="fold takes a torch module, got list"):
         fold([])
-
-
-def test_the_example_of_the_docs_runs(capsys):
-    page = (Path(__file__).parents[2] / "docs" / "normalization.md").read_text(encoding="utf-8")
-    example = page.split("```python\n")[1].split("```")[0]
-    exec(example, {})
-    assert capsys.readouterr().out == page.split("```text\n")[1].split("```")[0]

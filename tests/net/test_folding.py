@@ -93,20 +93,6 @@ def test_a_convolution_with_many_weights_runs_channels_first():
     assert is_channels_last(as_module_runs_fastest(nn.Sequential(large), rows), 3)
 
 
-@pytest.mark.parametrize(
-    ("module", "x"),
-    [
-        (nn.MaxPool2d(2), torch.zeros(2, 3, 4, 4)),
-        (nn.Conv2d(3, 2, 1), torch.zeros(2, 3, 4, 4, dtype=torch.float64)),
-        (nn.Conv1d(3, 2, 1), torch.zeros(2, 3, 40)),
-        (nn.Conv3d(3, 2, 1), torch.zeros(2, 3, 4, 4, 4)),
-        (nn.Linear(4, 2), torch.zeros(2, 3, 4, 4)),
-    ],
-)
-def test_other_inputs_stay(module, x):
-    assert as_module_runs_fastest(module, x) is x
-
-
 def test_one_channel_is_made_channels_last_without_a_copy():
     rows = torch.rand(40, 1, 5, 5)
     last = as_module_runs_fastest(nn.Conv2d(1, 4, 3), rows)
@@ -143,29 +129,6 @@ def test_pools_are_those_of_torch(pool):
     got.backward(grad)
     expected.backward(grad)
     torch.testing.assert_close(x.grad, y.grad)
-
-
-def test_a_watched_pool_is_called():
-    pool, calls = nn.MaxPool2d(2), []
-    pool.register_forward_hook(lambda *_: calls.append(1))
-    run_on_images(pool, torch.rand(2, 3, 4, 4).contiguous(memory_format=torch.channels_last))
-    assert calls
-
-
-def test_single_steps_give_the_spikes_of_the_sequence():
-    net, x = conv_net().eval(), frames(3, 6)
-    prepare_net(net)
-    whole, _ = net(x)
-    prepare_net(net)
-    steps = [net.step(x[:, t])[0] for t in range(6)]
-    assert torch.equal(torch.stack(steps, 1), whole)
-
-
-def test_a_checkpointed_net_has_the_same_gradients():
-    x = frames(3, 6)
-    net, whole = conv_net(checkpoint=2).eval(), conv_net().eval()
-    for a, b in zip(results(net, x), results(whole, x), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, TimeBatchNorm])

@@ -103,8 +103,8 @@ NETS = {
 }
 
 
-def charges(net, x):
-    """The charge of each layer and the output, in float32; and in float64 for the same spikes."""
+def assert_exact_charges(net, x):
+    """The charge of each layer and the output are the ones of float64 for the same spikes."""
     prepare_net(net)
     recording = record(net, x, charges=True)
     wide, seen = copy.deepcopy(net).double(), {}
@@ -123,8 +123,9 @@ def charges(net, x):
     prepare_net(wide)
     with replaced(changes):
         output, _ = wide(x.double())
-    pairs = {name: (layer.cur, seen[name]) for name, layer in recording.layers.items()}
-    return {**pairs, "output": (recording.spk, output)}
+    assert torch.equal(recording.spk.double(), output)
+    for name, layer in recording.layers.items():
+        assert torch.equal(layer.cur.double(), seen[name])
 
 
 @pytest.mark.parametrize("name", [*NETS])
@@ -134,8 +135,7 @@ def test_charges_are_exact(name):
     x = torch.randn(3, T, *inputs)
     bits = 4 if len(name) % 2 else 8
     quantized = quantize(trained(net, x), x, weight_bits=bits)
-    for narrow, wide in charges(quantized, x).values():
-        assert torch.equal(narrow.double(), wide)
+    assert_exact_charges(quantized, x)
 
     # Other orders of sums: single recordings, single steps, and the loop of torch.
     prepare_net(quantized)
@@ -203,8 +203,7 @@ def test_a_sum_that_could_be_inexact_gets_a_larger_step():
     assert float(weight[0, 0]) == 1.0
     assert float(weight[1].abs().max()) < 2.0**-23  # the bias needs most of the digits
     assert float(quantized[1].bias[1]) == 1.0
-    for narrow, wide in charges(quantized, 1000 * torch.randn(2, T, 4000)).values():
-        assert torch.equal(narrow.double(), wide)
+    assert_exact_charges(quantized, 1000 * torch.randn(2, T, 4000))
 
 
 def test_a_net_that_trains_keeps_its_grids():
@@ -238,8 +237,7 @@ def test_a_net_that_trains_keeps_its_grids():
     assert torch.equal(delays, net[-1].delays.round())
     prepare_net(finished)
     assert torch.equal(finished(x)[0], outputs)
-    for narrow, wide in charges(finished, x).values():
-        assert torch.equal(narrow.double(), wide)
+    assert_exact_charges(finished, x)
     with pytest.raises(ValueError, match=r"finish_rounding: 0.weight is not rounded"):
         finish_rounding(finished)
 

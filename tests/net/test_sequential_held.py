@@ -153,20 +153,20 @@ def test_images_stay_channels_last() -> None:
     assert layouts[0] == layouts[1] == (840, 120, 1, 30, 6)
 
 
-def test_a_module_with_a_hook_sees_all_steps() -> None:
-    net = dense()
-    seen = []
-    net[1].register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape))
-    prepare_net(net)
-    net(torch.randn(B, 1, 4, 5).expand(-1, T, -1, -1))
-    assert seen == [(B, T, 20)]
+def hook(module: nn.Module, note: Callable[[Tensor], None]) -> None:
+    module.register_forward_hook(lambda _module, inputs, _output: note(inputs[0]))
 
 
-def test_a_replaced_forward_sees_all_steps() -> None:
+def replace_forward(module: nn.Module, note: Callable[[Tensor], None]) -> None:
+    forward = module.forward
+    module.forward = lambda x: (note(x), forward(x))[1]
+
+
+@pytest.mark.parametrize("watch", [hook, replace_forward])
+def test_a_watched_module_sees_all_steps(watch: Callable[..., None]) -> None:
     net = dense()
-    forward = net[1].forward
     seen = []
-    net[1].forward = lambda x: (seen.append(x.shape), forward(x))[1]
+    watch(net[1], lambda x: seen.append(x.shape))
     prepare_net(net)
     net(torch.randn(B, 1, 4, 5).expand(-1, T, -1, -1))
     assert seen == [(B, T, 20)]

@@ -24,7 +24,7 @@ from nwavesdk.layers.lengths import mean_over_steps, valid_steps
 from nwavesdk.loss import balanced_population_mse, firing_rate_target_mse_loss
 from nwavesdk.metrics import accuracy_population, population_counts
 from pairwise import pairwise
-from tolerances import GRADIENT, STATE, assert_close
+from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 LENGTHS = torch.tensor([19, 4, 12, 1])
 TARGETS = torch.tensor([0, 1, 1, 0])
@@ -237,8 +237,7 @@ def test_two_halves_equal_the_whole(kind, checkpoint):
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
         results.append((mem[valid_steps(LENGTHS, T)], gradients))
     assert_close(results[1][0], results[0][0], STATE, "mem")
-    for got, expected in zip(results[1][1], results[0][1], strict=True):
-        assert_close(got, expected, GRADIENT, "gradient")
+    assert_all_close(results[1][1], results[0][1], GRADIENT, "gradient")
 
 
 @pytest.mark.parametrize("checkpoint", [None, 7])
@@ -317,26 +316,19 @@ class Tuple(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("shape", "lengths", "kind", "words"),
+    ("shape", "words"),
     [
-        (
-            (4, F),
-            LENGTHS,
-            ValueError,
-            r"got an input of shape \[4, 16\]: remove them for single",
-        ),
-        ((4, 9, F), LENGTHS, ValueError, "from 0 to the 9 steps of the input, got 1 to 19"),
-        ((3, T, F), LENGTHS, ValueError, r"lengths have the shape \[4\], expected \[3\]"),
-        ((4, T, F), [1, 2, 3, 4], TypeError, "lengths takes a tensor, got list"),
-        ((4, T, F), -LENGTHS, ValueError, "got -19 to -1"),
+        ((4, F), r"got an input of shape \[4, 16\]: remove them for single"),
+        ((4, 9, F), "from 0 to the 9 steps of the input, got 1 to 19"),
+        ((3, T, F), r"lengths have the shape \[4\], expected \[3\]"),
     ],
 )
-def test_lengths_are_checked(shape, lengths, kind, words):
+def test_lengths_are_checked(shape, words):
     net = make_net()
     prepare_net(net)
     for call in (net, lambda *given: net.record(given[0], lengths=given[1])):
-        with pytest.raises(kind, match=f"SpikingSequential: .*{words}"):
-            call(torch.zeros(shape), lengths)
+        with pytest.raises(ValueError, match=f"SpikingSequential: .*{words}"):
+            call(torch.zeros(shape), LENGTHS)
     assert net[1].state is None
 
 
@@ -352,8 +344,7 @@ def test_a_compiled_net_takes_lengths():
         spk, _ = call(draw_input(), LENGTHS)
         population_counts(spk, 2).sum().backward()
         results.append([spk, net[1].weight.grad])
-    for got, expected in zip(*results, strict=True):
-        assert_close(got, expected, GRADIENT, "compiled")
+    assert_all_close(*results, GRADIENT, "compiled")
     prepare_net(net)
     with pytest.raises(RuntimeError, match="lengths must be from 0 to the 19 steps of the input"):
         compiled(draw_input(), LENGTHS + 1)

@@ -29,7 +29,7 @@ from nwavesdk.solvers.ops import (
 )
 from nwavesdk.surrogate import atan, custom, fast_sigmoid
 from pairwise import pairwise
-from tolerances import GRADIENT, assert_close
+from tolerances import GRADIENT, assert_all_close
 
 pytestmark = [  # what torch.compile says of torch's own code
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
@@ -156,8 +156,7 @@ def test_a_whole_net_compiles_to_one_graph(net, backend):
             (spk.sum() + mem.square().sum()).backward()
             found.append((spk, mem, *(p.grad for p in model.parameters())))
         assert torch.equal(found[0][0], found[1][0])
-        for mine, theirs in zip(*found, strict=True):
-            assert_close(theirs, mine, GRADIENT, "compiled")
+        assert_all_close(*reversed(found), GRADIENT, "compiled")
 
 
 def test_compiled_code_carries_the_state_on():
@@ -220,21 +219,6 @@ def test_a_compiled_layer_is_not_taken_for_another(options):
                 torch.equal,
                 compiled_gradient(layer, torch.compile(layer, backend="aot_eager"), x),
                 eager,
-            )
-        )
-
-
-def test_a_changed_surrogate_is_compiled_again():
-    torch._dynamo.reset()
-    layer, x = LIFLayer(10, 10e-3), 2 * torch.rand(3, 20, 10)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    for slope in (5.0, 25.0, 100.0):
-        layer.spike_grad = fast_sigmoid(slope)
-        assert all(
-            map(
-                torch.equal,
-                compiled_gradient(layer, compiled, x),
-                compiled_gradient(layer, layer, x),
             )
         )
 

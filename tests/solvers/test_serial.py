@@ -14,11 +14,10 @@ from solvers.parity import (
     CASES,
     case_of,
     compare,
-    compare_until_near_threshold,
     problem,
     tensors_of,
 )
-from tolerances import GRADIENT, assert_close
+from tolerances import GRADIENT, assert_all_close, assert_close
 
 STEPS = (0, 1, 2, 33)
 SIZES = (7, 64, 777)
@@ -100,7 +99,7 @@ def test_functions_that_round_differently_are_equal_up_to_the_threshold():
     for T in STEPS[1:]:
         for N in SIZES:
             p = problem("smooth", "atan", False, torch.float32, T, N, learns=True)
-            until = compare_until_near_threshold(p, "serial")
+            until = compare(p, "serial")
             assert float(until.float().mean()) > 0.98
     assert 0.05 < float(solve(p, "serial").spikes.detach().mean()) < 0.95
 
@@ -126,14 +125,6 @@ def test_the_last_state_does_not_hold_the_whole_trajectory(solver):
 # Which solver runs where
 
 
-def test_cpu_tensors_take_the_cpu_kernels(monkeypatch):
-    p = problem("h1v1", "atan", True, torch.float32, 2, 3)
-    monkeypatch.setattr(serial, "forward_cpu", lambda *_: "cpu")
-    monkeypatch.setattr(serial, "backward_cpu", lambda *_: "cpu")
-    assert serial.forward_serial(p) == "cpu"
-    assert serial.backward_serial(p, None, None, True) == "cpu"
-
-
 @pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("name", ["lif_subtraction", "adaptive"])
 def test_the_adjoint_by_torch_is_that_of_the_kernels(name, learns):
@@ -144,8 +135,7 @@ def test_the_adjoint_by_torch_is_that_of_the_kernels(name, learns):
     expected = serial.backward_serial(p, solution, grads, learns)
     got = backward_reference(p, solution, grads, learns)
     assert (got.constants is None) == (expected.constants is None) == (not learns)
-    for mine, theirs in zip(tensors_of(got), tensors_of(expected), strict=True):
-        assert_close(mine, theirs, GRADIENT, "gradient")
+    assert_all_close(tensors_of(got), tensors_of(expected), GRADIENT, "gradient")
 
 
 def test_other_devices_take_the_reference_and_return_what_is_needed(monkeypatch):

@@ -32,13 +32,6 @@ def test_gradients_that_nothing_needs_are_not_computed():
     assert_close(x.grad, expected, GRADIENT, "gradient")
 
 
-def test_a_second_backward_pass_with_retain_graph_is_the_same():
-    p = leaves(problem(**case_of("h1v1", surrogate="sigmoid"), T=33, N=64))
-    loss = solve(p, "serial").spikes.sum()
-    first = torch.autograd.grad(loss, p.x, retain_graph=True)[0]
-    assert torch.equal(first, torch.autograd.grad(loss, p.x)[0])
-
-
 @pytest.mark.parametrize("name", ["lif_subtraction", "adaptive"])
 def test_upstream_gradients_are_only_read(name):
     p = leaves(problem(**case_of(name), T=5, N=7))

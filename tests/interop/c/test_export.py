@@ -15,8 +15,8 @@ from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_progra
 from interop.c.nets import STEP, example_frames, quantized_net
 from nwavesdk.data import NetInput, Standard
 from nwavesdk.interop.c import CExport, export_c
-from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer, SpikingSequential, TimeBatchNorm
-from nwavesdk.net import Branches, Feedback, quantize
+from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
+from nwavesdk.net import quantize
 
 PRESETS = ("bands", "adlif", "recurrent", "delay")
 HAS_FMA = "fma" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
@@ -207,19 +207,9 @@ _COMPASSO = LIFSynapse(3, 4), LIFLayer(4, 10e-3, solver="compasso")
     ("modules", "message"),
     [
         ([*_LIF, nn.ReLU()], "ReLU '3' has no form in C: pass quantize"),
-        (
-            [*_LIF, nn.Linear(4, 2), nn.Linear(2, 2)],
-            "Linear '4' gets charges, expected spikes: put",
-        ),
-        ([*_LIF, LILayer(4), nn.Linear(4, 2)], "Linear '4' gets the membranes of a read-out"),
-        (
-            [Branches(SpikingSequential(*_LIF), nn.Linear(3, 2))],
-            "Branches '1' joins charges or membranes",
-        ),
         ([*_LIF, *_SQUARE, *_SQUARE], "LIFSynapse '3' is used at two places: make"),
         ([*_COMPASSO], "LIFLayer '2' runs on comPaSSo, which rounds elsewhere"),
         ([nn.Identity()], "the net ends in values that are not one layer's"),
-        ([Feedback(*_LIF, feedback=LIFSynapse(4, 3))], "Feedback '1' has values of its own"),
         ([*_LIF, TimeBatchNorm(4)], "TimeBatchNorm '3' has values of its own"),
     ],
 )

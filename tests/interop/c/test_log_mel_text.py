@@ -1,6 +1,5 @@
 """`nwavesdk.interop.c.log_mel_text`: the frames of the C code equal those of Python to the bit."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_program
 from interop.c.log_mel_reference import LogMelReference
 from interop.c.sounds import FRONT_ENDS, scale_of, sounds
 from nwavesdk.data import LogMel
@@ -17,8 +17,6 @@ from nwavesdk.interop.c.log_mel_text import front_end_files
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.net import quantize
 
-COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
 SANITIZERS = ["-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 # Two front ends at the same time: the second one gets each sample with the other sign.
@@ -47,14 +45,9 @@ int main(void)
 
 def check_frames(folder: Path, command: list[str], front_end: FixedLogMel, samples: np.ndarray):
     """Compare the frames of a compiled front end, and the 64 bits of power in each band."""
-    files = {**front_end_files(front_end, "ear"), "main.c": PROGRAM}
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    sources = [folder / name for name in ("ear_front_end.c", "main.c")]
-    subprocess.run([*command, *WARNINGS, *sources, "-o", folder / "main"], check=True)
-    output = subprocess.run(
-        [folder / "main"], input=samples.tobytes(), stdout=subprocess.PIPE, check=True
-    )
+    sources = {**front_end_files(front_end, "ear"), "listen.c": PROGRAM}
+    program = compile_c(folder, sources, command, "main")
+    output = subprocess.run([program], input=samples.tobytes(), stdout=subprocess.PIPE, check=True)
 
     bands = front_end.log_mel.bands
     values = np.frombuffer(output.stdout, [("frame", np.int8, bands), ("power", "<u8", bands)])
@@ -65,25 +58,24 @@ def check_frames(folder: Path, command: list[str], front_end: FixedLogMel, sampl
     np.testing.assert_array_equal(values["power"], power.astype(np.uint64))
 
 
-@pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
+@needs_gcc
 @pytest.mark.parametrize("log_mel", FRONT_ENDS, ids=str)
 def test_frames_of_c_equal_those_of_python(log_mel: LogMel, tmp_path: Path) -> None:
     front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 64)
     samples = np.concatenate([*sounds(log_mel).values()])
-    check_frames(tmp_path, [COMPILERS[0], *SANITIZERS], front_end, samples)
+    check_frames(tmp_path, [GCC, *SANITIZERS], front_end, samples)
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", [GCC, CLANG])
 @pytest.mark.parametrize("option", ["-O0", "-O3"])
 def test_compilers_do_not_change_frames(compiler: str, option: str, tmp_path: Path) -> None:
-    if compiler not in COMPILERS:
-        pytest.skip(f"{compiler} is not installed")
+    require_program(compiler)
     log_mel = LogMel(16_000, level_memory=3.0)
     front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 64)
     check_frames(tmp_path, [compiler, option], front_end, sounds(log_mel)["fading noise"])
 
 
-@pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
+@needs_gcc
 def test_a_net_on_samples_has_the_outputs_of_the_net_on_frames(tmp_path: Path) -> None:
     log_mel = LogMel(16_000, level_memory=3.0)
     samples = np.concatenate([*sounds(log_mel).values()])[::3]
@@ -96,11 +88,9 @@ def test_a_net_on_samples_has_the_outputs_of_the_net_on_frames(tmp_path: Path) -
     assert expected.any()
 
     export_c(net, tmp_path, x, name="ear")
-    for name, text in front_end_files(front_end, "ear").items():
-        (tmp_path / name).write_text(text)
-    sources = [tmp_path / name for name in ("ear.c", "ear_front_end.c", "listen.c")]
-    command = [COMPILERS[0], *WARNINGS, "-O2", *sources, "-lm", "-o", tmp_path / "listen"]
-    subprocess.run(command, check=True)
-    output = subprocess.run([tmp_path / "listen"], input=samples.tobytes(), stdout=subprocess.PIPE)
+    sources = {name: (tmp_path / name).read_text() for name in ("ear.h", "ear.c")}
+    sources |= front_end_files(front_end, "ear")
+    program = compile_c(tmp_path, sources, [GCC, "-O2"], "listen")
+    output = subprocess.run([program], input=samples.tobytes(), stdout=subprocess.PIPE)
     outputs = [[float(value) for value in line.split()] for line in output.stdout.splitlines()]
     assert torch.equal(torch.tensor(outputs), expected)

@@ -29,6 +29,18 @@ def assert_reads(graph: Any, x: torch.Tensor, expected: torch.Tensor, **options:
     assert check(graph, **options, batch=2, steps=40).is_equal
 
 
+@torch.no_grad()
+def run_steps(net: nn.Module, x: torch.Tensor, *, has_state: bool = False) -> torch.Tensor:
+    """Spikes [B, T, ...] of a net of another library, which takes one step."""
+    outputs = []
+    state: tuple[Any, ...] = (None,) if has_state else ()
+    for step in x.unbind(1):
+        y = net(step, *state)
+        y, *state = y if has_state else (y,)
+        outputs.append(y)
+    return torch.stack(outputs, 1)
+
+
 def neuron_values(kind: str, shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
     """Parameters of a neuron that differ from neuron to neuron and from each default."""
     draw = np.random.default_rng(seed)
@@ -103,18 +115,13 @@ def other_graphs() -> dict[str, Any]:
         first, last = nir.Input(np.array([size])), nir.Output(np.array([8]))
         return nir.NIRGraph({"input": first, **nodes, "output": last}, edges)
 
-    loop = connected(
-        {"a": nir.Linear(weight(8, 6)), "n": neurons(8), "w": nir.Linear(weight(8, 8, seed=1))},
-        [("input", "a"), ("a", "n"), ("n", "w"), ("w", "n"), ("n", "output")],
-    )
-    affine_loop = connected(
-        {
-            "a": nir.Linear(weight(8, 6)),
-            "n": neurons(8),
-            "w": nir.Affine(weight(8, 8, seed=1), weight(8, 1)[:, 0]),
-        },
-        [("input", "a"), ("a", "n"), ("n", "w"), ("w", "n"), ("n", "output")],
-    )
+    def loop_over(back: Any) -> Any:
+        return connected(
+            {"a": nir.Linear(weight(8, 6)), "n": neurons(8), "w": back},
+            [("input", "a"), ("a", "n"), ("n", "w"), ("w", "n"), ("n", "output")],
+        )
+
+    bias = weight(8, 1)[:, 0]
     delayed_loop = connected(
         {
             "a": nir.Linear(weight(8, 6)),
@@ -174,8 +181,8 @@ def other_graphs() -> dict[str, Any]:
         nir.IF(**neuron_values("IF", (4, 5))),
     )
     return {
-        "loop": loop,
-        "affine loop": affine_loop,
+        "loop": loop_over(nir.Linear(weight(8, 8, seed=1))),
+        "affine loop": loop_over(nir.Affine(weight(8, 8, seed=1), bias)),
         "delayed loop": delayed_loop,
         "long loop": long_loop,
         "nested": nested,

@@ -52,10 +52,6 @@ def no_node(file: Any, _: Any) -> None:
     del file["node"]
 
 
-def no_tau(file: Any, _: Any) -> None:
-    del file["node/nodes/lif/tau"]
-
-
 def huge(file: Any, _: Any) -> None:
     del file["node/nodes/lif/tau"]
     file.create_dataset("node/nodes/lif/tau", (2**45,), "f8", chunks=(2**16,), compression=9)
@@ -78,7 +74,6 @@ def single(file: Any, _: Any) -> None:
         (no_type, r"is not a NIR graph \(KeyError: .*'type'"),
         (link, "has a link at 'far', expected data"),
         (no_node, "is not a NIR graph"),
-        (no_tau, r"is not a NIR graph \(TypeError"),
         (huge, "need .* GB of memory, expected at most"),
         (deep, "nests more than 40 groups"),
         (single, r"is not a NIR graph \(TypeError: Linear"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.nir.graphs import assert_reads, weight
+from interop.nir.graphs import assert_reads, run_steps, weight
 from nwavesdk.interop.nir import from_nir, to_nir
 from nwavesdk.layers import LIFLayer, LIFSynapse
 from nwavesdk.net import SpikingSequential
@@ -41,19 +41,10 @@ def peer() -> Any:
     )
 
 
-@torch.no_grad()
-def run(net: Any, x: torch.Tensor) -> torch.Tensor:
-    outputs, state = [], None
-    for t in range(x.shape[1]):
-        y, state = net(x[:, t], state)
-        outputs.append(y)
-    return torch.stack(outputs, 1)
-
-
 def test_its_files_are_read_as_what_it_computes() -> None:
     net, x = peer(), 3 * torch.rand(4, 100, 10)
     graph = norse_export.to_nir(net, torch.zeros(1, 10), dt=DT)
-    expected = run(net, x)
+    expected = run_steps(net, x, has_state=True)
     assert_reads(graph, x, expected, **OPTIONS, source="norse")
 
 
@@ -82,7 +73,7 @@ def test_it_reads_our_files_if_all_resistances_are_1() -> None:
     expected = net(x)[0]
     assert expected.sum() > 100
     theirs = norse_import.from_nir(to_nir(net, discretization="euler"), dt=DT)
-    assert torch.equal(run(theirs, x), expected)
+    assert torch.equal(run_steps(theirs, x, has_state=True), expected)
 
 
 def test_fault_of_1_1_0_the_resistance_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
@@ -93,4 +84,4 @@ def test_fault_of_1_1_0_the_resistance_is_ignored(caplog: pytest.LogCaptureFixtu
     assert "The parameter r is expected to be set to 1" in caplog.text
     x = torch.rand(4, 100, 10)
     assert net(x)[0].sum() > 100
-    assert run(theirs, x).sum() < net(x)[0].sum() / 2
+    assert run_steps(theirs, x, has_state=True).sum() < net(x)[0].sum() / 2

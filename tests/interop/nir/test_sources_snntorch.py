@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.nir.graphs import assert_reads, weight
+from interop.nir.graphs import assert_reads, run_steps, weight
 from nwavesdk.interop.nir import from_nir, import_graph, to_nir
 from nwavesdk.layers import LIFLayer, LIFSynapse
 from nwavesdk.net import SpikingSequential
@@ -46,11 +46,6 @@ def exported(net: nn.Sequential, **options: Any) -> Any:
     return graph
 
 
-@torch.no_grad()
-def run(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return torch.stack([net(x[:, t]) for t in range(x.shape[1])], 1)
-
-
 @pytest.mark.parametrize("kind", ["Leaky", "Synaptic", "RLeaky"])
 @pytest.mark.parametrize(
     ("reset", "delay", "allow"),
@@ -62,7 +57,7 @@ def test_its_files_are_read_as_what_it_computes(
     net = peer(kind, reset, delay)
     graph = exported(net)
     x = DRIVE[kind] * torch.rand(3, 300, 10)
-    expected = run(net, x)
+    expected = run_steps(net, x)
     assert_reads(graph, x, expected, **OPTIONS, allow=allow)
 
 
@@ -70,7 +65,7 @@ def test_a_delayed_reset_to_zero_is_the_same_neuron_without_recurrence() -> None
     net = peer("Leaky", "zero", True)
     graph = exported(net)
     x = torch.rand(3, 100, 10)
-    assert torch.equal(from_nir(graph, **OPTIONS)(x)[0], run(net, x))
+    assert torch.equal(from_nir(graph, **OPTIONS)(x)[0], run_steps(net, x))
 
 
 @pytest.mark.parametrize("kind", ["Synaptic", "RLeaky"])
@@ -79,7 +74,7 @@ def test_fault_of_1_0_0_a_delayed_reset_to_zero_loses_the_next_input(kind: str) 
     net = peer(kind, "zero", True)
     graph = exported(net)
     x = torch.rand(3, 100, 10)
-    assert not torch.equal(from_nir(graph, **OPTIONS)(x)[0], run(net, x))
+    assert not torch.equal(from_nir(graph, **OPTIONS)(x)[0], run_steps(net, x))
 
 
 def test_fault_of_1_0_0_every_reset_is_written_as_zero() -> None:
@@ -117,15 +112,9 @@ def ours(topology: str = "FF") -> SpikingSequential:
     )
 
 
-@torch.no_grad()
 def run_imported(graph: Any, x: torch.Tensor) -> torch.Tensor:
     with contextlib.redirect_stdout(io.StringIO()):
-        net = import_from_nir(graph)
-    outputs, state = [], None
-    for t in range(x.shape[1]):
-        y, state = net(x[:, t], state)
-        outputs.append(y)
-    return torch.stack(outputs, 1)
+        return run_steps(import_from_nir(graph), x, has_state=True)
 
 
 def test_it_reads_our_files_for_its_step() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from interop.nir.graphs import assert_reads, weight
+from interop.nir.graphs import assert_reads, run_steps, weight
 from nwavesdk.interop.nir import from_nir, to_nir
 from nwavesdk.layers import LIFLayer, LIFSynapse
 from nwavesdk.net import SpikingSequential
@@ -34,11 +34,6 @@ def exported(net: nn.Sequential) -> Any:
     return graph
 
 
-@torch.no_grad()
-def run(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return torch.stack([net(x[:, t]) for t in range(x.shape[1])], 1)
-
-
 def test_its_files_are_read_as_what_it_computes() -> None:
     net = nn.Sequential(
         *(linear(20, 10), neuron.LIFNode(tau=5.0, v_threshold=0.2)),
@@ -48,7 +43,7 @@ def test_its_files_are_read_as_what_it_computes() -> None:
     )
     graph = exported(net)
     x = 2 * torch.rand(4, 100, 10)
-    expected = run(net, x)
+    expected = run_steps(net, x)
     assert_reads(graph, x, expected, **OPTIONS, source="spikingjelly")
 
 
@@ -58,7 +53,7 @@ def test_a_membrane_at_the_threshold_spikes() -> None:
     graph = nir_exchange.export_to_nir(net, torch.zeros(1, 1), dt=DT)
     functional.reset_net(net)
     x = torch.tensor([0.25, 0.25, 0.0, 0.5]).reshape(1, 4, 1)
-    expected = run(net, x)
+    expected = run_steps(net, x)
     assert expected.flatten().tolist() == [0, 1, 0, 1]
     assert torch.equal(from_nir(graph, **OPTIONS, source="spikingjelly")(x)[0], expected)
     assert not from_nir(graph, **OPTIONS)(x)[0][0, 1].any()
@@ -76,9 +71,4 @@ def test_it_reads_our_files(topology: str) -> None:
     assert expected.sum() > 100
     graph = to_nir(net, discretization="euler")
     theirs = nir_exchange.import_from_nir(graph, dt=DT)
-    outputs, state = [], None
-    with torch.no_grad():
-        for t in range(100):
-            y, state = theirs(x[:, t], state)
-            outputs.append(y)
-    assert torch.equal(torch.stack(outputs, 1), expected)
+    assert torch.equal(run_steps(theirs, x, has_state=True), expected)

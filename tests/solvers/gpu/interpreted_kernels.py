@@ -24,9 +24,9 @@ from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
 from pairwise import pairwise
-from solvers.gpu.pages import ROWS, compare_with_reference, problem, reference
-from solvers.parity import gradients, leaves
-from tolerances import GRADIENT, STATE, assert_close
+from solvers.gpu.pages import ROWS, problem
+from solvers.parity import compare_with_reference, gradients, leaves, reference
+from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 F32, F64, BF16 = torch.float32, torch.float64, torch.bfloat16
 
@@ -49,7 +49,10 @@ def adjoint_gpu(p, solution, grads, learns_constants, *_):
 
 
 def interpreted(p: Problem, mem: bool = True, keep: bool = True) -> PassResult:
-    return sweep(p, forward_gpu, adjoint_gpu, mem, keep)
+    result = sweep(p, forward_gpu, adjoint_gpu, mem, keep)
+    count = 0 if p.spec.neuron.is_readout else int(result.spikes.sum())
+    assert (0 if result.spike_count is None else int(result.spike_count.sum())) == count
+    return result
 
 
 def compare(p: Problem, upstream: str = "dense") -> None:
@@ -172,8 +175,7 @@ def test_gradient_from_one_output_alone(neuron, outputs):
         found.append(
             torch.autograd.grad(out, wanted, weights, allow_unused=True, materialize_grads=True)
         )
-    for theirs, mine in zip(*found, strict=True):
-        assert_close(mine, theirs, GRADIENT, outputs)
+    assert_all_close(*reversed(found), GRADIENT, outputs)
 
 
 @pytest.mark.usefixtures("one_program")
@@ -243,14 +245,6 @@ def test_the_operators_of_compiled_code(monkeypatch, neuron, surrogate, saved_dt
     name = spec_name(replace(p.spec, saved_dtype=saved_dtype))
     arguments = (p.x, [*p.states], [*p.constants], [], name, "serial", True, p.saves)
     assert set(torch.library.opcheck(_forward_operator, arguments).values()) == {"SUCCESS"}
-
-
-@pytest.mark.usefixtures("one_program")
-def test_a_second_backward_pass_with_retain_graph_is_the_same():
-    p = leaves(problem("h1v1", "custom", True, F32, 9, 7))
-    loss = interpreted(p).spikes.sum()
-    first = torch.autograd.grad(loss, p.x, retain_graph=True)[0]
-    assert torch.equal(first, torch.autograd.grad(loss, p.x)[0])
 
 
 def test_nan_neither_spikes_nor_spreads_to_other_neurons():

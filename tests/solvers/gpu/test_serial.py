@@ -24,8 +24,8 @@ from nwavesdk.solvers.gpu import serial as gpu_serial
 from nwavesdk.solvers.gpu.serial import backward_gpu, forward_gpu, has_gpu_kernel
 from nwavesdk.solvers.problem import ResultGradient
 from nwavesdk.surrogate import available
-from solvers.gpu.pages import ROWS, compare_with_reference, problem
-from solvers.parity import leaves
+from solvers.gpu.pages import ROWS, problem
+from solvers.parity import compare_with_reference, leaves
 
 triton = pytest.importorskip("triton", minversion="3.4")
 
@@ -166,10 +166,10 @@ def test_formulas_of_the_catalogue_compile(sent, name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("q_pseudo_spike", 2), ("squarewave_fourier_series", 7)]
+    ("name", "count"), [("atan", 2), ("q_pseudo_spike", 2), ("squarewave_fourier_series", 7)]
 )
-def test_formulas_with_log_and_cos_compile(sent, name, count, monkeypatch):
-    """A GPU computes them with its own fused arithmetic, which is allowed in a gradient."""
+def test_parameters_arrive_in_float64_also_those_of_log_and_cos(sent, name, count, monkeypatch):
+    """A GPU computes log and cos with its own fused arithmetic, which a gradient allows."""
     monkeypatch.setitem(SURROGATES, name, available()[name]())
     built = compiled(*launched(sent, "lif_none", name, torch.float32, 77, detach=True)[1], 90)
     assert built.asm["ptx"].count(".param .f64") == count
@@ -186,11 +186,6 @@ def test_formulas_with_log_and_cos_compile(sent, name, count, monkeypatch):
 )
 def test_every_dtype_compiles(sent, neuron, dtype):
     assert_compiles(launched(sent, neuron, "custom", dtype, 1), 80)
-
-
-def test_parameters_of_surrogates_arrive_in_float64(sent):
-    built = compiled(*launched(sent, "lif_none", "atan", torch.float32, 7)[1], 80)
-    assert built.asm["ptx"].count(".param .f64") == 2
 
 
 def rising_δ(x, v, *, δ: Positive):
@@ -290,8 +285,8 @@ def test_on_a_gpu_a_layer_takes_the_kernels_and_recurrent_ones_the_reference():
     for topology, name in (("FF", "serial"), ("RC", "reference")):
         layer = LIFLayer(64, 10e-3, layer_topology=topology).cuda()
         prepare_net(layer)
-        assert layer._solver_for(x) == name
         spk, mem = layer(x)
+        assert layer.last_solver == name
         (spk.sum() + mem.sum()).backward()
     assert has_gpu_kernel(x, recurrent=False)
 

@@ -1,7 +1,5 @@
 """comPaSSo in chunks proves the spikes of the serial pass, for any neuron, drive and guess."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,9 +8,7 @@ from hypothesis import strategies as st
 from nwavesdk.solvers import Problem
 from nwavesdk.solvers.cpu.serial import forward_cpu
 from nwavesdk.solvers.parallel.chunks import Effort, chunk_length, forward_chunks
-from pairwise import pairwise
 from solvers.parallel.drives import BETAS, DRIVES, NAMES, drive, driven
-from solvers.parallel.iteration import iterate_spikes, rounding_bound
 
 
 def assert_proven(p: Problem, **options) -> Effort:
@@ -43,21 +39,6 @@ def test_spikes_are_the_serial_ones_for_every_drive(name, beta):
             p = driven(name, drive(kind, 2, 2003, 9, beta, dtype), beta, start=0.3)
             assert_proven(p)
             assert_proven(p, steps=50)
-
-
-@pytest.mark.parametrize("case", pairwise(name=NAMES, kind=DRIVES, beta=BETAS[:3]), ids=str)
-def test_a_proof_without_chunks_finds_the_same_spikes(case):
-    name, kind, beta = case.values()
-    p = driven(name, drive(kind, 2, 300, 8, beta, torch.float32), beta)
-    expected = forward_cpu(p)
-    wrong = forward_chunks(p, steps=40).spikes != iterate_spikes(p)
-    first = wrong & (wrong.cumsum(1) == 1)
-    distance = (expected.saved[0] - 1).abs()
-    assert bool((distance <= rounding_bound(p))[first].all())
-
-    double = replace(p, x=p.x.double(), states=tuple(v.double() for v in p.states),
-                     constants=tuple(c.double() for c in p.constants))  # fmt: skip
-    assert torch.equal(iterate_spikes(double), forward_chunks(double, steps=40).spikes)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -101,37 +101,6 @@ def test_none_has_no_gradient_for_delays():
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-def test_two_parts_equal_the_whole_with_gradients(interpolation):
-    spk, past, weight, delay, max_delay = case()
-    upstream = torch.randn(3, 9, 4).double()
-    results = []
-    for first in (0, 4):
-        values = [value.clone().requires_grad_() for value in (spk, past, weight, delay)]
-        x, before, w, d = values
-        settings = (w, d, max_delay, interpolation, 0.7)
-        parts = []
-        for part in (x[:, :first], x[:, first:]):
-            parts.append(delayed_product(part, before, *settings))
-            before = torch.cat([before, part], 1)
-        cur = torch.cat(parts, 1)
-        cur.backward(upstream)
-        results.append([cur.detach(), *(value.grad for value in values)])
-    for whole, split in zip(*results, strict=True):
-        assert (whole is None) == (split is None)
-        if whole is not None:
-            torch.testing.assert_close(whole, split)
-
-
-def test_one_delay_per_input_equals_the_same_delay_per_connection():
-    spk, past, weight, delay, max_delay = case(per_input=True)
-    per_input = delayed_product(spk, past, weight, delay, max_delay, "linear", 1.0)
-    expanded = delay.expand(5, 4)
-    torch.testing.assert_close(
-        per_input, delayed_product(spk, past, weight, expanded, max_delay, "linear", 1.0)
-    )
-
-
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_no_delay_is_the_dense_product(interpolation):
     spk, _, weight, _, _ = case()
     delay = torch.zeros(5, 4).double().requires_grad_()

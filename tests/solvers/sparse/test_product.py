@@ -1,18 +1,15 @@
 """Sparse products are exact at every density and size, with the same bits on any threads."""
 
 import math
-import os
-import threading
 from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from forked import run_code
-from nwavesdk.layers import H1v1Synapse, H1v2Synapse, LIFSynapse, prepare_net
+from nwavesdk.layers import LIFSynapse
 from nwavesdk.solvers.sparse import few_rows, many_rows
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.limits import SparseLimits
@@ -160,15 +157,6 @@ def test_non_finite_inputs_reach_the_outputs_that_they_reach_in_torch(value):
     assert_close(got[keep], expected[keep], GRADIENT, "other rows")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_non_finite_weight_takes_the_dense_product(value):
-    x, weight = torch.zeros(64, 70), torch.randn(70, 9)
-    weight[3, 4] = value
-    got = sparse.spike_product(x, weight, always=True)
-    assert torch.equal(got.isnan(), (x @ weight).isnan())
-    assert got[:, 4].isnan().all()
-
-
 def test_one_thread_and_many_give_the_same_bits():
     weight = torch.randn(300, 129)
     threads = torch.get_num_threads()
@@ -193,50 +181,6 @@ def test_a_row_does_not_depend_on_the_others():
     x, weight = spikes(500, 300, density=0.05), torch.randn(300, 129)
     whole = sparse.spike_product(x, weight, always=True)
     assert torch.equal(whole[123:124], sparse.spike_product(x[123:124], weight, always=True))
-
-
-def test_two_python_threads_at_once():
-    cases = [
-        (spikes(900, 300, density=0.05), torch.randn(300, 200), torch.randn(900, 200))
-        for _ in range(8)
-    ]
-
-    def once(x, weight, grad):
-        leaf = weight.clone().requires_grad_()
-        y = sparse.spike_product(x, leaf, always=True)
-        y.backward(grad)
-        return y.detach(), leaf.grad
-
-    expected, got = [once(*case) for case in cases], [None] * 8
-
-    def work(i):
-        got[i] = once(*cases[i])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for one, other in zip(got, expected, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork_the_child_runs_too(tmp_path):
-    code = """
-import os, torch
-torch.set_num_threads(2)
-from nwavesdk.solvers.sparse import product as sparse
-x, weight = (torch.rand(3000, 300) < 0.05).float(), torch.randn(300, 200)
-expected = sparse.spike_product(x, weight, always=True)
-child = os.fork()
-if child == 0:
-    got = sparse.spike_product(x, weight, always=True)
-    same = got.numpy() == expected.numpy()  # torch.equal hangs in the child
-    os._exit(0 if same.all() else 1)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    assert run_code(code, tmp_path).stdout.strip() == "0"
 
 
 def sparse_parts(monkeypatch, x, weight, **options):
@@ -338,16 +282,6 @@ def test_a_step_of_a_sequence_is_not_copied():
         assert torch.equal(got, x[:, t])
 
 
-def test_packing_stops_early_on_a_dense_input():
-    x = torch.ones(1000, 64)
-    words, counts = torch.zeros(1000, 1, dtype=torch.int64), torch.zeros(1000, dtype=torch.int64)
-    seen = torch.zeros(3, dtype=torch.int64)
-    arrays = x.numpy(), 640, words.numpy().view("uint64"), counts.numpy(), seen.numpy()
-    many_rows.sparse_kernels(x.dtype).pack_bits(0, 1000, *arrays)
-    assert seen.tolist() == [704, 1, 0]
-    assert int(counts.count_nonzero()) == 11
-
-
 def test_bits_are_saved_instead_of_the_input():
     saved = []
     x, weight = spikes(100, 640, density=0.05), torch.randn(640, 64, requires_grad=True)
@@ -402,16 +336,6 @@ def test_forward_mode_is_rejected_with_its_remedy(rows):
             sparse.spike_product(dual, weight, always=True)
 
 
-@pytest.mark.parametrize("rows", FEW_AND_MANY)
-def test_modes_without_gradients(rows):
-    x, synapse = spikes(rows, 64, density=0.05), LIFSynapse(64, 64, product="sparse")
-    expected = synapse(x).detach()
-    with torch.no_grad():
-        assert torch.equal(synapse(x), expected)
-    with torch.inference_mode():
-        assert torch.equal(synapse(x), expected)
-
-
 @pytest.mark.parametrize("name", ["autocast", "half", "func", "subclass"])
 def test_auto_is_dense_where_sparse_cannot_be(name):
     synapse, x = LIFSynapse(64, 64), spikes(100, 64, density=0.05)
@@ -444,33 +368,6 @@ def test_compiled_code_takes_the_product_that_eager_code_takes():
             out.square().sum().backward()
             found.append((out, leaf.grad, synapse.weight.grad))
         assert all(map(torch.equal, *found))
-
-
-def test_synapses_take_the_choice():
-    x = spikes(100, 64, density=0.05)
-    for build in (
-        lambda p: LIFSynapse(64, 64, bias=True, product=p),
-        lambda p: H1v1Synapse(64, 64, 4, 0.1, product=p),
-        lambda p: H1v2Synapse(64, 64, 4, product=p),
-    ):
-        found = []
-        for choice in ("auto", "dense", "sparse"):
-            torch.manual_seed(0)
-            synapse = build(choice)
-            if synapse.bias is not None:
-                nn.init.normal_(synapse.bias)
-            prepare_net(synapse, seed=0)
-            y = synapse(x[None])
-            y.sin().sum().backward()
-            found.append((y.detach(), synapse.weight.grad))
-        assert_close(found[2][0], found[1][0], GRADIENT, "y")
-        assert_close(found[2][1], found[1][1], GRADIENT, "dW")
-        assert torch.equal(found[2][0], found[0][0])
-        with pytest.raises(
-            ValueError, match="product must be one of 'auto', 'dense', 'sparse', got 'quick'"
-        ):
-            build("quick")
-    assert repr(LIFSynapse(3, 5, product="dense")) == "LIFSynapse(3, 5, product='dense')"
 
 
 PROGRAM = """
