@@ -226,8 +226,8 @@ class SoundData(OwnScale, Held, FileData):
     level: Literal["peak", "as_is", "running"] = config_field(
         "peak",
         "Loudness of the sound. peak: the loudest sample of each recording is scaled to full "
-        "scale; as_is: unchanged; running: the power of the last seconds is scaled, for live "
-        "sound, with the defaults --no-center and --no-standardize.",
+        "scale; as_is: unchanged; running: the power of each band is divided by its mean over the "
+        "last seconds, for live sound, with the defaults --no-center and --no-standardize.",
         default_text="peak; --task detect: running",
     )
     # Ten minutes are much longer than a word or an event, and still fit into memory.
