@@ -62,7 +62,7 @@ NOISE_RATE = 0.05
 # Sound with a higher rate is resampled to this rate [Hz]; speech has little above half of it.
 DEFAULT_MAX_SAMPLE_RATE = 16_000
 
-# Time constant of the running mean of the power [s].
+# Time constant of the running mean of the power of a band [s].
 LEVEL_MEMORY = 3.0
 
 
@@ -120,7 +120,7 @@ class LogMelFeatures(Features):
     Args:
         log_mel: The frames.
         level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"` does
-            not change loudness. `"running"` divides the power of a frame by its running mean.
+            not change loudness. `"running"` divides the power of each band by its running mean.
     """
 
     log_mel: LogMel
