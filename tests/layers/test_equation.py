@@ -235,19 +235,6 @@ class TestRun:
         assert torch.equal(joined[1], mem)
         assert {*layer.state} == {"v", "a"}
 
-    def test_a_compiled_layer_is_the_layer(self):
-        layer = AdaptiveLayer(4, learn=("tau_a", "kappa"), spike_grad=atan())
-        x, grads = drive(2, 20, 4), []
-        for call in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
-            prepare_net(layer)
-            layer.zero_grad()
-            spk, mem = call(x)
-            (spk + mem).sum().backward()
-            grads.append((spk, mem, layer.log_tau_a.grad, layer.kappa.grad))
-        assert torch.equal(grads[0][0], grads[1][0])
-        for got, expected in zip(grads[1], grads[0], strict=True):
-            assert_close(got.detach(), expected.detach(), GRADIENT, "compiled")
-
     def test_a_net_of_two_neurons_learns_is_stored_and_continues(self, tmp_path):
         def make():
             return SpikingSequential(
