@@ -26,12 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+@no_pictures()
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector after one epoch."""
     path = tmp_path_factory.mktemp("runs") / "tones"
     choices = {"data": {"source": str(folder)}, "learning": {"epochs": 1}}
-    with no_pictures():
-        Run.new(path, RunConfig.of(choices)).train()
+    Run.new(path, RunConfig.of(choices)).train()
     return path
 
 

@@ -93,7 +93,6 @@ PROGRAMS = sorted(
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
 def test_examples_run(path, capsys, monkeypatch, tmp_path, request):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     arguments = []
     if path.stem == "mismatch":
         small = "--profiles h1v2 --seeds 0 --chips 3 --epochs 1"

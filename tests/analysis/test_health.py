@@ -67,7 +67,7 @@ def test_read_outs_are_passed_over():
 
 
 def test_a_lif_layer_whose_membrane_is_used_is_a_read_out():
-    readout = LIFLayer(6, 8e-3, thresholds=1e3, reset_mechanism="none")
+    readout = LIFLayer(6, 8e-3, 1e3, "none", solver="reference")
     net = SpikingSequential(*net_of(), LIFSynapse(6, 6), readout)
 
     def of_membrane(_, mem):
@@ -78,7 +78,7 @@ def test_a_lif_layer_whose_membrane_is_used_is_a_read_out():
     assert examine_net(net).layers[-1].dead == 1
     # So do a reset and recurrent weights, which need spikes.
     for options in ({}, {"reset_mechanism": "none", "layer_topology": "RC"}):
-        net[7] = LIFLayer(6, 8e-3, thresholds=1e3, **options)
+        net[7] = LIFLayer(6, 8e-3, 1e3, solver="reference", **options)
         assert examine_net(net, of_membrane).layers[-1].dead == 1
 
 

@@ -16,7 +16,8 @@ def trained(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     out = tmp_path_factory.mktemp("cli") / "run"
     sizes = ["--net", "lif", "--hidden", "16,8", "--population", 2, "--bands", 12, "--hold", 1]
     learning = ["--epochs", 2, "--batch-size", 8, "--learning-rate", 0.02, "--seed", 5]
-    return out, nwave("train", "--out", out, "--data", tones, *sizes, *learning, "--json")
+    with no_pictures():
+        return out, nwave("train", "--out", out, "--data", tones, *sizes, *learning, "--json")
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +41,4 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_pictures(without_pictures: None) -> None:
-    """The runs that all tests share have pictures, and the others have none."""
+    """No test looks at pictures of runs."""

@@ -16,7 +16,7 @@ from cli.command import json_object, nwave
 from nwavesdk.train import Run, load
 from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
-from train.runs import no_pictures, write_untrained
+from train.runs import write_untrained
 
 
 def test_export_writes_a_folder_of_c(run: Path, tmp_path: Path) -> None:
@@ -39,8 +39,7 @@ def test_a_run_on_live_sound_has_a_program_from_samples_to_outputs(
 ) -> None:
     sizes = ["--net", "lif", "--hidden", 8, "--population", 2, "--bands", 12, "--hold", 2]
     options = ["--level", "running", "--epochs", 1, "--batch-size", 8]
-    with no_pictures():
-        trained = nwave("train", "--out", tmp_path / "run", "--data", tones, *sizes, *options)
+    trained = nwave("train", "--out", tmp_path / "run", "--data", tones, *sizes, *options)
     assert trained.exit_code == 0, trained.output
 
     folder = tmp_path / "firmware"

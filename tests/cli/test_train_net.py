@@ -26,14 +26,14 @@ def build(inputs, classes, config):
 
 
 @pytest.fixture(scope="module")
+@no_pictures()
 def file_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run, and the file of its net."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "net.py").write_text(TEXT)
     net = f"{folder / 'net.py'}:build"
     options = ["--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8, "--net", net]
-    with no_pictures():
-        result = nwave("train", "--out", folder / "run", "--data", tones, *options)
+    result = nwave("train", "--out", folder / "run", "--data", tones, *options)
     assert result.exit_code == 0, result.output
     return folder / "run", net
 
@@ -76,12 +76,12 @@ def test_a_run_is_resumed_with_its_own_file_only(
 
 
 @pytest.fixture(scope="module")
+@no_pictures()
 def of_preset(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `--net conv`."""
     run = tmp_path_factory.mktemp("preset") / "run"
     options = ["--net", "conv", "--epochs", 1, "--batch-size", 16, "--bands", 16]
-    with no_pictures():
-        result = nwave("train", "--out", run, "--data", tones, *options)
+    result = nwave("train", "--out", run, "--data", tones, *options)
     assert result.exit_code == 0, result.output
     assert re.search(r"net conv for sound, [\d,]+ parameters; 1 epoch in batches of", result.stderr)
     return run

@@ -197,7 +197,7 @@ def _is_wrong(file: Path, reader: Reader, label: str) -> bool:
         is_weight = tensor.startswith("tensors.") and not tensor.startswith("tensors.standard")
         is_of_run = file.name == "model.safetensors"
         return is_weight and damage in (WRONG_TENSORS_OF_A_RUN if is_of_run else WRONG_TENSORS)
-    is_state = file == Path("half/checkpoint.ckpt") and tensor.startswith("state_dict.")
+    is_state = str(file) == "half/checkpoint.ckpt" and tensor.startswith("state_dict.")
     return is_state and damage in WRONG_TENSORS_OF_A_RUN
 
 

@@ -5,6 +5,7 @@ A new option is covered without being named here; a new command needs a line in 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -91,6 +92,7 @@ TEXTS = (
 NEVER_NUMBERS = {"x", "", " ", "nan", "\udcff", "\x1b[31m1"}
 
 
+@cache
 def commands() -> dict[str, Any]:
     """All commands of `nwave` whose extra is installed, by name.
 

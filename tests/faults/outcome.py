@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from faults.running import MAX_SECONDS, Outcome, Setting, call, run
@@ -263,6 +264,7 @@ def judge_files(case: Case, outcome: Outcome, before: Snapshot, after: Snapshot)
 # Texts
 
 
+@cache
 def forms_of(value: str) -> tuple[str, ...]:
     """The forms in which an error may show a value: escaped, shortened, as a number."""
     texts = (printable(value), repr(value)[1:-1], printable(" ".join(value.split())))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nwavesdk.layers import LIFLayer, NeuronLayer
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net import Feedback, SpikingSequential, prepare_net, streaming
 from tests.random_nets.composer import (
@@ -104,12 +105,16 @@ def is_changed_by_torch(net: nn.Module) -> bool:
     return any("_orig" in name or "parametrizations" in name for name, _ in net.named_parameters())
 
 
-def find_disagreement(seed: int, compiles: bool = False) -> tuple[str | None, int]:
+def find_disagreement(
+    seed: int, compiles: bool = False, kernels: bool = True
+) -> tuple[str | None, int]:
     """Make a net from a seed, call it several times, and compare each call with the plain loop.
 
     Args:
         seed: Any number.
         compiles: Whether some calls run in code that torch has compiled.
+        kernels: Whether all layers may run on kernels, of which a new net needs some. If not, all
+            but `LIFLayer` run on the reference.
 
     Returns:
         A text about the first disagreement, or None, and the number of calls that agreed.
@@ -117,6 +122,9 @@ def find_disagreement(seed: int, compiles: bool = False) -> tuple[str | None, in
     chance = Chance(seed)
     torch.manual_seed(seed)
     net, shape = compose_net(chance)
+    for layer in () if kernels else net.modules():
+        if isinstance(layer, NeuronLayer) and not isinstance(layer, LIFLayer):
+            layer.solver = "reference"
     dtype = torch.float64 if chance.happens(0.6) else torch.float32
     net = net.to(dtype).train(chance.happens(0.6))
     is_explicit = chance.happens(0.4)

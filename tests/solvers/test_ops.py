@@ -293,13 +293,15 @@ def test_torch_func_transforms_need_the_reference():
     assert torch.equal(vmap(grad(value))(x), torch.stack([leaf.grad for leaf in each]))
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 3)])
-def test_an_empty_batch_runs_in_compiled_code(shape):
+@pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 3), (2, 20, 3)])
+def test_a_layer_of_a_page_compiles_also_for_an_empty_batch(shape):
     torch._dynamo.reset()
-    layer = ALIFLayer(3, learn=("tau",))
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    gradient = compiled_gradient(layer, compiled, torch.rand(shape))
-    assert all(map(torch.equal, gradient, compiled_gradient(layer, layer, torch.rand(shape))))
+    layer, x, found = ALIFLayer(3, learn=("tau",)), 9 * torch.rand(shape), []
+    for call in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
+        layer.zero_grad()
+        found.append([*compiled_gradient(layer, call, x), layer.log_tau.grad])
+    assert torch.equal(found[0][0], found[1][0])
+    assert_all_close(found[1], found[0], GRADIENT, "compiled")
 
 
 def test_layers_on_the_reference_solver_share_no_compiled_code():

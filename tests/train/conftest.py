@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.runs import patient_choices, small_choices
+from train.runs import no_pictures, patient_choices, small_choices
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,8 @@ def stopped_early(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     from nwavesdk.train import Run
 
     folder = tmp_path_factory.mktemp("shared") / "patient"
-    Run.new(folder, patient_choices(tones)).train()
+    with no_pictures():
+        Run.new(folder, patient_choices(tones)).train()
     return folder
 
 

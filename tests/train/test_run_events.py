@@ -30,10 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+@no_pictures()
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run.new(tmp_path_factory.mktemp("run") / "lists", choices_of(folder, "lists"))
-    with no_pictures():
-        run.train()
+    run.train()
     return run.folder.path
 
 

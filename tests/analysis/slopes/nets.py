@@ -44,12 +44,12 @@ def lif_net(detach_reset=True, **options):
     )
 
 
-def chip_net(version, detach_reset, topology="FF"):
+def chip_net(version, detach_reset, topology="FF", solver="auto"):
     layer = {1: H1v1Layer, 2: H1v2Layer}[version]
     synapse = {1: H1v1Synapse, 2: H1v2Synapse}[version]
     weights = {"quantization_bits": 5} | ({"stddev": 0.05} if version == 1 else {})
     options = {"ileak_mismatch": True, "detach_reset": detach_reset, "layer_topology": topology}
-    options |= {"quantization_bits": 5} if topology == "RC" else {}
+    options |= {"solver": solver} | ({"quantization_bits": 5} if topology == "RC" else {})
     return SpikingSequential(
         H1v1Frontend(N, init=0.6) if version == 1 else synapse(N, N, **weights),
         layer(N, 10e-3, **options),

@@ -96,9 +96,10 @@ def test_each_recording_is_tested_in_one_fold(folds: Study) -> None:
 
 def test_detectors_are_compared_by_misses(tmp_path: Path) -> None:
     pytest.importorskip("soundfile")
-    source = write_events(tmp_path / "events")
+    source = write_events(tmp_path / "events", background=3)
     choices = {
         "data": {"source": str(source), "bands": 12},
+        "net": {"name": "lif", "hidden": [8]},
         "learning": {"epochs": 2, "batch_size": 8},
     }
     study = two_arms(tmp_path / "study", choices)
@@ -198,7 +199,7 @@ def test_a_killed_command_leaves_no_process_and_continues_to_the_same_bits(
     words = ["--data", choices["data"]["source"], "--bands", "12", "--hold", "1", "--net", "lif"]
     words += ["--hidden", "24", "--population", "3", "--dropout", "0.2", "--epochs", "2"]
     words += ["--batch-size", "8", "--learning-rate", "0.02", "--surrogates", "fast_sigmoid,atan"]
-    words += ["--seeds", "1", "--jobs", "2", "--out", str(study.path)]
+    words += ["--seeds", "1", "--jobs", "1", "--out", str(study.path)]
     begin = "from nwavesdk.cli import main; main()"
     command = subprocess.Popen([sys.executable, "-c", begin, "compare", *words])
     deadline = time.monotonic() + 90

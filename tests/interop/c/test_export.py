@@ -17,8 +17,9 @@ from nwavesdk.data import NetInput, Standard
 from nwavesdk.interop.c import CExport, export_c
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
 from nwavesdk.net import quantize
+from pairwise import pairwise
 
-PRESETS = ("bands", "adlif", "recurrent", "delay")
+PRESETS = ["bands", "adlif", "recurrent", "delay"]
 HAS_FMA = "fma" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
 
 Export = Callable[[str], tuple[Path, CExport]]
@@ -53,9 +54,10 @@ def changed_copy(folder: Path, target: Path, file: str, change: Callable[[str], 
     return target
 
 
-@pytest.mark.parametrize("level", ["-O0", "-O3"])
-@pytest.mark.parametrize("compiler", [GCC, CLANG])
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    ("name", "compiler", "level"),
+    [*map(dict.values, pairwise(name=PRESETS, compiler=[GCC, CLANG], level=["-O0", "-O3"]))],
+)
 def test_the_self_test_passes(name: str, compiler: str, level: str, export: Export) -> None:
     require_program(compiler)
     result = run_self_test(export(name)[0], compiler, level)
@@ -156,9 +158,10 @@ SCALES = {
 """For `images`, whose values have another order in C, tables of float32; for `delay`, of bytes."""
 
 
-@pytest.mark.parametrize("level", ["-O0", "-O2"])
-@pytest.mark.parametrize("compiler", [GCC, CLANG])
-@pytest.mark.parametrize("name", [*SCALES])
+@pytest.mark.parametrize(
+    ("name", "compiler", "level"),
+    [*map(dict.values, pairwise(name=[*SCALES], compiler=[GCC, CLANG], level=["-O0", "-O2"]))],
+)
 def test_rows_become_the_frames_of_a_run(
     name: str, compiler: str, level: str, tmp_path: Path
 ) -> None:

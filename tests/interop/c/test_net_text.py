@@ -15,6 +15,7 @@ from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.tables import BYTES
 from nwavesdk.interop.c.walk import integer_net
 from nwavesdk.net import record
+from pairwise import pairwise
 
 Arrays = tuple[list[np.ndarray], np.ndarray]
 """The membranes of each layer, and the outputs."""
@@ -96,10 +97,16 @@ def long_recording(name: str) -> tuple[NetText, torch.Tensor, Arrays]:
 
 
 @pytest.mark.parametrize(
-    ("compiler", "level"),
-    [(GCC, "-O0"), (GCC, "-O2"), (GCC, "-O3"), (CLANG, "-O0"), (CLANG, "-O3")],
+    ("name", "compiler", "level"),
+    [
+        case.values()
+        for case in pairwise(
+            name=["bands", "series", "adlif", "recurrent"],
+            compiler=[GCC, CLANG],
+            level=["-O0", "-O2", "-O3"],
+        )
+    ],
 )
-@pytest.mark.parametrize("name", ["bands", "series", "adlif", "recurrent"])
 def test_millions_of_steps_have_the_bits_of_the_net(
     name: str, compiler: str, level: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 None of this has run on a GPU yet: the tests named `test_on_a_gpu_...` have only been skipped.
 """
 
+import itertools
 import os
 import re
 import subprocess
@@ -142,20 +143,17 @@ def assert_compiles(launches, arch):
 
 # A resonator takes long to compile and has as many states as the refractory neuron.
 PLAIN = [name for name in ROWS if name not in ("smooth", "resonator")]
+# Each neuron with a surrogate, and with aligned rows for sm_80 or odd rows for sm_90.
+PROGRAMS = [
+    *zip(PLAIN, itertools.cycle(SURROGATES), itertools.cycle([64, 77]), itertools.cycle([80, 90]))
+]
 
 
-@pytest.mark.parametrize(
-    ("neuron", "arch"), [(name, 80 + 10 * (i % 2)) for i, name in enumerate(PLAIN)]
-)
-def test_every_neuron_compiles_without_fused_arithmetic_and_spills(sent, neuron, arch):
-    assert_compiles(launched(sent, neuron, "fast_sigmoid", torch.float32, 64), arch)
-
-
-@pytest.mark.parametrize(
-    ("surrogate", "arch"), [(name, 80 + 10 * (i % 2)) for i, name in enumerate(SURROGATES)]
-)
-def test_every_surrogate_compiles(sent, surrogate, arch):
-    assert_compiles(launched(sent, "lif_zero", surrogate, torch.float32, 77, detach=True)[1:], arch)
+@pytest.mark.parametrize(("neuron", "surrogate", "N", "arch"), PROGRAMS)
+def test_neurons_and_surrogates_compile_without_fused_arithmetic_and_spills(
+    sent, neuron, surrogate, N, arch
+):
+    assert_compiles(launched(sent, neuron, surrogate, torch.float32, N), arch)
 
 
 @pytest.mark.parametrize("name", ["triangle", "straight_through", "periodic_exponential"])
@@ -215,18 +213,19 @@ def test_other_functions_compile(sent, monkeypatch):
     assert "st.global" in compiled(*forward, 90).asm["ptx"]
 
 
-@pytest.mark.parametrize(
-    ("neuron", "dtype"),
-    [("h1v2", torch.float32), ("refractory", torch.float32), ("unread", torch.float64)],
-    ids=["h1v2-f32", "refractory-f32", "unread-f64"],
-)
-def test_wide_programs_do_not_spill(sent, neuron, dtype):
-    assert_compiles(launched(sent, neuron, "atan", dtype, 1 << 17), 90)
+def test_two_lanes_per_thread_do_not_spill(sent):
+    """Of many lanes with one saved value of 32 bits; others have one lane per thread."""
+    launches = launched(sent, "h1v2", "atan", torch.float32, 1 << 17)
+    assert {options["num_warps"] for *_, options in launches} == {4}
+    assert_compiles(launches, 90)
 
 
-@pytest.mark.parametrize("neuron", ["lif_zero", "h1v2", "adaptive"])
-def test_the_machine_code_of_a_step_forward_has_no_fused_multiply_add(sent, neuron):
-    built = compiled(*launched(sent, neuron, "atan", torch.float32, 64)[0], 80)
+@pytest.mark.parametrize(("neuron", "surrogate", "N", "arch"), PROGRAMS[3:6])
+def test_the_machine_code_of_a_step_forward_has_no_fused_multiply_add(
+    sent, neuron, surrogate, N, arch
+):
+    """Of programs that Triton has compiled in an earlier test."""
+    built = compiled(*launched(sent, neuron, surrogate, torch.float32, N)[0], arch)
     if "FMUL" not in (code := built.asm["sass"]):
         pytest.skip("this Triton shows no machine code")
     assert "FFMA" not in code

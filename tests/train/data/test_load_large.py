@@ -1,6 +1,5 @@
 """A data set that is larger than the memory of the process."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
+
+from forked import run_code
 
 # A run in a process that may allocate an eighth of a GiB more than its libraries, which take half
 # a GiB or a whole one. Files that are mapped do not count, but the stack of each thread does.
@@ -39,12 +40,7 @@ def test_a_data_set_larger_than_memory_is_trained_on(tmp_path: Path) -> None:
     x[y == 1, ::10] = 1
     np.savez(tmp_path / "large.npz", x=x, y=y)
     del x
-    result = subprocess.run(
-        [sys.executable, "-c", TRAIN, tmp_path / "large.npz", tmp_path / "run"],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
+    result = run_code(TRAIN, tmp_path, tmp_path / "large.npz", tmp_path / "run")
     n_bytes, epochs = map(int, result.stdout.split())
     (folder,) = (tmp_path / "cache").iterdir()
     assert (folder / "frames.npy").stat().st_size > n_bytes > 1.1 * 2**28

@@ -12,10 +12,11 @@ from nwavesdk.net import find_edges, prepare_net
 from nwavesdk.train import Run, load
 from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
-from train.runs import model_bytes, stop_after
+from train.runs import model_bytes, no_pictures, stop_after
 
 
 @pytest.fixture(scope="module")
+@no_pictures()
 def first(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of a net with batch norms."""
     folder = tmp_path_factory.mktemp("rounding") / "first"

@@ -16,7 +16,7 @@ from torch import nn
 from nwavesdk.layers import LIFLayer
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.nets import NetPage
-from train.runs import model_bytes, stop_after
+from train.runs import model_bytes, no_pictures, stop_after
 
 pytest.importorskip("lightning")
 
@@ -76,6 +76,7 @@ def choices_of(tones: Path, page: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+@no_pictures()
 def scored(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of a net that gives scores, and its file."""
     folder = tmp_path_factory.mktemp("scored")
