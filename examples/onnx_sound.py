@@ -16,7 +16,7 @@ features = about["features"]
 
 
 def running_mean(powers, first_power, prior_frames, memory):
-    """The mean power of the frames so far, in which older frames count less."""
+    """The mean power of each band in the frames so far, in which older frames count less."""
     decay, weight, means = np.exp(-1 / memory), prior_frames, []
     total = weight * first_power
     for power in powers:
@@ -47,8 +47,8 @@ def log_mel(sound, sample_rate, bands, window, hop, floor, level, level_memory=N
     in_bands = power @ filters.T
     if level == "running":
         first, prior = running["first_power"], running["prior_frames"]
-        mean = running_mean(in_bands.mean(axis=1), first, prior, level_memory / hop)
-        in_bands /= np.maximum(mean, running["least_power"])[:, None]
+        mean = running_mean(in_bands, first, prior, level_memory / hop)
+        in_bands /= np.maximum(mean, running["least_power"])
     return np.log(in_bands + floor)
 
 
