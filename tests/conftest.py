@@ -60,6 +60,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
+def pytest_unconfigure() -> None:
+    """Free at exit all that was imported; Triton lists what it leaks."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     # Without a GPU, torch.manual_seed formats the call stack each time, for one that may come.
