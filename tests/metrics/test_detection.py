@@ -44,9 +44,9 @@ def random_track(seed: int) -> tuple[list[Event], list[Detection]]:
     return events, [Detection(draw.choice(NAMES), time) for time in times]
 
 
-def test_two_thousand_random_tracks_are_counted_as_second_by_second() -> None:
+def test_ten_thousand_random_tracks_are_counted_as_second_by_second() -> None:
     n_matches = 0
-    for seed in range(2000):
+    for seed in range(10_000):
         events, detections = random_track(seed)
         score = DetectionScore.of(events, detections, seconds=200)
         missed, false_alarms, latencies = count_second_by_second(events, detections)
@@ -54,7 +54,7 @@ def test_two_thousand_random_tracks_are_counted_as_second_by_second() -> None:
         assert sorted(score.false_alarms) == sorted(false_alarms), seed
         assert sorted(score.latencies) == sorted(latencies), seed
         n_matches += len(latencies)
-    assert n_matches > 2000
+    assert n_matches > 10_000
 
 
 @pytest.mark.parametrize(
