@@ -27,7 +27,7 @@ from nwavesdk.presets import page_text
 __all__ = ["draw", "measure"]
 
 RESULTS = FOLDER / "first_layer.jsonl"
-CHANNELS = (8, 16, 32, 56)
+CHANNELS = (8, 16, 32, 44, 56)
 
 # The first layer in the page of the preset.
 FIRST_LAYER = "((56, 5, 2, 1),"
