@@ -75,6 +75,18 @@ def test_autocast_changes_neither_outputs_nor_recurrent_gradients(kind, solver):
     assert all(map(torch.equal, *results))
 
 
+@pytest.mark.parametrize("kind", RECURRENT_KINDS)
+def test_recurrent_gradient_is_float32_also_if_backward_is_under_autocast(kind):
+    grads = []
+    for enabled in (False, True):
+        torch.manual_seed(4)
+        layer, x = LAYERS[kind](6, layer_topology="RC"), drive(2, 40, 6)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            run(layer, x)[0].sum().backward()
+        grads.append(layer.recurrent_weights.grad)
+    assert torch.equal(*grads)
+
+
 TRIANGLE = custom(lambda z: torch.relu(1 - z.abs()))
 # All surrogates with one kind of layer, and one other surrogate with each other kind.
 SURROGATES = {

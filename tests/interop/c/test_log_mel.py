@@ -15,7 +15,8 @@ from nwavesdk.interop.c.log_mel import FixedLogMel, fixed_log_mel
 from nwavesdk.train import load
 
 # The largest error of a natural logarithm. It is 0.006 over the sounds of these tests, in bands
-# within this share of the power of the loudest band (70 dB below it), where rounding begins.
+# within this share of the power of the loudest band (70 dB below it). Weaker bands are near the
+# rounding of the transform, and may have twice the error.
 MAX_ERROR = 0.01
 MIN_SHARE = 1e-7
 
@@ -29,7 +30,7 @@ def errors(front_end: FixedLogMel, samples: np.ndarray) -> np.ndarray:
     logarithms = LogMelReference(front_end).push_natural(samples, scale_of(log_mel))
     power = log_mel.power_of(log_mel.stream().windows(sound))
     is_near = power >= MIN_SHARE * power.max(axis=1, keepdims=True)
-    return np.abs(logarithms - log_mel(sound))[is_near]
+    return np.abs(logarithms - log_mel(sound)) / np.where(is_near, 1, 2)
 
 
 @pytest.mark.parametrize("log_mel", FRONT_ENDS, ids=str)

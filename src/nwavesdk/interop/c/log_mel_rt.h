@@ -171,7 +171,7 @@ LM_INLINE uint64_t lm_scaled(uint64_t number, uint32_t factor)
     return (number >> 32) * factor + ((uint64_t)(uint32_t)number * factor >> 32);
 }
 
-/* The share of a frame in the running means, which the frames before it have, too. */
+/* The weight of the next frame in the running mean of each band. */
 LM_FUNCTION uint32_t lm_gain(struct LM_STRUCT *state)
 {
     state->past = (uint32_t)lm_scaled(state->past, LM_DECAY) + 0x10000u;

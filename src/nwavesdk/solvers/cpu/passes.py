@@ -13,7 +13,7 @@ Where a change goes:
 - The division of work among threads is in `_divide`.
 - A further array is an argument of each loop of a pass in `loops` that reads it, an entry of
   `ARRAYS` there (and of `FLAGS`, if a call may omit it), and a word in `run`, in the order of the
-  arguments. Words in another order give wrong values, which `tests/solvers/test_serial.py` finds.
+  arguments. `tests/solvers/cpu/test_passes.py` compares the words with the arguments.
 - If the array comes from the layer, it is also a field of `Problem` and an argument of both classes
   of passes (`cpu.serial`, `solvers.passes`), of `sweep.run_passes` and of the operators in `ops`,
   and `layers.plan` passes it. If backward reads it, `sweep` saves it. If the step of the neuron
