@@ -67,16 +67,19 @@ def wrong() -> dict[str, Any]:
         "the graph: got 2 nodes Output, expected one node": graph(lif, nodes=ends),
         "got nwavesdk_reset 'half' in its metadata": graph(odd),
         "got stride 1.5, expected whole numbers of at least 1": graph(stride),
+        "got bias of shape [2, 1], expected [2]": graph(
+            nir.Affine(np.ones((2, 2)), np.ones((2, 1)))
+        ),
         "node 'n' (Identity): got a type that is not read": graph(
             nir.ir.graph.Identity({"input": np.array([2])})
         ),
     }
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_a_wrong_graph_ends_in_one_line(number: int) -> None:
     cases = wrong()
-    assert len(cases) == 8
+    assert len(cases) == 9
     match, graph = list(cases.items())[number]
     with pytest.raises(ValueError, match="NIR: ") as error:
         prepare_graph(graph, 1e-3, "exact")

@@ -157,6 +157,11 @@ def read_node(name: str, node: Any) -> NirNode:
             rounding = max(rounding, float(np.finfo(array.dtype).eps))
         arrays[key] = array.astype(np.float64)
 
+    # A bias of another shape could be added to recordings in place of outputs.
+    if "bias" in arrays and arrays["bias"].shape != arrays["weight"].shape[:1]:
+        shape = list(arrays["bias"].shape)
+        raise NodeError(owner, f"bias of shape {shape}", f"[{len(arrays['weight'])}]")
+
     settings: dict[str, Any] = {}
     for key in SETTINGS.get(kind, ()):
         value = as_text(getattr(node, key))
