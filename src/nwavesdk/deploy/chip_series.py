@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.deploy.stages import check_finite, chip_stages
+from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.checks import finite_number, shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers import ChipInstance, SpikingSequential
@@ -119,7 +119,8 @@ def draw_series(
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If an argument is out of its range, or a number in the net is not finite.
+        ValueError: If an argument is out of its range.
+        RuntimeError: If the net or x has a number that is not finite.
 
     Example:
         >>> from nwavesdk.layers import H1v1Layer, H1v1Synapse
@@ -187,11 +188,11 @@ def count_right(
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If there is no chip, if x or labels have another shape or type, if the net has
-            a number that is not finite, or if a length is not from 1 to T.
+        ValueError: If there is no chip, if x or labels have another shape or type, or if a length
+            is not from 1 to T.
+        RuntimeError: If the net or x has a number that is not finite.
     """
     stages = chip_stages(model, "count_right")
-    check_finite(stages, "count_right")
     _check_recordings(x, labels, n_classes, seeds)
     steps = torch.full((len(x),), x.shape[1], device=x.device)
     if lengths is not None:
