@@ -27,10 +27,10 @@ MAX_STATEMENTS = {
     "layers": 2711,
     "interop": 3088,
     "net": 1700,
-    "deploy": 882,
+    "deploy": 909,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31937
+MAX_STATEMENTS_OF_TESTS = 31944
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

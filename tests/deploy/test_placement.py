@@ -2,11 +2,12 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
 from deploy.nets import chip_net
-from nwavesdk.chip import load_profile
+from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy import place_layers, placement
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
 
@@ -141,6 +142,28 @@ def brute_force_fewest_splits(sizes, recurrent, cores):
                 if min(free) >= 0 and sum(r // 5 * 5 for r in free) >= sum(sizes[i] for i in split):
                     return cut
     return None
+
+
+@pytest.mark.parametrize(
+    ("cores", "sizes", "cut"),
+    [
+        ((64, 64, 64, 64), (127, 18, 3, 104), 2),
+        ((64, 64, 64, 64), (19, 91, 67, 74), 3),
+        ((13, 10, 10, 8), (16, 23), 2),
+        ((10, 3, 8, 10), (2, 11, 16), 2),
+        ((10, 5, 5), (6, 1, 6, 7), 2),
+    ],
+)
+def test_a_nearly_full_chip_is_searched_for_the_ends_of_split_layers(cores, sizes, cut):
+    """64 is 12 blocks and 4 neurons, which only the end of a split layer can use."""
+    net = chip_net("h1v1", sizes=sizes, n_inputs=5, frontend=False)
+    profile = load_profile("h1v1")
+    entries = {
+        **profile.entries,
+        "cores": replace(profile.entries["cores"], value=tuple(map(float, cores))),
+    }
+    pieces = assert_valid(place_layers(net, Profile("measured", entries)), net)
+    assert sum(count > 1 for count in pieces.values()) == cut
 
 
 def test_as_few_layers_are_split_as_possible():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, count
+from itertools import accumulate, combinations, count
 from typing import Annotated, NamedTuple
 
 from pydantic import ConfigDict, Field, StringConstraints
@@ -146,8 +146,7 @@ def place_stages(stages: Sequence[Stage], chip: Profile) -> Placement:
     raise ValueError(
         f"the net does not fit on {chip.name} with cores of {_sum_text(chip.cores)} neurons: "
         f"recurrent layers must be on one core and other layers are split at multiples of "
-        f"{search.block}, and no such placement of its layers was found ({sizes}): make a layer "
-        "smaller."
+        f"{search.block}, which is not possible for its layers ({sizes}): make a layer smaller."
     )
 
 
@@ -218,12 +217,19 @@ class _Search:
         """All neurons on cores, with the layers in `split` split, or None if they do not fit."""
         whole = [layer for layer in range(len(self.sizes)) if layer not in split]
 
+        # First try a simple rule for the split layers. If the cores are nearly full, it may fail
+        # although a placement exists.
         for chosen, free in self._packings([self.sizes[layer] for layer in whole]):
             shares = self._fill_largest_first(split, free)
             if shares is not None:
-                pairs = zip(whole, chosen, strict=True)
-                return [_Share(layer, 0, self.sizes[layer], core) for layer, core in pairs] + shares
-        return None
+                return self._whole_shares(whole, chosen) + shares
+
+        return self._fill_exactly(whole, split)
+
+    def _whole_shares(self, layers: Sequence[int], cores: Sequence[int]) -> list[_Share]:
+        """The shares of layers that are not split, each on its core."""
+        pairs = zip(layers, cores, strict=True)
+        return [_Share(layer, 0, self.sizes[layer], core) for layer, core in pairs]
 
     def _packings(self, sizes: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
         """All ways to put parts of these sizes on cores: (core of each, free neurons by core).
@@ -277,6 +283,56 @@ class _Search:
                 free[core] -= size
                 first += size
         return shares
+
+    def _fill_exactly(self, whole: Sequence[int], split: tuple[int, ...]) -> list[_Share] | None:
+        """Find a placement if one exists, also if the cores are nearly full.
+
+        A split layer consists of blocks, which fit on any core with enough free neurons, and of a
+        rest smaller than a block. So only the cores of the rests and of the unsplit layers are
+        searched.
+        """
+        rests = {layer: rest for layer in split if (rest := self.sizes[layer] % self.block)}
+        n_blocks = sum(self.sizes[layer] // self.block for layer in split)
+        sizes = [*(self.sizes[layer] for layer in whole), *rests.values()]
+
+        # Every packing with enough free blocks is a solution.
+        for chosen, free in self._packings(sizes):
+            if sum(size // self.block for size in free) >= n_blocks:
+                shares = self._whole_shares(whole, chosen[: len(whole)])
+                rest_cores = dict(zip(rests, chosen[len(whole) :], strict=True))
+                for layer in split:
+                    shares += self._split_layer(layer, free, rest_cores.get(layer))
+                return shares
+        return None
+
+    def _split_layer(self, layer: int, free: list[int], rest_core: int | None) -> list[_Share]:
+        """The shares of one layer: blocks on the cores with the most free neurons, then its rest.
+
+        Args:
+            layer: Index of the layer.
+            free: Free neurons by core, from which the blocks are subtracted. The rest has been
+                subtracted before.
+            rest_core: The core of the rest; None if the layer has none.
+        """
+        blocks, rest = divmod(self.sizes[layer], self.block)
+
+        size_on: dict[int, int] = {}
+        while blocks:
+            core = free.index(max(free))
+            placed = min(blocks, free[core] // self.block)
+            size_on[core] = placed * self.block
+            free[core] -= placed * self.block
+            blocks -= placed
+
+        # The rest is the end of the layer, so its core must be the last in the dictionary.
+        if rest_core is not None:
+            size_on[rest_core] = size_on.pop(rest_core, 0) + rest
+
+        firsts = accumulate(size_on.values(), initial=0)
+        return [
+            _Share(layer, first, size, core)
+            for first, (core, size) in zip(firsts, size_on.items(), strict=False)
+        ]
 
 
 def _pieces(
