@@ -1,17 +1,14 @@
 """Modules of imported graphs: `Scale`, `Delay`, and `SpikingGraph`, a container of any graph."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, running_backward_pass
 from nwavesdk.net.container import Container, Pass, run_module
-from nwavesdk.net.structure import run_steps
+from nwavesdk.net.structure import Memory, run_steps
 
 __all__ = ["Delay", "Scale", "SpikingGraph"]
 
@@ -43,55 +40,7 @@ class Scale(nn.Module):
         return f"{list(self.scale.shape)}"
 
 
-class _Memory(Prepared):
-    """Tensors from the last call for the next call: the state of delays and of cycles."""
-
-    _state_attributes = ("tensors",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tensors: tuple[Tensor, ...] = ()
-
-    def forget_state(self) -> None:
-        self.tensors = ()
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
-        """Forget the tensors, unless `keep_state`."""
-        if not keep_state:
-            self.forget_state()
-
-    def read(self, owner: str, batch: int) -> tuple[Tensor, ...]:
-        """The tensors [batch, ...]; none before the first call.
-
-        Raises:
-            RuntimeError: If the tensors have another batch size.
-        """
-        if self.tensors:
-            self._require_own_state()
-        if self.tensors and len(self.tensors[0]) != batch:
-            raise RuntimeError(
-                f"{owner} has state for a batch of {len(self.tensors[0])}, the input has {batch}: "
-                "call prepare_net(model) before a new batch."
-            )
-        return tuple(as_trainable(tensor) for tensor in self.tensors)
-
-    def detach_state(self) -> None:
-        self.tensors = tuple(tensor.detach() for tensor in self.tensors)
-
-    def state_tensors(self) -> list[Tensor]:
-        return [as_trainable(tensor) for tensor in self.tensors]
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self.tensors = tuple(tensors)
-        self._state_pass = running_backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which get the tensors without their graph."""
-        tensors = tuple(tensor.detach() for tensor in self.tensors)
-        return super().__getstate__() | {"tensors": tensors}
-
-
-class Delay(_Memory):
+class Delay(Memory):
     """Passes on each element after its own number of steps: the node Delay.
 
     The state is the last inputs, as many as the longest delay has steps.
@@ -205,7 +154,7 @@ class SpikingGraph(Container):
         self.shape = tuple(shape)
         self.shapes = dict(shapes or {})
         if self.delayed:
-            self.last_step = _Memory()
+            self.last_step = Memory()
 
     def _first_module(self) -> nn.Module | None:
         first = [name for name in self.order if "input" in self.sources[name]]
