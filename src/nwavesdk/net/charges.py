@@ -102,7 +102,7 @@ class _Walk:
             )
 
         if isinstance(module, Joined):
-            children = module.branches().values()
+            children = module._modules.values()
             outputs = [given if m is None else self.follow(m, given) for m in children]
             return self._join(title, outputs, module.join)
         if isinstance(module, NeuronLayer):

@@ -1,10 +1,10 @@
 """Containers that are not a plain sequence: `Residual`, `Branches`, `Repeat` and `Feedback`.
 
-A new container also needs a case in `_follow` of `net/wiring.py`, which finds the layers that its
-synapses connect, and a method in `_CONTAINERS` of `interop/nir/export.py`.
+A new container that is not a `Joined` also needs a case in `_follow` of `net/wiring.py`, which
+finds the layers that its synapses connect, and a method in `_CONTAINERS` of
+`interop/nir/export.py`.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from nwavesdk.internal.checks import choice, shown, whole_number
 from nwavesdk.layers.prepare import Prepared, as_trainable
+from nwavesdk.net.calls import Outputs
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
@@ -22,20 +23,18 @@ __all__ = ["Branches", "Feedback", "Joined", "Memory", "Repeat", "Residual", "ru
 class Joined(Container):
     """Base of modules side by side that all get the input; their outputs are concatenated or added.
 
+    Its modules are the branches. None in place of a module passes on the input.
+
     Attributes:
         join: `"concatenate"` or `"add"`.
     """
 
     join = "add"
 
-    @abstractmethod
-    def branches(self) -> dict[str, nn.Module | None]:
-        """The branches by their names; None passes on the input."""
-
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         outputs = [
             x if module is None else run_module(module, x, run, is_last=False)[0]
-            for module in self.branches().values()
+            for module in self._modules.values()
         ]
 
         axis = 2 if run.is_sequence(x) else 1
@@ -46,7 +45,7 @@ class Joined(Container):
         if any(sizes != fixed[0] for sizes in fixed):
             equal = "outputs" if is_sum else "all dimensions but the channels"
             raise ValueError(
-                f"{type(self).__name__}: the outputs of {', '.join(self.branches())} have the "
+                f"{type(self).__name__}: the outputs of {', '.join(self._modules)} have the "
                 f"shapes {shapes}, expected equal {equal}: change the sizes, or put a synapse "
                 "into the shortcut or the branch that differs."
             )
@@ -83,14 +82,12 @@ class Residual(Joined):
         spiking neural networks", 2021, doi:10.48550/arXiv.2102.04159, section 3.2 (ADD).
     """
 
+    shortcut: nn.Module | None
+
     def __init__(self, *modules: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
         self.body = SpikingSequential(*modules)
-        _require_module("Residual", "shortcut", shortcut)
-        self.shortcut = shortcut
-
-    def branches(self) -> dict[str, nn.Module | None]:
-        return {"body": self.body, "shortcut": self.shortcut}
+        self.register_module("shortcut", shortcut)
 
 
 class Branches(Joined):
@@ -122,11 +119,7 @@ class Branches(Joined):
 
         self.join = choice("Branches", "join", join, ("concatenate", "add"))
         for i, module in enumerate(modules):
-            _require_module("Branches", f"branch {i}", module)
             self.add_module(str(i), module)
-
-    def branches(self) -> dict[str, nn.Module | None]:
-        return self._modules
 
     def _first_module(self) -> nn.Module | None:
         """A convolution that gets the input, because it determines the dimensions."""
@@ -234,17 +227,19 @@ class Feedback(Container):
         torch.Size([2, 50, 5])
     """
 
+    feedback: nn.Module | None
+
     def __init__(self, *modules: nn.Module, feedback: nn.Module | None = None) -> None:
         super().__init__()
         self.body = SpikingSequential(*modules)
-        _require_module("Feedback", "feedback", feedback)
-        self.feedback = feedback
+        self.register_module("feedback", feedback)
         self.memory = Memory()
 
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         return run_steps("Feedback", self.memory, self._run_step, x, run)
 
-    def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_step(self, x: Tensor, run: Pass) -> Outputs:
+        # Before the first step, the memory has no output.
         charge = x
         for y in self.memory.read("Feedback", len(x)):
             if self.feedback is not None:
@@ -264,10 +259,10 @@ class Feedback(Container):
 def run_steps(
     owner: str,
     memory: Prepared,
-    run_step: Callable[[Tensor, Pass], tuple[Tensor, Tensor]],
+    run_step: Callable[[Tensor, Pass], Outputs],
     x: Tensor,
     run: Pass,
-) -> tuple[Tensor, Tensor]:
+) -> Outputs:
     """Run a container one step at a time, because each step needs outputs of the step before.
 
     Args:
@@ -297,8 +292,3 @@ def run_steps(
     if all(s is m for s, m in outputs):
         return spk, spk
     return spk, torch.stack([m for _, m in outputs], 1)
-
-
-def _require_module(owner: str, name: str, module: object) -> None:
-    if module is not None and not isinstance(module, nn.Module):
-        raise TypeError(f"{owner}: {name} must be a torch module, got {shown(module)}.")

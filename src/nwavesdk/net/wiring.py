@@ -124,7 +124,7 @@ def _follow(
         return given
 
     if isinstance(module, Joined):
-        children = module.branches().items()
+        children = module._modules.items()
         outputs = [given if m is None else follow(m, prefix + key, given) for key, m in children]
         return reduce(_Signal.joined, outputs)
 

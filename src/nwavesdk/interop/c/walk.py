@@ -119,7 +119,7 @@ class _Walk:
         if isinstance(module, Joined):
             outputs = [
                 signal if child is None else self.follow(child, prefix + key, signal)
-                for key, child in module.branches().items()
+                for key, child in module._modules.items()
             ]
             return _joined(title, module.join, outputs)
         if isinstance(module, NeuronLayer):

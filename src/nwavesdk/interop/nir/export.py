@@ -297,7 +297,7 @@ class _Walk:
         signal = entry.signal
         parts = [
             signal if net is None else self.add(entry.inside(name, net, signal))
-            for name, net in entry.module.branches().items()
+            for name, net in entry.module._modules.items()
         ]
         if entry.module.join == "add":
             return entry.total(parts)

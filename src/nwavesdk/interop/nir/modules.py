@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_floating
+from nwavesdk.net.calls import Outputs
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.structure import Memory, run_steps
 
@@ -160,12 +161,12 @@ class SpikingGraph(Container):
         first = [name for name in self.order if "input" in self.sources[name]]
         return self._modules[first[0]] if len(first) == 1 else None
 
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         if not self.delayed:
             return self._run_modules(x, run, {})[0]
         return run_steps("SpikingGraph", self.last_step, self._run_step, x, run)
 
-    def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_step(self, x: Tensor, run: Pass) -> Outputs:
         # Before the first step, everything is silent.
         names = sorted({source for source, _ in self.delayed})
         before = self.last_step.read("SpikingGraph", len(x)) or [
@@ -177,7 +178,7 @@ class SpikingGraph(Container):
 
     def _run_modules(
         self, x: Tensor, run: Pass, before: Mapping[str, Tensor]
-    ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+    ) -> tuple[Outputs, dict[str, Outputs]]:
         """Run all modules once; the outputs of the graph, and the outputs of each module."""
         results = {"input": (x, x)}
 
