@@ -18,7 +18,6 @@ from faults.mutations import VALUES
 from nwavesdk.chip import load_profile
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.layers import IFLayer, LIFLayer, LIFSynapse, SpikingSequential
-from nwavesdk.layers.checks import LayerOptions
 
 PACKAGES = ["surrogate", "layers", "metrics", "loss", "encoding", "init", "optim"]
 
@@ -86,14 +85,6 @@ VALID = {
     "n_outputs": 2,
     "n_steps": 5,
     "offsets": lambda: [0.1],
-    "options": lambda: LayerOptions(
-        layer_topology="FF",
-        device="cpu",
-        detach_reset=True,
-        solver="auto",
-        compasso_spike_grad="fixed",
-        saved_dtype=None,
-    ),
     "out_channels": 4,
     "parameter": "slope",
     "predicted": lambda: torch.tensor([0, 1]),

@@ -57,7 +57,7 @@ WRONG = [
     ),
     (
         lambda: LIFLayer(3, 20e-3, saved_dtype="full"),
-        r"""saved_dtype must be None or "bfloat16", got 'full'""",
+        r"saved_dtype must be one of 'bfloat16', got 'full'",
     ),
     (
         lambda: LIFLayer(3, 20e-3, layer_topology="RC", device="gpu"),

@@ -259,16 +259,16 @@ REASONS = {
     ),
     "shared synapse": (
         lambda: shared(lambda s: SpikingSequential(s, norm(C), LIFSynapse(C, 5), s)).eval(),
-        "LIFSynapse '0' is used at 2 places",
+        "LIFSynapse '0' is used twice, or shares",
     ),
-    "shared weight": (tied, "LIFSynapse '0' shares a parameter with another module"),
+    "shared weight": (tied, "LIFSynapse '0' is used twice, or shares a parameter"),
     "pruned": (
         lambda: chain(prune.random_unstructured(LIFSynapse(5, C), "weight", 0.5), norm(C)),
-        "the weight of LIFSynapse '0' is pruned: call prune.remove first",
+        "LIFSynapse '0' has a pruned or parametrized weight: call prune.remove",
     ),
     "parametrized": (
         lambda: chain(parametrizations.weight_norm(nn.Linear(5, C)), norm(C)),
-        "weight of ParametrizedLinear '0' is parametrized: call remove_parametrizations first",
+        "ParametrizedLinear '0' has a pruned or parametrized weight",
     ),
     "hooks": (
         lambda: chain(hooked(LIFSynapse(5, C)), norm(C)),

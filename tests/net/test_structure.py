@@ -172,12 +172,13 @@ class TestResidual:
 
     def test_shapes_that_differ_are_rejected(self):
         net = Residual(LIFSynapse(5, 4), LIFLayer(4, 8e-3))
-        with pytest.raises(ValueError, match=r"\[3, 24, 4\], and its input, of shape \[3, 24, 5\]"):
+        fault = r"Residual: the outputs of body, shortcut have the shapes \[\[3, 24, 4\], \[3, 24, "
+        with pytest.raises(ValueError, match=fault + "5"):
             net(X)
         net.shortcut = LIFSynapse(5, 3)
-        with pytest.raises(ValueError, match=r"output of its shortcut, of shape \[3, 24, 3\]"):
+        with pytest.raises(ValueError, match=fault + "3"):
             net(X)
-        with pytest.raises(TypeError, match="Residual: shortcut must be a torch module, got 3"):
+        with pytest.raises(TypeError, match="int is not a Module subclass"):
             Residual(nn.Identity(), shortcut=3)
 
 
@@ -200,7 +201,7 @@ class TestBranches:
             Branches()
         with pytest.raises(ValueError, match="join must be"):
             Branches(block(5, 4), join="multiply")
-        with pytest.raises(TypeError, match="branch 1 must be a torch module, got 'x'"):
+        with pytest.raises(TypeError, match="str is not a Module subclass"):
             Branches(block(5, 4), "x")
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -14,19 +13,14 @@ from torch import Tensor
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import (
-    choice,
-    finite_number,
     require_memory,
     shown,
     whole_number,
 )
 from nwavesdk.internal.tensors import require_floating, require_tensor
-from nwavesdk.solvers import SOLVERS
 
 __all__ = [
-    "LayerOptions",
     "accept_other_spelling",
-    "check_device",
     "check_input",
     "check_memory",
     "check_shape",
@@ -69,63 +63,6 @@ def accept_other_spelling(
         init(layer, *args, **given)
 
     return spelled_init
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerOptions:
-    """Options of a neuron layer; `device` is NWAVE's choice of solver, not torch's device.
-
-    `LIFLayer` describes each of them.
-    """
-
-    layer_topology: str
-    device: str
-    detach_reset: bool
-    solver: str
-    compasso_spike_grad: str
-    saved_dtype: str | None
-    recurrent_delays: object = None
-    max_loop_gain: float | None = None
-
-    def check(self, owner: str) -> None:
-        """Raise a ValueError if an option has an unknown value."""
-        choice(owner, "layer_topology", self.layer_topology, ["FF", "RC"])
-        check_device(owner, self.device)
-        choice(owner, "solver", self.solver, ["auto", *SOLVERS])
-        choice(owner, "compasso_spike_grad", self.compasso_spike_grad, ["fixed", "layer"])
-
-        if self.saved_dtype is not None and shown(self.saved_dtype) != "'bfloat16'":
-            raise ValueError(
-                f'{owner}: saved_dtype must be None or "bfloat16", got {shown(self.saved_dtype)}.'
-            )
-        if self.max_loop_gain is not None:
-            finite_number(owner, "max_loop_gain", self.max_loop_gain, least=0)
-
-        if self.recurrent_delays is None:
-            return
-        if self.layer_topology != "RC":
-            raise ValueError(
-                f"{owner}: recurrent_delays belong to recurrent weights, got "
-                f'layer_topology="{self.layer_topology}": use layer_topology="RC".'
-            )
-        if self.solver not in ("auto", "reference"):
-            raise ValueError(
-                f"{owner}: recurrent_delays run on the reference solver only, got "
-                f'solver="{self.solver}": use solver="auto".'
-            )
-
-
-def check_device(owner: str, device: str) -> None:
-    """Check NWAVE's choice of solver `device`, which is not torch's device.
-
-    Raises:
-        ValueError: If it is not `"cpu"` or `"gpu"`.
-    """
-    if not isinstance(device, str) or device not in ("cpu", "gpu"):
-        raise ValueError(
-            f"{owner}: device must be 'cpu' or 'gpu', got {shown(device)}: it is NWAVE's choice of "
-            'solver; to move tensors, use .to("cuda").'
-        )
 
 
 def check_memory(owner: str, *shape: int) -> None:

@@ -6,10 +6,9 @@ which marks the assumed parameters.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,17 +17,15 @@ from nwavesdk.chip import Profile, lognormal_factors
 from nwavesdk.dynamics import H1_PAGES
 from nwavesdk.internal.checks import switch
 from nwavesdk.layers.checks import (
-    LayerOptions,
     accept_other_spelling,
     neuron_shape,
     per_neuron_tensor,
-    profile_of_chip,
 )
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
 from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
 from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import leave_graph
-from nwavesdk.layers.weight import EffectiveWeight, parameter_of
+from nwavesdk.layers.weight import ChipWeight, parameter_of
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]
 
@@ -41,10 +38,10 @@ class _Mismatch:
     threshold: Tensor | None
 
 
-class _ChipLayer(NeuronLayer):
+class _ChipLayer(ChipWeight, NeuronLayer):
     """Neurons with the chip's threshold, and with leak mismatch drawn by `prepare_net`."""
 
-    chip: ClassVar[str]
+    weight_key = "recurrent_weights"
     read_settings = attrgetter(*CALL_SETTINGS, "_mismatch")
     stored_constants = (LEAKY_CONSTANTS[0], replace(LEAKY_CONSTANTS[1], is_persistent=False))
     log_taus: Tensor
@@ -71,7 +68,8 @@ class _ChipLayer(NeuronLayer):
         profile: str | Path | Profile | None = None,
     ) -> None:
         owner = type(self).__name__
-        chip = profile_of_chip(owner, self.chip, profile)
+        self._set_chip_options(quantization_bits, stddev, profile)
+        chip = self.profile
 
         if chip.tau_profiles:
             shape = neuron_shape(owner, n_neurons)
@@ -82,7 +80,12 @@ class _ChipLayer(NeuronLayer):
             distance = (requested.float().log()[..., None] - series.float().log()).abs()
             taus = series[distance.argmin(-1)]
 
-        options = LayerOptions(
+        super().__init__(
+            n_neurons,
+            {"tau": taus, "threshold": chip.number("threshold")},
+            learned=(),
+            dt=dt,
+            spike_grad=spike_grad,
             layer_topology=layer_topology,
             device=device,
             detach_reset=detach_reset,
@@ -91,57 +94,34 @@ class _ChipLayer(NeuronLayer):
             saved_dtype=saved_dtype,
             max_loop_gain=max_loop_gain,
         )
-        super().__init__(
-            n_neurons,
-            {"tau": taus, "threshold": chip.number("threshold")},
-            learned=(),
-            dt=dt,
-            spike_grad=spike_grad,
-            options=options,
-        )
 
-        self.profile = chip
         self.ileak_mismatch = switch(owner, "ileak_mismatch", ileak_mismatch)
-        self.quantization_bits = quantization_bits
-        self.stddev = stddev
         self._mismatch: _Mismatch | None = None
-        self._recurrent = EffectiveWeight(
-            f"{owner}.recurrent_weights", chip, quantization_bits, stddev
-        )
-
-    def check_parameters(self) -> None:
-        super().check_parameters()
-        weights = parameter_of(self, "recurrent_weights")
-        if weights is not None:
-            self._recurrent.check_finite(weights)
 
     def prepare(self, noise: Noise, keep_state: bool) -> None:
         # A seed stands for the same chip only if the order of draws stays: mismatch, then weights.
         if self.ileak_mismatch:
             self._mismatch = self._draw_mismatch(noise)
         super().prepare(noise, keep_state)
-        weights = parameter_of(self, "recurrent_weights")
-        if weights is not None:
-            self._recurrent.prepare(weights, noise)
 
     def prepare_in_graph(self) -> None:
-        if self.ileak_mismatch or self.recurrent_weights is not None:
+        if self.ileak_mismatch:
             leave_graph(type(self).__name__)
         super().prepare_in_graph()
 
     def preparation_restorer(self) -> Callable[[], None]:
-        restore_mismatch = partial(vars(self).update, {"_mismatch": self._mismatch})
-        restore_recurrent = self._recurrent.restorer()
+        mismatch = self._mismatch
+        restore_weight = super().preparation_restorer()
 
         def restore() -> None:
-            restore_mismatch()
-            restore_recurrent()
+            self._mismatch = mismatch
+            restore_weight()
 
         return restore
 
     def effective_recurrent_weights(self) -> Tensor | None:
         weights = parameter_of(self, "recurrent_weights")
-        return None if weights is None else self._recurrent(weights)
+        return None if weights is None else self._effective(weights)
 
     @property
     def taus(self) -> Tensor:
@@ -149,36 +129,18 @@ class _ChipLayer(NeuronLayer):
         return self.constant("tau")
 
     def effective_constants(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-        return self._constants_under(self._mismatch, dtype)
-
-    def _draw_mismatch(self, noise: Noise) -> _Mismatch:
-        leak = lognormal_factors(noise.normal(self.features), self.profile.number("leak_mismatch"))
-        spread = self.profile.number("threshold_mismatch")
-        return _Mismatch(leak, 1 + spread * noise.normal(self.features) if spread else None)
-
-    def _constants_under(self, mismatch: _Mismatch | None, dtype: torch.dtype) -> dict[str, Tensor]:
-        """The constants of the page under that mismatch."""
         values = super().effective_constants(dtype)
-        if mismatch is not None:
+        if (mismatch := self._mismatch) is not None:
             values["tau"] = values["tau"] / mismatch.leak.to(values["tau"])
             if mismatch.threshold is not None:
                 factor = mismatch.threshold.to(values["threshold"])
                 values["threshold"] = values["threshold"] * factor
         return values
 
-    def draw_constants(
-        self, noise: Noise, dtype: torch.dtype
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """The draws of `prepare_net` with that noise, for many chips after one `prepare_net`.
-
-        Returns:
-            The constants that solvers get, each [N], and effective recurrent weights [N, N] or
-            None.
-        """
-        mismatch = self._draw_mismatch(noise) if self.ileak_mismatch else None
-        constants = self._evaluate_constants(self._constants_under(mismatch, dtype), dtype)
-        recurrent = self._recurrent.draw_weight(noise) if self.layer_topology == "RC" else None
-        return constants, recurrent
+    def _draw_mismatch(self, noise: Noise) -> _Mismatch:
+        leak = lognormal_factors(noise.normal(self.features), self.profile.number("leak_mismatch"))
+        spread = self.profile.number("threshold_mismatch")
+        return _Mismatch(leak, 1 + spread * noise.normal(self.features) if spread else None)
 
 
 class H1v1Layer(_ChipLayer):

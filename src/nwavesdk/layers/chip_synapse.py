@@ -4,9 +4,8 @@ The older names, such as `HWSynapse`, stand for H1v1. The chip parameters come f
 which marks the assumed parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,48 +14,17 @@ from nwavesdk.chip import Profile
 from nwavesdk.dynamics import Kind
 from nwavesdk.internal.checks import positive_number, whole_number
 from nwavesdk.internal.tensors import is_plain
-from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor, profile_of_chip
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, leave_graph
+from nwavesdk.layers.checks import check_input, check_memory, per_neuron_tensor
 from nwavesdk.layers.synapse import DenseSynapse
-from nwavesdk.layers.weight import EffectiveWeight, parameter_of
+from nwavesdk.layers.weight import ChipWeight, parameter_of
 
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
 
-class _ChipWeight(Prepared):
-    """A module with a weight of a chip: the profile, and an effective weight from `prepare_net`."""
+class _ChipWeight(ChipWeight):
+    """A module with a weight of a chip."""
 
-    chip: ClassVar[str]
     weight: nn.Parameter
-
-    def _set_chip_options(
-        self,
-        quantization_bits: int | None,
-        stddev: float | None,
-        profile: str | Path | Profile | None,
-    ) -> None:
-        owner = type(self).__name__
-        self.profile = profile_of_chip(owner, self.chip, profile)
-        self.quantization_bits = quantization_bits
-        self.stddev = stddev
-        self._effective = EffectiveWeight(owner, self.profile, quantization_bits, stddev)
-
-    def check_parameters(self) -> None:
-        self._effective.check_finite(parameter_of(self, "weight"))
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002
-        self._effective.prepare(parameter_of(self, "weight"), noise)
-
-    def prepare_in_graph(self) -> None:
-        leave_graph(type(self).__name__)
-
-    def preparation_restorer(self) -> Callable[[], None]:
-        return self._effective.restorer()
-
-    def draw_weight(self, noise: Noise) -> Tensor:
-        """The effective weight that `prepare_net` would draw with that noise; no gradient."""
-        return self._effective.draw_weight(noise)
 
     def effective_weight(self) -> Tensor:
         """The weight after quantization, charge law and mismatch, with gradient for `weight`."""
@@ -77,15 +45,13 @@ class _ChipSynapse(_ChipWeight, DenseSynapse):
         self,
         nb_inputs: int,
         nb_outputs: int,
+        quantization_bits: int | None = None,
+        stddev: float | None = None,
         *,
-        quantization_bits: int | None,
-        stddev: float | None,
-        product: str,
-        profile: str | Path | Profile | None,
+        product: str = "auto",
+        profile: str | Path | Profile | None = None,
     ) -> None:
-        # `reset_parameters` needs the profile, so the options come first. nn.Module is initialized
-        # a second time by DenseSynapse, which keeps plain attributes.
-        nn.Module.__init__(self)
+        # The options come first, because `reset_parameters` needs the profile.
         self._set_chip_options(quantization_bits, stddev, profile)
         super().__init__(nb_inputs, nb_outputs, product=product)
 
@@ -150,25 +116,6 @@ class H1v1Synapse(_ChipSynapse):
 
     chip = "h1v1"
 
-    def __init__(
-        self,
-        nb_inputs: int,
-        nb_outputs: int,
-        quantization_bits: int | None = None,
-        stddev: float | None = None,
-        *,
-        product: str = "auto",
-        profile: str | Path | Profile | None = None,
-    ) -> None:
-        super().__init__(
-            nb_inputs,
-            nb_outputs,
-            quantization_bits=quantization_bits,
-            stddev=stddev,
-            product=product,
-            profile=profile,
-        )
-
 
 class H1v2Synapse(_ChipSynapse):
     """A synapse of the H1v2 chip: linear, without mismatch, which is in the layer on this chip.
@@ -208,8 +155,7 @@ class H1v2Synapse(_ChipSynapse):
         super().__init__(
             nb_inputs,
             nb_outputs,
-            quantization_bits=quantization_bits,
-            stddev=None,
+            quantization_bits,
             product=product,
             profile=profile,
         )
@@ -220,13 +166,13 @@ class _Frontend(_ChipWeight):
 
     def __init__(
         self,
-        nb_inputs: int,
+        nb_inputs: int = 16,
+        quantization_bits: int | None = None,
+        stddev: float | None = None,
         *,
-        quantization_bits: int | None,
-        stddev: float | None,
-        init: float | Sequence[float] | Tensor,
-        lif_threshold: float | None,
-        profile: str | Path | Profile | None,
+        init: float | Sequence[float] | Tensor = 0.5,
+        lif_threshold: float | None = None,
+        profile: str | Path | Profile | None = None,
     ) -> None:
         super().__init__()
         owner = type(self).__name__
@@ -302,25 +248,6 @@ class H1v1Frontend(_Frontend):
 
     chip = "h1v1"
 
-    def __init__(
-        self,
-        nb_inputs: int = 16,
-        quantization_bits: int | None = None,
-        stddev: float | None = None,
-        *,
-        init: float | Sequence[float] | Tensor = 0.5,
-        lif_threshold: float | None = None,
-        profile: str | Path | Profile | None = None,
-    ) -> None:
-        super().__init__(
-            nb_inputs,
-            quantization_bits=quantization_bits,
-            stddev=stddev,
-            init=init,
-            lif_threshold=lif_threshold,
-            profile=profile,
-        )
-
 
 class H1v2Frontend(_Frontend):
     """The input of the H1v2 chip: as `H1v1Frontend`, but without mismatch, with the same arguments.
@@ -355,8 +282,7 @@ class H1v2Frontend(_Frontend):
     ) -> None:
         super().__init__(
             nb_inputs,
-            quantization_bits=quantization_bits,
-            stddev=None,
+            quantization_bits,
             init=init,
             lif_threshold=lif_threshold,
             profile=profile,

@@ -7,7 +7,6 @@ from nwavesdk.internal.checks import choice
 from nwavesdk.layers.checks import check_input, check_memory
 from nwavesdk.layers.past import PastSynapse
 from nwavesdk.layers.stored_delays import DelayOptions, StoredDelays
-from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.delays import delayed_product
 
 __all__ = ["DelayedSynapse"]
@@ -119,46 +118,24 @@ class DelayedSynapse(PastSynapse, StoredDelays):
         super().reset_parameters()
         if self._draws_delays:
             stored = self.scaled_delays
-            drawn = self._range.draw(tuple(stored.shape), whole=not stored.requires_grad)
-            stored.copy_(self._range.store(drawn))
+            drawn = self._drawn_delays(tuple(stored.shape), whole=not stored.requires_grad)
+            stored.copy_(drawn / self._scale)
 
-    def forward(self, spk: Tensor) -> Tensor:
-        """Charge [..., N_out] for spikes or other values [..., N_in]; see the class."""
-        check_input(self._title, spk, (self.nb_inputs,))
-        if not self._is_prepared:
-            self._require_prepared(spk.ndim == 3)
-        weight = self._weight_for(spk)
-        x = self._as_steps(spk)
-        past = self._past_of(x)
-        cur = self._delayed(x, past, weight)
-        self._keep_last(past, x)
-        bias: Tensor | None = parameter_of(self, "bias")
-        cur = cur if bias is None else cur + bias
-        return cur if spk.ndim == 3 else cur[:, 0]
+    def _check_input(self, x: object) -> bool:
+        check_input(self._title, x, (self.nb_inputs,))
+        return isinstance(x, Tensor) and x.ndim == 3
 
-    def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
-        """Charge after silence, without bias; it neither reads nor changes the state.
+    def _as_steps(self, x: Tensor) -> Tensor:
+        return x if x.ndim == 3 else x.reshape(-1, 1, self.nb_inputs)
 
-        Args:
-            spk: Spikes or other values [B, T, N_in], or [B, N_in] for one step.
-            weight: The effective weight [N_in, N_out].
-
-        Returns:
-            Charge [B, T, N_out], or [B, N_out].
-        """
-        x = self._as_steps(spk)
-        cur = self._delayed(x, self._silence(x), weight)
-        return cur if spk.ndim == 3 else cur[:, 0]
-
-    def _as_steps(self, spk: Tensor) -> Tensor:
-        """An input as a sequence [B, T, N_in]."""
-        return spk if spk.ndim == 3 else spk.reshape(-1, 1, self.nb_inputs)
-
-    def _delayed(self, x: Tensor, past: Tensor, weight: Tensor) -> Tensor:
-        """Charge [B, T, N_out] of inputs [B, T, N_in], which follow the inputs `past`."""
-        return delayed_product(
-            x, past, weight, self.delays, self.max_delay, self._interpolation(), self.width
+    def _charge_of(
+        self, past: Tensor, steps: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        interpolation = self._interpolation()
+        cur = delayed_product(
+            steps, past, weight, self.delays, self.max_delay, interpolation, self.width
         )
+        return cur if bias is None else cur + bias
 
     def extra_repr(self) -> str:
         texts = self._delay_texts()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import Page, PageError, read_page
 from nwavesdk.internal.checks import choice, close_name, shown, switch
-from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
+from nwavesdk.layers.checks import accept_other_spelling
 from nwavesdk.layers.constants import learned_names, stored_constants
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.stored_delays import DelayOptions
@@ -109,7 +109,14 @@ class EquationLayer(NeuronLayer):
                 "the page."
             )
 
-        options = LayerOptions(
+        values = self._values_of(constants)
+        learned = learned_names(owner, learn, values)
+        super().__init__(
+            n_neurons,
+            values,
+            learned=learned,
+            dt=dt,
+            spike_grad=spike_grad,
             layer_topology=layer_topology,
             device=device,
             detach_reset=detach_reset,
@@ -117,12 +124,6 @@ class EquationLayer(NeuronLayer):
             compasso_spike_grad=compasso_spike_grad,
             saved_dtype=saved_dtype,
             recurrent_delays=recurrent_delays,
-        )
-
-        values = self._values_of(constants)
-        learned = learned_names(owner, learn, values)
-        super().__init__(
-            n_neurons, values, learned=learned, dt=dt, spike_grad=spike_grad, options=options
         )
 
     def _values_of(self, given: dict[str, Value]) -> dict[str, Value]:

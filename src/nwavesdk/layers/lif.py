@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nwavesdk.dynamics import LIF_PAGES, Page
 from nwavesdk.internal.checks import choice, switch
-from nwavesdk.layers.checks import LayerOptions, accept_other_spelling
+from nwavesdk.layers.checks import accept_other_spelling
 from nwavesdk.layers.constants import StoredConstant
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.stored_delays import DelayOptions
@@ -154,7 +154,12 @@ class LIFLayer(NeuronLayer):
             "tau": switch("LIFLayer", "learn_taus", learn_taus),
             "threshold": switch("LIFLayer", "learn_thresholds", learn_thresholds),
         }
-        options = LayerOptions(
+        super().__init__(
+            n_neurons,
+            {"tau": taus, "threshold": thresholds},
+            learned=[name for name, is_learned in learned.items() if is_learned],
+            dt=dt,
+            spike_grad=spike_grad,
             layer_topology=layer_topology,
             device=device,
             detach_reset=detach_reset,
@@ -163,14 +168,6 @@ class LIFLayer(NeuronLayer):
             saved_dtype=saved_dtype,
             recurrent_delays=recurrent_delays,
             max_loop_gain=max_loop_gain,
-        )
-        super().__init__(
-            n_neurons,
-            {"tau": taus, "threshold": thresholds},
-            learned=[name for name, is_learned in learned.items() if is_learned],
-            dt=dt,
-            spike_grad=spike_grad,
-            options=options,
         )
 
         if learned["threshold"]:

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.internal.checks import positive_number, switch
-from nwavesdk.layers.checks import LayerOptions, check_input, check_memory, neuron_shape
+from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, switch
+from nwavesdk.layers.checks import check_input, check_memory, neuron_shape
 from nwavesdk.layers.constants import ConstantNeurons
 from nwavesdk.layers.layout import Layout, is_channels_last
 from nwavesdk.layers.noise import Noise
@@ -29,6 +29,7 @@ from nwavesdk.layers.recurrent_delays import RecurrentDelays
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers import (
     NOT_COMPILED,
+    SOLVERS,
     PassResult,
     Problem,
     Spec,
@@ -79,7 +80,8 @@ class NeuronLayer(ConstantNeurons):
         learned: Names of the constants that are trained.
         dt: Length of a step [s].
         spike_grad: The surrogate, or None for `fast_sigmoid(25)`.
-        options: How the layer is connected, solved and differentiated.
+
+    `LIFLayer` describes the other arguments.
 
     Attributes:
         last_solver: Name of the solver that ran the last call, or None before the first call.
@@ -118,31 +120,34 @@ class NeuronLayer(ConstantNeurons):
         learned: Collection[str],
         dt: float,
         spike_grad: Any,
-        options: LayerOptions,
+        layer_topology: str = "FF",
+        device: str = "cpu",
+        detach_reset: bool = True,
+        solver: str = "auto",
+        compasso_spike_grad: str = "fixed",
+        saved_dtype: str | None = None,
+        recurrent_delays: object = None,
+        max_loop_gain: float | None = None,
     ) -> None:
         owner = type(self).__name__
         dt = positive_number(owner, "dt", dt, "s")
-        options.check(owner)
         super().__init__(neuron_shape(owner, n_neurons), dt, values, learned)
 
-        self.layer_topology = options.layer_topology
-        self.device = options.device
-        self.solver = options.solver
-        self.compasso_spike_grad = options.compasso_spike_grad
-        self.saved_dtype = options.saved_dtype
-        self.max_loop_gain = options.max_loop_gain
-        self.detach_reset = switch(owner, "detach_reset", options.detach_reset)
+        self.layer_topology = choice(owner, "layer_topology", layer_topology, ["FF", "RC"])
+        self.solver = choice(owner, "solver", solver, ["auto", *SOLVERS])
+        self.compasso_spike_grad = choice(
+            owner, "compasso_spike_grad", compasso_spike_grad, ["fixed", "layer"]
+        )
+        self.saved_dtype = saved_dtype
+        if saved_dtype is not None:
+            choice(owner, "saved_dtype", saved_dtype, ["bfloat16"])
+        self.max_loop_gain = max_loop_gain
+        if max_loop_gain is not None:
+            finite_number(owner, "max_loop_gain", max_loop_gain, least=0)
+        self.detach_reset = switch(owner, "detach_reset", detach_reset)
         self.spike_grad: Surrogate = as_surrogate(spike_grad)
 
-        N = math.prod(self.features)
-        self.recurrent_weights = None
-        if self.layer_topology == "RC":
-            check_memory(owner, N, N)
-            self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
-        self.recurrent_delays = None
-        if options.recurrent_delays is not None:
-            self.recurrent_delays = RecurrentDelays(owner, options.recurrent_delays, N, dt)
-            self._ring_steps = self.recurrent_delays.ring_steps
+        self._set_recurrence(recurrent_delays)
 
         self.last_solver = None
         self._has_given_surrogate = spike_grad is not None
@@ -152,7 +157,26 @@ class NeuronLayer(ConstantNeurons):
         self._known_settings: tuple[Any, ...] = ()
         # The decay of the slowest neuron, for the choice between serial solver and comPaSSo.
         self._slowest_decay = 0.0
-        self._use_device(self.device, used_fixed_surrogate=False)
+        self._use_device(device, used_fixed_surrogate=False)
+
+    def _set_recurrence(self, delays: object) -> None:
+        """Make the recurrent weights, and their delays, by the argument `recurrent_delays`."""
+        owner = type(self).__name__
+        N = math.prod(self.features)
+        self.recurrent_weights = None
+        if self.layer_topology == "RC":
+            check_memory(owner, N, N)
+            self.recurrent_weights = nn.Parameter(torch.randn(N, N) * (0.5 / math.sqrt(N)))
+
+        self.recurrent_delays = None
+        if delays is not None:
+            if self.recurrent_weights is None:
+                raise ValueError(
+                    f"{owner}: recurrent_delays belong to recurrent weights, got "
+                    f'layer_topology="{self.layer_topology}": use layer_topology="RC".'
+                )
+            self.recurrent_delays = RecurrentDelays(owner, delays, N, self.dt)
+            self._ring_steps = self.recurrent_delays.ring_steps
 
     def extra_repr(self) -> str:
         size = str(self.features[0] if len(self.features) == 1 else self.features)
@@ -420,9 +444,14 @@ class NeuronLayer(ConstantNeurons):
         """Check that NWAVE's choice of solver `device` (not torch's device) suits the layer.
 
         Raises:
-            ValueError: If comPaSSo would have to run a recurrent layer, or a neuron for which it is
-                not exact.
+            ValueError: If it is not `"cpu"` or `"gpu"`; if comPaSSo would have to run a recurrent
+                layer, or a neuron for which it is not exact.
         """
+        if not isinstance(device, str) or device not in ("cpu", "gpu"):
+            raise ValueError(
+                f"{type(self).__name__}: device must be 'cpu' or 'gpu', got {shown(device)}: it is "
+                'NWAVE\'s choice of solver; to move tensors, use .to("cuda").'
+            )
         if self.solver.startswith("compasso") and self.neuron.carry is None:
             raise ValueError(
                 f"{type(self).__name__}: comPaSSo is not exact for this neuron, got "

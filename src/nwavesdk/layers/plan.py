@@ -84,7 +84,7 @@ class LayerPlan:
         self.passes: SerialPasses | None = None
         # None if settings, constants or an overridden method of the layer rule out a plan.
         self._values: ParameterValues | None = None
-        if not _can_be_planned(layer, stored, layout):
+        if not _can_be_planned(layer, stored):
             return
         self._values = ParameterValues(stored)
 
@@ -102,7 +102,7 @@ class LayerPlan:
             return self._values.are_unchanged(stored)
 
         # Without values, the layer ruled out a plan. This stays valid while it still does.
-        return not _can_be_planned(layer, stored, self.layout)
+        return not _can_be_planned(layer, stored)
 
     def accepts(
         self, states: Sequence[Tensor] | None, recurrence: Sequence[Tensor], has_grad: bool
@@ -312,7 +312,7 @@ def _identity(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) -> bool:
+def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
     """Whether settings, constants and methods of the layer allow a plan."""
     if layer.saved_dtype is not None:
         return False
@@ -321,7 +321,7 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) 
 
     if not all(is_plain(t.detach()) and t.is_contiguous() for t in stored):
         return False
-    if not all(_is_in_order_of_neurons(t, layout) for t in stored):
+    if not all(_has_usual_shape(t, layer.features) for t in stored):
         return False
     if not isinstance(layer.dt, float | int):
         return False  # a tensor may change in place
@@ -337,33 +337,18 @@ def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor], layout: Layout) 
     return all(method.__module__.startswith("nwavesdk.") for method in methods)
 
 
-def _is_in_order_of_neurons(stored: Tensor, layout: Layout) -> bool:
-    """Whether values and neurons have the same order in memory, as `ParameterChain` needs.
+def _has_usual_shape(stored: Tensor, features: tuple[int, ...]) -> bool:
+    """Whether there is one value, one per neuron, or one per channel [C, 1, ...].
 
-    They have not for values [1, W] of neurons [H, W], because a value then belongs to a column of
-    neurons, which are not consecutive.
+    `ParameterChain` needs values in the order of the neurons in memory. Others, such as [1, W] of
+    neurons [H, W], belong to neurons that are not consecutive.
     """
-    leading = _leading_dimensions(stored)
-    features = layout.features
-    is_of_all_dimensions = leading == 0 or stored.ndim == len(features)
-
-    # In channels-last order, the neurons that share a value of [C, H, 1] are not consecutive.
-    if layout.is_channels_last and leading > 1 and stored.shape != features:
-        return False
-    return is_of_all_dimensions and tuple(stored.shape[:leading]) == features[:leading]
-
-
-def _leading_dimensions(stored: Tensor) -> int:
-    """The number of dimensions before the trailing dimensions of size 1."""
-    leading = stored.ndim
-    while leading and stored.shape[leading - 1] == 1:
-        leading -= 1
-    return leading
+    return tuple(stored.shape) in ((), features, (features[0],) + (1,) * (len(features) - 1))
 
 
 def _shared_count(stored: Tensor, layout: Layout) -> int:
     """The number of consecutive neurons in memory that share a stored value."""
-    is_by_channel = _leading_dimensions(stored) == 1
+    is_by_channel = stored.ndim > 0 and stored.shape != layout.features
     if is_by_channel and layout.is_channels_last:
         return 1
     return math.prod(layout.features) // stored.numel()
@@ -371,7 +356,7 @@ def _shared_count(stored: Tensor, layout: Layout) -> int:
 
 def _arranged(stored: Tensor, layout: Layout) -> Tensor:
     """A parameter whose values are in memory in the order of the layout; its shape is unchanged."""
-    # Fewer values than neurons are in this order already; see `_is_in_order_of_neurons`.
+    # Fewer values than neurons are in this order already; see `_has_usual_shape`.
     if stored.shape != layout.features:
         return stored
     # `flatten` brings the values into this order, with a copy if needed; `unflatten` is a view.

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from nwavesdk.internal.checks import shown, whole_number
+from nwavesdk.internal.checks import whole_number
 from nwavesdk.layers.stored_delays import DelayOptions, StoredDelays
 from nwavesdk.solvers.sparse.delays_reference import delay_kernel
 
@@ -36,12 +36,9 @@ class RecurrentDelays(StoredDelays):
 
     def __init__(self, owner: str, options: object, n_neurons: int, dt: float) -> None:
         super().__init__()
-        self._owner = f"{owner}: recurrent_delays"
         if not isinstance(options, DelayOptions):
             options = DelayOptions(whole_number(owner, "recurrent_delays", options))
-        is_in_seconds = shown(options.unit) == "'seconds'"
-        shape = (n_neurons, n_neurons)
-        self._set_delays(self._owner, options, shape, dt if is_in_seconds else None)
+        self._set_delays(f"{owner}: recurrent_delays", options, (n_neurons, n_neurons), dt)
 
     @property
     def ring_steps(self) -> int:

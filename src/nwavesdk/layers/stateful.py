@@ -92,21 +92,18 @@ class StatefulNeurons(Prepared):
         # Spikes of the last `_ring_steps` steps, side by side.
         M = self._ring_steps * N
         spikes = x.new_zeros(B, M) if self._last_spikes is None else self._last_spikes
-        self._check_sizes([*self._states, spikes], B, M)
+        # Kernels read all of these values.
+        shapes = [tuple(state.shape) for state in self._states]
+        expected = [(B, *self.features)] * len(self.neuron.states)
+        if shapes != expected or spikes.shape != (B, M):
+            raise RuntimeError(
+                f"{owner} has states of shapes {shapes}, expected {expected} and last spikes "
+                f"{[B, M]}: load the result of state_tensors() of this layer, or call "
+                "prepare_net(model)."
+            )
 
         states = tuple(layout.flatten(as_trainable(state.to(x))) for state in self._states)
         return states, as_trainable(spikes.to(x))
-
-    def _check_sizes(self, tensors: list[Tensor], B: int, M: int) -> None:
-        """Check the states and, after them, the last spikes [B, M]: kernels read all of them."""
-        shapes = [list(tensor.shape) for tensor in tensors]
-        expected = [[B, *self.features]] * len(self.neuron.states)
-        if shapes != [*expected, [B, M]]:
-            raise RuntimeError(
-                f"{type(self).__name__} has states of shapes {shapes[:-1]} and last spikes of "
-                f"shape {shapes[-1]}, expected {expected} and {[B, M]}: load the result of "
-                "state_tensors() of this layer, or call prepare_net(model)."
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: they get no plans."""

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from nwavesdk.layers.checks import check_input, check_memory, check_shape
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.weight import parameter_of
 from nwavesdk.solvers.sparse.finite import FiniteWeight
-from nwavesdk.solvers.sparse.limits import SparseLimits
+from nwavesdk.solvers.sparse.limits import NEVER, SparseLimits
 from nwavesdk.solvers.sparse.product import (
     is_sparse_operand,
     list_obstacle,
@@ -28,18 +28,6 @@ from nwavesdk.solvers.sparse.product import (
 __all__ = ["DenseSynapse", "Synapse"]
 
 _MAX_PLANS = 8
-
-
-class SynapsePlan(NamedTuple):
-    """The decisions of calls with inputs of one shape and dtype, after all checks.
-
-    Attributes:
-        limits: The largest numbers of non-zeros for sparse products; None if products are dense.
-        is_vector: Whether the input has no batch dimension.
-    """
-
-    limits: SparseLimits | None
-    is_vector: bool
 
 
 class Synapse(Prepared):
@@ -171,8 +159,9 @@ class DenseSynapse(Synapse):
     ) -> None:
         super().__init__(nb_inputs, nb_outputs, bias=bias)
         self.product = choice(type(self).__name__, "product", product, ("auto", "dense", "sparse"))
-        # By shape and dtype of the input and all else that a call reads; see `_make_plan`.
-        self._plans: dict[object, SynapsePlan] = {}
+        # The limits of sparse products, after all checks, for inputs of one shape and dtype and
+        # all else that a call reads; see `_make_plan`.
+        self._plans: dict[object, SparseLimits] = {}
         self._finite_weight = FiniteWeight()
 
     def forward(self, spk: Tensor) -> Tensor:
@@ -187,22 +176,20 @@ class DenseSynapse(Synapse):
             RuntimeError: If `product="sparse"` cannot take the input, or a second derivative goes
                 through it.
         """
-        plan = None
+        limits = None
         if is_plain(spk):
-            plan = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
-            if plan is None:
-                plan = self._make_plan(spk)
+            limits = self._plans.get((spk.shape, spk.dtype, self.product, self.nb_inputs))
+            if limits is None:
+                limits = self._make_plan(spk)
 
         # Without a plan, each call checks its input and chooses the product.
-        if plan is None and self.takes_lists and is_list(spk):
+        if limits is None and self.takes_lists and is_list(spk):
             cur = self._multiply_list(spk)
-        elif plan is None:
+        elif limits is None:
             check_input(self._title, spk, (self.nb_inputs,))
             cur = self.charge(spk[None] if spk.ndim == 1 else spk, self._weight_for(spk))
-        elif plan.limits is None:
-            cur = self._multiply(spk[None] if plan.is_vector else spk)
         else:
-            cur = self._gather_or_multiply(spk, plan)
+            cur = self._multiply_within(limits, spk)
 
         bias: Tensor | None = parameter_of(self, "bias")
         return cur if bias is None else cur + bias
@@ -224,7 +211,7 @@ class DenseSynapse(Synapse):
             )
         return list_product(spk, weight)
 
-    def _make_plan(self, spk: Tensor) -> SynapsePlan | None:
+    def _make_plan(self, spk: Tensor) -> SparseLimits | None:
         """Check a plain input and the weight; None where every call has to choose its product."""
         check_input(self._title, spk, (self.nb_inputs,))
         with torch.no_grad():
@@ -232,18 +219,13 @@ class DenseSynapse(Synapse):
         if sparse_obstacle(spk, weight) is not None or type(self).charge is not DenseSynapse.charge:
             return None
 
-        limits = None
+        limits = NEVER
         if self.product != "dense":
             limits = product_limits(spk, weight, always=self.product == "sparse")
-        # Negative limits: the dense product is faster, however few spikes there are.
-        if limits is not None and max(limits) < 0:
-            limits = None
-
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        plan = SynapsePlan(limits, is_vector=spk.ndim == 1)
-        self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = plan
-        return plan
+        self._plans[spk.shape, spk.dtype, self.product, self.nb_inputs] = limits
+        return limits
 
     def _multiply(self, spk: Tensor) -> Tensor:
         """The dense product of a plain input and the effective weight."""
@@ -252,11 +234,12 @@ class DenseSynapse(Synapse):
             weight = self._weight_for(spk)
         return spk @ weight
 
-    def _gather_or_multiply(self, spk: Tensor, plan: SynapsePlan) -> Tensor:
+    def _multiply_within(self, limits: SparseLimits, spk: Tensor) -> Tensor:
         """The product of a plain input and the effective weight, sparse within the limits."""
-        limits = plan.limits
-        assert limits is not None
-        x = spk[None] if plan.is_vector else spk
+        x = spk[None] if spk.ndim == 1 else spk
+        # Negative limits: the dense product is faster, however few spikes there are.
+        if max(limits) < 0:
+            return self._multiply(x)
         # A neuron layer attaches the number of its spikes to the tensor that it returns.
         nonzeros = getattr(spk, "nonzeros", None)
 

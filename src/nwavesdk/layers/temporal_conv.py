@@ -12,7 +12,6 @@ from torch.nn import functional
 from nwavesdk.internal.checks import shown, whole_number
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.past import PastSynapse
-from nwavesdk.layers.weight import parameter_of
 
 __all__ = ["TemporalConv"]
 
@@ -91,8 +90,6 @@ class TemporalConv(PastSynapse):
         self.in_channels = check("in_channels", in_channels)
         self.out_channels = check("out_channels", out_channels)
         self.groups = check("groups", groups)
-        _check_groups(type(self).__name__, self.in_channels, self.out_channels, self.groups)
-
         self.taps = check("taps", taps)
         self.dilation = check("dilation", dilation)
 
@@ -124,78 +121,24 @@ class TemporalConv(PastSynapse):
         """Number of earlier steps that an output sees, and that the state holds."""
         return (self.taps - 1) * self.dilation
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The charge of a sequence or of one step; see the class."""
-        is_sequence = self._check_input(x)
-        if not self._is_prepared:
-            self._require_prepared(is_sequence)
-
-        steps = self._as_steps(x)
-        past = self._past_of(steps)
-        weight = self._weight_for(x)
-        bias: Tensor | None = parameter_of(self, "bias")
-        y = self._convolve(past, steps, weight, bias)
-
-        self._keep_last(past, steps)
-        return y if is_sequence else y[:, 0]
-
-    def charge(self, spk: Tensor, weight: Tensor) -> Tensor:
-        """The charge after silence, without bias; it neither reads nor changes the state.
-
-        Args:
-            spk: A sequence or one step; see the class, also for the shape of the charge.
-            weight: The effective weight, in the shape of `weight`.
-        """
-        is_sequence = self._check_input(spk)
-        steps = self._as_steps(spk)
-        y = self._convolve(self._silence(steps), steps, weight, None)
-        return y if is_sequence else y[:, 0]
-
     def _check_input(self, x: object) -> bool:
-        """Check an input; return whether it is a sequence."""
         require_floating(self._title, x)
         assert isinstance(x, Tensor)
 
         axes = len(self.kernel)
         channel_axis = x.ndim - axes - 1
         if not 0 <= channel_axis <= 2 or x.shape[channel_axis] != self.in_channels:
-            raise self._shape_error(x)
-
-        sizes = x.shape[x.ndim - axes :]
-        if min(self._output_sizes(sizes), default=1) < 1:
             raise ValueError(
-                f"{self._title}: features of shape {list(sizes)} are smaller than the kernel "
-                f"{list(self.kernel)}, with padding {list(self.padding)}: choose a smaller kernel "
-                "or more padding."
+                f"{self._title} takes [B, T, {self.in_channels}, *features] (a sequence) or one "
+                f"step of it, with {axes} features as its kernel, got an input of shape "
+                f"{list(x.shape)}: add the dimension of one channel, as in x.unsqueeze(2), or join "
+                "features by nn.Flatten()."
             )
 
         return channel_axis == 2
 
-    def _shape_error(self, x: Tensor) -> ValueError:
-        names = ("F",) if len(self.kernel) == 1 else ("H", "W")[: len(self.kernel)]
-        tail = ", ".join([str(self.in_channels), *names])
-        remedy = "the sizes of consecutive layers must match"
-        if self.in_channels == 1 and x.ndim == len(self.kernel) + 2:
-            remedy = "add a dimension for the channel, as in x.unsqueeze(2)"
-        elif not self.kernel and x.ndim > 3:
-            remedy = "join the features of a step, as nn.Flatten() does, or pass a kernel"
-
-        return ValueError(
-            f"{self._title} takes [{tail}], [B, {tail}] (one step) or [B, T, {tail}] (a sequence), "
-            f"got an input of shape {list(x.shape)}: {remedy}."
-        )
-
-    def _output_sizes(self, sizes: Sequence[int]) -> list[int]:
-        """Sizes of the feature axes of the output."""
-        return [
-            (size + 2 * padding - kernel) // stride + 1
-            for size, kernel, stride, padding in zip(
-                sizes, self.kernel, self.stride, self.padding, strict=True
-            )
-        ]
-
     def _as_steps(self, x: Tensor) -> Tensor:
-        """An input as a sequence, channels-last: [B, T, *features, C], without a copy."""
+        # Channels last, [B, T, *features, C], without a copy.
         axes = len(self.kernel)
         missing = axes + 3 - x.ndim
         if missing == 2:
@@ -204,13 +147,14 @@ class TemporalConv(PastSynapse):
             x = x[:, None]
         return x.movedim(2, -1) if axes else x
 
-    def _convolve(self, past: Tensor, steps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The charge [B, T, C', *features'] of inputs channels-last, in one call of torch."""
-        B, T = steps.shape[:2]
+    def _charge_of(
+        self, past: Tensor, steps: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        T = steps.shape[1]
         if not T:
             # Torch's convolutions refuse an empty axis.
-            sizes = self._output_sizes(steps.shape[2:-1])
-            return steps.new_zeros(B, 0, self.out_channels, *sizes)
+            step = steps.new_zeros(steps.shape[0], 1, *steps.shape[2:])
+            return self._charge_of(past, step, weight, bias)[:, :0]
 
         dilation = self.dilation
         if T == 1:
@@ -296,14 +240,4 @@ def _sizes(owner: str, name: str, value: object, axes: int, least: int) -> tuple
             f"{owner}: {name} must be one number or one per size of kernel ({axes}), "
             f"got {shown(value)}."
         )
-    if not isinstance(value, Sequence):
-        whole_number(owner, name, value, least=least)
     return tuple(whole_number(owner, name, size, least=least) for size in sizes)
-
-
-def _check_groups(owner: str, in_channels: int, out_channels: int, groups: int) -> None:
-    if in_channels % groups or out_channels % groups:
-        raise ValueError(
-            f"{owner}: groups must divide in_channels {in_channels} and out_channels "
-            f"{out_channels}, got {groups}."
-        )

@@ -8,7 +8,8 @@ several backward passes may follow one `prepare_net`.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,12 @@ from torch.autograd import forward_ad
 from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.internal.tensors import have_equal_bits
-from nwavesdk.layers.checks import check_unchanged
+from nwavesdk.layers.checks import check_unchanged, profile_of_chip
 from nwavesdk.layers.masks import current_parameter
 from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import DIVERGED
+from nwavesdk.layers.prepare import DIVERGED, Prepared, leave_graph
 
-__all__ = ["EffectiveWeight", "parameter_of"]
+__all__ = ["ChipWeight", "EffectiveWeight", "parameter_of"]
 
 
 def parameter_of(module: nn.Module, name: str) -> Any:
@@ -96,18 +97,13 @@ class EffectiveWeight:
 
         self._designed = self.law.charge(stored)
         self._slope = slope * self.law.slope(stored)
-        self._value = self.draw_weight(noise)
+        self._value = self._designed
+        if self.stddev:
+            mismatch = noise.normal(stored.shape).to(self._designed)
+            self._value = self._designed + self.stddev * mismatch
 
         self._source = weight.detach().clone()
         self._is_finite = math.isfinite(self._source.sum())
-
-    def draw_weight(self, noise: Noise) -> Tensor:
-        """The effective weight under that noise, after a `prepare`; no gradient."""
-        designed = self._designed
-        assert designed is not None
-        if not self.stddev:
-            return designed
-        return designed + self.stddev * noise.normal(designed.shape).to(designed)
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The effective weight, with gradient for `weight`.
@@ -171,6 +167,48 @@ class EffectiveWeight:
         if value.dtype is weight.dtype and value.is_cpu and weight.is_cpu:
             return value, slope, source
         return value.to(weight), slope.to(weight), source.to(weight)
+
+
+class ChipWeight(Prepared):
+    """A module with a weight of a chip: the profile, and an effective weight from `prepare_net`."""
+
+    chip: ClassVar[str]
+    # The name of the weight, which may be None.
+    weight_key: ClassVar[str] = "weight"
+
+    def _set_chip_options(
+        self,
+        quantization_bits: int | None,
+        stddev: float | None,
+        profile: str | Path | Profile | None,
+    ) -> None:
+        owner = type(self).__name__
+        self.profile = profile_of_chip(owner, self.chip, profile)
+        title = owner if self.weight_key == "weight" else f"{owner}.{self.weight_key}"
+        # It checks the options.
+        self._effective = EffectiveWeight(title, self.profile, quantization_bits, stddev)
+        self.quantization_bits = quantization_bits
+        self.stddev = stddev
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        weight = parameter_of(self, self.weight_key)
+        if weight is not None:
+            self._effective.check_finite(weight)
+
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
+        super().prepare(noise, keep_state)
+        weight = parameter_of(self, self.weight_key)
+        if weight is not None:
+            self._effective.prepare(weight, noise)
+
+    def prepare_in_graph(self) -> None:
+        if parameter_of(self, self.weight_key) is not None:
+            leave_graph(type(self).__name__)
+        super().prepare_in_graph()
+
+    def preparation_restorer(self) -> Callable[[], None]:
+        return self._effective.restorer()
 
 
 def _needs_no_graph(weight: Tensor) -> bool:

@@ -7,7 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["call_module", "is_watched", "replaced"]
+__all__ = ["Outputs", "call_module", "is_watched", "replaced"]
+
+# Spikes and membranes of a module, or twice the output of a module without membranes.
+Outputs = tuple[Tensor, Tensor]
 
 # Tools that watch all calls of modules replace this method.
 _TORCH_CALL = nn.Module.__call__

@@ -18,7 +18,7 @@ from nwavesdk.layers import Dropout, NeuronLayer
 from nwavesdk.net.edges import Edge, find_edges
 from nwavesdk.net.rounded_input import RoundedInput, largest_integer
 from nwavesdk.net.sequential import SpikingSequential
-from nwavesdk.net.structure import Branches, Residual
+from nwavesdk.net.structure import Joined
 from nwavesdk.net.wiring import module_title
 
 __all__ = ["Term", "find_sums"]
@@ -101,11 +101,9 @@ class _Walk:
                 "the read-out, or use neurons that spike."
             )
 
-        if isinstance(module, Residual):
-            skipped = given if module.shortcut is None else self.follow(module.shortcut, given)
-            return self._join(title, [self.follow(module.body, given), skipped], "add")
-        if isinstance(module, Branches):
-            outputs = [self.follow(m, given) for m in module._modules.values() if m is not None]
+        if isinstance(module, Joined):
+            children = module._modules.values()
+            outputs = [given if m is None else self.follow(m, given) for m in children]
             return self._join(title, outputs, module.join)
         if isinstance(module, NeuronLayer):
             return self._fire(module, given)

@@ -25,11 +25,12 @@ from nwavesdk.layers.prepare import (
     prepared_modules,
     self_preparing_modules,
 )
+from nwavesdk.net.calls import Outputs
 from nwavesdk.net.parts import ForgottenSequence, spikes_in_bytes, split_steps
 
-__all__ = ["RunModules", "run_in_chunks"]
+__all__ = ["ChunkedCall", "RunModules"]
 
-RunModules = Callable[[Sequence[nn.Module], Tensor, Tensor | None, bool], tuple[Tensor, Tensor]]
+RunModules = Callable[[Sequence[nn.Module], Tensor, Tensor | None, bool], Outputs]
 """Runs modules in order: `(modules, x, lengths, is_last) -> (spk, mem)`."""
 
 Restorer = Callable[[], None]
@@ -37,40 +38,6 @@ Restorer = Callable[[], None]
 Source = Tensor | ForgottenSequence
 Read = Callable[[Tensor], Tensor]
 End = Callable[[Tensor, Tensor], Tensor]
-
-
-def run_in_chunks(
-    net: nn.Module,
-    modules: Sequence[nn.Module],
-    run_modules: RunModules,
-    x: Tensor,
-    lengths: Tensor | None,
-    steps: int,
-) -> tuple[Tensor, Tensor]:
-    """Spikes and membranes of `run_modules(modules, x, lengths, True)`, computed in chunks.
-
-    If an error occurs, all states are set back.
-
-    Args:
-        net: The net that runs.
-        modules: Its modules, in the order in which they run.
-        run_modules: Runs some of them; they carry their states from call to call.
-        x: Input [B, T, *features].
-        lengths: Number of steps of each recording, int64 [B], or None.
-        steps: Number of steps of a chunk.
-
-    Raises:
-        RuntimeError: In backward, if the net was changed after the forward pass.
-    """
-    call = _Call(net, _cut(modules), run_modules=run_modules, lengths=lengths, steps=steps)
-
-    restorers = [module.state_restorer() for module in call.stateful]
-    try:
-        return call.run(x)
-    except BaseException:
-        for restore in restorers:
-            restore()
-        raise
 
 
 class _Piece(NamedTuple):
@@ -105,20 +72,28 @@ def _has_neurons_only(module: nn.Module) -> bool:
     return has_neurons and not reads_batch(module)
 
 
-class _Call:
-    """The data that all pieces of one call share; see `run_in_chunks`."""
+class ChunkedCall:
+    """One call of a net in chunks, and the data that all its pieces share.
+
+    Args:
+        net: The net that runs.
+        modules: Its modules, in the order in which they run.
+        run_modules: Runs some of them; they carry their states from call to call.
+        lengths: Number of steps of each recording, int64 [B], or None.
+        steps: Number of steps of a chunk.
+    """
 
     def __init__(
         self,
         net: nn.Module,
-        pieces: Sequence[_Piece],
+        modules: Sequence[nn.Module],
         *,
         run_modules: RunModules,
         lengths: Tensor | None,
         steps: int,
     ) -> None:
         self.net = net
-        self.pieces = pieces
+        self.pieces = _cut(modules)
         self.run_modules = run_modules
         self.lengths = lengths
         self.steps = steps
@@ -130,8 +105,14 @@ class _Call:
         # Backward may come after the net was prepared again.
         self.set_preparation = [module.preparation_restorer() for module in self.stateful]
 
-    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run piece after piece; pieces with and without norms take turns."""
+    def run(self, x: Tensor) -> Outputs:
+        """Spikes and membranes of all modules for an input [B, T, *features].
+
+        Pieces run one after the other; pieces with and without norms take turns.
+
+        Raises:
+            RuntimeError: In backward, if the net was changed after the forward pass.
+        """
         source: Source = x
         for piece in self.pieces[:-1]:
             if piece.is_whole:
@@ -252,11 +233,7 @@ def _parts(source: Source, steps: int) -> Iterator[tuple[Read, Tensor]]:
             yield partial(source.read, slice(first, first + steps)), source.token
     else:
         for part in [source] if steps >= source.shape[1] else split_steps(source, steps):
-            yield _read_tensor, part
-
-
-def _read_tensor(part: Tensor) -> Tensor:
-    return part
+            yield lambda part: part, part
 
 
 def _join(parts: tuple[Tensor, ...]) -> Tensor:

@@ -23,7 +23,7 @@ from nwavesdk.layers.prepare import (
 )
 from nwavesdk.layers.record import Recording
 from nwavesdk.layers.synapse import DenseSynapse, Synapse
-from nwavesdk.net.calls import call_module, is_watched
+from nwavesdk.net.calls import Outputs, call_module, is_watched
 from nwavesdk.net.folding import require_tensor_output, run_folded, run_rows
 from nwavesdk.net.recording import record
 from nwavesdk.net.sizes import count_parameters, describe_module
@@ -63,12 +63,12 @@ class Container(SelfPreparing):
     time_first = False
 
     @abstractmethod
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         """One pass with an input that was checked; adds to `run.restorers`."""
 
     def forward(
         self, x: Tensor, lengths: Tensor | None = None, single_step: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Outputs:
         """The last spikes and membranes; see the class."""
         self._require_input(x, single_step)
         run = Pass(None, single_step, [])
@@ -89,7 +89,7 @@ class Container(SelfPreparing):
         spk_first = spk.transpose(0, 1)
         return spk_first, spk_first if mem is spk else mem.transpose(0, 1)
 
-    def step(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor) -> Outputs:
         """One step, of any shape: [B, *features], such as images [B, C, H, W].
 
         Raises:
@@ -103,7 +103,7 @@ class Container(SelfPreparing):
         """Run one pass and record each neuron layer; see `nwavesdk.net.record`."""
         return record(self, x, charges, lengths)
 
-    def _prepare_and_run(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _prepare_and_run(self, x: Tensor, run: Pass) -> Outputs:
         """A pass of a net for which `prepare_net` was not called."""
         modules = self_preparing_modules(self)
         # `prepare_net` may have been called for each part.
@@ -120,7 +120,7 @@ class Container(SelfPreparing):
                 module.detach_state()
         return outputs
 
-    def _run(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, run: Pass) -> Outputs:
         """One pass of a prepared net; if an error occurs, all states are set back."""
         try:
             return self._run_inside(x, run)
@@ -167,7 +167,7 @@ class Container(SelfPreparing):
         return "\n".join([head, body, f")  # {count_parameters(self)}"])
 
 
-def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tuple[Tensor, Tensor]:
+def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> Outputs:
     """Run one module of a container on a sequence [B, T, ...] or a step [B, ...].
 
     Args:
@@ -221,7 +221,7 @@ def run_module(module: nn.Module, x: Tensor, run: Pass, *, is_last: bool) -> tup
     return _run_other(module, x, run)
 
 
-def _run_other(module: nn.Module, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+def _run_other(module: nn.Module, x: Tensor, run: Pass) -> Outputs:
     """Run a module of torch or of a user, with or without modules of this library in it."""
     inside = _prepared_inside(module)
     for inner in inside:

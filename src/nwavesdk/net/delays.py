@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.internal.checks import shown
 from nwavesdk.layers.delays import DelayedSynapse
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.layers.recurrent_delays import RecurrentDelays
@@ -89,7 +88,7 @@ def rounding_change(
         measure: Computes a number of the net, such as its accuracy on a set.
 
     Raises:
-        TypeError: If `model` is not a module, or `measure` is not a function.
+        TypeError: If `model` is not a module.
         ValueError: If it has no delays.
 
     Example:
@@ -103,12 +102,6 @@ def rounding_change(
         RoundingChange(interpolated=0.75, rounded=1.0, distance=0.25)
     """
     delayed = _delayed_modules(model, "rounding_change")
-    if not callable(measure):
-        raise TypeError(
-            "rounding_change: measure must be a function of the net that returns a number, got "
-            f"{shown(measure)}."
-        )
-
     distances = [(module.delays - module.delays.round()).abs().flatten() for module in delayed]
 
     values = []

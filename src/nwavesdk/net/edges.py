@@ -208,19 +208,10 @@ class Edge:
     def from_columns(self, columns: Tensor) -> Tensor:
         """The inverse of `to_columns`: a tensor in the shape of `weight`."""
         shape = self.weight.shape
-        if isinstance(self.module, _ConvTransposeNd):
-            groups = int(self.module.groups)
-
-            # [C_in / groups, taps, groups, C_out / groups], see `to_columns`.
-            grouped = columns.reshape(shape[0] // groups, -1, groups, shape[1])
-            return grouped.permute(2, 0, 3, 1).reshape(shape)
-
-        if len(shape) == 1:
-            return columns[0]
-
-        axis = self.output_axis
-        others = shape[:axis] + shape[axis + 1 :]
-        return columns.reshape(*others, shape[axis]).movedim(-1, axis)
+        places = self.to_columns(torch.arange(shape.numel()).reshape(shape))
+        weight = columns.new_empty(shape.numel())
+        weight[places] = columns
+        return weight.reshape(shape)
 
 
 def _max_taps(size: int, stride: int, dilation: int) -> int:

@@ -149,13 +149,11 @@ class _Folder:
     def __init__(self, work: nn.Module, names: Mapping[nn.Module, str], into_next: bool) -> None:
         self.names = names
         self.into_next = into_next
-        with_duplicates = [module for _, module in work.named_modules(remove_duplicate=False)]
-        self.uses = Counter(with_duplicates)
-        self.owners = Counter(
-            parameter
-            for module in names
-            for parameter in module._parameters.values()
-            if parameter is not None
+        # How often each parameter and buffer is used; also of a module at two places.
+        self.uses = Counter(
+            tensor
+            for _, module in work.named_modules(remove_duplicate=False)
+            for tensor in _tensors_of(module)
         )
         self.edges = {edge.module: edge for edge in find_edges(work).edges if not edge.is_recurrent}
 
@@ -172,7 +170,6 @@ class _Folder:
         edge, is_next = self._synapse_beside(chain, position)
         title = module_title(edge.module_name, edge.module)
         self._require_alone(edge.module, title)
-        self._require_plain_weight(edge, title)
 
         if edge.profile is not None:
             raise _KeepError(f"{title} is of a chip, and has no bias: train the net without norms")
@@ -214,25 +211,24 @@ class _Folder:
         raise _KeepError("no synapse is before it in its container")
 
     def _require_alone(self, module: nn.Module, title: str) -> None:
-        """Reject a module that is used elsewhere, too, or that has hooks."""
-        if self.uses[module] > 1:
-            raise _KeepError(f"{title} is used at {self.uses[module]} places of the net")
-        if any(self.owners[p] > 1 for p in module._parameters.values() if p is not None):
-            raise _KeepError(f"{title} shares a parameter with another module")
+        """Reject a module whose values are used or changed elsewhere, too."""
+        for name in ("weight", "bias"):
+            if is_pruned(module, name) or is_parametrized(module, name):
+                raise _KeepError(
+                    f"{title} has a pruned or parametrized {name}: call prune.remove or "
+                    "remove_parametrizations first"
+                )
 
-        # Hooks of pruning do not count here: `_require_plain_weight` rejects a pruned synapse.
-        is_pruned_module = any(is_pruned(module, name) for name in ("weight", "bias"))
-        if (module._forward_hooks or module._forward_pre_hooks) and not is_pruned_module:
+        if any(self.uses[tensor] > 1 for tensor in _tensors_of(module)):
+            raise _KeepError(f"{title} is used twice, or shares a parameter with another module")
+        if module._forward_hooks or module._forward_pre_hooks:
             raise _KeepError(f"{title} has hooks, which would see other values")
 
-    def _require_plain_weight(self, edge: Edge, title: str) -> None:
-        for name in ("weight", "bias"):
-            if is_pruned(edge.module, name):
-                raise _KeepError(f"the {name} of {title} is pruned: call prune.remove first")
-            if is_parametrized(edge.module, name):
-                raise _KeepError(
-                    f"the {name} of {title} is parametrized: call remove_parametrizations first"
-                )
+
+def _tensors_of(module: nn.Module) -> list[Tensor]:
+    """The parameters and buffers of the module itself."""
+    values = (*module._parameters.values(), *module._buffers.values())
+    return [value for value in values if value is not None]
 
 
 def _constant_scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:

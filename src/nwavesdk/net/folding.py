@@ -20,7 +20,7 @@ from torch.nn.modules.utils import _pair
 from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.layout import is_channels_last, place_rows, select_rows
 from nwavesdk.layers.lengths import reads_batch, valid_places
-from nwavesdk.net.calls import call_module, is_watched
+from nwavesdk.net.calls import Outputs, call_module, is_watched
 from nwavesdk.solvers.cpu.pools import LARGEST_WINDOW, max_pool, mean_pool
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 _MIN_REUSE = 4
 
 
-def run_folded(module: nn.Module, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+def run_folded(module: nn.Module, x: Tensor, lengths: Tensor | None) -> Outputs:
     """The output [B, T, ...], twice, of a module without time for a sequence [B, T, *features].
 
     Args:

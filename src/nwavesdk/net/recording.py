@@ -12,7 +12,7 @@ from nwavesdk.layers.lengths import mean_rate
 from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.layers.record import Record, Recording
-from nwavesdk.net.calls import replaced
+from nwavesdk.net.calls import Outputs, replaced
 
 __all__ = ["SpikeRecording", "record", "record_spikes"]
 
@@ -157,7 +157,7 @@ def _run_with(
 
 def _run_replaced(
     run: Callable[..., Any], model: nn.Module, x: Tensor, lengths: Tensor | None
-) -> tuple[Tensor, Tensor]:
+) -> Outputs:
     """One pass in which `run` runs each neuron layer, and nothing is checkpointed."""
     restorers = [module.state_restorer() for module in prepared_modules(model, "record")]
 

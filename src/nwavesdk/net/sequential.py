@@ -12,8 +12,9 @@ from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers import LIFSynapse, TemporalConv
 from nwavesdk.layers.layout import layout_of
 from nwavesdk.layers.lengths import reads_batch
-from nwavesdk.net.calls import is_watched
-from nwavesdk.net.chunks import run_in_chunks
+from nwavesdk.layers.prepare import prepared_modules
+from nwavesdk.net.calls import Outputs, is_watched
+from nwavesdk.net.chunks import ChunkedCall
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.rounded_input import RoundedInput
 from nwavesdk.net.sizes import require_matching_sizes
@@ -108,7 +109,7 @@ class SpikingSequential(Container, nn.Sequential):
         """
         yield from in_order(self, lambda module: isinstance(module, SpikingSequential))
 
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         if self.checkpoint is None or not run.is_sequence(x) or not torch.is_grad_enabled():
             return self._run_modules(x, run)
 
@@ -118,9 +119,13 @@ class SpikingSequential(Container, nn.Sequential):
             )
 
         modules = [module for _, module in in_order(self, _has_norm_inside)]
-        return run_in_chunks(self, modules, _run_piece, x, run.lengths, self.checkpoint)
+        run.restorers.extend(m.state_restorer() for m in prepared_modules(self, "checkpoint"))
+        call = ChunkedCall(
+            self, modules, run_modules=_run_piece, lengths=run.lengths, steps=self.checkpoint
+        )
+        return call.run(x)
 
-    def _run_modules(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_modules(self, x: Tensor, run: Pass) -> Outputs:
         return _run_in_order([m for m in self._modules.values() if m is not None], x, run)
 
 
@@ -150,14 +155,14 @@ def takes_held(net: nn.Module) -> bool:
 
 def _run_piece(
     modules: Sequence[nn.Module], x: Tensor, lengths: Tensor | None, is_last: bool
-) -> tuple[Tensor, Tensor]:
-    """Some modules on a chunk of time; if they fail, `run_in_chunks` sets all states back."""
+) -> Outputs:
+    """Some modules on a chunk of time; if they fail, the net sets all states back."""
     return _run_in_order(modules, x, Pass(lengths, False, []), is_last=is_last)
 
 
 def _run_in_order(
     modules: Sequence[nn.Module], x: Tensor, run: Pass, *, is_last: bool = True
-) -> tuple[Tensor, Tensor]:
+) -> Outputs:
     """Run modules one after the other; `is_last` says whether they end the net."""
     n_once = _count_once(modules, x, run)
     if n_once:
@@ -174,7 +179,7 @@ def _run_in_order(
 
 def _run_each(
     modules: Sequence[nn.Module], x: Tensor, run: Pass, *, n_done: int = 0, is_last: bool
-) -> tuple[Tensor, Tensor]:
+) -> Outputs:
     """Run modules one after the other, except for the first ones, which have run."""
     mem = x
     last = len(modules) - 1

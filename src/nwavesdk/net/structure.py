@@ -1,7 +1,8 @@
 """Containers that are not a plain sequence: `Residual`, `Branches`, `Repeat` and `Feedback`.
 
-A new container also needs a case in `_follow` of `net/wiring.py`, which finds the layers that its
-synapses connect, and a method in `_CONTAINERS` of `interop/nir/export.py`.
+A new container that is not a `Joined` also needs a case in `_follow` of `net/wiring.py`, which
+finds the layers that its synapses connect, and a method in `_CONTAINERS` of
+`interop/nir/export.py`.
 """
 
 from collections.abc import Callable
@@ -11,14 +12,49 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from nwavesdk.internal.checks import choice, shown, whole_number
-from nwavesdk.layers.prepare import Prepared
+from nwavesdk.layers.prepare import Prepared, as_trainable
+from nwavesdk.net.calls import Outputs
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
-__all__ = ["Branches", "Feedback", "Repeat", "Residual", "run_steps"]
+__all__ = ["Branches", "Feedback", "Joined", "Memory", "Repeat", "Residual", "run_steps"]
 
 
-class Residual(Container):
+class Joined(Container):
+    """Base of modules side by side that all get the input; their outputs are concatenated or added.
+
+    Its modules are the branches. None in place of a module passes on the input.
+
+    Attributes:
+        join: `"concatenate"` or `"add"`.
+    """
+
+    join = "add"
+
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
+        outputs = [
+            x if module is None else run_module(module, x, run, is_last=False)[0]
+            for module in self._modules.values()
+        ]
+
+        axis = 2 if run.is_sequence(x) else 1
+        shapes = [list(y.shape) for y in outputs]
+        is_sum = self.join == "add"
+        # The channels of outputs that are concatenated may differ.
+        fixed = shapes if is_sum else [shape[:axis] + shape[axis + 1 :] for shape in shapes]
+        if any(sizes != fixed[0] for sizes in fixed):
+            equal = "outputs" if is_sum else "all dimensions but the channels"
+            raise ValueError(
+                f"{type(self).__name__}: the outputs of {', '.join(self._modules)} have the "
+                f"shapes {shapes}, expected equal {equal}: change the sizes, or put a synapse "
+                "into the shortcut or the branch that differs."
+            )
+
+        y = sum(outputs[1:], outputs[0]) if is_sum else torch.cat(outputs, axis)
+        return y, y
+
+
+class Residual(Joined):
     """Modules in order, and a shortcut past them: `y = body(x) + shortcut(x)`.
 
     Spikes of the body and of the input add up, to 0, 1 or 2. A gradient through the shortcut passes
@@ -46,32 +82,15 @@ class Residual(Container):
         spiking neural networks", 2021, doi:10.48550/arXiv.2102.04159, section 3.2 (ADD).
     """
 
+    shortcut: nn.Module | None
+
     def __init__(self, *modules: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
         self.body = SpikingSequential(*modules)
-        _require_module("Residual", "shortcut", shortcut)
-        self.shortcut = shortcut
-
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        y, _ = run_module(self.body, x, run, is_last=False)
-
-        skipped = x
-        if self.shortcut is not None:
-            skipped, _ = run_module(self.shortcut, x, run, is_last=False)
-
-        if y.shape != skipped.shape:
-            raise ValueError(
-                f"Residual adds the output of its body, of shape {list(y.shape)}, and "
-                f"{'its input' if self.shortcut is None else 'the output of its shortcut'}, of "
-                f"shape {list(skipped.shape)}, expected equal shapes: pass a shortcut with the "
-                "output shape of the body, such as a synapse."
-            )
-
-        y = y + skipped
-        return y, y
+        self.register_module("shortcut", shortcut)
 
 
-class Branches(Container):
+class Branches(Joined):
     """Modules side by side that all get the input; their outputs are concatenated or added.
 
     Args:
@@ -100,7 +119,6 @@ class Branches(Container):
 
         self.join = choice("Branches", "join", join, ("concatenate", "add"))
         for i, module in enumerate(modules):
-            _require_module("Branches", f"branch {i}", module)
             self.add_module(str(i), module)
 
     def _first_module(self) -> nn.Module | None:
@@ -111,28 +129,6 @@ class Branches(Container):
                 return first
 
         return None
-
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        outputs = [
-            run_module(module, x, run, is_last=False)[0]
-            for module in self._modules.values()
-            if module is not None
-        ]
-
-        axis = 2 if run.is_sequence(x) else 1
-        shapes = [list(y.shape) for y in outputs]
-        is_sum = self.join == "add"
-        # The channels of outputs that are concatenated may differ.
-        fixed = shapes if is_sum else [shape[:axis] + shape[axis + 1 :] for shape in shapes]
-        if any(sizes != fixed[0] for sizes in fixed):
-            equal = "outputs" if is_sum else "all dimensions but the channels"
-            raise ValueError(
-                f"Branches(join={self.join!r}): the outputs have the shapes {shapes}, expected "
-                f"equal {equal}: change the sizes of the branches."
-            )
-
-        y = sum(outputs[1:], outputs[0]) if is_sum else torch.cat(outputs, axis)
-        return y, y
 
     def extra_repr(self) -> str:
         return f"join={self.join!r}"
@@ -178,20 +174,30 @@ class Repeat(SpikingSequential):
         super().__init__(*blocks, checkpoint=checkpoint)
 
 
-class _Memory(Prepared):
-    """The output of a net after the last step; it is the state of `Feedback`."""
+class Memory(Prepared):
+    """Tensors from the last step for the next step, such as the output of `Feedback`."""
 
-    _state_attributes = ("output",)
+    _state_attributes = ("tensors",)
+    tensors: tuple[Tensor, ...] | None = None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.output: Tensor | None = None
+    def read(self, owner: str, batch: int) -> tuple[Tensor, ...]:
+        """The tensors [batch, ...]; none before the first step.
 
-    def read(self) -> Tensor | None:
-        """The output, None before the first step."""
-        if self.output is not None:
-            self._require_own_state()
-        return self.output
+        Raises:
+            RuntimeError: If the tensors have another batch size.
+        """
+        if self.tensors is None:
+            return ()
+        self._require_own_state()
+        if len(self.tensors[0]) != batch:
+            raise RuntimeError(
+                f"{owner} has state for a batch of {len(self.tensors[0])}, the input has {batch}: "
+                "call prepare_net(model) before a new batch."
+            )
+        return tuple(as_trainable(tensor) for tensor in self.tensors)
+
+    def load_state_tensors(self, tensors: list[Tensor]) -> None:
+        self._set_state(tuple(tensors) or None)
 
 
 class Feedback(Container):
@@ -221,29 +227,31 @@ class Feedback(Container):
         torch.Size([2, 50, 5])
     """
 
+    feedback: nn.Module | None
+
     def __init__(self, *modules: nn.Module, feedback: nn.Module | None = None) -> None:
         super().__init__()
         self.body = SpikingSequential(*modules)
-        _require_module("Feedback", "feedback", feedback)
-        self.feedback = feedback
-        self.memory = _Memory()
+        self.register_module("feedback", feedback)
+        self.memory = Memory()
 
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         return run_steps("Feedback", self.memory, self._run_step, x, run)
 
-    def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
-        y = self.memory.read()
-        if y is not None and self.feedback is not None:
-            y, _ = run_module(self.feedback, y, run, is_last=False)
+    def _run_step(self, x: Tensor, run: Pass) -> Outputs:
+        # Before the first step, the memory has no output.
+        charge = x
+        for y in self.memory.read("Feedback", len(x)):
+            if self.feedback is not None:
+                y, _ = run_module(self.feedback, y, run, is_last=False)
+            if y.shape != x.shape:
+                raise ValueError(
+                    f"Feedback: the output of the feedback has the shape {list(y.shape)}, the "
+                    f"input of a step {list(x.shape)}, expected equal shapes: change the feedback."
+                )
+            charge = x + y
 
-        if y is not None and y.shape != x.shape:
-            raise ValueError(
-                f"Feedback: the output of the feedback has the shape {list(y.shape)}, the input of "
-                f"a step {list(x.shape)}, expected equal shapes: change the feedback; if the batch "
-                "changed, call prepare_net(model)."
-            )
-
-        spk, mem = run_module(self.body, x if y is None else x + y, run, is_last=True)
+        spk, mem = run_module(self.body, charge, run, is_last=True)
         self.memory.load_state_tensors([spk])
         return spk, mem
 
@@ -251,10 +259,10 @@ class Feedback(Container):
 def run_steps(
     owner: str,
     memory: Prepared,
-    run_step: Callable[[Tensor, Pass], tuple[Tensor, Tensor]],
+    run_step: Callable[[Tensor, Pass], Outputs],
     x: Tensor,
     run: Pass,
-) -> tuple[Tensor, Tensor]:
+) -> Outputs:
     """Run a container one step at a time, because each step needs outputs of the step before.
 
     Args:
@@ -284,8 +292,3 @@ def run_steps(
     if all(s is m for s, m in outputs):
         return spk, spk
     return spk, torch.stack([m for _, m in outputs], 1)
-
-
-def _require_module(owner: str, name: str, module: object) -> None:
-    if module is not None and not isinstance(module, nn.Module):
-        raise TypeError(f"{owner}: {name} must be a torch module, got {shown(module)}.")

@@ -18,7 +18,7 @@ from nwavesdk.net.calls import replaced
 from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.net.sequential import SpikingSequential
-from nwavesdk.net.structure import Branches, Feedback, Residual
+from nwavesdk.net.structure import Feedback, Joined
 
 __all__ = [
     "Wiring",
@@ -123,14 +123,9 @@ def _follow(
             given = follow(child, prefix + key, given)
         return given
 
-    if isinstance(module, Residual):
-        body = follow(module.body, f"{prefix}body", given)
-        if module.shortcut is not None:
-            given = follow(module.shortcut, f"{prefix}shortcut", given)
-        return body.joined(given)
-
-    if isinstance(module, Branches):
-        outputs = [follow(child, prefix + key, given) for key, child in module.named_children()]
+    if isinstance(module, Joined):
+        children = module._modules.items()
+        outputs = [given if m is None else follow(m, prefix + key, given) for key, m in children]
         return reduce(_Signal.joined, outputs)
 
     if isinstance(module, Feedback):

@@ -26,8 +26,9 @@ from nwavesdk.interop.c.operations import (
 )
 from nwavesdk.layers import DelayedSynapse, NeuronLayer, TemporalConv
 from nwavesdk.layers.synapse import DenseSynapse
-from nwavesdk.net import Branches, Residual, RoundedInput, SpikingSequential
+from nwavesdk.net import RoundedInput, SpikingSequential
 from nwavesdk.net.charges import find_sums
+from nwavesdk.net.structure import Joined
 from nwavesdk.net.wiring import module_title
 
 __all__ = ["integer_net"]
@@ -115,15 +116,11 @@ class _Walk:
 
         if isinstance(module, RoundedInput):
             return signal  # a frame in C is rounded already
-        if isinstance(module, Residual):
-            skipped = signal
-            if module.shortcut is not None:
-                skipped = self.follow(module.shortcut, f"{prefix}shortcut", signal)
-            outputs = [self.follow(module.body, f"{prefix}body", signal), skipped]
-            return _joined(title, "add", outputs)
-        if isinstance(module, Branches):
-            children = module.named_children()
-            outputs = [self.follow(child, prefix + key, signal) for key, child in children]
+        if isinstance(module, Joined):
+            outputs = [
+                signal if child is None else self.follow(child, prefix + key, signal)
+                for key, child in module._modules.items()
+            ]
             return _joined(title, module.join, outputs)
         if isinstance(module, NeuronLayer):
             return self.follow_neurons(module, name, signal)

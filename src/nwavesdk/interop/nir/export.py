@@ -43,8 +43,9 @@ from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
 from nwavesdk.layers import Dropout, NeuronLayer, Synapse
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.layers.past import PastSynapse
-from nwavesdk.net import Branches, Feedback, Residual, SpikingSequential, fold
+from nwavesdk.net import Feedback, SpikingSequential, fold
 from nwavesdk.net.container import Container
+from nwavesdk.net.structure import Joined
 
 __all__ = ["Exported", "export_net"]
 
@@ -291,18 +292,13 @@ class _Walk:
             signal = self.add(entry.inside(name, module, signal))
         return signal
 
-    def _residual(self, entry: ModuleDraft) -> Signal:
-        """The sum of the body and the shortcut."""
-        net, signal = entry.module, entry.signal
-        body = self.add(entry.inside("body", net.body, signal))
-        if net.shortcut is not None:
-            signal = self.add(entry.inside("shortcut", net.shortcut, signal))
-        return entry.total([body, signal])
-
     def _branches(self, entry: ModuleDraft) -> Signal:
         """The outputs of all branches, added or side by side."""
-        branches = entry.module._modules.items()
-        parts = [self.add(entry.inside(name, net, entry.signal)) for name, net in branches]
+        signal = entry.signal
+        parts = [
+            signal if net is None else self.add(entry.inside(name, net, signal))
+            for name, net in entry.module._modules.items()
+        ]
         if entry.module.join == "add":
             return entry.total(parts)
 
@@ -410,7 +406,6 @@ _CONTAINERS: dict[type[nn.Module], Callable[..., Signal]] = {
     SpikingGraph: _Walk._graph,
     SpikingSequential: _Walk._in_order,
     nn.Sequential: _Walk._in_order,
-    Residual: _Walk._residual,
-    Branches: _Walk._branches,
+    Joined: _Walk._branches,
     Feedback: _Walk._feedback,
 }

@@ -17,9 +17,9 @@ from nwavesdk.internal.files import one_line
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.interop.nir.node import AXES, Array, NirNode, Shape
 from nwavesdk.layers import LIFSynapse
-from nwavesdk.layers.prepare import Prepared, as_trainable
+from nwavesdk.net.calls import Outputs
 from nwavesdk.net.container import Container, Pass, run_module
-from nwavesdk.net.structure import run_steps
+from nwavesdk.net.structure import Memory, run_steps
 
 __all__ = ["Delay", "Scale", "SpikingGraph", "module_of", "shaped"]
 
@@ -54,33 +54,7 @@ class Scale(nn.Module):
         return f"{list(self.scale.shape)}"
 
 
-class _Memory(Prepared):
-    """Tensors from the last call for the next call: the state of delays and of cycles."""
-
-    _state_attributes = ("tensors",)
-    tensors: tuple[Tensor, ...] | None = None
-
-    def read(self, owner: str, batch: int) -> tuple[Tensor, ...]:
-        """The tensors [batch, ...]; none before the first call.
-
-        Raises:
-            RuntimeError: If the tensors have another batch size.
-        """
-        if self.tensors is None:
-            return ()
-        self._require_own_state()
-        if len(self.tensors[0]) != batch:
-            raise RuntimeError(
-                f"{owner} has state for a batch of {len(self.tensors[0])}, the input has {batch}: "
-                "call prepare_net(model) before a new batch."
-            )
-        return tuple(as_trainable(tensor) for tensor in self.tensors)
-
-    def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self._set_state(tuple(tensors))
-
-
-class Delay(_Memory):
+class Delay(Memory):
     """Passes on each element after its own number of steps: the node Delay.
 
     The state is the last inputs, as many as the longest delay has steps.
@@ -194,18 +168,18 @@ class SpikingGraph(Container):
         self.shape = tuple(shape)
         self.shapes = dict(shapes or {})
         if self.delayed:
-            self.last_step = _Memory()
+            self.last_step = Memory()
 
     def _first_module(self) -> nn.Module | None:
         first = [name for name in self.order if "input" in self.sources[name]]
         return self._modules[first[0]] if len(first) == 1 else None
 
-    def _run_inside(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_inside(self, x: Tensor, run: Pass) -> Outputs:
         if not self.delayed:
             return self._run_modules(x, run, {})[0]
         return run_steps("SpikingGraph", self.last_step, self._run_step, x, run)
 
-    def _run_step(self, x: Tensor, run: Pass) -> tuple[Tensor, Tensor]:
+    def _run_step(self, x: Tensor, run: Pass) -> Outputs:
         # Before the first step, everything is silent.
         names = sorted({source for source, _ in self.delayed})
         before = self.last_step.read("SpikingGraph", len(x)) or [
@@ -217,7 +191,7 @@ class SpikingGraph(Container):
 
     def _run_modules(
         self, x: Tensor, run: Pass, before: Mapping[str, Tensor]
-    ) -> tuple[tuple[Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+    ) -> tuple[Outputs, dict[str, Outputs]]:
         """Run all modules once; the outputs of the graph, and the outputs of each module."""
         results = {"input": (x, x)}
 
