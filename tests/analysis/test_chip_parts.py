@@ -1,4 +1,4 @@
-"""Drawn chips in parts: the counts equal the counts of one machine, in the same tiles."""
+"""Drawn chips in parts: the counts equal the counts of one machine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +11,8 @@ pytest.importorskip("lightning")
 
 from analysis.here import Here
 from nwavesdk.analysis import chip_parts
-from nwavesdk.analysis.chip_parts import ChipJob, count_on_ray, count_part, part_sizes
+from nwavesdk.analysis.chip_parts import ChipJob, count_on_ray, count_part
 from nwavesdk.deploy import ChipRun
-from nwavesdk.deploy.chip_series import Tile
 from train.runs import chip_choices, write_untrained
 
 
@@ -24,21 +23,12 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> ChipRun:
     return ChipRun.open(folder)
 
 
-@pytest.mark.parametrize(("n_chips", "per_tile"), [(1, 4), (7, 1), (64, 4), (67, 4), (5, 100)])
-def test_parts_are_whole_tiles_and_all_chips(n_chips: int, per_tile: int) -> None:
-    sizes = [size for _, size in part_sizes(n_chips, per_tile)]
-    assert sum(sizes) == n_chips
-    assert all(size > 0 for size in sizes)
-    assert all(size % per_tile == 0 for size in sizes[:-1])
-    assert len(sizes) <= chip_parts.MAX_PARTS
-
-
 def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
-    seeds, tile = tuple(range(1, 12, 2)), Tile(8, 2)
-    whole = chip_run.count_right(seeds, tile).tolist()
+    seeds = tuple(range(1, 12, 2))
+    whole = chip_run.count_right(seeds).tolist()
     threads = torch.get_num_threads()
     parts = [
-        count_part(ChipJob(chip_run.run.folder.path, None, seeds[first:last], tile, threads))
+        count_part(ChipJob(chip_run.run.folder.path, None, seeds[first:last], threads))
         for first, last in ((0, 4), (4, 6))
     ]
     assert [count for part in parts for count in part] == whole
@@ -65,8 +55,7 @@ def test_ray_gives_the_same_series(
     else:
         monkeypatch.setattr(chip_parts, "on_ray", lambda *_: Here())
     monkeypatch.setattr(chip_parts, "MAX_PARTS", 2)
-    monkeypatch.setattr("nwavesdk.deploy.chip_series.SIDE_BY_SIDE", 1)
-    here: Any = chip_run.series(4, 7, 0.5)
-    there: Any = chip_run.series(4, 7, 0.5, count_on_ray(chip_run))
+    here: Any = chip_run.series(5, 7, 0.5)
+    there: Any = chip_run.series(5, 7, 0.5, count_on_ray(chip_run))
     assert there.accuracy == here.accuracy
     assert there.designed == here.designed

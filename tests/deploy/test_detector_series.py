@@ -13,7 +13,6 @@ pytest.importorskip("soundfile")
 from cli.command import nwave
 from nwavesdk.analysis.chip_parts import ChipJob, count_part
 from nwavesdk.deploy import ChipRun
-from nwavesdk.deploy.chip_series import Tile
 from nwavesdk.deploy.detector_series import DetectorSeries, count_errors, detectors_picture
 from nwavesdk.metrics import DetectionScore
 from nwavesdk.plot.theme import LIGHT
@@ -64,7 +63,7 @@ def test_a_part_has_the_counts_of_the_whole(folder: Path) -> None:
     threads = torch.get_num_threads()
     seeds = (1, 3, 5)
     whole = count_errors(ChipRun.open(folder).run, seeds).tolist()
-    job = ChipJob(folder, None, seeds[1:], Tile(1, 1), threads)
+    job = ChipJob(folder, None, seeds[1:], threads)
     assert count_part(job) == whole[1:]
 
 

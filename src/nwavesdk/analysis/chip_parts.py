@@ -1,8 +1,6 @@
 """The drawn chips of `nwave chips` as jobs on Ray. The counts do not depend on the machines.
 
-A job computes a part of the chips. A part consists of whole tiles of `nwavesdk.deploy.chip_series`:
-the chips of a tile are computed together, so rounding may depend on which chips share a tile. Jobs
-use the threads of the process that submits them.
+A job computes a part of the chips, with the threads of the process that submits it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from nwavesdk.analysis.study.executors import job_result, on_ray
 from nwavesdk.deploy import ChipRun
-from nwavesdk.deploy.chip_series import RightCounter, Tile
+from nwavesdk.deploy.chip_series import RightCounter
 from nwavesdk.deploy.detector_series import count_errors
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
@@ -22,7 +20,7 @@ from nwavesdk.train import BrokenRunError
 from nwavesdk.train.fit.net_file import NetChoice
 from nwavesdk.train.fit.threads import use_threads
 
-__all__ = ["count_on_ray", "count_part", "part_sizes"]
+__all__ = ["count_on_ray", "count_part"]
 
 # Each job opens the run and its recordings, which takes as long as the computation of many chips.
 MAX_PARTS = 16
@@ -34,7 +32,6 @@ class ChipJob(NamedTuple):
     run: Path
     net: NetChoice | None
     seeds: tuple[int, ...]
-    tile: Tile
     threads: int
 
 
@@ -51,11 +48,12 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
     config = chip_run.run.config
     page = config.page.model_dump() if config.net.name == "file" else None
 
-    def count(seeds: Sequence[int], tile: Tile) -> Tensor:
+    def count(seeds: Sequence[int]) -> Tensor:
         threads = torch.get_num_threads()
+        size = -(-len(seeds) // MAX_PARTS)  # rounded up
         parts = [
-            ChipJob(folder, page, tuple(seeds[first : first + size]), tile, threads)
-            for first, size in part_sizes(len(seeds), tile.chips)
+            ChipJob(folder, page, tuple(seeds[first : first + size]), threads)
+            for first in range(0, len(seeds), size)
         ]
         with on_ray(address, threads) as workers:
             futures = [workers.submit(count_part, part) for part in parts]
@@ -74,18 +72,5 @@ def count_part(part: ChipJob) -> list[Any]:
         if chip_run.run.task.name == "detect":
             counts = count_errors(chip_run.run, part.seeds)
         else:
-            counts = chip_run.count_right(part.seeds, part.tile)
+            counts = chip_run.count_right(part.seeds)
     return list(counts.tolist())
-
-
-def part_sizes(n_chips: int, per_tile: int) -> list[tuple[int, int]]:
-    """The first chip and the size of each part. All parts but the last have whole tiles.
-
-    Example:
-        >>> part_sizes(10, 4)
-        [(0, 4), (4, 4), (8, 2)]
-    """
-    # -(-a // b) is a / b rounded up.
-    n_tiles = -(-n_chips // per_tile)
-    size = -(-n_tiles // MAX_PARTS) * per_tile
-    return [(first, min(size, n_chips - first)) for first in range(0, n_chips, size)]

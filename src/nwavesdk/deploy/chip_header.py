@@ -7,17 +7,16 @@ Every error is a ValueError that names the field, the module or the tensor.
 """
 
 import json
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, JsonValue, model_validator
 from torch import Tensor
 
-from nwavesdk.chip import TAU_RANGE, Profile
+from nwavesdk.chip import Profile
 from nwavesdk.deploy.placement import Name, Piece, Size
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.model import FrozenModel
@@ -31,51 +30,12 @@ Bits = Annotated[int, Field(strict=True, ge=2, le=8)]
 # From a nanosecond to a step as long as slow membranes.
 Step = Annotated[float, Field(strict=True, ge=1e-9, le=10, allow_inf_nan=False)]
 
-# The logarithm of a time constant in half precision is off by less than this.
-_TAU_MARGIN = 1.01
-
-
-class StoredTensor(NamedTuple):
-    """The dtypes, the shapes and the range that a tensor of the file may have."""
-
-    dtypes: Collection[torch.dtype]
-    shapes: Collection[tuple[int, ...]]
-    minimum: float
-    maximum: float
-
-    @classmethod
-    def of_integers(cls, shape: tuple[int, ...], bits: int) -> "StoredTensor":
-        """Weights of so many bits."""
-        maximum = 2 ** (bits - 1) - 1
-        return cls([torch.int8], [shape], -maximum, maximum)
-
-    def check(self, name: str, tensor: Tensor) -> None:
-        """Raise a ValueError if the tensor is something else."""
-        if tensor.dtype not in self.dtypes or tuple(tensor.shape) not in self.shapes:
-            dtypes = "floating numbers" if len(self.dtypes) > 1 else str(*self.dtypes)
-            shapes = " or ".join(str(list(shape)) for shape in self.shapes)
-            raise ValueError(
-                f"tensor {shown(name)} is {tensor.dtype} {list(tensor.shape)}, expected {dtypes} "
-                f"{shapes}"
-            )
-
-        for value in (bound.item() for bound in torch.aminmax(tensor)):
-            if not self.minimum <= value <= self.maximum:
-                raise ValueError(
-                    f"tensor {shown(name)} holds {value:g}, expected from {self.minimum:g} to "
-                    f"{self.maximum:g}"
-                )
-
 
 class _StoredWeights(FrozenModel):
     weight_name: ClassVar = "weight"
     name: Name
     size: tuple[Size, ...]
     bits: Bits
-
-    def tensors(self) -> dict[str, StoredTensor]:
-        """The tensors of the module by name."""
-        return {f"{self.name}.weight": StoredTensor.of_integers(self.size, self.bits)}
 
 
 class StoredFrontend(_StoredWeights):
@@ -102,23 +62,6 @@ class StoredLayer(FrozenModel):
     dt: Step
     topology: Literal["FF", "RC"] = "FF"
     bits: Bits | None = None
-
-    def tensors(self) -> dict[str, StoredTensor]:
-        """The tensors of the layer by name; `taus` only in a net of float64."""
-        shapes = [(), self.size]  # one time constant for all neurons, or one per neuron
-        shortest, longest = TAU_RANGE[0] / _TAU_MARGIN, TAU_RANGE[1] * _TAU_MARGIN
-
-        tensors = {
-            f"{self.name}.log_taus": StoredTensor(
-                FLOATING, shapes, math.log(shortest), math.log(longest)
-            ),
-            f"{self.name}.taus": StoredTensor([torch.float64], shapes, shortest, longest),
-        }
-
-        if self.bits is not None:
-            recurrent = StoredTensor.of_integers(self.size * 2, self.bits)
-            tensors[f"{self.name}.recurrent_weights"] = recurrent
-        return tensors
 
 
 StoredModule = Annotated[StoredFrontend | StoredSynapse | StoredLayer, Field(discriminator="kind")]
@@ -215,25 +158,51 @@ def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: If a tensor is missing or unknown, or has another dtype, shape or value.
     """
-    expected = {
-        name: tensor for module in header.modules for name, tensor in module.tensors().items()
+    # The shape and the bits of weights; recurrent ones have as many rows as columns.
+    weights = {
+        f"{module.name}.{module.weight_name}": (
+            module.size * (2 if module.kind == "layer" else 1),
+            module.bits,
+        )
+        for module in header.modules
+        if module.bits is not None
     }
-    # The exact time constants of a net of float64, which other nets do not store.
-    exact = {f"{name}.taus": f"{name}.log_taus" for name in header.layers}
+    # A net of float64 also stores its exact time constants.
+    logarithms = {f"{name}.log_taus" for name in header.layers}
+    exact = {f"{name}.taus" for name in header.layers}
 
-    if missing := expected.keys() - tensors.keys() - exact.keys():
+    if missing := (weights.keys() | logarithms) - tensors.keys():
         raise ValueError(f"tensor {shown(min(missing))} is missing")
-    if unknown := tensors.keys() - expected.keys():
+    if unknown := tensors.keys() - weights.keys() - logarithms - exact:
         raise ValueError(f"tensor {shown(min(unknown))} belongs to no module")
 
-    for name, tensor in tensors.items():
-        expected[name].check(name, tensor)
+    for name, (shape, bits) in weights.items():
+        tensor, maximum = tensors[name], 2 ** (bits - 1) - 1
+        is_int8 = tensor.dtype == torch.int8
+        if not is_int8 or tuple(tensor.shape) != shape or int(tensor.short().abs().max()) > maximum:
+            raise ValueError(
+                f"tensor {shown(name)} is {tensor.dtype} {list(tensor.shape)}, expected torch.int8 "
+                f"{list(shape)} from {-maximum} to {maximum}"
+            )
 
     dtypes = {str(tensor.dtype) for tensor in tensors.values() if tensor.is_floating_point()}
     if len(dtypes) > 1:
         raise ValueError(f"time constants have the dtypes {sorted(dtypes)}, expected one")
 
-    for name in exact.keys() & tensors.keys():
-        taus, log_taus = tensors[name], tensors[exact[name]]
-        if taus.shape != log_taus.shape or not torch.allclose(taus.log(), log_taus, 0, 1e-5):
-            raise ValueError(f"tensor {shown(name)} does not agree with {shown(exact[name])}")
+    # The range of time constants is a limit of the chip, which is checked in the net.
+    for name, layer in header.layers.items():
+        log_taus = tensors[f"{name}.log_taus"]
+        if log_taus.dtype not in FLOATING or tuple(log_taus.shape) not in ((), layer.size):
+            raise ValueError(
+                f"tensor {shown(f'{name}.log_taus')} is {log_taus.dtype} {list(log_taus.shape)}, "
+                f"expected floating numbers [] or {list(layer.size)}"
+            )
+
+        taus = tensors.get(f"{name}.taus", log_taus.double().exp())
+        agrees = taus.dtype == torch.float64 and taus.shape == log_taus.shape
+        # NaN is not close to itself.
+        if not agrees or not torch.allclose(taus.log(), log_taus.double(), 0, 1e-5):
+            raise ValueError(
+                f"tensor {shown(f'{name}.log_taus')} has values that are not logarithms of time "
+                f"constants, or {shown(f'{name}.taus')} does not agree with it"
+            )

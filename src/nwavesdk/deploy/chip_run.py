@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from nwavesdk.chip import Profile, load_profile
 from nwavesdk.deploy.chip_file import pack_net, unpack_net
-from nwavesdk.deploy.chip_series import ChipSeries, RightCounter, Tile, count_right, draw_series
+from nwavesdk.deploy.chip_series import ChipSeries, RightCounter, count_right, draw_series
 from nwavesdk.deploy.consumption import Consumption, get_chip_consumption
 from nwavesdk.deploy.detector_series import DetectorSeries, detectors_picture, draw_detectors
 from nwavesdk.deploy.limits import Violation, find_violations
@@ -159,12 +159,12 @@ class ChipRun:
         dt = self.run.config.net.dt
         return get_chip_consumption(self.net, spikes, dt, self.profile, lengths)
 
-    def count_right(self, seeds: Sequence[int], tile: Tile) -> torch.Tensor:
+    def count_right(self, seeds: Sequence[int]) -> torch.Tensor:
         """Recordings of the test set that each chip classifies correctly; see `count_right`."""
         test = self.run.test_set.whole()
         net = _chip_net(self.run.trained(mismatch=True).net).eval()
         n_classes = len(self.run.classes)
-        return count_right(net, test.x, test.y, n_classes, seeds, tile, test.lengths)
+        return count_right(net, test.x, test.y, n_classes, seeds, test.lengths)
 
     def series(
         self,

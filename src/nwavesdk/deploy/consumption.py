@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Power, Profile
-from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
-from nwavesdk.internal.checks import positive_number, shown
+from nwavesdk.deploy.stages import Stage, stages_and_profile
+from nwavesdk.internal.checks import positive_number
+from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers import Recording
 from nwavesdk.layers.lengths import check_lengths, sum_over_steps
 
@@ -79,7 +79,6 @@ def get_chip_consumption(
         True
     """
     stages, chip = stages_and_profile(model, profile, "get_chip_consumption")
-    check_finite(stages, "get_chip_consumption")
     dt = positive_number("get_chip_consumption", "dt", dt, "s")
     layer_spikes = _spikes_by_layer(stages, spikes)
     if lengths is None and isinstance(spikes, Recording):
@@ -114,28 +113,16 @@ def _spikes_by_layer(
         spikes = {name: record.spk for name, record in spikes.layers.items()}
 
     if isinstance(spikes, Mapping):
-        missing = [stage.name for stage in stages if stage.name not in spikes]
-        if missing:
-            raise ValueError(
-                f"get_chip_consumption: spikes of layer {missing[0]} are missing, "
-                f"got {sorted(spikes)}."
-            )
-        in_order = [spikes[stage.name] for stage in stages]
-    else:
-        in_order = list(spikes)
-        if len(in_order) != len(stages):
-            raise ValueError(
-                f"get_chip_consumption: the net has {len(stages)} neuron layers, got spikes of "
-                f"{len(in_order)}: pass spikes of every layer, such as net.record(x)."
-            )
+        spikes = [spikes[stage.name] for stage in stages if stage.name in spikes]
+    if len(spikes) != len(stages):
+        raise ValueError(
+            f"get_chip_consumption: the net has {len(stages)} neuron layers, got spikes of "
+            f"{len(spikes)} of them: pass spikes of every layer, such as net.record(x)."
+        )
 
+    in_order = list(spikes)
     for stage, spk in zip(stages, in_order, strict=True):
-        if not isinstance(spk, Tensor) or spk.layout != torch.strided:
-            raise TypeError(
-                f"get_chip_consumption: spikes of layer {stage.name} must be a dense tensor, got "
-                f"{shown(spk)}."
-            )
-
+        require_tensor(f"get_chip_consumption: layer {stage.name}", spk)
         expected = (*in_order[0].shape[:2], stage.n_neurons)
         if spk.ndim != 3 or spk.shape != expected or not spk.numel():
             raise ValueError(

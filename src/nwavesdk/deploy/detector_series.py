@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from nwavesdk.deploy.chip_series import RightCounter, Tile
+from nwavesdk.deploy.chip_series import RightCounter
 from nwavesdk.metrics import DetectionScore
 from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train import Run
@@ -104,7 +104,7 @@ def draw_detectors(
     """
     start = time.perf_counter()
     seeds = [chip_seed(seed, "chips", index, drawn=True) for index in range(n)]
-    errors = count(seeds, Tile(1, 1)) if count else count_errors(run, seeds)
+    errors = count(seeds) if count else count_errors(run, seeds)
     (designed,) = _score_chips(run, [None])
 
     n_missed, n_alarms = errors.double().T

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from torch import nn
 
 from nwavesdk.chip import Profile
-from nwavesdk.deploy.stages import Stage, check_finite, stages_and_profile
+from nwavesdk.deploy.stages import Stage, stages_and_profile
 from nwavesdk.net.layer_names import module_layer_names
 
 __all__ = ["Name", "Piece", "Placement", "Size", "place_layers", "place_stages"]
@@ -105,7 +105,7 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
 
     Raises:
         TypeError: If the model is not a net of chip modules.
-        ValueError: If the net does not fit, or its numbers are not finite.
+        ValueError: If the net does not fit.
 
     Example:
         >>> from nwavesdk.layers import H1v2Frontend, H1v2Layer, H1v2Synapse, SpikingSequential
@@ -118,7 +118,6 @@ def place_layers(model: nn.Module, profile: Profile | None = None) -> Placement:
         core 2: 90/100  output (3) [0…89] at 0
     """
     stages, chip = stages_and_profile(model, profile, "place_layers")
-    check_finite(stages, "place_layers")
     return place_stages(stages, chip)
 
 

@@ -1,6 +1,5 @@
 """A net of chip modules as a list of stages: weights, then the neurons that they drive."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,7 +21,6 @@ from nwavesdk.layers import (
 __all__ = [
     "FRONTENDS",
     "Stage",
-    "check_finite",
     "chip_stages",
     "stages_and_profile",
     "weight_bits",
@@ -141,27 +139,6 @@ def _stage(name: str, net: NetEdges, caller: str) -> Stage:
         layer=layer,
         edges=edges,
     )
-
-
-def check_finite(stages: Sequence[Stage], caller: str) -> None:
-    """Check that weights, time constants and thresholds are finite.
-
-    Raises:
-        ValueError: If a number is not finite. The message names its tensor.
-    """
-    for stage in stages:
-        tensors = {edge.name: edge.weight for edge in stage.edges}
-        tensors[f"{stage.name}.taus"] = stage.layer.taus
-        tensors[f"{stage.name}.thresholds"] = stage.layer.thresholds
-
-        for name, tensor in tensors.items():
-            values = tensor.detach()
-            bad = values[~values.isfinite()]
-            if bad.numel():
-                raise ValueError(
-                    f"{caller}: {name} holds {bad.flatten()[0].item():g}, expected finite numbers: "
-                    "train the net again, or restore it."
-                )
 
 
 def stages_and_profile(

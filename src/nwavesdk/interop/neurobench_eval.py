@@ -11,12 +11,13 @@ import contextlib
 import io
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from nwavesdk.data import Indices, Series
 from nwavesdk.internal.imports import require
@@ -86,29 +87,21 @@ class Comparison:
     not_counted: tuple[str, ...]
 
 
-class _Batches:
+def _batches_of(series: Series, indices: Indices) -> DataLoader[Any]:
     """Some recordings of a set in batches of one length, as the harness wants a data loader."""
+    lengths = series.lengths[indices]
+    parts: list[list[int]] = []
+    for length in sorted(set(lengths.tolist()), reverse=True):
+        values = length * series.recordings.n_features
+        size = max(1, min(MAX_TOGETHER, MAX_INPUT_VALUES // values))
+        same = np.flatnonzero(lengths == length).tolist()
+        parts += [same[first : first + size] for first in range(0, len(same), size)]
 
-    def __init__(self, series: Series, indices: Indices) -> None:
-        self._series = series
-        # The harness takes its length as the number of recordings.
-        self.dataset = indices
+    def load(part: list[int]) -> tuple[Tensor, Tensor]:
+        batch = series.batch(np.array(part))
+        return batch.x, batch.y
 
-        self._parts: list[Indices] = []
-        lengths = series.lengths[indices]
-        for length in sorted(set(lengths.tolist()), reverse=True):
-            values = length * series.recordings.n_features
-            size = max(1, min(MAX_TOGETHER, MAX_INPUT_VALUES // values))
-            same = indices[lengths == length]
-            self._parts += [same[first : first + size] for first in range(0, len(same), size)]
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for part in self._parts:
-            batch = self._series.batch(part)
-            yield batch.x, batch.y
+    return DataLoader(indices.tolist(), batch_sampler=parts, collate_fn=load)
 
 
 def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Comparison:
@@ -124,7 +117,7 @@ def compare_counts(net: nn.Module, series: Series, task: TrainingTask) -> Compar
         RuntimeError: If a metric of the harness fails.
     """
     indices = counted_recordings(series)
-    batches = _Batches(series, indices)
+    batches = _batches_of(series, indices)
     static = require("neurobench.metrics.static", EXTRA)
     workload = require("neurobench.metrics.workload", EXTRA)
     static_metrics = [static.Footprint, static.ParameterCount, static.ConnectionSparsity]
@@ -200,7 +193,7 @@ def run_harness(
     return flat
 
 
-def _own_counts(net: nn.Module, batches: _Batches) -> dict[str, float]:
+def _own_counts(net: nn.Module, batches: DataLoader[Any]) -> dict[str, float]:
     """Our numbers for the same batches; means over batches weigh recordings, as in the harness."""
     counts = [count_operations(net, x) for x, _ in batches]
 

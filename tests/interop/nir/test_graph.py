@@ -67,16 +67,19 @@ def wrong() -> dict[str, Any]:
         "the graph: got 2 nodes Output, expected one node": graph(lif, nodes=ends),
         "got nwavesdk_reset 'half' in its metadata": graph(odd),
         "got stride 1.5, expected whole numbers of at least 1": graph(stride),
+        "got bias of shape [2, 1], expected [2]": graph(
+            nir.Affine(np.ones((2, 2)), np.ones((2, 1)))
+        ),
         "node 'n' (Identity): got a type that is not read": graph(
             nir.ir.graph.Identity({"input": np.array([2])})
         ),
     }
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_a_wrong_graph_ends_in_one_line(number: int) -> None:
     cases = wrong()
-    assert len(cases) == 8
+    assert len(cases) == 9
     match, graph = list(cases.items())[number]
     with pytest.raises(ValueError, match="NIR: ") as error:
         prepare_graph(graph, 1e-3, "exact")
@@ -184,7 +187,10 @@ def refused() -> dict[str, tuple[Any, dict[str, Any]]]:
             graph({"a": lif()}, [("input", "a"), ("input", "output")]),
             {},
         ),
-        "got an input of shape [3], expected [2]": (chain(linear, n_in=(3,)), {}),
+        "got an input of shape [3], expected an input that it takes": (
+            chain(linear, n_in=(3,)),
+            {},
+        ),
         "got inputs of the shapes [2] and [3] that are added": (
             graph(
                 sums,
@@ -203,18 +209,21 @@ def refused() -> dict[str, tuple[Any, dict[str, Any]]]:
             euler,
         ),
         "got tau of -1 s, expected times above 0 s": (chain(lif(tau=-1)), {}),
-        "expected dimensions for start_dim 1 and end_dim 2": (chain(flat), {}),
-        "got padding [2, 2], expected at most half of the kernel": (
+        "expected an input that it takes (Dimension out of range": (chain(flat), {}),
+        "expected an input that it takes (pad should be at most half": (
             chain(pool, n_in=(1, 4, 4)),
             {},
         ),
-        "expected channels and at least the size of the kernel [2, 2]": (
+        "got an input of shape [2], expected 3 dimensions": (
             chain(nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))),
             {},
         ),
-        "got padding 'same' with the stride [2]": (chain(same, n_in=(2, 5)), {}),
-        "expected channels and at least the size of the kernel [3]": (chain(wide, n_in=(2, 2)), {}),
-        "got an input of shape [2], expected [2, …]": (chain(wide), {}),
+        "padding='same' is not supported for strided": (
+            chain(same, n_in=(2, 5)),
+            {},
+        ),
+        "Kernel size: (3). Kernel size can't be greater": (chain(wide, n_in=(2, 2)), {}),
+        "got an input of shape [2], expected 2 dimensions": (chain(wide), {}),
         "dt must be a finite number above 0 [s], got nan": (chain(lif()), {"dt": np.nan}),
         "discretization must be one of": (chain(lif()), {"discretization": "Euler"}),
         "source must be one of": (chain(lif()), {"source": "lava"}),

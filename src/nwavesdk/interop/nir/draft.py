@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
 from nwavesdk.interop.nir.graph import NodePair, flat_graph, order_graph
+from nwavesdk.interop.nir.modules import shaped
 from nwavesdk.interop.nir.node import (
     MODULE_KEY,
     RESET_KEY,
@@ -19,7 +20,6 @@ from nwavesdk.interop.nir.node import (
     NirNode,
     NodeError,
     Shape,
-    shaped,
 )
 
 __all__ = ["INPUT", "GraphDraft", "ModuleDraft", "Signal", "numbered_name"]

@@ -1,4 +1,4 @@
-"""NIR graphs as numbers: flattened and in order, without torch and the equation of a neuron.
+"""NIR graphs as numbers: flattened and in order, without the equation of a neuron.
 
 Both the layers that `load` builds and the reader in `replay` take such a graph.
 
@@ -17,13 +17,13 @@ import networkx
 import numpy as np
 
 from nwavesdk.internal.checks import shown
+from nwavesdk.interop.nir.modules import shaped
 from nwavesdk.interop.nir.node import (
     STATEFUL,
     NirNode,
     NodeError,
     Shape,
     read_node,
-    shaped,
     whole_numbers,
 )
 

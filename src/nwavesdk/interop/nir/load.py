@@ -12,10 +12,9 @@ from torch import nn
 
 from nwavesdk.interop.nir.draft import numbered_name
 from nwavesdk.interop.nir.graph import NirGraph, NodePair
-from nwavesdk.interop.nir.modules import SpikingGraph
+from nwavesdk.interop.nir.modules import SpikingGraph, module_of
 from nwavesdk.interop.nir.neuron_nodes import layer_of
 from nwavesdk.interop.nir.node import SPIKING, STATEFUL
-from nwavesdk.interop.nir.plain_nodes import module_of
 from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import SpikingSequential
 

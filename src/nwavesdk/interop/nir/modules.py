@@ -1,19 +1,30 @@
-"""Modules of imported graphs: `Scale`, `Delay`, and `SpikingGraph`, a container of any graph."""
+"""Modules of imported graphs: `Scale`, `Delay`, and `SpikingGraph`, a container of any graph.
+
+`module_of` makes the module of a node without neurons, and `shaped` computes the shapes of its
+steps with this module.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import whole_number
+from nwavesdk.internal.files import one_line
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.noise import Noise
-from nwavesdk.layers.prepare import Prepared, as_trainable, running_backward_pass
+from nwavesdk.interop.nir.node import AXES, Array, NirNode, Shape
+from nwavesdk.layers import LIFSynapse
+from nwavesdk.layers.prepare import Prepared, as_trainable
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.structure import run_steps
 
-__all__ = ["Delay", "Scale", "SpikingGraph"]
+__all__ = ["Delay", "Scale", "SpikingGraph", "module_of", "shaped"]
+
+# Nodes whose output may have another shape than their input; all others act on each element.
+RESHAPING = {"Affine", "Flatten", "Linear", *AXES}
 
 
 class Scale(nn.Module):
@@ -47,18 +58,7 @@ class _Memory(Prepared):
     """Tensors from the last call for the next call: the state of delays and of cycles."""
 
     _state_attributes = ("tensors",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tensors: tuple[Tensor, ...] = ()
-
-    def forget_state(self) -> None:
-        self.tensors = ()
-
-    def prepare(self, noise: Noise, keep_state: bool) -> None:  # noqa: ARG002  # of the base
-        """Forget the tensors, unless `keep_state`."""
-        if not keep_state:
-            self.forget_state()
+    tensors: tuple[Tensor, ...] | None = None
 
     def read(self, owner: str, batch: int) -> tuple[Tensor, ...]:
         """The tensors [batch, ...]; none before the first call.
@@ -66,29 +66,18 @@ class _Memory(Prepared):
         Raises:
             RuntimeError: If the tensors have another batch size.
         """
-        if self.tensors:
-            self._require_own_state()
-        if self.tensors and len(self.tensors[0]) != batch:
+        if self.tensors is None:
+            return ()
+        self._require_own_state()
+        if len(self.tensors[0]) != batch:
             raise RuntimeError(
                 f"{owner} has state for a batch of {len(self.tensors[0])}, the input has {batch}: "
                 "call prepare_net(model) before a new batch."
             )
         return tuple(as_trainable(tensor) for tensor in self.tensors)
 
-    def detach_state(self) -> None:
-        self.tensors = tuple(tensor.detach() for tensor in self.tensors)
-
-    def state_tensors(self) -> list[Tensor]:
-        return [as_trainable(tensor) for tensor in self.tensors]
-
     def load_state_tensors(self, tensors: list[Tensor]) -> None:
-        self.tensors = tuple(tensors)
-        self._state_pass = running_backward_pass()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which get the tensors without their graph."""
-        tensors = tuple(tensor.detach() for tensor in self.tensors)
-        return super().__getstate__() | {"tensors": tensors}
+        self._set_state(tuple(tensors))
 
 
 class Delay(_Memory):
@@ -269,3 +258,110 @@ class SpikingGraph(Container):
     def extra_repr(self) -> str:
         n_connections = sum(map(len, self.sources.values()))
         return f"{n_connections} connections, {len(self.delayed)} of the step before"
+
+
+# From a node to a module
+
+
+def module_of(node: NirNode, dtype: torch.dtype) -> nn.Module:
+    """The module of a node without neurons.
+
+    Args:
+        node: The node.
+        dtype: The dtype of its parameters.
+    """
+    weight, settings = node.arrays.get("weight"), node.settings
+
+    # Weights of NIR are [out, in], weights of synapses [in, out].
+    if node.kind in ("Linear", "Affine"):
+        assert weight is not None
+        n_outputs, n_inputs = weight.shape
+        synapse = LIFSynapse(n_inputs, n_outputs, bias=node.kind == "Affine")
+        return _filled(synapse, weight.T, node.arrays.get("bias"), dtype)
+
+    if node.kind == "Scale":
+        return Scale(torch.from_numpy(np.array(node.arrays["scale"])).to(dtype))
+    if node.kind == "Delay":
+        return Delay(torch.from_numpy(node.arrays["delay"].astype(np.int64)))
+    if node.kind == "Flatten":
+        # The modules of torch have the batch as a dimension before the dimensions of NIR.
+        axes = (axis for key in ("start_dim", "end_dim") for axis in settings[key])
+        return nn.Flatten(*(axis + (axis >= 0) for axis in axes))
+
+    stride, padding = settings["stride"], settings["padding"]
+    if weight is None:
+        divisor = 1 if node.kind == "SumPool2d" else None
+        return nn.AvgPool2d(settings["kernel_size"], stride, padding, divisor_override=divisor)
+
+    kind: Any = nn.Conv1d if node.kind == "Conv1d" else nn.Conv2d
+    (groups,) = settings["groups"]
+    sizes = weight.shape[1] * groups, len(weight), weight.shape[2:]
+    conv = kind(*sizes, stride, padding, settings["dilation"], groups)
+    return _filled(conv, weight, node.arrays["bias"], dtype)
+
+
+def _filled(module: nn.Module, weight: Array, bias: Array | None, dtype: torch.dtype) -> nn.Module:
+    """The module with the weight and the bias of a node."""
+    for name, array in {"weight": weight, "bias": bias}.items():
+        if array is not None:
+            values = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+            setattr(module, name, nn.Parameter(values))
+    return module
+
+
+def shaped(node: NirNode, shape: Shape, notes: list[str]) -> NirNode:
+    """A node with the shapes of its input and output; parameters get the shape of the neurons.
+
+    Args:
+        node: The node.
+        shape: Shape of a step of its input.
+        notes: Gets a line for each assumption.
+
+    Raises:
+        NodeError: If the node does not take such an input.
+    """
+    if node.kind in RESHAPING:
+        return replace(node, shape_in=shape, shape_out=_shape_after(node, shape))
+
+    arrays = {}
+    for key, array in node.arrays.items():
+        try:
+            arrays[key] = np.broadcast_to(array, shape)
+        except ValueError:
+            raise node.error(
+                f"an input of shape {list(shape)}", f"the shape of {key}, {list(array.shape)}"
+            ) from None
+
+    # `amount` was added by the reader, from the threshold.
+    spread = [key for key, a in node.arrays.items() if a.shape != shape and key != "amount"]
+    if spread:
+        notes.append(
+            f"{node.owner.removeprefix('NIR: ')}: {', '.join(spread)} without the shape of the "
+            f"neurons, {list(shape)}: one value is used for all of them"
+        )
+    return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
+
+
+def _shape_after(node: NirNode, shape: Shape) -> Shape:
+    """The shape of a step of the output, from a run on zeros.
+
+    Raises:
+        NodeError: If the node does not take the input, or its parameters do not fit.
+    """
+    # Windows move over all dimensions but the channels.
+    rank = len(shape) if node.kind == "Flatten" else AXES.get(node.kind, 0) + 1
+    if len(shape) != rank:
+        raise node.error(f"an input of shape {list(shape)}", f"{rank} dimensions")
+
+    batch = 2
+    try:
+        with torch.random.fork_rng([]), torch.no_grad():
+            got = module_of(node, torch.float32)(torch.zeros(batch, *shape)).shape
+        if got[0] != batch:
+            raise ValueError("a dimension before the features")
+    except (ValueError, RuntimeError, IndexError) as error:
+        reason = one_line(error).rstrip(".")
+        raise node.error(
+            f"an input of shape {list(shape)}", f"an input that it takes ({reason})"
+        ) from None
+    return tuple(got[1:])

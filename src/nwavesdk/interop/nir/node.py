@@ -1,13 +1,12 @@
-"""One node of a NIR graph as numbers: how it is read, the shapes of its steps, and its faults.
+"""One node of a NIR graph as numbers: how it is read, and its faults.
 
-Import, replay and export share these nodes, so that all have one table of parameters and one
-inference of shapes. A shape of `()` is unknown.
+Import, replay and export share these nodes, so that all have one table of parameters. A shape of
+`()` is unknown.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,8 @@ __all__ = [
     "NirNode",
     "NodeError",
     "Shape",
-    "Window",
     "as_text",
     "read_node",
-    "shaped",
     "whole_numbers",
 ]
 
@@ -65,7 +62,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 # and torch has at most 64 of them.
 MIN_SETTINGS = {"padding": 0, "start_dim": -64, "end_dim": -64}
 
-# The number of axes of the window, for each node with a window.
+# The number of axes of the window, for each node with a window. `groups` has one number.
 AXES = {"AvgPool2d": 2, "Conv1d": 1, "Conv2d": 2, "SumPool2d": 2}
 
 SPIKING = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
@@ -101,7 +98,8 @@ class NirNode:
         kind: Name of its class in `nir`.
         arrays: Its parameters that are arrays; constants of neurons have the shape of the neurons.
             `delay` is in seconds as read, and in steps after `order_graph`.
-        settings: Its other parameters: tuples of whole numbers, or the name of a padding.
+        settings: Its other parameters: tuples of whole numbers, of a window one for each axis, or
+            the name of a padding.
         owner: Its name in errors.
         remedy: The remedy in errors.
         rounding: The largest `eps` of the dtypes that its arrays had in the file.
@@ -131,47 +129,6 @@ class NirNode:
         """The error of a parameter or an input that the node cannot have."""
         return NodeError(self.owner, got, expected, self.remedy)
 
-    @property
-    def window(self) -> "Window":
-        """The window of a convolution or a pool."""
-        axes = AXES[self.kind]
-
-        def per_axis(values: tuple[int, ...]) -> tuple[int, ...]:
-            return (values * axes)[:axes]
-
-        # A convolution has its kernel in the weight, a pool in its settings.
-        weight = self.arrays.get("weight")
-        kernel = per_axis(self.settings["kernel_size"]) if weight is None else weight.shape[2:]
-        dilation = per_axis(self.settings.get("dilation", (1,)))
-
-        padding = self.settings["padding"]
-        if not isinstance(padding, str):
-            pairs = tuple((zeros, zeros) for zeros in per_axis(padding))
-        else:
-            # "valid" has no zeros. The zeros of "same" are divided as in torch: if their number is
-            # odd, the larger part comes last.
-            is_same = padding == "same"
-            total = [is_same * d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-            pairs = tuple((zeros // 2, zeros - zeros // 2) for zeros in total)
-
-        return Window(kernel, per_axis(self.settings["stride"]), pairs, dilation)
-
-
-class Window(NamedTuple):
-    """The window that a convolution or a pool moves over the last axes, with one entry per axis.
-
-    Attributes:
-        kernel: Its size.
-        stride: Its steps.
-        padding: The zeros before and after the values.
-        dilation: The distance between its elements.
-    """
-
-    kernel: Shape
-    stride: Shape
-    padding: tuple[tuple[int, int], ...]
-    dilation: Shape
-
 
 # From `nir` to numbers
 
@@ -200,11 +157,20 @@ def read_node(name: str, node: Any) -> NirNode:
             rounding = max(rounding, float(np.finfo(array.dtype).eps))
         arrays[key] = array.astype(np.float64)
 
+    # A bias of another shape could be added to recordings in place of outputs.
+    if "bias" in arrays and arrays["bias"].shape != arrays["weight"].shape[:1]:
+        shape = list(arrays["bias"].shape)
+        raise NodeError(owner, f"bias of shape {shape}", f"[{len(arrays['weight'])}]")
+
     settings: dict[str, Any] = {}
     for key in SETTINGS.get(kind, ()):
         value = as_text(getattr(node, key))
-        is_name = key == "padding" and value in ("same", "valid")
-        settings[key] = value if is_name else whole_numbers(owner, key, getattr(node, key))
+        if key == "padding" and value == "same":
+            settings[key] = value
+            continue
+        numbers = 0 if key == "padding" and value == "valid" else getattr(node, key)
+        axes = 1 if key == "groups" else AXES.get(kind, 1)
+        settings[key] = (whole_numbers(owner, key, numbers) * axes)[:axes]
 
     metadata = node.metadata or {}
     reset = as_text(metadata.get(RESET_KEY, "value"))
@@ -250,123 +216,3 @@ def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
     if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
         raise NodeError(owner, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
     return tuple(int(size) for size in sizes)
-
-
-# Shapes
-
-
-def shaped(node: NirNode, shape: Shape, notes: list[str]) -> NirNode:
-    """A node with the shapes of its input and output; parameters get the shape of the neurons.
-
-    Args:
-        node: The node.
-        shape: Shape of a step of its input.
-        notes: Gets a line for each assumption.
-
-    Raises:
-        NodeError: If the node does not take such an input.
-    """
-    if node.kind in _SHAPES:
-        return replace(node, shape_in=shape, shape_out=_SHAPES[node.kind](node, shape))
-
-    # All other nodes act on each element separately.
-    arrays = {}
-    for key, array in node.arrays.items():
-        try:
-            arrays[key] = np.broadcast_to(array, shape)
-        except ValueError:
-            raise node.error(
-                f"an input of shape {list(shape)}", f"the shape of {key}, {list(array.shape)}"
-            ) from None
-
-    # `amount` was added by the reader, from the threshold.
-    spread = [key for key, a in node.arrays.items() if a.shape != shape and key != "amount"]
-    if spread:
-        notes.append(
-            f"{node.owner.removeprefix('NIR: ')}: {', '.join(spread)} without the shape of the "
-            f"neurons, {list(shape)}: one value is used for all of them"
-        )
-    return replace(node, arrays=arrays, shape_in=shape, shape_out=shape)
-
-
-def _product_shape(node: NirNode, shape: Shape) -> Shape:
-    """The shape after a convolution, or after Linear and Affine, convolutions without axes.
-
-    A weight is [C_out, C_in / groups, *kernel], an input [C_in, *size].
-    """
-    weight = node.arrays["weight"]
-    axes = AXES.get(node.kind, 0)
-    (groups,) = node.settings.get("groups", (1,))
-    if weight.ndim != axes + 2 or not weight.size or len(weight) % groups:
-        raise node.error(
-            f"weight of shape {list(weight.shape)}",
-            f"{axes + 2} dimensions, the first a multiple of groups {groups}",
-        )
-
-    bias = node.arrays.get("bias")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise node.error(f"bias of shape {list(bias.shape)}", f"[{len(weight)}]")
-
-    channels = weight.shape[1] * groups
-    if len(shape) != axes + 1 or shape[0] != channels:
-        raise node.error(f"an input of shape {list(shape)}", f"[{channels}{', …' * axes}]")
-    if not axes:
-        return weight.shape[:1]
-
-    if node.settings["padding"] == "same" and set(node.window.stride) != {1}:
-        raise node.error(f"padding 'same' with the stride {list(node.window.stride)}", "stride 1")
-    return weight.shape[0], *_positions(node, shape)
-
-
-def _pool_shape(node: NirNode, shape: Shape) -> Shape:
-    """The shape after a pool; its padding is limited as in torch."""
-    kernel, _, padding, _ = node.window
-    if any(2 * zeros > size for (zeros, _), size in zip(padding, kernel, strict=True)):
-        raise node.error(
-            f"padding {list(node.settings['padding'])}",
-            f"at most half of the kernel {list(kernel)}",
-        )
-    return *shape[:1], *_positions(node, shape)
-
-
-def _positions(node: NirNode, shape: Shape) -> Shape:
-    """The number of positions of a window along each axis."""
-    kernel, strides, padding, dilation = node.window
-    has_axes = len(shape) == len(kernel) + 1
-
-    positions = [
-        (size + sum(zeros) - step * (taps - 1) - 1) // stride + 1
-        for size, taps, stride, zeros, step in zip(
-            shape[1:], kernel, strides, padding, dilation, strict=has_axes
-        )
-    ]
-
-    if not has_axes or min(positions) < 1:
-        raise node.error(
-            f"an input of shape {list(shape)}",
-            f"channels and at least the size of the kernel {list(kernel)}",
-        )
-    return tuple(positions)
-
-
-def _flat_shape(node: NirNode, shape: Shape) -> Shape:
-    """The shape after Flatten."""
-    (start,), (end,) = node.settings["start_dim"], node.settings["end_dim"]
-    first, last = (axis + len(shape) if axis < 0 else axis for axis in (start, end))
-    if not 0 <= first <= last < len(shape):
-        raise node.error(
-            f"an input of shape {list(shape)}",
-            f"dimensions for start_dim {start} and end_dim {end}",
-        )
-    return *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]
-
-
-_SHAPES: dict[str, Callable[[NirNode, Shape], Shape]] = {
-    "Affine": _product_shape,
-    "AvgPool2d": _pool_shape,
-    "Conv1d": _product_shape,
-    "Conv2d": _product_shape,
-    "Flatten": _flat_shape,
-    "Linear": _product_shape,
-    "SumPool2d": _pool_shape,
-}

@@ -1,4 +1,4 @@
-"""Modules without neurons as nodes of NIR, and these nodes as modules."""
+"""Modules without neurons as nodes of NIR."""
 
 import copy
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nwavesdk.interop.nir.draft import INPUT, ModuleDraft, Signal
 from nwavesdk.interop.nir.modules import Delay, Scale
-from nwavesdk.interop.nir.node import SPIKING, Array, NirNode
+from nwavesdk.interop.nir.node import SPIKING, Array
 from nwavesdk.layers import (
     DelayedSynapse,
     Dropout,
@@ -21,66 +21,7 @@ from nwavesdk.layers import (
     TimeBatchNorm,
 )
 
-__all__ = ["NODE_WRITERS", "module_of"]
-
-
-# From a node to a module
-
-
-def module_of(node: NirNode, dtype: torch.dtype) -> nn.Module:
-    """The module of a node without neurons.
-
-    Args:
-        node: The node.
-        dtype: The dtype of its parameters.
-    """
-    weight, settings = node.arrays.get("weight"), node.settings
-
-    # Weights of NIR are [out, in], weights of synapses [in, out].
-    if node.kind in ("Linear", "Affine"):
-        assert weight is not None
-        synapse = LIFSynapse(*weight.shape[::-1], bias=node.kind == "Affine")
-        return _filled(synapse, weight.T, node.arrays.get("bias"), dtype)
-
-    if node.kind == "Scale":
-        return Scale(torch.from_numpy(np.array(node.arrays["scale"])).to(dtype))
-    if node.kind == "Delay":
-        return Delay(torch.from_numpy(node.arrays["delay"].astype(np.int64)))
-    if node.kind == "Flatten":
-        # The modules of torch have the batch as a dimension before the dimensions of NIR.
-        axes = (axis for key in ("start_dim", "end_dim") for axis in settings[key])
-        return nn.Flatten(*(axis + (axis >= 0) for axis in axes))
-
-    window: Any = node.window
-    padding: Any = tuple(zeros for zeros, _ in window.padding)
-    if weight is None:
-        divisor = 1 if node.kind == "SumPool2d" else None
-        return nn.AvgPool2d(window.kernel, window.stride, padding, divisor_override=divisor)
-
-    kind = nn.Conv1d if node.kind == "Conv1d" else nn.Conv2d
-    (groups,) = settings["groups"]
-    conv = kind(
-        weight.shape[1] * groups,
-        len(weight),
-        window.kernel,
-        window.stride,
-        "same" if settings["padding"] == "same" else padding,
-        window.dilation,
-        groups,
-    )
-    return _filled(conv, weight, node.arrays["bias"], dtype)
-
-
-def _filled(module: nn.Module, weight: Array, bias: Array | None, dtype: torch.dtype) -> nn.Module:
-    """The module with the weight and the bias of a node."""
-    for name, array in {"weight": weight, "bias": bias}.items():
-        if array is not None:
-            values = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
-            setattr(module, name, nn.Parameter(values))
-    return module
-
-
-# From a module to nodes
+__all__ = ["NODE_WRITERS"]
 
 
 def _array(tensor: Tensor | None) -> Any:

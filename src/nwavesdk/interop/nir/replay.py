@@ -163,14 +163,22 @@ def _product(node: NirNode, x: Array) -> Array:
 
 def _windows(node: NirNode, x: Array) -> Array:
     """All windows of the last axes of x: [B, C, *positions, *kernel]."""
-    kernel, stride, padding, dilation = node.window
+    # A convolution has its kernel in the weight, a pool in its settings.
+    settings, weight = node.settings, node.arrays.get("weight")
+    kernel = settings["kernel_size"] if weight is None else weight.shape[2:]
+    dilation = settings.get("dilation", (1,) * len(kernel))
+    spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+
+    # The zeros of "same" are divided as in torch: if their number is odd, the larger part is last.
+    padding = [(zeros, zeros) for zeros in settings["padding"]]
+    if settings["padding"] == "same":
+        padding = [((span - 1) // 2, span // 2) for span in spans]
     x = np.pad(x, [(0, 0), (0, 0), *padding])
 
     # First all windows without gaps. Then the slices take every `stride`-th window, and every
     # `dilation`-th element of a window.
-    spans = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
     windows = sliding_window_view(x, spans, tuple(range(2, x.ndim)))
-    steps = (slice(None, None, step) for step in (1, 1, *stride, *dilation))
+    steps = (slice(None, None, step) for step in (1, 1, *settings["stride"], *dilation))
     return windows[tuple(steps)]
 
 
@@ -193,7 +201,7 @@ def _sum_pool(node: NirNode, x: Array) -> Array:
 
 
 def _mean_pool(node: NirNode, x: Array) -> Array:
-    return _sum_pool(node, x) / float(np.prod(node.window.kernel))
+    return _sum_pool(node, x) / float(np.prod(node.settings["kernel_size"]))
 
 
 _FUNCTIONS: dict[str, Callable[[NirNode, Array], Array]] = {
