@@ -41,22 +41,37 @@ NW_INLINE void cnn_patch(int16_t *patch, cnn_shape s, const int16_t *ring, int o
     for (int i = 9 * s.channels; i & 3; i++) *patch++ = 0;
 }
 
+/* The sums of all outputs at one place, or at two places together. */
+NW_INLINE void cnn_sums(int32_t *sums, cnn_shape s, const cnn_weight *weights, const int16_t *patch)
+{
+    const int inputs = CNN_VALUES(s.channels);
+#if CNN_PLACES == 2
+    static const int32_t bias[2] = {0, 0};
+    for (int c = 0; c < s.outputs; c += 2, weights += 2 * inputs) {
+        int32_t four[4];
+        nw_values_of_two(four, inputs, weights, patch, bias);
+        sums[c] = four[0];
+        sums[c + 1] = four[1];
+        sums[s.outputs + c] = four[2];
+        sums[s.outputs + c + 1] = four[3];
+    }
+#else
+    const nw_window w = {.factor = 1};
+    for (int c = 0; c < s.outputs; c += 4)
+        nw_values(sums + c, w, inputs, weights + c * inputs, patch);
+#endif
+}
+
 /* A row of outputs [width][outputs] from the three rows of the ring. */
 NW_INLINE void cnn_convolve(int16_t *out, cnn_shape s, const int16_t *ring, int oldest,
                             const cnn_weight *weights, const int32_t *scales, int16_t *patch,
                             int32_t *sums)
 {
     const int inputs = CNN_VALUES(s.channels);
-    const nw_window w = {.outputs = s.outputs, .factor = 1, .adds = CNN_PLACES == 2};
     for (int x = 0; x < s.width; x += CNN_PLACES) {
         for (int p = 0; p < CNN_PLACES; p++)
             cnn_patch(patch + p * inputs, s, ring, oldest, x + p);
-#if CNN_PLACES == 2
-        memset(sums, 0, (size_t)(2 * ((s.outputs + 3) / 4 * 4)) * sizeof *sums);
-        nw_values_of_two(sums, w, inputs, weights, patch, sums);
-#else
-        nw_values(sums, w, inputs, weights, patch);
-#endif
+        cnn_sums(sums, s, weights, patch);
         for (int p = 0; p < CNN_PLACES && x + p < s.width; p++)
             for (int c = 0; c < s.outputs; c++)
                 *out++ = cnn_activation(sums[p * s.outputs + c], scales[c]);

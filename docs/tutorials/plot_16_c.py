@@ -117,11 +117,11 @@ if compiler is not None:
 # |---|--:|--:|
 # | accuracy of float nets on unseen speakers, % (3 seeds) | 98.0 ± 0.4 | 98.3 ± 1.0 |
 # | parameters | 43,716 | 45,996 |
-# | instructions per frame | 62,100 | 155,600 |
-# | flash, bytes | 49,900 | 50,400 |
-# | RAM, bytes | 6,056 | 13,944 |
+# | instructions per frame | 50,100 | 155,300 |
+# | flash, bytes | 50,200 | 50,300 |
+# | RAM, bytes | 5,756 | 13,944 |
 #
-# The CNN is faster with weights of 16 bits: 125,900 instructions, for twice the flash. Its rows as
+# The CNN is faster with weights of 16 bits: 124,100 instructions, for twice the flash. Its rows as
 # 8-bit values would need about the RAM of the spiking net. On a desktop in batches, `net(x)` is
 # faster than the C program. And the first layer multiplies: a sensor with events has no such layer.
 #

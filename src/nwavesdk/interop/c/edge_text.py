@@ -19,14 +19,16 @@ class EdgeText(NamedTuple):
     """The statements of an edge in the function of its layer.
 
     Attributes:
-        sums: The statements that compute the sums of a place.
+        sums: The statements that compute the sums of a place, or that copy the values of four sums.
         before: The statements before the first place.
         patch: The number of values that are copied from the frame.
+        four: The statements that compute four sums.
     """
 
     sums: str
     before: str = ""
     patch: int = 0
+    four: str = ""
 
 
 def latest(net: IntegerNet, source: int) -> str:
@@ -52,36 +54,38 @@ def edge_text(parts: Parts, net: IntegerNet, layer: Layer, edge: Weights, label:
         "at": latest(net, edge.source),
         "outputs": layer.channels,
         "channels": source.channels,
+        "word": source.word,
         "words": source.words,
         "factor": edge.factor,
     }
     if edge.delays is not None:
         return _delayed(parts, net, edge, values, adds=adds)
 
-    is_wide = not _fits_short(edge.rows)
     over_time = [edge.weights.shape[1], edge.dilation, net.depth(edge.source), edge.offset]
     over_places = [*source.sizes, source.channels, source.words, *edge.weights.shape[2:4]]
-    others = [*edge.stride, *edge.padding, layer.channels, int(adds), edge.factor, int(is_wide)]
-    numbers = ", ".join(map(str, over_time + over_places + others))
+    sums = [layer.channels, int(adds), edge.factor, int(not _fits_short(edge.rows))]
+    numbers = ", ".join(map(str, [*over_time, *over_places, *edge.stride, *edge.padding, *sums]))
     parts.tables.append(f"#define WINDOW{label} ((nw_window){{{numbers}}})\n")
     if not is_frame:
         table = parts.table("int8_t", f"weights{label}", _by_blocks(edge.rows), is_aligned=True)
         parts.tables.append(_GATHER.format(weights=table, **values))
         return EdgeText(f"gather{label}(sums, net->spikes{edge.source}, {values['at']}, y, x);\n")
 
-    values["inputs"] = -(-edge.rows.shape[1] // 4) * 4
-    if not layer.has_pairs:
-        table = parts.table("int8_t", f"weights{label}", _by_fours(edge.rows), is_aligned=True)
-        return EdgeText(_ONE_PLACE.format(weights=table, **values), patch=values["inputs"])
-
-    rows = _by_pairs(edge.rows * edge.factor)
-    values["weights"] = parts.table("int16_t", f"weights{label}", rows, is_aligned=True)
-    values["bias"] = "NULL"
-    if not adds:
+    values |= {"inputs": -(-edge.rows.shape[1] // 4) * 4, "row": layer.sizes[1]}
+    copies = _PATCH.format(start="", place="place", **values)
+    if layer.has_pairs:
+        kind, rows, four = "int16_t", _by_pairs(edge.rows), _PAIR
+        copies += _PATCH.format(start=f" + {values['inputs']}", place="next", **values)
         bias = np.pad(layer.bias, (0, layer.channels % 2))
         values["bias"] = parts.table("int32_t", f"bias{label}", bias)
-    sums = _TWO_PLACES.format(places=layer.places, row=layer.sizes[1], **values)
-    return EdgeText(sums, patch=2 * values["inputs"])
+    else:
+        kind, rows, four = "int8_t", _by_fours(edge.rows), _FOUR
+    values["weights"] = parts.table(kind, f"weights{label}", rows, is_aligned=True)
+
+    if not layer.needs_frame_only:
+        copies += _ALL_FOURS.format(to="sums + four", **values)
+    patch = values["inputs"] * (2 if layer.has_pairs else 1)
+    return EdgeText(copies, patch=patch, four=four.format(to="sums", **values))
 
 
 def _delayed(
@@ -148,23 +152,25 @@ def _by_pairs(rows: np.ndarray) -> np.ndarray:
     return _by_groups(rows, 2).flatten()
 
 
-_ONE_PLACE = """\
-nw_patch(patch{label}.list, WINDOW{label}, net->frame, {at}, y, x);
-nw_values(sums, WINDOW{label}, {inputs}, {weights}, patch{label}.list);
+_PATCH = """\
+nw_patch(patch{label}.list{start}, WINDOW{label}, net->frame, {at},
+         {place} / {row}, {place} % {row});
 """
 
-_TWO_PLACES = """\
-if (!(place & 1)) {{
-    const int next = place + 1 < {places} ? place + 1 : place;
-    int16_t *patch = patch{label}.list;
-    nw_patch(patch, WINDOW{label}, net->frame, {at}, y, x);
-    nw_patch(patch + {inputs}, WINDOW{label}, net->frame, {at}, next / {row}, next % {row});
-    nw_values_of_two(both, WINDOW{label}, {inputs}, {weights}, patch, {bias});
-}}
+_FOUR = """\
+nw_values({to}, WINDOW{label}, {inputs}, {weights} + four * {inputs}, patch{label}.list);
+"""
+
+_ALL_FOURS = f"""\
+for (int four = 0; four < {{outputs}}; four += 4)
+    {_FOUR}"""
+
+_PAIR = """\
+nw_values_of_two(sums, {inputs}, {weights} + four * {inputs}, patch{label}.list, {bias} + four);
 """
 
 _GATHER = """\
-static NW_SEPARATE void gather{label}(int32_t *sums, const uint32_t *ring, int now, int y, int x)
+static NW_SEPARATE void gather{label}(int32_t *sums, const {word} *ring, int now, int y, int x)
 {{
     nw_spikes(sums, WINDOW{label}, {weights}, ring, now, y, x);
 }}
@@ -183,13 +189,13 @@ NW_INLINE void send{label}({charge} *waiting, int now, int i, int32_t x)
 """
 
 _SEND_VALUES = """\
-const int16_t *values{label} = net->frame + {at} * {size};
+const int8_t *values{label} = net->frame + {at} * {size};
 for (int i = 0; i < {size}; i++)
     if (values{label}[i]) {send}i, values{label}[i] * {factor});
 """
 
 _SEND_SPIKES = """\
-const uint32_t *bits{label} = net->spikes{source} + {at} * {all_words};
+const {word} *bits{label} = net->spikes{source} + {at} * {all_words};
 for (int word = 0; word < {all_words}; word++)
     for (uint32_t left = bits{label}[word]; left; left &= left - 1u)
         {send}word / {words} * {channels} + word % {words} * 32 + nw_lowest(left), {factor});

@@ -9,12 +9,12 @@ from nwavesdk.data import Standard
 from nwavesdk.interop.c.edge_text import edge_text, latest
 from nwavesdk.interop.c.operations import MAX_SHORT, IntegerNet, Layer, Pool
 from nwavesdk.interop.c.step_text import step_function
-from nwavesdk.interop.c.tables import BYTES, Parts, c_float
+from nwavesdk.interop.c.tables import BYTES, Parts, c_float, scaled_number
 
 __all__ = ["NetText"]
 
 # Registers and variables of a step, measured on a Cortex-M4.
-FIXED_STACK = 320
+FIXED_STACK = 160
 
 
 class NetText:
@@ -68,16 +68,16 @@ class NetText:
 
     def header(self) -> str:
         """The text of `net.h`."""
-        fields = [
-            f"{kind} {label}{f'[{size}]' if size else ''};\n" for kind, label, size in self.fields
-        ]
         return _HEADER.format(
             name=self.name,
             upper=self.name.upper(),
             inputs=self.net.values[0].size,
             outputs=self.net.output.size,
             steps_per_unit=c_float(1 / self.net.step),
-            fields=_indented(fields, 1),
+            fields="".join(
+                f"    {kind} {label}{f'[{size}]' if size else ''};\n"
+                for kind, label, size in self.fields
+            ),
         )
 
     def source(self) -> str:
@@ -107,10 +107,11 @@ class NetText:
         """Add the values of an operation to the state, if another operation reads them."""
         values, depth = self.net.values[k], self.net.depth(k)
         if k == 0:
-            self._parts.fields.append(("int16_t", "frame", depth * values.size))
+            self._parts.fields.append(("int8_t", "frame", depth * values.size))
         elif depth:
-            size = depth * values.places * values.words
-            self._parts.fields.append(("uint32_t", f"spikes{k}", size))
+            self._parts.fields.append(
+                (values.word, f"spikes{k}", depth * values.places * values.words)
+            )
         if depth > 1:
             self._parts.fields.append(("uint16_t", f"at{k}", 0))
 
@@ -131,25 +132,24 @@ class NetText:
         return _STORE.format(size=frame.size, at=latest(self.net, 0), index=index)
 
     def _pool(self, k: int, pool: Pool) -> str:
-        (height, width), source = pool.sizes, self.net.values[pool.source]
         return _POOL.format(
             k=k,
             name=self.name,
             title=pool.name,
             out=self.spikes(k),
             bits=self.spikes(pool.source),
-            height=height,
-            width=width,
+            height=pool.sizes[0],
+            width=pool.sizes[1],
+            word=pool.word,
             words=pool.words,
             kernel=pool.kernel,
             stride=pool.stride,
-            row=source.sizes[1],
+            row=self.net.values[pool.source].sizes[1],
         )
 
     def _layer(self, k: int, layer: Layer) -> str:
-        together = 2 if layer.has_pairs else 1
         padded = -(-layer.channels // 4) * 4
-        # The frame comes first: its sums of two places begin with the bias.
+        # The frame comes first.
         edges = sorted(layer.edges, key=lambda edge: edge.source)
         labels = [f"{k}_{j}" for j in range(len(edges))]
         texts = [
@@ -161,47 +161,49 @@ class NetText:
             for text, label in zip(texts, labels, strict=True)
             if text.patch
         ]
-        sums_size = 4 * padded * together
-        stack = FIXED_STACK + sums_size + 2 * sum(text.patch for text in texts)
-        self.stack = max(self.stack, stack)
+        arrays = 2 * sum(text.patch for text in texts) + (
+            0 if layer.needs_frame_only else 4 * padded
+        )
+        self.stack = max(self.stack, FIXED_STACK + arrays)
 
         is_stored = self.net.depth(k) > 0
-        neurons = (_SPIKES if is_stored else _VALUES).format(
-            bits=self.spikes(k) if is_stored else "",
-            channels=layer.channels,
-            words=layer.words,
-            result=self._result(k, layer),
-            output=self._output(layer) if layer is self.net.output else "",
-        )
-        return _LAYER.format(
+        return (_FOURS if layer.needs_frame_only else _PLACES).format(
             k=k,
             name=self.name,
             title=layer.name or "the output",
             patches=_indented(patches, 1),
             before=_indented([text.before for text in texts], 1),
+            bits=self.spikes(k) if is_stored else "NULL",
             places=layer.places,
             row=layer.sizes[1],
+            channels=layer.channels,
             padded=padded,
-            together=together,
+            word=layer.word,
+            words=layer.words,
             sums=_indented([text.sums for text in texts], 2),
-            neurons=neurons,
+            four=_indented([text.four for text in texts], 4),
+            together=1 + layer.has_pairs,
+            result=self._result(k, layer),
+            output=self._output(layer) if layer is self.net.output else "",
+            is_stored=int(is_stored),
         )
 
     def _result(self, k: int, layer: Layer) -> str:
         """The spike, the membrane or the sum of a neuron, as an expression of C."""
-        charge = "sums[c]"
+        charge = "sum"
         # Sums of two places have the bias already.
         if layer.bias.any() and not layer.has_pairs:
             kind = "int16_t" if np.abs(layer.bias).max() <= MAX_SHORT else "int32_t"
-            charge = f"(sums[c] + {self._parts.table(kind, f'bias{k}', layer.bias)}[c])"
+            charge = f"(sum + {self._parts.table(kind, f'bias{k}', layer.bias)}[c])"
         assert layer.units is not None
-        unit = c_float(layer.units[0])
-        if (layer.units != layer.units[0]).any():
-            unit = f"{self._parts.table('float', f'unit{k}', layer.units)}[c]"
+        if (layer.units == layer.units[0]).all():
+            scaled = scaled_number(charge, layer.units[0])
+        else:
+            scaled = f"(float){charge} * {self._parts.table('float', f'unit{k}', layer.units)}[c]"
         if layer.neuron is None:
-            return f"(float){charge} * {unit}"
+            return scaled
 
-        arguments = [f"(float){charge} * {unit}"]
+        arguments = [scaled]
         for i, initial in enumerate(layer.neuron.step.initial):
             state = f"state{k}_{i}"
             self._parts.fields.append(("float", state, layer.size))
@@ -296,10 +298,10 @@ for (int n = 0; n < {size}; n++) net->{state}[n] = {initial};
 
 _POOL = """\
 /* {title}: the maximum of spikes over windows of places. */
-static void layer{k}({name}_state *net, float *outputs)
+static NW_SEPARATE void layer{k}({name}_state *net, float *outputs)
 {{
-    const uint32_t *bits = {bits};
-    uint32_t *out = {out};
+    const {word} *bits = {bits};
+    {word} *out = {out};
     (void)outputs;
     for (int y = 0; y < {height}; y++)
         for (int x = 0; x < {width}; x++)
@@ -307,44 +309,71 @@ static void layer{k}({name}_state *net, float *outputs)
                 *out = 0;
                 for (int ky = y * {stride[0]}; ky < y * {stride[0]} + {kernel[0]}; ky++)
                     for (int kx = x * {stride[1]}; kx < x * {stride[1]} + {kernel[1]}; kx++)
-                        *out |= bits[(ky * {row} + kx) * {words} + word];
+                        *out = *out | bits[(ky * {row} + kx) * {words} + word];
             }}
 }}
 """
 
-# Some sums are computed for two places together, an even and an odd one.
-_LAYER = """\
+_PLACES = """\
 /* {title} */
-static void layer{k}({name}_state *net, float *outputs)
+static NW_SEPARATE void layer{k}({name}_state *net, float *outputs)
 {{
-{patches}    int32_t both[{padded} * {together}];
+{patches}    {word} *bits = {bits};
+    int32_t sums[{padded}];
+    (void)outputs, (void)bits;
 {before}    for (int place = 0; place < {places}; place++) {{
         const int y = place / {row}, x = place % {row};
-        int32_t *sums = both + place % {together} * {padded};
-        (void)outputs, (void)y, (void)x;
-{sums}{neurons}    }}
-}}
-"""
-
-_VALUES = """\
-        for (int c = 0; c < {channels}; c++) {{
-            const int n = place * {channels} + c;
-            const float result = {result};
-            {output}
-        }}
-"""
-
-_SPIKES = """\
-        uint32_t *bits = {bits} + place * {words};
-        for (int first = 0; first < {channels}; first += 32) {{
-            const int count = {channels} - first < 32 ? {channels} - first : 32;
+        (void)y, (void)x;
+{sums}        for (int first = 0; first < {channels}; first += 32) {{
+            const int end = first + 32 < {channels} ? first + 32 : {channels};
             uint32_t fired = 0, bit = 1;
-            for (int c = first; c < first + count; c++, bit <<= 1) {{
+            for (int c = first; c < end; c++, bit <<= 1) {{
                 const int n = place * {channels} + c;
+                const int32_t sum = sums[c];
                 const float result = {result};
                 if (result > 0.0f) fired |= bit;
                 {output}
             }}
-            *bits++ = nw_fired(fired, count, &net->probe);
+            if ({is_stored}) bits[place * {words} + first / 32] = ({word})fired;
         }}
+    }}
+    if ({is_stored} && net->probe) nw_force(bits, {places}, {channels}, &net->probe);
+}}
+"""
+
+# Four neurons at a time: four outputs at a place, or two outputs at two places. Of an odd number of
+# places, the last one is computed twice.
+_FOURS = """\
+/* {title} */
+static NW_SEPARATE void layer{k}({name}_state *net, float *outputs)
+{{
+{patches}    {word} *bits = {bits};
+    (void)outputs, (void)bits;
+    for (int place = 0; place < {places}; place += {together}) {{
+        const int is_last = {places} % {together} && place + 1 == {places};
+        const int next = is_last ? place : place + {together} - 1;
+{sums}        for (int first = 0; first < {channels}; first += 32) {{
+            const int end = first + 32 < {channels} ? first + 32 : {channels};
+            uint32_t fired[2] = {{0, 0}}, bit = 1;
+            for (int four = first; four < end; four += 4 / {together}, bit <<= 4 / {together}) {{
+                int32_t sums[4];
+{four}                NW_UNROLL
+                for (int k = 0; k < 4; k++) {{
+                    const int of_next = {together} == 2 && k > 1, c = four + k - 2 * of_next;
+                    const int n = (of_next ? next : place) * {channels} + c;
+                    const int32_t sum = sums[k];
+                    if ({channels} % 4 && c >= {channels}) continue;
+                    if (of_next && is_last) continue;
+                    const float result = {result};
+                    if (result > 0.0f) fired[of_next] |= bit << (c - four);
+                    {output}
+                }}
+            }}
+            if (!{is_stored}) continue;
+            bits[next * {words} + first / 32] = ({word})fired[1];
+            bits[place * {words} + first / 32] = ({word})fired[0];
+        }}
+    }}
+    if ({is_stored} && net->probe) nw_force(bits, {places}, {channels}, &net->probe);
+}}
 """

@@ -92,9 +92,11 @@ NW_INLINE uint32_t nw_word(const void *list)
 /* The low half of a word as a signed number. */
 NW_INLINE int32_t nw_low(uint32_t x) { return (int32_t)((x & 0xFFFFu) ^ 0x8000u) - 0x8000; }
 
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(NW_PORTABLE)
+/* Without optimization, there are not enough registers for the assembly. */
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__OPTIMIZE__) && !defined(NW_PORTABLE)
 #define NW_DSP
 #define NW_OFFSET 0u
+typedef uint64_t __attribute__((may_alias, aligned(4))) nw_four_values;
 NW_INLINE int32_t nw_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
     int32_t r;
@@ -118,18 +120,19 @@ NW_INLINE uint32_t nw_add_even(uint32_t sum, uint32_t four) { return sum + (four
 NW_INLINE uint32_t nw_add_odd(uint32_t sum, uint32_t four) { return sum + (four >> 8 & 0x00FF00FFu); }
 #endif
 
-/* A constant with 8 or 16 bits after the point. */
-NW_INLINE float nw_fraction(uint32_t x, int bits)
+/* A whole number times 2^-bits, which is `unit`: one conversion where the processor has it. */
+NW_INLINE float nw_scaled(int32_t x, float unit, int bits)
 {
 #if defined(NW_DSP) && defined(__ARM_FP)
-    float fraction;
-    memcpy(&fraction, &x, sizeof fraction);
-    if (bits == 8) __asm__("vcvt.f32.u32 %0, %0, #8" : "+t"(fraction));
-    else __asm__("vcvt.f32.u32 %0, %0, #16" : "+t"(fraction));
-    return fraction;
-#else
-    return (float)x * (bits == 8 ? 0.00390625f : 1.52587890625e-5f);
+    if (bits >= 1 && bits <= 32) {
+        float scaled;
+        memcpy(&scaled, &x, sizeof scaled);
+        __asm__("vcvt.f32.s32 %0, %0, %1" : "+t"(scaled) : "i"(bits));
+        return scaled;
+    }
 #endif
+    (void)bits;
+    return (float)x * unit;
 }
 
 /* A window over steps, places and channels of values. All numbers are constants of net.c, so that
@@ -143,6 +146,15 @@ typedef struct {
     int factor;  /* of all weights */
     int is_wide; /* whether sums over spikes can exceed 16 bits */
 } nw_window;
+
+/* Spikes of up to 16 channels are stored in half of a word. */
+NW_INLINE size_t nw_word_size(int channels) { return channels <= 16 ? 2 : 4; }
+
+NW_INLINE uint32_t nw_spikes_at(nw_window w, const void *ring, int i)
+{
+    if (nw_word_size(w.channels) == 2) return ((const uint16_t *)ring)[i];
+    return ((const uint32_t *)ring)[i];
+}
 
 #define NW_ADVANCE(at, depth) at = (uint16_t)(at + 1 < depth ? at + 1 : 0)
 
@@ -197,7 +209,7 @@ NW_INLINE void nw_store_pair(int32_t *sums, nw_window w, uint32_t pair, uint32_t
 
 /* Adds the rows of all spikes in the window at (y, x) to the sums of `width` outputs. */
 NW_INLINE void nw_rows(int32_t *sums, nw_window w, int width, const int8_t *rows,
-                       const uint32_t *ring, int now, int y, int x)
+                       const void *ring, int now, int y, int x)
 {
     uint32_t even0 = 0, even1 = 0, even2 = 0, even3 = 0, odd0 = 0, odd1 = 0, odd2 = 0, odd3 = 0;
     uint32_t n_rows = 0;
@@ -214,7 +226,8 @@ NW_INLINE void nw_rows(int32_t *sums, nw_window w, int width, const int8_t *rows
             int bits = ((at * w.height + from_y) * w.width + from_x) * w.words;
             for (int kx = 0; kx < w.kernel_width; kx++) {
                 for (int word = 0; word < w.words; word++, bits++) {
-                    uint32_t left = nw_inside(w, from_y, from_x + kx) ? ring[bits] : 0;
+                    uint32_t left = 0;
+                    if (nw_inside(w, from_y, from_x + kx)) left = nw_spikes_at(w, ring, bits);
                     for (; left; left &= left - 1u) {
                         const int8_t *row = rows + nw_lowest(left) * width;
                         n_rows++;
@@ -239,7 +252,7 @@ NW_INLINE void nw_rows(int32_t *sums, nw_window w, int width, const int8_t *rows
 }
 
 /* Sums over spikes. The weights lie in blocks of 16 outputs. */
-NW_INLINE void nw_spikes(int32_t *sums, nw_window w, const int8_t *weights, const uint32_t *ring,
+NW_INLINE void nw_spikes(int32_t *sums, nw_window w, const int8_t *weights, const void *ring,
                          int now, int y, int x)
 {
     const int inputs = w.taps * w.kernel_height * w.kernel_width * w.channels;
@@ -250,13 +263,14 @@ NW_INLINE void nw_spikes(int32_t *sums, nw_window w, const int8_t *weights, cons
 }
 
 /* Copies the window of a frame at (y, x), with zeros up to a multiple of four values. */
-NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int16_t *ring, int now, int y, int x)
+NW_INLINE void nw_patch(int16_t *patch, nw_window w, const int8_t *ring, int now, int y, int x)
 {
     int at = nw_first_tap(w, now);
     for (int tap = 0; tap < w.taps; tap++) {
         for (int ky = 0; ky < w.kernel_height; ky++) {
             const int from_y = y * w.stride_y - w.pad_y + ky, from_x = x * w.stride_x - w.pad_x;
             const int first = ((at * w.height + from_y) * w.width + from_x) * w.channels;
+            NW_UNROLL
             for (int i = 0; i < w.kernel_width * w.channels; i++)
                 *patch++ = nw_inside(w, from_y, from_x + i / w.channels) ? ring[first + i] : 0;
         }
@@ -279,79 +293,82 @@ NW_INLINE int32_t nw_dot(int32_t sum, const int8_t *list, const int16_t *values)
 #endif
 }
 
-/* Sums over values, four outputs at a time; outputs and inputs are multiples of four. */
-NW_INLINE void nw_values(int32_t *sums, nw_window w, int inputs, const int8_t *list,
+/* Sums over values of four outputs; the number of inputs is a multiple of four. */
+NW_INLINE void nw_values(int32_t sums[4], nw_window w, int inputs, const int8_t *list,
                          const int16_t *patch)
 {
-    for (int c = 0; c < w.outputs; c += 4) {
-        int32_t sum[4] = {0, 0, 0, 0};
-        for (int i = 0; i < inputs; i += 4, list += 16) {
-            NW_UNROLL
-            for (int k = 0; k < 4; k++) sum[k] = nw_dot(sum[k], list + 4 * k, patch + i);
-        }
+    int32_t sum[4] = {0, 0, 0, 0};
+    for (int i = 0; i < inputs; i += 4, list += 16) {
         NW_UNROLL
-        for (int k = 0; k < 4; k++) sums[c + k] = (w.adds ? sums[c + k] : 0) + sum[k] * w.factor;
+        for (int k = 0; k < 4; k++) sum[k] = nw_dot(sum[k], list + 4 * k, patch + i);
     }
+    NW_UNROLL
+    for (int k = 0; k < 4; k++) sums[k] = (w.adds ? sums[k] : 0) + sum[k] * w.factor;
 }
 
 /* Four weights of 16 bits of two outputs, times four values at two places. */
-NW_INLINE void nw_four(int32_t sum[4], const int16_t *list, const int16_t *values,
+NW_INLINE void nw_four(int32_t sums[4], const int16_t *list, const int16_t *values,
                        const int16_t *next)
 {
-#ifdef NW_DSP
-    uint32_t t0, t1, t2, t3, t4, t5;
-    __asm__ volatile("ldrd %4, %5, [%11]\n ldrd %6, %7, [%12]\n ldrd %8, %9, [%10]\n"
-                     "smlad %0, %8, %4, %0\n smlad %1, %8, %6, %1\n"
-                     "smlad %0, %9, %5, %0\n smlad %1, %9, %7, %1\n"
-                     "ldrd %8, %9, [%10, #8]\n"
-                     "smlad %2, %8, %4, %2\n smlad %3, %8, %6, %3\n"
-                     "smlad %2, %9, %5, %2\n smlad %3, %9, %7, %3\n"
-                     : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]), "=&r"(t0),
-                       "=&r"(t1), "=&r"(t2), "=&r"(t3), "=&r"(t4), "=&r"(t5)
-                     : "r"(list), "r"(values), "r"(next)
-                     : "memory");
+#if defined(NW_DSP) && !defined(__clang__)
+    uint32_t a, b, c, d, e, f;
+    __asm__("ldrd %4, %5, %10\n ldrd %6, %7, %11\n ldrd %8, %9, %12\n"
+            "smlad %0, %8, %4, %0\n smlad %2, %8, %6, %2\n"
+            "smlad %0, %9, %5, %0\n smlad %2, %9, %7, %2\n"
+            "ldrd %8, %9, %13\n"
+            "smlad %1, %8, %4, %1\n smlad %3, %8, %6, %3\n"
+            "smlad %1, %9, %5, %1\n smlad %3, %9, %7, %3\n"
+            : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3]), "=&r"(a), "=&r"(b),
+              "=&r"(c), "=&r"(d), "=&r"(e), "=&r"(f)
+            : "m"(*(const nw_four_values *)values), "m"(*(const nw_four_values *)next),
+              "m"(*(const nw_four_values *)list), "m"(*(const nw_four_values *)(list + 4)));
+#elif defined(NW_DSP)
+    for (int i = 0; i < 4; i += 2) { /* Clang needs registers for addresses */
+        const uint32_t first = nw_word(list + i), second = nw_word(list + 4 + i);
+        sums[0] = nw_smlad(first, nw_word(values + i), sums[0]);
+        sums[1] = nw_smlad(second, nw_word(values + i), sums[1]);
+        sums[2] = nw_smlad(first, nw_word(next + i), sums[2]);
+        sums[3] = nw_smlad(second, nw_word(next + i), sums[3]);
+    }
 #else
     NW_UNROLL
     for (int i = 0; i < 4; i++) {
-        sum[0] += list[i] * values[i];
-        sum[1] += list[i] * next[i];
-        sum[2] += list[4 + i] * values[i];
-        sum[3] += list[4 + i] * next[i];
+        sums[0] += list[i] * values[i];
+        sums[1] += list[4 + i] * values[i];
+        sums[2] += list[i] * next[i];
+        sums[3] += list[4 + i] * next[i];
     }
 #endif
 }
 
-/* Sums over values at two places, with weights of 16 bits: sums and patch of the second place
- * follow those of the first one. They begin with the bias. */
-NW_INLINE void nw_values_of_two(int32_t *sums, nw_window w, int inputs, const int16_t *list,
+/* Sums over values of two outputs at two places, [place][output], which begin with the bias. The
+ * patch of the second place follows the patch of the first one. */
+NW_INLINE void nw_values_of_two(int32_t sums[4], int inputs, const int16_t *list,
                                 const int16_t *patch, const int32_t *bias)
 {
-    int32_t *next = sums + (w.outputs + 3) / 4 * 4;
-    const int32_t *first = w.adds ? sums : bias, *second = w.adds ? next : bias;
-    for (int c = 0; c < w.outputs; c += 2) {
-        int32_t sum[4] = {first[c], second[c], first[c + 1], second[c + 1]};
-        NW_UNROLL
-        for (int i = 0; i < inputs; i += 4, list += 8)
-            nw_four(sum, list, patch + i, patch + inputs + i);
-        sums[c] = sum[0];
-        next[c] = sum[1];
-        sums[c + 1] = sum[2];
-        next[c + 1] = sum[3];
-    }
+    sums[0] = sums[2] = bias[0];
+    sums[1] = sums[3] = bias[1];
+    NW_UNROLL
+    for (int i = 0; i < inputs; i += 4) nw_four(sums, list + 2 * i, patch + i, patch + inputs + i);
 }
 
-/* The spikes of `count` neurons; in a probe of the self-test, random ones, about a quarter of all. */
-NW_INLINE uint32_t nw_fired(uint32_t fired, int count, uint32_t *probe)
+/* In a probe of the self-test: random spikes in place of those of a layer, about a quarter of all. */
+static NW_SEPARATE void nw_force(void *bits, int places, int channels, uint32_t *probe)
 {
-    if (*probe == 0) return fired;
-    uint32_t drawn = ~0u >> (32 - count);
-    for (int k = 0; k < 2; k++) {
-        *probe ^= *probe << 13;
-        *probe ^= *probe >> 17;
-        *probe ^= *probe << 5;
-        drawn &= *probe;
+    uint8_t *to = bits;
+    const size_t size = nw_word_size(channels);
+    for (int place = 0; place < places; place++) {
+        for (int left = channels; left > 0; left -= 32, to += size) {
+            uint32_t drawn = left < 32 ? ~0u >> (32 - left) : ~0u;
+            for (int k = 0; k < 2; k++) {
+                *probe ^= *probe << 13;
+                *probe ^= *probe >> 17;
+                *probe ^= *probe << 5;
+                drawn &= *probe;
+            }
+            memcpy(to, &drawn, size);
+        }
     }
-    return drawn;
 }
 
 #endif

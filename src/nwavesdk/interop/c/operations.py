@@ -69,6 +69,11 @@ class Values:
         """Words of 32 spikes at each place."""
         return -(-self.channels // 32)
 
+    @property
+    def word(self) -> str:
+        """The type of such a word in C: up to 16 spikes need half of it."""
+        return "uint16_t" if self.channels <= 16 else "uint32_t"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Weights:
@@ -134,9 +139,14 @@ class Layer(Values):
     constants: tuple[np.ndarray, ...] = ()
 
     @property
+    def needs_frame_only(self) -> bool:
+        """Whether its charge is one sum over a frame, so that four sums are computed at a time."""
+        return [(e.source, e.delays is None) for e in self.edges] == [(0, True)]
+
+    @property
     def has_pairs(self) -> bool:
-        """Whether sums over a frame are computed for two places together."""
-        return self.places >= MIN_PLACES_OF_PAIRS and any(e.source == 0 for e in self.edges)
+        """Whether four sums are those of two outputs at two places."""
+        return self.needs_frame_only and self.places >= MIN_PLACES_OF_PAIRS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -208,16 +218,17 @@ def on_grid(layer: Layer, step: float) -> Layer:
 
     # One unit for all channels needs no table, but more bits, which weights of pairs have.
     common = np.ldexp(everything, -exponents.min())
-    is_single = len(layer.edges) == 1 and layer.has_pairs
-    if is_single and np.abs(common[:, :-1]).max() <= MAX_SHORT:
+    if layer.has_pairs and np.abs(common[:, :-1]).max() <= MAX_SHORT:
         integers, exponents = common, np.full_like(exponents, exponents.min())
 
     edges = []
     for edge in layer.edges:
         rows, integers = np.split(integers, [edge.rows.shape[1]], axis=1)
-        factor = 1 if is_single else 2 ** max(0, int(_common_exponents(rows.reshape(1, -1))[0]))
+        factor = (
+            1 if layer.has_pairs else 2 ** max(0, int(_common_exponents(rows.reshape(1, -1))[0]))
+        )
         largest = np.abs(rows).max(initial=0) / factor
-        if largest > (MAX_SHORT if is_single else MAX_BYTE):
+        if largest > (MAX_SHORT if layer.has_pairs else MAX_BYTE):
             raise OffGridError(
                 f"its weights need {math.log2(largest) + 2:.0f} bits, expected up to 8"
             )

@@ -57,7 +57,9 @@ def self_test(net: Container, text: NetText, recordings: Sequence[Tensor]) -> st
         n_probes=len(PROBES),
         steps=steps,
         expected=c_list([f"{value}u" for value in expected]),
-        hashes="\n".join(f"    h += hash({words}, {n}, &k);" for words, n in _words(text)),
+        hashes="\n".join(
+            f"    h += hash({words}, {n}, sizeof *({words}), &k);" for words, n in _words(text)
+        ),
     )
 
 
@@ -182,13 +184,13 @@ static const uint32_t seeds[PROBES] = {{{seeds}}};
 static const uint32_t expected[RECORDINGS + PROBES] = {expected};
 static const int8_t frames[] = {frames};
 
-static uint32_t hash(const void *words, int n, uint32_t *k)
+static uint32_t hash(const void *words, int n, size_t size, uint32_t *k)
 {{
     const uint8_t *bytes = words;
     uint32_t h = 0;
-    for (int i = 0; i < n; i++, ++*k) {{
-        uint32_t word;
-        memcpy(&word, bytes + 4 * i, sizeof word);
+    for (int i = 0; i < n; i++, ++*k, bytes += size) {{
+        uint32_t word = 0;
+        memcpy(&word, bytes, size);
         h += word * ((*k * 2654435761u) | 1u);
     }}
     return h;

@@ -6,7 +6,7 @@ from textwrap import fill
 
 import numpy as np
 
-__all__ = ["BYTES", "Parts", "c_float", "c_list", "c_string", "c_table"]
+__all__ = ["BYTES", "Parts", "c_float", "c_list", "c_string", "c_table", "scaled_number"]
 
 BYTES = {
     "float": 4,
@@ -30,6 +30,11 @@ def c_float(value: float) -> str:
     text = format(float(np.float32(value)), ".9g")
     is_whole = text.lstrip("-").isdigit()
     return f"{text}.0f" if is_whole else f"{text}f"
+
+
+def scaled_number(number: str, unit: float) -> str:
+    """An integer times its unit, which is a power of two, as an expression of C."""
+    return f"nw_scaled({number}, {c_float(unit)}, {1 - np.frexp(unit)[1]})"
 
 
 def c_string(text: str) -> str:
@@ -88,10 +93,9 @@ class Parts:
 
         for kind, bits in (("uint8_t", 8), ("uint16_t", 16)):
             scaled = values.astype(np.float64) * 2.0**bits
-            is_whole = bool((scaled == np.rint(scaled)).all())
-            if is_whole and scaled.min() >= 0 and scaled.max() < 2**bits:
+            if set(scaled.tolist()) <= set(range(2**bits)):
                 table = self.table(kind, label, scaled.astype(int))
-                return f"nw_fraction({table}[{index}], {bits})"
+                return scaled_number(f"{table}[{index}]", 2.0**-bits)
         return f"{self.table('float', label, values)}[{index}]"
 
 
