@@ -1,5 +1,6 @@
 """Statistics of times, turns of calls, parity, the cases, and the table of `benchmarks.quick`."""
 
+import gc
 import json
 import math
 import time
@@ -54,6 +55,7 @@ def test_a_short_call_is_repeated_and_its_mean_reported():
     calls = []
     samples = time_in_turn({"short": lambda: calls.append(time.sleep(1e-3))}, runs=2, least=10e-3)
     assert len(calls) > 6
+    assert gc.get_freeze_count()  # what pytest froze is not collected again in later tests
     assert all(1 <= ms < 9 for ms in samples["short"])
 
 

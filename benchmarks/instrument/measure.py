@@ -86,8 +86,10 @@ def time_in_turn(
         uncounted[name] = repeats[name] if duration < SHORT_CALL else 0
     samples: dict[str, list[float]] = {name: [] for name in calls}
     was_enabled = gc.isenabled()
-    # Frozen objects are not examined again by the collections between runs.
+    # Frozen objects are not examined again by the collections between runs. What the caller has
+    # frozen stays so; otherwise each later collection would examine all modules.
     gc.collect()
+    was_frozen = gc.get_freeze_count() > 0
     gc.freeze()
     gc.disable()
     try:
@@ -98,7 +100,8 @@ def time_in_turn(
                 samples[name].append(1e3 * _seconds_per_call(call, repeats[name]))
                 gc.collect()
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
         if was_enabled:
             gc.enable()
     return samples

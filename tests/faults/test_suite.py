@@ -13,7 +13,7 @@ from faults.suite import GROUPS, all_cases, sample
 from faults.world import World
 
 # Cases of each group: what a few seconds allow.
-N_CASES = {"options": 10, "bytes": 14, "values": 16, "places": 16, "folders": 8}
+N_CASES = {"options": 8, "bytes": 8, "values": 8, "places": 8}
 N_OTHERS = 6
 # Commands that take seconds if they succeed; the whole suite tries more of them.
 SLOW = ("train", "compare", "slopes", "surrogates", "tune")

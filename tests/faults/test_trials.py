@@ -43,7 +43,7 @@ def test_a_run_that_was_killed_before_an_operation_continues(
     course: Course, tmp_path: Path
 ) -> None:
     """While the config is linked to its name, and before other files."""
-    for number in [3, *range(9, len(course.operations) + 1, 30)]:
+    for number in [3, *range(9, len(course.operations) + 1, 60)]:
         assert kill_before(course, number, tmp_path / str(number)) == []
 
 

@@ -90,7 +90,7 @@ def test_a_compiled_mask_of_dropout_stays_until_prepare_net():
 OPCHECK_CASES = pairwise(
     operands=[
         ("lif_subtraction", "atan", False),
-        ("resonator", "custom", False),
+        ("adaptive", "custom", False),
         ("h1v1", "fast_sigmoid", True),
     ],
     saved_dtype=[None, "bfloat16"],

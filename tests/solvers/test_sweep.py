@@ -10,16 +10,15 @@ from solvers.parity import case_of, gradients, leaves, problem
 from tolerances import GRADIENT, assert_close
 
 
-@pytest.mark.parametrize("name", ["lif_zero", "h1v2", "resonator"])
+@pytest.mark.parametrize("name", ["lif_none", "h1v2", "adaptive"])
 def test_a_gradient_written_over_the_saved_tensor_is_the_same(name):
     case = case_of(name, surrogate="fast_sigmoid")
-    for T in (0, 1, 2, 33):
-        for N in (7, 64, 777):
-            p = leaves(problem(**case, T=T, N=N))
-            solution = solve(p, "serial", needs_saved=False)
-            unshared = gradients(p, solution, retain_graph=True)
-            overwritten = gradients(p, solution)
-            assert all(map(torch.equal, unshared, overwritten))
+    for T, N in ((0, 64), (1, 7), (2, 777), (33, 7), (33, 64)):
+        p = leaves(problem(**case, T=T, N=N))
+        solution = solve(p, "serial", needs_saved=False)
+        unshared = gradients(p, solution, retain_graph=True)
+        overwritten = gradients(p, solution)
+        assert all(map(torch.equal, unshared, overwritten))
 
 
 def test_gradients_that_nothing_needs_are_not_computed():

@@ -74,7 +74,7 @@ def choices_of(task: str, folder: Path, chip: str = "") -> dict[str, Any]:
     return choices
 
 
-CASES = ["labels", "regression", "pattern", "pattern on h1v2"]
+CASES = ["labels", "regression", "pattern on h1v2"]
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +183,7 @@ def test_unbalanced_classes_are_noted_or_weighted(
     assert 0 < result["test_balanced_accuracy"] <= 1
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_no_test_leaves_the_test_set_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

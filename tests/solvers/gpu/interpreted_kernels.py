@@ -68,7 +68,7 @@ def one_program(monkeypatch):
 @pytest.mark.usefixtures("one_program")
 @pytest.mark.parametrize("case", CASES, ids=CASE_IDS)
 def test_every_neuron_and_surrogate(case):
-    compare(problem(**case, T=6, N=7))
+    compare(problem(**case, T=3, N=40))
 
 
 def functions(x, a, b, c, d, e, f, g):  # noqa: ARG001  # as many states as results
@@ -113,7 +113,7 @@ def test_every_formula_of_the_catalogue(name):
 
 @pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive", "refractory", "readout"])
 def test_odd_sizes(neuron):
-    for T, N in [(0, 1), (0, 77), (1, 7), (1, 77), (2, 1), (2, 7), (9, 1), (9, 77)]:
+    for T, N in [(0, 77), (1, 1), (2, 7), (9, 77)]:
         compare(problem(neuron, "atan", True, F32, T, N, B=1 if T == 9 else 3))
 
 
@@ -137,9 +137,8 @@ def test_slopes_keep_the_digits_of_float64():
 
 
 @pytest.mark.usefixtures("one_program")
-@pytest.mark.parametrize("neuron", ["lif_subtraction", "adaptive"])
-def test_any_layout(neuron):
-    p = problem(neuron, "fast_sigmoid", True, F32, 5, 7)
+def test_any_layout():
+    p = problem("adaptive", "fast_sigmoid", True, F32, 5, 7)
     for turned in (
         p.x.permute(2, 0, 1).contiguous().permute(1, 2, 0),
         p.x.transpose(0, 1).contiguous().transpose(0, 1),
@@ -195,8 +194,9 @@ def test_outputs_that_are_not_needed_are_not_written(neuron):
 
 
 @pytest.mark.usefixtures("one_program")
-@pytest.mark.parametrize("surrogate", ["atan", "custom"])
-@pytest.mark.parametrize("neuron", ["lif_zero", "adaptive", "readout"])
+@pytest.mark.parametrize(
+    ("neuron", "surrogate"), [("lif_zero", "atan"), ("adaptive", "custom"), ("readout", "atan")]
+)
 def test_half_charge_with_float32_state(neuron, surrogate):
     p = problem(neuron, surrogate, True, torch.float16, 7, 7)
     compare(p)
@@ -260,7 +260,7 @@ def test_nan_neither_spikes_nor_spreads_to_other_neurons():
 
 
 @pytest.mark.usefixtures("one_program")
-@pytest.mark.parametrize("neuron", ["lif_subtraction", "lif_zero", "h1v2"])
+@pytest.mark.parametrize("neuron", ["lif_zero", "h1v2"])
 def test_chunks_run_on_the_kernels(monkeypatch, neuron):
     """comPaSSo's chunks and their adjoint, as with CUDA tensors."""
     run_on_gpu_kernels(monkeypatch)
