@@ -8,6 +8,7 @@ import pytest
 
 from data.conftest import blocks_of, tone
 from nwavesdk.data import FrontEnd, LogMel, NWaveDataloaderConfig
+from nwavesdk.data.features import VERSION
 
 pytest.importorskip("soxr")
 signal = pytest.importorskip("scipy.signal")
@@ -61,6 +62,13 @@ def test_frames_relative_to_a_running_level_hardly_depend_on_the_gain() -> None:
     for gain in (0.1, 3.0):
         np.testing.assert_allclose(relative(np.float32(gain) * sound)[500:], expected, atol=0.01)
     assert np.abs(expected).mean() < 1  # the power of a band is about that of the mean band
+
+
+def test_the_cache_has_another_version_if_frames_change() -> None:
+    """Otherwise a run gets frames that an earlier version has cached: raise `VERSION`."""
+    sound = np.random.default_rng(0).uniform(-1, 1, 20_000).astype(np.float32)
+    means = [float(np.abs(front_end(sound)).mean()) for front_end in (LOG_MELS[1], LOG_MELS[3])]
+    assert (VERSION, means) == (3, pytest.approx([0.720383, 0.424007], rel=1e-4))
 
 
 def test_a_peak_of_the_whole_sound_is_not_known_in_blocks() -> None:

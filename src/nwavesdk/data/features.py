@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 # Part of the names of cache entries: raise it when the same features make other frames.
-VERSION = 2
+VERSION = 3
 
 # Probability of a spike of frozen noise, per step and channel.
 NOISE_RATE = 0.05
