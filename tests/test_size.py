@@ -30,13 +30,13 @@ MAX_STATEMENTS = {
     "deploy": 909,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31945
+MAX_STATEMENTS_OF_TESTS = 31960
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
 # fields and other short statements were the larger part of these. The last hundredth are the
 # imports of modules that were merged.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.41, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

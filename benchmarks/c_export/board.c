@@ -1,4 +1,5 @@
-/* The self-test of an exported net on a Cortex-M4 that QEMU emulates, with counted instructions.
+/* The self-test of an exported net on a Cortex-M4 that QEMU emulates, with counted instructions; with
+ * COUNT_SOUND, its front end on a second of noise.
  *
  * With -icount shift=0 an instruction takes a nanosecond, and SysTick runs at 25 MHz: a tick is 40
  * instructions. The linker calls the functions below in place of main and of the step of the net.
@@ -6,6 +7,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "net.h"
+#ifdef COUNT_SOUND
+#include "net_front_end.h"
+#endif
 
 #define CONTROL (*(volatile uint32_t *)0xE000E010)
 #define RELOAD (*(volatile uint32_t *)0xE000E014)
@@ -14,6 +18,7 @@
 
 extern uint32_t top_of_stack;
 void _start(void);
+int main(void);
 int __real_main(void);
 int __wrap_main(void);
 void __real_net_step(net_state *net, const int8_t *frame, float *outputs);
@@ -44,6 +49,25 @@ __attribute__((section(".vectors"), used)) static const void *const vectors[16] 
 };
 
 static uint32_t ticks_since(uint32_t start) { return (start - CURRENT) & 0xFFFFFFu; }
+
+#ifdef COUNT_SOUND
+int main(void)
+{
+    static struct net_front_end front_end;
+    int8_t frame[NET_BANDS];
+    uint32_t noise = 1;
+    net_front_end_init(&front_end);
+
+    const uint32_t start = CURRENT;
+    for (int32_t i = 0; i < NET_SAMPLE_RATE; i++) {
+        noise = 1664525u * noise + 1013904223u;
+        frames += (uint32_t)net_front_end_push(&front_end, (int16_t)(noise >> 18), frame);
+    }
+    ticks = ticks_since(start);
+    printf("%d bands; a state of %u bytes\n", NET_BANDS, (unsigned)sizeof front_end);
+    return 0;
+}
+#endif
 
 void __wrap_net_step(net_state *net, const int8_t *frame, float *outputs)
 {

@@ -1,11 +1,12 @@
-"""Instructions per frame of an exported net on a Cortex-M4 that QEMU emulates, and its flash.
+"""Instructions per frame of an exported net on a Cortex-M4 that QEMU emulates, and its memory.
 
     nwave export runs/words --c firmware
     python -m benchmarks.c_export.instructions firmware
 
 It needs `gcc-arm-none-eabi`, `libnewlib-arm-none-eabi` and `qemu-system-arm` of Debian. It runs the
-self-test of the folder, and counts the steps of its recordings. Instructions are not cycles: flash
-wait states and pipelines are not emulated.
+self-test of the folder, and counts the steps of its recordings. If the folder has a front end, a
+second of noise counts it, too. Instructions are not cycles: flash wait states and pipelines are not
+emulated.
 """
 
 import argparse
@@ -35,10 +36,10 @@ class Count:
     """What a run showed.
 
     Attributes:
-        verdict: The last line of the self-test.
+        verdict: The last line of the program, such as of the self-test.
         per_frame: Mean instructions of a step.
         most: Most instructions of a step.
-        flash: Bytes of code and constants of the net.
+        flash: Bytes of code and constants.
     """
 
     verdict: str
@@ -54,10 +55,20 @@ def count_instructions(folder: Path, options: list[str]) -> Count:
         folder: A folder of `nwave export --c`.
         options: Options of the compiler, such as `-O2`; `-DNW_PORTABLE` is code without assembly.
     """
+    return _run(folder, options, "net.c", folder / "selftest.c")
+
+
+def count_front_end(folder: Path, options: list[str]) -> Count:
+    """Count the instructions from samples to a frame; the verdict has the bytes of the state."""
+    return _run(folder, [*options, "-DCOUNT_SOUND"], "net_front_end.c", folder / "net.c")
+
+
+def _run(folder: Path, options: list[str], measured: str, other: Path) -> Count:
+    """Compile a measured file and the other one for the board, and run them."""
     with tempfile.TemporaryDirectory() as work:
-        program, unit = f"{work}/test.elf", f"{work}/net.o"
+        program, unit = f"{work}/test.elf", f"{work}/measured.o"
         build = [COMPILER, *CPU, *options, f"-I{folder}"]
-        subprocess.run([*build, "-c", folder / "net.c", "-o", unit], check=True)
+        subprocess.run([*build, "-c", folder / measured, "-o", unit], check=True)
         sizes = subprocess.run([SIZE, unit], check=True, capture_output=True, text=True).stdout
 
         start = subprocess.run(
@@ -68,7 +79,7 @@ def count_instructions(folder: Path, options: list[str]) -> Count:
         ).stdout.strip()
         link = ["--specs=nano.specs", "--specs=rdimon.specs", "-nostartfiles"]
         link += ["-T", str(HERE / "board.ld"), "-Wl,--wrap=main,--wrap=net_step", "-lm"]
-        sources = [unit, str(folder / "selftest.c"), str(HERE / "board.c"), start]
+        sources = [unit, str(other), str(HERE / "board.c"), start]
         subprocess.run([*build, *sources, *link, "-o", program], check=True)
 
         command = [EMULATOR, *MACHINE.split(), *SEMIHOSTING.split(), "-kernel", program]
@@ -97,6 +108,12 @@ def main() -> None:
         print(
             f"{' '.join(options):18} {count.per_frame:10,.0f} instructions per frame, at most "
             f"{count.most:,}; {count.flash:,} bytes of flash; {count.verdict}"
+        )
+    if (arguments.folder / "net_front_end.c").exists():
+        count = count_front_end(arguments.folder, ["-O2"])
+        print(
+            f"-O2, front end     {count.per_frame:10,.0f} instructions per frame; {count.flash:,} "
+            f"bytes of flash; {count.verdict}"
         )
 
 

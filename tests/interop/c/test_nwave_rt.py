@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.c_export.instructions import TOOLS, count_instructions
+from benchmarks.c_export.instructions import TOOLS, count_front_end, count_instructions
 from interop.c.compilers import compile_c, require_program
 from interop.c.nets import example_frames, quantized_net
+from interop.c.sounds import scale_of
+from nwavesdk.data import LogMel
 from nwavesdk.interop.c import export_c
+from nwavesdk.interop.c.log_mel import FixedLogMel
+from nwavesdk.interop.c.log_mel_text import front_end_files
 
-
-@pytest.mark.skipif(
+needs_board = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)),
     reason="needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm",
 )
+
+
+@needs_board
 @pytest.mark.parametrize("name", ["bands", "adlif", "delay", "images"])
 def test_a_cortex_m4_has_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
     export = export_c(quantized_net(name), tmp_path, example_frames(name, steps=20))
@@ -26,6 +32,21 @@ def test_a_cortex_m4_has_the_bits_of_the_net(name: str, tmp_path: Path) -> None:
         assert count.verdict.startswith("PASSED: all membranes"), options
         assert export.flash < count.flash < export.flash + 12_000
         assert 0.2 * work < count.per_frame < 20 * work
+
+
+@needs_board
+def test_a_front_end_is_counted_on_a_second_of_noise(tmp_path: Path) -> None:
+    export_c(quantized_net("adlif"), tmp_path, example_frames("adlif", steps=20))
+    log_mel = LogMel(8000, 12, hop=20e-3)
+    front_end = FixedLogMel(log_mel, scale_of(log_mel), step=1 / 64)
+    for name, text in front_end_files(front_end, "net").items():
+        (tmp_path / name).write_text(text)
+
+    count = count_front_end(tmp_path, ["-O2"])
+    assert count.verdict.startswith("12 bands; a state of ")
+    assert 1000 < count.flash < 10_000
+    # A fast Fourier transform of 200 samples takes about 5 * 200 * log2(200) operations.
+    assert 8000 < count.per_frame < 50_000
 
 
 RISC_V, EMULATOR = "riscv64-linux-gnu-gcc", "qemu-riscv64"
