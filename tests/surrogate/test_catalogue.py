@@ -1,6 +1,7 @@
 """Names of surrogates, in Python, in texts and in the documentation; signatures for editors."""
 
 import copy
+import gc
 import inspect
 import math
 import pickle
@@ -187,6 +188,7 @@ def test_a_type_checker_knows_parameters_and_classes(tmp_path):
     (tmp_path / "mypy.ini").write_text(inspect.cleandoc(config), encoding="utf-8")
     options = ["--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path)]
     report, _, _ = mypy.run([*options, str(tmp_path / "typed.py")])
+    gc.freeze()  # again, because mypy has undone it; see conftest.py
     errors = [line.split(": error: ")[1] for line in report.splitlines() if ": error: " in line]
     assert len(errors) == 2, report
     assert errors[0].startswith('Unexpected keyword argument "slope" for "triangle"')
