@@ -44,7 +44,7 @@ class CExport:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export = export_c(quantize(net, x), folder, x)
         >>> export.ram, sorted(export.files)[:3]
-        (44, ['CMakeLists.txt', 'README.md', 'example.c'])
+        (40, ['CMakeLists.txt', 'README.md', 'example.c'])
     """
 
     files: dict[str, str]
