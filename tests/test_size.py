@@ -25,12 +25,12 @@ MAX_STATEMENTS = {
     "internal": 493,
     "solvers": 3617,
     "layers": 2599,
-    "interop": 3065,
+    "interop": 3067,
     "net": 1670,
     "deploy": 909,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31963
+MAX_STATEMENTS_OF_TESTS = 31969
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

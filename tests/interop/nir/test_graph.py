@@ -9,6 +9,7 @@ import torch
 
 from interop.nir.graphs import DT, neuron_values, other_graphs
 from nwavesdk.interop.nir.graph import flat_graph
+from nwavesdk.interop.nir.modules import shaped
 from nwavesdk.interop.nir.prepare import prepare_graph
 
 pytestmark = pytest.mark.interop
@@ -35,6 +36,14 @@ def test_parameters_may_be_tensors() -> None:
     read = flat_graph(nir.NIRGraph.from_list(node), DT, "exact").nodes["linear"]
     assert read.arrays["weight"].tolist() == [[1.0] * 3] * 2
     assert read.rounding == torch.finfo(torch.float32).eps
+
+
+def test_shapes_take_no_memory() -> None:
+    import nir
+
+    conv = nir.Conv2d((10**6, 10**6), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.zeros(1))
+    flat = flat_graph(nir.NIRGraph.from_list(conv), DT, "exact")
+    assert shaped(flat.nodes["conv2d"], (1, 10**6, 10**6), []).shape_out == (1, 10**6, 10**6)
 
 
 def wrong() -> dict[str, Any]:

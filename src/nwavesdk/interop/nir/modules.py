@@ -317,7 +317,7 @@ def shaped(node: NirNode, shape: Shape, notes: list[str]) -> NirNode:
 
 
 def _shape_after(node: NirNode, shape: Shape) -> Shape:
-    """The shape of a step of the output, from a run on zeros.
+    """The shape of a step of the output, from a run of the module.
 
     Raises:
         NodeError: If the node does not take the input, or its parameters do not fit.
@@ -330,7 +330,10 @@ def _shape_after(node: NirNode, shape: Shape) -> Shape:
     batch = 2
     try:
         with torch.random.fork_rng([]), torch.no_grad():
-            got = module_of(node, torch.float32)(torch.zeros(batch, *shape)).shape
+            module = module_of(node, torch.float32)
+            # Without values, pixels take no memory. A synapse needs values, but has one dimension.
+            device = "cpu" if isinstance(module, LIFSynapse) else "meta"
+            got = module.to(device)(torch.zeros(batch, *shape, device=device)).shape
         if got[0] != batch:
             raise ValueError("a dimension before the features")
     except (ValueError, RuntimeError, IndexError) as error:
