@@ -188,8 +188,8 @@ def count_right(
 
     Raises:
         TypeError: If the model is not a net of chip modules, or `lengths` is not an int64 tensor.
-        ValueError: If there is no chip, if x or labels have another shape or type, or if a length
-            is not from 1 to T.
+        ValueError: If `seeds` is empty, x or labels do not have these shapes, or a length is not
+            from 1 to T.
         RuntimeError: If the net or x has a number that is not finite.
     """
     stages = chip_stages(model, "count_right")

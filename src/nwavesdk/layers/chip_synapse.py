@@ -21,8 +21,8 @@ from nwavesdk.layers.weight import ChipWeight, parameter_of
 __all__ = ["Frontend", "H1v1Frontend", "H1v1Synapse", "H1v2Frontend", "H1v2Synapse", "HWSynapse"]
 
 
-class _ChipWeight(ChipWeight):
-    """A module with a weight of a chip."""
+class _ChipConnection(ChipWeight):
+    """A synapse or a frontend of a chip, whose weight users read and train."""
 
     weight: nn.Parameter
 
@@ -38,7 +38,7 @@ class _ChipWeight(ChipWeight):
         return text
 
 
-class _ChipSynapse(_ChipWeight, DenseSynapse):
+class _ChipSynapse(_ChipConnection, DenseSynapse):
     """Dense weights on a chip."""
 
     def __init__(
@@ -73,7 +73,7 @@ class _ChipSynapse(_ChipWeight, DenseSynapse):
 
     def _has_usual_weight(self) -> bool:
         """Whether the effective weight acts unchanged: no subclass overrides it."""
-        return type(self).effective_weight is _ChipWeight.effective_weight
+        return type(self).effective_weight is _ChipConnection.effective_weight
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -161,7 +161,7 @@ class H1v2Synapse(_ChipSynapse):
         )
 
 
-class _Frontend(_ChipWeight):
+class _Frontend(_ChipConnection):
     """A diagonal synapse: each input drives one neuron."""
 
     def __init__(
