@@ -34,6 +34,20 @@ def test_export_writes_a_folder_of_c(run: Path, tmp_path: Path) -> None:
         subprocess.run(command, cwd=folder, shell=True, check=True)
 
 
+def test_the_report_of_a_run_has_the_costs_of_its_export(run: Path, tmp_path: Path) -> None:
+    exported = json_object(nwave("export", run, "--c", tmp_path / "firmware", "--json"))
+    page = (run / "report.html").read_text()
+    assert f"{exported['flash']:,} bytes of tables in flash" in page
+    assert f"{exported['ram']:,} bytes of state" in page
+    for layer in exported["layers"]:
+        assert f"<td>{layer['name']}</td>" in page
+        assert f">{layer['flash']:,}</td>" in page
+
+
+def test_the_report_of_a_net_without_a_form_in_c_has_no_costs(chip_run: Path) -> None:
+    assert "microcontroller" not in (chip_run / "report.html").read_text()
+
+
 def test_a_run_on_live_sound_has_a_program_from_samples_to_outputs(
     tones: Path, tmp_path: Path
 ) -> None:

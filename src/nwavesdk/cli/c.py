@@ -1,17 +1,27 @@
 """`nwave export --c`: a trained net as C, for microcontrollers."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nwavesdk
 from nwavesdk.cli.app import print_report
+from nwavesdk.cli.measures import measures_text
 from nwavesdk.cli.options import name_options
-from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import write_atomically
 
-__all__ = ["export_folder"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nwavesdk.data import Series
+    from nwavesdk.train.config import CompletedConfig
+    from nwavesdk.train.fit.network import RunNet
+    from nwavesdk.train.report.page import Section
+    from nwavesdk.train.report.task_reports import FinishedRun
+
+__all__ = ["export_folder", "program_section"]
 
 WEIGHT_BITS = 8
 MAX_RECORDINGS = 64  # of the validation set, for rates and the self-test
@@ -28,21 +38,23 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
 
     opened = nwavesdk.train.Run.open(run, net)
     try:
-        model, compared = _rounded(opened)
+        model = _rounded(opened.trained().net, opened.config, opened.data.train)
+        # A run that was trained with rounded weights has no other net to compare with.
+        is_rounded = opened.config.learning.weight_bits is not None
+        compared = {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
     except ValueError as error:
         raise ValueError(name_options(str(error), ["learning.weight_bits"])) from None
 
     validation = opened.data.val
-    batch = validation.batch(list(range(min(MAX_RECORDINGS, len(validation)))))
-    inner, shape = getattr(model, "net", model), getattr(model, "inputs", batch.x.shape[2:])
+    inner, x, lengths = _example(model, validation)
     trained = nwavesdk.train.load(run, net)
     front_end, front_end_note = _front_end(trained, inner[0].step)
     rows = validation.recordings.frames[0][: trained.input.length] if _has_rows(trained) else None
     export = export_c(
         inner,
         folder,
-        batch.x.float().reshape(*batch.x.shape[:2], *shape),
-        lengths=batch.lengths,
+        x,
+        lengths=lengths,
         classes=trained.classes if trained.task.name == "classification" else (),
         hold=trained.input.frame_steps,
         notes=[*_notes(trained), *front_end_note, *_accuracies(compared)],
@@ -68,19 +80,49 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     )
 
 
-def _rounded(opened: "nwavesdk.train.Run") -> tuple[Any, dict[str, Any]]:
-    """The net with rounded weights, and the measures of both nets on the validation set.
+def program_section(run: "FinishedRun") -> list["Section"]:
+    """The costs of the net as C, for the report of a run; none if it has no form in C."""
+    from nwavesdk.interop.c import costs_in_c
+    from nwavesdk.train.report.page import Table
 
-    A run that was trained with rounded weights has no other net to compare with.
-    """
+    net = copy.deepcopy(run.net).cpu().eval()
+    try:
+        inner, x, lengths = _example(_rounded(net, run.config, run.data.train), run.data.val)
+        costs = costs_in_c(inner, x, lengths=lengths, hold=run.data.val.input.frame_steps)
+    except ValueError:
+        return []
+
+    bits = run.config.learning.weight_bits or WEIGHT_BITS
+    text = (
+        f"nwave export RUN --c DIR writes the net as C with weights of {bits} bits: "
+        f"{costs.flash:,} bytes of tables in flash, {costs.ram:,} bytes of state, and about "
+        f"{costs.stack:,} bytes of stack. Additions and products of a step follow from measured "
+        "rates."
+    )
+    rows = [
+        (cost.name, cost.neurons, cost.flash, round(cost.additions), round(cost.multiplications))
+        for cost in (*costs.costs, costs.total)
+    ]
+    columns = ("layer", "neurons", "bytes", "additions", "products")
+    return [Table("As a program for a microcontroller", text, columns, rows)]
+
+
+def _rounded(net: "RunNet", config: "CompletedConfig", train: "Series") -> "RunNet":
+    """The trained net with rounded weights, unless it was trained with them."""
     from nwavesdk.train.fit.first_weights import example_inputs
     from nwavesdk.train.fit.network import rounded_network
 
-    model = opened.trained().net
-    if opened.config.learning.weight_bits is not None:
-        return model, {}
-    rounded = rounded_network(model, WEIGHT_BITS, example_inputs(opened.data.train))
-    return rounded, opened.test_rounded(WEIGHT_BITS)
+    if config.learning.weight_bits is not None:
+        return net
+    return rounded_network(net, WEIGHT_BITS, example_inputs(train))
+
+
+def _example(net: "RunNet", validation: "Series") -> "tuple[Any, Tensor, Tensor]":
+    """The net without the shape of its inputs, and recordings with their lengths in this shape."""
+    batch = validation.batch(list(range(min(MAX_RECORDINGS, len(validation)))))
+    shape = getattr(net, "inputs", batch.x.shape[2:])
+    x = batch.x.float().reshape(*batch.x.shape[:2], *shape)
+    return getattr(net, "net", net), x, batch.lengths
 
 
 def _front_end(

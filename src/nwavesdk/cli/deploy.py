@@ -21,9 +21,9 @@ from nwavesdk.cli.app import (
     print_report,
 )
 from nwavesdk.cli.c import export_folder
+from nwavesdk.cli.measures import measures_text
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
 from nwavesdk.cli.step import export_step
-from nwavesdk.cli.train import measures_text
 
 __all__ = ["check_run", "draw_chips", "export_run", "map_run"]
 

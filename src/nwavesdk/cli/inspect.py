@@ -25,8 +25,8 @@ from nwavesdk.cli.app import (
     record_table,
     split_commas,
 )
+from nwavesdk.cli.measures import measures_text
 from nwavesdk.cli.options import DATA_FIELDS, MORE_OPTIONS, SectionedCommand, add_run_choices
-from nwavesdk.cli.train import measures_text
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import merge_choices
 

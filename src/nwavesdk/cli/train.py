@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,28 +22,22 @@ from nwavesdk.cli.app import (
     print_report,
     split_commas,
 )
+from nwavesdk.cli.c import program_section
 from nwavesdk.cli.errors import print_note
+from nwavesdk.cli.measures import MEASURE_TITLES, measures_text
 from nwavesdk.cli.options import MORE_OPTIONS, RUN_FIELDS, SectionedCommand, add_run_choices
 from nwavesdk.internal.files import check_folder
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
-__all__ = ["compare_run", "measures_text", "train_run", "tune_run"]
+__all__ = ["compare_run", "train_run", "tune_run"]
 
 MAX_LETTERS = 100  # of the names of classes on the screen
 
 # A run that begins with trained weights needs fewer epochs and smaller steps than the run before.
 FEWER_EPOCHS = 5
 LOWER_RATE = 10
-
-# Measures that are printed, with their names.
-MEASURES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "r2": "R²",
-    "correlation": "correlation",
-}
 
 
 @app.command("train", cls=SectionedCommand, epilog=MORE_OPTIONS)
@@ -150,6 +144,12 @@ def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
             print_note(_classes_line(facts.classes))
         print_note(facts.split_reason)
         print_note(run.net_line())
+    return _train(run)
+
+
+def _train(run: "nwavesdk.train.Run") -> dict[str, Any] | None:
+    """Train a run, with the costs of its net as a program in the report."""
+    run.report_sections.append(program_section)
     return run.train()
 
 
@@ -172,7 +172,7 @@ def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
     config.check_same({**choices, "net": net})
 
     if not folder.complete:
-        return nwavesdk.train.Run.open(out, given).train()
+        return _train(nwavesdk.train.Run.open(out, given))
     print_note(f"{out} is finished: nothing to resume, nothing changed.")
     return folder.read_result()
 
@@ -263,7 +263,7 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
     score = "r2" if "val_r2" in result else "accuracy"
     if "val_misses" in result:
         score = "balanced_accuracy"
-    title, validated = MEASURES[score], result[f"val_{score}"]
+    title, validated = MEASURE_TITLES[score], result[f"val_{score}"]
     notes = [loss_note(result, config)]
     if result["best_epoch"] < result["epochs"]:
         notes.append(f"these are the weights of epoch {result['best_epoch']}: see --keep")
@@ -288,38 +288,6 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
             f"{title} from {validated:.4f} to {projected:.4f}: see --training"
         )
     return [note for note in notes if note is not None]
-
-
-def measures_text(result: Mapping[str, Any]) -> str:
-    """The measures in `result.json`, with their sets and names."""
-    texts = []
-    for part, part_title in {"test": "test", "val": "validation"}.items():
-        if f"{part}_misses" in result:
-            texts.append(f"{part_title} {_detection_text(result, part)}")
-            continue
-        values = [
-            f"{title} {result[f'{part}_{name}']:.4f}"
-            for name, title in MEASURES.items()
-            if f"{part}_{name}" in result
-        ]
-        if values:
-            texts.append(f"{part_title} {', '.join(values)}")
-    return "; ".join(texts)
-
-
-def _detection_text(result: Mapping[str, Any], part: str) -> str:
-    """Misses, false alarms and latency of a set."""
-    misses, low_misses, high_misses = (
-        100 * share for share in (result[f"{part}_misses"], *result[f"{part}_misses_interval"])
-    )
-    low, high = result[f"{part}_false_alarms_interval"]
-    latency = result[f"{part}_median_latency"]
-    return (
-        f"misses {misses:.1f} % [{low_misses:.1f} to {high_misses:.1f}] at "
-        f"{result[f'{part}_false_alarms_per_hour']:.2f} false alarms per hour [{low:.2f} to "
-        f"{high:.2f}], "
-        + ("no event detected" if latency is None else f"median latency {1e3 * latency:.0f} ms")
-    )
 
 
 @app.command("compare", cls=SectionedCommand, epilog=MORE_OPTIONS)

@@ -1,6 +1,6 @@
 """A run: its folder, its config, its data and its nets; `fit/course.py` trains and tests it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -47,6 +47,8 @@ from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.fit.threads import use_threads
+from nwavesdk.train.report.page import Section
+from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["Run"]
@@ -70,6 +72,7 @@ class Run:
 
     Attributes:
         task: The task, before it is fitted to the training set.
+        report_sections: Functions that make more sections of the report from the finished run.
 
     Example:
         >>> run = Run.prepare("runs/digits", {"data": {"limit": 30}})
@@ -85,6 +88,7 @@ class Run:
         self.classes = config.facts.classes
         self.n_features = config.facts.n_features
         self.profile = config.facts.chip
+        self.report_sections: list[Callable[[FinishedRun], Sequence[Section]]] = []
 
     @classmethod
     def new(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> "Run":

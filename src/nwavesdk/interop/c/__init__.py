@@ -5,7 +5,7 @@ operations and their tables, `step_text` the neurons; `nwave_rt.h` is the runtim
 `self_test` writes a program that compares all values of all steps, `costs` counts operations.
 """
 
-from nwavesdk.interop.c.costs import Cost
-from nwavesdk.interop.c.export import CExport, export_c
+from nwavesdk.interop.c.costs import Cost, ProgramCosts
+from nwavesdk.interop.c.export import CExport, costs_in_c, export_c
 
-__all__ = ["CExport", "Cost", "export_c"]
+__all__ = ["CExport", "Cost", "ProgramCosts", "costs_in_c", "export_c"]

@@ -1,6 +1,6 @@
 """The costs of an exported net before it is compiled: memory, and operations by measured rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.operations import Layer, Pool, Values, Weights
 
-__all__ = ["Cost", "cost_table", "costs_of"]
+__all__ = ["Cost", "ProgramCosts", "costs_of"]
 
 _ADDITIONS, _PRODUCTS = frozenset({"+", "-", "<", ">", "spike"}), frozenset({"*", "/"})
 
@@ -29,7 +29,8 @@ class Cost:
         >>> cost = Cost(
         ...     name="1", neurons=8, rate=0.05, flash=96, additions=40.0, multiplications=40.0
         ... )
-        >>> print(cost_table([cost], ram=64, stack=200).splitlines()[1])
+        >>> program = ProgramCosts(costs=(cost,), ram=64, stack=200)
+        >>> print(str(program).splitlines()[1])
         1                       8   5.0 %       96         40        40
     """
 
@@ -41,7 +42,57 @@ class Cost:
     multiplications: float
 
 
-def costs_of(text: NetText, rates: Mapping[str, float], hold: int = 1) -> tuple[Cost, ...]:
+@dataclass(frozen=True, kw_only=True)
+class ProgramCosts:
+    """The costs of a net as a program; `str` has a table with a line for each layer.
+
+    Attributes:
+        costs: The costs of each layer.
+        ram: Bytes of the state.
+        stack: Bytes of the stack that a step needs, about.
+    """
+
+    costs: tuple[Cost, ...]
+    ram: int
+    stack: int
+
+    @property
+    def flash(self) -> int:
+        """Bytes of the tables."""
+        return self.total.flash
+
+    @property
+    def total(self) -> Cost:
+        """The costs of all layers together."""
+        return Cost(
+            name="all",
+            neurons=sum(cost.neurons for cost in self.costs),
+            rate=None,
+            flash=sum(cost.flash for cost in self.costs),
+            additions=sum(cost.additions for cost in self.costs),
+            multiplications=sum(cost.multiplications for cost in self.costs),
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'layer':16} {'neurons':>8} {'rate':>7} {'flash':>8} {'additions':>10} "
+            f"{'products':>9}"
+        ]
+        for cost in (*self.costs, self.total):
+            rate = "" if cost.rate is None else f"{100 * cost.rate:.1f} %"
+            lines.append(
+                f"{cost.name:16} {cost.neurons:8,} {rate:>7} {cost.flash:8,} "
+                f"{cost.additions:10,.0f} {cost.multiplications:9,.0f}"
+            )
+
+        lines.append(
+            f"tables {self.flash:,} bytes of flash; state {self.ram:,} and stack about "
+            f"{self.stack:,} bytes"
+        )
+        return "\n".join(lines)
+
+
+def costs_of(text: NetText, rates: Mapping[str, float], hold: int = 1) -> ProgramCosts:
     """The costs of all operations.
 
     Args:
@@ -89,34 +140,7 @@ def costs_of(text: NetText, rates: Mapping[str, float], hold: int = 1) -> tuple[
                 multiplications=multiplications,
             )
         )
-    return tuple(costs)
-
-
-def cost_table(costs: Sequence[Cost], ram: int, stack: int) -> str:
-    """The costs as a table with a line for each layer."""
-    total = Cost(
-        name="all",
-        neurons=sum(cost.neurons for cost in costs),
-        rate=None,
-        flash=sum(cost.flash for cost in costs),
-        additions=sum(cost.additions for cost in costs),
-        multiplications=sum(cost.multiplications for cost in costs),
-    )
-
-    lines = [
-        f"{'layer':16} {'neurons':>8} {'rate':>7} {'flash':>8} {'additions':>10} {'products':>9}"
-    ]
-    for cost in (*costs, total):
-        rate = "" if cost.rate is None else f"{100 * cost.rate:.1f} %"
-        lines.append(
-            f"{cost.name:16} {cost.neurons:8,} {rate:>7} {cost.flash:8,} {cost.additions:10,.0f} "
-            f"{cost.multiplications:9,.0f}"
-        )
-
-    lines.append(
-        f"tables {total.flash:,} bytes of flash; state {ram:,} and stack about {stack:,} bytes"
-    )
-    return "\n".join(lines)
+    return ProgramCosts(costs=tuple(costs), ram=text.ram, stack=text.stack)
 
 
 def _connections(edge: Weights, source: Values, layer: Layer) -> int:

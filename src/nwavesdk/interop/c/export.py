@@ -12,7 +12,7 @@ from torch import Tensor
 from nwavesdk.data import Frames, Standard
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import write_atomically
-from nwavesdk.interop.c.costs import Cost, cost_table, costs_of
+from nwavesdk.interop.c.costs import ProgramCosts, costs_of
 from nwavesdk.interop.c.folder_texts import folder_texts
 from nwavesdk.interop.c.net_text import NetText
 from nwavesdk.interop.c.self_test import self_test
@@ -20,20 +20,17 @@ from nwavesdk.interop.c.walk import integer_net
 from nwavesdk.net import RoundedInput, SpikingSequential
 from nwavesdk.net.recording import record_spikes
 
-__all__ = ["CExport", "export_c"]
+__all__ = ["CExport", "costs_in_c", "export_c"]
 
 MAX_RECORDINGS, MAX_STEPS = 3, 200  # of the self-test
 
 
 @dataclass(frozen=True, kw_only=True)
-class CExport:
-    """An exported net.
+class CExport(ProgramCosts):
+    """An exported net, with its costs.
 
     Attributes:
         files: The text of each file, by its name.
-        costs: The costs of each layer.
-        ram: Bytes of the state.
-        stack: Bytes of the stack that a step needs, about.
 
     Example:
         >>> import tempfile
@@ -48,17 +45,14 @@ class CExport:
     """
 
     files: dict[str, str]
-    costs: tuple[Cost, ...]
-    ram: int
-    stack: int
 
-    @property
-    def flash(self) -> int:
-        """Bytes of the tables."""
-        return sum(cost.flash for cost in self.costs)
 
-    def __str__(self) -> str:
-        return cost_table(self.costs, self.ram, self.stack)
+@torch.no_grad()
+def costs_in_c(
+    net: SpikingSequential, x: Tensor, *, lengths: Tensor | None = None, hold: int = 1
+) -> ProgramCosts:
+    """The costs of a quantized net as C, without the C; see `export_c`."""
+    return costs_of(_text_of(net, x, "net"), _rates(net, x, lengths), hold)
 
 
 @torch.no_grad()
@@ -109,16 +103,11 @@ def export_c(
         >>> export = export_c(quantize(net, x), "build", x)  # doctest: +SKIP
         >>> print(export)  # doctest: +SKIP
     """
-    _check(net, x, name)
-    rounded = net[0]
-    assert isinstance(rounded, RoundedInput)
-    text = NetText(integer_net(net, x.shape[2:], rounded.step), name, standard)
-    rates = record_spikes(net, x, lengths).rates()
-    costs = costs_of(text, {key: float(rate.mean()) for key, rate in rates.items()}, hold)
+    text = _text_of(net, x, name, standard)
+    costs = costs_of(text, _rates(net, x, lengths), hold)
 
     ends = [x.shape[1]] * len(x) if lengths is None else lengths.tolist()
-    recordings = [rounded(r[: min(end, MAX_STEPS)]) for r, end in zip(x, ends, strict=True)]
-    table = cost_table(costs, text.ram, text.stack)
+    recordings = [net[0](r[: min(end, MAX_STEPS)]) for r, end in zip(x, ends, strict=True)]
     if rows is None:
         rows = x[0, : ends[0] : hold].flatten(1).numpy()
     lines = [" ".join(map("{:.9g}".format, row)) for row in rows[: -(-MAX_STEPS // hold)].tolist()]
@@ -130,7 +119,7 @@ def export_c(
         "frames.txt": "".join(f"{line}\n" for line in lines),
         **folder_texts(
             text,
-            table=table,
+            table=str(costs),
             classes=classes,
             hold=hold,
             notes=notes,
@@ -145,7 +134,23 @@ def export_c(
     path.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         write_atomically(path / file, content.encode())
-    return CExport(files=files, costs=costs, ram=text.ram, stack=text.stack)
+    return CExport(files=files, **vars(costs))
+
+
+def _text_of(
+    net: SpikingSequential, x: Tensor, name: str, standard: Standard | None = None
+) -> NetText:
+    """The net in C, after a check of the arguments of `export_c`."""
+    _check(net, x, name)
+    rounded = net[0]
+    assert isinstance(rounded, RoundedInput)
+    return NetText(integer_net(net, x.shape[2:], rounded.step), name, standard)
+
+
+def _rates(net: SpikingSequential, x: Tensor, lengths: Tensor | None) -> dict[str, float]:
+    """Spikes per neuron and step of each layer, by its name."""
+    rates = record_spikes(net, x, lengths).rates()
+    return {name: float(rate.mean()) for name, rate in rates.items()}
 
 
 def _check(net: object, x: Tensor, name: str) -> None:

@@ -290,7 +290,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
             detector=detector,
             notes=(*run.data.notes, *run.notes, *(detector.notes if detector else ())),
         )
-        write_report(finished)
+        write_report(finished, run.report_sections)
     except Exception as error:  # the run is finished, even if a picture fails
         print_line(
             f"nwave: warning: the run is finished, but {run.folder.report} was not written "

@@ -1,5 +1,6 @@
 """The report of a finished run: `pictures/*.png`, and `report.html`, which has all in one file."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from functools import partial
 
@@ -10,7 +11,7 @@ from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.config import net_name
-from nwavesdk.train.report.page import Card, Details, FactList, Picture, Table
+from nwavesdk.train.report.page import Card, Details, FactList, Picture, Section, Table
 from nwavesdk.train.report.pictures import (
     LayerTrace,
     learning_curves,
@@ -44,8 +45,15 @@ VALIDATED_ON = {
 }
 
 
-def write_report(run: FinishedRun) -> None:
-    """Write `pictures/*.png` and `report.html`."""
+def write_report(
+    run: FinishedRun, more: Sequence[Callable[[FinishedRun], Sequence[Section]]] = ()
+) -> None:
+    """Write `pictures/*.png` and `report.html`.
+
+    Args:
+        run: The finished run.
+        more: Functions that make more sections, which follow the operations.
+    """
     page = TASK_PAGES[run.task.name](run)
     result = run.result
     course = f"{result['epochs']} epochs in {result['seconds']:.0f} s, seed {result['seed']}."
@@ -66,6 +74,7 @@ def write_report(run: FinishedRun) -> None:
             *_pictures(run),
             _layers(run),
             *_operations(run),
+            *(section for sections in more for section in sections(run)),
             Details("The net", repr(run.net)),
             Details(
                 "Settings, versions, machine and hash of the data: config.json",
