@@ -80,6 +80,7 @@ NETS: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
         ],
         (21,),
     ),
+    "sums": (lambda: [LIFSynapse(3, 2)], (3,)),
     "series": (lambda: [*joined(13, 40, 33, 18), nn.Linear(91, 7)], (13,)),
     "steps": (
         lambda: [*joined(6, 20, 9), nn.Linear(29, 3), LILayer(3, tau=0.1, dt=0.01)],

@@ -56,7 +56,12 @@ def changed_copy(folder: Path, target: Path, file: str, change: Callable[[str], 
 
 @pytest.mark.parametrize(
     ("name", "compiler", "level"),
-    [*map(dict.values, pairwise(name=PRESETS, compiler=[GCC, CLANG], level=["-O0", "-O3"]))],
+    [
+        *map(
+            dict.values,
+            pairwise(name=[*PRESETS, "sums"], compiler=[GCC, CLANG], level=["-O0", "-O3"]),
+        )
+    ],
 )
 def test_the_self_test_passes(name: str, compiler: str, level: str, export: Export) -> None:
     require_program(compiler)

@@ -199,6 +199,7 @@ static uint32_t hash(const void *words, int n, size_t size, uint32_t *k)
 static uint32_t hash_step(const {name}_state *net, const float *outputs)
 {{
     uint32_t h = 0, k = 0;
+    (void)net;  /* a net without neurons has outputs only */
 {hashes}
     return h;
 }}
