@@ -47,9 +47,12 @@ def _speed(theme: Theme, section: dict[str, Any]) -> Figure:
     axes_of = [axis for axis in LABELS if any(row.get("axis") == axis for row in section["rows"])]
     figure = Figure(figsize=(10, 3.5 * ((len(axes_of) + 1) // 2)))
     panels = figure.subplots((len(axes_of) + 1) // 2, 2, squeeze=False).flat
-    ways = [row["peers"] for row in section["rows"]]
     compiled = {
-        name for peers in ways for name, peer in peers.items() if peer.get("form") == "compiled"
+        name
+        for row in section["rows"]
+        for name in NAMES
+        if name in row["times_ms"]
+        and row["times_ms"].get(f"{name}, compiled") == row["times_ms"][name]
     }
     for axis, axes in zip(axes_of, panels, strict=False):
         rows = sorted(

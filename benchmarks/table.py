@@ -13,7 +13,10 @@ from benchmarks.instrument import difference_text, load_warning
 from benchmarks.peers import NAMES
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
-HEAD = ["forward + backward", "ours, ms", *NAMES, "× the fastest peer", "lower bound, ms", "target"]
+HEAD = [
+    *("forward + backward", "ours, ms", *NAMES, "× the fastest as it comes", "× compiled"),
+    *("lower bound, ms", "target"),
+]
 NEURON_HEAD = [
     "forward + backward",
     "states",
@@ -30,12 +33,12 @@ def timed_cells(row: dict[str, Any], limits: dict[str, Any]) -> list[str]:
     title = row["name"].partition("/")[2] if row["name"].startswith("layer") else row["name"]
     if not row["parity"]["agrees"]:
         return [title, f"differs from the reference ({difference_text(row)}): no number"]
-    times, best = row["times_ms"], row["fastest_peer"]
+    times = row["times_ms"]
     return [
         title,
         _spread_text(times["ours"]),
         *(_peer_time(row, name) for name in NAMES),
-        "-" if best is None else _spread_text(row["ratios"][best]),
+        *(_ratio(row, form) for form in FORMS.values()),
         _number_text(row["floor_ms"]) if "floor_ms" in row else "-",
         _target_text(row, limits),
     ]
@@ -130,7 +133,8 @@ def readme_table(measured: dict[str, Any]) -> str:
         f"`python -m benchmarks.run`, {measured_at}: {run['cpu']}, {run['threads']} threads; "
         f"{versions}; {describe_limits(first['limits'])}. "
         f"Medians of {_smallest_count(sections)} interleaved runs, quartiles in brackets; "
-        "c: faster with torch.compile, in chunks of 10 steps. "
+        "c: faster with torch.compile, in chunks of 10 steps; the ratios are to the fastest peer "
+        "without and with it. "
         "Lower bound: a layer's bytes at the speed of a copy, or the dense products of the step."
     )
     text = f"{origin}\n\n{as_markdown(rows)}"
@@ -228,7 +232,7 @@ def _peer_time(row: dict[str, Any], name: str) -> str:
     if name not in row["times_ms"]:
         return "-"
     return _number_text(row["times_ms"][name]["median"]) + (
-        " c" if row["peers"][name]["form"] == "compiled" else ""
+        " c" if row["times_ms"].get(f"{name}, compiled") == row["times_ms"][name] else ""
     )
 
 
@@ -287,6 +291,12 @@ def _best_of(row: dict[str, Any], form: str) -> list[str]:
         return ["-", "-"]
     time = f"{_number_text(row['times_ms'][peer]['median'])} {peer.partition(',')[0]}"
     return [time, _number_text(row["ratios"][peer]["median"])]
+
+
+def _ratio(row: dict[str, Any], form: str) -> str:
+    """How many times longer the fastest peer takes in a form."""
+    peer = _fastest_form(row, form)
+    return "-" if peer is None else _spread_text(row["ratios"][peer])
 
 
 def _spread_text(spread: dict[str, float]) -> str:

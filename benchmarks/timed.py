@@ -159,9 +159,10 @@ def _rows(
     compiled: set[str],
     bound_calls: Mapping[str, Callable[[], object]],
 ) -> list[Row]:
-    """Choose each peer's faster form, then measure.
+    """Measure ours next to both forms of each peer.
 
-    A row also has the share of each peer's spikes that differ from ours.
+    A row also has each peer's faster form under its name alone, and the share of its spikes that
+    differ from ours.
     """
     # For recurrent layers, `forms` puts time first for every peer.
     recurrent = isinstance(case, LayerCase) and case.recurrent
@@ -171,17 +172,30 @@ def _rows(
         differ = _share_of_differing_spikes(
             make(peer, False)(), expected, peer.TIME_FIRST or recurrent
         )
-        call, descriptions[name] = forms.fastest(
-            lambda c, peer=peer: make(peer, c), name in compiled
+        of_peer, descriptions[name] = forms.both(
+            lambda c, peer=peer: make(peer, c), BOTH_FORMS if name in compiled else BOTH_FORMS[:1]
         )
         descriptions[name]["spikes_differ"] = differ
-        if call is not None:
-            calls[name] = call
+        calls |= {f"{name}, {form}": call for form, call in of_peer.items()}
+
     rows = [
         add_lower_bound(row, case) | {"peers": descriptions}
         for row in measure_contenders(ours, {**calls, **bound_calls})
     ]
-    return [row | _fastest_peer(row, calls) for row in rows]
+    for row in rows:
+        for name in peers:
+            _add_faster_form(row, name)
+    return [row | _fastest_peer(row, peers) for row in rows]
+
+
+def _add_faster_form(row: Row, name: str) -> None:
+    """Add time and ratio of a peer's faster form under the name of the peer."""
+    times = row["times_ms"]
+    measured = [form for form in BOTH_FORMS if f"{name}, {form}" in times]
+    if measured:
+        best = min(measured, key=lambda form: times[f"{name}, {form}"]["median"])
+        times[name] = times[f"{name}, {best}"]
+        row["ratios"][name] = row["ratios"][f"{name}, {best}"]
 
 
 def _share_of_differing_spikes(spikes: Tensor, expected: Tensor, time_first: bool) -> float:

@@ -1,7 +1,5 @@
 """A peer's layer, recurrent layer and training step, with and without torch.compile.
 
-The faster form counts.
-
 `torch.compile` unrolls a loop over time: with all 100 steps of SpikingJelly it took more than two
 minutes. Therefore chunks of `CHUNK` steps are compiled and called one after the other, which takes
 seconds for any T.
@@ -138,20 +136,6 @@ def _recurrent(step: Any, x: Tensor, grad: Tensor, weights: Tensor, compiled: bo
         return whole.detach()
 
     return call
-
-
-def fastest(make: Callable[[bool], Call], compile_too: bool) -> tuple[Call | None, dict[str, Any]]:
-    """Return the faster form of a peer, and the times of both; see `both`.
-
-    Without `compile_too` only one form exists, and nothing is timed.
-    """
-    if not compile_too:
-        return make(False), {"form": "eager"}
-    calls, description = both(make)
-    if not calls:
-        return None, description
-    best = min(calls, key=lambda name: description[name]["best_ms"])
-    return calls[best], {"form": best, **description}
 
 
 def both(
