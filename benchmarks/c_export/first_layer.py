@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.c_export.instructions import count_instructions
 from benchmarks.results import FOLDER
-from nwavesdk.presets import page_text
+from nwavesdk.presets import page_path
 
 __all__ = ["draw", "measure"]
 
@@ -37,7 +37,7 @@ Result = dict[str, Any]
 
 def measure(data: str, channels: int, seed: int) -> Result:
     """Train, export and count one net."""
-    page = page_text("conv")
+    page = page_path("conv").read_text(encoding="utf-8")
     assert page.count(FIRST_LAYER) == 1
 
     with tempfile.TemporaryDirectory() as work:

@@ -93,10 +93,10 @@ def test_each_option_of_a_net_changes_it(preset: PresetName) -> None:
 @pytest.mark.parametrize("preset", NAMES)
 def test_a_copy_of_a_page_builds_the_same_net(preset: PresetName, tmp_path: Path) -> None:
     copy = tmp_path / "net.py"
-    copy.write_text(presets.page_text(preset))
+    copy.write_text(presets.page_path(preset).read_text())
     assert copy.read_bytes() == presets.page_path(preset).read_bytes()
     assert NetPage.parse(str(copy)).sha256 == NetPage.parse(preset).sha256
-    copy.write_text(f"{presets.page_text(preset)}\n")  # another module
+    copy.write_text(f"{presets.page_path(preset).read_text()}\n")  # another module
     build = load_function(NetPage.parse(str(copy)))
     torch.manual_seed(0)
     net = without_kernels(build((20,), 3, config_of(preset)))
@@ -127,7 +127,11 @@ def test_a_net_sees_no_future(preset: PresetName) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_pages_share_public_blocks_only(name: PresetName) -> None:
     """So a copy can be changed everywhere, and does not depend on other copies."""
-    lines = [line for line in presets.page_text(name).splitlines() if "nwavesdk.presets" in line]
+    lines = [
+        line
+        for line in presets.page_path(name).read_text().splitlines()
+        if "nwavesdk.presets" in line
+    ]
     shared = {"from nwavesdk.presets.blocks import", "from nwavesdk.presets import adlif"}
     assert all(any(line.startswith(start) for start in shared) for line in lines)
     assert presets.DESCRIPTIONS.keys() == set(NAMES)

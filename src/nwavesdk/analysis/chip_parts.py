@@ -46,7 +46,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
     """
     folder = chip_run.run.folder.path.absolute()
     config = chip_run.run.config
-    page = config.page.model_dump() if config.net.name == "file" else None
+    page = f"{config.page.file}:{config.page.function}" if config.net.name == "file" else None
 
     def count(seeds: Sequence[int]) -> Tensor:
         threads = torch.get_num_threads()

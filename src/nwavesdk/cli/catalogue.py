@@ -23,7 +23,7 @@ from nwavesdk.cli.app import (
     step_shape,
 )
 from nwavesdk.internal.imports import require
-from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, page_text
+from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, page_path
 from nwavesdk.train.config.run_config import UNIONS
 
 __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
@@ -77,7 +77,7 @@ def print_net(
     if preset is None:
         _list_presets(as_json)
     elif inputs is None:
-        page = page_text(preset)
+        page = page_path(preset).read_text(encoding="utf-8")
         content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": page}
         print_report(as_json, content, page.splitlines())
     else:

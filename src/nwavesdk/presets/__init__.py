@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
-__all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path", "page_text"]
+__all__ = ["DESCRIPTIONS", "LAYERED", "NAMES", "PresetName", "page_path"]
 
 PresetName = Literal["lif", "adlif", "recurrent", "conv", "delay", "chip"]
 """The name of a preset, one of `NAMES`."""
@@ -42,19 +42,6 @@ LAYERED: frozenset[PresetName] = frozenset({"lif", "chip"})
 """Presets whose nets are plain stacks of synapses and neurons on flat frames, for deploy tools."""
 
 
-def page_text(name: PresetName) -> str:
-    """The text of the page of a preset.
-
-    Args:
-        name: One of `NAMES`.
-
-    Example:
-        >>> "def build(" in page_text("conv")
-        True
-    """
-    return (resources.files(__name__) / f"{name}.py").read_text(encoding="utf-8")
-
-
 def page_path(name: PresetName) -> Path:
     """The file of the page of a preset in the package.
 
@@ -62,7 +49,7 @@ def page_path(name: PresetName) -> Path:
         name: One of `NAMES`.
 
     Example:
-        >>> page_path("conv").read_text(encoding="utf-8") == page_text("conv")
+        >>> "def build(" in page_path("conv").read_text(encoding="utf-8")
         True
     """
     return Path(str(resources.files(__name__) / f"{name}.py"))

@@ -30,7 +30,6 @@ def test_splits_are_those_of_the_data_package() -> None:
         ({"split": "chance"}, r"expected one of auto, .* or the name of a \.csv file"),
         ({"folds": 2, "leave_one_out": "group"}, "has no effect with leave_one_out, got 2: remove"),
         ({"fold": 1}, "has no effect without folds or leave_one_out, got 1: remove it"),
-        ({"fold": 3, "folds": 2}, "expected at most 2, the folds, got 3"),
         ({"augment": "shift"}, "got 'shift', expected NAME=VALUE"),
     ],
     ids=str,
@@ -43,7 +42,6 @@ def test_a_bad_field_of_recordings_is_one_line(data: dict[str, Any], words: str)
     assert len(str(error.value)) < 200
 
 
-@pytest.mark.parametrize("field", ["split", "leave_one_out"])
-def test_the_digits_have_no_speakers(field: str) -> None:
-    with pytest.raises(ValueError, match=rf"^data\.{field}: expected "):
-        RunConfig.of({"data": {field: "speaker"}})
+def test_the_digits_have_no_speakers() -> None:
+    with pytest.raises(ValueError, match=r"^data\.split: expected "):
+        RunConfig.of({"data": {"split": "speaker"}})

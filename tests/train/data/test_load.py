@@ -89,17 +89,6 @@ def test_recordings_that_become_zeros_are_noted(
     assert constant_note(data.train) is None
 
 
-def test_recordings_that_are_all_the_same_are_noted(tmp_path: Path) -> None:
-    x = np.ones((12, 5, 2))
-    _, data = data_of(write_series(tmp_path, x))
-    note = constant_note(data.train)
-    assert note is not None
-    assert note.startswith("all steps of all training recordings are the same")
-    x[3:, 2:] = 0
-    _, data = data_of(write_series(tmp_path, x))
-    assert constant_note(data.train) is None
-
-
 @pytest.mark.parametrize(
     ("share", "value", "is_noted"),
     [(0.02, -999, True), (0.02, 1e5, True), (0.02, -9, False), (0.2, -999, False), (0, 0, False)],

@@ -14,7 +14,7 @@ pytest.importorskip("lightning")
 from examples import small_data
 from nwavesdk.layers import SpikingSequential, prepare_net
 from nwavesdk.net import record
-from nwavesdk.presets import page_path, page_text
+from nwavesdk.presets import page_path
 from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.fit.learner import lengths_of
@@ -44,7 +44,7 @@ def conv_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def changed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The page of `conv` in another version of the library."""
     page = tmp_path / "conv.py"
-    page.write_text(f"{page_text('conv')}# newer\n")
+    page.write_text(f"{page_path('conv').read_text()}# newer\n")
     monkeypatch.setattr("nwavesdk.train.config.nets.page_path", lambda _: page)
     return page
 

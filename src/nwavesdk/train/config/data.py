@@ -50,12 +50,9 @@ class AnyData(FrozenModel):
 
     Attributes:
         source_kind: The kind of the recordings in the files.
-        fields_from_data: Names of the fields that the data set if the user does not; a completed
-            config has a value for each.
     """
 
     source_kind: ClassVar[SourceKind] = "series"
-    fields_from_data: ClassVar[tuple[str, ...]] = ()
 
     source: str = config_field(
         "digits",
@@ -139,11 +136,6 @@ class SplitData(AnyData):
                 f"data.fold: has no effect without folds or leave_one_out, got {self.fold}: remove "
                 "it"
             )
-
-        if self.folds is not None and self.fold is not None and self.fold > self.folds:
-            raise ValueError(
-                f"data.fold: expected at most {self.folds}, the folds, got {self.fold}"
-            )
         return self
 
 
@@ -195,19 +187,15 @@ class OwnScale(FrozenModel):
 class FeatureData(OwnScale, Held, SplitData):
     """The built-in spoken digits, which are features already."""
 
-    fields_from_data: ClassVar[tuple[str, ...]] = ("hold",)
-
     kind: Literal["features"] = "features"
     source: Literal["digits"] = AnyData.model_fields["source"]  # type: ignore[assignment]  # a field
     split: Literal["auto", "recording"] = SplitData.model_fields["split"]  # type: ignore[assignment]  # as above
-    leave_one_out: None = SplitData.model_fields["leave_one_out"]  # type: ignore[assignment]  # as above
 
 
 class SoundData(OwnScale, Held, FileData):
     """Sound as log-mel frames."""
 
     source_kind: ClassVar[SourceKind] = "sound"
-    fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "sample_rate")
 
     kind: Literal["sound"] = "sound"
     center: bool = config_field(True, str(OwnScale.model_fields["center"].description))
@@ -239,8 +227,6 @@ class SoundData(OwnScale, Held, FileData):
 class SeriesData(OwnScale, Held, FileData):
     """Series of values, such as measurements of sensors."""
 
-    fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "add_standardized")
-
     kind: Literal["series"] = "series"
     columns: Names = config_field(
         (),
@@ -265,7 +251,6 @@ class ImageData(FileData):
     """Images, each held for some time steps."""
 
     source_kind: ClassVar[SourceKind] = "image"
-    fields_from_data: ClassVar[tuple[str, ...]] = ("steps",)
 
     kind: Literal["image"] = "image"
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = config_field(
@@ -282,7 +267,6 @@ class EventData(Held, FileData):
     """Events of a camera, a silicon cochlea or another sensor, in bins of time."""
 
     source_kind: ClassVar[SourceKind] = "events"
-    fields_from_data: ClassVar[tuple[str, ...]] = ("hold", "bin")
 
     kind: Literal["events"] = "events"
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = config_field(
@@ -324,8 +308,6 @@ class ChannelData(FileData):
 
 class PatternData(Held, AnyData):
     """Targets without an input: the patterns that a net learns to generate from noise."""
-
-    fields_from_data: ClassVar[tuple[str, ...]] = ("hold",)
 
     kind: Literal["pattern"] = "pattern"
 

@@ -224,16 +224,12 @@ class LearningConfig(FrozenModel):
     )
 
     @model_validator(mode="after")
-    def _check_weight_bits(self) -> Self:
+    def _check_together(self) -> Self:
         if self.weight_bits is not None and self.finetune is None:
             raise ValueError(
                 f"learning.weight_bits: needs a trained run, got {self.weight_bits} without one: "
                 "add learning.finetune (--finetune RUN)"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_patience(self) -> Self:
         if self.patience is not None and self.keep == "last" and "keep" in self.model_fields_set:
             raise ValueError(
                 f"learning.patience: has no effect with keep 'last', got {self.patience}: remove "

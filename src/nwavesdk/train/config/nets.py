@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.checks import close_name, looks_like_milliseconds, shown
-from nwavesdk.internal.files import FileError, printable, read_bytes
+from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.presets import NAMES, page_path
 from nwavesdk.train.config.fields import (
@@ -46,11 +46,6 @@ DEFAULT_FUNCTION = "build"
 
 # Largest file of a net that is read [bytes].
 MAX_BYTES = 2**20
-
-# For a larger ratio, exp(-dt/tau) is about 0 in float32, and a neuron forgets its input in a step.
-# For a smaller ratio, it is about 1, and a neuron never forgets.
-MIN_DT_PER_TAU = 1e-6
-MAX_DT_PER_TAU = 50.0
 
 HIDDEN = "Hidden layer sizes."
 THRESHOLD = "Membrane above which a neuron spikes."
@@ -91,10 +86,7 @@ class AnyNet(FrozenModel):
     @model_validator(mode="after")
     def _check_tau(self) -> Self:
         tau = getattr(self, "tau", None)
-        if tau is None:
-            return self
-        check_step("net.tau", "tau", tau, self.dt)
-        if looks_like_milliseconds(tau, self.dt):
+        if tau is not None and looks_like_milliseconds(tau, self.dt):
             raise ValueError(
                 f"net.tau: time constants are in seconds, got {tau:g} s, or {tau / self.dt:,.0f} "
                 f"steps of {self.dt:g} s, expected at most 1,000 steps: for {tau:g} ms, use "
@@ -127,12 +119,10 @@ class AdLifNet(AnyNet):
     threshold: PositiveNumber = config_field(1.0, THRESHOLD)
 
 
-class RecurrentNet(AnyNet):
+class RecurrentNet(AdLifNet):
     """Recurrent layers of adaptive LIF neurons with batch norm."""
 
-    name: Literal["recurrent"] = "recurrent"
-    hidden: LayerSizes = config_field((256, 256), HIDDEN, metavar="N,N,…")
-    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
+    name: Literal["recurrent"] = "recurrent"  # type: ignore[assignment]  # of another net
 
 
 class Layers(AnyNet):
@@ -252,7 +242,8 @@ class NetPage(FrozenModel):
 
         path = os.path.realpath(match["file"])
         function = match["function"] or DEFAULT_FUNCTION
-        return cls(file=path, function=function, sha256=sha256(_read(path)).hexdigest())
+        content = read_bytes(Path(path), MAX_BYTES)
+        return cls(file=path, function=function, sha256=sha256(content).hexdigest())
 
     @property
     def name(self) -> str:
@@ -265,7 +256,7 @@ class NetPage(FrozenModel):
         Raises:
             ValueError: If it is missing or has changed.
         """
-        content = _read(self.file)
+        content = read_bytes(Path(self.file), MAX_BYTES)
         got = sha256(content).hexdigest()
         if got != self.sha256:
             raise ValueError(
@@ -291,15 +282,6 @@ Net = Annotated[
     ConvNet | LifNet | AdLifNet | RecurrentNet | DelayNet | ChipNet | UserNet,
     Field(discriminator="name"),
 ]
-
-
-def check_step(field: str, name: str, tau: float, dt: float) -> None:
-    """Reject a time constant that does not fit the length of a step."""
-    if not MIN_DT_PER_TAU <= dt / tau <= MAX_DT_PER_TAU:
-        raise ValueError(
-            f"{field}: dt / {name} must be from {MIN_DT_PER_TAU:g} to {MAX_DT_PER_TAU:g}, got "
-            f"{dt:g} s / {tau:g} s = {dt / tau:.3g}"
-        )
 
 
 def find_hidden_neuron(name: str) -> "CataloguedNeuron":
@@ -383,13 +365,3 @@ def check_constants(net: Layers) -> None:
             f"got {shown(net.constants)}: change one of them; `nwave neurons {net.neuron}` "
             "describes them."
         )
-    for constant in layer.stored_constants:
-        if constant.kind.unit == "s":
-            check_step("net.constants", constant.name, layer.constant(constant.name).item(), net.dt)
-
-
-def _read(path: str) -> bytes:
-    try:
-        return read_bytes(Path(path), MAX_BYTES)
-    except FileError as error:
-        raise ValueError(f"{error}") from None

@@ -36,9 +36,6 @@ MAX_SPIKES_PER_STEP = 0.045
 # Distance of the frames of a detector [s]: half as many as of words take half the time.
 STREAM_HOP = 20e-3
 
-# Tasks of sound without an end.
-LIVE_TASKS = ("detect",)
-
 # Defaults of nets that are plain stacks of layers, without batch norm; of stacks for a chip; and of
 # nets of the user's file for a chip, which have the defaults of the preset.
 STACK_DEFAULTS: Choices = {
@@ -120,10 +117,8 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
         defaults = _other_defaults(config, has_one_axis=has_one_axis)
 
     defaults["data"] |= _scale(config)
-    if config.task.name == "detect":
-        streamed = {"center": False, "standardize": False, "hold": 1}
-        fields = type(config.data).model_fields
-        defaults["data"] |= {name: streamed[name] for name in streamed if name in fields}
+    if config.task.name == "detect" and "hold" in type(config.data).model_fields:
+        defaults["data"]["hold"] = 1
     if config.learning.patience is not None:
         defaults["learning"]["keep"] = "best"
     return defaults
@@ -134,7 +129,7 @@ def _scale(config: RunConfig) -> dict[str, Any]:
 
     Live input has neither the loudest sample nor the mean or the deviation of a whole recording.
     """
-    is_live = config.task.name in LIVE_TASKS or config.option("data.level") == "running"
+    is_live = config.task.name == "detect" or config.option("data.level") == "running"
     if config.data.kind != "sound":
         return {"level": "as_is"} if is_live and config.data.source_kind == "sound" else {}
 

@@ -74,6 +74,16 @@ OF_WHOLE_RECORDINGS = {
     "add_standardized": True,
 }
 
+# Fields to which the data of a run give a value if the user does not.
+FROM_DATA = (
+    "data.hold",
+    "data.sample_rate",
+    "data.add_standardized",
+    "data.bin",
+    "chip.gain",
+    "chip.bits",
+)
+
 # The kind of data for the net of a chip, by the kind of the recordings.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
 
@@ -260,11 +270,8 @@ class CompletedConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check_complete(self) -> Self:
-        needed = [f"data.{name}" for name in self.data.fields_from_data]
-        if self.chip is not None:
-            needed += ["chip.gain", "chip.bits"]
-        for field in needed:
-            if self.option(field) is None:
+        for field in FROM_DATA:
+            if self.option(field, "no such field") is None:
                 raise ValueError(f"{field}: missing")
         return self
 

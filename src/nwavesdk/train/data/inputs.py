@@ -15,7 +15,7 @@ from nwavesdk.data.features import ChipFeatures, FeatureOptions, Features, Noise
 from nwavesdk.data.formats import ALL_COLUMNS
 from nwavesdk.data.front_end import MIN_CHANGE
 from nwavesdk.data.readers.series import SeriesOptions
-from nwavesdk.data.recordings import STEPS, Frames
+from nwavesdk.data.recordings import STEPS
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config import data as kinds
@@ -28,7 +28,6 @@ __all__ = [
     "net_input_of",
     "outlier_note",
     "series_options",
-    "skipped_note",
     "warn_of_skipped",
 ]
 
@@ -128,26 +127,21 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
         config: The config of the run, with the values from the data.
         standard: The scale of the features.
     """
-    # The fields of the section that only some kinds of data have.
-    data = config.data
-    framed = data if isinstance(data, kinds.Held) else None
-    own_scale = data if isinstance(data, kinds.OwnScale) else kinds.OwnScale()
-    image = data if isinstance(data, kinds.ImageData) else None
-
     # An image is one frame, which is held for all steps.
-    hold = image.steps if image else config.option("data.hold")
-    if data.kind == "sound":
+    kind = config.data.kind
+    hold = config.option("data.steps" if kind == "image" else "data.hold")
+    if kind == "sound":
         standard = replace(standard, least_change=MIN_CHANGE)
     return NetInput(
         standard=standard,
         hold=hold or 1,
-        length=framed.length if framed else None,
-        pads_to_length=framed is not None and framed.padding == "zeros",
-        encoder=image.encoder if image else "current",
+        length=config.option("data.length"),
+        pads_to_length=config.option("data.padding") == "zeros",
+        encoder=config.option("data.encoder", "current"),
         seed=config.seed,
         as_lists=config.option("data.events") == "lists",
-        center=own_scale.center,
-        standardize=own_scale.standardize,
+        center=config.option("data.center", False),
+        standardize=config.option("data.standardize", False),
         look_ahead=config.option("task.look_ahead", 0),
     )
 
@@ -166,43 +160,34 @@ def augmentation_of_run(config: RunConfig) -> Augmentation | None:
     return Augmentation(kind, **strengths)
 
 
-def skipped_note(skipped: Sequence[tuple[str, str]]) -> str | None:
-    """A note on all skipped files, or None.
+def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> list[str]:
+    """Warn once about all skipped files.
 
     Args:
         skipped: Name and fault of each file.
+
+    Returns:
+        The warning, if there are any.
     """
     if not skipped:
-        return None
+        return []
     first = "; ".join(f"{file} {fault}" for file, fault in skipped[:MAX_NAMED])
     more = "; ..." if len(skipped) > MAX_NAMED else ""
-    return f"skipped {len(skipped)} files of the data: {first}{more}"
-
-
-def warn_of_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Warn once about all skipped files; see `skipped_note`."""
-    note = skipped_note(skipped)
-    if note is not None:
-        warnings.warn(note, stacklevel=3)
+    note = f"skipped {len(skipped)} files of the data: {first}{more}"
+    warnings.warn(note, stacklevel=3)
+    return [note]
 
 
 def constant_note(train: Series) -> str | None:
-    """A note if all steps are equal, or if recordings are zero after centering, or None.
+    """A note if recordings are zero after centering, or None.
 
     Args:
         train: The training set.
     """
     recordings = train.recordings
-    first = recordings.frames[0][:1]
-    if len(train) > 1 and all(bool((frames == first).all()) for frames in recordings.frames):
-        return (
-            "all steps of all training recordings are the same, so a net learns nothing from them: "
-            "look at them with nwave data. Transparent pixels of images count as black."
-        )
-
     if not train.input.center:
         return None
-    constant = [index for index, frames in enumerate(recordings.frames) if _is_constant(frames)]
+    constant = [i for i, frames in enumerate(recordings.frames) if (frames == frames[:1]).all()]
     if not constant:
         return None
 
@@ -252,11 +237,3 @@ def outlier_note(train: Series, config: RunConfig) -> str | None:
         f"{deviation[feature]:.4g}, by which it is divided: all others become nearly equal. If "
         "these stand for missing values or faults, replace them."
     )
-
-
-def _is_constant(frames: Frames) -> bool:
-    """Whether all frames of a recording are equal."""
-    # Two frames are usually enough to see that they are not.
-    if (frames[0] != frames[len(frames) // 2]).any():
-        return False
-    return bool((frames == frames[:1]).all())

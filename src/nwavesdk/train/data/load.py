@@ -18,7 +18,6 @@ from nwavesdk.train.data.detection import compose
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
     net_input_of,
-    skipped_note,
     warn_of_skipped,
 )
 from nwavesdk.train.data.split import SplitRecordings, load_and_split, profile_of
@@ -94,7 +93,12 @@ def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) ->
         ModuleNotFoundError: If an extra is missing.
     """
     split = _load(config, config.facts.chip, reads_test=reads_test)
-    _check_unchanged(config, split.recordings)
+    got, expected = split.recordings.fingerprint, config.facts.fingerprint
+    if got != expected:
+        raise ValueError(
+            f"The data of {config.data.source} have changed since the run began (got {got[:12]}, "
+            f"expected {expected[:12]}): restore them or start a new run."
+        )
     return _as_series(config, split)
 
 
@@ -103,17 +107,9 @@ def _load(
 ) -> SplitRecordings:
     """The recordings of a run in three sets; for the task `detect`, those of its streams."""
     split = load_and_split(config, reads_test=reads_test)
-    warn_of_skipped(split.recordings.skipped)
+    notes = (*warn_of_skipped(split.recordings.skipped), *split.loaded.notes)
+    split = replace(split, loaded=replace(split.loaded, notes=notes))
     return compose(split, profile) if config.task.name == "detect" else split
-
-
-def _check_unchanged(config: CompletedConfig, recordings: Recordings) -> None:
-    if config.facts.fingerprint != recordings.fingerprint:
-        raise ValueError(
-            f"The data of {config.data.source} have changed since the run began "
-            f"(got {recordings.fingerprint[:12]}, expected {config.facts.fingerprint[:12]}): "
-            "restore them or start a new run."
-        )
 
 
 def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
@@ -158,11 +154,9 @@ def _values_from_data(split: SplitRecordings, profile: Profile | None) -> Choice
         "data": {name: value for name, value in values.items() if name in fields}
     }
     if profile is not None:
-        gain = NOISE_GAIN if config.data.kind == "pattern" else None
-        choices["chip"] = {
-            "bits": profile.count("weight_bits"),
-            "gain": gain or _fit_gain(np.concatenate(list(train.frames))),
-        }
+        is_pattern = config.data.kind == "pattern"
+        gain = NOISE_GAIN if is_pattern else _fit_gain(np.concatenate(list(train.frames)))
+        choices["chip"] = {"bits": profile.count("weight_bits"), "gain": gain}
     return choices
 
 
@@ -213,15 +207,13 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
             split.chunks, recordings=parts.train, input=net_input, augmentation=augmentation
         )
     val, test = (Series(part, net_input) for part in (parts.val, parts.test))
-    skipped = skipped_note(split.recordings.skipped)
-    notes = (*([] if skipped is None else [skipped]), *split.loaded.notes)
     return RunData(
         train,
         val,
         test,
         standard=standard,
         is_cached=split.loaded.is_cached,
-        notes=notes,
+        notes=split.loaded.notes,
         streams=split.sounds,
     )
 

@@ -1,7 +1,7 @@
 """The recordings of a run and their split into three sets, before they become series."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ CUT_BACKGROUND = (
 )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class SplitRecordings:
     """The recordings of a run, before they become series.
 
@@ -54,6 +54,7 @@ class SplitRecordings:
     loaded: LoadedRecordings
     recordings: Recordings
     chosen: ChosenSplit
+    _: KW_ONLY
     n_unread: int = 0
     sounds: Split[Sounds | None] | None = None
     chunks: ComposedSeries | None = None
@@ -71,7 +72,8 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
     """
     if config.data.kind == "features":
         loaded = LoadedRecordings(load_digits(), SeriesFeatures(), is_cached=False)
-        return _split_loaded(_with_recipe(config), loaded, "")
+        config = _with_recipe(config)
+        return SplitRecordings(config, loaded, *_split(config, loaded.recordings, ""))
 
     source, faults, note = open_recordings(config)
     config = _with_recipe(config, has_one_axis=_has_one_axis(source))
@@ -83,7 +85,7 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
     # A pattern is in all three sets.
     if config.data.test or config.data.kind == "pattern":
         loaded = load_recordings(source, faults, features, cache=cache)
-        return _split_loaded(config, loaded, note)
+        return SplitRecordings(config, loaded, *_split(config, loaded.recordings, note))
 
     # The split needs only names, so that the test set can stay unread.
     listed, chosen = _split(config, list_recordings(source), note)
@@ -104,10 +106,10 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
         if not len(members) and (name != "test" or reads_test):
             raise ValueError(f"The {name} set of {printable(faults.root)} has no usable recording.")
     return SplitRecordings(
-        config=config,
-        loaded=loaded,
-        recordings=loaded.recordings,
-        chosen=replace(chosen, indices=indices),
+        config,
+        loaded,
+        loaded.recordings,
+        replace(chosen, indices=indices),
         n_unread=len(keys.test),
     )
 
@@ -186,12 +188,6 @@ def _with_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
         config = apply_recipe(config, has_one_axis=has_one_axis)
     augmentation_of_run(config)  # an unknown change is an error before recordings are read
     return config
-
-
-def _split_loaded(config: RunConfig, loaded: LoadedRecordings, note: str) -> SplitRecordings:
-    """The split of recordings that were all read."""
-    recordings, chosen = _split(config, loaded.recordings, note)
-    return SplitRecordings(config=config, loaded=loaded, recordings=recordings, chosen=chosen)
 
 
 def _has_one_axis(source: Source) -> bool:

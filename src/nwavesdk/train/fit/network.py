@@ -239,7 +239,8 @@ def sample_config(
         profile=load_profile("h1v2").to_json() if chip else None,
         begun_with=Origin.current(),
     )
-    values = {name: SAMPLE_VALUES[name] for name in config.data.fields_from_data}
+    fields = type(config.data).model_fields
+    values = {name: value for name, value in SAMPLE_VALUES.items() if name in fields}
     return complete(fill(config, {"data": values}), facts, torch.get_num_threads())
 
 

@@ -287,8 +287,7 @@ class Classification(_Classes):
     name: ClassVar[TaskName] = "classification"
 
     def decoder(self) -> nn.Module:
-        output = self.output
-        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=not output.is_layered)
+        return ClassDecoder(self.output.n_outputs, self.sharpness)
 
 
 class StepLabels(_Classes):

@@ -24,9 +24,9 @@ from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
 from nwavesdk.train.report.detection_report import page_of_detector
-from nwavesdk.train.report.page import Card, Picture, ReportPage, Section, Table
+from nwavesdk.train.report.page import Picture, ReportPage, Table
 from nwavesdk.train.report.pictures import Array, confusion_picture
-from nwavesdk.train.report.task_pictures import label_bands, value_courses, value_scatter
+from nwavesdk.train.report.task_pictures import label_bands, value_courses
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["MAX_STEPS_DRAWN", "MEASURE_NAMES", "TASK_PAGES", "FinishedRun"]
@@ -165,23 +165,18 @@ def _page_of_classes(run: FinishedRun) -> ReportPage:
         rows,
     )
 
-    card, tables = _confusions(run, f"{unit}s")
     return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}{run.split_caveat}"),
-        cards=[card],
-        sections=[*pictures, *([by_class] if rows else []), *tables],
+        sections=[*pictures, *([by_class, _confusions(run, f"{unit}s")] if rows else [])],
     )
 
 
-def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
-    """A card with the most frequent confusion, and, if there are errors, a table of confusions."""
+def _confusions(run: FinishedRun, units: str) -> Table:
+    """The most frequent confusions of a run with errors."""
     classes = run.facts.classes
     errors = run.evaluation.tally.clone().fill_diagonal_(0)
-    if not errors.any():
-        return Card("What confuses it", "nothing", f"No errors on the {run.part} set."), []
-
     pairs = sorted(errors.nonzero().tolist(), key=lambda pair: -int(errors[tuple(pair)]))
     rows = [
         (
@@ -193,11 +188,8 @@ def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
         for true, predicted in pairs[:MAX_PAIRS]
     ]
 
-    true_name, predicted_name, count, _ = rows[0]
-    text = f"Errors of this kind: {count:,} of {int(errors.sum()):,}."
-    card = Card("What confuses it", f"{true_name} taken for {predicted_name}", text)
     columns = ("class", "taken for", units, "such as")
-    return card, [Table("Most confused classes", f"Errors on the {run.part} set.", columns, rows)]
+    return Table("Most confused classes", f"Errors on the {run.part} set.", columns, rows)
 
 
 def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:
@@ -264,25 +256,17 @@ def _page_of_values(run: FinishedRun) -> ReportPage:
     text = f"Each value of a step, on the {run.part} set."
     outputs = Table("Outputs", text, ("output", *measures), rows)
 
-    predicted, target = evaluation.predicted.numpy(), evaluation.targets.numpy()
-    pictures: list[Section] = [
-        Picture(
-            "predictions",
-            "Prediction and target over time: the recordings with the highest, the median and "
-            f"the lowest R² of the {run.part} set.",
-            partial(value_courses, _examples(run), run.config.step_seconds),
-        ),
-        Picture(
-            "scatter",
-            f"Prediction over target, steps of the {run.part} set. Dashed: perfect.",
-            partial(value_scatter, predicted, target, measures["R²"]),
-        ),
-    ]
+    picture = Picture(
+        "predictions",
+        "Prediction and target over time: the recordings with the highest, the median and the "
+        f"lowest R² of the {run.part} set.",
+        partial(value_courses, _examples(run), run.config.step_seconds),
+    )
     return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(f"{evaluation.measures['r2']:.3f}", score),
-        sections=[*pictures, outputs] if count > 1 else pictures,
+        sections=[picture, outputs] if count > 1 else [picture],
     )
 
 
