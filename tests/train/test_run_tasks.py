@@ -52,8 +52,8 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 # The pictures of each task next to those of all tasks.
 PICTURES = {
     "labels": {"step_labels", "confusion_matrix"},
-    "regression": {"predictions"},
-    "pattern": {"predictions"},
+    "regression": {"predictions", "scatter"},
+    "pattern": {"predictions", "scatter"},
 }
 ALL_PICTURES = {"learning_curves", "spike_raster", "membrane_traces"}
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_report_begins_with_a_summary(finished: Path) -> None:
     text = RunFolder(finished).report.read_text()
     cards = text[text.index('<div class="cards">') : text.index('<table class="facts">')]
     result = RunFolder(finished).read_result()
-    for part in ("Accuracy against a linear model", "How sparse"):
+    for part in ("Accuracy against a linear model", "How sparse", "What confuses it"):
         assert part in cards
     assert f"{100 * result['hidden_rate']:.1f} %" in cards
     assert "95 % interval" in text
@@ -68,6 +69,26 @@ def test_the_report_has_the_notes_on_the_data(finished: Path, tmp_path: Path) ->
     notes = text[text.index("<h2>Notes</h2>") :]
     assert notes.index("skipped 1 files of the data: a &lt;b&gt;.wav") < notes.index("</table>")
     assert notes.index("the classes are not balanced") < notes.index("</table>")
+
+
+@pytest.mark.parametrize(
+    ("tally", "expected"),
+    [
+        ([[5, 0], [0, 5]], "No errors on the test set."),
+        ([[4, 1], [3, 2]], "Errors of this kind: 3 of 4."),
+    ],
+)
+def test_the_report_describes_what_a_net_confuses(
+    tally: list[list[int]], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_reports, "_recordings_of", lambda *_: "")
+    run: Any = SimpleNamespace(
+        facts=SimpleNamespace(classes=("a", "b")),
+        evaluation=SimpleNamespace(tally=torch.tensor(tally)),
+        part="test",
+    )
+    card, _ = task_reports._confusions(run, "recordings")
+    assert card.text == expected
 
 
 def test_the_table_of_classes_has_those_with_errors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from nwavesdk.data.composed import ComposedSeries, Framing
+from nwavesdk.data.streams import Stream
 from nwavesdk.metrics import DetectionScore
+from nwavesdk.net.preparation import prepared
+from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.apply.decision import Decision, DecisionStream, detection_curve
 from nwavesdk.train.apply.detections import DetectorTest, snr_name
 from nwavesdk.train.data.detection import SNR
 from nwavesdk.train.report.page import Card, Picture, ReportPage, Table
+from nwavesdk.train.report.pictures import Array
 from nwavesdk.train.report.task_pictures import detection_curves, stream_part
 
 if TYPE_CHECKING:
@@ -21,8 +27,8 @@ __all__ = ["page_of_detector"]
 MAX_ALARMS = 20
 MAX_THRESHOLDS = 8
 
-# The drawn part of a stream, before and after the end of an event [s].
-DRAWN_SECONDS = 6.0
+# The drawn part of a stream: before and after the end of an event [s]. The net runs longer before.
+BEFORE, AFTER, WARM_UP = 6.0, 6.0, 4.0
 
 
 def page_of_detector(run: "FinishedRun") -> ReportPage:
@@ -203,19 +209,42 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
 
 def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
     """A part of the first stream around its first event."""
-    decision, evaluated = detector.decision, detector.evaluated
-    stream, scored, step = evaluated.streams[0], evaluated.scored[SNR][0], decision.step_seconds
+    train, decision, evaluated = run.data.train, detector.decision, detector.evaluated
+    assert isinstance(train, ComposedSeries)
+    stream, scored, hop = evaluated.streams[0], evaluated.scored[SNR][0], train.framing.hop
 
     center = stream.events[0].end if stream.events else 0.0
-    first = max(0, round((center - DRAWN_SECONDS) / step))
-    last = min(len(scored.scores), first + round(2 * DRAWN_SECONDS / step))
+    first = max(0, round((center - BEFORE) / hop))
+    last = min(len(scored.scores), first + round((BEFORE + AFTER) / hop))
+    x, spikes = _record(run, stream, train.framing, (first, last))
     smoothed = DecisionStream(decision).smooth(scored.scores)[first:last]
-    times = step * np.arange(first, last + 1)
+    times = hop * np.arange(first, last + 1)
     events = [event for event in stream.events if times[0] <= event.start <= times[-1]]
     detections = decision.detections(scored.scores, scored.times)
     inside = [detection for detection in detections if times[0] <= detection.time <= times[-1]]
     return Picture(
         "stream",
-        f"Scores of a part of the {run.part} stream, {_mixture(run, SNR)}.",
-        partial(stream_part, smoothed, decision, events, inside, times),
+        f"A part of the {run.part} stream, {_mixture(run, SNR)}.",
+        partial(stream_part, x, spikes, smoothed, decision, events, inside, times),
     )
+
+
+@torch.no_grad()
+def _record(
+    run: "FinishedRun", stream: Stream, framing: Framing, steps: tuple[int, int]
+) -> tuple[Array, Array]:
+    """The input and the spikes of the last hidden layer in a range of steps, `[T, F]`, `[T, N]`."""
+    # The net and its input have states, so they run from some seconds before.
+    first, last = steps
+    n_before = min(first, round(WARM_UP / framing.hop))
+    rate = stream.sample_rate
+    start = round((first - n_before) * framing.hop * rate)
+    stop = round(((last - 1) * framing.hop + framing.first_end) * rate)
+
+    x = run.data.val.input.scaled(framing.frames(stream.read(start, stop)), "")
+    with prepared(run.net):
+        device = next(run.net.parameters()).device
+        recording = record_spikes(run.net, torch.from_numpy(x)[None].to(device))
+    last_hidden = recording.spiking[list(recording.hidden)[-1]]
+    spikes = last_hidden[0, n_before:].flatten(1).float().cpu().numpy()
+    return x[n_before:], spikes

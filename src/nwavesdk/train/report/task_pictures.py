@@ -16,10 +16,13 @@ from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 from nwavesdk.train.apply.decision import Decision
 from nwavesdk.train.report.pictures import Array, draw_input
 
-__all__ = ["detection_curves", "label_bands", "stream_part", "value_courses"]
+__all__ = ["detection_curves", "label_bands", "stream_part", "value_courses", "value_scatter"]
 
 # Number of outputs with a panel; a table has the numbers of all outputs.
 MAX_OUTPUTS = 4
+
+# Points of a scatter plot: more points would hide each other.
+MAX_POINTS = 4000
 
 # Classes in the legend.
 MAX_NAMED_CLASSES = 12
@@ -108,6 +111,32 @@ def value_courses(
     return figure
 
 
+def value_scatter(predicted: Array, target: Array, scores: Sequence[float], theme: Theme) -> Figure:
+    """Draw predictions over targets, a panel per output; a perfect prediction lies on the line.
+
+    Args:
+        predicted: Values of all steps, `[steps, D]`.
+        target: Targets in the same shape.
+        scores: R² of each output.
+        theme: Colors.
+    """
+    n_panels = min(target.shape[1], MAX_OUTPUTS)
+    figure = Figure(figsize=(max(4.2, 3.0 * n_panels), 3.9))
+    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+
+    # Steps at equal distances, so that all recordings have points.
+    steps = np.linspace(0, len(target) - 1, min(len(target), MAX_POINTS)).astype(np.int64)
+    for output, axes in enumerate(panels):
+        x, y = target[steps, output], predicted[steps, output]
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axes.plot(ends, ends, color=theme.ink, linewidth=0.8, linestyle="--")
+        axes.scatter(x, y, s=5, alpha=0.25, color=theme.hues[0], linewidths=0, rasterized=True)
+        axes.set(xlabel="target", title=f"output {output + 1}: R² = {scores[output]:.3f}")
+        axes.grid()
+    panels[0].set_ylabel("prediction")
+    return figure
+
+
 def detection_curves(
     curves: Mapping[str, Sequence[DetectionScore]],
     chosen: Mapping[str, DetectionScore],
@@ -153,6 +182,8 @@ def detection_curves(
 
 
 def stream_part(
+    x: Array,
+    spikes: Array,
     scores: npt.NDArray[np.float64],
     decision: Decision,
     events: Sequence[Event],
@@ -160,9 +191,11 @@ def stream_part(
     times: npt.NDArray[np.floating],
     theme: Theme,
 ) -> Figure:
-    """Draw the scores of a part of a stream, with events and detections.
+    """Draw a part of a stream: input, spikes of a layer, and scores with events and detections.
 
     Args:
+        x: Input of the net, `[T, F]`.
+        spikes: Spikes of the last hidden layer, `[T, N]`.
         scores: The smoothed score of each event, `[T, E]`.
         decision: The decision.
         events: The events in the part.
@@ -170,21 +203,28 @@ def stream_part(
         times: The begin of each step in the stream, and the end of the last [s], `[T + 1]`.
         theme: Colors.
     """
-    figure = Figure(figsize=(10, 3.4))
-    axes = figure.subplots()
+    figure = Figure(figsize=(10, 6.6))
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(1.2, 1.2, 1.4))
+    span = (times[0], times[-1])
+    draw_input(top, x, span, theme)
+
+    steps, neurons = np.nonzero(spikes)
+    middle.scatter(times[steps], neurons, s=1.5, color=theme.ink, linewidths=0, rasterized=True)
+    middle.set(ylabel="neuron", title="spikes of the last hidden layer")
+
     colors = dict(zip(decision.events, cycle(theme.hues), strict=False))
     for name, values in zip(decision.events, scores.T, strict=True):
-        axes.plot(times[1:], values, color=colors[name], label=label_text(name), linewidth=1.2)
-    axes.axhline(decision.threshold, color=theme.ink, linewidth=0.8, linestyle="--")
+        bottom.plot(times[1:], values, color=colors[name], label=label_text(name), linewidth=1.2)
+    bottom.axhline(decision.threshold, color=theme.ink, linewidth=0.8, linestyle="--")
     for event in events:
-        axes.axvspan(event.start, event.end, color=colors[event.name], alpha=0.18, linewidth=0)
+        bottom.axvspan(event.start, event.end, color=colors[event.name], alpha=0.18, linewidth=0)
     for name, when, *_ in detections:
-        axes.plot(when, decision.threshold, marker="v", markersize=9, color=colors[name])
-    axes.set(
+        bottom.plot(when, decision.threshold, marker="v", markersize=9, color=colors[name])
+    bottom.set(
         xlabel="time in the stream [s]",
         ylabel="log-odds",
-        xlim=(times[0], times[-1]),
+        xlim=span,
         title="smoothed scores; bands: events; triangles: detections; dashed: threshold",
     )
-    axes.legend(loc="upper right", ncols=4)
+    bottom.legend(loc="upper right", ncols=4)
     return figure

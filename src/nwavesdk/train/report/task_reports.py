@@ -24,9 +24,9 @@ from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.tasks import Regression, TrainingTask
 from nwavesdk.train.report.detection_report import page_of_detector
-from nwavesdk.train.report.page import Picture, ReportPage, Table
+from nwavesdk.train.report.page import Card, Picture, ReportPage, Section, Table
 from nwavesdk.train.report.pictures import Array, confusion_picture
-from nwavesdk.train.report.task_pictures import label_bands, value_courses
+from nwavesdk.train.report.task_pictures import label_bands, value_courses, value_scatter
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["MAX_STEPS_DRAWN", "MEASURE_NAMES", "TASK_PAGES", "FinishedRun"]
@@ -165,18 +165,23 @@ def _page_of_classes(run: FinishedRun) -> ReportPage:
         rows,
     )
 
+    card, tables = _confusions(run, f"{unit}s")
     return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(accuracy, f"{run.part} accuracy of {unit}s; {interval}{run.split_caveat}"),
-        sections=[*pictures, *([by_class, _confusions(run, f"{unit}s")] if rows else [])],
+        cards=[card],
+        sections=[*pictures, *([by_class] if rows else []), *tables],
     )
 
 
-def _confusions(run: FinishedRun, units: str) -> Table:
-    """The most frequent confusions of a run with errors."""
+def _confusions(run: FinishedRun, units: str) -> tuple[Card, list[Table]]:
+    """A card with the most frequent confusion, and, if there are errors, a table of confusions."""
     classes = run.facts.classes
     errors = run.evaluation.tally.clone().fill_diagonal_(0)
+    if not errors.any():
+        return Card("What confuses it", "nothing", f"No errors on the {run.part} set."), []
+
     pairs = sorted(errors.nonzero().tolist(), key=lambda pair: -int(errors[tuple(pair)]))
     rows = [
         (
@@ -188,8 +193,11 @@ def _confusions(run: FinishedRun, units: str) -> Table:
         for true, predicted in pairs[:MAX_PAIRS]
     ]
 
+    true_name, predicted_name, count, _ = rows[0]
+    text = f"Errors of this kind: {count:,} of {int(errors.sum()):,}."
+    card = Card("What confuses it", f"{true_name} taken for {predicted_name}", text)
     columns = ("class", "taken for", units, "such as")
-    return Table("Most confused classes", f"Errors on the {run.part} set.", columns, rows)
+    return card, [Table("Most confused classes", f"Errors on the {run.part} set.", columns, rows)]
 
 
 def _recordings_of(run: FinishedRun, true: int, predicted: int) -> str:
@@ -256,17 +264,25 @@ def _page_of_values(run: FinishedRun) -> ReportPage:
     text = f"Each value of a step, on the {run.part} set."
     outputs = Table("Outputs", text, ("output", *measures), rows)
 
-    picture = Picture(
-        "predictions",
-        "Prediction and target over time: the recordings with the highest, the median and the "
-        f"lowest R² of the {run.part} set.",
-        partial(value_courses, _examples(run), run.config.step_seconds),
-    )
+    predicted, target = evaluation.predicted.numpy(), evaluation.targets.numpy()
+    pictures: list[Section] = [
+        Picture(
+            "predictions",
+            "Prediction and target over time: the recordings with the highest, the median and "
+            f"the lowest R² of the {run.part} set.",
+            partial(value_courses, _examples(run), run.config.step_seconds),
+        ),
+        Picture(
+            "scatter",
+            f"Prediction over target, steps of the {run.part} set. Dashed: perfect.",
+            partial(value_scatter, predicted, target, measures["R²"]),
+        ),
+    ]
     return ReportPage(
         title=f"Run {run.folder.path.name}",
         summary=summary,
         headline=(f"{evaluation.measures['r2']:.3f}", score),
-        sections=[picture, outputs] if count > 1 else [picture],
+        sections=[*pictures, outputs] if count > 1 else pictures,
     )
 
 
