@@ -46,9 +46,9 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
         options: Other arguments of the Trainer.
 
     Raises:
-        ValueError: If this machine lacks the devices, if the CPU would run more processes than it
-            has cores, or if torchrun started another number of processes, or did not start the
-            processes of several machines.
+        ValueError: If this machine lacks the devices or their precision, if the CPU would run more
+            processes than it has cores, or if torchrun started another number of processes, or
+            did not start the processes of several machines.
     """
     if TorchElasticEnvironment.detect():
         TorchElasticEnvironment().validate_settings(machine.devices, machine.nodes)
@@ -70,7 +70,7 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
 
         # Each process has the whole data and net. Two processes are always allowed, to try
         # data-parallel runs.
-        kind = trainer.strategy.root_device.type
+        kind = _device_kind(trainer)
         if kind == "cpu" and machine.devices > max(2, os.cpu_count() or 1):
             raise MisconfigurationException(f"it has {os.cpu_count()} cores")
     except MisconfigurationException as error:
@@ -80,10 +80,22 @@ def trainer_of(machine: MachineConfig, **options: Any) -> Trainer:
             "or fewer --devices."
         ) from error
 
+    # Emulated bfloat16 does not count, because it is slow.
+    lacks_bfloat16 = kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    lacking = {"bf16-mixed": lacks_bfloat16, "64-true": kind == "mps"}
+    if lacking.get(machine.precision):
+        raise ValueError(
+            f"machine.precision: got {machine.precision!r}, which this GPU ({kind}) does not "
+            "have: use --precision 32-true, or --accelerator cpu."
+        )
     if machine.precision == "16-mixed" and kind == "cpu":
         # By its name alone, Lightning would compute in bfloat16.
         trainer.strategy.precision_plugin = MixedPrecision("16-mixed", "cpu")
     return trainer
+
+
+def _device_kind(trainer: Trainer) -> str:
+    return trainer.strategy.root_device.type
 
 
 @contextlib.contextmanager
