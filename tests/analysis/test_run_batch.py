@@ -78,7 +78,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
         recorded = RecordedPass(
             batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
         )
-        assert len(examine_recording(recorded.recording, recorded.charge_gradients()).layers) == 3
+        assert len(examine_recording(recorded.recording, dict(recorded.gradients())).layers) == 3
 
 
 def test_only_training_recordings_are_used(choices: dict[str, Any], tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def examine(
         'layer 1: 100% of its neurons never fire'
     """
     recorded = RecordedPass(net, x, loss_fn, seed=seed, lengths=lengths)
-    return examine_recording(recorded.recording, recorded.charge_gradients(), limits, rates)
+    return examine_recording(recorded.recording, dict(recorded.gradients()), limits, rates)
 
 
 @torch.no_grad()
@@ -223,7 +223,7 @@ def examine_recording(
         recording: Recording of sequences by a net with at least one layer of spiking neurons.
             Read-outs are not examined.
         gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, as
-            `RecordedPass.charge_gradients` returns them.
+            `RecordedPass.gradients` yields them.
         limits: Limits of a healthy net. [`Limits()`]
         rates: Spikes per step of each neuron, [N], by the layer's name, counted over more
             recordings: a neuron that is silent in one batch may fire in others.

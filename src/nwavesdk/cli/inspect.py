@@ -286,7 +286,7 @@ def diagnose_run(
     score_name, score = next(iter(evaluated.measures.items()))
 
     health = nwavesdk.analysis.examine_recording(
-        recorded.recording, recorded.charge_gradients(), rates=evaluated.neuron_rates
+        recorded.recording, dict(recorded.gradients()), rates=evaluated.neuron_rates
     )
     memories, misfits = nwavesdk.analysis.examine_memory(batch.net, recorded.recording)
 

@@ -4,7 +4,6 @@
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,8 +67,6 @@ class SlopeScan:
         usable: Share of neurons with a usable gradient, [C, L]: |∂L/∂x|, summed over batch and
             time, is at least `usable_share` of the average over neurons of the last layer under the
             same candidate.
-        weight_norm: Norm of the gradient of each parameter, [C], by its name in the net. Empty
-            unless `scan_slopes` was called with `weights=True`.
         rates: Mean firing rate of each layer [spikes per step and neuron], which is the same for
             all candidates.
         usable_share: See `usable`.
@@ -92,7 +89,6 @@ class SlopeScan:
     norm: Array
     by_time: Array
     usable: Array
-    weight_norm: dict[str, Array]
     rates: tuple[float, ...]
     usable_share: float = USABLE_SHARE
 
@@ -157,7 +153,6 @@ def scan_slopes(
     surrogates: Candidates | None = None,
     *,
     seed: int | None = None,
-    weights: bool = False,
     usable_share: float = USABLE_SHARE,
     lengths: Tensor | None = None,
 ) -> SlopeScan:
@@ -172,7 +167,6 @@ def scan_slopes(
         surrogates: The candidates, as a list, or as a dict with their names. Each is one surrogate
             for all layers, or one for each layer. [`default_grid()` and the net's surrogates]
         seed: Seed of the mismatch; see `prepare_net`.
-        weights: Whether to measure the gradients of the weights, too.
         usable_share: See `SlopeScan.usable`.
         lengths: Steps of each recording, int64 [B]; None for all. The loss must not depend on
             padding.
@@ -194,7 +188,7 @@ def scan_slopes(
         >>> scan.norm.shape
         (1, 2)
     """
-    recorded = RecordedPass(net, x, loss_fn, seed=seed, weights=weights, lengths=lengths)
+    recorded = RecordedPass(net, x, loss_fn, seed=seed, lengths=lengths)
     return scan_recorded_pass(recorded, surrogates, usable_share=usable_share)
 
 
@@ -210,21 +204,19 @@ def scan_recorded_pass(
     L = len(recorded.names)
     by_time = np.empty((C, L, recorded.records[-1].spk.shape[1]))
     usable = np.empty((C, L))
-    weight_norm: dict[str, Array] = defaultdict(lambda: np.zeros(C))
 
     for row, chosen in enumerate(candidates.values()):
         threshold = 0.0
         # The last layer comes first, so its average is known when other layers need it.
-        for gradient in recorded.gradients(chosen):
-            charge = gradient.charge.flatten(2)
-            by_time[row, gradient.index] = _norm_by_step(charge)
+        for name, gradient in recorded.gradients(chosen):
+            layer = recorded.names.index(name)
+            charge = gradient.flatten(2)
+            by_time[row, layer] = _norm_by_step(charge)
             received = charge.abs().sum((0, 1)).double()
-            if gradient.index == L - 1:
+            if layer == L - 1:
                 threshold = usable_share * received.mean().item()
             is_usable = (received >= threshold) & (received > 0)
-            usable[row, gradient.index] = is_usable.double().mean().item()
-            for name, grad in gradient.weights.items():
-                weight_norm[name][row] = torch.linalg.vector_norm(grad.double()).item()
+            usable[row, layer] = is_usable.double().mean().item()
 
     return SlopeScan(
         layers=recorded.names,
@@ -234,7 +226,6 @@ def scan_recorded_pass(
         norm=np.linalg.norm(by_time, axis=2),
         by_time=by_time,
         usable=usable,
-        weight_norm=dict(weight_norm),
         rates=tuple(record.rate().item() for record in recorded.records),
         usable_share=usable_share,
     )
