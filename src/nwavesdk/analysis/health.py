@@ -14,8 +14,7 @@ To add a kind of finding:
 - Add its remedy to `REMEDIES` of `health_remedies`. A remedy that names a surrogate suggests a
   wider one, unless `_CHANGES` there has another change.
 - For `nwave diagnose`, add a remedy in `nwavesdk.analysis.remedies`, a column in
-  `nwavesdk.cli.inspect` and a row in `docs/command-line.md`. `HealthCallback` lists the numbers
-  that it logs.
+  `nwavesdk.cli.inspect` and a row in `docs/command-line.md`.
 
 A finding that needs the net, not only a recorded pass, has its own module, such as `memory`.
 """
