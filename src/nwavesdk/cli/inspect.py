@@ -240,13 +240,14 @@ def scan_run(
     )
 
     lines = [
-        f"{len(batch.y)} recordings, {batch.weights} weights, loss {report.loss:.4g}; "
-        f"{report.seconds:.2f} s",
+        f"{len(batch.recordings.y)} recordings, {batch.weights} weights, loss "
+        f"{report.recorded.loss:.4g}; {report.seconds:.2f} s",
         *report.lines(),
     ]
-    picture = picture_file(plot, no_plot, batch.pictures / "slopes.png")
+    pictures = run / "pictures" if run.is_dir() else Path()
+    picture = picture_file(plot, no_plot, pictures / "slopes.png")
     if picture is not None:
-        page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
+        page = page or (run if run.is_dir() else Path()) / "slopes.html"
         nwavesdk.plot.theme.write_png(picture, partial(slopes_picture, report))
         write_page(page, report, batch)
         lines.append(f"look at {page}")
@@ -254,7 +255,7 @@ def scan_run(
     content = {
         "run": run,
         "weights": batch.weights,
-        "recordings": len(batch.y),
+        "recordings": len(batch.recordings.y),
         **report.as_json(),
         "plot": picture,
         "page": page,
@@ -279,9 +280,7 @@ def diagnose_run(
     from nwavesdk.net import connection_sparsity
 
     batch = run_batch.RunBatch.open(run, recordings, net)
-    recorded = nwavesdk.analysis.slopes.RecordedPass(
-        batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
-    )
+    recorded = batch.record_pass()
     evaluated = batch.evaluate()
     score_name, score = next(iter(evaluated.measures.items()))
 
@@ -293,7 +292,7 @@ def diagnose_run(
     names = batch.layer_names([layer.layer for layer in health.layers])
     findings = remedies.with_remedies(
         (*health.findings, *misfits),
-        batch.config,
+        batch.run.config,
         names,
         {layer.layer: layer.rate for layer in health.layers},
         score,
@@ -309,7 +308,7 @@ def diagnose_run(
     content = {
         "run": run,
         "weights": batch.weights,
-        "recordings": len(batch.y),
+        "recordings": len(batch.recordings.y),
         "loss": recorded.loss.item(),
         "training_recordings": len(evaluated.lengths),
         f"training_{score_name}": score,
@@ -320,8 +319,9 @@ def diagnose_run(
         "findings": [_finite_values(finding) for finding in findings],
     }
     lines = [
-        f"{len(batch.y)} recordings, {batch.weights} weights, loss {content['loss']:.4g}; spikes "
-        f"of all {len(evaluated.lengths):,} training recordings, {score_name} {score:.4g}",
+        f"{len(batch.recordings.y)} recordings, {batch.weights} weights, loss "
+        f"{content['loss']:.4g}; spikes of all {len(evaluated.lengths):,} training recordings, "
+        f"{score_name} {score:.4g}",
         "layers of neurons, in brackets their modules in the net:",
         *record_table(layers, LAYER_COLUMNS),
         "",

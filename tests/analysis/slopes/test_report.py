@@ -2,22 +2,23 @@
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.run_batch import RunBatch
+from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
+from nwavesdk.data import Batch
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.plot.theme import write_png
 from nwavesdk.surrogate import fast_sigmoid
-from nwavesdk.train.fit.network import sample_config
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory):
+def batch():
     torch.manual_seed(0)
     net = SpikingSequential(
         LIFSynapse(5, 20),
@@ -27,18 +28,16 @@ def batch(tmp_path_factory):
         LIFLayer(3, 10e-3),
     ).eval()
 
-    return RunBatch(
+    x = 2 * torch.rand(4, 50, 5)
+
+    def loss(spk, _):
+        return (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum()
+
+    return SimpleNamespace(
         net=net,
-        x=2 * torch.rand(4, 50, 5),
-        y=torch.zeros(4),
-        lengths=None,
+        recordings=Batch(x, torch.zeros(4), torch.full((4,), 50)),
         weights="initial",
-        chip=None,
-        loss=lambda spk, _: (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum(),
-        pictures=tmp_path_factory.mktemp("pictures"),
-        config=sample_config("lif", (5,), 3),
-        has_readout=False,
-        evaluate=lambda: None,
+        record_pass=lambda: RecordedPass(net, x, loss),
     )
 
 

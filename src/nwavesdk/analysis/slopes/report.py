@@ -16,7 +16,6 @@ from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, percent, scan_recorded_pass
 from nwavesdk.analysis.text_table import text_table
-from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
 from nwavesdk.train.report.page import ReportPage, Table, gradient_plot, surrogate_plot
@@ -37,20 +36,18 @@ class SlopeReport:
     """A scan, the recommendation that follows from it, and a scan of this recommendation.
 
     Attributes:
+        recorded: The pass of the net.
         scan: Scan of the candidates.
         advice: The recommendation, by layer.
         checked: Scan of the recommended surrogates as the only candidate.
-        loss: Loss of the batch.
         seconds: Duration of pass and scan [s].
-        uncovered: Names of modules that are not examined; see `RecordedPass`.
     """
 
+    recorded: RecordedPass
     scan: SlopeScan
     advice: tuple[Advice, ...]
     checked: SlopeScan
-    loss: float
     seconds: float
-    uncovered: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -62,15 +59,13 @@ class SlopeReport:
         """Scan a batch of a run.
 
         Args:
-            batch: Net, input and loss.
+            batch: The batch.
             surrogates: Candidates for all layers. The net's present surrogate is added if all
                 layers have the same. [the default grid]
             kind: Class of the recommended surrogates. [the class of the net's surrogates]
         """
         start = time.perf_counter()
-        recorded = RecordedPass(
-            batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
-        )
+        recorded = batch.record_pass()
         if surrogates is not None:
             present = {*recorded.surrogates}
             surrogates = [*dict.fromkeys([*surrogates, *(present if len(present) == 1 else ())])]
@@ -79,14 +74,7 @@ class SlopeReport:
 
         advice = scan.recommend(kind)
         checked = scan_recorded_pass(recorded, {RECOMMENDED: [entry.surrogate for entry in advice]})
-        return cls(
-            scan=scan,
-            advice=advice,
-            checked=checked,
-            loss=recorded.loss.item(),
-            seconds=seconds,
-            uncovered=recorded.uncovered,
-        )
+        return cls(recorded=recorded, scan=scan, advice=advice, checked=checked, seconds=seconds)
 
     def results(self) -> Iterator[tuple[str, SlopeScan, int]]:
         """Name, scan and index of every candidate, and of the recommendation at the end."""
@@ -104,10 +92,10 @@ class SlopeReport:
         return {
             "layers": list(scan.layers),
             "rates": list(scan.rates),
-            "loss": self.loss,
+            "loss": self.recorded.loss.item(),
             "usable_floor": scan.usable_share,
             "seconds": self.seconds,
-            "uncovered": list(self.uncovered),
+            "uncovered": list(self.recorded.uncovered),
             "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
             RECOMMENDED: {
                 **_candidate_json(self.checked, 0),
@@ -133,8 +121,9 @@ class SlopeReport:
             "Usable: share of neurons that receive at least "
             f"{self.scan.usable_share:g} of the average in the last layer, least over layers.",
         ]
-        if self.uncovered:
-            notes.append(f"Not examined, without neurons: {', '.join(self.uncovered)}.")
+        if self.recorded.uncovered:
+            names = ", ".join(self.recorded.uncovered)
+            notes.append(f"Not examined, without neurons: {names}.")
 
         reasons = [f"{surrogate_label(entry.surrogate)}: {entry.reason}" for entry in self.advice]
         return [*text_table(table), *notes, "", *reasons]
@@ -227,14 +216,13 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
-    with prepared(batch.net, seed=batch.chip):
-        trace = busiest_neuron(batch.net, batch.x)
+    trace = busiest_neuron(batch.net, report.recorded.recording)
 
     page = ReportPage(
         title="How much gradient reaches each layer",
-        summary=f"{len(batch.y)} training recordings, {batch.weights} weights, "
-        f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
-        "one forward pass.",
+        summary=f"{len(batch.recordings.y)} training recordings, {batch.weights} weights, "
+        f"loss {report.recorded.loss:.4g}. Spikes do not depend on the surrogate, so all "
+        "candidates share one forward pass.",
         sections=[
             recommended,
             _candidates(report),

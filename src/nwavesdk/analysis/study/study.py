@@ -34,6 +34,7 @@ from nwavesdk.internal.files import FileError, printable
 from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
 from nwavesdk.layers import ChipInstance
+from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
@@ -324,7 +325,7 @@ class Study:
             run = open_cell(first.path, self.choices)
             net = run.trained().net.eval()
             with ChipInstance(None).on(net), prepared(net):
-                trace = busiest_neuron(net, run.data.val.whole().x)
+                trace = busiest_neuron(net, record(net, run.data.val.whole().x[:1]))
             return [*sections, surrogate_plot(surrogates), gradient_plot(surrogates, *trace)]
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
