@@ -244,8 +244,9 @@ def scan_run(
         f"{report.recorded.loss:.4g}; {report.seconds:.2f} s",
         *report.lines(),
     ]
-    pictures = run / "pictures" if run.is_dir() else Path()
-    picture = picture_file(plot, no_plot, pictures / "slopes.png")
+    picture = picture_file(
+        plot, no_plot, (run / "pictures" if run.is_dir() else Path()) / "slopes.png"
+    )
     if picture is not None:
         page = page or (run if run.is_dir() else Path()) / "slopes.html"
         nwavesdk.plot.theme.write_png(picture, partial(slopes_picture, report))

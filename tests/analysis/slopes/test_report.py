@@ -72,5 +72,5 @@ def test_picture_and_page_are_written(report, batch, tmp_path):
     assert (tmp_path / "new" / "slopes.png").read_bytes().startswith(b"\x89PNG")
     write_page(tmp_path / "slopes.html", report, batch)
     page = (tmp_path / "slopes.html").read_text()
-    assert "fast_sigmoid(slope=25) (now)" in page
+    assert "fast_sigmoid(slope=25) *" in page
     assert "4 training recordings, initial weights" in page

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, percent, scan_recor
 from nwavesdk.analysis.text_table import text_table
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import ReportPage, Table, gradient_plot, surrogate_plot
+from nwavesdk.train.report.page import CellValue, ReportPage, Table, gradient_plot, surrogate_plot
 
 __all__ = ["SlopeReport", "slopes_picture", "write_page"]
 
@@ -76,16 +76,6 @@ class SlopeReport:
         checked = scan_recorded_pass(recorded, {RECOMMENDED: [entry.surrogate for entry in advice]})
         return cls(recorded=recorded, scan=scan, advice=advice, checked=checked, seconds=seconds)
 
-    def results(self) -> Iterator[tuple[str, SlopeScan, int]]:
-        """Name, scan and index of every candidate, and of the recommendation at the end."""
-        for row, name in enumerate(self.scan.candidates):
-            yield name, self.scan, row
-        yield RECOMMENDED, self.checked, 0
-
-    def is_current(self, scan: SlopeScan, row: int) -> bool:
-        """Whether a candidate equals the net's present surrogates."""
-        return scan is self.scan and row == scan.current_row
-
     def as_json(self) -> dict[str, Any]:
         """All numbers; undefined numbers are null."""
         scan = self.scan
@@ -103,30 +93,36 @@ class SlopeReport:
             },
         }
 
-    def lines(self) -> list[str]:
-        """A table of the gradients' norms by layer, and the reasons for the recommendation."""
-        heads = [f"layer {name}" for name in self.scan.layers[:-1]]
-        table = [["", *heads, "last, norm", "usable, least"]]
-        for name, scan, row in self.results():
-            shares = [
-                percent(share) if math.isfinite(share) else "none" for share in scan.share[row, :-1]
-            ]
-            mark = " *" if self.is_current(scan, row) else ""
-            usable = f"{100 * scan.usable[row].min():.0f} %"
-            table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
+    def table(self) -> Table:
+        """The table of all candidates, with the recommendation in the last row."""
+        rows: list[list[CellValue]] = []
+        for scan in (self.scan, self.checked):
+            for row, name in enumerate(scan.candidates):
+                mark = " *" if scan is self.scan and row == scan.current_row else ""
+                numbers = [*scan.share[row, :-1], scan.norm[row, -1], scan.usable[row].min()]
+                rows.append([name + mark, *map(float, numbers)])
 
-        notes = [
+        heads = [f"layer {name}" for name in self.scan.layers[:-1]]
+        text = (
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
-            "present surrogates.",
-            "Usable: share of neurons that receive at least "
-            f"{self.scan.usable_share:g} of the average in the last layer, least over layers.",
-        ]
+            "present surrogates.\nUsable: share of neurons that receive at least "
+            f"{self.scan.usable_share:g} of the average in the last layer, least over layers."
+        )
         if self.recorded.uncovered:
-            names = ", ".join(self.recorded.uncovered)
-            notes.append(f"Not examined, without neurons: {names}.")
+            text += f"\nNot examined, without neurons: {', '.join(self.recorded.uncovered)}."
+        return Table("Candidates", text, ["candidate", *heads, "last, norm", "usable, least"], rows)
+
+    def lines(self) -> list[str]:
+        """The table for a terminal, and the reasons for the recommendation."""
+        table = self.table()
+        lines = [["", *table.columns[1:]]]
+        for name, *numbers in table.rows:
+            *shares, norm, usable = map(float, numbers)
+            texts = [percent(share) if math.isfinite(share) else "none" for share in shares]
+            lines.append([str(name), *texts, f"{norm:.3g}", f"{100 * usable:.0f} %"])
 
         reasons = [f"{surrogate_label(entry.surrogate)}: {entry.reason}" for entry in self.advice]
-        return [*text_table(table), *notes, "", *reasons]
+        return [*text_table(lines), *table.text.splitlines(), "", *reasons]
 
 
 def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
@@ -225,34 +221,9 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         "candidates share one forward pass.",
         sections=[
             recommended,
-            _candidates(report),
+            report.table(),
             surrogate_plot(shown),
             gradient_plot(shown, *trace),
         ],
     )
     page.write(path)
-
-
-def _candidates(report: SlopeReport) -> Table:
-    """The table of all candidates, with the recommendation in the last row."""
-    return Table(
-        "Candidates",
-        "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "
-        f"that receive at least {report.scan.usable_share:g} of the average in the last layer, "
-        "the smallest over layers.",
-        [
-            "candidate",
-            *(f"layer {name}" for name in report.scan.layers[:-1]),
-            "last, norm",
-            "usable",
-        ],
-        [
-            [
-                name + (" (now)" if report.is_current(scan, row) else ""),
-                *scan.share[row, :-1].tolist(),
-                float(scan.norm[row, -1]),
-                float(scan.usable[row].min()),
-            ]
-            for name, scan, row in report.results()
-        ],
-    )

@@ -119,12 +119,21 @@ class SlopeScan:
         return self.surrogates.index(self.current) if self.current in self.surrogates else None
 
     def uniform_rows(self, kind: type[Surrogate]) -> list[int]:
-        """Indices of the candidates with one surrogate of the class `kind` in all layers."""
-        return [
+        """Indices of the candidates with one surrogate of the class `kind` in all layers.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        rows = [
             row
             for row, chosen in enumerate(self.surrogates)
             if type(chosen[0]) is kind and len({*chosen}) == 1
         ]
+        if not rows:
+            raise ValueError(
+                f"no candidate is a {kind.__name__} in all layers: add one, or choose another kind."
+            )
+        return rows
 
     def recommend(self, kind: type[Surrogate] | None = None) -> tuple[Advice, ...]:
         """A surrogate for each layer, from the candidates with one surrogate in all layers.
@@ -248,19 +257,9 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
     return quotient
 
 
-def _candidate_rows(scan: SlopeScan, kind: type[Surrogate]) -> list[int]:
-    """Indices of the candidates with one surrogate of a class; at least one."""
-    rows = scan.uniform_rows(kind)
-    if not rows:
-        raise ValueError(
-            f"no candidate is a {kind.__name__} in all layers: add one, or choose another kind."
-        )
-    return rows
-
-
 def _best_row(scan: SlopeScan, layer: int, kind: type[Surrogate]) -> int:
     """The candidate that the rule takes for a layer; see `SlopeScan.recommend`."""
-    rows = _candidate_rows(scan, kind)
+    rows = scan.uniform_rows(kind)
     # Where no gradient arrives, none is passed on: 0 / 0 and x / 0 count as 0.
     transfer = np.nan_to_num(scan.transfer[rows, layer], nan=0.0, posinf=0.0)
 
@@ -321,7 +320,7 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
     if row_before is None:
         # The layer keeps its surrogate, which need not be a candidate: the share of usable neurons
         # is read from the first candidate of the class.
-        row = _candidate_rows(scan, kind or type(scan.current[-1]))[0]
+        row = scan.uniform_rows(kind or type(scan.current[-1]))[0]
         surrogate = scan.current[-1]
         action = "is the only one and keeps its surrogate"
     else:
