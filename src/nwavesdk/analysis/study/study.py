@@ -6,6 +6,7 @@ of surrogates and a cross-validation differ only in their cells.
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nwavesdk.analysis.run_batch import busiest_neuron
-from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
+from nwavesdk.analysis.statistics import LIMITS, Pair, Summary, compare_pairs, summarize
 from nwavesdk.analysis.study.cells import (
     MISSES,
     Cell,
@@ -251,7 +252,7 @@ class Study:
 
     def summaries(self, name: str) -> dict[str, Summary]:
         """Mean and interval of a number, by arm."""
-        limits = limits_of(name.partition("_")[2])
+        limits = LIMITS.get(name.partition("_")[2], (-math.inf, math.inf))
         return {arm: summarize(values, limits=limits) for arm, values in self.values(name).items()}
 
     def pairs(self) -> list[Pair]:
