@@ -192,12 +192,7 @@ def on_ray(address: str, threads: int, gpus: int = 0, jobs: int | None = None) -
         n_cpus = require_cpus(ray, threads)
         options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": RETRIES}
         task = ray.remote(**options)(_work_if_free)
-
-        def submit(work: Work, job: Any) -> Future[Any]:
-            future: Future[Any] = task.remote(work, job).future()
-            return future
-
-        yield Workers(jobs or n_cpus // threads, submit)
+        yield Workers(jobs or n_cpus // threads, lambda work, job: task.remote(work, job).future())
 
 
 def _work_if_free(work: Work, job: Any) -> Any:
