@@ -61,8 +61,7 @@ def name_candidates(
         current: The net's present surrogates, by layer.
 
     Raises:
-        ValueError: If there is no candidate, if two have the same name, or if the number of
-            surrogates of a candidate differs from the number of layers.
+        ValueError: If two candidates have the same name.
         TypeError: If a candidate is not a surrogate.
     """
     if candidates is None:
@@ -77,8 +76,6 @@ def name_candidates(
                 f"there are two candidates {repeated!r}: pass a dict with their names."
             )
         candidates = dict(zip(names, candidates, strict=True))
-    if not candidates:
-        raise ValueError("there is no candidate: pass at least one surrogate.")
 
     named = {
         name: (chosen,) * len(current) if isinstance(chosen, Surrogate) else tuple(chosen)
@@ -89,11 +86,6 @@ def name_candidates(
         if other is not None:
             raise TypeError(
                 f"a candidate is a surrogate, or one for each layer, got {other!r} in {name!r}."
-            )
-        if len(chosen) != len(current):
-            raise ValueError(
-                f"candidate {name!r} has {len(chosen)} surrogates, the net has {len(current)} "
-                "neuron layers."
             )
     return named
 
