@@ -15,9 +15,7 @@ from nwavesdk.analysis.study.executors import job_result, on_ray
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import RightCounter
 from nwavesdk.deploy.detector_series import count_errors
-from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
-from nwavesdk.train import BrokenRunError
 from nwavesdk.train.fit.net_file import NetChoice
 from nwavesdk.train.fit.threads import use_threads
 
@@ -47,10 +45,7 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
         parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
         with on_ray(address, threads) as workers:
             futures = [workers.submit(work, part) for part in parts]
-            try:
-                return torch.cat([torch.tensor(job_result(future)) for future in futures])
-            except (ValueError, OSError) as error:
-                raise BrokenRunError(f"{printable(folder)}: {error}") from error
+            return torch.cat([torch.tensor(job_result(future)) for future in futures])
 
     return count
 
