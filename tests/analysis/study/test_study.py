@@ -237,18 +237,17 @@ def test_ray_gives_the_same_weights(
 
 
 @pytest.mark.parametrize(
-    ("arms", "seeds", "words"),
+    ("arms", "words"),
     [
-        (["atan"], 1, r"needs at least two surrogates, got \['atan'\]"),
-        (["atan", "nonsense"], 1, "nonsense"),
-        (["atan", "sigmoid"], 0, "compare: seeds must be a whole number from 1 to 10000, got 0"),
+        (["atan"], r"needs at least two surrogates, got \['atan'\]"),
+        (["atan", "nonsense"], "nonsense"),
     ],
 )
 def test_invalid_comparisons_are_refused(
-    choices: dict[str, Any], tmp_path: Path, arms: list[str], seeds: int, words: str
+    choices: dict[str, Any], tmp_path: Path, arms: list[str], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        compare_surrogates(tmp_path / "study", arms, seeds, choices, threads=1)
+        compare_surrogates(tmp_path / "study", arms, 1, choices, threads=1)
     assert not (tmp_path / "study").exists()
 
 

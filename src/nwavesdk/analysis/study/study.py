@@ -30,8 +30,7 @@ from nwavesdk.analysis.study.cells import (
 )
 from nwavesdk.analysis.study.executors import Executor, finish_all
 from nwavesdk.analysis.study.report import draw_values
-from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import FileError, printable
+from nwavesdk.internal.files import printable
 from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
 from nwavesdk.layers import ChipInstance
@@ -51,7 +50,7 @@ from nwavesdk.train.report.page import (
     surrogate_plot,
 )
 from nwavesdk.train.report.pictures import confusion_picture
-from nwavesdk.train.run_folder import is_free, lock, write_first
+from nwavesdk.train.run_folder import is_free, lock, reading_run_file, write_first
 
 __all__ = [
     "FILE",
@@ -64,9 +63,6 @@ __all__ = [
 ]
 
 FILE = "study.json"
-
-# A larger number of seeds is a mistake: the study would never end.
-MAX_SEEDS = 10_000
 
 
 def has_begun(file: Path) -> bool:
@@ -138,10 +134,10 @@ def read_study(file: Path) -> dict[str, Any]:
     Raises:
         FileError: If the file is damaged, or if any part of it has changed.
     """
-    try:
+    with reading_run_file(
+        file, "does not describe a study", "restore it; other settings need a new folder"
+    ):
         return read_sealed(file)
-    except FileError as error:
-        raise FileError(file, error.fault, "restore it; other settings need a new folder") from None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -352,7 +348,7 @@ def compare_surrogates(
         path: The folder; new, empty, or with the same study.
         surrogates: The surrogate of each arm, in the form of `nwave train --surrogate`. A surrogate
             may occur twice.
-        seeds: Number of seeds. The seeds are 0, 1 and so on.
+        seeds: Number of seeds, at least 1. The seeds are 0, 1 and so on.
         choices: All other settings of a run, in the form of `RunConfig.of`.
         threads: Number of threads of each run.
 
@@ -365,7 +361,6 @@ def compare_surrogates(
             f"a comparison needs at least two surrogates, got {list(surrogates)}: separate them by "
             "commas."
         )
-    whole_number("compare", "seeds", seeds, most=MAX_SEEDS)
 
     # The default net is `lif`, unless there is a chip or the net is from a file.
     if not choices.get("chip") and "page" not in choices.get("net", {}):
