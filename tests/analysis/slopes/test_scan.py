@@ -21,10 +21,11 @@ from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer, SpikingSequential
 from nwavesdk.surrogate import ATan, atan, fast_sigmoid
 
 
-def test_numbers_are_those_of_whole_passes():
+def test_numbers_are_those_of_whole_passes(monkeypatch):
+    monkeypatch.setattr("nwavesdk.analysis.slopes.scan.USABLE_SHARE", 0.3)
     net = lif_net().double().eval()
     x = input_charge()
-    scan = scan_slopes(net, x, loss_fn, CANDIDATES, seed=4, usable_share=0.3)
+    scan = scan_slopes(net, x, loss_fn, CANDIDATES, seed=4)
     assert scan.candidates == tuple(CANDIDATES)
     assert scan.layers == ("1", "3.1", "5")
 

@@ -14,7 +14,13 @@ from matplotlib.figure import Figure
 from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
-from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, percent, scan_recorded_pass
+from nwavesdk.analysis.slopes.scan import (
+    USABLE_SHARE,
+    Advice,
+    SlopeScan,
+    percent,
+    scan_recorded_pass,
+)
 from nwavesdk.analysis.text_table import text_table
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
@@ -83,7 +89,7 @@ class SlopeReport:
             "layers": list(scan.layers),
             "rates": list(scan.rates),
             "loss": self.recorded.loss.item(),
-            "usable_floor": scan.usable_share,
+            "usable_floor": USABLE_SHARE,
             "seconds": self.seconds,
             "uncovered": list(self.recorded.uncovered),
             "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
@@ -106,7 +112,7 @@ class SlopeReport:
         text = (
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
             "present surrogates.\nUsable: share of neurons that receive at least "
-            f"{self.scan.usable_share:g} of the average in the last layer, least over layers."
+            f"{USABLE_SHARE:g} of the average in the last layer, least over layers."
         )
         if self.recorded.uncovered:
             text += f"\nNot examined, without neurons: {', '.join(self.recorded.uncovered)}."

@@ -65,11 +65,10 @@ class SlopeScan:
         norm: Euclidean norm of the gradient of each layer's charge, [C, L].
         by_time: The norm at each step, [C, L, T].
         usable: Share of neurons with a usable gradient, [C, L]: |∂L/∂x|, summed over batch and
-            time, is at least `usable_share` of the average over neurons of the last layer under the
+            time, is at least `USABLE_SHARE` of the average over neurons of the last layer under the
             same candidate.
         rates: Mean firing rate of each layer [spikes per step and neuron], which is the same for
             all candidates.
-        usable_share: See `usable`.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -90,7 +89,6 @@ class SlopeScan:
     by_time: Array
     usable: Array
     rates: tuple[float, ...]
-    usable_share: float = USABLE_SHARE
 
     @property
     def share(self) -> Array:
@@ -162,7 +160,6 @@ def scan_slopes(
     surrogates: Candidates | None = None,
     *,
     seed: int | None = None,
-    usable_share: float = USABLE_SHARE,
     lengths: Tensor | None = None,
 ) -> SlopeScan:
     """Run the net forward once, and backward once for each candidate.
@@ -176,7 +173,6 @@ def scan_slopes(
         surrogates: The candidates, as a list, or as a dict with their names. Each is one surrogate
             for all layers, or one for each layer. [`default_grid()` and the net's surrogates]
         seed: Seed of the mismatch; see `prepare_net`.
-        usable_share: See `SlopeScan.usable`.
         lengths: Steps of each recording, int64 [B]; None for all. The loss must not depend on
             padding.
 
@@ -198,15 +194,10 @@ def scan_slopes(
         (1, 2)
     """
     recorded = RecordedPass(net, x, loss_fn, seed=seed, lengths=lengths)
-    return scan_recorded_pass(recorded, surrogates, usable_share=usable_share)
+    return scan_recorded_pass(recorded, surrogates)
 
 
-def scan_recorded_pass(
-    recorded: RecordedPass,
-    surrogates: Candidates | None = None,
-    *,
-    usable_share: float = USABLE_SHARE,
-) -> SlopeScan:
+def scan_recorded_pass(recorded: RecordedPass, surrogates: Candidates | None = None) -> SlopeScan:
     """The backward passes of `scan_slopes`, from a recorded forward pass."""
     candidates = name_candidates(surrogates, recorded.surrogates)
     C = len(candidates)
@@ -223,7 +214,7 @@ def scan_recorded_pass(
             by_time[row, layer] = _norm_by_step(charge)
             received = charge.abs().sum((0, 1)).double()
             if layer == L - 1:
-                threshold = usable_share * received.mean().item()
+                threshold = USABLE_SHARE * received.mean().item()
             is_usable = (received >= threshold) & (received > 0)
             usable[row, layer] = is_usable.double().mean().item()
 
@@ -236,7 +227,6 @@ def scan_recorded_pass(
         by_time=by_time,
         usable=usable,
         rates=tuple(record.rate().item() for record in recorded.records),
-        usable_share=usable_share,
     )
 
 
