@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.data import Batch
 from nwavesdk.deploy.stages import FRONTENDS
-from nwavesdk.layers import NeuronLayer, Recording
+from nwavesdk.layers import Recording
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import CompletedConfig, Run, RunFolder
@@ -115,19 +115,12 @@ class RunBatch:
         )
 
 
-def busiest_neuron(net: nn.Module, recording: Recording) -> tuple[Tensor, Tensor, float]:
-    """z, spikes and time step of the busiest neuron of the first spiking layer.
-
-    Args:
-        net: The net.
-        recording: A recording of sequences by this net. Only the first sequence is read.
-    """
-    name, record = next(iter(recording.spiking.items()))
-    z, spk = (values[0].detach().flatten(1) for values in (record.z, record.spk))
+def busiest_neuron(recording: Recording) -> tuple[Tensor, Tensor]:
+    """Arguments z and spikes of the busiest neuron of the first layer, in the first sequence."""
+    first = next(iter(recording.spiking.values()))
+    z, spk = (values[0].detach().flatten(1) for values in (first.z, first.spk))
     neuron = int(spk.sum(0).argmax())
-    layer = net.get_submodule(name)
-    assert isinstance(layer, NeuronLayer)
-    return z[:, neuron], spk[:, neuron], layer.dt
+    return z[:, neuron], spk[:, neuron]
 
 
 def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, str]:

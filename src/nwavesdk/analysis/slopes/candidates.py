@@ -69,7 +69,12 @@ def name_candidates(
         candidates = [*default_grid(), *([] if present in default_grid() else [present])]
 
     if not isinstance(candidates, Mapping):
-        names = [_candidate_name(candidate) for candidate in candidates]
+        names = [
+            surrogate_label(candidate)
+            if isinstance(candidate, Surrogate)
+            else " | ".join(map(surrogate_label, candidate))
+            for candidate in candidates
+        ]
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise ValueError(
@@ -88,8 +93,3 @@ def name_candidates(
                 f"a candidate is a surrogate, or one for each layer, got {other!r} in {name!r}."
             )
     return named
-
-
-def _candidate_name(candidate: Candidate) -> str:
-    chosen = [candidate] if isinstance(candidate, Surrogate) else candidate
-    return " | ".join(map(surrogate_label, chosen))

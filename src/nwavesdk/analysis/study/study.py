@@ -322,8 +322,12 @@ class Study:
             run = open_cell(first.path, self.choices)
             net = run.trained().net.eval()
             with ChipInstance(None).on(net), prepared(net):
-                trace = busiest_neuron(net, record(net, run.data.val.whole().x[:1]))
-            return [*sections, surrogate_plot(surrogates), gradient_plot(surrogates, *trace)]
+                trace = busiest_neuron(record(net, run.data.val.whole().x[:1]))
+            return [
+                *sections,
+                surrogate_plot(surrogates),
+                gradient_plot(surrogates, *trace, run.config.net.dt),
+            ]
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:
