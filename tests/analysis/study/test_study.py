@@ -236,19 +236,19 @@ def test_ray_gives_the_same_weights(
     assert weights(study).items() <= weights(comparison).items()
 
 
-@pytest.mark.parametrize(
-    ("arms", "words"),
-    [
-        (["atan"], r"needs at least two surrogates, got \['atan'\]"),
-        (["atan", "nonsense"], "nonsense"),
-    ],
-)
-def test_invalid_comparisons_are_refused(
-    choices: dict[str, Any], tmp_path: Path, arms: list[str], words: str
-) -> None:
-    with pytest.raises(ValueError, match=words):
-        compare_surrogates(tmp_path / "study", arms, 1, choices, threads=1)
+def test_an_unknown_surrogate_is_refused(choices: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        compare_surrogates(tmp_path / "study", ["atan", "nonsense"], 1, choices, threads=1)
     assert not (tmp_path / "study").exists()
+
+
+def test_one_surrogate_has_a_mean_and_no_difference(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    study = compare_surrogates(tmp_path / "study", ["atan"], 2, choices, threads=1)
+    study.finish(Here())
+    assert study.title == "1 surrogate, 2 seeds"
+    assert [*study.tables] == ["means"]
 
 
 @pytest.mark.parametrize(

@@ -357,15 +357,9 @@ def compare_surrogates(
         threads: Number of threads of each run.
 
     Raises:
-        ValueError: If a setting is out of its range, if there are fewer than two arms, if the data
-            cannot be used, or if the folder holds other files; nothing is written.
+        ValueError: If a setting is out of its range, if the data cannot be used, or if the folder
+            holds other files; nothing is written.
     """
-    if len(surrogates) < 2:
-        raise ValueError(
-            f"a comparison needs at least two surrogates, got {list(surrogates)}: separate them by "
-            "commas."
-        )
-
     # The default net is `lif`, unless there is a chip or the net is from a file.
     if not choices.get("chip") and "page" not in choices.get("net", {}):
         choices = merge_choices({"net": {"name": "lif"}}, choices)
@@ -394,7 +388,7 @@ def compare_surrogates(
         choices=choices,
         cells=cells,
         threads=threads,
-        title=f"{len(arms)} surrogates, {seeds} seed{'s' * (seeds > 1)}",
+        title=f"{len(arms)} surrogate{'s' * (len(arms) > 1)}, {seeds} seed{'s' * (seeds > 1)}",
         summary="For a given seed, all arms share initial weights, order of data, dropout and "
         "mismatch. Spikes of a forward pass do not depend on the surrogate, only what the net "
         "learns does.",
