@@ -94,7 +94,7 @@ def test_dots_in_names_may_nest_or_not() -> None:
             '[space]\n"learning.epochs" = { low = 1, high = 8, step = 0.5 }',
             "learning.epochs: .*whole",
         ),
-        ('[space]\n"net.surrogate" = { choices = ["attan", "atan"] }', "net.surrogate: .*attan"),
+        ('[space]\n"net.surrogate" = { choices = ["atan", "attan"] }', "net.surrogate: .*attan"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_file_and_field(

@@ -222,14 +222,18 @@ class TuneConfig(FrozenModel):
     def completed(self) -> "TuneConfig":
         """The config with absolute paths, the kind of the data and the task.
 
-        `RunSearch.open` checks all choices and ends of the space, which takes longer.
+        All choices and ends of the space are checked.
 
         Raises:
-            ValueError: If the first value of a field is not valid in a run. The message names the
-                field.
+            ValueError: If a value of the space is not valid in a run. The message names the field.
         """
-        first, *_ = sample_values(self.space)
+        first, *others = sample_values(self.space)
+
+        # The first check opens the data files and records their kind. The other checks then do not
+        # open them again.
         run = RunConfig.of(merge_choices(self.run, nested(first))).given()
+        for values in others:
+            RunConfig.of(merge_choices(run, nested(values)))
 
         # The fields that vary are not part of the fixed settings.
         for name in first:
