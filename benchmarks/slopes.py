@@ -128,15 +128,15 @@ def bound(C: int, forward: float, back: float, weights: float) -> float:
 
 def assert_equal_gradients(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> None:
     """Compare the gradients of a scan with those of full passes."""
-    recorded = RecordedPass(net, x, loss_fn, weights=True)
+    recorded = RecordedPass(net, x, loss_fn)
+    inputs = [x, *(record.spk for record in recorded.records)][:-1]
     for surrogate, expected in zip(grid, full_passes(net, x, grid), strict=True):
-        gradients: dict[str, Tensor] = {}
-        for gradient in recorded.gradients([surrogate] * len(recorded.names)):
-            gradients |= gradient.weights
-        in_order = sorted(gradients, key=lambda name: int(name.split(".")[0]))
-        for name, weight in zip(in_order, expected, strict=True):
-            error = (gradients[name] - weight).abs().max() / weight.abs().max().clamp(min=1e-30)
-            assert error < 1e-4, f"{surrogate}: the gradients of {name} differ by {error:.1e}"
+        gradients = dict(recorded.gradients([surrogate] * len(recorded.names)))
+        for name, given, weight in zip(recorded.names, inputs, expected, strict=True):
+            # The weights of a layer receive the product of their input and the charge's gradient.
+            gradient = torch.einsum("bti,btj->ij", given, gradients[name])
+            error = (gradient - weight).abs().max() / weight.abs().max().clamp(min=1e-30)
+            assert error < 1e-4, f"{surrogate}: the gradients before {name} differ by {error:.1e}"
 
 
 def measure_rows(cases: Sequence[Case], runs: int) -> Iterator[dict[str, Any]]:

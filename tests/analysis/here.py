@@ -29,7 +29,7 @@ class Here:
 
     def submit(self, work: Any, job: Any) -> Future[Any]:
         """A future that has ended."""
-        self.called.append((getattr(work, "__name__", ""), Path(job[0]).name))
+        self.called.append((getattr(work, "__name__", ""), Path(str(job[0])).name))
         future: Future[Any] = Future()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("nwavesdk.train.report.page.render_png", lambda *_: b"")

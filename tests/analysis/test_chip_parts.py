@@ -11,7 +11,7 @@ pytest.importorskip("lightning")
 
 from analysis.here import Here
 from nwavesdk.analysis import chip_parts
-from nwavesdk.analysis.chip_parts import ChipJob, count_on_ray, count_part
+from nwavesdk.analysis.chip_parts import count_on_ray, count_part
 from nwavesdk.deploy import ChipRun
 from train.runs import chip_choices, write_untrained
 
@@ -28,7 +28,7 @@ def test_a_part_has_the_counts_of_the_whole(chip_run: ChipRun) -> None:
     whole = chip_run.count_right(seeds).tolist()
     threads = torch.get_num_threads()
     parts = [
-        count_part(ChipJob(chip_run.run.folder.path, None, seeds[first:last], threads))
+        count_part(chip_run.run.folder.path, None, threads, seeds[first:last])
         for first, last in ((0, 4), (4, 6))
     ]
     assert [count for part in parts for count in part] == whole

@@ -32,7 +32,7 @@ def recorded_pass(surrogate):
 
 def log_growth(recorded, surrogate):
     """The logarithm of the factor from the last layer to the first one."""
-    gradients = recorded.charge_gradients([surrogate] * LAYERS)
+    gradients = dict(recorded.gradients([surrogate] * LAYERS))
     norms = [gradients[name].norm().item() for name in recorded.names]
     return math.log(norms[0] / norms[-1])
 
@@ -52,7 +52,7 @@ def log_growth(recorded, surrogate):
 )
 def test_the_remedy_goes_in_the_direction_of_the_surrogate(kind, surrogate, is_larger):
     recorded = recorded_pass(surrogate)
-    health = examine_recording(recorded.recording, recorded.charge_gradients())
+    health = examine_recording(recorded.recording, dict(recorded.gradients()))
     finding = next(entry for entry in health.findings if entry.kind == kind)
     assert finding.layer == "1"
     chosen = parse(finding.surrogate)
@@ -65,7 +65,7 @@ def test_the_remedy_goes_in_the_direction_of_the_surrogate(kind, surrogate, is_l
 
 def test_findings_of_one_kind_have_one_remedy():
     recorded = recorded_pass(fast_sigmoid(100))
-    health = examine_recording(recorded.recording, recorded.charge_gradients())
+    health = examine_recording(recorded.recording, dict(recorded.gradients()))
     vanishing = [finding for finding in health.findings if finding.kind == "vanishing"]
     assert len(vanishing) > 1
     assert len({finding.remedy for finding in vanishing}) == 1

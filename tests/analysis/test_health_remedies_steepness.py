@@ -6,7 +6,6 @@ import torch
 from nwavesdk.analysis.health_remedies import (
     change_gain,
     derivative_gain,
-    is_steeper,
     with_steepness,
 )
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -48,10 +47,3 @@ def test_a_surrogate_without_steepness_becomes_a_fast_sigmoid():
     chosen, _ = change_gain(record.surrogate, [record], 0.5)
     assert type(chosen) is type(fast_sigmoid())
     assert with_steepness(boxcar(width=1.0), 0.4) == fast_sigmoid(10.0)
-
-
-def test_steeper_compares_surrogates_of_one_class():
-    assert is_steeper(atan(3.0), atan(2.0))
-    assert not is_steeper(atan(2.0), atan(2.0))
-    assert not is_steeper(atan(3.0), fast_sigmoid(1.0))
-    assert not is_steeper(boxcar(width=1.0), boxcar(width=2.0))

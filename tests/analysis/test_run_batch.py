@@ -11,7 +11,6 @@ pytest.importorskip("lightning")
 
 from nwavesdk.analysis import examine_recording
 from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport
 from nwavesdk.train import Run, RunConfig
 from train.runs import stop_after
@@ -50,14 +49,13 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     begun = RunBatch.open(tmp_path / "run")
     assert begun.weights == "initial"
-    assert begun.x.shape == (8, 60, 16)
+    assert begun.recordings.x.shape == (8, 60, 16)
     assert not begun.net.training
     names = {"1": "front end (1)", "4": "hidden 1 (4)", "7": "output (7)"}
     assert begun.layer_names([*names]) == names
-    assert [*replace(begun, has_readout=True).layer_names(["1", "4"]).values()] == [
-        "front end (1)",
-        "hidden 1 (4)",
-    ]
+    readout = replace(begun.task.output, is_readout=True)
+    other = replace(begun, task=replace(begun.task, output=readout))
+    assert [*other.layer_names(["1", "4"]).values()] == ["front end (1)", "hidden 1 (4)"]
 
     stop_after(run, 1)
     broken = RunBatch.open(tmp_path / "run")
@@ -67,7 +65,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
     Run.open(tmp_path / "run").train()
     finished = RunBatch.open(tmp_path / "run", recordings=5)
     assert finished.weights == "trained"
-    assert torch.equal(finished.x, begun.x[:5])
+    assert torch.equal(finished.recordings.x, begun.recordings.x[:5])
 
     again = RunBatch.open(tmp_path / "run" / "config.json")
     assert all(torch.equal(a, b) for a, b in zip(weights(begun), weights(again), strict=True))
@@ -75,17 +73,15 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
     for batch in (begun, broken, finished):
         first, second = (SlopeReport.of(batch).as_json() | {"seconds": 0} for _ in range(2))
         assert first == second, "a report must use the chip and the batch of the run"
-        recorded = RecordedPass(
-            batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
-        )
-        assert len(examine_recording(recorded.recording, recorded.charge_gradients()).layers) == 3
+        recorded = batch.record_pass()
+        assert len(examine_recording(recorded.recording, dict(recorded.gradients())).layers) == 3
 
 
 def test_only_training_recordings_are_used(choices: dict[str, Any], tmp_path: Path) -> None:
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     batch = RunBatch.open(tmp_path / "run", recordings=1000)
-    assert len(batch.x) == len(run.data.train)
+    assert len(batch.recordings.x) == len(run.data.train)
     train = run.data.train.whole().x
     assert torch.equal(
-        batch.x.flatten(1).sum(1).sort().values, train.flatten(1).sum(1).sort().values
+        batch.recordings.x.flatten(1).sum(1).sort().values, train.flatten(1).sum(1).sort().values
     )

@@ -9,7 +9,7 @@ pytest.importorskip("scipy")
 from scipy import stats
 
 from nwavesdk.analysis import compare_pairs, summarize
-from nwavesdk.analysis.statistics import limits_of
+from nwavesdk.analysis.statistics import LIMITS
 
 
 def test_interval_of_an_arm_is_student_s() -> None:
@@ -21,10 +21,10 @@ def test_interval_of_an_arm_is_student_s() -> None:
 
 
 def test_an_interval_ends_where_the_measure_does() -> None:
-    summary = summarize([0.4, 0.5, 0.98], limits=limits_of("accuracy"))
+    summary = summarize([0.4, 0.5, 0.98], limits=LIMITS["accuracy"])
     assert (summary.low, summary.high) == (0, 1)
     assert summarize([0.4, 0.5, 0.98]).high > 1
-    assert summarize([-2.0, 0.5, 0.9], limits=limits_of("r2")).low < -1
+    assert summarize([-2.0, 0.5, 0.9], limits=LIMITS["r2"]).low < -1
 
 
 def test_pairs_are_paired_t_tests_with_holm_and_bonferroni() -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("lightning")
 pytest.importorskip("soundfile")
 
 from cli.command import nwave
-from nwavesdk.analysis.chip_parts import ChipJob, count_part
+from nwavesdk.analysis.chip_parts import count_part
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.detector_series import DetectorSeries, count_errors, detectors_picture
 from nwavesdk.metrics import DetectionScore
@@ -63,8 +63,7 @@ def test_a_part_has_the_counts_of_the_whole(folder: Path) -> None:
     threads = torch.get_num_threads()
     seeds = (1, 3, 5)
     whole = count_errors(ChipRun.open(folder).run, seeds).tolist()
-    job = ChipJob(folder, None, seeds[1:], threads)
-    assert count_part(job) == whole[1:]
+    assert count_part(folder, None, threads, seeds[1:]) == whole[1:]
 
 
 def test_a_long_sound_is_predicted_as_in_a_stream(folder: Path) -> None:

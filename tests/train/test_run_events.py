@@ -9,7 +9,6 @@ pytest.importorskip("lightning")
 
 from examples import small_data as small
 from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.train import Run
 from train.runs import metrics_without_time, model_bytes, no_pictures, stop_after
 
@@ -59,6 +58,5 @@ def test_a_resumed_run_has_the_same_bits(folder: Path, finished: Path, tmp_path:
 
 
 def test_diagnosis_takes_gradients_of_a_dense_batch(finished: Path) -> None:
-    batch = RunBatch.open(finished)
-    recorded = RecordedPass(batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths)
-    assert len(recorded.charge_gradients()) == 2
+    recorded = RunBatch.open(finished).record_pass()
+    assert len(dict(recorded.gradients())) == 2

@@ -4,8 +4,9 @@ A job computes a part of the chips, with the threads of the process that submits
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,7 @@ from nwavesdk.analysis.study.executors import job_result, on_ray
 from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import RightCounter
 from nwavesdk.deploy.detector_series import count_errors
-from nwavesdk.internal.files import printable
 from nwavesdk.internal.processes import LOCAL
-from nwavesdk.train import BrokenRunError
 from nwavesdk.train.fit.net_file import NetChoice
 from nwavesdk.train.fit.threads import use_threads
 
@@ -24,15 +23,6 @@ __all__ = ["count_on_ray", "count_part"]
 
 # Each job opens the run and its recordings, which takes as long as the computation of many chips.
 MAX_PARTS = 16
-
-
-class ChipJob(NamedTuple):
-    """The chips of a job: the folder of the run, its net, the seeds, and how they are computed."""
-
-    run: Path
-    net: NetChoice | None
-    seeds: tuple[int, ...]
-    threads: int
 
 
 def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
@@ -50,27 +40,31 @@ def count_on_ray(chip_run: ChipRun, address: str = LOCAL) -> RightCounter:
 
     def count(seeds: Sequence[int]) -> Tensor:
         threads = torch.get_num_threads()
+        work = partial(count_part, folder, page, threads)
         size = -(-len(seeds) // MAX_PARTS)  # rounded up
-        parts = [
-            ChipJob(folder, page, tuple(seeds[first : first + size]), threads)
-            for first in range(0, len(seeds), size)
-        ]
+        parts = [seeds[first : first + size] for first in range(0, len(seeds), size)]
         with on_ray(address, threads) as workers:
-            futures = [workers.submit(count_part, part) for part in parts]
-            try:
-                return torch.cat([torch.tensor(job_result(future)) for future in futures])
-            except (ValueError, OSError) as error:
-                raise BrokenRunError(f"{printable(folder)}: {error}") from error
+            futures = [workers.submit(work, part) for part in parts]
+            return torch.cat([torch.tensor(job_result(future)) for future in futures])
 
     return count
 
 
-def count_part(part: ChipJob) -> list[Any]:
-    """The number of correct recordings of each chip of a part; or the errors of a detector."""
-    chip_run = ChipRun.open(part.run, net=part.net)
-    with use_threads(part.threads):
+def count_part(
+    folder: Path, net: NetChoice | None, threads: int, seeds: Sequence[int]
+) -> list[Any]:
+    """The number of correct recordings of each chip; or the errors of a detector.
+
+    Args:
+        folder: The folder of the run.
+        net: The file that builds the net of the run, if it has one.
+        threads: Threads of the computation.
+        seeds: The seeds of the chips.
+    """
+    chip_run = ChipRun.open(folder, net=net)
+    with use_threads(threads):
         if chip_run.run.task.name == "detect":
-            counts = count_errors(chip_run.run, part.seeds)
+            counts = count_errors(chip_run.run, seeds)
         else:
-            counts = chip_run.count_right(part.seeds)
+            counts = chip_run.count_right(seeds)
     return list(counts.tolist())

@@ -167,10 +167,11 @@ def _count_groups(
     # Without groups, the names of files may name the speakers.
     if not any(groups.values()):
         pattern = config.option("data.speaker_pattern")
-        keys = {part: recordings.keys for part, recordings in sets.items()}
         groups = {
-            part: match_speakers(names, pattern) if pattern else speakers_of(names)
-            for part, names in keys.items()
+            part: match_speakers(recordings.keys, pattern)
+            if pattern
+            else speakers_of(recordings.keys)
+            for part, recordings in sets.items()
         }
         noun = "speakers"
         if any("" in names for names in groups.values()):

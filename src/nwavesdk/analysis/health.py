@@ -14,8 +14,7 @@ To add a kind of finding:
 - Add its remedy to `REMEDIES` of `health_remedies`. A remedy that names a surrogate suggests a
   wider one, unless `_CHANGES` there has another change.
 - For `nwave diagnose`, add a remedy in `nwavesdk.analysis.remedies`, a column in
-  `nwavesdk.cli.inspect` and a row in `docs/command-line.md`. `HealthCallback` lists the numbers
-  that it logs.
+  `nwavesdk.cli.inspect` and a row in `docs/command-line.md`.
 
 A finding that needs the net, not only a recorded pass, has its own module, such as `memory`.
 """
@@ -207,7 +206,7 @@ def examine(
         'layer 1: 100% of its neurons never fire'
     """
     recorded = RecordedPass(net, x, loss_fn, seed=seed, lengths=lengths)
-    return examine_recording(recorded.recording, recorded.charge_gradients(), limits, rates)
+    return examine_recording(recorded.recording, dict(recorded.gradients()), limits, rates)
 
 
 @torch.no_grad()
@@ -223,7 +222,7 @@ def examine_recording(
         recording: Recording of sequences by a net with at least one layer of spiking neurons.
             Read-outs are not examined.
         gradients: ∂L/∂(input charge) of each layer, [B, T, *features], by the layer's name, as
-            `RecordedPass.charge_gradients` returns them.
+            `RecordedPass.gradients` yields them.
         limits: Limits of a healthy net. [`Limits()`]
         rates: Spikes per step of each neuron, [N], by the layer's name, counted over more
             recordings: a neuron that is silent in one batch may fire in others.

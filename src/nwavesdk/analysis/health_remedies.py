@@ -10,6 +10,7 @@ effect is measured at the arguments of the spikes that a pass recorded.
 import math
 from collections.abc import Sequence
 from itertools import product
+from statistics import fmean
 
 from torch import Tensor
 
@@ -24,7 +25,6 @@ __all__ = [
     "REMEDIES",
     "change_gain",
     "derivative_gain",
-    "is_steeper",
     "remedy_of",
     "with_steepness",
 ]
@@ -127,15 +127,15 @@ def _balanced(value: float, records: Sequence[Record]) -> tuple[str, str]:
         f"under which the gradient of a layer is about {growth * change:.1g} times the gradient of "
         "the next layer"
     )
-    if is_steeper(chosen, present) and change > 1:
+    is_steeper = type(chosen) is type(present) and _steepness(chosen) > _steepness(present)
+    if is_steeper and change > 1:
         effect += ", but reaches fewer neurons; larger weights help, too"
     return surrogate_label(chosen), effect
 
 
-def _steepness(surrogate: Surrogate) -> float | None:
-    """The value of slope or alpha; None if it has neither."""
-    names = [name for name in _NAMES if name in surrogate.parameters]
-    return float(surrogate.parameters[names[0]]) if names else None
+def _steepness(surrogate: Surrogate) -> float:
+    """The value of slope or alpha; 0 if it has neither."""
+    return next((value for name, value in surrogate.parameters.items() if name in _NAMES), 0.0)
 
 
 def with_steepness(surrogate: Surrogate, factor: float) -> Surrogate:
@@ -155,12 +155,6 @@ def with_steepness(surrogate: Surrogate, factor: float) -> Surrogate:
         return type(surrogate)(**{**surrogate.parameters, names[0]: value})
     except (IndexError, ValueError):
         return fast_sigmoid(25 * factor)
-
-
-def is_steeper(surrogate: Surrogate, other: Surrogate) -> bool:
-    """Whether two surrogates have the same class, and the first has the larger slope or alpha."""
-    is_same = type(surrogate) is type(other)
-    return is_same and (_steepness(surrogate) or 0.0) > (_steepness(other) or 0.0)
 
 
 def derivative_gain(surrogate: Surrogate, z: Tensor) -> float:
@@ -203,7 +197,7 @@ def change_gain(
     arguments = [_arguments(record) for record in records]
     present = _mean_log_gain([record.surrogate for record in records], arguments)
     base = surrogate if _steepness(surrogate) else fast_sigmoid()
-    steepness = _steepness(base) or 1.0
+    steepness = _steepness(base)
 
     errors = []
     for value in _VALUES:
@@ -214,13 +208,8 @@ def change_gain(
     # Of the candidates that are equally good, the nearest to the present surrogate is chosen.
     limit = min(error for error, _, _ in errors) + math.log(_TOLERANCE)
     good = [entry for entry in errors if entry[0] <= limit]
-    _, chosen, change = min(good, key=lambda entry: _distance(entry[1], steepness))
+    _, chosen, change = min(good, key=lambda entry: abs(math.log(_steepness(entry[1]) / steepness)))
     return chosen, math.exp(change)
-
-
-def _distance(surrogate: Surrogate, steepness: float) -> float:
-    """The distance of a slope or alpha from a value, as the logarithm of their quotient."""
-    return abs(math.log((_steepness(surrogate) or steepness) / steepness))
 
 
 def _arguments(record: Record) -> Tensor:
@@ -234,7 +223,5 @@ def _arguments(record: Record) -> Tensor:
 
 def _mean_log_gain(surrogates: Sequence[Surrogate], arguments: Sequence[Tensor]) -> float:
     """The mean logarithm of the gains of layers; 1e-300 replaces a gain of 0."""
-    gains = [
-        derivative_gain(surrogate, z) for surrogate, z in zip(surrogates, arguments, strict=True)
-    ]
-    return sum(math.log(max(gain, 1e-300)) for gain in gains) / len(gains)
+    gains = map(derivative_gain, surrogates, arguments)
+    return fmean(math.log(max(gain, 1e-300)) for gain in gains)

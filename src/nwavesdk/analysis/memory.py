@@ -12,9 +12,6 @@ from nwavesdk.layers.lengths import valid_steps
 
 __all__ = ["LayerMemory", "MemoryLimits", "examine_memory", "time_text"]
 
-# The constant of a page that is the time constant of the membrane.
-MEMBRANE = "tau"
-
 REMEDIES = {
     "short tau": "raise the time constants of the layer, or lower dt",
     "long tau": "lower the time constants of the layer to the length of a recording",
@@ -151,7 +148,8 @@ def _layer_memory(
     """Measure the time constants of a layer and the times of its input charge."""
     taus = _time_constants(layer)
     values = torch.stack([*taus.values()])
-    membrane = taus.get(MEMBRANE, torch.full_like(values[0], torch.nan))
+    # The pages of neurons call the time constant of the membrane `tau`.
+    membrane = taus.get("tau", torch.full_like(values[0], torch.nan))
 
     assert record.cur is not None, "the pass was recorded without charges"
     cur = record.cur.detach().double().flatten(2)

@@ -54,13 +54,15 @@ def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float
     tau = config.option("net.tau", 0.0)
 
     # The options, with new values that follow from the present values of the run.
-    other = _surrogate(config, finding.surrogate)
+    other = f'--surrogate "{finding.surrogate or config.net.surrogate}"'
+    if config.net.name == "file":
+        other += ", if the file of the net reads config.net.surrogate"
     few = min(FEW_SPIKES, learning.most_spikes or 1)
     fewer = f"--most-spikes {few:g} --spike-cost {2 * learning.spike_cost or 0.2:.2g}"
     lower = f"--learning-rate {LESS * learning.rate:.2g}"
     slopes = "`nwave slopes` finds a surrogate for each layer"
     # The value of a finding about memory is the factor by which time constants would fit.
-    memory = _net_option(config, "tau", finding.value * tau, "taus")
+    memory = _net_option(config, "tau", finding.value * tau)
 
     texts = {
         "not finite": f"train again with {lower} --clip 1, and check the input for NaN",
@@ -70,9 +72,9 @@ def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float
         "vanishing": f"train again with {other}; {slopes}",
         "exploding": f"train again with {other}, or with --clip 1; {slopes}",
         "vanishing over time": "the net does not learn from early steps: train again with "
-        f"{_net_option(config, 'tau', 3 * tau, 'taus')}, or with {other}",
+        f"{_net_option(config, 'tau', 3 * tau)}, or with {other}",
         "exploding over time": f"train again with --clip 1, or with {other}",
-        "recurrent gain": f"train again with {_net_option(config, 'tau', tau / 2, 'taus')}, or "
+        "recurrent gain": f"train again with {_net_option(config, 'tau', tau / 2)}, or "
         f"with {other}; in a net of your own, keep max_loop_gain=1 (docs/recurrence.md)",
         "short tau": f"train again with {memory}, or with --dt {config.net.dt / 5:.2g}",
         "long tau": f"train again with {memory}",
@@ -81,21 +83,20 @@ def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float
     return texts[finding.kind]
 
 
-def _net_option(config: CompletedConfig, name: str, value: float, argument: str) -> str:
+def _net_option(config: CompletedConfig, name: str, value: float) -> str:
     """The option of the net with a new value, or the file in which its layers get the argument.
 
     Args:
         config: The config of the run.
-        name: Name of the option.
+        name: Name of the option. The argument of layers is its plural.
         value: The new value.
-        argument: The argument of layers that the option sets.
     """
     if config.net.name == "file":
-        return f"other {argument} in {printable(Path(config.page.file).name)}"
+        return f"other {name}s in {printable(Path(config.page.file).name)}"
     if name in type(config.net).model_fields:
         return f"--{name} {value:.2g}"
     return (
-        f"other {argument} in a copy of the net (nwave net {config.net.name} > net.py, then "
+        f"other {name}s in a copy of the net (nwave net {config.net.name} > net.py, then "
         "--net net.py:build)"
     )
 
@@ -110,18 +111,11 @@ def _dead_remedy(config: CompletedConfig, rate: float, score: float, surrogate: 
     elif bound is not None and is_bounded:
         remedy = f"train again with a higher bound, --most-spikes {min(1, 2 * bound):g}"
     else:
-        remedy = f"train again with {_more_alive(config)}, or with {surrogate}"
+        # Initial weights that the recordings drive are recommended where the run can have them.
+        is_drawn = config.can_drive and config.option("net.first_weights") == "drawn"
+        option = "--first-weights driven" if is_drawn else _threshold(config, LESS)
+        remedy = f"train again with {option}, or with {surrogate}"
     return f"{remedy}; the bound of rates, {bound:g}, leaves some silent" if is_bounded else remedy
-
-
-def _more_alive(config: CompletedConfig) -> str:
-    """The option that makes more neurons fire: initial weights for these recordings, or thresholds.
-
-    Initial weights that the recordings drive are recommended where the run can have them.
-    """
-    if config.can_drive and config.option("net.first_weights") == "drawn":
-        return "--first-weights driven"
-    return _threshold(config, LESS)
 
 
 def _threshold(config: CompletedConfig, factor: float) -> str:
@@ -131,13 +125,5 @@ def _threshold(config: CompletedConfig, factor: float) -> str:
     slowly reaches its threshold with less charge.
     """
     if config.chip is not None:
-        return _net_option(config, "tau", config.option("net.tau") / factor, "taus")
-    return _net_option(config, "threshold", factor * config.option("net.threshold"), "thresholds")
-
-
-def _surrogate(config: CompletedConfig, surrogate: str | None) -> str:
-    """The option for the recommended surrogate; without one, for the present surrogate."""
-    option = f'--surrogate "{surrogate or config.net.surrogate}"'
-    if config.net.name == "file":
-        return f"{option}, if the file of the net reads config.net.surrogate"
-    return option
+        return _net_option(config, "tau", config.option("net.tau") / factor)
+    return _net_option(config, "threshold", factor * config.option("net.threshold"))

@@ -1,16 +1,16 @@
 """`RunBatch`: a training batch of a run, with its net, for the examination of its gradients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
+from nwavesdk.data import Batch
 from nwavesdk.deploy.stages import FRONTENDS
-from nwavesdk.layers import NeuronLayer
-from nwavesdk.net import record
+from nwavesdk.layers import Recording
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import CompletedConfig, Run, RunFolder
@@ -21,9 +21,9 @@ from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
-from nwavesdk.train.fit.tasks import Objective
+from nwavesdk.train.fit.tasks import TrainingTask
 
-__all__ = ["RunBatch", "busiest_neuron", "decoded_loss"]
+__all__ = ["RunBatch", "busiest_neuron"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,30 +31,20 @@ class RunBatch:
     """Some recordings of a run's training set, and the net that learns from them.
 
     Attributes:
+        run: The run.
+        task: The task of the run, fitted to its training set.
         net: The net in `eval()`, without dropout.
-        x: Input [B, T, F].
-        y: The targets of the batch; see `Batch`.
-        lengths: Number of steps of each recording, int64 [B]; None if there is no padding.
+        recordings: The recordings.
         weights: Origin of the weights: `"initial"`, `"checkpoint"` or `"trained"`.
         chip: Seed of the drawn chip, or None if the run trains without mismatch.
-        loss: The loss of the run, `loss(spk, mem)`.
-        pictures: Folder for pictures.
-        config: The config of the run.
-        has_readout: Whether the output layer is a read-out, which does not spike.
-        evaluate: Runs the net, without mismatch, on the whole training set.
     """
 
+    run: Run
+    task: TrainingTask
     net: RunNet
-    x: Tensor
-    y: Tensor
-    lengths: Tensor | None
+    recordings: Batch
     weights: str
     chip: int | None
-    loss: Callable[[Tensor, Tensor], Tensor]
-    pictures: Path
-    config: CompletedConfig
-    has_readout: bool
-    evaluate: Callable[[], Evaluation]
 
     @classmethod
     def open(
@@ -87,23 +77,31 @@ class RunBatch:
         train = run.data.train
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "look"))
         order = torch.randperm(len(train), generator=generator)
-        batch = train.batch(order[: recordings or config.learning.batch_size].numpy())
-        lengths = lengths_of(batch)
-
-        task = run.fitted_task()
         return cls(
+            run=run,
+            task=run.fitted_task(),
             net=run_net.eval(),
-            x=batch.x.to_dense(),  # lists of events have no gradient
-            y=batch.y,
-            lengths=lengths,
+            recordings=train.batch(order[: recordings or config.learning.batch_size].numpy()),
             weights=weights,
             chip=chip_seed(config.seed, "look", drawn=False) if has_mismatch else None,
-            loss=partial(decoded_loss(task, task.decoder()), y=batch.y, lengths=lengths),
-            pictures=Path(".") if is_config else path / "pictures",
-            config=config,
-            has_readout=task.output.is_readout,
-            evaluate=partial(evaluate_net, run_net, task, train, config.learning.batch_size),
         )
+
+    def record_pass(self) -> RecordedPass:
+        """Run the net on the batch, with the loss of the run."""
+        lengths = lengths_of(self.recordings)
+        decoder = self.task.decoder()
+
+        def loss(spk: Tensor, mem: Tensor) -> Tensor:
+            with prepared(decoder):
+                return self.task.loss(decoder(spk, mem, lengths), self.recordings.y, lengths)
+
+        x = self.recordings.x.to_dense()  # lists of events have no gradient
+        return RecordedPass(self.net, x, loss, seed=self.chip, lengths=lengths)
+
+    def evaluate(self) -> Evaluation:
+        """Run the net, without mismatch, on the whole training set."""
+        config = self.run.config
+        return evaluate_net(self.net, self.task, self.run.data.train, config.learning.batch_size)
 
     def layer_names(self, modules: Sequence[str]) -> dict[str, str]:
         """The display name of each spiking layer, by the name of its module.
@@ -113,39 +111,16 @@ class RunBatch:
         """
         has_front_end = any(isinstance(module, FRONTENDS) for module in self.net.modules())
         return module_layer_names(
-            modules, has_front_end=has_front_end, has_output=not self.has_readout
+            modules, has_front_end=has_front_end, has_output=not self.task.output.is_readout
         )
 
 
-def decoded_loss(task: Objective, decoder: nn.Module) -> Callable[..., Tensor]:
-    """The loss of a task as a function `loss(spk, mem, y, lengths)` of the net's outputs.
-
-    Args:
-        task: The task, fitted to the training set.
-        decoder: Computes the outputs of the task from the spikes and membranes of the last layer.
-    """
-
-    def loss(spk: Tensor, mem: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        with prepared(decoder):
-            return task.loss(decoder(spk, mem, lengths), y, lengths)
-
-    return loss
-
-
-@torch.no_grad()
-def busiest_neuron(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """z, spikes and time step of the busiest neuron of the first spiking layer.
-
-    Args:
-        net: Any module that `nwavesdk.net.record` accepts.
-        x: Input [B, T, *features]. Only its first sequence is run.
-    """
-    name, first = next(iter(record(net, x[:1]).spiking.items()))
-    z, spk = (values[0].flatten(1) for values in (first.z, first.spk))
+def busiest_neuron(recording: Recording) -> tuple[Tensor, Tensor]:
+    """Arguments z and spikes of the busiest neuron of the first layer, in the first sequence."""
+    first = next(iter(recording.spiking.values()))
+    z, spk = (values[0].detach().flatten(1) for values in (first.z, first.spk))
     neuron = int(spk.sum(0).argmax())
-    layer = net.get_submodule(name)
-    assert isinstance(layer, NeuronLayer)
-    return z[:, neuron], spk[:, neuron], layer.dt
+    return z[:, neuron], spk[:, neuron]
 
 
 def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, str]:

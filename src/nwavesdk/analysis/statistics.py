@@ -15,9 +15,9 @@ import numpy as np
 
 from nwavesdk.internal.imports import require
 
-__all__ = ["Pair", "Summary", "compare_pairs", "limits_of", "summarize"]
+__all__ = ["LIMITS", "Pair", "Summary", "compare_pairs", "summarize"]
 
-# Smallest and largest value of bounded measures.
+# Smallest and largest value of bounded measures. Other measures, such as the MSE, have none.
 LIMITS = {
     "accuracy": (0.0, 1.0),
     "balanced_accuracy": (0.0, 1.0),
@@ -77,16 +77,6 @@ class Pair:
     high: float
     p: float
     conclusion: str
-
-
-def limits_of(measure: str) -> tuple[float, float]:
-    """Smallest and largest possible value of a measure.
-
-    Example:
-        >>> limits_of("accuracy"), limits_of("mse")
-        ((0.0, 1.0), (-inf, inf))
-    """
-    return LIMITS.get(measure, (-math.inf, math.inf))
 
 
 def summarize(

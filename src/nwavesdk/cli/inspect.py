@@ -17,8 +17,6 @@ from nwavesdk.cli.app import (
     aligned,
     app,
     check_combinations,
-    check_spares_run,
-    file_option,
     picture_file,
     picture_option,
     print_report,
@@ -199,7 +197,7 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 @app.command("slopes")
-@check_combinations(["--no-plot", "--plot"], ["--no-plot", "--page"])
+@check_combinations(["--no-plot", "--plot"])
 def scan_run(
     run: Annotated[
         Path,
@@ -222,17 +220,15 @@ def scan_run(
     plot: Annotated[
         Path | None, picture_option("File of the picture. [RUN/pictures/slopes.png]")
     ] = None,
-    page: Annotated[Path | None, file_option("File of the page. [RUN/slopes.html]")] = None,
-    no_plot: Annotated[bool, typer.Option("--no-plot", help="Write no picture, no page.")] = False,
+    no_plot: NoPlot = False,
     as_json: Json = False,
 ) -> None:
     """Measure which gradient reaches each layer under which surrogate; recommend one per layer."""
     from nwavesdk.analysis.run_batch import RunBatch
-    from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
+    from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture
 
     texts = [] if surrogates is None else split_commas("--surrogates", surrogates)
     recommended = None if kind is None else type(nwavesdk.surrogate.parse(kind))
-    check_spares_run("--page", page, run)
 
     batch = RunBatch.open(run, recordings, net)
     report = SlopeReport.of(
@@ -240,24 +236,22 @@ def scan_run(
     )
 
     lines = [
-        f"{len(batch.y)} recordings, {batch.weights} weights, loss {report.loss:.4g}; "
-        f"{report.seconds:.2f} s",
+        f"{len(batch.recordings.y)} recordings, {batch.weights} weights, loss "
+        f"{report.recorded.loss:.4g}; {report.seconds:.2f} s",
         *report.lines(),
     ]
-    picture = picture_file(plot, no_plot, batch.pictures / "slopes.png")
+    picture = picture_file(
+        plot, no_plot, (run / "pictures" if run.is_dir() else Path()) / "slopes.png"
+    )
     if picture is not None:
-        page = page or (run if run.is_dir() else Path(".")) / "slopes.html"
         nwavesdk.plot.theme.write_png(picture, partial(slopes_picture, report))
-        write_page(page, report, batch)
-        lines.append(f"look at {page}")
 
     content = {
         "run": run,
         "weights": batch.weights,
-        "recordings": len(batch.y),
+        "recordings": len(batch.recordings.y),
         **report.as_json(),
         "plot": picture,
-        "page": page,
     }
     print_report(as_json, content, lines)
 
@@ -279,21 +273,19 @@ def diagnose_run(
     from nwavesdk.net import connection_sparsity
 
     batch = run_batch.RunBatch.open(run, recordings, net)
-    recorded = nwavesdk.analysis.slopes.RecordedPass(
-        batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
-    )
+    recorded = batch.record_pass()
     evaluated = batch.evaluate()
     score_name, score = next(iter(evaluated.measures.items()))
 
     health = nwavesdk.analysis.examine_recording(
-        recorded.recording, recorded.charge_gradients(), rates=evaluated.neuron_rates
+        recorded.recording, dict(recorded.gradients()), rates=evaluated.neuron_rates
     )
     memories, misfits = nwavesdk.analysis.examine_memory(batch.net, recorded.recording)
 
     names = batch.layer_names([layer.layer for layer in health.layers])
     findings = remedies.with_remedies(
         (*health.findings, *misfits),
-        batch.config,
+        batch.run.config,
         names,
         {layer.layer: layer.rate for layer in health.layers},
         score,
@@ -309,7 +301,7 @@ def diagnose_run(
     content = {
         "run": run,
         "weights": batch.weights,
-        "recordings": len(batch.y),
+        "recordings": len(batch.recordings.y),
         "loss": recorded.loss.item(),
         "training_recordings": len(evaluated.lengths),
         f"training_{score_name}": score,
@@ -320,8 +312,9 @@ def diagnose_run(
         "findings": [_finite_values(finding) for finding in findings],
     }
     lines = [
-        f"{len(batch.y)} recordings, {batch.weights} weights, loss {content['loss']:.4g}; spikes "
-        f"of all {len(evaluated.lengths):,} training recordings, {score_name} {score:.4g}",
+        f"{len(batch.recordings.y)} recordings, {batch.weights} weights, loss "
+        f"{content['loss']:.4g}; spikes of all {len(evaluated.lengths):,} training recordings, "
+        f"{score_name} {score:.4g}",
         "layers of neurons, in brackets their modules in the net:",
         *record_table(layers, LAYER_COLUMNS),
         "",

@@ -177,12 +177,13 @@ def lock(file: Path, activity: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading_run_file(file: Path, fault: str) -> Iterator[None]:
-    """Turn any error of a damaged file of a finished run into one line.
+def reading_run_file(file: Path, fault: str, remedy: str = WRITTEN_AGAIN) -> Iterator[None]:
+    """Turn any error of a damaged file of a run or a study into one line.
 
     Args:
-        file: The file, which `nwave train --resume` writes again.
+        file: The file.
         fault: The fault of a damaged file, such as "is not the result of a run".
+        remedy: The remedy. [`nwave train --resume` writes the file again]
 
     Raises:
         FileError: If the file cannot be used.
@@ -190,9 +191,9 @@ def reading_run_file(file: Path, fault: str) -> Iterator[None]:
     try:
         yield
     except FileError as error:
-        raise FileError(file, error.fault, WRITTEN_AGAIN) from None
+        raise FileError(file, error.fault, remedy) from None
     except (ValueError, TypeError, LookupError, RuntimeError, csv.Error) as error:
-        raise FileError(file, f"{fault} ({one_line(error)})", WRITTEN_AGAIN) from None
+        raise FileError(file, f"{fault} ({one_line(error)})", remedy) from None
 
 
 class RunFolder:

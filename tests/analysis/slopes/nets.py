@@ -75,7 +75,7 @@ def by_layer(candidate):
 
 
 def whole_pass(net, x, surrogates, seed):
-    """∂L/∂charges by layer and ∂L/∂parameters by name, from one pass under autograd."""
+    """∂L/∂charges by layer, from one pass under autograd."""
     net = copy.deepcopy(net)
     modules = [
         (name, module)
@@ -96,5 +96,4 @@ def whole_pass(net, x, surrogates, seed):
             modules[index - 1][1].register_forward_hook(keep_gradient)
     prepare_net(net, seed=seed)
     loss_fn(*net(x)).backward()
-    parameters = {name: parameter.grad for name, parameter in net.named_parameters()}
-    return [charge.grad.reshape(B, T, -1) for charge in charges], parameters
+    return [charge.grad.reshape(B, T, -1) for charge in charges]

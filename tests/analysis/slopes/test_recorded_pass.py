@@ -53,76 +53,15 @@ def test_gradients_are_those_of_whole_passes(name):
     make, names = NETS[name]
     net = make().double().eval()
     x = input_charge()
-    recorded = RecordedPass(net, x, loss_fn, seed=4, weights=True)
+    recorded = RecordedPass(net, x, loss_fn, seed=4)
     assert all(record.spk.sum() for record in recorded.records), "a silent layer tests nothing"
 
     for candidate in names:
         chosen = by_layer(CANDIDATES[candidate])
-        charges, parameters = whole_pass(net, x, chosen, seed=4)
-        weights = {}
-        for gradient in recorded.gradients(chosen):
-            expected = charges[gradient.index]
-            assert_close(gradient.charge, expected, GRADIENT, f"charge of layer {gradient.index}")
-            weights |= gradient.weights
-
-        assert weights.keys() == {n for n in parameters if "weight" in n or "bias" in n}
-        for key, grad in weights.items():
-            assert_close(grad, parameters[key], GRADIENT, key)
-
-
-def test_adjacent_layers():
-    """The spikes of the first layer are then the charge of the second one, the same tensor."""
-    net = SpikingSequential(
-        LIFSynapse(N, 5), LIFLayer(5, 8e-3), torch.nn.Identity(), LIFLayer(5, 8e-3)
-    ).double()
-    x = input_charge()
-    recorded = RecordedPass(net, x, loss_fn, weights=True)
-    gradients = list(recorded.gradients([fast_sigmoid(4)] * 2))
-    for layer in (net[1], net[3]):
-        layer.spike_grad = fast_sigmoid(4)
-    prepare_net(net)
-    loss_fn(*net(x)).backward()
-    assert_close(gradients[1].weights["0.weight"], net[0].weight.grad, GRADIENT, "0.weight")
-
-
-def test_gradients_of_delays_are_those_of_training():
-    torch.manual_seed(0)
-    net = SpikingSequential(
-        DelayedSynapse(N, 6, 3), LIFLayer(6, 8e-3, layer_topology="RC", **PLAIN),
-        LIFSynapse(6, 2), LIFLayer(2, 8e-3, **PLAIN),
-    ).double()  # fmt: skip
-    x = input_charge()
-    weights = {}
-    for gradient in RecordedPass(net, x, loss_fn, weights=True).gradients():
-        weights |= gradient.weights
-    prepare_net(net)
-    loss_fn(*net(x)).backward()
-    names = {"0.weight", "0.scaled_delays", "1.recurrent_weights", "2.weight"}
-    assert weights.keys() == names
-    for name, grad in weights.items():
-        assert_close(grad, net.get_parameter(name).grad, GRADIENT, name)
-
-
-def test_gradients_of_pruned_and_convolved_nets_are_those_of_training():
-    net = SpikingSequential(
-        torch.nn.Unflatten(1, (1, N)), torch.nn.Conv1d(1, 2, 3), LIFLayer((2, N - 2), 8e-3),
-        torch.nn.Flatten(), torch.nn.Linear(2 * (N - 2), 4),
-        LIFLayer(4, 8e-3, layer_topology="RC"), LIFSynapse(4, 2), LIFLayer(2, 8e-3),
-    ).double()  # fmt: skip
-    for index, key in ((1, "weight"), (4, "weight"), (5, "recurrent_weights"), (6, "weight")):
-        prune.l1_unstructured(net[index], key, 0.4)
-
-    x = input_charge()
-    recorded = RecordedPass(net, x, loss_fn, weights=True)
-    weights = {}
-    for gradient in recorded.gradients():
-        weights |= gradient.weights
-    prepare_net(net)
-    loss_fn(*net(x)).backward()
-    expected = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-    assert weights.keys() == {name for name in expected if "weight" in name or "bias" in name}
-    for name, grad in weights.items():
-        assert_close(grad, expected[name], GRADIENT, name)
+        gradients = dict(recorded.gradients(chosen))
+        expected = whole_pass(net, x, chosen, seed=4)
+        for name, charge in zip(recorded.names, expected, strict=True):
+            assert_close(gradients[name], charge, GRADIENT, f"charge of layer {name}")
 
 
 class Crossed(torch.nn.Module):
@@ -147,7 +86,26 @@ def branched():
     return SpikingSequential(Branches(*sides), block, torch.nn.Linear(8, 3), LIFLayer(3, 8e-3))
 
 
-@pytest.mark.parametrize("make", [Crossed, branched])
+def adjacent():
+    """The spikes of the first layer are the charge of the second one, the same tensor."""
+    return SpikingSequential(
+        LIFSynapse(N, 5), LIFLayer(5, 8e-3), torch.nn.Identity(), LIFLayer(5, 8e-3)
+    )
+
+
+def pruned():
+    """Convolved, delayed and pruned charges."""
+    net = SpikingSequential(
+        torch.nn.Unflatten(1, (1, N)), torch.nn.Conv1d(1, 2, 3), LIFLayer((2, N - 2), 8e-3),
+        torch.nn.Flatten(), torch.nn.Linear(2 * (N - 2), 4),
+        LIFLayer(4, 8e-3, layer_topology="RC"), DelayedSynapse(4, 3, 3), LIFLayer(3, 8e-3),
+    )  # fmt: skip
+    for index, key in ((1, "weight"), (4, "weight"), (5, "recurrent_weights"), (6, "weight")):
+        prune.l1_unstructured(net[index], key, 0.4)
+    return net
+
+
+@pytest.mark.parametrize("make", [Crossed, branched, adjacent, pruned])
 def test_layers_may_be_connected_in_any_way(make):
     torch.manual_seed(1)
     net = make().double()
@@ -159,28 +117,27 @@ def test_layers_may_be_connected_in_any_way(make):
     def loss_of(spk, mem):
         return loss_fn(spk[..., :3], mem[..., :3])
 
-    recorded = RecordedPass(net, x, loss_of, weights=True)
+    recorded = RecordedPass(net, x, loss_of)
     assert all(layer.spk.any() for layer in recorded.records)
-    chosen = [fast_sigmoid(2 + index) for index in range(len(recorded.names))]
-    charges, weights = {}, {}
-    for gradient in recorded.gradients(chosen):
-        charges[recorded.names[gradient.index]] = gradient.charge
-        weights |= gradient.weights
+    compare_with_autograd(recorded, net, x, loss_of)
 
-    # The same gradients from autograd.
+
+def compare_with_autograd(recorded, net, x, loss):
+    """Compare the gradients of all charges with those of a whole pass under autograd."""
+    chosen = [fast_sigmoid(2 + index) for index in range(len(recorded.names))]
+    gradients = dict(recorded.gradients(chosen))
+    assert [*gradients] == [*reversed(recorded.names)]
+
     for name, surrogate in zip(recorded.names, chosen, strict=True):
         net.get_submodule(name).spike_grad = surrogate
     prepare_net(net)
     recording = record(net, x.requires_grad_(), charges=True)
     for layer in recording.layers.values():
         layer.cur.retain_grad()
-    loss_of(recording.spk, recording.mem).backward()
+    loss(recording.spk, recording.mem).backward()
 
-    for name, charge in charges.items():
+    for name, charge in gradients.items():
         assert_close(charge, recording.layers[name].cur.grad, GRADIENT, name)
-    for name, parameter in net.named_parameters():
-        assert_close(weights.pop(name), parameter.grad, GRADIENT, name)
-    assert not weights
 
 
 def test_read_outs_pass_gradients_and_have_no_surrogate():
@@ -197,26 +154,9 @@ def test_read_outs_pass_gradients_and_have_no_surrogate():
     x = input_charge()
     for layer in (net[1], net[3], net[5], net[7]):
         layer.solver = "reference"
-    recorded = RecordedPass(net, x, loss_fn, weights=True)
+    recorded = RecordedPass(net, x, loss_fn)
     assert recorded.names == ("1", "5")
-    gradients = list(recorded.gradients([fast_sigmoid(4), atan()]))
-    assert [gradient.index for gradient in gradients] == [1, 0]
-
-    # The same gradients from autograd.
-    net[1].spike_grad, net[5].spike_grad = fast_sigmoid(4), atan()
-    prepare_net(net)
-    record = net.record(x.requires_grad_(), charges=True)
-    charges = [record.layers[name].cur for name in recorded.names]
-    for cur in charges:
-        cur.retain_grad()
-    loss_fn(record.spk, record.mem).backward()
-
-    weights = gradients[0].weights | gradients[1].weights
-    assert [*gradients[0].weights] == ["6.weight", "4.weight"]
-    for gradient in gradients:
-        assert_close(gradient.charge, charges[gradient.index].grad, GRADIENT, "charge")
-    for index in (0, 2, 4, 6):
-        assert_close(weights[f"{index}.weight"], net[index].weight.grad, GRADIENT, f"{index}")
+    compare_with_autograd(recorded, net, x, loss_fn)
 
 
 def test_other_modules_with_parameters_are_listed_as_uncovered():

@@ -1,23 +1,23 @@
-"""The report of a scan: JSON, lines, picture and page."""
+"""The report of a scan: JSON, lines and a picture."""
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.run_batch import RunBatch
-from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
+from nwavesdk.analysis.slopes import RecordedPass
+from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.plot.theme import write_png
 from nwavesdk.surrogate import fast_sigmoid
-from nwavesdk.train.fit.network import sample_config
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory):
+def batch():
     torch.manual_seed(0)
     net = SpikingSequential(
         LIFSynapse(5, 20),
@@ -27,19 +27,12 @@ def batch(tmp_path_factory):
         LIFLayer(3, 10e-3),
     ).eval()
 
-    return RunBatch(
-        net=net,
-        x=2 * torch.rand(4, 50, 5),
-        y=torch.zeros(4),
-        lengths=None,
-        weights="initial",
-        chip=None,
-        loss=lambda spk, _: (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum(),
-        pictures=tmp_path_factory.mktemp("pictures"),
-        config=sample_config("lif", (5,), 3),
-        has_readout=False,
-        evaluate=lambda: None,
-    )
+    x = 2 * torch.rand(4, 50, 5)
+
+    def loss(spk, _):
+        return (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum()
+
+    return SimpleNamespace(record_pass=lambda: RecordedPass(net, x, loss))
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +61,6 @@ def test_lines_mark_the_present_surrogates_and_what_is_not_covered(report):
                              "that of the loss, and no layer follows.")  # fmt: skip
 
 
-def test_picture_and_page_are_written(report, batch, tmp_path):
+def test_the_picture_is_written(report, tmp_path):
     write_png(tmp_path / "new" / "slopes.png", partial(slopes_picture, report))
     assert (tmp_path / "new" / "slopes.png").read_bytes().startswith(b"\x89PNG")
-    write_page(tmp_path / "slopes.html", report, batch)
-    page = (tmp_path / "slopes.html").read_text()
-    assert "fast_sigmoid(slope=25) (now)" in page
-    assert "4 training recordings, initial weights" in page

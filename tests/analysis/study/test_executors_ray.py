@@ -66,7 +66,7 @@ def test_jobs_have_the_usual_priority() -> None:
     ("address", "error", "match"),
     [
         ("h:1", ConnectionError, r"the cluster at h:1 cannot be reached \(no answer at all\): sta"),
-        ("local", Exception, r"^Ray did not start on this machine \(no answer at all\): the same"),
+        ("local", Exception, r"the cluster at local cannot be reached \(no answer at all\): start"),
     ],
 )
 def test_a_cluster_that_does_not_answer_is_one_line(

@@ -236,20 +236,19 @@ def test_ray_gives_the_same_weights(
     assert weights(study).items() <= weights(comparison).items()
 
 
-@pytest.mark.parametrize(
-    ("arms", "seeds", "words"),
-    [
-        (["atan"], 1, r"needs at least two surrogates, got \['atan'\]"),
-        (["atan", "nonsense"], 1, "nonsense"),
-        (["atan", "sigmoid"], 0, "compare: seeds must be a whole number from 1 to 10000, got 0"),
-    ],
-)
-def test_invalid_comparisons_are_refused(
-    choices: dict[str, Any], tmp_path: Path, arms: list[str], seeds: int, words: str
-) -> None:
-    with pytest.raises(ValueError, match=words):
-        compare_surrogates(tmp_path / "study", arms, seeds, choices, threads=1)
+def test_an_unknown_surrogate_is_refused(choices: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        compare_surrogates(tmp_path / "study", ["atan", "nonsense"], 1, choices, threads=1)
     assert not (tmp_path / "study").exists()
+
+
+def test_one_surrogate_has_a_mean_and_no_difference(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    study = compare_surrogates(tmp_path / "study", ["atan"], 2, choices, threads=1)
+    study.finish(Here())
+    assert study.title == "1 surrogate, 2 seeds"
+    assert [*study.tables] == ["means"]
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, Search, state_of
 from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
 from nwavesdk.analysis.study.study import begin_study, has_begun
-from nwavesdk.internal.files import one_line, printable
+from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import LOCAL
-from nwavesdk.train import BrokenRunError, RunFolder
+from nwavesdk.train import RunFolder
 from nwavesdk.train.fit.progress import print_line
 
 __all__ = ["HPOResult", "HPOWrapper"]
@@ -133,16 +133,6 @@ class HPOWrapper(Search):
             choices=lambda values: {**fixed, **values},
         )
 
-    def validate(self) -> None:
-        """Build a model for each sample of the space, and check its outputs on one batch.
-
-        Raises:
-            ValueError: If the data cannot be used, or the outputs of the model have the wrong
-                shape.
-        """
-        for values in self.samples:
-            open_trial(self.choices(values), self.model_builder)
-
     def fit(self, address: str = LOCAL) -> HPOResult:
         """Run all trials that have not ended, and test the best one once.
 
@@ -156,7 +146,9 @@ class HPOWrapper(Search):
             BrokenRunError: If all trials have crashed, or another process works on the search.
         """
         if not has_begun(self.file):
-            self.validate()
+            # Build a model for each sample of the space, and check its outputs on one batch.
+            for values in self.samples:
+                open_trial(self.choices(values), self.model_builder)
         begin_study(self.file, self.content)
         n_jobs = self.settings.max_concurrent
         self.finish(on_ray(address, self.settings.threads, jobs=n_jobs), print_trial)
@@ -168,15 +160,9 @@ class HPOWrapper(Search):
         Raises:
             BrokenRunError: If no trial has finished.
         """
-        best, trials = self.best, [self.description_of(trial) for trial in self.trials]
-        if best is None:
-            error = next((trial["error"] for trial in trials if trial["error"]), "none has begun")
-            raise BrokenRunError(
-                f"HPOWrapper: no trial of {printable(self.path)} has finished; the first error: "
-                f"{error.rstrip('.')}: correct the builder or the config, and begin a new search."
-            )
-
-        config, path = dict(self.choices(self.values_of(best))), self.path_of(best.number)
+        best = self.best
+        config = dict(self.choices(self.values_of(best)))
+        path = self.path_of(best.number)
         # Stored in the journal, so that later calls do not read the test set again.
         if "test_score" not in self.study.user_attrs:
             score = evaluate_best(config, self.model_builder, path)
@@ -188,7 +174,7 @@ class HPOWrapper(Search):
             best_score=best.value,
             test_score=test_score,
             best_checkpoint=path / BEST,
-            trials=trials,
+            trials=[self.description_of(trial) for trial in self.trials],
         )
 
     def description_of(self, trial: Any) -> dict[str, Any]:

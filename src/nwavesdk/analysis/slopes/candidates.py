@@ -61,8 +61,7 @@ def name_candidates(
         current: The net's present surrogates, by layer.
 
     Raises:
-        ValueError: If there is no candidate, if two have the same name, or if the number of
-            surrogates of a candidate differs from the number of layers.
+        ValueError: If two candidates have the same name.
         TypeError: If a candidate is not a surrogate.
     """
     if candidates is None:
@@ -70,15 +69,18 @@ def name_candidates(
         candidates = [*default_grid(), *([] if present in default_grid() else [present])]
 
     if not isinstance(candidates, Mapping):
-        names = [_candidate_name(candidate) for candidate in candidates]
+        names = [
+            surrogate_label(candidate)
+            if isinstance(candidate, Surrogate)
+            else " | ".join(map(surrogate_label, candidate))
+            for candidate in candidates
+        ]
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
             raise ValueError(
                 f"there are two candidates {repeated!r}: pass a dict with their names."
             )
         candidates = dict(zip(names, candidates, strict=True))
-    if not candidates:
-        raise ValueError("there is no candidate: pass at least one surrogate.")
 
     named = {
         name: (chosen,) * len(current) if isinstance(chosen, Surrogate) else tuple(chosen)
@@ -90,14 +92,4 @@ def name_candidates(
             raise TypeError(
                 f"a candidate is a surrogate, or one for each layer, got {other!r} in {name!r}."
             )
-        if len(chosen) != len(current):
-            raise ValueError(
-                f"candidate {name!r} has {len(chosen)} surrogates, the net has {len(current)} "
-                "neuron layers."
-            )
     return named
-
-
-def _candidate_name(candidate: Candidate) -> str:
-    chosen = [candidate] if isinstance(candidate, Surrogate) else candidate
-    return " | ".join(map(surrogate_label, chosen))

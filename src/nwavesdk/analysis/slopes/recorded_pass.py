@@ -8,7 +8,7 @@ connected in any way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -19,26 +19,10 @@ from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.recording import record as record_pass
 from nwavesdk.surrogate import Surrogate
 
-__all__ = ["LayerGradient", "LossFunction", "RecordedPass"]
+__all__ = ["LossFunction", "RecordedPass"]
 
 # `loss_fn(spk, mem)`: a scalar from the spikes and membranes that the net returns.
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class LayerGradient:
-    """The gradient that reaches one layer.
-
-    Attributes:
-        index: Index of the layer, from 0 for the first.
-        charge: ∂L/∂(input charge of the layer), [B, T, *features].
-        weights: ∂L/∂(parameters that make the charge of this layer and of the read-outs behind it),
-            by their names in the net. Empty if the pass was recorded with `weights=False`.
-    """
-
-    index: int
-    charge: Tensor
-    weights: dict[str, Tensor]
 
 
 class RecordedPass:
@@ -51,7 +35,6 @@ class RecordedPass:
         x: Input of the net: [B, T, *features], or [T, B, *features] with `time_first`.
         loss_fn: `loss_fn(spk, mem)`, a scalar from the spikes and membranes that the net returns.
         seed: Seed of the mismatch; see `prepare_net`.
-        weights: Whether gradients of weights will be needed.
         lengths: Number of steps of each recording, int64 [B]; None for all steps. The loss must not
             depend on padding.
 
@@ -77,7 +60,6 @@ class RecordedPass:
         loss_fn: LossFunction,
         *,
         seed: int | None = None,
-        weights: bool = False,
         lengths: Tensor | None = None,
     ) -> None:
         if not isinstance(net, nn.Module):
@@ -89,9 +71,8 @@ class RecordedPass:
 
         # Run a copy of the net once.
         net = copy_module(net)
-        if not weights:
-            # Autograd then computes no gradients of weights and constants.
-            net.requires_grad_(False)
+        # Autograd then computes no gradients of weights and constants.
+        net.requires_grad_(False)
         with torch.enable_grad():
             prepare_net(net, seed)
             leaf = x.detach().requires_grad_()
@@ -108,13 +89,9 @@ class RecordedPass:
                 "surrogate to choose."
             )
 
-        # The parts of the net between which gradients are passed on.
-        edges = find_edges(net)
-        self.uncovered = edges.uncovered
+        self.uncovered = find_edges(net).uncovered
         self._layers = tuple(self.recording.layers.items())
         _require_sequences(net, self._layers)
-        self._recurrent = {edge.module_name: edge for edge in edges.edges if edge.is_recurrent}
-        self._parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
         self._output_gradients = self._differentiate_loss()
 
     @property
@@ -122,11 +99,18 @@ class RecordedPass:
         """The net's present surrogates, by layer."""
         return tuple(record.surrogate for record in self.records)
 
-    def gradients(self, surrogates: Sequence[Surrogate] | None = None) -> Iterator[LayerGradient]:
-        """The gradients of the layers from the last to the first, each computed when it is needed.
+    def gradients(
+        self, surrogates: Sequence[Surrogate] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The layers from the last to the first, each with the gradient that reaches it.
+
+        A gradient is computed when it is needed.
 
         Args:
             surrogates: One surrogate for each layer. [the net's surrogates]
+
+        Yields:
+            Name of a layer, and ∂L/∂(input charge of the layer), [B, T, *features].
 
         Raises:
             ValueError: If the number of surrogates differs from the number of layers.
@@ -137,12 +121,7 @@ class RecordedPass:
                 f"the net has {len(self.records)} neuron layers, got {len(chosen)} surrogates."
             )
 
-        # `received` has the gradients of the outputs of layers, `totals` the gradients of weights
-        # so far, and `behind` the gradients of weights that belong to the next layer to report.
-        gradients, behind = self._output_gradients
-        received = dict(gradients)
-        totals = dict(behind)
-        behind = dict(behind)
+        received = dict(self._output_gradients)
         by_name = dict(zip(self.names, chosen, strict=True))
 
         for index, (name, record) in reversed([*enumerate(self._layers)]):
@@ -152,84 +131,47 @@ class RecordedPass:
             if grad_spk is None and grad_mem is None:
                 grad_spk = torch.zeros_like(record.spk)
             surrogate = by_name.get(name)  # a read-out has none
-            charge, recurrent = record.charge_gradient(grad_spk, grad_mem, surrogate)
+            charge, _ = record.charge_gradient(grad_spk, grad_mem, surrogate)
 
-            # From the charge to the outputs of the layers before it, and to weights.
+            # From the charge to the outputs of the layers before it.
             assert record.cur is not None
-            weights = self._add_gradients(record.cur, charge, index, received)
-            weights |= self._recurrent_gradient(name, recurrent)
-            for key, grad in weights.items():
-                # A module that is used twice makes the charges of two layers.
-                totals[key] = totals[key] + grad if key in totals else grad
-                behind[key] = totals[key]
-
+            self._add_gradients(record.cur, charge, index, received)
             if surrogate is not None:
-                yield LayerGradient(self.names.index(name), charge, behind)
-                behind = {}
+                yield name, charge
 
-    def charge_gradients(self, surrogates: Sequence[Surrogate] | None = None) -> dict[str, Tensor]:
-        """∂L/∂(input charge) of all layers, by their names; see `gradients`."""
-        return {
-            self.names[gradient.index]: gradient.charge for gradient in self.gradients(surrogates)
-        }
-
-    def _differentiate_loss(self) -> tuple[dict[int, Tensor], dict[str, Tensor]]:
-        """∂L/∂(outputs of layers) by `id` of the tensor, ∂L/∂(weights behind the last layer)."""
+    def _differentiate_loss(self) -> dict[int, Tensor]:
+        """∂L/∂(outputs of layers), by `id` of the tensor."""
         if not self.loss.requires_grad or self.loss.numel() != 1:
             raise ValueError(
                 "loss_fn(spk, mem) must return one number that depends on the outputs of the net."
             )
         received: dict[int, Tensor] = {}
-        weights = self._add_gradients(self.loss, None, len(self._layers), received)
+        self._add_gradients(self.loss, None, len(self._layers), received)
         if not received:
             raise ValueError("the loss does not depend on the net's neuron layers.")
-        return received, weights
+        return received
 
     def _add_gradients(
         self, y: Tensor, grad: Tensor | None, index: int, received: dict[int, Tensor]
-    ) -> dict[str, Tensor]:
-        """Differentiate `y` by the outputs of all layers before it, and by weights.
+    ) -> None:
+        """Differentiate `y` by the outputs of all layers before it.
 
         Args:
             y: The charge of a layer, or the loss.
             grad: ∂L/∂y.
             index: Index of the layer; the number of layers if `y` is the loss.
             received: ∂L/∂(outputs of layers) by `id`. The gradients through `y` are added.
-
-        Returns:
-            ∂L/∂(weights) through `y`, by name.
         """
         leaves = [leaf for _, record in self._layers[:index] for leaf in _outputs(record)]
-        inputs = [*leaves, *self._parameters.values()]
-        if not inputs or not y.requires_grad:
-            return {}
+        if not leaves or not y.requires_grad:
+            return
 
         # The graph is kept, because the next choice of surrogates needs it again.
-        grads = torch.autograd.grad(y, inputs, grad, retain_graph=True, allow_unused=True)
-        for leaf, part in zip(leaves, grads[: len(leaves)], strict=True):
+        grads = torch.autograd.grad(y, leaves, grad, retain_graph=True, allow_unused=True)
+        for leaf, part in zip(leaves, grads, strict=True):
             if part is not None:
                 before = received.get(id(leaf))
                 received[id(leaf)] = part if before is None else before + part
-
-        by_name = zip(self._parameters, grads[len(leaves) :], strict=True)
-        return {name: part for name, part in by_name if part is not None}
-
-    def _recurrent_gradient(self, name: str, effective_grad: Tensor | None) -> dict[str, Tensor]:
-        """∂L/∂(recurrent weights of a layer) by name, from ∂L/∂(effective recurrent weights)."""
-        edge = self._recurrent.get(name)
-        if edge is None or effective_grad is None:
-            return {}
-        trained = {k: p for k, p in edge.trained_parameters().items() if p.requires_grad}
-        if not trained:
-            return {}
-
-        with torch.enable_grad():
-            # The product has a graph even if the effective weights are the weights themselves.
-            effective = edge.effective_weight() * 1
-            grads = torch.autograd.grad(
-                effective, [*trained.values()], effective_grad.to(effective)
-            )
-        return dict(zip(trained, grads, strict=True))
 
 
 def _outputs(record: Record) -> list[Tensor]:

@@ -1,35 +1,35 @@
-"""The report of `nwave slopes`: JSON for scripts, lines for a terminal, a picture and a page."""
+"""The report of `nwave slopes`: JSON for scripts, lines for a terminal, and a picture."""
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
+from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
-from nwavesdk.analysis.slopes.scan import Advice, SlopeScan, percent, scan_recorded_pass
+from nwavesdk.analysis.slopes.scan import (
+    USABLE_SHARE,
+    Advice,
+    SlopeScan,
+    percent,
+    scan_recorded_pass,
+)
 from nwavesdk.analysis.text_table import text_table
-from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import ReportPage, Table, gradient_plot, surrogate_plot
 
-__all__ = ["SlopeReport", "slopes_picture", "write_page"]
+__all__ = ["SlopeReport", "slopes_picture"]
 
 RECOMMENDED = "recommended"
 
 # Norms up to this value are not drawn, because the axis is logarithmic.
 INVISIBLE_NORM = 1e-30
-
-# Number of curves that a reader can distinguish in one plot.
-MAX_CURVES = 12
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,20 +37,18 @@ class SlopeReport:
     """A scan, the recommendation that follows from it, and a scan of this recommendation.
 
     Attributes:
+        recorded: The pass of the net.
         scan: Scan of the candidates.
         advice: The recommendation, by layer.
         checked: Scan of the recommended surrogates as the only candidate.
-        loss: Loss of the batch.
         seconds: Duration of pass and scan [s].
-        uncovered: Names of modules that are not examined; see `RecordedPass`.
     """
 
+    recorded: RecordedPass
     scan: SlopeScan
     advice: tuple[Advice, ...]
     checked: SlopeScan
-    loss: float
     seconds: float
-    uncovered: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -62,15 +60,13 @@ class SlopeReport:
         """Scan a batch of a run.
 
         Args:
-            batch: Net, input and loss.
+            batch: The batch.
             surrogates: Candidates for all layers. The net's present surrogate is added if all
                 layers have the same. [the default grid]
             kind: Class of the recommended surrogates. [the class of the net's surrogates]
         """
         start = time.perf_counter()
-        recorded = RecordedPass(
-            batch.net, batch.x, batch.loss, seed=batch.chip, lengths=batch.lengths
-        )
+        recorded = batch.record_pass()
         if surrogates is not None:
             present = {*recorded.surrogates}
             surrogates = [*dict.fromkeys([*surrogates, *(present if len(present) == 1 else ())])]
@@ -79,24 +75,7 @@ class SlopeReport:
 
         advice = scan.recommend(kind)
         checked = scan_recorded_pass(recorded, {RECOMMENDED: [entry.surrogate for entry in advice]})
-        return cls(
-            scan=scan,
-            advice=advice,
-            checked=checked,
-            loss=recorded.loss.item(),
-            seconds=seconds,
-            uncovered=recorded.uncovered,
-        )
-
-    def results(self) -> Iterator[tuple[str, SlopeScan, int]]:
-        """Name, scan and index of every candidate, and of the recommendation at the end."""
-        for row, name in enumerate(self.scan.candidates):
-            yield name, self.scan, row
-        yield RECOMMENDED, self.checked, 0
-
-    def is_current(self, scan: SlopeScan, row: int) -> bool:
-        """Whether a candidate equals the net's present surrogates."""
-        return scan is self.scan and row == scan.current_row
+        return cls(recorded=recorded, scan=scan, advice=advice, checked=checked, seconds=seconds)
 
     def as_json(self) -> dict[str, Any]:
         """All numbers; undefined numbers are null."""
@@ -104,10 +83,10 @@ class SlopeReport:
         return {
             "layers": list(scan.layers),
             "rates": list(scan.rates),
-            "loss": self.loss,
-            "usable_floor": scan.usable_share,
+            "loss": self.recorded.loss.item(),
+            "usable_floor": USABLE_SHARE,
             "seconds": self.seconds,
-            "uncovered": list(self.uncovered),
+            "uncovered": list(self.recorded.uncovered),
             "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
             RECOMMENDED: {
                 **_candidate_json(self.checked, 0),
@@ -119,22 +98,25 @@ class SlopeReport:
         """A table of the gradients' norms by layer, and the reasons for the recommendation."""
         heads = [f"layer {name}" for name in self.scan.layers[:-1]]
         table = [["", *heads, "last, norm", "usable, least"]]
-        for name, scan, row in self.results():
-            shares = [
-                percent(share) if math.isfinite(share) else "none" for share in scan.share[row, :-1]
-            ]
-            mark = " *" if self.is_current(scan, row) else ""
-            usable = f"{100 * scan.usable[row].min():.0f} %"
-            table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
+        for scan in (self.scan, self.checked):
+            for row, name in enumerate(scan.candidates):
+                mark = " *" if scan is self.scan and row == scan.current_row else ""
+                shares = [
+                    percent(share) if math.isfinite(share) else "none"
+                    for share in scan.share[row, :-1]
+                ]
+                usable = f"{100 * scan.usable[row].min():.0f} %"
+                table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
 
         notes = [
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
             "present surrogates.",
             "Usable: share of neurons that receive at least "
-            f"{self.scan.usable_share:g} of the average in the last layer, least over layers.",
+            f"{USABLE_SHARE:g} of the average in the last layer, least over layers.",
         ]
-        if self.uncovered:
-            notes.append(f"Not examined, without neurons: {', '.join(self.uncovered)}.")
+        if self.recorded.uncovered:
+            names = ", ".join(self.recorded.uncovered)
+            notes.append(f"Not examined, without neurons: {names}.")
 
         reasons = [f"{surrogate_label(entry.surrogate)}: {entry.reason}" for entry in self.advice]
         return [*text_table(table), *notes, "", *reasons]
@@ -208,63 +190,3 @@ def _draw_candidate(panels: Sequence[Axes], scan: SlopeScan, row: int, **style: 
     for axes, norms, marker in zip(panels, curves, ("o", "", ""), strict=True):
         visible = np.where(norms > INVISIBLE_NORM, norms, np.nan)
         axes.plot(visible, marker=marker, linewidth=1.6, markersize=3, **style)
-
-
-def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
-    """Write the page of a report.
-
-    Args:
-        path: The file.
-        report: The report.
-        batch: The batch that was scanned.
-    """
-    recommended = Table(
-        "Recommended",
-        "For each layer, with the reason.",
-        ["layer", "surrogate", "reason"],
-        [[entry.layer, surrogate_label(entry.surrogate), entry.reason] for entry in report.advice],
-    )
-
-    surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
-    shown = dict(list(surrogates.items())[:MAX_CURVES])
-    with prepared(batch.net, seed=batch.chip):
-        trace = busiest_neuron(batch.net, batch.x)
-
-    page = ReportPage(
-        title="How much gradient reaches each layer",
-        summary=f"{len(batch.y)} training recordings, {batch.weights} weights, "
-        f"loss {report.loss:.4g}. Spikes do not depend on the surrogate, so all candidates share "
-        "one forward pass.",
-        sections=[
-            recommended,
-            _candidates(report),
-            surrogate_plot(shown),
-            gradient_plot(shown, *trace),
-        ],
-    )
-    page.write(path)
-
-
-def _candidates(report: SlopeReport) -> Table:
-    """The table of all candidates, with the recommendation in the last row."""
-    return Table(
-        "Candidates",
-        "Norm of ∂L/∂charge in each layer, relative to the last layer. Usable: share of neurons "
-        f"that receive at least {report.scan.usable_share:g} of the average in the last layer, "
-        "the smallest over layers.",
-        [
-            "candidate",
-            *(f"layer {name}" for name in report.scan.layers[:-1]),
-            "last, norm",
-            "usable",
-        ],
-        [
-            [
-                name + (" (now)" if report.is_current(scan, row) else ""),
-                *scan.share[row, :-1].tolist(),
-                float(scan.norm[row, -1]),
-                float(scan.usable[row].min()),
-            ]
-            for name, scan, row in report.results()
-        ],
-    )

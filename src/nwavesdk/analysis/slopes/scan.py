@@ -4,7 +4,6 @@
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,13 +65,10 @@ class SlopeScan:
         norm: Euclidean norm of the gradient of each layer's charge, [C, L].
         by_time: The norm at each step, [C, L, T].
         usable: Share of neurons with a usable gradient, [C, L]: |∂L/∂x|, summed over batch and
-            time, is at least `usable_share` of the average over neurons of the last layer under the
+            time, is at least `USABLE_SHARE` of the average over neurons of the last layer under the
             same candidate.
-        weight_norm: Norm of the gradient of each parameter, [C], by its name in the net. Empty
-            unless `scan_slopes` was called with `weights=True`.
         rates: Mean firing rate of each layer [spikes per step and neuron], which is the same for
             all candidates.
-        usable_share: See `usable`.
 
     Example:
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
@@ -92,9 +88,7 @@ class SlopeScan:
     norm: Array
     by_time: Array
     usable: Array
-    weight_norm: dict[str, Array]
     rates: tuple[float, ...]
-    usable_share: float = USABLE_SHARE
 
     @property
     def share(self) -> Array:
@@ -123,12 +117,21 @@ class SlopeScan:
         return self.surrogates.index(self.current) if self.current in self.surrogates else None
 
     def uniform_rows(self, kind: type[Surrogate]) -> list[int]:
-        """Indices of the candidates with one surrogate of the class `kind` in all layers."""
-        return [
+        """Indices of the candidates with one surrogate of the class `kind` in all layers.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        rows = [
             row
             for row, chosen in enumerate(self.surrogates)
             if type(chosen[0]) is kind and len({*chosen}) == 1
         ]
+        if not rows:
+            raise ValueError(
+                f"no candidate is a {kind.__name__} in all layers: add one, or choose another kind."
+            )
+        return rows
 
     def recommend(self, kind: type[Surrogate] | None = None) -> tuple[Advice, ...]:
         """A surrogate for each layer, from the candidates with one surrogate in all layers.
@@ -157,8 +160,6 @@ def scan_slopes(
     surrogates: Candidates | None = None,
     *,
     seed: int | None = None,
-    weights: bool = False,
-    usable_share: float = USABLE_SHARE,
     lengths: Tensor | None = None,
 ) -> SlopeScan:
     """Run the net forward once, and backward once for each candidate.
@@ -172,8 +173,6 @@ def scan_slopes(
         surrogates: The candidates, as a list, or as a dict with their names. Each is one surrogate
             for all layers, or one for each layer. [`default_grid()` and the net's surrogates]
         seed: Seed of the mismatch; see `prepare_net`.
-        weights: Whether to measure the gradients of the weights, too.
-        usable_share: See `SlopeScan.usable`.
         lengths: Steps of each recording, int64 [B]; None for all. The loss must not depend on
             padding.
 
@@ -194,37 +193,30 @@ def scan_slopes(
         >>> scan.norm.shape
         (1, 2)
     """
-    recorded = RecordedPass(net, x, loss_fn, seed=seed, weights=weights, lengths=lengths)
-    return scan_recorded_pass(recorded, surrogates, usable_share=usable_share)
+    recorded = RecordedPass(net, x, loss_fn, seed=seed, lengths=lengths)
+    return scan_recorded_pass(recorded, surrogates)
 
 
-def scan_recorded_pass(
-    recorded: RecordedPass,
-    surrogates: Candidates | None = None,
-    *,
-    usable_share: float = USABLE_SHARE,
-) -> SlopeScan:
+def scan_recorded_pass(recorded: RecordedPass, surrogates: Candidates | None = None) -> SlopeScan:
     """The backward passes of `scan_slopes`, from a recorded forward pass."""
     candidates = name_candidates(surrogates, recorded.surrogates)
     C = len(candidates)
     L = len(recorded.names)
     by_time = np.empty((C, L, recorded.records[-1].spk.shape[1]))
     usable = np.empty((C, L))
-    weight_norm: dict[str, Array] = defaultdict(lambda: np.zeros(C))
 
     for row, chosen in enumerate(candidates.values()):
         threshold = 0.0
         # The last layer comes first, so its average is known when other layers need it.
-        for gradient in recorded.gradients(chosen):
-            charge = gradient.charge.flatten(2)
-            by_time[row, gradient.index] = _norm_by_step(charge)
+        for name, gradient in recorded.gradients(chosen):
+            layer = recorded.names.index(name)
+            charge = gradient.flatten(2)
+            by_time[row, layer] = _norm_by_step(charge)
             received = charge.abs().sum((0, 1)).double()
-            if gradient.index == L - 1:
-                threshold = usable_share * received.mean().item()
+            if layer == L - 1:
+                threshold = USABLE_SHARE * received.mean().item()
             is_usable = (received >= threshold) & (received > 0)
-            usable[row, gradient.index] = is_usable.double().mean().item()
-            for name, grad in gradient.weights.items():
-                weight_norm[name][row] = torch.linalg.vector_norm(grad.double()).item()
+            usable[row, layer] = is_usable.double().mean().item()
 
     return SlopeScan(
         layers=recorded.names,
@@ -234,9 +226,7 @@ def scan_recorded_pass(
         norm=np.linalg.norm(by_time, axis=2),
         by_time=by_time,
         usable=usable,
-        weight_norm=dict(weight_norm),
         rates=tuple(record.rate().item() for record in recorded.records),
-        usable_share=usable_share,
     )
 
 
@@ -257,19 +247,9 @@ def _quotient(numerator: Array, denominator: Array) -> Array:
     return quotient
 
 
-def _candidate_rows(scan: SlopeScan, kind: type[Surrogate]) -> list[int]:
-    """Indices of the candidates with one surrogate of a class; at least one."""
-    rows = scan.uniform_rows(kind)
-    if not rows:
-        raise ValueError(
-            f"no candidate is a {kind.__name__} in all layers: add one, or choose another kind."
-        )
-    return rows
-
-
 def _best_row(scan: SlopeScan, layer: int, kind: type[Surrogate]) -> int:
     """The candidate that the rule takes for a layer; see `SlopeScan.recommend`."""
-    rows = _candidate_rows(scan, kind)
+    rows = scan.uniform_rows(kind)
     # Where no gradient arrives, none is passed on: 0 / 0 and x / 0 count as 0.
     transfer = np.nan_to_num(scan.transfer[rows, layer], nan=0.0, posinf=0.0)
 
@@ -330,7 +310,7 @@ def _last_advice(scan: SlopeScan, row_before: int | None, kind: type[Surrogate] 
     if row_before is None:
         # The layer keeps its surrogate, which need not be a candidate: the share of usable neurons
         # is read from the first candidate of the class.
-        row = _candidate_rows(scan, kind or type(scan.current[-1]))[0]
+        row = scan.uniform_rows(kind or type(scan.current[-1]))[0]
         surrogate = scan.current[-1]
         action = "is the only one and keeps its surrogate"
     else:

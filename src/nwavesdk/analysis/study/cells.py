@@ -13,10 +13,10 @@ import torch
 
 from nwavesdk.analysis.study.search_file import flat_settings
 from nwavesdk.internal.checks import finite_number
-from nwavesdk.internal.files import FileError, FileWriteError, one_line
+from nwavesdk.internal.files import FileWriteError, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
-from nwavesdk.train.run_folder import BusyError
+from nwavesdk.train.run_folder import BusyError, reading_run_file
 
 __all__ = [
     "MEASURES",
@@ -121,12 +121,10 @@ class Cell:
 
         result = self.folder.read_result()
         if self.test_file.is_file():
-            try:
+            # The test can be repeated, so the file need not be restored.
+            remedy = "remove it; the same command writes it again"
+            with reading_run_file(self.test_file, "is not the test of a run", remedy):
                 result |= read_sealed(self.test_file, self.folder.identity)
-            except FileError as error:
-                # The test can be repeated, so the file need not be restored.
-                remedy = "remove it; the same command writes it again"
-                raise FileError(self.test_file, error.fault, remedy) from None
         return result
 
     def metrics(self) -> list[dict[str, float]]:

@@ -192,12 +192,7 @@ def on_ray(address: str, threads: int, gpus: int = 0, jobs: int | None = None) -
         n_cpus = require_cpus(ray, threads)
         options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": RETRIES}
         task = ray.remote(**options)(_work_if_free)
-
-        def submit(work: Work, job: Any) -> Future[Any]:
-            future: Future[Any] = task.remote(work, job).future()
-            return future
-
-        yield Workers(jobs or n_cpus // threads, submit)
+        yield Workers(jobs or n_cpus // threads, lambda work, job: task.remote(work, job).future())
 
 
 def _work_if_free(work: Work, job: Any) -> Any:
@@ -252,12 +247,11 @@ def join_ray(address: str = LOCAL) -> Iterator[Any]:
             **(local if address == LOCAL else {}),
         )
     except Exception as error:  # Ray raises many kinds, a plain Exception if it starts slowly
-        fault = f"--ray: the cluster at {address} cannot be reached ({one_line(error)})"
-        remedy = "start it with `ray start --head`, or remove the address"
-        if address == LOCAL:
-            fault = f"Ray did not start on this machine ({one_line(error)})"
-            remedy = "the same command tries again; other programs may keep the machine busy"
-        raise BrokenRunError(f"{fault}: {remedy}.") from error
+        raise BrokenRunError(
+            f"--ray: the cluster at {address} cannot be reached ({one_line(error)}): start it with "
+            "`ray start --head`. The cluster `local` starts on its own: the same command tries "
+            "again, because other programs may keep the machine busy."
+        ) from error
 
     # Ray prints messages about lost processes on standard output, for which it has no option. They
     # would spoil the JSON object of a command with `--json`. The setting is private to Ray: if it

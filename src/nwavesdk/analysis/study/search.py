@@ -21,7 +21,13 @@ from typing import Any
 from nwavesdk.analysis.study.cells import Course, CrashError, Job
 from nwavesdk.analysis.study.executors import Executor, LostError, Work, finish_all
 from nwavesdk.analysis.study.search_file import SearchConfig
-from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
+from nwavesdk.internal.files import (
+    FileError,
+    one_line,
+    printable,
+    read_bytes,
+    write_atomically,
+)
 from nwavesdk.internal.imports import require
 from nwavesdk.train import BrokenRunError
 from nwavesdk.train.run_folder import lock
@@ -130,10 +136,26 @@ class Search:
         return trials
 
     @property
-    def best(self) -> Any | None:
-        """The finished trial with the highest score; None if none has finished."""
+    def best(self) -> Any:
+        """The finished trial with the highest `rank`.
+
+        Raises:
+            BrokenRunError: If no trial has finished.
+        """
         finished = [trial for trial in self.trials if state_of(trial) == "finished"]
-        return max(finished, key=lambda trial: trial.value, default=None)
+        if not finished:
+            errors = [trial.user_attrs[ERROR] for trial in self.trials if ERROR in trial.user_attrs]
+            raise BrokenRunError(
+                f"no trial of {printable(self.path)} has finished; the first error: "
+                f"{next(iter(errors), 'none has begun').rstrip('.')}: correct the settings, and "
+                "begin a new search in another folder. The log next to the folder of a trial has "
+                "the whole error."
+            )
+        return max(finished, key=self.rank)
+
+    def rank(self, trial: Any) -> Any:
+        """The number, or several numbers, by which finished trials are compared."""
+        return trial.value
 
     def values_of(self, trial: Any) -> dict[str, Any]:
         """The values of a trial, with choices as JSON values in place of their texts."""

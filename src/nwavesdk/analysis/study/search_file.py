@@ -215,8 +215,6 @@ class TuneConfig(FrozenModel):
         content.pop("sha256", None)  # the seal of `tune.json`, which `begin_study` checks
         try:
             return cls.of(content).completed()
-        except FileError as error:
-            raise FileError(path, error.fault, error.remedy) from None
         except ValueError as error:
             fault = f"has a mistake: {str(error).rstrip('.')}"
             raise FileError(path, fault, "correct it") from None

@@ -6,6 +6,7 @@ of surrogates and a cross-validation differ only in their cells.
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from nwavesdk.analysis.run_batch import busiest_neuron
-from nwavesdk.analysis.statistics import Pair, Summary, compare_pairs, limits_of, summarize
+from nwavesdk.analysis.statistics import LIMITS, Pair, Summary, compare_pairs, summarize
 from nwavesdk.analysis.study.cells import (
     MISSES,
     Cell,
@@ -29,11 +30,11 @@ from nwavesdk.analysis.study.cells import (
 )
 from nwavesdk.analysis.study.executors import Executor, finish_all
 from nwavesdk.analysis.study.report import draw_values
-from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.files import FileError, printable
+from nwavesdk.internal.files import printable
 from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
 from nwavesdk.layers import ChipInstance
+from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
@@ -49,7 +50,7 @@ from nwavesdk.train.report.page import (
     surrogate_plot,
 )
 from nwavesdk.train.report.pictures import confusion_picture
-from nwavesdk.train.run_folder import is_free, lock, write_first
+from nwavesdk.train.run_folder import is_free, lock, reading_run_file, write_first
 
 __all__ = [
     "FILE",
@@ -62,9 +63,6 @@ __all__ = [
 ]
 
 FILE = "study.json"
-
-# A larger number of seeds is a mistake: the study would never end.
-MAX_SEEDS = 10_000
 
 
 def has_begun(file: Path) -> bool:
@@ -136,10 +134,10 @@ def read_study(file: Path) -> dict[str, Any]:
     Raises:
         FileError: If the file is damaged, or if any part of it has changed.
     """
-    try:
+    with reading_run_file(
+        file, "does not describe a study", "restore it; other settings need a new folder"
+    ):
         return read_sealed(file)
-    except FileError as error:
-        raise FileError(file, error.fault, "restore it; other settings need a new folder") from None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,7 +248,7 @@ class Study:
 
     def summaries(self, name: str) -> dict[str, Summary]:
         """Mean and interval of a number, by arm."""
-        limits = limits_of(name.partition("_")[2])
+        limits = LIMITS.get(name.partition("_")[2], (-math.inf, math.inf))
         return {arm: summarize(values, limits=limits) for arm, values in self.values(name).items()}
 
     def pairs(self) -> list[Pair]:
@@ -324,8 +322,12 @@ class Study:
             run = open_cell(first.path, self.choices)
             net = run.trained().net.eval()
             with ChipInstance(None).on(net), prepared(net):
-                trace = busiest_neuron(net, run.data.val.whole().x)
-            return [*sections, surrogate_plot(surrogates), gradient_plot(surrogates, *trace)]
+                trace = busiest_neuron(record(net, run.data.val.whole().x[:1]))
+            return [
+                *sections,
+                surrogate_plot(surrogates),
+                gradient_plot(surrogates, *trace, run.config.net.dt),
+            ]
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:
@@ -350,21 +352,14 @@ def compare_surrogates(
         path: The folder; new, empty, or with the same study.
         surrogates: The surrogate of each arm, in the form of `nwave train --surrogate`. A surrogate
             may occur twice.
-        seeds: Number of seeds. The seeds are 0, 1 and so on.
+        seeds: Number of seeds, at least 1. The seeds are 0, 1 and so on.
         choices: All other settings of a run, in the form of `RunConfig.of`.
         threads: Number of threads of each run.
 
     Raises:
-        ValueError: If a setting is out of its range, if there are fewer than two arms, if the data
-            cannot be used, or if the folder holds other files; nothing is written.
+        ValueError: If a setting is out of its range, if the data cannot be used, or if the folder
+            holds other files; nothing is written.
     """
-    if len(surrogates) < 2:
-        raise ValueError(
-            f"a comparison needs at least two surrogates, got {list(surrogates)}: separate them by "
-            "commas."
-        )
-    whole_number("compare", "seeds", seeds, most=MAX_SEEDS)
-
     # The default net is `lif`, unless there is a chip or the net is from a file.
     if not choices.get("chip") and "page" not in choices.get("net", {}):
         choices = merge_choices({"net": {"name": "lif"}}, choices)
@@ -393,7 +388,7 @@ def compare_surrogates(
         choices=choices,
         cells=cells,
         threads=threads,
-        title=f"{len(arms)} surrogates, {seeds} seed{'s' * (seeds > 1)}",
+        title=f"{len(arms)} surrogate{'s' * (len(arms) > 1)}, {seeds} seed{'s' * (seeds > 1)}",
         summary="For a given seed, all arms share initial weights, order of data, dropout and "
         "mismatch. Spikes of a forward pass do not depend on the surrogate, only what the net "
         "learns does.",

@@ -24,7 +24,7 @@ from nwavesdk.analysis.study.search_file import TuneConfig, nested, sample_value
 from nwavesdk.analysis.study.study import begin_study, has_begun
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.imports import require
-from nwavesdk.train import BrokenRunError, Run, RunFolder
+from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.config import merge_choices
 from nwavesdk.train.report.page import Picture, Section, Table
 from nwavesdk.train.run_folder import lock
@@ -188,35 +188,18 @@ class RunSearch(Search):
         """The runs of all trials."""
         return [self.cell(trial) for trial in self.trials]
 
-    @property
-    def best(self) -> Any | None:
-        """The finished trial with the best validation score; the loss decides between equal scores.
-
-        None if no trial has finished.
-        """
-
-        def rank(trial: Any) -> tuple[float, float]:
-            return trial.value, -self.cell(trial).folder.read_result()["val_loss"]
-
-        finished = [trial for trial in self.trials if state_of(trial) == "finished"]
-        return max(finished, key=rank, default=None)
+    def rank(self, trial: Any) -> tuple[float, float]:
+        """The validation score; the loss decides between equal scores."""
+        return trial.value, -self.cell(trial).folder.read_result()["val_loss"]
 
     @property
     def best_cell(self) -> Cell:
         """The run of the best trial.
 
         Raises:
-            BrokenRunError: If all trials have crashed.
+            BrokenRunError: If no trial has finished.
         """
-        best = self.best
-        if best is None:
-            cell = self.cells[0]
-            raise BrokenRunError(
-                f"all {len(self.cells)} trials crashed, {cell.name} with: "
-                f"{cell.error.rstrip('.')}: change the file of the search, and pass another --out; "
-                "the log next to the folder of a trial has the whole error."
-            )
-        return self.cell(best)
+        return self.cell(self.best)
 
     def finish(self, executor: Executor, on_ended: Callable[[Cell], None]) -> None:
         """Run all trials that have not ended, then test the best one; see `Search.finish`."""
