@@ -153,6 +153,7 @@ FILE_OPTIONS = [
     ("map x", "--plot", ".png"),
     ("chips x", "--plot", ".png"),
     ("slopes x", "--plot", ".png"),
+    ("slopes x", "--page", ""),
     ("export x", "--out", ""),
 ]
 
@@ -211,6 +212,7 @@ def test_folders_that_cannot_be_made_are_rejected_before_any_work(
         ("map x", "--no-plot", "--plot=a.png"),
         ("chips x", "--no-plot", "--plot=a.png"),
         ("slopes x", "--no-plot", "--plot=a.png"),
+        ("slopes x", "--no-plot", "--page=a.html"),
         ("compare --out x", "--ray", "--jobs=2"),
     ],
 )
@@ -229,9 +231,10 @@ def test_a_mistyped_address_of_ray_is_no_extra_argument() -> None:
 
 
 def test_an_output_spares_the_files_of_its_run(run: Path) -> None:
-    result = nwave("export", run, "--out", run / "config.json")
-    assert result.exit_code == 2
-    assert "config.json belongs to the run, expected another file" in result.stderr
+    for words in (("slopes", run, "--page"), ("export", run, "--out")):
+        result = nwave(*words, run / "config.json")
+        assert result.exit_code == 2
+        assert "config.json belongs to the run, expected another file" in result.stderr
 
 
 @pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "| true", ">/dev/full"])

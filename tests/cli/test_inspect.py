@@ -34,6 +34,9 @@ def test_slopes_as_table_object_and_picture(run: Path) -> None:
     assert re.search(r"fast_sigmoid\(slope=25\) \*\s+\S+ ", table.stdout)
     assert "layer 1 receives" in table.stdout
     assert (run / "pictures" / "slopes.png").read_bytes().startswith(b"\x89PNG")
+    page = (run / "slopes.html").read_text("utf-8")
+    assert "Recommended" in page
+    assert "https://" not in page
     few = "fast_sigmoid(2), atan(alpha=3),atan(1)"
     options = ("--surrogates", few, "--no-plot", "--json")
     report = json_object(nwave("slopes", run / "config.json", *options, "--recordings", 5))

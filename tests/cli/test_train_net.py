@@ -48,10 +48,11 @@ def test_commands_take_the_file_again(
     assert nwave("train", "--out", run, "--resume", "--net", net).exit_code == 0
     (layer,) = json_object(nwave("diagnose", run, "--net", net, "--json"))["layers"]
     assert 0 <= layer["rate"] <= 1
-    words = ["--surrogates", "atan", "--plot", tmp_path / "a.png"]
+    page = tmp_path / "slopes.html"
+    words = ["--surrogates", "atan", "--plot", tmp_path / "a.png", "--page", page]
     result = nwave("slopes", run, "--net", net, *words)
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "a.png").is_file()
+    assert page.is_file()
 
 
 @pytest.mark.parametrize("command", ["eval", "predict", "diagnose", "slopes", "check", "export"])

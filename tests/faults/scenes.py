@@ -176,7 +176,7 @@ def scenes(world: World) -> dict[str, Scene]:
     # Commands that write one file, which may be in a folder of the user.
     writers = {
         "export": ("export", chip_run, "--out", "out.chip"),
-        "slopes": (*slopes, "--plot", "plot.png"),
+        "page": (*slopes, "--page", "page.html", "--plot", "plot.png"),
     }
     listed = [
         train_scene(),

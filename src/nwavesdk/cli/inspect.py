@@ -17,6 +17,8 @@ from nwavesdk.cli.app import (
     aligned,
     app,
     check_combinations,
+    check_spares_run,
+    file_option,
     picture_file,
     picture_option,
     print_report,
@@ -197,7 +199,7 @@ def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 @app.command("slopes")
-@check_combinations(["--no-plot", "--plot"])
+@check_combinations(["--no-plot", "--plot"], ["--no-plot", "--page"])
 def scan_run(
     run: Annotated[
         Path,
@@ -220,15 +222,17 @@ def scan_run(
     plot: Annotated[
         Path | None, picture_option("File of the picture. [RUN/pictures/slopes.png]")
     ] = None,
-    no_plot: NoPlot = False,
+    page: Annotated[Path | None, file_option("File of the page. [RUN/slopes.html]")] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Write no picture, no page.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure which gradient reaches each layer under which surrogate; recommend one per layer."""
     from nwavesdk.analysis.run_batch import RunBatch
-    from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture
+    from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
 
     texts = [] if surrogates is None else split_commas("--surrogates", surrogates)
     recommended = None if kind is None else type(nwavesdk.surrogate.parse(kind))
+    check_spares_run("--page", page, run)
 
     batch = RunBatch.open(run, recordings, net)
     report = SlopeReport.of(
@@ -244,7 +248,10 @@ def scan_run(
         plot, no_plot, (run / "pictures" if run.is_dir() else Path()) / "slopes.png"
     )
     if picture is not None:
+        page = page or (run if run.is_dir() else Path()) / "slopes.html"
         nwavesdk.plot.theme.write_png(picture, partial(slopes_picture, report))
+        write_page(page, report, batch)
+        lines.append(f"look at {page}")
 
     content = {
         "run": run,
@@ -252,6 +259,7 @@ def scan_run(
         "recordings": len(batch.recordings.y),
         **report.as_json(),
         "plot": picture,
+        "page": page,
     }
     print_report(as_json, content, lines)
 

@@ -1,4 +1,4 @@
-"""The report of a scan: JSON, lines and a picture."""
+"""The report of a scan: JSON, lines, picture and page."""
 
 import json
 from functools import partial
@@ -10,7 +10,8 @@ import torch
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis.slopes import RecordedPass
-from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture
+from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
+from nwavesdk.data import Batch
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.plot.theme import write_png
 from nwavesdk.surrogate import fast_sigmoid
@@ -32,7 +33,12 @@ def batch():
     def loss(spk, _):
         return (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum()
 
-    return SimpleNamespace(record_pass=lambda: RecordedPass(net, x, loss))
+    return SimpleNamespace(
+        net=net,
+        recordings=Batch(x, torch.zeros(4), torch.full((4,), 50)),
+        weights="initial",
+        record_pass=lambda: RecordedPass(net, x, loss),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,10 @@ def test_lines_mark_the_present_surrogates_and_what_is_not_covered(report):
                              "that of the loss, and no layer follows.")  # fmt: skip
 
 
-def test_the_picture_is_written(report, tmp_path):
+def test_picture_and_page_are_written(report, batch, tmp_path):
     write_png(tmp_path / "new" / "slopes.png", partial(slopes_picture, report))
     assert (tmp_path / "new" / "slopes.png").read_bytes().startswith(b"\x89PNG")
+    write_page(tmp_path / "slopes.html", report, batch)
+    page = (tmp_path / "slopes.html").read_text()
+    assert "fast_sigmoid(slope=25) *" in page
+    assert "4 training recordings, initial weights" in page

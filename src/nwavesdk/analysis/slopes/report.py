@@ -1,16 +1,17 @@
-"""The report of `nwave slopes`: JSON for scripts, lines for a terminal, and a picture."""
+"""The report of `nwave slopes`: JSON for scripts, lines for a terminal, a picture and a page."""
 
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.run_batch import RunBatch
+from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import (
@@ -23,13 +24,17 @@ from nwavesdk.analysis.slopes.scan import (
 from nwavesdk.analysis.text_table import text_table
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
+from nwavesdk.train.report.page import CellValue, ReportPage, Table, gradient_plot, surrogate_plot
 
-__all__ = ["SlopeReport", "slopes_picture"]
+__all__ = ["SlopeReport", "slopes_picture", "write_page"]
 
 RECOMMENDED = "recommended"
 
 # Norms up to this value are not drawn, because the axis is logarithmic.
 INVISIBLE_NORM = 1e-30
+
+# Number of curves that a reader can distinguish in one plot.
+MAX_CURVES = 12
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,32 +99,36 @@ class SlopeReport:
             },
         }
 
-    def lines(self) -> list[str]:
-        """A table of the gradients' norms by layer, and the reasons for the recommendation."""
-        heads = [f"layer {name}" for name in self.scan.layers[:-1]]
-        table = [["", *heads, "last, norm", "usable, least"]]
+    def table(self) -> Table:
+        """The table of all candidates, with the recommendation in the last row."""
+        rows: list[list[CellValue]] = []
         for scan in (self.scan, self.checked):
             for row, name in enumerate(scan.candidates):
                 mark = " *" if scan is self.scan and row == scan.current_row else ""
-                shares = [
-                    percent(share) if math.isfinite(share) else "none"
-                    for share in scan.share[row, :-1]
-                ]
-                usable = f"{100 * scan.usable[row].min():.0f} %"
-                table.append([name + mark, *shares, f"{scan.norm[row, -1]:.3g}", usable])
+                numbers = [*scan.share[row, :-1], scan.norm[row, -1], scan.usable[row].min()]
+                rows.append([name + mark, *map(float, numbers)])
 
-        notes = [
+        heads = [f"layer {name}" for name in self.scan.layers[:-1]]
+        text = (
             "Norm of ∂L/∂charge in each layer, relative to the last layer; * marks the net's "
-            "present surrogates.",
-            "Usable: share of neurons that receive at least "
-            f"{USABLE_SHARE:g} of the average in the last layer, least over layers.",
-        ]
+            "present surrogates.\nUsable: share of neurons that receive at least "
+            f"{USABLE_SHARE:g} of the average in the last layer, least over layers."
+        )
         if self.recorded.uncovered:
-            names = ", ".join(self.recorded.uncovered)
-            notes.append(f"Not examined, without neurons: {names}.")
+            text += f"\nNot examined, without neurons: {', '.join(self.recorded.uncovered)}."
+        return Table("Candidates", text, ["candidate", *heads, "last, norm", "usable, least"], rows)
+
+    def lines(self) -> list[str]:
+        """The table for a terminal, and the reasons for the recommendation."""
+        table = self.table()
+        lines = [["", *table.columns[1:]]]
+        for name, *numbers in table.rows:
+            *shares, norm, usable = map(float, numbers)
+            texts = [percent(share) if math.isfinite(share) else "none" for share in shares]
+            lines.append([str(name), *texts, f"{norm:.3g}", f"{100 * usable:.0f} %"])
 
         reasons = [f"{surrogate_label(entry.surrogate)}: {entry.reason}" for entry in self.advice]
-        return [*text_table(table), *notes, "", *reasons]
+        return [*text_table(lines), *table.text.splitlines(), "", *reasons]
 
 
 def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
@@ -190,3 +199,37 @@ def _draw_candidate(panels: Sequence[Axes], scan: SlopeScan, row: int, **style: 
     for axes, norms, marker in zip(panels, curves, ("o", "", ""), strict=True):
         visible = np.where(norms > INVISIBLE_NORM, norms, np.nan)
         axes.plot(visible, marker=marker, linewidth=1.6, markersize=3, **style)
+
+
+def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
+    """Write the page of a report.
+
+    Args:
+        path: The file.
+        report: The report.
+        batch: The batch that was scanned.
+    """
+    recommended = Table(
+        "Recommended",
+        "For each layer, with the reason.",
+        ["layer", "surrogate", "reason"],
+        [[entry.layer, surrogate_label(entry.surrogate), entry.reason] for entry in report.advice],
+    )
+
+    surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
+    shown = dict(list(surrogates.items())[:MAX_CURVES])
+    trace = busiest_neuron(batch.net, report.recorded.recording)
+
+    page = ReportPage(
+        title="How much gradient reaches each layer",
+        summary=f"{len(batch.recordings.y)} training recordings, {batch.weights} weights, "
+        f"loss {report.recorded.loss:.4g}. Spikes do not depend on the surrogate, so all "
+        "candidates share one forward pass.",
+        sections=[
+            recommended,
+            report.table(),
+            surrogate_plot(shown),
+            gradient_plot(shown, *trace),
+        ],
+    )
+    page.write(path)
