@@ -218,7 +218,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
-    trace = busiest_neuron(batch.net, report.recorded.recording)
+    trace = busiest_neuron(report.recorded.recording)
 
     page = ReportPage(
         title="How much gradient reaches each layer",
@@ -229,7 +229,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
             recommended,
             report.table(),
             surrogate_plot(shown),
-            gradient_plot(shown, *trace),
+            gradient_plot(shown, *trace, batch.run.config.net.dt),
         ],
     )
     page.write(path)
