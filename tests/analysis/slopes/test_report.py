@@ -34,7 +34,7 @@ def batch():
         return (spk.mean((0, 1)) * torch.tensor([1.0, 2.0, -1.0])).sum()
 
     return SimpleNamespace(
-        net=net,
+        run=SimpleNamespace(config=SimpleNamespace(net=SimpleNamespace(dt=1e-3))),
         recordings=Batch(x, torch.zeros(4), torch.full((4,), 50)),
         weights="initial",
         record_pass=lambda: RecordedPass(net, x, loss),
