@@ -1,10 +1,7 @@
 """Speakers from file names of known data sets, and by a pattern of the user."""
 
-import time
-
 import pytest
 
-from nwavesdk.data import speakers
 from nwavesdk.data.speakers import match_speakers, speakers_of
 
 
@@ -54,19 +51,12 @@ def test_a_pattern_finds_its_first_group_or_the_one_named_speaker() -> None:
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("(", r"re\.\w*[eE]rror: missing \)"),
-        (r"\w+", "IndexError: no such group"),
-        ("(a{9999999999})", "OverflowError: the repetition number is too large"),
-        # Its time doubles with each letter.
-        ("(a+)+$", r"it takes more than 1 s, or much memory"),
+        ("(", r"missing \)"),
+        (r"\w+", "no such group"),
+        ("(a{9999999999})", "the repetition number is too large"),
     ],
 )
-def test_a_pattern_that_cannot_be_searched_is_rejected(
-    monkeypatch: pytest.MonkeyPatch, pattern: str, reason: str
-) -> None:
-    monkeypatch.setattr(speakers, "MAX_SEARCH_SECONDS", 1.0)
+def test_a_pattern_that_cannot_be_searched_is_rejected(pattern: str, reason: str) -> None:
     words = rf"^data\.speaker_pattern: .* cannot be searched \({reason}.*\), .* a group for the "
-    start = time.monotonic()
     with pytest.raises(ValueError, match=words):
         match_speakers(["a" * 60 + "!"], pattern)
-    assert time.monotonic() - start < 20

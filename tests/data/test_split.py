@@ -316,7 +316,7 @@ def test_the_best_split_is_taken_and_the_line_says_why_no_better_one() -> None:
     assert by_recording.line.startswith(
         "split by recording: 8 training, 2 validation and 2 test recordings; not by folder: there "
         "is no official split; not by speaker: 12 recordings have no speaker, such as 'a/0.wav' "
-        "(set --speaker-pattern, or name groups in a table)"
+        "(set or correct --speaker-pattern, or name groups in a table)"
     )
 
 
@@ -338,7 +338,7 @@ NO_PART: list[Any] = []
     ("parts", "choice", "words"),
     [
         (NO_PART, {"by": "folder"}, "^data.split: 6 of 6 recordings are in none of train, val and"),
-        (NO_PART, {"by": "speaker"}, "^6 recordings have no speaker, such as 'a/1.wav': set --spe"),
+        (NO_PART, {"by": "speaker"}, "^6 recordings have no speaker, such as 'a/1.wav': set or co"),
         (
             NO_PART,
             {"by": "group"},
@@ -369,7 +369,7 @@ NO_PART: list[Any] = []
         (
             NO_PART,
             {"pattern": "(a)/"},
-            r"3 recordings have no speaker, such as 'b/1.wav': correct '\(a\)/' of --spe",
+            r"3 recordings have no speaker, such as 'b/1.wav': set or correct --speaker-p",
         ),
         (NO_PART, {"pattern": "(./)"}, "Class 'a' has 1 speaker, too few for 3 sets with every"),
         (

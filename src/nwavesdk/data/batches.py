@@ -137,8 +137,7 @@ class NetInput:
             frames: The whole recording, cut, `[L, F]`.
             key: Its name, which decides random spikes.
         """
-        scale = self.scale_of(frames).apply
-        frames = scale(frames)
+        frames = self.scale_of(frames).apply(frames)
         if self.encoder == "current":
             return frames
         if self.encoder == "latency":

@@ -37,9 +37,6 @@ SKIP_REMEDY = 'on_error="skip" skips it'
 # An error of a file names the faults of at most this many other files.
 MAX_OTHERS = 4
 
-# Largest depth of a file below the data folder.
-MAX_FOLDERS = 32
-
 T = TypeVar("T")
 
 
@@ -196,9 +193,8 @@ def _walk(root: Path, faults: Faults) -> Iterator[Path]:
     )
     for name, folders, files in entries:
         folder = Path(name)
-        if folder.resolve() in listed or len(folder.relative_to(root).parts) > MAX_FOLDERS:
-            problem = f"is listed already, holds the data, or lies below {MAX_FOLDERS} folders"
-            faults.report_file(folder, problem)
+        if folder.resolve() in listed:
+            faults.report_file(folder, "is listed already, or holds the data")
             folders.clear()
             continue
 

@@ -81,7 +81,7 @@ class Recordings:
         events: The events in each recording, by a table of times; empty without a table.
 
     Raises:
-        ValueError: If the fields differ in length, or the recordings in their number of features.
+        ValueError: If the fields differ in length.
 
     Example:
         >>> frames = (np.ones((3, 2), np.float32), np.zeros((5, 2), np.float32))
@@ -115,12 +115,6 @@ class Recordings:
             raise ValueError(
                 f"Recordings need one label and one key each, got {len(self.frames)} recordings, "
                 f"{len(self.labels)} labels and {len(self.keys)} keys."
-            )
-
-        widths = {frames.shape[1] for frames in self.stored}
-        if len(widths) > 1:
-            raise ValueError(
-                f"Recordings need the same features in every frame, got widths {sorted(widths)}."
             )
 
     def __len__(self) -> int:

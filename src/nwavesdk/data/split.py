@@ -217,7 +217,6 @@ def choose_split(
         names,
         labels if classes else np.zeros(len(keys), np.int64),
         titles,
-        remedy="set" if choice.pattern is None else f"correct {choice.pattern!r} of",
     )
 
     # The levels that may be kept together, the best first. If a level of groups is requested, a
@@ -276,13 +275,11 @@ class _Named:
             speakers, if they do not follow from the file names.
         labels: Class index of each recording.
         titles: The title of each class in errors.
-        remedy: The beginning of the remedy for a missing speaker; `--speaker-pattern` follows it.
     """
 
     names: dict[KeptTogether, Sequence[str]]
     labels: Indices
     titles: Sequence[str]
-    remedy: str
 
     def names_of(self, level: KeptTogether, indices: Indices) -> tuple[str, ...]:
         """The speaker, the group or the key of some recordings; empty if unknown."""
@@ -322,7 +319,7 @@ class _Named:
                     raise CannotSplitError(
                         f"{names.count('')} recordings have no {level}, such as "
                         f"'{printable(self.names['recording'][indices[names.index('')]])}'",
-                        f"{self.remedy} --speaker-pattern, or name groups in a table",
+                        "set or correct --speaker-pattern, or name groups in a table",
                     )
                 set_of = assign(
                     names,
