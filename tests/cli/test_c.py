@@ -48,6 +48,12 @@ def test_the_report_of_a_net_without_a_form_in_c_has_no_costs(chip_run: Path) ->
     assert "microcontroller" not in (chip_run / "report.html").read_text()
 
 
+def test_an_export_of_a_net_without_a_form_in_c_says_why(chip_run: Path, tmp_path: Path) -> None:
+    result = nwave("export", chip_run, "--c", tmp_path / "firmware")
+    assert result.exit_code == 2
+    assert f"--c {tmp_path / 'firmware'}: H1v1Frontend '0' is of a chip" in result.output
+
+
 def test_a_run_on_live_sound_has_a_program_from_samples_to_outputs(
     tones: Path, tmp_path: Path
 ) -> None:

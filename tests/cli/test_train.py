@@ -128,7 +128,7 @@ def test_a_hint_names_what_centering_takes_from_a_net(
     result = {**measured, **LOSSES, f"linear_{score}": linear}
     text = "\n".join(train._notes(result, config_of(center=center)))
     assert ("try --no-center" in text) == is_hinted
-    assert f"a linear model has {train.MEASURES[score]} {linear:.4f}" in text
+    assert f"a linear model has {train.MEASURE_TITLES[score]} {linear:.4f}" in text
 
 
 LOSSES = {

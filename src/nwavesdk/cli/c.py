@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import nwavesdk
 from nwavesdk.cli.app import print_report
 from nwavesdk.cli.measures import measures_text
-from nwavesdk.cli.options import name_options
 from nwavesdk.internal.files import write_atomically
 
 if TYPE_CHECKING:
@@ -37,13 +36,15 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     from nwavesdk.interop.c.decision_text import decision_of_run
 
     opened = nwavesdk.train.Run.open(run, net)
+    model, train = opened.trained().net, opened.data.train
     try:
-        model = _rounded(opened.trained().net, opened.config, opened.data.train)
-        # A run that was trained with rounded weights has no other net to compare with.
-        is_rounded = opened.config.learning.weight_bits is not None
-        compared = {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
+        model = _rounded(model, opened.config, train)
     except ValueError as error:
-        raise ValueError(name_options(str(error), ["learning.weight_bits"])) from None
+        raise ValueError(f"--c {folder}: {str(error).removeprefix('--weight-bits: ')}") from None
+
+    # A run that was trained with rounded weights has no other net to compare with.
+    is_rounded = opened.config.learning.weight_bits is not None
+    compared = {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
 
     validation = opened.data.val
     inner, x, lengths = _example(model, validation)

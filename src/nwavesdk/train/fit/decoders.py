@@ -18,21 +18,22 @@ __all__ = ["ClassDecoder", "MembraneDecoder"]
 class ClassDecoder(nn.Module):
     """Logits of the classes: the firing rates of their populations over the recording.
 
-    A net that returns scores instead of spikes has one tensor that is both `spk` and `mem`.
-
     Args:
         n_classes: Number of populations.
         sharpness: Logit per spike and step; see `nwavesdk.loss.rate_logits`.
+        takes_scores: Whether the net may return scores instead of spikes, as one tensor that is
+            both `spk` and `mem`.
     """
 
-    def __init__(self, n_classes: int, sharpness: float) -> None:
+    def __init__(self, n_classes: int, sharpness: float, *, takes_scores: bool = False) -> None:
         super().__init__()
         self.n_classes = n_classes
         self.sharpness = sharpness
+        self.takes_scores = takes_scores
 
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits `[B, C]`; for scores of each step, their mean over valid steps."""
-        if mem is not spk:
+        if mem is not spk or not self.takes_scores:
             return rate_logits(spk, self.n_classes, self.sharpness, lengths)
         if mem.ndim == 2:
             return mem

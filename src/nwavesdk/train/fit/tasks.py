@@ -287,7 +287,8 @@ class Classification(_Classes):
     name: ClassVar[TaskName] = "classification"
 
     def decoder(self) -> nn.Module:
-        return ClassDecoder(self.output.n_outputs, self.sharpness)
+        output = self.output
+        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=not output.is_layered)
 
 
 class StepLabels(_Classes):
