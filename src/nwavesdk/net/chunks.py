@@ -119,11 +119,13 @@ class ChunkedCall:
                 source = self._forget(piece, source)
             else:
                 # A piece may also end in a container, whose membranes are not used.
-                source = _join(tuple(spk for spk, _ in self._outputs(piece, source)))
+                source = _join([spk for spk, _ in self._outputs(piece, source)])
 
-        spk, mem = zip(*self._outputs(self.pieces[-1], source), strict=True)
+        spk, mem = map(list, zip(*self._outputs(self.pieces[-1], source), strict=True))
+        has_membranes = spk[0] is not mem[0]
         joined = _join(spk)
-        return joined, joined if spk[0] is mem[0] else _join(mem)
+        spk.clear()  # the parts would stay in memory while the membranes are joined
+        return joined, _join(mem) if has_membranes else joined
 
     def _forget(self, piece: _Piece, source: Source) -> ForgottenSequence:
         """Run a piece on the whole sequence; only its input stays in memory."""
@@ -236,6 +238,6 @@ def _parts(source: Source, steps: int) -> Iterator[tuple[Read, Tensor]]:
             yield lambda part: part, part
 
 
-def _join(parts: tuple[Tensor, ...]) -> Tensor:
+def _join(parts: list[Tensor]) -> Tensor:
     """The parts as one sequence."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
