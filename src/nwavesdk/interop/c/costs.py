@@ -50,6 +50,13 @@ class ProgramCosts:
         costs: The costs of each layer.
         ram: Bytes of the state.
         stack: Bytes of the stack that a step needs, about.
+
+    Example:
+        >>> cost = Cost(
+        ...     name="1", neurons=8, rate=0.05, flash=96, additions=40.0, multiplications=40.0
+        ... )
+        >>> ProgramCosts(costs=(cost, cost), ram=64, stack=200).flash
+        192
     """
 
     costs: tuple[Cost, ...]

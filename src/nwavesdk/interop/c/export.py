@@ -51,7 +51,16 @@ class CExport(ProgramCosts):
 def costs_in_c(
     net: SpikingSequential, x: Tensor, *, lengths: Tensor | None = None, hold: int = 1
 ) -> ProgramCosts:
-    """The costs of a quantized net as C, without the C; see `export_c`."""
+    """The costs of a quantized net as C, without the C; see `export_c`.
+
+    Example:
+        >>> from nwavesdk.layers import LIFLayer, LIFSynapse
+        >>> from nwavesdk.net import quantize
+        >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer(8, taus=10e-3))
+        >>> x = torch.randn(4, 50, 3)
+        >>> costs_in_c(quantize(net, x), x).ram
+        40
+    """
     return costs_of(_text_of(net, x, "net"), _rates(net, x, lengths), hold)
 
 
