@@ -26,7 +26,7 @@ def test_outputs_have_the_deviation_of_independent_charges() -> None:
 
 def test_scores_of_each_step_are_averaged_over_valid_steps() -> None:
     scores = torch.randn(2, 5, 3)
-    decoder = ClassDecoder(3, 25.0)
+    decoder = ClassDecoder(3, 25.0, takes_scores=True)
     got = decoder(scores, scores, torch.tensor([5, 2]))
     torch.testing.assert_close(got, torch.stack([scores[0].mean(0), scores[1, :2].mean(0)]))
     torch.testing.assert_close(decoder(scores, scores), scores.mean(1))
@@ -42,7 +42,7 @@ def test_padding_does_not_change_logits() -> None:
     padded = torch.cat([spk, torch.ones(3, 4, 6)], dim=1)
     for row, length in enumerate(lengths.tolist()):
         padded[row, length:] = 1
-    got = ClassDecoder(3, 25.0)(padded, 0 * padded, lengths)
+    got = ClassDecoder(3, 25.0)(padded, padded, lengths)
     for row, length in enumerate(lengths.tolist()):
         alone = rate_logits(spk[row : row + 1, :length], 3, 25.0)
         torch.testing.assert_close(got[row : row + 1], alone)
