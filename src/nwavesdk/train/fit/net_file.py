@@ -10,7 +10,7 @@ Design requirements:
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +35,7 @@ __all__ = [
 ARGUMENTS = "(inputs, classes, config)"
 
 # The file of a net, as functions take it; for a run of a preset, also the name of the preset.
-NetChoice = str | os.PathLike[str]
+NetChoice = str | os.PathLike[str] | Mapping[str, str]
 
 
 class NetFileError(ValueError):
@@ -65,10 +65,13 @@ def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> C
             f"whose text is in {printable(run / 'net.py')}."
         )
 
-    try:
-        page = NetPage.parse(os.fspath(given or config.net.name))
-    except ValueError as error:
-        raise ValueError(f"--net: {error}") from None
+    if isinstance(given, Mapping):
+        page = NetPage.of(given)
+    else:
+        try:
+            page = NetPage.parse(os.fspath(given or config.net.name))
+        except ValueError as error:
+            raise ValueError(f"--net: {error}") from None
 
     if (page.sha256, page.function) != (recorded.sha256, recorded.function):
         raise ValueError(
