@@ -181,6 +181,16 @@ def neuron_row(states, times, name="neurons/64x100x512/AlphaLayer"):
     }
 
 
+def test_a_row_of_a_layer_has_the_faster_form_of_each_peer_and_both_ratios():
+    times = {"snntorch, eager": 19.0, "snntorch, compiled": 9.0, "norse, eager": 12.0}
+    row = neuron_row(1, times, "layer/a")
+    for name in ("snntorch", "norse", "sinabs"):
+        timed._add_faster_form(row, name)
+    cells = table.timed_cells(row, {})
+    assert cells[:6] == ["a", "1 [1, 1]", "9 c", "-", "12", "-"]
+    assert cells[6:8] == ["12 [12, 12]", "9 [9, 9]"]
+
+
 def test_the_targets_of_neurons():
     times = {
         **{"LIF": 0.8, "snntorch, eager": 19.0, "snntorch, compiled": 9.0},

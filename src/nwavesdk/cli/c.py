@@ -36,16 +36,7 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     from nwavesdk.interop.c.decision_text import decision_of_run
 
     opened = nwavesdk.train.Run.open(run, net)
-    model, train = opened.trained().net, opened.data.train
-    try:
-        model = _rounded(model, opened.config, train)
-    except ValueError as error:
-        raise ValueError(f"--c {folder}: {str(error).removeprefix('--weight-bits: ')}") from None
-
-    # A run that was trained with rounded weights has no other net to compare with.
-    is_rounded = opened.config.learning.weight_bits is not None
-    compared = {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
-
+    model, compared = _compared(opened, folder)
     validation = opened.data.val
     inner, x, lengths = _example(model, validation)
     trained = nwavesdk.train.load(run, net)
@@ -106,6 +97,21 @@ def program_section(run: "FinishedRun") -> list["Section"]:
     ]
     columns = ("layer", "neurons", "bytes", "additions", "products")
     return [Table("As a program for a microcontroller", text, columns, rows)]
+
+
+def _compared(opened: "nwavesdk.train.Run", folder: Path) -> "tuple[RunNet, dict[str, Any]]":
+    """The net with rounded weights, and the measures of both nets on the validation set.
+
+    A run that was trained with rounded weights has no other net to compare with.
+    """
+    model, config = opened.trained().net, opened.config
+    try:
+        rounded = _rounded(model, config, opened.data.train)
+    except ValueError as error:
+        raise ValueError(f"--c {folder}: {str(error).removeprefix('--weight-bits: ')}") from None
+
+    is_rounded = config.learning.weight_bits is not None
+    return rounded, {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
 
 
 def _rounded(net: "RunNet", config: "CompletedConfig", train: "Series") -> "RunNet":

@@ -119,10 +119,12 @@ class AdLifNet(AnyNet):
     threshold: PositiveNumber = config_field(1.0, THRESHOLD)
 
 
-class RecurrentNet(AdLifNet):
+class RecurrentNet(AnyNet):
     """Recurrent layers of adaptive LIF neurons with batch norm."""
 
-    name: Literal["recurrent"] = "recurrent"  # type: ignore[assignment]  # of another net
+    name: Literal["recurrent"] = "recurrent"
+    hidden: LayerSizes = config_field((256, 256), HIDDEN, metavar="N,N,…")
+    threshold: PositiveNumber = config_field(1.0, THRESHOLD)
 
 
 class Layers(AnyNet):

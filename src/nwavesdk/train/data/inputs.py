@@ -132,6 +132,7 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
     hold = config.option("data.steps" if kind == "image" else "data.hold")
     if kind == "sound":
         standard = replace(standard, least_change=MIN_CHANGE)
+
     return NetInput(
         standard=standard,
         hold=hold or 1,
