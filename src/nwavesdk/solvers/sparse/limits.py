@@ -19,11 +19,11 @@ __all__ = ["SparseLimits", "sparse_limits"]
 # than `_NARROW` takes as long as.
 _READ = 3
 _NARROW = 12
-_NARROW_COLUMNS = 50
+_NARROW_COLUMNS = 25
 # Costs of the sparse product, per row, non-zero, and sum of a non-zero and an output.
-_ROW = 3000
-_NONZERO = 200
-_SUM = 3.5
+_ROW = 4000
+_NONZERO = 280
+_SUM = 4.2
 # Costs of a sparse call: of the product without a graph, of the product with a graph, which needs
 # an autograd function in Python, and of the gradient of the weight.
 _CALLS = (200_000, 500_000, 150_000)
@@ -52,7 +52,7 @@ def sparse_limits(rows: int, n_in: int, n_out: int) -> SparseLimits:
 
     Example:
         >>> round(sparse_limits(6400, 700, 256).forward / (6400 * 700), 2)  # density of spikes
-        0.23
+        0.18
         >>> sparse_limits(1, 10, 10)
         SparseLimits(forward=-1, forward_with_graph=-1, weight_gradient=-1)
     """
