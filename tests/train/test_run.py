@@ -22,9 +22,9 @@ def test_a_run_writes_everything_that_is_promised(finished: Path) -> None:
     assert [row["epoch"] for row in metrics(finished)] == ["1", "2", "3"]
     config = folder.read_config()
     assert config.facts.classes == ("high", "low", "middle")
-    assert config.option("data.sample_rate") == 8000
-    assert config.option("data.hold") == 1
-    assert config.option("data.length") is None  # nothing is cut, and padding is masked
+    assert config.data.sample_rate == 8000
+    assert config.data.hold == 1
+    assert config.data.length is None  # nothing is cut, and padding is masked
     for picture in ("learning_curves", "spike_raster", "membrane_traces", "confusion_matrix"):
         assert (folder.pictures / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     page = folder.report.read_text()

@@ -114,7 +114,7 @@ def _read_again(config: CompletedConfig, keys: Sequence[str]) -> list[Sample | N
         path,
         Faults(path, "skip"),  # files that cannot be used are known already
         task=config.task.name,
-        max_seconds=config.option("data.max_seconds", MAX_SECONDS),
+        max_seconds=getattr(config.data, "max_seconds", MAX_SECONDS),
         has_table=is_table(data.split),
         series=series_options(config),
     )

@@ -117,7 +117,7 @@ def describe_features(config: CompletedConfig) -> str:
     """
     facts = config.facts
     count = f"{facts.n_features:,}"
-    steps = config.option("data.hold", 1)
+    steps = getattr(config.data, "hold", 1)
     hold = f", each for {steps} steps" if steps > 1 else ""
 
     match config.data:
@@ -145,7 +145,7 @@ def describe_features(config: CompletedConfig) -> str:
 
 def _n_values(config: CompletedConfig) -> int:
     """Values of a recording in a step. The net gets them twice if they are also standardized."""
-    return config.facts.n_features // (1 + bool(config.option("data.add_standardized")))
+    return config.facts.n_features // (1 + bool(getattr(config.data, "add_standardized", False)))
 
 
 def _count_classes(recordings: Recordings) -> dict[str, int]:
@@ -166,7 +166,7 @@ def _count_groups(
 
     # Without groups, the names of files may name the speakers.
     if not any(groups.values()):
-        pattern = config.option("data.speaker_pattern")
+        pattern = getattr(config.data, "speaker_pattern", None)
         groups = {
             part: match_speakers(recordings.keys, pattern)
             if pattern

@@ -51,7 +51,7 @@ def with_remedies(
 def _remedy(finding: Finding, config: CompletedConfig, rate: float, score: float) -> str:
     """The remedy of a finding as options of `nwave train`."""
     learning = config.learning
-    tau = config.option("net.tau", 0.0)
+    tau = getattr(config.net, "tau", 0.0)
 
     # The options, with new values that follow from the present values of the run.
     other = f'--surrogate "{finding.surrogate or config.net.surrogate}"'
@@ -112,7 +112,7 @@ def _dead_remedy(config: CompletedConfig, rate: float, score: float, surrogate: 
         remedy = f"train again with a higher bound, --most-spikes {min(1, 2 * bound):g}"
     else:
         # Initial weights that the recordings drive are recommended where the run can have them.
-        is_drawn = config.can_drive and config.option("net.first_weights") == "drawn"
+        is_drawn = config.can_drive and getattr(config.net, "first_weights", None) == "drawn"
         option = "--first-weights driven" if is_drawn else _threshold(config, LESS)
         remedy = f"train again with {option}, or with {surrogate}"
     return f"{remedy}; the bound of rates, {bound:g}, leaves some silent" if is_bounded else remedy
@@ -125,5 +125,5 @@ def _threshold(config: CompletedConfig, factor: float) -> str:
     slowly reaches its threshold with less charge.
     """
     if config.chip is not None:
-        return _net_option(config, "tau", config.option("net.tau") / factor)
-    return _net_option(config, "threshold", factor * config.option("net.threshold"))
+        return _net_option(config, "tau", getattr(config.net, "tau", 0.0) / factor)
+    return _net_option(config, "threshold", factor * getattr(config.net, "threshold", 1.0))

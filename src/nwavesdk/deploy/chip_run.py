@@ -120,10 +120,10 @@ class ChipRun:
         assert config.chip is not None
         about = {
             "classes": list(self.run.classes),
-            "sample_rate_hz": config.option("data.sample_rate"),
+            "sample_rate_hz": getattr(config.data, "sample_rate", None),
             "step_s": config.net.dt,
             "gain": config.chip.gain,
-            "recording_s": config.option("data.duration"),
+            "recording_s": getattr(config.data, "duration", None),
         }
         result = self.run.folder.read_result() if self.run.folder.finished else {}
         if "decision" in result:

@@ -112,7 +112,7 @@ def draw_detectors(
         misses=tuple((n_missed / designed.n_events).tolist()),
         false_alarms_per_hour=tuple((n_alarms / designed.hours).tolist()),
         designed=designed,
-        budget=run.config.option("task.false_alarms"),
+        budget=run.config.task.false_alarms,  # type: ignore[union-attr]  # of a detector
         seed=seed,
         seconds=time.perf_counter() - start,
     )

@@ -143,7 +143,7 @@ class Run:
         if (schedule := config.learning.surrogate_schedule) is not None:
             # It rejects parameters that the surrogates do not have.
             SurrogateAnnealing(net, run.config.learning.epochs, **schedule.model_dump())
-        run._settle_first_weights(must_drive=config.option("net.first_weights") == "driven")
+        run._settle_first_weights(must_drive=getattr(config.net, "first_weights", None) == "driven")
         return run
 
     @classmethod
@@ -231,7 +231,7 @@ class Run:
 
     def fitted_task(self) -> TrainingTask:
         """The task, fitted to the training set: with the scale of values or weights of classes."""
-        is_balanced = self.config.option("task.class_weights") == "balanced"
+        is_balanced = getattr(self.config.task, "class_weights", None) == "balanced"
         return self.task.fitted(self.data.train, is_balanced=is_balanced)
 
     @cached_property
@@ -264,7 +264,7 @@ class Run:
             folder = RunFolder(self.config.learning.finetune)
             return finetuned_network(self.config, folder, self.data.train, mismatch=mismatch)
         net = self.network(mismatch=mismatch)
-        if self.config.option("net.first_weights") == "driven":
+        if getattr(self.config.net, "first_weights", None) == "driven":
             net.load_state_dict(self._driven_weights)
         return net
 

@@ -107,7 +107,7 @@ def linear_note(result: Mapping[str, Any], config: CompletedConfig) -> str | Non
     if linear is None or linear < value + BETTER:
         return None
 
-    if linear >= value + CLEARLY_BETTER and config.option("data.center"):
+    if linear >= value + CLEARLY_BETTER and getattr(config.data, "center", False):
         return (
             "the linear model uses the mean of each recording, which the net does not get: "
             "try --no-center"

@@ -75,10 +75,10 @@ def test_all_constants_are_recorded() -> None:
         ({"tau": 0.03, "constants": {"tau": 0.02}}, {"tau": 0.02}),
     ):
         config = config_of(neuron="AdLIFLayer", **net)
-        assert config.option("net.neuron") == "adlif"
-        assert config.option("net.constants") == {**defaults, **expected}
-        assert config.option("net.tau") == net.get("tau", 10e-3)
-    assert config_of().option("net.constants") == {}
+        assert config.net.neuron == "adlif"
+        assert config.net.constants == {**defaults, **expected}
+        assert config.net.tau == net.get("tau", 10e-3)
+    assert config_of().net.constants == {}
 
 
 @pytest.mark.parametrize(

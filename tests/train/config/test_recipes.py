@@ -1,5 +1,6 @@
 """The defaults that a run gets by the kind of its data, its task and its net."""
 
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_run_has_the_defaults_of_its_kind_its_task_and_its_net(
     is_task = kind not in KINDS
     given = choices_of("series", choices, kind) if is_task else choices_of(kind, choices)
     config = apply_recipe(given)
-    assert {field: config.option(field) for field in expected} == expected
+    assert {field: attrgetter(field)(config) for field in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,8 @@ def test_events_of_one_axis_get_more_bins_and_do_not_move(
     data: dict[str, Any], augment: dict[str, float]
 ) -> None:
     config = apply_recipe(choices_of("events", {"data": data}), has_one_axis=True)
-    assert config.option("data.steps") is None  # 100
-    assert config.option("data.augment") == augment
+    assert config.data.steps is None  # 100
+    assert config.data.augment == augment
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,8 @@ def test_a_detector_gets_frames_that_depend_on_the_past(
     data: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     config = apply_recipe(choices_of("sound", {"data": data}, "detect"))
-    assert {name: config.option(name) for name in expected} == expected
-    assert (config.option("data.center"), config.option("data.standardize")) == (False, False)
+    assert {field: attrgetter(field)(config) for field in expected} == expected
+    assert (config.data.center, config.data.standardize) == (False, False)
     assert schedule_of(config) is SCHEDULES["detect"]
 
 

@@ -121,7 +121,7 @@ def test_events_of_one_axis_are_found_by_the_first_that_can_be_read(tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.warns(UserWarning, match="skipped 1 file"):
         config, data = data_of(choices_of(tmp_path, on_error="skip", split="recording"))
-    assert "move" not in config.option("data.augment")
+    assert "move" not in config.data.augment
     assert data.train.lengths.max() > 50
 
 
@@ -223,11 +223,11 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
         config, data = data_of({**choices, "seed": seed})
         assert [series.is_augmented for series in data] == [True, False, False]
         inputs.append(data.train.input_of(data.train.variation_index(0, 0)))
-    assert config.option("data.augment") == default_augmentation("sound")
+    assert config.data.augment == default_augmentation("sound")
     np.testing.assert_array_equal(inputs[0], inputs[1])
     assert not np.array_equal(inputs[0], inputs[2])
     config, data = data_of(choices, augment="none", center=False)
-    assert config.option("data.augment") == {}
+    assert config.data.augment == {}
     train = data.train
     assert [train.is_augmented, train.input.center, train.input.standardize] == [False] * 3
 
@@ -271,7 +271,7 @@ def test_series_have_each_feature_again_on_the_scale_of_the_recording(tmp_path: 
     config, data = data_of(choices)
     _, plain = data_of(choices, add_standardized=False)
     n_values = plain.val.recordings.n_features
-    assert config.option("data.add_standardized") is True
+    assert config.data.add_standardized is True
     assert config.facts.n_features == 2 * n_values
     for frames, expected in zip(
         data.val.recordings.frames, plain.val.recordings.frames, strict=True
@@ -284,5 +284,5 @@ def test_series_have_each_feature_again_on_the_scale_of_the_recording(tmp_path: 
 def test_series_that_are_standardized_come_once(tmp_path: Path, largest: float) -> None:
     wave = standardized(np.random.default_rng(0).standard_normal((50, 2)))
     config, _ = data_of(write_series(tmp_path, np.stack([wave] * 19 + [largest * wave])))
-    assert config.option("data.add_standardized") is (largest > 1)
+    assert config.data.add_standardized is (largest > 1)
     assert config.facts.n_features == (4 if largest > 1 else 2)

@@ -42,7 +42,7 @@ def test_the_name_of_a_table_may_end_in_capitals(spoken: Path, tmp_path: Path) -
     rows = [f"{file.as_posix()},{'train' if n % 3 else 'test'}" for n, file in enumerate(files)]
     table.write_text("\n".join(["file,part", *rows]))
     config, _ = data_of(spoken, split=str(table))
-    assert (config.facts.split_by, config.option("data.split")) == ("file", str(table))
+    assert (config.facts.split_by, config.data.split) == ("file", str(table))
 
 
 def test_a_table_in_a_folder_of_tables_is_not_a_recording(tmp_path: Path) -> None:

@@ -203,6 +203,6 @@ def fixed_log_mel(trained: "TrainedRun", step: float) -> FixedLogMel:
     raise ValueError(
         f"fixed_log_mel: {trained.name} filters sound for a chip, or scales each recording by its "
         f"loudest sample, its mean or its deviation, known only at the end of the sound (got level "
-        f"{trained.config.option('data.level')}, center {trained.input.center}, standardize "
-        f"{trained.input.standardize}): train with `nwave train --level running`."
+        f"{getattr(trained.config.data, 'level', None)}, center {trained.input.center}, "
+        f"standardize {trained.input.standardize}): train with `nwave train --level running`."
     )

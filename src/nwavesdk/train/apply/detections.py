@@ -129,7 +129,7 @@ class DetectorTest:
             scored,
             events=run.classes[1:],
             step_seconds=framing.hop / run.input.hold,
-            false_alarms=run.config.option("task.false_alarms"),
+            false_alarms=run.config.task.false_alarms,  # type: ignore[union-attr]  # of a detector
         )
 
         val = SetDetections(decision=decision, streams=streams, scored={SNR: scored})

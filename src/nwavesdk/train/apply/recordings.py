@@ -130,7 +130,7 @@ def _open(
         raise FileError(path, "does not exist", "check the name")
 
     # The table of the run's split, which may be in the folder, is not a recording.
-    split = run.config.option("data.split", "auto")
+    split = getattr(run.config.data, "split", "auto")
     path_faults = replace(
         faults,
         root=path,

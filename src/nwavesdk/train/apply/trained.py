@@ -116,13 +116,14 @@ class TrainedRun:
         features = features_of(config, config.facts.chip)
         if isinstance(features, FeatureOptions):
             features = features.features(config.data.source_kind)
+        limit: float = getattr(config.data, "max_seconds", MAX_SECONDS)
         return cls(
             config=config,
             net=net.eval(),
             task=task,
             features=features,
             input=net_input_of(config, standard),
-            max_seconds=max_seconds or config.option("data.max_seconds", MAX_SECONDS),
+            max_seconds=max_seconds or limit,
             decision=decision,
             name=name,
         )
@@ -333,7 +334,8 @@ class TrainedRun:
     @property
     def scales_past_only(self) -> bool:
         """Whether the scale of a sound depends on the past only, not on the whole recording."""
-        return self.input.is_causal and self.config.option("data.level") in ("as_is", "running")
+        level = getattr(self.config.data, "level", None)
+        return self.input.is_causal and level in ("as_is", "running")
 
     @cached_property
     def block_steps(self) -> int | None:
@@ -376,8 +378,8 @@ class TrainedRun:
             raise ValueError(
                 f"{self.name} scales each recording by its loudest sample, its mean or its "
                 "deviation, known only at the end of the sound (got level "
-                f"{self.config.option('data.level')}, center {self.input.center}, standardize "
-                f"{self.input.standardize}): train with `nwave train --{option}`."
+                f"{getattr(self.config.data, 'level', None)}, center {self.input.center}, "
+                f"standardize {self.input.standardize}): train with `nwave train --{option}`."
             )
 
         if self.block_steps is None:

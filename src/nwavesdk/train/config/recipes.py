@@ -129,13 +129,13 @@ def _scale(config: RunConfig) -> dict[str, Any]:
 
     Live input has neither the loudest sample nor the mean or the deviation of a whole recording.
     """
-    is_live = config.task.name == "detect" or config.option("data.level") == "running"
+    is_live = config.task.name == "detect" or getattr(config.data, "level", None) == "running"
     if config.data.kind != "sound":
         return {"level": "as_is"} if is_live and config.data.source_kind == "sound" else {}
 
     if is_live:
         return {"level": "running", "center": False, "standardize": False}
-    return {} if config.option("data.center") else {"standardize": False}
+    return {} if getattr(config.data, "center", False) else {"standardize": False}
 
 
 def _stack_defaults(config: RunConfig) -> dict[str, Any]:

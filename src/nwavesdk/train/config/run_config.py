@@ -74,14 +74,14 @@ OF_WHOLE_RECORDINGS = {
     "add_standardized": True,
 }
 
-# Fields to which the data of a run give a value if the user does not.
+# Sections and fields to which the data of a run give a value if the user does not.
 FROM_DATA = (
-    "data.hold",
-    "data.sample_rate",
-    "data.add_standardized",
-    "data.bin",
-    "chip.gain",
-    "chip.bits",
+    ("data", "hold"),
+    ("data", "sample_rate"),
+    ("data", "add_standardized"),
+    ("data", "bin"),
+    ("chip", "gain"),
+    ("chip", "bits"),
 )
 
 # The kind of data for the net of a chip, by the kind of the recordings.
@@ -148,7 +148,7 @@ class RunConfig(FrozenModel):
 
         # The net.
         yield (
-            self.option("data.events", "frames") == "lists" and net.name != "lif",
+            getattr(self.data, "events", "frames") == "lists" and net.name != "lif",
             f"data.events: the net {net.name} gets frames, got 'lists': remove it, or use net lif",
         )
         yield (
@@ -156,7 +156,7 @@ class RunConfig(FrozenModel):
             and self.task.name in ("regression", "pattern")
             and net.population % 2 == 1,
             "net.population: on a chip, one half of the neurons of a value adds and the other half "
-            f"subtracts, got {self.option('net.population')}: use an even number",
+            f"subtracts, got {getattr(net, 'population', None)}: use an even number",
         )
 
         if not isinstance(net, LifNet):
@@ -175,7 +175,7 @@ class RunConfig(FrozenModel):
 
     def _conflicts_of_streams(self) -> Iterator[tuple[bool, str]]:
         """Conflicts of the task `detect`."""
-        kind, times = self.data.kind, self.option("task.times")
+        kind, times = self.data.kind, getattr(self.task, "times", None)
         if self.task.name != "detect":
             return
         yield (
@@ -200,7 +200,7 @@ class RunConfig(FrozenModel):
         because some of them spike without input. A net with a given gain is not driven either.
         """
         net = self.net
-        has_frames = self.option("data.events", "frames") == "frames"
+        has_frames = getattr(self.data, "events", "frames") == "frames"
         is_plain = isinstance(net, LifNet) and net.has_default_neuron and net.charge_gain is None
         return is_plain and has_frames and self.task.name != "pattern"
 
@@ -212,8 +212,8 @@ class RunConfig(FrozenModel):
         """
         if self.chip is not None or self.task.name == "pattern":
             return self.net.dt
-        frame: float | None = self.option("data.hop") or self.option("data.bin")
-        return frame / (self.option("data.hold") or 1) if frame else None
+        frame: float | None = getattr(self.data, "hop", None) or getattr(self.data, "bin", None)
+        return frame / (getattr(self.data, "hold", None) or 1) if frame else None
 
     @classmethod
     def of(cls, content: object, owner: str = "") -> Self:
@@ -233,16 +233,6 @@ class RunConfig(FrozenModel):
             return super().of(_with_tags(content), owner)
         except ValueError as error:
             raise ValueError(re.sub(TAGGED, r"\1", str(error))) from None
-
-    def option(self, field: str, default: Any = None) -> Any:
-        """The value of a field that only some kinds of data, tasks or nets have.
-
-        Args:
-            field: The field, such as `"data.center"`.
-            default: The value without such a field.
-        """
-        section, _, name = field.partition(".")
-        return getattr(getattr(self, section), name, default)
 
     def given(self) -> dict[str, Any]:
         """The fields that were set, nested by section, with the kinds of data, task and net."""
@@ -270,9 +260,9 @@ class CompletedConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check_complete(self) -> Self:
-        for field in FROM_DATA:
-            if self.option(field, "no such field") is None:
-                raise ValueError(f"{field}: missing")
+        for section, name in FROM_DATA:
+            if getattr(getattr(self, section), name, "no such field") is None:
+                raise ValueError(f"{section}.{name}: missing")
         return self
 
     @classmethod

@@ -141,5 +141,5 @@ def _framing_of(config: RunConfig, features: Features) -> Framing:
         return Framing(FrontEnd(features.config).stream, config.net.dt, config.net.dt)
 
     # The rows of a series are frames.
-    step = config.net.dt * config.option("data.hold")
+    step = config.net.dt * getattr(config.data, "hold", 1)
     return Framing(partial(SimpleNamespace, push=np.asarray), step, step)

@@ -128,22 +128,22 @@ def net_input_of(config: RunConfig, standard: Standard) -> NetInput:
         standard: The scale of the features.
     """
     # An image is one frame, which is held for all steps.
-    kind = config.data.kind
-    hold = config.option("data.steps" if kind == "image" else "data.hold")
-    if kind == "sound":
+    data = config.data
+    hold = getattr(data, "steps" if data.kind == "image" else "hold", None)
+    if data.kind == "sound":
         standard = replace(standard, least_change=MIN_CHANGE)
 
     return NetInput(
         standard=standard,
         hold=hold or 1,
-        length=config.option("data.length"),
-        pads_to_length=config.option("data.padding") == "zeros",
-        encoder=config.option("data.encoder", "current"),
+        length=getattr(data, "length", None),
+        pads_to_length=getattr(data, "padding", None) == "zeros",
+        encoder=getattr(data, "encoder", "current"),
         seed=config.seed,
-        as_lists=config.option("data.events") == "lists",
-        center=config.option("data.center", False),
-        standardize=config.option("data.standardize", False),
-        look_ahead=config.option("task.look_ahead", 0),
+        as_lists=getattr(data, "events", None) == "lists",
+        center=getattr(data, "center", False),
+        standardize=getattr(data, "standardize", False),
+        look_ahead=getattr(config.task, "look_ahead", 0),
     )
 
 
@@ -153,7 +153,7 @@ def augmentation_of_run(config: RunConfig) -> Augmentation | None:
     Raises:
         ValueError: If there is no such change for recordings of this kind.
     """
-    strengths = config.option("data.augment")
+    strengths = getattr(config.data, "augment", None)
     if not strengths:
         return None
     augmented_kinds = {"features": "series", "filtered": "channels"}

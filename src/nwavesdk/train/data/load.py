@@ -143,8 +143,8 @@ def _values_from_data(split: SplitRecordings, profile: Profile | None) -> Choice
         values["bin"] = features.bin
     if isinstance(features, SeriesFeatures):
         values["add_standardized"] = features.add_standardized
-    length = config.option("data.length")
-    if length is None and config.option("data.padding") == "zeros":
+    length = getattr(config.data, "length", None)
+    if length is None and getattr(config.data, "padding", None) == "zeros":
         length = values["length"] = fit_length(train)
     values["hold"] = fit_hold(length or fit_length(train))
 
@@ -225,7 +225,7 @@ def _scale(config: RunConfig, train: Recordings) -> Standard:
         # The gain of the amplifier is the scale of all channels: (x - 0) / (1 / gain).
         assert config.chip.gain is not None
         return Standard(zeros, np.full_like(zeros, 1 / config.chip.gain))
-    if config.option("data.encoder", "current") != "current":
+    if getattr(config.data, "encoder", "current") != "current":
         return Standard(zeros, np.ones_like(zeros))
 
     # All pixels have one scale: a pixel that is nearly always black would have a tiny deviation.

@@ -79,7 +79,9 @@ def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> Spli
     config = _with_recipe(config, has_one_axis=_has_one_axis(source))
     features = features_of(config, profile_of(config))
     if config.task.name == "detect" and source.kind == "sound":
-        features = FeatureOptions(sample_rate=config.option("data.sample_rate"), as_samples=True)
+        features = FeatureOptions(
+            sample_rate=getattr(config.data, "sample_rate", None), as_samples=True
+        )
     cache = default_cache_folder()
 
     # A pattern is in all three sets.
@@ -125,19 +127,19 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
         ValueError: If the kind or the task of the files differs from the config.
     """
     path = Path(config.data.source)
-    split = config.option("data.split", "auto")
+    split = getattr(config.data, "split", "auto")
     table = read_split_table(Path(split)) if is_table(split) else None
-    times = config.option("task.times")
+    times = getattr(config.task, "times", None)
     faults = Faults(
         path,
-        config.option("data.on_error", "raise"),
+        getattr(config.data, "on_error", "raise"),
         table=None if table is None else table.path,
     )
     source = open_source(
         path,
         faults,
         task=config.task.name,
-        max_seconds=config.option("data.max_seconds", MAX_SECONDS),
+        max_seconds=getattr(config.data, "max_seconds", MAX_SECONDS),
         has_table=(table is not None and "class" in table.columns) or times is not None,
         series=series_options(config),
     )
@@ -228,7 +230,7 @@ def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Record
         by="file" if is_table(data.split) else data.split,
         val=data.val_share or SplitChoice.val,
         test=data.test_share or SplitChoice.test,
-        pattern=config.option("data.speaker_pattern"),
+        pattern=getattr(config.data, "speaker_pattern", None),
         folds=data.folds,
         leave_one_out=data.leave_one_out,
         fold=data.fold,

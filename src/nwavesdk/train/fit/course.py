@@ -139,7 +139,7 @@ def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | No
         seed=config.seed,
         anneals_signs=chip is not None and chip.training != "plain",
         draws_mismatch=mismatch,
-        charge_gain=config.option("net.charge_gain") or 1.0,
+        charge_gain=getattr(config.net, "charge_gain", None) or 1.0,
     )
     if config.machine.precision == "64-true":
         # Lightning converts the net only after it has loaded a checkpoint, which loses digits.

@@ -299,7 +299,7 @@ def nearest_tau_note(config: CompletedConfig) -> str | None:
     Args:
         config: The config of a run.
     """
-    profile, tau = config.facts.chip, config.option("net.tau")
+    profile, tau = config.facts.chip, getattr(config.net, "tau", 0.0)
     if config.net.name != "chip" or profile is None or not profile.tau_profiles:
         return None
     nearest = min(profile.tau_profiles, key=lambda value: abs(math.log(value / tau)))

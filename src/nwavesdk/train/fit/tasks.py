@@ -78,10 +78,10 @@ class OutputLayer:
         is_readout = not is_layered or (config.net.name == "lif" and is_per_step)
         return cls(
             n_outputs=len(config.facts.classes) or config.facts.n_targets,
-            population=1 if is_readout else config.option("net.population"),
+            population=1 if is_readout else getattr(config.net, "population", 1),
             is_readout=is_readout,
             is_layered=is_layered,
-            tau=config.option("net.tau", config.net.dt),
+            tau=getattr(config.net, "tau", config.net.dt),
             dt=config.net.dt,
         )
 
@@ -206,8 +206,8 @@ class _Classes(TrainingTask):
 
     @classmethod
     def of(cls, config: CompletedConfig) -> Self:
-        sharpness = config.option("net.sharpness", 1.0)  # of nets with spikes as outputs
-        smoothing = config.option("task.label_smoothing", 0.0)
+        sharpness = getattr(config.net, "sharpness", 1.0)  # of nets with spikes as outputs
+        smoothing = getattr(config.task, "label_smoothing", 0.0)
         return cls(OutputLayer.of(config), sharpness, smoothing=smoothing)
 
     @property

@@ -67,7 +67,7 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
 
 def _mixture(run: "FinishedRun", snr: float | None) -> str:
     """How events are mixed with background, in words."""
-    return "as recorded" if run.config.option("task.times") else snr_name(snr)
+    return "as recorded" if getattr(run.config.task, "times", None) else snr_name(snr)
 
 
 def _misses_interval(score: DetectionScore) -> str:
@@ -86,7 +86,7 @@ def _latency(score: DetectionScore, percent: float) -> str:
 
 def _cards(run: "FinishedRun", decision: Decision, score: DetectionScore) -> list[Card]:
     """The decision, and the time until an event is detected."""
-    budget = run.config.option("task.false_alarms")
+    budget = run.config.task.false_alarms  # type: ignore[union-attr]  # of a detector
     text = (
         f"Log-odds from which an event is detected, chosen on the validation stream for {budget:g} "
         f"false alarms per hour; smoothed over {decision.smoothing:g} s, released below "
@@ -107,7 +107,7 @@ def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
         for snr, streams in evaluated.scored.items()
     }
     chosen = {_mixture(run, snr): score for snr, score in evaluated.scores.items()}
-    budget = run.config.option("task.false_alarms")
+    budget = run.config.task.false_alarms  # type: ignore[union-attr]  # of a detector
     return Picture(
         "detection_curves",
         f"Misses against false alarms per hour on the {run.part} stream, over all thresholds.",

@@ -146,7 +146,7 @@ def _page_of_classes(run: FinishedRun) -> ReportPage:
         )
     ]
     if unit == "step":
-        later = run.config.option("task.look_ahead", 0) or "no"
+        later = getattr(run.config.task, "look_ahead", 0) or "no"
         summary += f" The class of a step depends on {later} later steps."
         pictures.insert(0, _picture_of_labels(run))
 
