@@ -13,6 +13,8 @@ from nwavesdk.analysis import examine_recording
 from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.analysis.slopes.report import SlopeReport
 from nwavesdk.train import Run, RunConfig
+from nwavesdk.train.fit.network import sample_config
+from nwavesdk.train.fit.tasks import StepLabels
 from train.runs import stop_after
 
 
@@ -53,8 +55,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
     assert not begun.net.training
     names = {"1": "front end (1)", "4": "hidden 1 (4)", "7": "output (7)"}
     assert begun.layer_names([*names]) == names
-    readout = replace(begun.task.output, is_readout=True)
-    other = replace(begun, task=replace(begun.task, output=readout))
+    other = replace(begun, task=StepLabels(sample_config("lif", (16,), 2, task="labels")))
     assert [*other.layer_names(["1", "4"]).values()] == ["front end (1)", "hidden 1 (4)"]
 
     stop_after(run, 1)

@@ -12,7 +12,7 @@ from nwavesdk.presets import lif
 from nwavesdk.train import Run
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.network import sample_config
-from nwavesdk.train.fit.tasks import Classification, OutputLayer
+from nwavesdk.train.fit.tasks import Classification
 from train.runs import model_bytes, no_pictures, stop_after
 
 
@@ -47,7 +47,7 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     net = {"hidden": [5], "neuron": "adlif", "learn": ["a"], "charge_gain": 10}
     config = sample_config("lif", (3,), 2, **net)
     learning = config.learning
-    task = Classification(OutputLayer(n_outputs=2, population=10, tau=10e-3, dt=1e-3), 25.0)
+    task = Classification(config)
     model = Learner(lif.build((3,), 2, config), task, learning, seed=0, charge_gain=10)
     others, scaled, constants = model._parameter_groups()
     assert others["params"] == [model.net[-2].weight]

@@ -111,7 +111,7 @@ class RunBatch:
         """
         has_front_end = any(isinstance(module, FRONTENDS) for module in self.net.modules())
         return module_layer_names(
-            modules, has_front_end=has_front_end, has_output=not self.task.output.is_readout
+            modules, has_front_end=has_front_end, has_output=not self.task.is_readout
         )
 
 

@@ -71,7 +71,6 @@ class Run:
         data: The data of the run.
 
     Attributes:
-        task: The task, before it is fitted to the training set.
         report_sections: Functions that make more sections of the report from the finished run.
 
     Example:
@@ -82,7 +81,6 @@ class Run:
 
     def __init__(self, folder: RunFolder, config: CompletedConfig, data: RunData) -> None:
         self.folder = folder
-        self.task = task_of(config)
         self.config = config
         self.data = data
         self.classes = config.facts.classes
@@ -161,6 +159,11 @@ class Run:
         config = match_page(folder.read_config(), net, folder.path)
         return cls(folder, config, load_run_data(config))
 
+    @property
+    def task(self) -> TrainingTask:
+        """The task, before it is fitted to the training set."""
+        return task_of(self.config)
+
     def _settle_first_weights(self, *, must_drive: bool) -> None:
         """Change the config to drawn initial weights if the recordings cannot drive them.
 
@@ -200,7 +203,7 @@ class Run:
         n_steps = max(int(part.lengths.max()) for part in self.data if len(part))
 
         # Only nets of layers have known sizes before they are built.
-        hidden = (*net.hidden, self.task.output.n_neurons) if net.name in LAYERED else ()
+        hidden = (*net.hidden, self.task.n_neurons) if net.name in LAYERED else ()
         sizes = (self.n_features, *hidden)
 
         # Nine copies of the weights: the weights, gradients, two moments of AdamW and the best

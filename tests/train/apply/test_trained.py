@@ -296,7 +296,7 @@ def test_blocks_of_a_long_recording_are_one_call(
     form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, recording = FORMS[form]()
-    has_spikes = not run.task.output.is_readout
+    has_spikes = not run.task.is_readout
     whole = run.predict(recording, spikes=has_spikes)[0]
     assert whole.steps > 80
     monkeypatch.setattr(blocks, "MAX_STEPS", 7)

@@ -18,10 +18,11 @@ from nwavesdk.train.fit.learner import (
     seed_generators,
     spike_cost,
 )
+from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.seeds import stream_seed
-from nwavesdk.train.fit.tasks import Classification, OutputLayer
+from nwavesdk.train.fit.tasks import Classification
 
-TASK = Classification(OutputLayer(n_outputs=2, population=2, tau=10e-3, dt=1e-3), 25.0)
+TASK = Classification(sample_config("lif", (3,), 2, population=2))
 
 
 def test_streams_differ_by_seed_use_and_place() -> None:

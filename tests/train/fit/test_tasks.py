@@ -16,18 +16,15 @@ from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import (
     TASKS,
     Classification,
-    OutputLayer,
     Regression,
     StepLabels,
     class_counts,
     task_of,
 )
 
-READOUT = OutputLayer(n_outputs=3, is_readout=True, tau=10e-3, dt=1e-3)
+LABELS = StepLabels(sample_config("lif", (16,), 3, task="labels"))
 TARGETS = Standard(np.array([5.0, -1.0], np.float32), np.array([2.0, 0.5], np.float32))
-REGRESSION = Regression(
-    OutputLayer(n_outputs=2, is_readout=True, tau=10e-3, dt=1e-3), targets=TARGETS
-)
+REGRESSION = Regression(sample_config("lif", (16,), 2, task="regression"), targets=TARGETS)
 LENGTHS = torch.tensor([7, 3])
 
 
@@ -55,37 +52,36 @@ def series_of(task: Any, targets: tuple[Any, ...], n_classes: int) -> Series:
 def test_a_task_has_the_output_layer_of_its_run(task: TaskName, net: PresetName) -> None:
     has_population = net == "chip" or (net == "lif" and task == "classification")
     options = {"population": 4} if has_population else {}
-    output = task_of(sample_config(net, (16,), 2, task=task, **options)).output
-    assert output.n_outputs == 2
-    assert output.is_readout == (not has_population)
-    assert output.is_layered == (net != "conv")
-    assert output.n_neurons == (8 if has_population else 2)
+    of_run = task_of(sample_config(net, (16,), 2, task=task, **options))
+    assert of_run.n_outputs == 2
+    assert of_run.is_readout == (not has_population)
+    assert of_run.is_layered == (net != "conv")
+    assert of_run.n_neurons == (8 if has_population else 2)
 
 
 def test_the_loss_of_classes_is_that_of_the_rates() -> None:
     spk, y = (torch.rand(6, 10, 12) < 0.2).float(), torch.randint(0, 3, (6,))
-    task = Classification(OutputLayer(n_outputs=3, population=4, tau=10e-3, dt=1e-3), 25.0)
+    task = Classification(sample_config("lif", (16,), 3, population=4))
     outputs = task.decoder()(spk, spk)
     assert torch.equal(task.loss(outputs, y), rate_cross_entropy(spk, y, 3, 25.0))
 
 
 def test_only_labeled_steps_count() -> None:
-    task = StepLabels(READOUT, 25.0)
     outputs = torch.randn(2, 7, 3)
     y = torch.randint(0, 3, (2, 7))
     y[1, 3:] = -1
     is_labeled = y >= 0
     expected = cross_entropy(outputs[is_labeled], y[is_labeled])
-    assert torch.equal(task.loss(outputs, y, LENGTHS), expected)
-    tally = task.tally(outputs, y, LENGTHS)
+    assert torch.equal(LABELS.loss(outputs, y, LENGTHS), expected)
+    tally = LABELS.tally(outputs, y, LENGTHS)
     assert tally.sum() == 10
     changed = outputs.clone()
     changed[1, 3:] = torch.nan
-    assert torch.equal(task.loss(changed, y, LENGTHS), expected)
-    score, weight = task.batch_score(outputs, y, LENGTHS)
+    assert torch.equal(LABELS.loss(changed, y, LENGTHS), expected)
+    score, weight = LABELS.batch_score(outputs, y, LENGTHS)
     assert weight == 10
-    assert score.item() == pytest.approx(task.measures(tally)["accuracy"])
-    unlabeled = task.loss(outputs.requires_grad_(), torch.full((2, 7), -1), LENGTHS)
+    assert score.item() == pytest.approx(LABELS.measures(tally)["accuracy"])
+    unlabeled = LABELS.loss(outputs.requires_grad_(), torch.full((2, 7), -1), LENGTHS)
     unlabeled.backward()  # type: ignore[no-untyped-call]  # torch does not type it
     assert unlabeled == 0
 
@@ -94,9 +90,8 @@ def test_rare_classes_weigh_more() -> None:
     labels = tuple(np.array([0] * 6 + [1] * 3 + [-1] * 5, np.int64) for _ in range(2))
     train = series_of("labels", labels, 3)
     assert class_counts(train, 3).tolist() == [12, 6, 0]
-    task = StepLabels(READOUT, 25.0)
-    assert task.fitted(train) is task
-    balanced = task.fitted(train, is_balanced=True)
+    assert LABELS.fitted(train) is LABELS
+    balanced = LABELS.fitted(train, is_balanced=True)
     assert balanced.weights == (0.5, 1.0, 0.0)  # n / (C n_c), 0 for a class that is missing
     assert balanced.score == "balanced_accuracy"
     outputs, y = torch.randn(1, 2, 3), torch.tensor([[0, 1]])

@@ -133,7 +133,7 @@ def predict_recordings(
         batch = batch_of(members, run.input)
         block_steps = run.block_steps
         if block_steps is None:
-            block_steps = MAX_STEPS if run.task.output.is_layered else batch.x.shape[1]
+            block_steps = MAX_STEPS if run.task.is_layered else batch.x.shape[1]
 
         with use_threads(threads), torch.inference_mode():
             spk, mem = run_net(net, batch, block_steps)
@@ -185,7 +185,7 @@ def _prediction(
     counts = events = None
     if fired is not None:
         events = fired.nonzero().int().numpy()
-        counts = fired.sum(dim=0).reshape(task.output.n_outputs, -1).sum(dim=1).long().numpy()
+        counts = fired.sum(dim=0).reshape(task.n_outputs, -1).sum(dim=1).long().numpy()
 
     return Prediction(
         key=recording.key,

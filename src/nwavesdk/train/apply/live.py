@@ -213,7 +213,7 @@ class ScoreStream:
         waiting = torch.cat([self._waiting, x])
         n_ready = len(waiting) if min_steps == 1 else len(waiting) // min_steps * min_steps
         ready, waiting = waiting[:n_ready].transpose(0, 1), waiting[n_ready:]
-        blocks = [np.zeros((0, self._run.task.output.n_outputs), np.float32)]
+        blocks = [np.zeros((0, self._run.task.n_outputs), np.float32)]
         times = [np.zeros(0)]
         for block in torch.split(ready, self._block_steps, dim=1) if n_ready else ():
             blocks.append(self._outputs_of(block.contiguous()))

@@ -192,7 +192,7 @@ class TrainedRun:
                 net are membranes or scores.
             TypeError: If a recording is none of these.
         """
-        if spikes and self.task.output.is_readout:
+        if spikes and self.task.is_readout:
             raise ValueError(
                 "The outputs of this net are membranes or scores, which do not spike: call "
                 "`predict` without `spikes`."

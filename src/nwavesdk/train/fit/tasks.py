@@ -31,7 +31,6 @@ __all__ = [
     "Classification",
     "EventDetection",
     "Objective",
-    "OutputLayer",
     "Pattern",
     "Regression",
     "StepLabels",
@@ -47,59 +46,6 @@ VALUE_PER_SPIKE = 2.0
 
 # Classes are unbalanced if the ratio of the largest to the smallest is above this.
 UNBALANCED = 1.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputLayer:
-    """The output layer of a net.
-
-    Args:
-        n_outputs: Number of outputs: classes, or values of a step.
-        population: Neurons of each output.
-        is_readout: Whether its neurons only integrate, and their membranes are the outputs.
-        is_layered: Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`. Any
-            other net may return scores or values in place of spikes.
-        tau: Membrane time constant [s].
-        dt: Time step [s].
-    """
-
-    n_outputs: int
-    population: int = 1
-    is_readout: bool = False
-    is_layered: bool = True
-    tau: float
-    dt: float
-
-    @classmethod
-    def of(cls, config: CompletedConfig) -> "OutputLayer":
-        """The output layer of a run."""
-        is_layered = config.net.name in LAYERED
-        is_per_step = config.task.name != "classification"
-        is_readout = not is_layered or (config.net.name == "lif" and is_per_step)
-        return cls(
-            n_outputs=len(config.facts.classes) or config.facts.n_targets,
-            population=1 if is_readout else getattr(config.net, "population", 1),
-            is_readout=is_readout,
-            is_layered=is_layered,
-            tau=getattr(config.net, "tau", config.net.dt),
-            dt=config.net.dt,
-        )
-
-    @property
-    def n_neurons(self) -> int:
-        """Neurons of the layer."""
-        return self.n_outputs * self.population
-
-    def step_decoder(self, scale: float, *, is_signed: bool) -> nn.Module:
-        """The decoder of outputs for each step: the membranes, or the filtered rates.
-
-        Args:
-            scale: Output per spike and step, for neurons that spike.
-            is_signed: Whether an output can be negative, for neurons that spike.
-        """
-        if self.is_readout:
-            return MembraneDecoder(self.tau if self.is_layered else 0.0, self.dt)
-        return RateDecoder(self.n_outputs, self.tau, self.dt, scale=scale, is_signed=is_signed)
 
 
 class Objective(ABC):
@@ -149,22 +95,60 @@ class Objective(ABC):
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask(Objective):
-    """A task of a run, with the functions of training and of use.
+    """A task of a run, with its output layer and the functions of training and of use.
 
     Args:
-        output: The output layer.
+        config: The config of the run.
         targets: The scale of the targets; None for classes, and until `fitted`.
     """
 
     name: ClassVar[TaskName]
 
-    output: OutputLayer
+    config: CompletedConfig
     targets: Standard | None = field(default=None, kw_only=True)
 
-    @classmethod
-    def of(cls, config: CompletedConfig) -> Self:
-        """The task of a run, before it is fitted; `task_of` chooses the class."""
-        return cls(OutputLayer.of(config))
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs: classes, or values of a step."""
+        facts = self.config.facts
+        return len(facts.classes) or facts.n_targets
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`.
+
+        Any other net may return scores or values in place of spikes.
+        """
+        return self.config.net.name in LAYERED
+
+    @property
+    def is_readout(self) -> bool:
+        """Whether output neurons only integrate, and their membranes are the outputs."""
+        is_per_step = self.name != "classification"
+        return not self.is_layered or (self.config.net.name == "lif" and is_per_step)
+
+    @property
+    def population(self) -> int:
+        """Neurons of each output."""
+        return 1 if self.is_readout else self.config.net.population  # type: ignore[union-attr]  # of a stack
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the output layer."""
+        return self.n_outputs * self.population
+
+    def step_decoder(self, scale: float, *, is_signed: bool) -> nn.Module:
+        """The decoder of outputs for each step: the membranes, or the filtered rates.
+
+        Args:
+            scale: Output per spike and step, for neurons that spike.
+            is_signed: Whether an output can be negative, for neurons that spike.
+        """
+        dt = self.config.net.dt
+        tau = getattr(self.config.net, "tau", dt)
+        if self.is_readout:
+            return MembraneDecoder(tau if self.is_layered else 0.0, dt)
+        return RateDecoder(self.n_outputs, tau, dt, scale=scale, is_signed=is_signed)
 
     @abstractmethod
     def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
@@ -193,22 +177,17 @@ class _Classes(TrainingTask):
     """A task with classes; a step or recording without a class has the label -1.
 
     Args:
-        sharpness: Logit per spike and step.
         weights: Weight of each class in the loss; None: equal weights.
-        smoothing: Probability that the loss expects of the wrong classes together.
     """
 
     batch_score_name = "accuracy"
 
-    sharpness: float
     weights: tuple[float, ...] | None = None
-    smoothing: float = 0.0
 
-    @classmethod
-    def of(cls, config: CompletedConfig) -> Self:
-        sharpness = getattr(config.net, "sharpness", 1.0)  # of nets with spikes as outputs
-        smoothing = getattr(config.task, "label_smoothing", 0.0)
-        return cls(OutputLayer.of(config), sharpness, smoothing=smoothing)
+    @property
+    def sharpness(self) -> float:
+        """Logit per spike and step, of nets with spikes as outputs."""
+        return getattr(self.config.net, "sharpness", 1.0)
 
     @property
     def score(self) -> str:
@@ -219,13 +198,13 @@ class _Classes(TrainingTask):
             return self
 
         # The weight of a class is n / (C n_c), or 0 if the training set lacks the class.
-        counts = class_counts(train, self.output.n_outputs)
+        counts = class_counts(train, self.n_outputs)
         weights = counts.sum() / (len(counts) * np.maximum(counts, 1)) * (counts > 0)
         return replace(self, weights=tuple(weights.tolist()))
 
     def advice(self, train: Series) -> str | None:
         """A note on unbalanced classes, unless the loss has weights for them."""
-        counts = class_counts(train, self.output.n_outputs)
+        counts = class_counts(train, self.n_outputs)
         present = np.flatnonzero(counts)
         most, fewest = (int(present[pick(counts[present])]) for pick in (np.argmax, np.argmin))
         if self.weights is not None or counts[most] <= UNBALANCED * counts[fewest]:
@@ -245,11 +224,12 @@ class _Classes(TrainingTask):
             return 0.0 * outputs.sum()
 
         logits, classes = outputs[is_labeled], y[is_labeled]
+        smoothing = getattr(self.config.task, "label_smoothing", 0.0)
         if self.weights is None:
-            return cross_entropy(logits, classes, label_smoothing=self.smoothing)
+            return cross_entropy(logits, classes, label_smoothing=smoothing)
 
         weights = logits.new_tensor(self.weights)[classes]
-        errors = cross_entropy(logits, classes, reduction="none", label_smoothing=self.smoothing)
+        errors = cross_entropy(logits, classes, reduction="none", label_smoothing=smoothing)
         return (weights * errors).mean()
 
     def batch_score(
@@ -263,7 +243,7 @@ class _Classes(TrainingTask):
 
     def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Decisions by true and predicted class, `[C, C]`."""
-        return confusion_matrix(self.predict(outputs).cpu(), y.cpu(), self.output.n_outputs)
+        return confusion_matrix(self.predict(outputs).cpu(), y.cpu(), self.n_outputs)
 
     def measures(self, tally: Tensor) -> dict[str, float]:
         """Accuracy, balanced accuracy and F1; see `nwavesdk.metrics`."""
@@ -287,8 +267,7 @@ class Classification(_Classes):
     name: ClassVar[TaskName] = "classification"
 
     def decoder(self) -> nn.Module:
-        output = self.output
-        return ClassDecoder(output.n_outputs, self.sharpness, takes_scores=not output.is_layered)
+        return ClassDecoder(self.n_outputs, self.sharpness, takes_scores=not self.is_layered)
 
 
 class StepLabels(_Classes):
@@ -297,7 +276,7 @@ class StepLabels(_Classes):
     name: ClassVar[TaskName] = "labels"
 
     def decoder(self) -> nn.Module:
-        return self.output.step_decoder(self.sharpness, is_signed=False)
+        return self.step_decoder(self.sharpness, is_signed=False)
 
 
 class EventDetection(StepLabels):
@@ -342,8 +321,8 @@ class Regression(TrainingTask):
 
     def decoder(self) -> nn.Module:
         # The decoder takes the mean over each half of a population, not the sum.
-        scale = VALUE_PER_SPIKE * self.output.population / 2
-        return self.output.step_decoder(scale, is_signed=True)
+        scale = VALUE_PER_SPIKE * self.population / 2
+        return self.step_decoder(scale, is_signed=True)
 
     def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Mean squared error of the values without units, over all steps within the lengths."""
@@ -410,7 +389,7 @@ def task_of(config: CompletedConfig) -> TrainingTask:
     Args:
         config: The config of the run.
     """
-    return TASKS[config.task.name].of(config)
+    return TASKS[config.task.name](config)
 
 
 def class_counts(train: Series, n_classes: int) -> npt.NDArray[np.int64]:

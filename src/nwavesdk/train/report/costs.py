@@ -81,7 +81,7 @@ def describe_run(
         return {}, None
 
     rates = list(evaluation.neuron_rates.values())
-    hidden = rates if task.output.is_readout else rates[:-1]
+    hidden = rates if task.is_readout else rates[:-1]
     fields = {
         "dense_macs": round(operations.dense, 1),
         "effective_macs": round(operations.effective_macs, 1),

@@ -89,7 +89,7 @@ class FinishedRun:
         """Names of the layers that spike, by depth."""
         modules = [name.removeprefix("net.") for name in self.evaluation.neuron_rates]
         has_front_end = any(isinstance(m, H1v1Frontend | H1v2Frontend) for m in self.net.modules())
-        has_output = not self.task.output.is_readout
+        has_output = not self.task.is_readout
         names = module_layer_names(modules, has_front_end=has_front_end, has_output=has_output)
         return list(names.values())
 

@@ -197,7 +197,7 @@ def _pictures(run: FinishedRun) -> list[Picture]:
     x = val.batch([example]).x.to_dense()[:, :MAX_STEPS_DRAWN]
     traces = _traces(run, x)
 
-    has_groups = run.task.name == "classification" and not run.task.output.is_readout
+    has_groups = run.task.name == "classification" and not run.task.is_readout
     raster = partial(
         spike_raster,
         x[0].numpy(),
