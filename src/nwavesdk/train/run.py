@@ -18,13 +18,11 @@ from nwavesdk.metrics import count_operations
 from nwavesdk.net import RoundedInput
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
-from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.apply.detections import SetDetections
 from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
-from nwavesdk.train.config.recipes import complete, fill
 from nwavesdk.train.data.inputs import constant_note, outlier_note
-from nwavesdk.train.data.load import RunData, begin_data, load_run_data
+from nwavesdk.train.data.load import RunData, complete_data, load_run_data
 from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import train_and_test
 from nwavesdk.train.fit.evaluation import evaluate_net
@@ -122,20 +120,13 @@ class Run:
         if config.net.name == "file":
             load_function(config.net.page)
 
-        choices, facts, data = begin_data(config)
-
-        # Neurons other than LIF take charges in other units, so their gain is measured.
-        if choices.net.name == "lif" and choices.net.neuron != "lif":
-            choices = fill(choices, {"net": {"charge_gain": hidden_gain(choices.net)}})
-
-        # Each process has its share of the threads of torch.
-        threads = max(1, torch.get_num_threads() // config.machine.devices)
-        run = cls(RunFolder(path), complete(choices, facts, threads), data)
+        run = cls(RunFolder(path), *complete_data(config))
 
         # The memory is checked before the net is built.
         run._require_memory()
         if config.machine.threads is None and run._is_small:
-            run.config = complete(choices, facts, threads=1)
+            machine = run.config.machine.model_copy(update={"threads": 1})
+            run.config = run.config.model_copy(update={"machine": machine})
         net = run.network()
         warn_of_constants(net)
         if (schedule := config.learning.surrogate_schedule) is not None:

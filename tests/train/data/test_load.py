@@ -244,7 +244,7 @@ def test_only_the_training_set_changes_with_the_seed_of_the_run(tones: Path) -> 
 def test_wrong_augmentation_is_an_error_before_recordings_are_read(
     tones: Path, monkeypatch: pytest.MonkeyPatch, augment: Any, is_of_chip: bool, message: str
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.data.split.load_recordings", None)
+    monkeypatch.setattr("nwavesdk.train.data.load.load_recordings", None)
     choices = chip_choices(tones) if is_of_chip else choices_of(tones)
     with pytest.raises(ValueError, match=rf"^data\.augment: {message}.*$"):
         data_of(choices, augment=augment)

@@ -17,11 +17,11 @@ import resource, sys
 from pathlib import Path
 import scipy.fft
 from nwavesdk.train import Run, RunConfig
-from nwavesdk.train.data import split
+from nwavesdk.train.data import load
 with open("/proc/self/status") as file:
     (n_taken,) = [1024 * int(line.split()[1]) for line in file if line.startswith("VmData")]
 resource.setrlimit(resource.RLIMIT_DATA, (n_taken + 3 * 2**26,) * 2)
-split.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
+load.default_cache_folder = lambda: Path(sys.argv[2]).parent / "cache"
 data = {"source": sys.argv[1], "hold": 1}
 net = {"name": "lif", "hidden": [4], "population": 1}
 learning = {"epochs": 1, "batch_size": 4}

@@ -1,31 +1,52 @@
 """The data of a run: its recordings as sequences in three sets, and the facts about them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from nwavesdk.chip import Profile
-from nwavesdk.data import Frames, Recordings, Series, Split, Standard, fit_hold, fit_length
+from nwavesdk.chip import Profile, load_profile
+from nwavesdk.data import (
+    Frames,
+    Recordings,
+    Series,
+    Source,
+    Split,
+    Standard,
+    fit_hold,
+    fit_length,
+    load_digits,
+)
 from nwavesdk.data.assignment import SPLIT_VERSION
-from nwavesdk.data.features import EventFeatures, SeriesFeatures
+from nwavesdk.data.features import EventFeatures, FeatureOptions, SeriesFeatures
+from nwavesdk.data.loading import LoadedRecordings, list_recordings, load_recordings
+from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.streams import Sounds
+from nwavesdk.internal.files import printable
+from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config import Choices, CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
-from nwavesdk.train.config.recipes import complete, fill
+from nwavesdk.train.config.recipes import apply_recipe, complete, fill
 from nwavesdk.train.data.detection import compose
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
+    features_of,
     net_input_of,
     warn_of_skipped,
 )
-from nwavesdk.train.data.split import SplitRecordings, load_and_split, profile_of
+from nwavesdk.train.data.split import (
+    SplitRecordings,
+    is_on_one_axis,
+    open_recordings,
+    split_recordings,
+)
 from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = [
     "RunData",
-    "begin_data",
     "complete_data",
     "load_run_data",
 ]
@@ -52,33 +73,28 @@ class RunData(Split[Series]):
     streams: Split[Sounds | None] | None = None
 
 
-def begin_data(config: RunConfig) -> tuple[RunConfig, Facts, RunData]:
-    """Read the recordings of a new run.
+def complete_data(config: RunConfig) -> tuple[CompletedConfig, RunData]:
+    """Read the recordings of a new run, and complete its config with the values that follow.
 
     Args:
         config: The choices of the user.
-
-    Returns:
-        The choices with the recipe and the values from the data, the facts, and the data.
 
     Raises:
         ValueError: If the source cannot be used.
         ModuleNotFoundError: If an extra is missing.
     """
-    profile = profile_of(config)
-    split = _load(config, profile)
+    profile = None if config.chip is None else load_profile(config.chip.profile)
+    split = _load_and_split(config, profile)
     if profile is not None and config.net.name == "chip":
         _check_neuron_count(config, profile, split.recordings)
 
     config = fill(split.config, _values_from_data(split, profile))
     data = _as_series(config, split)
-    return config, _facts_of(split, data, profile), data
+    facts = _facts_of(split, data, profile)
 
-
-def complete_data(config: RunConfig) -> tuple[CompletedConfig, RunData]:
-    """The data of choices without a run, and the config that a run with them would have."""
-    choices, facts, data = begin_data(config)
-    return complete(choices, facts, torch.get_num_threads()), data
+    # Each process has its share of the threads of torch.
+    threads = max(1, torch.get_num_threads() // config.machine.devices)
+    return complete(config, facts, threads), data
 
 
 def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) -> RunData:
@@ -92,7 +108,7 @@ def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) ->
         ValueError: If the source cannot be used, or its content differs from the config's facts.
         ModuleNotFoundError: If an extra is missing.
     """
-    split = _load(config, config.facts.chip, reads_test=reads_test)
+    split = _load_and_split(config, config.facts.chip, reads_test=reads_test)
     got, expected = split.recordings.fingerprint, config.facts.fingerprint
     if got != expected:
         raise ValueError(
@@ -102,14 +118,81 @@ def load_run_data(config: CompletedConfig, *, reads_test: bool | None = None) ->
     return _as_series(config, split)
 
 
-def _load(
+def _load_and_split(
     config: RunConfig, profile: Profile | None, *, reads_test: bool | None = None
 ) -> SplitRecordings:
-    """The recordings of a run in three sets; for the task `detect`, those of its streams."""
-    split = load_and_split(config, reads_test=reads_test)
+    """Read the recordings of a run and split them; for the task `detect`, into its streams.
+
+    Args:
+        config: The config of a run, or the choices for a new one, which get their recipe.
+        profile: The chip of the run, if it has one.
+        reads_test: Whether to read the recordings of the test set. [`data.test`]
+    """
+    opened = None if config.data.kind == "features" else open_recordings(config)
+    if not isinstance(config, CompletedConfig):
+        has_one_axis = opened is not None and is_on_one_axis(opened[0])
+        config = apply_recipe(config, has_one_axis=has_one_axis)
+    augmentation_of_run(config)  # an unknown change is an error before recordings are read
+
+    if opened is None:
+        loaded = LoadedRecordings(load_digits(), SeriesFeatures(), is_cached=False)
+        return SplitRecordings(config, loaded, *split_recordings(config, loaded.recordings))
+
+    source, faults, note = opened
+    features = features_of(config, profile)
+    if config.task.name == "detect" and source.kind == "sound":
+        sample_rate = getattr(config.data, "sample_rate", None)
+        features = FeatureOptions(sample_rate=sample_rate, as_samples=True)
+    cache = default_cache_folder()
+    read = partial(load_recordings, faults=faults, features=features, cache=cache)
+
+    # A pattern is in all three sets.
+    if config.data.test or config.data.kind == "pattern":
+        loaded = read(source)
+        split = SplitRecordings(config, loaded, *split_recordings(config, loaded.recordings, note))
+    else:
+        split = _split_before_reading(config, source, read, note, reads_test=bool(reads_test))
+
     notes = (*warn_of_skipped(split.recordings.skipped), *split.loaded.notes)
     split = replace(split, loaded=replace(split.loaded, notes=notes))
     return compose(split, profile) if config.task.name == "detect" else split
+
+
+def _split_before_reading(
+    config: RunConfig,
+    source: Source,
+    read: Callable[..., LoadedRecordings],
+    note: str,
+    *,
+    reads_test: bool,
+) -> SplitRecordings:
+    """Split recordings by their names and read the sets, so that the test set can stay unread."""
+    listed, chosen = split_recordings(config, list_recordings(source), note)
+    keys = chosen.indices.map(lambda part: [listed.keys[index] for index in part])
+    keys_to_read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
+    items = tuple(item for item in source.items if item.key in keys_to_read)
+
+    # The fingerprint of such a run does not cover the test set, so it is the same when the test set
+    # is read later.
+    loaded = read(replace(source, items=items), uncounted=set(keys.test))
+
+    # The sets as indices of the recordings that were read. Skipped recordings are missing.
+    index_of = {key: index for index, key in enumerate(loaded.recordings.keys)}
+    indices = keys.map(
+        lambda part: np.array([index_of[key] for key in part if key in index_of], np.int64)
+    )
+    for name, members in indices.as_dict().items():
+        if not len(members) and (name != "test" or reads_test):
+            raise ValueError(
+                f"The {name} set of {printable(config.data.source)} has no usable recording."
+            )
+    return SplitRecordings(
+        config,
+        loaded,
+        loaded.recordings,
+        replace(chosen, indices=indices),
+        n_unread=len(keys.test),
+    )
 
 
 def _check_neuron_count(config: RunConfig, profile: Profile, recordings: Recordings) -> None:
@@ -153,6 +236,10 @@ def _values_from_data(split: SplitRecordings, profile: Profile | None) -> Choice
     choices: dict[str, Any] = {
         "data": {name: value for name, value in values.items() if name in fields}
     }
+
+    # Neurons other than LIF take charges in other units, so their gain is measured.
+    if config.net.name == "lif" and config.net.neuron != "lif":
+        choices["net"] = {"charge_gain": hidden_gain(config.net)}
     if profile is not None:
         is_pattern = config.data.kind == "pattern"
         gain = NOISE_GAIN if is_pattern else _fit_gain(np.concatenate(list(train.frames)))
@@ -165,6 +252,8 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
     recordings, chosen = split.recordings, split.chosen
     patterns = zip(recordings.keys, recordings.lengths.tolist(), strict=True)
     is_pattern = recordings.task == "pattern"
+    typical_steps = np.quantile(data.train.lengths, 0.9, method="higher")
+    n_test = len(data.test) or split.n_unread
 
     return Facts(
         classes=recordings.classes,
@@ -173,8 +262,8 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
         feature_shape=recordings.feature_shape,
         feature_names=recordings.feature_names,
         fingerprint=recordings.fingerprint,
-        recordings=(len(data.train), len(data.val), len(data.test) or split.n_unread),
-        typical_steps=int(np.quantile(data.train.lengths, 0.9, method="higher")),
+        recordings=(len(data.train), len(data.val), n_test),
+        typical_steps=int(typical_steps),
         patterns=tuple(patterns) if is_pattern else (),
         split_by=chosen.by,
         split_reason=chosen.line,

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.chip import Profile, load_profile
-from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split, load_digits
+from nwavesdk.data import Indices, RecordingError, Recordings, Source, Split
 from nwavesdk.data.assignment import SPLIT_VERSION, CannotSplitError
 from nwavesdk.data.composed import ComposedSeries
-from nwavesdk.data.features import FeatureOptions, SeriesFeatures
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
-from nwavesdk.data.loading import LoadedRecordings, list_recordings, load_recordings
-from nwavesdk.data.nwave_data import default_cache_folder
+from nwavesdk.data.loading import LoadedRecordings
 from nwavesdk.data.source import BACKGROUND, Events
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.data.split_table import read_event_times, read_split_table
@@ -23,10 +20,9 @@ from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.files import printable
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
-from nwavesdk.train.config.recipes import apply_recipe
-from nwavesdk.train.data.inputs import augmentation_of_run, features_of, series_options
+from nwavesdk.train.data.inputs import series_options
 
-__all__ = ["SplitRecordings", "load_and_split", "open_recordings", "profile_of"]
+__all__ = ["SplitRecordings", "is_on_one_axis", "open_recordings", "split_recordings"]
 
 # The remedy for the background of a detector in fewer recordings than sets.
 CUT_BACKGROUND = (
@@ -58,62 +54,6 @@ class SplitRecordings:
     n_unread: int = 0
     sounds: Split[Sounds | None] | None = None
     chunks: ComposedSeries | None = None
-
-
-def load_and_split(config: RunConfig, *, reads_test: bool | None = None) -> SplitRecordings:
-    """Read the recordings of a run and split them into three sets.
-
-    Args:
-        config: The config of a run, or the choices for a new one, which get their recipe.
-        reads_test: Whether to read the recordings of the test set. [`data.test`]
-
-    Raises:
-        ValueError: If the source cannot be used, or does not match the config.
-    """
-    if config.data.kind == "features":
-        loaded = LoadedRecordings(load_digits(), SeriesFeatures(), is_cached=False)
-        config = _with_recipe(config)
-        return SplitRecordings(config, loaded, *_split(config, loaded.recordings, ""))
-
-    source, faults, note = open_recordings(config)
-    config = _with_recipe(config, has_one_axis=_has_one_axis(source))
-    features = features_of(config, profile_of(config))
-    if config.task.name == "detect" and source.kind == "sound":
-        features = FeatureOptions(
-            sample_rate=getattr(config.data, "sample_rate", None), as_samples=True
-        )
-    cache = default_cache_folder()
-
-    # A pattern is in all three sets.
-    if config.data.test or config.data.kind == "pattern":
-        loaded = load_recordings(source, faults, features, cache=cache)
-        return SplitRecordings(config, loaded, *_split(config, loaded.recordings, note))
-
-    # The split needs only names, so that the test set can stay unread.
-    listed, chosen = _split(config, list_recordings(source), note)
-    keys = chosen.indices.map(lambda part: [listed.keys[index] for index in part])
-    keys_to_read = {*keys.train, *keys.val, *(keys.test if reads_test else ())}
-    source = replace(source, items=tuple(item for item in source.items if item.key in keys_to_read))
-
-    # The fingerprint of such a run does not cover the test set, so it is the same when the test set
-    # is read later.
-    loaded = load_recordings(source, faults, features, cache=cache, uncounted=set(keys.test))
-
-    # The sets as indices of the recordings that were read. Skipped recordings are missing.
-    index_of = {key: index for index, key in enumerate(loaded.recordings.keys)}
-    indices = keys.map(
-        lambda part: np.array([index_of[key] for key in part if key in index_of], np.int64)
-    )
-    for name, members in indices.as_dict().items():
-        if not len(members) and (name != "test" or reads_test):
-            raise ValueError(f"The {name} set of {printable(faults.root)} has no usable recording.")
-    return SplitRecordings(
-        config,
-        loaded,
-        loaded.recordings,
-        replace(chosen, indices=indices),
-        n_unread=len(keys.test),
-    )
 
 
 def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
@@ -177,23 +117,12 @@ def open_recordings(config: RunConfig) -> tuple[Source, Faults, str]:
     return source, faults, "; ".join(filter(None, notes))
 
 
-def profile_of(config: RunConfig) -> Profile | None:
-    """The chip of a run, as it was when the run began; None without a chip."""
-    if isinstance(config, CompletedConfig):
-        return config.facts.chip
-    return None if config.chip is None else load_profile(config.chip.profile)
+def is_on_one_axis(source: Source) -> bool:
+    """Whether recordings are events on one axis, by the first recording without a fault.
 
-
-def _with_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
-    """The choices with the defaults for their data; a run that has begun has them already."""
-    if not isinstance(config, CompletedConfig):
-        config = apply_recipe(config, has_one_axis=has_one_axis)
-    augmentation_of_run(config)  # an unknown change is an error before recordings are read
-    return config
-
-
-def _has_one_axis(source: Source) -> bool:
-    """Whether recordings are events on one axis, by the first recording without a fault."""
+    Args:
+        source: The recordings.
+    """
     if source.kind != "events":
         return False
     if source.shape:
@@ -205,8 +134,19 @@ def _has_one_axis(source: Source) -> bool:
     return False
 
 
-def _split(config: RunConfig, recordings: Recordings, note: str) -> tuple[Recordings, ChosenSplit]:
-    """The split of the recordings, with at most about `data.limit` of them."""
+def split_recordings(
+    config: RunConfig, recordings: Recordings, note: str = ""
+) -> tuple[Recordings, ChosenSplit]:
+    """The split of the recordings, with at most about `data.limit` of them.
+
+    Args:
+        config: The config of the run.
+        recordings: All recordings; their names suffice.
+        note: The note of `open_recordings`.
+
+    Raises:
+        ValueError: If they cannot be split as the config says.
+    """
     data: Any = config.data
     if data.kind == "pattern":
         return recordings, _split_pattern(recordings)
