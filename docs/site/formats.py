@@ -55,9 +55,6 @@ RESULT = {
     "majority_accuracy": "accuracy of the largest class",
     "linear_accuracy": "accuracy of a linear model of mean and deviation over time of the inputs",
     "linear_r2": "R² of a linear model of the inputs of a step",
-    "projected_accuracy": "with `--training plain`, accuracy on the validation set after weights "
-    "were moved to values that the chip can hold",
-    "projected_r2": "the same as R²",
 }
 
 CHIPS_HEAD = """\

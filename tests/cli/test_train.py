@@ -163,7 +163,7 @@ def test_result_and_report_say_if_validation_was_clearly_better_earlier() -> Non
 def test_the_notes_of_a_run_for_a_chip_have_its_cost_and_what_the_chip_changed() -> None:
     counts = {"hidden_rate": 0.04, "effective_macs": 5.0, "effective_acs": 1200.0}
     result = {"val_accuracy": 0.9, **LOSSES, **counts, "dense_macs": 9000.0}
-    assert train._notes({**result, "projected_accuracy": 0.8}, config_of()) == [
+    assert train._notes(result, config_of()) == [
         "hidden layers fire in 4.0 % of steps, 1,205 synaptic operations per recording (dense: "
         "9,000 MACs)",
         "moving the weights to values that the chip can hold changed the validation accuracy from "

@@ -17,7 +17,6 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.fit import learner
-from nwavesdk.train.fit.evaluation import evaluate_net
 from train.runs import chip_choices, model_bytes, stop_after
 
 TRAINED = [
@@ -63,10 +62,6 @@ def test_a_trained_net_keeps_to_its_chip(
     assert {type(m) for m in net if hasattr(m, "neuron")} == {layer}
     assert all(m.quantization_bits == 5 for m in net if hasattr(m, "nb_inputs"))
     assert run.test()["test_accuracy"] == result["test_accuracy"]
-    # With plain training only, the validation set has a second score, of the net that is written.
-    assert ("projected_accuracy" in result) == (training == "plain")
-    after = evaluate_net(run.trained().net.eval(), run.task, run.data.val, 8).measures["accuracy"]
-    assert result.get("projected_accuracy", after) == pytest.approx(after, abs=1e-6)
     weights = load_file(RunFolder(folder).model)
     assert set(weights) >= {"net.0.weight", "net.2.weight", "standard.mean"}
     page = RunFolder(folder).report.read_text()

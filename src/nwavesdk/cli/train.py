@@ -263,14 +263,13 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
     score = "r2" if "val_r2" in result else "accuracy"
     if "val_misses" in result:
         score = "balanced_accuracy"
-    title, validated = MEASURE_TITLES[score], result[f"val_{score}"]
     notes = [loss_note(result, config)]
     if result["best_epoch"] < result["epochs"]:
         notes.append(f"these are the weights of epoch {result['best_epoch']}: see --keep")
 
     linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
     if linear is not None:
-        notes.append(f"a linear model has {title} {linear:.4f}")
+        notes.append(f"a linear model has {MEASURE_TITLES[score]} {linear:.4f}")
         notes.append(linear_note(result, config))
 
     if "hidden_rate" in result:
@@ -279,13 +278,6 @@ def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
             f"hidden layers fire in {100 * result['hidden_rate']:.1f} % of steps, "
             f"{n_operations:,.0f} synaptic operations per recording (dense: "
             f"{result['dense_macs']:,.0f} MACs)"
-        )
-
-    projected = result.get(f"projected_{score}")
-    if projected is not None:
-        notes.append(
-            "moving the weights to values that the chip can hold changed the validation "
-            f"{title} from {validated:.4f} to {projected:.4f}: see --training"
         )
     return [note for note in notes if note is not None]
 

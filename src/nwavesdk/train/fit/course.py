@@ -247,8 +247,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
     """Test the net, and write the result, then the report."""
     has_test = run.config.data.test
     tested = run.data.test if has_test else run.data.val
-    batch_size = run.config.learning.batch_size
-    evaluated = evaluate_net(net, task, tested, batch_size)
+    evaluated = evaluate_net(net, task, tested, run.config.learning.batch_size)
 
     detector = _test_detector(run, net, task) if task.name == "detect" else None
 
@@ -268,9 +267,6 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
         **evaluated.layers(),
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
-    if (chip := run.config.chip) is not None and chip.training == "plain":
-        validated = evaluate_net(net, task, run.data.val, batch_size).measures
-        result[f"projected_{task.batch_score_name}"] = round(validated[task.batch_score_name], 6)
 
     fields, operations = describe_run(run.data, task, net, evaluated, reads_test=has_test)
     result |= fields
