@@ -478,4 +478,4 @@ def test_the_course_of_a_run_goes_from_the_command_to_the_report():
     files = {function.file.split("/")[0] for function in traced.ran}
     assert files == set(course.PACKAGES)
     assert next(iter(traced.ran)).file == "cli/app.py"
-    assert {"train_and_test", "write_report"} <= names_of(traced.functions("hands-over"))
+    assert {"fit_and_finish", "write_report"} <= names_of(traced.functions("hands-over"))

@@ -19,9 +19,9 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4452,
+    "train presets": 4463,
     "analysis": 2528,
-    "cli": 1226,
+    "cli": 1211,
     "internal": 493,
     "solvers": 3617,
     "layers": 2599,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 909,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31814
+MAX_STATEMENTS_OF_TESTS = 31819
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -105,12 +105,6 @@ def test_the_same_options_resume_a_run_and_another_is_one_line(tones: Path, tmp_
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_many_classes_take_one_line() -> None:
-    line = train._classes_line([f"word {index:02}" for index in range(30)])
-    assert line.startswith("30 classes: word 00, word 01, ")
-    assert line.endswith(", word 10, …")
-
-
 @pytest.mark.parametrize(
     ("center", "measured", "linear", "is_hinted"),
     [
@@ -160,14 +154,12 @@ def test_result_and_report_say_if_validation_was_clearly_better_earlier() -> Non
     assert not train._notes(result, config_of(keep="best"))
 
 
-def test_the_notes_of_a_run_for_a_chip_have_its_cost_and_what_the_chip_changed() -> None:
+def test_the_notes_of_a_run_have_its_cost() -> None:
     counts = {"hidden_rate": 0.04, "effective_macs": 5.0, "effective_acs": 1200.0}
     result = {"val_accuracy": 0.9, **LOSSES, **counts, "dense_macs": 9000.0}
     assert train._notes(result, config_of()) == [
         "hidden layers fire in 4.0 % of steps, 1,205 synaptic operations per recording (dense: "
         "9,000 MACs)",
-        "moving the weights to values that the chip can hold changed the validation accuracy from "
-        "0.9000 to 0.8000: see --training",
     ]
 
 

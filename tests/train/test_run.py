@@ -10,6 +10,8 @@ pytest.importorskip("lightning")
 
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.config.facts import Origin
+from nwavesdk.train.data.load import RunData
+from nwavesdk.train.fit.network import sample_config
 from train.runs import metrics, model_bytes
 
 
@@ -59,6 +61,15 @@ def test_a_run_takes_a_text_as_its_path_and_choices_or_a_config(
     begun = Run.new(path, RunConfig.of(choices))
     assert Run.open(path).folder.path == begun.folder.path == tmp_path / "run"
     assert RunFolder(path).read_config() == begun.config == Run.prepare("other", choices).config
+
+
+def test_the_summary_shortens_many_classes() -> None:
+    run = Run(RunFolder("runs/none"), sample_config("lif", (16,), 40), RunData(*(None,) * 4))
+    classes, split, net = run.summary()
+    assert classes.startswith("40 classes: 0, 1, 2, ")
+    assert classes.endswith(", …")
+    assert split == run.config.facts.split_reason
+    assert net.startswith("net lif for sound, ")
 
 
 def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> None:

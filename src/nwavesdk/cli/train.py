@@ -4,8 +4,6 @@ import math
 import os
 import signal
 import sys
-import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,8 +30,6 @@ from nwavesdk.internal.processes import TERMINATED
 from nwavesdk.train.config import Choices, CompletedConfig, fields_of, merge_choices
 
 __all__ = ["compare_run", "train_run", "tune_run"]
-
-MAX_LETTERS = 100  # of the names of classes on the screen
 
 # A run that begins with trained weights needs fewer epochs and smaller steps than the run before.
 FEWER_EPOCHS = 5
@@ -98,9 +94,11 @@ def train_run(
         if value is not None:
             raise ValueError(f"{option}: has no effect on a single run: remove it, or add --folds.")
 
-    result = _resume(out, choices) if resume else _begin(out, choices)
+    result = _run(out, choices, resume=resume)
     if result is not None:
-        print_report(as_json, {"run": out, **result}, _result_lines(out, result))
+        notes = _notes(result, nwavesdk.train.RunFolder(out).read_config())
+        time = f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}"
+        print_report(as_json, {"run": out, **result}, [measures_text(result), *notes, time])
 
 
 def _finetuning_choices(run: Path) -> Choices:
@@ -129,52 +127,34 @@ def _with_recorded(recorded: Choices, choices: Choices) -> dict[str, Any]:
     return merged
 
 
-def _begin(out: Path, choices: Choices) -> dict[str, Any] | None:
-    """Begin and train a run; its result in the first process."""
+def _run(out: Path, choices: Choices, *, resume: bool) -> dict[str, Any] | None:
+    """Train a new run, or continue a run; the result of a finished run in the first process.
+
+    The report has the costs of the net as a program.
+    """
     from nwavesdk.train.fit.machine import is_first_process
-
-    run = nwavesdk.train.Run.new(out, choices)
-    facts = run.config.facts
-    if is_first_process():
-        if run.config.task.name == "detect":
-            noun = f"event{'s' * (len(facts.classes) > 2)} to detect"
-            events = _classes_line(facts.classes[1:], noun)
-            print_note(f"{events}; --task classification makes background a class")
-        elif facts.classes:
-            print_note(_classes_line(facts.classes))
-        print_note(facts.split_reason)
-        print_note(run.net_line())
-    return _train(run)
-
-
-def _train(run: "nwavesdk.train.Run") -> dict[str, Any] | None:
-    """Train a run, with the costs of its net as a program in the report."""
-    run.report_sections.append(program_section)
-    return run.train()
-
-
-def _classes_line(classes: Sequence[str], noun: str = "classes") -> str:
-    """The classes in one line, which shows immediately if another folder was taken for a class."""
-    names = textwrap.shorten(", ".join(classes), MAX_LETTERS, placeholder=" …")
-    return f"{len(classes)} {noun}: {names}"
-
-
-def _resume(out: Path, choices: Choices) -> dict[str, Any] | None:
-    """Continue a run, unless it is finished; its result in the first process."""
     from nwavesdk.train.fit.net_file import match_page
 
-    folder = nwavesdk.train.RunFolder(out)
-    net = dict(choices.get("net", {}))
-    given = net.pop("page", None) or net.pop("name", None)
-    config = match_page(folder.read_config(), given, out)
+    if resume:
+        folder = nwavesdk.train.RunFolder(out)
+        net = dict(choices.get("net", {}))
+        given = net.pop("page", None) or net.pop("name", None)
+        config = match_page(folder.read_config(), given, out)
 
-    # `match_page` has compared the net; all other choices are compared here.
-    config.check_same({**choices, "net": net})
+        # `match_page` has compared the net; all other choices are compared here.
+        config.check_same({**choices, "net": net})
+        if folder.complete:
+            print_note(f"{out} is finished: nothing to resume, nothing changed.")
+            return folder.read_result()
+        run = nwavesdk.train.Run.open(out, given)
+    else:
+        run = nwavesdk.train.Run.new(out, choices)
+        if is_first_process():
+            for line in run.summary():
+                print_note(line)
 
-    if not folder.complete:
-        return _train(nwavesdk.train.Run.open(out, given))
-    print_note(f"{out} is finished: nothing to resume, nothing changed.")
-    return folder.read_result()
+    run.report_sections.append(program_section)
+    return run.train()
 
 
 def _choices_of_study(out: Path) -> Choices:
@@ -246,14 +226,6 @@ def finish_study(
     for table in study.tables.values():
         lines += ["", table.heading, *aligned([table.columns, *table.rows])]
     print_report(as_json, result_of(study), [*lines, f"look at {page}"])
-
-
-def _result_lines(out: Path, result: dict[str, Any]) -> list[str]:
-    return [
-        measures_text(result),
-        *_notes(result, nwavesdk.train.RunFolder(out).read_config()),
-        f"trained in {result['seconds']:.1f} s; look at {out / 'report.html'}",
-    ]
 
 
 def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:

@@ -1,5 +1,7 @@
 """A run: its folder, its config, its data and its nets; `fit/course.py` trains and tests it."""
 
+import contextlib
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -9,11 +11,15 @@ from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from nwavesdk.data import Series
 from nwavesdk.data.composed import ComposedSeries, Framing
 from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.files import FileError, FileWriteError
+from nwavesdk.internal.processes import TERMINATED, die_with_the_parent
+from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.metrics import count_operations
 from nwavesdk.net import RoundedInput
 from nwavesdk.optim import SurrogateAnnealing
@@ -24,7 +30,7 @@ from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
 from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, complete_data, load_run_data
 from nwavesdk.train.fit.checkpoint import OnEpoch
-from nwavesdk.train.fit.course import train_and_test
+from nwavesdk.train.fit.course import check_before_training, fit_and_finish
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.first_weights import (
     CannotDriveError,
@@ -32,7 +38,7 @@ from nwavesdk.train.fit.first_weights import (
     example_inputs,
     finetuned_network,
 )
-from nwavesdk.train.fit.machine import trainer_of
+from nwavesdk.train.fit.machine import is_first_process, trainer_of
 from nwavesdk.train.fit.net_file import NetChoice, load_function, match_page
 from nwavesdk.train.fit.network import (
     RunNet,
@@ -47,7 +53,7 @@ from nwavesdk.train.fit.tasks import TrainingTask, task_of
 from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.report.page import Section
 from nwavesdk.train.report.task_reports import FinishedRun
-from nwavesdk.train.run_folder import RunFolder
+from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 
 __all__ = ["Run"]
 
@@ -55,6 +61,9 @@ VALUE_BYTES = 4  # of float32
 
 # The confusion matrix is in the result of a test if there are up to this many classes.
 MAX_CLASSES = 200
+
+# Letters of the names of classes in a summary.
+MAX_LETTERS = 100
 
 # A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
@@ -214,14 +223,28 @@ class Run:
             "--hold)",
         )
 
-    def net_line(self) -> str:
-        """The net of the run in one line: name, parameters and schedule."""
+    def summary(self) -> list[str]:
+        """The classes of the run, if it has some, its split and its net, in a line each."""
+        names, noun, hint = self.classes, "classes", ""
+        if self.config.task.name == "detect":
+            names = names[1:]
+            noun = f"event{'s' * (len(names) > 1)} to detect"
+            hint = "; --task classification makes background a class"
+
+        # The names show immediately if another folder was taken for a class.
+        lines = []
+        if names:
+            listed = textwrap.shorten(", ".join(names), MAX_LETTERS, placeholder=" …")
+            lines.append(f"{len(names)} {noun}: {listed}{hint}")
+        lines.append(self.config.facts.split_reason)
+
         parameters = sum(parameter.numel() for parameter in self.network().parameters())
-        epochs = self.config.learning.epochs
-        return (
+        epochs, batch_size = self.config.learning.epochs, self.config.learning.batch_size
+        lines.append(
             f"net {net_name(self.config)} for {self.config.data.kind}, {parameters:,} parameters; "
-            f"{epochs} epoch{'s' * (epochs != 1)} in batches of {self.config.learning.batch_size}"
+            f"{epochs} epoch{'s' * (epochs != 1)} in batches of {batch_size}"
         )
+        return lines
 
     def fitted_task(self) -> TrainingTask:
         """The task, fitted to the training set: with the scale of values or weights of classes."""
@@ -295,7 +318,31 @@ class Run:
             SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
         self._require_memory()
-        return train_and_test(self, on_epoch)
+        owns_folder = is_first_process()
+        if not owns_folder:
+            # Otherwise, this process would wait on the GPU forever if the first process is lost.
+            die_with_the_parent()
+
+        try:
+            with (
+                self.folder.lock() if owns_folder else contextlib.nullcontext(),
+                use_threads(self.config.machine.threads),
+            ):
+                if owns_folder:
+                    check_before_training(self)
+                return fit_and_finish(self, on_epoch)
+        except SIGTERMException as error:
+            # With Lightning's exception, the process would report success.
+            raise SystemExit(TERMINATED) from error
+        except (FileError, FileWriteError) as error:
+            raise BrokenRunError(f"{error} Then --resume continues the run.") from error
+        except RuntimeError as error:
+            if DIVERGED not in str(error):
+                raise
+            cause = str(error).removesuffix(DIVERGED)
+            raise BrokenRunError(
+                f"{cause}training diverged; begin a new run with a lower learning rate."
+            ) from error
 
     @cached_property
     def test_set(self) -> Series:

@@ -38,7 +38,7 @@ def test_a_run_resumes_with_other_versions_on_another_machine(
 ) -> None:
     for name in ("config.json", "checkpoint.ckpt"):
         shutil.copyfile(finished / name, tmp_path / name)
-    monkeypatch.setattr("nwavesdk.train.fit.course._fit_and_finish", lambda *_: None)
+    monkeypatch.setattr("nwavesdk.train.run.fit_and_finish", lambda *_: None)
     Run.open(tmp_path).train()
     assert "note" not in capsys.readouterr().err
     content = json.loads((tmp_path / "config.json").read_text())

@@ -9,7 +9,6 @@ Design requirements:
   to the same bits.
 """
 
-import contextlib
 import copy
 import sys
 from collections.abc import Sequence
@@ -18,20 +17,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.internal.files import (
     FileError,
-    FileWriteError,
     check_folder,
     check_target,
     one_line,
     write_atomically,
 )
-from nwavesdk.internal.processes import TERMINATED, die_with_the_parent
 from nwavesdk.layers import project
-from nwavesdk.layers.prepare import DIVERGED
 from nwavesdk.train.apply.detections import DetectorTest
 from nwavesdk.train.apply.trained import TrainedRun
 from nwavesdk.train.config.facts import Origin
@@ -46,7 +41,6 @@ from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.fit.network import RunNet, finish_network
 from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
 from nwavesdk.train.fit.tasks import TrainingTask
-from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.report.costs import describe_run
 from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.report.write import write_report
@@ -55,7 +49,7 @@ from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 if TYPE_CHECKING:
     from nwavesdk.train.run import Run
 
-__all__ = ["fit", "train_and_test"]
+__all__ = ["check_before_training", "fit", "fit_and_finish"]
 
 LOST_PROCESS = (
     "another process of the run ended or does not answer (its own error, if it had time for one, "
@@ -63,36 +57,7 @@ LOST_PROCESS = (
 )
 
 
-def train_and_test(run: "Run", on_epoch: OnEpoch | None = None) -> dict[str, Any] | None:
-    """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
-    owns_folder = is_first_process()
-    if not owns_folder:
-        # Otherwise, this process would wait on the GPU forever if the first process is lost.
-        die_with_the_parent()
-
-    try:
-        with (
-            run.folder.lock() if owns_folder else contextlib.nullcontext(),
-            use_threads(run.config.machine.threads),
-        ):
-            if owns_folder:
-                _check_folder(run)
-            return _fit_and_finish(run, on_epoch)
-    except SIGTERMException as error:
-        # With Lightning's exception, the process would report success.
-        raise SystemExit(TERMINATED) from error
-    except (FileError, FileWriteError) as error:
-        raise BrokenRunError(f"{error} Then --resume continues the run.") from error
-    except RuntimeError as error:
-        if DIVERGED not in str(error):
-            raise
-        cause = str(error).removesuffix(DIVERGED)
-        raise BrokenRunError(
-            f"{cause}training diverged; begin a new run with a lower learning rate."
-        ) from error
-
-
-def _check_folder(run: "Run") -> None:
+def check_before_training(run: "Run") -> None:
     """Reject faults that would end the run only after hours, and print notes on the run.
 
     The copy of the page that builds the net is written here, too.
@@ -120,7 +85,8 @@ def _check_folder(run: "Run") -> None:
         print_line(f"nwave: note: {note}")
 
 
-def _fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | None:
+def fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | None:
+    """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
     config, chip = run.config, run.config.chip
     mismatch = chip is not None and chip.training == "mismatch"
     is_resumed = run.folder.checkpoint.is_file()
