@@ -53,12 +53,19 @@ MOVABLE: dict[str, Any] = {
 
 # The unions of a config, by section: the field that decides, and the class for each of its values.
 UNIONS: dict[str, tuple[str, dict[str, type[FrozenModel]]]] = {
-    section: (tag, {get_args(model.model_fields[tag].annotation)[0]: model for model in models})
+    section: (tag, {model.model_fields[tag].default: model for model in models})
     for section, tag, models in (
         ("task", "name", get_args(get_args(Task)[0])),
         ("data", "kind", get_args(get_args(Data)[0])),
         ("net", "name", get_args(get_args(Net)[0])),
     )
+}
+
+# The same of all sections. Those without a union have one class, which nothing decides.
+SECTIONS = UNIONS | {
+    "chip": ("", {"chip": ChipConfig}),
+    "learning": ("", {"learning": LearningConfig}),
+    "machine": ("", {"machine": MachineConfig}),
 }
 
 # In errors, pydantic names the class of a union as if it were a section, as in `net.conv.tau`.
@@ -74,15 +81,11 @@ OF_WHOLE_RECORDINGS = {
     "add_standardized": True,
 }
 
-# Sections and fields to which the data of a run give a value if the user does not.
-FROM_DATA = (
-    ("data", "hold"),
-    ("data", "sample_rate"),
-    ("data", "add_standardized"),
-    ("data", "bin"),
-    ("chip", "gain"),
-    ("chip", "bits"),
-)
+# Fields by section, to which the data of a run give a value if the user does not.
+FROM_DATA = {
+    "data": ("hold", "sample_rate", "add_standardized", "bin"),
+    "chip": ("gain", "bits"),
+}
 
 # The kind of data for the net of a chip, by the kind of the recordings.
 CHIP_KINDS = {"sound": "filtered", "series": "channels"}
@@ -212,8 +215,10 @@ class RunConfig(FrozenModel):
         """
         if self.chip is not None or self.task.name == "pattern":
             return self.net.dt
-        frame: float | None = getattr(self.data, "hop", None) or getattr(self.data, "bin", None)
-        return frame / (getattr(self.data, "hold", None) or 1) if frame else None
+        data = self.data
+        frame: float | None = getattr(data, "hop", None) or getattr(data, "bin", None)
+        hold = getattr(data, "hold", None) or 1
+        return frame / hold if frame else None
 
     @classmethod
     def of(cls, content: object, owner: str = "") -> Self:
@@ -260,9 +265,10 @@ class CompletedConfig(RunConfig):
 
     @model_validator(mode="after")
     def _check_complete(self) -> Self:
-        for section, name in FROM_DATA:
-            if getattr(getattr(self, section), name, "no such field") is None:
-                raise ValueError(f"{section}.{name}: missing")
+        for section, names in FROM_DATA.items():
+            for name in names:
+                if getattr(getattr(self, section), name, "no such field") is None:
+                    raise ValueError(f"{section}.{name}: missing")
         return self
 
     @classmethod
@@ -332,13 +338,8 @@ def fields_of(section: str) -> dict[str, type[FrozenModel]]:
     Args:
         section: `"data"`, `"task"`, `"net"`, `"chip"`, `"learning"` or `"machine"`.
     """
-    sections: dict[str, type[FrozenModel]] = {
-        "chip": ChipConfig,
-        "learning": LearningConfig,
-        "machine": MachineConfig,
-    }
-    models = [sections[section]] if section in sections else [*UNIONS[section][1].values()]
-    return {name: model for model in reversed(models) for name in model.model_fields}
+    _, models = SECTIONS[section]
+    return {name: model for model in reversed(models.values()) for name in model.model_fields}
 
 
 def net_name(config: RunConfig) -> str:
@@ -389,8 +390,7 @@ def _with_tags(content: object) -> object:
         net["name"] = "file" if "page" in net else default_net(data, task, choices.get("chip"))
 
     choices |= {"data": data, "task": task, "net": net}
-    _check_names(choices)
-    _check_effects(choices)
+    _check_fields(choices)
     return choices
 
 
@@ -449,31 +449,29 @@ def _check_tags(choices: Choices) -> None:
             )
 
 
-def _check_names(choices: Choices) -> None:
-    """Reject fields that no class of their section has, and name the section that has them."""
-    sections = ("data", "task", "net", "chip", "learning", "machine")
-    fields = {section: [*fields_of(section)] for section in sections}
-    for section in sections:
-        given = choices.get(section)
-        for name in given if isinstance(given, Mapping) else ():
-            if name in fields[section]:
-                continue
-            owners = [f", use {owner}.{name}" for owner in sections if name in fields[owner]]
-            hint = "".join(owners) or close_name(name, fields[section])
-            raise ValueError(f"{section}.{name}: there is no such field{hint}")
-
-
-def _check_effects(choices: Choices) -> None:
-    """Reject fields that act on other kinds of data, other tasks or other nets.
+def _check_fields(choices: Choices) -> None:
+    """Reject fields that the chosen class of their section lacks, and name the owner of the field.
 
     All such errors come from here.
     """
-    for section, (tag, models) in UNIONS.items():
-        fields = choices[section]
-        for field in fields.keys() - models[fields[tag]].model_fields:
-            owners = [name for name, model in models.items() if field in model.model_fields]
+    for section, (tag, models) in SECTIONS.items():
+        given = choices.get(section)
+        if not isinstance(given, Mapping):
+            continue
+
+        chosen = given[tag] if tag else section
+        for name in given:
+            if name in models[chosen].model_fields:
+                continue
+
+            # The field acts on other kinds of data, other tasks or other nets.
+            owners = [owner for owner, model in models.items() if name in model.model_fields]
             if owners:
                 raise ValueError(
-                    f"{section}.{field}: has no effect on the {section} {fields[tag]}, got "
-                    f"{shown(fields[field])}: remove it; it is for {', '.join(owners)}"
+                    f"{section}.{name}: has no effect on the {section} {chosen}, got "
+                    f"{shown(given[name])}: remove it; it is for {', '.join(owners)}"
                 )
+
+            others = [f", use {other}.{name}" for other in SECTIONS if name in fields_of(other)]
+            hint = "".join(others) or close_name(name, fields_of(section))
+            raise ValueError(f"{section}.{name}: there is no such field{hint}")
