@@ -21,7 +21,7 @@ MAX_STATEMENTS = {
     "data": 2744,
     "train presets": 4462,
     "analysis": 2528,
-    "cli": 1211,
+    "cli": 1202,
     "internal": 493,
     "solvers": 3617,
     "layers": 2599,

@@ -54,7 +54,7 @@ def _readers(world: World, run: str) -> list[Reader]:
 def _search_readers() -> list[Reader]:
     return [
         Reader(("tune", "search/search.toml", "--out", "search"), may_write=True),
-        Reader(("tune", "--out", "search", "--resume", "--json"), may_write=True),
+        Reader(("tune", "search/tune.json", "--out", "search", "--json"), may_write=True),
     ]
 
 

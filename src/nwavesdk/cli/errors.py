@@ -71,6 +71,12 @@ SYNONYMS = {
     "wd": "weight-decay",
 }
 
+# Options that earlier versions had, with the new way.
+REMOVED = {
+    "nwave tune --resume": ", the same command continues a search, also with DIR/tune.json as "
+    "CONFIG"
+}
+
 # The middle of a longer line is omitted, because it would hide the important parts.
 MAX_LETTERS = 2000
 
@@ -170,6 +176,7 @@ def _usage_text(error: Any) -> str:
         names = [name for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
         close = get_close_matches(f"--{SYNONYMS.get(word, word)}", names, n=1, cutoff=0.7)
         text += "".join(f", did you mean {name}?" for name in close)
+        text += REMOVED.get(f"{error.ctx.command_path} {error.option_name}", "")
     elif isinstance(error, typer.BadParameter):
         name = error.param.get_error_hint().partition(" / ")[0].strip("'")  # type: ignore[union-attr]  # typer sets it
         text = f"{name}: {error.message or 'missing'}"

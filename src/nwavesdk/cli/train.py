@@ -299,22 +299,18 @@ def compare_run(
 
 
 @app.command("tune")
-@check_combinations(needs={"--threads": "CONFIG"})
 def tune_run(
     config: Annotated[
-        Path | None,
+        Path,
         typer.Argument(
-            metavar="[CONFIG]",
-            help="TOML file with [run], [search] and [space]; not needed with --resume.",
+            metavar="CONFIG",
+            help="TOML file with [run], [search] and [space], or tune.json of an earlier search.",
         ),
-    ] = None,
+    ],
     out: Annotated[
         Path | None,
         folder_option("Folder of the search; new, or a search to continue. [search.out]"),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the search in DIR, with its own file.")
-    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="Threads of each trial. [search.threads or 1]"),
@@ -329,14 +325,6 @@ def tune_run(
     """
     from nwavesdk.analysis.study import RunSearch, TuneConfig
 
-    if config is None:
-        if out is None or not resume:
-            raise ValueError(
-                "CONFIG: missing, expected the TOML file of a search: pass a file, or --out DIR "
-                "--resume to continue a search."
-            )
-        config = _search_file(out)
-
     require("optuna", "hpo")
     content = TuneConfig.read(config)
     if threads is not None:
@@ -349,20 +337,8 @@ def tune_run(
     if folder is None:
         raise ValueError("--out: missing, expected a folder for the search: pass a folder.")
     check_folder(Path(folder))
-    if resume:
-        _search_file(Path(folder))
 
     search = RunSearch.open(Path(folder), content)
     n_gpus = int(search.uses_gpu)
     jobs = settings.max_concurrent
     finish_study(search, as_json, threads=settings.threads, jobs=jobs, ray=ray, gpus=n_gpus)
-
-
-def _search_file(folder: Path) -> Path:
-    """The file of the search that `--resume` continues."""
-    file = folder / "tune.json"
-    if not file.is_file():
-        raise ValueError(
-            f"--resume: {folder} holds no search (no tune.json): remove --resume to begin one."
-        )
-    return file

@@ -332,7 +332,7 @@ def test_the_command(
     assert len(lines) == 4
     assert len([line for line in lines if "slow neurons" in line]) == 1
     n_called = len(here.called)
-    again = nwave("tune", "--out", out, "--resume", "--json")
+    again = nwave("tune", out / "tune.json", "--out", out, "--json")
     assert json_object(again) == result
     assert len(here.called) == n_called
 
