@@ -10,7 +10,7 @@ pytest.importorskip("lightning")
 
 from nwavesdk.layers import DenseSynapse
 from nwavesdk.train import Run, RunFolder
-from nwavesdk.train.fit.threads import use_threads
+from nwavesdk.train.fit.seeds import use_threads
 from train.runs import model_bytes, stop_after
 
 

@@ -17,7 +17,7 @@ from nwavesdk.deploy.chip_series import RightCounter
 from nwavesdk.deploy.detector_series import count_errors
 from nwavesdk.internal.processes import LOCAL
 from nwavesdk.train.fit.net_file import NetChoice
-from nwavesdk.train.fit.threads import use_threads
+from nwavesdk.train.fit.seeds import use_threads
 
 __all__ = ["count_on_ray", "count_part"]
 

@@ -48,9 +48,8 @@ from nwavesdk.train.fit.network import (
     warn_of_constants,
 )
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.fit.seeds import stream_seed
+from nwavesdk.train.fit.seeds import stream_seed, use_threads
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
-from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.report.page import Section
 from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder

@@ -30,7 +30,7 @@ from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import FramedRecording
-from nwavesdk.train.fit.threads import use_threads
+from nwavesdk.train.fit.seeds import use_threads
 
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun

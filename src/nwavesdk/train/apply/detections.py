@@ -21,7 +21,7 @@ from nwavesdk.train.apply.blocks import run_net
 from nwavesdk.train.apply.decision import Decision, ScoredStream, event_scores, fit_decision
 from nwavesdk.train.apply.trained import BLOCK_SECONDS, TrainedRun
 from nwavesdk.train.data.detection import PART_SECONDS, SNR
-from nwavesdk.train.fit.threads import use_threads
+from nwavesdk.train.fit.seeds import use_threads
 
 __all__ = [
     "LONG_BLOCK_STEPS",

@@ -14,7 +14,7 @@ from nwavesdk.data.source import Samples
 from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.train.apply.recordings import as_mono
-from nwavesdk.train.fit.threads import use_threads
+from nwavesdk.train.fit.seeds import use_threads
 
 if TYPE_CHECKING:
     from nwavesdk.train.apply.trained import TrainedRun

@@ -49,8 +49,8 @@ from nwavesdk.train.data.inputs import features_of, net_input_of
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet, network_of_run
+from nwavesdk.train.fit.seeds import use_threads
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
-from nwavesdk.train.fit.threads import use_threads
 from nwavesdk.train.run_folder import RunFolder, reading_run_file
 
 __all__ = ["TrainedRun", "load"]

@@ -1,14 +1,18 @@
-"""The seeds of the random numbers of a run.
+"""The seeds and the threads of a run, which decide its numbers to the last bit.
 
 Each use of random numbers has its own seed, a function of the run's seed and of the use. No state
-of a generator is carried from one epoch to the next, so a resumed run draws the same numbers.
+of a generator is carried from one epoch to the next, so a resumed run draws the same numbers. The
+threads decide the order of sums on a CPU.
 """
 
+import contextlib
+from collections.abc import Iterator
 from zlib import crc32
 
 import numpy as np
+import torch
 
-__all__ = ["chip_seed", "stream_seed"]
+__all__ = ["chip_seed", "stream_seed", "use_threads"]
 
 
 def stream_seed(seed: int, use: str, *indices: int) -> int:
@@ -51,3 +55,14 @@ def chip_seed(seed: int, use: str, *indices: int, drawn: bool) -> int:
         1
     """
     return 2 * stream_seed(seed, use, *indices) + drawn
+
+
+@contextlib.contextmanager
+def use_threads(threads: int | None) -> Iterator[None]:
+    """Compute with the threads with which a run began; None changes nothing."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
