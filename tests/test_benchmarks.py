@@ -477,5 +477,5 @@ def test_the_course_of_a_run_goes_from_the_command_to_the_report():
     traced = course.trace_training()
     files = {function.file.split("/")[0] for function in traced.ran}
     assert files == set(course.PACKAGES)
-    assert next(iter(traced.ran)).file == "cli/app.py"
+    assert next(iter(traced.ran)).file == "cli/errors.py"
     assert {"fit_and_finish", "write_report"} <= names_of(traced.functions("hands-over"))
